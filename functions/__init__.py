@@ -1,0 +1,1 @@
+"""Triggers, one module per import type: they translate, the services work."""

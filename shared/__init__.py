@@ -1,0 +1,1 @@
+"""The gateway's own package: domain (`imports`), use cases (`services`), storage, callers and web."""

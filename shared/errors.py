@@ -1,0 +1,92 @@
+"""Every error the gateway raises on purpose, as one tree.
+
+    GatewayError
+    ├── RefusedError                 the call is refused; nothing was accepted
+    │   ├── UnauthenticatedError     no key, or an unknown one
+    │   ├── ForbiddenError           known caller, not allowed
+    │   ├── UnknownMessageTypeError  no such import type or version
+    │   ├── InvalidRequestError      the call cannot be read, or asks for the impossible
+    │   ├── TooLargeError            over one of the limits of the settings
+    │   ├── NotAcceptableError       no media type that both sides know
+    │   ├── UnsupportedPayloadError  readable, but not the shape this type takes
+    │   ├── NotFoundError            no such thing in this tenant
+    │   ├── ConflictError            the state of the thing forbids it
+    │   └── GoneError                it was there, and has expired
+    ├── StorageUnavailableError      storage did not answer; safe to repeat
+    ├── PreconditionFailedError      a conditional write met another state
+    └── SettingsError                the settings are wrong; lists every problem
+
+A `RefusedError` carries a message for the caller: one sentence that says what to do. It never
+quotes a key, a body or a personal value (CONTRACTS 0, body of a refusal). Which HTTP status a
+class has is known to `shared.web` alone.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """The root of the tree."""
+
+
+class RefusedError(GatewayError):
+    """A call is refused; `message` is safe to show to the caller."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class UnauthenticatedError(RefusedError):
+    """No credential, or one that nobody has."""
+
+
+class ForbiddenError(RefusedError):
+    """A known caller who may not do this."""
+
+
+class UnknownMessageTypeError(RefusedError):
+    """No import type of this name, or not in this version."""
+
+
+class InvalidRequestError(RefusedError):
+    """The call cannot be read, or contradicts itself."""
+
+
+class TooLargeError(RefusedError):
+    """Over a limit of the settings; the message names the limit."""
+
+
+class NotAcceptableError(RefusedError):
+    """`Accept` names nothing that this endpoint can answer with."""
+
+
+class UnsupportedPayloadError(RefusedError):
+    """The payload can be read but is not what this message type takes."""
+
+
+class NotFoundError(RefusedError):
+    """No such thing in this tenant; another tenant's thing looks the same."""
+
+
+class ConflictError(RefusedError):
+    """The present state of the thing forbids the request."""
+
+
+class GoneError(RefusedError):
+    """The thing was there, and has expired."""
+
+
+class StorageUnavailableError(GatewayError):
+    """Storage did not answer, or asked to slow down; the same call may succeed later."""
+
+
+class PreconditionFailedError(GatewayError):
+    """A conditional write met another state: the entity exists, is gone, or has another ETag."""
+
+
+class SettingsError(GatewayError):
+    """The settings are wrong; `problems` has one sentence for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems

@@ -1,0 +1,129 @@
+"""What an import type is: one definition from which routes, queues and addresses are derived.
+
+An import type is a folder of this package with the same few files:
+
+    definition.py   its name, table, key fields (light: read when the app is indexed)
+    model.py        its fields, as a pydantic model
+    rules.py        reading a row, deciding what it does, what is promoted to columns
+
+`Rules` is loaded only when the first row arrives, so that a cold start does not pay for models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from shared.imports.messages import Message
+from shared.imports.outcomes import Outcome
+
+Document = dict[str, Any]
+"""A stored record: JSON values by contract field name; dates as ISO text, decimals as text."""
+
+
+class OnExisting(StrEnum):
+    """What a row does to a record that is already there (a setting of the integration)."""
+
+    UPDATE = "update"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the caller's integration says about how rows are to be taken."""
+
+    on_existing: OnExisting = OnExisting.UPDATE
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RowKey:
+    """Which record a row speaks of: its group (an employer, a company) and its reference in it.
+
+    Both are trimmed and in Unicode NFC; case and leading zeros are as sent.
+    """
+
+    group: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRow:
+    """A row after reading: what it says, and what was wrong with it.
+
+    `values` holds what the row sent under contract names, None where it clears a field. A row
+    with an Error among its messages is never decided.
+    """
+
+    index: int
+    key: tuple[str | None, ...]
+    values: Document
+    messages: tuple[Message, ...]
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the rules may look at it."""
+        return not any(message.is_error for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a row does: the record it leaves behind (None: as it was) and what is said of it."""
+
+    outcome: Outcome
+    document: Document | None
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The pure part of an import type. No function here reads a clock, storage or a setting.
+
+    identify(row)                the key, from a row whose names are lower-cased; None: unusable
+    read(index, row)             every fault of the row as messages, its values by contract name
+    decide(row, stored, options) what the row does to the stored record (None: there is none)
+    columns(document)            what is promoted to columns of the entity
+    lookups(document)            row keys of the look-up entities that point at the record
+    json_schema()                the JSON Schema of one message of this type
+    """
+
+    identify: Callable[[Mapping[str, Any]], RowKey | None]
+    read: Callable[[int, Mapping[str, Any]], ReadRow]
+    decide: Callable[[ReadRow, Document | None, Options], Decision]
+    columns: Callable[[Document], Mapping[str, str]]
+    lookups: Callable[[Document], Sequence[str]]
+    json_schema: Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ImportType:
+    """One message type of the contract."""
+
+    name: str
+    version: int
+    table: str
+    key_fields: tuple[str, ...]
+    record_id_fields: tuple[str, ...]
+    load_rules: Callable[[], Rules]
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The rules, loaded on first use."""
+        return self.load_rules()
+
+    @property
+    def queue(self) -> str:
+        """The queue of imports of up to 100 rows."""
+        return f"import-{self.name}"
+
+    @property
+    def bulk_queue(self) -> str:
+        """The queue of larger imports, so that one row never stands behind a hundred chunks."""
+        return f"import-{self.name}-bulk"
+
+    @property
+    def schema_name(self) -> str:
+        """The last segment of the schema's address."""
+        return f"{self.name}.v{self.version}.schema"

@@ -1,0 +1,73 @@
+"""What became of a row: its outcome, its messages, and how both travel in storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from shared.imports.messages import Message, Severity
+
+MAX_MESSAGES = 200
+"""Messages kept for one row; a hostile row could bring one per byte."""
+
+
+class Outcome(StrEnum):
+    """The final outcome of a row (CONTRACTS 5); every row of an import gets exactly one."""
+
+    NEW = "new"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+    @property
+    def took_effect(self) -> bool:
+        """Whether the row changed what is stored."""
+        return self in (Outcome.NEW, Outcome.UPDATED)
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """One row's answer: its 0-based place in the payload, its key as sent, what became of it.
+
+    `key` has one value per key field of the import type, None where the row had none to read.
+    """
+
+    index: int
+    key: tuple[str | None, ...]
+    outcome: Outcome
+    messages: tuple[Message, ...] = ()
+
+    def with_message(self, message: Message) -> RowResult:
+        """The same result with one more message."""
+        return replace(self, messages=(*self.messages, message))
+
+    def count(self, severity: Severity) -> int:
+        """How many messages of that severity the row has."""
+        return sum(1 for message in self.messages if message.severity is severity)
+
+
+def failed(index: int, key: tuple[str | None, ...], *messages: Message) -> RowResult:
+    """A row that did not go in, and why."""
+    return RowResult(index, key, Outcome.FAILED, messages)
+
+
+def pack_result(result: RowResult) -> list[Any]:
+    """A result as a small JSON list: [index, outcome, [key…], [message…]]."""
+    return [
+        result.index,
+        result.outcome.value[:2],
+        list(result.key),
+        [message.pack() for message in result.messages[:MAX_MESSAGES]],
+    ]
+
+
+_BY_CODE = {outcome.value[:2]: outcome for outcome in Outcome}
+
+
+def unpack_result(packed: list[Any]) -> RowResult:
+    """The inverse of `pack_result`."""
+    index, code, key, messages = packed
+    return RowResult(
+        index, tuple(key), _BY_CODE[code], tuple(Message.unpack(item) for item in messages)
+    )

@@ -1,0 +1,1 @@
+"""Workers v1 of Pay & Bill (CONTRACTS 1)."""

@@ -1,0 +1,1 @@
+"""Use cases. Triggers, the command line and the sweep call these; nothing else does the work."""

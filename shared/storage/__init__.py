@@ -1,0 +1,1 @@
+"""Tables, queues and blobs: the only room that knows the Azure storage SDKs."""

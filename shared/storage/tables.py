@@ -1,0 +1,146 @@
+"""What the services ask of table storage: five verbs, and the operations of a transaction.
+
+`Tables` is the port. `AzureTables` (module `azure_tables`) carries it out; the order model of the
+tests runs the same services on an in-memory twin under random interleavings, which is why the
+services never see an SDK type.
+
+Every write is conditional or idempotent by its kind: `Insert` (must not exist), `Replace` and
+`Delete` (must carry the ETag that was read), `Upsert` and `Merge` (say what is true, whoever wins).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+Value = str | int | bool | bytes
+"""What an entity's property may hold here. Integers are stored as Edm.Int64."""
+
+MAX_OPERATIONS = 100
+"""Operations in one entity-group transaction (PLATFORM 8.1)."""
+MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
+MAX_ENTITY_BYTES = 1024 * 1024
+MAX_TEXT = 32_000
+"""Characters in one string property; the service takes 32,768 UTF-16 units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One row of a table. `etag` is what was read; empty for one that was made here."""
+
+    partition: str
+    row: str
+    values: Mapping[str, Value]
+    etag: str = ""
+
+    def text(self, name: str, default: str = "") -> str:
+        """The string property `name`, or `default` where it is missing."""
+        value = self.values.get(name, default)
+        return value if isinstance(value, str) else str(value)
+
+    def number(self, name: str, default: int = 0) -> int:
+        """The integer property `name`, or `default` where it is missing."""
+        value = self.values.get(name, default)
+        return value if isinstance(value, int) else int(value)
+
+    def flag(self, name: str) -> bool:
+        """Whether the boolean property `name` is there and true."""
+        return self.values.get(name) is True
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Create the entity; fails where one exists."""
+
+    entity: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Write the whole entity over the one whose ETag it carries."""
+
+    entity: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Write the whole entity, whatever is there."""
+
+    entity: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Set these properties of an existing entity; where the entity has an ETag, only over that."""
+
+    entity: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the entity; where it has an ETag, only that version. A missing one fails."""
+
+    entity: Entity
+
+
+Operation = Insert | Replace | Upsert | Merge | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a query's answer; `continuation` is None at the end."""
+
+    entities: Sequence[Entity]
+    continuation: str | None
+
+
+class Tables(Protocol):
+    """Table storage, as the services see it.
+
+    Every method raises `StorageUnavailableError` when storage does not answer.
+    """
+
+    async def get(self, table: str, partition: str, row: str) -> Entity | None:
+        """One point read."""
+
+    async def query(
+        self,
+        table: str,
+        partition: str,
+        first: str = "",
+        last: str | None = None,
+        *,
+        select: Sequence[str] | None = None,
+        most: int | None = None,
+    ) -> list[Entity]:
+        """Entities of one partition with first <= row <= last, in order of their row key.
+
+        `last=None` reads to the end of the partition; `most` stops after that many.
+        `select` names the properties that are wanted (keys always come).
+        """
+
+    async def page(
+        self,
+        table: str,
+        partition: str,
+        first: str = "",
+        last: str | None = None,
+        *,
+        size: int,
+        continuation: str | None = None,
+    ) -> Page:
+        """Like `query`, one page at a time; `continuation` comes from the page before."""
+
+    async def write(self, table: str, operation: Operation) -> str:
+        """Carry out one operation and return the new ETag ("" after a delete).
+
+        Raises PreconditionFailedError when its condition does not hold.
+        """
+
+    async def transact(self, table: str, operations: Sequence[Operation]) -> None:
+        """Carry out all operations of one partition, or none.
+
+        At most MAX_OPERATIONS and MAX_TRANSACTION_BYTES. Raises PreconditionFailedError when one
+        condition does not hold.
+        """
