@@ -1,0 +1,58 @@
+"""The one edge where the SDKs' exceptions become ours (STYLE 6).
+
+| what the SDK raises                                   | what we raise              |
+|-------------------------------------------------------|----------------------------|
+| 404, 409, 412 on a write                              | PreconditionFailedError    |
+| 408, 429, 5xx, no connection, time-outs, cut answers  | StorageUnavailableError    |
+| 401, 403                                              | StorageUnavailableError    |
+| anything else                                         | as it is: a fault of ours  |
+
+401 and 403 count as unavailable because a role or a key that is being rotated comes back, and a
+message that fails on them must be tried again rather than end its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+
+from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
+
+_LOST_CONDITION = frozenset({404, 409, 412})
+_PASSING = frozenset({401, 403, 408, 429})
+
+
+def translate(error: BaseException) -> GatewayError | None:
+    """Ours for one of theirs; None where the error is a fault of the code and must be seen."""
+    if isinstance(error, (ServiceRequestError, ServiceResponseError, TimeoutError, OSError)):
+        return StorageUnavailableError(f"storage did not answer ({type(error).__name__})")
+    if isinstance(error, (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError)):
+        return PreconditionFailedError(type(error).__name__)
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    if status in _LOST_CONDITION:
+        return PreconditionFailedError(f"storage answered {status}")
+    if status is not None and (status in _PASSING or status >= 500):
+        return StorageUnavailableError(f"storage answered {status}")
+    return None
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our error for every SDK error of the block."""
+    try:
+        yield
+    except (AzureError, OSError, TimeoutError) as error:
+        ours = translate(error)
+        if ours is None:
+            raise
+        raise ours from error
