@@ -1,4 +1,4 @@
-"""What the services ask of table storage: five verbs, and the operations of a transaction.
+"""What the services ask of table storage: four verbs, and the operations of a transaction.
 
 `Tables` is the port. `AzureTables` (module `azure_tables`) carries it out; the order model of the
 tests runs the same services on an in-memory twin under random interleavings, which is why the
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 Value = str | int | bool | bytes
-"""What an entity's property may hold here. Integers are stored as Edm.Int64."""
+"""What an entity's property may hold here. Times are ISO text: Table storage starts in 1601."""
 
 MAX_OPERATIONS = 100
 """Operations in one entity-group transaction (PLATFORM 8.1)."""
@@ -87,14 +87,6 @@ class Delete:
 Operation = Insert | Replace | Upsert | Merge | Delete
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part of a query's answer; `continuation` is None at the end."""
-
-    entities: Sequence[Entity]
-    continuation: str | None
-
-
 class Tables(Protocol):
     """Table storage, as the services see it.
 
@@ -111,26 +103,16 @@ class Tables(Protocol):
         first: str = "",
         last: str | None = None,
         *,
+        after: str = "",
         select: Sequence[str] | None = None,
         most: int | None = None,
     ) -> list[Entity]:
         """Entities of one partition with first <= row <= last, in order of their row key.
 
-        `last=None` reads to the end of the partition; `most` stops after that many.
-        `select` names the properties that are wanted (keys always come).
+        `last=None` reads to the end of the partition; `after` leaves out rows up to and with that
+        key (how a list is paged); `most` stops after that many. `select` names the properties that
+        are wanted (keys always come).
         """
-
-    async def page(
-        self,
-        table: str,
-        partition: str,
-        first: str = "",
-        last: str | None = None,
-        *,
-        size: int,
-        continuation: str | None = None,
-    ) -> Page:
-        """Like `query`, one page at a time; `continuation` comes from the page before."""
 
     async def write(self, table: str, operation: Operation) -> str:
         """Carry out one operation and return the new ETag ("" after a delete).

@@ -1,0 +1,65 @@
+"""Rows of one record within one import: applied in the order they were sent, written once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shared.imports.definition import Document, Options, ReadRow, Rules
+from shared.imports.messages import Message
+from shared.imports.outcomes import RowResult, failed
+
+OVERWRITTEN = 1102
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What the rows of one record come to.
+
+    `document` is the record they leave behind; None where it stays as it is. It is there whenever
+    a row took effect, also where the rows cancel each other out: the record must then carry the
+    stamp, or a redelivery would judge them by what they themselves left behind.
+    `position` is the index of the row that had the last word (-1 without one).
+    """
+
+    document: Document | None
+    position: int
+    results: tuple[RowResult, ...]
+
+
+def fold(
+    rules: Rules, rows: Sequence[ReadRow], stored: Document | None, options: Options
+) -> Folded:
+    """Apply the rows of one record in order, each to what the one before left behind.
+
+    A failing row changes nothing. A row that took effect and was overwritten by a later one keeps
+    its outcome and says 1102 (CONTRACTS 0, order).
+    """
+    document: Document | None = None
+    last = -1
+    results: list[RowResult] = []
+    for row in rows:
+        result, left = _apply(rules, row, document if last >= 0 else stored, options)
+        if left is not None:
+            if last >= 0:
+                results[last] = results[last].with_message(Message(OVERWRITTEN))
+            document, last = left, len(results)
+        results.append(result)
+    position = results[last].index if last >= 0 else -1
+    return Folded(document, position, tuple(results))
+
+
+def _apply(
+    rules: Rules, row: ReadRow, stored: Document | None, options: Options
+) -> tuple[RowResult, Document | None]:
+    if not row.is_readable:
+        return failed(row.index, row.key, *row.messages), None
+    decision = rules.decide(row, stored, options)
+    messages = (*row.messages, *decision.messages)
+    result = RowResult(row.index, row.key, decision.outcome, messages)
+    return result, decision.document if decision.outcome.took_effect else None
+
+
+def all_failed(rows: Sequence[ReadRow], *messages: Message) -> tuple[RowResult, ...]:
+    """The same end for every row, whatever the rules would have said of it."""
+    return tuple(replace(failed(row.index, row.key), messages=messages) for row in rows)

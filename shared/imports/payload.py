@@ -1,0 +1,228 @@
+"""Reading a JSON payload: from the bytes of a call to rows that know their identity.
+
+A body is walked row by row and no row's objects outlive its turn, so memory holds the text once and
+a few numbers per row. What CONTRACTS 0 ("JSON in") refuses is refused here, for the whole body:
+not UTF-8, not JSON, duplicate names (also those equal but for case), NaN and Infinity, nesting
+over 32. The standard library's decoder is used because it gives the span of each row, exact
+decimals (`parse_float`) and every name of an object (`object_pairs_hook`) in one pass.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+from shared.errors import InvalidRequestError, TooLargeError, UnsupportedPayloadError
+
+MAX_DEPTH = 32
+_BLANK = re.compile(r"[ \t\n\r]*")
+_LINE_BREAKS = str.maketrans("\r\n", "  ")
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """A row of the body that was not looked into: where it stands, and where it belongs.
+
+    `start` and `end` are offsets in the payload's text. `place` orders rows by the record they
+    speak of; None where the row has no usable key.
+    """
+
+    index: int
+    place: str | None
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The text of a call's body and the rows in it, in the order they were sent."""
+
+    text: str
+    rows: list[RawRow]
+
+    def line(self, row: RawRow) -> bytes:
+        """The row as one line: its index, a tab, the JSON as sent (line breaks as blanks)."""
+        sent = self.text[row.start : row.end].translate(_LINE_BREAKS)
+        return f"{row.index}\t{sent}\n".encode()
+
+
+def read_payload(
+    body: bytes, place: Callable[[Mapping[str, Any]], str | None], max_rows: int
+) -> Payload:
+    """Split a JSON array of objects into its rows.
+
+    `place` is asked once per row, with its names in lower case. Raises InvalidRequestError (with
+    line and column) for what cannot be parsed, UnsupportedPayloadError for JSON that is no array
+    of objects, TooLargeError for too many rows; in this order, and never quoting the body.
+    """
+    text = _decode(body)
+    try:
+        rows, objects_only, count = _walk(text, place, max_rows)
+    except json.JSONDecodeError as error:
+        raise InvalidRequestError(
+            f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+        ) from None
+    except RecursionError:
+        raise _too_deep() from None
+    if not objects_only:
+        raise UnsupportedPayloadError("Payload data not supported: send a JSON array of objects.")
+    if count > max_rows:
+        raise TooLargeError(
+            f"The payload has {count} rows and the limit is {max_rows}: send it in several calls."
+        )
+    return Payload(text, rows)
+
+
+def read_lines(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The inverse of `Payload.line`: index and row of each line, names as sent."""
+    for line in data.splitlines():
+        index, _, row = line.partition(b"\t")
+        yield int(index), json.loads(row, parse_float=Decimal)
+
+
+def fold_names(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with its own names in lower case (names inside its values stay)."""
+    return {name.lower(): value for name, value in row.items()}
+
+
+def _decode(body: bytes) -> str:
+    if not body:
+        raise InvalidRequestError(
+            "The body is empty: send a JSON array of objects, with a Content-Length."
+        )
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(
+            f"The body is not UTF-8: the byte at offset {error.start} does not fit."
+        ) from None
+
+
+def _walk(
+    text: str, place: Callable[[Mapping[str, Any]], str | None], max_rows: int
+) -> tuple[list[RawRow], bool, int]:
+    """The rows kept, whether every element was an object, and how many elements there were."""
+    rows: list[RawRow] = []
+    objects_only = True
+    index = -1
+    for index, (element, start, end) in enumerate(_elements(text)):
+        if not isinstance(element, dict):
+            objects_only = False
+        elif objects_only and index < max_rows:
+            rows.append(RawRow(index, place(element), start, end))
+    return rows, objects_only, index + 1
+
+
+def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
+    """Each element of the array with its span; a document of another kind comes as one element."""
+    position = _skip(text, 0)
+    if text[position : position + 1] != "[":
+        element, end = _decode_at(text, position, 0)
+        _expect_end(text, end)
+        yield None if isinstance(element, dict) else element, position, end
+        return
+    position = _skip(text, position + 1)
+    if text[position : position + 1] == "]":
+        _expect_end(text, position + 1)
+        return
+    row = 0
+    while True:
+        element, end = _decode_at(text, position, row)
+        yield element, position, end
+        row += 1
+        position = _skip(text, end)
+        mark = text[position : position + 1]
+        if mark == "]":
+            _expect_end(text, position + 1)
+            return
+        if mark != ",":
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, position)
+        position = _skip(text, position + 1)
+
+
+def _skip(text: str, position: int) -> int:
+    match = _BLANK.match(text, position)
+    return position if match is None else match.end()
+
+
+def _expect_end(text: str, position: int) -> None:
+    position = _skip(text, position)
+    if position != len(text):
+        raise json.JSONDecodeError("Extra data", text, position)
+
+
+def _decode_at(text: str, position: int, row: int) -> tuple[Any, int]:
+    try:
+        element, end = _DECODER.raw_decode(text, position)
+    except _DuplicateNameError:
+        raise InvalidRequestError(
+            f"Row {row} (counted from 0) has a property name twice; names that differ only in "
+            "upper and lower case count as the same."
+        ) from None
+    except StopIteration as error:
+        raise json.JSONDecodeError("Expecting value", text, error.value) from None
+    except (InvalidOperation, OverflowError):
+        raise InvalidRequestError(f"Row {row} (counted from 0) has a number out of range.") from None
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        raise InvalidRequestError(
+            f"Row {row} (counted from 0) has a number with too many digits, or NaN or Infinity."
+        ) from None
+    _check_depth(text, position, end, element)
+    _check_surrogates(text, position, end, element, row)
+    return element, end
+
+
+def _check_depth(text: str, start: int, end: int, element: Any) -> None:
+    if text.count("{", start, end) + text.count("[", start, end) >= MAX_DEPTH:
+        level = [element]
+        for _ in range(MAX_DEPTH):
+            level = [child for node in level for child in _children(node)]
+        if level:
+            raise _too_deep()
+
+
+def _children(node: Any) -> list[Any]:
+    values = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return [value for value in values if isinstance(value, (dict, list))]
+
+
+def _check_surrogates(text: str, start: int, end: int, element: Any, row: int) -> None:
+    """Half a surrogate pair is no character: it could not be stored."""
+    if text.find("\\u", start, end) < 0:
+        return
+    try:
+        json.dumps(element, ensure_ascii=False, default=str).encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidRequestError(
+            f"Row {row} (counted from 0) has half a surrogate pair in an escape: it is no character."
+        ) from None
+
+
+def _too_deep() -> InvalidRequestError:
+    return InvalidRequestError(f"The body is nested more than {MAX_DEPTH} levels deep.")
+
+
+class _DuplicateNameError(ValueError):
+    """Two names of one object are equal but for case."""
+
+
+def _fold(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    folded = {name.lower(): value for name, value in pairs}
+    if len(folded) != len(pairs):
+        raise _DuplicateNameError
+    return folded
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_fold, parse_float=Decimal, parse_constant=_refuse_constant
+)

@@ -1,0 +1,118 @@
+"""The plan of an import: which rows go together, and what each chunk may touch (DESIGN 1).
+
+Rows are sorted by the record they speak of, then by position; rows of one record never part. The
+span of a chunk (its first and last place) is what later imports compare themselves with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from shared.imports.payload import Payload, RawRow
+
+SMALL_IMPORT = 100
+"""Up to this many rows an import is one chunk, and its message goes to the quick queue."""
+_CHUNKS_WANTED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The places between `first` and `last`, both included."""
+
+    first: str
+    last: str
+
+    def overlaps(self, other: Span) -> bool:
+        """Whether some place could be in both."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One message's share of a payload: `start` to `end` are byte offsets of its lines.
+
+    `span` is None where no row of the chunk has a usable key.
+    """
+
+    number: int
+    start: int
+    end: int
+    rows: int
+    span: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The chunks of an import and its lines, chunk by chunk."""
+
+    chunks: tuple[Chunk, ...]
+    lines: tuple[bytes, ...]
+    rows: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of all lines."""
+        return self.chunks[-1].end if self.chunks else 0
+
+    @property
+    def span(self) -> Span | None:
+        """The places that the import may touch."""
+        spans = [chunk.span for chunk in self.chunks if chunk.span is not None]
+        if not spans:
+            return None
+        return Span(min(span.first for span in spans), max(span.last for span in spans))
+
+
+def plan(payload: Payload, *, chunk_rows: int, chunk_bytes: int) -> Plan:
+    """Cut a payload into chunks of at most so many rows and bytes.
+
+    The rows of one record stay together, even where a chunk grows past both limits by that. Rows
+    without a usable key come last.
+    """
+    ordered = sorted(payload.rows, key=lambda row: (row.place is None, row.place or "", row.index))
+    most = rows_per_chunk(len(ordered), chunk_rows)
+    chunks: list[Chunk] = []
+    lines: list[bytes] = []
+    start = 0
+    for rows, data in _cut(payload, ordered, most, chunk_bytes):
+        chunks.append(Chunk(len(chunks), start, start + len(data), len(rows), _span(rows)))
+        lines.append(data)
+        start += len(data)
+    return Plan(tuple(chunks), tuple(lines), len(ordered))
+
+
+def rows_per_chunk(rows: int, limit: int) -> int:
+    """Enough chunks to keep four handlers busy, none of them under 100 rows."""
+    return min(limit, max(SMALL_IMPORT, -(-rows // _CHUNKS_WANTED)))
+
+
+def _cut(
+    payload: Payload, ordered: Sequence[RawRow], most: int, chunk_bytes: int
+) -> Iterator[tuple[list[RawRow], bytes]]:
+    rows: list[RawRow] = []
+    data = bytearray()
+    for group in _groups(ordered):
+        lines = b"".join(payload.line(row) for row in group)
+        if rows and (len(rows) + len(group) > most or len(data) + len(lines) > chunk_bytes):
+            yield rows, bytes(data)
+            rows, data = [], bytearray()
+        rows.extend(group)
+        data += lines
+    if rows:
+        yield rows, bytes(data)
+
+
+def _groups(ordered: Sequence[RawRow]) -> Iterator[list[RawRow]]:
+    """Rows of one record together; a row without a key is a group of its own."""
+    for place, rows in groupby(ordered, key=lambda row: row.place):
+        if place is None:
+            yield from ([row] for row in rows)
+        else:
+            yield list(rows)
+
+
+def _span(rows: Sequence[RawRow]) -> Span | None:
+    places = [row.place for row in rows if row.place is not None]
+    return Span(places[0], places[-1]) if places else None
