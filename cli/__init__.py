@@ -1,0 +1,1 @@
+"""The command line: administration, a client, the demo. Not deployed."""

@@ -1,0 +1,73 @@
+"""Writes `docs/settings.md` from the declared table: `python -m cli.settings_page`.
+
+A test compares the page with the table, so a setting cannot change without its document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from shared.settings import COMMAND_NAMES, SETTINGS, Kind, Setting
+from shared.storage_account import CONNECTION, PARTS
+
+PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+
+_HEAD = """# Settings
+
+Settings are environment variables: the application settings of the function app, or `Values` in
+`local.settings.json` (copy `local.settings.example.json`). A blank value counts as not set. All
+problems are reported together when the app starts, and a misspelt `GATEWAY_` name is one.
+
+This page is written by `python -m cli.settings_page`.
+"""
+
+_IDENTITY = f"""## An account reached by identity
+
+Instead of `{CONNECTION}` (which wins where both are set):
+"""
+
+_COMMANDS = """## Read by the commands only
+"""
+
+
+def render() -> str:
+    """The whole page, in Markdown."""
+    parts = [(f"`{CONNECTION}__{suffix}`", purpose) for suffix, purpose in PARTS.items()]
+    names = [(f"`{name}`", purpose) for name, purpose in COMMAND_NAMES.items()]
+    sections = (
+        _HEAD,
+        render_settings(),
+        _IDENTITY,
+        _table(("Name", "What it is for"), parts),
+        _COMMANDS,
+        _table(("Name", "What it is for"), names),
+    )
+    return "\n".join(sections)
+
+
+def render_settings() -> str:
+    """The table of the declared settings alone, in Markdown."""
+    rows = [(f"`{item.name}`", _default(item), _limits(item), item.purpose) for item in SETTINGS]
+    return _table(("Name", "Default", "Allowed", "What it is for"), rows)
+
+
+def _default(item: Setting) -> str:
+    return f"`{item.default}`" if item.default else "none"
+
+
+def _limits(item: Setting) -> str:
+    if item.kind is Kind.CONNECTION:
+        return "connection string"
+    if item.kind is Kind.CHOICE:
+        return ", ".join(f"`{choice}`" for choice in item.choices)
+    return f"{item.least} to {item.most} {item.kind.value}"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")

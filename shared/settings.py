@@ -1,0 +1,187 @@
+"""The settings: one declared table, and the one reader of the environment.
+
+The fields of `Settings` are the table: each carries its `Setting` (name, kind, default, purpose,
+limits). `local.settings.example.json` and `docs/settings.md` are tested against it, so a setting is
+declared here or it does not exist. Every problem is reported in one `SettingsError`: who deploys
+should not meet them one restart at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Any
+
+from shared.errors import SettingsError
+from shared.storage_account import (
+    CONNECTION,
+    DEVELOPMENT,
+    StorageAccount,
+    read_storage_account,
+)
+
+_INTEGER = re.compile(r"[0-9]{1,15}")
+_MOST_SHOWN = 12
+
+
+class Kind(StrEnum):
+    """How the text of a setting is read."""
+
+    CONNECTION = "connection"
+    CHOICE = "choice"
+    ROWS = "rows"
+    BYTES = "bytes"
+    SECONDS = "seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table. `least` and `most` bound a number, `choices` a word."""
+
+    name: str
+    kind: Kind
+    default: str
+    purpose: str
+    least: int = 0
+    most: int = 0
+    choices: tuple[str, ...] = ()
+
+
+def _number(name: str, kind: Kind, default: int, least: int, most: int, purpose: str) -> Any:
+    declared = Setting(name, kind, str(default), purpose, least, most)
+    return field(default=default, metadata={"setting": declared})
+
+
+def _choice(name: str, default: str, choices: tuple[str, ...], purpose: str) -> Any:
+    declared = Setting(name, Kind.CHOICE, default, purpose, choices=choices)
+    return field(default=default, metadata={"setting": declared})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings in force. Sizes are in bytes, times in seconds."""
+
+    storage: StorageAccount = field(
+        metadata={
+            "setting": Setting(
+                CONNECTION,
+                Kind.CONNECTION,
+                "",
+                f"Where everything is kept: a connection string, or `{DEVELOPMENT}` for a storage "
+                "emulator on its usual ports. Required, unless the account is reached by identity.",
+            )
+        }
+    )
+    worker_runtime: str = _choice(
+        "FUNCTIONS_WORKER_RUNTIME", "python", ("python",), "The platform's choice of language."
+    )
+    max_body_bytes: int = _number(
+        "GATEWAY_MAX_BODY_BYTES", Kind.BYTES, 99_614_720, 1, 104_857_600,
+        "The largest body of a call; the platform itself cuts at 100 MiB.",
+    )  # fmt: skip
+    max_rows: int = _number(
+        "GATEWAY_MAX_ROWS", Kind.ROWS, 100_000, 1, 1_000_000, "The most rows of one import."
+    )
+    wait_seconds: int = _number(
+        "GATEWAY_WAIT_SECONDS", Kind.SECONDS, 200, 0, 225,
+        "How long a call waits for its rows before it answers 202; the platform cuts at 230 s.",
+    )  # fmt: skip
+    chunk_rows: int = _number(
+        "GATEWAY_CHUNK_ROWS", Kind.ROWS, 1_000, 1, 1_000,
+        "Rows of one chunk. Rows of one key stay together, even past this.",
+    )  # fmt: skip
+    chunk_bytes: int = _number(
+        "GATEWAY_CHUNK_BYTES", Kind.BYTES, 4_194_304, 1_024, 4_194_304,
+        "Bytes of one chunk, counted as its rows are written to the payload.",
+    )  # fmt: skip
+    cache_seconds: int = _number(
+        "GATEWAY_CACHE_SECONDS", Kind.SECONDS, 3, 0, 5,
+        "How long a look-up of a key or an integration is remembered, and so how long a change by "
+        "`manage.py` may take.",
+    )  # fmt: skip
+    sweep_after_seconds: int = _number(
+        "GATEWAY_SWEEP_AFTER_SECONDS", Kind.SECONDS, 900, 1, 86_400,
+        "How long an open import is without a new result before the sweep sends what is missing.",
+    )  # fmt: skip
+    handler_seconds: int = _number(
+        "GATEWAY_HANDLER_SECONDS", Kind.SECONDS, 300, 1, 600,
+        "How long a queue handler commits before it hands the rest to a new message.",
+    )  # fmt: skip
+    log_level: str = _choice(
+        "GATEWAY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"),
+        "The least severe log lines that are written.",
+    )  # fmt: skip
+
+
+_BY_FIELD: dict[str, Setting] = {item.name: item.metadata["setting"] for item in fields(Settings)}
+
+SETTINGS: tuple[Setting, ...] = tuple(_BY_FIELD.values())
+"""Every declared setting, in the order of the documents."""
+
+COMMAND_NAMES = {
+    "GATEWAY_DATA": "The folder of the local gateway; `.local` beside `manage.py` by default.",
+    "GATEWAY_URL": "The address that `manage.py import` sends to; the running local gateway's "
+    "by default.",
+    "GATEWAY_FUNCTION_KEY": "The function key that `manage.py import` sends.",
+    "GATEWAY_SOFTWARE_KEY": "The software key that `manage.py import` sends.",
+}
+"""Names that only the commands read: no settings of the gateway, and no mistakes either."""
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Read and check every declared setting; a blank value counts as not set.
+
+    Raises SettingsError with one sentence for each problem, a misspelt GATEWAY_ name included.
+    """
+    problems: list[str] = []
+    values: dict[str, Any] = {"storage": read_storage_account(environ, problems)}
+    for name, declared in _BY_FIELD.items():
+        text = environ.get(declared.name, "").strip()
+        if declared.kind is Kind.CONNECTION or not text:
+            continue
+        values[name] = _read_value(declared, text, problems)
+    problems.extend(_unknown_names(environ))
+    if problems:
+        raise SettingsError(problems)
+    return Settings(**values)
+
+
+def settings_in_force() -> Settings:
+    """The settings of this process's environment. Raises SettingsError."""
+    return read_settings(os.environ)
+
+
+def _read_value(declared: Setting, text: str, problems: list[str]) -> int | str:
+    if declared.kind is Kind.CHOICE:
+        if text.lower() not in declared.choices:
+            allowed = " or ".join(declared.choices)
+            problems.append(f"{declared.name} must be {allowed}, not {_shown(text)}.")
+        return text.lower()
+    number = int(text) if _INTEGER.fullmatch(text) else -1
+    if not declared.least <= number <= declared.most:
+        problems.append(
+            f"{declared.name} must be a whole number of {declared.kind.value} from "
+            f"{declared.least} to {declared.most}, not {_shown(text)}."
+        )
+    return number
+
+
+def _shown(text: str) -> str:
+    """A wrong value in a problem, cut, so that a misplaced secret is not repeated whole."""
+    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
+
+
+def _unknown_names(environ: Mapping[str, str]) -> list[str]:
+    known = [item.name for item in SETTINGS]
+    problems = []
+    for name in sorted(environ):
+        if not name.upper().startswith("GATEWAY_") or name in known or name in COMMAND_NAMES:
+            continue
+        near = get_close_matches(name.upper(), known, n=1)
+        advice = f"did you mean {near[0]}?" if near else "docs/settings.md lists the settings."
+        problems.append(f"{name} is no setting of the gateway; {advice}")
+    return problems

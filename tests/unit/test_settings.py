@@ -1,0 +1,173 @@
+"""The settings: every default and limit, all problems at once, documents that agree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.settings_page import PAGE, render
+from shared.errors import SettingsError
+from shared.settings import SETTINGS, Kind, Setting, Settings, read_settings
+from shared.storage_account import StorageAccount, emulator_connection_string
+
+ROOT = Path(__file__).parents[2]
+DEVELOPMENT = {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
+ACCOUNT_KEY = "c2VjcmV0LWFjY291bnQta2V5"
+NUMBERS = [item for item in SETTINGS if item.kind not in (Kind.CHOICE, Kind.CONNECTION)]
+
+
+def problems_of(environ: dict[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(environ)
+    return caught.value.problems
+
+
+def test_every_default_is_the_documented_one() -> None:
+    settings = read_settings(DEVELOPMENT)
+    assert settings == Settings(
+        storage=StorageAccount(connection_string=emulator_connection_string()),
+        worker_runtime="python",
+        max_body_bytes=99_614_720,
+        max_rows=100_000,
+        wait_seconds=200,
+        chunk_rows=1_000,
+        chunk_bytes=4_194_304,
+        cache_seconds=3,
+        sweep_after_seconds=900,
+        handler_seconds=300,
+        log_level="info",
+    )
+
+
+def test_a_blank_value_counts_as_not_set() -> None:
+    assert read_settings({**DEVELOPMENT, "GATEWAY_MAX_ROWS": " "}).max_rows == 100_000
+
+
+def test_all_problems_are_reported_together() -> None:
+    problems = problems_of(
+        {
+            "FUNCTIONS_WORKER_RUNTIME": "node",
+            "GATEWAY_WAIT_SECONDS": "226",
+            "GATEWAY_CHUNK_ROWS": "0",
+            "GATEWAY_LOG_LEVEL": "loud",
+            "GATEWAY_MAX_ROW": "5",
+        }
+    )
+    named = [problem.split()[0] for problem in problems]
+    assert named == [
+        "AzureWebJobsStorage",
+        "FUNCTIONS_WORKER_RUNTIME",
+        "GATEWAY_WAIT_SECONDS",
+        "GATEWAY_CHUNK_ROWS",
+        "GATEWAY_LOG_LEVEL",
+        "GATEWAY_MAX_ROW",
+    ]
+    assert all(problem.endswith((".", "?")) for problem in problems)
+
+
+@pytest.mark.parametrize("declared", NUMBERS, ids=lambda declared: declared.name)
+def test_a_number_is_taken_up_to_its_limits_and_no_further(declared: Setting) -> None:
+    for number in (declared.least, declared.most):
+        read_settings({**DEVELOPMENT, declared.name: str(number)})
+    for wrong in (declared.least - 1, declared.most + 1, "1.5", "ten", "٣", "9" * 5_000):
+        assert len(problems_of({**DEVELOPMENT, declared.name: str(wrong)})) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GATEWAY_MAX_ROW", "GATEWAY_MAX_ROWS"),
+        ("GATEWAY_WAITSECONDS", "GATEWAY_WAIT_SECONDS"),
+        ("gateway_cache_seconds", "GATEWAY_CACHE_SECONDS"),
+    ],
+)
+def test_a_misspelt_name_is_told_what_was_meant(name: str, meant: str) -> None:
+    assert problems_of({**DEVELOPMENT, name: "1"}) == [
+        f"{name} is no setting of the gateway; did you mean {meant}?"
+    ]
+
+
+def test_names_of_the_commands_are_no_mistakes() -> None:
+    read_settings({**DEVELOPMENT, "GATEWAY_DATA": "/data", "GATEWAY_SOFTWARE_KEY": "A B"})
+
+
+def test_the_emulator_is_addressed_by_number() -> None:
+    account = read_settings({"AzureWebJobsStorage": "usedevelopmentstorage=TRUE;"}).storage
+    assert "TableEndpoint=http://127.0.0.1:10002/devstoreaccount1" in account.connection_string
+    assert not account.uses_identity
+
+
+def test_an_account_by_name_has_the_public_addresses() -> None:
+    account = read_settings({"AzureWebJobsStorage__accountName": "acct"}).storage
+    assert account.uses_identity
+    assert account.table_service_uri == "https://acct.table.core.windows.net"
+
+
+def test_an_account_by_addresses_may_name_a_managed_identity() -> None:
+    environ = {
+        f"AzureWebJobsStorage__{service}ServiceUri": f"https://acct.{service}.example/"
+        for service in ("blob", "queue", "table")
+    }
+    environ["AzureWebJobsStorage__credential"] = "managedIdentity"
+    environ["AzureWebJobsStorage__clientId"] = "11111111-1111-1111-1111-111111111111"
+    account = read_settings(environ).storage
+    assert account.queue_service_uri == "https://acct.queue.example"
+    assert account.credential == "managedidentity"
+    assert account.client_id == "11111111-1111-1111-1111-111111111111"
+
+
+def test_a_connection_string_wins_over_an_identity() -> None:
+    environ = {**DEVELOPMENT, "AzureWebJobsStorage__accountName": "acct"}
+    assert not read_settings(environ).storage.uses_identity
+
+
+@pytest.mark.parametrize(
+    ("environ", "parts_wrong"),
+    [
+        ({"blobServiceUri": "https://a.example"}, ["queueServiceUri", "tableServiceUri"]),
+        ({"accountName": "a", "tableServiceUri": "http://a.example"}, ["tableServiceUri"]),
+        ({"accountName": "a", "credential": "clientsecret"}, ["credential"]),
+        ({"accountName": "a", "clientId": "b"}, ["clientId"]),
+    ],
+)
+def test_a_half_told_identity_is_refused(environ: dict[str, str], parts_wrong: list[str]) -> None:
+    problems = problems_of({f"AzureWebJobsStorage__{name}": environ[name] for name in environ})
+    assert [problem.split()[0] for problem in problems] == [
+        f"AzureWebJobsStorage__{name}" for name in parts_wrong
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://acct.blob.example",
+        f"AccountKey={ACCOUNT_KEY}",
+        f"@Microsoft.KeyVault(SecretUri=https://vault.example/secrets/{ACCOUNT_KEY})",
+    ],
+)
+def test_what_is_no_connection_string_is_refused_without_quoting_it(text: str) -> None:
+    (problem,) = problems_of({"AzureWebJobsStorage": text})
+    assert problem.startswith("AzureWebJobsStorage is ")
+    assert ACCOUNT_KEY not in problem
+
+
+def test_no_connection_string_shows_in_a_repr() -> None:
+    text = f"AccountName=acct;AccountKey={ACCOUNT_KEY};EndpointSuffix=core.windows.net"
+    settings = read_settings({"AzureWebJobsStorage": text})
+    assert settings.storage.connection_string == text
+    assert ACCOUNT_KEY not in repr(settings)
+
+
+def test_the_example_file_has_exactly_the_declared_settings_with_their_defaults() -> None:
+    values = json.loads((ROOT / "local.settings.example.json").read_text())["Values"]
+    expected = {item.name: item.default for item in SETTINGS}
+    expected["AzureWebJobsStorage"] = "UseDevelopmentStorage=true"
+    expected["GATEWAY_SWEEP_AFTER_SECONDS"] = "60"
+    assert values == expected
+    read_settings(values)
+
+
+def test_the_settings_page_is_the_one_that_the_table_renders() -> None:
+    assert PAGE.read_text(encoding="utf-8") == render(), "run: python -m cli.settings_page"
