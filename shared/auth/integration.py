@@ -1,0 +1,80 @@
+"""An integration: one vendor system of a tenant, and how its rows are to be taken.
+
+It is also where the current function key is recorded: a key counts only while its integration
+names its hash. So a rotation is one conditional write, whatever dies around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from shared.imports.definition import OnExisting, Options
+from shared.storage.keys import encode
+from shared.storage.tables import Entity, Value
+
+DEFAULT_DATABASE_VERSION = 1
+"""What an integration has unless told otherwise (CONTRACTS 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The Pay & Bill database behind the integration, as its vendor sees it."""
+
+    active: bool = True
+    version: int = DEFAULT_DATABASE_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """One integration; `key_hash` is the SHA-256 of its current function key, in hex."""
+
+    tenant: str
+    software_key: str
+    name: str
+    enabled: bool = True
+    on_existing: OnExisting = OnExisting.UPDATE
+    database: Database = field(default_factory=Database)
+    key_hash: str = field(default="", repr=False)
+
+    @property
+    def options(self) -> Options:
+        """What the rules need to know of it."""
+        return Options(on_existing=self.on_existing)
+
+
+def integration_keys(tenant: str, software_key: str) -> tuple[str, str]:
+    """Partition and row key in the table of integrations."""
+    return encode(tenant), encode(software_key)
+
+
+def integration_to_entity(integration: Integration, etag: str = "") -> Entity:
+    """As it is stored; `etag` is what was read, for a conditional write."""
+    partition, row = integration_keys(integration.tenant, integration.software_key)
+    values: Mapping[str, Value] = {
+        "tenant": integration.tenant,
+        "softwareKey": integration.software_key,
+        "name": integration.name,
+        "enabled": integration.enabled,
+        "onExisting": integration.on_existing.value,
+        "databaseActive": integration.database.active,
+        "databaseVersion": integration.database.version,
+        "keyHash": integration.key_hash,
+    }
+    return Entity(partition, row, values, etag)
+
+
+def integration_from_entity(entity: Entity) -> Integration:
+    """The inverse of `integration_to_entity`."""
+    return Integration(
+        tenant=entity.text("tenant"),
+        software_key=entity.text("softwareKey"),
+        name=entity.text("name"),
+        enabled=entity.flag("enabled"),
+        on_existing=OnExisting(entity.text("onExisting", OnExisting.UPDATE)),
+        database=Database(
+            active=entity.flag("databaseActive"),
+            version=entity.number("databaseVersion", DEFAULT_DATABASE_VERSION),
+        ),
+        key_hash=entity.text("keyHash"),
+    )

@@ -1,0 +1,107 @@
+"""The key pair `X-Functions-Key` + `X-Software-Key` (CONTRACTS 0 and 1).
+
+In this order, each refusal with its own words:
+
+    401  no function key, or one that nobody has
+    403  Key name does not match Software Key
+    403  Integration missing for Software Key or disabled   (a missing X-Software-Key too)
+
+A software key may hold any character, but HTTP knows no encoding of header values: a host hands
+them on as UTF-8 or byte by byte as Latin-1, and a browser refuses to send what is not Latin-1. So
+the header counts in each of these readings: as it came, its bytes as UTF-8, and percent-decoded;
+blanks around it and the choice of Unicode form do not matter. This is safe because the function key
+alone is the secret: the software key is only compared with that key's own name.
+"""
+
+from __future__ import annotations
+
+import hmac
+import unicodedata
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from shared.auth.caller import Caller
+from shared.auth.function_keys import ROW, FunctionKey, hash_function_key, key_from_entity
+from shared.auth.integration import Integration, integration_from_entity, integration_keys
+from shared.auth.lookups import CachedLookups
+from shared.clock import Clock
+from shared.errors import ForbiddenError, UnauthenticatedError
+from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS
+from shared.storage.tables import Tables
+
+FUNCTION_KEY_HEADER = "x-functions-key"
+SOFTWARE_KEY_HEADER = "x-software-key"
+AUTHORIZATION_HEADER = "authorization"
+
+
+@dataclass(frozen=True, slots=True)
+class _Credential:
+    """What storage knows of a function key."""
+
+    key: FunctionKey
+    integration: Integration | None
+
+
+class KeyPairAuthenticator:
+    """Finds the caller of a key pair; remembers look-ups for `cache_seconds`."""
+
+    def __init__(self, tables: Tables, clock: Clock, cache_seconds: float) -> None:
+        self._tables = tables
+        self.lookups: CachedLookups[_Credential] = CachedLookups(self._read, clock, cache_seconds)
+
+    async def authenticate(self, headers: Mapping[str, str]) -> Caller:
+        """The caller. `headers` has lower-case names, as the host gives them.
+
+        Raises UnauthenticatedError, ForbiddenError, StorageUnavailableError.
+        """
+        credential = await self._identify(headers)
+        software_key = headers.get(SOFTWARE_KEY_HEADER, "").strip()
+        key = credential.key
+        if software_key and key.name not in _readings(software_key):
+            raise ForbiddenError("Key name does not match Software Key")
+        integration = credential.integration
+        if not software_key or integration is None or not integration.enabled:
+            raise ForbiddenError("Integration missing for Software Key or disabled")
+        return Caller(key.tenant, key.name, integration.software_key, integration)
+
+    async def _identify(self, headers: Mapping[str, str]) -> _Credential:
+        if AUTHORIZATION_HEADER in headers:
+            raise UnauthenticatedError(
+                "This endpoint does not take an Authorization header: leave it out and send "
+                "X-Functions-Key and X-Software-Key."
+            )
+        key = headers.get(FUNCTION_KEY_HEADER, "").strip()
+        if not key:
+            raise UnauthenticatedError("Send your function key in the header X-Functions-Key.")
+        credential = await self.lookups.get(hash_function_key(key))
+        if credential is None:
+            raise UnauthenticatedError(
+                "The function key in X-Functions-Key is not known: check it, or ask for the new "
+                "one if it was rotated."
+            )
+        return credential
+
+    async def _read(self, key_hash: str) -> _Credential | None:
+        entity = await self._tables.get(FUNCTION_KEYS, key_hash, ROW)
+        if entity is None:
+            return None
+        key = key_from_entity(entity)
+        stored = await self._tables.get(INTEGRATIONS, *integration_keys(key.tenant, key.name))
+        if stored is None:
+            return _Credential(key, None)
+        integration = integration_from_entity(stored)
+        if not hmac.compare_digest(integration.key_hash, key_hash):
+            return None
+        return _Credential(key, integration)
+
+
+def _readings(value: str) -> set[str]:
+    """Every text that the header's value may stand for; see the module."""
+    readings = {value}
+    with suppress(UnicodeError):
+        readings.add(value.encode("latin-1").decode("utf-8"))
+    if "%" in value:
+        readings.add(unquote(value))
+    return {unicodedata.normalize("NFC", reading.strip()) for reading in readings}

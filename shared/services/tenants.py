@@ -1,0 +1,231 @@
+"""Tenants, their integrations and function keys: what an administrator does to them.
+
+Every write is conditional. The integration records which key is current, so adding and rotating
+are each decided by one write: the new key's entity goes in before it and the old one's goes out
+after it, and either left behind by a crash opens nothing. A change is in force in a running gateway
+once its look-ups have expired (`GATEWAY_CACHE_SECONDS`).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from shared.auth.function_keys import (
+    FunctionKey,
+    hash_function_key,
+    key_to_entity,
+    new_function_key,
+)
+from shared.auth.integration import (
+    Integration,
+    integration_from_entity,
+    integration_keys,
+    integration_to_entity,
+)
+from shared.clock import Clock
+from shared.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionFailedError,
+    StorageUnavailableError,
+)
+from shared.services.tenant_names import numbered_slug, slug_of
+from shared.storage.keys import encode
+from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
+from shared.storage.tables import Delete, Entity, Insert, Replace, Tables
+
+PARTITION = "tenants"
+"""All tenants share a partition: they are few, and listed in order of their id."""
+
+MOST_NAME = 200
+MOST_SOFTWARE_KEY = 100
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant: its slug, the name people know it by, when it was made (ISO text, UTC)."""
+
+    id: str
+    name: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """An integration with its new function key in the clear: to be shown once and forgotten."""
+
+    integration: Integration
+    function_key: str = field(repr=False)
+
+
+class TenantService:
+    """The use cases of administration. Refusals are of the tree in `shared.errors`."""
+
+    def __init__(self, tables: Tables, clock: Clock) -> None:
+        self._tables = tables
+        self._clock = clock
+
+    async def create(self, name: str, slug: str | None = None) -> Tenant:
+        """A new tenant. Its id is `slug`, or made from the name, with a number on a clash.
+
+        Raises InvalidRequestError, and ConflictError where a given `slug` is taken.
+        """
+        title = _clean(name, "name of the tenant", MOST_NAME)
+        base = slug or slug_of(title)
+        created_at = self._clock.now().isoformat(timespec="seconds")
+        number = 1
+        while True:
+            tenant = Tenant(numbered_slug(base, number), title, created_at)
+            with suppress(PreconditionFailedError):
+                await self._tables.write(TENANTS, Insert(_tenant_to_entity(tenant)))
+                return tenant
+            if slug is not None:
+                raise ConflictError(f"There is a tenant {slug} already.")
+            number += 1
+
+    async def list_tenants(self) -> list[Tenant]:
+        """Every tenant, in order of id."""
+        return [_tenant_from_entity(item) for item in await self._tables.query(TENANTS, PARTITION)]
+
+    async def find(self, reference: str) -> Tenant:
+        """The tenant of this id, or else the one of exactly this name.
+
+        Raises NotFoundError, and ConflictError where several have the name.
+        """
+        entity = await self._tables.get(TENANTS, PARTITION, encode(reference))
+        if entity is not None:
+            return _tenant_from_entity(entity)
+        name = unicodedata.normalize("NFC", reference.strip())
+        named = [tenant for tenant in await self.list_tenants() if tenant.name == name]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            ids = ", ".join(tenant.id for tenant in named)
+            raise ConflictError(f"Several tenants have this name; use the id: {ids}.")
+        raise NotFoundError(f"There is no tenant {reference!r}; `tenant list` shows them all.")
+
+    async def add_integration(self, integration: Integration) -> IssuedKey:
+        """Store a new integration of an existing tenant and issue its function key.
+
+        Raises InvalidRequestError, NotFoundError, and ConflictError where the software key is
+        taken in this tenant.
+        """
+        tenant = await self.find(integration.tenant)
+        wanted = _checked(replace(integration, tenant=tenant.id))
+        taken = ConflictError(
+            f"Tenant {tenant.id} has an integration with this software key already; change it "
+            "with `integration set`, or make a new key with `key rotate`."
+        )
+        if await self._read(wanted.tenant, wanted.software_key) is not None:
+            raise taken
+        issued = await self._issue(wanted)
+        try:
+            await self._tables.write(
+                INTEGRATIONS, Insert(integration_to_entity(issued.integration))
+            )
+        except PreconditionFailedError:
+            await self._forget_key(issued.integration.key_hash)
+            raise taken from None
+        return issued
+
+    async def list_integrations(self, tenant: str) -> list[Integration]:
+        """The integrations of a tenant, in order of software key. Raises NotFoundError."""
+        found = await self.find(tenant)
+        entities = await self._tables.query(INTEGRATIONS, encode(found.id))
+        return sorted(
+            (integration_from_entity(entity) for entity in entities),
+            key=lambda integration: integration.software_key,
+        )
+
+    async def change_integration(
+        self, tenant: str, software_key: str, change: Callable[[Integration], Integration]
+    ) -> Integration:
+        """Replace an integration by `change` of it, again if somebody else was faster.
+
+        Raises NotFoundError, InvalidRequestError, ConflictError.
+        """
+        found = await self.find(tenant)
+        for _ in range(_TRIES):
+            stored = await self._stored(found.id, software_key)
+            changed = _checked(change(integration_from_entity(stored)))
+            with suppress(PreconditionFailedError):
+                entity = integration_to_entity(changed, stored.etag)
+                await self._tables.write(INTEGRATIONS, Replace(entity))
+                return changed
+        raise ConflictError("The integration keeps changing; try again.")
+
+    async def rotate_key(self, tenant: str, software_key: str) -> IssuedKey:
+        """A new function key for an integration; the old one stops when look-ups expire.
+
+        Raises NotFoundError, and ConflictError where another rotation came in between.
+        """
+        found = await self.find(tenant)
+        stored = await self._stored(found.id, software_key)
+        old = integration_from_entity(stored)
+        issued = await self._issue(old)
+        try:
+            entity = integration_to_entity(issued.integration, stored.etag)
+            await self._tables.write(INTEGRATIONS, Replace(entity))
+        except PreconditionFailedError:
+            await self._forget_key(issued.integration.key_hash)
+            raise ConflictError("The integration was changed meanwhile; try again.") from None
+        await self._forget_key(old.key_hash)
+        return issued
+
+    async def _issue(self, integration: Integration) -> IssuedKey:
+        clear = new_function_key()
+        key = FunctionKey(hash_function_key(clear), integration.tenant, integration.software_key)
+        await self._tables.write(FUNCTION_KEYS, Insert(key_to_entity(key)))
+        return IssuedKey(replace(integration, key_hash=key.key_hash), clear)
+
+    async def _forget_key(self, key_hash: str) -> None:
+        """Tidy up; what stays behind opens nothing, so a fault here is none of the caller's."""
+        with suppress(PreconditionFailedError, StorageUnavailableError):
+            await self._tables.write(
+                FUNCTION_KEYS, Delete(key_to_entity(FunctionKey(key_hash, "", "")))
+            )
+
+    async def _read(self, tenant: str, software_key: str) -> Entity | None:
+        name = unicodedata.normalize("NFC", software_key.strip())
+        return await self._tables.get(INTEGRATIONS, *integration_keys(tenant, name))
+
+    async def _stored(self, tenant: str, software_key: str) -> Entity:
+        stored = await self._read(tenant, software_key)
+        if stored is None:
+            raise NotFoundError(
+                f"Tenant {tenant} has no integration with this software key; "
+                "`integration list` shows them."
+            )
+        return stored
+
+
+def _checked(integration: Integration) -> Integration:
+    """With its texts trimmed and in NFC. Raises InvalidRequestError."""
+    software_key = _clean(integration.software_key, "software key", MOST_SOFTWARE_KEY)
+    name = _clean(integration.name or software_key, "name of the integration", MOST_NAME)
+    if not 0 <= integration.database.version <= 2**31 - 1:
+        raise InvalidRequestError("The database version must be a whole number from 0.")
+    return replace(integration, software_key=software_key, name=name)
+
+
+def _clean(text: str, what: str, most: int) -> str:
+    cleaned = unicodedata.normalize("NFC", text.strip())
+    if not cleaned or len(cleaned) > most:
+        raise InvalidRequestError(f"The {what} must have 1 to {most} characters.")
+    if not cleaned.isprintable():
+        raise InvalidRequestError(f"The {what} must not hold control characters.")
+    return cleaned
+
+
+def _tenant_to_entity(tenant: Tenant) -> Entity:
+    values = {"name": tenant.name, "createdAt": tenant.created_at}
+    return Entity(PARTITION, encode(tenant.id), values)
+
+
+def _tenant_from_entity(entity: Entity) -> Tenant:
+    return Tenant(entity.row, entity.text("name"), entity.text("createdAt"))
