@@ -27,13 +27,151 @@ class CatalogueEntry:
 
 
 def _entries() -> tuple[CatalogueEntry, ...]:
+    return (*_field_entries(), *_record_entries(), *_processing_entries())
+
+
+def _field_entries() -> tuple[CatalogueEntry, ...]:
+    """1001 to 1008: what one field can have wrong, found without looking at what is stored."""
+    error, info = Severity.ERROR, Severity.INFO
+    return (
+        CatalogueEntry(
+            1001,
+            error,
+            "Required field missing or empty",
+            "Send a value for the field; null and blank text count as empty.",
+            "vendor",
+        ),
+        CatalogueEntry(
+            1002,
+            error,
+            "Value has the wrong type",
+            "Send the JSON type that the schema names; nothing is converted.",
+            "CONTRACTS 0",
+        ),
+        CatalogueEntry(
+            1003,
+            error,
+            "Value is too long or too short",
+            "Keep to the length that the message and the schema name.",
+            "CONTRACTS 6",
+        ),
+        CatalogueEntry(
+            1004,
+            error,
+            "Value does not have the required form",
+            "Match the whole value to the pattern of the schema, with ASCII digits.",
+            "CONTRACTS 1",
+        ),
+        CatalogueEntry(
+            1005,
+            error,
+            "Value is not one of the allowed values",
+            "Send one of the values that the schema lists.",
+            "CONTRACTS 6",
+        ),
+        CatalogueEntry(
+            1006,
+            error,
+            "Value is not a calendar date",
+            "Send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS with a day that exists.",
+            "CONTRACTS 0",
+        ),
+        CatalogueEntry(
+            1007,
+            info,
+            "Field is not known and was not stored",
+            "Correct the name if it was meant for a field of the schema, or leave the field out.",
+            "CONTRACTS 0",
+        ),
+        CatalogueEntry(
+            1008,
+            error,
+            "Number is out of range",
+            "Keep to the range that the message and the schema name.",
+            "CONTRACTS 6",
+        ),
+    )
+
+
+def _record_entries() -> tuple[CatalogueEntry, ...]:
+    """1101 to 2003, 10000 and 10001: what a row means for the records that are stored."""
     error, warning, info = Severity.ERROR, Severity.WARNING, Severity.INFO
     return (
         CatalogueEntry(
-            1001, error, "Required field missing or empty", "Send a value for the field.", "vendor"
+            1101,
+            error,
+            "A later import has changed this record",
+            "Compare the record with the row, then send the row corrected instead of as it was.",
+            "CONTRACTS 5",
         ),
         CatalogueEntry(
-            1002, error, "Value has the wrong type", "Send the type of the schema.", "CONTRACTS 0"
+            1102,
+            info,
+            "A later row of the same import wrote this record again",
+            "Nothing has to be done; send one row for each record to avoid this message.",
+            "CONTRACTS 0",
+        ),
+        CatalogueEntry(
+            1103,
+            info,
+            "Nothing to change",
+            "Nothing has to be done; the stored record already says what the row says.",
+            "CONTRACTS 0",
+        ),
+        CatalogueEntry(
+            2001,
+            error,
+            "Referenced record was not found",
+            "Import the record that the field refers to first, or correct the reference.",
+            "CONTRACTS 1",
+        ),
+        CatalogueEntry(
+            2002,
+            warning,
+            "Values do not agree with each other",
+            "Check the named fields; the row was taken as it is.",
+            "CONTRACTS 1",
+        ),
+        CatalogueEntry(
+            2003,
+            warning,
+            "Value looks wrong",
+            "Check the value; the row was taken as it is.",
+            "CONTRACTS 1",
+        ),
+        CatalogueEntry(
+            10000,
+            error,
+            "Worker already exists in the system",
+            "Leave the worker out, or set onExisting of the integration to update.",
+            "vendor",
+        ),
+        CatalogueEntry(
+            10001,
+            error,
+            "Assignment already exists in the system",
+            "Leave the assignment out, or set onExisting of the integration to update.",
+            "CONTRACTS 6",
+        ),
+    )
+
+
+def _processing_entries() -> tuple[CatalogueEntry, ...]:
+    """9001 and 9002: rows that ended without being decided."""
+    return (
+        CatalogueEntry(
+            9001,
+            Severity.ERROR,
+            "Row could not be processed",
+            "Send the row again, which is safe; quote the correlation id if it happens again.",
+            "CONTRACTS 6",
+        ),
+        CatalogueEntry(
+            9002,
+            Severity.ERROR,
+            "Import was cancelled before this row was stored",
+            "Retry the import if the row is wanted after all.",
+            "CONTRACTS 5",
         ),
     )
 

@@ -1,0 +1,175 @@
+"""The field types of every import type: strict, exact, and safe against any JSON value.
+
+A model says `Text`, `Reference`, `CalendarDate` …; `X | None` is a field that null or blank
+clears. Nothing is converted on the way in but this: references are trimmed and put into NFC,
+dates become ISO text of the day as written, amounts become the text of the number (CONTRACTS 0).
+
+Numbers are expected as `int` or `Decimal`; a `float` has lost digits and is refused as 1002.
+The rejections named here are translated to message ids by `shared.imports.faults`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import date
+from decimal import Decimal
+from enum import Enum, auto
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainValidator,
+    Strict,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+
+class Mark(Enum):
+    """What a field declares beside its type, by `Annotated[…, Mark.X]`."""
+
+    CONVERTED = auto()
+    """What is stored differs from what was sent: take the model's value."""
+    SENSITIVE = auto()
+    """Secret or personal identity: the value never appears in a message."""
+    IN_RECORD = auto()
+    """May be missing in a row, but not in the record that the row leaves behind."""
+
+
+MAX_REFERENCE: Final = 60
+MAX_TEXT: Final = 1024 * 1024
+"""Characters in any text; more can never be stored in one record."""
+INT32: Final = 2**31
+
+REFERENCE_LENGTH: Final = "reference_length"
+NOT_UNICODE: Final = "not_unicode"
+NOT_A_DATE: Final = "not_a_date"
+NOT_A_NUMBER: Final = "not_a_number"
+AMOUNT_RANGE: Final = "amount_range"
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MIDNIGHT = "T00:00:00"
+_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
+    r"(?:Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?)?"
+)
+
+
+def normal_reference(text: str) -> str | None:
+    """The text of a reference, trimmed and in NFC; None where it is empty or too long.
+
+    Length is looked at before NFC (which shrinks text to a quarter at most) because normalising
+    a long run of combining marks takes quadratic time.
+    """
+    trimmed = text.strip()
+    if not trimmed.isascii():
+        if len(trimmed) > MAX_REFERENCE * 4:
+            return None
+        trimmed = unicodedata.normalize("NFC", trimmed)
+    return trimmed if 0 < len(trimmed) <= MAX_REFERENCE else None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether the text can be written as UTF-8, that is, has no lone surrogate."""
+    return text.isascii() or _SURROGATE.search(text) is None
+
+
+def _reference(text: str) -> str:
+    normal = normal_reference(text)
+    if normal is None:
+        raise PydanticCustomError(REFERENCE_LENGTH, "reference length")
+    if not is_unicode(normal):
+        raise PydanticCustomError(NOT_UNICODE, "lone surrogate")
+    return normal
+
+
+def _calendar_date(text: str) -> str:
+    day = text[:10]
+    try:
+        if text[10:] not in ("", _MIDNIGHT) and not _DATE.fullmatch(text):
+            raise ValueError
+        if date.fromisoformat(day).isoformat() == day:
+            return day
+    except ValueError:
+        pass
+    raise PydanticCustomError(NOT_A_DATE, "no calendar date")
+
+
+_MAX_COEFFICIENT = 2**96
+_MAX_SCALE = 28
+
+
+def _amount(value: Any) -> str:
+    if type(value) is int:
+        number = Decimal(value) if abs(value) < _MAX_COEFFICIENT else None
+    elif isinstance(value, Decimal) and value.is_finite():
+        number = value
+    else:
+        raise PydanticCustomError(NOT_A_NUMBER, "no number")
+    text = None if number is None else _exact_text(number)
+    if text is None:
+        raise PydanticCustomError(AMOUNT_RANGE, "out of range")
+    return text
+
+
+def _exact_text(number: Decimal) -> str | None:
+    """The number in plain digits, or None where .NET's decimal cannot hold it exactly.
+
+    That type has 96 bits of digits and a scale of 0 to 28. Zeros at the end of a fraction go, so
+    that equal numbers have equal texts. `Decimal.normalize` would round.
+    """
+    sign, digits, exponent = number.as_tuple()
+    kept = bytes(digits).rstrip(b"\0")
+    if not kept or not isinstance(exponent, int):
+        return "0"
+    shift = exponent + len(digits) - len(kept)
+    if shift < -_MAX_SCALE or len(kept) + shift > _MAX_SCALE + 1 or len(kept) > _MAX_SCALE + 1:
+        return None
+    coefficient = int("".join(map(str, kept))) * 10 ** max(shift, 0)
+    if coefficient >= _MAX_COEFFICIENT:
+        return None
+    return format(Decimal((sign, tuple(kept), shift)), "f")
+
+
+Text = Annotated[str, Strict(), StringConstraints(max_length=MAX_TEXT)]
+"""Any text, as sent. The bound also makes pydantic refuse lone surrogates."""
+
+Reference = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_reference),
+    Mark.CONVERTED,
+    WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": MAX_REFERENCE}),
+]
+"""The name of a record: trimmed, NFC, 1 to 60 characters, case and zeros as sent."""
+
+WholeNumber = Annotated[int, Strict(), Field(ge=-INT32, le=INT32 - 1)]
+"""A 32-bit integer written as one: 5.0, true and "5" are 1002."""
+
+Flag = Annotated[bool, Strict()]
+"""true or false, nothing that looks like it."""
+
+CalendarDate = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_calendar_date),
+    Mark.CONVERTED,
+    WithJsonSchema({"type": "string", "pattern": f"^{_DATE.pattern}$"}),
+]
+"""A day from 0001-01-01 on; a time of day and an offset are read over, not applied."""
+
+Amount = Annotated[
+    str,
+    PlainValidator(_amount),
+    Mark.CONVERTED,
+    WithJsonSchema({"type": "number"}),
+]
+"""An exact decimal number, kept as its text; 10.0 and 10.00 are both kept as "10"."""
+
+SortCode = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{6}$")]
+AccountNumber = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{8}[0-9]{0,2}$")]
+"""Patterns match the whole value: the engine is Rust's, whose `$` is the end of the text alone."""

@@ -1,0 +1,66 @@
+"""Merging a row into the stored record, and deciding by that what the row does (CONTRACTS 0).
+
+A missing property keeps the stored value, None clears it. A nested object that merges per
+property does the same one level down, and disappears when it holds nothing any more; everything
+else (text, whole objects, lists) replaces what was there. Records hold nothing that is None, so
+two records are equal exactly where they say the same: dates are ISO text and equal amounts have
+equal texts by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from shared.imports.definition import Decision, Document, OnExisting, Options, ReadRow
+from shared.imports.messages import Message
+from shared.imports.outcomes import Outcome
+from shared.imports.shapes import Record, Shape, shape_of
+
+REQUIRED: Final = 1001
+NO_CHANGE: Final = 1103
+
+Review = Callable[[Document, Document], Iterable[Message]]
+"""What a type says of a row beyond its fields: review(what the row sent, the merged record)."""
+
+
+def merge(stored: Document | None, sent: Document, model: type[Record]) -> Document:
+    """The record that is left when a row's values are put over the stored one; both stay as is."""
+    return _merge(stored or {}, sent, shape_of(model))
+
+
+def _merge(stored: Document, sent: Document, shape: Shape) -> Document:
+    merged = stored | sent
+    for name, nested in shape.merging.items():
+        if sent.get(name) is not None:
+            merged[name] = _merge(stored.get(name) or {}, sent[name], nested) or None
+    if None in merged.values():
+        return {name: value for name, value in merged.items() if value is not None}
+    return merged
+
+
+def decide_merge(
+    row: ReadRow,
+    stored: Document | None,
+    options: Options,
+    *,
+    model: type[Record],
+    exists: Message,
+    review: Review,
+) -> Decision:
+    """What a row of a merging import type does to the stored record.
+
+    `exists` is said where the integration takes a row for a stored record as an error. A row whose
+    record would lack a field that every record has (1001), or whose review has an Error, fails.
+    """
+    if stored is not None and options.on_existing is OnExisting.ERROR:
+        return Decision(Outcome.FAILED, None, (exists,))
+    merged = merge(stored, row.values, model)
+    missing = [name for name in shape_of(model).required_in_record if name not in merged]
+    messages = (*(Message(REQUIRED, name) for name in missing), *review(row.values, merged))
+    if any(message.is_error for message in messages):
+        return Decision(Outcome.FAILED, None, messages)
+    if merged == stored:
+        return Decision(Outcome.UNCHANGED, None, (*messages, Message(NO_CHANGE)))
+    outcome = Outcome.NEW if stored is None else Outcome.UPDATED
+    return Decision(outcome, merged, messages)

@@ -1,0 +1,167 @@
+"""Reading a row: every fault of it as a message, its values under contract names.
+
+Works for every import type that is described by a model (`shared.imports.shapes`). Whatever JSON
+object comes, reading ends with messages and never with an exception: a fault of one row must not
+touch the others (DESIGN 1, decide).
+
+The order is: names to the contract's spelling and blanks to None (own code, since an unknown
+property must be reported with its path), then pydantic over the whole row, then its errors and
+the unknown names as messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from shared.imports.definition import Document, ReadRow, RowKey
+from shared.imports.faults import MAX_SHOWN, message_of, printable
+from shared.imports.fields import is_unicode, normal_reference
+from shared.imports.messages import Message
+from shared.imports.outcomes import MAX_MESSAGES
+from shared.imports.shapes import MergeKind, Record, Shape, shape_of
+
+UNKNOWN_FIELD: Final = 1007
+MAX_READ_MESSAGES: Final = MAX_MESSAGES - 50
+"""Messages kept from reading, so that what the rules say about the row still fits."""
+
+
+def read_key(row: Mapping[str, Any], group: str, reference: str) -> RowKey | None:
+    """The key of a row whose names are lower-cased, from these two fields; None: unusable.
+
+    Agrees with `read_row`: the key is unusable exactly where that reports one of its fields.
+    """
+    first, second = _reference(row.get(group)), _reference(row.get(reference))
+    return None if first is None or second is None else RowKey(first, second)
+
+
+def _reference(value: Any) -> str | None:
+    normal = normal_reference(value) if type(value) is str else None
+    return normal if normal is not None and is_unicode(normal) else None
+
+
+def read_row(
+    index: int, row: Mapping[str, Any], model: type[Record], key_fields: tuple[str, ...]
+) -> ReadRow:
+    """A row of any spelling as its values and messages; names of the row may be in any case.
+
+    `values` has the contract's names, None where the row clears a field; nested objects that are
+    replaced whole come without their empty properties. It is empty where the row has an Error.
+    """
+    shape = shape_of(model)
+    unknown = _Unknown()
+    sent = _spell(row, shape, "", unknown)
+    try:
+        read = model.model_validate(sent)
+    except ValidationError as error:
+        return ReadRow(index, _shown_key(sent, key_fields), {}, _faults(error, shape, unknown))
+    _convert(sent, read, shape)
+    key = tuple([sent[name] for name in key_fields])
+    _settle(sent, shape)
+    return ReadRow(index, key, sent, _bounded([], unknown) if unknown.count else ())
+
+
+@dataclass(slots=True)
+class _Unknown:
+    """The paths of properties that the model does not have; a few of them, and how many."""
+
+    paths: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, path: str) -> None:
+        self.count += 1
+        if self.count <= MAX_READ_MESSAGES:
+            self.paths.append(printable(path))
+
+
+def _spell(row: Mapping[str, Any], shape: Shape, prefix: str, unknown: _Unknown) -> Document:
+    """The row in the contract's spelling, blank text as None, without unknown properties."""
+    spelled: Document = {}
+    fields, folded = shape.fields, shape.folded
+    for name, value in row.items():
+        found = fields.get(name) or folded.get(name.lower())
+        if found is None:
+            unknown.add(prefix + name[:MAX_SHOWN])
+        elif type(value) is str:
+            spelled[found.name] = None if not value or value.isspace() else value
+        elif found.nested is None:
+            spelled[found.name] = value
+        else:
+            path = prefix + found.name
+            spelled[found.name] = _spell_nested(value, found.nested, path, unknown)
+    return spelled
+
+
+def _spell_nested(value: Any, shape: Shape, path: str, unknown: _Unknown) -> Any:
+    """The same for what stands in an object's or a list's place, whatever it is."""
+    if type(value) is dict:
+        return _spell(value, shape, f"{path}.", unknown)
+    if type(value) is list:
+        return [
+            _spell(item, shape, f"{path}[{place}].", unknown) if type(item) is dict else item
+            for place, item in enumerate(value)
+        ]
+    return value
+
+
+def _convert(sent: Document, read: Record, shape: Shape) -> None:
+    """Put the model's values in place of those that it changes (references, dates, amounts)."""
+    values = read.__dict__
+    for name in shape.converted:
+        value = sent.get(name)
+        if value is None:
+            continue
+        nested = shape.fields[name].nested
+        if nested is None:
+            sent[name] = values[name]
+        elif isinstance(value, list):
+            for item, model in zip(value, values[name], strict=True):
+                _convert(item, model, nested)
+        else:
+            _convert(value, values[name], nested)
+
+
+def _settle(values: Document, shape: Shape) -> None:
+    """Reduce nested objects that are one value to what they hold; one that holds nothing clears."""
+    for name, nested in shape.nested.items():
+        value = values.get(name)
+        if value is None:
+            continue
+        if isinstance(value, list):
+            values[name] = [_without_blanks(item, nested) for item in value] or None
+        elif nested.merge_kind is MergeKind.WHOLE:
+            values[name] = _without_blanks(value, nested) or None
+
+
+def _without_blanks(value: Document, shape: Shape) -> Document:
+    _settle(value, shape)
+    return {name: item for name, item in value.items() if item is not None}
+
+
+def _faults(error: ValidationError, shape: Shape, unknown: _Unknown) -> tuple[Message, ...]:
+    details = error.errors(include_url=False)
+    kept = [message_of(detail, shape) for detail in details[:MAX_READ_MESSAGES]]
+    return _bounded(kept, unknown, len(details) - len(kept))
+
+
+def _bounded(messages: list[Message], unknown: _Unknown, dropped: int = 0) -> tuple[Message, ...]:
+    """Errors first, then unknown fields; the last of too many says how many more there were."""
+    messages += [Message(UNKNOWN_FIELD, path) for path in unknown.paths]
+    total = len(messages) + dropped + unknown.count - len(unknown.paths)
+    if total <= MAX_READ_MESSAGES:
+        return tuple(messages)
+    kept = messages[: MAX_READ_MESSAGES - 1]
+    more = f"and {total - len(kept)} more messages that are left out"
+    return (*kept, Message(messages[len(kept)].id, detail=more))
+
+
+def _shown_key(sent: Document, key_fields: tuple[str, ...]) -> tuple[str | None, ...]:
+    """The key of a row that failed: what is there, also where it is too long to be one."""
+    values = [sent.get(name) for name in key_fields]
+    return tuple(
+        printable(_reference(value) or value.strip()) if isinstance(value, str) else None
+        for value in values
+    )

@@ -1,0 +1,47 @@
+"""The JSON Schema of an import type, from its model: 2020-12, open for unknown properties.
+
+Made from pydantic's own schema by dropping what says nothing to a caller (titles and defaults of
+fields) and writing nullable types the short way. It describes what should be sent: reading takes
+a little more, like blank text where null is meant, or names in another case.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shared.imports.shapes import Record
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema_of(model: type[Record], title: str) -> dict[str, Any]:
+    """The schema of one row of that model; `$id` is left to whoever serves it."""
+    schema = model.model_json_schema(mode="validation")
+    definitions = {
+        name: _object(definition) for name, definition in schema.pop("$defs", {}).items()
+    }
+    described = {"$schema": DIALECT, "title": title, **_object(schema)}
+    return described | ({"$defs": definitions} if definitions else {})
+
+
+def _object(schema: dict[str, Any]) -> dict[str, Any]:
+    """An object's schema with its properties tidied."""
+    tidied: dict[str, Any] = {
+        "type": "object",
+        "properties": {name: _property(item) for name, item in schema["properties"].items()},
+    }
+    if "required" in schema:
+        tidied["required"] = schema["required"]
+    return tidied | {"additionalProperties": True}
+
+
+def _property(schema: dict[str, Any]) -> dict[str, Any]:
+    """A property's schema without title and default, `null` among its types where it is one."""
+    kept = {key: value for key, value in schema.items() if key not in ("title", "default")}
+    if "anyOf" not in kept:
+        return kept
+    (value,) = (item for item in kept.pop("anyOf") if item != {"type": "null"})
+    if "$ref" in value:
+        return kept | {"anyOf": [value, {"type": "null"}]}
+    tidied: dict[str, Any] = kept | value
+    return tidied | {"type": [value["type"], "null"]}

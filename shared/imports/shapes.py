@@ -1,0 +1,140 @@
+"""What a model looks like to reading, merging and the schema: worked out once per model class.
+
+A model of an import type is a `Record`; a nested object of it too, and says how it merges:
+
+    class Address(Record):
+        merge_kind = MergeKind.WHOLE
+
+Reading goes by these shapes, not by pydantic's own aliases: names match in any case at every
+level, and an unknown property must be reported with its path (CONTRACTS 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from shared.imports.fields import Mark
+
+
+class MergeKind(Enum):
+    """What a nested object does to the one that is stored (CONTRACTS 0, merge)."""
+
+    WHOLE = auto()
+    """It is one value and replaces the stored one."""
+    PER_PROPERTY = auto()
+    """Each property merges on its own, like those of the record."""
+
+
+class Record(BaseModel):
+    """The base of every model of an import type, top level or nested."""
+
+    merge_kind: ClassVar[MergeKind] = MergeKind.PER_PROPERTY
+    is_sensitive: ClassVar[bool] = False
+    """Whether every value of it is secret; for single fields there is `Mark.SENSITIVE`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One property of a model.
+
+    `nested` is the shape of its object, or of its list's elements; `is_sensitive` says that its
+    value may hold something that no message shows.
+    """
+
+    name: str
+    is_nullable: bool
+    is_list: bool
+    is_sensitive: bool
+    nested: Shape | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The fields of one model class, by contract name and by lower-cased name.
+
+    `converted` names the fields whose stored value is not simply the one that was sent; `merging`
+    has the nested objects that merge property by property.
+    """
+
+    fields: Mapping[str, Field]
+    folded: Mapping[str, Field]
+    nested: Mapping[str, Shape]
+    merging: Mapping[str, Shape]
+    converted: frozenset[str]
+    required_in_record: tuple[str, ...]
+    is_sensitive: bool
+    merge_kind: MergeKind
+
+
+@cache
+def shape_of(model: type[Record]) -> Shape:
+    """The shape of a model class; made once, then looked up."""
+    fields = {name: _field(name, info, model) for name, info in model.model_fields.items()}
+    nested = {name: field.nested for name, field in fields.items() if field.nested is not None}
+    in_record = _marked(model, Mark.IN_RECORD)
+    return Shape(
+        fields=fields,
+        folded={name.lower(): field for name, field in fields.items()},
+        nested=nested,
+        merging={
+            name: shape
+            for name, shape in nested.items()
+            if shape.merge_kind is MergeKind.PER_PROPERTY and not fields[name].is_list
+        },
+        converted=_marked(model, Mark.CONVERTED)
+        | {name for name, shape in nested.items() if shape.converted},
+        required_in_record=tuple(name for name in fields if name in in_record),
+        is_sensitive=any(field.is_sensitive for field in fields.values()),
+        merge_kind=model.merge_kind,
+    )
+
+
+def _marked(model: type[Record], mark: Mark) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, info in model.model_fields.items()
+        if mark in info.metadata or mark in _unwrap(info.annotation).metadata
+    )
+
+
+def _field(name: str, info: FieldInfo, owner: type[Record]) -> Field:
+    bare = _unwrap(info.annotation)
+    is_list = get_origin(bare.type) is list
+    item = _unwrap(get_args(bare.type)[0]).type if is_list else bare.type
+    nested = shape_of(item) if isinstance(item, type) and issubclass(item, Record) else None
+    return Field(
+        name=name,
+        is_nullable=bare.is_nullable,
+        is_list=is_list,
+        is_sensitive=owner.is_sensitive
+        or (nested is not None and nested.is_sensitive)
+        or name in _marked(owner, Mark.SENSITIVE),
+        nested=nested,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Bare:
+    type: Any
+    metadata: tuple[Any, ...]
+    is_nullable: bool
+
+
+def _unwrap(annotation: Any) -> _Bare:
+    """The bare type of an annotation, what it is annotated with, and whether None is allowed."""
+    if get_origin(annotation) is Annotated:
+        bare = _unwrap(annotation.__origin__)
+        return _Bare(bare.type, (*annotation.__metadata__, *bare.metadata), bare.is_nullable)
+    if get_origin(annotation) in (Union, UnionType):
+        (item,) = (item for item in get_args(annotation) if item is not NoneType)
+        bare = _unwrap(item)
+        return _Bare(bare.type, bare.metadata, True)
+    return _Bare(annotation, (), False)

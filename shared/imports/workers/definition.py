@@ -1,0 +1,22 @@
+"""What the workers import is, without its models: read whenever the app is indexed."""
+
+from __future__ import annotations
+
+from shared.imports.definition import ImportType, Rules
+
+
+def _load_rules() -> Rules:
+    """The rules, imported late because they bring pydantic along."""
+    from shared.imports.workers.rules import RULES
+
+    return RULES
+
+
+WORKERS = ImportType(
+    name="workers",
+    version=1,
+    table="Workers",
+    key_fields=("EmployerRef", "PersonnelRef"),
+    record_id_fields=("EmployerRef", "PersonnelRef"),
+    load_rules=_load_rules,
+)
