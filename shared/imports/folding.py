@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.imports.definition import Document, Options, ReadRow, Rules
 from shared.imports.messages import Message
@@ -60,6 +60,6 @@ def _apply(
     return result, decision.document if decision.outcome.took_effect else None
 
 
-def all_failed(rows: Sequence[ReadRow], *messages: Message) -> tuple[RowResult, ...]:
+def all_failed(rows: Sequence[ReadRow], message: Message) -> tuple[RowResult, ...]:
     """The same end for every row, whatever the rules would have said of it."""
-    return tuple(replace(failed(row.index, row.key), messages=messages) for row in rows)
+    return tuple(failed(row.index, row.key, message) for row in rows)

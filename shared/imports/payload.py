@@ -163,8 +163,6 @@ def _decode_at(text: str, position: int, row: int) -> tuple[Any, int]:
             f"Row {row} (counted from 0) has a property name twice; names that differ only in "
             "upper and lower case count as the same."
         ) from None
-    except StopIteration as error:
-        raise json.JSONDecodeError("Expecting value", text, error.value) from None
     except (InvalidOperation, OverflowError):
         raise InvalidRequestError(f"Row {row} (counted from 0) has a number out of range.") from None
     except json.JSONDecodeError:

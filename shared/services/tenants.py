@@ -92,6 +92,10 @@ class TenantService:
         """Every tenant, in order of id."""
         return [_tenant_from_entity(item) for item in await self._tables.query(TENANTS, PARTITION)]
 
+    async def list_ids(self) -> list[str]:
+        """The ids of every tenant."""
+        return [tenant.id for tenant in await self.list_tenants()]
+
     async def find(self, reference: str) -> Tenant:
         """The tenant of this id, or else the one of exactly this name.
 

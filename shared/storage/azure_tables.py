@@ -78,21 +78,18 @@ class AzureTables:
         client = self._table(table)
         entity = operation.entity
         with translated():
-            match operation:
-                case Insert():
-                    answer = await client.create_entity(_to_sdk(entity))
-                case Upsert():
-                    answer = await client.upsert_entity(_to_sdk(entity), UpdateMode.REPLACE)
-                case Replace() | Merge():
-                    answer = await client.update_entity(
-                        _to_sdk(entity), _mode(operation), **_condition(operation)
-                    )
-                case Delete():
-                    await client.delete_entity(
-                        entity.partition, entity.row, **_condition(operation)
-                    )
-                    return ""
-        return str(answer.get("etag", ""))
+            if isinstance(operation, Delete):
+                await client.delete_entity(entity.partition, entity.row, **_condition(operation))
+                return ""
+            if isinstance(operation, Insert):
+                answer = await client.create_entity(_to_sdk(entity))
+            elif isinstance(operation, Upsert):
+                answer = await client.upsert_entity(_to_sdk(entity), UpdateMode.REPLACE)
+            else:
+                answer = await client.update_entity(
+                    _to_sdk(entity), _mode(operation), **_condition(operation)
+                )
+            return str(answer.get("etag", ""))
 
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
         """See `Tables.transact`. One operation goes as a plain write, which is cheaper."""

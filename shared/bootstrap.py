@@ -1,0 +1,154 @@
+"""The composition root: here the services are put together, once per process, on first use.
+
+Nothing connects and nothing slow is imported when the app is indexed; the first call, message or
+timer builds the gateway in the loop it runs in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.auth.key_pair import KeyPairAuthenticator
+    from shared.services.chunks import ChunkProcessor
+    from shared.services.import_log import ImportLog
+    from shared.services.intake import Intake
+    from shared.services.reporting import Reporting
+    from shared.services.sweeping import Sweep
+    from shared.services.tenants import TenantService
+    from shared.services.waiting import Waiting
+    from shared.settings import Settings
+    from shared.storage.account import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Everything a trigger or a command may call."""
+
+    settings: Settings
+    account: Account
+    callers: KeyPairAuthenticator
+    tenants: TenantService
+    imports: ImportLog
+    intake: Intake
+    waiting: Waiting
+    chunks: ChunkProcessor
+    reporting: Reporting
+    sweep: Sweep
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """A gateway of one's own, with its tables and queues in place; closed at the end."""
+    gateway = _compose(settings)
+    try:
+        await _ensure(gateway)
+        yield gateway
+    finally:
+        await gateway.account.close()
+
+
+async def gateway() -> Gateway:
+    """The gateway of this process, built on first use in the loop of the app.
+
+    Raises SettingsError, and StorageUnavailableError where its tables cannot be made ready.
+    """
+    global _building
+    loop = asyncio.get_running_loop()
+    if _building is None or _building.get_loop() is not loop or _has_failed(_building):
+        _building = loop.create_task(_build())
+    return await asyncio.shield(_building)
+
+
+_building: asyncio.Task[Gateway] | None = None
+
+
+def _has_failed(task: asyncio.Task[Gateway]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+async def _build() -> Gateway:
+    from shared import log
+    from shared.settings import read_settings
+
+    settings = read_settings(os.environ)
+    log.configure(settings.log_level)
+    built = _compose(settings)
+    try:
+        await _ensure(built)
+    except BaseException:
+        await built.account.close()
+        raise
+    return built
+
+
+async def _ensure(gateway: Gateway) -> None:
+    from shared.imports.catalogue import IMPORT_TYPES
+
+    queues = [name for kind in IMPORT_TYPES.values() for name in (kind.queue, kind.bulk_queue)]
+    await gateway.account.ensure((*queues, *(f"{name}-poison" for name in queues)))
+
+
+def _compose(settings: Settings) -> Gateway:
+    from shared.auth.key_pair import KeyPairAuthenticator
+    from shared.clock import RandomIds, SystemClock
+    from shared.services.chunks import ChunkProcessor
+    from shared.services.completions import Completions
+    from shared.services.import_log import ImportLog
+    from shared.services.intake import Intake, PlanLimits
+    from shared.services.offload import to_thread_if_large
+    from shared.services.reporting import Reporting
+    from shared.services.results import Results
+    from shared.services.sweeping import Sweep
+    from shared.services.tenants import TenantService
+    from shared.services.waiting import Waiting
+    from shared.storage.account import Account
+
+    account = Account(settings.storage)
+    clock = SystemClock()
+    imports = ImportLog(account.tables)
+    results = Results(account.tables, account.blobs)
+    completions = Completions()
+    tenants = TenantService(account.tables, clock)
+    return Gateway(
+        settings=settings,
+        account=account,
+        callers=KeyPairAuthenticator(account.tables, clock, settings.cache_seconds),
+        tenants=tenants,
+        imports=imports,
+        intake=Intake(
+            imports=imports,
+            blobs=account.blobs,
+            queues=account.queues,
+            clock=clock,
+            ids=RandomIds(),
+            offload=to_thread_if_large,
+            limits=PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes),
+        ),
+        waiting=Waiting(imports, completions, clock),
+        chunks=ChunkProcessor(
+            tables=account.tables,
+            blobs=account.blobs,
+            queues=account.queues,
+            imports=imports,
+            results=results,
+            completions=completions,
+            clock=clock,
+            offload=to_thread_if_large,
+            handler_seconds=settings.handler_seconds,
+        ),
+        reporting=Reporting(imports, results),
+        sweep=Sweep(
+            imports=imports,
+            queues=account.queues,
+            completions=completions,
+            clock=clock,
+            tenants=tenants.list_ids,
+            quiet_seconds=settings.sweep_after_seconds,
+        ),
+    )

@@ -1,0 +1,18 @@
+"""Every import type of the gateway, by name: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from shared.imports.definition import ImportType
+from shared.imports.workers.definition import WORKERS
+
+IMPORT_TYPES: Mapping[str, ImportType] = MappingProxyType(
+    {kind.name: kind for kind in (WORKERS,)}
+)
+
+
+def import_type(name: str) -> ImportType:
+    """The import type of that name; raises KeyError where there is none."""
+    return IMPORT_TYPES[name]

@@ -1,0 +1,228 @@
+"""One chunk of an import, from its message to its result record (DESIGN 1, hold back to finish).
+
+However often a message is delivered, whoever else works on the chunk and whatever dies: a row's
+effect is there once (its stamp on the record), and the first result record stands (I1, I3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from shared import log
+from shared.clock import Clock
+from shared.errors import StorageUnavailableError
+from shared.imports.catalogue import import_type
+from shared.imports.definition import ImportType
+from shared.imports.messages import Message
+from shared.imports.outcomes import RowResult
+from shared.services.chunk_messages import ChunkMessage, queue_for
+from shared.services.chunk_rows import ChunkRows, read_chunk_rows, read_keys_only
+from shared.services.completions import Completions
+from shared.services.hold_back import is_held_back
+from shared.services.import_log import ImportLog
+from shared.services.moments import iso
+from shared.services.offload import Offload
+from shared.services.resolving import ending_resolver, rules_resolver
+from shared.services.results import Results
+from shared.services.settling import COULD_NOT_BE_PROCESSED, Resolver, Settler, SupersededError
+from shared.storage.blobs import Blobs
+from shared.storage.import_records import ImportRecord
+from shared.storage.names import IMPORT_PAYLOADS
+from shared.storage.queues import Queues
+from shared.storage.result_records import ChunkResult
+from shared.storage.tables import Tables
+
+CANCELLED = 9002
+_FLAG_IS_FRESH = 1.0
+"""Seconds for which a read of the cancel flag counts; what is committed meanwhile stays."""
+
+BeforeCommit = Callable[[], Awaitable[None]]
+
+
+class ImportCancelledError(Exception):
+    """Somebody asked to stop; what is not committed ends as 9002."""
+
+
+class HandlerTimeUpError(Exception):
+    """The handler has worked long enough; the rest is for its next message."""
+
+
+class ChunkProcessor:
+    """What the queue triggers and the poison triggers call."""
+
+    def __init__(
+        self,
+        *,
+        tables: Tables,
+        blobs: Blobs,
+        queues: Queues,
+        imports: ImportLog,
+        results: Results,
+        completions: Completions,
+        clock: Clock,
+        offload: Offload,
+        handler_seconds: float,
+    ) -> None:
+        self._tables = tables
+        self._blobs = blobs
+        self._queues = queues
+        self._imports = imports
+        self._results = results
+        self._completions = completions
+        self._clock = clock
+        self._offload = offload
+        self._handler_seconds = handler_seconds
+
+    async def process(self, message: ChunkMessage) -> None:
+        """Work on a chunk: run its rows, or send the message again where it has to wait.
+
+        Raises StorageUnavailableError when storage does not answer: the message then comes back.
+        """
+        record = await self._to_be_done(message)
+        if record is None:
+            return
+        if not record.is_cancelled and await is_held_back(self._imports, message, record):
+            await self._send_again(message, record, message.delay)
+            return
+        try:
+            await self._run(message, record)
+        except HandlerTimeUpError:
+            await self._send_again(message, record, 0)
+        except SupersededError:
+            await self._give_way(message, record)
+
+    async def end_as_failed(self, message: ChunkMessage) -> None:
+        """End the rows of a chunk that failed too often: those with its stamp keep their outcome.
+
+        Runs no rule. Raises StorageUnavailableError when storage does not answer.
+        """
+        record = await self._to_be_done(message)
+        if record is None:
+            return
+        code = CANCELLED if record.is_cancelled else COULD_NOT_BE_PROCESSED
+        log.warning("chunk.poisoned", import_id=record.import_id, chunk=message.chunk)
+        await self._end_rows(message, record, code)
+
+    async def _to_be_done(self, message: ChunkMessage) -> ImportRecord | None:
+        """The record of an open import whose chunk has no result yet; else None."""
+        record = await self._imports.read(message.tenant, message.number)
+        if record is None or record.import_id != message.import_id or not record.is_open:
+            log.event("chunk.dropped", import_id=message.import_id, chunk=message.chunk)
+            return None
+        if await self._imports.has_result(record.import_id, message.chunk):
+            await self._close(record)
+            return None
+        return record
+
+    async def _run(self, message: ChunkMessage, record: ImportRecord) -> None:
+        if record.is_cancelled:
+            await self._end_rows(message, record, CANCELLED)
+            return
+        kind = import_type(record.type_name)
+        chunk = await self._read(message, record, kind, read_chunk_rows)
+        resolve = rules_resolver(kind, record, self._clock.now())
+        try:
+            results = await self._settle(record, kind, chunk, resolve, self._watch(record))
+        except ImportCancelledError:
+            await self._end_rows(message, record, CANCELLED)
+            return
+        await self._finish(message, record, results)
+
+    async def _end_rows(self, message: ChunkMessage, record: ImportRecord, code: int) -> None:
+        kind = import_type(record.type_name)
+        chunk = await self._read(message, record, kind, read_keys_only(Message(code)))
+        resolve = ending_resolver(record, Message(code))
+        results = await self._settle(record, kind, chunk, resolve, _never_stops)
+        await self._finish(message, record, results)
+
+    async def _settle(
+        self,
+        record: ImportRecord,
+        kind: ImportType,
+        chunk: ChunkRows,
+        resolve: Resolver,
+        before_commit: BeforeCommit,
+    ) -> list[RowResult]:
+        settler = Settler(self._tables, kind.table, resolve, before_commit, record.import_id)
+        settled = await settler.settle(chunk.keys)
+        by_index = {result.index: result for result in (*chunk.without_key, *settled)}
+        return [by_index[index] for index in chunk.order]
+
+    def _watch(self, record: ImportRecord) -> BeforeCommit:
+        """Looks at the cancel flag (at most a second old) and at the time that is left."""
+        started = looked = self._clock.elapsed()
+
+        async def before_commit() -> None:
+            nonlocal looked
+            now = self._clock.elapsed()
+            if now - started > self._handler_seconds:
+                raise HandlerTimeUpError
+            if now - looked > _FLAG_IS_FRESH:
+                current = await self._imports.read(record.tenant, record.number)
+                looked = now
+                if current is not None and current.is_cancelled:
+                    raise ImportCancelledError
+
+        return before_commit
+
+    async def _read(
+        self,
+        message: ChunkMessage,
+        record: ImportRecord,
+        kind: ImportType,
+        read: Callable[[ImportType, str, bytes], ChunkRows],
+    ) -> ChunkRows:
+        data = await self._lines(record, message.chunk)
+        return await self._offload(len(data), read, kind, record.tenant, data)
+
+    async def _lines(self, record: ImportRecord, number: int) -> bytes:
+        chunk = record.chunks[number]
+        if record.inline:
+            return record.inline.encode()[chunk.start : chunk.end]
+        data = await self._blobs.read(
+            IMPORT_PAYLOADS, record.blob_name, chunk.start, chunk.end - chunk.start
+        )
+        if data is None:
+            raise StorageUnavailableError("the payload of an open import cannot be read")
+        return data
+
+    async def _finish(
+        self, message: ChunkMessage, record: ImportRecord, results: Sequence[RowResult]
+    ) -> None:
+        now = iso(self._clock.now())
+        result = ChunkResult(record.import_id, message.chunk, tuple(results), now)
+        is_first = await self._results.add(result)
+        log.event(
+            "chunk.done", import_id=record.import_id, chunk=message.chunk, rows=len(results)
+        )
+        await self._close(record, result if is_first else None)
+
+    async def _close(self, record: ImportRecord, only: ChunkResult | None = None) -> None:
+        known = [only.counts] if only is not None else []
+        counts = await self._imports.close(record, iso(self._clock.now()), known)
+        if counts is not None:
+            log.event(
+                "import.ended",
+                import_id=record.import_id,
+                new=counts.new,
+                updated=counts.updated,
+                unchanged=counts.unchanged,
+                failed=counts.failed,
+            )
+            self._completions.announce(record.import_id)
+
+    async def _send_again(self, message: ChunkMessage, record: ImportRecord, delay: int) -> None:
+        kind = import_type(record.type_name)
+        queue = queue_for(record, kind.queue, kind.bulk_queue)
+        await self._queues.send(queue, message.again().to_text(), delay=delay)
+
+    async def _give_way(self, message: ChunkMessage, record: ImportRecord) -> None:
+        """A later import has written here, which it may only when this chunk has its result."""
+        if not await self._imports.has_result(record.import_id, message.chunk):
+            raise RuntimeError("a later import overtook a chunk that has no result")
+        await self._close(record)
+
+
+async def _never_stops() -> None:
+    """Ending rows has no time limit of its own: it writes one small thing per record."""
+

@@ -1,0 +1,169 @@
+"""The tenant's imports in the order of acceptance: numbers, what is open, what has ended.
+
+The order is the order of insertion into the tenant's partition, not a clock (DESIGN 1, order).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.storage import import_records as records
+from shared.storage import result_records as results
+from shared.storage.import_records import Counts, ImportRecord, OpenImport
+from shared.storage.names import IMPORT_RESULTS, IMPORTS
+from shared.storage.tables import Tables
+
+_MOST_TRIES = 200
+_TENANTS_REMEMBERED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Which chunks of an import have a result, what those add up to, when the last one came.
+
+    `newest` is ISO text, "" before the first result.
+    """
+
+    chunks: frozenset[int]
+    counts: Counts
+    newest: str
+
+
+class ImportLog:
+    """The partition of each tenant in `Imports`, and the markers in `ImportResults`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._last_number: OrderedDict[str, int] = OrderedDict()
+
+    async def accept(self, record: ImportRecord) -> ImportRecord:
+        """Insert the record under the next number of its tenant; with it in, it is accepted.
+
+        Raises StorageUnavailableError when storage does not answer: then it may or may not be in.
+        """
+        number = self._last_number.get(record.tenant)
+        if number is None:
+            number = await self._newest(record.tenant)
+        for _ in range(_MOST_TRIES):
+            numbered = replace(record, number=number + 1)
+            try:
+                await self._tables.transact(IMPORTS, records.acceptance(numbered))
+            except PreconditionFailedError:
+                mine = await self.number_of(record.tenant, record.import_id)
+                if mine is None:
+                    number = max(number, await self._newest(record.tenant))
+                    continue
+                numbered = replace(record, number=mine)
+            self._remember(record.tenant, numbered.number)
+            return numbered
+        raise StorageUnavailableError("too many imports of this tenant are accepted at once")
+
+    def _remember(self, tenant: str, number: int) -> None:
+        self._last_number[tenant] = max(number, self._last_number.get(tenant, 0))
+        self._last_number.move_to_end(tenant)
+        if len(self._last_number) > _TENANTS_REMEMBERED:
+            self._last_number.popitem(last=False)
+
+    async def _newest(self, tenant: str) -> int:
+        first, last = records.RECORDS
+        newest = await self._tables.query(IMPORTS, tenant, first, last, select=["Type"], most=1)
+        return records.number_of(newest[0].row) if newest else 0
+
+    async def number_of(self, tenant: str, import_id: str) -> int | None:
+        """The number of an import id in this tenant; None where there is none."""
+        index = await self._tables.get(IMPORTS, tenant, records.index_row(import_id))
+        return None if index is None else index.number("Number")
+
+    async def read(self, tenant: str, number: int) -> ImportRecord | None:
+        """The record with that number."""
+        entity = await self._tables.get(IMPORTS, tenant, records.record_row(number))
+        return None if entity is None else records.from_entity(entity)
+
+    async def find(self, tenant: str, import_id: str) -> ImportRecord | None:
+        """The record of that import id in this tenant."""
+        number = await self.number_of(tenant, import_id)
+        return None if number is None else await self.read(tenant, number)
+
+    async def newest_first(self, tenant: str, after: int | None, most: int) -> list[ImportRecord]:
+        """The tenant's imports, newest first, from the one behind number `after` on."""
+        first, last = records.RECORDS
+        behind = "" if after is None else records.record_row(after)
+        found = await self._tables.query(IMPORTS, tenant, first, last, after=behind, most=most)
+        return [records.from_entity(entity) for entity in found]
+
+    async def open_before(self, record: ImportRecord) -> list[OpenImport]:
+        """The open imports of the same type that were accepted earlier."""
+        if record.number <= 1:
+            return []
+        first, last = records.open_range(record.type_name, record.number)
+        found = await self._tables.query(IMPORTS, record.tenant, first, last)
+        return [records.open_from_entity(entity) for entity in found]
+
+    async def open_of(self, tenant: str) -> list[OpenImport]:
+        """Every open import of a tenant."""
+        first, last = records.OPEN_OF_ALL_TYPES
+        found = await self._tables.query(IMPORTS, tenant, first, last)
+        return [records.open_from_entity(entity) for entity in found]
+
+    async def has_result(self, import_id: str, chunk: int) -> bool:
+        """Whether a chunk is done."""
+        row = results.result_row(chunk)
+        return await self._tables.get(IMPORT_RESULTS, import_id, row) is not None
+
+    async def progress(self, import_id: str) -> Progress:
+        """Which chunks are done, and the sums of their counts."""
+        found = await self._tables.query(
+            IMPORT_RESULTS, import_id, select=results.PROGRESS_COLUMNS
+        )
+        counts = Counts()
+        for entity in found:
+            counts = counts.plus(records.counts_of(entity))
+        return Progress(
+            frozenset(results.chunk_of(entity.row) for entity in found),
+            counts,
+            max((entity.text("DoneAt") for entity in found), default=""),
+        )
+
+    async def cancel(self, record: ImportRecord, now: str) -> None:
+        """Ask the handlers of an import to stop; what is committed stays."""
+        await self._tables.write(IMPORTS, records.cancelling(record, now))
+
+    async def mark_swept(self, record: ImportRecord, now: str) -> bool:
+        """Note that missing messages are being sent again; False where somebody else does it."""
+        try:
+            await self._tables.write(IMPORTS, records.sweeping(record, now))
+        except PreconditionFailedError:
+            return False
+        return True
+
+    async def close(
+        self, record: ImportRecord, now: str, done: Sequence[Counts] = ()
+    ) -> Counts | None:
+        """End the import if every chunk has a result; its counts, or None while some are missing.
+
+        `done` may give the counts of all chunks where the caller knows them. Closing twice changes
+        nothing.
+        """
+        if len(done) == len(record.chunks):
+            counts = sum_of(done)
+        else:
+            progress = await self.progress(record.import_id)
+            if len(progress.chunks) < len(record.chunks):
+                return None
+            counts = progress.counts
+        try:
+            await self._tables.transact(IMPORTS, records.closing(record, counts, now))
+        except PreconditionFailedError:
+            return counts
+        return counts
+
+
+def sum_of(counts: Sequence[Counts]) -> Counts:
+    """All of them together."""
+    total = Counts()
+    for each in counts:
+        total = total.plus(each)
+    return total

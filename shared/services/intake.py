@@ -1,0 +1,124 @@
+"""Accepting a payload: parse, plan, write it down, ask for the work (DESIGN 1, accept).
+
+The payload is written first, then the import record, then the messages. The record is the point of
+acceptance: with it in, the import will complete whatever dies; without it nothing has happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from shared import log
+from shared.auth.caller import Caller
+from shared.clock import Clock, Ids
+from shared.errors import StorageUnavailableError
+from shared.imports.definition import ImportType
+from shared.imports.payload import read_payload
+from shared.imports.planning import Plan, plan
+from shared.services.chunk_messages import messages_for, queue_for
+from shared.services.chunk_rows import place_in
+from shared.services.import_log import ImportLog
+from shared.services.moments import iso
+from shared.services.offload import Offload
+from shared.storage.blobs import Blobs
+from shared.storage.import_records import ImportRecord
+from shared.storage.names import IMPORT_PAYLOADS
+from shared.storage.queues import Queues
+
+INLINE_BYTES = 24 * 1024
+"""Up to this size a payload sits in the import record: one write less."""
+_SENT_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLimits:
+    """What a payload may be and how it is cut; sizes in bytes."""
+
+    max_rows: int
+    chunk_rows: int
+    chunk_bytes: int
+
+
+class Intake:
+    """Turns the payload of a known caller into an accepted import."""
+
+    def __init__(
+        self,
+        *,
+        imports: ImportLog,
+        blobs: Blobs,
+        queues: Queues,
+        clock: Clock,
+        ids: Ids,
+        offload: Offload,
+        limits: PlanLimits,
+    ) -> None:
+        self._imports = imports
+        self._blobs = blobs
+        self._queues = queues
+        self._clock = clock
+        self._ids = ids
+        self._offload = offload
+        self._limits = limits
+
+    async def accept(self, kind: ImportType, caller: Caller, body: bytes) -> ImportRecord | None:
+        """The accepted import; None for a payload without rows, which is no import.
+
+        Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError for the payload, and
+        StorageUnavailableError when storage does not answer before the import is accepted.
+        """
+        planned = await self._offload(len(body), self._plan, kind, caller.tenant, body)
+        if not planned.rows:
+            return None
+        record = await self._write_down(kind, caller, planned)
+        log.event(
+            "import.accepted",
+            import_id=record.import_id,
+            tenant=record.tenant,
+            type=record.type_name,
+            number=record.number,
+            rows=record.rows,
+            chunks=len(record.chunks),
+        )
+        try:
+            await self._ask_for_work(kind, record)
+        except StorageUnavailableError as error:
+            log.failure("import.messages_missing", error, import_id=record.import_id)
+        return record
+
+    def _plan(self, kind: ImportType, tenant: str, body: bytes) -> Plan:
+        payload = read_payload(body, place_in(kind, tenant), self._limits.max_rows)
+        return plan(
+            payload,
+            chunk_rows=self._limits.chunk_rows,
+            chunk_bytes=self._limits.chunk_bytes,
+        )
+
+    async def _write_down(self, kind: ImportType, caller: Caller, planned: Plan) -> ImportRecord:
+        is_inline = planned.size <= INLINE_BYTES
+        record = ImportRecord(
+            tenant=caller.tenant,
+            number=0,
+            import_id=self._ids.new(),
+            type_name=kind.name,
+            rows=planned.rows,
+            chunks=planned.chunks,
+            options=caller.options,
+            accepted_at=iso(self._clock.now()),
+            inline=b"".join(planned.lines).decode() if is_inline else "",
+        )
+        if not is_inline:
+            await self._blobs.put(IMPORT_PAYLOADS, record.blob_name, planned.lines)
+        return await self._imports.accept(record)
+
+    async def _ask_for_work(self, kind: ImportType, record: ImportRecord) -> None:
+        earlier = await self._imports.open_before(record)
+        queue = queue_for(record, kind.queue, kind.bulk_queue)
+        texts = [
+            message.to_text()
+            for message in messages_for(record, earlier, range(len(record.chunks)))
+        ]
+        for at in range(0, len(texts), _SENT_AT_ONCE):
+            sends = [self._queues.send(queue, text) for text in texts[at : at + _SENT_AT_ONCE]]
+            await asyncio.gather(*sends)

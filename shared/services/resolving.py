@@ -1,0 +1,103 @@
+"""What becomes of one record: by the rules of its type, or by the end of its rows (DESIGN 1).
+
+Pure: from the rows of a record and what is stored of it to results and writes. First of all a
+resolver looks at the stamps: an own one means that a handler was here before and died, its word
+stands; an `ended` mark means that the rows were reported as failed and must not be committed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from shared.imports.definition import Document, ImportType
+from shared.imports.folding import Folded, all_failed, fold
+from shared.imports.messages import Message
+from shared.services.moments import iso
+from shared.services.settling import (
+    COULD_NOT_BE_PROCESSED,
+    KeyRows,
+    Resolver,
+    Settlement,
+    SupersededError,
+)
+from shared.storage import stored_records as records
+from shared.storage.import_records import ImportRecord
+from shared.storage.stored_records import Stamp, StoredRecord
+
+TOO_LONG = 1003
+
+
+def rules_resolver(kind: ImportType, record: ImportRecord, now: datetime) -> Resolver:
+    """Rows are folded by the rules and written once, with the stamp of this import."""
+
+    def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
+        settled = _settled_before(record, rows, stored)
+        if settled is not None:
+            return settled
+        if stored is not None and stored.ended >= record.number:
+            return Settlement(all_failed(rows.rows, Message(_ended_code(record))))
+        if stored is not None and stored.stamp.number > record.number:
+            raise SupersededError
+        document = stored.document if stored is not None else None
+        folded = fold(kind.rules, rows.rows, document, record.options)
+        if folded.document is None:
+            return Settlement(folded.results)
+        written = _written(kind, record, rows, stored, folded, folded.document, now)
+        if not records.fits(written):
+            return Settlement(all_failed(rows.rows, Message(TOO_LONG, detail="record over 1 MiB")))
+        return Settlement(folded.results, tuple(records.writing(written, stored)))
+
+    return resolve
+
+
+def ending_resolver(record: ImportRecord, message: Message) -> Resolver:
+    """Rows without a stamp of this import end with `message`, and a straggler finds the mark."""
+
+    def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
+        settled = _settled_before(record, rows, stored)
+        if settled is not None:
+            return settled
+        results = all_failed(rows.rows, message)
+        if stored is not None and stored.ended >= record.number:
+            return Settlement(results)
+        return Settlement(results, (records.ending(rows.key, stored, record.number),))
+
+    return resolve
+
+
+def _settled_before(
+    record: ImportRecord, rows: KeyRows, stored: StoredRecord | None
+) -> Settlement | None:
+    """What a handler of this import left on the record before it died; None without its stamp."""
+    if stored is None or stored.stamp.number != record.number:
+        return None
+    told = {result.index: result for result in stored.stamp.results}
+    return Settlement(tuple(told[row.index] for row in rows.rows))
+
+
+def _ended_code(record: ImportRecord) -> int:
+    return 9002 if record.is_cancelled else COULD_NOT_BE_PROCESSED
+
+
+def _written(
+    kind: ImportType,
+    record: ImportRecord,
+    rows: KeyRows,
+    stored: StoredRecord | None,
+    folded: Folded,
+    document: Document,
+    now: datetime,
+) -> StoredRecord:
+    moment = iso(now)
+    is_there = stored is not None and stored.document is not None
+    return StoredRecord(
+        key=rows.key,
+        document=document,
+        stamp=Stamp(record.number, folded.position, folded.results),
+        ended=stored.ended if stored is not None else 0,
+        created_by=stored.created_by if stored is not None and is_there else record.number,
+        created_at=stored.created_at if stored is not None and is_there else moment,
+        updated_at=moment,
+        lookups=tuple(kind.rules.lookups(document)),
+        columns=kind.rules.columns(document),
+    )

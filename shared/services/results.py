@@ -1,0 +1,57 @@
+"""Result records: written once per chunk, read by chunk or as a whole import."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.imports.outcomes import RowResult
+from shared.storage import result_records as records
+from shared.storage.blobs import Blobs
+from shared.storage.names import IMPORT_RESULT_BLOBS, IMPORT_RESULTS
+from shared.storage.result_records import ChunkResult, StoredResult
+from shared.storage.tables import Insert, Tables
+
+_READ_AT_ONCE = 20
+
+
+class Results:
+    """The partition of each import in `ImportResults`."""
+
+    def __init__(self, tables: Tables, blobs: Blobs) -> None:
+        self._tables = tables
+        self._blobs = blobs
+
+    async def add(self, result: ChunkResult) -> bool:
+        """Record a chunk as done; False where it has a result already, which then stands."""
+        entity, spilled = records.to_entity(result)
+        if spilled:
+            await self._blobs.put(IMPORT_RESULT_BLOBS, entity.text("Spilled"), [spilled])
+        try:
+            await self._tables.write(IMPORT_RESULTS, Insert(entity))
+        except PreconditionFailedError:
+            return False
+        return True
+
+    async def chunks(self, import_id: str, first: int = 0) -> AsyncIterator[StoredResult]:
+        """The results of an import from chunk `first` on, in plan order."""
+        after = records.result_row(first - 1) if first > 0 else ""
+        while True:
+            found = await self._tables.query(
+                IMPORT_RESULTS, import_id, after=after, most=_READ_AT_ONCE
+            )
+            for entity in found:
+                yield records.from_entity(entity)
+            if len(found) < _READ_AT_ONCE:
+                return
+            after = found[-1].row
+
+    async def rows(self, stored: StoredResult) -> Sequence[RowResult]:
+        """The rows of a chunk's result, in plan order."""
+        data = stored.data
+        if stored.spilled:
+            read = await self._blobs.read(IMPORT_RESULT_BLOBS, stored.spilled)
+            if read is None:
+                raise StorageUnavailableError("the blob of a result cannot be read")
+            data = read
+        return records.rows_of(data)

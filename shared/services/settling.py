@@ -1,0 +1,237 @@
+"""Bringing the records of a chunk to rest: load, resolve, commit (DESIGN 1, commit).
+
+What is to happen to a record is the resolver's business: the rules of a type for a chunk that runs,
+the end of its rows for one that failed too often or was cancelled. Here is what both share: records
+are read by ranges, written in transactions of one partition, and where a transaction is refused,
+one by one, each read and resolved again until its conditional write goes through.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from shared import log
+from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.imports.definition import ReadRow
+from shared.imports.folding import all_failed
+from shared.imports.messages import Message
+from shared.imports.outcomes import RowResult
+from shared.storage import stored_records as records
+from shared.storage.stored_records import RecordKey, StoredRecord
+from shared.storage.tables import MAX_OPERATIONS, Delete, Operation, Tables
+
+COULD_NOT_BE_PROCESSED = 9001
+_MOST_BYTES = 3_500_000
+_MOST_CONFLICTS = 20
+_READ_AT_ONCE = 1_000
+_MARGIN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRows:
+    """The rows of one record in a chunk, in the order they were sent."""
+
+    key: RecordKey
+    rows: tuple[ReadRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What becomes of the rows of one record, and the writes that make it so (often none)."""
+
+    results: tuple[RowResult, ...]
+    operations: tuple[Operation, ...] = ()
+
+
+Resolver = Callable[[KeyRows, StoredRecord | None], Settlement]
+"""Pure; raises `SupersededError` where a later import has already written the record."""
+
+
+class SupersededError(Exception):
+    """A later import was here: this handler is a straggler, its chunk has a result already."""
+
+
+class Settler:
+    """Brings the records of one chunk to rest, in one table.
+
+    `before_commit` is awaited before each transaction and may raise to stop the work there.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        table: str,
+        resolve: Resolver,
+        before_commit: Callable[[], Awaitable[None]],
+        correlation_id: str,
+    ) -> None:
+        self._tables = tables
+        self._table = table
+        self._resolve = resolve
+        self._before_commit = before_commit
+        self._correlation_id = correlation_id
+        self._results: list[RowResult] = []
+
+    async def settle(self, keys: Sequence[KeyRows]) -> list[RowResult]:
+        """The result of every row of these records, which come sorted by key.
+
+        Raises StorageUnavailableError when storage does not answer, SupersededError for a
+        straggler, and what `before_commit` raises.
+        """
+        for partition, group in groupby(keys, key=lambda rows: rows.key.partition):
+            in_partition = list(group)
+            stored = await self._load(partition, [rows.key.row for rows in in_partition])
+            await self._settle_partition(in_partition, stored)
+        return self._results
+
+    async def _settle_partition(
+        self, keys: Sequence[KeyRows], stored: dict[str, StoredRecord]
+    ) -> None:
+        batch = _Batch()
+        for rows in keys:
+            settlement = self._resolved(rows, stored.get(rows.key.row))
+            if not settlement.operations:
+                self._results.extend(settlement.results)
+                continue
+            if not batch.has_room(settlement):
+                await self._commit(batch)
+                batch = _Batch()
+            batch.add(rows, settlement)
+        await self._commit(batch)
+
+    def _resolved(self, rows: KeyRows, stored: StoredRecord | None) -> Settlement:
+        """The resolver's word; a fault that no rule foresaw is the result of these rows alone."""
+        try:
+            return self._resolve(rows, stored)
+        except SupersededError:
+            raise
+        except Exception as error:
+            log.failure("row.failed", error, correlation_id=self._correlation_id)
+            return Settlement(all_failed(rows.rows, self._unforeseen()))
+
+    def _unforeseen(self) -> Message:
+        return Message(
+            COULD_NOT_BE_PROCESSED, detail=f"correlation id {self._correlation_id}"
+        )
+
+    async def _commit(self, batch: _Batch) -> None:
+        if not batch.entries:
+            return
+        await self._before_commit()
+        try:
+            await self._tables.transact(self._table, batch.operations)
+        except PreconditionFailedError:
+            await self._commit_singly(batch)
+        except StorageUnavailableError:
+            raise
+        except Exception as error:
+            log.failure("transaction.refused", error, correlation_id=self._correlation_id)
+            await self._commit_singly(batch)
+        else:
+            for _, settlement in batch.entries:
+                self._results.extend(settlement.results)
+
+    async def _commit_singly(self, batch: _Batch) -> None:
+        for rows, _ in batch.entries:
+            self._results.extend(await self._settle_one(rows))
+
+    async def _settle_one(self, rows: KeyRows) -> Sequence[RowResult]:
+        for _ in range(_MOST_CONFLICTS):
+            entity = await self._tables.get(self._table, rows.key.partition, rows.key.row)
+            stored = None if entity is None else records.from_entity(entity)
+            settlement = self._resolved(rows, stored)
+            try:
+                if settlement.operations:
+                    await self._tables.transact(self._table, settlement.operations)
+                return settlement.results
+            except PreconditionFailedError:
+                continue
+            except StorageUnavailableError:
+                raise
+            except Exception as error:
+                log.failure("row.refused", error, correlation_id=self._correlation_id)
+                return all_failed(rows.rows, self._unforeseen())
+        raise StorageUnavailableError("a record is being written by too many at once")
+
+    async def _load(self, partition: str, rows: Sequence[str]) -> dict[str, StoredRecord]:
+        """The stored records among `rows`, which are sorted.
+
+        By ranges while they pay: a range that holds mostly strangers is left for point reads.
+        """
+        found: dict[str, StoredRecord] = {}
+        if len(rows) == 1:
+            await self._load_singly(partition, rows, found)
+            return found
+        wanted = set(rows)
+        start = 0
+        while start < len(rows):
+            left = len(rows) - start
+            most = min(_READ_AT_ONCE, 2 * left + _MARGIN)
+            entities = await self._tables.query(
+                self._table, partition, rows[start], rows[-1], most=most
+            )
+            for entity in entities:
+                if entity.row in wanted:
+                    found[entity.row] = records.from_entity(entity)
+            if len(entities) < most:
+                return found
+            covered = _first_behind(rows, entities[-1].row)
+            if (covered - start) * 10 < most:
+                await self._load_singly(partition, rows[covered:], found)
+                return found
+            start = covered
+        return found
+
+    async def _load_singly(
+        self, partition: str, rows: Sequence[str], found: dict[str, StoredRecord]
+    ) -> None:
+        for row in rows:
+            entity = await self._tables.get(self._table, partition, row)
+            if entity is not None:
+                found[row] = records.from_entity(entity)
+
+
+class _Batch:
+    """The operations of one transaction, within its limits."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[KeyRows, Settlement]] = []
+        self.operations: list[Operation] = []
+        self._bytes = 0
+
+    def has_room(self, settlement: Settlement) -> bool:
+        """Whether the writes of one more record fit; an empty batch takes any."""
+        if not self.entries:
+            return True
+        count = len(self.operations) + len(settlement.operations)
+        return count <= MAX_OPERATIONS and self._bytes + _bytes_of(settlement) <= _MOST_BYTES
+
+    def add(self, rows: KeyRows, settlement: Settlement) -> None:
+        """Put one record's writes in."""
+        self.entries.append((rows, settlement))
+        self.operations.extend(settlement.operations)
+        self._bytes += _bytes_of(settlement)
+
+
+def _bytes_of(settlement: Settlement) -> int:
+    """About what the operations take in the body of a transaction."""
+    return sum(_operation_bytes(operation) for operation in settlement.operations)
+
+
+def _operation_bytes(operation: Operation) -> int:
+    head = 1_024
+    if isinstance(operation, Delete):
+        return head
+    return head + len(json.dumps(dict(operation.entity.values)))
+
+
+def _first_behind(rows: Sequence[str], last: str) -> int:
+    """The position of the first of the sorted `rows` that lies behind `last`."""
+    return next(_behind(rows, last), len(rows))
+
+
+def _behind(rows: Sequence[str], last: str) -> Iterator[int]:
+    return (position for position, row in enumerate(rows) if row > last)

@@ -1,0 +1,91 @@
+"""The sweep: what somebody started and died over is taken up again (DESIGN 6).
+
+An open import that has had no new result for a while has lost messages, or its last handler died
+before it closed the import: the messages of the chunks without a result are sent again, naming the
+earlier imports that are still open, and a forgotten closing is made up for. Sent twice is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from shared import log
+from shared.clock import Clock
+from shared.imports.catalogue import import_type
+from shared.imports.definition import ImportType
+from shared.services.chunk_messages import messages_for, queue_for
+from shared.services.completions import Completions
+from shared.services.import_log import ImportLog
+from shared.services.moments import from_iso, iso
+from shared.storage.import_records import ImportRecord, OpenImport
+from shared.storage.queues import Queues
+
+
+class Sweep:
+    """What the timer calls. `tenants` lists the ids of all tenants."""
+
+    def __init__(
+        self,
+        *,
+        imports: ImportLog,
+        queues: Queues,
+        completions: Completions,
+        clock: Clock,
+        tenants: Callable[[], Awaitable[list[str]]],
+        quiet_seconds: float,
+    ) -> None:
+        self._imports = imports
+        self._queues = queues
+        self._completions = completions
+        self._clock = clock
+        self._tenants = tenants
+        self._quiet = timedelta(seconds=quiet_seconds)
+
+    async def run(self) -> None:
+        """Look at every tenant's open imports once."""
+        for tenant in await self._tenants():
+            for opened in await self._imports.open_of(tenant):
+                await self._look_at(opened)
+
+    async def _look_at(self, opened: OpenImport) -> None:
+        record = await self._imports.read(opened.tenant, opened.number)
+        if record is None or not record.is_open:
+            return
+        progress = await self._imports.progress(record.import_id)
+        missing = [chunk for chunk in range(len(record.chunks)) if chunk not in progress.chunks]
+        if not missing:
+            await self._close(record)
+            return
+        moved = max(record.accepted_at, record.swept_at, progress.newest)
+        is_quiet = self._clock.now() - from_iso(moved) >= self._quiet
+        if is_quiet and not await self._is_waiting(record):
+            await self._send_missing(record, missing)
+
+    async def _close(self, record: ImportRecord) -> None:
+        if await self._imports.close(record, iso(self._clock.now())) is not None:
+            log.warning("sweep.closed", import_id=record.import_id, tenant=record.tenant)
+            self._completions.announce(record.import_id)
+
+    async def _is_waiting(self, record: ImportRecord) -> bool:
+        """Whether every missing row may be held back by an earlier import: no message is lost."""
+        span = record.span
+        return span is not None and any(
+            other.span is not None and other.span.overlaps(span)
+            for other in await self._imports.open_before(record)
+        )
+
+    async def _send_missing(self, record: ImportRecord, missing: list[int]) -> None:
+        if not await self._imports.mark_swept(record, iso(self._clock.now())):
+            return
+        kind: ImportType = import_type(record.type_name)
+        earlier = await self._imports.open_before(record)
+        queue = queue_for(record, kind.queue, kind.bulk_queue)
+        for message in messages_for(record, earlier, missing):
+            await self._queues.send(queue, message.to_text())
+        log.warning(
+            "sweep.sent_again",
+            import_id=record.import_id,
+            tenant=record.tenant,
+            chunks=len(missing),
+        )

@@ -1,0 +1,48 @@
+"""Waiting for an import to end: by news within the process, and by looking with growing pauses."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from shared.clock import Clock
+from shared.errors import StorageUnavailableError
+from shared.services.completions import Completions
+from shared.services.import_log import ImportLog
+from shared.storage.import_records import ImportRecord
+
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 2.0
+_GROWTH = 1.5
+
+
+class Waiting:
+    """What a call does between acceptance and its answer."""
+
+    def __init__(self, imports: ImportLog, completions: Completions, clock: Clock) -> None:
+        self._imports = imports
+        self._completions = completions
+        self._clock = clock
+
+    async def until_ended(self, record: ImportRecord, seconds: float) -> bool:
+        """Whether the import ended within so many seconds.
+
+        A storage fault is waited out: the import is accepted, and goes on by itself.
+        """
+        end = self._clock.elapsed() + seconds
+        pause = _FIRST_PAUSE
+        with self._completions.listening(record.import_id) as ended:
+            while (left := end - self._clock.elapsed()) > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), min(pause, left))
+                if ended.is_set() or await self._has_ended(record):
+                    return True
+                pause = min(_LONGEST_PAUSE, pause * _GROWTH)
+        return False
+
+    async def _has_ended(self, record: ImportRecord) -> bool:
+        try:
+            current = await self._imports.read(record.tenant, record.number)
+        except StorageUnavailableError:
+            return False
+        return current is not None and not current.is_open

@@ -1,0 +1,127 @@
+"""The clients of the storage account: bounded retries, everything counted.
+
+The SDKs' own retries would wait for 80 seconds and more where storage is away (LIBRARIES 11/12); a
+call must know sooner, and a message comes back anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable
+from typing import Any
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.data.tables.aio import TableServiceClient
+from azure.storage.blob.aio import BlobServiceClient
+from azure.storage.queue.aio import QueueServiceClient
+
+from shared.errors import PreconditionFailedError
+from shared.storage.azure_tables import AzureTables
+from shared.storage.blobs import AzureBlobs
+from shared.storage.failures import translated
+from shared.storage.names import CONTAINERS, TABLES
+from shared.storage.queues import AzureQueues
+from shared.storage_account import StorageAccount
+
+_RETRIES = 2
+_FIRST_BACKOFF = 0.5
+_TIMEOUTS = {"connection_timeout": 10, "read_timeout": 60}
+
+
+class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # it is loaded lazily, as Any
+    """The connection pool of one service; counts its requests."""
+
+    def __init__(self) -> None:
+        super().__init__(**_TIMEOUTS)
+        self.requests = 0
+
+    async def send(self, request: Any, **config: Any) -> Any:
+        """Send one request, a retry included."""
+        self.requests += 1
+        return await super().send(request, **config)
+
+
+class Account:
+    """Tables, queues and blobs of one storage account. Close it in the loop that opened it."""
+
+    def __init__(self, account: StorageAccount) -> None:
+        self._transports = {name: CountingTransport() for name in ("table", "queue", "blob")}
+        self._credential: AsyncTokenCredential | None = None
+        self._table_service, self._queue_service, self._blob_service = self._connect(account)
+        self.tables = AzureTables(self._table_service)
+        self.queues = AzureQueues(self._queue_service)
+        self.blobs = AzureBlobs(self._blob_service)
+
+    @property
+    def requests(self) -> Counter[str]:
+        """Requests sent so far by `table`, `queue` and `blob`, retries included."""
+        return Counter({name: sent.requests for name, sent in self._transports.items()})
+
+    async def ensure(self, queues: tuple[str, ...]) -> None:
+        """Create the tables, containers and these queues where they are missing."""
+        await asyncio.gather(
+            *(_unless_there(self._table_service.create_table(name)) for name in TABLES),
+            *(_unless_there(self._blob_service.create_container(name)) for name in CONTAINERS),
+            *(_unless_there(self._queue_service.create_queue(name)) for name in queues),
+        )
+
+    async def check(self) -> None:
+        """One small read of each service; raises StorageUnavailableError."""
+        with translated():
+            await asyncio.gather(
+                self.tables.get(TABLES[0], "health", "health"),
+                self._queue_service.get_service_properties(),
+                self._blob_service.get_service_properties(),
+            )
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        for service in (self._table_service, self._queue_service, self._blob_service):
+            await service.close()
+        for transport in self._transports.values():
+            await transport.close()
+        if self._credential is not None:
+            await self._credential.close()
+
+    def _connect(
+        self, account: StorageAccount
+    ) -> tuple[TableServiceClient, QueueServiceClient, BlobServiceClient]:
+        tables, queues, blobs = (self._options(name) for name in ("table", "queue", "blob"))
+        if not account.uses_identity:
+            text = account.connection_string
+            return (
+                TableServiceClient.from_connection_string(text, **tables),
+                QueueServiceClient.from_connection_string(text, **queues),
+                BlobServiceClient.from_connection_string(text, **blobs),
+            )
+        self._credential = _credential(account)
+        return (
+            TableServiceClient(account.table_service_uri, credential=self._credential, **tables),
+            QueueServiceClient(account.queue_service_uri, credential=self._credential, **queues),
+            BlobServiceClient(account.blob_service_uri, credential=self._credential, **blobs),
+        )
+
+    def _options(self, service: str) -> dict[str, Any]:
+        options: dict[str, Any] = {"transport": self._transports[service], "retry_total": _RETRIES}
+        if service == "table":
+            return options | {"retry_backoff_factor": _FIRST_BACKOFF}
+        return options | {"initial_backoff": _FIRST_BACKOFF, "increment_base": 2}
+
+
+def _credential(account: StorageAccount) -> AsyncTokenCredential:
+    from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
+
+    if account.credential == "managedidentity":
+        return ManagedIdentityCredential(client_id=account.client_id or None)
+    return DefaultAzureCredential()
+
+
+async def _unless_there(creation: Awaitable[Any]) -> None:
+    try:
+        with translated():
+            await creation
+    except PreconditionFailedError:
+        return
+

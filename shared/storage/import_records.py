@@ -1,0 +1,256 @@
+"""Imports in storage: the record, its index entity and its open-import entity.
+
+All three live in the tenant's partition of `Imports`, so one transaction writes them:
+
+    n|<inverted number>     the record; newest first when listed
+    id|<import id>          which number an import id has
+    open|<type>|<number>    there while the import is open; carries the places it may touch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shared.imports.definition import OnExisting, Options
+from shared.imports.planning import Chunk, Span
+from shared.storage.keys import encode
+from shared.storage.packing import join_text, pack_json, split_text, unpack_json
+from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Value
+
+_MOST = 999_999_999_999
+RECORDS = ("n|", "n|~")
+"""First and last row key between which the records of a tenant lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many rows ended how; their sum is the number of rows that ended."""
+
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    failed: int = 0
+
+    @property
+    def done(self) -> int:
+        """Rows with a final outcome."""
+        return self.new + self.updated + self.unchanged + self.failed
+
+    def plus(self, other: Counts) -> Counts:
+        """Both together."""
+        return Counts(
+            self.new + other.new,
+            self.updated + other.updated,
+            self.unchanged + other.unchanged,
+            self.failed + other.failed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRecord:
+    """One accepted import. Times are ISO text in UTC; "" where it has not happened.
+
+    `number` is its place in the tenant's order of acceptance. `inline` holds the lines of a small
+    payload; those of a larger one are the blob `blob_name`.
+    """
+
+    tenant: str
+    number: int
+    import_id: str
+    type_name: str
+    rows: int
+    chunks: tuple[Chunk, ...]
+    options: Options
+    accepted_at: str
+    inline: str = ""
+    cancelled_at: str = ""
+    ended_at: str = ""
+    swept_at: str = ""
+    counts: Counts = Counts()
+    etag: str = ""
+
+    @property
+    def blob_name(self) -> str:
+        """Where a larger payload lies in the container of payloads."""
+        return payload_blob(self.tenant, self.import_id)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether some row has no outcome yet."""
+        return not self.ended_at
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether what is not committed yet is to end as 9002."""
+        return bool(self.cancelled_at)
+
+    @property
+    def span(self) -> Span | None:
+        """The places that the import may touch."""
+        spans = [chunk.span for chunk in self.chunks if chunk.span is not None]
+        if not spans:
+            return None
+        return Span(min(span.first for span in spans), max(span.last for span in spans))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenImport:
+    """An import that is not finished, as its open-import entity tells it."""
+
+    tenant: str
+    number: int
+    import_id: str
+    type_name: str
+    span: Span | None
+
+
+def payload_blob(tenant: str, import_id: str) -> str:
+    """The name of a payload's blob."""
+    return f"{tenant}/{import_id}.lines"
+
+
+def record_row(number: int) -> str:
+    """Row key of the record with that number."""
+    return f"n|{_MOST - number:012d}"
+
+
+def number_of(row: str) -> int:
+    """The number in a record's row key."""
+    return _MOST - int(row.removeprefix("n|"))
+
+
+def index_row(import_id: str) -> str:
+    """Row key of the index entity of an import id."""
+    return f"id|{encode(import_id.lower())}"
+
+
+def open_row(type_name: str, number: int) -> str:
+    """Row key of the open-import entity."""
+    return f"open|{type_name}|{number:012d}"
+
+
+def open_range(type_name: str, before: int) -> tuple[str, str]:
+    """First and last row key of the open imports of a type with a lower number."""
+    return open_row(type_name, 0), open_row(type_name, before - 1)
+
+
+OPEN_OF_ALL_TYPES = ("open|", "open|~")
+
+
+def acceptance(record: ImportRecord) -> list[Operation]:
+    """The transaction that makes a call an import."""
+    span = record.span
+    index = Entity(record.tenant, index_row(record.import_id), {"Number": record.number})
+    opened = Entity(
+        record.tenant,
+        open_row(record.type_name, record.number),
+        {
+            "ImportId": record.import_id,
+            "First": span.first if span else "",
+            "Last": span.last if span else "",
+        },
+    )
+    return [Insert(_to_entity(record)), Insert(index), Insert(opened)]
+
+
+def closing(record: ImportRecord, counts: Counts, ended_at: str) -> list[Operation]:
+    """The transaction that ends an import; it fails where somebody else has ended it."""
+    values: dict[str, Value] = {
+        "EndedAt": ended_at,
+        "New": counts.new,
+        "Updated": counts.updated,
+        "Unchanged": counts.unchanged,
+        "Failed": counts.failed,
+    }
+    return [
+        Merge(Entity(record.tenant, record_row(record.number), values)),
+        Delete(Entity(record.tenant, open_row(record.type_name, record.number), {})),
+    ]
+
+
+def cancelling(record: ImportRecord, cancelled_at: str) -> Operation:
+    """The write that asks the handlers of an import to stop."""
+    return Merge(Entity(record.tenant, record_row(record.number), {"CancelledAt": cancelled_at}))
+
+
+def sweeping(record: ImportRecord, swept_at: str) -> Operation:
+    """The write that notes when the messages of an import were sent again."""
+    values = {"SweptAt": swept_at}
+    return Merge(Entity(record.tenant, record_row(record.number), values, record.etag))
+
+
+def closed(record: ImportRecord, counts: Counts, ended_at: str) -> ImportRecord:
+    """The record as it is after `closing`."""
+    return replace(record, counts=counts, ended_at=ended_at)
+
+
+def from_entity(entity: Entity) -> ImportRecord:
+    """The record that an entity holds."""
+    return ImportRecord(
+        tenant=entity.partition,
+        number=number_of(entity.row),
+        import_id=entity.text("ImportId"),
+        type_name=entity.text("Type"),
+        rows=entity.number("Rows"),
+        chunks=_chunks(unpack_json("Chunks", entity.values) or []),
+        options=Options(on_existing=OnExisting(entity.text("OnExisting", OnExisting.UPDATE))),
+        accepted_at=entity.text("AcceptedAt"),
+        inline=join_text("Lines", entity.values),
+        cancelled_at=entity.text("CancelledAt"),
+        ended_at=entity.text("EndedAt"),
+        swept_at=entity.text("SweptAt"),
+        counts=counts_of(entity),
+        etag=entity.etag,
+    )
+
+
+def counts_of(entity: Entity) -> Counts:
+    """The counts in an entity of an import or of a chunk's result."""
+    return Counts(
+        entity.number("New"),
+        entity.number("Updated"),
+        entity.number("Unchanged"),
+        entity.number("Failed"),
+    )
+
+
+def open_from_entity(entity: Entity) -> OpenImport:
+    """The open import that an entity tells of."""
+    _, type_name, number = entity.row.split("|")
+    first = entity.text("First")
+    span = Span(first, entity.text("Last")) if first else None
+    return OpenImport(entity.partition, int(number), entity.text("ImportId"), type_name, span)
+
+
+def _to_entity(record: ImportRecord) -> Entity:
+    values: dict[str, Value] = {
+        "ImportId": record.import_id,
+        "Type": record.type_name,
+        "Rows": record.rows,
+        "OnExisting": record.options.on_existing.value,
+        "AcceptedAt": record.accepted_at,
+        **pack_json("Chunks", [_packed(chunk) for chunk in record.chunks]),
+    }
+    if record.inline:
+        values |= split_text("Lines", record.inline)
+    return Entity(record.tenant, record_row(record.number), values)
+
+
+def _packed(chunk: Chunk) -> list[int | str | None]:
+    span = chunk.span
+    return [
+        chunk.start,
+        chunk.end,
+        chunk.rows,
+        span.first if span else None,
+        span.last if span else None,
+    ]
+
+
+def _chunks(packed: Sequence[Sequence[int | str | None]]) -> tuple[Chunk, ...]:
+    chunks: list[Chunk] = []
+    for number, (start, end, rows, first, last) in enumerate(packed):
+        span = None if first is None else Span(str(first), str(last))
+        chunks.append(Chunk(number, int(start or 0), int(end or 0), int(rows or 0), span))
+    return tuple(chunks)

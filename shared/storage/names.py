@@ -1,0 +1,16 @@
+"""Every table and container of the gateway, by the names that operators see (DESIGN 2)."""
+
+from __future__ import annotations
+
+TENANTS = "Tenants"
+INTEGRATIONS = "Integrations"
+FUNCTION_KEYS = "FunctionKeys"
+IMPORTS = "Imports"
+IMPORT_RESULTS = "ImportResults"
+WORKERS = "Workers"
+
+IMPORT_PAYLOADS = "import-payloads"
+IMPORT_RESULT_BLOBS = "import-results"
+
+TABLES = (TENANTS, INTEGRATIONS, FUNCTION_KEYS, IMPORTS, IMPORT_RESULTS, WORKERS)
+CONTAINERS = (IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS)

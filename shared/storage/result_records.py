@@ -1,0 +1,95 @@
+"""Results in storage: one record per chunk, the outcome of each row in it, compact.
+
+The record is a chunk's last act and the marker that it is done: it is inserted, never replaced, so
+of two handlers of one chunk the first one's word stands. Rows are compressed; what does not fit an
+entity goes to a blob that the record names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.imports.outcomes import Outcome, RowResult, pack_result, unpack_result
+from shared.storage.import_records import Counts, counts_of
+from shared.storage.packing import compress_json, expand_json, join_bytes, split_bytes
+from shared.storage.tables import Entity, Value
+
+_MAX_INLINE = 700_000
+PROGRESS_COLUMNS = ("New", "Updated", "Unchanged", "Failed", "DoneAt")
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """What became of the rows of one chunk, and when it was known (ISO text, UTC)."""
+
+    import_id: str
+    chunk: int
+    results: tuple[RowResult, ...]
+    done_at: str
+
+    @property
+    def counts(self) -> Counts:
+        """How many of its rows ended how."""
+        outcomes = [result.outcome for result in self.results]
+        return Counts(
+            outcomes.count(Outcome.NEW),
+            outcomes.count(Outcome.UPDATED),
+            outcomes.count(Outcome.UNCHANGED),
+            outcomes.count(Outcome.FAILED),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A chunk's record as it was read: `spilled` names the blob where its rows went, or is ""."""
+
+    import_id: str
+    chunk: int
+    counts: Counts
+    data: bytes
+    spilled: str
+
+
+def result_row(chunk: int) -> str:
+    """Row key of a chunk's result."""
+    return f"c{chunk:06d}"
+
+
+def chunk_of(row: str) -> int:
+    """The chunk number in a row key."""
+    return int(row.removeprefix("c"))
+
+
+def to_entity(result: ChunkResult) -> tuple[Entity, bytes]:
+    """The entity of a chunk's result, and the bytes to write to `Spilled` first (often none)."""
+    counts = result.counts
+    data = compress_json([pack_result(row) for row in result.results])
+    values: dict[str, Value] = {
+        "DoneAt": result.done_at,
+        "New": counts.new,
+        "Updated": counts.updated,
+        "Unchanged": counts.unchanged,
+        "Failed": counts.failed,
+    }
+    row = result_row(result.chunk)
+    if len(data) <= _MAX_INLINE:
+        return Entity(result.import_id, row, values | split_bytes("Data", data)), b""
+    spilled = f"{result.import_id}/{row}"
+    return Entity(result.import_id, row, values | {"Spilled": spilled}), data
+
+
+def from_entity(entity: Entity) -> StoredResult:
+    """The record that an entity holds."""
+    return StoredResult(
+        import_id=entity.partition,
+        chunk=chunk_of(entity.row),
+        counts=counts_of(entity),
+        data=join_bytes("Data", entity.values),
+        spilled=entity.text("Spilled"),
+    )
+
+
+def rows_of(data: bytes) -> Sequence[RowResult]:
+    """The rows in a record's bytes, in plan order."""
+    return [unpack_result(packed) for packed in expand_json(data)]

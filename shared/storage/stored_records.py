@@ -1,0 +1,166 @@
+"""Records in storage: the document of a worker or the like, with the stamp of who wrote it last.
+
+    PartitionKey   tenant|group         RowKey   r|reference
+    Number, Position, Outcomes          the stamp: which import and row wrote it, and what became
+                                        of every row of that import for this record
+    Ended                               the highest import that was ended for this record by
+                                        poison or cancel; its own rows must not be committed later
+    Created                             the number of the import that created it
+    Deleted                             a tombstone: there is a stamp, but no record
+    Document0, Document1, …             the record as JSON; promoted columns stand beside it
+    x|<look-up>|reference               look-up entities, in the same partition and transaction
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shared.imports.definition import Document
+from shared.imports.outcomes import RowResult, pack_result, unpack_result
+from shared.storage.keys import encode, join
+from shared.storage.packing import entity_bytes, join_text, split_text
+from shared.storage.tables import MAX_ENTITY_BYTES, Delete, Entity, Insert, Merge, Operation
+from shared.storage.tables import Replace as ReplaceEntity
+from shared.storage.tables import Upsert
+
+
+@dataclass(frozen=True, slots=True)
+class RecordKey:
+    """Where a record lies."""
+
+    partition: str
+    row: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which import and row wrote a record last, and what became of all rows of that import."""
+
+    number: int
+    position: int
+    results: tuple[RowResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record with its stamp; `document` is None for a tombstone."""
+
+    key: RecordKey
+    document: Document | None
+    stamp: Stamp
+    ended: int = 0
+    created_by: int = 0
+    created_at: str = ""
+    updated_at: str = ""
+    lookups: tuple[str, ...] = ()
+    columns: Mapping[str, str] | None = None
+    etag: str = ""
+
+
+NOTHING = Stamp(0, -1, ())
+
+
+def partition_of(tenant: str, group: str) -> str:
+    """Partition key of the records of one group (an employer, a company) of a tenant."""
+    return join(tenant, group)
+
+
+def row_of(reference: str) -> str:
+    """Row key of a record."""
+    return f"r|{encode(reference)}"
+
+
+def place_of(key: RecordKey) -> str:
+    """Where a record stands in the order of a plan; sorts as (partition, row) do."""
+    return f"{key.partition} {key.row}"
+
+
+def key_at(place: str) -> RecordKey:
+    """The inverse of `place_of`."""
+    partition, _, row = place.partition(" ")
+    return RecordKey(partition, row)
+
+
+def from_entity(entity: Entity) -> StoredRecord:
+    """The record that an entity holds."""
+    outcomes = json.loads(join_text("Outcomes", entity.values) or "[]")
+    text = join_text("Document", entity.values)
+    return StoredRecord(
+        key=RecordKey(entity.partition, entity.row),
+        document=None if entity.flag("Deleted") else json.loads(text),
+        stamp=Stamp(
+            entity.number("Number"),
+            entity.number("Position", -1),
+            tuple(unpack_result(packed) for packed in outcomes),
+        ),
+        ended=entity.number("Ended"),
+        created_by=entity.number("Created"),
+        created_at=entity.text("CreatedAt"),
+        updated_at=entity.text("UpdatedAt"),
+        lookups=tuple(json.loads(entity.text("Lookups", "[]"))),
+        etag=entity.etag,
+    )
+
+
+def writing(record: StoredRecord, before: StoredRecord | None) -> list[Operation]:
+    """The operations that put a record in place of what was read, its look-ups with it."""
+    entity = _to_entity(record)
+    write: Operation
+    if before is None:
+        write = Insert(entity)
+    else:
+        write = ReplaceEntity(replace(entity, etag=before.etag))
+    old = set(before.lookups) if before else set()
+    reference = record.key.row.removeprefix("r|")
+    gone = sorted(old - set(record.lookups))
+    come = sorted(set(record.lookups) - old)
+    return [
+        write,
+        *(Delete(_lookup(record.key, name, reference)) for name in gone),
+        *(Upsert(_lookup(record.key, name, reference)) for name in come),
+    ]
+
+
+def ending(key: RecordKey, before: StoredRecord | None, number: int) -> Operation:
+    """The write that keeps import `number` from committing to this record from now on."""
+    if before is None:
+        values = {"Ended": number, "Deleted": True}
+        return Insert(Entity(key.partition, key.row, values))
+    return Merge(Entity(key.partition, key.row, {"Ended": number}, before.etag))
+
+
+def fits(record: StoredRecord) -> bool:
+    """Whether the service would take the record (1 MiB); Azurite takes more."""
+    return entity_bytes(_to_entity(record)) <= MAX_ENTITY_BYTES
+
+
+def _lookup(key: RecordKey, name: str, reference: str) -> Entity:
+    return Entity(key.partition, f"x|{encode(name)}|{reference}", {})
+
+
+def _to_entity(record: StoredRecord) -> Entity:
+    values: dict[str, Any] = {
+        **(record.columns or {}),
+        "Number": record.stamp.number,
+        "Position": record.stamp.position,
+        "Created": record.created_by,
+        "CreatedAt": record.created_at,
+        "UpdatedAt": record.updated_at,
+        **split_text("Outcomes", _compact([pack_result(row) for row in record.stamp.results])),
+    }
+    if record.ended:
+        values["Ended"] = record.ended
+    if record.lookups:
+        values["Lookups"] = _compact(list(record.lookups))
+    if record.document is None:
+        values["Deleted"] = True
+    else:
+        values |= split_text("Document", _compact(record.document))
+    return Entity(record.key.partition, record.key.row, values)
+
+
+def _compact(value: Document | Sequence[Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
