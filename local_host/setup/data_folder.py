@@ -1,0 +1,97 @@
+"""The data folder of a local gateway: one gateway at a time, and nothing left of a dead one."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local_host.setup import processes
+from local_host.setup.gateway_file import read_gateway, remove_gateway
+from local_host.setup.locks import locked
+from local_host.setup.messages import SetupError, note
+
+_PATIENCE = 15.0
+"""Seconds for a predecessor that is just stopping."""
+# An emulator that was told of its parent's death is writing its data: a second SIGTERM would stop
+# that, so it is left alone at first.
+_STRAY_EMULATOR = (
+    (None, 10.0 if processes.TIES else 0.0),
+    (signal.SIGTERM, 15.0),
+    (signal.SIGKILL, 5.0),
+)
+_STRAY_HOST = ((signal.SIGKILL, 5.0),)
+
+
+class DataFolder:
+    """What a gateway keeps on disk: the emulator's data, its log, who runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+
+    @property
+    def storage(self) -> Path:
+        """The emulator's data."""
+        return self.folder / "azurite"
+
+    @property
+    def emulator_log(self) -> Path:
+        """What the emulator says."""
+        return self.folder / "azurite.log"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No other gateway runs on the folder during the block, and none is left of an earlier one.
+
+        Raises SetupError where one goes on running.
+        """
+        with locked(
+            self.folder / "run.lock",
+            patience=_PATIENCE,
+            on_wait=lambda: note(f"{self._running()}: waiting for it to stop ..."),
+            refusal=f"Another gateway runs on {self.folder}. Stop it, or name another folder "
+            "with --data.",
+        ):
+            self._end_strays()
+            yield
+
+    def empty(self) -> None:
+        """Forget everything that was stored. Only while held."""
+        if not self.storage.exists():
+            return
+        try:
+            shutil.rmtree(self.storage)
+        except OSError as error:
+            raise SetupError(f"Cannot empty {self.storage}: {error.strerror}.") from error
+
+    def note_emulator(self, pid: int) -> None:
+        """Remember the emulator's process, for a start after a sudden end."""
+        self._emulator_pid.write_text(str(pid), "ascii")
+
+    def forget_emulator(self) -> None:
+        """The emulator has ended as it should."""
+        self._emulator_pid.unlink(missing_ok=True)
+
+    @property
+    def _emulator_pid(self) -> Path:
+        return self.folder / "azurite.pid"
+
+    def _running(self) -> str:
+        gateway = read_gateway(self.folder)
+        where = f" at {gateway.url}" if gateway else ""
+        return f"A gateway{where} runs on {self.folder}"
+
+    def _end_strays(self) -> None:
+        gateway = read_gateway(self.folder)
+        if gateway is not None:
+            processes.end_stray(gateway.pid, ["local_host", "--port"], _STRAY_HOST)
+            remove_gateway(self.folder)
+        try:
+            pid = int(self._emulator_pid.read_text("ascii"))
+        except (OSError, ValueError):
+            return
+        if not processes.end_stray(pid, ["azurite", str(self.storage)], _STRAY_EMULATOR):
+            raise SetupError(f"An emulator of {self.folder} (process {pid}) cannot be ended.")
+        self.forget_emulator()

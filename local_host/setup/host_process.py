@@ -1,0 +1,105 @@
+"""The local host as a child process: started, waited for until it answers, stopped."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from local_host.setup import processes
+from local_host.setup.messages import SetupError, note, say
+from local_host.setup.places import Checkout
+
+_READY = re.compile(r"ready (http://\S+)\s*")
+_PAUSE = 0.1
+_STOP_SECONDS = 40.0
+"""The host lets running functions end before it does."""
+
+
+class HostProcess:
+    """A running local host. `url` is empty until it answers calls."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.url = ""
+        self._relay = threading.Thread(target=self._pass_on, name="host output", daemon=True)
+        self._relay.start()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self.process.poll() is not None
+
+    def describe_end(self) -> str:
+        """How it ended, for a person."""
+        status = self.process.wait()
+        how = signal.Signals(-status).name if status < 0 else f"status {status}"
+        return f"The gateway's process ended by itself ({how})."
+
+    def stop(self, is_urgent: Callable[[], bool]) -> None:
+        """Ask it to end; it is killed when it takes too long or `is_urgent` says so."""
+        if not self.has_ended:
+            self.process.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        while not processes.has_ended_within(self.process, _PAUSE):
+            if time.monotonic() < deadline and not is_urgent():
+                continue
+            note(
+                "The gateway's process did not stop in time and is killed; its messages come back."
+            )
+            self.process.kill()
+        self.process.wait()
+        self._relay.join(timeout=1)
+
+    def _pass_on(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            text = line.decode("utf-8", "replace").rstrip("\n")
+            ready = _READY.fullmatch(text)
+            if ready:
+                self.url = ready.group(1).rstrip("/")
+            else:
+                with suppress(BrokenPipeError):
+                    say(text)
+
+
+@contextmanager
+def running_host(
+    checkout: Checkout, port: int, environ: Mapping[str, str], is_urgent: Callable[[], bool]
+) -> Iterator[HostProcess]:
+    """A local host for the time of the block."""
+    command = [str(checkout.python), "-m", "local_host", "--port", str(port)]
+    process = processes.start(
+        command,
+        death_signal=signal.SIGKILL,
+        environ={**environ, "PYTHONUNBUFFERED": "1"},
+        folder=checkout.root,
+        output=subprocess.PIPE,
+    )
+    host = HostProcess(process)
+    try:
+        yield host
+    finally:
+        host.stop(is_urgent)
+
+
+def refuse_taken_port(port: int) -> None:
+    """Raise SetupError where something listens on `port` already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError as error:
+            raise SetupError(
+                f"Port {port} is not for everybody: choose one over 1023 with --port"
+            ) from error
+        except OSError as error:
+            raise SetupError(
+                f"Port {port} is taken by another program. Choose another one with --port; "
+                "--port 0 takes a free one."
+            ) from error

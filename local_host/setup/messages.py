@@ -1,0 +1,38 @@
+"""What people read while things are set up: progress lines, and one sentence for a failure."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class SetupError(Exception):
+    """Something that a person has to mend; the text says what and how.
+
+    `status` is the exit status of `dev.py`.
+    """
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def say(text: str) -> None:
+    """Print a line at once, even into a pipe."""
+    print(text, flush=True)
+
+
+def note(text: str) -> None:
+    """Print a line for a person that is no output of the command: progress, what went wrong."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def timed_step(text: str) -> Iterator[None]:
+    """Say what begins, and how many seconds it took."""
+    note(f"{text} ...")
+    begun = time.monotonic()
+    yield
+    note(f"{text}: done in {time.monotonic() - begun:.1f} s")

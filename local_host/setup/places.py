@@ -1,0 +1,65 @@
+"""Where things are in a checkout: environments, installed programs, logs, stamps."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A working copy of the repository, and the ignored folders that the set-up makes in it."""
+
+    root: Path
+
+    @property
+    def environment(self) -> Path:
+        """The virtual environment that everything runs in."""
+        return self.root / ".venv"
+
+    @property
+    def worker_environment(self) -> Path:
+        """The second one, for the vendor's worker library."""
+        return self.root / ".venv-worker"
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the environment."""
+        return self.environment / "bin" / "python"
+
+    @property
+    def azurite(self) -> Path:
+        """The folder of the emulator's package.json and lock file."""
+        return self.root / "local_host" / "azurite"
+
+    @property
+    def local(self) -> Path:
+        """Data of local runs, logs, locks."""
+        return self.root / ".local"
+
+    def log(self, name: str) -> Path:
+        """The log file of one tool."""
+        return self.local / "logs" / f"{name}.log"
+
+
+CHECKOUT = Checkout(Path(__file__).resolve().parents[2])
+
+
+def packages_of(environment: Path) -> Path:
+    """The site-packages of a virtual environment made by the Python that runs this."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    return environment / "lib" / version / "site-packages"
+
+
+def base_python() -> str:
+    """The interpreter outside any virtual environment, even where `dev.py` runs inside one."""
+    return str(getattr(sys, "_base_executable", "") or sys.executable)
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in `folder`, or in the nearest folder above that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK | os.X_OK)

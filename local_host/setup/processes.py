@@ -1,0 +1,114 @@
+"""Starting and ending other processes: none outlives us, none that is not ours is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+TIES = sys.platform == "linux"
+"""Whether a child can be told to end with its parent."""
+
+_TIED = Path(__file__).with_name("tied.py")
+_PAUSE = 0.05
+
+
+def start(
+    command: Sequence[str],
+    *,
+    death_signal: signal.Signals,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    output: IO[bytes] | int | None = None,
+    errors: IO[bytes] | int | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start `command`, to be sent `death_signal` when the thread that calls this ends.
+
+    It gets a session of its own: a Ctrl-C on the terminal reaches only us, and we end our children
+    in the right order.
+    """
+    words = list(command)
+    if TIES:
+        tie = [sys.executable, "-I", "-S", str(_TIED), str(int(death_signal)), str(os.getpid())]
+        words = tie + words
+    return subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=errors,
+        env=None if environ is None else dict(environ),
+        cwd=folder,
+        start_new_session=True,
+    )
+
+
+def stop(process: subprocess.Popen[bytes], patience: float) -> bool:
+    """Ask a child to end, once; kill it after `patience` seconds. Whether it ended when asked."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+    return True
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process; "" where none runs (or it waits only to be reaped)."""
+    try:
+        if TIES:
+            return (
+                Path(f"/proc/{pid}/cmdline")
+                .read_bytes()
+                .replace(b"\0", b" ")
+                .decode("utf-8", "replace")
+            )
+        listed = subprocess.run(
+            ["ps", "-ww", "-o", "command=", "-p", str(pid)],
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+    except OSError:
+        return ""
+    return listed.stdout.strip()
+
+
+def end_stray(
+    pid: int, marks: Sequence[str], signals: Sequence[tuple[signal.Signals | None, float]]
+) -> bool:
+    """End a process that an earlier run left behind; True when it is gone or was never ours.
+
+    Ours is one whose command line holds all `marks`. `signals` are tried in turn, each with the
+    seconds to wait after it (None sends nothing).
+    """
+    for number, patience in signals:
+        if not _is_ours(pid, marks):
+            return True
+        if number is not None:
+            os.kill(pid, number)
+        deadline = time.monotonic() + patience
+        while _is_ours(pid, marks) and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+    return not _is_ours(pid, marks)
+
+
+def _is_ours(pid: int, marks: Sequence[str]) -> bool:
+    line = command_line(pid)
+    return bool(line) and all(mark in line for mark in marks)
+
+
+def has_ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait a little for a child to end by itself."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
