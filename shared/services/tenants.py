@@ -44,6 +44,7 @@ PARTITION = "tenants"
 MOST_NAME = 200
 MOST_SOFTWARE_KEY = 100
 _TRIES = 5
+_MOST_CLASHES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +79,14 @@ class TenantService:
         title = _clean(name, "name of the tenant", MOST_NAME)
         base = slug or slug_of(title)
         created_at = self._clock.now().isoformat(timespec="seconds")
-        number = 1
-        while True:
+        for number in range(1, _MOST_CLASHES):
             tenant = Tenant(numbered_slug(base, number), title, created_at)
             with suppress(PreconditionFailedError):
                 await self._tables.write(TENANTS, Insert(_tenant_to_entity(tenant)))
                 return tenant
             if slug is not None:
                 raise ConflictError(f"There is a tenant {slug} already.")
-            number += 1
+        raise ConflictError("Too many tenants have this name; choose another.")
 
     async def list_tenants(self) -> list[Tenant]:
         """Every tenant, in order of id."""
@@ -94,6 +94,10 @@ class TenantService:
 
     async def list_ids(self) -> list[str]:
         """The ids of every tenant."""
+        return [tenant.id for tenant in await self.list_tenants()]
+
+    async def list_ids(self) -> list[str]:
+        """The id of every tenant."""
         return [tenant.id for tenant in await self.list_tenants()]
 
     async def find(self, reference: str) -> Tenant:
