@@ -96,10 +96,6 @@ class TenantService:
         """The ids of every tenant."""
         return [tenant.id for tenant in await self.list_tenants()]
 
-    async def list_ids(self) -> list[str]:
-        """The id of every tenant."""
-        return [tenant.id for tenant in await self.list_tenants()]
-
     async def find(self, reference: str) -> Tenant:
         """The tenant of this id, or else the one of exactly this name.
 
