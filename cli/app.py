@@ -1,0 +1,49 @@
+"""`manage.py`: the commands put together, and their faults as one sentence on standard error."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cli import integrations, sending, tenants
+from cli.output import AsJson
+from shared.errors import GatewayError, SettingsError, StorageUnavailableError
+
+app = typer.Typer(
+    name="manage.py",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Administration of the Payroll Import Gateway, on the storage of the settings in force: "
+    "AzureWebJobsStorage, else the running local gateway's, else local.settings.json.",
+)
+app.add_typer(tenants.app, name="tenant")
+app.add_typer(integrations.app, name="integration")
+app.add_typer(integrations.keys, name="key")
+app.add_typer(sending.app, name="import")
+
+
+@app.callback()
+def every_command(as_json: AsJson = False) -> None:
+    """What all commands share."""
+
+
+def main() -> None:
+    """Run the command line. Exit status 1 for a refusal or a fault, 2 for wrong usage."""
+    try:
+        app()
+    except GatewayError as error:
+        print(_sentence(error), file=sys.stderr)
+        sys.exit(1)
+
+
+def _sentence(error: GatewayError) -> str:
+    match error:
+        case SettingsError():
+            return "\n".join(error.problems)
+        case StorageUnavailableError():
+            return f"Storage cannot be reached: {error}. Is the local gateway running?"
+        case _:
+            return str(error)

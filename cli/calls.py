@@ -1,0 +1,101 @@
+"""Calls to a running gateway over HTTP, with the standard library alone."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from shared.errors import GatewayError
+
+CALL_SECONDS = 240
+"""A little more than the platform gives a call."""
+
+
+class CallFailedError(GatewayError):
+    """The gateway did not answer, or not with JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """The credentials of a call."""
+
+    software_key: str
+    function_key: str = field(repr=False)
+
+    def headers(self) -> dict[str, str]:
+        """As headers; their bytes are UTF-8, which `http.client` wants spelt as Latin-1."""
+        software_key = self.software_key.encode("utf-8").decode("latin-1")
+        return {"X-Functions-Key": self.function_key.strip(), "X-Software-Key": software_key}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; `headers` has lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    document: Any
+
+    @property
+    def refusal(self) -> str:
+        """The message of a refusal, or a sentence about its status."""
+        message = self.document.get("message") if isinstance(self.document, dict) else None
+        return str(message or f"The gateway answered {self.status}.")
+
+
+def send_import(url: str, message_type: str, body: bytes, keys: KeyPair) -> Answer:
+    """Post an import and wait for its answer, also where the gateway answers 202 at first."""
+    address = f"{url.rstrip('/')}/api/import/{message_type}?version=1"
+    headers = {"Content-Type": "application/json", **keys.headers()}
+    answer = call("POST", address, headers, body)
+    if answer.status == 202 and "location" in answer.headers:
+        return _await_answer(urljoin(address, answer.headers["location"]) + "/answer", keys)
+    return answer
+
+
+def _await_answer(address: str, keys: KeyPair) -> Answer:
+    while True:
+        answer = call("GET", address, keys.headers())
+        if answer.status != 202:
+            return answer
+        time.sleep(float(answer.headers.get("retry-after", "2")))
+
+
+def call(
+    method: str, address: str, headers: Mapping[str, str], body: bytes | None = None
+) -> Answer:
+    """One call. Raises CallFailedError; a refusal is an answer."""
+    if urlsplit(address).scheme not in ("http", "https"):
+        raise CallFailedError("The gateway's address must begin with http:// or https://.")
+    request = urllib.request.Request(address, body, dict(headers), method=method)  # noqa: S310
+    try:
+        with _opener(address).open(request, timeout=CALL_SECONDS) as response:
+            return _read(response.status, response.headers.items(), response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return _read(error.code, error.headers.items(), error.read())
+    except (OSError, HTTPException, ValueError) as error:
+        raise CallFailedError(
+            f"No answer from {address}: is the gateway running? ({type(error).__name__})"
+        ) from error
+
+
+def _opener(address: str) -> urllib.request.OpenerDirector:
+    """A proxy of the environment is not asked for this very machine."""
+    is_local = urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
+    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_local else []))
+
+
+def _read(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:
+    named = {name.lower(): value for name, value in headers}
+    try:
+        return Answer(status, named, json.loads(body) if body else None)
+    except ValueError:
+        raise CallFailedError(f"The gateway answered {status} without JSON.") from None

@@ -1,0 +1,192 @@
+"""`manage.py integration` and `manage.py key`: who may send for a tenant, and with which key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from cli.access import on_gateway
+from cli.output import AsJson, columns, show
+from shared.auth.integration import DEFAULT_DATABASE_VERSION, Database, Integration
+from shared.imports.definition import OnExisting
+from shared.services.tenants import IssuedKey
+
+app = typer.Typer(no_args_is_help=True, help="Integrations: which software sends for a tenant.")
+keys = typer.Typer(no_args_is_help=True, help="Function keys of integrations.")
+
+
+Change = Callable[[Integration], Integration]
+
+
+class Truth(StrEnum):
+    """A yes or no as the value of an option."""
+
+    TRUE = "true"
+    FALSE = "false"
+
+
+TenantOption = Annotated[
+    str, typer.Option("--tenant", metavar="T", help="The tenant's id, or its exact name.")
+]
+SoftwareKey = Annotated[
+    str, typer.Option("--software-key", metavar="K", help="What callers send as X-Software-Key.")
+]
+NameOption = Annotated[
+    str | None, typer.Option("--name", metavar="N", help="What people call the integration.")
+]
+OnExistingOption = Annotated[
+    OnExisting | None,
+    typer.Option("--on-existing", case_sensitive=False, help="What a row does to a record there."),
+]
+ActiveOption = Annotated[
+    Truth | None,
+    typer.Option("--database-active", case_sensitive=False, help="Is its database active?"),
+]
+VersionOption = Annotated[
+    int | None,
+    typer.Option(
+        "--database-version", metavar="N", min=0,
+        help=f"The version of its database; {DEFAULT_DATABASE_VERSION} at first.",
+    ),
+]  # fmt: skip
+
+
+@app.command()
+def add(
+    tenant: TenantOption,
+    software_key: SoftwareKey,
+    name: NameOption = None,
+    on_existing: OnExistingOption = None,
+    database_active: ActiveOption = None,
+    database_version: VersionOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add an integration; prints its function key, this once."""
+    wanted = _changed(
+        Integration(tenant, software_key, ""), name, on_existing, database_active, database_version
+    )
+    _show_issued(on_gateway(lambda gateway: gateway.tenants.add_integration(wanted)), as_json)
+
+
+@app.command("set")
+def change(
+    tenant: TenantOption,
+    software_key: SoftwareKey,
+    name: NameOption = None,
+    on_existing: OnExistingOption = None,
+    database_active: ActiveOption = None,
+    database_version: VersionOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is given, leave the rest; in force within five seconds."""
+    given = (name, on_existing, database_active, database_version)
+    if all(value is None for value in given):
+        raise typer.BadParameter("Say what to change: see --help.")
+    _change(tenant, software_key, as_json, lambda stored: _changed(stored, *given))
+
+
+@app.command("list")
+def list_all(tenant: TenantOption, as_json: AsJson = False) -> None:
+    """List the integrations of a tenant."""
+    found = on_gateway(lambda gateway: gateway.tenants.list_integrations(tenant))
+    head = ("SOFTWARE KEY", "NAME", "ENABLED", "ON EXISTING", "DATABASE")
+    rows = [
+        (item.software_key, item.name, _word(item.enabled), item.on_existing.value, _database(item))
+        for item in found
+    ]
+    show(as_json, {"integrations": [_document(item) for item in found]}, columns(head, rows))
+
+
+@app.command()
+def enable(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
+    """Let a disabled integration send again."""
+    _change(tenant, software_key, as_json, lambda stored: replace(stored, enabled=True))
+
+
+@app.command()
+def disable(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
+    """Refuse calls of an integration; its key is kept."""
+    _change(tenant, software_key, as_json, lambda stored: replace(stored, enabled=False))
+
+
+@keys.command()
+def rotate(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
+    """Make a new function key and print it, this once; the old one stops within five seconds."""
+    _show_issued(
+        on_gateway(lambda gateway: gateway.tenants.rotate_key(tenant, software_key)), as_json
+    )
+
+
+def _change(tenant: str, software_key: str, as_json: bool, change: Change) -> None:
+    changed = on_gateway(
+        lambda gateway: gateway.tenants.change_integration(tenant, software_key, change)
+    )
+    show(as_json, _document(changed), _lines(changed))
+
+
+def _changed(
+    integration: Integration,
+    name: str | None,
+    on_existing: OnExisting | None,
+    active: Truth | None,
+    version: int | None,
+) -> Integration:
+    """The integration with what is given; None leaves a value alone."""
+    database = integration.database
+    return replace(
+        integration,
+        name=integration.name if name is None else name,
+        on_existing=on_existing or integration.on_existing,
+        database=Database(
+            active=database.active if active is None else active is Truth.TRUE,
+            version=database.version if version is None else version,
+        ),
+    )
+
+
+def _show_issued(issued: IssuedKey, as_json: bool) -> None:
+    document = {**_document(issued.integration), "functionKey": issued.function_key}
+    lines = [
+        *_lines(issued.integration),
+        f"X-Functions-Key  {issued.function_key}",
+        "The function key is shown only here: keep it now.",
+    ]
+    show(as_json, document, lines)
+
+
+def _document(integration: Integration) -> dict[str, Any]:
+    return {
+        "tenant": integration.tenant,
+        "softwareKey": integration.software_key,
+        "name": integration.name,
+        "enabled": integration.enabled,
+        "onExisting": integration.on_existing.value,
+        "database": {
+            "active": integration.database.active,
+            "version": integration.database.version,
+        },
+    }
+
+
+def _lines(integration: Integration) -> list[str]:
+    return [
+        f"Tenant           {integration.tenant}",
+        f"Integration      {integration.name}",
+        f"Enabled          {_word(integration.enabled)}",
+        f"On existing      {integration.on_existing.value}",
+        f"Database         {_database(integration)}",
+        f"X-Software-Key   {integration.software_key}",
+    ]
+
+
+def _word(truth: bool) -> str:
+    return "yes" if truth else "no"
+
+
+def _database(integration: Integration) -> str:
+    active = "active" if integration.database.active else "not active"
+    return f"version {integration.database.version}, {active}"

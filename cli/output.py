@@ -1,0 +1,40 @@
+"""What a command prints: lines for people, or one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+
+def _choose_json(ctx: typer.Context, chosen: bool) -> bool:
+    """`--json` counts before the command and behind it."""
+    root = ctx.find_root()
+    root.obj = bool(root.obj) or chosen
+    return bool(root.obj)
+
+
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", callback=_choose_json, help="Print one JSON object for programs."),
+]
+
+
+def show(as_json: bool, document: dict[str, Any], lines: Iterable[str]) -> None:
+    """Print `document` as JSON, or `lines`."""
+    if as_json:
+        print(json.dumps(document, ensure_ascii=False, indent=2))
+        return
+    for line in lines:
+        print(line)
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table as lines, columns aligned, nothing cut."""
+    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (head, *rows)
+    ]

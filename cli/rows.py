@@ -1,0 +1,32 @@
+"""Per-row results for people: a line per row, its messages below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Result = dict[str, Any]
+
+
+def row_lines(results: list[Result]) -> Iterator[str]:
+    """Row number, key and status of each row, then a line for each of its messages."""
+    width = max((len(_key(result)) for result in results), default=0)
+    for number, result in enumerate(results, start=1):
+        yield f"{number:>5}  {_key(result):<{width}}  {result['importStatus']}"
+        for message in result["messages"]:
+            yield f"         {_said(message)}"
+
+
+def failed_rows(results: list[Result]) -> list[Result]:
+    """The rows that did not go in."""
+    return [result for result in results if result["importStatus"] == "Error"]
+
+
+def _key(result: Result) -> str:
+    return " / ".join(str(part["value"]) for part in result["recordIds"]) or "(no key)"
+
+
+def _said(message: dict[str, Any]) -> str:
+    about = [f"{message[name]}" for name in ("fieldName", "fieldValue") if name in message]
+    field = f" [{' = '.join(about)}]" if about else ""
+    return f"{message['messageType']} {message['errorID']}: {message['message']}{field}"

@@ -1,0 +1,70 @@
+"""`manage.py import`: send a file to a running gateway and show what became of each row."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.calls import CallFailedError, KeyPair, send_import
+from cli.output import AsJson, show
+from cli.rows import failed_rows, row_lines
+from cli.surroundings import local_gateway
+
+app = typer.Typer(no_args_is_help=True, help="Send a file over HTTP; shows per-row results.")
+
+File = Annotated[
+    Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A JSON array of rows.")
+]
+Url = Annotated[
+    str,
+    typer.Option("--url", envvar="GATEWAY_URL", help="Default: the running local gateway."),
+]
+FunctionKeyOption = Annotated[
+    str,
+    typer.Option("--function-key", envvar="GATEWAY_FUNCTION_KEY", help="Better set than typed."),
+]
+SoftwareKeyOption = Annotated[
+    str, typer.Option("--software-key", envvar="GATEWAY_SOFTWARE_KEY", help="X-Software-Key.")
+]
+
+
+@app.callback()
+def every_type() -> None:
+    """Send a file over HTTP and show per-row results; status 1 where a row failed."""
+
+
+@app.command()
+def workers(
+    file: File,
+    function_key: FunctionKeyOption,
+    software_key: SoftwareKeyOption,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Send workers."""
+    answer = send_import(
+        url or _local_url(), "workers", file.read_bytes(), KeyPair(software_key, function_key)
+    )
+    if answer.status != 200:
+        raise CallFailedError(answer.refusal)
+    results = answer.document["results"]
+    failed = failed_rows(results)
+    count = f"{len(results)} rows, {len(failed)} failed."
+    import_id = answer.headers.get("x-import-id", "")
+    show(
+        as_json,
+        {"importId": import_id, **answer.document},
+        [*row_lines(results), f"{count} Import {import_id}" if import_id else count],
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+def _local_url() -> str:
+    gateway = local_gateway(os.environ)
+    if gateway is None:
+        raise CallFailedError("No local gateway is running: start one, or give its --url.")
+    return gateway.url

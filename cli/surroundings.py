@@ -1,0 +1,80 @@
+"""Where the commands run: the data folder, the local gateway in it, the settings in force.
+
+The storage in force is that of the environment; else the running local gateway's; else that of
+`local.settings.json`. Standard library and settings only, so that the demo starts at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared.errors import SettingsError
+from shared.settings import Settings, read_settings
+from shared.storage_account import CONNECTION, PARTS
+
+ROOT = Path(__file__).resolve().parent.parent
+STORAGE_NAMES = (CONNECTION, *(f"{CONNECTION}__{part}" for part in PARTS))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalGateway:
+    """What `gateway.json` says of the gateway that `dev.py run` keeps running."""
+
+    url: str
+    storage: str = field(repr=False)
+
+
+def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of the local gateway: GATEWAY_DATA, else `.local` in the repository."""
+    return Path(environ.get("GATEWAY_DATA", "").strip() or ROOT / ".local")
+
+
+def local_gateway(environ: Mapping[str, str] = os.environ) -> LocalGateway | None:
+    """The running local gateway, None where there is none."""
+    try:
+        found = json.loads((data_folder(environ) / "gateway.json").read_text("utf-8"))
+        return LocalGateway(str(found["url"]), str(found["storage"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise SettingsError(["gateway.json of the local gateway cannot be read."]) from None
+
+
+def commands_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that the commands work with. Raises SettingsError."""
+    merged = {**_file_values(), **environ}
+    if not _names_storage(environ):
+        gateway = local_gateway(environ)
+        if gateway is not None:
+            merged[CONNECTION] = gateway.storage
+    else:
+        for name in STORAGE_NAMES:
+            merged[name] = environ.get(name, "")
+    if not _names_storage(merged):
+        raise SettingsError(
+            [
+                "No storage is in force: start the local gateway with `python3 dev.py run`, or set "
+                f"{CONNECTION}."
+            ]
+        )
+    return read_settings(merged)
+
+
+def _names_storage(environ: Mapping[str, str]) -> bool:
+    return any(environ.get(name, "").strip() for name in STORAGE_NAMES)
+
+
+def _file_values() -> dict[str, str]:
+    try:
+        document = json.loads((ROOT / "local.settings.json").read_text("utf-8-sig"))
+        return {str(name): str(value) for name, value in document["Values"].items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SettingsError(
+            ["local.settings.json cannot be read: compare it with local.settings.example.json."]
+        ) from None

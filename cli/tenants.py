@@ -1,0 +1,45 @@
+"""`manage.py tenant`: create, list, show."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.access import on_gateway
+from cli.output import AsJson, columns, show
+from shared.services.tenants import Tenant
+
+app = typer.Typer(no_args_is_help=True, help="Tenants: whose data it is.")
+
+Name = Annotated[str, typer.Argument(help="What people call the tenant; any characters.")]
+Reference = Annotated[str, typer.Argument(metavar="TENANT", help="Its id, or its exact name.")]
+
+
+@app.command()
+def create(name: Name, as_json: AsJson = False) -> None:
+    """Create a tenant; prints the id that the other commands take."""
+    tenant = on_gateway(lambda gateway: gateway.tenants.create(name))
+    show(as_json, tenant_document(tenant), [f"Tenant {tenant.id} ({tenant.name}) is there."])
+
+
+@app.command("list")
+def list_all(as_json: AsJson = False) -> None:
+    """List all tenants."""
+    tenants = on_gateway(lambda gateway: gateway.tenants.list_tenants())
+    rows = [(tenant.id, tenant.name, tenant.created_at) for tenant in tenants]
+    document = {"tenants": [tenant_document(tenant) for tenant in tenants]}
+    show(as_json, document, columns(("TENANT", "NAME", "CREATED"), rows))
+
+
+@app.command("show")
+def show_one(tenant: Reference, as_json: AsJson = False) -> None:
+    """Show one tenant."""
+    found = on_gateway(lambda gateway: gateway.tenants.find(tenant))
+    lines = [f"Tenant   {found.id}", f"Name     {found.name}", f"Created  {found.created_at}"]
+    show(as_json, tenant_document(found), lines)
+
+
+def tenant_document(tenant: Tenant) -> dict[str, Any]:
+    """A tenant for programs."""
+    return {"tenant": tenant.id, "name": tenant.name, "createdAt": tenant.created_at}
