@@ -1,1 +1,1 @@
-"""The gateway's own package: domain (`imports`), use cases (`services`), storage, callers and web."""
+"""The gateway's own package: imports (the domain), services, storage, auth and web."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from shared.auth.key_pair import KeyPairAuthenticator
@@ -58,14 +59,14 @@ async def gateway() -> Gateway:
 
     Raises SettingsError, and StorageUnavailableError where its tables cannot be made ready.
     """
-    global _building
     loop = asyncio.get_running_loop()
-    if _building is None or _building.get_loop() is not loop or _has_failed(_building):
-        _building = loop.create_task(_build())
-    return await asyncio.shield(_building)
+    task = _BUILDING.get(loop)
+    if task is None or _has_failed(task):
+        task = _BUILDING[loop] = loop.create_task(_build())
+    return await asyncio.shield(task)
 
 
-_building: asyncio.Task[Gateway] | None = None
+_BUILDING: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Gateway]] = WeakKeyDictionary()
 
 
 def _has_failed(task: asyncio.Task[Gateway]) -> bool:

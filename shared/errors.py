@@ -4,10 +4,12 @@
     ├── RefusedError                 the call is refused; nothing was accepted
     │   ├── UnauthenticatedError     no key, or an unknown one
     │   ├── ForbiddenError           known caller, not allowed
+    │   ├── NotBuiltError            the contract has it, this version has not
     │   ├── UnknownMessageTypeError  no such import type or version
     │   ├── InvalidRequestError      the call cannot be read, or asks for the impossible
     │   ├── TooLargeError            over one of the limits of the settings
     │   ├── NotAcceptableError       no media type that both sides know
+    │   ├── UnsupportedMediaTypeError  a content type or encoding that is not taken
     │   ├── UnsupportedPayloadError  readable, but not the shape this type takes
     │   ├── NotFoundError            no such thing in this tenant
     │   ├── ConflictError            the state of the thing forbids it
@@ -44,6 +46,10 @@ class ForbiddenError(RefusedError):
     """A known caller who may not do this."""
 
 
+class NotBuiltError(RefusedError):
+    """Part of the contract, but not of this version; doing something else would be worse."""
+
+
 class UnknownMessageTypeError(RefusedError):
     """No import type of this name, or not in this version."""
 
@@ -58,6 +64,10 @@ class TooLargeError(RefusedError):
 
 class NotAcceptableError(RefusedError):
     """`Accept` names nothing that this endpoint can answer with."""
+
+
+class UnsupportedMediaTypeError(RefusedError):
+    """A content type or content encoding that this endpoint does not take."""
 
 
 class UnsupportedPayloadError(RefusedError):

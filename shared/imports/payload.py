@@ -164,7 +164,9 @@ def _decode_at(text: str, position: int, row: int) -> tuple[Any, int]:
             "upper and lower case count as the same."
         ) from None
     except (InvalidOperation, OverflowError):
-        raise InvalidRequestError(f"Row {row} (counted from 0) has a number out of range.") from None
+        raise InvalidRequestError(
+            f"Row {row} (counted from 0) has a number out of range."
+        ) from None
     except json.JSONDecodeError:
         raise
     except ValueError:
@@ -198,7 +200,7 @@ def _check_surrogates(text: str, start: int, end: int, element: Any, row: int) -
         json.dumps(element, ensure_ascii=False, default=str).encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidRequestError(
-            f"Row {row} (counted from 0) has half a surrogate pair in an escape: it is no character."
+            f"Row {row} (counted from 0) has half a surrogate pair in an escape: no character."
         ) from None
 
 

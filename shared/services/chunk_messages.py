@@ -104,9 +104,7 @@ def messages_for(
             if span is not None and other.span is not None and other.span.overlaps(span)
         ]
         after = None if len(met) > MAX_NAMED else tuple(met)
-        messages.append(
-            ChunkMessage(record.tenant, record.number, record.import_id, number, after)
-        )
+        messages.append(ChunkMessage(record.tenant, record.number, record.import_id, number, after))
     return messages
 
 

@@ -192,9 +192,7 @@ class ChunkProcessor:
         now = iso(self._clock.now())
         result = ChunkResult(record.import_id, message.chunk, tuple(results), now)
         is_first = await self._results.add(result)
-        log.event(
-            "chunk.done", import_id=record.import_id, chunk=message.chunk, rows=len(results)
-        )
+        log.event("chunk.done", import_id=record.import_id, chunk=message.chunk, rows=len(results))
         await self._close(record, result if is_first else None)
 
     async def _close(self, record: ImportRecord, only: ChunkResult | None = None) -> None:
@@ -225,4 +223,3 @@ class ChunkProcessor:
 
 async def _never_stops() -> None:
     """Ending rows has no time limit of its own: it writes one small thing per record."""
-

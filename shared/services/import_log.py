@@ -115,9 +115,7 @@ class ImportLog:
 
     async def progress(self, import_id: str) -> Progress:
         """Which chunks are done, and the sums of their counts."""
-        found = await self._tables.query(
-            IMPORT_RESULTS, import_id, select=results.PROGRESS_COLUMNS
-        )
+        found = await self._tables.query(IMPORT_RESULTS, import_id, select=results.PROGRESS_COLUMNS)
         counts = Counts()
         for entity in found:
             counts = counts.plus(records.counts_of(entity))

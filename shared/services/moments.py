@@ -12,4 +12,4 @@ def iso(moment: datetime) -> str:
 
 def from_iso(text: str) -> datetime:
     """The inverse of `iso`."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return datetime.fromisoformat(text)

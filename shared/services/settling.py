@@ -113,9 +113,7 @@ class Settler:
             return Settlement(all_failed(rows.rows, self._unforeseen()))
 
     def _unforeseen(self) -> Message:
-        return Message(
-            COULD_NOT_BE_PROCESSED, detail=f"correlation id {self._correlation_id}"
-        )
+        return Message(COULD_NOT_BE_PROCESSED, detail=f"correlation id {self._correlation_id}")
 
     async def _commit(self, batch: _Batch) -> None:
         if not batch.entries:

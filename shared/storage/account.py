@@ -124,4 +124,3 @@ async def _unless_there(creation: Awaitable[Any]) -> None:
             await creation
     except PreconditionFailedError:
         return
-

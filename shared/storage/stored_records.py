@@ -1,14 +1,14 @@
 """Records in storage: the document of a worker or the like, with the stamp of who wrote it last.
 
-    PartitionKey   tenant|group         RowKey   r|reference
-    Number, Position, Outcomes          the stamp: which import and row wrote it, and what became
-                                        of every row of that import for this record
-    Ended                               the highest import that was ended for this record by
-                                        poison or cancel; its own rows must not be committed later
-    Created                             the number of the import that created it
-    Deleted                             a tombstone: there is a stamp, but no record
-    Document0, Document1, …             the record as JSON; promoted columns stand beside it
-    x|<look-up>|reference               look-up entities, in the same partition and transaction
+PartitionKey   tenant|group         RowKey   r|reference
+Number, Position, Outcomes          the stamp: which import and row wrote it, and what became
+                                    of every row of that import for this record
+Ended                               the highest import that was ended for this record by
+                                    poison or cancel; its own rows must not be committed later
+Created                             the number of the import that created it
+Deleted                             a tombstone: there is a stamp, but no record
+Document0, Document1, …             the record as JSON; promoted columns stand beside it
+x|<look-up>|reference               look-up entities, in the same partition and transaction
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from shared.imports.definition import Document
 from shared.imports.outcomes import RowResult, pack_result, unpack_result
 from shared.storage.keys import encode, join
 from shared.storage.packing import entity_bytes, join_text, split_text
-from shared.storage.tables import MAX_ENTITY_BYTES, Delete, Entity, Insert, Merge, Operation
+from shared.storage.tables import MAX_ENTITY_BYTES, Delete, Entity, Insert, Merge, Operation, Upsert
 from shared.storage.tables import Replace as ReplaceEntity
-from shared.storage.tables import Upsert
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,85 @@
+"""Following imports: `/api/imports…` (CONTRACTS 5)."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared.bootstrap import Gateway, gateway
+from shared.imports.catalogue import import_type
+from shared.services.reporting import ImportReport
+from shared.web import import_views as views
+from shared.web.calls import answered
+from shared.web.pay_and_bill import vendor_answer
+from shared.web.requests import query_of, whole_number
+
+blueprint = func.Blueprint()
+
+_PAGE = 100
+_LARGEST_PAGE = 1000
+
+
+@blueprint.function_name("imports_list")
+@blueprint.route("api/imports", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def imports_list(req: func.HttpRequest) -> func.HttpResponse:
+    """The tenant's imports, newest first."""
+    app = await gateway()
+    caller = await app.callers.authenticate(req.headers)
+    query = query_of(req)
+    size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
+    page = await app.reporting.newest(caller.tenant, views.number_from_text(query), size)
+    return views.json_answer(
+        {
+            "items": [views.import_view(report) for report in page.reports],
+            "continuation": views.number_to_text(page.following),
+        }
+    )
+
+
+@blueprint.function_name("imports_show")
+@blueprint.route("api/imports/{importId}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def imports_show(req: func.HttpRequest) -> func.HttpResponse:
+    """One import."""
+    return views.json_answer(views.import_view(await _report(await gateway(), req)))
+
+
+@blueprint.function_name("imports_results")
+@blueprint.route(
+    "api/imports/{importId}/results", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
+    """The results of an import's rows, in plan order, page by page."""
+    app = await gateway()
+    record = (await _report(app, req)).record
+    query = query_of(req)
+    size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
+    start, outcome = views.place_from_text(query), views.outcome_wanted(query)
+    page = await app.reporting.results(record, start, size, outcome)
+    kind = import_type(record.type_name)
+    return views.json_answer(
+        {
+            "items": [views.result_view(kind, result) for result in page.results],
+            "continuation": views.place_to_text(page.following),
+        }
+    )
+
+
+@blueprint.function_name("imports_answer")
+@blueprint.route(
+    "api/imports/{importId}/answer", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
+    """The vendor's exact answer, as the call itself would have given it; 202 while running."""
+    app = await gateway()
+    report = await _report(app, req)
+    if report.record.is_open:
+        return views.not_yet(report)
+    return await vendor_answer(app, import_type(report.record.type_name), report.record)
+
+
+async def _report(app: Gateway, req: func.HttpRequest) -> ImportReport:
+    caller = await app.callers.authenticate(req.headers)
+    return await app.reporting.find(caller.tenant, req.route_params["importId"])

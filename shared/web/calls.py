@@ -1,0 +1,69 @@
+"""Every HTTP call goes through here: correlation id, refusals, one log line."""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+import azure.functions as func
+
+from shared import log
+from shared.clock import RandomIds
+from shared.errors import RefusedError, SettingsError
+from shared.web.refusals import refusal
+
+CORRELATION_HEADER = "X-Correlation-Id"
+_CORRELATION_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+Handler = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
+
+
+def answered(handler: Handler) -> Handler:
+    """Give the handler's answer a correlation id (the caller's own, if it is a plain one).
+
+    What the handler raises becomes a refusal; only the class of an unforeseen error is logged.
+    """
+
+    @functools.wraps(handler)
+    async def answer(req: func.HttpRequest) -> func.HttpResponse:
+        started = time.perf_counter()
+        correlation_id = _correlation_id(req)
+        name = getattr(handler, "__name__", "")
+        try:
+            response = await handler(req)
+        except Exception as error:
+            _tell(error, correlation_id, name)
+            response = refusal(error)
+        response.headers[CORRELATION_HEADER] = correlation_id
+        log.event(
+            "call.answered",
+            function=name,
+            status=response.status_code,
+            correlation_id=correlation_id,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+        return response
+
+    return answer
+
+
+def _correlation_id(req: func.HttpRequest) -> str:
+    sent = req.headers.get(CORRELATION_HEADER, "")
+    return sent if _CORRELATION_ID.fullmatch(sent) else RandomIds().new()
+
+
+def _tell(error: Exception, correlation_id: str, name: str) -> None:
+    if isinstance(error, RefusedError):
+        log.event(
+            "call.refused",
+            function=name,
+            correlation_id=correlation_id,
+            reason=type(error).__name__,
+        )
+        return
+    log.failure("call.failed", error, function=name, correlation_id=correlation_id)
+    if isinstance(error, SettingsError):
+        for problem in error.problems:
+            log.LOGGER.error("settings: %s", problem)

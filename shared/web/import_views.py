@@ -1,0 +1,143 @@
+"""An import and its results as `/api/imports` shows them (CONTRACTS 5)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import azure.functions as func
+
+from shared.errors import InvalidRequestError
+from shared.imports.definition import ImportType
+from shared.imports.messages import Message
+from shared.imports.outcomes import Outcome, RowResult
+from shared.services.reporting import ImportReport, Place
+from shared.storage.import_records import ImportRecord
+from shared.web.requests import JSON
+
+RETRY_AFTER = "2"
+"""Seconds until it is worth asking again how an import stands."""
+
+
+def address(record: ImportRecord) -> str:
+    """Where an import is followed."""
+    return f"/api/imports/{record.import_id}"
+
+
+def json_answer(
+    content: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> func.HttpResponse:
+    """An answer in JSON."""
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return func.HttpResponse(body, status_code=status, headers=dict(headers or {}), mimetype=JSON)
+
+
+def import_view(report: ImportReport) -> dict[str, Any]:
+    """The import object."""
+    record, counts = report.record, report.counts
+    here = address(record)
+    return {
+        "importId": record.import_id,
+        "type": record.type_name,
+        "state": report.state.value,
+        "rows": {
+            "total": record.rows,
+            "done": counts.done,
+            "new": counts.new,
+            "updated": counts.updated,
+            "unchanged": counts.unchanged,
+            "failed": counts.failed,
+        },
+        "acceptedAt": record.accepted_at,
+        "endedAt": record.ended_at or None,
+        "parentId": None,
+        "links": {"self": here, "results": f"{here}/results", "answer": f"{here}/answer"},
+    }
+
+
+def not_yet(report: ImportReport) -> func.HttpResponse:
+    """202: the import goes on, and here is where to follow it."""
+    headers = {
+        "Location": address(report.record),
+        "Retry-After": RETRY_AFTER,
+        "X-Import-Id": report.record.import_id,
+    }
+    return json_answer(import_view(report), 202, headers)
+
+
+def result_view(kind: ImportType, result: RowResult) -> dict[str, Any]:
+    """One row's result in the neutral shape."""
+    keys = zip(kind.key_fields, result.key, strict=True)
+    return {
+        "index": result.index,
+        "key": {field: value for field, value in keys if value is not None},
+        "outcome": result.outcome.value,
+        "messages": [message_view(message) for message in result.messages],
+    }
+
+
+def message_view(message: Message) -> dict[str, Any]:
+    """One message; `fieldName` and `fieldValue` are absent where they do not apply."""
+    view: dict[str, Any] = {"messageType": message.severity.value, "message": message.text}
+    if message.field is not None:
+        view["fieldName"] = message.field
+    if message.value is not None:
+        view["fieldValue"] = message.value
+    view["errorID"] = message.id
+    return view
+
+
+def outcome_wanted(query: Mapping[str, str]) -> Outcome | None:
+    """The outcome that a list is limited to. Raises InvalidRequestError."""
+    text = query.get("outcome")
+    if text is None:
+        return None
+    try:
+        return Outcome(text.lower())
+    except ValueError:
+        names = ", ".join(Outcome)
+        raise InvalidRequestError(f"outcome must be one of {names}.") from None
+
+
+def place_to_text(place: Place | None) -> str | None:
+    """A continuation for the caller, which need not know what is in it."""
+    return None if place is None else _opaque(f"{place.chunk}.{place.rows}")
+
+
+def place_from_text(query: Mapping[str, str]) -> Place:
+    """The place that a continuation names. Raises InvalidRequestError."""
+    text = query.get("continuation")
+    if text is None:
+        return Place()
+    chunk, rows = _numbers(text, 2)
+    return Place(chunk, rows)
+
+
+def number_to_text(number: int | None) -> str | None:
+    """A continuation of a list of imports."""
+    return None if number is None else _opaque(str(number))
+
+
+def number_from_text(query: Mapping[str, str]) -> int | None:
+    """The inverse of `number_to_text`. Raises InvalidRequestError."""
+    text = query.get("continuation")
+    return None if text is None else _numbers(text, 1)[0]
+
+
+def _opaque(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _numbers(continuation: str, count: int) -> list[int]:
+    refused = InvalidRequestError("continuation must be the one that the last page gave.")
+    try:
+        text = base64.urlsafe_b64decode(continuation + "=" * (-len(continuation) % 4)).decode()
+    except (binascii.Error, ValueError):
+        raise refused from None
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})*", text) or text.count(".") != count - 1:
+        raise refused
+    return [int(part) for part in text.split(".")]

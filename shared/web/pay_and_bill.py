@@ -1,0 +1,96 @@
+"""The contract that Workers and Assignments share: Pay & Bill (CONTRACTS 1).
+
+From a request to an accepted import, and from the results to the vendor's answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import azure.functions as func
+
+from shared.auth.caller import Caller, check_database, check_database_version
+from shared.bootstrap import Gateway
+from shared.errors import InvalidRequestError, UnknownMessageTypeError
+from shared.imports.definition import ImportType
+from shared.imports.messages import Severity
+from shared.imports.outcomes import RowResult
+from shared.storage.import_records import ImportRecord
+from shared.web import requests
+from shared.web.import_views import json_answer, message_view, not_yet
+
+NEEDED_DATABASE_VERSION = 1
+_VERSION = re.compile(r"[0-9]{1,9}")
+
+
+async def import_call(
+    gateway: Gateway, kind: ImportType, req: func.HttpRequest
+) -> func.HttpResponse:
+    """POST of a message type: refuse in the order of CONTRACTS 0, accept, wait, answer."""
+    caller = await gateway.callers.authenticate(req.headers)
+    check_database(caller)
+    query = requests.query_of(req)
+    _check_version(kind, caller, query)
+    requests.check_size(req, gateway.settings.max_body_bytes)
+    requests.check_accepts_json(req)
+    requests.check_sends_json(req)
+    requests.refuse_what_is_not_built(req, query)
+    wished = requests.preferences(req, gateway.settings.wait_seconds)
+    record = await gateway.intake.accept(kind, caller, req.get_body())
+    if record is None:
+        return json_answer({"results": []})
+    if await gateway.waiting.until_ended(record, wished.seconds):
+        response = await vendor_answer(gateway, kind, record)
+    else:
+        response = not_yet(await gateway.reporting.report(record))
+    if wished.applied:
+        response.headers["Preference-Applied"] = wished.applied
+    return response
+
+
+async def vendor_answer(
+    gateway: Gateway, kind: ImportType, record: ImportRecord
+) -> func.HttpResponse:
+    """200 with every row's result, in the order of the payload."""
+    rows = [""] * record.rows
+    async for result in gateway.reporting.all_results(record):
+        rows[result.index] = json.dumps(
+            _result(kind, result), ensure_ascii=False, separators=(",", ":")
+        )
+    return func.HttpResponse(
+        f'{{"results":[{",".join(rows)}]}}',
+        mimetype=requests.JSON,
+        headers={"X-Import-Id": record.import_id},
+    )
+
+
+def _check_version(kind: ImportType, caller: Caller, query: Mapping[str, str]) -> None:
+    text = query.get("version", "1")
+    is_number = _VERSION.fullmatch(text) is not None
+    if is_number and int(text) != kind.version:
+        raise UnknownMessageTypeError(
+            f"Message Type not found/implemented: {kind.name} has version {kind.version}."
+        )
+    if not is_number:
+        raise InvalidRequestError(f"version must be a whole number: send {kind.version}.")
+    check_database_version(caller, NEEDED_DATABASE_VERSION)
+
+
+def _result(kind: ImportType, result: RowResult) -> dict[str, Any]:
+    errors, warnings, infos = (result.count(severity) for severity in Severity)
+    keys = dict(zip(kind.key_fields, result.key, strict=True))
+    return {
+        "recordIds": [
+            {"field": field, "value": keys[field]}
+            for field in kind.record_id_fields
+            if keys[field] is not None
+        ],
+        "importStatus": "Error" if errors else "Warning" if warnings else "OK",
+        "errorCount": errors,
+        "warningCount": warnings,
+        "infoCount": infos,
+        "messages": [message_view(message) for message in result.messages],
+    }

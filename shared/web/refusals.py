@@ -1,0 +1,51 @@
+"""The one builder of refusals: which status an error has, and its body (CONTRACTS 0)."""
+
+from __future__ import annotations
+
+import json
+
+import azure.functions as func
+
+from shared import errors
+
+RETRY_AFTER = "5"
+"""Seconds until a call that met a storage fault may come again."""
+
+STATUS: dict[type[errors.GatewayError], int] = {
+    errors.UnauthenticatedError: 401,
+    errors.ForbiddenError: 403,
+    errors.NotBuiltError: 501,
+    errors.UnknownMessageTypeError: 501,
+    errors.InvalidRequestError: 400,
+    errors.TooLargeError: 413,
+    errors.NotAcceptableError: 406,
+    errors.UnsupportedMediaTypeError: 415,
+    errors.UnsupportedPayloadError: 501,
+    errors.NotFoundError: 404,
+    errors.ConflictError: 409,
+    errors.GoneError: 410,
+}
+
+UNAVAILABLE = "Storage does not answer just now and nothing was accepted: send the call again."
+UNEXPECTED = "The gateway failed unexpectedly: report the X-Correlation-Id of this answer."
+MISCONFIGURED = "The gateway's settings are wrong: its log lists every problem."
+
+
+def refusal(error: BaseException) -> func.HttpResponse:
+    """The answer to a call that ended in `error`; never a stack trace or a value."""
+    if isinstance(error, errors.RefusedError):
+        return _answer(STATUS[type(error)], error.message)
+    if isinstance(error, errors.StorageUnavailableError):
+        return _answer(503, UNAVAILABLE, {"Retry-After": RETRY_AFTER})
+    if isinstance(error, errors.SettingsError):
+        return _answer(500, MISCONFIGURED)
+    return _answer(500, UNEXPECTED)
+
+
+def _answer(status: int, message: str, headers: dict[str, str] | None = None) -> func.HttpResponse:
+    return func.HttpResponse(
+        json.dumps({"message": message}, ensure_ascii=False),
+        status_code=status,
+        headers=headers,
+        mimetype="application/json",
+    )

@@ -1,0 +1,104 @@
+"""What a call says besides its rows: query, media types, size, preferences (CONTRACTS 0)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import azure.functions as func
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header, parse_options_header
+
+from shared.errors import (
+    InvalidRequestError,
+    NotAcceptableError,
+    NotBuiltError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+    UnsupportedPayloadError,
+)
+
+JSON = "application/json"
+_UTF8 = ("", "utf-8", "utf8", "us-ascii")
+_WAIT = re.compile(r"""wait\s*=\s*"?([0-9]{1,9})"?""", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """How long the caller wants to wait, in seconds, and what of its `Prefer` was followed."""
+
+    seconds: float
+    applied: str
+
+
+def query_of(req: func.HttpRequest) -> Mapping[str, str]:
+    """The query by lower-cased name; names match in any case."""
+    return {name.lower(): value for name, value in req.params.items()}
+
+
+def whole_number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """A query value from 1 to `most`. Raises InvalidRequestError."""
+    text = query.get(name.lower())
+    if text is None:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
+        raise InvalidRequestError(f"{name} must be a whole number from 1 to {most}.")
+    return int(text)
+
+
+def check_size(req: func.HttpRequest, most: int) -> None:
+    """Raises TooLargeError where the body is over `most` bytes."""
+    size = len(req.get_body())
+    if size > most:
+        raise TooLargeError(
+            f"The body has {size} bytes and the limit is {most}: send it in several calls."
+        )
+
+
+def check_accepts_json(req: func.HttpRequest) -> None:
+    """Raises NotAcceptableError where `Accept` excludes JSON."""
+    sent = req.headers.get("Accept", "")
+    if sent and parse_accept_header(sent, MIMEAccept).best_match([JSON]) is None:
+        raise NotAcceptableError("This endpoint answers application/json: accept that.")
+
+
+def check_sends_json(req: func.HttpRequest) -> None:
+    """Raises UnsupportedMediaTypeError for an encoding, UnsupportedPayloadError for a media type.
+
+    A missing content type counts as JSON; `text/json` and `+json` are JSON too.
+    """
+    encoding = req.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedMediaTypeError(
+            "The body must come as it is: send it without Content-Encoding."
+        )
+    media_type, options = parse_options_header(req.headers.get("Content-Type", ""))
+    media_type = media_type.lower()
+    is_json = media_type in ("", JSON, "text/json") or media_type.endswith("+json")
+    if not is_json or options.get("charset", "").lower() not in _UTF8:
+        raise UnsupportedPayloadError("Payload data not supported: send application/json in UTF-8.")
+
+
+def refuse_what_is_not_built(req: func.HttpRequest, query: Mapping[str, str]) -> None:
+    """Raises NotBuiltError where ignoring a wish would do harm: a dry run must not run."""
+    if query.get("dryrun", "false").lower() != "false":
+        raise NotBuiltError("A dry run is not available in this version; nothing was imported.")
+    if "Idempotency-Key" in req.headers:
+        raise NotBuiltError(
+            "Idempotency-Key is not available in this version; nothing was imported."
+        )
+
+
+def preferences(req: func.HttpRequest, longest: float) -> Preferences:
+    """`Prefer: wait=N` shortens the wait, `respond-async` alone ends it at once (RFC 7240)."""
+    sent = [part.strip() for part in req.headers.get("Prefer", "").split(",")]
+    waits = [float(match[1]) for part in sent if (match := _WAIT.fullmatch(part))]
+    wants_async = any(part.lower() == "respond-async" for part in sent)
+    applied = ["respond-async"] if wants_async else []
+    seconds = 0.0 if wants_async else math.inf
+    if waits:
+        seconds = waits[0]
+        applied.append(f"wait={waits[0]:.0f}")
+    return Preferences(min(seconds, longest), ", ".join(applied))
