@@ -12,6 +12,8 @@ from typing import Any, Final
 from shared.imports.shapes import Record
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+NOT_BLANK: Final = r"\S"
+"""Text that must not be null must not be blank either: both clear."""
 
 
 def schema_of(model: type[Record], title: str) -> dict[str, Any]:
@@ -39,9 +41,11 @@ def _property(schema: dict[str, Any]) -> dict[str, Any]:
     """A property's schema without title and default, `null` among its types where it is one."""
     kept = {key: value for key, value in schema.items() if key not in ("title", "default")}
     if "anyOf" not in kept:
-        return kept
+        return {"pattern": NOT_BLANK} | kept if kept.get("type") == "string" else kept
     (value,) = (item for item in kept.pop("anyOf") if item != {"type": "null"})
-    if "$ref" in value:
+    if "$ref" in value or "const" in value:
         return kept | {"anyOf": [value, {"type": "null"}]}
-    tidied: dict[str, Any] = kept | value
-    return tidied | {"type": [value["type"], "null"]}
+    tidied: dict[str, Any] = kept | value | {"type": [value["type"], "null"]}
+    if "enum" in tidied:
+        tidied["enum"] = [*tidied["enum"], None]
+    return tidied

@@ -5,6 +5,9 @@ A model of an import type is a `Record`; a nested object of it too, and says how
     class Address(Record):
         merge_kind = MergeKind.WHOLE
 
+(The class of a nested object needs another name than the field that holds it, or the annotation
+of the field finds the field's default.)
+
 Reading goes by these shapes, not by pydantic's own aliases: names match in any case at every
 level, and an unknown property must be reported with its path (CONTRACTS 0).
 """

@@ -48,7 +48,7 @@ def _review(sent: Document, merged: Document) -> Iterator[Message]:
     if "LeavingDate" in sent or "StartDate" in sent:
         start, leaving = merged.get("StartDate"), merged.get("LeavingDate")
         if start is not None and leaving is not None and leaving < start:
-            yield Message(CONTRADICTION, "LeavingDate", leaving, "it is before StartDate")
+            yield Message(CONTRADICTION, "LeavingDate", detail="it is before StartDate")
     yield from implausible(sent)
 
 

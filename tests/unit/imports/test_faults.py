@@ -1,0 +1,81 @@
+"""From pydantic's errors to the catalogue: the table is complete and nothing in it is dead."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from shared.imports.faults import FAULTS, as_sent, dotted, message_of
+from shared.imports.messages import CATALOGUE
+from shared.imports.shapes import shape_of
+from tests.unit.imports.builders import Item, an_item, without
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "missing": without(an_item(), "ItemRef"),
+    "string_type": an_item(Note=5),
+    "int_type": an_item(Count="5"),
+    "bool_type": an_item(IsOpen=1),
+    "model_type": an_item(Spot=[]),
+    "list_type": an_item(Prices={}),
+    "not_a_number": an_item(Weight="5"),
+    "reference_length": an_item(ItemRef="x" * 61),
+    "string_too_long": an_item(Code="abcde"),
+    "string_too_short": an_item(Code="a"),
+    "too_long": an_item(Prices=[{"Code": "a"}] * 4),
+    "string_unicode": an_item(Note="\ud800"),
+    "not_unicode": an_item(ItemRef="\ud800"),
+    "literal_error": an_item(Kind="C"),
+    "not_a_date": an_item(Due="today"),
+    "greater_than_equal": an_item(Count=-(2**40)),
+    "less_than_equal": an_item(Count=2**40),
+    "amount_range": an_item(Weight=10**40),
+}
+TRIED_ELSEWHERE = {"string_pattern_mismatch", "too_short"}
+
+
+def test_every_line_of_the_table_has_an_example() -> None:
+    assert set(FAULTS) == set(EXAMPLES) | TRIED_ELSEWHERE
+
+
+@pytest.mark.parametrize("error_type", EXAMPLES)
+def test_pydantic_still_calls_it_so(error_type: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Item.model_validate(EXAMPLES[error_type])
+    (detail,) = caught.value.errors()
+    assert detail["type"] == error_type
+    message = message_of(detail, shape_of(Item))
+    assert message.id == FAULTS[error_type][0]
+    assert message.id in CATALOGUE
+    assert "{" not in message.text
+
+
+def test_an_error_that_the_table_does_not_know_is_a_wrong_type() -> None:
+    detail = {"type": "never_heard_of", "loc": ("Note",), "input": 5}
+    assert message_of(detail, shape_of(Item)).id == 1002
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("abc", "abc"),
+        (True, "true"),
+        (False, "false"),
+        (12, "12"),
+        (Decimal("1.50"), "1.50"),
+        pytest.param(10**5000, None, id="too long to print"),
+        ({}, None),
+        (["a"], None),
+        (None, None),
+        pytest.param("x" * 500, "x" * 200, id="long"),
+        ("a\ud800b", "a?b"),
+    ],
+)
+def test_a_value_is_shown_as_its_json_text(value: Any, text: str | None) -> None:
+    assert as_sent(value) == text
+
+
+def test_paths_are_dotted_and_lists_are_counted_from_zero() -> None:
+    assert dotted(("Prices", 1, "Code")) == "Prices[1].Code"

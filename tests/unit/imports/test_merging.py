@@ -1,0 +1,120 @@
+"""Merging and deciding: what is kept, cleared, replaced, and what counts as no change."""
+
+from __future__ import annotations
+
+import copy
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from shared.imports.definition import Decision, Document, OnExisting, Options
+from shared.imports.merging import decide_merge, merge
+from shared.imports.messages import Message
+from shared.imports.outcomes import Outcome
+from tests.unit.imports.builders import Item, read_item
+
+STORED: Document = {
+    "GroupRef": "G1",
+    "ItemRef": "I1",
+    "Name": "lamp",
+    "Note": "old",
+    "Due": "2021-01-01",
+    "Weight": "10",
+    "Spot": {"Row": "r", "Shelf": 3},
+    "Settings": {"Colour": "red", "Limit": "2.5"},
+    "Prices": [{"Code": "a", "Value": "1"}, {"Code": "b"}],
+}
+
+
+def decide(
+    stored: Document | None, on_existing: OnExisting = OnExisting.UPDATE, **fields: Any
+) -> Decision:
+    return decide_merge(
+        read_item(**fields),
+        stored,
+        Options(on_existing),
+        model=Item,
+        exists=Message(10000, "ItemRef"),
+        review=lambda sent, merged: [Message(2002)] if "Count" in sent else [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "changed"),
+    [
+        ({}, {}),
+        ({"Note": "new"}, {"Note": "new"}),
+        ({"Note": None}, {"Note": None}),
+        ({"Note": " "}, {"Note": None}),
+        ({"Count": 0}, {"Count": 0}),
+        ({"IsOpen": False}, {"IsOpen": False}),
+        ({"Weight": Decimal("10.01")}, {"Weight": "10.01"}),
+        ({"Spot": {"Row": "s"}}, {"Spot": {"Row": "s"}}),
+        ({"Spot": {"Row": "r", "Shelf": None}}, {"Spot": {"Row": "r"}}),
+        ({"Spot": None}, {"Spot": None}),
+        ({"Spot": {}}, {"Spot": None}),
+        ({"Settings": {"Colour": "blue"}}, {"Settings": {"Colour": "blue", "Limit": "2.5"}}),
+        ({"Settings": {"Colour": None}}, {"Settings": {"Limit": "2.5"}}),
+        ({"Settings": {"Colour": "", "Limit": None}}, {"Settings": None}),
+        ({"Settings": None}, {"Settings": None}),
+        ({"Prices": [{"Code": "b"}]}, {"Prices": [{"Code": "b"}]}),
+        ({"Prices": []}, {"Prices": None}),
+        ({"Prices": None}, {"Prices": None}),
+    ],
+)
+def test_a_row_changes_what_it_sends_and_nothing_else(
+    sent: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    before = copy.deepcopy(STORED)
+    expected = {k: v for k, v in (STORED | changed).items() if v is not None}
+    decision = decide(STORED, **({"Due": "2021-01-01"} | sent))
+    assert before == STORED
+    if expected == STORED:
+        assert decision == Decision(Outcome.UNCHANGED, None, (Message(1103),))
+    else:
+        assert (decision.outcome, decision.document) == (Outcome.UPDATED, expected)
+        assert decide(decision.document, **({"Due": "2021-01-01"} | sent)).outcome is (
+            Outcome.UNCHANGED
+        )
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"Weight": 10},
+        {"Weight": Decimal("10.00")},
+        {"Due": "2021-01-01T00:00:00"},
+        {"Spot": {"shelf": 3, "row": "r", "Since": None}},
+        {"Settings": {}},
+        {"Settings": {"Limit": Decimal("2.50")}},
+        {"Count": None},
+        {"Prices": [{"Code": "a", "Value": Decimal("1.0")}, {"Code": "b", "Value": None}]},
+        {"unknown": 5},
+    ],
+)
+def test_what_says_the_same_is_unchanged(sent: dict[str, Any]) -> None:
+    row = read_item(**({"Due": "2021-01-01"} | sent))
+    assert merge(STORED, row.values, Item) == STORED
+
+
+def test_the_first_row_of_a_record_makes_it() -> None:
+    decision = decide(None, Name="lamp", Note=None, Settings={"Colour": None})
+    assert decision == Decision(
+        Outcome.NEW, {"GroupRef": "G1", "ItemRef": "I1", "Name": "lamp"}, ()
+    )
+
+
+def test_a_record_without_a_field_that_all_have_is_refused() -> None:
+    assert decide(None) == Decision(Outcome.FAILED, None, (Message(1001, "Name"),))
+
+
+def test_an_existing_record_is_an_error_where_the_integration_says_so() -> None:
+    failed = Decision(Outcome.FAILED, None, (Message(10000, "ItemRef"),))
+    assert decide(STORED, OnExisting.ERROR) == failed
+    assert decide(None, OnExisting.ERROR, Name="lamp").outcome is Outcome.NEW
+
+
+def test_warnings_of_the_review_come_with_the_decision() -> None:
+    assert decide(None, Name="lamp", Count=1).messages == (Message(2002),)
+    assert decide(None, Count=1).messages == (Message(1001, "Name"), Message(2002))

@@ -1,0 +1,58 @@
+"""The message catalogue (CONTRACTS 6) and how messages travel."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.imports.messages import CATALOGUE, Message, Severity
+
+SEVERITIES = {
+    Severity.ERROR: {*range(1001, 1007), 1008, 1101, 2001, 9001, 9002, 10000, 10001},
+    Severity.WARNING: {2002, 2003},
+    Severity.INFO: {1007, 1102, 1103},
+}
+
+
+@pytest.mark.parametrize("severity", Severity)
+def test_the_catalogue_has_the_ids_of_the_contract(severity: Severity) -> None:
+    ids = {entry.id for entry in CATALOGUE.values() if entry.severity is severity}
+    assert ids == SEVERITIES[severity]
+
+
+@pytest.mark.parametrize(
+    ("id_", "words"),
+    [
+        (1001, "Required field missing or empty"),
+        (10000, "Worker already exists in the system"),
+    ],
+)
+def test_the_vendors_words_are_kept(id_: int, words: str) -> None:
+    assert Message(id_, "Surname").text == words
+    assert CATALOGUE[id_].source == "vendor"
+
+
+def test_every_entry_says_what_to_do_and_where_it_comes_from() -> None:
+    for entry in CATALOGUE.values():
+        assert entry.text
+        assert entry.advice.endswith(".")
+        assert entry.source == "vendor" or entry.source.startswith("CONTRACTS ")
+
+
+def test_texts_tell_ids_apart() -> None:
+    assert len({entry.text for entry in CATALOGUE.values()}) == len(CATALOGUE)
+
+
+def test_a_detail_makes_the_sentence_specific() -> None:
+    assert Message(2003, "IBAN", detail="too short").text == "Value looks wrong: too short"
+
+
+texts = st.none() | st.text()
+
+
+@given(st.builds(Message, st.sampled_from(sorted(CATALOGUE)), texts, texts, texts))
+def test_packing_loses_nothing(message: Message) -> None:
+    packed = message.pack()
+    assert Message.unpack(packed) == message
+    assert packed[-1] is not None

@@ -1,0 +1,209 @@
+"""What a worker's row does, and what is said of it (CONTRACTS 1)."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.imports.definition import Decision, Document, OnExisting, Options, RowKey
+from shared.imports.messages import Severity
+from shared.imports.outcomes import Outcome
+from shared.imports.workers.rules import columns, decide, identify, lookups, read
+from tests.unit.imports.builders import a_worker, without
+
+ROOT = Path(__file__).parents[4]
+VENDOR_SAMPLE = ROOT / "tests" / "golden" / "payandbill-workers-v1.request.json"
+SAMPLES = ROOT / "samples" / "workers.json"
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"), parse_float=Decimal)
+    return rows
+
+
+def decided(
+    row: dict[str, Any],
+    stored: Document | None = None,
+    on_existing: OnExisting = OnExisting.UPDATE,
+) -> Decision:
+    result = read(0, row)
+    assert result.is_readable, result.messages
+    return decide(result, stored, Options(on_existing))
+
+
+def warnings_of(**fields: Any) -> list[tuple[int, str | None]]:
+    return [(message.id, message.field) for message in decided(a_worker(**fields)).messages]
+
+
+def test_the_vendors_sample_imports_with_warnings_at_most() -> None:
+    (row,) = rows_of(VENDOR_SAMPLE)
+    first = decided(row)
+    assert first.outcome is Outcome.NEW
+    assert {message.severity for message in first.messages} == {Severity.WARNING}
+    assert {(2002, "LeavingDate"), (2003, "WorkerAddress.Postcode")} <= {
+        (message.id, message.field) for message in first.messages
+    }
+    assert first.document is not None
+    assert first.document["StartDate"] == "2021-01-01"
+    again = decided(row, first.document)
+    assert again.outcome is Outcome.UNCHANGED
+    assert again.messages[-1].id == 1103
+
+
+def test_the_samples_show_every_kind_of_row() -> None:
+    shown = []
+    for index, row in enumerate(rows_of(SAMPLES)):
+        result = read(index, row)
+        outcome = Outcome.FAILED
+        messages = result.messages
+        if result.is_readable:
+            decision = decide(result, None, Options())
+            outcome, messages = decision.outcome, (*messages, *decision.messages)
+        shown.append((outcome.value, sorted({message.id for message in messages})))
+    assert shown == [
+        ("new", []),
+        ("new", []),
+        ("new", [2002, 2003]),
+        ("failed", [1001, 1002, 1004, 1006]),
+        ("new", [1007]),
+        ("new", []),
+    ]
+
+
+def test_the_smallest_worker_is_new_then_unchanged_then_updated() -> None:
+    first = decided(a_worker())
+    assert (first.outcome, first.document) == (Outcome.NEW, a_worker())
+    again = decided(a_worker(FirstForename=None), first.document)
+    assert (again.outcome, again.document) == (Outcome.UNCHANGED, None)
+    assert [message.id for message in again.messages] == [1103]
+    other = decided(a_worker(IsExpat=False), first.document)
+    assert (other.outcome, other.document) == (Outcome.UPDATED, a_worker(IsExpat=False))
+
+
+def test_a_worker_needs_a_surname_but_a_row_does_not() -> None:
+    row = without(a_worker(FirstForename="Ada"), "Surname")
+    refused = decided(row)
+    assert refused.outcome is Outcome.FAILED
+    assert [(message.id, message.field) for message in refused.messages] == [(1001, "Surname")]
+    assert decided(row, a_worker()).document == a_worker(FirstForename="Ada")
+    for blank in (None, "", "  "):
+        (message,) = read(0, a_worker(Surname=blank)).messages
+        assert (message.id, message.field) == (1001, "Surname")
+
+
+def test_an_existing_worker_is_an_error_where_the_integration_says_so() -> None:
+    decision = decided(a_worker(), a_worker(), OnExisting.ERROR)
+    assert (decision.outcome, decision.document) == (Outcome.FAILED, None)
+    (message,) = decision.messages
+    assert (message.id, message.field, message.value) == (10000, "PersonnelRef", "P1")
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent", "warns"),
+    [
+        ({}, {"StartDate": "2021-01-02", "LeavingDate": "2021-01-01"}, True),
+        ({}, {"StartDate": "2021-01-01", "LeavingDate": "2021-01-01T12:00:00"}, False),
+        ({"StartDate": "2021-01-02"}, {"LeavingDate": "2021-01-01"}, True),
+        ({"LeavingDate": "2021-01-01"}, {"StartDate": "2021-01-02"}, True),
+        ({"LeavingDate": "2021-01-01"}, {"StartDate": "2021-01-02", "LeavingDate": None}, False),
+        ({"StartDate": "2021-01-02", "LeavingDate": "2021-01-01"}, {"Title": "Dr"}, False),
+    ],
+)
+def test_leaving_before_starting_is_a_warning(
+    stored: dict[str, Any], sent: dict[str, Any], warns: bool
+) -> None:
+    decision = decided(a_worker(**sent), a_worker(**stored))
+    found = [(message.id, message.field) for message in decision.messages]
+    assert found == ([(2002, "LeavingDate")] if warns else [])
+    assert decision.outcome is Outcome.UPDATED
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"PrimaryEmailAddress": "nobody"}, "PrimaryEmailAddress"),
+        ({"SecondaryEmailAddress": "a@b@c"}, "SecondaryEmailAddress"),
+        ({"WorkerAddress": {"Postcode": "PC1"}}, "WorkerAddress.Postcode"),
+        ({"LastAddress": {"Postcode": "1", "Country": "uk"}}, "LastAddress.Postcode"),
+        ({"NextOfKinAddress": {"Country": "x" * 101}}, "NextOfKinAddress.Country"),
+        ({"WorkerAddress": {"Country": "U?"}}, "WorkerAddress.Country"),
+        ({"WorkerAddress": {"Country": "*"}}, "WorkerAddress.Country"),
+        ({"PrimaryBankDetails": {"IBAN": "GB29NWBK60161331926818"}}, "PrimaryBankDetails.IBAN"),
+        ({"SecondaryBankDetails": {"IBAN": "IBAN 2"}}, "SecondaryBankDetails.IBAN"),
+        ({"PrimaryBankDetails": {"BIC": "BIC"}}, "PrimaryBankDetails.BIC"),
+        ({"UKPayrollDetails": {"NINumber": "AB123456"}}, "UKPayrollDetails.NINumber"),
+        ({"UKPayrollDetails": {"NINumber": "AB123456E"}}, "UKPayrollDetails.NINumber"),
+        ({"UKPayrollDetails": {"NINumber": "GB123456A"}}, "UKPayrollDetails.NINumber"),
+        ({"UKPayrollDetails": {"NINumber": "12345678"}}, "UKPayrollDetails.NINumber"),
+    ],
+)
+def test_what_looks_wrong_is_a_warning(fields: dict[str, Any], path: str) -> None:
+    assert warnings_of(**fields) == [(2003, path)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"PrimaryEmailAddress": "o'neil+pay@sub.example.org"},
+        {"WorkerAddress": {"Postcode": "sw1a 1aa", "Country": "U.K."}},
+        {"WorkerAddress": {"Postcode": "M11AE"}},
+        {"WorkerAddress": {"Postcode": "D02 X285", "Country": "Ireland"}},
+        {"WorkerAddress": {"Country": "x" * 100}},
+        {"PrimaryBankDetails": {"IBAN": "gb29 nwbk 6016 1331 9268 19", "BIC": "NWBKGB2LXXX"}},
+        {"UKPayrollDetails": {"NINumber": "ab 12 34 56 c"}},
+        {"UKPayrollDetails": {"NINumber": None}, "WorkerAddress": None},
+    ],
+)
+def test_what_looks_right_is_none(fields: dict[str, Any]) -> None:
+    assert warnings_of(**fields) == []
+
+
+def test_warnings_never_repeat_secrets() -> None:
+    decision = decided(
+        a_worker(
+            PrimaryBankDetails={"IBAN": "SECRET 90210", "BIC": "90210"},
+            UKPayrollDetails={"NINumber": "90210"},
+        )
+    )
+    assert len(decision.messages) == 3
+    assert "90210" not in repr(decision.messages)
+
+
+@pytest.mark.parametrize(
+    ("row", "key"),
+    [
+        ({"employerref": " ER1 ", "personnelref": "001"}, RowKey("ER1", "001")),
+        ({"employerref": "e", "personnelref": "E\u0301"}, RowKey("e", "\u00c9")),
+        ({"employerref": "ER1"}, None),
+        ({"employerref": "ER1", "personnelref": 1}, None),
+        ({"employerref": " ", "personnelref": "P1"}, None),
+        ({"employerref": None, "personnelref": "P1"}, None),
+        ({"employerref": "x" * 61, "personnelref": "P1"}, None),
+        ({"employerref": "\ud800", "personnelref": "P1"}, None),
+        ({"EmployerRef": "ER1", "PersonnelRef": "P1"}, None),
+    ],
+)
+def test_the_key_is_known_before_the_row_is_read(row: dict[str, Any], key: RowKey | None) -> None:
+    assert identify(row) == key
+
+
+def test_columns_are_short_printable_text() -> None:
+    document = a_worker(Surname="O\0" + "x" * 300, ExternalWorkerRef="E1", Title="Dr")
+    found = columns(document)
+    assert set(found) == {"EmployerRef", "PersonnelRef", "Surname", "ExternalWorkerRef"}
+    assert found["Surname"] == "O " + "x" * 253
+
+
+@pytest.mark.parametrize(
+    ("external", "found"), [(None, ()), ("P1", ()), ("p1", ("p1",)), ("E 1", ("E 1",))]
+)
+def test_an_external_reference_is_looked_up_where_it_differs(
+    external: str | None, found: tuple[str, ...]
+) -> None:
+    document = decided(a_worker(ExternalWorkerRef=external)).document
+    assert document is not None
+    assert lookups(document) == found
