@@ -1,0 +1,249 @@
+"""HTTP triggers: a raw ASGI app that answers as host and worker together do (PLATFORM 1)."""
+
+import asyncio
+import contextlib
+import io
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote
+
+from azure.functions.meta import Datum
+
+from local_host.app_settings import is_set, read_number
+from local_host.errors import InvocationFailedError
+from local_host.host_json import HttpOptions
+from local_host.indexing import AppFunction
+from local_host.invoking import Invoker, decode_trigger
+from local_host.routes import Route, find_route
+from local_host.signatures import find_converter
+
+_log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_OWN_PATHS = re.compile(r"/(admin(/|$)|runtime/webhooks(/|$))", re.IGNORECASE)
+_DRAIN_SECONDS = 5.0
+_HOME_PAGE = b"<!doctype html><title>Local host</title><p>The function app is running.</p>"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, headers as they go out, and the whole body."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+class _RequestRefusedError(Exception):
+    """The request ends here with a status and an empty body."""
+
+    def __init__(self, status: int, *headers: tuple[str, str]) -> None:
+        super().__init__(status)
+        self.answer = Answer(status, headers)
+
+
+class HttpFrontEnd:
+    """The ASGI app."""
+
+    def __init__(
+        self, functions: Sequence[AppFunction], options: HttpOptions, invoker: Invoker
+    ) -> None:
+        """`functions` in the host's order; those that are not HTTP functions are passed over."""
+        self._functions = {f.name: f for f in functions}
+        self._routes: list[Route] = [f.route for f in functions if f.route]
+        self._options = options
+        self._invoker = invoker
+        self._body_limit = int(read_number("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", 104_857_600))
+        self._outstanding = 0
+        limit = options.max_concurrent
+        self._slots = asyncio.Semaphore(limit) if limit > 0 else contextlib.nullcontext()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        try:
+            answer = await self._answer(scope, receive)
+            headers = _encode_headers(answer, self._options.custom_headers)
+        except _RequestRefusedError as refused:
+            answer = refused.answer
+            headers = _encode_headers(answer, self._options.custom_headers)
+        except Exception:
+            _log.exception("a request could not be answered")
+            answer, headers = Answer(500), [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        method, path = scope["method"], _decode_path(scope["raw_path"])
+        found = None if _OWN_PATHS.match(path) else find_route(self._routes, method, path)
+        if found is None:
+            return _home_page() if (method, path) == ("GET", "/") else Answer(404)
+        route, values = found
+        function = self._functions[route.function_name]
+        self._take_place()
+        try:
+            body = await self._read_body(scope, receive, function.name)
+            request = _build_request(function, scope, path, values, body)
+            del body
+            async with self._slots:
+                return await self._invoke(function, request, scope)
+        finally:
+            self._outstanding -= 1
+
+    def _take_place(self) -> None:
+        if 0 <= self._options.max_outstanding <= self._outstanding:
+            raise _RequestRefusedError(429, ("X-FUNCTION-SCALEOUT", "1"))
+        self._outstanding += 1
+
+    async def _invoke(self, function: AppFunction, request: Any, scope: Scope) -> Answer:
+        parent = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"traceparent"), "")
+        try:
+            return _render(await self._invoker.run(function, request, parent))
+        except InvocationFailedError:
+            return Answer(500)
+        except Exception:
+            _log.exception("function %s: its answer cannot be sent", function.name)
+            return Answer(500)
+
+    async def _read_body(self, scope: Scope, receive: Receive, name: str) -> bytes:
+        """The body, kept once in memory; empty where there is no Content-Length."""
+        headers = dict(scope["headers"])
+        length = int(headers.get(b"content-length", b"0"))
+        if length > self._body_limit:
+            if b"expect" not in headers:
+                await _drain(receive)
+            raise _RequestRefusedError(413, ("Connection", "close"))
+        if b"transfer-encoding" in headers:
+            _log.warning("function %s: a chunked body does not reach a function", name)
+        body, total = io.BytesIO(), 0
+        async for chunk in _chunks(receive):
+            total += len(chunk)
+            if total > self._body_limit:
+                raise _RequestRefusedError(413, ("Connection", "close"))
+            if length:
+                body.write(chunk)
+        return body.getvalue()
+
+
+async def _chunks(receive: Receive) -> Any:
+    """The chunks of a body; a client that went away before its end refuses the request."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _RequestRefusedError(400)
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on for a moment, so that a client that is still sending gets to see the answer."""
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in _chunks(receive):
+                pass
+    except (TimeoutError, _RequestRefusedError):
+        return
+
+
+def _decode_path(raw_path: bytes) -> str:
+    """The path as Kestrel gives it: decoded but for %2F, without dot segments."""
+    try:
+        text = re.sub("%2[fF]", lambda m: f"%25{m[0][1:]}", raw_path.decode("ascii"))
+        path = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise _RequestRefusedError(400) from None
+    segments: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del segments[max(1, len(segments) - 1) :]
+        elif segment != ".":
+            segments.append(segment)
+    return "/".join(segments) or "/"
+
+
+def _decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Lower-case names; several values of one name joined with a comma."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name = raw_name.decode("ascii").lower()
+        try:
+            value = raw_value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise _RequestRefusedError(400) from None
+        before = found.get(name)
+        found[name] = ",".join(part for part in (before, value) if part) if before else value
+    return found
+
+
+def _decode_query(query: str) -> dict[str, str]:
+    """Names match in any case, values of one name are joined, empty ones are dropped."""
+    found: dict[str, str] = {}
+    spelling: dict[str, str] = {}
+    for name, value in parse_qsl(query):
+        first = spelling.setdefault(name.lower(), name)
+        found[first] = f"{found[first]},{value}" if first in found else value
+    return found
+
+
+def _build_request(
+    function: AppFunction, scope: Scope, path: str, values: Mapping[str, str], body: bytes
+) -> Any:
+    headers = _decode_headers(scope["headers"])
+    query = scope["query_string"].decode("latin-1")
+    url_path = (
+        quote(path, safe="/!$&'()*+,;=:@-._~").replace("%252F", "%2F").replace("%252f", "%2f")
+    )
+    url = f"http://{headers.get('host', '')}{url_path}" + (f"?{query}" if query else "")
+    parts: dict[str, Any] = {
+        "method": Datum(scope["method"], "string"),
+        "url": Datum(url, "string"),
+        "headers": _datums(headers),
+        "params": _datums(values),
+        "query": _datums(_decode_query(query)),
+        "body": Datum(body, "bytes"),
+    }
+    return decode_trigger(function, Datum(parts, "http"), {})
+
+
+def _datums(values: Mapping[str, str]) -> dict[str, Datum]:
+    return {name: Datum(value, "string") for name, value in values.items()}
+
+
+def _render(result: Any) -> Answer:
+    """What the worker encodes of a result, as the host writes it out."""
+    datum = find_converter("http").encode(result, expected_type=None)
+    if datum.type == "string":
+        content_type = ("Content-Type", "text/plain; charset=utf-8")
+        return Answer(200, (content_type,), datum.value.encode("utf-8"))
+    value = datum.value
+    headers = [(name, str(header.value)) for name, header in value["headers"].items()]
+    for jar in value["cookies"] or ():
+        headers += [("Set-Cookie", morsel.OutputString()) for morsel in jar.values()]
+    return Answer(int(value["status_code"].value), tuple(headers), value["body"].value)
+
+
+def _encode_headers(answer: Answer, custom: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Raises UnicodeEncodeError for a header that is not ASCII, which Kestrel does not send."""
+    own = {name.lower() for name, _ in answer.headers}
+    headers = [
+        (name.lower().encode("ascii"), value.encode("ascii"))
+        for name, value in (*answer.headers, *(h for h in custom if h[0].lower() not in own))
+        if name.lower() not in ("content-length", "transfer-encoding")
+    ]
+    if answer.status in (204, 304):
+        return headers
+    return [*headers, (b"content-length", str(len(answer.body)).encode())]
+
+
+def _home_page() -> Answer:
+    if is_set("AzureWebJobsDisableHomepage"):
+        return Answer(204)
+    return Answer(200, (("Content-Type", "text/html"),), _HOME_PAGE)

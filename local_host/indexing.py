@@ -1,0 +1,239 @@
+"""Loads a `function_app.py` and refuses what the real host or worker refuses (PLATFORM 1, 7.1).
+
+All problems of an app are reported together, each with the name of its function. Where the real
+host would drop one function and run the others, this one does not start: a developer has to
+notice.
+"""
+
+import importlib
+import inspect
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+import azure.functions as func
+
+from local_host import signatures
+from local_host.app_settings import expand_settings, is_disabled, resolve_connection
+from local_host.errors import AppRefusedError
+from local_host.host_json import HostOptions
+from local_host.ncrontab import Schedule
+from local_host.routes import (
+    BadTemplateError,
+    Route,
+    full_template,
+    parse_template,
+    same_route,
+    sort_key,
+)
+
+_log = logging.getLogger(__name__)
+
+_FUNCTION_NAME = re.compile(r"(?!host$)[a-z][a-z0-9_\-]{0,127}", re.IGNORECASE | re.ASCII)
+_BINDING_NAME = re.compile(r"(?!.*__)[a-zA-Z_][a-zA-Z0-9_]{0,127}|\$return", re.ASCII)
+_QUEUE_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", re.ASCII)
+_SCRIPT_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_\-]*\.py", re.ASCII)
+_STORAGE_TRIGGERS = ("queueTrigger", "blobTrigger")
+_TRIGGERS = ("httpTrigger", "timerTrigger", *_STORAGE_TRIGGERS)
+_EXPANDED = ("queueName", "path", "schedule")
+
+
+@dataclass(frozen=True, slots=True)
+class AppFunction:
+    """A function that this host runs; `trigger` is its binding with settings filled in."""
+
+    name: str
+    handler: signatures.Handler
+    trigger: dict[str, Any]
+    route: Route | None
+
+    @property
+    def kind(self) -> str:
+        """The type of its trigger, e.g. `queueTrigger`."""
+        return str(self.trigger["type"])
+
+    @property
+    def parameter(self) -> str:
+        """The handler's parameter that gets what the trigger brings."""
+        return str(self.trigger["name"])
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the trigger hands over bytes instead of text."""
+        return str(self.trigger.get("dataType", "")).upper() in ("BINARY", "STREAM")
+
+
+def load_functions(directory: Path) -> list[func.Function]:
+    """Import the app as the worker does and build its functions, once.
+
+    Raises AppRefusedError where the import fails or there is not exactly one function app.
+    """
+    script = os.environ.get("PYTHON_SCRIPT_FILE_NAME", "function_app.py")
+    if not _SCRIPT_NAME.fullmatch(script) or not (directory / script).is_file():
+        raise AppRefusedError([f"there is no {script} in {directory}"])
+    os.chdir(directory)
+    sys.path.insert(0, str(directory))
+    try:
+        return _only_app(importlib.import_module(script.removesuffix(".py")), script)
+    except AppRefusedError:
+        raise
+    except Exception as error:
+        _log.exception("%s cannot be loaded", script)
+        name = _function_in(error.__traceback__)
+        where = f"function {name}: " if name else ""
+        raise AppRefusedError([f"{where}{script} cannot be loaded: {error!r}"]) from error
+
+
+def index(functions: Sequence[func.Function], options: HostOptions) -> list[AppFunction]:
+    """Check every function, in the host's order; raises AppRefusedError with all that is wrong.
+
+    Disabled functions are checked too, and left out of the answer.
+    """
+    found: list[AppFunction] = []
+    problems: list[str] = []
+    for function in sorted(functions, key=lambda f: sort_key(str(f.get_function_name()))):
+        name = str(function.get_function_name())
+        own = list(_function_problems(function, name, options))
+        trigger, missing = _expanded_trigger(function)
+        own += [f"the app setting {setting} is not set" for setting in missing]
+        if not own:
+            own, entry = _enter(function, name, trigger, options, found)
+            found += [entry] if entry else []
+        problems += [f"function {name}: {problem}" for problem in own]
+    if problems:
+        raise AppRefusedError(problems)
+    return [function for function in found if not is_disabled(function.name)]
+
+
+def _only_app(module: ModuleType, script: str) -> list[func.Function]:
+    apps = [n for n in dir(module) if isinstance(getattr(module, n), func.FunctionRegister)]
+    if not apps:
+        raise AppRefusedError([f"{script} has no FunctionApp at the top level"])
+    if len(apps) > 1:
+        raise AppRefusedError([f"{script} has more than one FunctionApp (or name for it): {apps}"])
+    functions: list[func.Function] = getattr(module, apps[0]).get_functions()
+    if not functions:
+        _log.warning("%s has no functions", script)
+    return functions
+
+
+def _function_in(traceback: TracebackType | None) -> str:
+    """The function that was being decorated when the library raised, or an empty name."""
+    name = ""
+    while traceback is not None:
+        owner = traceback.tb_frame.f_locals.get("self")
+        if isinstance(owner, func.Function):
+            name = str(owner.get_function_name())
+        traceback = traceback.tb_next
+    return name
+
+
+def _function_problems(function: func.Function, name: str, options: HostOptions) -> Iterator[str]:
+    if not _FUNCTION_NAME.fullmatch(name):
+        yield "the host does not take this name (a letter, then letters, digits, - and _)"
+    bindings = [json.loads(raw) for raw in function.get_raw_bindings()]
+    yield from _binding_problems(bindings)
+    for binding in bindings:
+        yield from _unsupported(binding, options)
+    handler = function.get_user_function()
+    trigger = function.get_trigger()
+    if not inspect.isroutine(handler) or trigger is None:
+        yield "the handler is no plain function"
+    elif trigger.get_binding_name() in _TRIGGERS:
+        yield from signatures.signature_problems(handler, trigger.get_binding_name(), trigger.name)
+    if function.get_settings_dict("retry_policy"):
+        if trigger is not None and trigger.get_binding_name() == "timerTrigger":
+            _log.warning("function %s: its retry policy is not applied here", name)
+        else:
+            yield "a retry policy works only on timers; storage triggers have their own attempts"
+
+
+def _binding_problems(bindings: Sequence[dict[str, Any]]) -> Iterator[str]:
+    seen: set[str] = set()
+    for binding in bindings:
+        name = str(binding["name"])
+        if not _BINDING_NAME.fullmatch(name):
+            yield f"the host does not take the binding name {name!r}"
+        if name.lower() in seen:
+            yield f"the binding name {name!r} is there twice"
+        seen.add(name.lower())
+
+
+def _unsupported(binding: dict[str, Any], options: HostOptions) -> Iterator[str]:
+    kind, name = str(binding["type"]), str(binding["name"])
+    if kind == "http" and name == "$return":
+        return
+    if kind not in _TRIGGERS:
+        yield f"the local host does not run bindings of type {kind}"
+    if kind in _STORAGE_TRIGGERS:
+        connection = str(binding.get("connection") or "")
+        if resolve_connection(connection) is None:
+            yield f"the connection setting {connection or 'AzureWebJobsStorage'} is not set"
+        if not options.has_bundle:
+            yield f"host.json has no extensionBundle, so the host would not know {kind}"
+
+
+def _expanded_trigger(function: func.Function) -> tuple[dict[str, Any], list[str]]:
+    trigger: dict[str, Any] = {}
+    for raw in function.get_raw_bindings():
+        binding = json.loads(raw)
+        if str(binding["type"]) in _TRIGGERS:
+            trigger = binding
+    missing: list[str] = []
+    for key in _EXPANDED:
+        if key in trigger:
+            trigger[key], names = expand_settings(str(trigger[key]))
+            missing += names
+    return trigger, missing
+
+
+def _enter(
+    function: func.Function,
+    name: str,
+    trigger: dict[str, Any],
+    options: HostOptions,
+    found: Sequence[AppFunction],
+) -> tuple[list[str], AppFunction | None]:
+    """The function's entry, judged beside those before it."""
+    if any(other.name.lower() == name.lower() for other in found):
+        return ["another function has this name (case does not count)"], None
+    route = None
+    try:
+        if trigger["type"] == "httpTrigger":
+            route = _build_route(name, trigger, options)
+            for other in found:
+                if other.route and same_route(other.route, route):
+                    return [f"its route and method are those of function {other.name}"], None
+        else:
+            _check_source(trigger)
+    except (BadTemplateError, ValueError) as error:
+        return [str(error)], None
+    return [], AppFunction(name, function.get_user_function(), trigger, route)
+
+
+def _build_route(name: str, trigger: dict[str, Any], options: HostOptions) -> Route:
+    text = full_template(trigger.get("route"), name, options.http.route_prefix)
+    methods = tuple(str(method).upper() for method in trigger.get("methods") or ())
+    return Route(name, text, methods, parse_template(text))
+
+
+def _check_source(trigger: dict[str, Any]) -> None:
+    """Queue name, blob path or schedule; raises ValueError with a sentence."""
+    if trigger["type"] == "queueTrigger":
+        trigger["queueName"] = str(trigger["queueName"]).lower()
+        if not _QUEUE_NAME.fullmatch(trigger["queueName"]):
+            raise ValueError(f"{trigger['queueName']!r} is no name for a queue")
+    if trigger["type"] == "timerTrigger":
+        Schedule.parse(str(trigger["schedule"]))
+    if trigger["type"] == "blobTrigger":
+        if str(trigger.get("dataType", "")).upper() != "BINARY":
+            raise ValueError("a blob trigger without data_type BINARY gets mangled bytes")
+        if trigger.get("source") not in (None, "EventGrid", "LogsAndContainerScan"):
+            raise ValueError(f"the host does not know the blob source {trigger['source']!r}")

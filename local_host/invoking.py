@@ -1,0 +1,163 @@
+"""Runs one invocation the way the Python worker does (PLATFORM 2.7, 7.3).
+
+Async handlers are tasks on the one event loop, sync ones run in a thread pool; a failed
+invocation is logged here, once, and told to the caller as InvocationFailedError.
+"""
+
+import asyncio
+import inspect
+import logging
+import os
+import secrets
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import azure.functions as func
+from azure.functions.meta import Datum
+
+from local_host import signatures
+from local_host.errors import InvocationFailedError
+from local_host.indexing import AppFunction
+
+_log = logging.getLogger(__name__)
+_thread_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """W3C trace context of an invocation."""
+
+    trace_parent: str
+    trace_state: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryContext:
+    """No retry policies are run here, so there is never a retry to tell about."""
+
+    retry_count: int = 0
+    max_retry_count: int = 0
+    exception: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a handler with a `context` parameter gets."""
+
+    invocation_id: str
+    function_name: str
+    function_directory: str
+    trace_context: TraceContext
+    retry_context: RetryContext = RetryContext()
+    thread_local_storage: threading.local = _thread_local
+
+
+def decode_trigger(function: AppFunction, content: Datum, metadata: dict[str, Datum]) -> Any:
+    """The handler's argument, made by the library's own converter as in the worker."""
+    if signatures.wants_raw(function.handler, function.parameter):
+        return content.value
+    return signatures.find_converter(function.kind).decode(content, trigger_metadata=metadata)
+
+
+class Invoker:
+    """Runs handlers; one for the whole process."""
+
+    def __init__(self, timeout: float | None) -> None:
+        """`timeout` is host.json's functionTimeout in seconds."""
+        self._timeout = timeout
+        self._threads = ThreadPoolExecutor(_thread_count(), "function")
+        self._busy_threads = 0
+
+    async def run(self, function: AppFunction, argument: Any, trace_parent: str = "") -> Any:
+        """Run a handler and return its result; raises InvocationFailedError, already logged."""
+        context = _new_context(function, trace_parent)
+        started = time.perf_counter()
+        outcome = "failed"
+        limit = asyncio.timeout(self._timeout)
+        try:
+            async with limit:
+                result = await self._call(function, argument, context)
+            _check_result(function, result)
+            outcome = "succeeded"
+            return result
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                outcome = "was stopped"
+                raise
+            _log.exception("function %s was cancelled from inside", function.name)
+            raise InvocationFailedError(function.name) from None
+        except Exception as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                outcome = "timed out"
+            else:
+                _log.exception("function %s raised (%s)", function.name, context.invocation_id)
+            raise InvocationFailedError(function.name) from error
+        finally:
+            _log.info(
+                "function %s %s in %.0f ms (%s)",
+                function.name,
+                outcome,
+                (time.perf_counter() - started) * 1000,
+                context.invocation_id,
+            )
+
+    def close(self) -> bool:
+        """End the thread pool; False where a sync handler still holds one of its threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        return self._busy_threads == 0
+
+    async def _call(self, function: AppFunction, argument: Any, context: Context) -> Any:
+        arguments = {function.parameter: argument}
+        if signatures.wants_context(function.handler, function.parameter):
+            arguments["context"] = context
+        if inspect.iscoroutinefunction(function.handler):
+            _thread_local.invocation_id = context.invocation_id
+            return await function.handler(**arguments)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._call_in_thread, function, arguments, context.invocation_id
+        )
+
+    def _call_in_thread(
+        self, function: AppFunction, arguments: dict[str, Any], invocation_id: str
+    ) -> Any:
+        self._busy_threads += 1
+        try:
+            _thread_local.invocation_id = invocation_id
+            return function.handler(**arguments)
+        finally:
+            self._busy_threads -= 1
+
+
+def _check_result(function: AppFunction, result: Any) -> None:
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError("the handler returned a coroutine: a plain function hides an async one")
+    if function.route is None and result is not None:
+        raise TypeError("a function without a $return binding returned a value")
+    if function.route is not None and not isinstance(result, (func.HttpResponse, str)):
+        raise TypeError(f"an HTTP function returned {type(result).__name__}, not HttpResponse")
+
+
+def _new_context(function: AppFunction, trace_parent: str) -> Context:
+    parts = trace_parent.split("-")
+    trace_id = parts[1] if len(parts) == 4 and len(parts[1]) == 32 else secrets.token_hex(16)
+    return Context(
+        invocation_id=str(uuid.uuid4()),
+        function_name=function.name,
+        function_directory=str(Path(inspect.getfile(function.handler)).parent),
+        trace_context=TraceContext(f"00-{trace_id}-{secrets.token_hex(8)}-01"),
+    )
+
+
+def _thread_count() -> int:
+    text = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT", "")
+    if text.isdecimal() and 1 <= int(text) <= 32:
+        return int(text)
+    return min(32, (os.cpu_count() or 1) + 4)

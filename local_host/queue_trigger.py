@@ -1,0 +1,318 @@
+"""Queue triggers: a listener per function, with the host's polling, lease, tries and poison.
+
+PLATFORM 2. One thing differs on purpose: the lease is short (LOCAL_HOST_LEASE_SECONDS, 30 s) and
+is renewed while the handler runs, so that the messages of a killed process come back soon.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+)
+from azure.functions.meta import Datum
+from azure.storage.queue import QueueMessage
+from azure.storage.queue.aio import QueueClient
+
+from local_host.errors import InvocationFailedError
+from local_host.host_json import QueueOptions
+from local_host.indexing import AppFunction
+from local_host.invoking import Invoker, decode_trigger
+
+_log = logging.getLogger(__name__)
+
+_POISON_SUFFIX = "-poison"
+_SHORTEST_PAUSE = 0.1
+_RESERVED = {"id", "dequeuecount", "insertiontime", "expirationtime", "nextvisibletime"}
+_RESERVED |= {"popreceipt", "queuetrigger"}
+Move = Callable[[str], None]
+
+
+class Backoff:
+    """Randomised exponential pauses, from 100 ms (+-20%) doubling up to a maximum in seconds."""
+
+    def __init__(self, maximum: float) -> None:
+        self._maximum = maximum
+        self._exponent = 0
+
+    def reset(self) -> None:
+        """Something was found: the next pause is the second shortest, as in the host."""
+        self._exponent = 1
+
+    def next_pause(self) -> float:
+        """The pause after finding nothing."""
+        pause = _SHORTEST_PAUSE
+        if self._exponent:
+            pause += random.uniform(0.8, 1.2) * 2.0 ** (self._exponent - 1) * pause  # noqa: S311
+        if pause >= self._maximum:
+            self._exponent = 64
+            return self._maximum
+        self._exponent += 1
+        return pause
+
+
+class Lease:
+    """Keeps a message hidden while it is worked on; every renewal changes the pop receipt."""
+
+    def __init__(self, queue: QueueClient, message: QueueMessage, seconds: float) -> None:
+        self._queue = queue
+        self._id = str(message.id)
+        self._receipt = str(message.pop_receipt)
+        self._seconds = seconds
+        self._done = asyncio.Event()
+
+    async def keep(self) -> None:
+        """Renew at half time until released; a lost lease is only logged, as in the host."""
+        while not self._done.is_set():
+            try:
+                async with asyncio.timeout(self._seconds / 2):
+                    await self._done.wait()
+            except TimeoutError:
+                await self._renew()
+
+    async def end(self, renewal: asyncio.Task[None]) -> None:
+        """Stop renewing, and let a renewal that is under way tell its new receipt."""
+        self._done.set()
+        await renewal
+
+    async def show_after(self, seconds: float) -> None:
+        """Give the message back, visible after so many seconds."""
+        await self._queue.update_message(self._id, self._receipt, visibility_timeout=round(seconds))
+
+    async def delete(self) -> None:
+        """Delete the message; one that has gone to somebody else is left alone."""
+        try:
+            await self._queue.delete_message(self._id, self._receipt)
+        except HttpResponseError as error:
+            if error.status_code not in (400, 404):
+                raise
+            _log.warning("message %s had been given to another reader", self._id)
+
+    async def _renew(self) -> None:
+        try:
+            answer = await self._queue.update_message(
+                self._id, self._receipt, visibility_timeout=max(1, round(self._seconds))
+            )
+            self._receipt = str(answer.pop_receipt)
+        except AzureError as error:
+            _log.warning(
+                "message %s: the lease was not renewed: %s", self._id, type(error).__name__
+            )
+
+
+class QueueListener:
+    """Polls one queue for one function."""
+
+    def __init__(
+        self,
+        function: AppFunction,
+        queue: QueueClient,
+        poison: QueueClient | None,
+        options: QueueOptions,
+        invoker: Invoker,
+        lease_seconds: float,
+        on_move: Move,
+    ) -> None:
+        """`on_move` is told the name of the poison queue that has just got a message."""
+        self._function = function
+        self._queue = queue
+        self._poison = poison
+        self._options = options
+        self._invoker = invoker
+        self._lease_seconds = lease_seconds
+        self._on_move = on_move
+        self._running: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._is_stopping = False
+        self._last_fault = ""
+
+    async def run(self) -> None:
+        """Poll until stopped, then wait for the handlers that are still running."""
+        backoff = Backoff(self._options.max_polling_interval)
+        while not self._is_stopping:
+            self._wake.clear()
+            if messages := await self._receive():
+                backoff.reset()
+                for message in messages:
+                    self._start(message)
+                await self._wait_for_room()
+            elif not self._is_stopping:
+                await self._pause(backoff.next_pause())
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def wake(self) -> None:
+        """Look at the queue now: this process has just put a message there."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Receive no more."""
+        self._is_stopping = True
+        self._wake.set()
+        self._room.set()
+
+    async def _receive(self) -> list[QueueMessage]:
+        count = self._options.batch_size
+        try:
+            found = self._queue.receive_messages(
+                max_messages=count,
+                messages_per_page=count,
+                visibility_timeout=max(1, round(self._lease_seconds)),
+            )
+            messages = [message async for message in found]
+        except ResourceNotFoundError:
+            self._tell_fault(f"the queue {self._queue.queue_name} is not there yet")
+            return []
+        except AzureError as error:
+            self._tell_fault(f"cannot receive: {type(error).__name__}")
+            return []
+        self._last_fault = ""
+        return messages
+
+    def _tell_fault(self, text: str) -> None:
+        if text != self._last_fault:
+            _log.warning("function %s: %s", self._function.name, text)
+        self._last_fault = text
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _wait_for_room(self) -> None:
+        while len(self._running) > self._options.new_batch_threshold and not self._is_stopping:
+            self._room.clear()
+            await self._room.wait()
+
+    def _start(self, message: QueueMessage) -> None:
+        task = asyncio.create_task(self._work_on(message))
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._room.set()
+
+    async def _work_on(self, message: QueueMessage) -> None:
+        lease = Lease(self._queue, message, self._lease_seconds)
+        count = int(message.dequeue_count or 0)
+        try:
+            if self._poison and count > self._options.max_dequeue_count:
+                await self._move_to_poison(message, lease)
+                return
+            renewal = asyncio.create_task(lease.keep())
+            try:
+                is_done = await self._attempt(message)
+            finally:
+                await lease.end(renewal)
+            await self._settle(message, lease, count, is_done)
+        except AzureError as error:
+            _log.warning(
+                "function %s: message %s comes back: %s",
+                self._function.name,
+                message.id,
+                type(error).__name__,
+            )
+
+    async def _attempt(self, message: QueueMessage) -> bool:
+        try:
+            body = decode_text(str(message.content), self._options.is_base64)
+            argument = _build_argument(self._function, message, body)
+        except ValueError as error:
+            _log.error("function %s: message %s: %s", self._function.name, message.id, error)
+            return False
+        try:
+            await self._invoker.run(self._function, argument)
+        except InvocationFailedError:
+            return False
+        return True
+
+    async def _settle(self, message: QueueMessage, lease: Lease, count: int, is_done: bool) -> None:
+        if is_done:
+            await lease.delete()
+        elif self._poison is None:
+            _log.warning("%s: a failed message stays hidden", self._queue.queue_name)
+        elif count >= self._options.max_dequeue_count:
+            await self._move_to_poison(message, lease)
+        else:
+            await lease.show_after(self._options.visibility_timeout)
+
+    async def _move_to_poison(self, message: QueueMessage, lease: Lease) -> None:
+        """Copy the body, nothing else, then delete: not atomic, so there may be two copies."""
+        poison = self._poison
+        assert poison is not None
+        try:
+            await poison.send_message(message.content)
+        except ResourceNotFoundError:
+            with contextlib.suppress(ResourceExistsError):
+                await poison.create_queue()
+            await poison.send_message(message.content)
+        await lease.delete()
+        _log.error("message %s has reached maxDequeueCount: %s", message.id, poison.queue_name)
+        self._on_move(poison.queue_name)
+
+
+def poison_name(queue_name: str) -> str:
+    """The poison queue of a queue; empty for one that is itself poison or whose name is long."""
+    name = queue_name + _POISON_SUFFIX
+    return "" if queue_name.endswith(_POISON_SUFFIX) or len(name) > 63 else name
+
+
+def decode_text(text: str, is_base64: bool) -> bytes:
+    """The bytes of a message; raises ValueError where they are not base64 but should be."""
+    if not is_base64:
+        return text.encode("utf-8")
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        raise ValueError("its text is not base64 (host.json messageEncoding)") from None
+
+
+def reserved_property(text: str) -> str:
+    """A top-level property of a JSON message that the host would write over the metadata."""
+    if not (text.lstrip().startswith("{") and text.rstrip().endswith("}")):
+        return ""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return ""
+    for name, value in document.items():
+        if name.lower() in _RESERVED and value is not None and not isinstance(value, list):
+            return str(name)
+    return ""
+
+
+def _build_argument(function: AppFunction, message: QueueMessage, body: bytes) -> Any:
+    text = body.decode("utf-8", "replace")
+    if name := "" if function.is_binary else reserved_property(text):
+        raise ValueError(
+            f"the host would write its top-level property {name!r} over the message's metadata"
+        )
+    content = Datum(body, "bytes") if function.is_binary else Datum(text, "string")
+    metadata = {
+        "Id": Datum(message.id, "string"),
+        "DequeueCount": Datum(json.dumps(message.dequeue_count), "json"),
+        "InsertionTime": _time(message.inserted_on),
+        "ExpirationTime": _time(message.expires_on),
+        "NextVisibleTime": _time(message.next_visible_on),
+        "PopReceipt": Datum(message.pop_receipt, "string"),
+    }
+    return decode_trigger(function, content, metadata)
+
+
+def _time(moment: datetime | None) -> Datum:
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S+00:00") if moment else None
+    return Datum(json.dumps(text) if text else None, "json" if text else None)

@@ -1,0 +1,192 @@
+"""Route templates as ASP.NET's conventional routing matches them (PLATFORM 1.1 to 1.5).
+
+The first route that matches wins; no route is "more specific" than another.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from local_host.constraints import Check, build_check
+
+_RESERVED_PREFIXES = ("admin", "runtime")
+
+
+class BadTemplateError(ValueError):
+    """The host would refuse this route template; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One `{name}` of a template."""
+
+    name: str
+    is_catch_all: bool
+    is_optional: bool
+    default: str | None
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A parsed route template."""
+
+    pattern: re.Pattern[str]
+    parameters: tuple[Parameter, ...]
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """The route values of a decoded path, or None; an absent optional one has no key."""
+        found = self.pattern.fullmatch(path)
+        if found is None:
+            return None
+        values = {}
+        for position, parameter in enumerate(self.parameters):
+            value = found[f"p{position}"] or parameter.default
+            if value is None:
+                continue
+            if not all(check(value) for check in parameter.checks):
+                return None
+            values[parameter.name] = value
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One HTTP function's place in the table; no methods means every method."""
+
+    function_name: str
+    text: str
+    methods: tuple[str, ...]
+    template: Template
+
+
+def sort_key(function_name: str) -> str:
+    """The host's order of functions: ordinal over upper-cased names, so `_` sorts after letters."""
+    return function_name.upper()
+
+
+def full_template(route: str | None, function_name: str, prefix: str) -> str:
+    """The whole template; raises BadTemplateError for a route that is the host's own."""
+    text = route if route and route.strip() else function_name
+    if text.strip("/").lower().startswith(_RESERVED_PREFIXES):
+        raise BadTemplateError(
+            f"its route {text!r} begins with one of {_RESERVED_PREFIXES}, which are the host's"
+        )
+    return f"{prefix}/{text}" if prefix else text
+
+
+def parse_template(text: str) -> Template:
+    """Parse a whole template; raises BadTemplateError where the host's parser would."""
+    body = text[2:] if text.startswith("~/") else text.removeprefix("/")
+    if "//" in text or body.startswith("/"):
+        raise BadTemplateError(f"the route template {text!r} has two slashes in a row")
+    parameters: list[Parameter] = []
+    pattern = ""
+    segments = _split_segments(body.removesuffix("/"))
+    for position, segment in enumerate(segments):
+        pattern += _segment_pattern(segment, position == len(segments) - 1, parameters, text)
+    names = [parameter.name.lower() for parameter in parameters]
+    if len(names) != len(set(names)):
+        raise BadTemplateError(f"the route template {text!r} names a parameter twice")
+    return Template(re.compile(rf"{pattern}/?", re.DOTALL), tuple(parameters))
+
+
+def same_route(one: Route, other: Route) -> bool:
+    """Whether the host calls two routes duplicates: same text and a method in common."""
+    if one.text.strip("/").lower() != other.text.strip("/").lower():
+        return False
+    return not one.methods or not other.methods or bool(set(one.methods) & set(other.methods))
+
+
+def find_route(
+    routes: Sequence[Route], method: str, path: str
+) -> tuple[Route, dict[str, str]] | None:
+    """The first route that takes method and path; a method mismatch only goes on to the next."""
+    for route in routes:
+        if route.methods and method not in route.methods:
+            continue
+        values = route.template.match(path)
+        if values is not None:
+            return route, values
+    return None
+
+
+def _split_segments(text: str) -> list[str]:
+    """Cut at slashes outside of braces (a regex constraint may hold one)."""
+    segments, depth = [""], 0
+    for character in text:
+        depth += (character == "{") - (character == "}")
+        if character == "/" and depth == 0:
+            segments.append("")
+        else:
+            segments[-1] += character
+    return [segment for segment in segments if segment]
+
+
+def _segment_pattern(segment: str, is_last: bool, found: list[Parameter], text: str) -> str:
+    parts = _split_parts(segment, text)
+    pattern = ""
+    for is_parameter, part in parts:
+        if not is_parameter:
+            pattern += f"(?i:{re.escape(part)})"
+            continue
+        parameter = _parse_parameter(part, text)
+        if parameter.is_catch_all and not (is_last and len(parts) == 1):
+            raise BadTemplateError(
+                f"the route template {text!r} has a catch-all that is not its end"
+            )
+        if len(parts) > 1 and (parameter.is_optional or parameter.default is not None):
+            raise BadTemplateError(
+                f"the route template {text!r} has an optional part inside a segment"
+            )
+        pattern += f"(?P<p{len(found)}>{'.*' if parameter.is_catch_all else '[^/]+'})"
+        found.append(parameter)
+    may_be_absent = len(parts) == 1 and parts[0][0] and _may_be_absent(found[-1])
+    return f"(?:/{pattern})?" if may_be_absent else f"/{pattern}"
+
+
+def _may_be_absent(parameter: Parameter) -> bool:
+    return parameter.is_optional or parameter.is_catch_all or parameter.default is not None
+
+
+def _split_parts(segment: str, text: str) -> list[tuple[bool, str]]:
+    """Literals and parameters of one segment, in turn: (is a parameter, its text)."""
+    parts: list[tuple[bool, str]] = []
+    for literal, parameter in re.findall(r"([^{}]+)|\{((?:[^{}]|\{\{|\}\})+)\}(?!\})", segment):
+        if parameter and parts and parts[-1][0]:
+            raise BadTemplateError(
+                f"the route template {text!r} has two parameters without a literal"
+            )
+        parts.append((bool(parameter), parameter or literal))
+    if "".join(f"{{{part}}}" if is_one else part for is_one, part in parts) != segment:
+        raise BadTemplateError(f"the route template {text!r} has braces that do not fit")
+    return parts
+
+
+def _parse_parameter(part: str, text: str) -> Parameter:
+    body = part.lstrip("*")
+    is_optional = body.endswith("?")
+    name, *constraints = _split_outside_brackets(body.removesuffix("?"), ":")
+    *ends, default = _split_outside_brackets(([name, *constraints])[-1], "=")
+    if ends:
+        name, constraints = (name, [*constraints[:-1], ends[0]]) if constraints else (ends[0], [])
+    if not name.strip() or re.search(r"[/{}?*]", name):
+        raise BadTemplateError(f"the route template {text!r} has a parameter that cannot be read")
+    try:
+        checks = tuple(build_check(constraint) for constraint in constraints)
+    except (ValueError, re.error):
+        raise BadTemplateError(f"the route template {text!r} has an unknown constraint") from None
+    return Parameter(
+        name.strip(), part.startswith("*"), is_optional, default if ends else None, checks
+    )
+
+
+def _split_outside_brackets(text: str, separator: str) -> list[str]:
+    pieces, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == separator and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return pieces

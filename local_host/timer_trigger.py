@@ -1,0 +1,118 @@
+"""Timer triggers: NCRONTAB in UTC, one run at a time, missed runs told as past due (PLATFORM 4).
+
+The status blob of useMonitor is kept; the blob lease that makes a timer run in only one of
+several processes is not (PARITY.md).
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.functions.meta import Datum
+from azure.storage.blob.aio import BlobClient
+
+from local_host.errors import InvocationFailedError
+from local_host.indexing import AppFunction
+from local_host.invoking import Invoker, decode_trigger
+from local_host.ncrontab import Schedule
+
+_log = logging.getLogger(__name__)
+
+
+class TimerListener:
+    """Runs one timer function."""
+
+    def __init__(self, function: AppFunction, status: BlobClient | None, invoker: Invoker) -> None:
+        """`status` is where useMonitor keeps the next occurrence, None to keep it nowhere."""
+        self._function = function
+        self._schedule = Schedule.parse(str(function.trigger["schedule"]))
+        self._status = status if self._is_monitored() else None
+        self._invoker = invoker
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run at each occurrence until stopped."""
+        missed = await self._missed_run()
+        if missed or self._function.trigger.get("runOnStartup"):
+            await self._fire(is_past_due=missed)
+        while not self._stopping.is_set():
+            due = self._schedule.next_after(datetime.now(UTC))
+            if due is None:
+                return
+            if not await self._wait_until(due):
+                return
+            await self._fire(is_past_due=False)
+
+    def stop(self) -> None:
+        """Start no more runs."""
+        self._stopping.set()
+
+    def _is_monitored(self) -> bool:
+        first = self._schedule.next_after(datetime.now(UTC))
+        second = self._schedule.next_after(first) if first else None
+        is_slow = first and second and (second - first).total_seconds() >= 60
+        return bool(is_slow) and self._function.trigger.get("useMonitor") is not False
+
+    async def _wait_until(self, due: datetime) -> bool:
+        """False when stopped first; waits in short steps, since a clock may be set."""
+        while (left := (due - datetime.now(UTC)).total_seconds()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, 60.0)):
+                    await self._stopping.wait()
+                return False
+        return True
+
+    async def _fire(self, *, is_past_due: bool) -> None:
+        now = datetime.now(UTC)
+        following = self._schedule.next_after(now)
+        status = {
+            "Last": now.isoformat(),
+            "Next": following.isoformat() if following else None,
+            "LastUpdated": now.isoformat(),
+        }
+        info = {
+            "Schedule": {"AdjustForDST": True},
+            "ScheduleStatus": status,
+            "IsPastDue": is_past_due,
+        }
+        argument = decode_trigger(self._function, Datum(json.dumps(info), "json"), {})
+        with contextlib.suppress(InvocationFailedError):
+            await self._invoker.run(self._function, argument)
+        await self._save(status)
+
+    async def _missed_run(self) -> bool:
+        """Whether an occurrence passed while nothing ran."""
+        if self._status is None:
+            return False
+        try:
+            content = await (await self._status.download_blob()).readall()
+            due = datetime.fromisoformat(json.loads(content)["Next"])
+        except ResourceNotFoundError:
+            await self._save_next()
+            return False
+        except (AzureError, ValueError, TypeError, KeyError) as error:
+            _log.warning(
+                "function %s: no timer status: %s", self._function.name, type(error).__name__
+            )
+            return False
+        return due < datetime.now(UTC)
+
+    async def _save_next(self) -> None:
+        now = datetime.now(UTC)
+        following = self._schedule.next_after(now)
+        if following:
+            await self._save({"Next": following.isoformat(), "LastUpdated": now.isoformat()})
+
+    async def _save(self, status: dict[str, Any]) -> None:
+        if self._status is None:
+            return
+        try:
+            await self._status.upload_blob(json.dumps(status).encode(), overwrite=True)
+        except AzureError as error:
+            _log.warning(
+                "function %s: timer status not kept: %s", self._function.name, type(error).__name__
+            )
