@@ -1,13 +1,12 @@
 """The demo: a tenant, an integration, and the sample workers sent through the front door.
 
-`python -m cli.demo --url URL` is part of every start of `dev.py run`, so it imports little and goes
+Part of every start of `dev.py run` (as `python -m cli.demo`), so it imports little and goes
 to storage only where it has no function key yet, or one that is refused.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -30,8 +29,11 @@ TRY_IT = '[{"EmployerRef":"DEMO","PersonnelRef":"CURL-1","Surname":"Sample"}]'
 def main() -> int:
     """Run the demo; 0 where the sample went in as designed."""
     parser = argparse.ArgumentParser(prog="python -m cli.demo", description=__doc__)
-    parser.add_argument("--url", required=True, help="address of the running gateway")
-    url = parser.parse_args().url.rstrip("/")
+    given = os.environ.get("GATEWAY_URL")
+    parser.add_argument(
+        "--url", default=given, required=not given, help="the running gateway (or GATEWAY_URL)"
+    )
+    url = str(parser.parse_args().url).rstrip("/")
     try:
         keys, answer = send_sample(url)
     except GatewayError as error:
@@ -53,6 +55,8 @@ def send_sample(url: str) -> tuple[KeyPair, Answer]:
     keys = recall(memory)
     answer = send_import(url, "workers", body, keys) if keys else None
     if keys is None or answer is None or answer.status == 401:
+        import asyncio
+
         keys = KeyPair(SOFTWARE_KEY, asyncio.run(issue_key()))
         remember(memory, keys)
         answer = send_import(url, "workers", body, keys)

@@ -124,10 +124,12 @@ SETTINGS: tuple[Setting, ...] = tuple(_BY_FIELD.values())
 
 COMMAND_NAMES = {
     "GATEWAY_DATA": "The folder of the local gateway; `.local` beside `manage.py` by default.",
-    "GATEWAY_URL": "The address that `manage.py import` sends to; the running local gateway's "
-    "by default.",
+    "GATEWAY_URL": "The address that `manage.py import` and the demo send to; the running local "
+    "gateway's by default.",
     "GATEWAY_FUNCTION_KEY": "The function key that `manage.py import` sends.",
     "GATEWAY_SOFTWARE_KEY": "The software key that `manage.py import` sends.",
+    "GATEWAY_WORKER_PYTHON": "A Python with the vendor's worker library, for the tests that need "
+    "one; `dev.py test` sets it.",
 }
 """Names that only the commands read: no settings of the gateway, and no mistakes either."""
 
