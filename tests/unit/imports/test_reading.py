@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.imports.definition import RowKey
@@ -165,6 +165,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(json_values, json_values)
 def test_a_row_has_a_key_exactly_where_its_key_fields_have_no_fault(group: Any, item: Any) -> None:
     key = read_key({"groupref": group, "itemref": item}, "groupref", "itemref")

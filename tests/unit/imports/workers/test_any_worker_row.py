@@ -27,7 +27,7 @@ scalars = (
 anything = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
+    max_leaves=4,
 )
 
 
@@ -74,7 +74,7 @@ SCHEMA = RULES.json_schema()
 good_workers = good_objects(SCHEMA, SCHEMA["$defs"]).map(lambda fields: a_worker(**fields))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(any_worker)
 def test_any_row_ends_with_messages(row: dict[str, Any]) -> None:
     result = RULES.read(3, row)
@@ -88,7 +88,7 @@ def test_any_row_ends_with_messages(row: dict[str, Any]) -> None:
     assert all(message.text for message in result.messages)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(good_workers, good_workers)
 def test_a_row_applied_twice_is_unchanged_the_second_time(
     first: dict[str, Any], second: dict[str, Any]
