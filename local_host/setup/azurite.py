@@ -30,7 +30,7 @@ ACCOUNT = "devstoreaccount1"
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _SERVICES = ("Blob", "Queue", "Table")
 _LISTENING = re.compile(
-    r"^Azurite (Blob|Queue|Table) service is successfully listening at (http://[0-9.]+:[0-9]+)$",
+    r"^Azurite (Blob|Queue|Table) service is successfully listening at (http://[0-9.]+:[0-9]+)\n",
     re.MULTILINE,
 )
 _START_SECONDS = 60.0

@@ -105,11 +105,10 @@ def _wait_until_ready(host: HostProcess, stops: StopRequests) -> None:
 def _show_demo(
     gateway: RunningGateway, data: DataFolder, environ: Mapping[str, str], stops: StopRequests
 ) -> int:
-    own = {**environ, "GATEWAY_URL": gateway.url, DATA: str(data.folder)}
     demo = processes.start(
-        [str(CHECKOUT.python), "-m", "cli.demo"],
+        [str(CHECKOUT.python), "-m", "cli.demo", "--url", gateway.url],
         death_signal=signal.SIGKILL,
-        environ=own,
+        environ={**environ, DATA: str(data.folder)},
         folder=CHECKOUT.root,
     )
     try:

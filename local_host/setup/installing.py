@@ -35,7 +35,7 @@ def install(
     with timed_step(text), log.open("wb") as output:
         process = processes.start(
             command,
-            death_signal=signal.SIGTERM,
+            death_signal=signal.SIGKILL,
             environ=environ,
             folder=folder,
             output=output,

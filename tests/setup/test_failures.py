@@ -1,0 +1,39 @@
+"""What pip and npm say when they fail becomes one sentence that helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from local_host.setup.failures import explain
+
+LOG = Path("/logs/pip.log")
+PIP_WITHOUT_NETWORK = """\
+WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError("Failed to \
+establish a new connection: [Errno -2] Name or service not known")': /simple/pydantic/
+ERROR: Could not find a version that satisfies the requirement pydantic==2.14.3
+ERROR: No matching distribution found for pydantic==2.14.3
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (PIP_WITHOUT_NETWORK, "cannot reach the package index"),
+        ("npm error code ENOTFOUND\nnpm error network request failed", "cannot reach"),
+        ("npm error code EAI_AGAIN", "cannot reach"),
+        ("ERROR: No matching distribution found for pydantic==9", "does not have pydantic==9"),
+        ("npm error code ETARGET", "does not have a package"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", "certificate"),
+        ("OSError: [Errno 28] No space left on device", "disk is full"),
+        ("OSError: [Errno 30] Read-only file system: '/x'", "may not write"),
+        ("something new", "pip failed."),
+    ],
+)
+def test_the_reason_is_named(output: str, expected: str) -> None:
+    assert expected in explain("pip", output, LOG)
+
+
+def test_the_log_is_named() -> None:
+    assert str(LOG) in explain("pip", "", LOG)

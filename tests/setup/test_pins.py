@@ -1,0 +1,53 @@
+"""Everything that is installed is pinned, and nothing names a registry."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LISTS = ("requirements.txt", "requirements-dev.txt", "requirements-worker.txt", "constraints.txt")
+LOCK = ROOT / "local_host" / "azurite" / "package-lock.json"
+PIN = re.compile(r'([A-Za-z0-9._-]+)==[0-9][0-9A-Za-z.]*(; python_version (<|>=) "3\.13")?')
+
+
+def _pins(name: str) -> list[str]:
+    lines = [line.strip() for line in (ROOT / name).read_text().splitlines()]
+    return [line for line in lines if line and not line.startswith(("#", "-r "))]
+
+
+def test_every_requirement_is_pinned_exactly() -> None:
+    assert [line for name in LISTS for line in _pins(name) if not PIN.fullmatch(line)] == []
+
+
+def test_no_package_is_pinned_in_two_places() -> None:
+    names = [line.split("==")[0].lower() for name in LISTS for line in set(_pins(name))]
+    twice = {name for name in names if names.count(name) > 1}
+    assert twice == {"azure-functions"}
+
+
+def test_every_run_time_requirement_says_why_it_is_there() -> None:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    above = {line: before for before, line in pairwise(lines)}
+    unexplained = [line for line in _pins("requirements.txt") if not above[line]]
+    assert unexplained == []
+
+
+def test_every_package_of_the_emulator_has_an_integrity_hash() -> None:
+    packages = json.loads(LOCK.read_text())["packages"]
+    without = [name for name, entry in packages.items() if name and "integrity" not in entry]
+    assert (without, len(packages) > 300) == ([], True)
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    packages = json.loads(LOCK.read_text())["packages"]
+    assert [name for name, entry in packages.items() if "resolved" in entry] == []
+    hosts = set(re.findall(r"https?://([^/\"]+)", LOCK.read_text()))
+    assert [host for host in hosts if "registry" in host or "npm" in host] == []
+
+
+def test_no_package_of_the_emulator_wants_to_run_a_script_when_installed() -> None:
+    packages = json.loads(LOCK.read_text())["packages"]
+    assert [name for name, entry in packages.items() if entry.get("hasInstallScript")] == []

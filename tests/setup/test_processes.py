@@ -1,0 +1,69 @@
+"""Children end with us, and nothing that is not ours is ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from local_host.setup import processes
+
+ROOT = Path(__file__).resolve().parents[2]
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)  # tied-child"]
+PARENT = """
+import signal, sys, time
+from local_host.setup import processes
+child = processes.start(sys.argv[1:], death_signal=signal.SIGTERM)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not processes.TIES, reason="only Linux ends a child with its parent")
+def test_a_child_ends_when_its_parent_is_killed() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, *SLEEP], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        _wait_until_it_is("tied-child", child)
+        parent.kill()
+    _wait_until_it_is("", child)
+
+
+def test_a_child_is_asked_to_end() -> None:
+    child = processes.start(SLEEP, death_signal=signal.SIGKILL)
+    assert processes.stop(child, patience=10)
+    assert child.returncode == -signal.SIGTERM
+
+
+def test_a_process_of_somebody_else_is_left_alone() -> None:
+    child = processes.start(SLEEP, death_signal=signal.SIGKILL)
+    _wait_until_it_is("tied-child", child.pid)
+    assert processes.end_stray(child.pid, ["azurite"], [(signal.SIGKILL, 5.0)])
+    assert child.poll() is None
+    processes.stop(child, patience=10)
+
+
+def test_a_stray_of_ours_is_ended_once_it_had_its_time() -> None:
+    child = processes.start(SLEEP, death_signal=signal.SIGKILL)
+    _wait_until_it_is("tied-child", child.pid)
+    tries = [(None, 0.1), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)]
+    assert processes.end_stray(child.pid, ["tied-child"], tries)
+    assert child.wait() == -signal.SIGTERM
+
+
+def _wait_until_it_is(part: str, pid: int) -> None:
+    """Wait for `part` in the process' own command line; "" waits for its end."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        line = processes.command_line(pid)
+        if (part in line and "tied.py" not in line) if part else not line:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"process {pid} is {processes.command_line(pid)!r}")

@@ -1,0 +1,123 @@
+"""`dev.py run` as a person meets it: the whole gateway, started and ended in every way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from local_host.setup import processes
+from local_host.setup.preparing import is_prepared
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout"),
+]
+
+
+def test_the_demo_goes_as_expected_and_every_row_is_shown(tmp_path: Path) -> None:
+    done = finished("--exit", "--data", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for row in json.loads((ROOT / "samples" / "workers.json").read_text()):
+        names = {name.lower(): value for name, value in row.items()}
+        assert str(names["personnelref"]) in done.stdout
+    assert ready_lines(done.stdout) == 1
+    assert not (tmp_path / "gateway.json").exists()
+
+
+def test_a_second_start_is_ready_in_under_five_seconds(tmp_path: Path) -> None:
+    finished("--exit", "--data", str(tmp_path))
+    begun = time.monotonic()
+    with started("--data", str(tmp_path)):
+        assert time.monotonic() - begun < 5
+
+
+def test_while_it_runs_it_is_announced_and_ctrl_c_ends_it_in_order(tmp_path: Path) -> None:
+    with started("--no-demo", "--data", str(tmp_path)) as (gateway, url):
+        said = json.loads((tmp_path / "gateway.json").read_text())
+        assert said["url"] == url
+        assert "TableEndpoint=http://127.0.0.1:" in said["storage"]
+        assert answers(url)
+        gateway.send_signal(signal.SIGINT)
+        assert gateway.wait(30) == 0
+    assert not (tmp_path / "gateway.json").exists()
+    assert processes.command_line(said["pid"]) == ""
+
+
+def test_a_gateway_that_dies_by_itself_is_a_failure(tmp_path: Path) -> None:
+    with started("--no-demo", "--data", str(tmp_path)) as (gateway, _url):
+        os.kill(json.loads((tmp_path / "gateway.json").read_text())["pid"], signal.SIGKILL)
+        assert gateway.wait(30) == 1
+        assert gateway.stderr is not None
+        assert "ended by itself (SIGKILL)" in gateway.stderr.read()
+
+
+@pytest.mark.skipif(not processes.TIES, reason="only Linux ends a child with its parent")
+def test_after_a_sudden_end_the_next_start_finds_the_data_and_no_strays(tmp_path: Path) -> None:
+    with started("--data", str(tmp_path)) as (gateway, _url):
+        said = json.loads((tmp_path / "gateway.json").read_text())
+        gateway.kill()
+    with started("--no-demo", "--data", str(tmp_path)) as (_gateway, url):
+        assert answers(url)
+        assert processes.command_line(said["pid"]) == ""
+        assert "demo" in manage(tmp_path, "tenant", "list").stdout
+
+
+def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = finished("--exit", "--data", str(tmp_path), port=port)
+    assert done.returncode == 1
+    assert f"Port {port} is taken" in done.stderr
+    assert "--port" in done.stderr
+
+
+def finished(*words: str, port: int = 0) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(port, words), capture_output=True, text=True, timeout=90, check=False
+    )
+
+
+@contextmanager
+def started(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A gateway that has said that it is ready, and its address."""
+    gateway = subprocess.Popen(
+        command(0, words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with gateway:
+        try:
+            assert gateway.stdout is not None
+            lines = iter(gateway.stdout.readline, "")
+            yield gateway, next(line.split()[1] for line in lines if line.startswith("ready "))
+        finally:
+            gateway.terminate()
+
+
+def command(port: int, words: tuple[str, ...]) -> list[str]:
+    return [sys.executable, str(ROOT / "dev.py"), "run", "--port", str(port), *words]
+
+
+def manage(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, str(ROOT / "dev.py"), "manage", "--data", str(data), *words]
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+
+
+def ready_lines(output: str) -> int:
+    return sum(line.startswith("ready http://127.0.0.1:") for line in output.splitlines())
+
+
+def answers(url: str) -> bool:
+    with urlopen(f"{url}/api/health", timeout=10) as answer:
+        return bool(answer.status == 200)
