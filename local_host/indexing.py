@@ -22,6 +22,7 @@ import azure.functions as func
 
 from local_host import signatures
 from local_host.app_settings import expand_settings, is_disabled, resolve_connection
+from local_host.blob_paths import path_pattern
 from local_host.errors import AppRefusedError
 from local_host.host_json import HostOptions
 from local_host.ncrontab import Schedule
@@ -233,6 +234,7 @@ def _check_source(trigger: dict[str, Any]) -> None:
     if trigger["type"] == "timerTrigger":
         Schedule.parse(str(trigger["schedule"]))
     if trigger["type"] == "blobTrigger":
+        path_pattern(str(trigger["path"]).strip("/"))
         if str(trigger.get("dataType", "")).upper() != "BINARY":
             raise ValueError("a blob trigger without data_type BINARY gets mangled bytes")
         if trigger.get("source") not in (None, "EventGrid", "LogsAndContainerScan"):

@@ -6,41 +6,26 @@ LOCAL_HOST_STOP_SECONDS (10) to finish, what is then left is cancelled and its m
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import uvicorn
 
-from local_host.app_settings import read_number, resolve_connection
+from local_host.app_settings import read_number
 from local_host.host_json import HostOptions
 from local_host.http_trigger import HttpFrontEnd
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker
-from local_host.queue_trigger import QueueListener, poison_name
+from local_host.listeners import ListenerFactory
 from local_host.storage import StorageClients
-from local_host.timer_trigger import TimerListener
 
 _log = logging.getLogger(__name__)
 
-_HOST_ID_SETTING = "AzureFunctionsWebHost__hostid"
-_HOST_CONTAINER = "azure-webjobs-hosts"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Listener(Protocol):
-    """What every trigger but HTTP has."""
-
-    async def run(self) -> None:
-        """Work until stopped and until what was started has ended."""
-
-    def stop(self) -> None:
-        """Start nothing new."""
 
 
 class _Server(uvicorn.Server):
@@ -96,8 +81,7 @@ async def serve(
     invoker = Invoker(options.function_timeout)
     clients = StorageClients()
     try:
-        listeners = _queue_listeners(functions, options, clients, invoker)
-        listeners += _timer_listeners(functions, clients, invoker, host_id(directory))
+        listeners = ListenerFactory(options, clients, invoker, directory).build(functions)
         server = _Server(HttpFrontEnd(functions, options.http, invoker), stop_seconds)
         stopping = _watch_signals()
         serving = asyncio.create_task(server.serve(sockets=[bound]))
@@ -112,56 +96,6 @@ async def serve(
     finally:
         await clients.close()
     return invoker.close()
-
-
-def host_id(directory: Path) -> str:
-    """The id under which receipts and timer states are kept (PLATFORM 6)."""
-    digest = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
-    return os.environ.get(_HOST_ID_SETTING, f"local-{digest}").lower()
-
-
-def _queue_listeners(
-    functions: Sequence[AppFunction],
-    options: HostOptions,
-    clients: StorageClients,
-    invoker: Invoker,
-) -> list[Listener]:
-    lease_seconds = read_number("LOCAL_HOST_LEASE_SECONDS", 30.0)
-    by_queue: dict[tuple[str, str], list[QueueListener]] = {}
-    for function in (f for f in functions if f.kind == "queueTrigger"):
-        connection = str(function.trigger.get("connection") or "")
-        service, name = clients.queues(connection), str(function.trigger["queueName"])
-        poison = poison_name(name)
-        listener = QueueListener(
-            function,
-            service.get_queue_client(name),
-            service.get_queue_client(poison) if poison else None,
-            options.queues,
-            invoker,
-            lease_seconds,
-            lambda moved_to, c=connection: _wake(by_queue.get((c, moved_to), ())),  # type: ignore[misc]
-        )
-        by_queue.setdefault((connection, name), []).append(listener)
-    return [listener for group in by_queue.values() for listener in group]
-
-
-def _wake(listeners: Sequence[QueueListener]) -> None:
-    for listener in listeners:
-        listener.wake()
-
-
-def _timer_listeners(
-    functions: Sequence[AppFunction], clients: StorageClients, invoker: Invoker, host: str
-) -> list[Listener]:
-    listeners: list[Listener] = []
-    for function in (f for f in functions if f.kind == "timerTrigger"):
-        status = None
-        if resolve_connection("") is not None:
-            status = clients.blobs("").get_blob_client(
-                _HOST_CONTAINER, f"timers/{host}/Host.Functions.{function.name}/status"
-            )
-        listeners.append(TimerListener(function, status, invoker))
-    return listeners
 
 
 def _watch_signals() -> asyncio.Event:

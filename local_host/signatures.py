@@ -42,7 +42,7 @@ def signature_problems(handler: Handler, trigger_type: str, parameter: str) -> l
 
 def find_converter(binding_type: str) -> Any:
     """The library's converter for a type of binding, the one that the worker uses."""
-    return func.get_binding_registry().get(binding_type)  # type: ignore[no-untyped-call]
+    return func.get_binding_registry().get(binding_type)
 
 
 def wants_context(handler: Handler, parameter: str) -> bool:

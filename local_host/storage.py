@@ -3,9 +3,11 @@
 Retries are short: the listeners try again themselves, and the SDK's defaults wait 80 seconds.
 """
 
+import contextlib
 from typing import Any, TypeVar
 
-from azure.storage.blob.aio import BlobServiceClient
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from local_host.app_settings import Connection, resolve_connection
@@ -13,6 +15,16 @@ from local_host.errors import AppRefusedError
 
 _T = TypeVar("_T")
 _RETRY = {"initial_backoff": 0.4, "increment_base": 2, "retry_total": 2}
+
+
+async def write_blob(container: ContainerClient, name: str, content: bytes) -> None:
+    """Write a blob whole, and its container where it is missing."""
+    try:
+        await container.upload_blob(name, content, overwrite=True)
+    except ResourceNotFoundError:
+        with contextlib.suppress(ResourceExistsError):
+            await container.create_container()
+        await container.upload_blob(name, content, overwrite=True)
 
 
 class StorageClients:

@@ -13,12 +13,13 @@ from typing import Any
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.functions.meta import Datum
-from azure.storage.blob.aio import BlobClient
+from azure.storage.blob.aio import ContainerClient
 
 from local_host.errors import InvocationFailedError
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker, decode_trigger
 from local_host.ncrontab import Schedule
+from local_host.storage import write_blob
 
 _log = logging.getLogger(__name__)
 
@@ -26,11 +27,14 @@ _log = logging.getLogger(__name__)
 class TimerListener:
     """Runs one timer function."""
 
-    def __init__(self, function: AppFunction, status: BlobClient | None, invoker: Invoker) -> None:
-        """`status` is where useMonitor keeps the next occurrence, None to keep it nowhere."""
+    def __init__(
+        self, function: AppFunction, hosts: ContainerClient | None, host_id: str, invoker: Invoker
+    ) -> None:
+        """`hosts` is where useMonitor keeps the next occurrence, None to keep it nowhere."""
         self._function = function
         self._schedule = Schedule.parse(str(function.trigger["schedule"]))
-        self._status = status if self._is_monitored() else None
+        self._hosts = hosts if self._is_monitored() else None
+        self._status_name = f"timers/{host_id}/Host.Functions.{function.name}/status"
         self._invoker = invoker
         self._stopping = asyncio.Event()
 
@@ -86,10 +90,10 @@ class TimerListener:
 
     async def _missed_run(self) -> bool:
         """Whether an occurrence passed while nothing ran."""
-        if self._status is None:
+        if self._hosts is None:
             return False
         try:
-            content = await (await self._status.download_blob()).readall()
+            content = await (await self._hosts.download_blob(self._status_name)).readall()
             due = datetime.fromisoformat(json.loads(content)["Next"])
         except ResourceNotFoundError:
             await self._save_next()
@@ -108,10 +112,10 @@ class TimerListener:
             await self._save({"Next": following.isoformat(), "LastUpdated": now.isoformat()})
 
     async def _save(self, status: dict[str, Any]) -> None:
-        if self._status is None:
+        if self._hosts is None:
             return
         try:
-            await self._status.upload_blob(json.dumps(status).encode(), overwrite=True)
+            await write_blob(self._hosts, self._status_name, json.dumps(status).encode())
         except AzureError as error:
             _log.warning(
                 "function %s: timer status not kept: %s", self._function.name, type(error).__name__

@@ -1,0 +1,180 @@
+"""Blob triggers: a scan of the container, receipts per (function, name, ETag), five tries, poison.
+
+PLATFORM 3. The scan goes every LOCAL_HOST_BLOB_SCAN_SECONDS (10). The host passes blobs through
+a queue of its own; here they are run from the scan, and the receipt is written at the end.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+from typing import Any
+from urllib.parse import quote
+
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.functions.meta import Datum
+from azure.storage.blob import BlobProperties
+from azure.storage.blob.aio import BlobServiceClient, ContainerClient
+from azure.storage.queue.aio import QueueClient
+
+from local_host.blob_paths import path_pattern
+from local_host.errors import InvocationFailedError
+from local_host.host_json import BlobOptions
+from local_host.indexing import AppFunction
+from local_host.invoking import Invoker, decode_trigger
+from local_host.storage import write_blob
+
+_log = logging.getLogger(__name__)
+
+POISON_QUEUE = "webjobs-blobtrigger-poison"
+
+
+class BlobListener:
+    """Scans one container for one function."""
+
+    def __init__(
+        self,
+        function: AppFunction,
+        service: BlobServiceClient,
+        hosts: ContainerClient,
+        poison: QueueClient,
+        options: BlobOptions,
+        invoker: Invoker,
+        host_id: str,
+        scan_seconds: float,
+    ) -> None:
+        """`hosts` keeps the receipts; `poison` gets the blobs that failed too often."""
+        path = str(function.trigger["path"]).strip("/")
+        container = path.partition("/")[0]
+        self._function = function
+        self._pattern = path_pattern(path)
+        self._container = service.get_container_client(container)
+        self._hosts = hosts
+        self._receipts = f"blobreceipts/{host_id}/Host.Functions.{function.name}"
+        self._poison = poison
+        self._options = options
+        self._invoker = invoker
+        self._scan_seconds = scan_seconds
+        self._slots = asyncio.Semaphore(options.max_parallel)
+        self._seen: dict[str, str] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Scan until stopped, then wait for the handlers that are still running."""
+        while not self._stopping.is_set():
+            try:
+                await self._scan()
+            except ResourceNotFoundError:
+                self._seen.clear()
+            except AzureError as error:
+                _log.warning("function %s: no scan: %s", self._function.name, type(error).__name__)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._scan_seconds):
+                    await self._stopping.wait()
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def stop(self) -> None:
+        """Start no more runs."""
+        self._stopping.set()
+
+    async def _scan(self) -> None:
+        found: dict[str, str] = {}
+        async for blob in self._container.list_blobs():
+            name, etag = str(blob.name), str(blob.etag)
+            found[name] = etag
+            if self._stopping.is_set():
+                return
+            if self._seen.get(name) == etag or not self._pattern.fullmatch(name):
+                continue
+            await self._slots.acquire()
+            task = asyncio.create_task(self._work_on(name, etag))
+            self._running.add(task)
+            task.add_done_callback(self._finished)
+        self._seen = {name: etag for name, etag in self._seen.items() if name in found}
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._slots.release()
+
+    async def _work_on(self, name: str, etag: str) -> None:
+        self._seen[name] = etag
+        receipt = f"{self._receipts}/{etag.strip(chr(34))}/{self._container.container_name}/{name}"
+        try:
+            if await _exists(self._hosts, receipt):
+                return
+            is_done = await self._attempts(name, etag)
+            if self._stopping.is_set() and not is_done:
+                return
+            if not is_done:
+                await self._send_to_poison(name, etag)
+            await write_blob(self._hosts, receipt, b"")
+        except AzureError as error:
+            self._seen.pop(name, None)
+            _log.warning(
+                "function %s: a blob is tried again at the next scan: %s",
+                self._function.name,
+                type(error).__name__,
+            )
+
+    async def _attempts(self, name: str, etag: str) -> bool:
+        """Whether the blob needs no more tries: done, gone, or changed since the scan."""
+        for _ in range(self._options.max_attempts):
+            try:
+                stream = await self._container.get_blob_client(name).download_blob()
+            except ResourceNotFoundError:
+                return True
+            if str(stream.properties.etag).strip('"') != etag.strip('"'):
+                return True
+            argument = self._build_argument(name, stream.properties, await stream.readall())
+            with contextlib.suppress(InvocationFailedError):
+                await self._invoker.run(self._function, argument)
+                return True
+            if self._stopping.is_set():
+                return False
+        return False
+
+    def _build_argument(self, name: str, properties: BlobProperties, content: bytes) -> Any:
+        container = self._container.container_name
+        known = {
+            "ContentLength": len(content),
+            "ContentType": properties.content_settings.content_type,
+            "ETag": properties.etag,
+            "CreatedOn": _iso(properties.creation_time),
+            "LastModified": _iso(properties.last_modified),
+            "BlobType": 1,
+        }
+        metadata = {
+            "BlobTrigger": Datum(f"{container}/{name}", "string"),
+            "Uri": Datum(json.dumps(f"{self._container.url}/{quote(name)}"), "json"),
+            "Properties": Datum(json.dumps(known), "json"),
+            "Metadata": Datum(json.dumps(dict(properties.metadata)), "json"),
+        }
+        return decode_trigger(self._function, Datum(content, "bytes"), metadata)
+
+    async def _send_to_poison(self, name: str, etag: str) -> None:
+        message = {
+            "Type": "BlobTrigger",
+            "FunctionId": f"Host.Functions.{self._function.name}",
+            "BlobType": "BlockBlob",
+            "ContainerName": self._container.container_name,
+            "BlobName": name,
+            "ETag": f'"{etag.strip(chr(34))}"',
+        }
+        text = base64.b64encode(json.dumps(message).encode()).decode()
+        with contextlib.suppress(ResourceExistsError):
+            await self._poison.create_queue()
+        await self._poison.send_message(text)
+        _log.error(
+            "function %s: a blob has failed too often: %s", self._function.name, POISON_QUEUE
+        )
+
+
+async def _exists(container: ContainerClient, name: str) -> bool:
+    return bool(await container.get_blob_client(name).exists())
+
+
+def _iso(moment: Any) -> str | None:
+    return moment.isoformat() if moment else None
