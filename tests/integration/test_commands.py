@@ -1,0 +1,180 @@
+"""`manage.py` as people and programs call it, on the emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.surroundings import ROOT
+from shared.auth.caller import Caller
+from shared.auth.key_pair import KeyPairAuthenticator
+from shared.clock import SystemClock
+from shared.imports.definition import OnExisting
+from shared.storage.account import Account
+from shared.storage_account import StorageAccount
+
+pytestmark = pytest.mark.integration
+SOFTWARE_KEY = "PAY ROLL Łódź"
+
+
+class Manage:
+    """Runs `manage.py` on one storage account."""
+
+    def __init__(self, connection_string: str, folder: Path) -> None:
+        self._storage = connection_string
+        kept = {name: value for name, value in os.environ.items() if "GATEWAY_" not in name}
+        self._environ = {**kept, "GATEWAY_DATA": str(folder), "PYTHONUTF8": "1"}
+
+    def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        own = {**self._environ, "AzureWebJobsStorage": self._storage, **environ}
+        command = [sys.executable, str(ROOT / "manage.py"), *words]
+        return subprocess.run(
+            command, env=own, capture_output=True, text=True, encoding="utf-8", check=False
+        )
+
+    def document(self, *words: str) -> dict[str, Any]:
+        """What a command prints with --json, as one object."""
+        ran = self.run(*words, "--json")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        found = json.loads(ran.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    def authenticate(self, headers: dict[str, str]) -> Caller:
+        """What a gateway on this storage makes of a key pair."""
+
+        async def asked() -> Caller:
+            account = Account(StorageAccount(connection_string=self._storage))
+            try:
+                authenticator = KeyPairAuthenticator(account.tables, SystemClock(), 0)
+                return await authenticator.authenticate(headers)
+            finally:
+                await account.close()
+
+        return asyncio.run(asked())
+
+
+@pytest.fixture
+def manage(connection_string: str, tmp_path: Path) -> Manage:
+    return Manage(connection_string, tmp_path)
+
+
+@pytest.fixture
+def tenant(manage: Manage) -> str:
+    """The id of a new tenant with a name that is no id."""
+    return str(manage.document("tenant", "create", f"Büro {uuid.uuid4()}")["tenant"])
+
+
+def test_a_tenant_and_an_integration_are_made_listed_and_changed(
+    manage: Manage, tenant: str
+) -> None:
+    where = ("--tenant", tenant, "--software-key", SOFTWARE_KEY)
+    added = manage.document("integration", "add", *where, "--name", "Löhne")
+    assert {name: added[name] for name in ("tenant", "softwareKey", "name")} == {
+        "tenant": tenant,
+        "softwareKey": SOFTWARE_KEY,
+        "name": "Löhne",
+    }
+    changed = manage.document(
+        "integration", "set", *where,
+        "--on-existing", "error", "--database-active", "false", "--database-version", "0",
+    )  # fmt: skip
+    assert changed["name"] == "Löhne"
+    assert changed["database"] == {"active": False, "version": 0}
+    assert manage.document("integration", "disable", *where)["enabled"] is False
+    enabled = manage.document("integration", "enable", *where)
+    listed = manage.document("integration", "list", "--tenant", tenant)
+    assert listed == {"integrations": [enabled]}
+    assert "functionKey" not in enabled
+    headers = {"x-functions-key": added["functionKey"], "x-software-key": SOFTWARE_KEY}
+    assert manage.authenticate(headers).options.on_existing is OnExisting.ERROR
+
+
+def test_a_rotated_key_is_printed_once_and_replaces_the_old_one(
+    manage: Manage, tenant: str
+) -> None:
+    where = ("--tenant", tenant, "--software-key", SOFTWARE_KEY)
+    added = manage.run("integration", "add", *where)
+    assert "shown only here" in added.stdout
+    rotated = manage.document("key", "rotate", *where)
+    assert rotated["functionKey"] not in added.stdout
+    assert rotated["softwareKey"] == SOFTWARE_KEY
+    headers = {"x-functions-key": rotated["functionKey"], "x-software-key": SOFTWARE_KEY}
+    assert manage.authenticate(headers).tenant == tenant
+
+
+def test_json_counts_before_the_command_too(manage: Manage, tenant: str) -> None:
+    ran = manage.run("--json", "tenant", "show", tenant)
+    assert json.loads(ran.stdout)["tenant"] == tenant
+    listed = json.loads(manage.run("--json", "tenant", "list").stdout)["tenants"]
+    assert tenant in [item["tenant"] for item in listed]
+
+
+def test_a_tenant_without_imports_lists_none(manage: Manage, tenant: str) -> None:
+    assert manage.document("imports", "list", "--tenant", tenant) == {"imports": []}
+    shown = manage.run("imports", "show", "--tenant", tenant, str(uuid.uuid4()))
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr.startswith("There is no import of this id")
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("tenant", "show", "nobody"), 1),
+        (("tenant", "create", " "), 1),
+        (("integration", "list", "--tenant", "nobody"), 1),
+        (("key", "rotate", "--tenant", "nobody", "--software-key", "A"), 1),
+        (("integration", "add", "--tenant", "nobody"), 2),
+        (("integration", "set", "--tenant", "t", "--software-key", "A"), 2),
+        (("integration", "add", "--tenant", "t", "--software-key", "A", "--on-existing", "no"), 2),
+        (("purge",), 2),
+    ],
+)  # fmt: skip
+def test_faults_go_to_standard_error_with_their_status(
+    manage: Manage, words: tuple[str, ...], status: int
+) -> None:
+    ran = manage.run(*words)
+    assert (ran.returncode, ran.stdout) == (status, "")
+    assert "Traceback" not in ran.stderr
+    assert status == 2 or len(ran.stderr.splitlines()) == 1
+
+
+def test_settings_that_are_wrong_are_all_named(manage: Manage) -> None:
+    ran = manage.run("tenant", "list", AzureWebJobsStorage="none", GATEWAY_MAX_ROWS="0")
+    assert ran.returncode == 1
+    assert [line.split()[0] for line in ran.stderr.splitlines()] == [
+        "AzureWebJobsStorage",
+        "GATEWAY_MAX_ROWS",
+    ]
+
+
+def test_storage_that_does_not_answer_is_one_sentence(manage: Manage) -> None:
+    nowhere = "".join(
+        f"{service}Endpoint=http://127.0.0.1:9/local;" for service in ("Blob", "Queue", "Table")
+    )
+    ran = manage.run(
+        "tenant", "list", AzureWebJobsStorage=f"AccountName=local;AccountKey=bG9jYWw=;{nowhere}"
+    )
+    assert ran.returncode == 1
+    assert len(ran.stderr.splitlines()) == 1
+    assert ran.stderr.startswith("Storage cannot be reached")
+    assert "bG9jYWw=" not in ran.stderr
+
+
+def test_sending_to_nobody_is_one_sentence(manage: Manage, tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text("[]")
+    ran = manage.run(
+        "import", "workers", str(tmp_path / "rows.json"), "--url", "http://127.0.0.1:9",
+        GATEWAY_FUNCTION_KEY="pig_made-up", GATEWAY_SOFTWARE_KEY=SOFTWARE_KEY,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert len(ran.stderr.splitlines()) == 1
+    assert "pig_made-up" not in ran.stderr

@@ -1,0 +1,398 @@
+"""Tenants, integrations and keys on real tables: what is stored, who is let in, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+from azure.data.tables import TableServiceClient as PlainTables
+from azure.data.tables.aio import TableServiceClient
+
+from shared.auth.function_keys import FunctionKey, hash_function_key, key_to_entity
+from shared.auth.integration import Database, Integration
+from shared.auth.key_pair import KeyPairAuthenticator
+from shared.auth.lookups import MOST_MISSING
+from shared.clock import SystemClock
+from shared.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    RefusedError,
+    UnauthenticatedError,
+)
+from shared.imports.definition import OnExisting
+from shared.services.tenants import IssuedKey, TenantService
+from shared.storage.azure_tables import AzureTables
+from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
+from shared.storage.tables import Delete, Entity, Insert
+
+pytestmark = pytest.mark.integration
+CACHE_SECONDS = 3.0
+IN_FORCE_SECONDS = 5.0
+
+
+class HandClock(SystemClock):
+    """Real time of day; the seconds are moved by the test."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def elapsed(self) -> float:
+        return self.seconds
+
+
+class CountedTables(AzureTables):
+    """The real tables, with the point reads counted."""
+
+    reads = 0
+
+    async def get(self, table: str, partition: str, row: str) -> Entity | None:
+        self.reads += 1
+        return await super().get(table, partition, row)
+
+
+class House:
+    """A service and a gateway's authenticator on the same storage, under one clock."""
+
+    def __init__(self, tables: CountedTables) -> None:
+        self.tables = tables
+        self.clock = HandClock()
+        self.service = TenantService(tables, self.clock)
+        self.authenticator = KeyPairAuthenticator(tables, self.clock, CACHE_SECONDS)
+
+    async def integration(self, software_key: str = "PAY ROLL") -> IssuedKey:
+        tenant = await self.service.create(f"Tenant {uuid.uuid4()}")
+        return await self.service.add_integration(Integration(tenant.id, software_key, ""))
+
+    async def refusal(self, headers: dict[str, str]) -> RefusedError:
+        with pytest.raises(RefusedError) as caught:
+            await self.authenticator.authenticate(headers)
+        return caught.value
+
+
+def headers_of(issued: IssuedKey, software_key: str | None = None) -> dict[str, str]:
+    return {
+        "x-functions-key": issued.function_key,
+        "x-software-key": software_key or issued.integration.software_key,
+    }
+
+
+Story = Callable[[House], Awaitable[None]]
+
+
+@pytest.fixture
+def tell(connection_string: str) -> Callable[[Story], None]:
+    """Run a story on the emulator."""
+
+    async def told(story: Story) -> None:
+        async with TableServiceClient.from_connection_string(connection_string) as service:
+            await story(House(CountedTables(service)))
+
+    return lambda story: asyncio.run(told(story))
+
+
+Tell = Callable[[Story], None]
+
+
+def test_names_that_clash_get_numbered_ids(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        name = f"Łódź {uuid.uuid4().hex}"
+        both = [await house.service.create(name), await house.service.create(f"  {name} ")]
+        assert both[1].id == f"{both[0].id[:38]}-2"
+        assert both[0].id.startswith("lodz-")
+        assert [tenant.name for tenant in both] == [name, name]
+        assert set(both) <= set(await house.service.list_tenants())
+
+    tell(story)
+
+
+def test_a_tenant_is_found_by_id_and_by_a_name_that_only_it_has(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        name = f"Büro {uuid.uuid4()}"
+        tenant = await house.service.create(name)
+        assert await house.service.find(tenant.id) == tenant
+        assert await house.service.find(name) == tenant
+        await house.service.create(name)
+        with pytest.raises(ConflictError, match=tenant.id):
+            await house.service.find(name)
+        with pytest.raises(NotFoundError):
+            await house.service.find("nobody/at all")
+
+    tell(story)
+
+
+def test_a_chosen_id_is_taken_as_it_is_or_not_at_all(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        slug = f"t-{uuid.uuid4().hex}"
+        assert (await house.service.create("Any", slug)).id == slug
+        with pytest.raises(ConflictError):
+            await house.service.create("Any", slug)
+        with pytest.raises(InvalidRequestError):
+            await house.service.create("Any", "Not A Slug")
+
+    tell(story)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 201, "two\nlines"])
+def test_names_that_nobody_could_read_are_refused(tell: Tell, name: str) -> None:
+    async def story(house: House) -> None:
+        with pytest.raises(InvalidRequestError):
+            await house.service.create(name)
+
+    tell(story)
+
+
+def test_software_keys_are_unique_in_a_tenant_and_free_in_another(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        first = await house.integration("PAY ROLL")
+        with pytest.raises(ConflictError):
+            await house.service.add_integration(
+                replace(first.integration, software_key="PAY ROLL ")
+            )
+        second = await house.integration("PAY ROLL")
+        callers = [
+            await house.authenticator.authenticate(headers_of(issued)) for issued in (first, second)
+        ]
+        assert [caller.tenant for caller in callers] == [
+            first.integration.tenant,
+            second.integration.tenant,
+        ]
+
+    tell(story)
+
+
+def test_adding_the_same_integration_at_once_lets_one_in(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        tenant = await house.service.create(f"Race {uuid.uuid4()}")
+        wanted = Integration(tenant.id, "SOFT", "")
+        ended = await asyncio.gather(
+            *(house.service.add_integration(wanted) for _ in range(5)), return_exceptions=True
+        )
+        (issued,) = [one for one in ended if isinstance(one, IssuedKey)]
+        assert [type(one) for one in ended if one is not issued] == [ConflictError] * 4
+        await house.authenticator.authenticate(headers_of(issued))
+
+    tell(story)
+
+
+def test_what_an_integration_says_reaches_the_caller(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        tenant = await house.service.create(f"Told {uuid.uuid4()}")
+        wanted = Integration(
+            tenant.id,
+            "SOFT",
+            "Soft Pay",
+            on_existing=OnExisting.ERROR,
+            database=Database(active=False, version=3),
+        )
+        issued = await house.service.add_integration(wanted)
+        caller = await house.authenticator.authenticate(headers_of(issued))
+        assert replace(caller.integration, key_hash="") == wanted
+        assert await house.service.list_integrations(tenant.id) == [issued.integration]
+
+    tell(story)
+
+
+def test_refusals_come_in_their_order_each_with_its_own_words(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        issued = await house.integration()
+        tenant, key = issued.integration.tenant, issued.integration.software_key
+        missing = await house.refusal({"x-software-key": key})
+        unknown = await house.refusal({"x-functions-key": "guess", "x-software-key": "OTHER"})
+        assert isinstance(missing, UnauthenticatedError)
+        assert isinstance(unknown, UnauthenticatedError)
+        assert missing.message != unknown.message
+        await house.service.change_integration(
+            tenant, key, lambda integration: replace(integration, enabled=False)
+        )
+        other = await house.refusal(headers_of(issued, "OTHER"))
+        disabled = await house.refusal(headers_of(issued))
+        unnamed = await house.refusal({"x-functions-key": issued.function_key})
+        assert {type(error) for error in (other, disabled, unnamed)} == {ForbiddenError}
+        assert other.message == "Key name does not match Software Key"
+        assert disabled.message == "Integration missing for Software Key or disabled"
+        assert unnamed.message == disabled.message
+
+    tell(story)
+
+
+def test_a_key_whose_integration_is_gone_is_told_so(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        key = FunctionKey(hash_function_key(f"lost-{uuid.uuid4()}"), "nobody", "SOFT")
+        await house.tables.write(FUNCTION_KEYS, Insert(key_to_entity(key)))
+        issued = await house.integration("SOFT")
+        stored = await house.tables.query(INTEGRATIONS, issued.integration.tenant)
+        await house.tables.write(INTEGRATIONS, Delete(stored[0]))
+        error = await house.refusal(headers_of(issued))
+        assert error.message == "Integration missing for Software Key or disabled"
+
+    tell(story)
+
+
+def test_authorization_alone_decides_where_it_is_sent(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        issued = await house.integration()
+        for authorization in ("Bearer abc", "bearer abc", ""):
+            error = await house.refusal({**headers_of(issued), "authorization": authorization})
+            assert isinstance(error, UnauthenticatedError)
+            assert "Authorization" in error.message
+
+    tell(story)
+
+
+@pytest.mark.parametrize("software_key", ["PAY ROLL", "Zażółć Søn", "給与", "50% off", "a|b=c"])
+def test_a_software_key_may_be_anything_that_a_header_can_carry(
+    tell: Tell, software_key: str
+) -> None:
+    async def story(house: House) -> None:
+        issued = await house.integration(software_key)
+        as_bytes = software_key.encode("utf-8")
+        percent = "".join(f"%{byte:02X}" for byte in as_bytes)
+        for sent in (software_key, f" {software_key} ", as_bytes.decode("latin-1"), percent):
+            caller = await house.authenticator.authenticate(headers_of(issued, sent))
+            assert caller.software_key == software_key
+        error = await house.refusal(headers_of(issued, software_key.swapcase() + "x"))
+        assert error.message == "Key name does not match Software Key"
+
+    tell(story)
+
+
+def test_a_change_is_in_force_within_five_seconds(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        issued = await house.integration()
+        tenant, key = issued.integration.tenant, issued.integration.software_key
+        await house.authenticator.authenticate(headers_of(issued))
+        await house.service.change_integration(
+            tenant, key, lambda integration: replace(integration, on_existing=OnExisting.ERROR)
+        )
+        house.clock.seconds += IN_FORCE_SECONDS
+        caller = await house.authenticator.authenticate(headers_of(issued))
+        assert caller.options.on_existing is OnExisting.ERROR
+        await house.service.change_integration(
+            tenant, key, lambda integration: replace(integration, enabled=False)
+        )
+        house.clock.seconds += IN_FORCE_SECONDS
+        assert isinstance(await house.refusal(headers_of(issued)), ForbiddenError)
+
+    tell(story)
+
+
+def test_a_rotated_key_stops_within_five_seconds_and_the_new_one_works_at_once(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        old = await house.integration()
+        await house.authenticator.authenticate(headers_of(old))
+        new = await house.service.rotate_key(old.integration.tenant, old.integration.software_key)
+        await house.authenticator.authenticate(headers_of(new))
+        house.clock.seconds += IN_FORCE_SECONDS
+        assert isinstance(await house.refusal(headers_of(old)), UnauthenticatedError)
+        assert await house.tables.get(FUNCTION_KEYS, old.integration.key_hash, "key") is None
+
+    tell(story)
+
+
+def test_an_old_key_that_a_crash_left_behind_opens_nothing(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        old = await house.integration()
+        tenant, name = old.integration.tenant, old.integration.software_key
+        await house.service.rotate_key(tenant, name)
+        left = FunctionKey(old.integration.key_hash, tenant, name)
+        await house.tables.write(FUNCTION_KEYS, Insert(key_to_entity(left)))
+        assert isinstance(await house.refusal(headers_of(old)), UnauthenticatedError)
+
+    tell(story)
+
+
+def test_rotating_at_once_leaves_exactly_one_key_that_works(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        first = await house.integration()
+        tenant, name = first.integration.tenant, first.integration.software_key
+        ended = await asyncio.gather(
+            *(house.service.rotate_key(tenant, name) for _ in range(4)), return_exceptions=True
+        )
+        issued = [one for one in ended if isinstance(one, IssuedKey)]
+        assert all(isinstance(one, IssuedKey | ConflictError) for one in ended)
+        (stored,) = await house.service.list_integrations(tenant)
+        for one in issued:
+            if one.integration.key_hash == stored.key_hash:
+                await house.authenticator.authenticate(headers_of(one))
+            else:
+                assert isinstance(await house.refusal(headers_of(one)), UnauthenticatedError)
+        assert stored.key_hash in {one.integration.key_hash for one in issued}
+
+    tell(story)
+
+
+def test_changes_at_once_are_all_kept(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        issued = await house.integration()
+        tenant, key = issued.integration.tenant, issued.integration.software_key
+        await asyncio.gather(
+            house.service.change_integration(
+                tenant, key, lambda integration: replace(integration, name="Renamed")
+            ),
+            house.service.change_integration(
+                tenant, key, lambda integration: replace(integration, enabled=False)
+            ),
+        )
+        (stored,) = await house.service.list_integrations(tenant)
+        assert (stored.name, stored.enabled) == ("Renamed", False)
+
+    tell(story)
+
+
+def test_two_thousand_unknown_keys_neither_grow_the_cache_nor_evict_a_good_one(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        issued = await house.integration()
+        await house.authenticator.authenticate(headers_of(issued))
+        for start in range(0, 2_000, 100):
+            guesses = [{"x-functions-key": f"guess-{start + n}"} for n in range(100)]
+            await asyncio.gather(*(house.refusal(guess) for guess in guesses))
+        assert len(house.authenticator.lookups) == MOST_MISSING + 1
+        reads = house.tables.reads
+        await house.authenticator.authenticate(headers_of(issued))
+        assert house.tables.reads == reads
+
+    tell(story)
+
+
+def test_many_calls_with_one_key_read_storage_once(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        issued = await house.integration()
+        house.tables.reads = 0
+        await asyncio.gather(
+            *(house.authenticator.authenticate(headers_of(issued)) for _ in range(50))
+        )
+        assert house.tables.reads == 2
+
+    tell(story)
+
+
+def test_no_key_in_the_clear_is_stored_shown_or_logged(
+    tell: Tell, connection_string: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    seen: list[str] = []
+
+    async def story(house: House) -> None:
+        issued = await house.integration()
+        tenant, key = issued.integration.tenant, issued.integration.software_key
+        rotated = await house.service.rotate_key(tenant, key)
+        caller = await house.authenticator.authenticate(headers_of(rotated))
+        error = await house.refusal(headers_of(issued))
+        shown = repr((issued, rotated, caller, error, error.message, house.authenticator))
+        for one in (issued, rotated):
+            assert one.function_key not in shown
+            assert one.integration.key_hash not in shown
+            seen.append(one.function_key)
+
+    tell(story)
+    with PlainTables.from_connection_string(connection_string) as service:
+        for table in (TENANTS, INTEGRATIONS, FUNCTION_KEYS):
+            stored = str([dict(item) for item in service.get_table_client(table).list_entities()])
+            assert not any(key in stored for key in seen)
+    assert not any(key in caplog.text for key in seen)

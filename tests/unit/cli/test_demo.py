@@ -1,0 +1,122 @@
+"""The demo: what counts as designed, how its key is remembered, what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.calls import Answer, KeyPair
+from cli.demo import (
+    MADE_TO_FAIL,
+    SAMPLE,
+    find_fault,
+    recall,
+    remember,
+    render_credentials,
+)
+from cli.rows import row_lines
+from cli.surroundings import ROOT
+
+KEYS = KeyPair("DEMO-SOFTWARE", "pig_made-up")
+
+
+def a_result(reference: str, status: str = "OK", *messages: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "recordIds": [
+            {"field": "EmployerRef", "value": "ER"},
+            {"field": "PersonnelRef", "value": reference},
+        ],
+        "importStatus": status,
+        "messages": list(messages),
+    }
+
+
+A_MESSAGE = {"messageType": "Error", "message": "Required field missing or empty", "errorID": 1001}
+BAD = a_result(MADE_TO_FAIL, "Error", A_MESSAGE)
+
+
+def an_answer(*results: dict[str, Any]) -> Answer:
+    """An answer with these results, filled up to the sample's length with good rows."""
+    missing = len(json.loads(SAMPLE.read_bytes())) - len(results)
+    others = [a_result(f"other-{number}") for number in range(missing)]
+    return Answer(200, {}, {"results": [*results, *others]})
+
+
+def test_the_sample_has_the_row_that_is_made_to_fail() -> None:
+    assert MADE_TO_FAIL in [row.get("PersonnelRef") for row in json.loads(SAMPLE.read_bytes())]
+
+
+def test_one_bad_row_with_messages_is_as_designed() -> None:
+    assert find_fault(an_answer(BAD)) == ""
+    assert find_fault(an_answer(BAD, a_result("other", "Warning"))) == ""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(503, {}, {"message": "Storage did not answer."}),
+        Answer(500, {}, None),
+        Answer(200, {}, {"results": [BAD]}),
+        an_answer(),
+        an_answer(BAD, a_result("other", "Error", A_MESSAGE)),
+        an_answer(a_result("other", "Error", A_MESSAGE)),
+        an_answer(a_result(MADE_TO_FAIL, "Error")),
+    ],
+)
+def test_anything_else_is_a_fault(answer: Answer) -> None:
+    assert find_fault(answer)
+
+
+def test_the_key_is_remembered_for_this_user_only(tmp_path: Path) -> None:
+    memory = tmp_path / "new" / "demo.json"
+    remember(memory, KeyPair("DEMO-SOFTWARE", "older"))
+    remember(memory, KEYS)
+    assert recall(memory) == KEYS
+    assert stat.S_IMODE(memory.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "not json", '{"softwareKey": "A"}'])
+def test_a_memory_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+    memory = tmp_path / "demo.json"
+    assert recall(memory) is None
+    memory.write_text(text)
+    assert recall(memory) is None
+
+
+def test_the_call_to_paste_is_one_shell_command() -> None:
+    lines = render_credentials("http://127.0.0.1:7071", KEYS).splitlines()
+    (line,) = [line for line in lines if line.startswith("curl ")]
+    words = shlex.split(line)
+    assert "http://127.0.0.1:7071/api/import/workers?version=1" in words
+    assert "X-Functions-Key: pig_made-up" in words
+    assert json.loads(words[-1])[0]["PersonnelRef"]
+
+
+def test_a_row_is_a_line_and_each_message_one_below_it() -> None:
+    about = {**A_MESSAGE, "fieldName": "Gender", "fieldValue": "1"}
+    nameless: dict[str, Any] = {"recordIds": [], "importStatus": "Error", "messages": [about]}
+    assert list(row_lines([BAD, nameless])) == [
+        "    1  ER / 00420  Error",
+        "         Error 1001: Required field missing or empty",
+        "    2  (no key)    Error",
+        "         Error 1001: Required field missing or empty [Gender = 1]",
+    ]
+
+
+def test_starting_the_demo_loads_no_storage_client() -> None:
+    slow = "('azure', 'typer', 'asyncio')"
+    code = f"import sys, cli.demo; print([name for name in {slow} if name in sys.modules])"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.strip() == "[]"
