@@ -7,7 +7,6 @@ timer builds the gateway in the loop it runs in.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -75,9 +74,9 @@ def _has_failed(task: asyncio.Task[Gateway]) -> bool:
 
 async def _build() -> Gateway:
     from shared import log
-    from shared.settings import read_settings
+    from shared.settings import settings_in_force
 
-    settings = read_settings(os.environ)
+    settings = settings_in_force()
     log.configure(settings.log_level)
     built = _compose(settings)
     try:

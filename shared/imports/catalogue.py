@@ -8,9 +8,7 @@ from types import MappingProxyType
 from shared.imports.definition import ImportType
 from shared.imports.workers.definition import WORKERS
 
-IMPORT_TYPES: Mapping[str, ImportType] = MappingProxyType(
-    {kind.name: kind for kind in (WORKERS,)}
-)
+IMPORT_TYPES: Mapping[str, ImportType] = MappingProxyType({kind.name: kind for kind in (WORKERS,)})
 
 
 def import_type(name: str) -> ImportType:

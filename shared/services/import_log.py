@@ -140,10 +140,10 @@ class ImportLog:
     async def close(
         self, record: ImportRecord, now: str, done: Sequence[Counts] = ()
     ) -> Counts | None:
-        """End the import if every chunk has a result; its counts, or None while some are missing.
+        """End the import if every chunk has a result, and return its counts.
 
-        `done` may give the counts of all chunks where the caller knows them. Closing twice changes
-        nothing.
+        None while results are missing, and where somebody else has ended it: closing twice changes
+        nothing. `done` may give the counts of all chunks where the caller knows them.
         """
         if len(done) == len(record.chunks):
             counts = sum_of(done)
@@ -155,7 +155,7 @@ class ImportLog:
         try:
             await self._tables.transact(IMPORTS, records.closing(record, counts, now))
         except PreconditionFailedError:
-            return counts
+            return None
         return counts
 
 

@@ -1,0 +1,1 @@
+"""The order model: the real services on storage in memory, under random interleavings."""

@@ -1,0 +1,340 @@
+"""One random run: imports of one tenant on two processes, with everything that can go wrong.
+
+Handlers die, lose their lease and go on as stragglers, messages come twice and in any order,
+requests are lost or lose their answer, imports are cancelled, calls die before they have sent
+their messages. Then the sweep runs until every import is closed, and `judging` looks at what is
+left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shared.auth.caller import Caller
+from shared.auth.integration import Integration
+from shared.errors import StorageUnavailableError
+from shared.imports.definition import OnExisting
+from shared.imports.workers.definition import WORKERS
+from shared.services.chunk_messages import ChunkMessage
+from shared.services.chunks import ChunkProcessor
+from shared.services.completions import Completions
+from shared.services.import_log import ImportLog
+from shared.services.intake import Intake, PlanLimits
+from shared.services.results import Results
+from shared.services.sweeping import Sweep
+from tests.model.memory_storage import (
+    ACTOR,
+    Fate,
+    MemoryBlobs,
+    MemoryQueues,
+    MemoryTables,
+    Message,
+    Turnstile,
+)
+
+TENANT = "tenant"
+MAX_RECEIVED = 5
+_MOST_STEPS = 20_000
+_TURNS = 5
+
+
+class ModelClock:
+    """Time that passes when the scheduler says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def elapsed(self) -> float:
+        return self.seconds
+
+
+class CountedIds:
+    """Ids in order, so that a run can be repeated."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def new(self) -> str:
+        self._count += 1
+        return f"import-{self._count:04d}"
+
+
+async def at_once(size: int, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """`Offload` without threads: an interleaving must be repeatable."""
+    return work(*args, **kwargs)
+
+
+@dataclass
+class Process:
+    """One process of the gateway: services that share nothing with the other one's."""
+
+    imports: ImportLog
+    intake: Intake
+    chunks: ChunkProcessor
+    sweep: Sweep
+
+
+@dataclass(eq=False)
+class Run:
+    """Something that runs: a call, a handler with its message, or the sweep."""
+
+    actor: int
+    task: asyncio.Task[None]
+    message: Message | None
+    has_lease: bool = True
+
+
+@dataclass
+class Odds:
+    """How much goes wrong in this run."""
+
+    crashes: int
+    stragglers: int
+    duplicates: int
+    faults: float
+    cancels: int
+    slowness: float
+
+
+@dataclass
+class Simulation:
+    """The world of one run."""
+
+    seed: int
+    random: random.Random = field(init=False)
+    clock: ModelClock = field(default_factory=ModelClock)
+    turnstile: Turnstile = field(default_factory=Turnstile)
+    runs: list[Run] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    _actors: int = 0
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.tables = MemoryTables(self.turnstile)
+        self.queues = MemoryQueues(self.turnstile)
+        self.blobs = MemoryBlobs(self.turnstile)
+        ids = CountedIds()
+        self.processes = [self._process(ids) for _ in range(2)]
+        pick = self.random
+        self.odds = Odds(
+            crashes=pick.choice([0, 2, 6]),
+            stragglers=pick.choice([0, 2, 6]),
+            duplicates=pick.choice([0, 1, 8]),
+            faults=pick.choice([0, 0, 0.02, 0.1]),
+            cancels=pick.choice([0, 1, 2]),
+            slowness=pick.choice([0.5, 0.9, 0.98]),
+        )
+        self.wanted_calls = pick.randint(2, 5)
+
+    def _process(self, ids: CountedIds) -> Process:
+        imports = ImportLog(self.tables)
+        completions = Completions()
+        chunks = ChunkProcessor(
+            tables=self.tables,
+            blobs=self.blobs,
+            queues=self.queues,
+            imports=imports,
+            results=Results(self.tables, self.blobs),
+            completions=completions,
+            clock=self.clock,
+            offload=at_once,
+            handler_seconds=40,
+        )
+        intake = Intake(
+            imports=imports,
+            blobs=self.blobs,
+            queues=self.queues,
+            clock=self.clock,
+            ids=ids,
+            offload=at_once,
+            limits=PlanLimits(1000, self.random.choice([1, 1, 2, 3, 100]), 100_000),
+        )
+        sweep = Sweep(
+            imports=imports,
+            queues=self.queues,
+            completions=completions,
+            clock=self.clock,
+            tenants=_one_tenant,
+            quiet_seconds=60,
+        )
+        return Process(imports, intake, chunks, sweep)
+
+    # -- what happens ------------------------------------------------------------------------
+
+    async def play(self) -> None:
+        """Run until every import is closed and nothing is left to do."""
+        for _ in range(_MOST_STEPS):
+            await self._turn()
+            if self.calls == self.wanted_calls and not self.runs and not self.queues.messages:
+                if not self._open_imports():
+                    return
+                self.clock.seconds += 100
+                self._start(self._sweep, None)
+        raise AssertionError(f"seed {self.seed}: the run does not end")
+
+    async def _turn(self) -> None:
+        pick = self.random.random()
+        self.clock.seconds += self.random.choice([0, 0, 0, 0.4, 3])
+        if self.calls < self.wanted_calls and (pick < 0.05 or self._is_idle()):
+            self.calls += 1
+            self._start(self._call, None)
+        elif pick < 0.15 and self.runs:
+            self._disturb()
+        elif self.queues.messages and (pick < 0.35 or not self.turnstile.waiting):
+            self._deliver()
+        elif self.turnstile.waiting:
+            self._release()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        self._reap()
+
+    def _is_idle(self) -> bool:
+        return not self.runs and not self.queues.messages
+
+    def _start(self, work: Callable[[Process], Awaitable[None]], message: Message | None) -> None:
+        self._actors += 1
+        process = self.random.choice(self.processes)
+
+        async def act(actor: int) -> None:
+            ACTOR.set(actor)
+            await work(process)
+
+        task = asyncio.get_running_loop().create_task(act(self._actors))
+        self.runs.append(Run(self._actors, task, message))
+
+    def _disturb(self) -> None:
+        run = self.random.choice(self.runs)
+        what = self.random.choice(["crash", "straggle", "duplicate", "cancel", "sweep"])
+        if what == "crash" and self.odds.crashes:
+            self.odds.crashes -= 1
+            self.seen["crash"] += 1
+            self._kill(run)
+        elif what == "straggle" and self.odds.stragglers and run.message and run.has_lease:
+            self.odds.stragglers -= 1
+            self.seen["straggler"] += 1
+            run.has_lease = False
+            self.queues.messages.append(run.message)
+        elif what == "duplicate" and self.odds.duplicates and self.queues.messages:
+            self.odds.duplicates -= 1
+            self.queues.messages.append(self.random.choice(self.queues.messages))
+        elif what == "cancel" and self.odds.cancels and (opened := self._open_imports()):
+            self.odds.cancels -= 1
+            self.seen["cancel"] += 1
+            self._start(lambda process: self._cancel(process, self.random.choice(opened)), None)
+        elif what == "sweep":
+            self.clock.seconds += 70
+            self._start(self._sweep, None)
+
+    def _kill(self, run: Run) -> None:
+        self.turnstile.dead.add(run.actor)
+        run.task.cancel()
+        self.runs.remove(run)
+        if run.message and run.has_lease:
+            self._return(run.message)
+
+    def _deliver(self) -> None:
+        messages = self.queues.messages
+        message = messages.pop(self.random.randrange(len(messages)))
+        received = Message(message.queue, message.text, message.received + 1)
+        is_poison = message.queue.endswith("-poison")
+
+        async def handle(process: Process) -> None:
+            chunk = ChunkMessage.from_text(message.text)
+            if is_poison:
+                await process.chunks.end_as_failed(chunk)
+            else:
+                await process.chunks.process(chunk)
+
+        self._start(handle, received)
+
+    def _release(self) -> None:
+        waiting = self.turnstile.waiting
+        step = self.random.choice(waiting)
+        slow = {run.actor for run in self.runs if not run.has_lease}
+        if step.actor in slow and self.random.random() < self.odds.slowness:
+            return
+        waiting.remove(step)
+        fate = Fate.DONE
+        if self.random.random() < self.odds.faults:
+            self.seen["fault"] += 1
+            fate = self.random.choice([Fate.LOST, Fate.DONE_WITHOUT_ANSWER, Fate.REPEATED])
+        if not step.released.done():
+            step.released.set_result(fate)
+
+    def _reap(self) -> None:
+        for run in [run for run in self.runs if run.task.done()]:
+            self.runs.remove(run)
+            error = None if run.task.cancelled() else run.task.exception()
+            if error is not None and not isinstance(error, StorageUnavailableError):
+                raise error
+            if error is not None and run.message and run.has_lease:
+                self._return(run.message)
+
+    def _return(self, message: Message) -> None:
+        """Back to its queue, or to the poison queue after too many tries, as the host does."""
+        if message.received >= MAX_RECEIVED and not message.queue.endswith("-poison"):
+            self.seen["poison"] += 1
+            self.queues.messages.append(Message(f"{message.queue}-poison", message.text))
+        else:
+            self.queues.messages.append(message)
+
+    # -- the work ----------------------------------------------------------------------------
+
+    async def _call(self, process: Process) -> None:
+        on_existing = self.random.choice([OnExisting.UPDATE, OnExisting.UPDATE, OnExisting.ERROR])
+        integration = Integration(TENANT, "S", "S", on_existing=on_existing)
+        caller = Caller(TENANT, "S", "S", integration)
+        rows = [self._row(position) for position in range(self.random.randint(1, 5))]
+        with suppress(StorageUnavailableError):
+            await process.intake.accept(WORKERS, caller, json.dumps(rows).encode())
+
+    def _row(self, position: int) -> dict[str, Any]:
+        pick = self.random
+        row: dict[str, Any] = {
+            "EmployerRef": pick.choice(["E1", "E1", "E2"]),
+            "PersonnelRef": pick.choice(["P1", "P2", "P3"]),
+        }
+        if pick.random() < 0.7:
+            row["Surname"] = pick.choice(["Ada", "Bo"])
+        if pick.random() < 0.5:
+            row["Title"] = pick.choice(["Mr", "Ms", None, f"T{self.calls}{position}"])
+        if pick.random() < 0.4:
+            row["TelephoneNumber"] = pick.choice(["1", "2", None])
+        if pick.random() < 0.3:
+            row["ExternalWorkerRef"] = pick.choice(["X1", "X2", None])
+        if pick.random() < 0.1:
+            row["Gender"] = "not a number"
+        if pick.random() < 0.05:
+            del row["PersonnelRef"]
+        return row
+
+    async def _sweep(self, process: Process) -> None:
+        await process.sweep.run()
+
+    async def _cancel(self, process: Process, import_id: str) -> None:
+        record = await process.imports.find(TENANT, import_id)
+        if record is not None and record.is_open:
+            await process.imports.cancel(record, "2026-01-01T00:00:00.000Z")
+
+    def _open_imports(self) -> list[str]:
+        return [
+            entity.text("ImportId")
+            for (_, row), entity in self.tables.tables["Imports"].items()
+            if row.startswith("open|")
+        ]
+
+
+async def _one_tenant() -> list[str]:
+    return [TENANT]

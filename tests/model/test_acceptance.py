@@ -1,0 +1,63 @@
+"""Acceptance under lost answers: the number an import gets, and what a caller may rely on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from shared.imports.definition import Options
+from shared.imports.planning import Chunk, Span
+from shared.services.import_log import ImportLog
+from shared.storage.import_records import ImportRecord
+from tests.model.memory_storage import ACTOR, Fate, MemoryTables, Turnstile
+
+RECORD = ImportRecord(
+    tenant="tenant",
+    number=0,
+    import_id="import-a",
+    type_name="workers",
+    rows=1,
+    chunks=(Chunk(0, 0, 1, 1, Span("a", "a")),),
+    options=Options(),
+    accepted_at="2026-01-01T00:00:00.000Z",
+)
+
+
+async def _accept(turnstile: Turnstile, log: ImportLog, record: ImportRecord, fate: Fate) -> int:
+    """Accept a record; the first request that writes meets `fate`."""
+    ACTOR.set(1)
+    task = asyncio.get_running_loop().create_task(log.accept(record))
+    requests = 0
+    while not task.done():
+        await asyncio.sleep(0)
+        while turnstile.waiting:
+            requests += 1
+            step = turnstile.waiting.pop()
+            step.released.set_result(fate if requests == 2 else Fate.DONE)
+            await asyncio.sleep(0)
+    return (await task).number
+
+
+def test_an_insert_that_the_sdk_repeats_finds_its_own_number() -> None:
+    async def play() -> tuple[int, int]:
+        turnstile = Turnstile()
+        tables = MemoryTables(turnstile)
+        number = await _accept(turnstile, ImportLog(tables), RECORD, Fate.REPEATED)
+        records = [row for _, row in tables.tables["Imports"] if row.startswith("n|")]
+        return number, len(records)
+
+    assert asyncio.run(play()) == (1, 1)
+
+
+def test_two_processes_never_give_one_number_twice() -> None:
+    async def play() -> list[int]:
+        turnstile = Turnstile()
+        tables = MemoryTables(turnstile)
+        one, other = ImportLog(tables), ImportLog(tables)
+        numbers = []
+        for count, log in enumerate((one, other, one, one, other)):
+            record = replace(RECORD, import_id=f"import-{count}")
+            numbers.append(await _accept(turnstile, log, record, Fate.DONE))
+        return numbers
+
+    assert asyncio.run(play()) == [1, 2, 3, 4, 5]

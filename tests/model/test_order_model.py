@@ -1,0 +1,35 @@
+"""The order of imports holds under every interleaving that the model can think of.
+
+`ORDER_MODEL_RUNS` sets how many seeds are played, `ORDER_MODEL_FIRST` the first of them: a failure
+names its seed, and the same seed plays the same run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+
+from tests.model.judging import judge
+from tests.model.simulation import Simulation
+
+RUNS = int(os.environ.get("ORDER_MODEL_RUNS", "600"))
+FIRST = int(os.environ.get("ORDER_MODEL_FIRST", "0"))
+
+
+async def _play(seed: int) -> Simulation:
+    world = Simulation(seed)
+    await world.play()
+    return world
+
+
+def test_imports_leave_what_one_after_another_would_have_left() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(FIRST, FIRST + RUNS):
+        world = asyncio.run(_play(seed))
+        try:
+            judge(world)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+        seen += world.seen
+    assert {"crash", "straggler", "fault", "cancel"} <= set(seen), "the model must disturb"
