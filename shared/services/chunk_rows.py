@@ -19,12 +19,13 @@ from shared.storage.stored_records import RecordKey, partition_of, place_of, row
 class ChunkRows:
     """A chunk's rows: by record, sorted; those without a key already have their result.
 
-    `order` holds the rows' indexes in plan order.
+    `order` holds the rows' indexes in plan order, `groups` the groups that the records lie in.
     """
 
     keys: Sequence[KeyRows]
     without_key: Sequence[RowResult]
     order: Sequence[int]
+    groups: frozenset[str]
 
 
 def record_key(tenant: str, key: RowKey) -> RecordKey:
@@ -91,4 +92,5 @@ def _gathered(
         for key, group in groupby(placed, key=lambda pair: pair[0])
     ]
     without_key = [end(row) for key, row in rows if key is None]
-    return ChunkRows(keys, without_key, [row.index for _, row in rows])
+    groups = frozenset(key.group for key, _ in rows if key is not None)
+    return ChunkRows(keys, without_key, [row.index for _, row in rows], groups)

@@ -18,6 +18,7 @@ from shared.imports.outcomes import RowResult
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_rows import ChunkRows, read_chunk_rows, read_keys_only
 from shared.services.completions import Completions
+from shared.services.groups import GroupRegister
 from shared.services.hold_back import is_held_back
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
@@ -68,6 +69,7 @@ class ChunkProcessor:
         self._queues = queues
         self._imports = imports
         self._results = results
+        self._groups = GroupRegister(tables)
         self._completions = completions
         self._clock = clock
         self._offload = offload
@@ -120,6 +122,7 @@ class ChunkProcessor:
             return
         kind = import_type(record.type_name)
         chunk = await self._read(message, record, kind, read_chunk_rows)
+        await self._groups.note(kind.table, record.tenant, chunk.groups)
         resolve = rules_resolver(kind, record, self._clock.now())
         try:
             results = await self._settle(record, kind, chunk, resolve, self._watch(record))

@@ -104,6 +104,8 @@ def _judge_stored(tables: MemoryTables, documents: dict[tuple[str, str], Documen
         for (group, reference), document in documents.items()
     }
     assert stored == expected, "I4: what is stored differs"
+    listed = {row for part, row in tables.tables["Workers"] if part == TENANT}
+    assert {f"g|{group}" for group, _ in documents} <= listed, "a group is not listed"
     assert lookups == {
         (partition, f"x|{name}|{row.removeprefix('r|')}")
         for (partition, row), document in expected.items()

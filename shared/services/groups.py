@@ -1,0 +1,41 @@
+"""Which groups a tenant's records lie in: one entity per employer in the tenant's own partition.
+
+Records are partitioned by group, so whoever looks for one without knowing its group (a document
+names only its worker) reads this list first. It is written before the first record of a group, so
+that no crash leaves a record that cannot be found.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from shared.storage.keys import encode
+from shared.storage.tables import MAX_OPERATIONS, Entity, Tables, Upsert
+
+_REMEMBERED = 10_000
+
+
+class GroupRegister:
+    """Notes groups once; remembers in this process which ones it has noted."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._noted: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+    async def note(self, table: str, tenant: str, groups: Iterable[str]) -> None:
+        """Make sure that these groups are listed for the tenant in that table."""
+        new = [group for group in sorted(set(groups)) if (table, tenant, group) not in self._noted]
+        for at in range(0, len(new), MAX_OPERATIONS):
+            some = new[at : at + MAX_OPERATIONS]
+            await self._tables.transact(table, [Upsert(_entity(tenant, group)) for group in some])
+            self._remember((table, tenant, group) for group in some)
+
+    def _remember(self, noted: Iterable[tuple[str, str, str]]) -> None:
+        self._noted.update(dict.fromkeys(noted))
+        while len(self._noted) > _REMEMBERED:
+            self._noted.popitem(last=False)
+
+
+def _entity(tenant: str, group: str) -> Entity:
+    return Entity(encode(tenant), f"g|{encode(group)}", {"Group": group})
