@@ -169,20 +169,21 @@ class QueueListener:
                 max_messages=count,
                 messages_per_page=count,
                 visibility_timeout=max(1, round(self._lease_seconds)),
+                retry_total=0,
             )
             messages = [message async for message in found]
         except ResourceNotFoundError:
-            self._tell_fault(f"the queue {self._queue.queue_name} is not there yet")
+            self._tell_fault(logging.INFO, f"the queue {self._queue.queue_name} is not there yet")
             return []
         except AzureError as error:
-            self._tell_fault(f"cannot receive: {type(error).__name__}")
+            self._tell_fault(logging.WARNING, f"cannot receive: {type(error).__name__}")
             return []
         self._last_fault = ""
         return messages
 
-    def _tell_fault(self, text: str) -> None:
+    def _tell_fault(self, level: int, text: str) -> None:
         if text != self._last_fault:
-            _log.warning("function %s: %s", self._function.name, text)
+            _log.log(level, "function %s: %s", self._function.name, text)
         self._last_fault = text
 
     async def _pause(self, seconds: float) -> None:

@@ -1,0 +1,83 @@
+"""Blob triggers in a running host."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.queue import QueueClient
+
+from tests.local_host.running_host import RunningHost, host_environment, started, wait_until
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def container(
+    connection_string: str, shared_environment: dict[str, str]
+) -> Iterator[ContainerClient]:
+    with BlobServiceClient.from_connection_string(connection_string) as service:
+        yield service.create_container(shared_environment["DROP"])
+
+
+def test_blob_is_run_with_its_bytes_and_properties(
+    host: RunningHost, container: ContainerClient
+) -> None:
+    container.upload_blob("in/a/b.bin", b"\xff\xd8\xff", metadata={"generationtime": "now"})
+    container.upload_blob("elsewhere.bin", b"no")
+    name = f"{container.container_name}/in/a/b.bin"
+    (got,) = host.wait_for("blob", name)
+    assert (got["hex"], got["length"]) == ("ffd8ff", 3)
+    assert got["metadata"] == {"generationtime": "now"}
+    assert got["uri"].endswith(name)
+    assert got["created"]
+    assert host.seen("blob", f"{container.container_name}/elsewhere.bin") == []
+
+
+def test_overwritten_blob_runs_again(host: RunningHost, container: ContainerClient) -> None:
+    name = f"{container.container_name}/in/twice.bin"
+    container.upload_blob("in/twice.bin", b"one")
+    host.wait_for("blob", name)
+    container.upload_blob("in/twice.bin", b"two", overwrite=True)
+    assert [one["hex"] for one in host.wait_for("blob", name, count=2)] == ["6f6e65", "74776f"]
+
+
+def test_failing_blob_is_tried_five_times_and_ends_in_poison(
+    host: RunningHost, container: ContainerClient, connection_string: str
+) -> None:
+    container.upload_blob("in/bad.bin", b"bad")
+    name = f"{container.container_name}/in/bad.bin"
+    host.wait_for("blob", name, count=5)
+    with QueueClient.from_connection_string(
+        connection_string, "webjobs-blobtrigger-poison"
+    ) as queue:
+        wait_until(lambda: "failed too often" in host.log() or None, "it is told")
+        texts = [json.loads(base64.b64decode(m.content)) for m in queue.peek_messages(32)]
+    (message,) = [t for t in texts if t["ContainerName"] == container.container_name]
+    assert (message["BlobName"], message["FunctionId"]) == ("in/bad.bin", "Host.Functions.drop")
+    assert set(message) == {
+        "Type", "FunctionId", "BlobType", "ContainerName", "BlobName", "ETag",
+    }  # fmt: skip
+    assert len(host.seen("blob", name)) == 5
+
+
+def test_blob_is_not_run_again_after_a_restart(connection_string: str, tmp_path: Path) -> None:
+    environment = host_environment(connection_string)
+    with (
+        BlobServiceClient.from_connection_string(connection_string) as service,
+        service.create_container(environment["DROP"]) as drop,
+    ):
+        drop.upload_blob("in/first.bin", b"1")
+        with started(environment, tmp_path) as host:
+            host.wait_for("blob")
+            hosts = service.get_container_client("azure-webjobs-hosts")
+            prefix = f"blobreceipts/{environment['AzureFunctionsWebHost__hostid']}/"
+            wait_until(lambda: list(hosts.list_blobs(prefix)) or None, "there is a receipt")
+        drop.upload_blob("in/second.bin", b"2")
+        with started(environment, tmp_path) as host:
+            (got,) = host.wait_for("blob")
+            assert got["hex"] == b"2".hex()
