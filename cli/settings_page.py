@@ -39,9 +39,9 @@ def render() -> str:
         _HEAD,
         render_settings(),
         _IDENTITY,
-        _table(("Name", "What it is for"), parts),
+        markdown_table(("Name", "What it is for"), parts),
         _COMMANDS,
-        _table(("Name", "What it is for"), names),
+        markdown_table(("Name", "What it is for"), names),
     )
     return "\n".join(sections)
 
@@ -49,7 +49,7 @@ def render() -> str:
 def render_settings() -> str:
     """The table of the declared settings alone, in Markdown."""
     rows = [(f"`{item.name}`", _default(item), _limits(item), item.purpose) for item in SETTINGS]
-    return _table(("Name", "Default", "Allowed", "What it is for"), rows)
+    return markdown_table(("Name", "Default", "Allowed", "What it is for"), rows)
 
 
 def _default(item: Setting) -> str:
@@ -64,7 +64,8 @@ def _limits(item: Setting) -> str:
     return f"{item.least} to {item.most} {item.kind.value}"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows as a Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
