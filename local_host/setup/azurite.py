@@ -93,14 +93,17 @@ def running(
     location: Path | None = None,
     log: Path | None = None,
     accounts: Sequence[str] = (),
+    has_access_log: bool = False,
 ) -> Iterator[Azurite]:
     """An emulator on free ports for the time of the block.
 
     `location` is its data folder; None keeps everything in memory. `accounts` replace the usual
-    one. What it says goes to `log`. Raises SetupError when it does not start.
+    one. What it says goes to `log`, with a line per request if it `has_access_log`. Raises
+    SetupError when it does not start.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        azurite = start(programs, location, log or Path(scratch) / "azurite.log", accounts)
+        file = log or Path(scratch) / "azurite.log"
+        azurite = start(programs, location, file, accounts, has_access_log=has_access_log)
         try:
             yield azurite
         finally:
@@ -108,14 +111,19 @@ def running(
 
 
 def start(
-    programs: Programs, location: Path | None, log: Path, accounts: Sequence[str] = ()
+    programs: Programs,
+    location: Path | None,
+    log: Path,
+    accounts: Sequence[str] = (),
+    *,
+    has_access_log: bool = False,
 ) -> Azurite:
     """Like `running`, but it ends only by `stop` or with the thread that called this."""
     log.parent.mkdir(parents=True, exist_ok=True)
     # A file and no pipe: the emulator has to be able to write while it ends, even if we are gone.
     with log.open("wb") as output:
         process = processes.start(
-            command(programs, location),
+            command(programs, location, has_access_log=has_access_log),
             death_signal=signal.SIGTERM,
             environ=_environment(os.environ, accounts),
             output=output,
@@ -128,14 +136,20 @@ def start(
         raise
 
 
-def command(programs: Programs, location: Path | None) -> list[str]:
-    """The command line: free ports, no telemetry, no access log.
+def command(
+    programs: Programs, location: Path | None, *, has_access_log: bool = False
+) -> list[str]:
+    """The command line: free ports, no telemetry, no access log unless it is asked for.
 
     The version check is off because the storage libraries speak a newer version than it knows.
     """
     place = ["--inMemoryPersistence"] if location is None else ["--location", str(location)]
     ports = [word for service in _SERVICES for word in (f"--{service.lower()}Port", "0")]
-    flags = ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+    flags = [
+        "--skipApiVersionCheck",
+        "--disableTelemetry",
+        *([] if has_access_log else ["--silent"]),
+    ]
     return [str(programs.node), str(programs.script), *place, *ports, *flags]
 
 
