@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +33,30 @@ class Request:
         return self.method == "GET" and "/messages" in self.path
 
 
+class Watch:
+    """The requests that have reached one account since the watch began."""
+
+    def __init__(self, account: str, log: Path) -> None:
+        self._account = account
+        self._log = log
+        self._begun = log.stat().st_size
+
+    def requests(self) -> list[Request]:
+        """All of them, in order of their answers."""
+        with self._log.open("rb") as log:
+            log.seek(self._begun)
+            text = log.read().decode("utf-8", "replace")
+        found = [Request(m[1], m[2], m[3], int(m[4])) for m in _LINE.finditer(text)]
+        return [request for request in found if request.account == self._account]
+
+    def has_seen(self, method: str, path: str) -> bool:
+        """Whether a request of that method went to an address that begins with `path`."""
+        return any(
+            request.method == method and request.path.startswith(path)
+            for request in self.requests()
+        )
+
+
 class Emulator:
     """A running emulator with an access log."""
 
@@ -50,15 +73,9 @@ class Emulator:
             self._ready.add(name)
         return text
 
-    def requests_during(self, account: str, work: Callable[[], None]) -> list[Request]:
-        """The requests that reach an account while `work` runs."""
-        before = self._log.stat().st_size
-        work()
-        with self._log.open("rb") as log:
-            log.seek(before)
-            text = log.read().decode("utf-8", "replace")
-        found = [Request(m[1], m[2], m[3], int(m[4])) for m in _LINE.finditer(text)]
-        return [request for request in found if request.account == account]
+    def watch(self, account: str) -> Watch:
+        """Look at the requests that reach an account from now on."""
+        return Watch(account, self._log)
 
 
 def settings_for(connection_string: str, **changes: int) -> Settings:

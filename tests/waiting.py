@@ -12,11 +12,11 @@ _PAUSE = 0.02
 
 
 def wait_until(condition: Callable[[], _T | None], what: str, seconds: float = 30.0) -> _T:
-    """The first value of `condition` that is neither None nor False; fails at the deadline."""
+    """The first value of `condition` that is true; fails at the deadline."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
-        if found is not None and found is not False:
+        if found:
             return found
         time.sleep(_PAUSE)
     raise AssertionError(f"not within {seconds} s: {what}")
@@ -29,7 +29,7 @@ async def until(
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = await condition()
-        if found is not None and found is not False:
+        if found:
             return found
         await asyncio.sleep(_PAUSE)
     raise AssertionError(f"not within {seconds} s: {what}")

@@ -1,0 +1,89 @@
+"""What lies in storage after imports: entities counted and read, apart from the gateway's services.
+
+Only the mapping of entities is the product's; what is asked for, and how it is judged, is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from azure.data.tables import TableServiceClient
+
+from shared.imports.definition import Document
+from shared.imports.outcomes import Outcome, RowResult
+from shared.storage import import_records, result_records, stored_records
+from shared.storage.import_records import ImportRecord
+from shared.storage.tables import Entity
+
+
+@dataclass(frozen=True)
+class Books:
+    """The tables of one storage account, read through the plain SDK."""
+
+    storage: str
+
+    def entities(self, table: str, query: str) -> list[Entity]:
+        """The entities of a table that an OData filter finds."""
+        with TableServiceClient.from_connection_string(self.storage) as service:
+            found = service.get_table_client(table).query_entities(query)
+            return [_entity(item) for item in found]
+
+    def workers(self, tenant: str) -> dict[tuple[str, str], Document]:
+        """The stored workers of a tenant by partition and row key; no tombstones."""
+        found = self.entities(
+            "Workers", f"{_tenant(tenant)} and RowKey ge 'r|' and RowKey lt 'r}}'"
+        )
+        documents = {
+            (item.partition, item.row): stored_records.from_entity(item).document for item in found
+        }
+        assert len(documents) == len(found)
+        return {key: document for key, document in documents.items() if document is not None}
+
+    def imports(self, tenant: str) -> list[ImportRecord]:
+        """The tenant's imports in order of acceptance."""
+        query = f"PartitionKey eq '{tenant}' and RowKey ge 'n|' and RowKey lt 'n}}'"
+        found = [import_records.from_entity(item) for item in self.entities("Imports", query)]
+        return sorted(found, key=lambda record: record.number)
+
+    def open_imports(self, tenant: str) -> int:
+        """How many open-import entities a tenant has."""
+        query = f"PartitionKey eq '{tenant}' and RowKey ge 'open|' and RowKey lt 'open}}'"
+        return len(self.entities("Imports", query))
+
+    def result_records(self, import_id: str) -> int:
+        """How many chunks of an import have a result."""
+        return len(self.entities("ImportResults", f"PartitionKey eq '{import_id}'"))
+
+    def results(self, record: ImportRecord) -> dict[int, RowResult]:
+        """The result of each row by its index; fails where a row has none or two (I1)."""
+        rows: list[RowResult] = []
+        found = self.entities("ImportResults", f"PartitionKey eq '{record.import_id}'")
+        assert len(found) == len(record.chunks), "a chunk without a result"
+        for item in found:
+            rows.extend(result_records.rows_of(result_records.from_entity(item).data))
+        assert sorted(row.index for row in rows) == list(range(record.rows)), "I1"
+        return {row.index: row for row in rows}
+
+
+def check_counts(record: ImportRecord, results: Mapping[int, RowResult]) -> None:
+    """I2: the counts of an ended import are those of its rows."""
+    outcomes = [result.outcome for result in results.values()]
+    counts = record.counts
+    told = (counts.new, counts.updated, counts.unchanged, counts.failed)
+    assert told == tuple(outcomes.count(outcome) for outcome in Outcome), "I2"
+    assert counts.done == record.rows, "I2"
+
+
+def _tenant(tenant: str) -> str:
+    return f"PartitionKey ge '{tenant}|' and PartitionKey lt '{tenant}}}'"
+
+
+def _entity(found: Any) -> Entity:
+    values = {
+        name: getattr(value, "value", value)
+        for name, value in found.items()
+        if name not in ("PartitionKey", "RowKey")
+    }
+    return Entity(found["PartitionKey"], found["RowKey"], values)
