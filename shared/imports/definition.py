@@ -2,9 +2,9 @@
 
 An import type is a folder of this package with the same few files:
 
-    definition.py   its name, table, key fields (light: read when the app is indexed)
+    definition.py   its name, version and table (light: read when the app is indexed)
     model.py        its fields, as a pydantic model
-    rules.py        reading a row, deciding what it does, what is promoted to columns
+    rules.py        its key, reading a row, deciding what it does, what becomes a column
 
 `Rules` is loaded only when the first row arrives, so that a cold start does not pay for models.
 """
@@ -81,6 +81,8 @@ class Decision:
 class Rules:
     """The pure part of an import type. No function here reads a clock, storage or a setting.
 
+    key_fields                   the fields that make a row's key, in order
+    record_id_fields             the ones of them that the vendor's answer shows as recordIds
     identify(row)                the key, from a row whose names are lower-cased; None: unusable
     read(index, row)             every fault of the row as messages, its values by contract name
     decide(row, stored, options) what the row does to the stored record (None: there is none)
@@ -89,6 +91,8 @@ class Rules:
     json_schema()                the JSON Schema of one message of this type
     """
 
+    key_fields: tuple[str, ...]
+    record_id_fields: tuple[str, ...]
     identify: Callable[[Mapping[str, Any]], RowKey | None]
     read: Callable[[int, Mapping[str, Any]], ReadRow]
     decide: Callable[[ReadRow, Document | None, Options], Decision]
@@ -104,8 +108,6 @@ class ImportType:
     name: str
     version: int
     table: str
-    key_fields: tuple[str, ...]
-    record_id_fields: tuple[str, ...]
     load_rules: Callable[[], Rules]
 
     @cached_property

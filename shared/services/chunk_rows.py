@@ -72,7 +72,7 @@ def read_keys_only(message: Message) -> Callable[[ImportType, str, bytes], Chunk
 
 
 def _sent_key(kind: ImportType, folded: Mapping[str, Any]) -> tuple[str | None, ...]:
-    values = [folded.get(name.lower()) for name in kind.key_fields]
+    values = [folded.get(name.lower()) for name in kind.rules.key_fields]
     return tuple(
         value.strip() if isinstance(value, str) and value.strip() else None for value in values
     )

@@ -71,7 +71,7 @@ def not_yet(report: ImportReport) -> func.HttpResponse:
 
 def result_view(kind: ImportType, result: RowResult) -> dict[str, Any]:
     """One row's result in the neutral shape."""
-    keys = zip(kind.key_fields, result.key, strict=True)
+    keys = zip(kind.rules.key_fields, result.key, strict=True)
     return {
         "index": result.index,
         "key": {field: value for field, value in keys if value is not None},

@@ -81,11 +81,11 @@ def _check_version(kind: ImportType, caller: Caller, query: Mapping[str, str]) -
 
 def _result(kind: ImportType, result: RowResult) -> dict[str, Any]:
     errors, warnings, infos = (result.count(severity) for severity in Severity)
-    keys = dict(zip(kind.key_fields, result.key, strict=True))
+    keys = dict(zip(kind.rules.key_fields, result.key, strict=True))
     return {
         "recordIds": [
             {"field": field, "value": keys[field]}
-            for field in kind.record_id_fields
+            for field in kind.rules.record_id_fields
             if keys[field] is not None
         ],
         "importStatus": "Error" if errors else "Warning" if warnings else "OK",

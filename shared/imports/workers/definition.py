@@ -16,7 +16,5 @@ WORKERS = ImportType(
     name="workers",
     version=1,
     table="Workers",
-    key_fields=("EmployerRef", "PersonnelRef"),
-    record_id_fields=("EmployerRef", "PersonnelRef"),
     load_rules=_load_rules,
 )

@@ -10,10 +10,10 @@ from shared.imports.merging import decide_merge
 from shared.imports.messages import Message
 from shared.imports.reading import read_key, read_row
 from shared.imports.schema import schema_of
-from shared.imports.workers.definition import WORKERS
 from shared.imports.workers.model import Worker
 from shared.imports.workers.plausibility import implausible
 
+KEY_FIELDS: Final = ("EmployerRef", "PersonnelRef")
 ALREADY_EXISTS: Final = 10000
 CONTRADICTION: Final = 2002
 COLUMNS: Final = (
@@ -35,7 +35,7 @@ def identify(row: Mapping[str, Any]) -> RowKey | None:
 
 def read(index: int, row: Mapping[str, Any]) -> ReadRow:
     """The row's values and faults."""
-    return read_row(index, row, Worker, WORKERS.key_fields)
+    return read_row(index, row, Worker, KEY_FIELDS)
 
 
 def decide(row: ReadRow, stored: Document | None, options: Options) -> Decision:
@@ -71,10 +71,12 @@ def lookups(document: Document) -> tuple[str, ...]:
 
 def json_schema() -> dict[str, Any]:
     """The schema of one worker in the body of a call."""
-    return schema_of(Worker, f"Workers v{WORKERS.version}")
+    return schema_of(Worker, "Workers v1")
 
 
 RULES = Rules(
+    key_fields=KEY_FIELDS,
+    record_id_fields=KEY_FIELDS,
     identify=identify,
     read=read,
     decide=decide,
