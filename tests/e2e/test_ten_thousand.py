@@ -1,0 +1,78 @@
+"""10,000 workers in one call: every row once, in order, with bounded memory and few requests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.builders import a_full_worker, a_worker, body_of
+from tests.e2e.bookkeeping import Books, check_counts
+from tests.e2e.gateway_process import started
+from tests.emulator import Emulator, Request
+from tests.tenants import a_sender
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+ROWS = 10_000
+EMPLOYERS = 10
+MOST_REQUESTS_PER_ROW = 0.08
+MOST_MEMORY_PER_PAYLOAD = 5.0
+
+
+def test_ten_thousand_workers_in_one_call(emulator: Emulator, tmp_path: Path) -> None:
+    """The rows are those of the vendor's sample, 34 MB in all, their employers in turn.
+
+    Requests are counted where they arrive: each line that the emulator writes to its access log
+    for this account is one request, a whole transaction included; only this gateway works on the
+    account. Polls of queues, which the host makes whether there is work or not, are left out, and
+    one is put back for each message that was sent, because somebody has to fetch it.
+
+    Memory is the peak that the kernel saw (VmHWM) over what it was when one worker had gone in.
+    """
+    storage = emulator.account("counted")
+    sender = a_sender(storage)
+    body = body_of([a_full_worker(number, f"E{number % EMPLOYERS}") for number in range(ROWS)])
+    with started(storage, tmp_path) as gateway:
+        assert gateway.post(sender, [a_worker("FIRST")]).status == 200
+        idle = gateway.peak_memory()
+        watch = emulator.watch("counted")
+        answer = gateway.post(sender, body)
+        peak = gateway.peak_memory()
+        requests = watch.requests()
+    results = answer.results
+    keys = [tuple(part["value"] for part in result["recordIds"]) for result in results]
+    assert keys == [(f"E{number % EMPLOYERS}", f"W{number:06d}") for number in range(ROWS)]
+    assert {result["errorCount"] for result in results} == {0}
+    _check_books(Books(storage), sender.tenant)
+
+    per_row = _requests_of_the_import(requests) / ROWS
+    memory = (peak - idle) / len(body)
+    print(f"{per_row:.4f} requests per row; peak memory over idle {memory:.2f} times the payload")
+    assert len(_transactions(requests)) >= ROWS / 100, "the log does not show the commits"
+    assert per_row <= MOST_REQUESTS_PER_ROW
+    assert memory <= MOST_MEMORY_PER_PAYLOAD
+
+
+def _check_books(books: Books, tenant: str) -> None:
+    """Each row has its record and its result, chunks have one compact result record each."""
+    _, record = books.imports(tenant)
+    results = books.results(record)
+    check_counts(record, results)
+    assert Counter(result.outcome.value for result in results.values()) == {"new": ROWS}
+    assert len(books.workers(tenant)) == ROWS + 1
+    assert len(record.chunks) == ROWS / 1_000
+
+
+def _transactions(requests: list[Request]) -> list[Request]:
+    return [request for request in requests if request.path.startswith("/$batch")]
+
+
+def _requests_of_the_import(requests: list[Request]) -> int:
+    polls = [request for request in requests if request.is_poll]
+    sent = [
+        request
+        for request in requests
+        if request.method == "POST" and request.path.partition("?")[0].endswith("/messages")
+    ]
+    return len(requests) - len(polls) + len(sent)
