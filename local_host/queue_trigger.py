@@ -206,6 +206,8 @@ class QueueListener:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._room.set()
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("function %s: the listener failed", self._function.name, exc_info=error)
 
     async def _work_on(self, message: QueueMessage) -> None:
         lease = Lease(self._queue, message, self._lease_seconds)
@@ -232,7 +234,7 @@ class QueueListener:
         try:
             body = decode_text(str(message.content), self._options.is_base64)
             argument = _build_argument(self._function, message, body)
-        except ValueError as error:
+        except Exception as error:
             _log.error("function %s: message %s: %s", self._function.name, message.id, error)
             return False
         try:

@@ -89,6 +89,7 @@ async def serve(
         running = [asyncio.create_task(listener.run()) for listener in listeners]
         on_ready()
         await _wait_for_end(stopping, running)
+        _log.info("stopping")
         for listener in listeners:
             listener.stop()
         server.should_exit = True

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from azure.storage.queue import QueueClient
 
+from local_host.queue_trigger import Backoff
 from tests.local_host.running_host import (
     RunningHost,
     encode,
@@ -255,3 +256,15 @@ def test_storage_fault_is_told_once_and_outlived(connection_string: str, tmp_pat
         wait_until(lambda: "cannot receive" in host.log() or None, "it is told", 30)
         assert host.call("GET", "/echo").status == 200
         assert host.stop() == 0
+
+
+def test_pauses_double_up_to_the_maximum() -> None:
+    backoff = Backoff(2.0)
+    pauses = [backoff.next_pause() for _ in range(12)]
+    expected = [0.1, 0.2, 0.3, 0.5, 0.9, 1.7, 2.0, 2.0]
+    assert pauses[0] == 0.1
+    assert all(abs(got - want) <= 0.2 * want for got, want in zip(pauses, expected, strict=False))
+    assert pauses[-5:] == [2.0] * 5
+    backoff.reset()
+    assert 0.18 <= backoff.next_pause() <= 0.22
+    assert Backoff(0.1).next_pause() == 0.1

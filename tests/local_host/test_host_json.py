@@ -1,0 +1,175 @@
+"""host.json, its overrides, and the settings file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_host.app_settings import Connection, load_settings_file, resolve_connection
+from local_host.errors import AppRefusedError
+from local_host.host_json import HostOptions, parse_time_span, read_host_json
+
+
+def read(folder: Path, document: Any) -> HostOptions:
+    (folder / "host.json").write_text(json.dumps(document))
+    return read_host_json(folder / "host.json")
+
+
+def test_defaults_are_those_of_the_host(tmp_path: Path) -> None:
+    options = read(tmp_path, {"version": "2.0"})
+    processors = os.cpu_count() or 1
+    assert options.http.route_prefix == "api"
+    assert (options.http.max_outstanding, options.http.max_concurrent) == (-1, -1)
+    queues = options.queues
+    assert (queues.batch_size, queues.new_batch_threshold) == (16, 8 * processors)
+    assert (queues.max_dequeue_count, queues.visibility_timeout) == (5, 0.0)
+    assert (queues.max_polling_interval, queues.is_base64) == (2.0, True)
+    assert (options.blobs.max_parallel, options.blobs.max_attempts) == (8 * processors, 5)
+    assert (options.function_timeout, options.has_bundle) == (1800.0, False)
+
+
+def test_values_are_honoured(tmp_path: Path) -> None:
+    queues = {"batchSize": 4, "visibilityTimeout": "00:00:30", "messageEncoding": "none"}
+    options = read(
+        tmp_path,
+        {
+            "version": "2.0",
+            "functionTimeout": "-1",
+            "extensionBundle": {"id": "b", "version": "[4.0.0, 5.0.0)"},
+            "extensions": {"http": {"routePrefix": "/v1/"}, "queues": queues},
+            "logging": {"logLevel": {"default": "Warning"}},
+        },
+    )
+    assert (options.queues.batch_size, options.queues.is_base64) == (4, False)
+    assert (options.queues.visibility_timeout, options.http.route_prefix) == (30.0, "v1")
+    assert (options.function_timeout, options.has_bundle) == (None, True)
+    assert options.log_level == "WARNING"
+
+
+def test_environment_overrides_host_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AzureFunctionsJobHost__extensions__queues__batchSize", "3")
+    assert read(tmp_path, {"version": "2.0"}).queues.batch_size == 3
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        ({}, "version"),
+        ({"version": "3.0"}, "version"),
+        ([], "JSON object"),
+        ({"version": "2.0", "functionTimeout": "ten"}, "functionTimeout"),
+        ({"version": "2.0", "extensions": {"queues": {"batchSize": 33}}}, "batchSize"),
+        ({"version": "2.0", "extensions": {"queues": {"batchSize": True}}}, "batchSize"),
+        ({"version": "2.0", "extensions": {"queues": {"maxDequeueCount": 0}}}, "maxDequeueCount"),
+        (
+            {"version": "2.0", "extensions": {"queues": {"maxPollingInterval": "00:00:00.05"}}},
+            "maxPollingInterval",
+        ),
+        (
+            {"version": "2.0", "extensions": {"queues": {"messageEncoding": "utf8"}}},
+            "messageEncoding",
+        ),
+    ],
+)
+def test_wrong_host_json_is_refused(tmp_path: Path, document: Any, named: str) -> None:
+    with pytest.raises(AppRefusedError, match=named):
+        read(tmp_path, document)
+
+
+def test_all_problems_are_told_together(tmp_path: Path) -> None:
+    with pytest.raises(AppRefusedError) as refused:
+        read(tmp_path, {"extensions": {"queues": {"batchSize": 0, "maxDequeueCount": "x"}}})
+    assert len(refused.value.problems) == 3
+
+
+def test_unknown_top_level_key_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    read(tmp_path, {"version": "2.0", "queuess": {}, "Logging": {}})
+    assert [record.getMessage() for record in caplog.records] == [
+        "host.json: the host does not know the key queuess"
+    ]
+
+
+def test_missing_host_json_means_the_defaults(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_host_json(tmp_path / "host.json").http.route_prefix == "api"
+    assert "is missing or empty" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("00:00:30", 30), ("1.02:03:04.5", 93784.5), ("01:30", 5400)]
+)
+def test_time_span(text: str, seconds: float) -> None:
+    assert parse_time_span(text) == seconds
+
+
+def test_settings_file_fills_the_environment_and_does_not_override_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {"SET": "before"})
+    path = tmp_path / "local.settings.json"
+    path.write_text('\ufeff{"IsEncrypted": false, "Values": {"SET": "x", "NEW": "y"}}')
+    load_settings_file(path)
+    assert os.environ == {"SET": "before", "NEW": "y"}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"Values": {"A": 1}}', '{"IsEncrypted": true, "Values": {}}', "[]", "{", ""]
+)
+def test_wrong_settings_file_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "local.settings.json"
+    path.write_text(text)
+    with pytest.raises(AppRefusedError, match="settings file"):
+        load_settings_file(path)
+
+
+@pytest.mark.parametrize(
+    ("environment", "name", "found"),
+    [
+        ({}, "X", None),
+        ({"X": "c"}, "X", Connection("c")),
+        ({"AzureWebJobsX": "c"}, "X", Connection("c")),
+        ({"AzureWebJobsStorage": "c"}, "", Connection("c")),
+        ({"AzureWebJobsStorage": "c"}, "Storage", Connection("c")),
+        ({"X": "c", "X__queueServiceUri": "https://q"}, "X", Connection("c")),
+        (
+            {"X__queueServiceUri": "https://q", "X__clientId": "id"},
+            "X",
+            Connection(addresses=(("queue", "https://q"),), client_id="id"),
+        ),
+        (
+            {"AzureWebJobsX__accountName": "acct", "AzureWebJobsX__blobServiceUri": "https://b"},
+            "X",
+            Connection(
+                addresses=(
+                    ("blob", "https://b"),
+                    ("queue", "https://acct.queue.core.windows.net"),
+                    ("table", "https://acct.table.core.windows.net"),
+                )
+            ),
+        ),
+    ],
+)
+def test_connection_by_string_or_identity(
+    environment: dict[str, str],
+    name: str,
+    found: Connection | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", environment)
+    assert resolve_connection(name) == found
+
+
+def test_development_storage_is_the_emulator_on_its_usual_ports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", {"AzureWebJobsStorage": "UseDevelopmentStorage=true"})
+    connection = resolve_connection("")
+    assert connection is not None
+    assert "QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;" in connection.connection_string
