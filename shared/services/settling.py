@@ -9,7 +9,7 @@ one by one, each read and resolved again until its conditional write goes throug
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -19,6 +19,7 @@ from shared.imports.definition import ReadRow
 from shared.imports.folding import all_failed
 from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult
+from shared.services.record_ranges import load_records
 from shared.storage import stored_records as records
 from shared.storage.stored_records import RecordKey, StoredRecord
 from shared.storage.tables import MAX_OPERATIONS, Delete, Operation, Tables
@@ -26,8 +27,6 @@ from shared.storage.tables import MAX_OPERATIONS, Delete, Operation, Tables
 COULD_NOT_BE_PROCESSED = 9001
 _MOST_BYTES = 3_500_000
 _MOST_CONFLICTS = 20
-_READ_AT_ONCE = 1_000
-_MARGIN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,10 @@ class Settler:
         """
         for partition, group in groupby(keys, key=lambda rows: rows.key.partition):
             in_partition = list(group)
-            stored = await self._load(partition, [rows.key.row for rows in in_partition])
+            found = await load_records(
+                self._tables, self._table, partition, [rows.key.row for rows in in_partition]
+            )
+            stored = {row: records.from_entity(entity) for row, entity in found.items()}
             await self._settle_partition(in_partition, stored)
         return self._results
 
@@ -154,43 +156,6 @@ class Settler:
                 return all_failed(rows.rows, self._unforeseen())
         raise StorageUnavailableError("a record is being written by too many at once")
 
-    async def _load(self, partition: str, rows: Sequence[str]) -> dict[str, StoredRecord]:
-        """The stored records among `rows`, which are sorted.
-
-        By ranges while they pay: a range that holds mostly strangers is left for point reads.
-        """
-        found: dict[str, StoredRecord] = {}
-        if len(rows) == 1:
-            await self._load_singly(partition, rows, found)
-            return found
-        wanted = set(rows)
-        start = 0
-        while start < len(rows):
-            left = len(rows) - start
-            most = min(_READ_AT_ONCE, 2 * left + _MARGIN)
-            entities = await self._tables.query(
-                self._table, partition, rows[start], rows[-1], most=most
-            )
-            for entity in entities:
-                if entity.row in wanted:
-                    found[entity.row] = records.from_entity(entity)
-            if len(entities) < most:
-                return found
-            covered = _first_behind(rows, entities[-1].row)
-            if (covered - start) * 10 < most:
-                await self._load_singly(partition, rows[covered:], found)
-                return found
-            start = covered
-        return found
-
-    async def _load_singly(
-        self, partition: str, rows: Sequence[str], found: dict[str, StoredRecord]
-    ) -> None:
-        for row in rows:
-            entity = await self._tables.get(self._table, partition, row)
-            if entity is not None:
-                found[row] = records.from_entity(entity)
-
 
 class _Batch:
     """The operations of one transaction, within its limits."""
@@ -224,12 +189,3 @@ def _operation_bytes(operation: Operation) -> int:
     if isinstance(operation, Delete):
         return head
     return head + len(json.dumps(dict(operation.entity.values)))
-
-
-def _first_behind(rows: Sequence[str], last: str) -> int:
-    """The position of the first of the sorted `rows` that lies behind `last`."""
-    return next(_behind(rows, last), len(rows))
-
-
-def _behind(rows: Sequence[str], last: str) -> Iterator[int]:
-    return (position for position, row in enumerate(rows) if row > last)

@@ -1,0 +1,51 @@
+"""Reading many records of one partition: by ranges while they pay, else one by one.
+
+One query brings a thousand neighbours for one request, but a range may hold mostly strangers: a few
+changed workers of a large employer. So a query is bounded, and where it brought too few of the
+wanted ones, the rest is read point by point.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from shared.storage.tables import Entity, Tables
+
+_READ_AT_ONCE = 1_000
+_MARGIN = 50
+_WORTH_IT = 10
+"""A range has to bring one wanted record among so many."""
+
+
+async def load_records(
+    tables: Tables,
+    table: str,
+    partition: str,
+    rows: Sequence[str],
+    *,
+    select: Sequence[str] | None = None,
+) -> dict[str, Entity]:
+    """The entities among `rows` (sorted, distinct row keys) that are stored, by row key."""
+    wanted = frozenset(rows)
+    found: dict[str, Entity] = {}
+    start = 0
+    while len(rows) - start > 1:
+        most = min(_READ_AT_ONCE, 2 * (len(rows) - start) + _MARGIN)
+        entities = await tables.query(
+            table, partition, rows[start], rows[-1], select=select, most=most
+        )
+        found |= {entity.row: entity for entity in entities if entity.row in wanted}
+        if len(entities) < most:
+            start = len(rows)
+            break
+        covered = bisect_right(rows, entities[-1].row)
+        is_worth_it = (covered - start) * _WORTH_IT >= most
+        start = covered
+        if not is_worth_it:
+            break
+    for row in rows[start:]:
+        entity = await tables.get(table, partition, row)
+        if entity is not None:
+            found[row] = entity
+    return found
