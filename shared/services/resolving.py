@@ -22,7 +22,7 @@ from shared.services.settling import (
 )
 from shared.storage import stored_records as records
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import Stamp, StoredRecord
+from shared.storage.stored_records import RecordTooLargeError, Stamp, StoredRecord
 
 TOO_LONG = 1003
 
@@ -43,9 +43,10 @@ def rules_resolver(kind: ImportType, record: ImportRecord, now: datetime) -> Res
         if folded.document is None:
             return Settlement(folded.results)
         written = _written(kind, record, rows, stored, folded, folded.document, now)
-        if not records.fits(written):
+        try:
+            return Settlement(folded.results, tuple(records.writing(written, stored)))
+        except RecordTooLargeError:
             return Settlement(all_failed(rows.rows, Message(TOO_LONG, detail="record over 1 MiB")))
-        return Settlement(folded.results, tuple(records.writing(written, stored)))
 
     return resolve
 
@@ -71,7 +72,7 @@ def _settled_before(
     """What a handler of this import left on the record before it died; None without its stamp."""
     if stored is None or stored.stamp.number != record.number:
         return None
-    told = {result.index: result for result in stored.stamp.results}
+    told = {result.index: result for result in stored.stamp.results()}
     return Settlement(tuple(told[row.index] for row in rows.rows))
 
 
@@ -93,7 +94,7 @@ def _written(
     return StoredRecord(
         key=rows.key,
         document=document,
-        stamp=Stamp(record.number, folded.position, folded.results),
+        stamp=Stamp.of(record.number, folded.position, folded.results),
         ended=stored.ended if stored is not None else 0,
         created_by=stored.created_by if stored is not None and is_there else record.number,
         created_at=stored.created_at if stored is not None and is_there else moment,

@@ -36,11 +36,27 @@ class RecordKey:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Which import and row wrote a record last, and what became of all rows of that import."""
+    """Which import and row wrote a record last, and what became of all rows of that import.
+
+    The results stay packed: of a thousand records that are read, hardly one is asked for them.
+    """
 
     number: int
     position: int
-    results: tuple[RowResult, ...]
+    packed: str
+
+    @classmethod
+    def of(cls, number: int, position: int, results: Sequence[RowResult]) -> Stamp:
+        """The stamp of an import whose rows for a record ended like this."""
+        return cls(number, position, _compact([pack_result(result) for result in results]))
+
+    def results(self) -> list[RowResult]:
+        """What became of the rows."""
+        return [unpack_result(packed) for packed in json.loads(self.packed)]
+
+
+class RecordTooLargeError(ValueError):
+    """The record does not fit an entity (1 MiB); Azurite would take it, the service would not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +73,6 @@ class StoredRecord:
     lookups: tuple[str, ...] = ()
     columns: Mapping[str, str] | None = None
     etag: str = ""
-
-
-NOTHING = Stamp(0, -1, ())
 
 
 def partition_of(tenant: str, group: str) -> str:
@@ -85,7 +98,6 @@ def key_at(place: str) -> RecordKey:
 
 def from_entity(entity: Entity) -> StoredRecord:
     """The record that an entity holds."""
-    outcomes = json.loads(join_text("Outcomes", entity.values) or "[]")
     text = join_text("Document", entity.values)
     return StoredRecord(
         key=RecordKey(entity.partition, entity.row),
@@ -93,7 +105,7 @@ def from_entity(entity: Entity) -> StoredRecord:
         stamp=Stamp(
             entity.number("Number"),
             entity.number("Position", -1),
-            tuple(unpack_result(packed) for packed in outcomes),
+            join_text("Outcomes", entity.values) or "[]",
         ),
         ended=entity.number("Ended"),
         created_by=entity.number("Created"),
@@ -105,8 +117,13 @@ def from_entity(entity: Entity) -> StoredRecord:
 
 
 def writing(record: StoredRecord, before: StoredRecord | None) -> list[Operation]:
-    """The operations that put a record in place of what was read, its look-ups with it."""
+    """The operations that put a record in place of what was read, its look-ups with it.
+
+    Raises RecordTooLargeError.
+    """
     entity = _to_entity(record)
+    if entity_bytes(entity) > MAX_ENTITY_BYTES:
+        raise RecordTooLargeError(record.key.row)
     write: Operation
     if before is None:
         write = Insert(entity)
@@ -131,11 +148,6 @@ def ending(key: RecordKey, before: StoredRecord | None, number: int) -> Operatio
     return Merge(Entity(key.partition, key.row, {"Ended": number}, before.etag))
 
 
-def fits(record: StoredRecord) -> bool:
-    """Whether the service would take the record (1 MiB); Azurite takes more."""
-    return entity_bytes(_to_entity(record)) <= MAX_ENTITY_BYTES
-
-
 def _lookup(key: RecordKey, name: str, reference: str) -> Entity:
     return Entity(key.partition, f"x|{encode(name)}|{reference}", {})
 
@@ -148,7 +160,7 @@ def _to_entity(record: StoredRecord) -> Entity:
         "Created": record.created_by,
         "CreatedAt": record.created_at,
         "UpdatedAt": record.updated_at,
-        **split_text("Outcomes", _compact([pack_result(row) for row in record.stamp.results])),
+        **split_text("Outcomes", record.stamp.packed),
     }
     if record.ended:
         values["Ended"] = record.ended
