@@ -125,7 +125,7 @@ def start(
         process = processes.start(
             command(programs, location, has_access_log=has_access_log),
             death_signal=signal.SIGTERM,
-            environ=_environment(os.environ, accounts),
+            environ=_environment(os.environ, accounts, programs),
             output=output,
             errors=subprocess.STDOUT,
         )
@@ -158,8 +158,12 @@ def read_endpoints(output: str) -> dict[str, str]:
     return dict(_LISTENING.findall(output))
 
 
-def _environment(environ: Mapping[str, str], accounts: Sequence[str]) -> dict[str, str]:
+def _environment(
+    environ: Mapping[str, str], accounts: Sequence[str], programs: Programs
+) -> dict[str, str]:
     own = {name: value for name, value in environ.items() if not name.startswith("AZURITE_")}
+    # A fifth of its start is compiling its scripts, which Node can remember.
+    own.setdefault("NODE_COMPILE_CACHE", str(programs.script.parent / ".compiled"))
     if accounts:
         own["AZURITE_ACCOUNTS"] = ";".join(f"{account}:{_KEY}" for account in accounts)
     return own
