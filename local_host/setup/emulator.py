@@ -10,6 +10,10 @@ from local_host.setup.installing import install
 from local_host.setup.places import Checkout, packages_of
 
 
+# npm's own waits add up to minutes before it says that there is no network.
+_RETRIES = ("--fetch-retries=3", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")
+
+
 def made_from(checkout: Checkout) -> str:
     """The stamp of an up-to-date installation. The pins of requirements-dev.txt decide on Node."""
     files = (checkout.azurite / "package.json", checkout.azurite / "package-lock.json")
@@ -34,7 +38,7 @@ def install_emulator(checkout: Checkout) -> None:
     install(
         "Installing the storage emulator",
         "npm",
-        [*command, "--no-fund", "--no-progress"],
+        [*command, "--no-fund", "--no-progress", *_RETRIES],
         log=checkout.log("npm"),
         environ={**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"},
         folder=checkout.azurite,

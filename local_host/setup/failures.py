@@ -33,7 +33,7 @@ def _reason(tool: str, output: str) -> str:
     if _UNREACHABLE.search(output):
         return (
             f"{tool} cannot reach the package index. Check the network, the proxy, or which index "
-            f"{tool} is configured to use, and start again: what is there already is kept."
+            f"{tool} is configured to use, and start again."
         )
     if _FULL.search(output):
         return "The disk is full."
