@@ -62,5 +62,6 @@ def _wait_and_report(process: subprocess.Popen[bytes], log: Path) -> int:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text("utf-8", "replace").strip().splitlines()
-    return lines[-1].strip()[:_WIDTH] if lines else ""
+    lines = log.read_text("utf-8", "replace").splitlines()
+    telling = [line.strip() for line in lines if line.strip() and "warn" not in line.lower()]
+    return telling[-1][:_WIDTH] if telling else ""

@@ -23,6 +23,7 @@ ERROR: No matching distribution found for pydantic==2.14.3
         (PIP_WITHOUT_NETWORK, "cannot reach the package index"),
         ("npm error code ENOTFOUND\nnpm error network request failed", "cannot reach"),
         ("npm error code EAI_AGAIN", "cannot reach"),
+        ("npm error code ENOTCACHED\nnpm error request to azurite failed", "cannot reach"),
         ("ERROR: No matching distribution found for pydantic==9", "does not have pydantic==9"),
         ("npm error code ETARGET", "does not have a package"),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", "certificate"),
