@@ -19,6 +19,7 @@ from typing import Any
 
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome
+from shared.imports.reference_kinds import ReferenceKind
 
 Document = dict[str, Any]
 """A stored record: JSON values by contract field name; dates as ISO text, decimals as text."""
@@ -78,6 +79,38 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A record names another one: `reference` in `group`, of another import type's table.
+
+    `field` is the path of the field that names it. A row that leaves such a record behind fails
+    with 2001 on that field where there is no record of that name.
+    """
+
+    field: str
+    table: str
+    group: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedValue:
+    """A value that a tenant may have loaded a reference list for (`manage.py reference load`).
+
+    It fails its row with 2001 where there is a list of that kind and the value is not in it.
+    `value` is in the form of a list's entries; a sensitive one never appears in a message.
+    """
+
+    field: str
+    kind: ReferenceKind
+    value: str
+    is_sensitive: bool = False
+
+
+def _none_of(_document: Document) -> tuple[()]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """The pure part of an import type. No function here reads a clock, storage or a setting.
 
@@ -89,6 +122,10 @@ class Rules:
     columns(document)            what is promoted to columns of the entity
     lookups(document)            row keys of the look-up entities that point at the record
     json_schema()                the JSON Schema of one message of this type
+    references(document)         the records that must be there for the record to be stored
+    listed(document)             the values that must be in the tenant's reference lists, if any
+
+    References and listed values are those of the record that a row would leave behind.
     """
 
     key_fields: tuple[str, ...]
@@ -99,6 +136,8 @@ class Rules:
     columns: Callable[[Document], Mapping[str, str]]
     lookups: Callable[[Document], Sequence[str]]
     json_schema: Callable[[], dict[str, Any]]
+    references: Callable[[Document], Sequence[Reference]] = _none_of
+    listed: Callable[[Document], Sequence[ListedValue]] = _none_of
 
 
 @dataclass(frozen=True)

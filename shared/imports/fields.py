@@ -25,7 +25,7 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 
 class Mark(Enum):
@@ -99,6 +99,7 @@ def _calendar_date(text: str) -> str:
     raise PydanticCustomError(NOT_A_DATE, "no calendar date")
 
 
+MAX_PERCENTAGE: Final = 100
 _MAX_COEFFICIENT = 2**96
 _MAX_SCALE = 28
 
@@ -135,6 +136,16 @@ def _exact_text(number: Decimal) -> str | None:
     return format(Decimal((sign, tuple(kept), shift)), "f")
 
 
+def _percentage(value: Any) -> str:
+    text = _amount(value)
+    number = Decimal(text)
+    if number < 0:
+        raise PydanticKnownError("greater_than_equal", {"ge": 0})
+    if number > MAX_PERCENTAGE:
+        raise PydanticKnownError("less_than_equal", {"le": MAX_PERCENTAGE})
+    return text
+
+
 Text = Annotated[str, Strict(), StringConstraints(max_length=MAX_TEXT)]
 """Any text, as sent. The bound also makes pydantic refuse lone surrogates."""
 
@@ -169,6 +180,14 @@ Amount = Annotated[
     WithJsonSchema({"type": "number"}),
 ]
 """An exact decimal number, kept as its text; 10.0 and 10.00 are both kept as "10"."""
+
+Percentage = Annotated[
+    str,
+    PlainValidator(_percentage),
+    Mark.CONVERTED,
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": MAX_PERCENTAGE}),
+]
+"""An amount from 0 to 100, both included."""
 
 SortCode = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{6}$")]
 AccountNumber = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{8}[0-9]{0,2}$")]

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from shared.imports.definition import Decision, Document, OnExisting, Options, ReadRow
-from shared.imports.messages import Message
+from shared.imports.messages import Message, bounded
 from shared.imports.outcomes import Outcome
 from shared.imports.shapes import Record, Shape, shape_of
 
 REQUIRED: Final = 1001
 NO_CHANGE: Final = 1103
+MAX_REVIEW_MESSAGES: Final = 40
+"""Messages kept from deciding: they fit beside those that reading keeps."""
 
 Review = Callable[[Document, Document], Iterable[Message]]
 """What a type says of a row beyond its fields: review(what the row sent, the merged record)."""
@@ -57,7 +59,8 @@ def decide_merge(
         return Decision(Outcome.FAILED, None, (exists,))
     merged = merge(stored, row.values, model)
     missing = [name for name in shape_of(model).required_in_record if name not in merged]
-    messages = (*(Message(REQUIRED, name) for name in missing), *review(row.values, merged))
+    found = [*(Message(REQUIRED, name) for name in missing), *review(row.values, merged)]
+    messages = bounded(sorted(found, key=lambda message: not message.is_error), MAX_REVIEW_MESSAGES)
     if any(message.is_error for message in messages):
         return Decision(Outcome.FAILED, None, messages)
     if merged == stored:

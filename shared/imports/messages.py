@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -220,3 +221,16 @@ class Message:
     def unpack(cls, packed: list[Any]) -> Message:
         """The inverse of `pack`."""
         return cls(*packed)
+
+
+def bounded(messages: Sequence[Message], limit: int, dropped: int = 0) -> tuple[Message, ...]:
+    """At most so many messages; the last of too many says how many more there were.
+
+    `dropped` counts what was left out before.
+    """
+    total = len(messages) + dropped
+    if total <= limit:
+        return tuple(messages)
+    kept = messages[: limit - 1]
+    more = f"and {total - len(kept)} more messages that are left out"
+    return (*kept, Message(messages[len(kept)].id, detail=more))

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from shared.imports.definition import Document, ReadRow, RowKey
 from shared.imports.faults import MAX_SHOWN, message_of, printable
 from shared.imports.fields import is_unicode, normal_reference
-from shared.imports.messages import Message
+from shared.imports.messages import Message, bounded
 from shared.imports.outcomes import MAX_MESSAGES
 from shared.imports.shapes import MergeKind, Record, Shape, shape_of
 
@@ -148,14 +148,9 @@ def _faults(error: ValidationError, shape: Shape, unknown: _Unknown) -> tuple[Me
 
 
 def _bounded(messages: list[Message], unknown: _Unknown, dropped: int = 0) -> tuple[Message, ...]:
-    """Errors first, then unknown fields; the last of too many says how many more there were."""
+    """Errors first, then unknown fields."""
     messages += [Message(UNKNOWN_FIELD, path) for path in unknown.paths]
-    total = len(messages) + dropped + unknown.count - len(unknown.paths)
-    if total <= MAX_READ_MESSAGES:
-        return tuple(messages)
-    kept = messages[: MAX_READ_MESSAGES - 1]
-    more = f"and {total - len(kept)} more messages that are left out"
-    return (*kept, Message(messages[len(kept)].id, detail=more))
+    return bounded(messages, MAX_READ_MESSAGES, dropped + unknown.count - len(unknown.paths))
 
 
 def _shown_key(sent: Document, key_fields: tuple[str, ...]) -> tuple[str | None, ...]:

@@ -47,6 +47,10 @@ class ChunkMessage:
         """The message to send when the chunk has to wait."""
         return replace(self, tries=self.tries + 1)
 
+    def holding(self, after: tuple[Earlier, ...]) -> ChunkMessage:
+        """The message with those of its earlier imports that still hold it."""
+        return self if after == self.after else replace(self, after=after, tries=0)
+
     @property
     def delay(self) -> int:
         """Seconds until the next look: 1, 2, 4, … 30."""

@@ -19,7 +19,7 @@ from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_rows import ChunkRows, read_chunk_rows, read_keys_only
 from shared.services.completions import Completions
 from shared.services.groups import GroupRegister
-from shared.services.hold_back import is_held_back
+from shared.services.hold_back import held_back
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.services.offload import Offload
@@ -83,9 +83,11 @@ class ChunkProcessor:
         record = await self._to_be_done(message)
         if record is None:
             return
-        if not record.is_cancelled and await is_held_back(self._imports, message, record):
-            await self._send_again(message, record, message.delay)
-            return
+        if not record.is_cancelled:
+            held = await held_back(self._imports, message, record)
+            if held is not None:
+                await self._send_again(held, record, held.delay)
+                return
         try:
             await self._run(message, record)
         except HandlerTimeUpError:

@@ -12,15 +12,22 @@ from shared.services.import_log import ImportLog
 from shared.storage.import_records import ImportRecord
 
 
-async def is_held_back(imports: ImportLog, message: ChunkMessage, record: ImportRecord) -> bool:
-    """Whether the chunk of this message has to wait for an import accepted earlier."""
+async def held_back(
+    imports: ImportLog, message: ChunkMessage, record: ImportRecord
+) -> ChunkMessage | None:
+    """The message as it stands where its chunk has to wait; None where it may start.
+
+    Imports that do not hold the chunk any more are dropped from it, and its tries begin anew: the
+    delays grow only while nothing moves, or a row of imports would end half a minute apart.
+    """
     span = record.chunks[message.chunk].span
     if span is None:
-        return False
-    for earlier in await _earlier(imports, message, record, span):
-        if await _holds(imports, message.tenant, earlier, span):
-            return True
-    return False
+        return None
+    earlier = await _earlier(imports, message, record, span)
+    for position, other in enumerate(earlier):
+        if await _holds(imports, message.tenant, other, span):
+            return message if message.after is None else message.holding(earlier[position:])
+    return None
 
 
 async def _earlier(

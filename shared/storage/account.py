@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.pipeline.transport import AioHttpTransport
+from azure.core.utils import parse_connection_string
 from azure.data.tables.aio import TableServiceClient
 from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
@@ -23,6 +24,7 @@ from shared.storage.blobs import AzureBlobs
 from shared.storage.failures import translated
 from shared.storage.names import CONTAINERS, TABLES
 from shared.storage.queues import AzureQueues
+from shared.storage.table_batches import SharedKeyLitePolicy, TableBatches, token_policy
 from shared.storage_account import StorageAccount
 
 _RETRIES = 2
@@ -50,7 +52,7 @@ class Account:
         self._transports = {name: CountingTransport() for name in ("table", "queue", "blob")}
         self._credential: AsyncTokenCredential | None = None
         self._table_service, self._queue_service, self._blob_service = self._connect(account)
-        self.tables = AzureTables(self._table_service)
+        self.tables = AzureTables(self._table_service, self._batches(account))
         self.queues = AzureQueues(self._queue_service)
         self.blobs = AzureBlobs(self._blob_service)
 
@@ -102,6 +104,25 @@ class Account:
             QueueServiceClient(account.queue_service_uri, credential=self._credential, **queues),
             BlobServiceClient(account.blob_service_uri, credential=self._credential, **blobs),
         )
+
+    def _batches(self, account: StorageAccount) -> TableBatches:
+        parts = (
+            parse_connection_string(account.connection_string) if account.connection_string else {}
+        )
+        return TableBatches(
+            self._table_service.url.partition("?")[0].rstrip("/"),
+            self._authorize(parts),
+            self._transports["table"],
+            _RETRIES,
+            parts.get("sharedaccesssignature", "").lstrip("?"),
+        )
+
+    def _authorize(self, parts: Mapping[str, str]) -> Any:
+        if self._credential is not None:
+            return token_policy(self._credential)
+        if "accountkey" in parts:
+            return SharedKeyLitePolicy(parts["accountname"], parts["accountkey"])
+        return None
 
     def _options(self, service: str) -> dict[str, Any]:
         options: dict[str, Any] = {"transport": self._transports[service], "retry_total": _RETRIES}

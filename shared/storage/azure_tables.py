@@ -1,4 +1,4 @@
-"""`Tables` on Azure Table storage, through the SDK."""
+"""`Tables` on Azure Table storage: the SDK, and our own encoder for transactions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from azure.core import MatchConditions
-from azure.data.tables import EdmType, EntityProperty, TransactionOperation, UpdateMode
+from azure.data.tables import EdmType, EntityProperty, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.errors import PreconditionFailedError
 from shared.storage.failures import translated
+from shared.storage.table_batches import TableBatches
 from shared.storage.tables import (
     Delete,
     Entity,
@@ -30,8 +31,9 @@ _KEYS = ("PartitionKey", "RowKey")
 class AzureTables:
     """The port `shared.storage.tables.Tables` on a table service."""
 
-    def __init__(self, service: TableServiceClient) -> None:
+    def __init__(self, service: TableServiceClient, batches: TableBatches) -> None:
         self._service = service
+        self._batches = batches
         self._clients: dict[str, TableClient] = {}
 
     def _table(self, name: str) -> TableClient:
@@ -96,24 +98,7 @@ class AzureTables:
         if len(operations) == 1:
             await self.write(table, operations[0])
             return
-        with translated():
-            await self._table(table).submit_transaction(
-                [_sdk_operation(operation) for operation in operations]
-            )
-
-
-def _sdk_operation(operation: Operation) -> Any:
-    entity = _to_sdk(operation.entity)
-    match operation:
-        case Insert():
-            return (TransactionOperation.CREATE, entity)
-        case Upsert():
-            return (TransactionOperation.UPSERT, entity, {"mode": UpdateMode.REPLACE})
-        case Replace() | Merge():
-            options = {"mode": _mode(operation), **_condition(operation)}
-            return (TransactionOperation.UPDATE, entity, options)
-        case Delete():
-            return (TransactionOperation.DELETE, entity, _condition(operation))
+        await self._batches.transact(table, operations)
 
 
 def _mode(operation: Replace | Merge) -> UpdateMode:

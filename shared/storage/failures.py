@@ -39,9 +39,14 @@ def translate(error: BaseException) -> GatewayError | None:
     if isinstance(error, (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError)):
         return PreconditionFailedError(type(error).__name__)
     status = error.status_code if isinstance(error, HttpResponseError) else None
+    return None if status is None else meaning_of(status)
+
+
+def meaning_of(status: int) -> GatewayError | None:
+    """Ours for an HTTP status of storage; None where it is a fault of the code."""
     if status in _LOST_CONDITION:
         return PreconditionFailedError(f"storage answered {status}")
-    if status is not None and (status in _PASSING or status >= 500):
+    if status in _PASSING or status >= 500:
         return StorageUnavailableError(f"storage answered {status}")
     return None
 

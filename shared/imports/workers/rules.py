@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from shared.imports.definition import Decision, Document, Options, ReadRow, RowKey, Rules
+from shared.imports.columns import text_columns
+from shared.imports.definition import (
+    Decision,
+    Document,
+    ListedValue,
+    Options,
+    ReadRow,
+    RowKey,
+    Rules,
+)
+from shared.imports.listing import listed_values
 from shared.imports.merging import decide_merge
 from shared.imports.messages import Message
 from shared.imports.reading import read_key, read_row
@@ -24,8 +34,12 @@ COLUMNS: Final = (
     "ExternalWorkerRef",
 )
 """What people search by, and a document finds its worker by."""
-MAX_COLUMN: Final = 255
-"""Characters of a column: it is there to be searched, the document has the whole value."""
+LISTED: Final = ("DivisionRef", "DepartmentRef", "JobCategoryRef", "CurrencyRef", "ConsultantRef")
+"""What a tenant's reference lists are asked for; sort codes too, under a condition."""
+ACCOUNTS: Final = {
+    "PrimaryPayMethod": "PrimaryBankDetails",
+    "SecondaryPayMethod": "SecondaryBankDetails",
+}
 
 
 def identify(row: Mapping[str, Any]) -> RowKey | None:
@@ -53,14 +67,8 @@ def _review(sent: Document, merged: Document) -> Iterator[Message]:
 
 
 def columns(document: Document) -> dict[str, str]:
-    """The columns of a worker's entity; control characters in them become blanks."""
-    return {name: _searchable(document[name][:MAX_COLUMN]) for name in COLUMNS if name in document}
-
-
-def _searchable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else " " for character in text)
+    """The columns of a worker's entity."""
+    return text_columns(document, COLUMNS)
 
 
 def lookups(document: Document) -> tuple[str, ...]:
@@ -74,6 +82,19 @@ def json_schema() -> dict[str, Any]:
     return schema_of(Worker, "Workers v1")
 
 
+def listed(document: Document) -> tuple[ListedValue, ...]:
+    """The values that are looked up in the tenant's reference lists.
+
+    A sort code only where its account is paid by BACS [the vendor's rule]; it is never shown.
+    """
+    values = [*listed_values(document, LISTED)]
+    for method, account in ACCOUNTS.items():
+        if document.get(method, "").strip().upper() == "BACS":
+            details = document.get(account, {})
+            values += listed_values(details, ("BankSortCode",), f"{account}.", is_sensitive=True)
+    return tuple(values)
+
+
 RULES = Rules(
     key_fields=KEY_FIELDS,
     record_id_fields=KEY_FIELDS,
@@ -83,4 +104,5 @@ RULES = Rules(
     columns=columns,
     lookups=lookups,
     json_schema=json_schema,
+    listed=listed,
 )
