@@ -11,7 +11,8 @@ from local_host.blob_trigger import POISON_QUEUE, BlobListener
 from local_host.host_json import HostOptions
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker
-from local_host.queue_trigger import QueueListener, poison_name
+from local_host.queue_message import poison_name
+from local_host.queue_trigger import QueueListener
 from local_host.storage import StorageClients
 from local_host.timer_trigger import TimerListener
 

@@ -5,14 +5,10 @@ is renewed while the handler runs, so that the messages of a killed process come
 """
 
 import asyncio
-import base64
 import contextlib
-import json
 import logging
 import random
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
 
 from azure.core.exceptions import (
     AzureError,
@@ -20,21 +16,18 @@ from azure.core.exceptions import (
     ResourceExistsError,
     ResourceNotFoundError,
 )
-from azure.functions.meta import Datum
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
 from local_host.errors import InvocationFailedError
 from local_host.host_json import QueueOptions
 from local_host.indexing import AppFunction
-from local_host.invoking import Invoker, decode_trigger
+from local_host.invoking import Invoker
+from local_host.queue_message import build_argument, decode_text
 
 _log = logging.getLogger(__name__)
 
-_POISON_SUFFIX = "-poison"
 _SHORTEST_PAUSE = 0.1
-_RESERVED = {"id", "dequeuecount", "insertiontime", "expirationtime", "nextvisibletime"}
-_RESERVED |= {"popreceipt", "queuetrigger"}
 Move = Callable[[str], None]
 
 
@@ -233,7 +226,7 @@ class QueueListener:
     async def _attempt(self, message: QueueMessage) -> bool:
         try:
             body = decode_text(str(message.content), self._options.is_base64)
-            argument = _build_argument(self._function, message, body)
+            argument = build_argument(self._function, message, body)
         except Exception as error:
             _log.error("function %s: message %s: %s", self._function.name, message.id, error)
             return False
@@ -266,56 +259,3 @@ class QueueListener:
         await lease.delete()
         _log.error("message %s has reached maxDequeueCount: %s", message.id, poison.queue_name)
         self._on_move(poison.queue_name)
-
-
-def poison_name(queue_name: str) -> str:
-    """The poison queue of a queue; empty for one that is itself poison or whose name is long."""
-    name = queue_name + _POISON_SUFFIX
-    return "" if queue_name.endswith(_POISON_SUFFIX) or len(name) > 63 else name
-
-
-def decode_text(text: str, is_base64: bool) -> bytes:
-    """The bytes of a message; raises ValueError where they are not base64 but should be."""
-    if not is_base64:
-        return text.encode("utf-8")
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except ValueError:
-        raise ValueError("its text is not base64 (host.json messageEncoding)") from None
-
-
-def reserved_property(text: str) -> str:
-    """A top-level property of a JSON message that the host would write over the metadata."""
-    if not (text.lstrip().startswith("{") and text.rstrip().endswith("}")):
-        return ""
-    try:
-        document = json.loads(text)
-    except ValueError:
-        return ""
-    for name, value in document.items():
-        if name.lower() in _RESERVED and value is not None and not isinstance(value, list):
-            return str(name)
-    return ""
-
-
-def _build_argument(function: AppFunction, message: QueueMessage, body: bytes) -> Any:
-    text = body.decode("utf-8", "replace")
-    if name := "" if function.is_binary else reserved_property(text):
-        raise ValueError(
-            f"the host would write its top-level property {name!r} over the message's metadata"
-        )
-    content = Datum(body, "bytes") if function.is_binary else Datum(text, "string")
-    metadata = {
-        "Id": Datum(message.id, "string"),
-        "DequeueCount": Datum(json.dumps(message.dequeue_count), "json"),
-        "InsertionTime": _time(message.inserted_on),
-        "ExpirationTime": _time(message.expires_on),
-        "NextVisibleTime": _time(message.next_visible_on),
-        "PopReceipt": Datum(message.pop_receipt, "string"),
-    }
-    return decode_trigger(function, content, metadata)
-
-
-def _time(moment: datetime | None) -> Datum:
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S+00:00") if moment else None
-    return Datum(json.dumps(text) if text else None, "json" if text else None)

@@ -1,4 +1,4 @@
-"""The storage emulator and a host with the sample app, started once for all tests here."""
+"""A host with the sample app, started once for all tests here; its names are its own."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from collections.abc import Iterator
 import pytest
 from azure.storage.queue import QueueClient
 
-from local_host.setup.azurite import Programs, running
 from tests.local_host.running_host import RunningHost, host_environment, started
-
-
-@pytest.fixture(scope="session")
-def connection_string() -> Iterator[str]:
-    with running(Programs.found()) as azurite:
-        yield azurite.connection_string
 
 
 @pytest.fixture(scope="session")
