@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shared.services.chunks import ChunkProcessor
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake
+    from shared.services.reference_lists import ReferenceLists
     from shared.services.reporting import Reporting
     from shared.services.sweeping import Sweep
     from shared.services.tenants import TenantService
@@ -34,6 +35,7 @@ class Gateway:
     account: Account
     callers: KeyPairAuthenticator
     tenants: TenantService
+    lists: ReferenceLists
     imports: ImportLog
     intake: Intake
     waiting: Waiting
@@ -102,6 +104,8 @@ def _compose(settings: Settings) -> Gateway:
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake, PlanLimits
     from shared.services.offload import to_thread_if_large
+    from shared.services.reference_lists import ReferenceLists
+    from shared.services.references import ReferenceReader
     from shared.services.reporting import Reporting
     from shared.services.results import Results
     from shared.services.sweeping import Sweep
@@ -114,19 +118,22 @@ def _compose(settings: Settings) -> Gateway:
     imports = ImportLog(account.tables)
     results = Results(account.tables, account.blobs)
     completions = Completions()
+    ids = RandomIds()
+    lists = ReferenceLists(account.tables, clock, ids, settings.cache_seconds)
     tenants = TenantService(account.tables, clock)
     return Gateway(
         settings=settings,
         account=account,
         callers=KeyPairAuthenticator(account.tables, clock, settings.cache_seconds),
         tenants=tenants,
+        lists=lists,
         imports=imports,
         intake=Intake(
             imports=imports,
             blobs=account.blobs,
             queues=account.queues,
             clock=clock,
-            ids=RandomIds(),
+            ids=ids,
             offload=to_thread_if_large,
             limits=PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes),
         ),
@@ -137,6 +144,7 @@ def _compose(settings: Settings) -> Gateway:
             queues=account.queues,
             imports=imports,
             results=results,
+            references=ReferenceReader(account.tables, imports, lists),
             completions=completions,
             clock=clock,
             offload=to_thread_if_large,

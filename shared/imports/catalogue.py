@@ -11,6 +11,11 @@ from shared.imports.workers.definition import WORKERS
 IMPORT_TYPES: Mapping[str, ImportType] = MappingProxyType({kind.name: kind for kind in (WORKERS,)})
 
 
+def types_of_table(table: str) -> list[ImportType]:
+    """The import types that write records of that table."""
+    return [kind for kind in IMPORT_TYPES.values() if kind.table == table]
+
+
 def import_type(name: str) -> ImportType:
     """The import type of that name; raises KeyError where there is none."""
     return IMPORT_TYPES[name]

@@ -148,6 +148,8 @@ class ImportType:
     version: int
     table: str
     load_rules: Callable[[], Rules]
+    waits_for: tuple[str, ...] = ()
+    """Types whose open imports its rows may have to wait for."""
 
     @cached_property
     def rules(self) -> Rules:

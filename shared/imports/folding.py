@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shared.imports.definition import Document, Options, ReadRow, Rules
 from shared.imports.messages import Message
-from shared.imports.outcomes import RowResult, failed
+from shared.imports.outcomes import Outcome, RowResult, failed
 
 OVERWRITTEN = 1102
 
@@ -27,8 +27,21 @@ class Folded:
     results: tuple[RowResult, ...]
 
 
+Missing = Callable[[Document], tuple[Message, ...]]
+"""Names in a record that are nobody's, as messages."""
+
+
+def nothing_missing(_document: Document) -> tuple[Message, ...]:
+    """For types without references."""
+    return ()
+
+
 def fold(
-    rules: Rules, rows: Sequence[ReadRow], stored: Document | None, options: Options
+    rules: Rules,
+    rows: Sequence[ReadRow],
+    stored: Document | None,
+    options: Options,
+    missing: Missing = nothing_missing,
 ) -> Folded:
     """Apply the rows of one record in order, each to what the one before left behind.
 
@@ -39,7 +52,8 @@ def fold(
     last = -1
     results: list[RowResult] = []
     for row in rows:
-        result, left = _apply(rules, row, document if last >= 0 else stored, options)
+        before = document if last >= 0 else stored
+        result, left = _apply(rules, row, before, options, missing)
         if left is not None:
             if last >= 0:
                 results[last] = results[last].with_message(Message(OVERWRITTEN))
@@ -50,12 +64,16 @@ def fold(
 
 
 def _apply(
-    rules: Rules, row: ReadRow, stored: Document | None, options: Options
+    rules: Rules, row: ReadRow, stored: Document | None, options: Options, missing: Missing
 ) -> tuple[RowResult, Document | None]:
     if not row.is_readable:
         return failed(row.index, row.key, *row.messages), None
     decision = rules.decide(row, stored, options)
     messages = (*row.messages, *decision.messages)
+    if decision.outcome is not Outcome.UNCHANGED:
+        unknown = missing(decision.document or row.values)
+        if unknown:
+            return failed(row.index, row.key, *messages, *unknown), None
     result = RowResult(row.index, row.key, decision.outcome, messages)
     return result, decision.document if decision.outcome.took_effect else None
 

@@ -23,6 +23,7 @@ from shared.services.hold_back import held_back
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.services.offload import Offload
+from shared.services.references import ReferenceReader
 from shared.services.resolving import ending_resolver, rules_resolver
 from shared.services.results import Results
 from shared.services.settling import COULD_NOT_BE_PROCESSED, Resolver, Settler, SupersededError
@@ -59,6 +60,7 @@ class ChunkProcessor:
         queues: Queues,
         imports: ImportLog,
         results: Results,
+        references: ReferenceReader,
         completions: Completions,
         clock: Clock,
         offload: Offload,
@@ -69,6 +71,7 @@ class ChunkProcessor:
         self._queues = queues
         self._imports = imports
         self._results = results
+        self._references = references
         self._groups = GroupRegister(tables)
         self._completions = completions
         self._clock = clock
@@ -125,11 +128,16 @@ class ChunkProcessor:
         kind = import_type(record.type_name)
         chunk = await self._read(message, record, kind, read_chunk_rows)
         await self._groups.note(kind.table, record.tenant, chunk.groups)
-        resolve = rules_resolver(kind, record, self._clock.now())
+        rows = [row for key in chunk.keys for row in key.rows]
+        references = await self._references.read(kind, record, rows)
+        resolve = rules_resolver(kind, record, references, self._clock.now())
         try:
             results = await self._settle(record, kind, chunk, resolve, self._watch(record))
         except ImportCancelledError:
             await self._end_rows(message, record, CANCELLED)
+            return
+        if len(results) < len(chunk.order):
+            await self._send_again(message, record, message.delay)
             return
         await self._finish(message, record, results)
 
@@ -151,7 +159,7 @@ class ChunkProcessor:
         settler = Settler(self._tables, kind.table, resolve, before_commit, record.import_id)
         settled = await settler.settle(chunk.keys)
         by_index = {result.index: result for result in (*chunk.without_key, *settled)}
-        return [by_index[index] for index in chunk.order]
+        return [by_index[index] for index in chunk.order if index in by_index]
 
     def _watch(self, record: ImportRecord) -> BeforeCommit:
         """Looks at the cancel flag (at most a second old) and at the time that is left."""

@@ -94,11 +94,13 @@ class ImportLog:
         found = await self._tables.query(IMPORTS, tenant, first, last, after=behind, most=most)
         return [records.from_entity(entity) for entity in found]
 
-    async def open_before(self, record: ImportRecord) -> list[OpenImport]:
-        """The open imports of the same type that were accepted earlier."""
+    async def open_before(
+        self, record: ImportRecord, type_name: str | None = None
+    ) -> list[OpenImport]:
+        """The open imports of a type (by default the record's own) that were accepted earlier."""
         if record.number <= 1:
             return []
-        first, last = records.open_range(record.type_name, record.number)
+        first, last = records.open_range(type_name or record.type_name, record.number)
         found = await self._tables.query(IMPORTS, record.tenant, first, last)
         return [records.open_from_entity(entity) for entity in found]
 

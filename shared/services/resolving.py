@@ -13,8 +13,10 @@ from shared.imports.definition import Document, ImportType
 from shared.imports.folding import Folded, all_failed, fold
 from shared.imports.messages import Message
 from shared.services.moments import iso
+from shared.services.references import References
 from shared.services.settling import (
     COULD_NOT_BE_PROCESSED,
+    WAITING,
     KeyRows,
     Resolver,
     Settlement,
@@ -27,8 +29,13 @@ from shared.storage.stored_records import RecordTooLargeError, Stamp, StoredReco
 TOO_LONG = 1003
 
 
-def rules_resolver(kind: ImportType, record: ImportRecord, now: datetime) -> Resolver:
-    """Rows are folded by the rules and written once, with the stamp of this import."""
+def rules_resolver(
+    kind: ImportType, record: ImportRecord, references: References, now: datetime
+) -> Resolver:
+    """Rows are folded by the rules and written once, with the stamp of this import.
+
+    Rows that name a record which may still come wait: they have neither results nor writes.
+    """
 
     def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
         settled = _settled_before(record, rows, stored)
@@ -38,8 +45,10 @@ def rules_resolver(kind: ImportType, record: ImportRecord, now: datetime) -> Res
             return Settlement(all_failed(rows.rows, Message(_ended_code(record))))
         if stored is not None and stored.stamp.number > record.number:
             raise SupersededError
+        if references.must_wait(rows.rows):
+            return WAITING
         document = stored.document if stored is not None else None
-        folded = fold(kind.rules, rows.rows, document, record.options)
+        folded = fold(kind.rules, rows.rows, document, record.options, references.missing)
         if folded.document is None:
             return Settlement(folded.results)
         written = _written(kind, record, rows, stored, folded, folded.document, now)

@@ -46,6 +46,9 @@ class Settlement:
     operations: tuple[Operation, ...] = ()
 
 
+WAITING = Settlement(())
+"""The rows wait for a record that may still come."""
+
 Resolver = Callable[[KeyRows, StoredRecord | None], Settlement]
 """Pure; raises `SupersededError` where a later import has already written the record."""
 
@@ -76,7 +79,8 @@ class Settler:
         self._results: list[RowResult] = []
 
     async def settle(self, keys: Sequence[KeyRows]) -> list[RowResult]:
-        """The result of every row of these records, which come sorted by key.
+        """The result of every row of these records, which come sorted by key; none of those that
+        wait.
 
         Raises StorageUnavailableError when storage does not answer, SupersededError for a
         straggler, and what `before_commit` raises.

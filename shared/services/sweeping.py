@@ -68,7 +68,10 @@ class Sweep:
             self._completions.announce(record.import_id)
 
     async def _is_waiting(self, record: ImportRecord) -> bool:
-        """Whether every missing row may be held back by an earlier import: no message is lost."""
+        """Whether every missing row may wait for an earlier import: then no message is lost."""
+        for name in import_type(record.type_name).waits_for:
+            if await self._imports.open_before(record, name):
+                return True
         span = record.span
         return span is not None and any(
             other.span is not None and other.span.overlaps(span)

@@ -28,6 +28,8 @@ from shared.services.chunks import ChunkProcessor
 from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
+from shared.services.reference_lists import ReferenceLists
+from shared.services.references import ReferenceReader
 from shared.services.results import Results
 from shared.services.sweeping import Sweep
 from tests.model.memory_storage import (
@@ -141,12 +143,14 @@ class Simulation:
     def _process(self, ids: CountedIds) -> Process:
         imports = ImportLog(self.tables)
         completions = Completions()
+        lists = ReferenceLists(self.tables, self.clock, ids, cache_seconds=1e9)
         chunks = ChunkProcessor(
             tables=self.tables,
             blobs=self.blobs,
             queues=self.queues,
             imports=imports,
             results=Results(self.tables, self.blobs),
+            references=ReferenceReader(self.tables, imports, lists),
             completions=completions,
             clock=self.clock,
             offload=at_once,

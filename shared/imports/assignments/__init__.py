@@ -1,0 +1,1 @@
+"""Assignments v1 of Pay & Bill (CONTRACTS 1)."""

@@ -1,0 +1,20 @@
+"""What the assignments import is, without its models: read whenever the app is indexed."""
+
+from __future__ import annotations
+
+from shared.imports.definition import ImportType, Rules
+
+
+def _load_rules() -> Rules:
+    """The rules, imported late because they bring pydantic along."""
+    from shared.imports.assignments.rules import RULES
+
+    return RULES
+
+
+ASSIGNMENTS = ImportType(
+    name="assignments",
+    version=1,
+    table="Assignments",
+    load_rules=_load_rules,
+)

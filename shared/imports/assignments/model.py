@@ -1,0 +1,142 @@
+"""Assignments v1, every field (CONTRACTS 1; the vendor's "Assignments v1" page).
+
+In every row, and not null: the keys, what the assignment refers to, and StartDate. In every row,
+but null where it is open: ExpectedEndDate and ActualEndDate. Everything else is optional, and null
+or blank clears it.
+
+A rate has the fields of both types, since a field of the other type is kept with a Warning
+(`plausibility`). Of its fields and of a split's those without a default are required.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints
+
+from shared.imports.fields import (
+    Amount,
+    CalendarDate,
+    Flag,
+    Percentage,
+    Reference,
+    Text,
+    WholeNumber,
+)
+from shared.imports.shapes import MergeKind, Record
+
+MAX_SPLITS: Final = 100
+MAX_RATES: Final = 1000
+
+ConsultantCode = Annotated[Text, StringConstraints(pattern=r"^([^(*?a-z)]{1,10})$")]
+
+
+class OnlineSettings(Record):
+    """How the assignment shows in the online portal; its properties merge one by one."""
+
+    merge_kind = MergeKind.PER_PROPERTY
+
+    WorkflowDescription: Text | None = None
+    GroupCode: Text | None = None
+    ConsultantSTiUserLogon: Text | None = None
+    TimesheetAuthoriserUserRef: Text | None = None
+    STiTimesheetType: WholeNumber | None = None
+    EscalationTypeOverride: Text | None = None
+    IsOnlineExpenseAllowed: Flag | None = None
+
+
+class CustomerFields(Record):
+    """Fields that the customer gives a meaning; they merge one by one."""
+
+    merge_kind = MergeKind.PER_PROPERTY
+
+    CustomerDefinedField1: Text | None = None
+    CustomerDefinedField2: Text | None = None
+    CustomerDefinedField3: Amount | None = None
+    CustomerDefinedField4: Amount | None = None
+    CustomerDefinedField5: Text | None = None
+    CustomerDefinedField6: Text | None = None
+    CustomerDefinedField7: Text | None = None
+    CustomerDefinedField8: Text | None = None
+
+
+class ConsultantSplit(Record):
+    """A consultant's share of the assignment, in percent."""
+
+    ConsultantRef: ConsultantCode
+    Split: Percentage
+
+
+class Rate(Record):
+    """What is paid and billed for one kind of work or expense."""
+
+    RateType: Text | None = None
+    RateCode: Text
+    SequenceNumber: WholeNumber | None = None
+    BillingTaxCode: Text | None = None
+    IsDefaultRate: Flag | None = None
+    RateDescription: Text | None = None
+    IsAWRable: Flag | None = None
+    IsPensionable: Flag | None = None
+    PayRate: Amount | None = None
+    BillRate: Amount | None = None
+    RateFrequency: Text | None = None
+    BillingGroup: Text | None = None
+    RateEffectiveDate: CalendarDate | None = None
+    RateExpiryDate: CalendarDate | None = None
+    ReceiptOption: Text | None = None
+    PayAmount: Amount | None = None
+    BillAmount: Amount | None = None
+    PayrollTaxCode: Text | None = None
+
+
+class Assignment(Record):
+    """One row of an assignments import, and the assignment that is stored."""
+
+    EmployerRef: Reference
+    AssignmentRef: Reference
+    ClientRef: Text
+    PersonnelRef: Reference
+    DivisionRef: Text
+    DepartmentRef: Text
+    JobTitle: Text | None = None
+    WorkLocation: Text | None = None
+    StartDate: CalendarDate
+    ExpectedEndDate: CalendarDate | None
+    ActualEndDate: CalendarDate | None
+    PurchaseOrderNumber: Text | None = None
+    BookedBy: Text | None = None
+    BookedById: Text | None = None
+    RateFrequency: Text | None = None
+    InvoiceAddressNumber: WholeNumber | None = None
+    DeliveryAddressNumber: WholeNumber | None = None
+    IsIncludedOnMarginReport: Flag | None = None
+    JobCategoryRef: Text | None = None
+    CostCentre: Text | None = None
+    ReportToClientRef: Text | None = None
+    InvoiceToClientRef: Text | None = None
+    ReportsToId: Text | None = None
+    ContactName: Text | None = None
+    Notes: Text | None = None
+    SalesTaxArea: Text | None = None
+    ComparatorTitle: Text | None = None
+    HolOverrideWeeks: Amount | None = None
+    HolOverrideHourPerc: Amount | None = None
+    PrevAWRWeeks: Amount | None = None
+    AWRQualificationWeeks: Amount | None = None
+    ComparatorRef: Text | None = None
+    IsCancelled: Flag | None = None
+    EndReason: Text | None = None
+    AssignmentType: Text | None = None
+    TimesheetFrequency: Text | None = None
+    ContractRefPrimaryContract: Text | None = None
+    ExternalNotes: Text | None = None
+    IsManualInterpretation: Flag | None = None
+    SupplierContact: Text | None = None
+    SecondaryContract: Text | None = None
+    IsEIRDirectClient: Flag | None = None
+    IsOPWIPSApplicable: Flag | None = None
+    OnlineOptions: OnlineSettings | None = None
+    ConsultantSplits: Annotated[list[ConsultantSplit], Field(max_length=MAX_SPLITS)] | None = None
+    CustomerDefinedFields: CustomerFields | None = None
+    Rates: Annotated[list[Rate], Field(max_length=MAX_RATES)] | None = None

@@ -1,0 +1,123 @@
+"""References of rows: is the record there that a row names, and may it still come (DESIGN 1.3).
+
+A row whose worker is missing waits only while an import accepted earlier, of a type that could
+bring that worker, is open; a worker that a later import brought does not count. Both are read once
+per chunk, the open imports first: an import that closes in between has written its workers by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from shared.imports.catalogue import types_of_table
+from shared.imports.definition import Document, ImportType, ReadRow, Reference, Rules
+from shared.imports.messages import Message
+from shared.services.import_log import ImportLog
+from shared.services.record_ranges import load_records
+from shared.services.reference_lists import NO_LISTS, ReferenceLists, TenantLists
+from shared.storage.import_records import ImportRecord
+from shared.storage.stored_records import partition_of, row_of
+from shared.storage.tables import Tables
+
+NOT_FOUND = 2001
+_Place = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What one chunk may know of other records; pure from here on.
+
+    `there` holds the records that count, `coming` the tables that an earlier open import may still
+    write to.
+    """
+
+    rules: Rules
+    tenant: str
+    there: frozenset[_Place] = frozenset()
+    coming: frozenset[str] = frozenset()
+    lists: TenantLists = NO_LISTS
+
+    def missing(self, document: Document) -> tuple[Message, ...]:
+        """2001 for every name in the record that is nobody's."""
+        unknown = [
+            Message(NOT_FOUND, reference.field, reference.reference)
+            for reference in self.rules.references(document)
+            if not self._is_there(reference)
+        ]
+        unlisted = [
+            Message(NOT_FOUND, value.field, None if value.is_sensitive else value.value)
+            for value in self.rules.listed(document)
+            if not self.lists.allows(value.kind, value.value)
+        ]
+        return (*unknown, *unlisted)
+
+    def must_wait(self, rows: Sequence[ReadRow]) -> bool:
+        """Whether a row names a record that may still come; all rows of a key wait together."""
+        return any(
+            reference.table in self.coming and not self._is_there(reference)
+            for row in rows
+            if row.is_readable
+            for reference in self.rules.references(row.values)
+        )
+
+    def _is_there(self, reference: Reference) -> bool:
+        return _place(self.tenant, reference) in self.there
+
+
+class ReferenceReader:
+    """Reads what the rows of a chunk refer to."""
+
+    def __init__(self, tables: Tables, imports: ImportLog, lists: ReferenceLists) -> None:
+        self._tables = tables
+        self._imports = imports
+        self._lists = lists
+
+    async def read(
+        self, kind: ImportType, record: ImportRecord, rows: Sequence[ReadRow]
+    ) -> References:
+        """What the rows refer to, as it stands for this import."""
+        lists = await self._lists.of(record.tenant)
+        names = {
+            reference
+            for row in rows
+            if row.is_readable
+            for reference in kind.rules.references(row.values)
+        }
+        if not names:
+            return References(kind.rules, record.tenant, lists=lists)
+        coming = await self._coming(record, frozenset(name.table for name in names))
+        there = await self._there(record, names)
+        return References(kind.rules, record.tenant, there, coming, lists)
+
+    async def _coming(self, record: ImportRecord, tables: frozenset[str]) -> frozenset[str]:
+        coming: set[str] = set()
+        for table in tables:
+            for source in types_of_table(table):
+                if await self._imports.open_before(record, source.name):
+                    coming.add(table)
+        return frozenset(coming)
+
+    async def _there(self, record: ImportRecord, names: set[Reference]) -> frozenset[_Place]:
+        wanted = sorted({_place(record.tenant, name) for name in names})
+        there: set[_Place] = set()
+        for (table, partition), places in groupby(wanted, key=lambda place: place[:2]):
+            rows = [row for _, _, row in places]
+            found = await load_records(
+                self._tables, table, partition, rows, select=["Created", "Deleted"]
+            )
+            there.update(
+                (table, partition, row)
+                for row, entity in found.items()
+                if not entity.flag("Deleted") and entity.number("Created") < record.number
+            )
+        return frozenset(there)
+
+
+def _place(tenant: str, reference: Reference) -> _Place:
+    return (
+        reference.table,
+        partition_of(tenant, reference.group),
+        row_of(reference.reference),
+    )
