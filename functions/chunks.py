@@ -1,18 +1,40 @@
-"""From a queue message to chunk processing, for every import type alike."""
+"""The queue triggers of an import type: the same four for every type, named after it."""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
 
 import azure.functions as func
 
 from shared.bootstrap import gateway
+from shared.imports.definition import ImportType
 from shared.services.chunk_messages import ChunkMessage
 
-
-async def process(msg: func.QueueMessage) -> None:
-    """Work on the chunk that the message asks for."""
-    await (await gateway()).chunks.process(ChunkMessage.from_text(msg.get_body()))
+CONNECTION = "AzureWebJobsStorage"
+_Work = Callable[[ChunkMessage], Awaitable[None]]
 
 
-async def end_as_failed(msg: func.QueueMessage) -> None:
-    """End the rows of the chunk, whose message came back too often."""
-    await (await gateway()).chunks.end_as_failed(ChunkMessage.from_text(msg.get_body()))
+def add_chunk_triggers(blueprint: func.Blueprint, kind: ImportType) -> None:
+    """Let the app take chunks of this type from its two queues, and from their poison queues.
+
+    `<type>_rows` and `<type>_rows_bulk` work on chunks; `…_poison` end the rows of chunks that
+    failed five times.
+    """
+    for queue, name in ((kind.queue, "rows"), (kind.bulk_queue, "rows_bulk")):
+        _add(blueprint, f"{kind.name}_{name}", queue, _process)
+        _add(blueprint, f"{kind.name}_{name}_poison", f"{queue}-poison", _end_as_failed)
+
+
+def _add(blueprint: func.Blueprint, name: str, queue: str, work: _Work) -> None:
+    async def handle(msg: func.QueueMessage) -> None:
+        await work(ChunkMessage.from_text(msg.get_body()))
+
+    blueprint.function_name(name)(blueprint.queue_trigger("msg", queue, CONNECTION)(handle))
+
+
+async def _process(message: ChunkMessage) -> None:
+    await (await gateway()).chunks.process(message)
+
+
+async def _end_as_failed(message: ChunkMessage) -> None:
+    await (await gateway()).chunks.end_as_failed(message)
