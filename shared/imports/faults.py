@@ -14,6 +14,7 @@ from shared.imports.fields import (
     MAX_REFERENCE,
     NOT_A_DATE,
     NOT_A_NUMBER,
+    NOT_BASE64,
     NOT_UNICODE,
     REFERENCE_LENGTH,
 )
@@ -45,6 +46,7 @@ FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
     NOT_UNICODE: (1004, _NO_TEXT),
     "literal_error": (1005, "one of {expected} is expected"),
     NOT_A_DATE: (1006, None),
+    NOT_BASE64: (3002, None),
     "greater_than_equal": (1008, "at least {ge} is expected"),
     "less_than_equal": (1008, "at most {le} is expected"),
     AMOUNT_RANGE: (1008, "28 digits at most, before and after the decimal point together"),

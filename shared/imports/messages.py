@@ -28,7 +28,7 @@ class CatalogueEntry:
 
 
 def _entries() -> tuple[CatalogueEntry, ...]:
-    return (*_field_entries(), *_record_entries(), *_processing_entries())
+    return (*_field_entries(), *_record_entries(), *_license_entries(), *_processing_entries())
 
 
 def _field_entries() -> tuple[CatalogueEntry, ...]:
@@ -154,6 +154,56 @@ def _record_entries() -> tuple[CatalogueEntry, ...]:
             "Leave the assignment out, or set onExisting of the integration to update.",
             "CONTRACTS 6",
         ),
+    )
+
+
+def _license_entries() -> tuple[CatalogueEntry, ...]:
+    """3001 to 3008: what only a license can have wrong, in its row or against what is stored."""
+    return tuple(
+        CatalogueEntry(id_, Severity.ERROR, text, advice, "CONTRACTS 2")
+        for id_, text, advice in (
+            (
+                3001,
+                "License keys of the row differ",
+                "Send licenseKey and serializableLicenseKey with the same value, or one of them.",
+            ),
+            (
+                3002,
+                "Document content is not base64",
+                "Send the file's bytes in base64 with its padding; line breaks are read over.",
+            ),
+            (
+                3003,
+                "License cannot be identified",
+                "Send licenseKey, or employeeNumber or employeePersonalId with the license's own "
+                "type and number.",
+            ),
+            (
+                3004,
+                "License already exists in the system",
+                "Leave the license out, or import it with another importAction than Insert.",
+            ),
+            (
+                3005,
+                "License to update does not exist",
+                "Correct the key of the license, or import it with Merge or Override.",
+            ),
+            (
+                3006,
+                "License to delete does not exist",
+                "Nothing has to be done if it was deleted before; else correct its key.",
+            ),
+            (
+                3007,
+                "Not applied, because another license of the employee failed",
+                "Correct the employee's other rows: Replace takes all of an employee or none.",
+            ),
+            (
+                3008,
+                "Another license has the same employee, type and number",
+                "Send the key of that license, or correct the type or the number.",
+            ),
+        )
     )
 
 

@@ -48,11 +48,13 @@ class Record(BaseModel):
 class Field:
     """One property of a model.
 
-    `nested` is the shape of its object, or of its list's elements; `is_sensitive` says that its
-    value may hold something that no message shows.
+    `kind` is the Python type of its value (`str` where only some texts are allowed), which is
+    what text from XML or a form is converted to. `nested` is the shape of its object, or of its
+    list's elements; `is_sensitive` says that its value may hold something that no message shows.
     """
 
     name: str
+    kind: type
     is_nullable: bool
     is_list: bool
     is_sensitive: bool
@@ -115,6 +117,7 @@ def _field(name: str, info: FieldInfo, owner: type[Record]) -> Field:
     nested = shape_of(item) if isinstance(item, type) and issubclass(item, Record) else None
     return Field(
         name=name,
+        kind=list if is_list else bare.type if isinstance(bare.type, type) else str,
         is_nullable=bare.is_nullable,
         is_list=is_list,
         is_sensitive=owner.is_sensitive

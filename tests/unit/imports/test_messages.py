@@ -6,10 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.messages import CATALOGUE, Message, Severity
+from shared.imports.messages import CATALOGUE, Message, Severity, bounded
 
 SEVERITIES = {
-    Severity.ERROR: {*range(1001, 1007), 1008, 1101, 2001, 9001, 9002, 10000, 10001},
+    Severity.ERROR: {
+        *range(1001, 1007),
+        *(1008, 1101, 2001),
+        *range(3001, 3009),
+        *(9001, 9002, 10000, 10001),
+    },
     Severity.WARNING: {2002, 2003},
     Severity.INFO: {1007, 1102, 1103},
 }
@@ -46,6 +51,17 @@ def test_texts_tell_ids_apart() -> None:
 
 def test_a_detail_makes_the_sentence_specific() -> None:
     assert Message(2003, "IBAN", detail="too short").text == "Value looks wrong: too short"
+
+
+def test_too_many_messages_end_with_how_many_more_there_were() -> None:
+    messages = [Message(2002), Message(2003), Message(1007)]
+    assert bounded(messages, 3) == tuple(messages)
+    assert bounded(messages, 2) == (
+        Message(2002),
+        Message(2003, detail="and 2 more messages that are left out"),
+    )
+    more = "and 6 more messages that are left out"
+    assert bounded(messages, 3, dropped=5)[-1] == Message(1007, detail=more)
 
 
 texts = st.none() | st.text()
