@@ -66,16 +66,18 @@ def _run(directory: Path, settings: Path | None, bound: socket) -> int:
     options = read_host_json(directory / "host.json")
     logging.getLogger().setLevel(options.log_level)
     functions = index(load_functions(directory), options)
-    ended = asyncio.run(_serve(functions, options, bound, directory))
-    if not ended:
-        sys.stdout.flush()
-        os._exit(0)
+    asyncio.run(_serve(functions, options, bound, directory))
     return 0
 
 
 async def _serve(
     functions: list[AppFunction], options: HostOptions, bound: socket, directory: Path
-) -> bool:
+) -> None:
+    """Serve until the end, then leave as the platform ends a worker: an app is not asked.
+
+    It has no hook to close its clients in, and a sync handler may never return its thread.
+    """
+
     def tell_ready() -> None:
         for function in functions:
             source = function.trigger.get("queueName") or function.trigger.get("schedule") or ""
@@ -84,7 +86,10 @@ async def _serve(
         sys.stdout.write(f"ready http://127.0.0.1:{bound.getsockname()[1]}\n")
         sys.stdout.flush()
 
-    return await serve(functions, options, bound, directory, tell_ready)
+    await serve(functions, options, bound, directory, tell_ready)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

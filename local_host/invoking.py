@@ -72,7 +72,6 @@ class Invoker:
         """`timeout` is host.json's functionTimeout in seconds."""
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(_thread_count(), "function")
-        self._busy_threads = 0
 
     async def run(self, function: AppFunction, argument: Any, trace_parent: str = "") -> Any:
         """Run a handler and return its result; raises InvocationFailedError, already logged."""
@@ -108,10 +107,9 @@ class Invoker:
                 context.invocation_id,
             )
 
-    def close(self) -> bool:
-        """End the thread pool; False where a sync handler still holds one of its threads."""
+    def close(self) -> None:
+        """End the thread pool; a sync handler may still hold one of its threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        return self._busy_threads == 0
 
     async def _call(self, function: AppFunction, argument: Any, context: Context) -> Any:
         arguments = {function.parameter: argument}
@@ -127,12 +125,8 @@ class Invoker:
     def _call_in_thread(
         self, function: AppFunction, arguments: dict[str, Any], invocation_id: str
     ) -> Any:
-        self._busy_threads += 1
-        try:
-            _thread_local.invocation_id = invocation_id
-            return function.handler(**arguments)
-        finally:
-            self._busy_threads -= 1
+        _thread_local.invocation_id = invocation_id
+        return function.handler(**arguments)
 
 
 def _check_result(function: AppFunction, result: Any) -> None:

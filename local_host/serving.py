@@ -77,8 +77,8 @@ async def serve(
     bound: socket.socket,
     directory: Path,
     on_ready: Callable[[], None],
-) -> bool:
-    """Run until SIGTERM or SIGINT; False where a sync handler would not end."""
+) -> None:
+    """Run until SIGTERM or SIGINT."""
     stop_seconds = read_number("LOCAL_HOST_STOP_SECONDS", 10.0)
     invoker = Invoker(options.function_timeout)
     clients = StorageClients()
@@ -98,7 +98,7 @@ async def serve(
         await _finish([*running, serving], stop_seconds)
     finally:
         await clients.close()
-    return invoker.close()
+        invoker.close()
 
 
 def _watch_signals() -> asyncio.Event:
