@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from shared.errors import InvalidRequestError, TooLargeError, UnsupportedPayloadError
 
 MAX_DEPTH = 32
+"""Levels of the whole body, the array of the rows included."""
 _BLANK = re.compile(r"[ \t\n\r]*")
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 
@@ -181,7 +182,7 @@ def _decode_at(text: str, position: int, row: int) -> tuple[Any, int]:
 def _check_depth(text: str, start: int, end: int, element: Any) -> None:
     if text.count("{", start, end) + text.count("[", start, end) >= MAX_DEPTH:
         level = [element]
-        for _ in range(MAX_DEPTH):
+        for _ in range(MAX_DEPTH - 1):
             level = [child for node in level for child in _children(node)]
         if level:
             raise _too_deep()
