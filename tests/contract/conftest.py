@@ -1,0 +1,72 @@
+"""One gateway with small limits, and senders of every kind, for all tests of the contract."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+import pytest
+
+from shared.auth.integration import Database
+from shared.bootstrap import open_gateway
+from tests.contract.limits import MAX_BODY_BYTES, MAX_ROWS
+from tests.e2e.gateway_process import GatewayProcess, started
+from tests.emulator import Emulator, settings_for
+from tests.tenants import Sender, new_sender
+
+Kind = tuple[bool, bool, int]
+"""Enabled, database active, database version."""
+
+
+@pytest.fixture(scope="session")
+def storage(emulator: Emulator) -> str:
+    return emulator.account("contract")
+
+
+@pytest.fixture(scope="session")
+def gateway(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    settings = {
+        "GATEWAY_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
+        "GATEWAY_MAX_ROWS": str(MAX_ROWS),
+        "GATEWAY_WAIT_SECONDS": "60",
+    }
+    with started(storage, tmp_path_factory.mktemp("gateway"), **settings) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def unused_senders(storage: str) -> Iterator[Sender]:
+    """Integrations of new tenants without end, made many at a time because that is quicker."""
+
+    async def made() -> list[Sender]:
+        async with open_gateway(settings_for(storage)) as opened:
+            return await asyncio.gather(*(new_sender(opened) for _ in range(40)))
+
+    def endless() -> Iterator[Sender]:
+        while True:
+            yield from asyncio.run(made())
+
+    return endless()
+
+
+@pytest.fixture
+def sender(unused_senders: Iterator[Sender]) -> Sender:
+    """An integration of a tenant that nobody else has."""
+    return next(unused_senders)
+
+
+@pytest.fixture(scope="session")
+def senders(storage: str) -> Mapping[Kind, Sender]:
+    """An integration of each kind, in tenants of their own."""
+
+    async def made() -> dict[Kind, Sender]:
+        async with open_gateway(settings_for(storage)) as opened:
+            return {
+                (enabled, active, version): await new_sender(
+                    opened, enabled=enabled, database=Database(active, version)
+                )
+                for enabled, active, version in product((True, False), (True, False), (1, 0))
+            }
+
+    return asyncio.run(made())

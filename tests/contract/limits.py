@@ -1,0 +1,6 @@
+"""The limits of the gateway that the tests of the contract talk to."""
+
+from __future__ import annotations
+
+MAX_BODY_BYTES = 60_000
+MAX_ROWS = 250

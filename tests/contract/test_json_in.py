@@ -1,0 +1,184 @@
+"""JSON as callers send it: what is taken, what is refused, and with which words (CONTRACTS 0)."""
+
+from __future__ import annotations
+
+import codecs
+import json
+
+import pytest
+
+from tests.builders import a_worker, body_of
+from tests.contract.limits import MAX_ROWS
+from tests.contract.refusals import check_refusal
+from tests.e2e.gateway_process import WORKERS, GatewayProcess
+from tests.tenants import Sender
+
+pytestmark = pytest.mark.e2e
+SECRET = "Geheimrat"
+GOOD = body_of([a_worker("P1")])
+
+
+def _nested(levels: int) -> bytes:
+    """A body nested so many levels deep, the array of rows and the row included."""
+    return (
+        body_of([a_worker("P1")])[:-2]
+        + b', "Deep": '
+        + b"[" * (levels - 2)
+        + b"]" * (levels - 2)
+        + b"}]"
+    )
+
+
+BROKEN = {
+    "no end": (f'[{{"Surname": "{SECRET}"', "(line 1, column "),
+    "a word": (f'[{{"Surname": {SECRET}}}]', "(line 1, column 14)"),
+    "second line": (f'[\n {{"Surname": "{SECRET}"}} x]', "(line 2, column 27)"),
+    "behind the end": (f'[] "{SECRET}"', "(line 1, column 4)"),
+    "comma at the end": (f'[{{"Surname": "{SECRET}"}},]', "(line 1, column "),
+    "line break in text": (f'[{{"Surname": "{SECRET}\n"}}]', "(line 1, column "),
+    "duplicate name": (f'[{{"Surname": "{SECRET}", "Surname": "x"}}]', "twice"),
+    "duplicate but for case": (f'[{{"Surname": "{SECRET}", "surname": "x"}}]', "twice"),
+    "duplicate within": (f'[{{"WorkerAddress": {{"a": "{SECRET}", "A": ""}}}}]', "twice"),
+    "NaN": (f'[{{"Surname": "{SECRET}", "Gender": NaN}}]', "NaN"),
+    "Infinity": (f'[{{"Surname": "{SECRET}", "Gender": -Infinity}}]', "Infinity"),
+    "half a surrogate pair": (f'[{{"Surname": "{SECRET}\\ud800"}}]', "surrogate"),
+    "a BOM alone": ("\ufeff", "line 1"),
+    "blanks alone": ("  \n", "line"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_cannot_be_parsed_is_told_where_and_never_quoted(
+    gateway: GatewayProcess, sender: Sender, name: str
+) -> None:
+    body, wording = BROKEN[name]
+    message = check_refusal(gateway.post(sender, body.encode()), 400, wording)
+    assert SECRET not in message
+
+
+def test_33_levels_are_refused_and_32_are_not(gateway: GatewayProcess, sender: Sender) -> None:
+    check_refusal(gateway.post(sender, _nested(33)), 400, "32")
+    check_refusal(gateway.post(sender, _nested(20_000)), 400, "32")
+    assert gateway.post(sender, _nested(32)).status == 200
+
+
+def test_a_body_that_is_not_utf8_is_refused(gateway: GatewayProcess, sender: Sender) -> None:
+    check_refusal(gateway.post(sender, '[{"Surname": "Bär"}]'.encode("latin-1")), 400, "UTF-8")
+
+
+def test_an_empty_body_is_refused(gateway: GatewayProcess, sender: Sender) -> None:
+    check_refusal(gateway.post(sender, b""), 400, "empty")
+
+
+def test_a_chunked_body_arrives_empty_and_is_refused(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    answer = gateway.call("POST", WORKERS, iter([GOOD]), sender.headers)
+    check_refusal(answer, 400, "Content-Length")
+
+
+@pytest.mark.parametrize("body", ["{}", "7", '"text"', "null", "[7]", "[[]]", "[null]"])
+def test_anything_but_an_array_of_objects_is_501(
+    gateway: GatewayProcess, sender: Sender, body: str
+) -> None:
+    check_refusal(gateway.post(sender, body.encode()), 501, "Payload data not supported")
+
+
+def test_one_element_that_is_no_object_refuses_them_all(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    rows = [a_worker("P1"), "row", a_worker("P2")]
+    check_refusal(gateway.post(sender, rows), 501)
+    assert gateway.get("/api/imports", sender).json["items"] == []
+
+
+def test_an_empty_array_is_answered_without_an_import(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    answer = gateway.post(sender, b" [ ] ")
+    assert (answer.status, answer.json) == (200, {"results": []})
+    assert "x-import-id" not in answer.headers
+    assert gateway.get("/api/imports", sender).json["items"] == []
+
+
+def test_as_many_rows_as_the_limit_go_in(gateway: GatewayProcess, sender: Sender) -> None:
+    rows = [a_worker(f"P{number}") for number in range(MAX_ROWS)]
+    assert len(gateway.post(sender, rows).results) == MAX_ROWS
+
+
+def test_a_byte_order_mark_is_tolerated(gateway: GatewayProcess, sender: Sender) -> None:
+    assert gateway.post(sender, codecs.BOM_UTF8 + GOOD).status == 200
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "application/json", "APPLICATION/JSON; charset=UTF-8", "text/json", "a/b+json"],
+)
+def test_every_name_for_json_is_taken(
+    gateway: GatewayProcess, sender: Sender, content_type: str
+) -> None:
+    headers = {**sender.headers, **({"Content-Type": content_type} if content_type else {})}
+    assert gateway.call("POST", WORKERS, GOOD, headers).status == 200
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/xml", "text/plain", "application/json; charset=utf-16"]
+)
+def test_any_other_content_type_is_501(
+    gateway: GatewayProcess, sender: Sender, content_type: str
+) -> None:
+    answer = gateway.post(sender, GOOD, **{"Content-Type": content_type})
+    check_refusal(answer, 501, "Payload data not supported")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/*;q=0.1", "text/html, application/json"])
+def test_an_accept_that_includes_json_is_served(
+    gateway: GatewayProcess, sender: Sender, accept: str
+) -> None:
+    assert gateway.post(sender, GOOD, Accept=accept).status == 200
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/xml", "application/json;q=0"])
+def test_an_accept_without_json_is_406(
+    gateway: GatewayProcess, sender: Sender, accept: str
+) -> None:
+    check_refusal(gateway.post(sender, GOOD, Accept=accept), 406, "application/json")
+
+
+@pytest.mark.parametrize(("encoding", "status"), [("identity", 200), ("gzip", 415), ("br", 415)])
+def test_only_identity_is_a_content_encoding(
+    gateway: GatewayProcess, sender: Sender, encoding: str, status: int
+) -> None:
+    assert gateway.post(sender, GOOD, **{"Content-Encoding": encoding}).status == status
+
+
+def test_names_match_in_any_case_and_messages_use_the_contracts_spelling(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    row = {"employerref": "E1", "PERSONNELREF": "P1", "surName": "x", "genDER": "no number"}
+    [result] = gateway.post(sender, [row]).results
+    assert [part["field"] for part in result["recordIds"]] == ["EmployerRef", "PersonnelRef"]
+    assert [message["fieldName"] for message in result["messages"]] == ["Gender"]
+
+
+def test_case_and_leading_zeros_of_references_are_kept_and_tell_records_apart(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    rows = [a_worker(name) for name in ("007", "7", "ab", "AB")]
+    answer = gateway.post(sender, rows)
+    values = [result["recordIds"][1]["value"] for result in answer.results]
+    assert values == ["007", "7", "ab", "AB"]
+    shown = gateway.get(f"/api/imports/{answer.import_id}", sender).json
+    assert shown["rows"]["new"] == 4
+
+
+def test_an_unknown_property_is_told_as_info_1007_and_the_row_goes_in(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    [result] = gateway.post(sender, [a_worker("P1", Shoesize="44")]).results
+    assert result["importStatus"] == "OK"
+    assert (result["errorCount"], result["warningCount"], result["infoCount"]) == (0, 0, 1)
+    [message] = result["messages"]
+    assert (message["messageType"], message["errorID"]) == ("Info", 1007)
+    assert message["fieldName"] == "Shoesize"
+    assert "44" not in json.dumps(message)
