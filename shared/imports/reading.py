@@ -22,7 +22,7 @@ from shared.imports.faults import MAX_SHOWN, message_of, printable
 from shared.imports.fields import is_unicode, normal_reference
 from shared.imports.messages import Message, bounded
 from shared.imports.outcomes import MAX_MESSAGES
-from shared.imports.shapes import MergeKind, Record, Shape, shape_of
+from shared.imports.shapes import Field, MergeKind, Record, Shape, shape_of
 
 UNKNOWN_FIELD: Final = 1007
 MAX_READ_MESSAGES: Final = MAX_MESSAGES - 50
@@ -91,18 +91,22 @@ def _spell(row: Mapping[str, Any], shape: Shape, prefix: str, unknown: _Unknown)
             spelled[found.name] = value
         else:
             path = prefix + found.name
-            spelled[found.name] = _spell_nested(value, found.nested, path, unknown)
+            spelled[found.name] = _spell_nested(value, found, found.nested, path, unknown)
     return spelled
 
 
-def _spell_nested(value: Any, shape: Shape, path: str, unknown: _Unknown) -> Any:
-    """The same for what stands in an object's or a list's place, whatever it is."""
+def _spell_nested(value: Any, field: Field, shape: Shape, path: str, unknown: _Unknown) -> Any:
+    """The same for what stands in an object's or a list's place, whatever it is.
+
+    A list that is too long keeps one element too many: enough to be refused.
+    """
     if type(value) is dict:
         return _spell(value, shape, f"{path}.", unknown)
     if type(value) is list:
+        kept = value if field.max_items is None else value[: field.max_items + 1]
         return [
             _spell(item, shape, f"{path}[{place}].", unknown) if type(item) is dict else item
-            for place, item in enumerate(value)
+            for place, item in enumerate(kept)
         ]
     return value
 

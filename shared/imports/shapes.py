@@ -14,13 +14,14 @@ level, and an unknown property must be reported with its path (CONTRACTS 0).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
+from annotated_types import MaxLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -50,13 +51,15 @@ class Field:
 
     `kind` is the Python type of its value (`str` where only some texts are allowed), which is
     what text from XML or a form is converted to. `nested` is the shape of its object, or of its
-    list's elements; `is_sensitive` says that its value may hold something that no message shows.
+    list's elements, of which there may be `max_items`; `is_sensitive` says that its value may hold
+    something that no message shows.
     """
 
     name: str
     kind: type
     is_nullable: bool
     is_list: bool
+    max_items: int | None
     is_sensitive: bool
     nested: Shape | None
 
@@ -120,11 +123,21 @@ def _field(name: str, info: FieldInfo, owner: type[Record]) -> Field:
         kind=list if is_list else bare.type if isinstance(bare.type, type) else str,
         is_nullable=bare.is_nullable,
         is_list=is_list,
+        max_items=_max_length((*info.metadata, *bare.metadata)) if is_list else None,
         is_sensitive=owner.is_sensitive
         or (nested is not None and nested.is_sensitive)
         or name in _marked(owner, Mark.SENSITIVE),
         nested=nested,
     )
+
+
+def _max_length(metadata: Iterable[Any]) -> int | None:
+    for item in metadata:
+        if isinstance(item, FieldInfo):
+            return _max_length(item.metadata)
+        if isinstance(item, MaxLen):
+            return item.max_length
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,12 @@ def test_a_row_with_more_faults_than_are_kept_says_how_many_more() -> None:
     assert read.messages[-1].detail == f"and {more} more messages that are left out"
 
 
+def test_a_list_that_is_too_long_is_not_read_to_its_end() -> None:
+    prices = [{"Code": "a", "extra": 1}] * 1_000_000
+    expected = [(1003, "Prices"), *[(1007, f"Prices[{place}].extra") for place in range(4)]]
+    assert [(id_, path) for id_, path, _ in faults(Prices=prices)] == expected
+
+
 def test_names_of_any_length_and_content_can_be_reported() -> None:
     read = read_item(**{"x" * 1_000_000: 1, "\ud800": 1, "": 1})
     paths = [message.field or "" for message in read.messages]
