@@ -93,6 +93,21 @@ def a_worker(**fields: Any) -> dict[str, Any]:
     return {"EmployerRef": "ER1", "PersonnelRef": "P1", "Surname": "Marsh"} | fields
 
 
+def an_assignment(**fields: Any) -> dict[str, Any]:
+    """The smallest assignment there is, of that worker; `fields` replace or add."""
+    return {
+        "EmployerRef": "ER1",
+        "AssignmentRef": "A1",
+        "ClientRef": "C1",
+        "PersonnelRef": "P1",
+        "DivisionRef": "DIV1",
+        "DepartmentRef": "DEPT1",
+        "StartDate": "2024-03-04",
+        "ExpectedEndDate": None,
+        "ActualEndDate": None,
+    } | fields
+
+
 def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
     """The row without these fields."""
     return {name: value for name, value in row.items() if name not in names}

@@ -6,75 +6,20 @@ import json
 from typing import Any
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from shared.imports.definition import Options
 from shared.imports.outcomes import MAX_MESSAGES, Outcome, RowResult, pack_result
-from shared.imports.shapes import Shape, shape_of
+from shared.imports.shapes import shape_of
 from shared.imports.workers.model import Worker
 from shared.imports.workers.rules import RULES
 from tests.unit.imports.builders import a_worker
-
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.decimals(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(), max_size=20)
-    | st.dates().map(str)
-    | st.sampled_from(["", " ", "\0", "\ud800", "123456", "12345678", "x" * 61, 10**400])
-)
-anything = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=4,
-)
-
-
-def spelled(name: str) -> st.SearchStrategy[str]:
-    return st.sampled_from([name, name.lower(), name.upper()])
-
-
-def objects_of(shape: Shape) -> st.SearchStrategy[dict[str, Any]]:
-    """Objects that often have the names of the shape, with any value."""
-    names = st.sampled_from(sorted(shape.fields)).flatmap(spelled) | st.text(max_size=5)
-    nested = [objects_of(inner) for inner in shape.nested.values()]
-    return st.dictionaries(names, st.one_of(anything, *nested), max_size=12)
-
+from tests.unit.imports.generated_rows import good_rows, objects_of
 
 any_worker = objects_of(shape_of(Worker))
-readable_scalars = {
-    "string": st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
-    "integer": st.none() | st.integers(-5, 5),
-    "boolean": st.none() | st.booleans(),
-}
+good_workers = good_rows(RULES.json_schema()).map(lambda fields: a_worker(**fields))
 
 
-def kind_of(schema: dict[str, Any]) -> str:
-    kinds = schema.get("type", "object")
-    kind = kinds[0] if isinstance(kinds, list) else kinds
-    return kind if isinstance(kind, str) else "object"
-
-
-def good_objects(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
-    """Objects without a fault: each property absent, null, or of its type."""
-    optional = {}
-    for name, item in schema["properties"].items():
-        if "anyOf" in item:
-            inner = definitions[item["anyOf"][0]["$ref"].rpartition("/")[2]]
-            optional[name] = st.none() | good_objects(inner, definitions)
-        elif "[0-9]{4}" in item.get("pattern", ""):
-            optional[name] = st.none() | st.dates().map(str)
-        elif "pattern" not in item:
-            optional[name] = readable_scalars[kind_of(item)]
-    return st.fixed_dictionaries({}, optional=optional)
-
-
-SCHEMA = RULES.json_schema()
-good_workers = good_objects(SCHEMA, SCHEMA["$defs"]).map(lambda fields: a_worker(**fields))
-
-
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(any_worker)
 def test_any_row_ends_with_messages(row: dict[str, Any]) -> None:
     result = RULES.read(3, row)

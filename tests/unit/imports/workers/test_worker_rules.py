@@ -12,7 +12,7 @@ import pytest
 from shared.imports.definition import Decision, Document, OnExisting, Options, RowKey
 from shared.imports.messages import Severity
 from shared.imports.outcomes import Outcome
-from shared.imports.workers.rules import columns, decide, identify, lookups, read
+from shared.imports.workers.rules import RULES, columns, decide, identify, listed, lookups, read
 from tests.unit.imports.builders import a_worker, without
 
 ROOT = Path(__file__).parents[4]
@@ -207,3 +207,48 @@ def test_an_external_reference_is_looked_up_where_it_differs(
     document = decided(a_worker(ExternalWorkerRef=external)).document
     assert document is not None
     assert lookups(document) == found
+
+
+def test_a_worker_refers_to_no_record_and_to_what_may_be_listed() -> None:
+    document = decided(
+        a_worker(
+            DivisionRef=" D ",
+            DepartmentRef="DP",
+            JobCategoryRef="J",
+            CurrencyRef="GBP",
+            ConsultantRef="C",
+        )
+    ).document
+    assert document is not None
+    assert RULES.references(document) == ()
+    assert [(item.field, item.kind, item.value) for item in listed(document)] == [
+        ("DivisionRef", "division", "D"),
+        ("DepartmentRef", "department", "DP"),
+        ("JobCategoryRef", "job-category", "J"),
+        ("CurrencyRef", "currency", "GBP"),
+        ("ConsultantRef", "consultant", "C"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("methods", "accounts"),
+    [
+        ({}, []),
+        ({"PrimaryPayMethod": "Cheque", "SecondaryPayMethod": "Cash"}, []),
+        ({"PrimaryPayMethod": "BACS"}, ["Primary"]),
+        ({"SecondaryPayMethod": "bacs "}, ["Secondary"]),
+        ({"PrimaryPayMethod": "BACS", "SecondaryPayMethod": "BACS"}, ["Primary", "Secondary"]),
+    ],
+)
+def test_a_sort_code_may_be_listed_where_its_account_is_paid_by_bacs(
+    methods: dict[str, Any], accounts: list[str]
+) -> None:
+    banks = {
+        f"{which}BankDetails": {"BankSortCode": "601613"} for which in ("Primary", "Secondary")
+    }
+    document = decided(a_worker(**methods, **banks)).document
+    assert document is not None
+    found = listed(document)
+    assert [item.field for item in found] == [f"{a}BankDetails.BankSortCode" for a in accounts]
+    assert all(item.is_sensitive and item.value == "601613" for item in found)
+    assert listed(a_worker(**methods)) == ()
