@@ -43,7 +43,7 @@ class Environment:
 
     def is_current(self) -> bool:
         """Whether nothing has to be done."""
-        return self.interpreter.exists() and stamps.is_current(self.folder, self.made_from())
+        return self._has_interpreter() and stamps.is_current(self.folder, self.made_from())
 
     def make(self, log: str) -> None:
         """Bring it up to date; one of another Python, or half made, is made anew.
@@ -54,13 +54,17 @@ class Environment:
         if self.folder.exists() and not self._is_usable():
             shutil.rmtree(self.folder)
         stamps.mark_unfinished(self.folder)
-        if not self.interpreter.exists():
+        if not self._has_interpreter():
             self._create()
         self._install(log)
         stamps.mark_finished(self.folder, wanted)
 
+    def _has_interpreter(self) -> bool:
+        # Not `exists`: it raises where the Python behind the link is somebody else's.
+        return os.access(self.interpreter, os.X_OK)
+
     def _is_usable(self) -> bool:
-        if stamps.is_unfinished(self.folder) or not self.interpreter.exists():
+        if stamps.is_unfinished(self.folder) or not self._has_interpreter():
             return False
         asked = "import pip, sys; print('%d.%d' % sys.version_info[:2])"
         answer = subprocess.run(
