@@ -5,7 +5,7 @@
 
 On disk the emulator writes each of its databases as a whole every five seconds, and when it is
 asked to end; killed outright it loses up to five seconds, of queues and tables not the same ones.
-So it is asked once and given time: a second SIGTERM would end it in the middle of its writing.
+So it is asked and given time, and `end_once.cjs` keeps a second signal from ending its writing.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _LISTENING = re.compile(
     r"^Azurite (Blob|Queue|Table) service is successfully listening at (http://[0-9.]+:[0-9]+)\n",
     re.MULTILINE,
 )
+_END_ONCE = CHECKOUT.azurite / "end_once.cjs"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _PAUSE = 0.02
@@ -150,7 +151,8 @@ def command(
         "--disableTelemetry",
         *([] if has_access_log else ["--silent"]),
     ]
-    return [str(programs.node), str(programs.script), *place, *ports, *flags]
+    script = [str(programs.node), "--require", str(_END_ONCE), str(programs.script)]
+    return [*script, *place, *ports, *flags]
 
 
 def read_endpoints(output: str) -> dict[str, str]:

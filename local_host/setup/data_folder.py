@@ -15,13 +15,7 @@ from local_host.setup.messages import SetupError, note
 
 _PATIENCE = 15.0
 """Seconds for a predecessor that is just stopping."""
-# An emulator that was told of its parent's death is writing its data: a second SIGTERM would stop
-# that, so it is left alone at first.
-_STRAY_EMULATOR = (
-    (None, 10.0 if processes.TIES else 0.0),
-    (signal.SIGTERM, 15.0),
-    (signal.SIGKILL, 5.0),
-)
+_STRAY_EMULATOR = ((signal.SIGTERM, 30.0), (signal.SIGKILL, 5.0))
 _STRAY_HOST = ((signal.SIGKILL, 5.0),)
 
 

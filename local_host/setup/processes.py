@@ -82,18 +82,17 @@ def command_line(pid: int) -> str:
 
 
 def end_stray(
-    pid: int, marks: Sequence[str], signals: Sequence[tuple[signal.Signals | None, float]]
+    pid: int, marks: Sequence[str], signals: Sequence[tuple[signal.Signals, float]]
 ) -> bool:
     """End a process that an earlier run left behind; True when it is gone or was never ours.
 
     Ours is one whose command line holds all `marks`. `signals` are tried in turn, each with the
-    seconds to wait after it (None sends nothing).
+    seconds to wait after it.
     """
     for number, patience in signals:
         if not _is_ours(pid, marks):
             return True
-        if number is not None:
-            os.kill(pid, number)
+        os.kill(pid, number)
         deadline = time.monotonic() + patience
         while _is_ours(pid, marks) and time.monotonic() < deadline:
             time.sleep(_PAUSE)

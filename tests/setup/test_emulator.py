@@ -18,13 +18,16 @@ from local_host.setup.messages import SetupError
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = azurite.Programs.found()
 KEEP = """
-import sys
+import sys, threading
 from pathlib import Path
 from local_host.setup import azurite
 from local_host.setup.data_folder import DataFolder
 data = DataFolder(Path(sys.argv[1]))
 with azurite.running(azurite.Programs.found(), location=data.storage) as emulator:
     data.note_emulator(emulator.process.pid)
+    threads = [threading.Thread(target=threading.Event().wait, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
     print(emulator.connection_string, flush=True)
     sys.stdin.read()
 """
@@ -49,8 +52,26 @@ def test_data_on_disk_outlives_the_emulator(tmp_path: Path) -> None:
         assert rows(emulator.connection_string) == ["a"]
 
 
+def test_asking_twice_to_end_loses_nothing(tmp_path: Path) -> None:
+    with azurite.running(PROGRAMS, location=tmp_path) as emulator:
+        put(emulator.connection_string, "a")
+        for _ in range(5):
+            emulator.process.send_signal(signal.SIGTERM)
+        assert emulator.process.wait(30) == 0
+    with azurite.running(PROGRAMS, location=tmp_path) as emulator:
+        assert rows(emulator.connection_string) == ["a"]
+
+
+def test_it_can_be_ended_while_it_starts(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        azurite.command(PROGRAMS, tmp_path), stdout=subprocess.DEVNULL
+    ) as starting:
+        while starting.poll() is None:
+            starting.terminate()
+
+
 @pytest.mark.skipif(not processes.TIES, reason="only Linux ends a child with its parent")
-def test_data_on_disk_outlives_the_sudden_end_of_what_started_the_emulator(tmp_path: Path) -> None:
+def test_data_on_disk_outlives_the_sudden_end_of_a_starter_with_threads(tmp_path: Path) -> None:
     keeper = subprocess.Popen(
         [sys.executable, "-c", KEEP, str(tmp_path)],
         cwd=ROOT,

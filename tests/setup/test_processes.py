@@ -50,10 +50,10 @@ def test_a_process_of_somebody_else_is_left_alone() -> None:
     processes.stop(child, patience=10)
 
 
-def test_a_stray_of_ours_is_ended_once_it_had_its_time() -> None:
+def test_a_stray_of_ours_is_ended() -> None:
     child = processes.start(SLEEP, death_signal=signal.SIGKILL)
     _wait_until_it_is("tied-child", child.pid)
-    tries = [(None, 0.1), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)]
+    tries = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)]
     assert processes.end_stray(child.pid, ["tied-child"], tries)
     assert child.wait() == -signal.SIGTERM
 
