@@ -1,0 +1,70 @@
+"""`python -m benchmarks [NAME …] [--rows N[,N…]] [--rounds N] [--quick] [--json]`.
+
+A table for people on standard output (with `--json` one JSON object instead), progress on standard
+error, and every figure in a file under `.local/bench/`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+from benchmarks.catalogue import BENCHES
+from benchmarks.measuring.waiting import BenchError
+from benchmarks.options import Options, read_options
+from local_host.setup.messages import SetupError, note, say
+from local_host.setup.places import CHECKOUT
+
+_INTERRUPTED = 130
+
+
+def main(words: Sequence[str], folder: Path = CHECKOUT.local / "bench") -> int:
+    """Run what is asked for, keep the figures in `folder`; returns the exit status."""
+    options = read_options(words, tuple(BENCHES), folder)
+    documents: dict[str, Any] = {}
+    for name in options.names:
+        begun = datetime.now(UTC)
+        try:
+            outcome = BENCHES[name](options)
+        except (BenchError, SetupError) as error:
+            note(f"bench {name}: {error}")
+            return 1
+        except KeyboardInterrupt:
+            note("Stopped.")
+            return _INTERRUPTED
+        documents[name] = {**_circumstances(begun, options), **outcome.document}
+        if not options.prints_json:
+            say("\n".join(outcome.lines))
+        note(f"Every figure: {_keep(options.folder, name, begun, documents[name])}")
+    if options.prints_json:
+        say(json.dumps(documents, indent=2))
+    return 0
+
+
+def _circumstances(begun: datetime, options: Options) -> dict[str, Any]:
+    return {
+        "begun": begun.isoformat(timespec="seconds"),
+        "rounds": options.rounds,
+        "machine": {
+            "processors": cpu_count(),
+            "system": platform.system(),
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _keep(folder: Path, name: str, begun: datetime, document: Mapping[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}-{begun:%Y%m%dT%H%M%SZ}.json"
+    file.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    return file
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

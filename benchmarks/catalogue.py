@@ -1,0 +1,26 @@
+"""Every benchmark by its name: a module each, loaded when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a bench found: everything as a JSON value, and what people read of it."""
+
+    document: Mapping[str, Any]
+    lines: Sequence[str]
+
+
+def _import(options: Options) -> Outcome:
+    from benchmarks import workers_import
+
+    return workers_import.run(options)
+
+
+BENCHES: Mapping[str, Callable[[Options], Outcome]] = {"import": _import}

@@ -1,0 +1,114 @@
+"""The yardsticks: the same entities written by the bare asynchronous SDK and nothing else.
+
+Floor A writes them one by one, sixteen at a time; floor B in entity-group transactions, four at a
+time. More at a time is not faster: the SDK's own work on one processor is what bounds both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from azure.data.tables import UpdateMode
+from azure.data.tables.aio import TableClient, TableServiceClient
+
+from benchmarks.measuring.meters import Meter, spent
+
+TABLE = "Floor"
+_SINGLE_WRITERS = 16
+_TRANSACTION_WRITERS = 4
+_MOST_OPERATIONS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How long something took, and the processor time of storage's client and of the emulator."""
+
+    seconds: float
+    client: float | None
+    emulator: float | None
+
+
+Entity = dict[str, Any]
+"""As the SDK takes it."""
+
+Write = Callable[[TableClient], Awaitable[None]]
+
+
+def floor_a(connection: str, entities: Sequence[Entity], emulator: Meter) -> Reading:
+    """Every entity is an upsert of its own."""
+
+    async def write(table: TableClient) -> None:
+        waiting = iter(entities)
+
+        async def work() -> None:
+            for entity in waiting:
+                await table.upsert_entity(entity, UpdateMode.REPLACE)
+
+        await asyncio.gather(*(work() for _ in range(_SINGLE_WRITERS)))
+
+    return asyncio.run(_measured(connection, write, emulator))
+
+
+def floor_b(connection: str, entities: Sequence[Entity], emulator: Meter) -> Reading:
+    """Upserts in transactions of up to 100, of one partition each."""
+    transactions = list(_transactions(entities))
+
+    async def write(table: TableClient) -> None:
+        waiting = iter(transactions)
+
+        async def work() -> None:
+            for transaction in waiting:
+                await table.submit_transaction(
+                    [("upsert", entity, {"mode": UpdateMode.REPLACE}) for entity in transaction]
+                )
+
+        await asyncio.gather(*(work() for _ in range(_TRANSACTION_WRITERS)))
+
+    return asyncio.run(_measured(connection, write, emulator))
+
+
+def single_upserts(connection: str, entities: Sequence[Entity]) -> list[float]:
+    """The seconds that each of these upserts took, one after the other."""
+    seconds: list[float] = []
+
+    async def write(table: TableClient) -> None:
+        for entity in entities:
+            begun = time.perf_counter()
+            await table.upsert_entity(entity, UpdateMode.REPLACE)
+            seconds.append(time.perf_counter() - begun)
+
+    asyncio.run(_with_table(connection, write))
+    return seconds
+
+
+async def _measured(connection: str, write: Write, emulator: Meter) -> Reading:
+    # The entities live as long as we do: a collector that visits them would slow the floor down.
+    gc.collect()
+    gc.freeze()
+    try:
+        own, its = time.process_time(), emulator.processor_seconds()
+        begun = time.perf_counter()
+        await _with_table(connection, write)
+        seconds = time.perf_counter() - begun
+        used = time.process_time() - own
+        return Reading(seconds, used, spent(its, emulator.processor_seconds()))
+    finally:
+        gc.unfreeze()
+
+
+async def _with_table(connection: str, write: Write) -> None:
+    async with TableServiceClient.from_connection_string(connection) as service:
+        await write(service.get_table_client(TABLE))
+
+
+def _transactions(entities: Sequence[Entity]) -> Iterator[list[Entity]]:
+    for _, group in groupby(entities, key=lambda entity: entity["PartitionKey"]):
+        of_partition = list(group)
+        for at in range(0, len(of_partition), _MOST_OPERATIONS):
+            yield of_partition[at : at + _MOST_OPERATIONS]

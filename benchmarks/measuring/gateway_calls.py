@@ -1,0 +1,76 @@
+"""Calls of a client that measures: one kept connection, the time until the last byte is there."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from benchmarks.measuring.waiting import BenchError
+
+WORKERS = "/api/import/workers?version=1"
+_CALL_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An import that went in whole: how long the call took, and its id."""
+
+    seconds: float
+    import_id: str
+
+
+class Connection:
+    """A connection to a gateway, in the name of one integration."""
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        self._http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_CALL_SECONDS)
+        self._headers = dict(headers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def send_workers(self, body: bytes, rows: int) -> Sent:
+        """Post workers and wait for their rows. Raises BenchError unless each went in clean."""
+        headers = {**self._headers, "Content-Type": "application/json"}
+        begun = time.perf_counter()
+        self._http.request("POST", WORKERS, body, headers)
+        response = self._http.getresponse()
+        data = response.read()
+        seconds = time.perf_counter() - begun
+        if response.status != 200:
+            raise BenchError(f"the gateway answered {response.status}: {data[:300]!r}")
+        results = json.loads(data)["results"]
+        if len(results) != rows or any(row["importStatus"] != "OK" for row in results):
+            raise BenchError("not every row went in without a warning")
+        return Sent(seconds, response.headers["X-Import-Id"])
+
+    def counts_of(self, import_id: str) -> Mapping[str, int]:
+        """How many rows of an import ended how."""
+        rows: Mapping[str, int] = self._get(f"/api/imports/{import_id}")["rows"]
+        return rows
+
+    def check_health(self) -> None:
+        """One call that goes to storage: connections that were cut meanwhile are made anew."""
+        self._get("/api/health")
+
+    def _get(self, path: str) -> Any:
+        self._http.request("GET", path, headers=self._headers)
+        response = self._http.getresponse()
+        data = response.read()
+        if response.status != 200:
+            raise BenchError(f"GET {path}: {response.status} {data[:300]!r}")
+        return json.loads(data)

@@ -1,0 +1,182 @@
+"""What is measured on: an emulator in memory and a gateway, each in a process of its own.
+
+Between measurements the gateway's tables are emptied, because the emulator slows down as they
+grow. While a floor runs the gateway stands still (SIGSTOP), for it asks its queues for messages
+all the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.data.tables import TableServiceClient
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from benchmarks.measuring.floors import TABLE, Entity
+from benchmarks.measuring.gateway_calls import Connection
+from benchmarks.measuring.meters import Meter
+from benchmarks.measuring.waiting import BenchError, wait_until
+from local_host.setup import processes
+from local_host.setup.azurite import Azurite, Programs, running
+from local_host.setup.host_process import HostProcess
+from local_host.setup.places import CHECKOUT
+from shared.auth.integration import Integration
+from shared.bootstrap import open_gateway
+from shared.imports.workers.definition import WORKERS
+from shared.settings import Settings
+from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULTS
+from shared.storage_account import CONNECTION, StorageAccount
+
+_EMPTIED = (WORKERS.table, IMPORT_RESULTS, TABLE)
+_SOFTWARE_KEY = "BENCH"
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A new tenant, and the headers of its calls."""
+
+    tenant: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A running emulator and a gateway on it; `access_log` is the emulator's output."""
+
+    storage: Azurite
+    host: HostProcess
+    access_log: Path
+
+    @property
+    def connection_string(self) -> str:
+        """That of the storage account."""
+        return self.storage.connection_string
+
+    @property
+    def emulator_meter(self) -> Meter:
+        """What the emulator uses."""
+        return Meter(self.storage.process.pid)
+
+    @property
+    def gateway_meter(self) -> Meter:
+        """What the gateway uses."""
+        return Meter(self.host.process.pid)
+
+    def connect(self, sender: Sender) -> Connection:
+        """A connection to the gateway, to be closed."""
+        return Connection(self.host.url, sender.headers)
+
+    def new_sender(self) -> Sender:
+        """A tenant that has sent nothing yet."""
+        return asyncio.run(_make_sender(self.connection_string))
+
+    def empty(self) -> None:
+        """Take out all workers, results and payloads, and what a floor has written."""
+        with TableServiceClient.from_connection_string(self.connection_string) as tables:
+            for name in _EMPTIED:
+                tables.delete_table(name)
+                tables.create_table(name)
+        with BlobServiceClient.from_connection_string(self.connection_string) as blobs:
+            with suppress(ResourceNotFoundError):
+                blobs.delete_container(IMPORT_PAYLOADS)
+            blobs.create_container(IMPORT_PAYLOADS)
+
+    def stored(self, table: str) -> list[Entity]:
+        """All entities of a table, sorted by their keys."""
+        with TableServiceClient.from_connection_string(self.connection_string) as tables:
+            return [dict(entity) for entity in tables.get_table_client(table).list_entities()]
+
+    def wait_until_idle(self) -> None:
+        """Until no message is left: an answer may come before its last message is deleted."""
+        with QueueServiceClient.from_connection_string(self.connection_string) as service:
+            queues = [
+                service.get_queue_client(name) for name in (WORKERS.queue, WORKERS.bulk_queue)
+            ]
+
+            def is_idle() -> bool:
+                counts = (
+                    queue.get_queue_properties().approximate_message_count for queue in queues
+                )
+                return not any(counts)
+
+            wait_until(is_idle, "the queues to be empty")
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """The gateway does nothing for the time of the block."""
+        self.wait_until_idle()
+        os.kill(self.host.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.host.process.pid, signal.SIGCONT)
+
+
+@contextmanager
+def running_rig(folder: Path, *, has_access_log: bool = False) -> Iterator[Rig]:
+    """A fresh rig for the time of the block; logs go to `folder`.
+
+    Raises SetupError or BenchError when a part does not start.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "emulator.log"
+    with (
+        running(Programs.found(), log=log, has_access_log=has_access_log) as storage,
+        _running_host(storage.connection_string, folder) as host,
+    ):
+        rig = Rig(storage, host, log)
+        rig.empty()
+        yield rig
+
+
+@contextmanager
+def _running_host(connection: str, folder: Path) -> Iterator[HostProcess]:
+    settings = folder / "settings.json"
+    settings.write_text('{"Values": {}}', "utf-8")
+    command = [sys.executable, "-m", "local_host", "--port", "0", "--settings", str(settings)]
+    with (folder / "gateway.log").open("wb") as log:
+        process = processes.start(
+            command,
+            death_signal=signal.SIGKILL,
+            environ={**_plain_environ(), CONNECTION: connection, "PYTHONUNBUFFERED": "1"},
+            folder=CHECKOUT.root,
+            output=subprocess.PIPE,
+            errors=log,
+        )
+    host = HostProcess(process)
+    try:
+        wait_until(lambda: bool(host.url) or host.has_ended, "the gateway to be ready")
+        if host.has_ended:
+            raise BenchError(f"{host.describe_end()} Its log: {folder / 'gateway.log'}")
+        yield host
+    finally:
+        host.stop(lambda: False)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _plain_environ() -> dict[str, str]:
+    """The environment without settings: what is measured is the defaults."""
+    prefixes = ("GATEWAY_", "AzureWebJobs", "AzureFunctions", "LOCAL_HOST_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+
+
+async def _make_sender(connection: str) -> Sender:
+    settings = Settings(storage=StorageAccount(connection_string=connection))
+    async with open_gateway(settings) as gateway:
+        tenant = await gateway.tenants.create(f"bench {uuid.uuid4().hex}")
+        wanted = Integration(tenant.id, _SOFTWARE_KEY, "")
+        issued = await gateway.tenants.add_integration(wanted)
+    headers = {"X-Software-Key": _SOFTWARE_KEY, "X-Functions-Key": issued.function_key}
+    return Sender(tenant.id, headers)

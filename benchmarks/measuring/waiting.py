@@ -1,0 +1,22 @@
+"""What goes wrong while measuring, and waiting for a condition with a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+_SECONDS = 60.0
+_PAUSE = 0.02
+
+
+class BenchError(Exception):
+    """Something did not go as a measurement needs it; the text says what."""
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Return when the condition holds. Raises BenchError after a minute."""
+    deadline = time.monotonic() + _SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise BenchError(f"waited {_SECONDS:.0f} s in vain for {what}")
+        time.sleep(_PAUSE)

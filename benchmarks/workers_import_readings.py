@@ -1,0 +1,105 @@
+"""What bench `import` reads, and the figures that follow from it.
+
+A quotient is made within each round, and the median of the rounds is told: what drifts between
+rounds drops out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from benchmarks.measuring.access_log import Requests
+from benchmarks.measuring.figures import in_rounds, middle, percentile, quotient
+from benchmarks.measuring.floors import Reading
+from benchmarks.payloads import Case
+
+HALF_A_POLL = 0.05
+"""Seconds that a message lies on average before the host asks for it (host.json: every 100 ms)."""
+
+
+class Step(StrEnum):
+    """What is timed, in this order, in every round."""
+
+    FLOOR_A = "floorA"
+    FLOOR_B = "floorB"
+    NEW = "new"
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+
+
+IMPORTS = (Step.NEW, Step.UNCHANGED, Step.CHANGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What was counted at one import: requests, and bytes that the gateway held.
+
+    `idle` is what it held before the first import, `peak` the most during this one.
+    """
+
+    requests: Requests
+    idle: int | None
+    peak: int | None
+
+    @property
+    def over_idle(self) -> float | None:
+        """The bytes that the import took at most."""
+        return None if self.idle is None or self.peak is None else self.peak - self.idle
+
+
+@dataclass(slots=True)
+class CaseReadings:
+    """Everything that was read of one case."""
+
+    case: Case
+    payload_bytes: int
+    entities: int = 0
+    rounds: list[Mapping[Step, Reading]] = field(default_factory=list)
+    counted: Mapping[Step, Counted] = field(default_factory=dict)
+
+    def seconds(self, step: Step) -> list[float | None]:
+        """Of each round; None where the step was left out."""
+        return [read[step].seconds if step in read else None for read in self.rounds]
+
+    def client(self, step: Step) -> list[float | None]:
+        """Processor seconds of storage's client, of each round."""
+        return [read[step].client if step in read else None for read in self.rounds]
+
+    def rows_per_second(self, step: Step) -> float | None:
+        """The median of the rounds."""
+        return quotient(self.case.rows, middle(self.seconds(step)))
+
+    def speed(self, step: Step, yardstick: Step) -> float | None:
+        """How many times as fast as the yardstick: the median of each round's quotient."""
+        return middle(in_rounds(self.seconds(yardstick), self.seconds(step)))
+
+    def work(self, step: Step, yardstick: Step) -> float | None:
+        """How many times the yardstick's processor time."""
+        return middle(in_rounds(self.client(step), self.client(yardstick)))
+
+    def memory(self, step: Step) -> float | None:
+        """Peak memory over idle ÷ payload."""
+        return quotient(self.counted[step].over_idle, self.payload_bytes)
+
+
+@dataclass(slots=True)
+class OneRowReadings:
+    """Seconds of calls with one row of one employer, and of as many plain upserts, by rounds."""
+
+    calls: list[list[float]] = field(default_factory=list)
+    upserts: list[list[float]] = field(default_factory=list)
+    requests_per_call: float = 0.0
+
+    def milliseconds(self, percent: int) -> float | None:
+        """The median of the rounds' percentiles."""
+        return middle(percentile(calls, percent) * 1_000 for calls in self.calls)
+
+    @property
+    def over_raw(self) -> float | None:
+        """p50 ÷ (as many upserts one after the other as it takes requests + half a poll)."""
+        return middle(
+            percentile(calls, 50) / (self.requests_per_call * percentile(upserts, 50) + HALF_A_POLL)
+            for calls, upserts in zip(self.calls, self.upserts, strict=True)
+        )

@@ -1,0 +1,147 @@
+"""What is told of bench `import`: a table with ratios first, and everything as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.catalogue import Outcome
+from benchmarks.measuring.figures import middle, quotient, rounded
+from benchmarks.measuring.tables import Line, number, render
+from benchmarks.workers_import_readings import IMPORTS, CaseReadings, OneRowReadings, Step
+
+_TITLES = {
+    Step.FLOOR_A: "floor A",
+    Step.FLOOR_B: "floor B",
+    Step.NEW: "first load",
+    Step.UNCHANGED: "unchanged repeat",
+    Step.CHANGED: "all rows changed",
+}
+_QUOTIENTS = (
+    (Step.NEW, Step.FLOOR_A),
+    (Step.NEW, Step.FLOOR_B),
+    (Step.UNCHANGED, Step.NEW),
+    (Step.CHANGED, Step.NEW),
+)
+
+
+def outcome_of(cases: Sequence[CaseReadings], one_row: OneRowReadings) -> Outcome:
+    """The result of the bench."""
+    document = {"cases": [_case(case) for case in cases], "oneRow": _one_row(one_row)}
+    return Outcome(document, [*_table(cases), "", *_sentences(one_row)])
+
+
+def _case(case: CaseReadings) -> dict[str, Any]:
+    return {
+        "rows": case.case.rows,
+        "employers": case.case.employers,
+        "payloadBytes": case.payload_bytes,
+        "entities": case.entities,
+        "speed": {
+            f"{step}/{other}": rounded(case.speed(step, other)) for step, other in _QUOTIENTS
+        },
+        "processorTime": {
+            f"{step}/floorB": rounded(case.work(step, Step.FLOOR_B)) for step in IMPORTS
+        },
+        "requestsPerRow": {step: _requests(case, step) for step in IMPORTS},
+        "peakMemoryOverIdlePerPayload": {step: rounded(case.memory(step)) for step in IMPORTS},
+        "notComparableBetweenRuns": _absolute(case),
+    }
+
+
+def _requests(case: CaseReadings, step: Step) -> dict[str, float | None]:
+    counted, rows = case.counted[step].requests, case.case.rows
+    parts = {
+        "total": counted.total,
+        "tables": counted.tables,
+        "blobs": counted.blobs,
+        "queues": counted.queues + counted.sends,
+        "pollsBeside": max(0, counted.polls - counted.sends),
+    }
+    return {name: rounded(value / rows) for name, value in parts.items()}
+
+
+def _absolute(case: CaseReadings) -> dict[str, Any]:
+    return {
+        "rowsPerSecond": {step: rounded(case.rows_per_second(step)) for step in Step},
+        "clientProcessorMillisecondsPerRow": {
+            step: rounded(_milliseconds_per_row(case, step)) for step in Step
+        },
+        "idleBytes": case.counted[Step.NEW].idle,
+        "peakBytes": {step: case.counted[step].peak for step in IMPORTS},
+        "rounds": [
+            {
+                step: {
+                    "seconds": rounded(read.seconds),
+                    "clientProcessorSeconds": rounded(read.client),
+                    "emulatorProcessorSeconds": rounded(read.emulator),
+                }
+                for step, read in steps.items()
+            }
+            for steps in case.rounds
+        ],
+    }
+
+
+def _milliseconds_per_row(case: CaseReadings, step: Step) -> float | None:
+    return quotient(middle(case.client(step)), case.case.rows / 1_000)
+
+
+def _one_row(readings: OneRowReadings) -> dict[str, Any]:
+    return {
+        "employers": 1,
+        "callsPerRound": len(readings.calls[0]),
+        "requestsPerCall": rounded(readings.requests_per_call),
+        "p50OverRawRequests": rounded(readings.over_raw),
+        "notComparableBetweenRuns": {
+            "p50Milliseconds": rounded(readings.milliseconds(50)),
+            "p95Milliseconds": rounded(readings.milliseconds(95)),
+        },
+    }
+
+
+def _table(cases: Sequence[CaseReadings]) -> list[str]:
+    def line(name: str, cells: Sequence[float | None], digits: int = 2) -> Line:
+        return Line(name, [number(cell, digits) for cell in cells])
+
+    lines = [
+        Line("speed, in times"),
+        *(
+            line(
+                f"  {_TITLES[step]} ÷ {_TITLES[other]}", [each.speed(step, other) for each in cases]
+            )
+            for step, other in _QUOTIENTS
+        ),
+        Line("processor time of storage's client, in times"),
+        *(
+            line(f"  {_TITLES[step]} ÷ floor B", [each.work(step, Step.FLOOR_B) for each in cases])
+            for step in IMPORTS
+        ),
+        Line("storage requests per row"),
+        *(
+            line(f"  {_TITLES[step]}", [_requests(each, step)["total"] for each in cases], 4)
+            for step in IMPORTS
+        ),
+        Line("peak memory over idle ÷ payload"),
+        *(line(f"  {_TITLES[step]}", [each.memory(step) for each in cases]) for step in IMPORTS),
+        Line("rows per second (not comparable between runs)"),
+        *(
+            line(f"  {_TITLES[step]}", [each.rows_per_second(step) for each in cases], 0)
+            for step in Step
+        ),
+        Line("client's processor ms per row (not comparable between runs)"),
+        *(
+            line(f"  {_TITLES[step]}", [_milliseconds_per_row(each, step) for each in cases])
+            for step in Step
+        ),
+    ]
+    return render("import: workers", [each.case.title for each in cases], lines)
+
+
+def _sentences(readings: OneRowReadings) -> list[str]:
+    p50, p95 = (number(readings.milliseconds(percent), 0) for percent in (50, 95))
+    return [
+        f"One row, 1 employer: {readings.requests_per_call:.1f} storage requests; p50 ÷ (as many "
+        f"upserts one after the other + half a poll) {number(readings.over_raw)}",
+        f"(not comparable between runs: p50 {p50} ms, p95 {p95} ms)",
+    ]
