@@ -1,0 +1,145 @@
+"""A chunk that fails five times: its rows end, the import ends, nothing comes in afterwards."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import StorageUnavailableError
+from shared.imports.outcomes import Outcome
+from shared.services.chunk_messages import ChunkMessage, messages_for
+from shared.services.reporting import ImportState
+from shared.storage.names import IMPORT_PAYLOADS
+from shared.storage.tables import Delete, Entity
+from tests.builders import a_worker
+from tests.integration.stage import Stage, play
+
+pytestmark = pytest.mark.integration
+LONG = "x" * 300
+"""Rows with this text are too large for the import record: their payload is a blob."""
+
+
+def _large(count: int, **changes: object) -> list[dict[str, object]]:
+    return [a_worker(f"P{number:03d}", PersonnelNotes=LONG, **changes) for number in range(count)]
+
+
+def test_rows_that_were_not_committed_end_as_9001_and_the_import_ends(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        record = await stage.accept(_large(90))
+        payload = await stage.gateway.account.blobs.read(IMPORT_PAYLOADS, record.blob_name)
+        assert payload is not None
+        await stage.gateway.account.blobs.delete(IMPORT_PAYLOADS, record.blob_name)
+        [message] = await stage.messages()
+        for handler in (stage.gateway.chunks.process, stage.gateway.chunks.end_as_failed):
+            with pytest.raises(StorageUnavailableError):
+                await handler(message)
+        assert (await stage.again(record)).is_open
+        await stage.gateway.account.blobs.put(IMPORT_PAYLOADS, record.blob_name, [payload])
+        await stage.gateway.chunks.end_as_failed(message)
+
+        report = await stage.gateway.reporting.find(record.tenant, record.import_id)
+        assert report.state is ImportState.COMPLETED_WITH_ERRORS
+        assert report.counts.failed == record.rows
+        assert await stage.codes(record) == [[9001]] * record.rows
+        tombstone = await stage.stored("P000")
+        assert tombstone is not None
+        assert (tombstone.document, tombstone.ended) == (None, record.number)
+
+    play(delivered, piece)
+
+
+def test_rows_with_a_stamp_of_the_import_keep_their_outcome(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        gateway = stage.gateway
+        before = await stage.accept([a_worker("P001", Title="Mr")])
+        await stage.drain()
+        record = await stage.accept_quietly(
+            [
+                a_worker("P000"),
+                a_worker("P001", Title="Dr"),
+                a_worker("P002"),
+                a_worker("P002", Title="Dr"),
+                a_worker("P003", Gender="x"),
+                {"Surname": "no key"},
+            ]
+        )
+        [message] = messages_for(record, [], [0])
+        await gateway.chunks.process(message)
+        done = await stage.results(record)
+        await _forget(stage, message, "P000")
+
+        await gateway.chunks.end_as_failed(message)
+        after = await stage.results(record)
+        assert [after[index] for index in (1, 2, 3)] == [done[index] for index in (1, 2, 3)]
+        assert [after[index].outcome for index in (0, 4, 5)] == [Outcome.FAILED] * 3
+        assert [[m.id for m in after[index].messages] for index in (0, 4, 5)] == [[9001]] * 3
+        counts = (await stage.again(record)).counts
+        assert (counts.new, counts.updated, counts.failed) == (1, 2, 3)
+        changed = await stage.stored("P001")
+        assert changed is not None
+        assert changed.document is not None
+        assert changed.document["Title"] == "Dr"
+        assert changed.created_by == before.number
+
+    play(delivered, piece)
+
+
+async def _forget(stage: Stage, message: ChunkMessage, reference: str) -> None:
+    """As if the handler had died before it committed one record and wrote its result."""
+    record = await stage.gateway.imports.read(message.tenant, message.number)
+    stored = await stage.stored(reference)
+    assert record is not None
+    assert stored is not None
+    lost = Delete(Entity(stored.key.partition, stored.key.row, {}))
+    await stage.gateway.account.tables.write("Workers", lost)
+    await stage.forget_end(record)
+
+
+def test_a_straggler_commits_nothing_of_rows_that_were_reported_as_failed(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        record = await stage.accept_quietly([a_worker("P1"), a_worker("P2")])
+        [message] = messages_for(record, [], [0])
+        await stage.gateway.chunks.end_as_failed(message)
+        await stage.forget_end(record)
+
+        await stage.gateway.chunks.process(message)
+        assert await stage.codes(record) == [[9001]] * 2
+        for reference in ("P1", "P2"):
+            stored = await stage.stored(reference)
+            assert stored is not None
+            assert stored.document is None
+
+    play(delivered, piece)
+
+
+def test_a_row_that_ended_as_9001_goes_in_when_it_is_sent_again(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        rows = [a_worker("P1", ExternalWorkerRef="X1")]
+        record = await stage.accept_quietly(rows)
+        [message] = messages_for(record, [], [0])
+        await stage.gateway.chunks.end_as_failed(message)
+        again = await stage.accept(rows)
+        await stage.drain()
+        assert [row.outcome for row in (await stage.results(again)).values()] == [Outcome.NEW]
+        stored = await stage.stored("P1")
+        assert stored is not None
+        assert stored.document is not None
+        assert stored.created_by == again.number
+
+    play(delivered, piece)
+
+
+def test_a_message_delivered_twice_has_one_effect(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        record = await stage.accept_quietly([a_worker("P1"), a_worker("P1", Title="Dr")])
+        [message] = messages_for(record, [], [0])
+        await stage.gateway.chunks.process(message)
+        stored, told = await stage.stored("P1"), await stage.results(record)
+        await stage.gateway.chunks.process(message)
+        await stage.forget_end(record)
+        await stage.gateway.chunks.process(message)
+        assert await stage.results(record) == told
+        assert await stage.stored("P1") == stored
+        counts = (await stage.again(record)).counts
+        assert (counts.new, counts.updated, counts.done) == (1, 1, 2)
+
+    play(delivered, piece)
