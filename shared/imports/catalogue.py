@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.definition import ImportType
 from shared.imports.workers.definition import WORKERS
 
-IMPORT_TYPES: Mapping[str, ImportType] = MappingProxyType({kind.name: kind for kind in (WORKERS,)})
+_TYPES = (
+    WORKERS,
+    ASSIGNMENTS,
+)
+
+IMPORT_TYPES: Mapping[str, ImportType] = MappingProxyType({kind.name: kind for kind in _TYPES})
 
 
 def types_of_table(table: str) -> list[ImportType]:

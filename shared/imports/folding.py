@@ -27,11 +27,11 @@ class Folded:
     results: tuple[RowResult, ...]
 
 
-Missing = Callable[[Document], tuple[Message, ...]]
-"""Names in a record that are nobody's, as messages."""
+Missing = Callable[[Document, Document | None], tuple[Message, ...]]
+"""Names in a record (the second: as it was) that are nobody's, as messages."""
 
 
-def nothing_missing(_document: Document) -> tuple[Message, ...]:
+def nothing_missing(_document: Document, _stored: Document | None) -> tuple[Message, ...]:
     """For types without references."""
     return ()
 
@@ -71,7 +71,7 @@ def _apply(
     decision = rules.decide(row, stored, options)
     messages = (*row.messages, *decision.messages)
     if decision.outcome is not Outcome.UNCHANGED:
-        unknown = missing(decision.document or row.values)
+        unknown = missing(decision.document or row.values, stored)
         if unknown:
             return failed(row.index, row.key, *messages, *unknown), None
     result = RowResult(row.index, row.key, decision.outcome, messages)

@@ -13,6 +13,7 @@ from itertools import groupby
 
 from shared.imports.catalogue import types_of_table
 from shared.imports.definition import Document, ImportType, ReadRow, Reference, Rules
+from shared.imports.faults import as_sent
 from shared.imports.messages import Message
 from shared.services.import_log import ImportLog
 from shared.services.record_ranges import load_records
@@ -39,17 +40,22 @@ class References:
     coming: frozenset[str] = frozenset()
     lists: TenantLists = NO_LISTS
 
-    def missing(self, document: Document) -> tuple[Message, ...]:
-        """2001 for every name in the record that is nobody's."""
+    def missing(self, document: Document, stored: Document | None) -> tuple[Message, ...]:
+        """2001 for every name in the record that is nobody's.
+
+        A listed value that the stored record has already is not looked at again: a list that is
+        loaded later must not fail rows that say nothing of it.
+        """
+        known = () if stored is None else self.rules.listed(stored)
         unknown = [
             Message(NOT_FOUND, reference.field, reference.reference)
             for reference in self.rules.references(document)
             if not self._is_there(reference)
         ]
         unlisted = [
-            Message(NOT_FOUND, value.field, None if value.is_sensitive else value.value)
+            Message(NOT_FOUND, value.field, None if value.is_sensitive else as_sent(value.value))
             for value in self.rules.listed(document)
-            if not self.lists.allows(value.kind, value.value)
+            if value not in known and not self.lists.allows(value.kind, value.value)
         ]
         return (*unknown, *unlisted)
 

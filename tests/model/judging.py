@@ -6,12 +6,13 @@ the type alone; rows that ended as 9001 or 9002 count as not sent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from shared.imports.definition import Document
+from shared.imports.catalogue import IMPORT_TYPES, import_type
+from shared.imports.definition import Document, Reference
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import read_lines
-from shared.imports.workers.definition import WORKERS
 from shared.storage import import_records, result_records, stored_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.tables import Entity
@@ -19,13 +20,15 @@ from tests.model.memory_storage import MemoryTables
 from tests.model.simulation import TENANT, Simulation
 
 NOT_SENT = {9001, 9002}
+Key = tuple[str, ...]
+"""Import type, group and reference."""
 
 
 def judge(world: Simulation) -> None:
     """Raises AssertionError with the seed and what is wrong."""
     records = _records(world.tables)
     assert [record.number for record in records] == list(range(1, len(records) + 1)), "numbers"
-    documents: dict[tuple[str, str], Document] = {}
+    documents: dict[Key, Document] = {}
     for record in records:
         results = _results(world.tables, record)
         _judge_counts(record, results)
@@ -63,26 +66,30 @@ def _judge_counts(record: ImportRecord, results: dict[int, RowResult]) -> None:
 def _follow(
     record: ImportRecord,
     results: dict[int, RowResult],
-    documents: dict[tuple[str, str], Document],
+    documents: dict[Key, Document],
 ) -> None:
     """I3, I4: each row does to the record what it reports."""
-    last_effect: dict[tuple[str, str], int] = {}
+    rules = import_type(record.type_name).rules
+    last_effect: dict[Key, int] = {}
     for index, row in sorted(read_lines(record.inline.encode())):
         result = results[index]
         codes = {message.id for message in result.messages}
         if codes & NOT_SENT:
             continue
-        read = WORKERS.rules.read(index, row)
+        read = rules.read(index, row)
         if not read.is_readable:
             assert result.outcome is Outcome.FAILED, "I4: an unreadable row did not fail"
             continue
-        key = (row["EmployerRef"], row["PersonnelRef"])
-        decision = WORKERS.rules.decide(read, documents.get(key), record.options)
-        assert result.outcome is decision.outcome, (
-            f"I4: import {record.number} row {index} says {result.outcome}, "
-            f"in order it is {decision.outcome}"
+        key = (record.type_name, *map(str, read.key))
+        decision = rules.decide(read, documents.get(key), record.options)
+        expected = decision.outcome
+        if expected.took_effect and not _is_known(rules.references(read.values), documents):
+            assert 2001 in codes, "I4: a missing worker was not missed"
+            expected = Outcome.FAILED
+        assert result.outcome is expected, (
+            f"I4: import {record.number} row {index} says {result.outcome}, in order {expected}"
         )
-        if decision.outcome.took_effect and decision.document is not None:
+        if expected.took_effect and decision.document is not None:
             documents[key] = decision.document
             if key in last_effect:
                 before = results[last_effect[key]]
@@ -90,27 +97,34 @@ def _follow(
             last_effect[key] = index
 
 
-def _judge_stored(tables: MemoryTables, documents: dict[tuple[str, str], Document]) -> None:
+def _is_known(references: Sequence[Reference], documents: dict[Key, Document]) -> bool:
+    return all(("workers", each.group, each.reference) in documents for each in references)
+
+
+def _judge_stored(tables: MemoryTables, documents: dict[Key, Document]) -> None:
     """I4: what is stored is what one after another would have left, look-ups included."""
-    stored: dict[tuple[str, str], Document] = {}
-    lookups: set[tuple[str, str]] = set()
-    for (partition, row), entity in tables.tables["Workers"].items():
-        if row.startswith("r|") and (document := _document(entity)) is not None:
-            stored[partition, row] = document
-        elif row.startswith("x|"):
-            lookups.add((partition, row))
-    expected = {
-        (stored_records.partition_of(TENANT, group), stored_records.row_of(reference)): document
-        for (group, reference), document in documents.items()
-    }
-    assert stored == expected, "I4: what is stored differs"
-    listed = {row for part, row in tables.tables["Workers"] if part == TENANT}
-    assert {f"g|{group}" for group, _ in documents} <= listed, "a group is not listed"
-    assert lookups == {
-        (partition, f"x|{name}|{row.removeprefix('r|')}")
-        for (partition, row), document in expected.items()
-        for name in WORKERS.rules.lookups(document)
-    }, "a look-up is missing or left over"
+    for kind in IMPORT_TYPES.values():
+        stored: dict[tuple[str, str], Document] = {}
+        lookups: set[tuple[str, str]] = set()
+        for (partition, row), entity in tables.tables[kind.table].items():
+            if row.startswith("r|") and (document := _document(entity)) is not None:
+                stored[partition, row] = document
+            elif row.startswith("x|"):
+                lookups.add((partition, row))
+        expected = {
+            (stored_records.partition_of(TENANT, group), stored_records.row_of(reference)): document
+            for (name, group, reference), document in documents.items()
+            if name == kind.name
+        }
+        assert stored == expected, f"I4: what is stored of {kind.name} differs"
+        assert lookups == {
+            (partition, f"x|{name}|{row.removeprefix('r|')}")
+            for (partition, row), document in expected.items()
+            for name in kind.rules.lookups(document)
+        }, "a look-up is missing or left over"
+        listed = {row for part, row in tables.tables[kind.table] if part == TENANT}
+        groups = {f"g|{group}" for name, group, _ in documents if name == kind.name}
+        assert groups <= listed, "a group is not listed"
 
 
 def _document(entity: Entity) -> dict[str, Any] | None:

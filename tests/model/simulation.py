@@ -21,6 +21,7 @@ from typing import Any
 from shared.auth.caller import Caller
 from shared.auth.integration import Integration
 from shared.errors import StorageUnavailableError
+from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.definition import OnExisting
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
@@ -300,11 +301,32 @@ class Simulation:
         on_existing = self.random.choice([OnExisting.UPDATE, OnExisting.UPDATE, OnExisting.ERROR])
         integration = Integration(TENANT, "S", "S", on_existing=on_existing)
         caller = Caller(TENANT, "S", "S", integration)
-        rows = [self._row(position) for position in range(self.random.randint(1, 5))]
+        kind = self.random.choice([WORKERS, WORKERS, ASSIGNMENTS])
+        row = self._worker if kind is WORKERS else self._assignment
+        rows = [row(position) for position in range(self.random.randint(1, 5))]
         with suppress(StorageUnavailableError):
-            await process.intake.accept(WORKERS, caller, json.dumps(rows).encode())
+            await process.intake.accept(kind, caller, json.dumps(rows).encode())
 
-    def _row(self, position: int) -> dict[str, Any]:
+    def _assignment(self, position: int) -> dict[str, Any]:
+        pick = self.random
+        row: dict[str, Any] = {
+            "EmployerRef": pick.choice(["E1", "E1", "E2"]),
+            "AssignmentRef": pick.choice(["A1", "A2", "A3"]),
+            "PersonnelRef": pick.choice(["P1", "P2", "P3"]),
+            "ClientRef": "C1",
+            "DivisionRef": "D1",
+            "DepartmentRef": "D1",
+            "StartDate": "2026-01-01",
+            "ExpectedEndDate": None,
+            "ActualEndDate": None,
+        }
+        if pick.random() < 0.5:
+            row["JobTitle"] = pick.choice(["Cook", "Clerk", None, f"T{self.calls}{position}"])
+        if pick.random() < 0.1:
+            del row["StartDate"]
+        return row
+
+    def _worker(self, position: int) -> dict[str, Any]:
         pick = self.random
         row: dict[str, Any] = {
             "EmployerRef": pick.choice(["E1", "E1", "E2"]),

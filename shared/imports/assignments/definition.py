@@ -17,4 +17,5 @@ ASSIGNMENTS = ImportType(
     version=1,
     table="Assignments",
     load_rules=_load_rules,
+    waits_for=("workers",),
 )

@@ -1,0 +1,22 @@
+"""Assignments v1: the call, and the triggers that work on its rows."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from functions.chunks import add_chunk_triggers
+from shared.bootstrap import gateway
+from shared.imports.assignments.definition import ASSIGNMENTS
+from shared.web.calls import answered
+from shared.web.pay_and_bill import import_call
+
+blueprint = func.Blueprint()
+add_chunk_triggers(blueprint, ASSIGNMENTS)
+
+
+@blueprint.function_name("import_assignments")
+@blueprint.route("api/import/assignments", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def import_assignments(req: func.HttpRequest) -> func.HttpResponse:
+    """Accept assignments, wait for their rows, answer."""
+    return await import_call(await gateway(), ASSIGNMENTS, req)
