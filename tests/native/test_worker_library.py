@@ -1,0 +1,122 @@
+"""Azure's own worker library indexes every function of the app and runs it.
+
+`dev.py test` makes an environment with the library where there is a Python 3.13.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import uuid
+from typing import Any
+
+import pytest
+from azure.storage.queue import QueueServiceClient
+
+from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.workers.definition import WORKERS
+from shared.services.chunk_messages import ChunkMessage
+from tests.builders import a_worker
+from tests.emulator import Emulator
+from tests.native.worker_library import Invocation, WorkerLibrary
+from tests.tenants import Sender, a_sender
+
+pytestmark = [pytest.mark.worker, pytest.mark.integration]
+
+
+@pytest.fixture(name="library")
+def fixture_library(emulator: Emulator) -> WorkerLibrary:
+    python = os.environ.get("GATEWAY_WORKER_PYTHON", "")
+    if not python:
+        pytest.skip("GATEWAY_WORKER_PYTHON names no Python 3.13 with azure-functions-runtime")
+    return WorkerLibrary(python, emulator.account("native"))
+
+
+def _import_call(sender: Sender, rows: list[Any], **headers: str) -> Invocation:
+    return {
+        "method": "POST",
+        "url": "/api/import/workers?version=1",
+        "headers": {**sender.headers, "Content-Type": "application/json", **headers},
+        "body": {"json": rows},
+    }
+
+
+def _get(sender: Sender, url: str) -> Invocation:
+    return {"method": "GET", "url": url, "headers": dict(sender.headers)}
+
+
+def test_the_library_indexes_every_function_without_a_warning(library: WorkerLibrary) -> None:
+    found = library.list_functions()
+    assert found["warnings"] == []
+    names = {function["name"] for function in found["functions"]}
+    assert {"import_workers", "workers_rows_bulk_poison", "sweep", "health"} <= names
+
+
+def test_workers_go_in_through_the_library(library: WorkerLibrary) -> None:
+    sender = a_sender(library.storage)
+    rows = [a_worker("P1"), a_worker("P2", Gender="x"), a_worker("P1", Title="Dr")]
+    [accepted] = library.invoke([_import_call(sender, rows, Prefer="respond-async")])
+    assert accepted["ok"], accepted
+    assert accepted["status"] == 202
+    import_id = accepted["body_json"]["importId"]
+
+    message = {"function": "workers_rows", **_taken(library.storage)}
+    answer_url = f"/api/imports/{import_id}/answer"
+    early, done, late, repeated = library.invoke(
+        [_get(sender, answer_url), message, _get(sender, answer_url), message]
+    )
+    assert early["status"] == 202
+    assert done["ok"], done
+    assert late["status"] == 200
+    statuses = [result["importStatus"] for result in late["body_json"]["results"]]
+    assert statuses == ["OK", "Error", "OK"]
+    assert repeated["ok"], repeated
+
+
+def _taken(storage: str) -> Invocation:
+    """The message that is on the queue, as the host would hand it on."""
+    with (
+        QueueServiceClient.from_connection_string(storage) as service,
+        service.get_queue_client(WORKERS.queue) as queue,
+    ):
+        message = queue.receive_message()
+        assert message is not None
+        queue.delete_message(message)
+        return {"message": message.content, "encoding": "base64", "id": message.id}
+
+
+def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
+    sender = a_sender(library.storage)
+    nobody = ChunkMessage("nobody", 1, str(uuid.uuid4()), 0).to_text()
+    message = {"message": base64.b64encode(nobody.encode()).decode(), "encoding": "base64"}
+    invocations: list[Invocation] = []
+    for name in IMPORT_TYPES:
+        url = f"/api/import/{name}"
+        invocations.append({**_get(sender, url), "method": "POST", "body": "[]"})
+        for end in ("rows", "rows_poison", "rows_bulk", "rows_bulk_poison"):
+            invocations.append({"function": f"{name}_{end}", **message})
+    invocations += [
+        _get(sender, "/api/imports"),
+        _get(sender, "/api/imports/x"),
+        _get(sender, "/api/imports/x/results"),
+        _get(sender, "/api/imports/x/answer"),
+        _get(sender, "/api/health"),
+        _get(sender, "/api/import/workers.v1.schema"),
+        {**_get(sender, "/api/import/anything"), "method": "POST", "body": "[]"},
+        {"function": "sweep", "past_due": False},
+    ]
+    answers = library.invoke(invocations)
+    assert [answer for answer in answers if not answer["ok"]] == []
+    statuses = {answer["function"]: answer["status"] for answer in answers if "status" in answer}
+    assert statuses == {
+        **{f"import_{name}": 200 for name in IMPORT_TYPES},
+        "imports_list": 200,
+        "imports_show": 404,
+        "imports_results": 404,
+        "imports_answer": 404,
+        "health": 200,
+        "import_schema": 200,
+        "import_zz_unknown_type": 501,
+    }
+    listed = {function["name"] for function in library.list_functions()["functions"]}
+    assert {answer["function"] for answer in answers} == listed, "a function that was not run"
