@@ -1,0 +1,1 @@
+"""Licenses of Viventium (CONTRACTS 2)."""
