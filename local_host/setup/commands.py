@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from local_host.setup.azurite import Programs
+from local_host.setup.checks import run_checks
 from local_host.setup.messages import SetupError, note, say
 from local_host.setup.places import CHECKOUT
 from local_host.setup.preparing import prepare
@@ -76,24 +75,7 @@ def _check(words: list[str]) -> int:
     if words:
         raise SetupError("check takes no arguments.", _WRONG_USAGE)
     prepare()
-    tests = [name for name in ("tests/unit", "tests/model") if (CHECKOUT.root / name).is_dir()]
-    steps = (
-        ("format", ["-m", "ruff", "format", "--check", "--quiet", "."]),
-        ("lint", ["-m", "ruff", "check", "--quiet", "."]),
-        ("types", ["-m", "mypy", "--no-error-summary"]),
-        ("unit tests", ["-m", "pytest", "-q", "-m", "not slow", *tests]),
-    )
-    failed = [name for name, step in steps if not _passes(name, step)]
-    say(f"check failed: {', '.join(failed)}" if failed else "check passed")
-    return 1 if failed else 0
-
-
-def _passes(name: str, step: list[str]) -> bool:
-    begun = time.monotonic()
-    status = subprocess.run([CHECKOUT.python, *step], cwd=CHECKOUT.root, check=False).returncode
-    verdict = "failed" if status else "passed"
-    say(f"{name}: {verdict} in {time.monotonic() - begun:.1f} s")
-    return status == 0
+    return run_checks()
 
 
 def _bench(words: list[str]) -> int:

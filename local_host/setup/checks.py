@@ -1,0 +1,67 @@
+"""`dev.py check`: format, lint, strict types and the fast tests, side by side, in a minute.
+
+The tests of the order model play a sample of their interleavings here and all of them in `test`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from tempfile import TemporaryFile
+from typing import IO
+
+from local_host.setup.messages import say
+from local_host.setup.places import CHECKOUT
+
+_TESTS = ("tests/unit", "tests/model")
+_SAMPLE = {"ORDER_MODEL_RUNS": "100"}
+
+
+@dataclass
+class Check:
+    """One running tool. Its output is kept, so that those of two do not mix."""
+
+    name: str
+    words: list[str]
+    begun: float = field(default_factory=time.monotonic)
+    output: IO[bytes] = field(default_factory=TemporaryFile)
+
+    def __post_init__(self) -> None:
+        self.process = subprocess.Popen(
+            [CHECKOUT.python, "-m", *self.words],
+            cwd=CHECKOUT.root,
+            env={**_SAMPLE, **os.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+        )
+
+    def passes(self) -> bool:
+        """Wait for its end and show what it said."""
+        status = self.process.wait()
+        self.output.seek(0)
+        said = self.output.read().decode("utf-8", "replace").rstrip()
+        if said:
+            say(said)
+        verdict = "failed" if status else "passed"
+        say(f"{self.name}: {verdict} after {time.monotonic() - self.begun:.1f} s")
+        return status == 0
+
+
+def run_checks() -> int:
+    """Run them all, whatever the first ones say; returns the exit status."""
+    checks = [
+        Check("format", ["ruff", "format", "--check", "--quiet", "."]),
+        Check("lint", ["ruff", "check", "--quiet", "."]),
+        Check("types", ["mypy", "--no-error-summary"]),
+        Check("fast tests", ["pytest", "-q", "-m", "not slow", *_present_tests()]),
+    ]
+    failed = [check.name for check in checks if not check.passes()]
+    say(f"check failed: {', '.join(failed)}" if failed else "check passed")
+    return 1 if failed else 0
+
+
+def _present_tests() -> list[str]:
+    return [name for name in _TESTS if (CHECKOUT.root / name).is_dir()]
