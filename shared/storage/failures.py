@@ -4,7 +4,7 @@
 |-------------------------------------------------------|----------------------------|
 | 404, 409, 412 on a write                              | PreconditionFailedError    |
 | 408, 429, 5xx, no connection, time-outs, cut answers  | StorageUnavailableError    |
-| 401, 403                                              | StorageUnavailableError    |
+| 401, 403, no token                                    | StorageUnavailableError    |
 | anything else                                         | as it is: a fault of ours  |
 
 401 and 403 count as unavailable because a role or a key that is being rotated comes back, and a
@@ -18,7 +18,9 @@ from contextlib import contextmanager
 
 from azure.core.exceptions import (
     AzureError,
+    ClientAuthenticationError,
     HttpResponseError,
+    IncompleteReadError,
     ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
@@ -28,13 +30,21 @@ from azure.core.exceptions import (
 
 from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
 
+_NO_ANSWER = (
+    ServiceRequestError,
+    ServiceResponseError,
+    IncompleteReadError,
+    ClientAuthenticationError,
+    TimeoutError,
+    OSError,
+)
 _LOST_CONDITION = frozenset({404, 409, 412})
 _PASSING = frozenset({401, 403, 408, 429})
 
 
 def translate(error: BaseException) -> GatewayError | None:
     """Ours for one of theirs; None where the error is a fault of the code and must be seen."""
-    if isinstance(error, (ServiceRequestError, ServiceResponseError, TimeoutError, OSError)):
+    if isinstance(error, _NO_ANSWER):
         return StorageUnavailableError(f"storage did not answer ({type(error).__name__})")
     if isinstance(error, (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError)):
         return PreconditionFailedError(type(error).__name__)
