@@ -19,11 +19,11 @@ from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.errors import PreconditionFailedError
+from shared.storage.azure_blobs import AzureBlobs
+from shared.storage.azure_queues import AzureQueues
 from shared.storage.azure_tables import AzureTables
-from shared.storage.blobs import AzureBlobs
 from shared.storage.failures import translated
 from shared.storage.names import CONTAINERS, TABLES
-from shared.storage.queues import AzureQueues
 from shared.storage.table_batches import SharedKeyLitePolicy, TableBatches, token_policy
 from shared.storage_account import StorageAccount
 

@@ -1,15 +1,12 @@
-"""Blobs: payloads of imports and results that outgrow an entity."""
+"""Blobs: payloads of imports and results that outgrow an entity.
+
+`Blobs` is the port of the services; `AzureBlobs` (module `azure_blobs`) carries it out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Protocol
-
-from shared.errors import PreconditionFailedError
-from shared.storage.failures import translated
-
-if TYPE_CHECKING:
-    from azure.storage.blob.aio import BlobServiceClient
+from collections.abc import Iterable
+from typing import Protocol
 
 
 class Blobs(Protocol):
@@ -25,41 +22,3 @@ class Blobs(Protocol):
 
     async def delete(self, container: str, name: str) -> None:
         """Remove a blob; a missing one is as good."""
-
-
-class AzureBlobs:
-    """`Blobs` on Azure Blob storage."""
-
-    def __init__(self, service: BlobServiceClient) -> None:
-        self._service = service
-
-    async def put(self, container: str, name: str, parts: Iterable[bytes]) -> None:
-        """See `Blobs.put`. More than one part goes up as blocks, so memory holds one at a time."""
-        client = self._service.get_blob_client(container, name)
-        with translated():
-            await client.upload_blob(_stream(parts), overwrite=True, max_concurrency=1)
-
-    async def read(
-        self, container: str, name: str, start: int = 0, length: int | None = None
-    ) -> bytes | None:
-        """See `Blobs.read`."""
-        client = self._service.get_blob_client(container, name)
-        try:
-            with translated():
-                download = await client.download_blob(offset=start, length=length)
-                return bytes(await download.readall())
-        except PreconditionFailedError:
-            return None
-
-    async def delete(self, container: str, name: str) -> None:
-        """See `Blobs.delete`."""
-        try:
-            with translated():
-                await self._service.get_blob_client(container, name).delete_blob()
-        except PreconditionFailedError:
-            return
-
-
-async def _stream(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part

@@ -6,12 +6,7 @@ expire: the sweep replaces what is lost, and an old message meets a closed impor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-from shared.storage.failures import translated
-
-if TYPE_CHECKING:
-    from azure.storage.queue.aio import QueueServiceClient
+from typing import Protocol
 
 MAX_MESSAGE_BYTES = 49_152
 """64 KiB after base64 (PLATFORM 8.1)."""
@@ -25,20 +20,3 @@ class Queues(Protocol):
 
         Raises StorageUnavailableError when storage does not answer.
         """
-
-
-class AzureQueues:
-    """`Queues` on Azure Queue storage."""
-
-    def __init__(self, service: QueueServiceClient) -> None:
-        self._service = service
-
-    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
-        """See `Queues.send`."""
-        from azure.storage.queue import TextBase64EncodePolicy
-
-        client = self._service.get_queue_client(
-            queue, message_encode_policy=TextBase64EncodePolicy()
-        )
-        with translated():
-            await client.send_message(text, visibility_timeout=delay or None, time_to_live=-1)
