@@ -1,0 +1,110 @@
+"""Which room of the house may look into which (STYLE, imports; DESIGN 3)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.unit.house.source_tree import OUTSIDE, PRODUCT, ROOT, Module, modules
+
+FORBIDDEN = {
+    "shared/imports": (
+        "azure",
+        "functions",
+        "shared.auth",
+        "shared.bootstrap",
+        "shared.services",
+        "shared.settings",
+        "shared.storage",
+        "shared.storage_account",
+        "shared.web",
+    ),
+    "shared/storage": ("functions", "shared.bootstrap", "shared.services", "shared.web"),
+    "shared/services": ("azure", "functions", "shared.bootstrap", "shared.web"),
+    "shared/auth": ("azure", "functions", "shared.bootstrap", "shared.services", "shared.web"),
+    "shared/web": ("functions", "azure.core", "azure.data", "azure.storage", "azure.identity"),
+    "functions": ("azure.core", "azure.data", "azure.storage", "azure.identity", "shared.storage"),
+    "shared/errors.py": ("azure", "shared", "functions"),
+    "shared/clock.py": ("azure", "shared", "functions"),
+    "shared/log.py": ("azure", "shared", "functions"),
+}
+"""Place → packages that nothing there imports, not even late."""
+
+PURE = {"pydantic", "pydantic_core", "annotated_types", "lxml"}
+"""Libraries that compute and know no file, network or clock of ours."""
+SLOW = ("aiohttp", "azure.core", "azure.data", "azure.identity", "azure.storage", "pydantic")
+READS_ENVIRONMENT = {"shared.settings", "shared.bootstrap"}
+"""The reader, and the root that hands the environment to it."""
+
+
+@pytest.mark.parametrize("place", FORBIDDEN)
+def test_a_room_does_not_look_into_those_it_must_not_know(place: str) -> None:
+    looks = [
+        f"{module.name} imports {package}"
+        for module in modules(place)
+        for package in FORBIDDEN[place]
+        if module.imports(package) and not _is_own_table(module, package)
+    ]
+    assert looks == []
+
+
+def _is_own_table(module: Module, package: str) -> bool:
+    """`functions` may name a table or a queue, as an import type does."""
+    return package == "shared.storage" and not module.imports("shared.storage.tables")
+
+
+def test_the_rules_use_the_standard_library_and_pure_libraries_only() -> None:
+    for module in modules("shared/imports"):
+        tops = {name.partition(".")[0] for name in module.imported()}
+        assert tops - sys.stdlib_module_names - PURE <= {"shared"}, module.name
+
+
+def test_the_deployed_app_imports_nothing_that_is_not_deployed() -> None:
+    outside = [place.removesuffix(".py") for place in OUTSIDE]
+    for module in modules(*PRODUCT):
+        assert not any(module.imports(place) for place in outside), module.name
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    readers = {module.name for module in modules(*PRODUCT) if _reads_environment(module)}
+    assert readers <= READS_ENVIRONMENT
+
+
+def _reads_environment(module: Module) -> bool:
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr in ("environ", "getenv")
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+        for node in ast.walk(module.tree)
+    ) or bool({"os.environ", "os.getenv"} & module.imported())
+
+
+def test_only_the_clock_asks_for_the_time_or_for_chance() -> None:
+    """Measuring how long a call took, for its log line, is the one exception."""
+    askers = {
+        module.name
+        for module in modules("shared", "functions")
+        if {"time", "uuid", "random", "secrets"} & module.imported()
+    }
+    assert askers <= {
+        "shared.clock",
+        "shared.auth.function_keys",
+        "shared.storage.table_batches",
+        "shared.web.calls",
+    }
+
+
+def test_importing_the_function_app_loads_nothing_slow() -> None:
+    """Cold starts count: storage, HTTP clients and models come with the first call."""
+    asked = (
+        "import sys, function_app; "
+        f"print(*[name for name in sys.modules if name.startswith({SLOW!r})])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    assert ran.stdout.split() == []

@@ -1,0 +1,134 @@
+"""The error tree, what HTTP makes of it, and what becomes of storage's errors (STYLE 6 to 8)."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from types import ModuleType
+
+import azure.core.exceptions
+import azure.data.tables
+import pytest
+from azure.core.exceptions import AzureError, HttpResponseError
+
+from shared import errors
+from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
+from shared.storage.failures import translate
+from shared.web.refusals import STATUS, refusal
+
+UNAVAILABLE, LOST, FAULT = StorageUnavailableError, PreconditionFailedError, None
+MEANINGS: dict[str, type[GatewayError] | None] = {
+    # No answer, or half of one.
+    "ServiceRequestError": UNAVAILABLE,
+    "ServiceResponseError": UNAVAILABLE,
+    "ServiceRequestTimeoutError": UNAVAILABLE,
+    "ServiceResponseTimeoutError": UNAVAILABLE,
+    "IncompleteReadError": UNAVAILABLE,
+    # No token, or one that storage does not take: a role or a key that is being changed.
+    "ClientAuthenticationError": UNAVAILABLE,
+    # The state of the entity or the blob.
+    "ResourceExistsError": LOST,
+    "ResourceNotFoundError": LOST,
+    "ResourceModifiedError": LOST,
+    "ResourceNotModifiedError": FAULT,
+    # What says nothing without a status; with one, the status decides.
+    "AzureError": FAULT,
+    "HttpResponseError": FAULT,
+    "DecodeError": FAULT,
+    "ODataV4Error": FAULT,
+    "TooManyRedirectsError": FAULT,
+    "TableTransactionError": FAULT,
+    "RequestTooLargeError": FAULT,
+    # Ours to mend.
+    "SerializationError": FAULT,
+    "DeserializationError": FAULT,
+    "StreamConsumedError": FAULT,
+    "StreamClosedError": FAULT,
+    "ResponseNotReadError": FAULT,
+}
+"""Every error of the storage libraries, without a status."""
+
+STATUSES = {
+    **dict.fromkeys((401, 403, 408, 429, 500, 502, 503, 504), UNAVAILABLE),
+    **dict.fromkeys((404, 409, 412), LOST),
+    **dict.fromkeys((400, 405, 411, 413, 414, 416), FAULT),
+}
+
+
+def _classes(module: ModuleType) -> dict[str, type[BaseException]]:
+    return {
+        name: found
+        for name, found in vars(module).items()
+        if inspect.isclass(found) and issubclass(found, Exception)
+    }
+
+
+FOREIGN = {
+    name: found
+    for module in (azure.core.exceptions, azure.data.tables)
+    for name, found in _classes(module).items()
+    if found.__module__.startswith("azure.")
+}
+
+
+def test_the_table_of_meanings_is_complete() -> None:
+    assert set(MEANINGS) == set(FOREIGN)
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+def test_an_error_of_the_storage_libraries_becomes_ours(name: str) -> None:
+    found = FOREIGN[name]
+    error = found.__new__(found)
+    if issubclass(found, HttpResponseError):
+        HttpResponseError.__init__(error, "x")  # type: ignore[arg-type]
+    elif issubclass(found, AzureError):
+        AzureError.__init__(error, "x")  # type: ignore[arg-type]
+    ours, meaning = translate(error), MEANINGS[name]
+    assert (None if ours is None else type(ours)) is meaning
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_the_status_of_an_answer_decides(status: int) -> None:
+    error = HttpResponseError("x")
+    error.status_code = status
+    ours, meaning = translate(error), STATUSES[status]
+    assert (None if ours is None else type(ours)) is meaning
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError(), OSError()])
+def test_a_broken_connection_is_unavailable(error: OSError) -> None:
+    assert isinstance(translate(error), StorageUnavailableError)
+
+
+OURS = {name: found for name, found in _classes(errors).items() if issubclass(found, GatewayError)}
+REFUSED = [found for found in OURS.values() if errors.RefusedError in found.__mro__[1:]]
+
+
+def test_every_error_is_shown_in_the_tree_of_the_module() -> None:
+    assert errors.__doc__ is not None
+    assert [name for name in OURS if name not in errors.__doc__] == []
+
+
+@pytest.mark.parametrize("found", REFUSED, ids=lambda found: found.__name__)
+def test_every_refusal_has_a_status_and_one_shape(found: type[errors.RefusedError]) -> None:
+    answer = refusal(found("Do this."))
+    assert answer.status_code == STATUS[found]
+    assert 400 <= answer.status_code < 600
+    assert json.loads(answer.get_body()) == {"message": "Do this."}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (StorageUnavailableError("at 10.0.0.1"), 503),
+        (errors.SettingsError(["secret=1"]), 500),
+        (PreconditionFailedError("key=1"), 500),
+        (RuntimeError("secret"), 500),
+    ],
+)
+def test_any_other_error_is_told_without_its_words(error: Exception, status: int) -> None:
+    answer = refusal(error)
+    assert answer.status_code == status
+    assert list(json.loads(answer.get_body())) == ["message"]
+    assert str(error) not in answer.get_body().decode()
+    assert ("Retry-After" in answer.headers) is (status == 503)

@@ -1,0 +1,96 @@
+"""Functions, routes and queues follow from the definition of each import type (STYLE 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from local_host.host_json import read_host_json
+from local_host.indexing import AppFunction, index, load_functions
+from local_host.routes import find_route, sort_key
+from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.definition import ImportType
+from shared.storage.names import TABLES
+from tests.unit.house.source_tree import ROOT
+
+CONNECTION = "AzureWebJobsStorage"
+
+
+@pytest.fixture(name="functions", scope="module")
+def fixture_functions() -> Mapping[str, AppFunction]:
+    """The functions of the app as the local host indexes them."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(CONNECTION, "UseDevelopmentStorage=true")
+        found = index(load_functions(ROOT), read_host_json(ROOT / "host.json"))
+    return {function.name: function for function in found}
+
+
+@pytest.mark.parametrize("kind", IMPORT_TYPES.values(), ids=lambda kind: kind.name)
+def test_an_import_type_has_its_queues_with_their_poison(
+    functions: Mapping[str, AppFunction], kind: ImportType
+) -> None:
+    expected = {
+        f"{kind.name}_rows": kind.queue,
+        f"{kind.name}_rows_bulk": kind.bulk_queue,
+        f"{kind.name}_rows_poison": f"{kind.queue}-poison",
+        f"{kind.name}_rows_bulk_poison": f"{kind.bulk_queue}-poison",
+    }
+    triggers = {name: functions[name].trigger for name in expected}
+    assert {name: trigger["queueName"] for name, trigger in triggers.items()} == expected
+    assert {trigger["connection"] for trigger in triggers.values()} == {CONNECTION}
+
+
+def test_every_queue_trigger_belongs_to_an_import_type(
+    functions: Mapping[str, AppFunction],
+) -> None:
+    triggers = [item.trigger for item in functions.values() if item.kind == "queueTrigger"]
+    names = [name for kind in IMPORT_TYPES.values() for name in (kind.queue, kind.bulk_queue)]
+    expected = sorted([*names, *(f"{name}-poison" for name in names)])
+    assert sorted(trigger["queueName"] for trigger in triggers) == expected
+
+
+@pytest.mark.parametrize("kind", IMPORT_TYPES.values(), ids=lambda kind: kind.name)
+def test_an_import_type_has_its_schemas_address_and_its_table(kind: ImportType) -> None:
+    assert kind.schema_name == f"{kind.name}.v{kind.version}.schema"
+    assert kind.table in TABLES
+    assert IMPORT_TYPES[kind.name] is kind
+
+
+def test_the_catch_all_comes_last_of_the_import_routes(
+    functions: Mapping[str, AppFunction],
+) -> None:
+    """The host takes the first route that matches in order of function name (PLATFORM 1.3)."""
+    routes = {
+        name: item.route.text
+        for name, item in functions.items()
+        if item.route is not None and item.route.text.lstrip("/").startswith("api/import/")
+    }
+    ordered = sorted(routes, key=sort_key)
+    assert ordered[-1] == "import_zz_unknown_type"
+    assert "{*" in routes["import_zz_unknown_type"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("POST", "/api/import/workers", "import_workers"),
+        ("POST", "/api/import/wages", "import_zz_unknown_type"),
+        ("POST", "/api/import/wages/more", "import_zz_unknown_type"),
+        ("GET", "/api/import/workers.v1.schema", "import_schema"),
+        ("GET", "/api/imports", "imports_list"),
+        ("GET", "/api/imports/1/results", "imports_results"),
+        ("GET", "/api/health", "health"),
+    ],
+)
+def test_a_call_reaches_its_function(
+    functions: Mapping[str, AppFunction], method: str, path: str, name: str
+) -> None:
+    assert _reached(functions, method, path) == name
+
+
+def _reached(functions: Mapping[str, AppFunction], method: str, path: str) -> str:
+    routes = [item.route for item in functions.values() if item.route is not None]
+    found = find_route(routes, method, path)
+    assert found is not None
+    return found[0].function_name
