@@ -1,4 +1,4 @@
-"""The demo: a tenant, an integration, and the sample workers sent through the front door.
+"""The demo: a tenant, an integration, and the samples sent through the front door.
 
 Part of every start of `dev.py run` (as `python -m cli.demo`), so it imports little and goes
 to storage only where it has no function key yet, or one that is refused.
@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from cli.calls import Answer, KeyPair, send_import
@@ -20,14 +21,30 @@ from shared.errors import ConflictError, GatewayError, NotFoundError
 TENANT = "demo"
 TENANT_NAME = "Demo Payroll"
 SOFTWARE_KEY = "DEMO-SOFTWARE"
-SAMPLE = ROOT / "samples" / "workers.json"
-MADE_TO_FAIL = "00420"
-"""The PersonnelRef of the sample's one bad row."""
 TRY_IT = '[{"EmployerRef":"DEMO","PersonnelRef":"CURL-1","Surname":"Sample"}]'
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A file of samples, and the last record id of each row in it that is made to fail."""
+
+    type_name: str
+    made_to_fail: frozenset[str]
+
+    @property
+    def body(self) -> bytes:
+        """The file's content."""
+        return (ROOT / "samples" / f"{self.type_name}.json").read_bytes()
+
+
+SAMPLES = (
+    Sample("workers", frozenset({"00420"})),
+    Sample("assignments", frozenset({"A-2204", "SG-0009"})),
+)
+
+
 def main() -> int:
-    """Run the demo; 0 where the sample went in as designed."""
+    """Run the demo; 0 where the samples went in as designed."""
     parser = argparse.ArgumentParser(prog="python -m cli.demo", description=__doc__)
     given = os.environ.get("GATEWAY_URL")
     parser.add_argument(
@@ -35,46 +52,54 @@ def main() -> int:
     )
     url = str(parser.parse_args().url).rstrip("/")
     try:
-        keys, answer = send_sample(url)
+        faults = [show_sample(url, sample) for sample in SAMPLES]
+        print(render_credentials(url, recall(_memory()) or KeyPair(SOFTWARE_KEY, "")))
     except GatewayError as error:
         print(error, file=sys.stderr)
         return 1
-    fault = find_fault(answer)
-    if answer.status == 200:
-        print(*row_lines(answer.document["results"]), sep="\n")
-    print(render_credentials(url, keys))
-    if fault:
+    for fault in filter(None, faults):
         print(f"The demo did not go as expected: {fault}", file=sys.stderr)
-    return 1 if fault else 0
+    return 1 if any(faults) else 0
 
 
-def send_sample(url: str) -> tuple[KeyPair, Answer]:
-    """Send the sample with the remembered key, or with a new one where that is refused."""
-    body = SAMPLE.read_bytes()
-    memory = data_folder() / "demo.json"
+def show_sample(url: str, sample: Sample) -> str:
+    """Send a sample and print what became of its rows; what was not as designed, or ""."""
+    answer = send_sample(url, sample)
+    if answer.status == 200:
+        print(f"\nsamples/{sample.type_name}.json")
+        print(*row_lines(answer.document["results"]), sep="\n")
+    return find_fault(sample, answer)
+
+
+def send_sample(url: str, sample: Sample) -> Answer:
+    """Send a sample with the remembered key, or with a new one where that is refused."""
+    body = sample.body
+    memory = _memory()
     keys = recall(memory)
-    answer = send_import(url, "workers", body, keys) if keys else None
+    answer = send_import(url, sample.type_name, body, keys) if keys else None
     if keys is None or answer is None or answer.status == 401:
         import asyncio
 
         keys = KeyPair(SOFTWARE_KEY, asyncio.run(issue_key()))
         remember(memory, keys)
-        answer = send_import(url, "workers", body, keys)
-    return keys, answer
+        answer = send_import(url, sample.type_name, body, keys)
+    return answer
 
 
-def find_fault(answer: Answer) -> str:
-    """What is not as designed, "" where all is: one row fails with messages, the others do not."""
+def find_fault(sample: Sample, answer: Answer) -> str:
+    """What is not as designed, "" where all is: the bad rows fail with messages, no others do."""
     if answer.status != 200:
         return answer.refusal
     results = answer.document["results"]
-    if len(results) != len(json.loads(SAMPLE.read_bytes())):
-        return "not every row of the sample has a result."
+    if len(results) != len(json.loads(sample.body)):
+        return f"not every row of the {sample.type_name} has a result."
     failed = failed_rows(results)
-    references = [part["value"] for result in failed for part in result["recordIds"]]
-    if len(failed) != 1 or MADE_TO_FAIL not in references:
-        return f"the worker {MADE_TO_FAIL} is made to fail, and nothing else."
-    return "" if failed[0]["messages"] else "the failed row does not say why."
+    references = [result["recordIds"][-1]["value"] for result in failed if result["recordIds"]]
+    if sorted(references) != sorted(sample.made_to_fail) or len(failed) != len(references):
+        expected = ", ".join(sorted(sample.made_to_fail))
+        return f"of the {sample.type_name}, {expected} is made to fail, and nothing else."
+    silent = any(not result["messages"] for result in failed)
+    return "a failed row does not say why." if silent else ""
 
 
 async def issue_key() -> str:
@@ -94,6 +119,10 @@ async def issue_key() -> str:
             return (await tenants.add_integration(wanted)).function_key
         except ConflictError:
             return (await tenants.rotate_key(TENANT, SOFTWARE_KEY)).function_key
+
+
+def _memory() -> Path:
+    return data_folder() / "demo.json"
 
 
 def recall(memory: Path) -> KeyPair | None:

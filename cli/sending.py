@@ -45,9 +45,23 @@ def workers(
     as_json: AsJson = False,
 ) -> None:
     """Send workers."""
-    answer = send_import(
-        url or _local_url(), "workers", file.read_bytes(), KeyPair(software_key, function_key)
-    )
+    _send("workers", file, KeyPair(software_key, function_key), url, as_json)
+
+
+@app.command()
+def assignments(
+    file: File,
+    function_key: FunctionKeyOption,
+    software_key: SoftwareKeyOption,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Send assignments."""
+    _send("assignments", file, KeyPair(software_key, function_key), url, as_json)
+
+
+def _send(type_name: str, file: Path, keys: KeyPair, url: str, as_json: bool) -> None:
+    answer = send_import(url or _local_url(), type_name, file.read_bytes(), keys)
     if answer.status != 200:
         raise CallFailedError(answer.refusal)
     results = answer.document["results"]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from shared.clock import Clock, Ids
+from shared.imports.listing import listed_form
 from shared.imports.reference_kinds import ReferenceKind
 from shared.storage.keys import encode
 from shared.storage.names import REFERENCES
@@ -83,7 +84,7 @@ class ReferenceLists:
     async def load(self, tenant: str, kind: ReferenceKind, values: Iterable[str]) -> int:
         """Replace the list of that kind; how many values it has now."""
         partition, generation = encode(tenant), self._ids.new()
-        rows = sorted({encode(value) for value in values})
+        rows = sorted({encode(listed_form(value)) for value in values})
         for at in range(0, len(rows), MAX_OPERATIONS):
             prefix = f"v|{kind.value}|{generation}"
             some = [Entity(partition, f"{prefix}|{row}", {}) for row in rows[at:][:MAX_OPERATIONS]]

@@ -1,0 +1,55 @@
+"""`manage.py reference`: lists of values that rows are checked against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.access import on_gateway
+from cli.integrations import TenantOption
+from cli.output import AsJson, show
+from shared.bootstrap import Gateway
+from shared.errors import InvalidRequestError
+from shared.imports.reference_kinds import ReferenceKind, find_kind
+
+app = typer.Typer(no_args_is_help=True, help="Reference lists: which values rows may name.")
+
+_KINDS = ", ".join(ReferenceKind)
+File = Annotated[
+    Path,
+    typer.Argument(exists=True, dir_okay=False, readable=True, help="One value per line, UTF-8."),
+]
+Kind = Annotated[str, typer.Option("--kind", help=f"One of {_KINDS}; a field's name will do.")]
+
+
+@app.callback()
+def every_list() -> None:
+    """A list is checked only where the tenant has loaded one of its kind."""
+
+
+@app.command()
+def load(file: File, tenant: TenantOption, kind: Kind, as_json: AsJson = False) -> None:
+    """Load a list, in place of the one of that kind that was there."""
+    wanted = find_kind(kind)
+    if wanted is None:
+        raise InvalidRequestError(f"There is no kind {kind!r}; there are: {_KINDS}.")
+    values = read_values(file)
+
+    async def write(gateway: Gateway) -> int:
+        found = await gateway.tenants.find(tenant)
+        return await gateway.lists.load(found.id, wanted, values)
+
+    count = on_gateway(write)
+    document = {"tenant": tenant, "kind": wanted.value, "values": count}
+    show(as_json, document, [f"The list {wanted.value} has {count} values now."])
+
+
+def read_values(file: Path) -> list[str]:
+    """The lines of a file that say something. Raises InvalidRequestError."""
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise InvalidRequestError(f"{file.name} is not UTF-8: save it as that.") from None
+    return [line for line in lines if line.strip()]
