@@ -182,8 +182,9 @@ def _read_anything(element: etree._Element, depth: int) -> Any:
         return element.text or ""
     values: dict[str, list[Any]] = {}
     for child in element:
-        values.setdefault(child.tag, []).append(_read_anything(child, depth + 1))
-    return {tag: items if len(items) > 1 else items[0] for tag, items in values.items()}
+        name = child.tag.removeprefix(_INPUT_PREFIX)
+        values.setdefault(name, []).append(_read_anything(child, depth + 1))
+    return {name: items if len(items) > 1 else items[0] for name, items in values.items()}
 
 
 _READ_LICENSE: Final = _ObjectReader(shape_of(License))
