@@ -15,8 +15,8 @@ import pytest
 
 from cli.calls import Answer, KeyPair
 from cli.demo import (
-    MADE_TO_FAIL,
-    SAMPLE,
+    SAMPLES,
+    Sample,
     find_fault,
     recall,
     remember,
@@ -25,6 +25,8 @@ from cli.demo import (
 from cli.rows import row_lines
 from cli.surroundings import ROOT
 
+WORKERS = SAMPLES[0]
+(MADE_TO_FAIL,) = WORKERS.made_to_fail
 KEYS = KeyPair("DEMO-SOFTWARE", "pig_made-up")
 
 
@@ -45,18 +47,21 @@ BAD = a_result(MADE_TO_FAIL, "Error", A_MESSAGE)
 
 def an_answer(*results: dict[str, Any]) -> Answer:
     """An answer with these results, filled up to the sample's length with good rows."""
-    missing = len(json.loads(SAMPLE.read_bytes())) - len(results)
+    missing = len(json.loads(WORKERS.body)) - len(results)
     others = [a_result(f"other-{number}") for number in range(missing)]
     return Answer(200, {}, {"results": [*results, *others]})
 
 
-def test_the_sample_has_the_row_that_is_made_to_fail() -> None:
-    assert MADE_TO_FAIL in [row.get("PersonnelRef") for row in json.loads(SAMPLE.read_bytes())]
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.type_name)
+def test_a_sample_has_the_rows_that_are_made_to_fail(sample: Sample) -> None:
+    rows = json.loads(sample.body)
+    values = {value for row in rows for value in row.values() if isinstance(value, str)}
+    assert sample.made_to_fail <= values
 
 
 def test_one_bad_row_with_messages_is_as_designed() -> None:
-    assert find_fault(an_answer(BAD)) == ""
-    assert find_fault(an_answer(BAD, a_result("other", "Warning"))) == ""
+    assert find_fault(WORKERS, an_answer(BAD)) == ""
+    assert find_fault(WORKERS, an_answer(BAD, a_result("other", "Warning"))) == ""
 
 
 @pytest.mark.parametrize(
@@ -72,7 +77,7 @@ def test_one_bad_row_with_messages_is_as_designed() -> None:
     ],
 )
 def test_anything_else_is_a_fault(answer: Answer) -> None:
-    assert find_fault(answer)
+    assert find_fault(WORKERS, answer)
 
 
 def test_the_key_is_remembered_for_this_user_only(tmp_path: Path) -> None:
