@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import pytest
 from azure.data.tables import TableServiceClient as PlainTables
-from azure.data.tables.aio import TableServiceClient
 
 from shared.auth.function_keys import FunctionKey, hash_function_key, key_to_entity
 from shared.auth.integration import Database, Integration
@@ -27,9 +26,10 @@ from shared.errors import (
 )
 from shared.imports.definition import OnExisting
 from shared.services.tenants import IssuedKey, TenantService
-from shared.storage.azure_tables import AzureTables
+from shared.storage.account import Account
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
-from shared.storage.tables import Delete, Entity, Insert
+from shared.storage.tables import Delete, Entity, Insert, Tables
+from shared.storage_account import StorageAccount
 
 pytestmark = pytest.mark.integration
 CACHE_SECONDS = 3.0
@@ -46,14 +46,17 @@ class HandClock(SystemClock):
         return self.seconds
 
 
-class CountedTables(AzureTables):
+class CountedTables:
     """The real tables, with the point reads counted."""
 
-    reads = 0
+    def __init__(self, tables: Tables) -> None:
+        self.reads = 0
+        self.query, self.write, self.transact = tables.query, tables.write, tables.transact
+        self._get = tables.get
 
     async def get(self, table: str, partition: str, row: str) -> Entity | None:
         self.reads += 1
-        return await super().get(table, partition, row)
+        return await self._get(table, partition, row)
 
 
 class House:
@@ -90,8 +93,11 @@ def tell(connection_string: str) -> Callable[[Story], None]:
     """Run a story on the emulator."""
 
     async def told(story: Story) -> None:
-        async with TableServiceClient.from_connection_string(connection_string) as service:
-            await story(House(CountedTables(service)))
+        account = Account(StorageAccount(connection_string=connection_string))
+        try:
+            await story(House(CountedTables(account.tables)))
+        finally:
+            await account.close()
 
     return lambda story: asyncio.run(told(story))
 
