@@ -17,7 +17,7 @@ from tests.emulator import Emulator
 from tests.tenants import Sender, a_sender
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 ROWS = 5_000
 ROWS_OF_ACCEPTANCE = 1_500
 QUICK = {"GATEWAY_SWEEP_AFTER_SECONDS": "2", "GATEWAY_CHUNK_ROWS": "500"}

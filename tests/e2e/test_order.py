@@ -22,7 +22,7 @@ from tests.e2e.gateway_process import GatewayProcess, started
 from tests.emulator import Emulator
 from tests.tenants import Sender, a_sender
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 CALLERS = 4
 IMPORTS_EACH = 6
 WORKERS_AT_ALL = 80

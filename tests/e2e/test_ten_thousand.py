@@ -13,7 +13,7 @@ from tests.e2e.gateway_process import started
 from tests.emulator import Emulator, Request
 from tests.tenants import a_sender
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 ROWS = 10_000
 EMPLOYERS = 10
 MOST_REQUESTS_PER_ROW = 0.08
