@@ -17,40 +17,52 @@ from local_host.setup.places import CHECKOUT
 
 SAMPLE = CHECKOUT.root / "tests" / "golden" / "payandbill-workers-v1.request.json"
 _POSTCODES = {"WorkerAddress": "EC1A 1BB", "NextOfKinAddress": "M1 1AE", "LastAddress": "B33 8TH"}
+_NOTES = "Personnel Notes"
 _BANK = {"IBAN": "GB82WEST12345698765432", "BIC": "WESTGB2L"}
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The size of a payload: so many rows of so many employers, who come in turn."""
+    """A payload: so many rows of so many employers, who come in turn.
+
+    Without look-ups the external reference of a row is the worker's own, and nothing is stored
+    beside the worker.
+    """
 
     rows: int
     employers: int
+    has_lookups: bool = True
 
     @property
     def title(self) -> str:
-        """Every figure names both."""
+        """For people who wait; every figure names the employers."""
         of = "1 employer" if self.employers == 1 else f"{self.employers} employers"
-        return f"{self.rows:,} rows, {of}"
+        return f"{self.rows:,} rows of {of}, with{'' if self.has_lookups else 'out'} look-ups"
 
 
-def body_of(case: Case, notes: str = "Personnel Notes") -> bytes:
+def body_of(case: Case, notes: str = _NOTES) -> bytes:
     """The body of a call; other `notes` make every row another one than before."""
-    rows = [_row(number, number % case.employers, notes) for number in range(case.rows)]
+    rows = [
+        _row(number, number % case.employers, has_lookup=case.has_lookups, notes=notes)
+        for number in range(case.rows)
+    ]
     return json.dumps(rows, separators=(",", ":")).encode()
 
 
 def one_row(number: int) -> bytes:
     """The body of a call with one worker whom no other number has."""
-    return json.dumps([_row(number, 0, "Personnel Notes")], separators=(",", ":")).encode()
+    return json.dumps([_row(number, 0)], separators=(",", ":")).encode()
 
 
-def _row(number: int, employer: int, notes: str) -> Mapping[str, Any]:
+def _row(
+    number: int, employer: int, *, has_lookup: bool = True, notes: str = _NOTES
+) -> Mapping[str, Any]:
+    reference = f"WORKER{number:06d}"
     return {
         **_clean_sample(),
         "EmployerRef": f"ER{employer + 1}",
-        "PersonnelRef": f"WORKER{number:06d}",
-        "ExternalWorkerRef": f"EXT{number:06d}",
+        "PersonnelRef": reference,
+        "ExternalWorkerRef": f"EXT{number:06d}" if has_lookup else reference,
         "PersonnelNotes": notes,
     }
 

@@ -35,6 +35,7 @@ def _case(case: CaseReadings) -> dict[str, Any]:
     return {
         "rows": case.case.rows,
         "employers": case.case.employers,
+        "lookupsPerRow": int(case.case.has_lookups),
         "payloadBytes": case.payload_bytes,
         "entities": case.entities,
         "speed": {
@@ -105,6 +106,9 @@ def _table(cases: Sequence[CaseReadings]) -> list[str]:
         return Line(name, [number(cell, digits) for cell in cells])
 
     lines = [
+        Line("rows", [f"{each.case.rows:,}" for each in cases]),
+        Line("employers", [str(each.case.employers) for each in cases]),
+        Line("look-ups per row", [str(int(each.case.has_lookups)) for each in cases]),
         Line("speed, in times"),
         *(
             line(
@@ -135,7 +139,7 @@ def _table(cases: Sequence[CaseReadings]) -> list[str]:
             for step in Step
         ),
     ]
-    return render("import: workers", [each.case.title for each in cases], lines)
+    return ["import: workers", *render(lines)]
 
 
 def _sentences(readings: OneRowReadings) -> list[str]:

@@ -16,14 +16,12 @@ class Line:
     cells: Sequence[str] = ()
 
 
-def render(title: str, heads: Sequence[str], lines: Sequence[Line]) -> list[str]:
+def render(lines: Sequence[Line]) -> list[str]:
     """The table as lines of text, names to the left and cells to the right."""
-    widths = [
-        max(len(cells[at]) for cells in (heads, *(line.cells for line in lines)) if cells)
-        for at in range(len(heads))
-    ]
-    first = max(len(title), *(len(line.name) for line in lines))
-    return [_row(line.name, line.cells, first, widths) for line in (Line(title, heads), *lines)]
+    columns = zip(*(line.cells for line in lines if line.cells), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    first = max(len(line.name) for line in lines)
+    return [_row(line, first, widths) for line in lines]
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -31,6 +29,6 @@ def number(value: float | None, digits: int = 2) -> str:
     return GAP if value is None else f"{value:,.{digits}f}"
 
 
-def _row(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) -> str:
-    padded = (cell.rjust(width) for cell, width in zip(cells, widths, strict=False))
-    return "  ".join((name.ljust(first), *padded)).rstrip()
+def _row(line: Line, first: int, widths: Sequence[int]) -> str:
+    padded = (cell.rjust(width) for cell, width in zip(line.cells, widths, strict=False))
+    return "  ".join((line.name.ljust(first), *padded)).rstrip()

@@ -74,11 +74,11 @@ def test_a_meter_reads_time_and_memory() -> None:
 
 
 def test_a_table_has_its_figures_below_their_heads() -> None:
-    lines = [Line("speed"), Line("  first", ["1.00", "20.00"])]
-    assert render("import", ["a case", "b"], lines) == [
-        "import   a case      b",
+    lines = [Line("rows", ["1,000", "24"]), Line("speed"), Line("  first", ["1.00", "20.00"])]
+    assert render(lines) == [
+        "rows     1,000     24",
         "speed",
-        "  first    1.00  20.00",
+        "  first   1.00  20.00",
     ]
 
 
@@ -90,3 +90,8 @@ def test_rows_have_keys_of_their_own_and_employers_in_turn() -> None:
         == 10
     )
     assert len(body_of(Case(1, 1))) > 3_000
+
+
+def test_rows_without_look_ups_have_their_own_key_as_external_reference() -> None:
+    [row] = json.loads(body_of(Case(1, 1, has_lookups=False)))
+    assert row["ExternalWorkerRef"] == row["PersonnelRef"]

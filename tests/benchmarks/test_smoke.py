@@ -31,7 +31,7 @@ def test_the_bench_of_the_import_runs_and_tells_its_figures(
 
 
 def _check_case(case: dict[str, Any]) -> None:
-    assert (case["rows"], case["employers"]) == (ROWS, 10)
+    assert (case["rows"], case["employers"], case["lookupsPerRow"]) == (ROWS, 10, 1)
     assert case["entities"] >= 2 * ROWS, "a worker and a look-up for each row"
     assert case["payloadBytes"] > ROWS * 3_000
     quotients = {"new/floorA", "new/floorB", "unchanged/new", "changed/new"}
