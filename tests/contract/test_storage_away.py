@@ -1,0 +1,31 @@
+"""Storage does not answer: nothing is accepted, and the caller is told to come again (DESIGN 6)."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from shared.storage_account import emulator_connection_string
+from tests.builders import a_worker, body_of
+from tests.contract.refusals import check_refusal
+from tests.e2e.gateway_process import WORKERS, started
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_gateway_without_its_storage_answers_503(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        ports = dict.fromkeys(("blob", "queue", "table"), port)
+        storage = emulator_connection_string("127.0.0.1", ports)
+        with started(storage, tmp_path, LOCAL_HOST_STOP_SECONDS="1") as gateway:
+            keys = {"X-Functions-Key": "pig_any", "X-Software-Key": "any"}
+            for answer in (
+                gateway.call("GET", "/api/health"),
+                gateway.call("POST", WORKERS, body_of([a_worker("P1")]), keys),
+            ):
+                check_refusal(answer, 503, "nothing was accepted")
+                assert int(answer.headers["retry-after"]) > 0
