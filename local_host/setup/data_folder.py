@@ -35,6 +35,11 @@ class DataFolder:
         """What the emulator says."""
         return self.folder / "azurite.log"
 
+    @property
+    def host_log(self) -> Path:
+        """What the local host and the app say."""
+        return self.folder / "gateway.log"
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """No other gateway runs on the folder during the block, and none is left of an earlier one.

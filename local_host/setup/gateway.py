@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from local_host.setup import azurite, processes
 from local_host.setup.data_folder import DataFolder
@@ -28,6 +29,8 @@ from local_host.setup.stopping import Stopped, StopRequests
 _READY_SECONDS = 60.0
 _DEMO_SECONDS = 120.0
 _INTERRUPTED = 130
+_LAST_LINES = 20
+"""Of the log, where the gateway did not start."""
 
 
 def run(options: RunOptions) -> int:
@@ -57,8 +60,9 @@ def _run_on(
     stops: StopRequests,
 ) -> int:
     refuse_taken_port(options.port)
-    with running_host(CHECKOUT, options.port, environ, stops.is_urgent) as host:
-        _wait_until_ready(host, stops)
+    with running_host(CHECKOUT, options.port, environ, data.host_log, stops.is_urgent) as host:
+        _wait_until_ready(host, data, stops)
+        note(f"What the gateway logs goes to {data.host_log}")
         gateway = RunningGateway(host.url, environ[STORAGE], host.process.pid)
         with _announced(data, gateway):
             status = _show_demo(gateway, data, environ, stops) if options.demo else 0
@@ -94,12 +98,16 @@ def _announced(data: DataFolder, gateway: RunningGateway) -> Iterator[None]:
         remove_gateway(data.folder)
 
 
-def _wait_until_ready(host: HostProcess, stops: StopRequests) -> None:
+def _wait_until_ready(host: HostProcess, data: DataFolder, stops: StopRequests) -> None:
     came = stops.wait_until(lambda: bool(host.url) or host.has_ended, _READY_SECONDS)
     if not came:
         raise SetupError(f"The gateway did not answer within {_READY_SECONDS:.0f} s.")
     if host.has_ended:
-        raise SetupError(host.describe_end())
+        raise SetupError(f"{host.describe_end()} It said:\n{_end_of(data.host_log)}")
+
+
+def _end_of(log: Path) -> str:
+    return "\n".join(log.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:])
 
 
 def _show_demo(

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from local_host.setup import processes
 from local_host.setup.messages import SetupError, note, say
@@ -70,17 +71,23 @@ class HostProcess:
 
 @contextmanager
 def running_host(
-    checkout: Checkout, port: int, environ: Mapping[str, str], is_urgent: Callable[[], bool]
+    checkout: Checkout,
+    port: int,
+    environ: Mapping[str, str],
+    log: Path,
+    is_urgent: Callable[[], bool],
 ) -> Iterator[HostProcess]:
-    """A local host for the time of the block."""
+    """A local host for the time of the block; its log lines go to the end of `log`."""
     command = [str(checkout.python), "-m", "local_host", "--port", str(port)]
-    process = processes.start(
-        command,
-        death_signal=signal.SIGKILL,
-        environ={**environ, "PYTHONUNBUFFERED": "1"},
-        folder=checkout.root,
-        output=subprocess.PIPE,
-    )
+    with log.open("ab") as errors:
+        process = processes.start(
+            command,
+            death_signal=signal.SIGKILL,
+            environ={**environ, "PYTHONUNBUFFERED": "1"},
+            folder=checkout.root,
+            output=subprocess.PIPE,
+            errors=errors,
+        )
     host = HostProcess(process)
     try:
         yield host
