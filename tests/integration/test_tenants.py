@@ -28,8 +28,9 @@ from shared.imports.definition import OnExisting
 from shared.services.tenants import IssuedKey, TenantService
 from shared.storage.account import Account
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
-from shared.storage.tables import Delete, Entity, Insert, Tables
+from shared.storage.tables import Delete, Insert
 from shared.storage_account import StorageAccount
+from tests.integration.counted_tables import CountedTables
 
 pytestmark = pytest.mark.integration
 CACHE_SECONDS = 3.0
@@ -44,19 +45,6 @@ class HandClock(SystemClock):
 
     def elapsed(self) -> float:
         return self.seconds
-
-
-class CountedTables:
-    """The real tables, with the point reads counted."""
-
-    def __init__(self, tables: Tables) -> None:
-        self.reads = 0
-        self.query, self.write, self.transact = tables.query, tables.write, tables.transact
-        self._get = tables.get
-
-    async def get(self, table: str, partition: str, row: str) -> Entity | None:
-        self.reads += 1
-        return await self._get(table, partition, row)
 
 
 class House:
