@@ -45,6 +45,12 @@ class Payload:
     text: str
     rows: list[RawRow]
 
+    def line_size(self, row: RawRow) -> int:
+        """The length of the row's line in bytes."""
+        if self.text.isascii():
+            return len(str(row.index)) + row.end - row.start + 2
+        return len(self.line(row))
+
     def line(self, row: RawRow) -> bytes:
         """The row as one line: its index, a tab, the JSON as sent (line breaks as blanks)."""
         sent = self.text[row.start : row.end].translate(_LINE_BREAKS)

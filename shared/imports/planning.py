@@ -45,24 +45,29 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The chunks of an import and its lines, chunk by chunk."""
+    """The chunks of an import, and its rows in the order of the plan."""
 
+    payload: Payload
+    ordered: Sequence[RawRow]
     chunks: tuple[Chunk, ...]
-    lines: tuple[bytes, ...]
-    rows: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.ordered)
 
     @property
     def size(self) -> int:
         """Bytes of all lines."""
         return self.chunks[-1].end if self.chunks else 0
 
-    @property
-    def span(self) -> Span | None:
-        """The places that the import may touch."""
-        spans = [chunk.span for chunk in self.chunks if chunk.span is not None]
-        if not spans:
-            return None
-        return Span(min(span.first for span in spans), max(span.last for span in spans))
+    def lines(self) -> Iterator[bytes]:
+        """The lines, chunk by chunk; made when asked for, so that memory holds one chunk's."""
+        start = 0
+        for chunk in self.chunks:
+            rows = self.ordered[start : start + chunk.rows]
+            yield b"".join(self.payload.line(row) for row in rows)
+            start += chunk.rows
 
 
 def plan(payload: Payload, *, chunk_rows: int, chunk_bytes: int) -> Plan:
@@ -74,13 +79,11 @@ def plan(payload: Payload, *, chunk_rows: int, chunk_bytes: int) -> Plan:
     ordered = sorted(payload.rows, key=lambda row: (row.place is None, row.place or "", row.index))
     most = rows_per_chunk(len(ordered), chunk_rows)
     chunks: list[Chunk] = []
-    lines: list[bytes] = []
     start = 0
-    for rows, data in _cut(payload, ordered, most, chunk_bytes):
-        chunks.append(Chunk(len(chunks), start, start + len(data), len(rows), _span(rows)))
-        lines.append(data)
-        start += len(data)
-    return Plan(tuple(chunks), tuple(lines), len(ordered))
+    for rows, size in _cut(payload, ordered, most, chunk_bytes):
+        chunks.append(Chunk(len(chunks), start, start + size, len(rows), _span(rows)))
+        start += size
+    return Plan(payload, ordered, tuple(chunks))
 
 
 def rows_per_chunk(rows: int, limit: int) -> int:
@@ -90,18 +93,19 @@ def rows_per_chunk(rows: int, limit: int) -> int:
 
 def _cut(
     payload: Payload, ordered: Sequence[RawRow], most: int, chunk_bytes: int
-) -> Iterator[tuple[list[RawRow], bytes]]:
+) -> Iterator[tuple[list[RawRow], int]]:
+    """The rows of each chunk and the bytes of their lines."""
     rows: list[RawRow] = []
-    data = bytearray()
+    size = 0
     for group in _groups(ordered):
-        lines = b"".join(payload.line(row) for row in group)
-        if rows and (len(rows) + len(group) > most or len(data) + len(lines) > chunk_bytes):
-            yield rows, bytes(data)
-            rows, data = [], bytearray()
+        group_size = sum(payload.line_size(row) for row in group)
+        if rows and (len(rows) + len(group) > most or size + group_size > chunk_bytes):
+            yield rows, size
+            rows, size = [], 0
         rows.extend(group)
-        data += lines
+        size += group_size
     if rows:
-        yield rows, bytes(data)
+        yield rows, size
 
 
 def _groups(ordered: Sequence[RawRow]) -> Iterator[list[RawRow]]:

@@ -106,10 +106,10 @@ class Intake:
             chunks=planned.chunks,
             options=caller.options,
             accepted_at=iso(self._clock.now()),
-            inline=b"".join(planned.lines).decode() if is_inline else "",
+            inline=b"".join(planned.lines()).decode() if is_inline else "",
         )
         if not is_inline:
-            await self._blobs.put(IMPORT_PAYLOADS, record.blob_name, planned.lines)
+            await self._blobs.put(IMPORT_PAYLOADS, record.blob_name, planned.lines())
         return await self._imports.accept(record)
 
     async def _ask_for_work(self, kind: ImportType, record: ImportRecord) -> None:

@@ -29,6 +29,8 @@ from shared.storage_account import StorageAccount
 
 _RETRIES = 2
 _FIRST_BACKOFF = 0.5
+_BLOCK_BYTES = 4 * 1024 * 1024
+"""What an upload holds in memory; the SDK would gather 64 MiB before it sends the first byte."""
 _TIMEOUTS = {"connection_timeout": 10, "read_timeout": 60}
 
 
@@ -128,7 +130,10 @@ class Account:
         options: dict[str, Any] = {"transport": self._transports[service], "retry_total": _RETRIES}
         if service == "table":
             return options | {"retry_backoff_factor": _FIRST_BACKOFF}
-        return options | {"initial_backoff": _FIRST_BACKOFF, "increment_base": 2}
+        options |= {"initial_backoff": _FIRST_BACKOFF, "increment_base": 2}
+        if service == "blob":
+            options |= {"max_single_put_size": _BLOCK_BYTES, "max_block_size": _BLOCK_BYTES}
+        return options
 
 
 def _credential(account: StorageAccount) -> AsyncTokenCredential:
