@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -14,10 +14,13 @@ from shared.imports.payload import fold_names, read_lines
 from shared.services.settling import KeyRows
 from shared.storage.stored_records import RecordKey, partition_of, place_of, row_of
 
+SLICE_ROWS = 250
+"""Rows that are read and settled at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkRows:
-    """A chunk's rows: by record, sorted; those without a key already have their result.
+    """Rows of a chunk: by record, sorted; those without a key already have their result.
 
     `order` holds the rows' indexes in plan order, `groups` the groups that the records lie in.
     """
@@ -44,31 +47,50 @@ def place_in(kind: ImportType, tenant: str) -> Callable[[Mapping[str, Any]], str
     return place
 
 
-def read_chunk_rows(kind: ImportType, tenant: str, data: bytes) -> ChunkRows:
-    """Read every row of a chunk's lines by the rules of its type."""
-    rules = kind.rules
-    rows = [
-        (rules.identify(fold_names(row)), rules.read(index, row)) for index, row in read_lines(data)
-    ]
-    return _gathered(tenant, rows, lambda row: failed(row.index, row.key, *row.messages))
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How lines become rows, and how a row without a usable key ends."""
+
+    read: Callable[[ImportType, int, Mapping[str, Any]], tuple[RowKey | None, ReadRow]]
+    end: Callable[[ReadRow], RowResult]
 
 
-def read_keys_only(message: Message) -> Callable[[ImportType, str, bytes], ChunkRows]:
-    """A reader that runs no rule: rows have their keys and nothing else.
+def _read_by_rules(
+    kind: ImportType, index: int, row: Mapping[str, Any]
+) -> tuple[RowKey | None, ReadRow]:
+    return kind.rules.identify(fold_names(row)), kind.rules.read(index, row)
 
-    Rows without a usable key end with `message`.
+
+BY_RULES = Reading(_read_by_rules, lambda row: failed(row.index, row.key, *row.messages))
+"""Every row by the rules of its type."""
+
+
+def keys_only(message: Message) -> Reading:
+    """No rule is run: rows have their keys and nothing else, those without one get `message`."""
+
+    def read(kind: ImportType, index: int, row: Mapping[str, Any]) -> tuple[RowKey | None, ReadRow]:
+        folded = fold_names(row)
+        return kind.rules.identify(folded), ReadRow(index, _sent_key(kind, folded), {}, ())
+
+    return Reading(read, lambda row: failed(row.index, row.key, message))
+
+
+def read_slices(
+    kind: ImportType, tenant: str, data: bytes, reading: Reading
+) -> Iterator[ChunkRows]:
+    """The rows of a chunk's lines, some hundreds at a time; rows of one record stay together.
+
+    A read row takes several times the memory of its line, so a chunk is never read as a whole.
     """
-
-    def read(kind: ImportType, tenant: str, data: bytes) -> ChunkRows:
-        rows = []
-        for index, row in read_lines(data):
-            folded = fold_names(row)
-            rows.append(
-                (kind.rules.identify(folded), ReadRow(index, _sent_key(kind, folded), {}, ()))
-            )
-        return _gathered(tenant, rows, lambda row: failed(row.index, row.key, message))
-
-    return read
+    rows: list[tuple[RowKey | None, ReadRow]] = []
+    for index, line in read_lines(data):
+        key, row = reading.read(kind, index, line)
+        if len(rows) >= SLICE_ROWS and (key is None or key != rows[-1][0]):
+            yield _gathered(tenant, rows, reading.end)
+            rows = []
+        rows.append((key, row))
+    if rows:
+        yield _gathered(tenant, rows, reading.end)
 
 
 def _sent_key(kind: ImportType, folded: Mapping[str, Any]) -> tuple[str | None, ...]:

@@ -6,7 +6,7 @@ effect is there once (its stamp on the record), and the first result record stan
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from shared import log
 from shared.clock import Clock
@@ -16,7 +16,7 @@ from shared.imports.definition import ImportType
 from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult
 from shared.services.chunk_messages import ChunkMessage, queue_for
-from shared.services.chunk_rows import ChunkRows, read_chunk_rows, read_keys_only
+from shared.services.chunk_rows import BY_RULES, ChunkRows, Reading, keys_only, read_slices
 from shared.services.completions import Completions
 from shared.services.groups import GroupRegister
 from shared.services.hold_back import held_back
@@ -126,40 +126,48 @@ class ChunkProcessor:
             await self._end_rows(message, record, CANCELLED)
             return
         kind = import_type(record.type_name)
-        chunk = await self._read(message, record, kind, read_chunk_rows)
-        await self._groups.note(kind.table, record.tenant, chunk.groups)
-        rows = [row for key in chunk.keys for row in key.rows]
-        references = await self._references.read(kind, record, rows)
-        resolve = rules_resolver(kind, record, references, self._clock.now())
+        before_commit = self._watch(record)
+        results: list[RowResult] = []
         try:
-            results = await self._settle(record, kind, chunk, resolve, self._watch(record))
+            async for part in self._parts(message, record, kind, BY_RULES):
+                results += await self._settle_by_rules(record, kind, part, before_commit)
         except ImportCancelledError:
             await self._end_rows(message, record, CANCELLED)
             return
-        if len(results) < len(chunk.order):
+        if len(results) < record.chunks[message.chunk].rows:
             await self._send_again(message, record, message.delay)
             return
         await self._finish(message, record, results)
 
+    async def _settle_by_rules(
+        self, record: ImportRecord, kind: ImportType, part: ChunkRows, before_commit: BeforeCommit
+    ) -> list[RowResult]:
+        await self._groups.note(kind.table, record.tenant, part.groups)
+        rows = [row for key in part.keys for row in key.rows]
+        references = await self._references.read(kind, record, rows)
+        resolve = rules_resolver(kind, record, references, self._clock.now())
+        return await self._settle(record, kind, part, resolve, before_commit)
+
     async def _end_rows(self, message: ChunkMessage, record: ImportRecord, code: int) -> None:
         kind = import_type(record.type_name)
-        chunk = await self._read(message, record, kind, read_keys_only(Message(code)))
         resolve = ending_resolver(record, Message(code))
-        results = await self._settle(record, kind, chunk, resolve, _never_stops)
+        results: list[RowResult] = []
+        async for part in self._parts(message, record, kind, keys_only(Message(code))):
+            results += await self._settle(record, kind, part, resolve, _never_stops)
         await self._finish(message, record, results)
 
     async def _settle(
         self,
         record: ImportRecord,
         kind: ImportType,
-        chunk: ChunkRows,
+        part: ChunkRows,
         resolve: Resolver,
         before_commit: BeforeCommit,
     ) -> list[RowResult]:
         settler = Settler(self._tables, kind.table, resolve, before_commit, record.import_id)
-        settled = await settler.settle(chunk.keys)
-        by_index = {result.index: result for result in (*chunk.without_key, *settled)}
-        return [by_index[index] for index in chunk.order if index in by_index]
+        settled = await settler.settle(part.keys)
+        by_index = {result.index: result for result in (*part.without_key, *settled)}
+        return [by_index[index] for index in part.order if index in by_index]
 
     def _watch(self, record: ImportRecord) -> BeforeCommit:
         """Looks at the cancel flag (at most a second old) and at the time that is left."""
@@ -178,15 +186,13 @@ class ChunkProcessor:
 
         return before_commit
 
-    async def _read(
-        self,
-        message: ChunkMessage,
-        record: ImportRecord,
-        kind: ImportType,
-        read: Callable[[ImportType, str, bytes], ChunkRows],
-    ) -> ChunkRows:
+    async def _parts(
+        self, message: ChunkMessage, record: ImportRecord, kind: ImportType, reading: Reading
+    ) -> AsyncIterator[ChunkRows]:
         data = await self._lines(record, message.chunk)
-        return await self._offload(len(data), read, kind, record.tenant, data)
+        slices = read_slices(kind, record.tenant, data, reading)
+        while (part := await self._offload(len(data), next, slices, None)) is not None:
+            yield part
 
     async def _lines(self, record: ImportRecord, number: int) -> bytes:
         chunk = record.chunks[number]
