@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,11 @@ def test_a_list_that_is_loaded_again_replaces_the_one_before(
     assert _codes(_post(gateway, sender, [an_assignment("A1")])) == [[]]
     _load(storage, sender, ReferenceKind.DIVISION, ["NEW"])
 
+    references = itertools.count()
+
     def is_in_force() -> bool:
-        answer = _post(gateway, sender, [an_assignment("A2", DivisionRef="D2")])
+        new = an_assignment(f"B{next(references)}", DivisionRef="D2")
+        answer = _post(gateway, sender, [new])
         return _codes(answer) == [[NOT_FOUND]]
 
     wait_until(is_in_force, "the list of divisions to be in force", 5.0)
