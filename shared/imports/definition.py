@@ -106,7 +106,8 @@ class ListedValue:
     is_sensitive: bool = False
 
 
-def _none_of(_document: Document) -> tuple[()]:
+def none_of(_document: Document) -> tuple[()]:
+    """For types without references, lists or look-ups."""
     return ()
 
 
@@ -136,8 +137,8 @@ class Rules:
     columns: Callable[[Document], Mapping[str, str]]
     lookups: Callable[[Document], Sequence[str]]
     json_schema: Callable[[], dict[str, Any]]
-    references: Callable[[Document], Sequence[Reference]] = _none_of
-    listed: Callable[[Document], Sequence[ListedValue]] = _none_of
+    references: Callable[[Document], Sequence[Reference]] = none_of
+    listed: Callable[[Document], Sequence[ListedValue]] = none_of
 
 
 @dataclass(frozen=True)

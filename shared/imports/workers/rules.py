@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
-from shared.imports.columns import text_columns
-from shared.imports.definition import (
-    Decision,
-    Document,
-    ListedValue,
-    Options,
-    ReadRow,
-    RowKey,
-    Rules,
-)
+from shared.imports.definition import Document, ListedValue
 from shared.imports.listing import listed_values
-from shared.imports.merging import decide_merge
+from shared.imports.merging_types import merging_rules
 from shared.imports.messages import Message
-from shared.imports.reading import read_key, read_row
-from shared.imports.schema import schema_of
 from shared.imports.workers.model import Worker
 from shared.imports.workers.plausibility import implausible
 
-KEY_FIELDS: Final = ("EmployerRef", "PersonnelRef")
 ALREADY_EXISTS: Final = 10000
 CONTRADICTION: Final = 2002
 COLUMNS: Final = (
@@ -42,22 +30,6 @@ ACCOUNTS: Final = {
 }
 
 
-def identify(row: Mapping[str, Any]) -> RowKey | None:
-    """The worker that a row with lower-cased names speaks of."""
-    return read_key(row, "employerref", "personnelref")
-
-
-def read(index: int, row: Mapping[str, Any]) -> ReadRow:
-    """The row's values and faults."""
-    return read_row(index, row, Worker, KEY_FIELDS)
-
-
-def decide(row: ReadRow, stored: Document | None, options: Options) -> Decision:
-    """New, updated or unchanged; or failed with 1001 (no Surname) or 10000 (exists already)."""
-    exists = Message(ALREADY_EXISTS, "PersonnelRef", row.key[1])
-    return decide_merge(row, stored, options, model=Worker, exists=exists, review=_review)
-
-
 def _review(sent: Document, merged: Document) -> Iterator[Message]:
     if "LeavingDate" in sent or "StartDate" in sent:
         start, leaving = merged.get("StartDate"), merged.get("LeavingDate")
@@ -66,20 +38,10 @@ def _review(sent: Document, merged: Document) -> Iterator[Message]:
     yield from implausible(sent)
 
 
-def columns(document: Document) -> dict[str, str]:
-    """The columns of a worker's entity."""
-    return text_columns(document, COLUMNS)
-
-
 def lookups(document: Document) -> tuple[str, ...]:
     """The external reference, where it is another than the worker's own."""
     external = document.get("ExternalWorkerRef")
     return () if external is None or external == document["PersonnelRef"] else (external,)
-
-
-def json_schema() -> dict[str, Any]:
-    """The schema of one worker in the body of a call."""
-    return schema_of(Worker, "Workers v1")
 
 
 def listed(document: Document) -> tuple[ListedValue, ...]:
@@ -95,14 +57,14 @@ def listed(document: Document) -> tuple[ListedValue, ...]:
     return tuple(values)
 
 
-RULES = Rules(
-    key_fields=KEY_FIELDS,
-    record_id_fields=KEY_FIELDS,
-    identify=identify,
-    read=read,
-    decide=decide,
-    columns=columns,
+RULES = merging_rules(
+    model=Worker,
+    title="Workers v1",
+    key_fields=("EmployerRef", "PersonnelRef"),
+    record_id_fields=("EmployerRef", "PersonnelRef"),
+    exists=ALREADY_EXISTS,
+    review=_review,
+    columns=COLUMNS,
     lookups=lookups,
-    json_schema=json_schema,
     listed=listed,
 )

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from shared.imports.schema import DIALECT, schema_of
-from shared.imports.workers.rules import json_schema
+from shared.imports.workers.rules import RULES
 from tests.unit.imports.builders import Item
 
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    return json_schema()
+    return RULES.json_schema()
 
 
 def test_the_workers_schema_says_what_it_is(schema: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from shared.imports.assignments.model import (
     OnlineSettings,
     Rate,
 )
-from shared.imports.assignments.rules import json_schema, read
+from shared.imports.assignments.rules import RULES
 from shared.imports.shapes import MergeKind, shape_of
 from tests.unit.imports.builders import an_assignment, without
 
@@ -98,7 +98,7 @@ def test_what_may_be_null() -> None:
 
 
 def faults(row: dict[str, Any]) -> list[tuple[int, str | None]]:
-    return [(message.id, message.field) for message in read(0, row).messages]
+    return [(message.id, message.field) for message in RULES.read(0, row).messages]
 
 
 @pytest.mark.parametrize("name", NOT_NULL)
@@ -112,17 +112,17 @@ def test_a_field_in_every_row_is_needed(name: str) -> None:
 def test_an_open_end_is_null_and_not_left_out(name: str) -> None:
     assert faults(without(an_assignment(), name)) == [(1001, name)]
     for blank in (None, "", " \t"):
-        read_row = read(0, an_assignment(**{name: blank}))
+        read_row = RULES.read(0, an_assignment(**{name: blank}))
         assert read_row.messages == ()
         assert read_row.values[name] is None
-    assert read(0, an_assignment(**{name: "2025-01-01"})).values[name] == "2025-01-01"
+    assert RULES.read(0, an_assignment(**{name: "2025-01-01"})).values[name] == "2025-01-01"
 
 
 @pytest.mark.parametrize("name", sorted(set(Assignment.model_fields) - {*NOT_NULL, *IN_EVERY_ROW}))
 def test_every_other_field_may_be_left_out_or_cleared(name: str) -> None:
-    assert name not in read(0, an_assignment()).values
+    assert name not in RULES.read(0, an_assignment()).values
     for blank in (None, "", " \t"):
-        read_row = read(0, an_assignment(**{name: blank}))
+        read_row = RULES.read(0, an_assignment(**{name: blank}))
         assert read_row.messages == ()
         assert read_row.values[name] is None
 
@@ -141,7 +141,7 @@ def test_an_element_needs_its_required_fields(parent: str, name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(Rate.model_fields) - {"RateCode"}))
 def test_any_other_field_of_a_rate_may_be_blank(name: str) -> None:
     for blank in (None, "", " "):
-        read_row = read(0, an_assignment(Rates=[A_RATE | {name: blank}]))
+        read_row = RULES.read(0, an_assignment(Rates=[A_RATE | {name: blank}]))
         assert read_row.messages == ()
         assert read_row.values["Rates"] == [A_RATE]
 
@@ -252,7 +252,7 @@ def test_every_fault_of_a_row_is_said() -> None:
 
 
 def test_the_schema_tells_required_from_nullable() -> None:
-    schema = json_schema()
+    schema = RULES.json_schema()
     assert schema["title"] == "Assignments v1"
     assert set(schema["required"]) == {*NOT_NULL, *IN_EVERY_ROW}
     nullable = {name for name, item in schema["properties"].items() if "null" in str(item)}

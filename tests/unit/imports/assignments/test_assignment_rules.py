@@ -11,15 +11,7 @@ import pytest
 
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.assignments.model import MAX_RATES
-from shared.imports.assignments.rules import (
-    columns,
-    decide,
-    identify,
-    listed,
-    lookups,
-    read,
-    references,
-)
+from shared.imports.assignments.rules import RULES, listed, references
 from shared.imports.definition import (
     Decision,
     Document,
@@ -47,9 +39,9 @@ def decided(
     stored: Document | None = None,
     on_existing: OnExisting = OnExisting.UPDATE,
 ) -> Decision:
-    result = read(0, row)
+    result = RULES.read(0, row)
     assert result.is_readable, result.messages
-    return decide(result, stored, Options(on_existing))
+    return RULES.decide(result, stored, Options(on_existing))
 
 
 def stored_after(*rows: dict[str, Any]) -> Document:
@@ -90,11 +82,11 @@ def test_the_vendors_sample_imports_without_a_message() -> None:
 def test_the_samples_show_every_kind_of_row() -> None:
     shown = []
     for index, row in enumerate(rows_of(SAMPLES)):
-        result = read(index, row)
+        result = RULES.read(index, row)
         outcome = Outcome.FAILED
         messages = result.messages
         if result.is_readable:
-            decision = decide(result, None, Options())
+            decision = RULES.decide(result, None, Options())
             outcome, messages = decision.outcome, (*messages, *decision.messages)
         shown.append((outcome.value, sorted({message.id for message in messages})))
     assert shown == [
@@ -300,19 +292,19 @@ def test_a_list_of_doubtful_rates_says_how_many_more_there_are() -> None:
     ],
 )
 def test_the_key_is_known_before_the_row_is_read(row: dict[str, Any], key: RowKey | None) -> None:
-    assert identify(row) == key
+    assert RULES.identify(row) == key
 
 
 def test_columns_are_what_people_search_by() -> None:
     document = stored_after(an_assignment(JobTitle="D\0" + "x" * 300, Notes="n"))
-    assert columns(document) == {
+    assert RULES.columns(document) == {
         "EmployerRef": "ER1",
         "AssignmentRef": "A1",
         "PersonnelRef": "P1",
         "ClientRef": "C1",
         "JobTitle": "D " + "x" * 253,
     }
-    assert lookups(document) == ()
+    assert RULES.lookups(document) == ()
 
 
 def test_an_assignment_refers_to_the_worker_of_its_employer() -> None:

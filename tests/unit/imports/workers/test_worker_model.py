@@ -9,7 +9,7 @@ import pytest
 
 from shared.imports.shapes import MergeKind, shape_of
 from shared.imports.workers.model import Address, BankDetails, UKPayroll, Worker
-from shared.imports.workers.rules import read
+from shared.imports.workers.rules import RULES
 from tests.unit.imports.builders import a_worker
 
 
@@ -116,7 +116,7 @@ STRANGERS: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize(("kind", "path"), [(kind, path) for kind in PATHS for path in PATHS[kind]])
 def test_a_field_takes_its_own_type_only(kind: str, path: str) -> None:
     for value in STRANGERS[kind]:
-        messages = read(0, placed(path, value)).messages
+        messages = RULES.read(0, placed(path, value)).messages
         assert [(item.id, item.field) for item in messages] == [(1002, path)], value
 
 
@@ -136,9 +136,9 @@ def test_a_field_takes_its_own_type_only(kind: str, path: str) -> None:
 )
 def test_forms_and_limits(path: str, good: list[Any], bad: list[Any], fault: int) -> None:
     for value in good:
-        assert read(0, placed(path, value)).messages == (), value
+        assert RULES.read(0, placed(path, value)).messages == (), value
     for value in bad:
-        messages = read(0, placed(path, value)).messages
+        messages = RULES.read(0, placed(path, value)).messages
         assert [(item.id, item.field) for item in messages] == [(fault, path)], value
 
 
@@ -154,4 +154,4 @@ def test_forms_and_limits(path: str, good: list[Any], bad: list[Any], fault: int
 )
 def test_secret_and_identity_values_are_never_shown(path: str) -> None:
     value = Decimal("90210.5")
-    assert "90210" not in repr(read(0, placed(path, value)).messages)
+    assert "90210" not in repr(RULES.read(0, placed(path, value)).messages)

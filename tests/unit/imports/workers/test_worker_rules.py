@@ -12,7 +12,7 @@ import pytest
 from shared.imports.definition import Decision, Document, OnExisting, Options, RowKey
 from shared.imports.messages import Severity
 from shared.imports.outcomes import Outcome
-from shared.imports.workers.rules import RULES, columns, decide, identify, listed, lookups, read
+from shared.imports.workers.rules import RULES, listed, lookups
 from tests.unit.imports.builders import a_worker, without
 
 ROOT = Path(__file__).parents[4]
@@ -30,9 +30,9 @@ def decided(
     stored: Document | None = None,
     on_existing: OnExisting = OnExisting.UPDATE,
 ) -> Decision:
-    result = read(0, row)
+    result = RULES.read(0, row)
     assert result.is_readable, result.messages
-    return decide(result, stored, Options(on_existing))
+    return RULES.decide(result, stored, Options(on_existing))
 
 
 def warnings_of(**fields: Any) -> list[tuple[int, str | None]]:
@@ -57,11 +57,11 @@ def test_the_vendors_sample_imports_with_warnings_at_most() -> None:
 def test_the_samples_show_every_kind_of_row() -> None:
     shown = []
     for index, row in enumerate(rows_of(SAMPLES)):
-        result = read(index, row)
+        result = RULES.read(index, row)
         outcome = Outcome.FAILED
         messages = result.messages
         if result.is_readable:
-            decision = decide(result, None, Options())
+            decision = RULES.decide(result, None, Options())
             outcome, messages = decision.outcome, (*messages, *decision.messages)
         shown.append((outcome.value, sorted({message.id for message in messages})))
     assert shown == [
@@ -91,7 +91,7 @@ def test_a_worker_needs_a_surname_but_a_row_does_not() -> None:
     assert [(message.id, message.field) for message in refused.messages] == [(1001, "Surname")]
     assert decided(row, a_worker()).document == a_worker(FirstForename="Ada")
     for blank in (None, "", "  "):
-        (message,) = read(0, a_worker(Surname=blank)).messages
+        (message,) = RULES.read(0, a_worker(Surname=blank)).messages
         assert (message.id, message.field) == (1001, "Surname")
 
 
@@ -188,12 +188,12 @@ def test_warnings_never_repeat_secrets() -> None:
     ],
 )
 def test_the_key_is_known_before_the_row_is_read(row: dict[str, Any], key: RowKey | None) -> None:
-    assert identify(row) == key
+    assert RULES.identify(row) == key
 
 
 def test_columns_are_short_printable_text() -> None:
     document = a_worker(Surname="O\0" + "x" * 300, ExternalWorkerRef="E1", Title="Dr")
-    found = columns(document)
+    found = RULES.columns(document)
     assert set(found) == {"EmployerRef", "PersonnelRef", "Surname", "ExternalWorkerRef"}
     assert found["Surname"] == "O " + "x" * 253
 
