@@ -16,7 +16,7 @@ from benchmarks.measuring.floors import Reading
 from benchmarks.payloads import Case
 
 HALF_A_POLL = 0.05
-"""Seconds that a message lies on average before the host asks for it (host.json: every 100 ms)."""
+"""Seconds; the platform never asks a queue again sooner than after 100 ms, whatever host.json says."""
 
 
 class Step(StrEnum):
