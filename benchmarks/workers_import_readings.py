@@ -16,7 +16,7 @@ from benchmarks.measuring.floors import Reading
 from benchmarks.payloads import Case
 
 HALF_A_POLL = 0.05
-"""Seconds; the platform never asks a queue again sooner than after 100 ms, whatever host.json says."""
+"""Seconds: half of the shortest pause that the platform makes between two looks at a queue."""
 
 
 class Step(StrEnum):
