@@ -22,7 +22,7 @@ from shared.imports.definition import Document
 from shared.imports.outcomes import RowResult, pack_result, unpack_result
 from shared.storage.keys import encode, join
 from shared.storage.packing import entity_bytes, join_text, split_text
-from shared.storage.tables import MAX_ENTITY_BYTES, Delete, Entity, Insert, Merge, Operation, Upsert
+from shared.storage.tables import MAX_ENTITY_BYTES, Delete, Entity, Insert, Merge, Operation
 from shared.storage.tables import Replace as ReplaceEntity
 
 
@@ -136,7 +136,7 @@ def writing(record: StoredRecord, before: StoredRecord | None) -> list[Operation
     return [
         write,
         *(Delete(_lookup(record.key, name, reference)) for name in gone),
-        *(Upsert(_lookup(record.key, name, reference)) for name in come),
+        *(Insert(_lookup(record.key, name, reference)) for name in come),
     ]
 
 
