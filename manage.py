@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from cli.app import main
+import sys
+
+
+def run() -> None:
+    """Run the command line, or say how to get what it needs."""
+    try:
+        from cli.app import main
+    except ModuleNotFoundError as missing:
+        sys.exit(
+            f"manage.py needs {missing.name}, which this Python does not have: use "
+            "`python3 dev.py manage …`, or install requirements-dev.txt."
+        )
+    main()
+
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -24,7 +24,7 @@ app.add_typer(integrations.app, name="integration")
 app.add_typer(integrations.keys, name="key")
 app.add_typer(references.app, name="reference")
 app.add_typer(imports.app, name="imports")
-app.add_typer(sending.app, name="import")
+app.command("import", no_args_is_help=True)(sending.send)
 
 
 @app.callback()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +13,10 @@ from cli.calls import CallFailedError, KeyPair, send_import
 from cli.output import AsJson, show
 from cli.rows import failed_rows, row_lines
 from cli.surroundings import local_gateway
+from shared.imports.catalogue import IMPORT_TYPES
 
-app = typer.Typer(no_args_is_help=True, help="Send a file over HTTP; shows per-row results.")
+Type = Enum("Type", {name: name for name in IMPORT_TYPES})  # type: ignore[misc]
+TypeName = Annotated[Type, typer.Argument(metavar="TYPE", help=f"{', '.join(IMPORT_TYPES)}.")]
 
 File = Annotated[
     Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A JSON array of rows.")
@@ -31,37 +34,17 @@ SoftwareKeyOption = Annotated[
 ]
 
 
-@app.callback()
-def every_type() -> None:
+def send(
+    type_name: TypeName,
+    file: File,
+    function_key: FunctionKeyOption,
+    software_key: SoftwareKeyOption,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
     """Send a file over HTTP and show per-row results; status 1 where a row failed."""
-
-
-@app.command()
-def workers(
-    file: File,
-    function_key: FunctionKeyOption,
-    software_key: SoftwareKeyOption,
-    url: Url = "",
-    as_json: AsJson = False,
-) -> None:
-    """Send workers."""
-    _send("workers", file, KeyPair(software_key, function_key), url, as_json)
-
-
-@app.command()
-def assignments(
-    file: File,
-    function_key: FunctionKeyOption,
-    software_key: SoftwareKeyOption,
-    url: Url = "",
-    as_json: AsJson = False,
-) -> None:
-    """Send assignments."""
-    _send("assignments", file, KeyPair(software_key, function_key), url, as_json)
-
-
-def _send(type_name: str, file: Path, keys: KeyPair, url: str, as_json: bool) -> None:
-    answer = send_import(url or _local_url(), type_name, file.read_bytes(), keys)
+    keys = KeyPair(software_key, function_key)
+    answer = send_import(url or _local_url(), type_name.value, file.read_bytes(), keys)
     if answer.status != 200:
         raise CallFailedError(answer.refusal)
     results = answer.document["results"]

@@ -8,6 +8,7 @@ import typer
 
 from cli.access import on_gateway
 from cli.output import AsJson, columns, show
+from shared.bootstrap import Gateway
 from shared.services.tenants import Tenant
 
 app = typer.Typer(no_args_is_help=True, help="Tenants: whose data it is.")
@@ -19,8 +20,17 @@ Reference = Annotated[str, typer.Argument(metavar="TENANT", help="Its id, or its
 @app.command()
 def create(name: Name, as_json: AsJson = False) -> None:
     """Create a tenant; prints the id that the other commands take."""
-    tenant = on_gateway(lambda gateway: gateway.tenants.create(name))
-    show(as_json, tenant_document(tenant), [f"Tenant {tenant.id} ({tenant.name}) is there."])
+
+    async def make(gateway: Gateway) -> tuple[Tenant, list[str]]:
+        made = await gateway.tenants.create(name)
+        everyone = await gateway.tenants.list_tenants()
+        return made, [each.id for each in everyone if each.name == made.name and each != made]
+
+    tenant, others = on_gateway(make)
+    lines = [f"Tenant {tenant.id} ({tenant.name}) is there."]
+    if others:
+        lines.append(f"The same name have: {', '.join(others)}. Use ids to tell them apart.")
+    show(as_json, tenant_document(tenant), lines)
 
 
 @app.command("list")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared.bootstrap import gateway
-from shared.errors import NotFoundError, UnknownMessageTypeError
+from shared.errors import NotFoundError, StorageUnavailableError, UnknownMessageTypeError
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.web.calls import answered
 from shared.web.import_views import json_answer
@@ -17,8 +17,11 @@ blueprint = func.Blueprint()
 @blueprint.route("api/health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 (the host passes it)
-    """200 only when tables, queues and blobs answer."""
-    await (await gateway()).account.check()
+    """200 only when tables, queues and blobs answer, within five seconds."""
+    try:
+        await (await gateway()).account.check()
+    except StorageUnavailableError:
+        return json_answer({"status": "storage does not answer"}, 503)
     return json_answer({"status": "ok"})
 
 
@@ -32,7 +35,9 @@ async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
         if kind.schema_name == wanted:
             return json_answer(kind.rules.json_schema())
     names = ", ".join(kind.schema_name for kind in IMPORT_TYPES.values())
-    raise NotFoundError(f"There is no schema of this name; there are: {names}.")
+    raise NotFoundError(
+        f"There is no schema of this name; there are: {names}. Rows are sent with POST."
+    )
 
 
 @blueprint.function_name("import_zz_unknown_type")

@@ -22,12 +22,13 @@ _LARGEST_PAGE = 1000
 @blueprint.route("api/imports", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def imports_list(req: func.HttpRequest) -> func.HttpResponse:
-    """The tenant's imports, newest first."""
+    """The tenant's imports, newest first; of one type or state, if wanted."""
     app = await gateway()
     caller = await app.callers.authenticate(req.headers)
     query = query_of(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
-    page = await app.reporting.newest(caller.tenant, views.number_from_text(query), size)
+    after, wanted = views.number_from_text(query), views.imports_wanted(query)
+    page = await app.reporting.newest(caller.tenant, after, size, wanted)
     return views.json_answer(
         {
             "items": [views.import_view(report) for report in page.reports],

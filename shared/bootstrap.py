@@ -91,9 +91,14 @@ async def _build() -> Gateway:
 
 async def _ensure(gateway: Gateway) -> None:
     from shared.imports.catalogue import IMPORT_TYPES
+    from shared.storage.names import TABLES
 
-    queues = [name for kind in IMPORT_TYPES.values() for name in (kind.queue, kind.bulk_queue)]
-    await gateway.account.ensure((*queues, *(f"{name}-poison" for name in queues)))
+    kinds = IMPORT_TYPES.values()
+    queues = [name for kind in kinds for name in (kind.queue, kind.bulk_queue)]
+    await gateway.account.ensure(
+        (*TABLES, *(kind.table for kind in kinds)),
+        (*queues, *(f"{name}-poison" for name in queues)),
+    )
 
 
 def _compose(settings: Settings) -> Gateway:

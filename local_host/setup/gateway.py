@@ -12,7 +12,12 @@ from pathlib import Path
 from local_host.setup import azurite, processes
 from local_host.setup.data_folder import DataFolder
 from local_host.setup.gateway_file import RunningGateway, remove_gateway, write_gateway
-from local_host.setup.host_process import HostProcess, refuse_taken_port, running_host
+from local_host.setup.host_process import (
+    HostProcess,
+    refusal_of_health,
+    refuse_taken_port,
+    running_host,
+)
 from local_host.setup.messages import SetupError, note, say
 from local_host.setup.places import CHECKOUT
 from local_host.setup.preparing import is_prepared, prepare
@@ -104,10 +109,14 @@ def _wait_until_ready(host: HostProcess, data: DataFolder, stops: StopRequests) 
         raise SetupError(f"The gateway did not answer within {_READY_SECONDS:.0f} s.")
     if host.has_ended:
         raise SetupError(f"{host.describe_end()} It said:\n{_end_of(data.host_log)}")
+    refusal = refusal_of_health(host.url)
+    if refusal:
+        raise SetupError(f"{refusal}\n{_end_of(data.host_log)}")
 
 
 def _end_of(log: Path) -> str:
-    return "\n".join(log.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:])
+    lines = log.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:]
+    return "\n".join(line for line in lines if " INFO " not in line)
 
 
 def _show_demo(

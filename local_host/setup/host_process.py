@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +21,7 @@ from local_host.setup.places import Checkout
 
 _READY = re.compile(r"ready (http://\S+)\s*")
 _PAUSE = 0.1
+_HEALTH_SECONDS = 60.0
 _STOP_SECONDS = 40.0
 """The host lets running functions end before it does."""
 
@@ -93,6 +97,21 @@ def running_host(
         yield host
     finally:
         host.stop(is_urgent)
+
+
+def refusal_of_health(url: str) -> str:
+    """Why the gateway cannot work, by its own word: settings that are wrong, storage that is away.
+
+    "" where it can; its tables are there then.
+    """
+    try:
+        with urllib.request.urlopen(f"{url}/api/health", timeout=_HEALTH_SECONDS):  # noqa: S310
+            return ""
+    except urllib.error.HTTPError as error:
+        said = json.loads(error.read() or b"{}")
+        return str(said.get("message") or said.get("status") or f"health answers {error.code}")
+    except (OSError, ValueError) as error:
+        return f"The gateway does not answer: {error}"
 
 
 def refuse_taken_port(port: int) -> None:

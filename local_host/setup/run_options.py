@@ -72,8 +72,12 @@ def read_local_settings(checkout: Checkout) -> dict[str, str]:
 
 
 def gateway_environ(environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the gateway's process: the settings file gives defaults, ours win."""
-    return {**settings, **environ}
+    """The variables of the gateway's process: the settings file gives defaults, ours win.
+
+    A call that waits for its import does not hold up a Ctrl-C: the import goes on at the next
+    start.
+    """
+    return {"LOCAL_HOST_STOP_SECONDS": "2", **settings, **environ}
 
 
 def given_storage(environ: Mapping[str, str]) -> str:

@@ -31,7 +31,7 @@ _NO_TEXT = "the text is not valid Unicode"
 FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
     "missing": (REQUIRED, None),
     "string_type": (WRONG_TYPE, "a string is expected"),
-    "int_type": (WRONG_TYPE, "a whole number is expected, written as one"),
+    "int_type": (WRONG_TYPE, "a whole number is expected"),
     "bool_type": (WRONG_TYPE, "true or false is expected"),
     "model_type": (WRONG_TYPE, "an object is expected"),
     "list_type": (WRONG_TYPE, "a list is expected"),
@@ -63,8 +63,26 @@ def message_of(error: Mapping[str, Any], shape: Shape) -> Message:
         return Message(REQUIRED, dotted(path))
     if detail is not None:
         detail = detail.format_map(error.get("ctx", {}))
+    if fault == WRONG_TYPE:
+        detail = f"{detail}, {_kind(value)} was sent" if detail else f"{_kind(value)} was sent"
     shown = None if _is_sensitive(path, shape) else as_sent(value)
     return Message(fault, dotted(path), shown, detail)
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case bool():
+            return "true or false"
+        case str():
+            return "a string"
+        case int():
+            return "a number"
+        case Decimal() | float():
+            return "a number with a fraction"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
 
 
 def dotted(path: Sequence[str | int]) -> str:

@@ -23,6 +23,7 @@ from shared.storage.stored_records import partition_of, row_of
 from shared.storage.tables import Tables
 
 NOT_FOUND = 2001
+_NO_RECORD = "no record of this name is stored with the employer of the row"
 _Place = tuple[str, str, str]
 
 
@@ -48,12 +49,17 @@ class References:
         """
         known = () if stored is None else self.rules.listed(stored)
         unknown = [
-            Message(NOT_FOUND, reference.field, reference.reference)
+            Message(NOT_FOUND, reference.field, reference.reference, _NO_RECORD)
             for reference in self.rules.references(document)
             if not self._is_there(reference)
         ]
         unlisted = [
-            Message(NOT_FOUND, value.field, None if value.is_sensitive else as_sent(value.value))
+            Message(
+                NOT_FOUND,
+                value.field,
+                None if value.is_sensitive else as_sent(value.value),
+                f"it is not in the list {value.kind.value}",
+            )
             for value in self.rules.listed(document)
             if value not in known and not self.lists.allows(value.kind, value.value)
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,6 +58,14 @@ class ImportPage:
     following: int | None
 
 
+Wanted = Callable[[ImportReport], bool]
+_MOST_READS = 20
+
+
+def _every(_report: ImportReport) -> bool:
+    return True
+
+
 class Reporting:
     """Reads what intake and chunk processing wrote; writes nothing."""
 
@@ -79,12 +87,28 @@ class Reporting:
             counts = (await self._imports.progress(record.import_id)).counts
         return ImportReport(record, counts, _state(record, counts))
 
-    async def newest(self, tenant: str, after: int | None, size: int) -> ImportPage:
-        """A tenant's imports, newest first, from the one behind number `after` on."""
-        found = await self._imports.newest_first(tenant, after, size + 1)
-        reports = [await self.report(record) for record in found[:size]]
-        following = found[size - 1].number if len(found) > size else None
-        return ImportPage(tuple(reports), following)
+    async def newest(
+        self, tenant: str, after: int | None, size: int, wanted: Wanted = _every
+    ) -> ImportPage:
+        """A tenant's imports that are wanted, newest first, from behind number `after` on.
+
+        A page ends early, with a continuation, where many were looked at and few are wanted.
+        """
+        picked: list[ImportReport] = []
+        for _ in range(_MOST_READS):
+            found = await self._imports.newest_first(tenant, after, size + 1)
+            for record in found[:size]:
+                if len(picked) == size:
+                    return ImportPage(tuple(picked), after)
+                report = await self.report(record)
+                if wanted(report):
+                    picked.append(report)
+                after = record.number
+            if len(found) <= size:
+                return ImportPage(tuple(picked), None)
+            if len(picked) == size:
+                break
+        return ImportPage(tuple(picked), after)
 
     async def results(
         self, record: ImportRecord, start: Place, size: int, outcome: Outcome | None

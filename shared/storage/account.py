@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 from azure.core.credentials_async import AsyncTokenCredential
@@ -23,12 +23,13 @@ from shared.storage.azure_blobs import AzureBlobs
 from shared.storage.azure_queues import AzureQueues
 from shared.storage.azure_tables import AzureTables
 from shared.storage.failures import translated
-from shared.storage.names import CONTAINERS, TABLES
+from shared.storage.names import CONTAINERS, IMPORTS
 from shared.storage.table_batches import SharedKeyLitePolicy, TableBatches, token_policy
 from shared.storage_account import StorageAccount
 
 _RETRIES = 2
 _FIRST_BACKOFF = 0.5
+_CHECK_SECONDS = 5.0
 _BLOCK_BYTES = 4 * 1024 * 1024
 """What an upload holds in memory; the SDK would gather 64 MiB before it sends the first byte."""
 _TIMEOUTS = {"connection_timeout": 10, "read_timeout": 60}
@@ -63,22 +64,23 @@ class Account:
         """Requests sent so far by `table`, `queue` and `blob`, retries included."""
         return Counter({name: sent.requests for name, sent in self._transports.items()})
 
-    async def ensure(self, queues: tuple[str, ...]) -> None:
-        """Create the tables, containers and these queues where they are missing."""
+    async def ensure(self, tables: Iterable[str], queues: Iterable[str]) -> None:
+        """Create the containers, these tables and these queues where they are missing."""
         await asyncio.gather(
-            *(_unless_there(self._table_service.create_table(name)) for name in TABLES),
+            *(_unless_there(self._table_service.create_table(name)) for name in tables),
             *(_unless_there(self._blob_service.create_container(name)) for name in CONTAINERS),
             *(_unless_there(self._queue_service.create_queue(name)) for name in queues),
         )
 
     async def check(self) -> None:
-        """One small read of each service; raises StorageUnavailableError."""
+        """One small read of each service; raises StorageUnavailableError, also when it is slow."""
         with translated():
-            await asyncio.gather(
-                self.tables.get(TABLES[0], "health", "health"),
-                self._queue_service.get_service_properties(),
-                self._blob_service.get_service_properties(),
-            )
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await asyncio.gather(
+                    self.tables.get(IMPORTS, "health", "health"),
+                    self._queue_service.get_service_properties(),
+                    self._blob_service.get_service_properties(),
+                )
 
     async def close(self) -> None:
         """Give the connections back."""

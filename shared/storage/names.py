@@ -7,21 +7,11 @@ INTEGRATIONS = "Integrations"
 FUNCTION_KEYS = "FunctionKeys"
 IMPORTS = "Imports"
 IMPORT_RESULTS = "ImportResults"
-WORKERS = "Workers"
-ASSIGNMENTS = "Assignments"
 REFERENCES = "References"
 
 IMPORT_PAYLOADS = "import-payloads"
 IMPORT_RESULT_BLOBS = "import-results"
 
-TABLES = (
-    TENANTS,
-    INTEGRATIONS,
-    FUNCTION_KEYS,
-    IMPORTS,
-    IMPORT_RESULTS,
-    WORKERS,
-    ASSIGNMENTS,
-    REFERENCES,
-)
+TABLES = (TENANTS, INTEGRATIONS, FUNCTION_KEYS, REFERENCES, IMPORTS, IMPORT_RESULTS)
+"""The tables that are there whatever import types there are; each type names its own."""
 CONTAINERS = (IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS)

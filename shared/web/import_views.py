@@ -6,16 +6,17 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import azure.functions as func
 
 from shared.errors import InvalidRequestError
+from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.definition import ImportType
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
-from shared.services.reporting import ImportReport, Place
+from shared.services.reporting import ImportReport, ImportState, Place
 from shared.storage.import_records import ImportRecord
 from shared.web.requests import JSON
 
@@ -89,6 +90,25 @@ def message_view(message: Message) -> dict[str, Any]:
         view["fieldValue"] = message.value
     view["errorID"] = message.id
     return view
+
+
+def imports_wanted(query: Mapping[str, str]) -> Callable[[ImportReport], bool]:
+    """Whether a list is to show an import, by `type` and `state`. Raises InvalidRequestError."""
+    type_name = query.get("type", "").lower()
+    if type_name and type_name not in IMPORT_TYPES:
+        raise InvalidRequestError(f"type must be one of {', '.join(IMPORT_TYPES)}.")
+    states = {state.value.lower(): state for state in ImportState}
+    state = query.get("state", "").lower()
+    if state and state not in states:
+        names = ", ".join(each.value for each in ImportState)
+        raise InvalidRequestError(f"state must be one of {names}.")
+
+    def is_wanted(report: ImportReport) -> bool:
+        return (not type_name or report.record.type_name == type_name) and (
+            not state or report.state is states[state]
+        )
+
+    return is_wanted
 
 
 def outcome_wanted(query: Mapping[str, str]) -> Outcome | None:

@@ -99,6 +99,6 @@ def preferences(req: func.HttpRequest, longest: float) -> Preferences:
     applied = ["respond-async"] if wants_async else []
     seconds = 0.0 if wants_async else math.inf
     if waits:
-        seconds = waits[0]
-        applied.append(f"wait={waits[0]:.0f}")
+        seconds = min(waits[0], longest)
+        applied.append(f"wait={seconds:.0f}")
     return Preferences(min(seconds, longest), ", ".join(applied))

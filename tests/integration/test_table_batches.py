@@ -10,7 +10,7 @@ import pytest
 
 from shared.bootstrap import open_gateway
 from shared.errors import PreconditionFailedError
-from shared.storage.names import WORKERS
+from shared.imports.workers.definition import WORKERS as KIND
 from shared.storage.tables import (
     MAX_OPERATIONS,
     Delete,
@@ -25,6 +25,7 @@ from shared.storage.tables import (
 )
 from tests.emulator import settings_for
 
+WORKERS = KIND.table
 Work = Callable[[Tables, str], Awaitable[None]]
 
 
