@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import azure.functions as func
 
 from shared.bootstrap import gateway
@@ -9,19 +11,24 @@ from shared.errors import NotFoundError, StorageUnavailableError, UnknownMessage
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.web.calls import answered
 from shared.web.import_views import json_answer
+from shared.web.refusals import RETRY_AFTER
 
 blueprint = func.Blueprint()
+
+STORAGE_AWAY = "Storage does not answer: tables, queues and blobs are all needed."
+_HEALTH_SECONDS = 10.0
 
 
 @blueprint.function_name("health")
 @blueprint.route("api/health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 (the host passes it)
-    """200 only when tables, queues and blobs answer, within five seconds."""
+    """200 only when tables, queues and blobs answer, within ten seconds."""
     try:
-        await (await gateway()).account.check()
-    except StorageUnavailableError:
-        return json_answer({"status": "storage does not answer"}, 503)
+        async with asyncio.timeout(_HEALTH_SECONDS):
+            await (await gateway()).account.check()
+    except (StorageUnavailableError, TimeoutError):
+        return json_answer({"message": STORAGE_AWAY}, 503, {"Retry-After": RETRY_AFTER})
     return json_answer({"status": "ok"})
 
 

@@ -29,7 +29,6 @@ from shared.storage_account import StorageAccount
 
 _RETRIES = 2
 _FIRST_BACKOFF = 0.5
-_CHECK_SECONDS = 5.0
 _BLOCK_BYTES = 4 * 1024 * 1024
 """What an upload holds in memory; the SDK would gather 64 MiB before it sends the first byte."""
 _TIMEOUTS = {"connection_timeout": 10, "read_timeout": 60}
@@ -73,14 +72,13 @@ class Account:
         )
 
     async def check(self) -> None:
-        """One small read of each service; raises StorageUnavailableError, also when it is slow."""
+        """One small read of each service; raises StorageUnavailableError."""
         with translated():
-            async with asyncio.timeout(_CHECK_SECONDS):
-                await asyncio.gather(
-                    self.tables.get(IMPORTS, "health", "health"),
-                    self._queue_service.get_service_properties(),
-                    self._blob_service.get_service_properties(),
-                )
+            await asyncio.gather(
+                self.tables.get(IMPORTS, "health", "health"),
+                self._queue_service.get_service_properties(),
+                self._blob_service.get_service_properties(),
+            )
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -23,9 +23,12 @@ def test_a_gateway_without_its_storage_answers_503(tmp_path: Path) -> None:
         storage = emulator_connection_string("127.0.0.1", ports)
         with started(storage, tmp_path, LOCAL_HOST_STOP_SECONDS="1") as gateway:
             keys = {"X-Functions-Key": "pig_any", "X-Software-Key": "any"}
-            for answer in (
-                gateway.call("GET", "/api/health"),
-                gateway.call("POST", WORKERS, body_of([a_worker("P1")]), keys),
+            for answer, said in (
+                (gateway.call("GET", "/api/health"), "Storage does not answer"),
+                (
+                    gateway.call("POST", WORKERS, body_of([a_worker("P1")]), keys),
+                    "nothing was accepted",
+                ),
             ):
-                check_refusal(answer, 503, "nothing was accepted")
+                check_refusal(answer, 503, said)
                 assert int(answer.headers["retry-after"]) > 0

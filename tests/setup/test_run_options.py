@@ -42,7 +42,9 @@ def test_the_settings_file_wins_over_the_example_and_a_variable_over_both(tmp_pa
     (tmp_path / "local.settings.example.json").write_text('{"Values": {"A": "0", "B": "0"}}')
     (tmp_path / "local.settings.json").write_text('\ufeff{"Values": {"A": "1", "C": "1"}}')
     settings = read_local_settings(Checkout(tmp_path))
-    assert gateway_environ({"C": "2"}, settings) == {"A": "1", "C": "2"}
+    environ = gateway_environ({"C": "2"}, settings)
+    assert (environ["A"], environ["C"]) == ("1", "2")
+    assert "B" not in environ
 
 
 def test_without_any_settings_file_there_are_no_defaults(tmp_path: Path) -> None:
