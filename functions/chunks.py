@@ -6,12 +6,17 @@ from collections.abc import Awaitable, Callable
 
 import azure.functions as func
 
+from shared import log
 from shared.bootstrap import gateway
 from shared.imports.definition import ImportType
-from shared.services.chunk_messages import ChunkMessage
+from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 
 CONNECTION = "AzureWebJobsStorage"
 _Work = Callable[[ChunkMessage], Awaitable[None]]
+
+
+class ChunkFailedError(Exception):
+    """Tells the host that the message is to come back; says no more than what class of error."""
 
 
 def add_chunk_triggers(blueprint: func.Blueprint, kind: ImportType) -> None:
@@ -27,7 +32,13 @@ def add_chunk_triggers(blueprint: func.Blueprint, kind: ImportType) -> None:
 
 def _add(blueprint: func.Blueprint, name: str, queue: str, work: _Work) -> None:
     async def handle(msg: func.QueueMessage) -> None:
-        await work(ChunkMessage.from_text(msg.get_body()))
+        try:
+            await work(ChunkMessage.from_text(msg.get_body()))
+        except UnreadableMessageError as error:
+            log.failure("message.unreadable", error, function=name)
+        except Exception as error:
+            log.failure("chunk.failed", error, function=name)
+            raise ChunkFailedError(type(error).__name__) from None
 
     blueprint.function_name(name)(blueprint.queue_trigger("msg", queue, CONNECTION)(handle))
 

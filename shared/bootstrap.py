@@ -121,7 +121,7 @@ def _compose(settings: Settings) -> Gateway:
     account = Account(settings.storage)
     clock = SystemClock()
     imports = ImportLog(account.tables)
-    results = Results(account.tables, account.blobs)
+    results = Results(account.tables, account.blobs, to_thread_if_large)
     completions = Completions()
     ids = RandomIds()
     lists = ReferenceLists(account.tables, clock, ids, settings.cache_seconds)

@@ -15,6 +15,8 @@
     │   ├── ConflictError            the state of the thing forbids it
     │   └── GoneError                it was there, and has expired
     ├── StorageUnavailableError      storage did not answer; safe to repeat
+    │   ├── PayloadGoneError         the rows of an open import are lost
+    │   └── AcceptanceUnknownError   the import may be accepted, nobody can say now
     ├── PreconditionFailedError      a conditional write met another state
     └── SettingsError                the settings are wrong; lists every problem
 
@@ -88,6 +90,18 @@ class GoneError(RefusedError):
 
 class StorageUnavailableError(GatewayError):
     """Storage did not answer, or asked to slow down; the same call may succeed later."""
+
+
+class PayloadGoneError(StorageUnavailableError):
+    """The payload of an open import is not there any more; trying again will not bring it back."""
+
+
+class AcceptanceUnknownError(StorageUnavailableError):
+    """Storage went away while an import was written down: it may be accepted, under `import_id`."""
+
+    def __init__(self, import_id: str) -> None:
+        super().__init__("the answer to the acceptance was lost")
+        self.import_id = import_id
 
 
 class PreconditionFailedError(GatewayError):

@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 from shared.errors import InvalidRequestError, TooLargeError, UnsupportedPayloadError
 
 MAX_DEPTH = 32
+_FAR_TOO_MANY = 2
+"""Times the limit of rows: from there on nobody waits for the rest of the body to be read."""
 """Levels of the whole body, the array of the rows included."""
 _BLANK = re.compile(r"[ \t\n\r]*")
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
@@ -78,9 +80,7 @@ def read_payload(
     if not objects_only:
         raise UnsupportedPayloadError("Payload data not supported: send a JSON array of objects.")
     if count > max_rows:
-        raise TooLargeError(
-            f"The payload has {count} rows and the limit is {max_rows}: send it in several calls."
-        )
+        raise _too_many(str(count), max_rows)
     return Payload(text, rows)
 
 
@@ -117,6 +117,8 @@ def _walk(
     objects_only = True
     index = -1
     for index, (element, start, end) in enumerate(_elements(text)):
+        if index >= _FAR_TOO_MANY * max_rows:
+            raise _too_many(f"more than {_FAR_TOO_MANY * max_rows}", max_rows)
         if not isinstance(element, dict):
             objects_only = False
         elif objects_only and index < max_rows:
@@ -209,6 +211,12 @@ def _check_surrogates(text: str, start: int, end: int, element: Any, row: int) -
         raise InvalidRequestError(
             f"Row {row} (counted from 0) has half a surrogate pair in an escape: no character."
         ) from None
+
+
+def _too_many(count: str, most: int) -> TooLargeError:
+    return TooLargeError(
+        f"The payload has {count} rows and the limit is {most}: send it in several calls."
+    )
 
 
 def _too_deep() -> InvalidRequestError:

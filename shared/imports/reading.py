@@ -25,6 +25,8 @@ from shared.imports.outcomes import MAX_MESSAGES
 from shared.imports.shapes import Field, MergeKind, Record, Shape, shape_of
 
 UNKNOWN_FIELD: Final = 1007
+MAX_UNKNOWN: Final = 20
+"""Unknown fields that are named one by one: a payload full of them must not make a huge answer."""
 MAX_READ_MESSAGES: Final = MAX_MESSAGES - 50
 """Messages kept from reading, so that what the rules say about the row still fits."""
 
@@ -73,7 +75,7 @@ class _Unknown:
 
     def add(self, path: str) -> None:
         self.count += 1
-        if self.count <= MAX_READ_MESSAGES:
+        if self.count <= MAX_UNKNOWN:
             self.paths.append(printable(path))
 
 
@@ -152,9 +154,13 @@ def _faults(error: ValidationError, shape: Shape, unknown: _Unknown) -> tuple[Me
 
 
 def _bounded(messages: list[Message], unknown: _Unknown, dropped: int = 0) -> tuple[Message, ...]:
-    """Errors first, then unknown fields."""
-    messages += [Message(UNKNOWN_FIELD, path) for path in unknown.paths]
-    return bounded(messages, MAX_READ_MESSAGES, dropped + unknown.count - len(unknown.paths))
+    """Errors first, then unknown fields; the last of too many says how many more there were."""
+    told = [Message(UNKNOWN_FIELD, path) for path in unknown.paths]
+    more = unknown.count - len(told)
+    return (
+        *bounded(messages, MAX_READ_MESSAGES - MAX_UNKNOWN, dropped),
+        *bounded(told, MAX_UNKNOWN, more),
+    )
 
 
 def _shown_key(sent: Document, key_fields: tuple[str, ...]) -> tuple[str | None, ...]:

@@ -12,12 +12,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shared.imports.planning import SMALL_IMPORT
 from shared.storage.import_records import ImportRecord, OpenImport
 
 MAX_NAMED = 100
 """More earlier imports than this are not named one by one."""
+
+
+class UnreadableMessageError(ValueError):
+    """A message that this gateway did not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +84,24 @@ class ChunkMessage:
 
     @classmethod
     def from_text(cls, text: str | bytes) -> ChunkMessage:
-        """The inverse of `to_text`; raises ValueError for a body that is no such message."""
+        """The inverse of `to_text`; raises UnreadableMessageError for any other body."""
         try:
             content = json.loads(text)["chunk"]
             after = content["after"]
             return cls(
-                tenant=content["tenant"],
+                tenant=str(content["tenant"]),
                 number=int(content["number"]),
-                import_id=content["importId"],
+                import_id=str(content["importId"]),
                 chunk=int(content["chunk"]),
-                after=None if after == "all" else tuple(Earlier(*pair) for pair in after),
-                tries=int(content["tries"]),
+                after=None if after == "all" else _earlier(after),
+                tries=max(0, int(content["tries"])),
             )
-        except (KeyError, TypeError, ValueError):
-            raise ValueError("this is no chunk message of the gateway") from None
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+            raise UnreadableMessageError("this is no chunk message of the gateway") from None
+
+
+def _earlier(named: Sequence[Sequence[Any]]) -> tuple[Earlier, ...]:
+    return tuple(Earlier(int(number), str(import_id)) for number, import_id in named)
 
 
 def messages_for(

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from shared import log
 from shared.imports.definition import ImportType, ReadRow, RowKey
 from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult, failed
 from shared.imports.payload import fold_names, read_lines
-from shared.services.settling import KeyRows
+from shared.services.settling import COULD_NOT_BE_PROCESSED, KeyRows
 from shared.storage.stored_records import RecordKey, partition_of, place_of, row_of
 
 SLICE_ROWS = 250
+_SHOWN = 200
 """Rows that are read and settled at a time."""
 
 
@@ -84,7 +86,7 @@ def read_slices(
     """
     rows: list[tuple[RowKey | None, ReadRow]] = []
     for index, line in read_lines(data):
-        key, row = reading.read(kind, index, line)
+        key, row = _guarded(kind, reading, index, line)
         if len(rows) >= SLICE_ROWS and (key is None or key != rows[-1][0]):
             yield _gathered(tenant, rows, reading.end)
             rows = []
@@ -93,10 +95,23 @@ def read_slices(
         yield _gathered(tenant, rows, reading.end)
 
 
+def _guarded(
+    kind: ImportType, reading: Reading, index: int, line: Mapping[str, Any]
+) -> tuple[RowKey | None, ReadRow]:
+    """A fault that reading did not foresee is this row's alone."""
+    try:
+        return reading.read(kind, index, line)
+    except Exception as error:
+        log.failure("row.unreadable", error, type=kind.name)
+        nothing = (None,) * len(kind.rules.key_fields)
+        return None, ReadRow(index, nothing, {}, (Message(COULD_NOT_BE_PROCESSED),))
+
+
 def _sent_key(kind: ImportType, folded: Mapping[str, Any]) -> tuple[str | None, ...]:
     values = [folded.get(name.lower()) for name in kind.rules.key_fields]
     return tuple(
-        value.strip() if isinstance(value, str) and value.strip() else None for value in values
+        value.strip()[:_SHOWN] if isinstance(value, str) and value.strip() else None
+        for value in values
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from shared import log
 from shared.clock import Clock
-from shared.errors import StorageUnavailableError
+from shared.errors import PayloadGoneError
 from shared.imports.catalogue import import_type
 from shared.imports.definition import ImportType
 from shared.imports.messages import Message
@@ -108,12 +108,21 @@ class ChunkProcessor:
             return
         code = CANCELLED if record.is_cancelled else COULD_NOT_BE_PROCESSED
         log.warning("chunk.poisoned", import_id=record.import_id, chunk=message.chunk)
-        await self._end_rows(message, record, code)
+        try:
+            await self._end_rows(message, record, code)
+        except PayloadGoneError as error:
+            log.failure("payload.gone", error, import_id=record.import_id, chunk=message.chunk)
+            await self._finish(message, record, (), record.chunks[message.chunk].rows)
 
     async def _to_be_done(self, message: ChunkMessage) -> ImportRecord | None:
         """The record of an open import whose chunk has no result yet; else None."""
         record = await self._imports.read(message.tenant, message.number)
-        if record is None or record.import_id != message.import_id or not record.is_open:
+        if (
+            record is None
+            or record.import_id != message.import_id
+            or not record.is_open
+            or not 0 <= message.chunk < len(record.chunks)
+        ):
             log.event("chunk.dropped", import_id=message.import_id, chunk=message.chunk)
             return None
         if await self._imports.has_result(record.import_id, message.chunk):
@@ -164,7 +173,9 @@ class ChunkProcessor:
         resolve: Resolver,
         before_commit: BeforeCommit,
     ) -> list[RowResult]:
-        settler = Settler(self._tables, kind.table, resolve, before_commit, record.import_id)
+        settler = Settler(
+            self._tables, kind.table, resolve, before_commit, record.import_id, self._offload
+        )
         settled = await settler.settle(part.keys)
         by_index = {result.index: result for result in (*part.without_key, *settled)}
         return [by_index[index] for index in part.order if index in by_index]
@@ -202,14 +213,18 @@ class ChunkProcessor:
             IMPORT_PAYLOADS, record.blob_name, chunk.start, chunk.end - chunk.start
         )
         if data is None:
-            raise StorageUnavailableError("the payload of an open import cannot be read")
+            raise PayloadGoneError("the payload of an open import is not there")
         return data
 
     async def _finish(
-        self, message: ChunkMessage, record: ImportRecord, results: Sequence[RowResult]
+        self,
+        message: ChunkMessage,
+        record: ImportRecord,
+        results: Sequence[RowResult],
+        lost: int = 0,
     ) -> None:
         now = iso(self._clock.now())
-        result = ChunkResult(record.import_id, message.chunk, tuple(results), now)
+        result = ChunkResult(record.import_id, message.chunk, tuple(results), now, lost)
         is_first = await self._results.add(result)
         log.event("chunk.done", import_id=record.import_id, chunk=message.chunk, rows=len(results))
         await self._close(record, result if is_first else None)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.errors import AcceptanceUnknownError, PreconditionFailedError, StorageUnavailableError
 from shared.storage import import_records as records
 from shared.storage import result_records as results
 from shared.storage.import_records import Counts, ImportRecord, OpenImport
@@ -42,24 +42,37 @@ class ImportLog:
     async def accept(self, record: ImportRecord) -> ImportRecord:
         """Insert the record under the next number of its tenant; with it in, it is accepted.
 
-        Raises StorageUnavailableError when storage does not answer: then it may or may not be in.
+        Raises StorageUnavailableError when storage does not answer, and AcceptanceUnknownError
+        when it stopped answering in a moment in which the record may have got in.
         """
         number = self._last_number.get(record.tenant)
         if number is None:
             number = await self._newest(record.tenant)
-        for _ in range(_MOST_TRIES):
-            numbered = replace(record, number=number + 1)
-            try:
-                await self._tables.transact(IMPORTS, records.acceptance(numbered))
-            except PreconditionFailedError:
+        may_be_in = False
+        try:
+            for _ in range(_MOST_TRIES):
+                try:
+                    await self._tables.transact(
+                        IMPORTS, records.acceptance(replace(record, number=number + 1))
+                    )
+                    return self._accepted(record, number + 1)
+                except PreconditionFailedError:
+                    pass
+                except StorageUnavailableError:
+                    may_be_in = True
                 mine = await self.number_of(record.tenant, record.import_id)
-                if mine is None:
-                    number = max(number, await self._newest(record.tenant))
-                    continue
-                numbered = replace(record, number=mine)
-            self._remember(record.tenant, numbered.number)
-            return numbered
+                if mine is not None:
+                    return self._accepted(record, mine)
+                number = max(number, await self._newest(record.tenant))
+        except StorageUnavailableError:
+            if may_be_in:
+                raise AcceptanceUnknownError(record.import_id) from None
+            raise
         raise StorageUnavailableError("too many imports of this tenant are accepted at once")
+
+    def _accepted(self, record: ImportRecord, number: int) -> ImportRecord:
+        self._remember(record.tenant, number)
+        return replace(record, number=number)
 
     def _remember(self, tenant: str, number: int) -> None:
         self._last_number[tenant] = max(number, self._last_number.get(tenant, 0))
@@ -151,7 +164,7 @@ class ImportLog:
             counts = sum_of(done)
         else:
             progress = await self.progress(record.import_id)
-            if len(progress.chunks) < len(record.chunks):
+            if not progress.chunks >= frozenset(range(len(record.chunks))):
                 return None
             counts = progress.counts
         try:

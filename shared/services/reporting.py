@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -128,10 +128,15 @@ class Reporting:
                 picked.append(row)
         return ResultPage(tuple(picked), None)
 
+    async def result_chunks(self, record: ImportRecord) -> AsyncIterator[Sequence[RowResult]]:
+        """Every result of an ended import, a chunk at a time, in plan order."""
+        async for stored in self._results.chunks(record.import_id):
+            yield await self._results.rows(stored)
+
     async def all_results(self, record: ImportRecord) -> AsyncIterator[RowResult]:
         """Every result of an ended import, in plan order."""
-        async for stored in self._results.chunks(record.import_id):
-            for row in await self._results.rows(stored):
+        async for results in self.result_chunks(record):
+            for row in results:
                 yield row
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.imports.outcomes import RowResult
+from shared.services.offload import Offload
 from shared.storage import result_records as records
 from shared.storage.blobs import Blobs
 from shared.storage.names import IMPORT_RESULT_BLOBS, IMPORT_RESULTS
@@ -13,18 +14,23 @@ from shared.storage.result_records import ChunkResult, StoredResult
 from shared.storage.tables import Insert, Tables
 
 _READ_AT_ONCE = 20
+_BYTES_PER_ROW = 500
+_GROWS = 20
+"""About what a compressed result comes to, for the choice of a thread."""
 
 
 class Results:
     """The partition of each import in `ImportResults`."""
 
-    def __init__(self, tables: Tables, blobs: Blobs) -> None:
+    def __init__(self, tables: Tables, blobs: Blobs, offload: Offload) -> None:
         self._tables = tables
         self._blobs = blobs
+        self._offload = offload
 
     async def add(self, result: ChunkResult) -> bool:
         """Record a chunk as done; False where it has a result already, which then stands."""
-        entity, spilled = records.to_entity(result)
+        size = _BYTES_PER_ROW * len(result.results)
+        entity, spilled = await self._offload(size, records.to_entity, result)
         if spilled:
             await self._blobs.put(IMPORT_RESULT_BLOBS, entity.text("Spilled"), [spilled])
         try:
@@ -54,4 +60,4 @@ class Results:
             if read is None:
                 raise StorageUnavailableError("the blob of a result cannot be read")
             data = read
-        return records.rows_of(data)
+        return await self._offload(_GROWS * len(data), records.rows_of, data)

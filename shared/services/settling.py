@@ -8,6 +8,7 @@ one by one, each read and resolved again until its conditional write goes throug
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +19,7 @@ from shared.imports.definition import ReadRow
 from shared.imports.folding import all_failed
 from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult
+from shared.services.offload import Offload
 from shared.services.record_ranges import load_records
 from shared.storage import stored_records as records
 from shared.storage.stored_records import RecordKey, StoredRecord
@@ -26,6 +28,8 @@ from shared.storage.tables import MAX_OPERATIONS, Delete, Operation, Tables
 COULD_NOT_BE_PROCESSED = 9001
 _MOST_BYTES = 3_500_000
 _MOST_CONFLICTS = 20
+_BYTES_PER_ROW = 1_024
+"""About what the rules look at, for the choice of a thread."""
 _HEAD_BYTES = 1_024
 """Keys, headers and short properties of one operation, generously."""
 
@@ -70,12 +74,14 @@ class Settler:
         resolve: Resolver,
         before_commit: Callable[[], Awaitable[None]],
         correlation_id: str,
+        offload: Offload,
     ) -> None:
         self._tables = tables
         self._table = table
         self._resolve = resolve
         self._before_commit = before_commit
         self._correlation_id = correlation_id
+        self._offload = offload
         self._results: list[RowResult] = []
 
     async def settle(self, keys: Sequence[KeyRows]) -> list[RowResult]:
@@ -99,7 +105,7 @@ class Settler:
     ) -> None:
         batch = _Batch()
         for rows in keys:
-            settlement = self._resolved(rows, stored.get(rows.key.row))
+            settlement = await self._resolved(rows, stored.get(rows.key.row))
             if not settlement.operations:
                 self._results.extend(settlement.results)
                 continue
@@ -109,10 +115,11 @@ class Settler:
                 batch.add(rows, settlement)
         await self._commit(batch)
 
-    def _resolved(self, rows: KeyRows, stored: StoredRecord | None) -> Settlement:
+    async def _resolved(self, rows: KeyRows, stored: StoredRecord | None) -> Settlement:
         """The resolver's word; a fault that no rule foresaw is the result of these rows alone."""
+        size = _BYTES_PER_ROW * len(rows.rows)
         try:
-            return self._resolve(rows, stored)
+            return await self._offload(size, self._resolve, rows, stored)
         except SupersededError:
             raise
         except Exception as error:
@@ -145,9 +152,10 @@ class Settler:
 
     async def _settle_one(self, rows: KeyRows) -> Sequence[RowResult]:
         for _ in range(_MOST_CONFLICTS):
+            await self._before_commit()
             entity = await self._tables.get(self._table, rows.key.partition, rows.key.row)
             stored = None if entity is None else records.from_entity(entity)
-            settlement = self._resolved(rows, stored)
+            settlement = await self._resolved(rows, stored)
             try:
                 if settlement.operations:
                     await self._tables.transact(self._table, settlement.operations)
@@ -183,11 +191,19 @@ class _Batch:
 
 
 def _operation_bytes(operation: Operation) -> int:
-    """At least what the entity takes as JSON: quotes are escaped, other scripts take six bytes."""
+    """At least what the entity takes as JSON."""
     if isinstance(operation, Delete):
         return _HEAD_BYTES
+    values = operation.entity.values.values()
     return _HEAD_BYTES + sum(
-        (len(value) + value.count('"') + value.count("\\")) if value.isascii() else 6 * len(value)
-        for value in operation.entity.values.values()
-        if isinstance(value, str)
+        _text_bytes(value) for value in values if isinstance(value, str | bytes)
     )
+
+
+def _text_bytes(value: str | bytes) -> int:
+    """Bytes in base64, text with its quotes escaped and other scripts as escapes."""
+    if isinstance(value, bytes):
+        return len(value) * 4 // 3 + 4
+    if value.isascii():
+        return len(value) + value.count('"') + value.count("\\")
+    return len(json.dumps(value))

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from shared import log
 from shared.clock import Clock
+from shared.errors import StorageUnavailableError
 from shared.imports.catalogue import import_type
 from shared.imports.definition import ImportType
 from shared.services.chunk_messages import messages_for, queue_for
@@ -46,7 +47,12 @@ class Sweep:
         """Look at every tenant's open imports once."""
         for tenant in await self._tenants():
             for opened in await self._imports.open_of(tenant):
-                await self._look_at(opened)
+                try:
+                    await self._look_at(opened)
+                except StorageUnavailableError:
+                    raise
+                except Exception as error:
+                    log.failure("sweep.passed_over", error, import_id=opened.import_id)
 
     async def _look_at(self, opened: OpenImport) -> None:
         record = await self._imports.read(opened.tenant, opened.number)

@@ -14,6 +14,7 @@ from shared.storage.import_records import ImportRecord
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 2.0
 _GROWTH = 1.5
+_SHORTEST_READ = 1.0
 
 
 class Waiting:
@@ -35,8 +36,10 @@ class Waiting:
             while (left := end - self._clock.elapsed()) > 0:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(ended.wait(), min(pause, left))
-                if ended.is_set() or await self._has_ended(record):
-                    return True
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(_SHORTEST_READ, end - self._clock.elapsed())):
+                        if ended.is_set() or await self._has_ended(record):
+                            return True
                 pause = min(_LONGEST_PAUSE, pause * _GROWTH)
         return False
 

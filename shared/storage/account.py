@@ -31,14 +31,15 @@ _RETRIES = 2
 _FIRST_BACKOFF = 0.5
 _BLOCK_BYTES = 4 * 1024 * 1024
 """What an upload holds in memory; the SDK would gather 64 MiB before it sends the first byte."""
-_TIMEOUTS = {"connection_timeout": 10, "read_timeout": 60}
+_CONNECT_SECONDS = 5
+_READ_SECONDS = {"table": 15, "queue": 15, "blob": 60}
 
 
 class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # it is loaded lazily, as Any
     """The connection pool of one service; counts its requests."""
 
-    def __init__(self) -> None:
-        super().__init__(**_TIMEOUTS)
+    def __init__(self, service: str) -> None:
+        super().__init__(connection_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS[service])
         self.requests = 0
 
     async def send(self, request: Any, **config: Any) -> Any:
@@ -51,7 +52,7 @@ class Account:
     """Tables, queues and blobs of one storage account. Close it in the loop that opened it."""
 
     def __init__(self, account: StorageAccount) -> None:
-        self._transports = {name: CountingTransport() for name in ("table", "queue", "blob")}
+        self._transports = {name: CountingTransport(name) for name in _READ_SECONDS}
         self._credential: AsyncTokenCredential | None = None
         self._table_service, self._queue_service, self._blob_service = self._connect(account)
         self.tables = AzureTables(self._table_service, self._batches(account))

@@ -115,15 +115,20 @@ def _condition(operation: Replace | Merge | Delete) -> dict[str, Any]:
 
 
 def _filter(partition: str, first: str, last: str | None, after: str) -> str:
-    """An OData filter; keys never hold a quote (`shared.storage.keys`)."""
-    parts = [f"PartitionKey eq '{partition}'"]
+    """An OData filter."""
+    parts = [f"PartitionKey eq {_literal(partition)}"]
     if first:
-        parts.append(f"RowKey ge '{first}'")
+        parts.append(f"RowKey ge {_literal(first)}")
     if after:
-        parts.append(f"RowKey gt '{after}'")
+        parts.append(f"RowKey gt {_literal(after)}")
     if last is not None:
-        parts.append(f"RowKey le '{last}'")
+        parts.append(f"RowKey le {_literal(last)}")
     return " and ".join(parts)
+
+
+def _literal(key: str) -> str:
+    """A key in quotes; our own hold none (`shared.storage.keys`), a message might."""
+    return "'" + key.replace("'", "''") + "'"
 
 
 def _to_sdk(entity: Entity) -> dict[str, Any]:

@@ -21,12 +21,16 @@ PROGRESS_COLUMNS = ("New", "Updated", "Unchanged", "Failed", "DoneAt")
 
 @dataclass(frozen=True, slots=True)
 class ChunkResult:
-    """What became of the rows of one chunk, and when it was known (ISO text, UTC)."""
+    """What became of the rows of one chunk, and when it was known (ISO text, UTC).
+
+    `lost` counts rows that failed and have no result: their payload is gone.
+    """
 
     import_id: str
     chunk: int
     results: tuple[RowResult, ...]
     done_at: str
+    lost: int = 0
 
     @property
     def counts(self) -> Counts:
@@ -36,7 +40,7 @@ class ChunkResult:
             outcomes.count(Outcome.NEW),
             outcomes.count(Outcome.UPDATED),
             outcomes.count(Outcome.UNCHANGED),
-            outcomes.count(Outcome.FAILED),
+            outcomes.count(Outcome.FAILED) + self.lost,
         )
 
 

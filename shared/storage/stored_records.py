@@ -14,6 +14,7 @@ x|<look-up>|reference               look-up entities, in the same partition and 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,9 +22,18 @@ from typing import Any
 from shared.imports.definition import Document
 from shared.imports.outcomes import RowResult, pack_result, unpack_result
 from shared.storage.keys import encode, join
-from shared.storage.packing import entity_bytes, join_text, split_text
-from shared.storage.tables import MAX_ENTITY_BYTES, Delete, Entity, Insert, Merge, Operation
+from shared.storage.packing import (
+    entity_bytes,
+    join_bytes,
+    join_text,
+    split_bytes,
+    split_text,
+)
+from shared.storage.tables import MAX_ENTITY_BYTES, Delete, Entity, Insert, Merge, Operation, Value
 from shared.storage.tables import Replace as ReplaceEntity
+
+_LONG_OUTCOMES = 4_000
+"""Characters; a record that one row names has some hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +115,7 @@ def from_entity(entity: Entity) -> StoredRecord:
         stamp=Stamp(
             entity.number("Number"),
             entity.number("Position", -1),
-            join_text("Outcomes", entity.values) or "[]",
+            _unpacked_outcomes(entity),
         ),
         ended=entity.number("Ended"),
         created_by=entity.number("Created"),
@@ -160,7 +170,7 @@ def _to_entity(record: StoredRecord) -> Entity:
         "Created": record.created_by,
         "CreatedAt": record.created_at,
         "UpdatedAt": record.updated_at,
-        **split_text("Outcomes", record.stamp.packed),
+        **_packed_outcomes(record.stamp.packed),
     }
     if record.ended:
         values["Ended"] = record.ended
@@ -171,6 +181,18 @@ def _to_entity(record: StoredRecord) -> Entity:
     else:
         values |= split_text("Document", _compact(record.document))
     return Entity(record.key.partition, record.key.row, values)
+
+
+def _packed_outcomes(text: str) -> dict[str, Value]:
+    """As text while it is short; compressed where thousands of rows name one record."""
+    if len(text) <= _LONG_OUTCOMES:
+        return split_text("Outcomes", text)
+    return split_bytes("Outcomes", zlib.compress(text.encode()))
+
+
+def _unpacked_outcomes(entity: Entity) -> str:
+    data = join_bytes("Outcomes", entity.values)
+    return zlib.decompress(data).decode() if data else join_text("Outcomes", entity.values) or "[]"
 
 
 def _compact(value: Document | Sequence[Any]) -> str:

@@ -33,6 +33,7 @@ from azure.core.pipeline.policies import (
 )
 from azure.core.rest import HttpRequest
 
+from shared.errors import StorageUnavailableError
 from shared.storage.failures import meaning_of, translated
 from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Replace, Upsert
 
@@ -112,7 +113,7 @@ class TableBatches:
             response = await self._client.send_request(request)
             if response.status_code != 202:
                 raise HttpResponseError(response=response)
-        _raise_refusal(response.content)
+        _check_answers(response.content, len(operations))
 
     def _body(self, boundary: str, table: str, operations: Sequence[Operation]) -> bytes:
         changes = f"changeset_{uuid.uuid4()}"
@@ -167,12 +168,17 @@ def _json(entity: Entity) -> str:
     return json.dumps(values, separators=(",", ":"))
 
 
-def _raise_refusal(content: bytes) -> None:
-    """The service answers 202 and tells the fault of the first refused operation inside."""
-    for match in _STATUS.finditer(content):
-        status = int(match[1])
+def _check_answers(content: bytes, operations: int) -> None:
+    """The service answers 202 and tells inside what became of the operations.
+
+    One status for each where all went well; the fault of the first refused one else.
+    """
+    statuses = [int(match[1]) for match in _STATUS.finditer(content)]
+    for status in statuses:
         if status >= 300:
             raise meaning_of(status) or _unexpected(status)
+    if len(statuses) < operations:
+        raise StorageUnavailableError("the answer to a transaction was cut")
 
 
 def _unexpected(status: int) -> Exception:

@@ -5,25 +5,32 @@ From a request to an accepted import, and from the results to the vendor's answe
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import azure.functions as func
 
 from shared.auth.caller import Caller, check_database, check_database_version
 from shared.bootstrap import Gateway
-from shared.errors import InvalidRequestError, UnknownMessageTypeError
+from shared.errors import (
+    InvalidRequestError,
+    StorageUnavailableError,
+    UnknownMessageTypeError,
+)
 from shared.imports.definition import ImportType
-from shared.imports.messages import Severity
-from shared.imports.outcomes import RowResult
-from shared.storage.import_records import ImportRecord
+from shared.imports.messages import Message, Severity
+from shared.imports.outcomes import Outcome, RowResult
+from shared.services.reporting import ImportReport, ImportState
+from shared.storage.import_records import Counts, ImportRecord
 from shared.web import requests
 from shared.web.import_views import json_answer, message_view, not_yet
 
 NEEDED_DATABASE_VERSION = 1
-_VERSION = re.compile(r"[0-9]{1,9}")
+LOST = 9001
+_VERSION = re.compile(r"[0-9]{1,100}")
 
 
 async def import_call(
@@ -42,24 +49,37 @@ async def import_call(
     record = await gateway.intake.accept(kind, caller, req.get_body())
     if record is None:
         return json_answer({"results": []})
-    if await gateway.waiting.until_ended(record, wished.seconds):
-        response = await vendor_answer(gateway, kind, record)
-    else:
-        response = not_yet(await gateway.reporting.report(record))
+    response = await _answer_to(gateway, kind, record, wished.seconds)
     if wished.applied:
         response.headers["Preference-Applied"] = wished.applied
     return response
 
 
+async def _answer_to(
+    gateway: Gateway, kind: ImportType, record: ImportRecord, seconds: float
+) -> func.HttpResponse:
+    """The rows' results, or where to find them: an accepted import is never answered as refused."""
+    try:
+        if await gateway.waiting.until_ended(record, seconds):
+            return await vendor_answer(gateway, kind, record)
+        return not_yet(await gateway.reporting.report(record))
+    except StorageUnavailableError:
+        return not_yet(ImportReport(record, Counts(), ImportState.ACCEPTED))
+
+
 async def vendor_answer(
     gateway: Gateway, kind: ImportType, record: ImportRecord
 ) -> func.HttpResponse:
-    """200 with every row's result, in the order of the payload."""
-    rows = [""] * record.rows
-    async for result in gateway.reporting.all_results(record):
-        rows[result.index] = json.dumps(
-            _result(kind, result), ensure_ascii=False, separators=(",", ":")
-        )
+    """200 with every row's result, in the order of the payload; made chunk by chunk in a thread.
+
+    A row that no result tells of (its payload was lost) is answered as 9001.
+    """
+    lost = RowResult(0, (None,) * len(kind.rules.key_fields), Outcome.FAILED, (Message(LOST),))
+    rows = [_rendered(kind, lost)] * record.rows
+    async for results in gateway.reporting.result_chunks(record):
+        texts = await asyncio.to_thread(_rendered_all, kind, results)
+        for result, text in zip(results, texts, strict=True):
+            rows[result.index] = text
     return func.HttpResponse(
         f'{{"results":[{",".join(rows)}]}}',
         mimetype=requests.JSON,
@@ -77,6 +97,14 @@ def _check_version(kind: ImportType, caller: Caller, query: Mapping[str, str]) -
     if not is_number:
         raise InvalidRequestError(f"version must be a whole number: send {kind.version}.")
     check_database_version(caller, NEEDED_DATABASE_VERSION)
+
+
+def _rendered_all(kind: ImportType, results: Sequence[RowResult]) -> list[str]:
+    return [_rendered(kind, result) for result in results]
+
+
+def _rendered(kind: ImportType, result: RowResult) -> str:
+    return json.dumps(_result(kind, result), ensure_ascii=False, separators=(",", ":"))
 
 
 def _result(kind: ImportType, result: RowResult) -> dict[str, Any]:

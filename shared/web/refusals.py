@@ -27,6 +27,10 @@ STATUS: dict[type[errors.GatewayError], int] = {
 }
 
 UNAVAILABLE = "Storage does not answer just now and nothing was accepted: send the call again."
+MAY_BE_ACCEPTED = (
+    "Storage stopped answering while the import was accepted: ask for /api/imports/{import_id} "
+    "before you send the call again."
+)
 UNEXPECTED = "The gateway failed unexpectedly: report the X-Correlation-Id of this answer."
 MISCONFIGURED = "The gateway's settings are wrong: its log lists every problem."
 
@@ -35,6 +39,9 @@ def refusal(error: BaseException) -> func.HttpResponse:
     """The answer to a call that ended in `error`; never a stack trace or a value."""
     if isinstance(error, errors.RefusedError):
         return _answer(STATUS[type(error)], error.message)
+    if isinstance(error, errors.AcceptanceUnknownError):
+        said = MAY_BE_ACCEPTED.format(import_id=error.import_id)
+        return _answer(503, said, {"Retry-After": RETRY_AFTER, "X-Import-Id": error.import_id})
     if isinstance(error, errors.StorageUnavailableError):
         return _answer(503, UNAVAILABLE, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.SettingsError):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from shared.errors import StorageUnavailableError
 from shared.imports.outcomes import Outcome
+from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.reporting import ImportState
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.tables import Delete, Entity
+from shared.web.pay_and_bill import vendor_answer
 from tests.builders import a_worker
 from tests.integration.stage import Stage, play
 
@@ -22,18 +26,34 @@ def _large(count: int, **changes: object) -> list[dict[str, object]]:
     return [a_worker(f"P{number:03d}", PersonnelNotes=LONG, **changes) for number in range(count)]
 
 
+def test_an_import_whose_payload_is_lost_ends_and_its_rows_are_answered_as_9001(
+    delivered: str,
+) -> None:
+    async def piece(stage: Stage) -> None:
+        record = await stage.accept(_large(90))
+        await stage.gateway.account.blobs.delete(IMPORT_PAYLOADS, record.blob_name)
+        [message] = await stage.messages()
+        with pytest.raises(StorageUnavailableError):
+            await stage.gateway.chunks.process(message)
+        assert (await stage.again(record)).is_open
+        await stage.gateway.chunks.end_as_failed(message)
+
+        report = await stage.gateway.reporting.find(record.tenant, record.import_id)
+        assert report.state is ImportState.COMPLETED_WITH_ERRORS
+        assert report.counts.failed == record.rows
+        answer = await vendor_answer(stage.gateway, WORKERS, report.record)
+        results = json.loads(answer.get_body())["results"]
+        assert [[said["errorID"] for said in row["messages"]] for row in results] == [
+            [9001]
+        ] * record.rows
+
+    play(delivered, piece)
+
+
 def test_rows_that_were_not_committed_end_as_9001_and_the_import_ends(delivered: str) -> None:
     async def piece(stage: Stage) -> None:
         record = await stage.accept(_large(90))
-        payload = await stage.gateway.account.blobs.read(IMPORT_PAYLOADS, record.blob_name)
-        assert payload is not None
-        await stage.gateway.account.blobs.delete(IMPORT_PAYLOADS, record.blob_name)
         [message] = await stage.messages()
-        for handler in (stage.gateway.chunks.process, stage.gateway.chunks.end_as_failed):
-            with pytest.raises(StorageUnavailableError):
-                await handler(message)
-        assert (await stage.again(record)).is_open
-        await stage.gateway.account.blobs.put(IMPORT_PAYLOADS, record.blob_name, [payload])
         await stage.gateway.chunks.end_as_failed(message)
 
         report = await stage.gateway.reporting.find(record.tenant, record.import_id)

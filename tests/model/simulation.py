@@ -152,7 +152,7 @@ class Simulation:
             blobs=self.blobs,
             queues=self.queues,
             imports=imports,
-            results=Results(self.tables, self.blobs),
+            results=Results(self.tables, self.blobs, at_once),
             references=ReferenceReader(self.tables, imports, lists),
             completions=completions,
             clock=self.clock,

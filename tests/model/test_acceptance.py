@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
+
+from shared.errors import AcceptanceUnknownError, StorageUnavailableError
 from shared.imports.definition import Options
 from shared.imports.planning import Chunk, Span
 from shared.services.import_log import ImportLog
@@ -47,6 +51,52 @@ def test_an_insert_that_the_sdk_repeats_finds_its_own_number() -> None:
         return number, len(records)
 
     assert asyncio.run(play()) == (1, 1)
+
+
+def test_an_answer_that_is_lost_on_the_way_does_not_refuse_what_is_accepted() -> None:
+    async def play() -> tuple[int, int]:
+        turnstile = Turnstile()
+        tables = MemoryTables(turnstile)
+        number = await _accept(turnstile, ImportLog(tables), RECORD, Fate.DONE_WITHOUT_ANSWER)
+        records = [row for _, row in tables.tables["Imports"] if row.startswith("n|")]
+        return number, len(records)
+
+    assert asyncio.run(play()) == (1, 1)
+
+
+def test_storage_that_goes_away_in_the_very_moment_leaves_it_open() -> None:
+    async def play() -> str:
+        turnstile = Turnstile()
+        log = ImportLog(MemoryTables(turnstile))
+        fates = iter([Fate.DONE, Fate.DONE_WITHOUT_ANSWER, Fate.LOST])
+        with pytest.raises(AcceptanceUnknownError) as caught:
+            await _released(turnstile, log, fates)
+        return caught.value.import_id
+
+    assert asyncio.run(play()) == RECORD.import_id
+
+
+def test_storage_that_is_away_from_the_start_accepts_nothing() -> None:
+    async def play() -> None:
+        turnstile = Turnstile()
+        log = ImportLog(MemoryTables(turnstile))
+        with pytest.raises(StorageUnavailableError) as caught:
+            await _released(turnstile, log, iter([Fate.LOST]))
+        assert not isinstance(caught.value, AcceptanceUnknownError)
+
+    asyncio.run(play())
+
+
+async def _released(turnstile: Turnstile, log: ImportLog, fates: Iterator[Fate]) -> ImportRecord:
+    """Accept the record; its requests meet these fates in turn."""
+    ACTOR.set(1)
+    task = asyncio.get_running_loop().create_task(log.accept(RECORD))
+    while not task.done():
+        await asyncio.sleep(0)
+        while turnstile.waiting:
+            turnstile.waiting.pop().released.set_result(next(fates))
+            await asyncio.sleep(0)
+    return await task
 
 
 def test_two_processes_never_give_one_number_twice() -> None:

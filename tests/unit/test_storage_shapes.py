@@ -1,0 +1,84 @@
+"""What storage writes, without storage: stamps of many rows, answers to transactions, messages."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.imports.messages import Message
+from shared.imports.outcomes import Outcome, RowResult
+from shared.services.chunk_messages import ChunkMessage, Earlier, UnreadableMessageError
+from shared.storage.stored_records import RecordKey, Stamp, StoredRecord, from_entity, writing
+from shared.storage.table_batches import _check_answers
+from shared.storage.tables import Insert
+
+
+def test_a_hundred_thousand_rows_may_name_one_record() -> None:
+    results = [
+        RowResult(index, ("E1", "P1"), Outcome.UPDATED, (Message(1102),))
+        for index in range(100_000)
+    ]
+    record = StoredRecord(
+        RecordKey("tenant|E1", "r|P1"), {"Surname": "Ada"}, Stamp.of(7, 99_999, results)
+    )
+    [operation] = writing(record, None)
+    assert isinstance(operation, Insert)
+    stored = from_entity(operation.entity)
+    assert stored.stamp.results() == results
+    assert stored.document == {"Surname": "Ada"}
+
+
+def _answer(*statuses: int) -> bytes:
+    parts = [f"--b\r\n\r\nHTTP/1.1 {status} Reason\r\n\r\n\r\n" for status in statuses]
+    return "".join(parts).encode()
+
+
+def test_an_answer_to_a_transaction_counts_only_when_it_is_whole() -> None:
+    _check_answers(_answer(204, 204), 2)
+    with pytest.raises(StorageUnavailableError):
+        _check_answers(_answer(204), 2)
+    with pytest.raises(StorageUnavailableError):
+        _check_answers(b"", 1)
+    with pytest.raises(PreconditionFailedError):
+        _check_answers(_answer(412), 2)
+    with pytest.raises(StorageUnavailableError):
+        _check_answers(_answer(503), 2)
+
+
+MESSAGE = ChunkMessage("tenant", 3, "import-1", 0, (Earlier(1, "import-0"),), 2)
+
+
+def test_a_message_comes_back_as_it_was_sent() -> None:
+    assert ChunkMessage.from_text(MESSAGE.to_text()) == MESSAGE
+    everyone = ChunkMessage("tenant", 3, "import-1", 0, None)
+    assert ChunkMessage.from_text(everyone.to_text()) == everyone
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"number": "x"},
+        {"number": 1e999},
+        {"chunk": None},
+        {"after": [["x", "y"]]},
+        {"after": [[1]]},
+        {"after": 5},
+    ],
+)
+def test_a_message_of_another_shape_is_unreadable(changes: dict[str, object]) -> None:
+    content = json.loads(MESSAGE.to_text())["chunk"] | changes
+    with pytest.raises(UnreadableMessageError):
+        ChunkMessage.from_text(json.dumps({"chunk": content}))
+
+
+@pytest.mark.parametrize("text", ["garbage", "", "[]", "5", '{"chunk": []}', "[" * 100_000])
+def test_what_is_no_message_is_unreadable(text: str) -> None:
+    with pytest.raises(UnreadableMessageError):
+        ChunkMessage.from_text(text)
+
+
+def test_no_message_makes_a_delay_below_a_second() -> None:
+    content = json.loads(MESSAGE.to_text())["chunk"] | {"tries": -1000}
+    assert ChunkMessage.from_text(json.dumps({"chunk": content})).delay == 1
