@@ -9,8 +9,10 @@ All three live in the tenant's partition of `Imports`, so one transaction writes
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shared.imports.definition import OnExisting, Options
 from shared.imports.planning import Chunk, Span
@@ -89,8 +91,8 @@ class ImportRecord:
     def span(self) -> Span | None:
         """The places that the import may touch."""
         spans = [chunk.span for chunk in self.chunks if chunk.span is not None]
-        if not spans:
-            return None
+        if len(spans) <= 1:
+            return spans[0] if spans else None
         return Span(min(span.first for span in spans), max(span.last for span in spans))
 
 
@@ -149,6 +151,7 @@ def acceptance(record: ImportRecord) -> list[Operation]:
             "ImportId": record.import_id,
             "First": span.first if span else "",
             "Last": span.last if span else "",
+            **_places(span),
         },
     )
     return [Insert(_to_entity(record)), Insert(index), Insert(opened)]
@@ -219,7 +222,9 @@ def open_from_entity(entity: Entity) -> OpenImport:
     """The open import that an entity tells of."""
     _, type_name, number = entity.row.split("|")
     first = entity.text("First")
-    span = Span(first, entity.text("Last")) if first else None
+    places = join_text("Places", entity.values)
+    exact = frozenset(json.loads(places)) if places else None
+    span = Span(first, entity.text("Last"), exact) if first else None
     return OpenImport(entity.partition, int(number), entity.text("ImportId"), type_name, span)
 
 
@@ -237,20 +242,26 @@ def _to_entity(record: ImportRecord) -> Entity:
     return Entity(record.tenant, record_row(record.number), values)
 
 
-def _packed(chunk: Chunk) -> list[int | str | None]:
+def _places(span: Span | None) -> dict[str, Value]:
+    if span is None or span.places is None:
+        return {}
+    return split_text("Places", json.dumps(sorted(span.places)))
+
+
+def _packed(chunk: Chunk) -> list[Any]:
     span = chunk.span
-    return [
-        chunk.start,
-        chunk.end,
-        chunk.rows,
-        span.first if span else None,
-        span.last if span else None,
-    ]
+    if span is None:
+        return [chunk.start, chunk.end, chunk.rows]
+    places = None if span.places is None else sorted(span.places)
+    return [chunk.start, chunk.end, chunk.rows, span.first, span.last, places]
 
 
-def _chunks(packed: Sequence[Sequence[int | str | None]]) -> tuple[Chunk, ...]:
+def _chunks(packed: Sequence[Sequence[Any]]) -> tuple[Chunk, ...]:
     chunks: list[Chunk] = []
-    for number, (start, end, rows, first, last) in enumerate(packed):
-        span = None if first is None else Span(str(first), str(last))
-        chunks.append(Chunk(number, int(start or 0), int(end or 0), int(rows or 0), span))
+    for number, (start, end, rows, *places) in enumerate(packed):
+        span = None
+        if places:
+            first, last, exact = places
+            span = Span(first, last, None if exact is None else frozenset(exact))
+        chunks.append(Chunk(number, start, end, rows, span))
     return tuple(chunks)
