@@ -146,6 +146,14 @@ def test_a_preference_that_was_followed_is_named(
     assert answer.headers.get("preference-applied") == applied
 
 
+def test_a_wait_over_the_limit_says_what_was_waited_at_most(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    answer = gateway.post(sender, [a_worker()], Prefer="wait=999999999")
+    assert answer.status == 200
+    assert answer.headers["preference-applied"] == "wait=60"
+
+
 def test_202_says_where_to_look_and_the_answer_waits_there(
     gateway: GatewayProcess, sender: Sender
 ) -> None:

@@ -109,6 +109,41 @@ def test_imports_are_listed_newest_first(gateway: GatewayProcess, sender: Sender
 
 
 @pytest.mark.parametrize("what", ["", "/results", "/answer"])
+def test_the_list_shows_one_type_or_state_if_wanted(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    clean = gateway.post(sender, [a_worker("P1")]).import_id
+    failed = gateway.post(sender, [a_worker("P2", Gender="x")]).import_id
+
+    def ids(query: str) -> list[str]:
+        return [
+            item["importId"] for item in gateway.get(f"/api/imports?{query}", sender).json["items"]
+        ]
+
+    assert ids("type=workers") == [failed, clean]
+    assert ids("type=assignments") == []
+    assert ids("State=completed") == [clean]
+    assert ids("state=CompletedWithErrors&type=WORKERS") == [failed]
+    for query in ("type=nothing", "state=nothing"):
+        check_refusal(gateway.get(f"/api/imports?{query}", sender), 400, "must be one of")
+
+
+def test_a_limited_list_is_paged_without_loss(gateway: GatewayProcess, sender: Sender) -> None:
+    wanted = []
+    for number in range(5):
+        wanted.append(gateway.post(sender, [a_worker(f"P{number}")]).import_id)
+        gateway.post(sender, [a_worker(f"X{number}", Gender="x")])
+    found, path = [], "/api/imports?state=Completed&pageSize=2"
+    continuation = ""
+    while True:
+        page = gateway.get(f"{path}{continuation}", sender).json
+        found += [item["importId"] for item in page["items"]]
+        if page["continuation"] is None:
+            break
+        continuation = f"&continuation={page['continuation']}"
+    assert found == wanted[::-1]
+
+
 def test_an_id_of_another_tenant_is_not_found_like_one_that_does_not_exist(
     gateway: GatewayProcess, sender: Sender, storage: str, what: str
 ) -> None:
