@@ -99,16 +99,6 @@ def test_a_list_that_is_asked_for_wrongly_is_refused(
     check_refusal(gateway.get(f"/api/imports/{mixed}/results?{query}", sender), 400)
 
 
-def test_imports_are_listed_newest_first(gateway: GatewayProcess, sender: Sender) -> None:
-    sent = [gateway.post(sender, [a_worker("P1")]).import_id for _ in range(3)]
-    first = gateway.get("/api/imports?pageSize=2", sender).json
-    rest = gateway.get(f"/api/imports?continuation={first['continuation']}", sender).json
-    listed = [item["importId"] for item in (*first["items"], *rest["items"])]
-    assert listed == sent[::-1]
-    assert rest["continuation"] is None
-
-
-@pytest.mark.parametrize("what", ["", "/results", "/answer"])
 def test_the_list_shows_one_type_or_state_if_wanted(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
@@ -144,6 +134,16 @@ def test_a_limited_list_is_paged_without_loss(gateway: GatewayProcess, sender: S
     assert found == wanted[::-1]
 
 
+def test_imports_are_listed_newest_first(gateway: GatewayProcess, sender: Sender) -> None:
+    sent = [gateway.post(sender, [a_worker("P1")]).import_id for _ in range(3)]
+    first = gateway.get("/api/imports?pageSize=2", sender).json
+    rest = gateway.get(f"/api/imports?continuation={first['continuation']}", sender).json
+    listed = [item["importId"] for item in (*first["items"], *rest["items"])]
+    assert listed == sent[::-1]
+    assert rest["continuation"] is None
+
+
+@pytest.mark.parametrize("what", ["", "/results", "/answer"])
 def test_an_id_of_another_tenant_is_not_found_like_one_that_does_not_exist(
     gateway: GatewayProcess, sender: Sender, storage: str, what: str
 ) -> None:
