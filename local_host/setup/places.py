@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +55,3 @@ def packages_of(environment: Path) -> Path:
 def base_python() -> str:
     """The interpreter outside any virtual environment, even where `dev.py` runs inside one."""
     return str(getattr(sys, "_base_executable", "") or sys.executable)
-
-
-def is_writable(folder: Path) -> bool:
-    """Whether files can be made in `folder`, or in the nearest folder above that exists."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return os.access(folder, os.W_OK | os.X_OK)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+COULD_NOT_BE_PROCESSED: Final = 9001
+CANCELLED: Final = 9002
+"""The two ids that rows get from the pipeline, not from a rule."""
 
 
 class Severity(StrEnum):

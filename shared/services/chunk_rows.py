@@ -9,10 +9,10 @@ from typing import Any
 
 from shared import log
 from shared.imports.definition import ImportType, ReadRow, RowKey
-from shared.imports.messages import Message
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.imports.payload import fold_names, read_lines
-from shared.services.settling import COULD_NOT_BE_PROCESSED, KeyRows
+from shared.services.settling import KeyRows
 from shared.storage.stored_records import RecordKey, partition_of, place_of, row_of
 
 SLICE_ROWS = 250

@@ -13,7 +13,7 @@ from shared.clock import Clock
 from shared.errors import PayloadGoneError
 from shared.imports.catalogue import import_type
 from shared.imports.definition import ImportType
-from shared.imports.messages import Message
+from shared.imports.messages import CANCELLED, Message
 from shared.imports.outcomes import RowResult
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_rows import BY_RULES, ChunkRows, Reading, keys_only, read_slices
@@ -24,9 +24,9 @@ from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.services.offload import Offload
 from shared.services.references import ReferenceReader
-from shared.services.resolving import ending_resolver, rules_resolver
+from shared.services.resolving import ended_code, ending_resolver, rules_resolver
 from shared.services.results import Results
-from shared.services.settling import COULD_NOT_BE_PROCESSED, Resolver, Settler, SupersededError
+from shared.services.settling import Resolver, Settler, SupersededError
 from shared.storage.blobs import Blobs
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import IMPORT_PAYLOADS
@@ -34,7 +34,6 @@ from shared.storage.queues import Queues
 from shared.storage.result_records import ChunkResult
 from shared.storage.tables import Tables
 
-CANCELLED = 9002
 _FLAG_IS_FRESH = 1.0
 """Seconds for which a read of the cancel flag counts; what is committed meanwhile stays."""
 
@@ -106,10 +105,9 @@ class ChunkProcessor:
         record = await self._to_be_done(message)
         if record is None:
             return
-        code = CANCELLED if record.is_cancelled else COULD_NOT_BE_PROCESSED
         log.warning("chunk.poisoned", import_id=record.import_id, chunk=message.chunk)
         try:
-            await self._end_rows(message, record, code)
+            await self._end_rows(message, record, ended_code(record))
         except PayloadGoneError as error:
             log.failure("payload.gone", error, import_id=record.import_id, chunk=message.chunk)
             await self._finish(message, record, (), record.chunks[message.chunk].rows)

@@ -11,11 +11,10 @@ from datetime import datetime
 
 from shared.imports.definition import Document, ImportType
 from shared.imports.folding import Folded, all_failed, fold
-from shared.imports.messages import Message
+from shared.imports.messages import CANCELLED, COULD_NOT_BE_PROCESSED, Message
 from shared.services.moments import iso
 from shared.services.references import References
 from shared.services.settling import (
-    COULD_NOT_BE_PROCESSED,
     WAITING,
     KeyRows,
     Resolver,
@@ -42,7 +41,7 @@ def rules_resolver(
         if settled is not None:
             return settled
         if stored is not None and stored.ended >= record.number:
-            return Settlement(all_failed(rows.rows, Message(_ended_code(record))))
+            return Settlement(all_failed(rows.rows, Message(ended_code(record))))
         if stored is not None and stored.stamp.number > record.number:
             raise SupersededError
         if references.must_wait(rows.rows):
@@ -85,8 +84,9 @@ def _settled_before(
     return Settlement(tuple(told[row.index] for row in rows.rows))
 
 
-def _ended_code(record: ImportRecord) -> int:
-    return 9002 if record.is_cancelled else COULD_NOT_BE_PROCESSED
+def ended_code(record: ImportRecord) -> int:
+    """What rows say that end without being run: cancelled, or failed too often."""
+    return CANCELLED if record.is_cancelled else COULD_NOT_BE_PROCESSED
 
 
 def _written(

@@ -17,7 +17,7 @@ from shared import log
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.imports.definition import ReadRow
 from shared.imports.folding import all_failed
-from shared.imports.messages import Message
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult
 from shared.services.offload import Offload
 from shared.services.record_ranges import load_records
@@ -25,7 +25,6 @@ from shared.storage import stored_records as records
 from shared.storage.stored_records import RecordKey, StoredRecord
 from shared.storage.tables import MAX_OPERATIONS, Delete, Operation, Tables
 
-COULD_NOT_BE_PROCESSED = 9001
 _MOST_BYTES = 3_500_000
 _MOST_CONFLICTS = 20
 _BYTES_PER_ROW = 1_024

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from shared.imports.definition import OnExisting, Options
@@ -181,11 +181,6 @@ def sweeping(record: ImportRecord, swept_at: str) -> Operation:
     """The write that notes when the messages of an import were sent again."""
     values = {"SweptAt": swept_at}
     return Merge(Entity(record.tenant, record_row(record.number), values, record.etag))
-
-
-def closed(record: ImportRecord, counts: Counts, ended_at: str) -> ImportRecord:
-    """The record as it is after `closing`."""
-    return replace(record, counts=counts, ended_at=ended_at)
 
 
 def from_entity(entity: Entity) -> ImportRecord:

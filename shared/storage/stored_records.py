@@ -100,12 +100,6 @@ def place_of(key: RecordKey) -> str:
     return f"{key.partition} {key.row}"
 
 
-def key_at(place: str) -> RecordKey:
-    """The inverse of `place_of`."""
-    partition, _, row = place.partition(" ")
-    return RecordKey(partition, row)
-
-
 def from_entity(entity: Entity) -> StoredRecord:
     """The record that an entity holds."""
     text = join_text("Document", entity.values)

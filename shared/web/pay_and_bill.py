@@ -21,7 +21,7 @@ from shared.errors import (
     UnknownMessageTypeError,
 )
 from shared.imports.definition import ImportType
-from shared.imports.messages import Message, Severity
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message, Severity
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.reporting import ImportReport, ImportState
 from shared.storage.import_records import Counts, ImportRecord
@@ -29,7 +29,6 @@ from shared.web import requests
 from shared.web.import_views import json_answer, message_view, not_yet
 
 NEEDED_DATABASE_VERSION = 1
-LOST = 9001
 _VERSION = re.compile(r"[0-9]{1,100}")
 
 
@@ -74,7 +73,9 @@ async def vendor_answer(
 
     A row that no result tells of (its payload was lost) is answered as 9001.
     """
-    lost = RowResult(0, (None,) * len(kind.rules.key_fields), Outcome.FAILED, (Message(LOST),))
+    lost = RowResult(
+        0, (None,) * len(kind.rules.key_fields), Outcome.FAILED, (Message(COULD_NOT_BE_PROCESSED),)
+    )
     rows = [_rendered(kind, lost)] * record.rows
     async for results in gateway.reporting.result_chunks(record):
         texts = await asyncio.to_thread(_rendered_all, kind, results)
@@ -89,13 +90,12 @@ async def vendor_answer(
 
 def _check_version(kind: ImportType, caller: Caller, query: Mapping[str, str]) -> None:
     text = query.get("version", "1")
-    is_number = _VERSION.fullmatch(text) is not None
-    if is_number and int(text) != kind.version:
+    if not _VERSION.fullmatch(text):
+        raise InvalidRequestError(f"version must be a whole number: send {kind.version}.")
+    if int(text) != kind.version:
         raise UnknownMessageTypeError(
             f"Message Type not found/implemented: {kind.name} has version {kind.version}."
         )
-    if not is_number:
-        raise InvalidRequestError(f"version must be a whole number: send {kind.version}.")
     check_database_version(caller, NEEDED_DATABASE_VERSION)
 
 
