@@ -108,6 +108,7 @@ def _compose(settings: Settings) -> Gateway:
     from shared.services.completions import Completions
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake, PlanLimits
+    from shared.services.keyed_work import KeyedWork
     from shared.services.offload import to_thread_if_large
     from shared.services.reference_lists import ReferenceLists
     from shared.services.references import ReferenceReader
@@ -116,6 +117,7 @@ def _compose(settings: Settings) -> Gateway:
     from shared.services.sweeping import Sweep
     from shared.services.tenants import TenantService
     from shared.services.waiting import Waiting
+    from shared.services.work import Works
     from shared.storage.account import Account
 
     account = Account(settings.storage)
@@ -126,6 +128,12 @@ def _compose(settings: Settings) -> Gateway:
     ids = RandomIds()
     lists = ReferenceLists(account.tables, clock, ids, settings.cache_seconds)
     tenants = TenantService(account.tables, clock)
+    keyed = KeyedWork(
+        tables=account.tables,
+        references=ReferenceReader(account.tables, imports, lists),
+        clock=clock,
+        offload=to_thread_if_large,
+    )
     return Gateway(
         settings=settings,
         account=account,
@@ -144,15 +152,13 @@ def _compose(settings: Settings) -> Gateway:
         ),
         waiting=Waiting(imports, completions, clock),
         chunks=ChunkProcessor(
-            tables=account.tables,
             blobs=account.blobs,
             queues=account.queues,
             imports=imports,
             results=results,
-            references=ReferenceReader(account.tables, imports, lists),
+            works=Works(keyed, {}),
             completions=completions,
             clock=clock,
-            offload=to_thread_if_large,
             handler_seconds=settings.handler_seconds,
         ),
         reporting=Reporting(imports, results),

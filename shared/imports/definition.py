@@ -111,32 +111,41 @@ def none_of(_document: Document) -> tuple[()]:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """The pure part of an import type. No function here reads a clock, storage or a setting.
+    """What is known of every import type. No function here reads a clock, storage or a setting.
 
     key_fields                   the fields that make a row's key, in order
     record_id_fields             the ones of them that the vendor's answer shows as recordIds
-    identify(row)                the key, from a row whose names are lower-cased; None: unusable
+    identify(row)                which rows belong together, from a row whose names are lower-cased;
+                                 None: unusable. For types whose rows each name one record, its key
+    json_schema()                the JSON Schema of one message of this type
+    """
+
+    key_fields: tuple[str, ...]
+    record_id_fields: tuple[str, ...]
+    identify: Callable[[Mapping[str, Any]], RowKey | None]
+    json_schema: Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordRules(Rules):
+    """The pure part of a type whose rows each name one record by its key (`KeyedWork`).
+
     read(index, row)             every fault of the row as messages, its values by contract name
     decide(row, stored, options) what the row does to the stored record (None: there is none)
     columns(document)            what is promoted to columns of the entity
     lookups(document)            row keys of the look-up entities that point at the record
-    json_schema()                the JSON Schema of one message of this type
     references(document)         the records that must be there for the record to be stored
     listed(document)             the values that must be in the tenant's reference lists, if any
 
     References and listed values are those of the record that a row would leave behind.
     """
 
-    key_fields: tuple[str, ...]
-    record_id_fields: tuple[str, ...]
-    identify: Callable[[Mapping[str, Any]], RowKey | None]
     read: Callable[[int, Mapping[str, Any]], ReadRow]
     decide: Callable[[ReadRow, Document | None, Options], Decision]
     columns: Callable[[Document], Mapping[str, str]]
     lookups: Callable[[Document], Sequence[str]]
-    json_schema: Callable[[], dict[str, Any]]
     references: Callable[[Document], Sequence[Reference]] = none_of
     listed: Callable[[Document], Sequence[ListedValue]] = none_of
 
@@ -156,6 +165,14 @@ class ImportType:
     def rules(self) -> Rules:
         """The rules, loaded on first use."""
         return self.load_rules()
+
+    @property
+    def record_rules(self) -> RecordRules:
+        """The rules of a type whose rows each name one record; raises TypeError for another's."""
+        rules = self.rules
+        if not isinstance(rules, RecordRules):
+            raise TypeError(f"{self.name} has a work of its own")
+        return rules
 
     @property
     def queue(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from shared.imports.definition import Document, Options, ReadRow, Rules
+from shared.imports.definition import Document, Options, ReadRow, RecordRules
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult, failed
 
@@ -37,7 +37,7 @@ def nothing_missing(_document: Document, _stored: Document | None) -> tuple[Mess
 
 
 def fold(
-    rules: Rules,
+    rules: RecordRules,
     rows: Sequence[ReadRow],
     stored: Document | None,
     options: Options,
@@ -64,7 +64,7 @@ def fold(
 
 
 def _apply(
-    rules: Rules, row: ReadRow, stored: Document | None, options: Options, missing: Missing
+    rules: RecordRules, row: ReadRow, stored: Document | None, options: Options, missing: Missing
 ) -> tuple[RowResult, Document | None]:
     if not row.is_readable:
         return failed(row.index, row.key, *row.messages), None

@@ -16,9 +16,9 @@ from shared.imports.definition import (
     ListedValue,
     Options,
     ReadRow,
+    RecordRules,
     Reference,
     RowKey,
-    Rules,
     none_of,
 )
 from shared.imports.merging import Review, decide_merge
@@ -40,7 +40,7 @@ def merging_rules(
     lookups: Callable[[Document], Sequence[str]] = none_of,
     references: Callable[[Document], Sequence[Reference]] = none_of,
     listed: Callable[[Document], Sequence[ListedValue]] = none_of,
-) -> Rules:
+) -> RecordRules:
     """Rules for rows of `model`.
 
     `key_fields` are the group's field and the reference's. `exists` is the message, on the
@@ -59,7 +59,7 @@ def merging_rules(
         said = Message(exists, key_fields[1], row.key[1])
         return decide_merge(row, stored, options, model=model, exists=said, review=review)
 
-    return Rules(
+    return RecordRules(
         key_fields=key_fields,
         record_id_fields=record_id_fields,
         identify=identify,

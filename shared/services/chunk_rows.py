@@ -60,7 +60,7 @@ class Reading:
 def _read_by_rules(
     kind: ImportType, index: int, row: Mapping[str, Any]
 ) -> tuple[RowKey | None, ReadRow]:
-    return kind.rules.identify(fold_names(row)), kind.rules.read(index, row)
+    return kind.rules.identify(fold_names(row)), kind.record_rules.read(index, row)
 
 
 BY_RULES = Reading(_read_by_rules, lambda row: failed(row.index, row.key, *row.messages))

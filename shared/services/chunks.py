@@ -6,46 +6,36 @@ effect is there once (its stamp on the record), and the first result record stan
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from shared import log
 from shared.clock import Clock
 from shared.errors import PayloadGoneError
 from shared.imports.catalogue import import_type
-from shared.imports.definition import ImportType
-from shared.imports.messages import CANCELLED, Message
+from shared.imports.messages import CANCELLED
 from shared.imports.outcomes import RowResult
 from shared.services.chunk_messages import ChunkMessage, queue_for
-from shared.services.chunk_rows import BY_RULES, ChunkRows, Reading, keys_only, read_slices
 from shared.services.completions import Completions
-from shared.services.groups import GroupRegister
 from shared.services.hold_back import held_back
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
-from shared.services.offload import Offload
-from shared.services.references import ReferenceReader
-from shared.services.resolving import ended_code, ending_resolver, rules_resolver
 from shared.services.results import Results
-from shared.services.settling import Resolver, Settler, SupersededError
+from shared.services.work import (
+    BeforeCommit,
+    HandlerTimeUpError,
+    ImportCancelledError,
+    SupersededError,
+    Works,
+    ended_code,
+)
 from shared.storage.blobs import Blobs
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.queues import Queues
 from shared.storage.result_records import ChunkResult
-from shared.storage.tables import Tables
 
 _FLAG_IS_FRESH = 1.0
 """Seconds for which a read of the cancel flag counts; what is committed meanwhile stays."""
-
-BeforeCommit = Callable[[], Awaitable[None]]
-
-
-class ImportCancelledError(Exception):
-    """Somebody asked to stop; what is not committed ends as 9002."""
-
-
-class HandlerTimeUpError(Exception):
-    """The handler has worked long enough; the rest is for its next message."""
 
 
 class ChunkProcessor:
@@ -54,27 +44,22 @@ class ChunkProcessor:
     def __init__(
         self,
         *,
-        tables: Tables,
         blobs: Blobs,
         queues: Queues,
         imports: ImportLog,
         results: Results,
-        references: ReferenceReader,
+        works: Works,
         completions: Completions,
         clock: Clock,
-        offload: Offload,
         handler_seconds: float,
     ) -> None:
-        self._tables = tables
         self._blobs = blobs
         self._queues = queues
         self._imports = imports
         self._results = results
-        self._references = references
-        self._groups = GroupRegister(tables)
+        self._works = works
         self._completions = completions
         self._clock = clock
-        self._offload = offload
         self._handler_seconds = handler_seconds
 
     async def process(self, message: ChunkMessage) -> None:
@@ -132,12 +117,9 @@ class ChunkProcessor:
         if record.is_cancelled:
             await self._end_rows(message, record, CANCELLED)
             return
-        kind = import_type(record.type_name)
-        before_commit = self._watch(record)
-        results: list[RowResult] = []
+        lines = await self._lines(record, message.chunk)
         try:
-            async for part in self._parts(message, record, kind, BY_RULES):
-                results += await self._settle_by_rules(record, kind, part, before_commit)
+            results = await self._works.of(record).run(record, lines, self._watch(record))
         except ImportCancelledError:
             await self._end_rows(message, record, CANCELLED)
             return
@@ -146,37 +128,10 @@ class ChunkProcessor:
             return
         await self._finish(message, record, results)
 
-    async def _settle_by_rules(
-        self, record: ImportRecord, kind: ImportType, part: ChunkRows, before_commit: BeforeCommit
-    ) -> list[RowResult]:
-        await self._groups.note(kind.table, record.tenant, part.groups)
-        rows = [row for key in part.keys for row in key.rows]
-        references = await self._references.read(kind, record, rows)
-        resolve = rules_resolver(kind, record, references, self._clock.now())
-        return await self._settle(record, kind, part, resolve, before_commit)
-
     async def _end_rows(self, message: ChunkMessage, record: ImportRecord, code: int) -> None:
-        kind = import_type(record.type_name)
-        resolve = ending_resolver(record, Message(code))
-        results: list[RowResult] = []
-        async for part in self._parts(message, record, kind, keys_only(Message(code))):
-            results += await self._settle(record, kind, part, resolve, _never_stops)
+        lines = await self._lines(record, message.chunk)
+        results = await self._works.of(record).end(record, lines, code)
         await self._finish(message, record, results)
-
-    async def _settle(
-        self,
-        record: ImportRecord,
-        kind: ImportType,
-        part: ChunkRows,
-        resolve: Resolver,
-        before_commit: BeforeCommit,
-    ) -> list[RowResult]:
-        settler = Settler(
-            self._tables, kind.table, resolve, before_commit, record.import_id, self._offload
-        )
-        settled = await settler.settle(part.keys)
-        by_index = {result.index: result for result in (*part.without_key, *settled)}
-        return [by_index[index] for index in part.order if index in by_index]
 
     def _watch(self, record: ImportRecord) -> BeforeCommit:
         """Looks at the cancel flag (at most a second old) and at the time that is left."""
@@ -194,14 +149,6 @@ class ChunkProcessor:
                     raise ImportCancelledError
 
         return before_commit
-
-    async def _parts(
-        self, message: ChunkMessage, record: ImportRecord, kind: ImportType, reading: Reading
-    ) -> AsyncIterator[ChunkRows]:
-        data = await self._lines(record, message.chunk)
-        slices = read_slices(kind, record.tenant, data, reading)
-        while (part := await self._offload(len(data), next, slices, None)) is not None:
-            yield part
 
     async def _lines(self, record: ImportRecord, number: int) -> bytes:
         chunk = record.chunks[number]
@@ -251,7 +198,3 @@ class ChunkProcessor:
         if not await self._imports.has_result(record.import_id, message.chunk):
             raise RuntimeError("a later import overtook a chunk that has no result")
         await self._close(record)
-
-
-async def _never_stops() -> None:
-    """Ending rows has no time limit of its own: it writes one small thing per record."""

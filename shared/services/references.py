@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from shared.imports.catalogue import types_of_table
-from shared.imports.definition import Document, ImportType, ReadRow, Reference, Rules
+from shared.imports.definition import Document, ImportType, ReadRow, RecordRules, Reference
 from shared.imports.faults import as_sent
 from shared.imports.messages import Message
 from shared.services.import_log import ImportLog
@@ -35,7 +35,7 @@ class References:
     write to.
     """
 
-    rules: Rules
+    rules: RecordRules
     tenant: str
     there: frozenset[_Place] = frozenset()
     coming: frozenset[str] = frozenset()
@@ -95,13 +95,13 @@ class ReferenceReader:
             reference
             for row in rows
             if row.is_readable
-            for reference in kind.rules.references(row.values)
+            for reference in kind.record_rules.references(row.values)
         }
         if not names:
-            return References(kind.rules, record.tenant, lists=lists)
+            return References(kind.record_rules, record.tenant, lists=lists)
         coming = await self._coming(record, frozenset(name.table for name in names))
         there = await self._there(record, names)
-        return References(kind.rules, record.tenant, there, coming, lists)
+        return References(kind.record_rules, record.tenant, there, coming, lists)
 
     async def _coming(self, record: ImportRecord, tables: frozenset[str]) -> frozenset[str]:
         coming: set[str] = set()

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from shared.imports.definition import Document, ImportType
 from shared.imports.folding import Folded, all_failed, fold
-from shared.imports.messages import CANCELLED, COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import Message
 from shared.services.moments import iso
 from shared.services.references import References
 from shared.services.settling import (
@@ -19,8 +19,8 @@ from shared.services.settling import (
     KeyRows,
     Resolver,
     Settlement,
-    SupersededError,
 )
+from shared.services.work import SupersededError, ended_code
 from shared.storage import stored_records as records
 from shared.storage.import_records import ImportRecord
 from shared.storage.stored_records import RecordTooLargeError, Stamp, StoredRecord
@@ -47,7 +47,7 @@ def rules_resolver(
         if references.must_wait(rows.rows):
             return WAITING
         document = stored.document if stored is not None else None
-        folded = fold(kind.rules, rows.rows, document, record.options, references.missing)
+        folded = fold(kind.record_rules, rows.rows, document, record.options, references.missing)
         if folded.document is None:
             return Settlement(folded.results)
         written = _written(kind, record, rows, stored, folded, folded.document, now)
@@ -84,11 +84,6 @@ def _settled_before(
     return Settlement(tuple(told[row.index] for row in rows.rows))
 
 
-def ended_code(record: ImportRecord) -> int:
-    """What rows say that end without being run: cancelled, or failed too often."""
-    return CANCELLED if record.is_cancelled else COULD_NOT_BE_PROCESSED
-
-
 def _written(
     kind: ImportType,
     record: ImportRecord,
@@ -108,6 +103,6 @@ def _written(
         created_by=stored.created_by if stored is not None and is_there else record.number,
         created_at=stored.created_at if stored is not None and is_there else moment,
         updated_at=moment,
-        lookups=tuple(kind.rules.lookups(document)),
-        columns=kind.rules.columns(document),
+        lookups=tuple(kind.record_rules.lookups(document)),
+        columns=kind.record_rules.columns(document),
     )

@@ -21,6 +21,7 @@ from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult
 from shared.services.offload import Offload
 from shared.services.record_ranges import load_records
+from shared.services.work import SupersededError
 from shared.storage import stored_records as records
 from shared.storage.stored_records import RecordKey, StoredRecord
 from shared.storage.tables import MAX_OPERATIONS, Delete, Operation, Tables
@@ -54,10 +55,6 @@ WAITING = Settlement(())
 
 Resolver = Callable[[KeyRows, StoredRecord | None], Settlement]
 """Pure; raises `SupersededError` where a later import has already written the record."""
-
-
-class SupersededError(Exception):
-    """A later import was here: this handler is a straggler, its chunk has a result already."""
 
 
 class Settler:

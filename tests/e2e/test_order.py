@@ -133,12 +133,12 @@ def _follow(
     """Apply an import's rows by the rules alone; each must have ended as it did in storage."""
     for index, row in enumerate(rows):
         key = WORKERS.rules.identify(fold_names(row))
-        read = WORKERS.rules.read(index, row)
+        read = WORKERS.record_rules.read(index, row)
         stands = Outcome.FAILED
         if read.is_readable:
             assert key is not None
             place = (key.group, key.reference)
-            decision = WORKERS.rules.decide(read, documents.get(place), record.options)
+            decision = WORKERS.record_rules.decide(read, documents.get(place), record.options)
             stands = decision.outcome
             if stands.took_effect and decision.document is not None:
                 documents[place] = decision.document

@@ -69,7 +69,7 @@ def _follow(
     documents: dict[Key, Document],
 ) -> None:
     """I3, I4: each row does to the record what it reports."""
-    rules = import_type(record.type_name).rules
+    rules = import_type(record.type_name).record_rules
     last_effect: dict[Key, int] = {}
     for index, row in sorted(read_lines(record.inline.encode())):
         result = results[index]
@@ -120,7 +120,7 @@ def _judge_stored(tables: MemoryTables, documents: dict[Key, Document]) -> None:
         assert lookups == {
             (partition, f"x|{name}|{row.removeprefix('r|')}")
             for (partition, row), document in expected.items()
-            for name in kind.rules.lookups(document)
+            for name in kind.record_rules.lookups(document)
         }, "a look-up is missing or left over"
         listed = {row for part, row in tables.tables[kind.table] if part == TENANT}
         groups = {f"g|{group}" for name, group, _ in documents if name == kind.name}

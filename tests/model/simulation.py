@@ -29,10 +29,12 @@ from shared.services.chunks import ChunkProcessor
 from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
+from shared.services.keyed_work import KeyedWork
 from shared.services.reference_lists import ReferenceLists
 from shared.services.references import ReferenceReader
 from shared.services.results import Results
 from shared.services.sweeping import Sweep
+from shared.services.work import Works
 from tests.model.memory_storage import (
     ACTOR,
     Fate,
@@ -147,16 +149,20 @@ class Simulation:
         imports = ImportLog(self.tables)
         completions = Completions()
         lists = ReferenceLists(self.tables, self.clock, ids, cache_seconds=1e9)
-        chunks = ChunkProcessor(
+        keyed = KeyedWork(
             tables=self.tables,
+            references=ReferenceReader(self.tables, imports, lists),
+            clock=self.clock,
+            offload=at_once,
+        )
+        chunks = ChunkProcessor(
             blobs=self.blobs,
             queues=self.queues,
             imports=imports,
             results=Results(self.tables, self.blobs, at_once),
-            references=ReferenceReader(self.tables, imports, lists),
+            works=Works(keyed, {}),
             completions=completions,
             clock=self.clock,
-            offload=at_once,
             handler_seconds=40,
         )
         intake = Intake(

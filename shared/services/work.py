@@ -1,0 +1,68 @@
+"""The work on the rows of a chunk: what differs between import types behind one interface.
+
+The chunk processor knows messages, order, results and time; a `Work` knows how rows are read,
+decided and committed. Types whose rows each speak of one record by its key share `KeyedWork`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from shared.imports.messages import CANCELLED, COULD_NOT_BE_PROCESSED
+from shared.imports.outcomes import RowResult
+from shared.storage.import_records import ImportRecord
+
+BeforeCommit = Callable[[], Awaitable[None]]
+"""Awaited before each transaction; raises to stop the work there (cancelled, time is up)."""
+
+
+class ImportCancelledError(Exception):
+    """Somebody asked to stop; what is not committed ends as 9002."""
+
+
+class HandlerTimeUpError(Exception):
+    """The handler has worked long enough; the rest is for its next message."""
+
+
+class SupersededError(Exception):
+    """A later import was here: this handler is a straggler, its chunk has a result already."""
+
+
+class Work(Protocol):
+    """What an import type does with the lines of one chunk (`payload.read_lines` reads them).
+
+    Both may be called again for the same chunk, also while an earlier call still runs: a row whose
+    effect is there reports what it did the first time. Both raise StorageUnavailableError when
+    storage does not answer, and SupersededError where a later import has been here.
+    """
+
+    async def run(
+        self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
+    ) -> list[RowResult]:
+        """The result of every row, in the order of the lines; fewer where rows have to wait.
+
+        Raises what `before_commit` raises.
+        """
+
+    async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
+        """End the rows without running a rule: what is committed keeps its outcome, the rest says
+        `code`, and no straggler can commit it any more.
+        """
+
+
+class Works:
+    """Which work does the rows of an import; `special` goes by the name of its type."""
+
+    def __init__(self, usual: Work, special: Mapping[str, Work]) -> None:
+        self._usual = usual
+        self._special = special
+
+    def of(self, record: ImportRecord) -> Work:
+        """The work of the import's type."""
+        return self._special.get(record.type_name, self._usual)
+
+
+def ended_code(record: ImportRecord) -> int:
+    """What rows say that end without being run: cancelled, or failed too often."""
+    return CANCELLED if record.is_cancelled else COULD_NOT_BE_PROCESSED
