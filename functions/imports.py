@@ -5,8 +5,9 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared.bootstrap import Gateway, gateway
+from shared.errors import NotFoundError
 from shared.imports.catalogue import import_type
-from shared.services.reporting import ImportReport
+from shared.services.reporting import NO_SUCH_IMPORT, ImportReport
 from shared.web import import_views as views
 from shared.web.calls import answered
 from shared.web.pay_and_bill import vendor_answer
@@ -22,13 +23,17 @@ _LARGEST_PAGE = 1000
 @blueprint.route("api/imports", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def imports_list(req: func.HttpRequest) -> func.HttpResponse:
-    """The tenant's imports, newest first; of one type or state, if wanted."""
+    """The tenant's imports that the caller sees, newest first; of one type or state, if wanted."""
     app = await gateway()
-    caller = await app.callers.authenticate(req.headers)
+    caller = await app.callers.authenticate_any(req.headers)
     query = query_of(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
     after, wanted = views.number_from_text(query), views.imports_wanted(query)
-    page = await app.reporting.newest(caller.tenant, after, size, wanted)
+
+    def is_shown(report: ImportReport) -> bool:
+        return caller.sees(report.record.type_name) and wanted(report)
+
+    page = await app.reporting.newest(caller.tenant, after, size, is_shown)
     return views.json_answer(
         {
             "items": [views.import_view(report) for report in page.reports],
@@ -82,5 +87,9 @@ async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
 
 
 async def _report(app: Gateway, req: func.HttpRequest) -> ImportReport:
-    caller = await app.callers.authenticate(req.headers)
-    return await app.reporting.find(caller.tenant, req.route_params["importId"])
+    """The import of the address; one that the caller does not see is not found."""
+    caller = await app.callers.authenticate_any(req.headers)
+    report = await app.reporting.find(caller.tenant, req.route_params["importId"])
+    if not caller.sees(report.record.type_name):
+        raise NotFoundError(NO_SUCH_IMPORT)
+    return report

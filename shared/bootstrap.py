@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
-    from shared.auth.key_pair import KeyPairAuthenticator
+    from shared.auth.callers import Callers
     from shared.services.chunks import ChunkProcessor
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake
@@ -33,7 +33,7 @@ class Gateway:
 
     settings: Settings
     account: Account
-    callers: KeyPairAuthenticator
+    callers: Callers
     tenants: TenantService
     lists: ReferenceLists
     imports: ImportLog
@@ -102,6 +102,8 @@ async def _ensure(gateway: Gateway) -> None:
 
 
 def _compose(settings: Settings) -> Gateway:
+    from shared.auth.bearer import BearerAuthenticator
+    from shared.auth.callers import Callers
     from shared.auth.key_pair import KeyPairAuthenticator
     from shared.clock import RandomIds, SystemClock
     from shared.services.chunks import ChunkProcessor
@@ -137,7 +139,10 @@ def _compose(settings: Settings) -> Gateway:
     return Gateway(
         settings=settings,
         account=account,
-        callers=KeyPairAuthenticator(account.tables, clock, settings.cache_seconds),
+        callers=Callers(
+            KeyPairAuthenticator(account.tables, clock, settings.cache_seconds),
+            BearerAuthenticator(),
+        ),
         tenants=tenants,
         lists=lists,
         imports=imports,

@@ -3,7 +3,9 @@
     GatewayError
     ├── RefusedError                 the call is refused; nothing was accepted
     │   ├── UnauthenticatedError     no key, or an unknown one
+    │   │   └── BearerTokenError     the same where a bearer token is taken
     │   ├── ForbiddenError           known caller, not allowed
+    │   │   └── MissingScopeError    the token is not good for this endpoint
     │   ├── NotBuiltError            the contract has it, this version has not
     │   ├── UnknownMessageTypeError  no such import type or version
     │   ├── InvalidRequestError      the call cannot be read, or asks for the impossible
@@ -44,8 +46,24 @@ class UnauthenticatedError(RefusedError):
     """No credential, or one that nobody has."""
 
 
+class BearerTokenError(UnauthenticatedError):
+    """Nobody is known where a bearer token would do; `is_sent`: a token came and does not count."""
+
+    def __init__(self, message: str, *, is_sent: bool = True) -> None:
+        super().__init__(message)
+        self.is_sent = is_sent
+
+
 class ForbiddenError(RefusedError):
     """A known caller who may not do this."""
+
+
+class MissingScopeError(ForbiddenError):
+    """The bearer token counts, but does not carry `scope`."""
+
+    def __init__(self, message: str, scope: str = "") -> None:
+        super().__init__(message)
+        self.scope = scope
 
 
 class NotBuiltError(RefusedError):

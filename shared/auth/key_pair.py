@@ -69,7 +69,7 @@ class KeyPairAuthenticator:
     async def _identify(self, headers: Mapping[str, str]) -> _Credential:
         if AUTHORIZATION_HEADER in headers:
             raise UnauthenticatedError(
-                "This endpoint does not take an Authorization header: leave it out and send "
+                "This endpoint takes no bearer token: leave Authorization out and send "
                 "X-Functions-Key and X-Software-Key."
             )
         key = headers.get(FUNCTION_KEY_HEADER, "").strip()

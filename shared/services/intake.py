@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from shared import log
-from shared.auth.caller import Caller
+from shared.auth.caller import AnyCaller
 from shared.clock import Clock, Ids
 from shared.errors import StorageUnavailableError
 from shared.imports.definition import ImportType
@@ -62,7 +62,7 @@ class Intake:
         self._offload = offload
         self._limits = limits
 
-    async def accept(self, kind: ImportType, caller: Caller, body: bytes) -> ImportRecord | None:
+    async def accept(self, kind: ImportType, caller: AnyCaller, body: bytes) -> ImportRecord | None:
         """The accepted import; None for a payload without rows, which is no import.
 
         Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError for the payload, and
@@ -95,7 +95,7 @@ class Intake:
             chunk_bytes=self._limits.chunk_bytes,
         )
 
-    async def _write_down(self, kind: ImportType, caller: Caller, planned: Plan) -> ImportRecord:
+    async def _write_down(self, kind: ImportType, caller: AnyCaller, planned: Plan) -> ImportRecord:
         is_inline = planned.size <= INLINE_BYTES
         record = ImportRecord(
             tenant=caller.tenant,

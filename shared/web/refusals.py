@@ -13,7 +13,9 @@ RETRY_AFTER = "5"
 
 STATUS: dict[type[errors.GatewayError], int] = {
     errors.UnauthenticatedError: 401,
+    errors.BearerTokenError: 401,
     errors.ForbiddenError: 403,
+    errors.MissingScopeError: 403,
     errors.NotBuiltError: 501,
     errors.UnknownMessageTypeError: 501,
     errors.InvalidRequestError: 400,
@@ -38,7 +40,7 @@ MISCONFIGURED = "The gateway's settings are wrong: its log lists every problem."
 def refusal(error: BaseException) -> func.HttpResponse:
     """The answer to a call that ended in `error`; never a stack trace or a value."""
     if isinstance(error, errors.RefusedError):
-        return _answer(STATUS[type(error)], error.message)
+        return _answer(STATUS[type(error)], error.message, _challenge(error))
     if isinstance(error, errors.AcceptanceUnknownError):
         said = MAY_BE_ACCEPTED.format(import_id=error.import_id)
         return _answer(503, said, {"Retry-After": RETRY_AFTER, "X-Import-Id": error.import_id})
@@ -47,6 +49,17 @@ def refusal(error: BaseException) -> func.HttpResponse:
     if isinstance(error, errors.SettingsError):
         return _answer(500, MISCONFIGURED)
     return _answer(500, UNEXPECTED)
+
+
+def _challenge(error: errors.RefusedError) -> dict[str, str] | None:
+    """How to do better, for endpoints that take bearer tokens (RFC 6750, 3)."""
+    if isinstance(error, errors.BearerTokenError):
+        sent = ' error="invalid_token"' if error.is_sent else ""
+        return {"WWW-Authenticate": f"Bearer{sent}"}
+    if isinstance(error, errors.MissingScopeError):
+        wanted = f'Bearer error="insufficient_scope", scope="{error.scope}"'
+        return {"WWW-Authenticate": wanted}
+    return None
 
 
 def _answer(status: int, message: str, headers: dict[str, str] | None = None) -> func.HttpResponse:

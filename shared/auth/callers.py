@@ -1,0 +1,74 @@
+"""The one place that decides who is calling (CONTRACTS 0, who is calling).
+
+    authenticate(headers)             key pair only: workers, assignments, licenses
+    authenticate_for(headers, scope)  key pair, or a token of that scope: documents, authdata
+    authenticate_any(headers)         key pair, or a token of any scope: `/api/imports…`
+
+Where an Authorization header is sent it alone decides, whatever else comes with it. The caller that
+comes back says which tenant it is and what it `sees`; an endpoint need not know which way it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from shared.auth.caller import AnyCaller, Caller, TokenCaller
+from shared.auth.key_pair import AUTHORIZATION_HEADER, FUNCTION_KEY_HEADER, KeyPairAuthenticator
+from shared.auth.scopes import Scope
+from shared.errors import BearerTokenError, MissingScopeError, UnauthenticatedError
+
+NO_CREDENTIAL = (
+    "Send a token from /connect/token as `Authorization: Bearer …`, or X-Functions-Key with "
+    "X-Software-Key."
+)
+
+
+class BearerTokens(Protocol):
+    """Finds the caller of a bearer token."""
+
+    async def authenticate(self, authorization: str) -> TokenCaller:
+        """The caller, by the value of its Authorization header.
+
+        Raises BearerTokenError, StorageUnavailableError.
+        """
+
+
+class Callers:
+    """Finds the caller of an HTTP call; header names are lower case, as the host gives them.
+
+    Every method raises UnauthenticatedError, ForbiddenError, StorageUnavailableError.
+    """
+
+    def __init__(self, key_pairs: KeyPairAuthenticator, tokens: BearerTokens) -> None:
+        self._key_pairs = key_pairs
+        self._tokens = tokens
+
+    async def authenticate(self, headers: Mapping[str, str]) -> Caller:
+        """The caller of an endpoint that takes the key pair only."""
+        return await self._key_pairs.authenticate(headers)
+
+    async def authenticate_for(self, headers: Mapping[str, str], scope: Scope) -> AnyCaller:
+        """The caller of an endpoint that takes the key pair or a token of this scope.
+
+        Raises MissingScopeError for a token without it.
+        """
+        caller = await self.authenticate_any(headers)
+        if isinstance(caller, TokenCaller) and scope not in caller.scopes:
+            raise MissingScopeError(
+                f"The token is not good for this: ask /connect/token for scope {scope}, which "
+                "the client must have.",
+                scope,
+            )
+        return caller
+
+    async def authenticate_any(self, headers: Mapping[str, str]) -> AnyCaller:
+        """The caller of an endpoint that takes the key pair or a token of any scope."""
+        if AUTHORIZATION_HEADER in headers:
+            return await self._tokens.authenticate(headers[AUTHORIZATION_HEADER])
+        if not headers.get(FUNCTION_KEY_HEADER, "").strip():
+            raise BearerTokenError(NO_CREDENTIAL, is_sent=False)
+        try:
+            return await self._key_pairs.authenticate(headers)
+        except UnauthenticatedError as error:
+            raise BearerTokenError(error.message, is_sent=False) from None
