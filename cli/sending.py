@@ -13,10 +13,10 @@ from cli.calls import CallFailedError, KeyPair, send_import
 from cli.output import AsJson, show
 from cli.rows import failed_rows, row_lines
 from cli.surroundings import local_gateway
-from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.catalogue import MESSAGE_TYPES
 
-Type = Enum("Type", {name: name for name in IMPORT_TYPES})  # type: ignore[misc]
-TypeName = Annotated[Type, typer.Argument(metavar="TYPE", help=f"{', '.join(IMPORT_TYPES)}.")]
+Type = Enum("Type", {name: name for name in MESSAGE_TYPES})  # type: ignore[misc]
+TypeName = Annotated[Type, typer.Argument(metavar="TYPE", help=f"{', '.join(MESSAGE_TYPES)}.")]
 
 File = Annotated[
     Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A JSON array of rows.")

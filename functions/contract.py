@@ -8,7 +8,7 @@ import azure.functions as func
 
 from shared.bootstrap import gateway
 from shared.errors import NotFoundError, StorageUnavailableError, UnknownMessageTypeError
-from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.catalogue import IMPORT_TYPES, MESSAGE_TYPES
 from shared.web.calls import answered
 from shared.web.import_views import json_answer
 from shared.web.refusals import RETRY_AFTER
@@ -38,10 +38,10 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 (t
 async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
     """The JSON Schema of a message type: `workers.v1.schema`."""
     wanted = req.route_params["schema"].lower()
-    for kind in IMPORT_TYPES.values():
+    for kind in MESSAGE_TYPES.values():
         if kind.schema_name == wanted:
             return json_answer(kind.rules.json_schema())
-    names = ", ".join(kind.schema_name for kind in IMPORT_TYPES.values())
+    names = ", ".join(kind.schema_name for kind in MESSAGE_TYPES.values())
     raise NotFoundError(
         f"There is no schema of this name; there are: {names}. Rows are sent with POST."
     )

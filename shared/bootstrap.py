@@ -94,7 +94,7 @@ async def _ensure(gateway: Gateway) -> None:
     from shared.storage.names import TABLES
 
     kinds = IMPORT_TYPES.values()
-    queues = [name for kind in kinds for name in (kind.queue, kind.bulk_queue)]
+    queues = [name for kind in kinds for name in kind.queues]
     await gateway.account.ensure(
         (*TABLES, *(kind.table for kind in kinds)),
         (*queues, *(f"{name}-poison" for name in queues)),

@@ -16,6 +16,11 @@ _TYPES = (
 
 IMPORT_TYPES: Mapping[str, ImportType] = MappingProxyType({kind.name: kind for kind in _TYPES})
 
+MESSAGE_TYPES: Mapping[str, ImportType] = MappingProxyType(
+    {kind.name: kind for kind in _TYPES if kind.has_schema}
+)
+"""The types that are sent as JSON, and have a schema."""
+
 
 def types_of_table(table: str) -> list[ImportType]:
     """The import types that write records of that table."""

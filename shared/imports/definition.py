@@ -160,6 +160,10 @@ class ImportType:
     load_rules: Callable[[], Rules]
     waits_for: tuple[str, ...] = ()
     """Types whose open imports its rows may have to wait for."""
+    has_queues: bool = True
+    """Whether its rows are worked on from queues; else inside the call, or by the sweep."""
+    has_schema: bool = True
+    """Whether it is a JSON message of `POST /api/import/{name}`, with a schema to ask for."""
 
     @cached_property
     def rules(self) -> Rules:
@@ -173,6 +177,11 @@ class ImportType:
         if not isinstance(rules, RecordRules):
             raise TypeError(f"{self.name} has a work of its own")
         return rules
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues its rows go through, without their poison queues."""
+        return (self.queue, self.bulk_queue) if self.has_queues else ()
 
     @property
     def queue(self) -> str:

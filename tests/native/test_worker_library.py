@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from azure.storage.queue import QueueServiceClient
 
-from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.catalogue import MESSAGE_TYPES
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from tests.builders import a_worker
@@ -90,7 +90,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
     nobody = ChunkMessage("nobody", 1, str(uuid.uuid4()), 0).to_text()
     message = {"message": base64.b64encode(nobody.encode()).decode(), "encoding": "base64"}
     invocations: list[Invocation] = []
-    for name in IMPORT_TYPES:
+    for name in MESSAGE_TYPES:
         url = f"/api/import/{name}"
         invocations.append({**_get(sender, url), "method": "POST", "body": "[]"})
         for end in ("rows", "rows_poison", "rows_bulk", "rows_bulk_poison"):
@@ -109,7 +109,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
     assert [answer for answer in answers if not answer["ok"]] == []
     statuses = {answer["function"]: answer["status"] for answer in answers if "status" in answer}
     assert statuses == {
-        **{f"import_{name}": 200 for name in IMPORT_TYPES},
+        **{f"import_{name}": 200 for name in MESSAGE_TYPES},
         "imports_list": 200,
         "imports_show": 404,
         "imports_results": 404,

@@ -15,6 +15,7 @@ from shared.storage.names import TABLES
 from tests.unit.house.source_tree import ROOT
 
 CONNECTION = "AzureWebJobsStorage"
+QUEUED = [kind for kind in IMPORT_TYPES.values() if kind.has_queues]
 
 
 @pytest.fixture(name="functions", scope="module")
@@ -26,7 +27,7 @@ def fixture_functions() -> Mapping[str, AppFunction]:
     return {function.name: function for function in found}
 
 
-@pytest.mark.parametrize("kind", IMPORT_TYPES.values(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", QUEUED, ids=lambda kind: kind.name)
 def test_an_import_type_has_its_queues_with_their_poison(
     functions: Mapping[str, AppFunction], kind: ImportType
 ) -> None:
@@ -45,7 +46,7 @@ def test_every_queue_trigger_belongs_to_an_import_type(
     functions: Mapping[str, AppFunction],
 ) -> None:
     triggers = [item.trigger for item in functions.values() if item.kind == "queueTrigger"]
-    names = [name for kind in IMPORT_TYPES.values() for name in (kind.queue, kind.bulk_queue)]
+    names = [name for kind in IMPORT_TYPES.values() for name in kind.queues]
     expected = sorted([*names, *(f"{name}-poison" for name in names)])
     assert sorted(trigger["queueName"] for trigger in triggers) == expected
 
