@@ -1,8 +1,9 @@
-"""What the gateway tells of itself: health, schemas, and a clear word about unknown types."""
+"""What the gateway tells of itself: health, schemas, the contract, a word about unknown types."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import azure.functions as func
 
@@ -12,11 +13,17 @@ from shared.imports.catalogue import IMPORT_TYPES, MESSAGE_TYPES
 from shared.web.calls import answered
 from shared.web.import_views import json_answer
 from shared.web.refusals import RETRY_AFTER
+from shared.web.requests import JSON
+
+if TYPE_CHECKING:
+    from shared.web.openapi.document import Limits
 
 blueprint = func.Blueprint()
 
 STORAGE_AWAY = "Storage does not answer: tables, queues and blobs are all needed."
 _HEALTH_SECONDS = 10.0
+_KEPT = {"Cache-Control": "no-cache"}
+"""A new version of the gateway is to be seen at once; files are asked for again by their tag."""
 
 
 @blueprint.function_name("health")
@@ -45,6 +52,74 @@ async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
     raise NotFoundError(
         f"There is no schema of this name; there are: {names}. Rows are sent with POST."
     )
+
+
+@blueprint.function_name("capabilities")
+@blueprint.route("api/capabilities", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def capabilities(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """The message types, the calls that take them, the limits in force."""
+    from shared.web.openapi.capabilities import capabilities as told
+
+    return json_answer(await asyncio.to_thread(told, await _limits()), 200, _KEPT)
+
+
+@blueprint.function_name("errors")
+@blueprint.route("api/errors", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def errors(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """The message catalogue."""
+    from shared.web.openapi.capabilities import catalogue_view
+
+    return json_answer(catalogue_view(), 200, _KEPT)
+
+
+@blueprint.function_name("openapi")
+@blueprint.route("api/openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def openapi(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """The contract as an OpenAPI 3.1 document."""
+    from shared.web.openapi.document import document_text
+
+    text = await asyncio.to_thread(document_text, await _limits())
+    return func.HttpResponse(text, headers=_KEPT, mimetype=JSON)
+
+
+@blueprint.function_name("docs")
+@blueprint.route("api/docs", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def docs(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """The contract as a page to read and try."""
+    from shared.web.openapi.page import PAGE, POLICY
+
+    headers = {**_KEPT, "Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
+    return func.HttpResponse(PAGE, headers=headers, mimetype="text/html")
+
+
+@blueprint.function_name("docs_file")
+@blueprint.route("api/docs/{file}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def docs_file(req: func.HttpRequest) -> func.HttpResponse:
+    """A file of that page, compressed where the browser takes that."""
+    from shared.web.openapi.page import page_file
+
+    found = await asyncio.to_thread(page_file, req.route_params["file"])
+    if found is None:
+        raise NotFoundError("The page has no file of this name: open /api/docs.")
+    headers = {**_KEPT, "ETag": found.tag, "Vary": "Accept-Encoding"}
+    if found.tag in req.headers.get("If-None-Match", ""):
+        return func.HttpResponse(status_code=304, headers=headers)
+    if "gzip" in req.headers.get("Accept-Encoding", "").lower():
+        headers["Content-Encoding"] = "gzip"
+        return func.HttpResponse(found.compressed, headers=headers, mimetype=found.media_type)
+    return func.HttpResponse(found.content, headers=headers, mimetype=found.media_type)
+
+
+async def _limits() -> Limits:
+    from shared.web.openapi.document import Limits
+
+    settings = (await gateway()).settings
+    return Limits(settings.max_body_bytes, settings.max_rows, settings.wait_seconds)
 
 
 @blueprint.function_name("import_zz_unknown_type")

@@ -102,6 +102,11 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         _get(sender, "/api/imports/x/answer"),
         _get(sender, "/api/health"),
         _get(sender, "/api/import/workers.v1.schema"),
+        _get(sender, "/api/capabilities"),
+        _get(sender, "/api/errors"),
+        _get(sender, "/api/openapi.json"),
+        _get(sender, "/api/docs"),
+        _get(sender, "/api/docs/start.js"),
         {**_get(sender, "/api/import/anything"), "method": "POST", "body": "[]"},
         {"function": "sweep", "past_due": False},
     ]
@@ -116,6 +121,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         "imports_answer": 404,
         "health": 200,
         "import_schema": 200,
+        **dict.fromkeys(("capabilities", "errors", "openapi", "docs", "docs_file"), 200),
         "import_zz_unknown_type": 501,
     }
     listed = {function["name"] for function in library.list_functions()["functions"]}

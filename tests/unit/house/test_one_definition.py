@@ -6,25 +6,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from local_host.host_json import read_host_json
-from local_host.indexing import AppFunction, index, load_functions
+from local_host.indexing import AppFunction
 from local_host.routes import find_route, sort_key
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.definition import ImportType
 from shared.storage.names import TABLES
-from tests.unit.house.source_tree import ROOT
 
 CONNECTION = "AzureWebJobsStorage"
 QUEUED = [kind for kind in IMPORT_TYPES.values() if kind.has_queues]
-
-
-@pytest.fixture(name="functions", scope="module")
-def fixture_functions() -> Mapping[str, AppFunction]:
-    """The functions of the app as the local host indexes them."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv(CONNECTION, "UseDevelopmentStorage=true")
-        found = index(load_functions(ROOT), read_host_json(ROOT / "host.json"))
-    return {function.name: function for function in found}
 
 
 @pytest.mark.parametrize("kind", QUEUED, ids=lambda kind: kind.name)

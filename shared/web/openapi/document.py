@@ -1,0 +1,181 @@
+"""The OpenAPI 3.1 document, put together from the descriptions of the areas and the models.
+
+    document_text(limits)  -> the JSON text, made once per process and kept
+
+Every operation may also end in 500 and 503, which is said here and not by each of them. 501 is an
+answer of the contract: an unknown message type or version, a payload of another kind.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from shared.imports.catalogue import MESSAGE_TYPES
+from shared.web.openapi import following_area, gateway_area, pay_and_bill_area
+from shared.web.openapi.operations import Answer, Operation, Parameter
+from shared.web.openapi.parameters import CORRELATION_ID, HEADERS, headers
+from shared.web.openapi.row_schemas import row_schemas
+from shared.web.openapi.shapes import JSON, reference, shared_shapes
+
+VERSION: Final = "0.1.0"
+"""The gateway's; a test holds it to `pyproject.toml`."""
+SAMPLES: Final = Path(__file__).resolve().parents[3] / "samples"
+ABOUT: Final = (
+    "Takes HR and payroll data in the vendors' own contracts, works on every row by itself, and "
+    "tells for each row what became of it and why. The examples are the samples of the "
+    "repository: they can be sent as they stand, and some of their rows are bad on purpose."
+)
+REASONS: Final = {
+    400: "The call cannot be read, or asks for the impossible.",
+    401: "No credential, or one that nobody has.",
+    403: "A known caller who may not do this.",
+    404: "There is no such thing in this tenant.",
+    406: "`Accept` names nothing that can be answered with.",
+    409: "The present state of the thing forbids it.",
+    410: "It was there, and has expired.",
+    413: "Over a limit; the message names it.",
+    415: "A media type or an encoding that is not taken.",
+    422: "The same Idempotency-Key with another call.",
+    500: "The gateway failed unexpectedly.",
+    501: "No such message type or version, or a payload of another kind.",
+    503: "Storage does not answer just now: send the call again.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits in force that callers have to know."""
+
+    body_bytes: int
+    rows: int
+    wait_seconds: int
+
+
+def operations(limits: Limits) -> tuple[Operation, ...]:
+    """Every operation of the gateway, area by area."""
+    return (
+        *pay_and_bill_area.operations(limits.rows),
+        *following_area.operations(),
+        *gateway_area.operations(),
+    )
+
+
+@cache
+def document_text(limits: Limits) -> str:
+    """The document as JSON."""
+    return json.dumps(document(limits), ensure_ascii=False, separators=(",", ":"))
+
+
+def document(limits: Limits) -> dict[str, Any]:
+    """The document."""
+    found = operations(limits)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in found:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Payroll Import Gateway", "version": VERSION, "description": ABOUT},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name} for name in dict.fromkeys(item.tag for item in found)],
+        "paths": paths,
+        "components": _components(),
+    }
+
+
+def _components() -> dict[str, Any]:
+    return {
+        "schemas": {
+            **shared_shapes(),
+            **pay_and_bill_area.shapes(),
+            **gateway_area.shapes(),
+            **row_schemas(MESSAGE_TYPES.values()),
+        },
+        "headers": {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in HEADERS.items()
+        },
+        "securitySchemes": {
+            "functionKey": {"type": "apiKey", "in": "header", "name": "X-Functions-Key"},
+            "softwareKey": {"type": "apiKey", "in": "header", "name": "X-Software-Key"},
+        },
+    }
+
+
+_SECURITY: Final[dict[str, dict[str, list[str]]]] = {
+    "keyPair": {"functionKey": [], "softwareKey": []},
+    "bearer": {"token": []},
+}
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "operationId": f"{operation.function}_{_name_of(operation)}",
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "security": [_SECURITY[name] for name in operation.access.value],
+        "parameters": [_parameter(item) for item in operation.parameters],
+        "responses": _responses(operation),
+    }
+    if operation.text:
+        told["description"] = operation.text
+    if operation.body is not None:
+        told["requestBody"] = _body(operation)
+    return told
+
+
+def _name_of(operation: Operation) -> str:
+    """What tells apart the operations of one function."""
+    words = (operation.method.lower(), *operation.path.split("/"))
+    return "_".join("".join(filter(str.isalnum, word)) for word in words if word)
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.is_required,
+        "description": parameter.text,
+        "schema": dict(parameter.schema),
+    }
+
+
+def _body(operation: Operation) -> dict[str, Any]:
+    assert operation.body is not None
+    sample = operation.body.sample
+    content: dict[str, Any] = {
+        media: {"schema": dict(schema)} for media, schema in operation.body.media.items()
+    }
+    if sample:
+        value = json.loads((SAMPLES / sample).read_text("utf-8"))
+        content[JSON]["examples"] = {"sample": {"summary": f"samples/{sample}", "value": value}}
+    return {"required": True, "content": content}
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    answers = {
+        **{status: _refusal(status) for status in (*operation.refusals, 500, 503)},
+        **operation.answers,
+    }
+    return {str(status): _response(answers[status]) for status in sorted(answers)}
+
+
+def _refusal(status: int) -> Answer:
+    named = headers("Retry-After") if status == 503 else {}
+    return Answer(REASONS[status], {JSON: reference("Refusal")}, named)
+
+
+def _response(answer: Answer) -> dict[str, Any]:
+    names = (CORRELATION_ID, *answer.headers)
+    told: dict[str, Any] = {
+        "description": answer.text,
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+    }
+    if answer.media:
+        told["content"] = {
+            media: {"schema": dict(schema)} for media, schema in answer.media.items()
+        }
+    return told

@@ -1,0 +1,106 @@
+"""`/api/imports…` as operations (CONTRACTS 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.outcomes import Outcome
+from shared.services.reporting import ImportState
+from shared.web.openapi.operations import Access, Answer, Operation, Parameter
+from shared.web.openapi.parameters import CONTINUATION, IMPORT_ID, PAGE_SIZE, headers
+from shared.web.openapi.shapes import JSON, reference
+
+TAG = "Imports"
+
+
+def operations() -> tuple[Operation, ...]:
+    """Everything that follows an import."""
+    return (_list(), _show(), _results(), _answer())
+
+
+def _choice(name: str, text: str, values: Any) -> Parameter:
+    return Parameter(name, "query", text, {"type": "string", "enum": [*values]})
+
+
+def _list() -> Operation:
+    return Operation(
+        function="imports_list",
+        method="GET",
+        path="/api/imports",
+        summary="The tenant's imports, newest first",
+        tag=TAG,
+        access=Access.KEY_PAIR,
+        parameters=(
+            _choice("type", "Only imports of this type.", IMPORT_TYPES),
+            _choice("state", "Only imports in this state.", (s.value for s in ImportState)),
+            PAGE_SIZE,
+            CONTINUATION,
+        ),
+        answers={200: Answer("A page of imports.", {JSON: reference("ImportPage")})},
+        refusals=(400, 401, 403),
+    )
+
+
+def _show() -> Operation:
+    return Operation(
+        function="imports_show",
+        method="GET",
+        path="/api/imports/{importId}",
+        summary="One import",
+        tag=TAG,
+        access=Access.KEY_PAIR,
+        parameters=(IMPORT_ID,),
+        answers={200: Answer("The import as it stands.", {JSON: reference("Import")})},
+        refusals=(401, 403, 404),
+    )
+
+
+def _results() -> Operation:
+    return Operation(
+        function="imports_results",
+        method="GET",
+        path="/api/imports/{importId}/results",
+        summary="What became of each row",
+        text="In plan order: rows of one key stand together, each result names its `index`.",
+        tag=TAG,
+        access=Access.KEY_PAIR,
+        parameters=(
+            IMPORT_ID,
+            _choice("outcome", "Only rows with this outcome.", (o.value for o in Outcome)),
+            PAGE_SIZE,
+            CONTINUATION,
+        ),
+        answers={200: Answer("A page of results.", {JSON: reference("ResultPage")})},
+        refusals=(400, 401, 403, 404),
+    )
+
+
+def _answer() -> Operation:
+    return Operation(
+        function="imports_answer",
+        method="GET",
+        path="/api/imports/{importId}/answer",
+        summary="The vendor's answer, as the call itself would have given it",
+        tag=TAG,
+        access=Access.KEY_PAIR,
+        parameters=(IMPORT_ID,),
+        answers={
+            200: Answer(
+                "Every row's result, in the order sent.",
+                {JSON: reference("PayAndBillAnswer")},
+                headers("X-Import-Id"),
+            ),
+            202: still_running(),
+        },
+        refusals=(401, 403, 404),
+    )
+
+
+def still_running() -> Answer:
+    """202: the import goes on."""
+    return Answer(
+        "The import goes on: follow it at `Location`.",
+        {JSON: reference("Import")},
+        headers("Location", "Retry-After", "X-Import-Id"),
+    )

@@ -1,0 +1,45 @@
+"""The parameters and headers that several operations share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.web.openapi.operations import Parameter
+from shared.web.openapi.shapes import GUID
+
+PREFER: Final = Parameter(
+    "Prefer",
+    "header",
+    "`wait=N` shortens the wait to N seconds, `respond-async` answers 202 at once (RFC 7240).",
+    {"type": "string", "pattern": "^(respond-async|wait=[0-9]{1,3})$"},
+)
+IMPORT_ID: Final = Parameter("importId", "path", "As `X-Import-Id` named it.", GUID, True)
+PAGE_SIZE: Final = Parameter(
+    "pageSize",
+    "query",
+    "The most items of the page.",
+    {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+)
+CONTINUATION: Final = Parameter(
+    "continuation",
+    "query",
+    "The `continuation` of the page before; left out for the first one.",
+    {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,200}$"},
+)
+
+CORRELATION_ID: Final = "X-Correlation-Id"
+HEADERS: Final = {
+    CORRELATION_ID: "Names this call in the log: the caller's own, if it is a plain one.",
+    "X-Import-Id": "The import that the call made or tells of.",
+    "Location": "Where the import is followed.",
+    "Retry-After": "Seconds until it is worth asking again.",
+    "Preference-Applied": "What of `Prefer` was followed.",
+    "Cache-Control": "How long the answer may be kept.",
+    "Content-Security-Policy": "What the page may load: its own files and nothing else.",
+}
+"""Every header that answers name, with its meaning."""
+
+
+def headers(*names: str) -> dict[str, str]:
+    """Some of them."""
+    return {name: HEADERS[name] for name in names}

@@ -1,0 +1,95 @@
+"""The imports of Pay & Bill as operations (CONTRACTS 1): one per type of that contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.imports.assignments.definition import ASSIGNMENTS
+from shared.imports.definition import ImportType
+from shared.imports.workers.definition import WORKERS
+from shared.web.openapi.following_area import still_running
+from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
+from shared.web.openapi.parameters import PREFER, headers
+from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, reference
+
+TAG = "Pay & Bill"
+TYPES = (WORKERS, ASSIGNMENTS)
+
+
+def operations(max_rows: int) -> tuple[Operation, ...]:
+    """The calls that send rows, and the refusal of every other type."""
+    return (*(_import(kind, max_rows) for kind in TYPES), _unknown())
+
+
+def shapes() -> dict[str, dict[str, Any]]:
+    """The vendor's answer."""
+    record_id = closed({"field": TEXT, "value": TEXT})
+    row = closed(
+        {
+            "recordIds": listed(record_id),
+            "importStatus": {"type": "string", "enum": ["OK", "Warning", "Error"]},
+            "errorCount": COUNT,
+            "warningCount": COUNT,
+            "infoCount": COUNT,
+            "messages": listed(reference("Message")),
+        }
+    )
+    return {
+        "PayAndBillRow": row,
+        "PayAndBillAnswer": closed({"results": listed(reference("PayAndBillRow"))}),
+    }
+
+
+def _import(kind: ImportType, max_rows: int) -> Operation:
+    rows = {**listed(reference(kind.name)), "maxItems": max_rows}
+    return Operation(
+        function=f"import_{kind.name}",
+        method="POST",
+        path=f"/api/import/{kind.name}",
+        summary=f"Import {kind.name}",
+        text="Each row is its own commit: a failing one neither undoes nor blocks another, and "
+        "its result says why. Property names match in any case; a missing property keeps what is "
+        "stored, null or blank clears it.",
+        tag=TAG,
+        access=Access.KEY_PAIR,
+        parameters=(_version(kind), PREFER),
+        body=Body(dict.fromkeys((JSON, "text/json"), rows), f"{kind.name}.json"),
+        answers={
+            200: Answer(
+                "Every row's result, in the order sent.",
+                {JSON: reference("PayAndBillAnswer")},
+                headers("X-Import-Id", "Preference-Applied"),
+            ),
+            202: still_running(),
+        },
+        refusals=(400, 401, 403, 406, 413, 415, 501),
+        message_type=kind.name,
+    )
+
+
+def _version(kind: ImportType) -> Parameter:
+    schema = {"type": "integer", "enum": [kind.version], "default": kind.version}
+    return Parameter("version", "query", "The version of the message type.", schema)
+
+
+def _unknown() -> Operation:
+    return Operation(
+        function="import_zz_unknown_type",
+        method="POST",
+        path="/api/import/{messageType}",
+        summary="Any other message type",
+        text="There is none: the answer names those that there are.",
+        tag=TAG,
+        access=Access.KEY_PAIR,
+        parameters=(
+            Parameter(
+                "messageType",
+                "path",
+                "Another name than those of the message types.",
+                {"type": "string", "pattern": "^x-[a-z]{1,40}$"},
+                True,
+            ),
+        ),
+        answers={},
+        refusals=(401, 403, 501),
+    )

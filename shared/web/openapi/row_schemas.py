@@ -1,0 +1,40 @@
+"""The rows of every import type as components of the document, from the models.
+
+A model's schema stands by itself, with its own `$defs`; in the document each of these becomes a
+component of its own (`workers.Address`), because tools follow references more surely than ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from shared.imports.definition import ImportType
+
+_OWN = "#/$defs/"
+
+
+def row_schemas(kinds: Iterable[ImportType]) -> dict[str, dict[str, Any]]:
+    """A component for the row of each type, named as the type, and for each object in it."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind in kinds:
+        schema = dict(kind.rules.json_schema())
+        schema.pop("$schema", None)
+        for name, definition in schema.pop("$defs", {}).items():
+            found[f"{kind.name}.{name}"] = _readdressed(definition, kind.name)
+        found[kind.name] = _readdressed(schema, kind.name)
+    return found
+
+
+def _readdressed(node: Any, owner: str) -> Any:
+    """The same schema, its references leading to the components."""
+    if isinstance(node, list):
+        return [_readdressed(item, owner) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        name: f"#/components/schemas/{owner}.{value.removeprefix(_OWN)}"
+        if name == "$ref"
+        else _readdressed(value, owner)
+        for name, value in node.items()
+    }

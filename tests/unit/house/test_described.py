@@ -1,0 +1,98 @@
+"""Every function that is called over HTTP is described, and the document made of it is valid."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from local_host.indexing import AppFunction
+from local_host.routes import find_route
+from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.messages import CATALOGUE
+from shared.web.openapi.capabilities import capabilities, catalogue_view
+from shared.web.openapi.document import SAMPLES, VERSION, Limits, document, operations
+from shared.web.openapi.operations import Operation
+from tests.unit.house.source_tree import ROOT
+
+LIMITS = Limits(body_bytes=1_000, rows=250, wait_seconds=200)
+OPERATIONS = operations(LIMITS)
+
+
+@pytest.fixture(name="published", scope="module")
+def fixture_published() -> dict[str, Any]:
+    return document(LIMITS)
+
+
+def test_every_function_with_a_route_is_described(functions: Mapping[str, AppFunction]) -> None:
+    routed = {
+        (item.name, method)
+        for item in functions.values()
+        if item.route is not None
+        for method in item.route.methods
+    }
+    assert {(item.function, item.method) for item in OPERATIONS} == routed
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda item: f"{item.method} {item.path}")
+def test_a_described_call_reaches_its_function(
+    functions: Mapping[str, AppFunction], operation: Operation
+) -> None:
+    routes = [item.route for item in functions.values() if item.route is not None]
+    guid = "00000000-0000-0000-0000-000000000001"
+    found = find_route(routes, operation.method, re.sub(r"\{\w+\}", guid, operation.path))
+    assert found is not None
+    assert found[0].function_name == operation.function
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda item: f"{item.method} {item.path}")
+def test_the_parameters_of_an_address_are_those_of_its_route(
+    functions: Mapping[str, AppFunction], operation: Operation
+) -> None:
+    named = re.findall(r"\{(\w+)\}", operation.path)
+    told = [item.name for item in operation.parameters if item.place == "path"]
+    assert sorted(told) == sorted(named)
+
+
+def test_the_document_is_valid(published: dict[str, Any]) -> None:
+    assert [error.message for error in OpenAPIV31SpecValidator(published).iter_errors()] == []
+
+
+def test_a_misspelt_document_is_not(published: dict[str, Any]) -> None:
+    broken = json.loads(json.dumps(published))
+    broken["paths"]["/api/health"]["psot"] = broken["paths"]["/api/health"].pop("get")
+    assert [*OpenAPIV31SpecValidator(broken).iter_errors()] != []
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["version"] == VERSION
+
+
+def test_every_import_type_has_a_call_and_every_body_of_rows_a_sample() -> None:
+    carried = [item for item in OPERATIONS if item.message_type]
+    assert {item.message_type for item in carried} == set(IMPORT_TYPES)
+    samples = {item.body.sample for item in carried if item.body}
+    assert samples == {path.name for path in SAMPLES.glob("*.json")}
+
+
+def test_what_the_document_reads_is_deployed() -> None:
+    ignored = (ROOT / ".funcignore").read_text("utf-8").split()
+    assert {"samples", "shared"} & set(ignored) == set()
+
+
+def test_capabilities_follow_the_catalogue() -> None:
+    told = capabilities(LIMITS)
+    assert [item["type"] for item in told["messageTypes"]] == list(IMPORT_TYPES)
+    assert all(item["calls"] for item in told["messageTypes"])
+
+
+def test_the_errors_are_the_message_table() -> None:
+    told = catalogue_view()["errors"]
+    assert [item["errorID"] for item in told] == sorted(CATALOGUE)
+    assert all(item["message"] == CATALOGUE[item["errorID"]].text for item in told)
