@@ -10,8 +10,9 @@ from shared.imports.catalogue import import_type
 from shared.services.reporting import NO_SUCH_IMPORT, ImportReport
 from shared.web import import_views as views
 from shared.web.calls import answered
+from shared.web.failed_rows_view import failed_rows_as_csv, failed_rows_as_json
 from shared.web.pay_and_bill import vendor_answer
-from shared.web.requests import query_of, whole_number
+from shared.web.requests import CSV, JSON, accepted_type, query_of, whole_number
 
 blueprint = func.Blueprint()
 
@@ -84,6 +85,21 @@ async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
     if report.record.is_open:
         return views.not_yet(report)
     return await vendor_answer(app, import_type(report.record.type_name), report.record)
+
+
+@blueprint.function_name("imports_failed_rows")
+@blueprint.route(
+    "api/imports/{importId}/failed-rows", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
+    """The rows that failed, as they were sent, with their messages: JSON, or CSV by `Accept`."""
+    app = await gateway()
+    record = (await _report(app, req)).record
+    rules = import_type(record.type_name).rules
+    if accepted_type(req, JSON, CSV) == CSV:
+        return await failed_rows_as_csv(app.failed_rows, rules, record)
+    return await failed_rows_as_json(app.failed_rows, rules, record)
 
 
 async def _report(app: Gateway, req: func.HttpRequest) -> ImportReport:

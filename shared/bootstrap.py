@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from shared.auth.callers import Callers
     from shared.services.chunks import ChunkProcessor
+    from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake
     from shared.services.reference_lists import ReferenceLists
@@ -41,6 +42,7 @@ class Gateway:
     waiting: Waiting
     chunks: ChunkProcessor
     reporting: Reporting
+    failed_rows: FailedRows
     sweep: Sweep
 
 
@@ -108,10 +110,12 @@ def _compose(settings: Settings) -> Gateway:
     from shared.clock import RandomIds, SystemClock
     from shared.services.chunks import ChunkProcessor
     from shared.services.completions import Completions
+    from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake, PlanLimits
     from shared.services.keyed_work import KeyedWork
     from shared.services.offload import to_thread_if_large
+    from shared.services.payloads import Payloads
     from shared.services.reference_lists import ReferenceLists
     from shared.services.references import ReferenceReader
     from shared.services.reporting import Reporting
@@ -126,6 +130,7 @@ def _compose(settings: Settings) -> Gateway:
     clock = SystemClock()
     imports = ImportLog(account.tables)
     results = Results(account.tables, account.blobs, to_thread_if_large)
+    payloads = Payloads(account.blobs)
     completions = Completions()
     ids = RandomIds()
     lists = ReferenceLists(account.tables, clock, ids, settings.cache_seconds)
@@ -157,7 +162,7 @@ def _compose(settings: Settings) -> Gateway:
         ),
         waiting=Waiting(imports, completions, clock),
         chunks=ChunkProcessor(
-            blobs=account.blobs,
+            payloads=payloads,
             queues=account.queues,
             imports=imports,
             results=results,
@@ -166,7 +171,8 @@ def _compose(settings: Settings) -> Gateway:
             clock=clock,
             handler_seconds=settings.handler_seconds,
         ),
-        reporting=Reporting(imports, results),
+        reporting=Reporting(imports, results, clock),
+        failed_rows=FailedRows(results, payloads),
         sweep=Sweep(
             imports=imports,
             queues=account.queues,

@@ -120,12 +120,14 @@ class Rules:
     identify(row)                which rows belong together, from a row whose names are lower-cased;
                                  None: unusable. For types whose rows each name one record, its key
     json_schema()                the JSON Schema of one message of this type
+    shown(row)                   what failed-rows shows of a row of the payload; None: all of it
     """
 
     key_fields: tuple[str, ...]
     record_id_fields: tuple[str, ...]
     identify: Callable[[Mapping[str, Any]], RowKey | None]
     json_schema: Callable[[], dict[str, Any]]
+    shown: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -91,6 +91,13 @@ def read_lines(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
         yield int(index), json.loads(row, parse_float=Decimal)
 
 
+def read_texts(data: bytes) -> Iterator[tuple[int, str]]:
+    """Index and text of the row of each line, the JSON as it was sent."""
+    for line in data.splitlines():
+        index, _, row = line.partition(b"\t")
+        yield int(index), row.decode()
+
+
 def fold_names(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row with its own names in lower case (names inside its values stay)."""
     return {name.lower(): value for name, value in row.items()}

@@ -19,6 +19,7 @@ from shared.services.completions import Completions
 from shared.services.hold_back import held_back
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
+from shared.services.payloads import Payloads
 from shared.services.results import Results
 from shared.services.work import (
     BeforeCommit,
@@ -28,9 +29,7 @@ from shared.services.work import (
     Works,
     ended_code,
 )
-from shared.storage.blobs import Blobs
 from shared.storage.import_records import ImportRecord
-from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.queues import Queues
 from shared.storage.result_records import ChunkResult
 
@@ -44,7 +43,7 @@ class ChunkProcessor:
     def __init__(
         self,
         *,
-        blobs: Blobs,
+        payloads: Payloads,
         queues: Queues,
         imports: ImportLog,
         results: Results,
@@ -53,7 +52,7 @@ class ChunkProcessor:
         clock: Clock,
         handler_seconds: float,
     ) -> None:
-        self._blobs = blobs
+        self._payloads = payloads
         self._queues = queues
         self._imports = imports
         self._results = results
@@ -117,7 +116,7 @@ class ChunkProcessor:
         if record.is_cancelled:
             await self._end_rows(message, record, CANCELLED)
             return
-        lines = await self._lines(record, message.chunk)
+        lines = await self._payloads.lines(record, message.chunk)
         try:
             results = await self._works.of(record).run(record, lines, self._watch(record))
         except ImportCancelledError:
@@ -129,7 +128,7 @@ class ChunkProcessor:
         await self._finish(message, record, results)
 
     async def _end_rows(self, message: ChunkMessage, record: ImportRecord, code: int) -> None:
-        lines = await self._lines(record, message.chunk)
+        lines = await self._payloads.lines(record, message.chunk)
         results = await self._works.of(record).end(record, lines, code)
         await self._finish(message, record, results)
 
@@ -149,17 +148,6 @@ class ChunkProcessor:
                     raise ImportCancelledError
 
         return before_commit
-
-    async def _lines(self, record: ImportRecord, number: int) -> bytes:
-        chunk = record.chunks[number]
-        if record.inline:
-            return record.inline.encode()[chunk.start : chunk.end]
-        data = await self._blobs.read(
-            IMPORT_PAYLOADS, record.blob_name, chunk.start, chunk.end - chunk.start
-        )
-        if data is None:
-            raise PayloadGoneError("the payload of an open import is not there")
-        return data
 
     async def _finish(
         self,

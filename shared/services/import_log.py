@@ -140,9 +140,25 @@ class ImportLog:
             max((entity.text("DoneAt") for entity in found), default=""),
         )
 
-    async def cancel(self, record: ImportRecord, now: str) -> None:
-        """Ask the handlers of an import to stop; what is committed stays."""
-        await self._tables.write(IMPORTS, records.cancelling(record, now))
+    async def children(self, tenant: str, newest: int, oldest: int) -> dict[int, list[str]]:
+        """The ids of the retries of the imports between two numbers, by the parent's number."""
+        first, last = records.children_range(newest, oldest)
+        children: dict[int, list[str]] = {}
+        for entity in await self._tables.query(IMPORTS, tenant, first, last):
+            parent, import_id = records.child_from_entity(entity)
+            children.setdefault(parent, []).append(import_id)
+        return children
+
+    async def cancel(self, record: ImportRecord, now: str) -> bool:
+        """Ask the handlers of an import to stop; what is committed stays.
+
+        False where the record has moved on since it was read: read it again, it may have ended.
+        """
+        try:
+            await self._tables.write(IMPORTS, records.cancelling(record, now))
+        except PreconditionFailedError:
+            return False
+        return True
 
     async def mark_swept(self, record: ImportRecord, now: str) -> bool:
         """Note that missing messages are being sent again; False where somebody else does it."""

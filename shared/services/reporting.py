@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from shared.errors import NotFoundError
+from shared.clock import Clock
+from shared.errors import GoneError, NotFoundError
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.import_log import ImportLog
+from shared.services.moments import from_iso
 from shared.services.results import Results
 from shared.storage.import_records import Counts, ImportRecord
 
+RESULTS_EXPIRED = "The results of this import have expired: only its counts are kept."
 NO_SUCH_IMPORT = "There is no import of this id: check the id, and that the key is its tenant's."
 
 
@@ -26,12 +29,25 @@ class ImportState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """Rows per second since acceptance, and the seconds that are left at that pace.
+
+    Both are None before the first rows are done.
+    """
+
+    rows_per_second: float | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImportReport:
-    """One import as it stands now."""
+    """One import as it stands now; `children` are the ids of its retries, in order."""
 
     record: ImportRecord
     counts: Counts
     state: ImportState
+    pace: Pace = Pace()
+    children: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +85,38 @@ def _every(_report: ImportReport) -> bool:
 class Reporting:
     """Reads what intake and chunk processing wrote; writes nothing."""
 
-    def __init__(self, imports: ImportLog, results: Results) -> None:
+    def __init__(self, imports: ImportLog, results: Results, clock: Clock) -> None:
         self._imports = imports
         self._results = results
+        self._clock = clock
 
     async def find(self, tenant: str, import_id: str) -> ImportReport:
         """The import of that id; another tenant's is not found. Raises NotFoundError."""
         record = await self._imports.find(tenant, import_id)
         if record is None:
             raise NotFoundError(NO_SUCH_IMPORT)
-        return await self.report(record)
+        return (await self._reports([record]))[0]
 
     async def report(self, record: ImportRecord) -> ImportReport:
-        """The import of this record as it stands now."""
+        """The import of this record as it stands now, without looking for its retries."""
         counts = record.counts
         if record.is_open:
             counts = (await self._imports.progress(record.import_id)).counts
-        return ImportReport(record, counts, _state(record, counts))
+        end = from_iso(record.ended_at) if record.ended_at else self._clock.now()
+        seconds = (end - from_iso(record.accepted_at)).total_seconds()
+        pace = _pace(counts.done, record.rows, seconds)
+        return ImportReport(record, counts, _state(record, counts), pace)
+
+    async def _reports(self, records: Sequence[ImportRecord]) -> list[ImportReport]:
+        """The imports of these records, newest first, with their retries."""
+        if not records:
+            return []
+        newest, oldest = records[0], records[-1]
+        children = await self._imports.children(newest.tenant, newest.number, oldest.number)
+        return [
+            replace(await self.report(record), children=tuple(children.get(record.number, ())))
+            for record in records
+        ]
 
     async def newest(
         self, tenant: str, after: int | None, size: int, wanted: Wanted = _every
@@ -97,13 +128,12 @@ class Reporting:
         picked: list[ImportReport] = []
         for _ in range(_MOST_READS):
             found = await self._imports.newest_first(tenant, after, size + 1)
-            for record in found[:size]:
+            for report in await self._reports(found[:size]):
                 if len(picked) == size:
                     return ImportPage(tuple(picked), after)
-                report = await self.report(record)
                 if wanted(report):
                     picked.append(report)
-                after = record.number
+                after = report.record.number
             if len(found) <= size:
                 return ImportPage(tuple(picked), None)
             if len(picked) == size:
@@ -113,7 +143,11 @@ class Reporting:
     async def results(
         self, record: ImportRecord, start: Place, size: int, outcome: Outcome | None
     ) -> ResultPage:
-        """Up to `size` results from `start` on, of one outcome or of all, in plan order."""
+        """Up to `size` results from `start` on, of one outcome or of all, in plan order.
+
+        Raises GoneError where they have expired.
+        """
+        check_results(record)
         picked: list[RowResult] = []
         async for stored in self._results.chunks(record.import_id, start.chunk):
             skipped = start.rows if stored.chunk == start.chunk else 0
@@ -129,7 +163,8 @@ class Reporting:
         return ResultPage(tuple(picked), None)
 
     async def result_chunks(self, record: ImportRecord) -> AsyncIterator[Sequence[RowResult]]:
-        """Every result of an ended import, a chunk at a time, in plan order."""
+        """Every result of an ended import, a chunk at a time, in plan order. Raises GoneError."""
+        check_results(record)
         async for stored in self._results.chunks(record.import_id):
             yield await self._results.rows(stored)
 
@@ -138,6 +173,19 @@ class Reporting:
         async for results in self.result_chunks(record):
             for row in results:
                 yield row
+
+
+def check_results(record: ImportRecord) -> None:
+    """Raises GoneError where the results of an import have expired."""
+    if record.results_expired_at:
+        raise GoneError(RESULTS_EXPIRED)
+
+
+def _pace(done: int, rows: int, seconds: float) -> Pace:
+    if not done:
+        return Pace()
+    rate = done / max(seconds, 0.001)
+    return Pace(rate, (rows - done) / rate)
 
 
 def _may_hold(counts: Counts, outcome: Outcome | None) -> bool:

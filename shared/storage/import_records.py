@@ -5,6 +5,9 @@ All three live in the tenant's partition of `Imports`, so one transaction writes
     n|<inverted number>     the record; newest first when listed
     id|<import id>          which number an import id has
     open|<type>|<number>    there while the import is open; carries the places it may touch
+    child|<inverted number of the parent>|<number>    a retry of that import
+
+The fourth is there for a retry only.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.imports.definition import OnExisting, Options
+from shared.imports.origins import NO_ORIGINS, Origins, unpack_origins
 from shared.imports.planning import Chunk, Span
 from shared.storage.keys import encode
 from shared.storage.packing import join_text, pack_json, split_text, unpack_json
@@ -27,12 +31,16 @@ RECORDS = ("n|", "n|~")
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many rows ended how; their sum is the number of rows that ended."""
+    """How many rows ended how; their sum is the number of rows that ended.
+
+    `cancelled` are those of the failed ones that a cancel ended before they were stored.
+    """
 
     new: int = 0
     updated: int = 0
     unchanged: int = 0
     failed: int = 0
+    cancelled: int = 0
 
     @property
     def done(self) -> int:
@@ -46,7 +54,16 @@ class Counts:
             self.updated + other.updated,
             self.unchanged + other.unchanged,
             self.failed + other.failed,
+            self.cancelled + other.cancelled,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The import whose failed rows a retry takes up; `number` 0 where there is none."""
+
+    import_id: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +71,7 @@ class ImportRecord:
     """One accepted import. Times are ISO text in UTC; "" where it has not happened.
 
     `number` is its place in the tenant's order of acceptance. `inline` holds the lines of a small
-    payload; those of a larger one are the blob `blob_name`.
+    payload; those of a larger one are the blob `blob_name`. `parent` and `origins` are a retry's.
     """
 
     tenant: str
@@ -70,6 +87,10 @@ class ImportRecord:
     ended_at: str = ""
     swept_at: str = ""
     counts: Counts = Counts()
+    parent: Parent = Parent()
+    origins: Origins = NO_ORIGINS
+    payload_expired_at: str = ""
+    results_expired_at: str = ""
     etag: str = ""
 
     @property
@@ -140,6 +161,22 @@ def open_range(type_name: str, before: int) -> tuple[str, str]:
 OPEN_OF_ALL_TYPES = ("open|", "open|~")
 
 
+def child_row(parent: int, number: int) -> str:
+    """Row key of the entity that names a retry of import `parent`."""
+    return f"child|{_MOST - parent:012d}|{number:012d}"
+
+
+def children_range(newest: int, oldest: int) -> tuple[str, str]:
+    """First and last row key of the retries of the imports with these numbers and between."""
+    return f"child|{_MOST - newest:012d}|", f"child|{_MOST - oldest:012d}|~"
+
+
+def child_from_entity(entity: Entity) -> tuple[int, str]:
+    """The parent's number and the import id of a retry."""
+    _, parent, _ = entity.row.split("|")
+    return _MOST - int(parent), entity.text("ImportId")
+
+
 def acceptance(record: ImportRecord) -> list[Operation]:
     """The transaction that makes a call an import."""
     span = record.span
@@ -154,7 +191,14 @@ def acceptance(record: ImportRecord) -> list[Operation]:
             **_places(span),
         },
     )
-    return [Insert(_to_entity(record)), Insert(index), Insert(opened)]
+    return [Insert(_to_entity(record)), Insert(index), Insert(opened), *_kinship(record)]
+
+
+def _kinship(record: ImportRecord) -> list[Operation]:
+    if not record.parent.number:
+        return []
+    row = child_row(record.parent.number, record.number)
+    return [Insert(Entity(record.tenant, row, {"ImportId": record.import_id}))]
 
 
 def closing(record: ImportRecord, counts: Counts, ended_at: str) -> list[Operation]:
@@ -165,6 +209,7 @@ def closing(record: ImportRecord, counts: Counts, ended_at: str) -> list[Operati
         "Updated": counts.updated,
         "Unchanged": counts.unchanged,
         "Failed": counts.failed,
+        "Cancelled": counts.cancelled,
     }
     return [
         Merge(Entity(record.tenant, record_row(record.number), values)),
@@ -173,8 +218,12 @@ def closing(record: ImportRecord, counts: Counts, ended_at: str) -> list[Operati
 
 
 def cancelling(record: ImportRecord, cancelled_at: str) -> Operation:
-    """The write that asks the handlers of an import to stop."""
-    return Merge(Entity(record.tenant, record_row(record.number), {"CancelledAt": cancelled_at}))
+    """The write that asks the handlers of an import to stop; it fails where the record moved on.
+
+    Else an import that ends in this moment would be called cancelled with every row in it.
+    """
+    values = {"CancelledAt": cancelled_at}
+    return Merge(Entity(record.tenant, record_row(record.number), values, record.etag))
 
 
 def sweeping(record: ImportRecord, swept_at: str) -> Operation:
@@ -199,6 +248,10 @@ def from_entity(entity: Entity) -> ImportRecord:
         ended_at=entity.text("EndedAt"),
         swept_at=entity.text("SweptAt"),
         counts=counts_of(entity),
+        parent=Parent(entity.text("ParentId"), entity.number("Parent")),
+        origins=unpack_origins(unpack_json("Origins", entity.values) or ()),
+        payload_expired_at=entity.text("PayloadExpiredAt"),
+        results_expired_at=entity.text("ResultsExpiredAt"),
         etag=entity.etag,
     )
 
@@ -210,6 +263,7 @@ def counts_of(entity: Entity) -> Counts:
         entity.number("Updated"),
         entity.number("Unchanged"),
         entity.number("Failed"),
+        entity.number("Cancelled"),
     )
 
 
@@ -234,6 +288,9 @@ def _to_entity(record: ImportRecord) -> Entity:
     }
     if record.inline:
         values |= split_text("Lines", record.inline)
+    if record.parent.number:
+        values |= {"ParentId": record.parent.import_id, "Parent": record.parent.number}
+        values |= pack_json("Origins", record.origins.pack())
     return Entity(record.tenant, record_row(record.number), values)
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared.imports.messages import CANCELLED
 from shared.imports.outcomes import Outcome, RowResult, pack_result, unpack_result
 from shared.storage.import_records import Counts, counts_of
 from shared.storage.packing import compress_json, expand_json, join_bytes, split_bytes
 from shared.storage.tables import Entity, Value
 
 _MAX_INLINE = 700_000
-PROGRESS_COLUMNS = ("New", "Updated", "Unchanged", "Failed", "DoneAt")
+PROGRESS_COLUMNS = ("New", "Updated", "Unchanged", "Failed", "Cancelled", "DoneAt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,14 @@ class ChunkResult:
             outcomes.count(Outcome.UPDATED),
             outcomes.count(Outcome.UNCHANGED),
             outcomes.count(Outcome.FAILED) + self.lost,
+            sum(1 for result in self.results if _is_cancelled(result)),
         )
+
+
+def _is_cancelled(result: RowResult) -> bool:
+    return result.outcome is Outcome.FAILED and any(
+        message.id == CANCELLED for message in result.messages
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,7 @@ def to_entity(result: ChunkResult) -> tuple[Entity, bytes]:
         "Updated": counts.updated,
         "Unchanged": counts.unchanged,
         "Failed": counts.failed,
+        "Cancelled": counts.cancelled,
     }
     row = result_row(result.chunk)
     if len(data) <= _MAX_INLINE:

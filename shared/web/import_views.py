@@ -20,13 +20,14 @@ from shared.services.reporting import ImportReport, ImportState, Place
 from shared.storage.import_records import ImportRecord
 from shared.web.requests import JSON
 
+IMPORTS = "/api/imports"
 RETRY_AFTER = "2"
 """Seconds until it is worth asking again how an import stands."""
 
 
 def address(record: ImportRecord) -> str:
     """Where an import is followed."""
-    return f"/api/imports/{record.import_id}"
+    return f"{IMPORTS}/{record.import_id}"
 
 
 def json_answer(
@@ -38,26 +39,51 @@ def json_answer(
 
 
 def import_view(report: ImportReport) -> dict[str, Any]:
-    """The import object."""
+    """The import object. A cancelled import also counts the rows that the cancel ended."""
     record, counts = report.record, report.counts
-    here = address(record)
+    rows = {
+        "total": record.rows,
+        "done": counts.done,
+        "new": counts.new,
+        "updated": counts.updated,
+        "unchanged": counts.unchanged,
+        "failed": counts.failed,
+    }
+    if record.is_cancelled:
+        rows["cancelled"] = counts.cancelled
     return {
         "importId": record.import_id,
         "type": record.type_name,
         "state": report.state.value,
-        "rows": {
-            "total": record.rows,
-            "done": counts.done,
-            "new": counts.new,
-            "updated": counts.updated,
-            "unchanged": counts.unchanged,
-            "failed": counts.failed,
-        },
+        "rows": rows,
+        "rowsPerSecond": _rounded(report.pace.rows_per_second, 1),
+        "secondsLeft": _rounded(report.pace.seconds_left, 0),
         "acceptedAt": record.accepted_at,
         "endedAt": record.ended_at or None,
-        "parentId": None,
-        "links": {"self": here, "results": f"{here}/results", "answer": f"{here}/answer"},
+        "parentId": record.parent.import_id or None,
+        "childIds": list(report.children),
+        "links": _links(report),
     }
+
+
+def _rounded(value: float | None, digits: int) -> float | int | None:
+    if value is None:
+        return None
+    return round(value, digits) if digits else round(value)
+
+
+def _links(report: ImportReport) -> dict[str, str]:
+    """Where to go from here: only what there is."""
+    record = report.record
+    here = address(record)
+    links = {"self": here}
+    if not record.results_expired_at:
+        links |= {"results": f"{here}/results", "answer": f"{here}/answer"}
+    if report.counts.failed and not record.payload_expired_at:
+        links["failedRows"] = f"{here}/failed-rows"
+    if record.parent.import_id:
+        links["parent"] = f"{IMPORTS}/{record.parent.import_id}"
+    return links
 
 
 def not_yet(report: ImportReport) -> func.HttpResponse:

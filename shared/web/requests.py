@@ -21,6 +21,7 @@ from shared.errors import (
 )
 
 JSON = "application/json"
+CSV = "text/csv"
 _UTF8 = ("", "utf-8", "utf8", "us-ascii")
 _WAIT = re.compile(r"""wait\s*=\s*"?([0-9]{1,9})"?""", re.IGNORECASE)
 
@@ -59,9 +60,22 @@ def check_size(req: func.HttpRequest, most: int) -> None:
 
 def check_accepts_json(req: func.HttpRequest) -> None:
     """Raises NotAcceptableError where `Accept` excludes JSON."""
+    accepted_type(req, JSON)
+
+
+def accepted_type(req: func.HttpRequest, *offered: str) -> str:
+    """The media type that `Accept` prefers among those offered; the first one where it is silent.
+
+    Raises NotAcceptableError where it excludes them all.
+    """
     sent = req.headers.get("Accept", "")
-    if sent and parse_accept_header(sent, MIMEAccept).best_match([JSON]) is None:
-        raise NotAcceptableError("This endpoint answers application/json: accept that.")
+    if not sent:
+        return offered[0]
+    best = parse_accept_header(sent, MIMEAccept).best_match(list(offered))
+    if best is None:
+        names = " or ".join(offered)
+        raise NotAcceptableError(f"This endpoint answers {names}: accept that.")
+    return best
 
 
 def check_sends_json(req: func.HttpRequest) -> None:

@@ -39,6 +39,18 @@ def test_an_ended_import_shows_its_counts(
         "failed": BAD,
     }
     assert shown["endedAt"] >= shown["acceptedAt"]
+    assert shown["rowsPerSecond"] > 0
+    assert shown["secondsLeft"] == 0
+    assert (shown["parentId"], shown["childIds"]) == (None, [])
+    here = f"/api/imports/{mixed}"
+    assert shown["links"] == {
+        "self": here,
+        "results": f"{here}/results",
+        "answer": f"{here}/answer",
+        "failedRows": f"{here}/failed-rows",
+    }
+    for link in shown["links"].values():
+        assert gateway.get(link, sender).status == 200
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 1000])
@@ -143,7 +155,7 @@ def test_imports_are_listed_newest_first(gateway: GatewayProcess, sender: Sender
     assert rest["continuation"] is None
 
 
-@pytest.mark.parametrize("what", ["", "/results", "/answer"])
+@pytest.mark.parametrize("what", ["", "/results", "/answer", "/failed-rows"])
 def test_an_id_of_another_tenant_is_not_found_like_one_that_does_not_exist(
     gateway: GatewayProcess, sender: Sender, storage: str, what: str
 ) -> None:
@@ -155,7 +167,7 @@ def test_an_id_of_another_tenant_is_not_found_like_one_that_does_not_exist(
     assert len(messages) == 1
 
 
-@pytest.mark.parametrize("what", ["", "/x", "/x/results", "/x/answer"])
+@pytest.mark.parametrize("what", ["", "/x", "/x/results", "/x/answer", "/x/failed-rows"])
 def test_imports_are_shown_to_nobody_without_a_key(gateway: GatewayProcess, what: str) -> None:
     check_refusal(gateway.call("GET", f"/api/imports{what}"), 401)
 

@@ -30,6 +30,7 @@ from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
 from shared.services.keyed_work import KeyedWork
+from shared.services.payloads import Payloads
 from shared.services.reference_lists import ReferenceLists
 from shared.services.references import ReferenceReader
 from shared.services.results import Results
@@ -156,7 +157,7 @@ class Simulation:
             offload=at_once,
         )
         chunks = ChunkProcessor(
-            blobs=self.blobs,
+            payloads=Payloads(self.blobs),
             queues=self.queues,
             imports=imports,
             results=Results(self.tables, self.blobs, at_once),

@@ -9,14 +9,14 @@ from shared.imports.outcomes import Outcome
 from shared.services.reporting import ImportState
 from shared.web.openapi.operations import Access, Answer, Operation, Parameter
 from shared.web.openapi.parameters import CONTINUATION, IMPORT_ID, PAGE_SIZE, headers
-from shared.web.openapi.shapes import JSON, reference
+from shared.web.openapi.shapes import JSON, listed, reference
 
 TAG = "Imports"
 
 
 def operations() -> tuple[Operation, ...]:
     """Everything that follows an import."""
-    return (_list(), _show(), _results(), _answer())
+    return (_list(), _show(), _results(), _answer(), _failed_rows())
 
 
 def _choice(name: str, text: str, values: Any) -> Parameter:
@@ -72,7 +72,7 @@ def _results() -> Operation:
             CONTINUATION,
         ),
         answers={200: Answer("A page of results.", {JSON: reference("ResultPage")})},
-        refusals=(400, 401, 403, 404),
+        refusals=(400, 401, 403, 404, 410),
     )
 
 
@@ -93,7 +93,29 @@ def _answer() -> Operation:
             ),
             202: still_running(),
         },
-        refusals=(401, 403, 404),
+        refusals=(401, 403, 404, 410),
+    )
+
+
+def _failed_rows() -> Operation:
+    return Operation(
+        function="imports_failed_rows",
+        method="GET",
+        path="/api/imports/{importId}/failed-rows",
+        summary="The rows that failed, as they were sent, with what was wrong",
+        text="As JSON to be corrected, or as CSV for people: there a cell that a spreadsheet would "
+        "run has an apostrophe in front, and so has one that begins with an apostrophe.",
+        tag=TAG,
+        access=Access.KEY_PAIR,
+        parameters=(IMPORT_ID,),
+        answers={
+            200: Answer(
+                "The rows, in plan order.",
+                {JSON: listed(reference("FailedRow")), "text/csv": {"type": "string"}},
+                headers("X-Import-Id"),
+            )
+        },
+        refusals=(401, 403, 404, 406, 410),
     )
 
 

@@ -53,6 +53,7 @@ def shared_shapes() -> dict[str, dict[str, Any]]:
         "Message": _message(),
         "Result": _result(),
         "ResultPage": page_of("Result"),
+        "FailedRow": _failed_row(),
         "Import": _import(),
         "ImportPage": page_of("Import"),
         "CatalogueEntry": closed(
@@ -88,17 +89,30 @@ def _result() -> dict[str, Any]:
     )
 
 
+def _failed_row() -> dict[str, Any]:
+    return closed(
+        {
+            "index": {**COUNT, "description": "The row's place in the payload, from 0."},
+            "row": {"type": "object", "description": "As it was sent."},
+            "messages": listed(reference("Message")),
+        }
+    )
+
+
 def _import() -> dict[str, Any]:
-    counts = ("total", "done", "new", "updated", "unchanged", "failed")
+    counts = ("total", "done", "new", "updated", "unchanged", "failed", "cancelled")
     return closed(
         {
             "importId": GUID,
             "type": TEXT,
             "state": {"type": "string", "enum": [state.value for state in ImportState]},
-            "rows": closed(dict.fromkeys(counts, COUNT)),
+            "rows": closed(dict.fromkeys(counts, COUNT), optional=("cancelled",)),
+            "rowsPerSecond": {"type": ["number", "null"], "minimum": 0},
+            "secondsLeft": nullable(COUNT),
             "acceptedAt": MOMENT,
             "endedAt": nullable(MOMENT),
             "parentId": nullable(GUID),
+            "childIds": {**listed(GUID), "description": "Its retries, in order."},
             "links": {"type": "object", "additionalProperties": TEXT},
         }
     )

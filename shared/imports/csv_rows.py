@@ -1,0 +1,119 @@
+"""Rows as CSV for people: a column for each field that occurs, safe to open in a spreadsheet.
+
+A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula and runs it, whoever
+sent it. Such text gets an apostrophe in front, and so does text that begins with an apostrophe. So
+a cell that begins with one has one too many, and `restored` gives back exactly what was sent.
+
+| sent                   | in the cell                                          |
+|------------------------|------------------------------------------------------|
+| text                   | as it is, or behind an apostrophe                    |
+| blank text             | a lone apostrophe                                    |
+| number, true, false    | its JSON text; no formula can be made of it          |
+| null, [] and {}        | `null`, `[]`, `{}`; the same as text: behind an apostrophe |
+| nothing                | empty                                                |
+
+Columns are the paths that messages use: `WorkerAddress.Postcode`, `Rates[0].PayRate`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+from typing import Any, Final
+
+INDEX: Final = "_index"
+ERROR: Final = "_error"
+MORE: Final = "_more"
+"""Where a row's fields go, as JSON, for which there is no column any more."""
+MAX_COLUMNS: Final = 1_000
+MAX_CELLS: Final = 5_000_000
+"""Bounds of a file whose rows have hundreds of thousands of names that nobody knows."""
+
+_RISKY: Final = "=+-@＝＋－＠"  # noqa: RUF001 (spreadsheets take the wide ones too)
+_INVISIBLE: Final = "\x00\ufeff\u200b\u200c\u200d\u2060"
+_WORDS: Final = ("", "null", "[]", "{}")
+
+Columns = dict[str, str]
+"""Headers by lower-cased path, in the order of the file: names match in any case."""
+
+
+class _Number(str):
+    """A number as it stood in the JSON text."""
+
+    __slots__ = ()
+
+
+def neutralised(text: str) -> str:
+    """Text as a cell that no spreadsheet runs; `restored` is the inverse."""
+    seen = text.lstrip().lstrip(_INVISIBLE).lstrip()
+    is_risky = text.startswith(("'", "\t", "\r", "\n")) or seen[:1] in tuple(_RISKY)
+    return f"'{text}" if is_risky or text in _WORDS else text
+
+
+def restored(cell: str) -> str:
+    """The text that was made a cell."""
+    return cell.removeprefix("'")
+
+
+def note_columns(columns: Columns, text: str) -> None:
+    """Add the fields of a row, given as JSON text, that have no column yet."""
+    for path, _ in _leaves(_parsed(text), ""):
+        columns.setdefault(path.lower(), path)
+
+
+def bounded_columns(columns: Columns, rows: int) -> Columns:
+    """As many columns as a file of so many rows may have, the first ones."""
+    most = min(MAX_COLUMNS, max(100, MAX_CELLS // max(1, rows)))
+    return dict(list(columns.items())[:most])
+
+
+def header_line(columns: Columns) -> str:
+    """The first line of the file."""
+    return _line([INDEX, ERROR, *(neutralised(name) for name in columns.values()), MORE])
+
+
+def row_line(columns: Columns, index: int, error: str, text: str) -> str:
+    """The line of a row, given as JSON text."""
+    cells = dict.fromkeys(columns, "")
+    more: dict[str, str] = {}
+    for path, cell in _leaves(_parsed(text), ""):
+        if path.lower() in cells:
+            cells[path.lower()] = cell
+        else:
+            more[path] = cell
+    rest = neutralised(json.dumps(more, ensure_ascii=False)) if more else ""
+    return _line([str(index), neutralised(error), *cells.values(), rest])
+
+
+def _parsed(text: str) -> Mapping[str, Any]:
+    row: dict[str, Any] = json.loads(text, parse_float=_Number, parse_int=_Number)
+    return row
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Each value of a row that is no object and no list, as a cell, with its path."""
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from _leaves(item, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and value:
+        for place, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{place}]")
+    elif path:
+        yield path, _cell(value)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, str):
+        return neutralised(value)
+    return json.dumps(value)
+
+
+def _line(cells: Sequence[str]) -> str:
+    """Every cell in quotes: a spreadsheet that parts cells at semicolons keeps them whole too."""
+    written = StringIO()
+    csv.writer(written, quoting=csv.QUOTE_ALL).writerow(cells)
+    return written.getvalue()

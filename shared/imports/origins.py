@@ -1,0 +1,44 @@
+"""Which rows of a retry are as they were sent, and by which import (CONTRACTS 5, retry).
+
+A retry is an import at its own place in the order. A row that it takes over uncorrected was written
+for the store as its original import met it: it fails with 1101 where a later import has changed the
+record since. A corrected row was written today, and is a row like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """For each row of a retry the number of the import that brought it as it is; 0: corrected.
+
+    Empty for an import that is no retry. A row that is retried again as it was keeps the number of
+    the first import that brought it.
+    """
+
+    numbers: tuple[int, ...] = ()
+
+    def of(self, index: int) -> int:
+        """The number of the import that brought the row as it is; 0 for a row of this import."""
+        return self.numbers[index] if index < len(self.numbers) else 0
+
+    @property
+    def lowest(self) -> int:
+        """The lowest of the numbers that a row's record is compared with; 0 without one."""
+        return min((number for number in self.numbers if number), default=0)
+
+    def pack(self) -> list[list[int]]:
+        """As a JSON list of runs: [number, how many rows]."""
+        return [[number, len(list(run))] for number, run in groupby(self.numbers)]
+
+
+NO_ORIGINS = Origins()
+
+
+def unpack_origins(runs: Iterable[Sequence[int]]) -> Origins:
+    """The inverse of `Origins.pack`."""
+    return Origins(tuple(number for number, count in runs for _ in range(count)))

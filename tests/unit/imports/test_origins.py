@@ -1,0 +1,25 @@
+"""Which rows of a retry are as they were sent."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.imports.origins import NO_ORIGINS, Origins, unpack_origins
+
+
+@given(st.lists(st.sampled_from([0, 0, 7, 12])))
+def test_origins_come_back_as_they_were_packed(numbers: list[int]) -> None:
+    origins = Origins(tuple(numbers))
+    assert unpack_origins(origins.pack()) == origins
+
+
+def test_a_row_of_no_retry_has_none() -> None:
+    assert NO_ORIGINS.of(5) == 0
+    assert NO_ORIGINS.lowest == 0
+
+
+def test_the_lowest_is_that_of_the_rows_that_were_not_corrected() -> None:
+    assert Origins((0, 7, 12)).lowest == 7
+    assert Origins((0, 0)).lowest == 0
+    assert [Origins((0, 7)).of(index) for index in (0, 1, 2)] == [0, 7, 0]
