@@ -32,7 +32,13 @@ class CatalogueEntry:
 
 
 def _entries() -> tuple[CatalogueEntry, ...]:
-    return (*_field_entries(), *_record_entries(), *_license_entries(), *_processing_entries())
+    return (
+        *_field_entries(),
+        *_record_entries(),
+        *_license_entries(),
+        *_authdata_entries(),
+        *_processing_entries(),
+    )
 
 
 def _field_entries() -> tuple[CatalogueEntry, ...]:
@@ -207,6 +213,64 @@ def _license_entries() -> tuple[CatalogueEntry, ...]:
                 "Another license has the same employee, type and number",
                 "Send the key of that license, or correct the type or the number.",
             ),
+        )
+    )
+
+
+def _authdata_entries() -> tuple[CatalogueEntry, ...]:
+    """5001 to 5006: what is wrong with a record; 5101 to 5105: what class it is of."""
+    error, info = Severity.ERROR, Severity.INFO
+    return tuple(
+        CatalogueEntry(id_, severity, text, advice, "CONTRACTS 3")
+        for id_, severity, text, advice in (
+            (
+                5001,
+                error,
+                "Record has no authentication value",
+                "Send a value, or set allowNoAuth where employees may have none.",
+            ),
+            (
+                5002,
+                error,
+                "Another employee has the same authentication values",
+                "Correct the values or the employeeId; first change the other employee if both "
+                "are right.",
+            ),
+            (
+                5003,
+                error,
+                "Authentication values belong to an employee whose own id is in the batch too",
+                "Send the employee under one id: the old one, or the new one to rename it.",
+            ),
+            (
+                5004,
+                error,
+                "Another record of the batch leaves the same authentication values",
+                "Send all values of both records and correct those that are equal.",
+            ),
+            (
+                5005,
+                error,
+                "Stored authentication values cannot be completed",
+                "Send all values of the employee: the stored ones are under a key that is "
+                "configured no more.",
+            ),
+            (
+                5006,
+                error,
+                "A threshold of the tenant has stopped the batch",
+                "Check the batch; if it is right, change the threshold and stage it again.",
+            ),
+            (
+                5101,
+                info,
+                "Duplicate of another record of the batch",
+                "Nothing has to be done; the record with more data, or the last one, was taken.",
+            ),
+            (5102, info, "Record without data", "Nothing has to be done; leave such records out."),
+            (5103, info, "Authentication values changed", "Nothing has to be done."),
+            (5104, info, "Employee id changed", "Nothing has to be done."),
+            (5105, info, "Employee status changed", "Nothing has to be done."),
         )
     )
 

@@ -68,13 +68,11 @@ def read_payload(
     line and column) for what cannot be parsed, UnsupportedPayloadError for JSON that is no array
     of objects, TooLargeError for too many rows; in this order, and never quoting the body.
     """
-    text = _decode(body)
+    text = _decode(body, "a JSON array of objects")
     try:
         rows, objects_only, count = _walk(text, place, max_rows)
     except json.JSONDecodeError as error:
-        raise InvalidRequestError(
-            f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
-        ) from None
+        raise _not_json(error) from None
     except RecursionError:
         raise _too_deep() from None
     if not objects_only:
@@ -82,6 +80,23 @@ def read_payload(
     if count > max_rows:
         raise _too_many(str(count), max_rows)
     return Payload(text, rows)
+
+
+def read_document(body: bytes) -> Any:
+    """A whole JSON document, for calls that are no plain array; all names in lower case.
+
+    The same is refused as in a payload. Raises InvalidRequestError, which never quotes the body.
+    """
+    text = _decode(body, "a JSON object")
+    try:
+        start = _skip(text, 0)
+        document, end = _decode_at(text, start, None)
+        _expect_end(text, end)
+    except json.JSONDecodeError as error:
+        raise _not_json(error) from None
+    except RecursionError:
+        raise _too_deep() from None
+    return document
 
 
 def read_lines(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -103,17 +118,20 @@ def fold_names(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name.lower(): value for name, value in row.items()}
 
 
-def _decode(body: bytes) -> str:
+def _decode(body: bytes, wanted: str) -> str:
     if not body:
-        raise InvalidRequestError(
-            "The body is empty: send a JSON array of objects, with a Content-Length."
-        )
+        raise InvalidRequestError(f"The body is empty: send {wanted}, with a Content-Length.")
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidRequestError(
             f"The body is not UTF-8: the byte at offset {error.start} does not fit."
         ) from None
+
+
+def _not_json(error: json.JSONDecodeError) -> InvalidRequestError:
+    where = f"line {error.lineno}, column {error.colno}"
+    return InvalidRequestError(f"The body is not valid JSON: {error.msg} ({where}).")
 
 
 def _walk(
@@ -171,23 +189,22 @@ def _expect_end(text: str, position: int) -> None:
         raise json.JSONDecodeError("Extra data", text, position)
 
 
-def _decode_at(text: str, position: int, row: int) -> tuple[Any, int]:
+def _decode_at(text: str, position: int, row: int | None) -> tuple[Any, int]:
+    """The value at a position and its end; `row` is None where it is the whole body."""
     try:
         element, end = _DECODER.raw_decode(text, position)
     except _DuplicateNameError:
         raise InvalidRequestError(
-            f"Row {row} (counted from 0) has a property name twice; names that differ only in "
+            f"{_named(row)} has a property name twice; names that differ only in "
             "upper and lower case count as the same."
         ) from None
     except (InvalidOperation, OverflowError):
-        raise InvalidRequestError(
-            f"Row {row} (counted from 0) has a number out of range."
-        ) from None
+        raise InvalidRequestError(f"{_named(row)} has a number out of range.") from None
     except json.JSONDecodeError:
         raise
     except ValueError:
         raise InvalidRequestError(
-            f"Row {row} (counted from 0) has a number with too many digits, or NaN or Infinity."
+            f"{_named(row)} has a number with too many digits, or NaN or Infinity."
         ) from None
     _check_depth(text, position, end, element)
     _check_surrogates(text, position, end, element, row)
@@ -208,7 +225,11 @@ def _children(node: Any) -> list[Any]:
     return [value for value in values if isinstance(value, (dict, list))]
 
 
-def _check_surrogates(text: str, start: int, end: int, element: Any, row: int) -> None:
+def _named(row: int | None) -> str:
+    return "The body" if row is None else f"Row {row} (counted from 0)"
+
+
+def _check_surrogates(text: str, start: int, end: int, element: Any, row: int | None) -> None:
     """Half a surrogate pair is no character: it could not be stored."""
     if text.find("\\u", start, end) < 0:
         return
@@ -216,7 +237,7 @@ def _check_surrogates(text: str, start: int, end: int, element: Any, row: int) -
         json.dumps(element, ensure_ascii=False, default=str).encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidRequestError(
-            f"Row {row} (counted from 0) has half a surrogate pair in an escape: no character."
+            f"{_named(row)} has half a surrogate pair in an escape: no character."
         ) from None
 
 

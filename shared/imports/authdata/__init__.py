@@ -1,0 +1,1 @@
+"""Authentication data of employees (CONTRACTS 3): scrub, duplicates, classes, thresholds."""

@@ -1,0 +1,244 @@
+"""What becomes of each record of a batch: one function of (records, stored, options) (CONTRACTS 3).
+
+A record is empty (scrubbed), an error, a duplicate, or it wins and is compared with what is stored
+*before* the batch:
+
+    a known employee id            updated, or no change; a blank field keeps the stored value
+    a known triple, unknown id     the employee gets a new id
+    else                           new
+
+Every triple ends up with one employee, and every stored employee is claimed by one record at most.
+So these are errors of a record, and nothing is changed by it:
+
+    a known id with a triple that another employee has
+    the triple of an employee whose own id is in the batch too (which of both is meant?)
+    a triple that an earlier record of the batch leaves behind, completed from stored values
+    some of three values where the stored ones are under a key that is configured no more
+
+A triple that was completed from stored hashes is known under their key alone: while keys are being
+rotated it can be compared only with those under the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
+from typing import Final
+
+from shared.imports.authdata.duplicates import winners
+from shared.imports.authdata.records import AuthRecord, Employee, Stored
+from shared.imports.authdata.thresholds import Thresholds, exceeded
+from shared.imports.messages import Message
+
+OTHER_HOLDS: Final = 5002
+CLAIMED_TWICE: Final = 5003
+LEFT_TWICE: Final = 5004
+CANNOT_COMPLETE: Final = 5005
+
+
+class Standing(Enum):
+    """Exactly one for each record."""
+
+    EMPTY = auto()
+    ERROR = auto()
+    DUPLICATE = auto()
+    NEW = auto()
+    UPDATE = auto()
+    NO_CHANGE = auto()
+
+
+class Change(StrEnum):
+    """What an update changes, by the words of the contract, in the order in which one is named."""
+
+    AUTH_VALUE = "Auth Value Updated"
+    EMPLOYEE_ID = "Employee Id Updated"
+    STATUS = "Status Updated"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a record.
+
+    `employee` is what is to be stored, None where nothing is written; `renamed_from` is the id
+    under which that employee was stored, "" where it was not renamed. A record that changes nothing
+    is written only to bring its hashes under the current key.
+    """
+
+    record: AuthRecord
+    standing: Standing
+    changes: tuple[Change, ...] = ()
+    employee: Employee | None = None
+    renamed_from: str = ""
+    error: int = 0
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The record's own messages, and the error that the comparison brought."""
+        return (*self.record.messages, Message(self.error)) if self.error else self.record.messages
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """A whole batch: a verdict for each record in order, and the sentences of what is exceeded."""
+
+    verdicts: tuple[Verdict, ...]
+    exceeded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """What the tenant says about batches."""
+
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+def classify(records: Sequence[AuthRecord], stored: Stored, options: BatchOptions) -> Classified:
+    """The verdicts on a batch; `stored` must hold what `ids_asked` and `triples_asked` name."""
+    left = winners(records)
+    claims = _Claims(frozenset(record.employee_id for record in left))
+    judged = {record.position: claims.judge(record, stored) for record in left}
+    verdicts = tuple(judged.get(record.position) or _set_aside(record) for record in records)
+    standings = [verdict.standing for verdict in verdicts]
+    return Classified(
+        verdicts,
+        exceeded(
+            options.thresholds,
+            added=standings.count(Standing.NEW),
+            updated=standings.count(Standing.UPDATE),
+            errors=standings.count(Standing.ERROR),
+            records=len(standings) - standings.count(Standing.EMPTY),
+            stored=stored.count,
+        ),
+    )
+
+
+def ids_asked(records: Sequence[AuthRecord]) -> frozenset[str]:
+    """The employee ids that a batch has to know of; the holders of its triples come to these."""
+    return frozenset(record.employee_id for record in records if record.employee_id is not None)
+
+
+def triples_asked(records: Sequence[AuthRecord], stored: Stored) -> frozenset[str]:
+    """The triples whose holders a batch has to know, once its employees are known."""
+    return frozenset(name for record in records for name in _triples_claimed(record, stored))
+
+
+def _triples_claimed(record: AuthRecord, stored: Stored) -> Iterator[str]:
+    known = stored.employees.get(record.employee_id or "")
+    if known is None:
+        yield from record.prints.triples
+        return
+    merged = merge(known, record)
+    if merged is not None and merged.has_new_values:
+        yield from merged.triples
+
+
+def _set_aside(record: AuthRecord) -> Verdict:
+    if record.is_empty:
+        return Verdict(record, Standing.EMPTY)
+    return Verdict(record, Standing.ERROR if record.is_faulty else Standing.DUPLICATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A stored employee with what a record says; `triples` are the names its triple goes by."""
+
+    employee: Employee
+    has_new_values: bool
+    triples: tuple[str, ...]
+
+
+def merge(known: Employee, record: AuthRecord) -> Merged | None:
+    """The employee after the record; None where its values cannot be completed.
+
+    Where every stored value is sent again, the hashes come under the current key; else they stay
+    under the stored one, because what was not sent can be hashed no more.
+    """
+    status = record.status if record.status is not None else known.status
+    prints = record.prints
+    if not prints.has_values:
+        kept = Employee(known.employee_id, status, known.key, known.values)
+        return Merged(kept, has_new_values=False, triples=())
+    sent = prints.under(known.key)
+    covers = all(
+        is_sent or old is None for is_sent, old in zip(prints.present, known.values, strict=True)
+    )
+    if covers:
+        key, values = prints.by_key[0]
+        taken = Employee(known.employee_id, status, key, values)
+        return Merged(taken, has_new_values=sent != known.values, triples=prints.triples)
+    if sent is None:
+        return None
+    first, second, third = (
+        new if new is not None else old for new, old in zip(sent, known.values, strict=True)
+    )
+    mixed = Employee(known.employee_id, status, known.key, (first, second, third))
+    triple = mixed.triple
+    assert triple is not None, "it has the values that were sent"
+    return Merged(mixed, has_new_values=mixed.values != known.values, triples=(triple,))
+
+
+class _Claims:
+    """Judges the winners of a batch one after another, and keeps what they claim."""
+
+    def __init__(self, ids: frozenset[str | None]) -> None:
+        self._ids = ids
+        self._left: set[str] = set()
+
+    def judge(self, record: AuthRecord, stored: Stored) -> Verdict:
+        known = stored.employees.get(record.employee_id or "")
+        if known is not None:
+            return self._known(record, known, stored)
+        held = (stored.holders.get(name) for name in record.prints.triples)
+        holder = next((name for name in held if name is not None), None)
+        if holder is not None:
+            return self._renamed(record, stored.employees[holder])
+        if self._is_left(record.prints.triples):
+            return Verdict(record, Standing.ERROR, error=LEFT_TWICE)
+        return Verdict(record, Standing.NEW, employee=_taken(record))
+
+    def _known(self, record: AuthRecord, known: Employee, stored: Stored) -> Verdict:
+        merged = merge(known, record)
+        if merged is None:
+            return Verdict(record, Standing.ERROR, error=CANNOT_COMPLETE)
+        if merged.has_new_values:
+            holders = {stored.holders.get(name, known.employee_id) for name in merged.triples}
+            if holders != {known.employee_id}:
+                return Verdict(record, Standing.ERROR, error=OTHER_HOLDS)
+            if self._is_left(merged.triples):
+                return Verdict(record, Standing.ERROR, error=LEFT_TWICE)
+        after = merged.employee
+        changes = [Change.AUTH_VALUE] if merged.has_new_values else []
+        if after.status != known.status:
+            changes.append(Change.STATUS)
+        if changes:
+            return Verdict(record, Standing.UPDATE, tuple(changes), after)
+        return Verdict(record, Standing.NO_CHANGE, (), after if after != known else None)
+
+    def _renamed(self, record: AuthRecord, holder: Employee) -> Verdict:
+        if holder.employee_id in self._ids:
+            return Verdict(record, Standing.ERROR, error=CLAIMED_TWICE)
+        if self._is_left(record.prints.triples):
+            return Verdict(record, Standing.ERROR, error=LEFT_TWICE)
+        after = _taken(record, holder.status)
+        changes = [Change.EMPLOYEE_ID]
+        if after.status != holder.status:
+            changes.append(Change.STATUS)
+        return Verdict(record, Standing.UPDATE, tuple(changes), after, holder.employee_id)
+
+    def _is_left(self, triples: Sequence[str]) -> bool:
+        """Whether an earlier record leaves this triple behind; if not, this one does."""
+        if not self._left.isdisjoint(triples):
+            return True
+        self._left.update(triples)
+        return False
+
+
+def _taken(record: AuthRecord, status: str | None = None) -> Employee:
+    """The employee that a record alone makes; `status` where it says none."""
+    assert record.employee_id is not None, "a record without an id is an error"
+    status = record.status if record.status is not None else status
+    if not record.prints.has_values:
+        return Employee(record.employee_id, status)
+    key, values = record.prints.by_key[0]
+    return Employee(record.employee_id, status, key, values)

@@ -1,0 +1,129 @@
+"""The body of an authdata call: what is taken, what is refused, and that nothing is quoted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import InvalidRequestError, RefusedError, TooLargeError
+from shared.imports.authdata.answering import NO_FILE_LOG_ID
+from shared.imports.authdata.batch_call import BatchCall, read_call
+from shared.imports.authdata.records import AuthRecord
+from tests.unit.imports.authdata.plain_batches import read_all
+
+GUID = "8375fb13-cce4-4cf1-8280-7bad9e6cb16f"
+SECRET = "s3cr3t"
+
+
+def call(document: Any, max_rows: int = 100) -> BatchCall:
+    return read_call(json.dumps(document).encode(), max_rows)
+
+
+def test_the_documents_sample_is_read() -> None:
+    fields = ("employeeId", "employeeStatus", "authValue1", "authValue2", "authValue3")
+    row = dict.fromkeys(fields, "string")
+    flags = {"validate": True, "allowNoAuth": False, "commit": True}
+    read = call({"fileLogId": GUID, **flags, "employee": [row]})
+    assert (read.file_log_id, read.validate, read.allow_no_auth, read.commit) == (
+        GUID,
+        True,
+        False,
+        True,
+    )
+    assert len(read.rows) == 1
+
+
+def test_what_is_absent_or_null_has_its_default_and_names_match_in_any_case() -> None:
+    assert call({"EMPLOYEE": [], "commit": None}) == BatchCall(None, True, False, True, [])
+    read = call({"Employee": [], "Validate": False, "allownoauth": True, "COMMIT": False})
+    assert read == BatchCall(None, False, True, False, [])
+
+
+@pytest.mark.parametrize("text", [None, "", " ", NO_FILE_LOG_ID, "0" * 32])
+def test_no_id_asks_for_a_new_batch(text: str | None) -> None:
+    assert call({"fileLogId": text, "employee": []}).file_log_id is None
+
+
+@pytest.mark.parametrize("text", [GUID.upper(), f"{{{GUID}}}", f"({GUID})", GUID.replace("-", "")])
+def test_a_guid_in_any_usual_form_is_one_id(text: str) -> None:
+    assert call({"fileLogId": text, "employee": []}).file_log_id == GUID
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        [{"employeeId": SECRET}],
+        SECRET,
+        {},
+        {"employee": None},
+        {"employee": {"employeeId": SECRET}},
+        {"employee": [{}, SECRET]},
+        {"employee": [None]},
+        {"employee": [[]]},
+        {"fileLogId": SECRET, "employee": []},
+        {"fileLogId": 5, "employee": []},
+        {"fileLogId": f"{GUID}0", "employee": []},
+        {"validate": "true", "employee": []},
+        {"commit": 0, "employee": []},
+        {"allowNoAuth": [], "employee": []},
+    ],
+)
+def test_another_shape_is_refused_without_quoting(document: Any) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        call(document)
+    assert SECRET not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{",
+        b'{"employee":[]} x',
+        b'{"employee":[],"EMPLOYEE":[]}',
+        b'{"employee":[{"authValue1":"s3cr3t","AuthValue1":"s3cr3t"}]}',
+        b'{"employee":[{"authValue1":"s3cr3t" "x"}]}',
+        b'{"employee":[{"x":NaN}]}',
+        b'{"employee":[{"authValue1":"\\ud800"}]}',
+        b'{"employee":' + b"[" * 40 + b"]" * 40 + b"}",
+        b'{"employee":' + b"[" * 100_000,
+        b'{"employee":["\xff"]}',
+    ],
+)
+def test_what_is_no_json_object_is_refused_without_quoting(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        read_call(body, 100)
+    assert SECRET not in caught.value.message
+
+
+def test_too_many_records_are_refused_by_their_limit() -> None:
+    with pytest.raises(TooLargeError, match="limit is 3"):
+        call({"employee": [{}] * 4}, max_rows=3)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=4,
+)
+names = st.sampled_from(
+    ("employeeId", "employeeStatus", "authValue1", "authValue2", "authValue3", "other")
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.dictionaries(names, anything))
+def test_any_record_is_read_and_travels(row: dict[str, Any]) -> None:
+    try:
+        read = call({"employee": [row]})
+    except RefusedError:
+        return
+    [record] = read_all(list(read.rows))
+    packed = json.loads(json.dumps(record.pack()))
+    assert AuthRecord.unpack(record.position, packed) == record
