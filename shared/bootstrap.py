@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake
     from shared.services.reference_lists import ReferenceLists
+    from shared.services.repeats import Repeats
     from shared.services.reporting import Reporting
     from shared.services.sweeping import Sweep
     from shared.services.tenants import TenantService
@@ -43,6 +44,7 @@ class Gateway:
     chunks: ChunkProcessor
     reporting: Reporting
     failed_rows: FailedRows
+    repeats: Repeats
     sweep: Sweep
 
 
@@ -118,6 +120,8 @@ def _compose(settings: Settings) -> Gateway:
     from shared.services.payloads import Payloads
     from shared.services.reference_lists import ReferenceLists
     from shared.services.references import ReferenceReader
+    from shared.services.repeat_store import RepeatStore
+    from shared.services.repeats import Repeats
     from shared.services.reporting import Reporting
     from shared.services.results import Results
     from shared.services.sweeping import Sweep
@@ -173,6 +177,13 @@ def _compose(settings: Settings) -> Gateway:
         ),
         reporting=Reporting(imports, results, clock),
         failed_rows=FailedRows(results, payloads),
+        repeats=Repeats(
+            store=RepeatStore(account.tables, account.blobs, ids, to_thread_if_large),
+            clock=clock,
+            ids=ids,
+            keep_seconds=settings.idempotency_seconds,
+            take_over_seconds=settings.take_over_seconds,
+        ),
         sweep=Sweep(
             imports=imports,
             queues=account.queues,

@@ -15,6 +15,7 @@
     │   ├── UnsupportedPayloadError  readable, but not the shape this type takes
     │   ├── NotFoundError            no such thing in this tenant
     │   ├── ConflictError            the state of the thing forbids it
+    │   ├── KeyReusedError           an Idempotency-Key that is bound to another call
     │   └── GoneError                it was there, and has expired
     ├── StorageUnavailableError      storage did not answer; safe to repeat
     │   ├── PayloadGoneError         the rows of an open import are lost
@@ -100,6 +101,10 @@ class NotFoundError(RefusedError):
 
 class ConflictError(RefusedError):
     """The present state of the thing forbids the request."""
+
+
+class KeyReusedError(RefusedError):
+    """The Idempotency-Key was sent before, with another call."""
 
 
 class GoneError(RefusedError):

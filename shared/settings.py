@@ -111,6 +111,15 @@ class Settings:
         "GATEWAY_HANDLER_SECONDS", Kind.SECONDS, 300, 1, 600,
         "How long a queue handler commits before it hands the rest to a new message.",
     )  # fmt: skip
+    idempotency_seconds: int = _number(
+        "GATEWAY_IDEMPOTENCY_SECONDS", Kind.SECONDS, 86_400, 1, 2_592_000,
+        "How long an Idempotency-Key is remembered, and so the first answer to its call.",
+    )  # fmt: skip
+    take_over_seconds: int = _number(
+        "GATEWAY_TAKE_OVER_SECONDS", Kind.SECONDS, 60, 1, 600,
+        "How long a call with an Idempotency-Key may work before the next call with that key "
+        "takes it for dead and does the same work.",
+    )  # fmt: skip
     log_level: str = _choice(
         "GATEWAY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"),
         "The least severe log lines that are written.",

@@ -42,6 +42,8 @@ class ImportLog:
     async def accept(self, record: ImportRecord) -> ImportRecord:
         """Insert the record under the next number of its tenant; with it in, it is accepted.
 
+        The record that is in is returned: where another call with the same Idempotency-Key was
+        quicker, that is the other one's.
         Raises StorageUnavailableError when storage does not answer, and AcceptanceUnknownError
         when it stopped answering in a moment in which the record may have got in.
         """
@@ -62,7 +64,9 @@ class ImportLog:
                     may_be_in = True
                 mine = await self.number_of(record.tenant, record.import_id)
                 if mine is not None:
-                    return self._accepted(record, mine)
+                    may_be_in = True
+                    found = await self.read(record.tenant, mine)
+                    return self._accepted(found or record, mine)
                 number = max(number, await self._newest(record.tenant))
         except StorageUnavailableError:
             if may_be_in:

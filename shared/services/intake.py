@@ -62,8 +62,13 @@ class Intake:
         self._offload = offload
         self._limits = limits
 
-    async def accept(self, kind: ImportType, caller: AnyCaller, body: bytes) -> ImportRecord | None:
+    async def accept(
+        self, kind: ImportType, caller: AnyCaller, body: bytes, import_id: str = ""
+    ) -> ImportRecord | None:
         """The accepted import; None for a payload without rows, which is no import.
+
+        `import_id` is the one that the call's Idempotency-Key stands for; a new one by default.
+        Accepted twice under one id, also by two calls at once, the same payload is one import.
 
         Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError for the payload, and
         StorageUnavailableError when storage does not answer before the import is accepted.
@@ -71,7 +76,7 @@ class Intake:
         planned = await self._offload(len(body), self._plan, kind, caller.tenant, body)
         if not planned.rows:
             return None
-        record = await self._write_down(kind, caller, planned)
+        record = await self._write_down(kind, caller, planned, import_id or self._ids.new())
         log.event(
             "import.accepted",
             import_id=record.import_id,
@@ -95,12 +100,14 @@ class Intake:
             chunk_bytes=self._limits.chunk_bytes,
         )
 
-    async def _write_down(self, kind: ImportType, caller: AnyCaller, planned: Plan) -> ImportRecord:
+    async def _write_down(
+        self, kind: ImportType, caller: AnyCaller, planned: Plan, import_id: str
+    ) -> ImportRecord:
         is_inline = planned.size <= INLINE_BYTES
         record = ImportRecord(
             tenant=caller.tenant,
             number=0,
-            import_id=self._ids.new(),
+            import_id=import_id,
             type_name=kind.name,
             rows=planned.rows,
             chunks=planned.chunks,

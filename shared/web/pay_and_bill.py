@@ -15,18 +15,15 @@ import azure.functions as func
 
 from shared.auth.caller import Caller, check_database, check_database_version
 from shared.bootstrap import Gateway
-from shared.errors import (
-    InvalidRequestError,
-    StorageUnavailableError,
-    UnknownMessageTypeError,
-)
+from shared.errors import InvalidRequestError, UnknownMessageTypeError
 from shared.imports.definition import ImportType
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message, Severity
 from shared.imports.outcomes import Outcome, RowResult
-from shared.services.reporting import ImportReport, ImportState
-from shared.storage.import_records import Counts, ImportRecord
+from shared.storage.import_records import ImportRecord
 from shared.web import requests
-from shared.web.import_views import json_answer, message_view, not_yet
+from shared.web.import_calls import ImportCall, answer_import
+from shared.web.import_views import json_answer, message_view
+from shared.web.repeated_calls import keyed_call
 
 NEEDED_DATABASE_VERSION = 1
 _VERSION = re.compile(r"[0-9]{1,100}")
@@ -43,27 +40,20 @@ async def import_call(
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_accepts_json(req)
     requests.check_sends_json(req)
-    requests.refuse_what_is_not_built(req, query)
+    requests.refuse_what_is_not_built(query)
+    body = req.get_body()
+    keyed = await keyed_call(req, caller.tenant, [body])
+
+    async def accept(import_id: str) -> ImportRecord | None:
+        return await gateway.intake.accept(kind, caller, body, import_id)
+
+    async def render(record: ImportRecord | None, _media_type: str) -> func.HttpResponse:
+        if record is None:
+            return json_answer({"results": []})
+        return await vendor_answer(gateway, kind, record)
+
     wished = requests.preferences(req, gateway.settings.wait_seconds)
-    record = await gateway.intake.accept(kind, caller, req.get_body())
-    if record is None:
-        return json_answer({"results": []})
-    response = await _answer_to(gateway, kind, record, wished.seconds)
-    if wished.applied:
-        response.headers["Preference-Applied"] = wished.applied
-    return response
-
-
-async def _answer_to(
-    gateway: Gateway, kind: ImportType, record: ImportRecord, seconds: float
-) -> func.HttpResponse:
-    """The rows' results, or where to find them: an accepted import is never answered as refused."""
-    try:
-        if await gateway.waiting.until_ended(record, seconds):
-            return await vendor_answer(gateway, kind, record)
-        return not_yet(await gateway.reporting.report(record))
-    except StorageUnavailableError:
-        return not_yet(ImportReport(record, Counts(), ImportState.ACCEPTED))
+    return await answer_import(gateway, ImportCall(caller.tenant, accept, render, wished), keyed)
 
 
 async def vendor_answer(

@@ -25,6 +25,7 @@ STATUS: dict[type[errors.GatewayError], int] = {
     errors.UnsupportedPayloadError: 501,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
+    errors.KeyReusedError: 422,
     errors.GoneError: 410,
 }
 

@@ -95,14 +95,10 @@ def check_sends_json(req: func.HttpRequest) -> None:
         raise UnsupportedPayloadError("Payload data not supported: send application/json in UTF-8.")
 
 
-def refuse_what_is_not_built(req: func.HttpRequest, query: Mapping[str, str]) -> None:
+def refuse_what_is_not_built(query: Mapping[str, str]) -> None:
     """Raises NotBuiltError where ignoring a wish would do harm: a dry run must not run."""
     if query.get("dryrun", "false").lower() != "false":
         raise NotBuiltError("A dry run is not available in this version; nothing was imported.")
-    if "Idempotency-Key" in req.headers:
-        raise NotBuiltError(
-            "Idempotency-Key is not available in this version; nothing was imported."
-        )
 
 
 def preferences(req: func.HttpRequest, longest: float) -> Preferences:

@@ -37,6 +37,8 @@ def test_every_default_is_the_documented_one() -> None:
         cache_seconds=3,
         sweep_after_seconds=900,
         handler_seconds=300,
+        idempotency_seconds=86_400,
+        take_over_seconds=60,
         log_level="info",
     )
 
@@ -165,6 +167,7 @@ def test_the_example_file_has_exactly_the_declared_settings_with_their_defaults(
     expected = {item.name: item.default for item in SETTINGS}
     expected["AzureWebJobsStorage"] = "UseDevelopmentStorage=true"
     expected["GATEWAY_SWEEP_AFTER_SECONDS"] = "60"
+    expected["GATEWAY_TAKE_OVER_SECONDS"] = "10"
     assert values == expected
     read_settings(values)
 

@@ -119,10 +119,10 @@ def _failed_rows() -> Operation:
     )
 
 
-def still_running() -> Answer:
-    """202: the import goes on."""
+def still_running(*more: str) -> Answer:
+    """202: the import goes on; `more` headers by their names."""
     return Answer(
         "The import goes on: follow it at `Location`.",
         {JSON: reference("Import")},
-        headers("Location", "Retry-After", "X-Import-Id"),
+        headers("Location", "Retry-After", "X-Import-Id", *more),
     )

@@ -13,6 +13,12 @@ PREFER: Final = Parameter(
     "`wait=N` shortens the wait to N seconds, `respond-async` answers 202 at once (RFC 7240).",
     {"type": "string", "pattern": "^(respond-async|wait=[0-9]{1,3})$"},
 )
+IDEMPOTENCY_KEY: Final = Parameter(
+    "Idempotency-Key",
+    "header",
+    "The same call again, with the same key, is not done again: it gets the first answer.",
+    {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
+)
 IMPORT_ID: Final = Parameter("importId", "path", "As `X-Import-Id` named it.", GUID, True)
 PAGE_SIZE: Final = Parameter(
     "pageSize",
@@ -34,6 +40,7 @@ HEADERS: Final = {
     "Location": "Where the import is followed.",
     "Retry-After": "Seconds until it is worth asking again.",
     "Preference-Applied": "What of `Prefer` was followed.",
+    "Idempotent-Replayed": "`true`: the first answer to an earlier call with this key.",
     "Cache-Control": "How long the answer may be kept.",
     "Content-Security-Policy": "What the page may load: its own files and nothing else.",
 }

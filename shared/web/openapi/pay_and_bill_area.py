@@ -9,7 +9,7 @@ from shared.imports.definition import ImportType
 from shared.imports.workers.definition import WORKERS
 from shared.web.openapi.following_area import still_running
 from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
-from shared.web.openapi.parameters import PREFER, headers
+from shared.web.openapi.parameters import IDEMPOTENCY_KEY, PREFER, headers
 from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, reference
 
 TAG = "Pay & Bill"
@@ -52,17 +52,17 @@ def _import(kind: ImportType, max_rows: int) -> Operation:
         "stored, null or blank clears it.",
         tag=TAG,
         access=Access.KEY_PAIR,
-        parameters=(_version(kind), PREFER),
+        parameters=(_version(kind), PREFER, IDEMPOTENCY_KEY),
         body=Body(dict.fromkeys((JSON, "text/json"), rows), f"{kind.name}.json"),
         answers={
             200: Answer(
                 "Every row's result, in the order sent.",
                 {JSON: reference("PayAndBillAnswer")},
-                headers("X-Import-Id", "Preference-Applied"),
+                headers("X-Import-Id", "Preference-Applied", "Idempotent-Replayed"),
             ),
-            202: still_running(),
+            202: still_running("Preference-Applied", "Idempotent-Replayed"),
         },
-        refusals=(400, 401, 403, 406, 413, 415, 501),
+        refusals=(400, 401, 403, 406, 410, 413, 415, 422, 501),
         message_type=kind.name,
     )
 

@@ -1,0 +1,265 @@
+"""Idempotency-Key: of all calls with one key, one does the work (CONTRACTS 0, STYLE 9).
+
+A record with states, written first, read second:
+
+    (nothing) ──insert──▶ claimed ──the call has its answer──▶ answered ──keep_seconds──▶ (nothing)
+                            │  ▲
+                  refused:  │  └── take-over: the claim is older than `take_over_seconds`,
+                  removed ◀─┘      or was given up; the import id stays
+
+The import id is in the record from the start. So whoever takes over, and whoever was only slow and
+goes on nevertheless, can only make the same import, and what a dead call had accepted is found by
+that id. A call that meets a claim joins it: it waits for the answer, and where the import ends
+first, or the claimant is dead, it makes the answer itself. The answer that gets into the record
+first is the answer of all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Protocol
+
+from shared import log
+from shared.clock import Clock, Ids
+from shared.errors import (
+    KeyReusedError,
+    PreconditionFailedError,
+    RefusedError,
+    StorageUnavailableError,
+)
+from shared.services.completions import Completions
+from shared.services.moments import from_iso, iso
+from shared.services.repeat_store import RepeatStore
+from shared.storage.repeat_records import KeptAnswer, RepeatRecord
+
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 2.0
+_GROWTH = 1.5
+_MOST_CONFLICTS = 20
+_SERVER_FAULT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedCall:
+    """A call with an Idempotency-Key.
+
+    `fingerprints` are hashes of what the key is bound to: the first one is stored, and each of
+    them is recognised (several where hashes are keyed and keys are rotated).
+    """
+
+    tenant: str
+    key: str
+    fingerprints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """An import that a call with the same key has had accepted.
+
+    `answer` renders what can be said of it now: the final answer where it has ended.
+    """
+
+    has_ended: bool
+    answer: Callable[[], Awaitable[KeptAnswer]]
+
+
+class RepeatableWork(Protocol):
+    """What the endpoint does for a call with a key."""
+
+    @property
+    def seconds(self) -> float:
+        """How long a call that joins another one waits for an import that was accepted."""
+
+    async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:
+        """Do the work under this id and answer. What it raises refuses the call.
+
+        `is_repeat`: another call began it under the same id, and may have got anywhere, even to
+        the end, or still be at it. What is there already must be found, not done again.
+        """
+
+    async def look(self, import_id: str) -> Sight | None:
+        """The import of this id; None where there is none yet, or where there never is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The answer to a call with a key; `is_replayed` where another call did the work."""
+
+    answer: KeptAnswer
+    import_id: str
+    is_replayed: bool
+
+
+class Repeats:
+    """What an import endpoint calls where the caller sent an Idempotency-Key."""
+
+    def __init__(
+        self,
+        *,
+        store: RepeatStore,
+        clock: Clock,
+        ids: Ids,
+        keep_seconds: float,
+        take_over_seconds: float,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._keep = timedelta(seconds=keep_seconds)
+        self._patience = timedelta(seconds=take_over_seconds)
+        self._news = Completions()
+
+    async def answer_once(self, call: KeyedCall, work: RepeatableWork) -> Given:
+        """The one answer of all calls with this key.
+
+        Raises KeyReusedError where the key is bound to another call, and what the work raises:
+        a refusal removes the record, after any other error the next call takes over at once.
+        """
+        end = self._clock.elapsed() + work.seconds
+        while True:
+            claim, is_mine = await self._claim(call)
+            if is_mine:
+                return await self._run(claim, work, is_repeat=False)
+            given = await self._join(claim, work, end)
+            if given is not None:
+                return given
+
+    async def expire(self, tenant: str) -> int:
+        """Remove the tenant's records that have had their time; how many those were."""
+        return await self._store.remove_before(tenant, iso(self._clock.now() - self._keep))
+
+    async def _claim(self, call: KeyedCall) -> tuple[RepeatRecord, bool]:
+        """The record of the key, and whether it is this call's own."""
+        now, owner = iso(self._clock.now()), self._ids.new()
+        wanted = RepeatRecord(
+            call.tenant, call.key, call.fingerprints[0], self._ids.new(), owner, now, now
+        )
+        for _ in range(_MOST_CONFLICTS):
+            with suppress(PreconditionFailedError):
+                return await self._store.insert(wanted), True
+            found = await self._store.read(call.tenant, call.key)
+            if found is None:
+                continue
+            if found.owner == owner:
+                return found, True
+            if self._has_expired(found):
+                with suppress(PreconditionFailedError):
+                    return await self._store.renew(found, wanted), True
+                continue
+            if found.fingerprint not in call.fingerprints:
+                raise KeyReusedError(
+                    "This Idempotency-Key was sent with another call: send a new key, or the "
+                    "same method, address, media type and content as before."
+                )
+            return found, False
+        raise StorageUnavailableError("too many calls with one key at once")
+
+    async def _join(self, claim: RepeatRecord, work: RepeatableWork, end: float) -> Given | None:
+        """The answer of the call that has the key; None where that call gave the key back."""
+        pause = _FIRST_PAUSE
+        current: RepeatRecord | None = claim
+        with self._news.listening(claim.import_id) as answered:
+            while current is not None and current.import_id == claim.import_id:
+                given = await self._given_by(current, work, end)
+                if given is not None:
+                    return given
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(answered.wait(), pause)
+                pause = min(_LONGEST_PAUSE, pause * _GROWTH)
+                current = await self._store.read(claim.tenant, claim.key)
+        return None
+
+    async def _given_by(
+        self, current: RepeatRecord, work: RepeatableWork, end: float
+    ) -> Given | None:
+        """What can be answered now; None where it is better to wait a little."""
+        import_id = current.import_id
+        if current.answer is not None:
+            log.event("repeat.replayed", import_id=import_id, tenant=current.tenant)
+            return Given(current.answer, import_id, is_replayed=True)
+        sight = await work.look(import_id)
+        if sight is not None and sight.has_ended:
+            answer = await self._settle(current, await sight.answer())
+            return Given(answer, import_id, is_replayed=True)
+        if sight is not None:
+            is_over = self._clock.elapsed() >= end
+            return Given(await sight.answer(), import_id, is_replayed=True) if is_over else None
+        if self._is_abandoned(current):
+            taken = await self._take_over(current)
+            return None if taken is None else await self._run(taken, work, is_repeat=True)
+        return None
+
+    async def _run(self, claim: RepeatRecord, work: RepeatableWork, *, is_repeat: bool) -> Given:
+        try:
+            answer = await work.run(claim.import_id, is_repeat=is_repeat)
+        except RefusedError:
+            with suppress(PreconditionFailedError, StorageUnavailableError):
+                await self._store.remove(claim)
+            raise
+        except Exception:
+            await self._give_up(claim)
+            raise
+        if answer.status >= _SERVER_FAULT:
+            await self._give_up(claim)
+        else:
+            answer = await self._settle(claim, answer)
+        return Given(answer, claim.import_id, is_replayed=False)
+
+    async def _take_over(self, current: RepeatRecord) -> RepeatRecord | None:
+        """The record as this call's own; None where another call was quicker."""
+        mine = replace(current, owner=self._ids.new(), claimed_at=iso(self._clock.now()))
+        try:
+            taken = await self._store.replace(mine)
+        except PreconditionFailedError:
+            found = await self._store.read(current.tenant, current.key)
+            if found is None or found.owner != mine.owner:
+                return None
+            taken = found
+        log.warning("repeat.taken_over", import_id=current.import_id, tenant=current.tenant)
+        return taken
+
+    async def _give_up(self, claim: RepeatRecord) -> None:
+        """Let the next call take over at once, under the same import id."""
+        with suppress(PreconditionFailedError, StorageUnavailableError):
+            await self._store.replace(replace(claim, claimed_at=""))
+
+    async def _settle(self, claim: RepeatRecord, answer: KeptAnswer) -> KeptAnswer:
+        """Put the answer into the record; the one that is there first stands.
+
+        A storage fault does not cost the caller the answer: the next call makes it again.
+        """
+        try:
+            standing = await self._kept(claim, answer)
+        except StorageUnavailableError as error:
+            log.failure("repeat.not_kept", error, import_id=claim.import_id)
+            return answer
+        self._news.announce(claim.import_id)
+        return standing
+
+    async def _kept(self, claim: RepeatRecord, answer: KeptAnswer) -> KeptAnswer:
+        record = claim
+        for _ in range(_MOST_CONFLICTS):
+            try:
+                await self._store.keep(record, answer)
+                return answer
+            except PreconditionFailedError:
+                current = await self._store.read(claim.tenant, claim.key)
+            if current is None or current.import_id != claim.import_id:
+                return answer
+            if current.answer is not None:
+                return current.answer
+            record = current
+        return answer
+
+    def _has_expired(self, record: RepeatRecord) -> bool:
+        return self._clock.now() - from_iso(record.created_at) >= self._keep
+
+    def _is_abandoned(self, record: RepeatRecord) -> bool:
+        """Whether the claimant must be thought dead, or gave up."""
+        if not record.claimed_at:
+            return True
+        return self._clock.now() - from_iso(record.claimed_at) >= self._patience

@@ -1,0 +1,121 @@
+"""A call that becomes an import of rows: accept, wait, answer; once for each Idempotency-Key.
+
+What every endpoint of that kind shares. What differs stays with the endpoint: how its payload is
+accepted, and how the vendor's answer is rendered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import azure.functions as func
+
+from shared.bootstrap import Gateway
+from shared.clock import RandomIds
+from shared.errors import GoneError, StorageUnavailableError
+from shared.services.repeats import KeyedCall, Sight
+from shared.services.reporting import ImportReport, ImportState
+from shared.storage.import_records import Counts, ImportRecord
+from shared.storage.repeat_records import KeptAnswer
+from shared.web.import_views import not_yet
+from shared.web.repeated_calls import answer_repeatable, kept
+from shared.web.requests import JSON, Preferences
+
+
+@dataclass(frozen=True, slots=True)
+class ImportCall:
+    """What an endpoint says of a call.
+
+    `accept(import_id)` has the payload accepted under that id, and returns None for a payload
+    without rows, which is no import; it raises refusals, and may be called again with the same id.
+    `render(record, media_type)` is the vendor's answer to an ended import, or to no rows (None);
+    `media_type` is what the caller accepts, or what the first answer to its Idempotency-Key had.
+    """
+
+    tenant: str
+    accept: Callable[[str], Awaitable[ImportRecord | None]]
+    render: Callable[[ImportRecord | None, str], Awaitable[func.HttpResponse]]
+    wished: Preferences
+    media_type: str = JSON
+
+
+async def answer_import(
+    gateway: Gateway, call: ImportCall, keyed: KeyedCall | None
+) -> func.HttpResponse:
+    """The rows' results, or 202 and where to find them."""
+    work = _Work(gateway, call)
+    if keyed is None:
+        return await work.begin(RandomIds().new())
+    return await answer_repeatable(gateway, keyed, work, work.render_again)
+
+
+class _Work:
+    """One call; a `RepeatableWork`."""
+
+    def __init__(self, gateway: Gateway, call: ImportCall) -> None:
+        self._gateway = gateway
+        self._call = call
+        self.seconds = call.wished.seconds
+
+    async def begin(self, import_id: str) -> func.HttpResponse:
+        """Accept the payload, wait, answer."""
+        record = await self._call.accept(import_id)
+        if record is None:
+            return await self._call.render(None, self._call.media_type)
+        return await self._answer(record)
+
+    async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:
+        """See `RepeatableWork`. An import that was accepted before is not accepted again."""
+        record = await self._find(import_id) if is_repeat else None
+        response = await (self.begin(import_id) if record is None else self._answer(record))
+        is_import = "X-Import-Id" in response.headers
+        return kept(response, is_rendered=is_import and response.status_code == 200)
+
+    async def look(self, import_id: str) -> Sight | None:
+        """See `RepeatableWork`."""
+        record = await self._find(import_id)
+        if record is None:
+            return None
+        found = record
+
+        async def answer() -> KeptAnswer:
+            if found.is_open:
+                return kept(self._named(await self._not_yet(found)))
+            return kept(self._named(await self._ended(found)), is_rendered=True)
+
+        return Sight(not record.is_open, answer)
+
+    async def render_again(self, import_id: str, media_type: str) -> func.HttpResponse:
+        """The answer of an ended import. Raises GoneError where its records are not there."""
+        record = await self._find(import_id)
+        if record is None:
+            raise GoneError("The import of this Idempotency-Key has expired: send a new key.")
+        return await self._call.render(record, media_type)
+
+    async def _answer(self, record: ImportRecord) -> func.HttpResponse:
+        """An accepted import is never answered as refused."""
+        try:
+            if await self._gateway.waiting.until_ended(record, self.seconds):
+                return self._named(await self._ended(record))
+        except StorageUnavailableError:
+            pass
+        return self._named(await self._not_yet(record))
+
+    async def _ended(self, record: ImportRecord) -> func.HttpResponse:
+        return await self._call.render(record, self._call.media_type)
+
+    async def _not_yet(self, record: ImportRecord) -> func.HttpResponse:
+        try:
+            return not_yet(await self._gateway.reporting.report(record))
+        except StorageUnavailableError:
+            return not_yet(ImportReport(record, Counts(), ImportState.ACCEPTED))
+
+    def _named(self, response: func.HttpResponse) -> func.HttpResponse:
+        """With the preferences that were followed."""
+        if self._call.wished.applied:
+            response.headers["Preference-Applied"] = self._call.wished.applied
+        return response
+
+    async def _find(self, import_id: str) -> ImportRecord | None:
+        return await self._gateway.imports.find(self._call.tenant, import_id)
