@@ -113,7 +113,7 @@ _SECURITY: Final[dict[str, dict[str, list[str]]]] = {
 
 def _operation(operation: Operation) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "operationId": f"{operation.function}_{_name_of(operation)}",
+        "operationId": operation.name or operation.function,
         "summary": operation.summary,
         "tags": [operation.tag],
         "security": [_SECURITY[name] for name in operation.access.value],
@@ -125,12 +125,6 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.body is not None:
         told["requestBody"] = _body(operation)
     return told
-
-
-def _name_of(operation: Operation) -> str:
-    """What tells apart the operations of one function."""
-    words = (operation.method.lower(), *operation.path.split("/"))
-    return "_".join("".join(filter(str.isalnum, word)) for word in words if word)
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def _health() -> Operation:
 def _schema(kind: ImportType) -> Operation:
     return Operation(
         function="import_schema",
+        name=f"{kind.name}_schema",
         method="GET",
         path=f"/api/import/{kind.schema_name}",
         summary=f"The JSON Schema of a row of {kind.name}",

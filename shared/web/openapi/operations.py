@@ -73,3 +73,5 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
     message_type: str = ""
+    name: str = ""
+    """The `operationId`, where the function has more than one operation; else the function's."""
