@@ -101,6 +101,7 @@ def _components() -> dict[str, Any]:
         "securitySchemes": {
             "functionKey": {"type": "apiKey", "in": "header", "name": "X-Functions-Key"},
             "softwareKey": {"type": "apiKey", "in": "header", "name": "X-Software-Key"},
+            "token": {"type": "http", "scheme": "bearer"},
         },
     }
 

@@ -30,7 +30,7 @@ def _list() -> Operation:
         path="/api/imports",
         summary="The tenant's imports, newest first",
         tag=TAG,
-        access=Access.KEY_PAIR,
+        access=Access.EITHER,
         parameters=(
             _choice("type", "Only imports of this type.", IMPORT_TYPES),
             _choice("state", "Only imports in this state.", (s.value for s in ImportState)),
@@ -49,7 +49,7 @@ def _show() -> Operation:
         path="/api/imports/{importId}",
         summary="One import",
         tag=TAG,
-        access=Access.KEY_PAIR,
+        access=Access.EITHER,
         parameters=(IMPORT_ID,),
         answers={200: Answer("The import as it stands.", {JSON: reference("Import")})},
         refusals=(401, 403, 404),
@@ -64,7 +64,7 @@ def _results() -> Operation:
         summary="What became of each row",
         text="In plan order: rows of one key stand together, each result names its `index`.",
         tag=TAG,
-        access=Access.KEY_PAIR,
+        access=Access.EITHER,
         parameters=(
             IMPORT_ID,
             _choice("outcome", "Only rows with this outcome.", (o.value for o in Outcome)),
@@ -83,7 +83,7 @@ def _answer() -> Operation:
         path="/api/imports/{importId}/answer",
         summary="The vendor's answer, as the call itself would have given it",
         tag=TAG,
-        access=Access.KEY_PAIR,
+        access=Access.EITHER,
         parameters=(IMPORT_ID,),
         answers={
             200: Answer(
@@ -106,7 +106,7 @@ def _failed_rows() -> Operation:
         text="As JSON to be corrected, or as CSV for people: there a cell that a spreadsheet would "
         "run has an apostrophe in front, and so has one that begins with an apostrophe.",
         tag=TAG,
-        access=Access.KEY_PAIR,
+        access=Access.EITHER,
         parameters=(IMPORT_ID,),
         answers={
             200: Answer(
