@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from shared.hash_keys import FORM
 from shared.settings import COMMAND_NAMES, SETTINGS, Kind, Setting
 from shared.storage_account import CONNECTION, PARTS
 
@@ -59,6 +60,8 @@ def _default(item: Setting) -> str:
 def _limits(item: Setting) -> str:
     if item.kind is Kind.CONNECTION:
         return "connection string"
+    if item.kind is Kind.HASH_KEYS:
+        return FORM
     if item.kind is Kind.CHOICE:
         return ", ".join(f"`{choice}`" for choice in item.choices)
     return f"{item.least} to {item.most} {item.kind.value}"

@@ -17,6 +17,8 @@ from enum import StrEnum
 from typing import Any
 
 from shared.errors import SettingsError
+from shared.hash_keys import read_hash_keys
+from shared.imports.authdata.fingerprints import HashKey
 from shared.storage_account import (
     CONNECTION,
     DEVELOPMENT,
@@ -36,6 +38,7 @@ class Kind(StrEnum):
     ROWS = "rows"
     BYTES = "bytes"
     SECONDS = "seconds"
+    HASH_KEYS = "hash keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,26 @@ class Settings:
         "How long a call with an Idempotency-Key may work before the next call with that key "
         "takes it for dead and does the same work.",
     )  # fmt: skip
+    authdata_keys: tuple[HashKey, ...] = field(
+        default=(),
+        repr=False,
+        metadata={
+            "setting": Setting(
+                "GATEWAY_AUTHDATA_KEYS",
+                Kind.HASH_KEYS,
+                "",
+                "The secret keys under which authentication values are hashed, the current one "
+                "first: `id:base64` of at least 32 random bytes, with commas between. In Azure a "
+                "Key Vault reference. Authentication data is refused without it; an old key may go "
+                "when nothing is stored under it any more.",
+            )
+        },
+    )
+    batch_seconds: int = _number(
+        "GATEWAY_BATCH_SECONDS", Kind.SECONDS, 604_800, 60, 31_536_000,
+        "How long a staged batch of authentication data waits for its Process call after the last "
+        "record came; then it expires and its records are removed.",
+    )  # fmt: skip
     log_level: str = _choice(
         "GATEWAY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"),
         "The least severe log lines that are written.",
@@ -166,7 +189,11 @@ def settings_in_force() -> Settings:
     return read_settings(os.environ)
 
 
-def _read_value(declared: Setting, text: str, problems: list[str]) -> int | str:
+def _read_value(
+    declared: Setting, text: str, problems: list[str]
+) -> int | str | tuple[HashKey, ...]:
+    if declared.kind is Kind.HASH_KEYS:
+        return read_hash_keys(declared.name, text, problems)
     if declared.kind is Kind.CHOICE:
         if text.lower() not in declared.choices:
             allowed = " or ".join(declared.choices)

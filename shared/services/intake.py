@@ -7,7 +7,7 @@ acceptance: with it in, the import will complete whatever dies; without it nothi
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared import log
 from shared.auth.caller import AnyCaller
@@ -76,7 +76,26 @@ class Intake:
         planned = await self._offload(len(body), self._plan, kind, caller.tenant, body)
         if not planned.rows:
             return None
-        record = await self._write_down(kind, caller, planned, import_id or self._ids.new())
+        draft = ImportRecord(
+            tenant=caller.tenant,
+            number=0,
+            import_id=import_id or self._ids.new(),
+            type_name=kind.name,
+            rows=planned.rows,
+            chunks=planned.chunks,
+            options=caller.options,
+            accepted_at=iso(self._clock.now()),
+        )
+        return await self.accept_planned(kind, draft, planned)
+
+    async def accept_planned(
+        self, kind: ImportType, draft: ImportRecord, planned: Plan
+    ) -> ImportRecord:
+        """The accepted import of a plan; `draft` lacks its number, and a small payload's lines.
+
+        Accepted twice under one import id, it is one import. Raises StorageUnavailableError.
+        """
+        record = await self._write_down(draft, planned)
         log.event(
             "import.accepted",
             import_id=record.import_id,
@@ -100,24 +119,12 @@ class Intake:
             chunk_bytes=self._limits.chunk_bytes,
         )
 
-    async def _write_down(
-        self, kind: ImportType, caller: AnyCaller, planned: Plan, import_id: str
-    ) -> ImportRecord:
-        is_inline = planned.size <= INLINE_BYTES
-        record = ImportRecord(
-            tenant=caller.tenant,
-            number=0,
-            import_id=import_id,
-            type_name=kind.name,
-            rows=planned.rows,
-            chunks=planned.chunks,
-            options=caller.options,
-            accepted_at=iso(self._clock.now()),
-            inline=b"".join(planned.lines()).decode() if is_inline else "",
-        )
-        if not is_inline:
-            await self._blobs.put(IMPORT_PAYLOADS, record.blob_name, planned.lines())
-        return await self._imports.accept(record)
+    async def _write_down(self, draft: ImportRecord, planned: Plan) -> ImportRecord:
+        if planned.size <= INLINE_BYTES:
+            lines = b"".join(planned.lines()).decode()
+            return await self._imports.accept(replace(draft, inline=lines))
+        await self._blobs.put(IMPORT_PAYLOADS, draft.blob_name, planned.lines())
+        return await self._imports.accept(draft)
 
     async def _ask_for_work(self, kind: ImportType, record: ImportRecord) -> None:
         earlier = await self._imports.open_before(record)

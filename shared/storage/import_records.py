@@ -71,7 +71,8 @@ class ImportRecord:
     """One accepted import. Times are ISO text in UTC; "" where it has not happened.
 
     `number` is its place in the tenant's order of acceptance. `inline` holds the lines of a small
-    payload; those of a larger one are the blob `blob_name`. `parent` and `origins` are a retry's.
+    payload; those of a larger one are the blob `blob_name`. `parent` and `origins` are a retry's,
+    `batch` is the batch of authentication data that it processes.
     """
 
     tenant: str
@@ -89,6 +90,7 @@ class ImportRecord:
     counts: Counts = Counts()
     parent: Parent = Parent()
     origins: Origins = NO_ORIGINS
+    batch: str = ""
     payload_expired_at: str = ""
     results_expired_at: str = ""
     etag: str = ""
@@ -250,6 +252,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         counts=counts_of(entity),
         parent=Parent(entity.text("ParentId"), entity.number("Parent")),
         origins=unpack_origins(unpack_json("Origins", entity.values) or ()),
+        batch=entity.text("Batch"),
         payload_expired_at=entity.text("PayloadExpiredAt"),
         results_expired_at=entity.text("ResultsExpiredAt"),
         etag=entity.etag,
@@ -288,6 +291,8 @@ def _to_entity(record: ImportRecord) -> Entity:
     }
     if record.inline:
         values |= split_text("Lines", record.inline)
+    if record.batch:
+        values["Batch"] = record.batch
     if record.parent.number:
         values |= {"ParentId": record.parent.import_id, "Parent": record.parent.number}
         values |= pack_json("Origins", record.origins.pack())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from shared.storage_account import StorageAccount, emulator_connection_string
 ROOT = Path(__file__).parents[2]
 DEVELOPMENT = {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
 ACCOUNT_KEY = "c2VjcmV0LWFjY291bnQta2V5"
-NUMBERS = [item for item in SETTINGS if item.kind not in (Kind.CHOICE, Kind.CONNECTION)]
+NO_NUMBERS = (Kind.CHOICE, Kind.CONNECTION, Kind.HASH_KEYS)
+NUMBERS = [item for item in SETTINGS if item.kind not in NO_NUMBERS]
+SECRET = base64.b64encode(b"s" * 32).decode()
 
 
 def problems_of(environ: dict[str, str]) -> list[str]:
@@ -39,6 +42,8 @@ def test_every_default_is_the_documented_one() -> None:
         handler_seconds=300,
         idempotency_seconds=86_400,
         take_over_seconds=60,
+        authdata_keys=(),
+        batch_seconds=604_800,
         log_level="info",
     )
 
@@ -162,14 +167,47 @@ def test_no_connection_string_shows_in_a_repr() -> None:
     assert ACCOUNT_KEY not in repr(settings)
 
 
+def test_hash_keys_are_read_in_order_and_show_nowhere() -> None:
+    text = f"2027:{SECRET}, 2026:{SECRET}"
+    settings = read_settings({**DEVELOPMENT, "GATEWAY_AUTHDATA_KEYS": text})
+    assert [(key.id, key.secret) for key in settings.authdata_keys] == [
+        ("2027", b"s" * 32),
+        ("2026", b"s" * 32),
+    ]
+    assert "sss" not in repr((settings, settings.authdata_keys))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET,
+        f":{SECRET}",
+        "a:",
+        f"a:{SECRET[4:]}",
+        f"a:{SECRET}!",
+        f"a b:{SECRET}",
+        f"a:{SECRET},",
+        f"a:{SECRET},a:{SECRET}",
+        ",".join(f"k{number}:{SECRET}" for number in range(6)),
+        f"@Microsoft.KeyVault(SecretUri=https://vault.example/secrets/{SECRET})",
+    ],
+)
+def test_hash_keys_of_another_form_are_refused_without_quoting_them(text: str) -> None:
+    [problem] = problems_of({**DEVELOPMENT, "GATEWAY_AUTHDATA_KEYS": text})
+    assert problem.startswith("GATEWAY_AUTHDATA_KEYS must ")
+    assert SECRET[4:40] not in problem
+
+
 def test_the_example_file_has_exactly_the_declared_settings_with_their_defaults() -> None:
     values = json.loads((ROOT / "local.settings.example.json").read_text())["Values"]
     expected = {item.name: item.default for item in SETTINGS}
     expected["AzureWebJobsStorage"] = "UseDevelopmentStorage=true"
     expected["GATEWAY_SWEEP_AFTER_SECONDS"] = "60"
     expected["GATEWAY_TAKE_OVER_SECONDS"] = "10"
+    [key] = read_settings(values).authdata_keys
+    assert key.id == "local"
+    expected["GATEWAY_AUTHDATA_KEYS"] = values["GATEWAY_AUTHDATA_KEYS"]
     assert values == expected
-    read_settings(values)
 
 
 def test_the_settings_page_is_the_one_that_the_table_renders() -> None:
