@@ -64,7 +64,9 @@ def _limits(item: Setting) -> str:
         return FORM
     if item.kind is Kind.CHOICE:
         return ", ".join(f"`{choice}`" for choice in item.choices)
-    return f"{item.least} to {item.most} {item.kind.value}"
+    if item.most:
+        return f"{item.least} to {item.most} {item.kind.value}"
+    return item.kind.value
 
 
 def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

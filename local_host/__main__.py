@@ -63,6 +63,7 @@ def _run(directory: Path, settings: Path | None, bound: socket) -> int:
     file = settings.resolve() if settings else directory / "local.settings.json"
     if settings or file.is_file():
         load_settings_file(file)
+    os.environ["WEBSITE_HOSTNAME"] = f"127.0.0.1:{bound.getsockname()[1]}"
     options = read_host_json(directory / "host.json")
     logging.getLogger().setLevel(options.log_level)
     functions = index(load_functions(directory), options)

@@ -15,7 +15,9 @@ from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from shared.auth.callers import Callers
+    from shared.identity import Identity
     from shared.services.chunks import ChunkProcessor
+    from shared.services.clients import ClientService
     from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake
@@ -36,7 +38,9 @@ class Gateway:
     settings: Settings
     account: Account
     callers: Callers
+    identity: Identity
     tenants: TenantService
+    clients: ClientService
     lists: ReferenceLists
     imports: ImportLog
     intake: Intake
@@ -106,11 +110,12 @@ async def _ensure(gateway: Gateway) -> None:
 
 
 def _compose(settings: Settings) -> Gateway:
-    from shared.auth.bearer import BearerAuthenticator
     from shared.auth.callers import Callers
     from shared.auth.key_pair import KeyPairAuthenticator
     from shared.clock import RandomIds, SystemClock
+    from shared.identity import Identity
     from shared.services.chunks import ChunkProcessor
+    from shared.services.clients import ClientService
     from shared.services.completions import Completions
     from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
@@ -139,6 +144,7 @@ def _compose(settings: Settings) -> Gateway:
     ids = RandomIds()
     lists = ReferenceLists(account.tables, clock, ids, settings.cache_seconds)
     tenants = TenantService(account.tables, clock)
+    identity = Identity(settings, account.tables, clock, ids)
     keyed = KeyedWork(
         tables=account.tables,
         references=ReferenceReader(account.tables, imports, lists),
@@ -150,9 +156,11 @@ def _compose(settings: Settings) -> Gateway:
         account=account,
         callers=Callers(
             KeyPairAuthenticator(account.tables, clock, settings.cache_seconds),
-            BearerAuthenticator(),
+            identity,
         ),
+        identity=identity,
         tenants=tenants,
+        clients=ClientService(account.tables, tenants, clock, ids),
         lists=lists,
         imports=imports,
         intake=Intake(

@@ -6,6 +6,7 @@
     │   │   └── BearerTokenError     the same where a bearer token is taken
     │   ├── ForbiddenError           known caller, not allowed
     │   │   └── MissingScopeError    the token is not good for this endpoint
+    │   ├── TokenRefusedError        a token request is refused, as RFC 6749 names it
     │   ├── NotBuiltError            the contract has it, this version has not
     │   ├── UnknownMessageTypeError  no such import type or version
     │   ├── InvalidRequestError      the call cannot be read, or asks for the impossible
@@ -29,6 +30,8 @@ class has is known to `shared.web` alone.
 """
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 
 class GatewayError(Exception):
@@ -65,6 +68,25 @@ class MissingScopeError(ForbiddenError):
     def __init__(self, message: str, scope: str = "") -> None:
         super().__init__(message)
         self.scope = scope
+
+
+class TokenFault(StrEnum):
+    """What is wrong with a token request, in the words of RFC 6749."""
+
+    INVALID_REQUEST = "invalid_request"
+    INVALID_CLIENT = "invalid_client"
+    INVALID_SCOPE = "invalid_scope"
+    UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
+    TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"
+    SERVER_ERROR = "server_error"
+
+
+class TokenRefusedError(RefusedError):
+    """No token is issued; the message has neither quotes nor backslashes (RFC 6749, 5.2)."""
+
+    def __init__(self, message: str, fault: TokenFault = TokenFault.INVALID_REQUEST) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class NotBuiltError(RefusedError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from enum import StrEnum
@@ -19,6 +19,12 @@ from typing import Any
 from shared.errors import SettingsError
 from shared.hash_keys import read_hash_keys
 from shared.imports.authdata.fingerprints import HashKey
+from shared.setting_texts import (
+    DEFAULT_ADDRESS,
+    own_address,
+    read_address,
+    read_names,
+)
 from shared.storage_account import (
     CONNECTION,
     DEVELOPMENT,
@@ -28,6 +34,7 @@ from shared.storage_account import (
 
 _INTEGER = re.compile(r"[0-9]{1,15}")
 _MOST_SHOWN = 12
+_AUDIENCE = "payroll-import-gateway"
 
 
 class Kind(StrEnum):
@@ -39,6 +46,20 @@ class Kind(StrEnum):
     BYTES = "bytes"
     SECONDS = "seconds"
     HASH_KEYS = "hash keys"
+    ADDRESS = "address"
+    NAMES = "names"
+
+
+class IdentityProvider(StrEnum):
+    """Who issues the tokens that the gateway takes."""
+
+    LOCAL = "local"
+
+
+_TEXTS: Mapping[Kind, tuple[Callable[[str], str | tuple[str, ...] | None], str]] = {
+    Kind.ADDRESS: (read_address, "an http or https address without query"),
+    Kind.NAMES: (read_names, "names without blanks, with commas between them"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +83,10 @@ def _number(name: str, kind: Kind, default: int, least: int, most: int, purpose:
 def _choice(name: str, default: str, choices: tuple[str, ...], purpose: str) -> Any:
     declared = Setting(name, Kind.CHOICE, default, purpose, choices=choices)
     return field(default=default, metadata={"setting": declared})
+
+
+def _text(name: str, kind: Kind, declared: str, default: Any, purpose: str) -> Any:
+    return field(default=default, metadata={"setting": Setting(name, kind, declared, purpose)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +168,23 @@ class Settings:
         "How long a staged batch of authentication data waits for its Process call after the last "
         "record came; then it expires and its records are removed.",
     )  # fmt: skip
+    identity_provider: str = _choice(
+        "GATEWAY_IDENTITY_PROVIDER", IdentityProvider.LOCAL.value, (IdentityProvider.LOCAL.value,),
+        "Who issues the bearer tokens: the gateway itself.",
+    )  # fmt: skip
+    base_url: str = _text(
+        "GATEWAY_BASE_URL", Kind.ADDRESS, "", DEFAULT_ADDRESS,
+        "Where callers reach the gateway: the issuer of its tokens and the addresses in its "
+        "discovery document. By default https and the platform's WEBSITE_HOSTNAME.",
+    )  # fmt: skip
+    audiences: tuple[str, ...] = _text(
+        "GATEWAY_AUDIENCE", Kind.NAMES, _AUDIENCE, (_AUDIENCE,),
+        "The audience of tokens.",
+    )  # fmt: skip
+    token_seconds: int = _number(
+        "GATEWAY_TOKEN_SECONDS", Kind.SECONDS, 3_600, 60, 86_400,
+        "How long a token of the gateway's own lives.",
+    )  # fmt: skip
     log_level: str = _choice(
         "GATEWAY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"),
         "The least severe log lines that are written.",
@@ -178,6 +220,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         if declared.kind is Kind.CONNECTION or not text:
             continue
         values[name] = _read_value(declared, text, problems)
+    values.setdefault("base_url", own_address(environ))
     problems.extend(_unknown_names(environ))
     if problems:
         raise SettingsError(problems)
@@ -189,11 +232,15 @@ def settings_in_force() -> Settings:
     return read_settings(os.environ)
 
 
-def _read_value(
-    declared: Setting, text: str, problems: list[str]
-) -> int | str | tuple[HashKey, ...]:
+def _read_value(declared: Setting, text: str, problems: list[str]) -> Any:
     if declared.kind is Kind.HASH_KEYS:
         return read_hash_keys(declared.name, text, problems)
+    if declared.kind in _TEXTS:
+        read, wanted = _TEXTS[declared.kind]
+        value = read(text)
+        if value is None:
+            problems.append(f"{declared.name} must be {wanted}, not {_shown(text)}.")
+        return value
     if declared.kind is Kind.CHOICE:
         if text.lower() not in declared.choices:
             allowed = " or ".join(declared.choices)

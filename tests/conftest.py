@@ -14,7 +14,7 @@ import pytest
 from local_host.setup.azurite import ACCOUNT, Programs, running
 from tests.emulator import Emulator
 
-ACCOUNTS = (ACCOUNT, "contract", "killed", "counted", "ordered", "delivered", "native")
+ACCOUNTS = (ACCOUNT, "contract", "keys", "killed", "counted", "ordered", "delivered", "native")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,8 @@ from __future__ import annotations
 TENANTS = "Tenants"
 INTEGRATIONS = "Integrations"
 FUNCTION_KEYS = "FunctionKeys"
+CLIENTS = "Clients"
+SIGNING_KEYS = "SigningKeys"
 IMPORTS = "Imports"
 IMPORT_RESULTS = "ImportResults"
 REFERENCES = "References"
@@ -14,6 +16,16 @@ IMPORT_PAYLOADS = "import-payloads"
 IMPORT_RESULT_BLOBS = "import-results"
 IDEMPOTENT_ANSWERS = "idempotent-answers"
 
-TABLES = (TENANTS, INTEGRATIONS, FUNCTION_KEYS, REFERENCES, IMPORTS, IMPORT_RESULTS, IDEMPOTENCY)
+TABLES = (
+    TENANTS,
+    INTEGRATIONS,
+    FUNCTION_KEYS,
+    CLIENTS,
+    SIGNING_KEYS,
+    REFERENCES,
+    IMPORTS,
+    IMPORT_RESULTS,
+    IDEMPOTENCY,
+)
 """The tables that are there whatever import types there are; each type names its own."""
 CONTAINERS = (IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IDEMPOTENT_ANSWERS)

@@ -16,6 +16,7 @@ STATUS: dict[type[errors.GatewayError], int] = {
     errors.BearerTokenError: 401,
     errors.ForbiddenError: 403,
     errors.MissingScopeError: 403,
+    errors.TokenRefusedError: 400,
     errors.NotBuiltError: 501,
     errors.UnknownMessageTypeError: 501,
     errors.InvalidRequestError: 400,

@@ -58,6 +58,11 @@ class GatewayProcess:
         self.port = port
         self._log = log
 
+    @property
+    def url(self) -> str:
+        """Its address, which is also the issuer of its tokens."""
+        return f"http://127.0.0.1:{self.port}"
+
     def call(
         self,
         method: str,

@@ -166,6 +166,10 @@ def test_context_of_an_invocation(host: RunningHost) -> None:
     assert one["trace"].startswith("00-0af7651916cd43dd8448eb211c80319c-")
 
 
+def test_the_app_is_told_its_own_host_name(host: RunningHost) -> None:
+    assert host.call("GET", "/echo").json()["own_host"] == f"127.0.0.1:{host.port}"
+
+
 def test_disabled_function_is_404(connection_string: str, tmp_path: Path) -> None:
     settings = host_environment(connection_string)
     settings["AzureWebJobs.switched_off.Disabled"] = "true"

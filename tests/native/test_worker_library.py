@@ -24,6 +24,9 @@ from tests.tenants import Sender, a_sender
 pytestmark = [pytest.mark.worker, pytest.mark.integration]
 
 
+OPENID = (".well-known/openid-configuration", ".well-known/jwks.json")
+
+
 @pytest.fixture(name="library")
 def fixture_library(emulator: Emulator) -> WorkerLibrary:
     python = os.environ.get("GATEWAY_WORKER_PYTHON", "")
@@ -109,6 +112,12 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         _get(sender, "/api/docs"),
         _get(sender, "/api/docs/start.js"),
         {**_get(sender, "/api/import/anything"), "method": "POST", "body": "[]"},
+        {"method": "POST", "url": "/connect/token", "body": "grant_type=password"},
+        *(
+            {"method": "GET", "url": f"{start}/{name}"}
+            for start in ("", "/connect")
+            for name in OPENID
+        ),
         {"function": "sweep", "past_due": False},
     ]
     answers = library.invoke(invocations)
@@ -125,6 +134,11 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         "import_schema": 200,
         **dict.fromkeys(("capabilities", "errors", "openapi", "docs", "docs_file"), 200),
         "import_zz_unknown_type": 501,
+        "connect_token": 400,
+        "openid_configuration": 200,
+        "openid_configuration_connect": 200,
+        "openid_keys": 200,
+        "openid_keys_connect": 200,
     }
     listed = {function["name"] for function in library.list_functions()["functions"]}
     assert {answer["function"] for answer in answers} == listed, "a function that was not run"

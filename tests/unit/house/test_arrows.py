@@ -35,7 +35,18 @@ FORBIDDEN = {
 
 PURE = {"pydantic", "pydantic_core", "annotated_types", "lxml"}
 """Libraries that compute and know no file, network or clock of ours."""
-SLOW = ("aiohttp", "azure.core", "azure.data", "azure.identity", "azure.storage", "pydantic")
+SLOW = (
+    "aiohttp",
+    "azure.core",
+    "azure.data",
+    "azure.identity",
+    "azure.storage",
+    "cryptography",
+    "jwt",
+    "msal",
+    "pydantic",
+    "requests",
+)
 READS_ENVIRONMENT = {"shared.settings", "shared.bootstrap"}
 """The reader, and the root that hands the environment to it."""
 
@@ -92,6 +103,7 @@ def test_only_the_clock_asks_for_the_time_or_for_chance() -> None:
     }
     assert askers <= {
         "shared.clock",
+        "shared.auth.client_secrets",
         "shared.auth.function_keys",
         "shared.storage.table_batches",
         "shared.web.calls",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import threading
 import time
 from typing import Any
@@ -46,6 +47,7 @@ async def echo(req: func.HttpRequest, context: func.Context) -> func.HttpRespons
             "directory": context.function_directory,
             "trace": context.trace_context.trace_parent,
             "retries": context.retry_context.retry_count,
+            "own_host": os.environ.get("WEBSITE_HOSTNAME"),
         }
     )
 

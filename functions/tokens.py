@@ -1,0 +1,82 @@
+"""Tokens: `POST /connect/token`, the discovery document, the published keys (CONTRACTS 4).
+
+The documents are also there under `/connect/…`: msal takes an authority with a path only.
+"""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared import log
+from shared.bootstrap import gateway
+from shared.errors import StorageUnavailableError, TokenRefusedError
+from shared.web.calls import answered
+from shared.web.discovery import discovery_document
+from shared.web.import_views import json_answer
+from shared.web.oauth import read_token_request, token_answer, token_refusal
+
+blueprint = func.Blueprint()
+
+_PUBLIC = {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin": "*"}
+"""A minute: a new signing key is published that long before it signs."""
+
+
+@blueprint.function_name("connect_token")
+@blueprint.route("connect/token", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def connect_token(req: func.HttpRequest) -> func.HttpResponse:
+    """A token for a client's own credentials."""
+    try:
+        return token_answer(await (await gateway()).identity.grant(read_token_request(req)))
+    except (TokenRefusedError, StorageUnavailableError) as error:
+        reason = getattr(error, "fault", type(error).__name__)
+        log.event("token.refused", reason=reason)
+        return token_refusal(error)
+
+
+@blueprint.function_name("openid_configuration")
+@blueprint.route(
+    ".well-known/openid-configuration", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def openid_configuration(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """The discovery document."""
+    return await _discovery()
+
+
+@blueprint.function_name("openid_configuration_connect")
+@blueprint.route(
+    "connect/.well-known/openid-configuration", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def openid_configuration_connect(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """The same under `/connect`."""
+    return await _discovery()
+
+
+@blueprint.function_name("openid_keys")
+@blueprint.route(".well-known/jwks.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def openid_keys(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """The keys that tokens are checked with."""
+    return await _keys()
+
+
+@blueprint.function_name("openid_keys_connect")
+@blueprint.route(
+    "connect/.well-known/jwks.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def openid_keys_connect(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """The same under `/connect`."""
+    return await _keys()
+
+
+async def _discovery() -> func.HttpResponse:
+    settings = (await gateway()).settings
+    return json_answer(discovery_document(settings), headers=_PUBLIC)
+
+
+async def _keys() -> func.HttpResponse:
+    keys = await (await gateway()).identity.public_keys()
+    return json_answer({"keys": keys}, headers=_PUBLIC)

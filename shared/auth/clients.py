@@ -1,0 +1,89 @@
+"""An OAuth client: a program of a tenant that asks for tokens (CONTRACTS 4).
+
+Its id is a name that is unique in the whole gateway, since it stands alone in a token request. A
+client of Entra is known by its application id and has no secret here. A revoked client is gone;
+`registration` tells one that is added later under the same name from it, so that no token of the
+first is good for the second.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+
+from shared.auth.scopes import Scope
+from shared.storage.keys import encode
+from shared.storage.tables import Entity
+
+PARTITION = "clients"
+"""All clients share a partition: they are few, and listed in order of their id."""
+
+MOST_CLIENT_ID = 200
+_APPLICATION_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One client; `secret_hash` is empty for a client of Entra, `created_at` is ISO text."""
+
+    client_id: str
+    tenant: str
+    name: str
+    scopes: frozenset[Scope]
+    registration: str
+    created_at: str = ""
+    secret_hash: str = field(default="", repr=False)
+
+    @property
+    def is_of_entra(self) -> bool:
+        """Whether Entra keeps its secret."""
+        return not self.secret_hash
+
+
+def normal_client_id(text: str) -> str:
+    """A client id as it is compared: trimmed, in Unicode NFC; case counts, but not in a GUID."""
+    client_id = unicodedata.normalize("NFC", text.strip())
+    return client_id.lower() if is_application_id(client_id) else client_id
+
+
+def is_application_id(client_id: str) -> bool:
+    """Whether it has the form of an application id of Entra."""
+    return _APPLICATION_ID.fullmatch(client_id) is not None
+
+
+def client_row(client_id: str) -> str:
+    """The row key of a client."""
+    return encode(normal_client_id(client_id))
+
+
+def client_to_entity(client: Client) -> Entity:
+    """As it is stored."""
+    values = {
+        "clientId": client.client_id,
+        "tenant": client.tenant,
+        "name": client.name,
+        "scopes": " ".join(sorted(client.scopes)),
+        "registration": client.registration,
+        "createdAt": client.created_at,
+        "secretHash": client.secret_hash,
+    }
+    return Entity(PARTITION, client_row(client.client_id), values)
+
+
+def client_from_entity(entity: Entity) -> Client:
+    """The inverse of `client_to_entity`; a scope that this version does not know is left out."""
+    return Client(
+        client_id=entity.text("clientId"),
+        tenant=entity.text("tenant"),
+        name=entity.text("name"),
+        scopes=known_scopes(entity.text("scopes").split()),
+        registration=entity.text("registration"),
+        created_at=entity.text("createdAt"),
+        secret_hash=entity.text("secretHash"),
+    )
+
+
+def known_scopes(names: list[str]) -> frozenset[Scope]:
+    """The scopes of these names; other names are passed over."""
+    return frozenset(scope for scope in Scope if scope.value in names)

@@ -1,0 +1,137 @@
+"""The keys that sign the gateway's own tokens: a ring of them, in one record.
+
+One record means that making the first key and every rotation is decided by one conditional write:
+of two processes that start at once, one's key goes in and the other takes it. A new key is
+published a minute before it signs, so that who remembers the published keys for as long as their
+`Cache-Control` says knows it in time; an old one is accepted until every token that it may have
+signed has expired.
+
+The private keys lie in storage as they are: who can read the gateway's storage can read everything
+that a token would give access to.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from shared.errors import ConflictError
+from shared.storage.tables import Entity
+
+PARTITION, ROW = "signing", "ring"
+ALGORITHM = "ES256"
+LEAD_SECONDS = 60
+"""Between publishing a key and signing with it."""
+OVERLAP_SECONDS = 86_400 + 300
+"""How long an old key is accepted after that: the longest life of a token, and a little."""
+MOST_KEYS = 20
+_COORDINATE_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key pair on the curve P-256; times are Unix seconds, `ends_at` 0 where none is set."""
+
+    kid: str
+    signs_from: int
+    ends_at: int = 0
+    private: ec.EllipticCurvePrivateKey = field(repr=False, kw_only=True)
+
+    @property
+    def public(self) -> ec.EllipticCurvePublicKey:
+        """What tokens are checked with."""
+        return self.private.public_key()
+
+    @property
+    def jwk(self) -> dict[str, str]:
+        """The public half as a JSON Web Key (RFC 7517)."""
+        numbers = self.public.public_numbers()
+        return {
+            "kty": "EC",
+            "use": "sig",
+            "alg": ALGORITHM,
+            "kid": self.kid,
+            "crv": "P-256",
+            "x": _coordinate(numbers.x),
+            "y": _coordinate(numbers.y),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """All keys, the newest first; there is always one that signs."""
+
+    keys: tuple[SigningKey, ...]
+    etag: str = ""
+
+    def signing(self, now: int) -> SigningKey:
+        """The key to sign with."""
+        return next((key for key in self.keys if key.signs_from <= now), self.keys[-1])
+
+    def published(self, now: int) -> tuple[SigningKey, ...]:
+        """The keys whose tokens are accepted, the next one to sign included."""
+        return tuple(key for key in self.keys if not key.ends_at or key.ends_at > now)
+
+    def find(self, kid: str, now: int) -> SigningKey | None:
+        """The published key of that id."""
+        return next((key for key in self.published(now) if key.kid == kid), None)
+
+    def rotated(self, kid: str, now: int) -> KeyRing:
+        """With a new key that soon takes over. Raises ConflictError where there are too many."""
+        kept = self.published(now)
+        if len(kept) >= MOST_KEYS:
+            raise ConflictError(
+                f"There are {MOST_KEYS} signing keys that still count: wait a day, or rotate with "
+                "--at-once, which refuses all tokens so far."
+            )
+        ends_at = now + LEAD_SECONDS + OVERLAP_SECONDS
+        older = tuple(replace(key, ends_at=key.ends_at or ends_at) for key in kept)
+        return KeyRing((new_signing_key(kid, now + LEAD_SECONDS), *older), self.etag)
+
+
+def new_signing_key(kid: str, signs_from: int) -> SigningKey:
+    """A new random key."""
+    return SigningKey(kid, signs_from, private=ec.generate_private_key(ec.SECP256R1()))
+
+
+def ring_to_entity(ring: KeyRing) -> Entity:
+    """As it is stored."""
+    keys = [
+        {
+            "kid": key.kid,
+            "signsFrom": key.signs_from,
+            "endsAt": key.ends_at,
+            "private": _pem(key.private),
+        }
+        for key in ring.keys
+    ]
+    return Entity(PARTITION, ROW, {"keys": json.dumps(keys)}, ring.etag)
+
+
+def ring_from_entity(entity: Entity) -> KeyRing:
+    """The inverse of `ring_to_entity`."""
+    keys = tuple(_key_from(stored) for stored in json.loads(entity.text("keys")))
+    return KeyRing(keys, entity.etag)
+
+
+def _key_from(stored: dict[str, Any]) -> SigningKey:
+    private = serialization.load_pem_private_key(stored["private"].encode(), None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    return SigningKey(stored["kid"], stored["signsFrom"], stored["endsAt"], private=private)
+
+
+def _pem(private: ec.EllipticCurvePrivateKey) -> str:
+    return private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+def _coordinate(number: int) -> str:
+    return base64.urlsafe_b64encode(number.to_bytes(_COORDINATE_BYTES, "big")).decode().rstrip("=")

@@ -1,0 +1,72 @@
+"""What a read token says, and what callers are told of one that does not count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import jwt
+
+from shared.auth.scopes import Scope
+from shared.errors import BearerTokenError
+
+NOT_VALID = "The token is not valid here: get one from /connect/token of this gateway."
+_SENTENCES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
+    (jwt.ExpiredSignatureError, "The token has expired: get a new one from /connect/token."),
+    (
+        jwt.ImmatureSignatureError,
+        "The token is of a time to come: set the clock of the machine that issued it.",
+    ),
+    (
+        jwt.InvalidAudienceError,
+        "The token is for another audience: get one from /connect/token of this gateway.",
+    ),
+    (
+        jwt.InvalidIssuerError,
+        "The token is of another issuer: get one from /connect/token of this gateway.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaims:
+    """What a token with a right signature says of its client.
+
+    `tenant` and `registration` are those that the client had when the gateway issued the token;
+    None where another party issued it, who does not know them.
+    """
+
+    client_id: str
+    scopes: frozenset[Scope]
+    tenant: str | None = None
+    registration: str | None = None
+
+
+class TokenReader(Protocol):
+    """Checks everything about a token but whether its client is still there."""
+
+    async def read(self, token: str) -> TokenClaims:
+        """What it says. Raises BearerTokenError, StorageUnavailableError."""
+
+
+def key_id_of(token: str, algorithm: str) -> str:
+    """The id of the key that a token names. Raises jwt.PyJWTError for any other algorithm."""
+    header = jwt.get_unverified_header(token)
+    if header.get("alg") != algorithm:
+        raise jwt.InvalidAlgorithmError("another algorithm")
+    kid = header.get("kid")
+    if not isinstance(kid, str):
+        raise jwt.InvalidTokenError("no key id")
+    return kid
+
+
+@contextmanager
+def refusing_faults() -> Iterator[None]:
+    """What the library has against a token becomes a refusal that quotes nothing of it."""
+    try:
+        yield
+    except jwt.PyJWTError as fault:
+        told = next((said for kind, said in _SENTENCES if isinstance(fault, kind)), NOT_VALID)
+        raise BearerTokenError(told) from None

@@ -1,0 +1,113 @@
+"""The identity provider in force, put together when the first token is asked for or shown.
+
+Its libraries take a tenth of a second to import, which a gateway that is called with key pairs only
+never pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.auth.bearer import BearerAuthenticator
+    from shared.auth.caller import TokenCaller
+    from shared.auth.client_lookups import ClientLookups
+    from shared.auth.key_store import KeyStore
+    from shared.auth.local_tokens import LocalTokens
+    from shared.auth.token_faults import TokenReader
+    from shared.clock import Clock, Ids
+    from shared.services.token_requests import (
+        IssuedToken,
+        TokenRequest,
+        TokenRequests,
+        TokenSource,
+    )
+    from shared.settings import Settings
+    from shared.storage.tables import Tables
+
+Jwk = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Provider:
+    """What the two providers have in common."""
+
+    reader: TokenReader
+    source: TokenSource
+    public_keys: Callable[[], Awaitable[list[Jwk]]]
+
+
+class Identity:
+    """Tokens: who a bearer is, new ones, and the keys that they are checked with."""
+
+    def __init__(self, settings: Settings, tables: Tables, clock: Clock, ids: Ids) -> None:
+        self._settings = settings
+        self._tables = tables
+        self._clock = clock
+        self._ids = ids
+
+    async def authenticate(self, authorization: str) -> TokenCaller:
+        """The caller of a bearer token. Raises BearerTokenError, StorageUnavailableError."""
+        return await self._bearers.authenticate(authorization)
+
+    async def grant(self, request: TokenRequest) -> IssuedToken:
+        """A new token. Raises TokenRefusedError, StorageUnavailableError."""
+        return await self._requests.grant(request)
+
+    async def public_keys(self) -> list[Jwk]:
+        """The keys that tokens are checked with, as JSON Web Keys."""
+        return await self._provider.public_keys()
+
+    @cached_property
+    def key_store(self) -> KeyStore:
+        """The gateway's own signing keys."""
+        from shared.auth.key_store import KeyStore
+
+        return KeyStore(self._tables, self._clock, self._ids, self._settings.cache_seconds)
+
+    @cached_property
+    def local_tokens(self) -> LocalTokens:
+        """The gateway's own tokens."""
+        from shared.auth.local_tokens import LocalTokens, TokenTerms
+
+        terms = TokenTerms(
+            issuer=self._settings.base_url,
+            audience=self._settings.audiences[0],
+            lifetime=self._settings.token_seconds,
+        )
+        return LocalTokens(self.key_store, self._clock, self._ids, terms)
+
+    @cached_property
+    def _provider(self) -> _Provider:
+        return self._local()
+
+    @cached_property
+    def _bearers(self) -> BearerAuthenticator:
+        from shared.auth.bearer import BearerAuthenticator
+
+        return BearerAuthenticator(self._provider.reader, self._clients)
+
+    @cached_property
+    def _requests(self) -> TokenRequests:
+        from shared.services.token_requests import TokenRequests
+
+        return TokenRequests(self._clients, self._provider.source)
+
+    @cached_property
+    def _clients(self) -> ClientLookups:
+        from shared.auth.client_lookups import ClientLookups
+
+        return ClientLookups(self._tables, self._clock, self._settings.cache_seconds)
+
+    def _local(self) -> _Provider:
+        from shared.auth.client_secrets import SecretChecker
+        from shared.services.token_requests import LocalTokenSource
+
+        async def public_keys() -> list[Jwk]:
+            return [key.jwk for key in await self.key_store.published()]
+
+        source = LocalTokenSource(self.local_tokens, SecretChecker())
+        return _Provider(self.local_tokens, source, public_keys)

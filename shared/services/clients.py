@@ -1,0 +1,144 @@
+"""OAuth clients: what an administrator does to them (`manage.py client`).
+
+A change is in force in a running gateway once its look-ups have expired.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from shared.auth.client_secrets import hash_client_secret, new_client_secret
+from shared.auth.clients import (
+    MOST_CLIENT_ID,
+    PARTITION,
+    Client,
+    client_from_entity,
+    client_row,
+    client_to_entity,
+    is_application_id,
+    normal_client_id,
+)
+from shared.auth.scopes import Scope
+from shared.clock import Clock, Ids
+from shared.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionFailedError,
+)
+from shared.services.tenants import TenantService
+from shared.storage.names import CLIENTS
+from shared.storage.tables import Delete, Entity, Insert, Tables
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedClient:
+    """A new client with its secret in the clear, to be shown once; "" for a client of Entra."""
+
+    client: Client
+    client_secret: str = field(repr=False)
+
+
+class ClientService:
+    """The use cases; refusals are of the tree in `shared.errors`."""
+
+    def __init__(self, tables: Tables, tenants: TenantService, clock: Clock, ids: Ids) -> None:
+        self._tables = tables
+        self._tenants = tenants
+        self._clock = clock
+        self._ids = ids
+
+    async def add(self, tenant: str, name: str, scopes: Iterable[Scope]) -> IssuedClient:
+        """A new client of a tenant, whose name is its id (made up where `name` is empty).
+
+        Raises InvalidRequestError, NotFoundError, and ConflictError where the name is taken.
+        """
+        owner = (await self._tenants.find(tenant)).id
+        client_id = _checked_id(name or f"{owner}-{self._ids.new()[:8]}")
+        secret = new_client_secret()
+        secret_hash = await asyncio.to_thread(hash_client_secret, secret)
+        client = self._new(client_id, owner, client_id, scopes, secret_hash)
+        return IssuedClient(await self._insert(client), secret)
+
+    async def register(
+        self, tenant: str, client_id: str, name: str, scopes: Iterable[Scope]
+    ) -> IssuedClient:
+        """Make an application of Entra, by its id, a client of a tenant; Entra keeps its secret.
+
+        Raises InvalidRequestError, NotFoundError, and ConflictError where it is one already.
+        """
+        application = normal_client_id(client_id)
+        if not is_application_id(application):
+            raise InvalidRequestError(
+                "A client id of Entra is the GUID of the application; for a client of the "
+                "gateway's own leave it out."
+            )
+        owner = (await self._tenants.find(tenant)).id
+        title = _checked_id(name or application)
+        client = self._new(application, owner, title, scopes, "")
+        return IssuedClient(await self._insert(client), "")
+
+    async def list_clients(self, tenant: str = "") -> list[Client]:
+        """The clients of a tenant, or of all, in order of id. Raises NotFoundError."""
+        owner = (await self._tenants.find(tenant)).id if tenant else ""
+        found = map(client_from_entity, await self._tables.query(CLIENTS, PARTITION))
+        wanted = [client for client in found if owner in ("", client.tenant)]
+        return sorted(wanted, key=lambda client: client.client_id)
+
+    async def revoke(self, client_id: str, tenant: str = "") -> Client:
+        """Take a client away: it gets no token, and those it has count no more.
+
+        Raises NotFoundError, also where it is another tenant's than the one that is named.
+        """
+        owner = (await self._tenants.find(tenant)).id if tenant else ""
+        stored = await self._tables.get(CLIENTS, PARTITION, client_row(client_id))
+        missing = NotFoundError("There is no such client; `client list` shows them.")
+        if stored is None:
+            raise missing
+        client = client_from_entity(stored)
+        if owner not in ("", client.tenant):
+            raise missing
+        try:
+            await self._tables.write(CLIENTS, Delete(Entity(stored.partition, stored.row, {})))
+        except PreconditionFailedError:
+            raise missing from None
+        return client
+
+    def _new(
+        self, client_id: str, tenant: str, name: str, scopes: Iterable[Scope], secret_hash: str
+    ) -> Client:
+        wanted = frozenset(scopes)
+        if not wanted:
+            names = ", ".join(Scope)
+            raise InvalidRequestError(f"A client needs at least one scope of {names}.")
+        return Client(
+            client_id=client_id,
+            tenant=tenant,
+            name=name,
+            scopes=wanted,
+            registration=self._ids.new(),
+            created_at=self._clock.now().isoformat(timespec="seconds"),
+            secret_hash=secret_hash,
+        )
+
+    async def _insert(self, client: Client) -> Client:
+        try:
+            await self._tables.write(CLIENTS, Insert(client_to_entity(client)))
+        except PreconditionFailedError:
+            raise ConflictError(
+                "A client of this id exists already, maybe in another tenant: choose another name, "
+                "or revoke that one first."
+            ) from None
+        return client
+
+
+def _checked_id(text: str) -> str:
+    client_id = normal_client_id(text)
+    if not 1 <= len(client_id) <= MOST_CLIENT_ID or not client_id.isprintable():
+        raise InvalidRequestError(
+            f"The name of a client must have 1 to {MOST_CLIENT_ID} characters, no control "
+            "characters among them."
+        )
+    return client_id

@@ -1,0 +1,66 @@
+"""Clients with valid tokens for tests of endpoints that take them.
+
+The client has no secret, which spares its slow hash; its token is really signed, with the key that
+the gateway on this storage has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from shared.auth.caller import TokenCaller
+from shared.auth.clients import Client
+from shared.auth.scopes import Scope
+from shared.bootstrap import Gateway, open_gateway
+from tests.emulator import settings_for
+from tests.tenants import new_tenant
+
+
+@dataclass(frozen=True)
+class TokenClient:
+    """A client and a token for all of its scopes: who sends."""
+
+    client: Client
+    token: str
+
+    @property
+    def tenant(self) -> str:
+        return self.client.tenant
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The token as the header of a call."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+    @property
+    def caller(self) -> TokenCaller:
+        """What the gateway makes of the token."""
+        return TokenCaller(self.tenant, self.client.client_id, self.client.scopes)
+
+
+async def new_token_client(
+    gateway: Gateway, tenant: str = "", *scopes: Scope, issuer: str = ""
+) -> TokenClient:
+    """A client of `tenant`, or of a new one, for these scopes, or for all.
+
+    `issuer` is the address of the gateway that is to take the token, where it is another process.
+    """
+    owner = tenant or await new_tenant(gateway)
+    issued = await gateway.clients.register(owner, str(uuid.uuid4()), "", scopes or Scope)
+    tokens = gateway.identity.local_tokens
+    tokens.terms = replace(tokens.terms, issuer=issuer or tokens.terms.issuer)
+    client = issued.client
+    return TokenClient(client, await tokens.issue(client, client.scopes))
+
+
+def a_token_client(storage: str, issuer: str, tenant: str = "", *scopes: Scope) -> TokenClient:
+    """`new_token_client` for tests without an event loop; `issuer` is the gateway's `url`."""
+
+    async def made() -> TokenClient:
+        async with open_gateway(settings_for(storage)) as gateway:
+            return await new_token_client(gateway, tenant, *scopes, issuer=issuer)
+
+    return asyncio.run(made())
