@@ -1,4 +1,4 @@
-"""Per-row results for people: a line per row, its messages below it."""
+"""Rows of the vendor's answer for people, for the demo: a line per row, its messages below it."""
 
 from __future__ import annotations
 

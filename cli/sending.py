@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.calls import CallFailedError, KeyPair, send_import
+from cli.calls import CallFailedError, KeyPair
+from cli.failures import failure_table, row_lines, write_failed_rows
+from cli.file_import import FEW, FileImport, Tally
+from cli.import_client import ImportClient, call_of, limits_of
 from cli.output import AsJson, show
-from cli.rows import failed_rows, row_lines
+from cli.parts import Part, cut
+from cli.progress import row_progress
+from cli.row_files import read_rows
 from cli.surroundings import local_gateway
 from shared.imports.catalogue import MESSAGE_TYPES
+
+INTERRUPTED = 130
+"""The exit status of a command that Ctrl-C ended."""
+SENT_BEFORE = (
+    "{count} of {parts} calls were sent before and not done again: what is shown is what became "
+    "of them then. To send them anew, add --again WORD with a word of your own."
+)
 
 Type = Enum("Type", {name: name for name in MESSAGE_TYPES})  # type: ignore[misc]
 TypeName = Annotated[Type, typer.Argument(metavar="TYPE", help=f"{', '.join(MESSAGE_TYPES)}.")]
 
 File = Annotated[
-    Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A JSON array of rows.")
+    Path,
+    typer.Argument(
+        exists=True, dir_okay=False, readable=True, help="Rows as JSON array, NDJSON or CSV."
+    ),
 ]
 Url = Annotated[
     str,
@@ -32,6 +49,27 @@ FunctionKeyOption = Annotated[
 SoftwareKeyOption = Annotated[
     str, typer.Option("--software-key", envvar="GATEWAY_SOFTWARE_KEY", help="X-Software-Key.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would happen; store nothing.")]
+FailedRows = Annotated[
+    Path | None,
+    typer.Option(
+        "--failed-rows", metavar="OUT", dir_okay=False, writable=True,
+        help="Write the rows that failed here, with their messages: .json, .ndjson or .csv.",
+    ),
+]  # fmt: skip
+PartRows = Annotated[
+    int,
+    typer.Option("--part-rows", min=1, help="The most rows of one call; the gateway's limit else."),
+]
+BlankClears = Annotated[
+    bool, typer.Option("--blank-clears", help="An empty cell of CSV clears the field.")
+]
+Again = Annotated[
+    str,
+    typer.Option(
+        "--again", metavar="WORD", help="Send anew what was sent within a day, once per WORD."
+    ),
+]
 
 
 def send(
@@ -40,24 +78,65 @@ def send(
     function_key: FunctionKeyOption,
     software_key: SoftwareKeyOption,
     url: Url = "",
+    dry_run: DryRun = False,
+    failed_rows: FailedRows = None,
+    part_rows: PartRows = 2**31,
+    blank_clears: BlankClears = False,
+    again: Again = "",
     as_json: AsJson = False,
 ) -> None:
-    """Send a file over HTTP and show per-row results; status 1 where a row failed."""
-    keys = KeyPair(software_key, function_key)
-    answer = send_import(url or _local_url(), type_name.value, file.read_bytes(), keys)
-    if answer.status != 200:
-        raise CallFailedError(answer.refusal)
-    results = answer.document["results"]
-    failed = failed_rows(results)
-    count = f"{len(results)} rows, {len(failed)} failed."
-    import_id = answer.headers.get("x-import-id", "")
-    show(
-        as_json,
-        {"importId": import_id, **answer.document},
-        [*row_lines(results), f"{count} Import {import_id}" if import_id else count],
-    )
-    if failed:
+    """Send a file over HTTP and show what became of each row; status 1 where a row failed.
+
+    A large file goes in several calls. Interrupted, or without an answer, the same command goes on
+    where it stopped: no row is done twice.
+    """
+    kind = MESSAGE_TYPES[type_name.value]
+    rows = read_rows(file, kind.rules.json_schema(), blank_clears=blank_clears)
+    client = ImportClient(url or _local_url(), KeyPair(software_key, function_key))
+    told = client.capabilities()
+    parts = cut(rows, limits_of(told, part_rows), f"{kind.name} {again}")
+    tally = Tally(len(rows))
+    with row_progress(f"{kind.name}, {file.name}", len(rows)) as heard:
+        work = FileImport(client, call_of(told, kind.name), {}, heard)
+        try:
+            (work.try_out if dry_run else work.send)(parts, tally)
+        except KeyboardInterrupt:
+            print(_how_far(tally), file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except CallFailedError:
+            print(_how_far(tally), file=sys.stderr)
+            raise
+    if failed_rows is not None:
+        write_failed_rows(failed_rows, rows, tally.failed)
+    show(as_json, tally.document(), _lines(tally, parts, dry_run=dry_run))
+    if tally.failed:
         raise typer.Exit(1)
+
+
+def _lines(tally: Tally, parts: list[Part], *, dry_run: bool) -> Iterator[str]:
+    """Every row of a small file, the failed ones of any, and the counts."""
+    if tally.total <= FEW:
+        yield from row_lines(tally.results)
+    if tally.failed:
+        yield from ("", *failure_table(tally.failed), "")
+    counts = ", ".join(f"{tally.counts[name]} {name}" for name in ("new", "updated", "unchanged"))
+    would = "would be " if dry_run else ""
+    yield f"{tally.total} rows: {would}{counts}; {tally.counts['failed']} failed."
+    if tally.import_ids:
+        name = "Import" if len(tally.import_ids) == 1 else "Imports"
+        yield f"{name} {' '.join(tally.import_ids)}"
+    if tally.sent_before:
+        yield SENT_BEFORE.format(count=tally.sent_before, parts=len(parts))
+    if dry_run and len(parts) > 1:
+        yield "Each of the calls was tried by itself, without the rows of those before it."
+
+
+def _how_far(tally: Tally) -> str:
+    known = sum(tally.counts.values())
+    return (
+        f"Stopped: {known} of {tally.total} rows are known to be done. What was accepted goes on; "
+        "the same command goes on from there."
+    )
 
 
 def _local_url() -> str:

@@ -1,0 +1,103 @@
+"""Results for people and for files: rows by their place in the file, failures as a table.
+
+A result is the neutral one of `/api/imports/{id}/results`, its `index` counted within the whole
+file from 0; people count from 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from cli.output import columns
+from cli.row_files import Format, format_of
+from shared.imports import csv_rows
+
+MOST_SHOWN: Final = 100
+"""Failed rows in the table; the file of `--failed-rows` has them all."""
+_LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
+_HEAD: Final = ("ROW", "KEY", "ID", "FIELD", "MESSAGE")
+
+Result = dict[str, Any]
+
+
+def key_of(result: Result) -> str:
+    """The key as people write it."""
+    return " / ".join(result["key"].values()) or "(no key)"
+
+
+def row_lines(results: Iterable[Result]) -> Iterator[str]:
+    """A line per row, its warnings and infos below it; errors stand in the table of failures."""
+    for result in results:
+        yield f"{result['index'] + 1:>5}  {key_of(result)}  {result['outcome']}"
+        for message in result["messages"]:
+            if message["messageType"] == "Error":
+                continue
+            field = f" [{message['fieldName']}]" if "fieldName" in message else ""
+            said = f"{message['messageType']} {message['errorID']}: {message['message']}"
+            yield f"         {said}{field}"
+
+
+def failure_table(failed: Sequence[Result]) -> list[str]:
+    """The failed rows, a line per error; how many more there are, if there are."""
+    cells = [
+        (
+            str(result["index"] + 1),
+            key_of(result),
+            str(message["errorID"]),
+            message.get("fieldName", ""),
+            message["message"],
+        )
+        for result in failed[:MOST_SHOWN]
+        for message in result["messages"]
+        if message["messageType"] == "Error"
+    ]
+    lines = columns(_HEAD, cells) if cells else []
+    more = len(failed) - MOST_SHOWN
+    return [*lines, f"… and {more} more failed rows."] if more > 0 else lines
+
+
+def write_failed_rows(path: Path, rows: Sequence[str], failed: Sequence[Result]) -> None:
+    """The failed rows as they were sent, with their messages, readable by this user only.
+
+    CSV by the ending `.csv`, a row per line by `.ndjson`, else a JSON array: each can be corrected
+    and given to the same command again.
+    """
+    shown = sorted(failed, key=lambda result: int(result["index"]))
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        file.write(_text_of(format_of(path, "["), rows, shown))
+
+
+def _text_of(wanted: Format, rows: Sequence[str], failed: Sequence[Result]) -> str:
+    match wanted:
+        case Format.CSV:
+            return "\ufeff" + "".join(_csv_lines(rows, failed))
+        case Format.NDJSON:
+            return "".join(f"{_as_json(rows, result)}\n" for result in failed)
+        case Format.JSON:
+            inner = ",\n".join(_as_json(rows, result) for result in failed)
+            return f"[\n{inner}\n]\n" if inner else "[]\n"
+
+
+def _as_json(rows: Sequence[str], result: Result) -> str:
+    messages = json.dumps(result["messages"], ensure_ascii=False, separators=(",", ":"))
+    row = rows[result["index"]].translate(_LINE_BREAKS)
+    return f'{{"index":{result["index"]},"row":{row},"messages":{messages}}}'
+
+
+def _csv_lines(rows: Sequence[str], failed: Sequence[Result]) -> Iterator[str]:
+    found: csv_rows.Columns = {}
+    for result in failed:
+        csv_rows.note_columns(found, rows[result["index"]])
+    found = csv_rows.bounded_columns(found, len(failed))
+    yield csv_rows.header_line(found)
+    for result in failed:
+        said = "; ".join(
+            f"{item['errorID']} {item.get('fieldName', '')}: {item['message']}"
+            for item in result["messages"]
+        )
+        yield csv_rows.row_line(found, result["index"], said, rows[result["index"]])

@@ -1,0 +1,94 @@
+"""The rows of a file through the gateway, part by part, and what became of them.
+
+Parts go one after another, each when the one before has ended, so that rows take effect in the
+order of the file. What was accepted goes on whatever happens to this process: the same command
+finds it by its key and goes on behind it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cli.failures import Result
+from cli.import_client import ImportClient
+from cli.parts import Part
+
+FEW = 100
+"""Rows of a file up to which every result is asked for, not only those of failed rows."""
+OUTCOMES = ("new", "updated", "unchanged", "failed")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the rows so far; `results` has the failed rows, or all of a small file."""
+
+    total: int
+    counts: Counter[str] = field(default_factory=Counter)
+    import_ids: list[str] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    sent_before: int = 0
+
+    @property
+    def failed(self) -> list[Result]:
+        """The rows that did not go in."""
+        return [result for result in self.results if result["outcome"] == "failed"]
+
+    def add(self, part: Part, results: Sequence[Result]) -> None:
+        """Note results of a part under their place in the file."""
+        self.results += [{**item, "index": item["index"] + part.first} for item in results]
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        counts = {outcome: self.counts[outcome] for outcome in OUTCOMES}
+        return {
+            "importIds": self.import_ids,
+            "rows": {"total": self.total, **counts},
+            "results": self.results,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FileImport:
+    """Where the rows go, and how they are asked for; `told` hears how many rows are done."""
+
+    client: ImportClient
+    path: str
+    query: Mapping[str, str]
+    told: Callable[[int], None]
+
+    def send(self, parts: Sequence[Part], tally: Tally) -> None:
+        """Import every part; what is known when this raises stands in the tally."""
+        for part in parts:
+            import_id, is_replayed = self.client.accept(self.path, self.query, part)
+            tally.sent_before += is_replayed
+            if import_id:
+                tally.import_ids.append(import_id)
+                self._follow(import_id, part, tally)
+            self.told(part.first + len(part.rows))
+
+    def _follow(self, import_id: str, part: Part, tally: Tally) -> None:
+        ended = self.client.follow(import_id, lambda done: self.told(part.first + done))
+        tally.counts.update({outcome: ended["rows"][outcome] for outcome in OUTCOMES})
+        is_small = tally.total <= FEW
+        if is_small or ended["rows"]["failed"]:
+            found = self.client.results(import_id, "" if is_small else "failed")
+            tally.add(part, sorted(found, key=_index))
+
+    def try_out(self, parts: Sequence[Part], tally: Tally) -> None:
+        """What would become of every part, each by itself; nothing is stored."""
+        for part in parts:
+            found = sorted(self.client.try_out(self.path, self.query, part), key=_index)
+            tally.counts.update(item["outcome"] for item in found)
+            tally.add(part, list(_worth_telling(found, tally.total)))
+            self.told(part.first + len(part.rows))
+
+
+def _index(result: Result) -> int:
+    return int(result["index"])
+
+
+def _worth_telling(results: Sequence[Result], total: int) -> Iterator[Result]:
+    return (item for item in results if total <= FEW or item["outcome"] == "failed")

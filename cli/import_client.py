@@ -1,0 +1,120 @@
+"""Calls of a client that imports: what is possible, send, follow, read results.
+
+Every call may be made again, since a part has its Idempotency-Key: a call without an answer, and a
+503, are tried again a few times. What else the gateway refuses is raised with its own words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlencode, urljoin
+
+from cli.calls import Answer, CallFailedError, KeyPair, call
+from cli.parts import Part, PartLimits
+
+TRIES: Final = 5
+_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+_PAGE: Final = 1_000
+
+Document = dict[str, Any]
+
+
+class RefusedCallError(CallFailedError):
+    """The gateway refused a call; the message is the gateway's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportClient:
+    """One gateway, as one caller."""
+
+    url: str
+    keys: KeyPair
+    pause: Callable[[float], None] = field(default=time.sleep)
+
+    def capabilities(self) -> Document:
+        """What the gateway takes."""
+        return self._document("GET", "/api/capabilities")
+
+    def accept(self, path: str, query: Mapping[str, str], part: Part) -> tuple[str, bool]:
+        """Send a part; the id of its import, and whether it had been sent before.
+
+        The id is empty where the gateway made no import of it.
+        """
+        headers = {"Prefer": "respond-async", "Idempotency-Key": part.key}
+        answer = self._answer("POST", _with_query(path, query), headers, part.body())
+        is_replayed = answer.headers.get("idempotent-replayed", "").lower() == "true"
+        return answer.headers.get("x-import-id", ""), is_replayed
+
+    def try_out(self, path: str, query: Mapping[str, str], part: Part) -> Iterator[Document]:
+        """The results that a part would have, in the neutral shape."""
+        query = {**query, "dryRun": "true", "view": "rows"}
+        answer = self._answer("POST", _with_query(path, query), {}, part.body())
+        yield from answer.document["items"]
+
+    def follow(self, import_id: str, told: Callable[[int], None]) -> Document:
+        """Wait for the end of an import; `told` is called with the rows that are done."""
+        pause = _PAUSE_SECONDS
+        while True:
+            found = self._document("GET", f"/api/imports/{import_id}")
+            told(found["rows"]["done"])
+            if found["endedAt"] is not None:
+                return found
+            self.pause(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+
+    def results(self, import_id: str, outcome: str = "") -> Iterator[Document]:
+        """The results of an ended import, of one outcome or all, in plan order."""
+        wanted = {"outcome": outcome} if outcome else {}
+        query = {"pageSize": str(_PAGE), **wanted}
+        while True:
+            page = self._document("GET", _with_query(f"/api/imports/{import_id}/results", query))
+            yield from page["items"]
+            if page["continuation"] is None:
+                return
+            query["continuation"] = page["continuation"]
+
+    def _document(self, method: str, path: str) -> Document:
+        found: Document = self._answer(method, path, {}, None).document
+        return found
+
+    def _answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        sent = {"Content-Type": "application/json"} if body is not None else {}
+        address = urljoin(f"{self.url.rstrip('/')}/", path.lstrip("/"))
+        for left in reversed(range(TRIES)):
+            try:
+                answer = call(method, address, {**self.keys.headers(), **sent, **headers}, body)
+            except CallFailedError:
+                if not left:
+                    raise
+                self.pause(_LONGEST_PAUSE_SECONDS)
+                continue
+            if answer.status in (200, 202):
+                return answer
+            if answer.status != 503 or not left:
+                raise RefusedCallError(answer.refusal)
+            self.pause(float(answer.headers.get("retry-after", "1")))
+        raise AssertionError
+
+
+def call_of(capabilities: Document, type_name: str) -> str:
+    """The address that takes rows of a type. Raises RefusedCallError."""
+    for kind in capabilities["messageTypes"]:
+        if kind["type"] == type_name:
+            return str(next(item["path"] for item in kind["calls"] if item["method"] == "POST"))
+    raise RefusedCallError(f"This gateway does not take {type_name}.")
+
+
+def limits_of(capabilities: Document, most_rows: int) -> PartLimits:
+    """The limits of one call, lowered to `most_rows` where that is less."""
+    limits = capabilities["limits"]
+    return PartLimits(min(int(limits["rows"]), most_rows), int(limits["bodyBytes"]))
+
+
+def _with_query(path: str, query: Mapping[str, str]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path

@@ -1,0 +1,70 @@
+"""A file cut into calls: within the limits of the gateway, each with a key of its own.
+
+The key says which rows these are, of which file, and how they are asked for, so that the same
+command sends the same calls again: what went in the first time is answered and not done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from shared.errors import GatewayError
+
+
+class RowTooLargeError(GatewayError):
+    """A row that no call can carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rows of one call; `first` is the place in the file of its first row, from 0."""
+
+    first: int
+    rows: Sequence[str]
+    key: str
+
+    def body(self) -> bytes:
+        """The rows as a JSON array."""
+        return f"[{','.join(self.rows)}]".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class PartLimits:
+    """The most that one call carries."""
+
+    rows: int
+    body_bytes: int
+
+
+def cut(rows: Sequence[str], limits: PartLimits, asked: str) -> list[Part]:
+    """The parts of a file, in order; `asked` is all else that the calls say.
+
+    Raises RowTooLargeError.
+    """
+    whole = hashlib.sha256(asked.encode())
+    for row in rows:
+        whole.update(b"\0" + row.encode())
+    parts = []
+    for start, end in _spans(rows, limits):
+        own = hashlib.sha256(f"{whole.hexdigest()} {start} {end}".encode()).hexdigest()
+        parts.append(Part(start, rows[start:end], f"file-{own[:48]}"))
+    return parts
+
+
+def _spans(rows: Sequence[str], limits: PartLimits) -> Iterator[tuple[int, int]]:
+    """First row, and the row behind the last, of each part; brackets and commas are counted."""
+    start, size = 0, 2
+    for place, row in enumerate(rows):
+        length = len(row.encode()) + 1
+        if length + 2 > limits.body_bytes:
+            raise RowTooLargeError(
+                f"Row {place + 1} has {length - 1} bytes, and a call takes {limits.body_bytes}."
+            )
+        if place - start == limits.rows or size + length > limits.body_bytes:
+            yield start, place
+            start, size = place, 2
+        size += length
+    if start < len(rows):
+        yield start, len(rows)

@@ -1,0 +1,210 @@
+"""`manage.py import` against a gateway with small limits: calls, repeats, failures, files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.surroundings import ROOT
+from tests.builders import a_worker
+from tests.contract.limits import MAX_ROWS
+from tests.e2e.gateway_process import GatewayProcess
+from tests.tenants import Sender
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+
+class Client:
+    """The command as one sender runs it, in a folder of its own."""
+
+    def __init__(self, gateway: GatewayProcess, sender: Sender, folder: Path) -> None:
+        self._folder = folder
+        kept = {name: value for name, value in os.environ.items() if "GATEWAY_" not in name}
+        self._environ = {
+            **kept,
+            "GATEWAY_URL": f"http://127.0.0.1:{gateway.port}",
+            "GATEWAY_FUNCTION_KEY": sender.function_key,
+            "GATEWAY_SOFTWARE_KEY": sender.integration.software_key,
+            "PYTHONUTF8": "1",
+        }
+
+    def file(self, name: str, content: Any) -> str:
+        """Write a file: text as it is, anything else as JSON."""
+        path = self._folder / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+        return str(path)
+
+    def started(self, *words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(ROOT / "manage.py"), "import", *words]
+        return subprocess.Popen(
+            command,
+            env=self._environ,
+            cwd=self._folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        with self.started(*words) as process:
+            output, errors = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(words, process.returncode, output, errors)
+
+    def document(self, *words: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run(*words, "--json").stdout)
+        return found
+
+
+@pytest.fixture(name="client")
+def fixture_client(gateway: GatewayProcess, sender: Sender, tmp_path: Path) -> Client:
+    return Client(gateway, sender, tmp_path)
+
+
+def _imports(gateway: GatewayProcess, sender: Sender) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = gateway.get("/api/imports?pageSize=1000", sender).json["items"]
+    return found
+
+
+def test_a_small_file_shows_every_row_and_a_table_of_what_failed(client: Client) -> None:
+    rows = [a_worker("007"), a_worker("008", Gender="x"), a_worker("009", Odd=1)]
+    ran = client.run("workers", client.file("rows.json", rows))
+    assert (ran.returncode, ran.stderr) == (1, "")
+    lines = ran.stdout.splitlines()
+    assert lines[0] == "    1  E1 / 007  new"
+    assert lines[1] == "    2  E1 / 008  failed"
+    assert lines[3].startswith("         Info 1007: ")
+    assert re.match(r"2 +E1 / 008 +1002 +Gender +Value has the wrong type", lines[6])
+    assert lines[-2] == "3 rows: 2 new, 0 updated, 0 unchanged; 1 failed."
+    assert lines[-1].startswith("Import ")
+
+
+def test_a_file_over_the_limits_goes_in_several_calls_and_only_once(
+    client: Client, gateway: GatewayProcess, sender: Sender
+) -> None:
+    count = 2 * MAX_ROWS + 10
+    text = "".join(
+        f'{{"EmployerRef":"E1","PersonnelRef":"{n:05d}","Surname":"S"}}\n' for n in range(count)
+    )
+    name = client.file("rows.ndjson", text)
+    first = client.document("workers", name)
+    assert first["rows"] == {
+        "total": count,
+        "new": count,
+        "updated": 0,
+        "unchanged": 0,
+        "failed": 0,
+    }
+    assert len(first["importIds"]) == 3
+    again = client.run("workers", name)
+    assert again.returncode == 0
+    assert f"{count} new, 0 updated" in again.stdout
+    assert "3 of 3 calls were sent before" in again.stdout
+    assert len(_imports(gateway, sender)) == 3
+    anew = client.document("workers", name, "--again", "tuesday")
+    assert anew["rows"]["unchanged"] == count
+
+
+def test_csv_keeps_leading_zeros_and_failed_rows_come_back_as_csv(client: Client) -> None:
+    name = client.file(
+        "rows.csv",
+        "EmployerRef;PersonnelRef;Surname;Gender;WorkerAddress.Postcode\n"
+        "E1;007;=Doe;1;01234\n"
+        "E1;008;=Roe;male;00001\n",
+    )
+    out = client.file("failed.csv", "")
+    ran = client.run("workers", name, "--failed-rows", out)
+    assert ran.returncode == 1, ran.stderr
+    assert "E1 / 007  new" in ran.stdout
+    [row] = csv.DictReader(Path(out).read_text("utf-8-sig").splitlines())
+    assert (row["_index"], row["PersonnelRef"], row["Surname"]) == ("1", "008", "'=Roe")
+    assert "1002 Gender" in row["_error"]
+
+    corrected = Path(out).read_text("utf-8").replace('"male"', '"2"')
+    assert client.run("workers", client.file("corrected.csv", corrected)).returncode == 0
+    unchanged = [
+        {"EmployerRef": "E1", "PersonnelRef": "008", "Surname": "=Roe", "Gender": 2,
+         "WorkerAddress": {"Postcode": "00001"}},
+    ]  # fmt: skip
+    told = client.document("workers", client.file("same.json", unchanged))
+    assert told["rows"]["unchanged"] == 1
+
+
+@pytest.mark.parametrize("ending", ["json", "ndjson"])
+def test_failed_rows_are_written_as_they_were_sent(client: Client, ending: str) -> None:
+    text = '[{"EmployerRef":"E1",\n"PersonnelRef":"1","Surname":"S","Gender":1.50},\n{}]'
+    out = client.file(f"failed.{ending}", "")
+    assert (
+        client.run("workers", client.file("rows.json", text), "--failed-rows", out).returncode == 1
+    )
+    written = Path(out).read_text("utf-8")
+    assert '"Gender":1.50' in written
+    again = client.document("workers", out)
+    assert [item["index"] for item in again["results"]] == [0, 1]
+    assert again["rows"]["failed"] == 2
+
+
+def test_a_killed_command_goes_on_where_it_was_and_no_row_is_done_twice(
+    client: Client, gateway: GatewayProcess, sender: Sender
+) -> None:
+    count, parts = 2_000, 8
+    rows = [a_worker(f"{number:05d}", EmployerRef=f"E{number % 5}") for number in range(count)]
+    name = client.file("rows.json", rows)
+    process = client.started("workers", name)
+    wait_until(lambda: len(_imports(gateway, sender)) >= parts // 2, "half of the calls")
+    process.kill()
+    process.communicate()
+    assert parts // 2 <= len(_imports(gateway, sender)) < parts, "it was killed too late"
+
+    ran = client.run("workers", name)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert f"{count} rows: {count} new, 0 updated, 0 unchanged; 0 failed." in ran.stdout
+    found = _imports(gateway, sender)
+    assert len(found) == parts
+    assert sum(item["rows"]["new"] for item in found) == count
+
+
+def test_ctrl_c_ends_it_with_a_word_about_what_goes_on(
+    client: Client, gateway: GatewayProcess, sender: Sender
+) -> None:
+    rows = [a_worker(f"{number:05d}") for number in range(1_500)]
+    process = client.started("workers", client.file("rows.json", rows), "--part-rows", "50")
+    wait_until(lambda: _imports(gateway, sender), "the first call")
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "")
+    assert "the same command goes on from there" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("rows.json", "[{]", "rows.json: The body is not valid JSON"),
+        ("rows.csv", "A,A\n", "rows.csv: line 1"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence_and_no_call(
+    client: Client, gateway: GatewayProcess, sender: Sender, name: str, text: str, said: str
+) -> None:
+    ran = client.run("workers", client.file(name, text))
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(said)
+    assert len(ran.stderr.splitlines()) == 1
+    assert _imports(gateway, sender) == []
+
+
+def test_a_refused_call_is_told_in_the_gateways_words(client: Client) -> None:
+    ran = client.run("workers", client.file("r.json", [{}]), "--software-key", "other")
+    assert ran.returncode == 1
+    assert "Key name does not match Software Key" in ran.stderr

@@ -1,0 +1,146 @@
+"""Files of rows, in every format: the text of each row as it will be sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.csv_files import read_csv
+from cli.row_files import Format, RowFileError, format_of, read_rows
+from shared.imports import csv_rows
+from shared.imports.assignments.rules import RULES as ASSIGNMENTS
+from shared.imports.workers.rules import RULES as WORKERS
+
+SCHEMA = WORKERS.json_schema()
+
+
+def _read(folder: Path, name: str, text: str | bytes, **wished: bool) -> list[str]:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_rows(path, SCHEMA, **wished)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.json", "", Format.JSON),
+        ("a.jsonl", "[", Format.NDJSON),
+        ("a.CSV", "[", Format.CSV),
+        ("a.txt", "\n [{}]", Format.JSON),
+        ("a", '{"a":1}', Format.NDJSON),
+        ("a", "A,B", Format.CSV),
+    ],
+)
+def test_a_format_is_that_of_the_ending_else_of_the_first_character(
+    name: str, text: str, expected: Format
+) -> None:
+    assert format_of(Path(name), text) is expected
+
+
+def test_json_rows_stay_as_they_stand(tmp_path: Path) -> None:
+    text = '\ufeff[ {"A" : 10.50},\n {"B":"007"} ]\n'
+    assert _read(tmp_path, "rows.json", text) == ['{"A" : 10.50}', '{"B":"007"}']
+
+
+def test_ndjson_rows_stay_as_they_stand(tmp_path: Path) -> None:
+    text = '\n{"A":1.0}\r\n\n  {"A":[2]}\n'
+    assert [row.strip() for row in _read(tmp_path, "rows.ndjson", text)] == [
+        '{"A":1.0}',
+        '{"A":[2]}',
+    ]
+
+
+def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> None:
+    text = '[{"index":3,"row":{"A": 10.50},"messages":[]},{"row":{"index":1},"index":4}]'
+    assert _read(tmp_path, "rows.json", text) == ['{"A": 10.50}', '{"index":1}']
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.json", b"[{}", "line 1, column 4"),
+        ("a.json", b'{"A":1}', "array of objects"),
+        ("a.ndjson", b'{"A":1}\n\n{"A"}', "line 3"),
+        ("a.ndjson", b'{"A":1,"a":2}', "twice"),
+        ("a.json", b'[{"A":"\xff"}]', "offset 7"),
+        ("a.csv", b"A,A\n", "twice"),
+        ("a.csv", b"A,B\n1,2,3\n", "line 2"),
+        ("a.csv", b'A,B\n"1,2\n', "line"),
+        ("a.csv", b"A,A.B\n1,2\n", "contradict"),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_its_place(
+    tmp_path: Path, name: str, text: bytes, said: str
+) -> None:
+    with pytest.raises(RowFileError, match=said) as raised:
+        _read(tmp_path, name, text)
+    assert str(raised.value).startswith(name)
+
+
+def test_csv_cells_take_the_types_of_the_schema_and_text_stays_text(tmp_path: Path) -> None:
+    text = (
+        "EmployerRef,personnelref,Gender,IsExpat,WorkerAddress.Postcode,Odd\n"
+        "007,0012,1,TRUE,01234,5\n"
+        'E1,"a ""b""\nc",male,maybe,,\n'
+    )
+    first, second = (json.loads(row) for row in _read(tmp_path, "rows.csv", text))
+    assert first == {
+        "EmployerRef": "007",
+        "personnelref": "0012",
+        "Gender": 1,
+        "IsExpat": True,
+        "WorkerAddress": {"Postcode": "01234"},
+        "Odd": "5",
+    }
+    assert second == {
+        "EmployerRef": "E1",
+        "personnelref": 'a "b"\nc',
+        "Gender": "male",
+        "IsExpat": "maybe",
+    }
+
+
+def test_numbers_keep_their_digits_and_lists_their_order() -> None:
+    text = "Rates[1].PayRate;Rates[0].RateCode;Rates[0].PayRate\n2.50;X;1.10\n;Y;\n"
+    assert read_csv(text, ASSIGNMENTS.json_schema()) == [
+        '{"Rates":[{"RateCode":"X","PayRate":1.10},{"PayRate":2.50}]}',
+        '{"Rates":[{"RateCode":"Y"}]}',
+    ]
+
+
+def test_an_empty_cell_leaves_the_field_or_clears_it_where_that_is_wanted(tmp_path: Path) -> None:
+    text = "PersonnelRef\tTitle\n1\t\n\t\n"
+    assert _read(tmp_path, "a.csv", text) == ['{"PersonnelRef":"1"}']
+    assert _read(tmp_path, "a.csv", text, blank_clears=True) == [
+        '{"PersonnelRef":"1","Title":null}'
+    ]
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+LEAVES = st.one_of(st.none(), TEXTS.filter(lambda text: text.strip() == text))
+ROWS = st.fixed_dictionaries(
+    {"EmployerRef": TEXTS},
+    optional={
+        "Gender": st.integers(-5, 5),
+        "IsExpat": st.booleans(),
+        "Title": LEAVES,
+        "WorkerAddress": st.dictionaries(st.sampled_from(["Postcode", "Country"]), TEXTS),
+    },
+)
+
+
+@given(rows=st.lists(ROWS, min_size=1, max_size=3))
+def test_rows_given_out_as_csv_come_back_as_they_were(rows: list[dict[str, Any]]) -> None:
+    columns: csv_rows.Columns = {}
+    texts = [json.dumps(row) for row in rows]
+    for text in texts:
+        csv_rows.note_columns(columns, text)
+    few = csv_rows.bounded_columns(dict(list(columns.items())[:2]), len(rows))
+    lines = [csv_rows.row_line(few, at, "bad", text) for at, text in enumerate(texts)]
+    back = read_csv(csv_rows.header_line(few) + "".join(lines), SCHEMA)
+    assert [json.loads(row) for row in back] == rows
