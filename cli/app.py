@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import imports, integrations, references, sending, tenants
+from cli import clients, imports, integrations, references, sending, signing_keys, tenants
 from cli.output import AsJson
 from shared.errors import GatewayError, SettingsError, StorageUnavailableError
 
@@ -22,6 +22,8 @@ app = typer.Typer(
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(integrations.app, name="integration")
 app.add_typer(integrations.keys, name="key")
+app.add_typer(clients.app, name="client")
+app.add_typer(signing_keys.app, name="signing-key")
 app.add_typer(references.app, name="reference")
 app.add_typer(imports.app, name="imports")
 app.command("import", no_args_is_help=True)(sending.send)

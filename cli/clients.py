@@ -1,0 +1,102 @@
+"""`manage.py client`: the OAuth clients of a tenant."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.access import on_gateway
+from cli.integrations import TenantOption
+from cli.output import AsJson, columns, show
+from shared.auth.clients import Client
+from shared.auth.scopes import Scope
+from shared.bootstrap import Gateway
+from shared.services.clients import IssuedClient
+
+app = typer.Typer(no_args_is_help=True, help="OAuth clients: which programs may ask for tokens.")
+
+Name = Annotated[
+    str,
+    typer.Option("--name", metavar="N", help="The client's id, for example its company's name."),
+]
+ApplicationId = Annotated[
+    str,
+    typer.Option("--client-id", metavar="GUID", help="Register this application of Entra instead."),
+]
+Scopes = Annotated[
+    list[Scope], typer.Option("--scope", help="What its tokens are good for; may be repeated.")
+]
+AnyTenant = Annotated[
+    str, typer.Option("--tenant", metavar="T", help="The tenant's id, or its exact name.")
+]
+ClientId = Annotated[str, typer.Argument(metavar="CLIENT_ID", help="As `client list` shows it.")]
+
+
+@app.command()
+def add(
+    tenant: TenantOption,
+    scope: Scopes,
+    name: Name = "",
+    client_id: ApplicationId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Add a client; prints its id and its secret, this once. Entra keeps those of its own."""
+
+    async def make(gateway: Gateway) -> IssuedClient:
+        if client_id:
+            return await gateway.clients.register(tenant, client_id, name, scope)
+        return await gateway.clients.add(tenant, name, scope)
+
+    issued = on_gateway(make)
+    document, lines = _document(issued.client), _lines(issued.client)
+    if issued.client_secret:
+        document["clientSecret"] = issued.client_secret
+        lines += [
+            f"Client secret  {issued.client_secret}",
+            "The secret is shown only here: keep it now.",
+        ]
+    show(as_json, document, lines)
+
+
+@app.command("list")
+def list_all(tenant: AnyTenant = "", as_json: AsJson = False) -> None:
+    """List the clients of a tenant, or of all."""
+    found = on_gateway(lambda gateway: gateway.clients.list_clients(tenant))
+    rows = [(one.client_id, one.tenant, _scopes(one), _kind(one), one.created_at) for one in found]
+    head = ("CLIENT", "TENANT", "SCOPES", "SECRET", "CREATED")
+    show(as_json, {"clients": [_document(one) for one in found]}, columns(head, rows))
+
+
+@app.command()
+def revoke(client_id: ClientId, tenant: AnyTenant = "", as_json: AsJson = False) -> None:
+    """Take a client away, and with it its tokens; in force within five seconds."""
+    gone = on_gateway(lambda gateway: gateway.clients.revoke(client_id, tenant))
+    show(as_json, _document(gone), [f"Client {gone.client_id} of tenant {gone.tenant} is revoked."])
+
+
+def _document(client: Client) -> dict[str, Any]:
+    return {
+        "clientId": client.client_id,
+        "tenant": client.tenant,
+        "name": client.name,
+        "scopes": sorted(client.scopes),
+        "identityProvider": "entra" if client.is_of_entra else "local",
+        "createdAt": client.created_at,
+    }
+
+
+def _lines(client: Client) -> list[str]:
+    return [
+        f"Tenant         {client.tenant}",
+        f"Client id      {client.client_id}",
+        f"Scopes         {_scopes(client)}",
+    ]
+
+
+def _scopes(client: Client) -> str:
+    return " ".join(sorted(client.scopes))
+
+
+def _kind(client: Client) -> str:
+    return "kept by Entra" if client.is_of_entra else "issued here"

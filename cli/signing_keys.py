@@ -1,0 +1,61 @@
+"""`manage.py signing-key`: the keys that sign the gateway's own tokens."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.access import on_gateway
+from cli.output import AsJson, columns, show
+from shared.bootstrap import Gateway
+
+if TYPE_CHECKING:
+    from shared.auth.signing_keys import SigningKey
+
+app = typer.Typer(no_args_is_help=True, help="Signing keys of the gateway's own tokens.")
+
+AtOnce = Annotated[
+    bool,
+    typer.Option("--at-once", help="Forget the older keys now: every token so far is refused."),
+]
+
+
+@app.command()
+def rotate(at_once: AtOnce = False, as_json: AsJson = False) -> None:
+    """Make a new key; it signs in a minute, and tokens of the older ones go on counting."""
+
+    async def turn(gateway: Gateway) -> tuple[SigningKey, ...]:
+        return (await gateway.identity.key_store.rotate(at_once=at_once)).keys
+
+    keys = on_gateway(turn)
+    said = [f"Key {keys[0].kid} signs from {_moment(keys[0].signs_from)} on."]
+    if at_once:
+        said.append("No older key counts any more: clients must ask for new tokens.")
+    show(as_json, {"keys": [_document(key) for key in keys]}, said)
+
+
+@app.command("list")
+def list_all(as_json: AsJson = False) -> None:
+    """List the keys whose tokens count, the newest first."""
+
+    async def read(gateway: Gateway) -> tuple[SigningKey, ...]:
+        return await gateway.identity.key_store.published()
+
+    keys = on_gateway(read)
+    rows = [(key.kid, _moment(key.signs_from), _moment(key.ends_at)) for key in keys]
+    document = {"keys": [_document(key) for key in keys]}
+    show(as_json, document, columns(("KEY", "SIGNS FROM", "COUNTS UNTIL"), rows))
+
+
+def _document(key: SigningKey) -> dict[str, Any]:
+    return {
+        "kid": key.kid,
+        "signsFrom": _moment(key.signs_from),
+        "endsAt": _moment(key.ends_at) or None,
+    }
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ""
