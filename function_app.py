@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from functions import assignments, contract, housekeeping, imports, tokens, workers
+from functions import (
+    assignments,
+    contract,
+    housekeeping,
+    imports,
+    licenses,
+    tokens,
+    workers,
+)
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 app.register_functions(workers.blueprint)
 app.register_functions(assignments.blueprint)
+app.register_functions(licenses.blueprint)
 app.register_functions(imports.blueprint)
 app.register_functions(tokens.blueprint)
 app.register_functions(contract.blueprint)

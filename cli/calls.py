@@ -50,9 +50,9 @@ class Answer:
         return str(message or f"The gateway answered {self.status}.")
 
 
-def send_import(url: str, message_type: str, body: bytes, keys: KeyPair) -> Answer:
+def send_import(url: str, path: str, body: bytes, keys: KeyPair) -> Answer:
     """Post an import and wait for its answer, also where the gateway answers 202 at first."""
-    address = f"{url.rstrip('/')}/api/import/{message_type}?version=1"
+    address = f"{url.rstrip('/')}{path}"
     headers = {"Content-Type": "application/json", **keys.headers()}
     answer = call("POST", address, headers, body)
     if answer.status == 202 and "location" in answer.headers:

@@ -17,6 +17,18 @@ def row_lines(results: list[Result]) -> Iterator[str]:
             yield f"         {_said(message)}"
 
 
+def from_neutral(items: list[dict[str, Any]]) -> list[Result]:
+    """Results as `/api/imports/{id}/results` has them, in the order of the payload."""
+    return [
+        {
+            "recordIds": [{"field": name, "value": text} for name, text in item["key"].items()],
+            "importStatus": "Error" if item["outcome"] == "failed" else "OK",
+            "messages": item["messages"],
+        }
+        for item in sorted(items, key=lambda item: int(item["index"]))
+    ]
+
+
 def failed_rows(results: list[Result]) -> list[Result]:
     """The rows that did not go in."""
     return [result for result in results if result["importStatus"] == "Error"]

@@ -11,8 +11,8 @@ from shared.services.reporting import NO_SUCH_IMPORT, ImportReport
 from shared.web import import_views as views
 from shared.web.calls import answered
 from shared.web.failed_rows_view import failed_rows_as_csv, failed_rows_as_json
-from shared.web.pay_and_bill import vendor_answer
 from shared.web.requests import CSV, JSON, accepted_type, query_of, whole_number
+from shared.web.vendor_answers import answer_later
 
 blueprint = func.Blueprint()
 
@@ -81,10 +81,7 @@ async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
     """The vendor's exact answer, as the call itself would have given it; 202 while running."""
     app = await gateway()
-    report = await _report(app, req)
-    if report.record.is_open:
-        return views.not_yet(report)
-    return await vendor_answer(app, import_type(report.record.type_name), report.record)
+    return await answer_later(app, req, await _report(app, req))
 
 
 @blueprint.function_name("imports_failed_rows")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.services.clients import ClientService
     from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
+    from shared.services.imported_files import ImportedFiles
     from shared.services.intake import Intake
     from shared.services.reference_lists import ReferenceLists
     from shared.services.repeats import Repeats
@@ -42,6 +43,7 @@ class Gateway:
     tenants: TenantService
     clients: ClientService
     lists: ReferenceLists
+    files: ImportedFiles
     imports: ImportLog
     intake: Intake
     waiting: Waiting
@@ -114,13 +116,16 @@ def _compose(settings: Settings) -> Gateway:
     from shared.auth.key_pair import KeyPairAuthenticator
     from shared.clock import RandomIds, SystemClock
     from shared.identity import Identity
+    from shared.imports.licenses.definition import LICENSES
     from shared.services.chunks import ChunkProcessor
     from shared.services.clients import ClientService
     from shared.services.completions import Completions
     from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
+    from shared.services.imported_files import ImportedFiles
     from shared.services.intake import Intake, PlanLimits
     from shared.services.keyed_work import KeyedWork
+    from shared.services.license_work import LicenseWork
     from shared.services.offload import to_thread_if_large
     from shared.services.payloads import Payloads
     from shared.services.reference_lists import ReferenceLists
@@ -151,6 +156,9 @@ def _compose(settings: Settings) -> Gateway:
         clock=clock,
         offload=to_thread_if_large,
     )
+    licenses = LicenseWork(
+        tables=account.tables, blobs=account.blobs, clock=clock, offload=to_thread_if_large
+    )
     return Gateway(
         settings=settings,
         account=account,
@@ -162,6 +170,7 @@ def _compose(settings: Settings) -> Gateway:
         tenants=tenants,
         clients=ClientService(account.tables, tenants, clock, ids),
         lists=lists,
+        files=ImportedFiles(account.tables, imports, clock),
         imports=imports,
         intake=Intake(
             imports=imports,
@@ -178,7 +187,7 @@ def _compose(settings: Settings) -> Gateway:
             queues=account.queues,
             imports=imports,
             results=results,
-            works=Works(keyed, {}),
+            works=Works(keyed, {LICENSES.name: licenses}),
             completions=completions,
             clock=clock,
             handler_seconds=settings.handler_seconds,

@@ -111,6 +111,10 @@ class Settings:
         "GATEWAY_MAX_BODY_BYTES", Kind.BYTES, 99_614_720, 1, 104_857_600,
         "The largest body of a call; the platform itself cuts at 100 MiB.",
     )  # fmt: skip
+    max_document_bytes: int = _number(
+        "GATEWAY_MAX_DOCUMENT_BYTES", Kind.BYTES, 26_214_400, 1, 104_857_600,
+        "The largest document, uploaded, dropped or in a license.",
+    )  # fmt: skip
     max_rows: int = _number(
         "GATEWAY_MAX_ROWS", Kind.ROWS, 100_000, 1, 1_000_000, "The most rows of one import."
     )

@@ -7,11 +7,13 @@ from types import MappingProxyType
 
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.definition import ImportType
+from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS
 
 _TYPES = (
     WORKERS,
     ASSIGNMENTS,
+    LICENSES,
 )
 
 IMPORT_TYPES: Mapping[str, ImportType] = MappingProxyType({kind.name: kind for kind in _TYPES})

@@ -34,9 +34,13 @@ class OnExisting(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the caller's integration says about how rows are to be taken."""
+    """How rows are to be taken: what the caller's integration says, and what the call says.
+
+    `action` is a type's own word for it (the importAction of licenses), "" for types without.
+    """
 
     on_existing: OnExisting = OnExisting.UPDATE
+    action: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -165,7 +169,9 @@ class ImportType:
     has_queues: bool = True
     """Whether its rows are worked on from queues; else inside the call, or by the sweep."""
     has_schema: bool = True
-    """Whether it is a JSON message of `POST /api/import/{name}`, with a schema to ask for."""
+    """Whether its rows are a JSON message, with a schema to ask for."""
+    route: str = ""
+    """Where its rows are posted; "" for `/api/import/{name}`."""
 
     @cached_property
     def rules(self) -> Rules:
@@ -179,6 +185,11 @@ class ImportType:
         if not isinstance(rules, RecordRules):
             raise TypeError(f"{self.name} has a work of its own")
         return rules
+
+    @property
+    def address(self) -> str:
+        """Where its rows are posted."""
+        return self.route or f"/api/import/{self.name}"
 
     @property
     def queues(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
@@ -97,6 +97,21 @@ def read_document(body: bytes) -> Any:
     except RecursionError:
         raise _too_deep() from None
     return document
+
+
+def payload_of(
+    rows: Iterable[Mapping[str, Any]], place: Callable[[Mapping[str, Any]], str | None]
+) -> Payload:
+    """A payload of rows that were read from another format, as JSON."""
+    texts: list[str] = []
+    raw: list[RawRow] = []
+    start = 0
+    for index, row in enumerate(rows):
+        text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+        raw.append(RawRow(index, place(fold_names(row)), start, start + len(text)))
+        texts.append(text)
+        start += len(text)
+    return Payload("".join(texts), raw)
 
 
 def read_lines(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -7,14 +7,16 @@ acceptance: with it in, the import will complete whatever dies; without it nothi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shared import log
 from shared.auth.caller import AnyCaller
 from shared.clock import Clock, Ids
 from shared.errors import StorageUnavailableError
-from shared.imports.definition import ImportType
-from shared.imports.payload import read_payload
+from shared.imports.definition import ImportType, Options
+from shared.imports.payload import Payload, read_payload
 from shared.imports.planning import Plan, plan
 from shared.services.chunk_messages import messages_for, queue_for
 from shared.services.chunk_rows import place_in
@@ -25,6 +27,11 @@ from shared.storage.blobs import Blobs
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.queues import Queues
+
+Place = Callable[[Mapping[str, Any]], str | None]
+"""Where a row belongs, from its names in lower case."""
+Reader = Callable[[bytes, Place, int], Payload]
+"""From the bytes of a call to its rows, of which there may be so many (`payload.read_payload`)."""
 
 INLINE_BYTES = 24 * 1024
 """Up to this size a payload sits in the import record: one write less."""
@@ -65,28 +72,43 @@ class Intake:
     async def accept(
         self, kind: ImportType, caller: AnyCaller, body: bytes, import_id: str = ""
     ) -> ImportRecord | None:
-        """The accepted import; None for a payload without rows, which is no import.
+        """Read a payload in JSON and accept it; None for one without rows, which is no import.
 
         `import_id` is the one that the call's Idempotency-Key stands for; a new one by default.
         Accepted twice under one id, also by two calls at once, the same payload is one import.
 
-        Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError for the payload, and
-        StorageUnavailableError when storage does not answer before the import is accepted.
+        Raises what `read` raises, and StorageUnavailableError when storage does not answer before
+        the import is accepted.
         """
-        planned = await self._offload(len(body), self._plan, kind, caller.tenant, body)
+        planned = await self.read(kind, caller.tenant, body)
         if not planned.rows:
             return None
-        draft = ImportRecord(
-            tenant=caller.tenant,
+        draft = self.draft(kind, caller.tenant, planned, caller.options, import_id)
+        return await self.accept_planned(kind, draft, planned)
+
+    async def read(
+        self, kind: ImportType, tenant: str, body: bytes, reader: Reader = read_payload
+    ) -> Plan:
+        """The plan of a payload that `reader` understands.
+
+        Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError.
+        """
+        return await self._offload(len(body), self._plan, kind, tenant, body, reader)
+
+    def draft(
+        self, kind: ImportType, tenant: str, planned: Plan, options: Options, import_id: str = ""
+    ) -> ImportRecord:
+        """The record of an import of this plan before it is accepted."""
+        return ImportRecord(
+            tenant=tenant,
             number=0,
             import_id=import_id or self._ids.new(),
             type_name=kind.name,
             rows=planned.rows,
             chunks=planned.chunks,
-            options=caller.options,
+            options=options,
             accepted_at=iso(self._clock.now()),
         )
-        return await self.accept_planned(kind, draft, planned)
 
     async def accept_planned(
         self, kind: ImportType, draft: ImportRecord, planned: Plan
@@ -111,8 +133,8 @@ class Intake:
             log.failure("import.messages_missing", error, import_id=record.import_id)
         return record
 
-    def _plan(self, kind: ImportType, tenant: str, body: bytes) -> Plan:
-        payload = read_payload(body, place_in(kind, tenant), self._limits.max_rows)
+    def _plan(self, kind: ImportType, tenant: str, body: bytes, reader: Reader) -> Plan:
+        payload = reader(body, place_in(kind, tenant), self._limits.max_rows)
         return plan(
             payload,
             chunk_rows=self._limits.chunk_rows,

@@ -243,7 +243,10 @@ def from_entity(entity: Entity) -> ImportRecord:
         type_name=entity.text("Type"),
         rows=entity.number("Rows"),
         chunks=_chunks(unpack_json("Chunks", entity.values) or []),
-        options=Options(on_existing=OnExisting(entity.text("OnExisting", OnExisting.UPDATE))),
+        options=Options(
+            on_existing=OnExisting(entity.text("OnExisting", OnExisting.UPDATE)),
+            action=entity.text("Action"),
+        ),
         accepted_at=entity.text("AcceptedAt"),
         inline=join_text("Lines", entity.values),
         cancelled_at=entity.text("CancelledAt"),
@@ -289,6 +292,8 @@ def _to_entity(record: ImportRecord) -> Entity:
         "AcceptedAt": record.accepted_at,
         **pack_json("Chunks", [_packed(chunk) for chunk in record.chunks]),
     }
+    if record.options.action:
+        values["Action"] = record.options.action
     if record.inline:
         values |= split_text("Lines", record.inline)
     if record.batch:

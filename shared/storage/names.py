@@ -11,10 +11,12 @@ IMPORTS = "Imports"
 IMPORT_RESULTS = "ImportResults"
 REFERENCES = "References"
 IDEMPOTENCY = "Idempotency"
+IMPORTED_FILES = "ImportedFiles"
 
 IMPORT_PAYLOADS = "import-payloads"
 IMPORT_RESULT_BLOBS = "import-results"
 IDEMPOTENT_ANSWERS = "idempotent-answers"
+LICENSE_DOCUMENTS = "license-documents"
 
 TABLES = (
     TENANTS,
@@ -26,6 +28,12 @@ TABLES = (
     IMPORTS,
     IMPORT_RESULTS,
     IDEMPOTENCY,
+    IMPORTED_FILES,
 )
 """The tables that are there whatever import types there are; each type names its own."""
-CONTAINERS = (IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IDEMPOTENT_ANSWERS)
+CONTAINERS = (
+    IMPORT_PAYLOADS,
+    IMPORT_RESULT_BLOBS,
+    IDEMPOTENT_ANSWERS,
+    LICENSE_DOCUMENTS,
+)

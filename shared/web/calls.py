@@ -20,12 +20,23 @@ _CORRELATION_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 Handler = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
 
 
+Refuse = Callable[[func.HttpRequest, BaseException], func.HttpResponse]
+
+
 def answered(handler: Handler) -> Handler:
     """Give the handler's answer a correlation id (the caller's own, if it is a plain one).
 
     What the handler raises becomes a refusal; only the class of an unforeseen error is logged.
     """
+    return answered_with(lambda _req, error: refusal(error))(handler)
 
+
+def answered_with(refuse: Refuse) -> Callable[[Handler], Handler]:
+    """`answered` for a contract whose refusals have a form of their own."""
+    return functools.partial(_answered, refuse)
+
+
+def _answered(refuse: Refuse, handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def answer(req: func.HttpRequest) -> func.HttpResponse:
         started = time.perf_counter()
@@ -35,7 +46,7 @@ def answered(handler: Handler) -> Handler:
             response = await handler(req)
         except Exception as error:
             _tell(error, correlation_id, name)
-            response = refusal(error)
+            response = refuse(req, error)
         response.headers[CORRELATION_HEADER] = correlation_id
         log.event(
             "call.answered",

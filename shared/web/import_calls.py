@@ -23,6 +23,10 @@ from shared.web.repeated_calls import answer_repeatable, kept
 from shared.web.requests import JSON, Preferences
 
 
+def _not_yet_in_json(report: ImportReport, _media_type: str) -> func.HttpResponse:
+    return not_yet(report)
+
+
 @dataclass(frozen=True, slots=True)
 class ImportCall:
     """What an endpoint says of a call.
@@ -31,6 +35,7 @@ class ImportCall:
     without rows, which is no import; it raises refusals, and may be called again with the same id.
     `render(record, media_type)` is the vendor's answer to an ended import, or to no rows (None);
     `media_type` is what the caller accepts, or what the first answer to its Idempotency-Key had.
+    `pending(report, media_type)` is the 202.
     """
 
     tenant: str
@@ -38,6 +43,7 @@ class ImportCall:
     render: Callable[[ImportRecord | None, str], Awaitable[func.HttpResponse]]
     wished: Preferences
     media_type: str = JSON
+    pending: Callable[[ImportReport, str], func.HttpResponse] = _not_yet_in_json
 
 
 async def answer_import(
@@ -107,9 +113,10 @@ class _Work:
 
     async def _not_yet(self, record: ImportRecord) -> func.HttpResponse:
         try:
-            return not_yet(await self._gateway.reporting.report(record))
+            report = await self._gateway.reporting.report(record)
         except StorageUnavailableError:
-            return not_yet(ImportReport(record, Counts(), ImportState.ACCEPTED))
+            report = ImportReport(record, Counts(), ImportState.ACCEPTED)
+        return self._call.pending(report, self._call.media_type)
 
     def _named(self, response: func.HttpResponse) -> func.HttpResponse:
         """With the preferences that were followed."""

@@ -78,20 +78,30 @@ def accepted_type(req: func.HttpRequest, *offered: str) -> str:
     return best
 
 
-def check_sends_json(req: func.HttpRequest) -> None:
-    """Raises UnsupportedMediaTypeError for an encoding, UnsupportedPayloadError for a media type.
-
-    A missing content type counts as JSON; `text/json` and `+json` are JSON too.
-    """
+def check_encoding(req: func.HttpRequest) -> None:
+    """Raises UnsupportedMediaTypeError where the body is compressed."""
     encoding = req.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         raise UnsupportedMediaTypeError(
             "The body must come as it is: send it without Content-Encoding."
         )
+
+
+def is_utf8(options: Mapping[str, str]) -> bool:
+    """Whether the parameters of a content type say UTF-8, or say nothing of an alphabet."""
+    return options.get("charset", "").lower() in _UTF8
+
+
+def check_sends_json(req: func.HttpRequest) -> None:
+    """Raises UnsupportedMediaTypeError for an encoding, UnsupportedPayloadError for a media type.
+
+    A missing content type counts as JSON; `text/json` and `+json` are JSON too.
+    """
+    check_encoding(req)
     media_type, options = parse_options_header(req.headers.get("Content-Type", ""))
     media_type = media_type.lower()
     is_json = media_type in ("", JSON, "text/json") or media_type.endswith("+json")
-    if not is_json or options.get("charset", "").lower() not in _UTF8:
+    if not is_json or not is_utf8(options):
         raise UnsupportedPayloadError("Payload data not supported: send application/json in UTF-8.")
 
 

@@ -14,6 +14,7 @@ import pytest
 from azure.storage.queue import QueueServiceClient
 
 from shared.imports.catalogue import MESSAGE_TYPES
+from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from tests.builders import a_worker
@@ -94,7 +95,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
     message = {"message": base64.b64encode(nobody.encode()).decode(), "encoding": "base64"}
     invocations: list[Invocation] = []
     for name in MESSAGE_TYPES:
-        url = f"/api/import/{name}"
+        url = MESSAGE_TYPES[name].address
         invocations.append({**_get(sender, url), "method": "POST", "body": "[]"})
         for end in ("rows", "rows_poison", "rows_bulk", "rows_bulk_poison"):
             invocations.append({"function": f"{name}_{end}", **message})
@@ -118,13 +119,16 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
             for start in ("", "/connect")
             for name in OPENID
         ),
+        {**_get(sender, LICENSES.address), "method": "DELETE", "body": "[]"},
+        {**_get(sender, f"{LICENSES.address}/delete"), "method": "POST", "body": "[]"},
         {"function": "sweep", "past_due": False},
     ]
     answers = library.invoke(invocations)
     assert [answer for answer in answers if not answer["ok"]] == []
     statuses = {answer["function"]: answer["status"] for answer in answers if "status" in answer}
     assert statuses == {
-        **{f"import_{name}": 200 for name in MESSAGE_TYPES},
+        **{f"import_{name}": 200 for name in MESSAGE_TYPES if name != LICENSES.name},
+        **dict.fromkeys(("licenses_import", "licenses_delete", "licenses_delete_by_post"), 200),
         "imports_list": 200,
         "imports_show": 404,
         "imports_results": 404,

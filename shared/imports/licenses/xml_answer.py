@@ -22,6 +22,7 @@ from shared.imports.licenses.xml_names import (
     OUTPUT,
     STRINGS,
     VALUE,
+    pascal,
 )
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -48,6 +49,22 @@ def refusal_xml(message: str) -> bytes:
     root = etree.Element("Error")
     etree.SubElement(root, "Message").text = _writable(message)
     return etree.tostring(root, encoding="utf-8")
+
+
+def import_xml(view: Mapping[str, Any]) -> bytes:
+    """An import that is still running: its object as elements, for a caller that reads only XML."""
+    root = etree.Element("Import")
+    _add_view(root, view)
+    return etree.tostring(root, encoding="utf-8")
+
+
+def _add_view(parent: etree._Element, view: Mapping[str, Any]) -> None:
+    for name, value in view.items():
+        element = etree.SubElement(parent, pascal(name))
+        if isinstance(value, Mapping):
+            _add_view(element, value)
+        elif value is not None:
+            element.text = _writable(str(value))
 
 
 def _add(parent: etree._Element, name: str, value: Any = None) -> etree._Element:

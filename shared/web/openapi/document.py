@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.imports.catalogue import MESSAGE_TYPES
-from shared.web.openapi import following_area, gateway_area, pay_and_bill_area, tokens_area
+from shared.web.openapi import (
+    following_area,
+    gateway_area,
+    pay_and_bill_area,
+    tokens_area,
+    viventium_area,
+)
 from shared.web.openapi.operations import Answer, Operation, Parameter
 from shared.web.openapi.parameters import CORRELATION_ID, HEADERS, headers
 from shared.web.openapi.row_schemas import row_schemas
@@ -59,6 +65,7 @@ def operations(limits: Limits) -> tuple[Operation, ...]:
     """Every operation of the gateway, area by area."""
     return (
         *pay_and_bill_area.operations(limits.rows),
+        *viventium_area.operations(limits.rows),
         *following_area.operations(),
         *tokens_area.operations(),
         *gateway_area.operations(),
@@ -92,6 +99,7 @@ def _components() -> dict[str, Any]:
         "schemas": {
             **shared_shapes(),
             **pay_and_bill_area.shapes(),
+            **viventium_area.shapes(),
             **gateway_area.shapes(),
             **tokens_area.shapes(),
             **row_schemas(MESSAGE_TYPES.values()),

@@ -1,0 +1,40 @@
+"""Licenses v1: the import, the deletion under both its routes, and the triggers for the rows."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from functions.chunks import add_chunk_triggers
+from shared.bootstrap import gateway
+from shared.imports.licenses.definition import LICENSES
+from shared.web.calls import answered_with
+from shared.web.viventium import licenses_call, licenses_refusal
+
+blueprint = func.Blueprint()
+add_chunk_triggers(blueprint, LICENSES)
+
+
+@blueprint.function_name("licenses_import")
+@blueprint.route("v1/imports/licenses", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered_with(licenses_refusal)
+async def licenses_import(req: func.HttpRequest) -> func.HttpResponse:
+    """Accept licenses, wait for their rows, answer."""
+    return await licenses_call(await gateway(), req)
+
+
+@blueprint.function_name("licenses_delete")
+@blueprint.route("v1/imports/licenses", methods=["DELETE"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered_with(licenses_refusal)
+async def licenses_delete(req: func.HttpRequest) -> func.HttpResponse:
+    """Delete licenses, answered like an import."""
+    return await licenses_call(await gateway(), req, deletes=True)
+
+
+@blueprint.function_name("licenses_delete_by_post")
+@blueprint.route(
+    "v1/imports/licenses/delete", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered_with(licenses_refusal)
+async def licenses_delete_by_post(req: func.HttpRequest) -> func.HttpResponse:
+    """The same for clients that cannot send a body with DELETE."""
+    return await licenses_call(await gateway(), req, deletes=True)

@@ -1,0 +1,291 @@
+"""What a row of licenses does to the shelf of its employee (CONTRACTS 2, importAction).
+
+    Insert    a license that is there is an error
+    Update    one that is missing is an error; absent properties keep their value
+    Merge     either; absent properties keep their value
+    Override  either; the license becomes what the row says
+    Replace   like Override, and the employee has no others afterwards; all of its rows or none
+    Delete    one that is missing is an error
+
+null or blank clears in all. A row that names nobody speaks of the license of its key, whosever it
+is: the license stays with its employee.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared.imports.definition import Document, ReadRow
+from shared.imports.licenses.actions import LicenseAction
+from shared.imports.licenses.filing import filed
+from shared.imports.licenses.identity import (
+    EMPLOYEE_FIELDS,
+    NOBODY,
+    Employee,
+    given_key,
+    made_keys,
+    natural_key,
+    shown_key,
+)
+from shared.imports.licenses.model import License
+from shared.imports.licenses.shelf import Held, Shelf
+from shared.imports.merging import NO_CHANGE, merge
+from shared.imports.messages import Message
+from shared.imports.outcomes import Outcome, RowResult, failed
+
+UNIDENTIFIED: Final = 3003
+EXISTS: Final = 3004
+UNKNOWN_TO_UPDATE: Final = 3005
+UNKNOWN_TO_DELETE: Final = 3006
+SIBLING_FAILED: Final = 3007
+NATURAL_KEY_TAKEN: Final = 3008
+OVERWRITTEN: Final = 1102
+CHANGED_SINCE: Final = 1101
+TOO_LONG: Final = 1003
+MAX_DOCUMENT: Final = 240_000
+"""Characters of a license as JSON: four bytes each fit into an entity."""
+
+
+class RowFailedError(Exception):
+    """The row cannot be applied; `message` says why."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message.id)
+        self.message = message
+
+
+class Results:
+    """The results of rows as they come; a later row may add to an earlier one's messages."""
+
+    def __init__(self) -> None:
+        self._by_index: dict[int, RowResult] = {}
+
+    def add(self, *results: RowResult) -> None:
+        """More results."""
+        for result in results:
+            self._by_index[result.index] = result
+
+    def overwritten(self, index: int) -> None:
+        """A later row changed the same license; nothing where the result has been given away."""
+        result = self._by_index.get(index)
+        if result is not None:
+            self._by_index[index] = result.with_message(Message(OVERWRITTEN))
+
+    def fail_others(self, message: Message) -> None:
+        """Those that did not fail by themselves fail with `message`."""
+        for index, result in self._by_index.items():
+            if result.outcome is not Outcome.FAILED:
+                self._by_index[index] = failed(index, result.key, message)
+
+    def in_order(self) -> list[RowResult]:
+        """All of them, in the order in which they came."""
+        return list(self._by_index.values())
+
+    def take(self) -> list[RowResult]:
+        """All of them, which are given away by that."""
+        taken = self.in_order()
+        self._by_index.clear()
+        return taken
+
+    def __len__(self) -> int:
+        return len(self._by_index)
+
+
+Whose = Callable[[ReadRow], Employee | None]
+"""The employee that a row belongs to, also of one that cannot be read."""
+
+
+@dataclass
+class LicenseImport:
+    """One import of licenses of one company at work on a shelf.
+
+    `pending` holds the results since they were last taken, `contents` the bytes of new documents by
+    the name of their blob; `weight` counts the characters of the licenses that were put together.
+    `as_sent_after` is the number of the import whose failed rows these are, for rows of a retry
+    that were not corrected. `unforeseen` is told of an error that no rule foresaw, and says what
+    the row's result is to say.
+    """
+
+    tenant: str
+    company: str
+    action: LicenseAction
+    number: int
+    import_id: str
+    shelf: Shelf
+    unforeseen: Callable[[Exception], Message]
+    as_sent_after: Callable[[int], int | None] = lambda _index: None
+    contents: dict[str, bytes] = field(default_factory=dict)
+    pending: Results = field(default_factory=Results)
+    weight: int = 0
+    _last: dict[str, int] = field(default_factory=dict)
+
+    def steps(self, rows: Sequence[ReadRow], whose: Whose) -> Iterator[None]:
+        """Apply the rows of a unit, in the order they were sent; after each step is a good moment
+        to write down what has changed: Replace takes all rows of an employee in one.
+        """
+        if self.action is not LicenseAction.REPLACE:
+            for row in rows:
+                self.pending.add(self._result(row, self.pending))
+                yield
+            return
+        for employee, of_employee in _by_employee(rows, whose, self.shelf):
+            self._replace(employee, of_employee)
+            yield
+
+    def _result(self, row: ReadRow, results: Results) -> RowResult:
+        if not row.is_readable:
+            return failed(row.index, row.key, *row.messages)
+        try:
+            return self._applied(row, results)
+        except RowFailedError as error:
+            key = shown_key(row.values, given_key(row.values))
+            return failed(row.index, key, *row.messages, error.message)
+        except Exception as error:
+            return failed(row.index, row.key, self.unforeseen(error))
+
+    def _replace(self, employee: Employee, rows: Sequence[ReadRow]) -> None:
+        """All of an employee's rows or none; what it has beyond them goes."""
+        mark = self.shelf.mark()
+        contents, last = dict(self.contents), dict(self._last)
+        results = Results()
+        for row in rows:
+            results.add(self._result(row, results))
+        if any(result.outcome is Outcome.FAILED for result in results.in_order()):
+            self.shelf.go_back(mark)
+            self.contents, self._last = contents, last
+            results.fail_others(Message(SIBLING_FAILED))
+        elif employee.is_named:
+            named = {result.key[-1] for result in results.in_order()}
+            for held in self.shelf.held_by(employee):
+                if held.key not in named:
+                    self.shelf.remove(held.key)
+        self.pending.add(*results.in_order())
+
+    def _applied(self, row: ReadRow, results: Results) -> RowResult:
+        held, key = self._found(row)
+        self._check_unchanged_since(row, held, key)
+        if self.action is LicenseAction.DELETE:
+            if held is None:
+                raise RowFailedError(
+                    Message(UNKNOWN_TO_DELETE, "licenseKey", given_key(row.values))
+                )
+            self.shelf.remove(held.key)
+            return self._took_effect(row, held.key, held.document or {}, Outcome.UPDATED, results)
+        document = self._document(row, held, key)
+        if held is not None and held.document == document:
+            shown = shown_key(document, key)
+            return RowResult(
+                row.index, shown, Outcome.UNCHANGED, (*row.messages, Message(NO_CHANGE))
+            )
+        self.shelf.put(key, document, self.number)
+        outcome = Outcome.NEW if held is None else Outcome.UPDATED
+        return self._took_effect(row, key, document, outcome, results)
+
+    def _took_effect(
+        self, row: ReadRow, key: str, document: Document, outcome: Outcome, results: Results
+    ) -> RowResult:
+        if key in self._last:
+            results.overwritten(self._last[key])
+        self._last[key] = row.index
+        return RowResult(row.index, shown_key(document, key), outcome, row.messages)
+
+    def _found(self, row: ReadRow) -> tuple[Held | None, str]:
+        """The license that the row speaks of, and its key, which a new one gets here."""
+        given = given_key(row.values)
+        if given is not None:
+            held = self.shelf.by_key(given)
+            if held is None and self.action is LicenseAction.UPDATE:
+                raise RowFailedError(Message(UNKNOWN_TO_UPDATE, "licenseKey", given))
+            self._check_may_be_new(held)
+            return held, given
+        natural = natural_key(row.values)
+        if natural is None:
+            raise RowFailedError(Message(UNIDENTIFIED))
+        held = self.shelf.by_natural(natural)
+        if held is None and self.action is LicenseAction.UPDATE:
+            raise RowFailedError(Message(UNKNOWN_TO_UPDATE))
+        self._check_may_be_new(held)
+        if held is not None:
+            return held, held.key
+        made = made_keys(self.tenant, self.company, natural, self.import_id)
+        return None, next(key for key in made if not self.shelf.is_taken(key))
+
+    def _check_may_be_new(self, held: Held | None) -> None:
+        if held is not None and self.action is LicenseAction.INSERT:
+            raise RowFailedError(Message(EXISTS))
+
+    def _check_unchanged_since(self, row: ReadRow, held: Held | None, key: str) -> None:
+        """A row that is sent again as it was must not undo what a later import did (1101)."""
+        original = self.as_sent_after(row.index)
+        last = held or self.shelf.grave(key)
+        if original is not None and last is not None and original < last.number < self.number:
+            raise RowFailedError(Message(CHANGED_SINCE))
+
+    def _document(self, row: ReadRow, held: Held | None, key: str) -> Document:
+        """The license as the row leaves it. Raises RowFailedError where it would be another one."""
+        stored = held.document if held is not None else None
+        sent = {name: value for name, value in row.values.items() if name not in _APART}
+        keeps = self.action.keeps_what_is_absent
+        document = merge(_kept(stored, sent, keeps), sent, License)
+        document["licenseKey"] = key
+        self._file_documents(row.values, stored or {}, document, keeps=keeps)
+        size = len(json.dumps(document, ensure_ascii=False))
+        if size > MAX_DOCUMENT:
+            raise RowFailedError(Message(TOO_LONG, detail="license over 1 MiB"))
+        self.weight += size
+        natural = natural_key(document)
+        other = None if natural is None else self.shelf.by_natural(natural)
+        if other is not None and other.key != key:
+            raise RowFailedError(Message(NATURAL_KEY_TAKEN))
+        return document
+
+    def _file_documents(
+        self, sent: Document, stored: Document, document: Document, *, keeps: bool
+    ) -> None:
+        before = stored.get("documents", [])
+        if "documents" not in sent:
+            if keeps and before:
+                document["documents"] = before
+            return
+        found = filed(
+            sent["documents"] or [],
+            before,
+            keeps=keeps and sent["documents"] is not None,
+            blob=lambda digest: f"{document['licenseKey']}/{self.number}-{digest}",
+        )
+        self.contents |= found.contents
+        if found.documents:
+            document["documents"] = found.documents
+
+
+_APART: Final = ("documents", "licenseKey", "serializableLicenseKey")
+
+
+def _kept(stored: Document | None, sent: Document, keeps: bool) -> Document | None:
+    """What of the stored license stays where the row is silent."""
+    if stored is None:
+        return None
+    if keeps:
+        return {name: value for name, value in stored.items() if name != "documents"}
+    if any(name in sent for name in EMPLOYEE_FIELDS):
+        return None
+    return {name: stored[name] for name in EMPLOYEE_FIELDS if name in stored}
+
+
+def _by_employee(
+    rows: Sequence[ReadRow], whose: Callable[[ReadRow], Employee | None], shelf: Shelf
+) -> Iterator[tuple[Employee, list[ReadRow]]]:
+    """Rows by the employee they name, else by the one who holds the license of their key."""
+    groups: dict[Employee | int, tuple[Employee, list[ReadRow]]] = {}
+    for row in rows:
+        employee = whose(row)
+        if employee is None or not employee.is_named:
+            key = given_key(row.values)
+            held = None if key is None else shelf.by_key(key)
+            employee = NOBODY if held is None else held.employee
+        group = employee if employee.is_named else row.index
+        groups.setdefault(group, (employee, []))[1].append(row)
+    yield from groups.values()

@@ -1,0 +1,21 @@
+"""Licenses v1: the definition (light: read when the app is indexed)."""
+
+from __future__ import annotations
+
+from shared.imports.definition import ImportType, Rules
+
+
+def _load_rules() -> Rules:
+    from shared.imports.licenses.rules import RULES
+
+    return RULES
+
+
+LICENSES = ImportType(
+    name="licenses",
+    version=1,
+    table="Licenses",
+    load_rules=_load_rules,
+    route="/v1/imports/licenses",
+)
+"""Professional licenses of employees (CONTRACTS 2)."""

@@ -1,0 +1,144 @@
+"""What finds a license: its key, else whose it is and what it is (CONTRACTS 2, matching).
+
+An employee is (divisionCode, employeeNumber), or (divisionCode, employeePersonalId) where there is
+no number; all of one company, whose code is the group of the rows.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.imports.definition import Document
+from shared.imports.fields import is_unicode, normal_reference
+from shared.imports.licenses.model import guid_text
+
+KEY_FIELDS: Final = ("licenseKey", "serializableLicenseKey")
+IDENTITY_FIELDS: Final = (
+    "companyCode",
+    "divisionCode",
+    "employeeNumber",
+    "employeePersonalId",
+    "licenseKey",
+)
+"""What a result shows of a row, the license's key last."""
+PERSONAL_ID: Final = "employeePersonalId"
+EMPLOYEE_FIELDS: Final = ("divisionCode", "employeeNumber", PERSONAL_ID)
+
+_NAMESPACE: Final = uuid.UUID("0a0d1c8e-5f0d-4b43-9a3e-6a5a3f6f9d51")
+"""Of the keys that the gateway makes; drawn once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Employee:
+    """Whose license it is; without a number or an id it is nobody's."""
+
+    division: str | None = None
+    number: str | None = None
+    personal_id: int | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether there is somebody at all."""
+        return self.number is not None or self.personal_id is not None
+
+
+NOBODY: Final = Employee()
+
+
+@dataclass(frozen=True, slots=True)
+class NaturalKey:
+    """A license without its key: within a company no two licenses are the same here."""
+
+    employee: Employee
+    type_code: str | None
+    number: str | None
+
+
+def employee_of(values: Mapping[str, Any]) -> Employee:
+    """Whose license these values (by contract name) describe."""
+    number, personal_id = values.get("employeeNumber"), values.get("employeePersonalId")
+    if number is not None:
+        return Employee(values.get("divisionCode"), number)
+    if personal_id is not None:
+        return Employee(values.get("divisionCode"), None, personal_id)
+    return NOBODY
+
+
+def natural_key(values: Mapping[str, Any]) -> NaturalKey | None:
+    """The natural key of these values; None where they name no employee."""
+    employee = employee_of(values)
+    if not employee.is_named:
+        return None
+    return NaturalKey(employee, values.get("licenseTypeCode"), values.get("licenseNumber"))
+
+
+def given_key(values: Mapping[str, Any]) -> str | None:
+    """The key that a row gives, under either of its names."""
+    return values.get("licenseKey") or values.get("serializableLicenseKey")
+
+
+def made_keys(tenant: str, company: str, natural: NaturalKey, spare: str) -> Iterator[str]:
+    """The keys that a new license may get, best first.
+
+    The first follows from tenant and natural key alone, so that a repeat finds it; the others are
+    for the case that a license has it already that has become another since. They follow from
+    `spare`, the id of the import, too.
+    """
+    employee = natural.employee
+    text = "\x1f".join(
+        "" if part is None else f"{len(str(part))}:{part}"
+        for part in (
+            tenant,
+            company,
+            employee.division,
+            employee.number,
+            employee.personal_id,
+            natural.type_code,
+            natural.number,
+        )
+    )
+    yield str(uuid.uuid5(_NAMESPACE, text))
+    count = 0
+    while True:
+        yield str(uuid.uuid5(_NAMESPACE, f"{text}\x1e{spare}\x1e{count}"))
+        count += 1
+
+
+def sent_identity(folded: Mapping[str, Any]) -> Document:
+    """What a row (names in lower case) says of its identity, as far as it is usable.
+
+    Agrees with reading the row, and also works where the row has faults elsewhere: the rows of an
+    employee stand together whatever is wrong with one of them.
+    """
+    values: Document = {}
+    for name in ("companyCode", *EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber"):
+        value = folded.get(name.lower())
+        is_usable = type(value) is int if name == PERSONAL_ID else _reference(value) is not None
+        if is_usable:
+            values[name] = value if name == PERSONAL_ID else _reference(value)
+    for name in KEY_FIELDS:
+        key = _key(folded.get(name.lower()))
+        if key is not None:
+            values.setdefault("licenseKey", key)
+    return values
+
+
+def shown_key(values: Mapping[str, Any], license_key: str | None) -> tuple[str | None, ...]:
+    """The key of a row's result: its identity as text, with the key of its license."""
+    shown = [values.get(name) for name in IDENTITY_FIELDS[:-1]]
+    return (*(None if value is None else str(value) for value in shown), license_key)
+
+
+def _reference(value: Any) -> str | None:
+    normal = normal_reference(value) if type(value) is str else None
+    return normal if normal is not None and is_unicode(normal) else None
+
+
+def _key(value: Any) -> str | None:
+    try:
+        return guid_text(value) if type(value) is str else None
+    except ValueError:
+        return None

@@ -1,0 +1,86 @@
+"""What is stored of the licenses that some rows are about (`shared.storage.license_records`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from shared.imports.licenses.identity import Employee
+from shared.imports.licenses.shelf import Held
+from shared.imports.licenses.units import Unit
+from shared.services.record_ranges import load_records
+from shared.storage import license_records as records
+from shared.storage.license_records import LogEntry
+from shared.storage.tables import Entity, Tables
+
+_READ_AT_ONCE = 1_000
+_MARGIN = 50
+_EACH = 4
+"""Licenses that an employee is thought to have, for the length of a query."""
+_WORTH_IT = 10
+_END = "~"
+"""Sorts behind everything in a key."""
+
+
+class LicenseReader:
+    """Reads one company's partition of the table of licenses."""
+
+    def __init__(self, tables: Tables, table: str, partition: str) -> None:
+        self._tables = tables
+        self._table = table
+        self._partition = partition
+
+    async def log(self, number: int) -> list[LogEntry]:
+        """What import `number` has committed here, in order."""
+        first, last = records.log_rows(number)
+        found = await self._tables.query(self._table, self._partition, first, last)
+        return [records.log_from_entity(entity) for entity in found]
+
+    async def owners(self, keys: Iterable[str]) -> dict[str, Employee]:
+        """Whose the licenses of these keys are; keys that no license has are left out."""
+        rows = {records.key_row(key): key for key in keys}
+        found = await load_records(self._tables, self._table, self._partition, sorted(rows))
+        return {rows[row]: records.owner_of(entity) for row, entity in found.items()}
+
+    async def held(self, units: Sequence[Unit]) -> list[Held]:
+        """The licenses, and what is kept of those that are gone, of the units' employees.
+
+        Of licenses that are nobody's only those whose keys the rows give.
+        """
+        employees = {employee for unit in units for employee in unit.employees}
+        prefixes = sorted(records.employee_rows(each) for each in employees if each.is_named)
+        keys = {row.key for unit in units for row in unit.rows if row.key is not None}
+        nobodys = sorted(records.license_row(Employee(), key) for key in keys)
+        entities = await self._of_employees(prefixes)
+        entities += (
+            await load_records(self._tables, self._table, self._partition, nobodys)
+        ).values()
+        return [records.held_from_entity(entity) for entity in entities]
+
+    async def _of_employees(self, prefixes: Sequence[str]) -> list[Entity]:
+        """Everything under these prefixes (sorted), by ranges while they pay, else one by one."""
+        wanted = frozenset(prefixes)
+        found: list[Entity] = []
+        start = 0
+        while len(prefixes) - start > 1:
+            most = min(_READ_AT_ONCE, _EACH * (len(prefixes) - start) + _MARGIN)
+            entities = await self._range(prefixes[start], prefixes[-1], most)
+            is_all = len(entities) < most
+            seen = _END if is_all else _prefix(entities[-1].row)
+            taken = [each for each in entities if _prefix(each.row) in wanted]
+            found += [each for each in taken if _prefix(each.row) < seen]
+            begun = start
+            while start < len(prefixes) and prefixes[start] < seen:
+                start += 1
+            if is_all or start == begun or (start - begun) * _WORTH_IT * _EACH < most:
+                break
+        for prefix in prefixes[start:]:
+            found += await self._range(prefix, prefix, None)
+        return found
+
+    async def _range(self, first: str, last: str, most: int | None) -> list[Entity]:
+        return await self._tables.query(self._table, self._partition, first, last + _END, most=most)
+
+
+def _prefix(row: str) -> str:
+    """What the licenses of one employee have in common."""
+    return row[: row.rindex("|") + 1]

@@ -1,0 +1,204 @@
+"""Licenses in storage, in the partition tenant|company of their table.
+
+r|division|employee|key     a license; the employee is n<number>, p<personal id>, or - for nobody
+k|key                       whose license has that key; unique within the company
+j|import|sequence           the log of an import: what it has committed here, and the results of
+                            those rows. Inserted in the transaction that commits, so of two handlers
+                            of an import only one can write the next entry
+
+A license that was removed or went to another employee leaves a tombstone with the number of the
+import that did it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from shared.imports.columns import text_columns
+from shared.imports.licenses.filing import blobs_of
+from shared.imports.licenses.identity import Employee
+from shared.imports.licenses.shelf import Change, Held
+from shared.imports.outcomes import RowResult, pack_result, unpack_result
+from shared.storage.keys import encode
+from shared.storage.packing import join_text, pack_json, split_text, unpack_json
+from shared.storage.tables import Delete, Entity, Insert, Operation, Upsert, Value
+
+COLUMNS = (
+    "companyCode",
+    "divisionCode",
+    "employeeNumber",
+    "licenseTypeCode",
+    "licenseNumber",
+    "expirationDate",
+)
+"""What people search by."""
+MOST_OPERATIONS = 3
+"""Operations that one change takes at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What one transaction of an import did in a company.
+
+    `is_begun`: it is the first of several, and the rest may be missing. `obsolete` and `written`
+    are names of blobs that nothing refers to any more, and that something began to refer to.
+    """
+
+    results: tuple[RowResult, ...]
+    obsolete: frozenset[str] = frozenset()
+    written: frozenset[str] = frozenset()
+    is_begun: bool = False
+
+
+def employee_rows(employee: Employee) -> str:
+    """What the row keys of an employee's licenses begin with."""
+    if employee.number is not None:
+        who = "n" + encode(employee.number)
+    elif employee.personal_id is not None:
+        who = f"p{employee.personal_id}"
+    else:
+        who = "-"
+    return f"r|{encode(employee.division or '')}|{who}|"
+
+
+def license_row(employee: Employee, key: str) -> str:
+    """Row key of a license."""
+    return employee_rows(employee) + key
+
+
+def key_row(key: str) -> str:
+    """Row key of the entity that tells whose license has a key."""
+    return f"k|{key}"
+
+
+def log_rows(number: int) -> tuple[str, str]:
+    """First and last row key of an import's log."""
+    return f"j|{number:012d}|", f"j|{number:012d}|~"
+
+
+def owner_of(entity: Entity) -> Employee:
+    """Whose license has the key that the entity is about."""
+    division, number, personal_id = json.loads(entity.text("Employee"))
+    return Employee(division, number, personal_id)
+
+
+def held_from_entity(entity: Entity) -> Held:
+    """The license, or what is kept of it, that an entity holds."""
+    is_gone = entity.flag("Deleted")
+    division, number, personal_id = json.loads(entity.text("Employee"))
+    return Held(
+        key=entity.text("LicenseKey"),
+        employee=Employee(division, number, personal_id),
+        document=None if is_gone else json.loads(join_text("Document", entity.values)),
+        number=entity.number("Number"),
+        created_at=entity.text("CreatedAt"),
+    )
+
+
+def operations_of(partition: str, change: Change, number: int, now: str) -> list[Operation]:
+    """The writes that carry out a change of import `number`; `now` is ISO text.
+
+    A new key is inserted: where the company has it already, the transaction fails.
+    """
+    before, after = change.before, change.after
+    operations: list[Operation] = []
+    if before is not None and (after is None or after.employee != before.employee):
+        operations.append(Upsert(_tombstone(partition, before, number)))
+    if after is None:
+        operations.append(Delete(Entity(partition, key_row(change.key), {})))
+        return operations
+    operations.append(Upsert(_license(partition, after, now)))
+    if before is None:
+        operations.append(Insert(_owner(partition, after)))
+    elif before.employee != after.employee:
+        operations.append(Upsert(_owner(partition, after)))
+    return operations
+
+
+def obsolete_blobs(changes: Iterable[Change]) -> frozenset[str]:
+    """The blobs that licenses referred to and do not any more."""
+    gone: set[str] = set()
+    for change in changes:
+        gone |= _blobs(change.before) - _blobs(change.after)
+    return frozenset(gone)
+
+
+def used_blobs(changes: Iterable[Change]) -> frozenset[str]:
+    """The blobs that licenses refer to now."""
+    return frozenset(name for change in changes for name in _blobs(change.after))
+
+
+def logged(partition: str, number: int, sequence: int, entry: LogEntry, now: str) -> Operation:
+    """The insert of the next entry of an import's log."""
+    values: dict[str, Value] = {
+        "At": now,
+        **pack_json("Results", [pack_result(result) for result in entry.results]),
+    }
+    if entry.is_begun:
+        values["Begun"] = True
+    if entry.obsolete or entry.written:
+        values |= pack_json("Blobs", [sorted(entry.obsolete), sorted(entry.written)])
+    first, _ = log_rows(number)
+    return Insert(Entity(partition, f"{first}{sequence:06d}", values))
+
+
+def log_from_entity(entity: Entity) -> LogEntry:
+    """The entry that an entity holds."""
+    obsolete, written = unpack_json("Blobs", entity.values) or ((), ())
+    return LogEntry(
+        results=tuple(unpack_result(item) for item in unpack_json("Results", entity.values)),
+        obsolete=frozenset(obsolete),
+        written=frozenset(written),
+        is_begun=entity.flag("Begun"),
+    )
+
+
+def blobs_to_remove(log: Sequence[LogEntry]) -> frozenset[str]:
+    """The blobs that are obsolete after all entries, in their order.
+
+    An entry of a transaction whose rest is missing does not count: something may still refer to
+    them. The entry that completes it says it again.
+    """
+    gone: set[str] = set()
+    for entry in log:
+        if entry.is_begun:
+            continue
+        gone |= entry.obsolete
+        gone -= entry.written
+    return frozenset(gone)
+
+
+def _license(partition: str, held: Held, now: str) -> Entity:
+    document = held.document or {}
+    columns = text_columns(document, COLUMNS)
+    values: dict[str, Value] = {
+        **{name[0].upper() + name[1:]: text for name, text in columns.items()},
+        **_place(held),
+        "Number": held.number,
+        "CreatedAt": held.created_at or now,
+        "UpdatedAt": now,
+        **split_text("Document", json.dumps(document, ensure_ascii=False, separators=(",", ":"))),
+    }
+    return Entity(partition, license_row(held.employee, held.key), values)
+
+
+def _tombstone(partition: str, held: Held, number: int) -> Entity:
+    values: dict[str, Value] = {**_place(held), "Number": number, "Deleted": True}
+    return Entity(partition, license_row(held.employee, held.key), values)
+
+
+def _owner(partition: str, held: Held) -> Entity:
+    return Entity(partition, key_row(held.key), {"Employee": _place(held)["Employee"]})
+
+
+def _place(held: Held) -> dict[str, Value]:
+    """Keys of rows may be shortened, so the whole place stands in the entity."""
+    employee = held.employee
+    parts = [employee.division, employee.number, employee.personal_id]
+    return {"LicenseKey": held.key, "Employee": json.dumps(parts, ensure_ascii=False)}
+
+
+def _blobs(held: Held | None) -> set[str]:
+    return blobs_of(((held.document if held else None) or {}).get("documents", []))

@@ -1,0 +1,118 @@
+"""The import and the deletion of licenses as operations (CONTRACTS 2)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shared.imports.licenses.actions import IMPORT_ACTIONS, LicenseAction
+from shared.imports.licenses.definition import LICENSES
+from shared.web.openapi.following_area import still_running
+from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
+from shared.web.openapi.parameters import IDEMPOTENCY_KEY, PREFER, headers
+from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, reference
+
+TAG: Final = "Viventium"
+PATH: Final = LICENSES.address
+FORM: Final = "application/x-www-form-urlencoded"
+_REFUSALS = (400, 401, 403, 406, 409, 413, 415, 422, 501)
+_JSONS = (JSON, "text/json")
+_XMLS = ("application/xml", "text/xml")
+
+
+def operations(max_rows: int) -> tuple[Operation, ...]:
+    """The import, and the deletion under both its addresses."""
+    return (
+        _import(max_rows),
+        _deletion(max_rows, "licenses_delete", "DELETE", PATH),
+        _deletion(max_rows, "licenses_delete_by_post", "POST", f"{PATH}/delete"),
+    )
+
+
+def shapes() -> dict[str, dict[str, Any]]:
+    """The vendor's answer."""
+    detail = closed(
+        {"propertyName": TEXT, "arrayIndex": COUNT, "errorMessages": listed(TEXT)},
+        optional=("arrayIndex",),
+    )
+    key = closed({"index": COUNT, "key": TEXT})
+    return {
+        "LicensesAnswer": closed(
+            {
+                "newRecords": COUNT,
+                "updatedRecords": COUNT,
+                "errors": listed(closed({"index": COUNT, "details": listed(detail)})),
+                "newRecordKeys": listed(key),
+                "updatedRecordKeys": listed(key),
+                "importKey": {**TEXT, "description": "The import's id, or <empty>."},
+            }
+        ),
+    }
+
+
+def _import(max_rows: int) -> Operation:
+    actions = {"type": "string", "enum": [*IMPORT_ACTIONS], "default": LicenseAction.OVERRIDE.value}
+    return Operation(
+        function="licenses_import",
+        method="POST",
+        path=PATH,
+        summary="Import licenses",
+        text="A license is found by its key, else by employee, type and number. As JSON, as the "
+        "vendor's XML, or as a form with names like `[0].companyCode`; answered as JSON or XML by "
+        "`Accept`.",
+        tag=TAG,
+        access=Access.KEY_PAIR,
+        parameters=(
+            Parameter("importAction", "query", "What to do with licenses that exist.", actions),
+            Parameter(
+                "allowSameFile",
+                "query",
+                "`false` refuses the same content with the same action, where an import of it "
+                "runs or ended without errors.",
+                {"type": "boolean", "default": True},
+            ),
+            PREFER,
+            IDEMPOTENCY_KEY,
+        ),
+        body=_body(max_rows, f"{LICENSES.name}.json"),
+        answers=_answers(),
+        refusals=_REFUSALS,
+        message_type=LICENSES.name,
+    )
+
+
+def _deletion(max_rows: int, function: str, method: str, path: str) -> Operation:
+    return Operation(
+        function=function,
+        method=method,
+        path=path,
+        summary="Delete licenses",
+        text="Each row names a license by its key, or by employee, type and number; the deleted "
+        "ones are told as updated.",
+        tag=TAG,
+        access=Access.KEY_PAIR,
+        parameters=(PREFER, IDEMPOTENCY_KEY),
+        body=_body(max_rows),
+        answers=_answers(),
+        refusals=_REFUSALS,
+    )
+
+
+def _body(max_rows: int, sample: str = "") -> Body:
+    rows = {**listed(reference(LICENSES.name)), "maxItems": max_rows}
+    return Body({**dict.fromkeys(_JSONS, rows), **dict.fromkeys((*_XMLS, FORM), TEXT)}, sample)
+
+
+def _answers() -> dict[int, Answer]:
+    running = still_running("Preference-Applied", "Idempotent-Replayed")
+    return {
+        200: Answer(
+            "What became of the rows; each is in one of the three lists.",
+            {**dict.fromkeys(_JSONS, reference("LicensesAnswer")), **dict.fromkeys(_XMLS, TEXT)},
+            headers("X-Import-Id", "Preference-Applied", "Idempotent-Replayed"),
+        ),
+        202: Answer(
+            running.text,
+            {**dict.fromkeys(_JSONS, reference("Import")), **dict.fromkeys(_XMLS, TEXT)},
+            running.headers,
+        ),
+    }

@@ -1,0 +1,31 @@
+"""The vendor's exact answer to an ended import of any type (CONTRACTS 5, `/answer`)."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared.bootstrap import Gateway
+from shared.imports.catalogue import import_type
+from shared.imports.licenses.definition import LICENSES
+from shared.services.reporting import ImportReport
+from shared.web import pay_and_bill, viventium
+from shared.web.import_views import not_yet
+
+
+async def answer_later(
+    gateway: Gateway, req: func.HttpRequest, report: ImportReport
+) -> func.HttpResponse:
+    """As the call itself would have given it; 202 while the import runs.
+
+    Raises NotAcceptableError where the type's answer has none of the media types that the call
+    accepts.
+    """
+    record = report.record
+    if record.type_name == LICENSES.name:
+        media_type = viventium.accepted_media_type(req)
+        if record.is_open:
+            return viventium.licenses_not_yet(report, media_type)
+        return await viventium.licenses_answer(gateway, record, media_type)
+    if record.is_open:
+        return not_yet(report)
+    return await pay_and_bill.vendor_answer(gateway, import_type(record.type_name), record)

@@ -1,0 +1,189 @@
+"""The contract of Licenses: Viventium (CONTRACTS 2).
+
+From a request in JSON, XML or as a form to an accepted import, and from the results to the vendor's
+answer in JSON or XML.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import azure.functions as func
+from werkzeug.http import parse_options_header
+
+from shared.bootstrap import Gateway
+from shared.errors import (
+    InvalidRequestError,
+    NotAcceptableError,
+    UnsupportedMediaTypeError,
+)
+from shared.imports.licenses.actions import LicenseAction, import_action
+from shared.imports.licenses.bodies import BodyFormat, BodyReader
+from shared.imports.licenses.definition import LICENSES
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.outcomes import RowResult, failed
+from shared.services.reporting import ImportReport
+from shared.storage.import_records import ImportRecord
+from shared.web import requests
+from shared.web.import_calls import ImportCall, answer_import
+from shared.web.import_views import import_view, not_yet
+from shared.web.refusals import refusal
+from shared.web.repeated_calls import keyed_call
+
+_FORMATS: Mapping[str, BodyFormat] = {
+    requests.JSON: BodyFormat.JSON,
+    "text/json": BodyFormat.JSON,
+    "text/xml": BodyFormat.XML,
+    "application/xml": BodyFormat.XML,
+    "application/x-www-form-urlencoded": BodyFormat.FORM,
+}
+_ANSWERS = (requests.JSON, "text/json", "application/xml", "text/xml")
+_BOOLEANS = {"true": True, "false": False}
+
+
+async def licenses_call(
+    gateway: Gateway, req: func.HttpRequest, *, deletes: bool = False
+) -> func.HttpResponse:
+    """An import or a deletion: refuse in the order of CONTRACTS 0, accept, wait, answer."""
+    caller = await gateway.callers.authenticate(req.headers)
+    query = requests.query_of(req)
+    action = _action(query, deletes=deletes)
+    allow_same = deletes or _boolean(query, "allowSameFile", default=True)
+    requests.check_size(req, gateway.settings.max_body_bytes)
+    media_type = accepted_media_type(req)
+    reader = BodyReader(_body_format(req), gateway.settings.max_document_bytes)
+    requests.refuse_what_is_not_built(query)
+    body = req.get_body()
+    keyed = await keyed_call(req, caller.tenant, [body])
+
+    async def accept(import_id: str) -> ImportRecord | None:
+        planned = await gateway.intake.read(LICENSES, caller.tenant, body, reader)
+        if not planned.rows:
+            return None
+        await gateway.files.note(caller.tenant, action, body, import_id, allow_same=allow_same)
+        options = replace(caller.options, action=action.value)
+        draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id)
+        return await gateway.intake.accept_planned(LICENSES, draft, planned)
+
+    async def render(record: ImportRecord | None, media_type: str) -> func.HttpResponse:
+        if record is None:
+            return _rendered((), None, media_type)
+        return await licenses_answer(gateway, record, media_type)
+
+    wished = requests.preferences(req, gateway.settings.wait_seconds)
+    call = ImportCall(caller.tenant, accept, render, wished, media_type, licenses_not_yet)
+    return await answer_import(gateway, call, keyed)
+
+
+async def licenses_answer(
+    gateway: Gateway, record: ImportRecord, media_type: str
+) -> func.HttpResponse:
+    """200 with the vendor's answer to an ended import.
+
+    A row that no result tells of (its payload was lost) is answered as 9001.
+    """
+    found = {result.index: result async for result in gateway.reporting.all_results(record)}
+    results = [found.get(index) or _lost(index) for index in range(record.rows)]
+    return await asyncio.to_thread(_rendered, results, record.import_id, media_type)
+
+
+def accepted_media_type(req: func.HttpRequest) -> str:
+    """JSON or XML, as the caller likes it best; JSON where all is the same to it.
+
+    Raises NotAcceptableError.
+    """
+    return requests.accepted_type(req, *_ANSWERS)
+
+
+def licenses_refusal(req: func.HttpRequest, error: BaseException) -> func.HttpResponse:
+    """A refusal as JSON, or as XML for a caller that accepts nothing else."""
+    response = refusal(error)
+    try:
+        media_type = accepted_media_type(req)
+    except NotAcceptableError:
+        return response
+    return response if _is_json(media_type) else _in_xml(response, media_type)
+
+
+def _in_xml(response: func.HttpResponse, media_type: str) -> func.HttpResponse:
+    from shared.imports.licenses.xml_answer import refusal_xml
+
+    message = json.loads(response.get_body())["message"]
+    return func.HttpResponse(
+        refusal_xml(message),
+        status_code=response.status_code,
+        headers=dict(response.headers),
+        mimetype=media_type,
+    )
+
+
+def licenses_not_yet(report: ImportReport, media_type: str) -> func.HttpResponse:
+    """202 with where to follow the import."""
+    response = not_yet(report)
+    if _is_json(media_type):
+        return response
+    from shared.imports.licenses.xml_answer import import_xml
+
+    return func.HttpResponse(
+        import_xml(import_view(report)),
+        status_code=response.status_code,
+        headers=dict(response.headers),
+        mimetype=media_type,
+    )
+
+
+def _rendered(
+    results: Sequence[RowResult], import_id: str | None, media_type: str
+) -> func.HttpResponse:
+    # The models are slow to import, and the app is indexed without them.
+    from shared.imports.licenses.answering import import_answer
+
+    answer = import_answer(results, import_id)
+    headers = {} if import_id is None else {"X-Import-Id": import_id}
+    if _is_json(media_type):
+        body: str | bytes = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    else:
+        from shared.imports.licenses.xml_answer import answer_xml
+
+        body = answer_xml(answer)
+    return func.HttpResponse(body, headers=headers, mimetype=media_type)
+
+
+def _lost(index: int) -> RowResult:
+    nothing = (None,) * len(LICENSES.rules.key_fields)
+    return failed(index, nothing, Message(COULD_NOT_BE_PROCESSED))
+
+
+def _is_json(media_type: str) -> bool:
+    return media_type.endswith("json")
+
+
+def _action(query: Mapping[str, str], *, deletes: bool) -> LicenseAction:
+    if deletes:
+        return LicenseAction.DELETE
+    return import_action(query.get("importaction", LicenseAction.OVERRIDE.value))
+
+
+def _boolean(query: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = query.get(name.lower())
+    if text is None:
+        return default
+    value = _BOOLEANS.get(text.strip().lower())
+    if value is None:
+        raise InvalidRequestError(f"{name} must be true or false.")
+    return value
+
+
+def _body_format(req: func.HttpRequest) -> BodyFormat:
+    """How the body is written. Raises UnsupportedMediaTypeError."""
+    requests.check_encoding(req)
+    media_type, options = parse_options_header(req.headers.get("Content-Type", ""))
+    found = _FORMATS.get(media_type.lower() or requests.JSON)
+    if found is None and media_type.lower().endswith("+json"):
+        found = BodyFormat.JSON
+    if found is None or not requests.is_utf8(options):
+        raise UnsupportedMediaTypeError(f"Send {', '.join(_FORMATS)}, in UTF-8.")
+    return found
