@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from shared.auth.scopes import Scope
 from shared.imports.catalogue import MESSAGE_TYPES
 from shared.web.openapi import (
     following_area,
@@ -111,14 +112,14 @@ def _components() -> dict[str, Any]:
         "securitySchemes": {
             "functionKey": {"type": "apiKey", "in": "header", "name": "X-Functions-Key"},
             "softwareKey": {"type": "apiKey", "in": "header", "name": "X-Software-Key"},
-            "token": {"type": "http", "scheme": "bearer"},
+            "token": {"type": "oauth2", "flows": {"clientCredentials": _TOKENS}},
         },
     }
 
 
-_SECURITY: Final[dict[str, dict[str, list[str]]]] = {
-    "keyPair": {"functionKey": [], "softwareKey": []},
-    "bearer": {"token": []},
+_TOKENS: Final = {
+    "tokenUrl": "/connect/token",
+    "scopes": {scope.value: f"Imports of {scope.type_name}." for scope in Scope},
 }
 
 
@@ -127,7 +128,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "operationId": operation.name or operation.function,
         "summary": operation.summary,
         "tags": [operation.tag],
-        "security": [_SECURITY[name] for name in operation.access.value],
+        "security": [_credential(name, operation) for name in operation.access.value],
         "parameters": [_parameter(item) for item in operation.parameters],
         "responses": _responses(operation),
     }
@@ -136,6 +137,12 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.body is not None:
         told["requestBody"] = _body(operation)
     return told
+
+
+def _credential(name: str, operation: Operation) -> dict[str, list[str]]:
+    if name == "bearer":
+        return {"token": [operation.scope] if operation.scope else []}
+    return {"functionKey": [], "softwareKey": []}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

@@ -72,6 +72,8 @@ class Operation:
     text: str = ""
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
+    scope: str = ""
+    """The scope that a token must have; none where any of them will do."""
     message_type: str = ""
     name: str = ""
     """The `operationId`, where the function has more than one operation; else the function's."""
