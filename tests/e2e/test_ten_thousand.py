@@ -1,27 +1,32 @@
-"""10,000 workers in one call: every row once, in order, with bounded memory and few requests."""
+"""10,000 rows in one call: every row once, in order, with bounded memory and few requests."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.builders import a_full_worker, a_worker, body_of
 from tests.e2e.bookkeeping import Books, check_counts
-from tests.e2e.gateway_process import started
+from tests.e2e.gateway_process import GatewayProcess, started
 from tests.emulator import Emulator, Request
-from tests.tenants import a_sender
+from tests.tenants import Sender, a_sender
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 ROWS = 10_000
 EMPLOYERS = 10
+ASSIGNMENTS = "/api/import/assignments?version=1"
+WITHOUT_WORKER = range(500, ROWS, 1_000)
 MOST_REQUESTS_PER_ROW = 0.08
 MOST_MEMORY_PER_PAYLOAD = 5.0
 
 
-def test_ten_thousand_workers_in_one_call(emulator: Emulator, tmp_path: Path) -> None:
-    """The rows are those of the vendor's sample, 34 MB in all, their employers in turn.
+def test_ten_thousand_workers_and_their_assignments_in_a_call_each(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    """The workers are those of the vendor's sample, 34 MB in all, their employers in turn.
 
     Requests are counted where they arrive: each line that the emulator writes to its access log
     for this account is one request, a whole transaction included; only this gateway works on the
@@ -40,6 +45,7 @@ def test_ten_thousand_workers_in_one_call(emulator: Emulator, tmp_path: Path) ->
         answer = gateway.post(sender, body)
         peak = gateway.peak_memory()
         requests = watch.requests()
+        _check_assignments(gateway, sender)
     results = answer.results
     keys = [tuple(part["value"] for part in result["recordIds"]) for result in results]
     assert keys == [(f"E{number % EMPLOYERS}", f"W{number:06d}") for number in range(ROWS)]
@@ -54,9 +60,37 @@ def test_ten_thousand_workers_in_one_call(emulator: Emulator, tmp_path: Path) ->
     assert memory <= MOST_MEMORY_PER_PAYLOAD
 
 
+def _check_assignments(gateway: GatewayProcess, sender: Sender) -> None:
+    """An assignment for each worker, ten of them for one that is not there: every row answered."""
+    body = body_of([_an_assignment(number) for number in range(ROWS)])
+    headers = {"Content-Type": "application/json", **sender.headers}
+    results = gateway.call("POST", ASSIGNMENTS, body, headers).results
+    references = [result["recordIds"][-1]["value"] for result in results]
+    assert references == [f"A{number:06d}" for number in range(ROWS)]
+    failed = [at for at, result in enumerate(results) if result["importStatus"] == "Error"]
+    assert failed == [*WITHOUT_WORKER]
+    said = {message["errorID"] for at in failed for message in results[at]["messages"]}
+    assert said == {2001}
+
+
+def _an_assignment(number: int) -> dict[str, Any]:
+    has_worker = number not in WITHOUT_WORKER
+    return {
+        "EmployerRef": f"E{number % EMPLOYERS}",
+        "AssignmentRef": f"A{number:06d}",
+        "ClientRef": "C1",
+        "PersonnelRef": f"W{number:06d}" if has_worker else "NOBODY",
+        "DivisionRef": "D1",
+        "DepartmentRef": "D2",
+        "StartDate": "2024-03-04",
+        "ExpectedEndDate": None,
+        "ActualEndDate": None,
+    }
+
+
 def _check_books(books: Books, tenant: str) -> None:
     """Each row has its record and its result, chunks have one compact result record each."""
-    _, record = books.imports(tenant)
+    _, record, _ = books.imports(tenant)
     results = books.results(record)
     check_counts(record, results)
     assert Counter(result.outcome.value for result in results.values()) == {"new": ROWS}
