@@ -1,15 +1,17 @@
-"""Following imports: `/api/imports…` (CONTRACTS 5)."""
+"""Following, retrying and cancelling imports: `/api/imports…` (CONTRACTS 5)."""
 
 from __future__ import annotations
 
 import azure.functions as func
 
+from shared.auth.caller import AnyCaller
 from shared.bootstrap import Gateway, gateway
 from shared.errors import NotFoundError
 from shared.imports.catalogue import import_type
 from shared.services.reporting import NO_SUCH_IMPORT, ImportReport
 from shared.web import import_views as views
 from shared.web.calls import answered
+from shared.web.changing_imports import cancel_call, retry_call
 from shared.web.failed_rows_view import failed_rows_as_csv, failed_rows_as_json
 from shared.web.requests import CSV, JSON, accepted_type, query_of, whole_number
 from shared.web.vendor_answers import answer_later
@@ -99,10 +101,37 @@ async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
     return await failed_rows_as_json(app.failed_rows, rules, record)
 
 
+@blueprint.function_name("imports_retry")
+@blueprint.route(
+    "api/imports/{importId}/retry", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def imports_retry(req: func.HttpRequest) -> func.HttpResponse:
+    """Make a child import of the rows that failed; the body may bring corrected ones."""
+    app = await gateway()
+    caller, report = await _seen(app, req)
+    return await retry_call(app, caller, report.record, req)
+
+
+@blueprint.function_name("imports_cancel")
+@blueprint.route(
+    "api/imports/{importId}/cancel", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def imports_cancel(req: func.HttpRequest) -> func.HttpResponse:
+    """Stop what has not been committed; what has been stays."""
+    app = await gateway()
+    return await cancel_call(app, (await _report(app, req)).record, req)
+
+
 async def _report(app: Gateway, req: func.HttpRequest) -> ImportReport:
-    """The import of the address; one that the caller does not see is not found."""
+    return (await _seen(app, req))[1]
+
+
+async def _seen(app: Gateway, req: func.HttpRequest) -> tuple[AnyCaller, ImportReport]:
+    """The caller and the import of the address; one that the caller does not see is not found."""
     caller = await app.callers.authenticate_any(req.headers)
     report = await app.reporting.find(caller.tenant, req.route_params["importId"])
     if not caller.sees(report.record.type_name):
         raise NotFoundError(NO_SUCH_IMPORT)
-    return report
+    return caller, report

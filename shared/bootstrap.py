@@ -15,7 +15,9 @@ from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from shared.auth.callers import Callers
+    from shared.clock import Clock
     from shared.identity import Identity
+    from shared.services.cancelling import Cancelling
     from shared.services.chunks import ChunkProcessor
     from shared.services.clients import ClientService
     from shared.services.failed_rows import FailedRows
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
     from shared.services.imported_files import ImportedFiles
     from shared.services.intake import Intake
     from shared.services.reference_lists import ReferenceLists
+    from shared.services.references import ReferenceReader
     from shared.services.repeats import Repeats
     from shared.services.reporting import Reporting
+    from shared.services.retrying import Retrying
     from shared.services.sweeping import Sweep
     from shared.services.tenants import TenantService
     from shared.services.waiting import Waiting
+    from shared.services.work import Works
     from shared.settings import Settings
     from shared.storage.account import Account
 
@@ -50,6 +55,8 @@ class Gateway:
     chunks: ChunkProcessor
     reporting: Reporting
     failed_rows: FailedRows
+    retrying: Retrying
+    cancelling: Cancelling
     repeats: Repeats
     sweep: Sweep
 
@@ -116,7 +123,7 @@ def _compose(settings: Settings) -> Gateway:
     from shared.auth.key_pair import KeyPairAuthenticator
     from shared.clock import RandomIds, SystemClock
     from shared.identity import Identity
-    from shared.imports.licenses.definition import LICENSES
+    from shared.services.cancelling import Cancelling
     from shared.services.chunks import ChunkProcessor
     from shared.services.clients import ClientService
     from shared.services.completions import Completions
@@ -124,8 +131,6 @@ def _compose(settings: Settings) -> Gateway:
     from shared.services.import_log import ImportLog
     from shared.services.imported_files import ImportedFiles
     from shared.services.intake import Intake, PlanLimits
-    from shared.services.keyed_work import KeyedWork
-    from shared.services.license_work import LicenseWork
     from shared.services.offload import to_thread_if_large
     from shared.services.payloads import Payloads
     from shared.services.reference_lists import ReferenceLists
@@ -134,10 +139,10 @@ def _compose(settings: Settings) -> Gateway:
     from shared.services.repeats import Repeats
     from shared.services.reporting import Reporting
     from shared.services.results import Results
+    from shared.services.retrying import Retrying
     from shared.services.sweeping import Sweep
     from shared.services.tenants import TenantService
     from shared.services.waiting import Waiting
-    from shared.services.work import Works
     from shared.storage.account import Account
 
     account = Account(settings.storage)
@@ -150,15 +155,16 @@ def _compose(settings: Settings) -> Gateway:
     lists = ReferenceLists(account.tables, clock, ids, settings.cache_seconds)
     tenants = TenantService(account.tables, clock)
     identity = Identity(settings, account.tables, clock, ids)
-    keyed = KeyedWork(
-        tables=account.tables,
-        references=ReferenceReader(account.tables, imports, lists),
+    intake = Intake(
+        imports=imports,
+        blobs=account.blobs,
+        queues=account.queues,
         clock=clock,
+        ids=ids,
         offload=to_thread_if_large,
+        limits=PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes),
     )
-    licenses = LicenseWork(
-        tables=account.tables, blobs=account.blobs, clock=clock, offload=to_thread_if_large
-    )
+    failed_rows = FailedRows(results, payloads)
     return Gateway(
         settings=settings,
         account=account,
@@ -172,28 +178,22 @@ def _compose(settings: Settings) -> Gateway:
         lists=lists,
         files=ImportedFiles(account.tables, imports, clock),
         imports=imports,
-        intake=Intake(
-            imports=imports,
-            blobs=account.blobs,
-            queues=account.queues,
-            clock=clock,
-            ids=ids,
-            offload=to_thread_if_large,
-            limits=PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes),
-        ),
+        intake=intake,
         waiting=Waiting(imports, completions, clock),
         chunks=ChunkProcessor(
             payloads=payloads,
             queues=account.queues,
             imports=imports,
             results=results,
-            works=Works(keyed, {LICENSES.name: licenses}),
+            works=_works(account, ReferenceReader(account.tables, imports, lists), clock),
             completions=completions,
             clock=clock,
             handler_seconds=settings.handler_seconds,
         ),
         reporting=Reporting(imports, results, clock),
-        failed_rows=FailedRows(results, payloads),
+        failed_rows=failed_rows,
+        retrying=Retrying(failed_rows, intake, to_thread_if_large, settings.max_rows, {}),
+        cancelling=Cancelling(imports, account.queues, clock),
         repeats=Repeats(
             store=RepeatStore(account.tables, account.blobs, ids, to_thread_if_large),
             clock=clock,
@@ -210,3 +210,20 @@ def _compose(settings: Settings) -> Gateway:
             quiet_seconds=settings.sweep_after_seconds,
         ),
     )
+
+
+def _works(account: Account, references: ReferenceReader, clock: Clock) -> Works:
+    """What does the rows of each import type."""
+    from shared.imports.licenses.definition import LICENSES
+    from shared.services.keyed_work import KeyedWork
+    from shared.services.license_work import LicenseWork
+    from shared.services.offload import to_thread_if_large
+    from shared.services.work import Works
+
+    keyed = KeyedWork(
+        tables=account.tables, references=references, clock=clock, offload=to_thread_if_large
+    )
+    licenses = LicenseWork(
+        tables=account.tables, blobs=account.blobs, clock=clock, offload=to_thread_if_large
+    )
+    return Works(keyed, {LICENSES.name: licenses})

@@ -168,6 +168,12 @@ class ImportType:
     """Types whose open imports its rows may have to wait for."""
     has_queues: bool = True
     """Whether its rows are worked on from queues; else inside the call, or by the sweep."""
+    keeps_rows: bool = True
+    """Whether its payload holds the rows as they were sent, so that failed ones can be retried.
+
+    Where it does not, the type names a `Retrier` of its own in `shared/bootstrap.py`, or its
+    imports are refused to be retried (501).
+    """
     has_schema: bool = True
     """Whether its rows are a JSON message, with a schema to ask for."""
     route: str = ""

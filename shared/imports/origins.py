@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
+
+OVERTAKEN: Final = 1101
+"""What a row says whose record a later import than its own has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,10 @@ class Origins:
     def of(self, index: int) -> int:
         """The number of the import that brought the row as it is; 0 for a row of this import."""
         return self.numbers[index] if index < len(self.numbers) else 0
+
+    def is_overtaken(self, index: int, changed_by: int) -> bool:
+        """Whether a row fails with 1101: `changed_by` is the number on its record's stamp."""
+        return 0 < self.of(index) < changed_by
 
     @property
     def lowest(self) -> int:

@@ -7,11 +7,15 @@ stands; an `ended` mark means that the rows were reported as failed and must not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from shared.imports.definition import Document, ImportType
 from shared.imports.folding import Folded, all_failed, fold
 from shared.imports.messages import Message
+from shared.imports.origins import OVERTAKEN
+from shared.imports.outcomes import RowResult, failed
 from shared.services.moments import iso
 from shared.services.references import References
 from shared.services.settling import (
@@ -33,7 +37,8 @@ def rules_resolver(
 ) -> Resolver:
     """Rows are folded by the rules and written once, with the stamp of this import.
 
-    Rows that name a record which may still come wait: they have neither results nor writes.
+    Rows that name a record which may still come wait: they have neither results nor writes. Rows of
+    a retry that are as they were sent fail with 1101 where a later import has changed the record.
     """
 
     def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
@@ -44,10 +49,13 @@ def rules_resolver(
             return Settlement(all_failed(rows.rows, Message(ended_code(record))))
         if stored is not None and stored.stamp.number > record.number:
             raise SupersededError
-        if references.must_wait(rows.rows):
+        overtaken = _overtaken(record, rows, stored)
+        left = [row for row in rows.rows if row.index not in overtaken]
+        if references.must_wait(left):
             return WAITING
         document = stored.document if stored is not None else None
-        folded = fold(kind.record_rules, rows.rows, document, record.options, references.missing)
+        folded = fold(kind.record_rules, left, document, record.options, references.missing)
+        folded = _in_order(folded, rows, overtaken)
         if folded.document is None:
             return Settlement(folded.results)
         written = _written(kind, record, rows, stored, folded, folded.document, now)
@@ -72,6 +80,26 @@ def ending_resolver(record: ImportRecord, message: Message) -> Resolver:
         return Settlement(results, (records.ending(rows.key, stored, record.number),))
 
     return resolve
+
+
+def _overtaken(
+    record: ImportRecord, rows: KeyRows, stored: StoredRecord | None
+) -> dict[int, RowResult]:
+    """The rows that fail with 1101 (CONTRACTS 5, retry), with what else was wrong with them."""
+    changed_by = 0 if stored is None else stored.stamp.number
+    return {
+        row.index: failed(row.index, row.key, *row.messages, Message(OVERTAKEN))
+        for row in rows.rows
+        if record.origins.is_overtaken(row.index, changed_by)
+    }
+
+
+def _in_order(folded: Folded, rows: KeyRows, overtaken: Mapping[int, RowResult]) -> Folded:
+    """With the results of the overtaken rows in their places: the stamp tells of them too."""
+    if not overtaken:
+        return folded
+    results = {**overtaken, **{result.index: result for result in folded.results}}
+    return replace(folded, results=tuple(results[row.index] for row in rows.rows))
 
 
 def _settled_before(

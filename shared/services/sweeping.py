@@ -65,7 +65,7 @@ class Sweep:
             return
         moved = max(record.accepted_at, record.swept_at, progress.newest)
         is_quiet = self._clock.now() - from_iso(moved) >= self._quiet
-        if is_quiet and not await self._is_waiting(record):
+        if is_quiet and (record.is_cancelled or not await self._is_waiting(record)):
             await self._send_missing(record, missing)
 
     async def _close(self, record: ImportRecord) -> None:

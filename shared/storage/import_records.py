@@ -224,6 +224,7 @@ def cancelling(record: ImportRecord, cancelled_at: str) -> Operation:
 
     Else an import that ends in this moment would be called cancelled with every row in it.
     """
+    assert record.etag, "a cancel needs the record as it was read"
     values = {"CancelledAt": cancelled_at}
     return Merge(Entity(record.tenant, record_row(record.number), values, record.etag))
 

@@ -73,7 +73,7 @@ def _rounded(value: float | None, digits: int) -> float | int | None:
 
 
 def _links(report: ImportReport) -> dict[str, str]:
-    """Where to go from here: only what there is."""
+    """Where to go from here: only what there is, and what can be done now."""
     record = report.record
     here = address(record)
     links = {"self": here}
@@ -81,6 +81,10 @@ def _links(report: ImportReport) -> dict[str, str]:
         links |= {"results": f"{here}/results", "answer": f"{here}/answer"}
     if report.counts.failed and not record.payload_expired_at:
         links["failedRows"] = f"{here}/failed-rows"
+        if not record.is_open:
+            links["retry"] = f"{here}/retry"
+    if record.is_open and not record.is_cancelled:
+        links["cancel"] = f"{here}/cancel"
     if record.parent.import_id:
         links["parent"] = f"{IMPORTS}/{record.parent.import_id}"
     return links

@@ -16,15 +16,18 @@ import azure.functions as func
 from shared.auth.caller import Caller, check_database, check_database_version
 from shared.bootstrap import Gateway
 from shared.errors import InvalidRequestError, UnknownMessageTypeError
+from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.definition import ImportType
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message, Severity
 from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord
 from shared.web import requests
 from shared.web.import_calls import ImportCall, answer_import
 from shared.web.import_views import json_answer, message_view
 from shared.web.repeated_calls import keyed_call
 
+TYPES = frozenset({WORKERS.name, ASSIGNMENTS.name})
 NEEDED_DATABASE_VERSION = 1
 _VERSION = re.compile(r"[0-9]{1,100}")
 

@@ -1,39 +1,77 @@
 """What must hold when a run of the order model has ended: I1 to I4 of DESIGN 6.
 
 The judge is a reference of its own: rows one after another, in order of acceptance, by the rules of
-the type alone; rows that ended as 9001 or 9002 count as not sent.
+the type alone; rows that ended as 9001, 9002 or 1101 count as not sent. Which rows of a retry are
+as they were sent is found out here anew, by comparing them with the rows that failed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from shared.imports.catalogue import IMPORT_TYPES, import_type
 from shared.imports.definition import Document, Reference
 from shared.imports.outcomes import Outcome, RowResult
-from shared.imports.payload import read_lines
+from shared.imports.payload import fold_names, read_lines
 from shared.storage import import_records, result_records, stored_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.tables import Entity
 from tests.model.memory_storage import MemoryTables
-from tests.model.simulation import TENANT, Simulation
+from tests.model.processes import TENANT
+from tests.model.simulation import Simulation
 
-NOT_SENT = {9001, 9002}
+ENDED = {9001, 9002}
+OVERTAKEN = 1101
 Key = tuple[str, ...]
 """Import type, group and reference."""
+
+
+@dataclass
+class Course:
+    """The imports up to one of them: what they left, who wrote it, how their rows ended.
+
+    `sent_by` is the number of the import that brought the row as it is, by import and index.
+    """
+
+    documents: dict[Key, Document] = field(default_factory=dict)
+    writers: dict[Key, int] = field(default_factory=dict)
+    failed: dict[int, list[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
+    sent_by: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 def judge(world: Simulation) -> None:
     """Raises AssertionError with the seed and what is wrong."""
     records = _records(world.tables)
     assert [record.number for record in records] == list(range(1, len(records) + 1)), "numbers"
-    documents: dict[Key, Document] = {}
+    course = Course()
     for record in records:
         results = _results(world.tables, record)
         _judge_counts(record, results)
-        _follow(record, results, documents)
-    _judge_stored(world.tables, documents)
+        _judge_kinship(record, course)
+        _follow(record, results, course)
+        course.failed[record.number] = [
+            (index, row) for index, row in _rows(record) if results[index].outcome is Outcome.FAILED
+        ]
+    _judge_stored(world.tables, course.documents)
+
+
+def _rows(record: ImportRecord) -> list[tuple[int, dict[str, Any]]]:
+    return sorted(read_lines(record.inline.encode()), key=lambda pair: pair[0])
+
+
+def _judge_kinship(record: ImportRecord, course: Course) -> None:
+    """A retry has the rows of its parent that failed, in their order; some are corrected."""
+    rows = _rows(record)
+    if not record.parent.number:
+        course.sent_by.update({(record.number, index): record.number for index, _ in rows})
+        return
+    failed = course.failed[record.parent.number]
+    assert len(rows) == len(failed), "a retry of other rows than those that failed"
+    for (index, row), (was, sent) in zip(rows, failed, strict=True):
+        first = course.sent_by[record.parent.number, was]
+        course.sent_by[record.number, index] = first if row == sent else record.number
 
 
 def _records(tables: MemoryTables) -> list[ImportRecord]:
@@ -63,24 +101,27 @@ def _judge_counts(record: ImportRecord, results: dict[int, RowResult]) -> None:
     assert told == tuple(outcomes.count(outcome) for outcome in Outcome), "I2: counts are wrong"
 
 
-def _follow(
-    record: ImportRecord,
-    results: dict[int, RowResult],
-    documents: dict[Key, Document],
-) -> None:
+def _follow(record: ImportRecord, results: dict[int, RowResult], course: Course) -> None:
     """I3, I4: each row does to the record what it reports."""
     rules = import_type(record.type_name).record_rules
+    documents, before = course.documents, dict(course.writers)
     last_effect: dict[Key, int] = {}
-    for index, row in sorted(read_lines(record.inline.encode())):
+    for index, row in _rows(record):
         result = results[index]
         codes = {message.id for message in result.messages}
-        if codes & NOT_SENT:
+        if codes & ENDED:
+            continue
+        place = rules.identify(fold_names(row))
+        key = (record.type_name, place.group, place.reference) if place else ()
+        is_overtaken = course.sent_by[record.number, index] < before.get(key, 0)
+        assert (OVERTAKEN in codes) is is_overtaken, f"1101: import {record.number} row {index}"
+        if is_overtaken:
+            assert result.outcome is Outcome.FAILED, "1101 of a row that did not fail"
             continue
         read = rules.read(index, row)
         if not read.is_readable:
             assert result.outcome is Outcome.FAILED, "I4: an unreadable row did not fail"
             continue
-        key = (record.type_name, *map(str, read.key))
         decision = rules.decide(read, documents.get(key), record.options)
         expected = decision.outcome
         if expected.took_effect and not _is_known(rules.references(read.values), documents):
@@ -91,9 +132,10 @@ def _follow(
         )
         if expected.took_effect and decision.document is not None:
             documents[key] = decision.document
+            course.writers[key] = record.number
             if key in last_effect:
-                before = results[last_effect[key]]
-                assert 1102 in {message.id for message in before.messages}, "1102 is missing"
+                overwritten = results[last_effect[key]]
+                assert 1102 in {message.id for message in overwritten.messages}, "1102 is missing"
             last_effect[key] = index
 
 

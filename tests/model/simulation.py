@@ -1,9 +1,9 @@
 """One random run: imports of one tenant on two processes, with everything that can go wrong.
 
 Handlers die, lose their lease and go on as stragglers, messages come twice and in any order,
-requests are lost or lose their answer, imports are cancelled, calls die before they have sent
-their messages. Then the sweep runs until every import is closed, and `judging` looks at what is
-left.
+requests are lost or lose their answer, imports are cancelled and retried, calls die before they
+have sent their messages. Then the sweep runs until every import is closed, and `judging` looks at
+what is left.
 """
 
 from __future__ import annotations
@@ -15,27 +15,16 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.auth.caller import Caller
 from shared.auth.integration import Integration
-from shared.errors import StorageUnavailableError
+from shared.errors import ConflictError, StorageUnavailableError
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.definition import OnExisting
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
-from shared.services.chunks import ChunkProcessor
-from shared.services.completions import Completions
-from shared.services.import_log import ImportLog
-from shared.services.intake import Intake, PlanLimits
-from shared.services.keyed_work import KeyedWork
-from shared.services.payloads import Payloads
-from shared.services.reference_lists import ReferenceLists
-from shared.services.references import ReferenceReader
-from shared.services.results import Results
-from shared.services.sweeping import Sweep
-from shared.services.work import Works
+from shared.storage import import_records
 from tests.model.memory_storage import (
     ACTOR,
     Fate,
@@ -45,52 +34,13 @@ from tests.model.memory_storage import (
     Message,
     Turnstile,
 )
+from tests.model.processes import TENANT, CountedIds, ModelClock, Process, a_process
 
-TENANT = "tenant"
 MAX_RECEIVED = 5
 _MOST_STEPS = 20_000
 _TURNS = 5
 _STEPS_BETWEEN_SWEEPS = 150
 """More often, and the messages of the sweeps crowd out the work."""
-
-
-class ModelClock:
-    """Time that passes when the scheduler says so."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-    def elapsed(self) -> float:
-        return self.seconds
-
-
-class CountedIds:
-    """Ids in order, so that a run can be repeated."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def new(self) -> str:
-        self._count += 1
-        return f"import-{self._count:04d}"
-
-
-async def at_once(size: int, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """`Offload` without threads: an interleaving must be repeatable."""
-    return work(*args, **kwargs)
-
-
-@dataclass
-class Process:
-    """One process of the gateway: services that share nothing with the other one's."""
-
-    imports: ImportLog
-    intake: Intake
-    chunks: ChunkProcessor
-    sweep: Sweep
 
 
 @dataclass(eq=False)
@@ -112,6 +62,7 @@ class Odds:
     duplicates: int
     faults: float
     cancels: int
+    retries: int
     slowness: float
 
 
@@ -134,7 +85,10 @@ class Simulation:
         self.queues = MemoryQueues(self.turnstile)
         self.blobs = MemoryBlobs(self.turnstile)
         ids = CountedIds()
-        self.processes = [self._process(ids) for _ in range(2)]
+        self.processes = [
+            a_process(self.tables, self.blobs, self.queues, self.clock, ids, self._chunk_rows())
+            for _ in range(2)
+        ]
         pick = self.random
         self.odds = Odds(
             crashes=pick.choice([0, 2, 6]),
@@ -142,48 +96,13 @@ class Simulation:
             duplicates=pick.choice([0, 1, 8]),
             faults=pick.choice([0, 0, 0.02, 0.1]),
             cancels=pick.choice([0, 1, 2]),
+            retries=pick.choice([0, 1, 3]),
             slowness=pick.choice([0.5, 0.9, 0.98]),
         )
         self.wanted_calls = pick.randint(2, 5)
 
-    def _process(self, ids: CountedIds) -> Process:
-        imports = ImportLog(self.tables)
-        completions = Completions()
-        lists = ReferenceLists(self.tables, self.clock, ids, cache_seconds=1e9)
-        keyed = KeyedWork(
-            tables=self.tables,
-            references=ReferenceReader(self.tables, imports, lists),
-            clock=self.clock,
-            offload=at_once,
-        )
-        chunks = ChunkProcessor(
-            payloads=Payloads(self.blobs),
-            queues=self.queues,
-            imports=imports,
-            results=Results(self.tables, self.blobs, at_once),
-            works=Works(keyed, {}),
-            completions=completions,
-            clock=self.clock,
-            handler_seconds=40,
-        )
-        intake = Intake(
-            imports=imports,
-            blobs=self.blobs,
-            queues=self.queues,
-            clock=self.clock,
-            ids=ids,
-            offload=at_once,
-            limits=PlanLimits(1000, self.random.choice([1, 1, 2, 3, 100]), 100_000),
-        )
-        sweep = Sweep(
-            imports=imports,
-            queues=self.queues,
-            completions=completions,
-            clock=self.clock,
-            tenants=_one_tenant,
-            quiet_seconds=60,
-        )
-        return Process(imports, intake, chunks, sweep)
+    def _chunk_rows(self) -> int:
+        return self.random.choice([1, 1, 2, 3, 100])
 
     # -- what happens ------------------------------------------------------------------------
 
@@ -195,7 +114,7 @@ class Simulation:
                 self.clock.seconds += 70
                 self._start(self._sweep, None)
             if self.calls == self.wanted_calls and not self.runs and not self.queues.messages:
-                if not self._open_imports():
+                if not self._open_imports() and not self._try_again():
                     return
                 self.clock.seconds += 100
                 self._start(self._sweep, None)
@@ -233,7 +152,7 @@ class Simulation:
 
     def _disturb(self) -> None:
         run = self.random.choice(self.runs)
-        what = self.random.choice(["crash", "straggle", "duplicate", "cancel"])
+        what = self.random.choice(["crash", "straggle", "duplicate", "cancel", "retry"])
         if what == "crash" and self.odds.crashes:
             self.odds.crashes -= 1
             self.seen["crash"] += 1
@@ -250,6 +169,19 @@ class Simulation:
             self.odds.cancels -= 1
             self.seen["cancel"] += 1
             self._start(lambda process: self._cancel(process, self.random.choice(opened)), None)
+        elif what == "retry":
+            self._try_again()
+
+    def _try_again(self) -> bool:
+        """Whether an import that has ended is being retried now."""
+        failed = self._failed_imports()
+        if not self.odds.retries or not failed:
+            return False
+        self.odds.retries -= 1
+        self.seen["retry"] += 1
+        number = self.random.choice(failed)
+        self._start(lambda process: self._retry(process, number), None)
+        return True
 
     def _kill(self, run: Run) -> None:
         self.turnstile.dead.add(run.actor)
@@ -360,8 +292,30 @@ class Simulation:
 
     async def _cancel(self, process: Process, import_id: str) -> None:
         record = await process.imports.find(TENANT, import_id)
-        if record is not None and record.is_open:
-            await process.imports.cancel(record, "2026-01-01T00:00:00.000Z")
+        if record is not None:
+            with suppress(ConflictError):
+                await process.cancelling.cancel(record)
+
+    async def _retry(self, process: Process, number: int) -> None:
+        """Retry an import; some of its rows are corrected, to whatever it may be."""
+        record = await process.imports.read(TENANT, number)
+        assert record is not None
+        row = self._worker if record.type_name == WORKERS.name else self._assignment
+        with suppress(StorageUnavailableError):
+            corrected = [
+                {"index": failed.index, "row": row(failed.index), "messages": []}
+                async for rows in process.failed_rows.chunks(record)
+                for failed in rows
+                if self.random.random() < 0.4
+            ]
+            await process.retrying.retry(record, json.dumps(corrected).encode())
+
+    def _failed_imports(self) -> list[int]:
+        return [
+            import_records.number_of(row)
+            for (_, row), entity in self.tables.tables["Imports"].items()
+            if row.startswith("n|") and entity.text("EndedAt") and entity.number("Failed")
+        ]
 
     def _open_imports(self) -> list[str]:
         return [
@@ -369,7 +323,3 @@ class Simulation:
             for (_, row), entity in self.tables.tables["Imports"].items()
             if row.startswith("open|")
         ]
-
-
-async def _one_tenant() -> list[str]:
-    return [TENANT]

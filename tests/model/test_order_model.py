@@ -32,4 +32,4 @@ def test_imports_leave_what_one_after_another_would_have_left() -> None:
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
         seen += world.seen
-    assert {"crash", "straggler", "fault", "cancel"} <= set(seen), "the model must disturb"
+    assert {"crash", "straggler", "fault", "cancel", "retry"} <= set(seen), "the model must disturb"

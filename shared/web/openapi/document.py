@@ -164,7 +164,7 @@ def _body(operation: Operation) -> dict[str, Any]:
     if sample:
         value = json.loads((SAMPLES / sample).read_text("utf-8"))
         content[JSON]["examples"] = {"sample": {"summary": f"samples/{sample}", "value": value}}
-    return {"required": True, "content": content}
+    return {"required": operation.body.is_required, "content": content}
 
 
 def _responses(operation: Operation) -> dict[str, Any]:

@@ -7,16 +7,23 @@ from typing import Any
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.outcomes import Outcome
 from shared.services.reporting import ImportState
-from shared.web.openapi.operations import Access, Answer, Operation, Parameter
-from shared.web.openapi.parameters import CONTINUATION, IMPORT_ID, PAGE_SIZE, headers
+from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
+from shared.web.openapi.parameters import (
+    CONTINUATION,
+    IDEMPOTENCY_KEY,
+    IMPORT_ID,
+    PAGE_SIZE,
+    PREFER,
+    headers,
+)
 from shared.web.openapi.shapes import JSON, listed, reference
 
 TAG = "Imports"
 
 
 def operations() -> tuple[Operation, ...]:
-    """Everything that follows an import."""
-    return (_list(), _show(), _results(), _answer(), _failed_rows())
+    """Everything that follows an import, and what changes it."""
+    return (_list(), _show(), _results(), _answer(), _failed_rows(), _retry(), _cancel())
 
 
 def _choice(name: str, text: str, values: Any) -> Parameter:
@@ -116,6 +123,53 @@ def _failed_rows() -> Operation:
             )
         },
         refusals=(401, 403, 404, 406, 410),
+    )
+
+
+def _retry() -> Operation:
+    return Operation(
+        function="imports_retry",
+        method="POST",
+        path="/api/imports/{importId}/retry",
+        summary="Send the failed rows again, as they were or corrected",
+        text="Makes a child import, at its own place in the order. The body is optional: corrected "
+        "rows by index, the way `failed-rows` gives them. A row as it was sent fails with 1101 "
+        "where a later import has changed its record; a corrected row does not.",
+        tag=TAG,
+        access=Access.EITHER,
+        parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY),
+        body=Body({JSON: listed(reference("CorrectedRow"))}, is_required=False),
+        answers={
+            200: Answer(
+                "The child import, ended.",
+                {JSON: reference("Import")},
+                headers("X-Import-Id", "Location", "Preference-Applied", "Idempotent-Replayed"),
+            ),
+            202: still_running("Preference-Applied", "Idempotent-Replayed"),
+        },
+        refusals=(400, 401, 403, 404, 406, 409, 410, 413, 415, 422, 501),
+    )
+
+
+def _cancel() -> Operation:
+    return Operation(
+        function="imports_cancel",
+        method="POST",
+        path="/api/imports/{importId}/cancel",
+        summary="Stop what has not been committed",
+        text="What is committed stays; the other rows end as failed with 9002.",
+        tag=TAG,
+        access=Access.EITHER,
+        parameters=(IMPORT_ID, PREFER),
+        answers={
+            200: Answer(
+                "The import, ended.",
+                {JSON: reference("Import")},
+                headers("X-Import-Id", "Location", "Preference-Applied"),
+            ),
+            202: still_running("Preference-Applied"),
+        },
+        refusals=(401, 403, 404, 406, 409),
     )
 
 

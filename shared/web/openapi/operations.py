@@ -41,6 +41,7 @@ class Body:
 
     media: Mapping[str, Schema]
     sample: str = ""
+    is_required: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ JSON: Final = "application/json"
 GUID: Final = {"type": "string", "format": "uuid"}
 TEXT: Final = {"type": "string"}
 COUNT: Final = {"type": "integer", "minimum": 0}
+_ROW: Final = {"type": "object", "description": "A row as it is sent to its endpoint."}
 MOMENT: Final = {"type": "string", "format": "date-time"}
 
 
@@ -54,6 +55,7 @@ def shared_shapes() -> dict[str, dict[str, Any]]:
         "Result": _result(),
         "ResultPage": page_of("Result"),
         "FailedRow": _failed_row(),
+        "CorrectedRow": _corrected_row(),
         "Import": _import(),
         "ImportPage": page_of("Import"),
         "CatalogueEntry": closed(
@@ -93,10 +95,19 @@ def _failed_row() -> dict[str, Any]:
     return closed(
         {
             "index": {**COUNT, "description": "The row's place in the payload, from 0."},
-            "row": {"type": "object", "description": "As it was sent."},
+            "row": _ROW,
             "messages": listed(reference("Message")),
         }
     )
+
+
+def _corrected_row() -> dict[str, Any]:
+    """Other properties are read over, so that a failed row can be sent back as it is."""
+    return {
+        "type": "object",
+        "properties": {"index": {**COUNT, "description": "That of the failed row."}, "row": _ROW},
+        "required": ["index", "row"],
+    }
 
 
 def _import() -> dict[str, Any]:

@@ -23,3 +23,9 @@ def test_the_lowest_is_that_of_the_rows_that_were_not_corrected() -> None:
     assert Origins((0, 7, 12)).lowest == 7
     assert Origins((0, 0)).lowest == 0
     assert [Origins((0, 7)).of(index) for index in (0, 1, 2)] == [0, 7, 0]
+
+
+def test_a_row_is_overtaken_by_a_later_import_than_the_one_that_brought_it() -> None:
+    origins = Origins((0, 7))
+    assert [origins.is_overtaken(1, number) for number in (0, 6, 7, 8)] == [False] * 3 + [True]
+    assert not origins.is_overtaken(0, 99), "a corrected row is a row like any other"

@@ -1,0 +1,88 @@
+"""The body of a retry: corrected rows by their index in the parent (CONTRACTS 5).
+
+    [{"index": 5, "row": {…}}, …]
+
+It is what `failed-rows` gives as JSON, so that a file can be corrected and sent back as it is;
+other properties are read over. Rows stay the text that they are: digits are not touched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from shared.errors import InvalidRequestError
+from shared.imports.payload import Payload, RawRow, read_payload
+
+_BLANK = re.compile(r"[ \t\n\r]*")
+_ROW = "row"
+
+
+def read_corrections(body: bytes, max_rows: int) -> dict[int, str]:
+    """The text of each corrected row by its index; an empty body has none.
+
+    Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError, never quoting the body.
+    """
+    if not body.strip():
+        return {}
+    indexes: list[int | None] = []
+
+    def look_at(item: Mapping[str, Any]) -> None:
+        indexes.append(_index(item))
+
+    payload = read_payload(body, look_at, max_rows)
+    corrections: dict[int, str] = {}
+    for raw, index in zip(payload.rows, indexes, strict=True):
+        if index is None:
+            raise InvalidRequestError(
+                f"Item {raw.index} (counted from 0) needs an index (a whole number) and a row "
+                "(an object)."
+            )
+        if index in corrections:
+            raise InvalidRequestError(f"The row of index {index} is there twice: send it once.")
+        corrections[index] = _text_of_row(payload, raw)
+    return corrections
+
+
+def is_same_row(text: str, other: str) -> bool:
+    """Whether two rows say the same, however they are spaced, ordered and escaped."""
+    return text == other or _canonical(text) == _canonical(other)
+
+
+def _index(item: Mapping[str, Any]) -> int | None:
+    """The index of an item whose names are in lower case; None where the item is none."""
+    index = item.get("index")
+    is_index = type(index) is int and index >= 0
+    return index if is_index and isinstance(item.get(_ROW), dict) else None
+
+
+def _text_of_row(payload: Payload, raw: RawRow) -> str:
+    """The text of the item's row; the item was read before, so nothing can be wrong with it."""
+    text, position = payload.text, _skip(payload.text, raw.start + 1)
+    while True:
+        name, position = _DECODER.raw_decode(text, position)
+        start = _skip(text, _skip(text, position) + 1)
+        _, end = _DECODER.raw_decode(text, start)
+        if name.lower() == _ROW:
+            return text[start:end]
+        position = _skip(text, _skip(text, end) + 1)
+
+
+def _skip(text: str, position: int) -> int:
+    match = _BLANK.match(text, position)
+    return position if match is None else match.end()
+
+
+def _canonical(text: str) -> str:
+    row = json.loads(text, parse_float=_number, parse_int=_number)
+    return json.dumps(row, sort_keys=True)
+
+
+def _number(text: str) -> dict[str, str]:
+    """A number as it is written: it equals no text, and 10 is not 10.0."""
+    return {"": text}
+
+
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str)

@@ -1,0 +1,130 @@
+"""Retrying what failed: a child import at its own place in the order (CONTRACTS 5).
+
+The child's rows are the failed rows of its parent, in the order of the parent's payload; corrected
+ones stand in the place of those that failed. It runs under the options of its parent. From then on
+it is an import like any other, and can be followed, cancelled and retried itself; which of its rows
+are as they were sent is kept with its record, for 1101 (`shared.imports.origins`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from shared import log
+from shared.errors import ConflictError, InvalidRequestError, NotBuiltError
+from shared.imports.catalogue import import_type
+from shared.imports.corrections import is_same_row, read_corrections
+from shared.imports.origins import Origins
+from shared.services.failed_rows import FailedRows, check_payload
+from shared.services.intake import Intake
+from shared.services.offload import Offload
+from shared.services.reporting import check_results
+from shared.storage.import_records import ImportRecord, Parent
+
+STILL_OPEN = "This import is still running: retry it when it has ended, or cancel it first."
+NOTHING_FAILED = "No row of this import failed: there is nothing to retry."
+_NAMED = 5
+
+
+class Retrier(Protocol):
+    """How the rows of a type are retried whose payload does not hold them as they were sent."""
+
+    async def retry(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
+        """The child import under that id, accepted; called again with the same id, the same one.
+
+        `parent` has ended with failed rows, and neither its results nor its payload have expired.
+        Raises refusals.
+        """
+
+
+class Retrying:
+    """Turns failed rows into an import. `special` goes by the name of its type."""
+
+    def __init__(
+        self,
+        failed_rows: FailedRows,
+        intake: Intake,
+        offload: Offload,
+        max_rows: int,
+        special: Mapping[str, Retrier],
+    ) -> None:
+        self._failed_rows = failed_rows
+        self._intake = intake
+        self._offload = offload
+        self._max_rows = max_rows
+        self._special = special
+
+    async def retry(self, parent: ImportRecord, body: bytes, import_id: str = "") -> ImportRecord:
+        """The child import, accepted under `import_id` (a new one by default).
+
+        `body` holds corrected rows as `read_corrections` reads them, or nothing. Raises
+        ConflictError for an open parent and where no row failed, GoneError where rows or results
+        have expired, and what is wrong with the body.
+        """
+        _check(parent)
+        child = await self._child(parent, body, import_id)
+        log.event(
+            "import.retried",
+            import_id=child.import_id,
+            parent_id=parent.import_id,
+            tenant=child.tenant,
+            rows=child.rows,
+        )
+        return child
+
+    async def _child(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
+        kind = import_type(parent.type_name)
+        special = self._special.get(kind.name)
+        if special is not None:
+            return await special.retry(parent, body, import_id)
+        if not kind.keeps_rows:
+            raise NotBuiltError(f"{kind.name} cannot be retried: send them again in a new call.")
+        corrections = await self._offload(len(body), read_corrections, body, self._max_rows)
+        failed = await self._failed(parent)
+        size = sum(map(len, failed.values())) + len(body)
+        payload, origins = await self._offload(size, _put_together, parent, failed, corrections)
+        planned = await self._intake.read(kind, parent.tenant, payload)
+        draft = self._intake.draft(kind, parent.tenant, planned, parent.options, import_id)
+        kinship = Parent(parent.import_id, parent.number)
+        draft = replace(draft, parent=kinship, origins=origins)
+        return await self._intake.accept_planned(kind, draft, planned)
+
+    async def _failed(self, parent: ImportRecord) -> dict[int, str]:
+        """The text of every failed row by its index, in the order of the payload."""
+        found: dict[int, str] = {}
+        async for rows in self._failed_rows.chunks(parent):
+            found.update((row.index, row.text) for row in rows)
+        return dict(sorted(found.items()))
+
+
+def _check(parent: ImportRecord) -> None:
+    if parent.is_open:
+        raise ConflictError(STILL_OPEN)
+    if not parent.counts.failed:
+        raise ConflictError(NOTHING_FAILED)
+    check_results(parent)
+    check_payload(parent)
+
+
+def _put_together(
+    parent: ImportRecord, failed: Mapping[int, str], corrections: Mapping[int, str]
+) -> tuple[bytes, Origins]:
+    """The child's payload and where its rows come from.
+
+    Raises InvalidRequestError for the index of a row that did not fail.
+    """
+    strange = sorted(corrections.keys() - failed.keys())
+    if strange:
+        named = ", ".join(str(index)[:20] for index in strange[:_NAMED])
+        more = f" and {len(strange) - _NAMED} more" if len(strange) > _NAMED else ""
+        raise InvalidRequestError(f"No failed row has the index {named}{more}: see failed-rows.")
+    rows: list[str] = []
+    numbers: list[int] = []
+    for index, text in failed.items():
+        row = corrections.get(index, text)
+        is_as_sent = index not in corrections or is_same_row(row, text)
+        rows.append(row)
+        numbers.append((parent.origins.of(index) or parent.number) if is_as_sent else 0)
+    return f"[{','.join(rows)}]".encode(), Origins(tuple(numbers))

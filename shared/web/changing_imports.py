@@ -1,0 +1,75 @@
+"""Retry and cancel over HTTP: what changes an import that was accepted (CONTRACTS 5).
+
+Both wait like a call that sends rows, and answer with the import object: 200 when the import has
+ended, else 202 and where to follow it.
+"""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared.auth.caller import AnyCaller, Caller, check_database
+from shared.bootstrap import Gateway
+from shared.errors import NotBuiltError, StorageUnavailableError
+from shared.services.reporting import ImportReport, ImportState
+from shared.storage.import_records import Counts, ImportRecord
+from shared.web import pay_and_bill, requests
+from shared.web.import_calls import ImportCall, answer_import
+from shared.web.import_views import address, import_view, json_answer, not_yet
+from shared.web.repeated_calls import keyed_call
+
+
+async def retry_call(
+    gateway: Gateway, caller: AnyCaller, parent: ImportRecord, req: func.HttpRequest
+) -> func.HttpResponse:
+    """POST …/retry: accept the child import, wait, answer with it."""
+    if isinstance(caller, Caller) and parent.type_name in pay_and_bill.TYPES:
+        check_database(caller)
+    requests.check_size(req, gateway.settings.max_body_bytes)
+    requests.check_accepts_json(req)
+    requests.check_sends_json(req)
+    if requests.query_of(req).get("dryrun", "false").lower() != "false":
+        raise NotBuiltError("A retry has no dry run: try corrected rows where rows are sent.")
+    body = req.get_body()
+    keyed = await keyed_call(req, caller.tenant, [body])
+
+    async def accept(import_id: str) -> ImportRecord | None:
+        return await gateway.retrying.retry(parent, body, import_id)
+
+    async def render(record: ImportRecord | None, _media_type: str) -> func.HttpResponse:
+        assert record is not None, "a retry has rows"
+        return await _ended(gateway, record)
+
+    wished = requests.preferences(req, gateway.settings.wait_seconds)
+    return await answer_import(gateway, ImportCall(caller.tenant, accept, render, wished), keyed)
+
+
+async def cancel_call(
+    gateway: Gateway, record: ImportRecord, req: func.HttpRequest
+) -> func.HttpResponse:
+    """POST …/cancel: ask the handlers to stop, wait until they have, answer with the import."""
+    requests.check_accepts_json(req)
+    wished = requests.preferences(req, gateway.settings.wait_seconds)
+    cancelled = await gateway.cancelling.cancel(record)
+    response = await _answer_to_cancel(gateway, cancelled, wished.seconds)
+    if wished.applied:
+        response.headers["Preference-Applied"] = wished.applied
+    return response
+
+
+async def _answer_to_cancel(
+    gateway: Gateway, record: ImportRecord, seconds: float
+) -> func.HttpResponse:
+    """From here on the cancel stands, whatever storage does."""
+    try:
+        if not record.is_open or await gateway.waiting.until_ended(record, seconds):
+            return await _ended(gateway, record)
+        return not_yet(await gateway.reporting.report(record))
+    except StorageUnavailableError:
+        return not_yet(ImportReport(record, Counts(), ImportState.PROCESSING))
+
+
+async def _ended(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
+    report = await gateway.reporting.find(record.tenant, record.import_id)
+    headers = {"X-Import-Id": record.import_id, "Location": address(record)}
+    return json_answer(import_view(report), 200, headers)

@@ -1,0 +1,55 @@
+"""Cancel in the middle of 20,000 rows: what is committed stays, the rest is told as cancelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.imports.outcomes import Outcome
+from tests.builders import workers
+from tests.e2e.bookkeeping import Books, check_counts
+from tests.e2e.gateway_process import started
+from tests.emulator import Emulator
+from tests.tenants import a_sender
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
+ROWS = 20_000
+
+
+def test_cancel_in_the_middle(emulator: Emulator, tmp_path: Path) -> None:
+    storage = emulator.account("killed")
+    sender = a_sender(storage)
+    with started(storage, tmp_path) as gateway:
+        import_id = gateway.post(sender, workers(ROWS), Prefer="respond-async").import_id
+        here = f"/api/imports/{import_id}"
+
+        def is_under_way() -> dict[str, Any] | None:
+            shown: dict[str, Any] = gateway.get(here, sender).json
+            return shown if shown["rows"]["done"] else None
+
+        under_way = wait_until(is_under_way, "the first chunk")
+        assert under_way["secondsLeft"] > 0
+        answer = gateway.call("POST", f"{here}/cancel", b"", sender.headers)
+        assert answer.status == 200, answer.body
+        shown = answer.json
+
+    rows = shown["rows"]
+    print(f"{rows['new']} rows were committed, {rows['cancelled']} cancelled")
+    assert shown["state"] == "Cancelled"
+    assert 0 < rows["new"] < ROWS
+    assert rows["new"] + rows["cancelled"] == rows["total"] == ROWS
+    assert rows["failed"] == rows["cancelled"]
+
+    books = Books(storage)
+    [record] = books.imports(sender.tenant)
+    results = books.results(record)
+    check_counts(record, results)
+    committed = {
+        f"r|{result.key[1]}" for result in results.values() if result.outcome is Outcome.NEW
+    }
+    assert {row for _, row in books.workers(sender.tenant)} == committed, "the table agrees"
+    cancelled = [result for result in results.values() if result.outcome is Outcome.FAILED]
+    assert {message.id for result in cancelled for message in result.messages} == {9002}

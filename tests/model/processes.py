@@ -1,0 +1,129 @@
+"""The processes of the order model: real services on storage in memory, sharing nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shared.services.cancelling import Cancelling
+from shared.services.chunks import ChunkProcessor
+from shared.services.completions import Completions
+from shared.services.failed_rows import FailedRows
+from shared.services.import_log import ImportLog
+from shared.services.intake import Intake, PlanLimits
+from shared.services.keyed_work import KeyedWork
+from shared.services.payloads import Payloads
+from shared.services.reference_lists import ReferenceLists
+from shared.services.references import ReferenceReader
+from shared.services.results import Results
+from shared.services.retrying import Retrying
+from shared.services.sweeping import Sweep
+from shared.services.work import Works
+from tests.model.memory_storage import MemoryBlobs, MemoryQueues, MemoryTables
+
+TENANT = "tenant"
+
+
+class ModelClock:
+    """Time that passes when the scheduler says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def elapsed(self) -> float:
+        return self.seconds
+
+
+class CountedIds:
+    """Ids in order, so that a run can be repeated."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def new(self) -> str:
+        self._count += 1
+        return f"import-{self._count:04d}"
+
+
+async def at_once(size: int, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """`Offload` without threads: an interleaving must be repeatable."""
+    return work(*args, **kwargs)
+
+
+@dataclass
+class Process:
+    """One process of the gateway: services that share nothing with the other one's."""
+
+    imports: ImportLog
+    intake: Intake
+    chunks: ChunkProcessor
+    sweep: Sweep
+    cancelling: Cancelling
+    failed_rows: FailedRows
+    retrying: Retrying
+
+
+def a_process(
+    tables: MemoryTables,
+    blobs: MemoryBlobs,
+    queues: MemoryQueues,
+    clock: ModelClock,
+    ids: CountedIds,
+    chunk_rows: int,
+) -> Process:
+    """A process that cuts payloads into chunks of so many rows."""
+    imports, completions = ImportLog(tables), Completions()
+    payloads, results = Payloads(blobs), Results(tables, blobs, at_once)
+    failed_rows = FailedRows(results, payloads)
+    lists = ReferenceLists(tables, clock, ids, cache_seconds=1e9)
+    keyed = KeyedWork(
+        tables=tables,
+        references=ReferenceReader(tables, imports, lists),
+        clock=clock,
+        offload=at_once,
+    )
+    chunks = ChunkProcessor(
+        payloads=payloads,
+        queues=queues,
+        imports=imports,
+        results=results,
+        works=Works(keyed, {}),
+        completions=completions,
+        clock=clock,
+        handler_seconds=40,
+    )
+    intake = Intake(
+        imports=imports,
+        blobs=blobs,
+        queues=queues,
+        clock=clock,
+        ids=ids,
+        offload=at_once,
+        limits=PlanLimits(1000, chunk_rows, 100_000),
+    )
+    sweep = Sweep(
+        imports=imports,
+        queues=queues,
+        completions=completions,
+        clock=clock,
+        tenants=_one_tenant,
+        quiet_seconds=60,
+    )
+    return Process(
+        imports,
+        intake,
+        chunks,
+        sweep,
+        Cancelling(imports, queues, clock),
+        failed_rows,
+        Retrying(failed_rows, intake, at_once, 1000, {}),
+    )
+
+
+async def _one_tenant() -> list[str]:
+    return [TENANT]
