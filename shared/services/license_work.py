@@ -183,6 +183,7 @@ class _CompanyAtWork:
             import_id=record.import_id,
             shelf=shelf,
             unforeseen=self._unforeseen,
+            as_sent_after=lambda index: record.origins.of(index) or None,
         )
         rows = [[(self._read(row), row.employee) for row in unit.rows] for unit in some]
         return list(segments(work, self.partition, rows, iso(self.clock.now())))
