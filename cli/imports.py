@@ -1,7 +1,8 @@
-"""`manage.py imports`: what was imported for a tenant, newest first, and why rows failed."""
+"""`manage.py imports`: what was imported for a tenant, why rows failed; retry and cancel."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,13 +15,25 @@ from shared.imports.outcomes import Outcome, RowResult
 from shared.services.reporting import ImportReport, Place
 from shared.web.import_views import import_view
 
-app = typer.Typer(no_args_is_help=True, help="Imports: how they stand, and why rows failed.")
+app = typer.Typer(
+    no_args_is_help=True, help="Imports: how they stand, why rows failed; retry and cancel."
+)
 
 MOST_FAILED = 100
 """Failed rows that `show` prints; all of them are at the import's `results` address."""
 
 Most = Annotated[int, typer.Option("--most", min=1, max=1000, help="How many, newest first.")]
 ImportId = Annotated[str, typer.Argument(metavar="IMPORT_ID", help="As X-Import-Id named it.")]
+Rows = Annotated[
+    Path | None,
+    typer.Option(
+        "--rows", exists=True, dir_okay=False, readable=True,
+        help="Corrected rows: the JSON of failed-rows, with what was wrong put right.",
+    ),
+]  # fmt: skip
+Wait = Annotated[
+    int, typer.Option("--wait", metavar="S", min=0, max=3600, help="Seconds to wait for the end.")
+]
 
 
 @app.command("list")
@@ -44,11 +57,62 @@ def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False)
     async def read(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
         found = await gateway.tenants.find(tenant)
         report = await gateway.reporting.find(found.id, import_id)
+        if report.record.results_expired_at:
+            return report, ()
         page = await gateway.reporting.results(report.record, Place(), MOST_FAILED, Outcome.FAILED)
         return report, page.results
 
     report, failed = on_gateway(read)
     show(as_json, import_view(report), [*_lines(report), *_failed_lines(failed)])
+
+
+@app.command("retry")
+def retry_one(
+    tenant: TenantOption,
+    import_id: ImportId,
+    rows: Rows = None,
+    wait: Wait = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Send the failed rows of an import again, as they were or corrected; a running gateway
+    works on them.
+    """
+    body = b"" if rows is None else rows.read_bytes()
+
+    async def retry(gateway: Gateway) -> ImportReport:
+        found = await gateway.tenants.find(tenant)
+        parent = (await gateway.reporting.find(found.id, import_id)).record
+        child = await gateway.retrying.retry(parent, body)
+        await gateway.waiting.until_ended(child, wait)
+        return await gateway.reporting.find(found.id, child.import_id)
+
+    _show_changed(on_gateway(retry), as_json)
+
+
+@app.command("cancel")
+def cancel_one(
+    tenant: TenantOption, import_id: ImportId, wait: Wait = 30, as_json: AsJson = False
+) -> None:
+    """Stop what an import has not committed; what it has stays."""
+
+    async def cancel(gateway: Gateway) -> ImportReport:
+        found = await gateway.tenants.find(tenant)
+        record = (await gateway.reporting.find(found.id, import_id)).record
+        cancelled = await gateway.cancelling.cancel(record)
+        await gateway.waiting.until_ended(cancelled, wait)
+        return await gateway.reporting.find(found.id, import_id)
+
+    _show_changed(on_gateway(cancel), as_json)
+
+
+def _show_changed(report: ImportReport, as_json: bool) -> None:
+    """Status 1 where rows failed (of a cancelled import: for another cause than the cancel)."""
+    lines = _lines(report)
+    if report.record.is_open:
+        lines.append("It goes on while a gateway runs: see `imports show`.")
+    show(as_json, import_view(report), lines)
+    if report.counts.failed > report.counts.cancelled:
+        raise typer.Exit(1)
 
 
 def _cells(report: ImportReport) -> tuple[str, ...]:
@@ -69,6 +133,8 @@ def _lines(report: ImportReport) -> list[str]:
     return [
         f"Import    {record.import_id} ({record.type_name})",
         f"State     {report.state.value}",
+        *([f"Retry of  {record.parent.import_id}"] if record.parent.number else []),
+        *(f"Retry     {child}" for child in report.children),
         f"Accepted  {record.accepted_at}",
         f"Ended     {record.ended_at or 'not yet'}",
         f"Rows      {counts.done} of {record.rows}: {counts.new} new, {counts.updated} updated, "
