@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,12 @@ PartRows = Annotated[
     int,
     typer.Option("--part-rows", min=1, help="The most rows of one call; the gateway's limit else."),
 ]
+Query = Annotated[
+    list[str],
+    typer.Option(
+        "--query", metavar="NAME=VALUE", help="What else the call says: importAction=Merge."
+    ),
+]
 BlankClears = Annotated[
     bool, typer.Option("--blank-clears", help="An empty cell of CSV clears the field.")
 ]
@@ -82,6 +89,7 @@ def send(
     failed_rows: FailedRows = None,
     part_rows: PartRows = 2**31,
     blank_clears: BlankClears = False,
+    query: Query = [],  # noqa: B006 (typer reads the default, nobody changes it)
     again: Again = "",
     as_json: AsJson = False,
 ) -> None:
@@ -94,10 +102,13 @@ def send(
     rows = read_rows(file, kind.rules.json_schema(), blank_clears=blank_clears)
     client = ImportClient(url or _local_url(), KeyPair(software_key, function_key))
     told = client.capabilities()
-    parts = cut(rows, limits_of(told, part_rows), f"{kind.name} {again}")
+    asked = dict(name.split("=", 1) for name in query if "=" in name)
+    if len(asked) < len(query):
+        raise typer.BadParameter("it is NAME=VALUE, each name once.", param_hint="--query")
+    parts = cut(rows, limits_of(told, part_rows), json.dumps([kind.name, asked, again]))
     tally = Tally(len(rows))
     with row_progress(f"{kind.name}, {file.name}", len(rows)) as heard:
-        work = FileImport(client, call_of(told, kind.name), {}, heard)
+        work = FileImport(client, call_of(told, kind.name), asked, heard)
         try:
             (work.try_out if dry_run else work.send)(parts, tally)
         except KeyboardInterrupt:

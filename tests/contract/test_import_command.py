@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from cli.surroundings import ROOT
+from shared.imports.catalogue import MESSAGE_TYPES
+from shared.web.openapi.document import SAMPLES
 from tests.builders import a_worker
 from tests.contract.limits import MAX_ROWS
 from tests.e2e.gateway_process import GatewayProcess
@@ -202,6 +204,21 @@ def test_a_file_that_cannot_be_read_is_one_sentence_and_no_call(
     assert ran.stderr.startswith(said)
     assert len(ran.stderr.splitlines()) == 1
     assert _imports(gateway, sender) == []
+
+
+@pytest.mark.parametrize("name", MESSAGE_TYPES)
+def test_every_sample_goes_through_the_command(client: Client, name: str) -> None:
+    sample = SAMPLES / f"{name}.json"
+    told = client.document(name, str(sample))
+    assert told["rows"]["total"] == len(json.loads(sample.read_bytes())) == len(told["results"])
+
+
+def test_a_call_can_say_more_in_its_query(client: Client) -> None:
+    name = client.file("licenses.json", (SAMPLES / "licenses.json").read_text("utf-8"))
+    told = client.document("licenses", name, "--query", "importAction=Update")
+    assert told["rows"]["failed"] == told["rows"]["total"]
+    again = client.document("licenses", name, "--query", "importAction=Merge")
+    assert again["rows"]["new"] > 0
 
 
 def test_a_refused_call_is_told_in_the_gateways_words(client: Client) -> None:

@@ -64,10 +64,13 @@ class Limits:
 
 def operations(limits: Limits) -> tuple[Operation, ...]:
     """Every operation of the gateway, area by area."""
-    return (
+    calls = (
         *pay_and_bill_area.operations(limits.rows),
         *viventium_area.operations(limits.rows),
-        *following_area.operations(),
+    )
+    return (
+        *calls,
+        *following_area.operations(calls),
         *tokens_area.operations(),
         *gateway_area.operations(),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.outcomes import Outcome
 from shared.services.reporting import ImportState
-from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
+from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter, Schema
 from shared.web.openapi.parameters import (
     CONTINUATION,
     IDEMPOTENCY_KEY,
@@ -21,9 +22,12 @@ from shared.web.openapi.shapes import JSON, listed, reference
 TAG = "Imports"
 
 
-def operations() -> tuple[Operation, ...]:
-    """Everything that follows an import, and what changes it."""
-    return (_list(), _show(), _results(), _answer(), _failed_rows(), _retry(), _cancel())
+def operations(calls: Iterable[Operation]) -> tuple[Operation, ...]:
+    """Everything that follows an import, and what changes it; `calls` make imports."""
+    return (
+        *(_list(), _show(), _results(), _answer(calls)),
+        *(_failed_rows(), _retry(), _cancel()),
+    )
 
 
 def _choice(name: str, text: str, values: Any) -> Parameter:
@@ -83,7 +87,8 @@ def _results() -> Operation:
     )
 
 
-def _answer() -> Operation:
+def _answer(calls: Iterable[Operation]) -> Operation:
+    imports = [call for call in calls if call.message_type]
     return Operation(
         function="imports_answer",
         method="GET",
@@ -94,14 +99,28 @@ def _answer() -> Operation:
         parameters=(IMPORT_ID,),
         answers={
             200: Answer(
-                "Every row's result, in the order sent.",
-                {JSON: reference("PayAndBillAnswer")},
+                "What the call answered, or would have, had it waited.",
+                _all_media(imports, 200),
                 headers("X-Import-Id"),
             ),
-            202: still_running(),
+            202: Answer(still_running().text, _all_media(imports, 202), still_running().headers),
         },
-        refusals=(401, 403, 404, 410),
+        refusals=(401, 403, 404, 406, 410),
     )
+
+
+def _all_media(calls: Iterable[Operation], status: int) -> dict[str, Schema]:
+    """Every media type that the calls answer with, and every shape that it may have."""
+    found: dict[str, list[Schema]] = {}
+    for call in calls:
+        for media, schema in call.answers[status].media.items():
+            shapes = found.setdefault(media, [])
+            if schema not in shapes:
+                shapes.append(schema)
+    return {
+        media: shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
+        for media, shapes in found.items()
+    }
 
 
 def _failed_rows() -> Operation:
