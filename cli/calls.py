@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from cli.surroundings import trusted_certificate
 from shared.errors import GatewayError
 
 CALL_SECONDS = 240
@@ -89,8 +91,14 @@ def call(
 
 def _opener(address: str) -> urllib.request.OpenerDirector:
     """A proxy of the environment is not asked for this very machine."""
-    is_local = urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
-    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_local else []))
+    handlers: list[urllib.request.BaseHandler] = []
+    if urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1"):
+        handlers.append(urllib.request.ProxyHandler({}))
+    certificate = trusted_certificate(address)
+    if certificate is not None:
+        trust = ssl.create_default_context(cafile=certificate)
+        handlers.append(urllib.request.HTTPSHandler(context=trust))
+    return urllib.request.build_opener(*handlers)
 
 
 def _read(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:

@@ -26,6 +26,7 @@ class LocalGateway:
 
     url: str
     storage: str = field(repr=False)
+    certificate: str = ""
 
 
 def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -37,11 +38,29 @@ def local_gateway(environ: Mapping[str, str] = os.environ) -> LocalGateway | Non
     """The running local gateway, None where there is none."""
     try:
         found = json.loads((data_folder(environ) / "gateway.json").read_text("utf-8"))
-        return LocalGateway(str(found["url"]), str(found["storage"]))
+        certificate = str(found.get("certificate", ""))
+        return LocalGateway(str(found["url"]), str(found["storage"]), certificate)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise SettingsError(["gateway.json of the local gateway cannot be read."]) from None
+
+
+def trusted_certificate(url: str, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The certificate to trust at that address besides the usual ones; None for these alone.
+
+    GATEWAY_CA_FILE names one; the running local gateway's own is known. Raises SettingsError.
+    """
+    given = environ.get("GATEWAY_CA_FILE", "").strip()
+    if given:
+        if not Path(given).is_file():
+            raise SettingsError(["GATEWAY_CA_FILE must name a file of certificates."])
+        return Path(given)
+    gateway = local_gateway(environ) if url.startswith("https://127.0.0.1:") else None
+    if gateway is None or not gateway.certificate:
+        return None
+    is_its_own = f"{url}/".startswith(f"{gateway.url}/")
+    return Path(gateway.certificate) if is_its_own else None
 
 
 def commands_settings(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -1,7 +1,9 @@
-"""`python -m local_host [--app DIR] [--port 7071|0] [--settings FILE]`.
+"""`python -m local_host [--app DIR] [--port 7071|0] [--settings FILE] [--tls-cert FILE …]`.
 
-Prints `ready http://127.0.0.1:PORT` on a line of its own on standard output when calls are
-answered; logs go to standard error. Exit status: 0 stopped by a signal, 1 the app was refused,
+Prints `ready http://127.0.0.1:PORT` (https with `--tls-cert` and `--tls-key`) on a line of its own
+on standard output when calls are answered; logs go to standard error. `--address-setting NAME` puts
+that address into a setting of the app, unless it is set: WEBSITE_HOSTNAME, which the platform sets,
+does not say whether it is http or https. Exit status: 0 stopped by a signal, 1 the app was refused,
 2 wrong use or the port is taken.
 """
 
@@ -18,7 +20,7 @@ from local_host.app_settings import load_settings_file
 from local_host.errors import AppRefusedError
 from local_host.host_json import HostOptions, read_host_json
 from local_host.indexing import AppFunction, index, load_functions
-from local_host.serving import bind, serve
+from local_host.serving import TlsFiles, bind, serve
 
 _log = logging.getLogger("local_host")
 
@@ -39,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     with bound:
         try:
-            return _run(options.app.resolve(), options.settings, bound)
+            return _run(options, bound)
         except AppRefusedError as refused:
             for problem in refused.problems:
                 sys.stderr.write(f"refused: {problem}\n")
@@ -56,23 +58,51 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--settings", type=Path, help="a settings file (default: local.settings.json of the app)"
     )
-    return parser.parse_args(arguments)
+    parser.add_argument("--tls-cert", type=Path, help="serve over TLS with this PEM certificate")
+    parser.add_argument("--tls-key", type=Path, help="its private key")
+    parser.add_argument(
+        "--address-setting", default="", metavar="NAME", help="a setting to put the address into"
+    )
+    options = parser.parse_args(arguments)
+    if (options.tls_cert is None) is not (options.tls_key is None):
+        parser.error("--tls-cert and --tls-key go together")
+    return options
 
 
-def _run(directory: Path, settings: Path | None, bound: socket) -> int:
-    file = settings.resolve() if settings else directory / "local.settings.json"
-    if settings or file.is_file():
+def _run(options: argparse.Namespace, bound: socket) -> int:
+    directory = options.app.resolve()
+    file = options.settings.resolve() if options.settings else directory / "local.settings.json"
+    if options.settings or file.is_file():
         load_settings_file(file)
-    os.environ["WEBSITE_HOSTNAME"] = f"127.0.0.1:{bound.getsockname()[1]}"
-    options = read_host_json(directory / "host.json")
-    logging.getLogger().setLevel(options.log_level)
-    functions = index(load_functions(directory), options)
-    asyncio.run(_serve(functions, options, bound, directory))
+    tls = TlsFiles(options.tls_cert, options.tls_key) if options.tls_cert else None
+    if tls is not None:
+        tls.check()
+    address = _tell_address(options, bound)
+    host = read_host_json(directory / "host.json")
+    logging.getLogger().setLevel(host.log_level)
+    functions = index(load_functions(directory), host)
+    asyncio.run(_serve(functions, host, bound, directory, address, tls))
     return 0
 
 
+def _tell_address(options: argparse.Namespace, bound: socket) -> str:
+    """Our address, which the app finds in its environment."""
+    host = f"127.0.0.1:{bound.getsockname()[1]}"
+    address = f"https://{host}" if options.tls_cert else f"http://{host}"
+    os.environ["WEBSITE_HOSTNAME"] = host
+    name = options.address_setting
+    if name and not os.environ.get(name, "").strip():
+        os.environ[name] = address
+    return address
+
+
 async def _serve(
-    functions: list[AppFunction], options: HostOptions, bound: socket, directory: Path
+    functions: list[AppFunction],
+    options: HostOptions,
+    bound: socket,
+    directory: Path,
+    address: str,
+    tls: TlsFiles | None,
 ) -> None:
     """Serve until the end, then leave as the platform ends a worker: an app is not asked.
 
@@ -84,10 +114,10 @@ async def _serve(
             source = function.trigger.get("queueName") or function.trigger.get("schedule") or ""
             where = f"/{function.route.text.lstrip('/')}" if function.route else source
             _log.info("function %s: %s %s", function.name, function.kind, where)
-        sys.stdout.write(f"ready http://127.0.0.1:{bound.getsockname()[1]}\n")
+        sys.stdout.write(f"ready {address}\n")
         sys.stdout.flush()
 
-    await serve(functions, options, bound, directory, tell_ready)
+    await serve(functions, options, bound, directory, tell_ready, tls)
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)

@@ -201,7 +201,8 @@ def _build_request(
     url_path = (
         quote(path, safe="/!$&'()*+,;=:@-._~").replace("%252F", "%2F").replace("%252f", "%2f")
     )
-    url = f"http://{headers.get('host', '')}{url_path}" + (f"?{query}" if query else "")
+    here = f"{scope['scheme']}://{headers.get('host', '')}"
+    url = f"{here}{url_path}" + (f"?{query}" if query else "")
     parts: dict[str, Any] = {
         "method": Datum(scope["method"], "string"),
         "url": Datum(url, "string"),

@@ -10,12 +10,15 @@ import logging
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 
 from local_host.app_settings import read_number
+from local_host.errors import AppRefusedError
 from local_host.host_json import HostOptions
 from local_host.http_trigger import HttpFrontEnd
 from local_host.indexing import AppFunction
@@ -28,10 +31,27 @@ _log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The PEM files of a host that serves over TLS."""
+
+    certificate: Path
+    key: Path
+
+    def check(self) -> None:
+        """Raises AppRefusedError where they cannot be used."""
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
+        except OSError as error:
+            raise AppRefusedError(
+                [f"TLS with {self.certificate} and {self.key} is not possible: {error}"]
+            ) from None
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers, which tells when it listens."""
 
-    def __init__(self, app: HttpFrontEnd, stop_seconds: float) -> None:
+    def __init__(self, app: HttpFrontEnd, stop_seconds: float, tls: TlsFiles | None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -43,6 +63,8 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=130,
                 timeout_graceful_shutdown=max(1, round(stop_seconds)),
+                ssl_certfile=tls.certificate if tls else None,
+                ssl_keyfile=tls.key if tls else None,
             )
         )
         self.is_listening = asyncio.Event()
@@ -77,6 +99,7 @@ async def serve(
     bound: socket.socket,
     directory: Path,
     on_ready: Callable[[], None],
+    tls: TlsFiles | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT."""
     stop_seconds = read_number("LOCAL_HOST_STOP_SECONDS", 10.0)
@@ -84,7 +107,8 @@ async def serve(
     clients = StorageClients()
     try:
         listeners = ListenerFactory(options, clients, invoker, directory).build(functions)
-        server = _Server(HttpFrontEnd(functions, options.http, invoker), stop_seconds)
+        front_end = HttpFrontEnd(functions, options.http, invoker)
+        server = _Server(front_end, stop_seconds, tls)
         stopping = _watch_signals()
         serving = asyncio.create_task(server.serve(sockets=[bound]))
         await server.is_listening.wait()

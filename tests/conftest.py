@@ -14,7 +14,17 @@ import pytest
 from local_host.setup.azurite import ACCOUNT, Programs, running
 from tests.emulator import Emulator
 
-ACCOUNTS = (ACCOUNT, "contract", "keys", "killed", "counted", "ordered", "delivered", "native")
+ACCOUNTS = (
+    ACCOUNT,
+    "contract",
+    "keys",
+    "tls",
+    "killed",
+    "counted",
+    "ordered",
+    "delivered",
+    "native",
+)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from local_host.setup.run_options import DATA, read_run_options
 
 USAGE = """usage: python3 dev.py COMMAND
 
-  run [--port 7071] [--data DIR] [--fresh] [--no-demo] [--exit]
+  run [--port 7071] [--data DIR] [--fresh] [--no-demo] [--exit] [--tls]
                         set up, start the gateway with its storage, show a demo, serve until Ctrl-C
   test [ARGUMENT ...]   set up, then every test; the arguments go to pytest
   check                 format, lint, strict types, unit tests: under a minute

@@ -40,6 +40,11 @@ class DataFolder:
         """What the local host and the app say."""
         return self.folder / "gateway.log"
 
+    @property
+    def tls(self) -> Path:
+        """The certificate of a gateway that serves https, and its key."""
+        return self.folder / "tls"
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """No other gateway runs on the folder during the block, and none is left of an earlier one.

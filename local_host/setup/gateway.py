@@ -14,6 +14,7 @@ from local_host.setup.data_folder import DataFolder
 from local_host.setup.gateway_file import RunningGateway, remove_gateway, write_gateway
 from local_host.setup.host_process import (
     HostProcess,
+    make_certificate,
     refusal_of_health,
     refuse_taken_port,
     running_host,
@@ -65,10 +66,16 @@ def _run_on(
     stops: StopRequests,
 ) -> int:
     refuse_taken_port(options.port)
-    with running_host(CHECKOUT, options.port, environ, data.host_log, stops.is_urgent) as host:
-        _wait_until_ready(host, data, stops)
+    certificate = make_certificate(CHECKOUT, data.tls) if options.tls else None
+    with running_host(
+        CHECKOUT, options.port, environ, data.host_log, stops.is_urgent, certificate
+    ) as host:
+        _wait_until_ready(host, data, stops, certificate)
         note(f"What the gateway logs goes to {data.host_log}")
-        gateway = RunningGateway(host.url, environ[STORAGE], host.process.pid)
+        if certificate is not None:
+            note(f"Callers must trust {certificate}, as `curl --cacert` does")
+        trusted = str(certificate or "")
+        gateway = RunningGateway(host.url, environ[STORAGE], host.process.pid, trusted)
         with _announced(data, gateway):
             status = _show_demo(gateway, data, environ, stops) if options.demo else 0
             say(f"ready {host.url}")
@@ -103,13 +110,15 @@ def _announced(data: DataFolder, gateway: RunningGateway) -> Iterator[None]:
         remove_gateway(data.folder)
 
 
-def _wait_until_ready(host: HostProcess, data: DataFolder, stops: StopRequests) -> None:
+def _wait_until_ready(
+    host: HostProcess, data: DataFolder, stops: StopRequests, certificate: Path | None
+) -> None:
     came = stops.wait_until(lambda: bool(host.url) or host.has_ended, _READY_SECONDS)
     if not came:
         raise SetupError(f"The gateway did not answer within {_READY_SECONDS:.0f} s.")
     if host.has_ended:
         raise SetupError(f"{host.describe_end()} It said:\n{_end_of(data.host_log)}")
-    refusal = refusal_of_health(host.url)
+    refusal = refusal_of_health(host.url, certificate)
     if refusal:
         raise SetupError(f"{refusal}\n{_end_of(data.host_log)}")
 

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -19,7 +20,7 @@ from local_host.setup import processes
 from local_host.setup.messages import SetupError, note, say
 from local_host.setup.places import Checkout
 
-_READY = re.compile(r"ready (http://\S+)\s*")
+_READY = re.compile(r"ready (https?://\S+)\s*")
 _PAUSE = 0.1
 _HEALTH_SECONDS = 60.0
 _STOP_SECONDS = 40.0
@@ -80,9 +81,17 @@ def running_host(
     environ: Mapping[str, str],
     log: Path,
     is_urgent: Callable[[], bool],
+    certificate: Path | None = None,
 ) -> Iterator[HostProcess]:
-    """A local host for the time of the block; its log lines go to the end of `log`."""
+    """A local host for the time of the block; its log lines go to the end of `log`.
+
+    With a `certificate` (its key lies beside it) it serves https, and the app is told so.
+    """
     command = [str(checkout.python), "-m", "local_host", "--port", str(port)]
+    if certificate is not None:
+        key = certificate.with_name("key.pem")
+        command += ["--tls-cert", str(certificate), "--tls-key", str(key)]
+        command += ["--address-setting", "GATEWAY_BASE_URL"]
     with log.open("ab") as errors:
         process = processes.start(
             command,
@@ -99,13 +108,27 @@ def running_host(
         host.stop(is_urgent)
 
 
-def refusal_of_health(url: str) -> str:
+def make_certificate(checkout: Checkout, folder: Path) -> Path:
+    """The certificate for https on this machine, in `folder`. Raises SetupError.
+
+    The environment's Python makes it, since the standard library cannot.
+    """
+    command = [str(checkout.python), "-m", "local_host.certificate", str(folder)]
+    made = subprocess.run(command, cwd=checkout.root, capture_output=True, check=False, text=True)
+    if made.returncode:
+        raise SetupError(f"No certificate could be made in {folder}: {made.stderr.strip()}")
+    return folder / "cert.pem"
+
+
+def refusal_of_health(url: str, certificate: Path | None = None) -> str:
     """Why the gateway cannot work, by its own word: settings that are wrong, storage that is away.
 
     "" where it can; its tables are there then.
     """
+    address = f"{url}/api/health"
+    trust = ssl.create_default_context(cafile=certificate) if certificate else None
     try:
-        with urllib.request.urlopen(f"{url}/api/health", timeout=_HEALTH_SECONDS):  # noqa: S310
+        with urllib.request.urlopen(address, timeout=_HEALTH_SECONDS, context=trust):  # noqa: S310
             return ""
     except urllib.error.HTTPError as error:
         said = json.loads(error.read() or b"{}")

@@ -26,6 +26,7 @@ class RunOptions:
     fresh: bool
     demo: bool
     exit: bool
+    tls: bool
 
 
 def read_run_options(
@@ -50,6 +51,9 @@ def read_run_options(
     parser.add_argument("--no-demo", dest="demo", action="store_false", help="only serve")
     parser.add_argument(
         "--exit", action="store_true", help="stop after the demo; status 0 if it went as expected"
+    )
+    parser.add_argument(
+        "--tls", action="store_true", help="serve https, with a certificate made for this machine"
     )
     return RunOptions(**vars(parser.parse_args(words)))
 

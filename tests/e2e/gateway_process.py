@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = "/api/import/workers?version=1"
-_READY = re.compile(r"^ready http://127\.0\.0\.1:(\d+)\n", re.MULTILINE)
+_READY = re.compile(r"^ready (https?)://127\.0\.0\.1:(\d+)\n", re.MULTILINE)
 _CALL_SECONDS = 110.0
 
 
@@ -53,15 +53,18 @@ class Answer:
 class GatewayProcess:
     """A started gateway that has said `ready`. Not to be shared between forks."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], port: int, log: Path, scheme: str = "http"
+    ) -> None:
         self.process = process
         self.port = port
+        self.scheme = scheme
         self._log = log
 
     @property
     def url(self) -> str:
         """Its address, which is also the issuer of its tokens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def call(
         self,
@@ -127,6 +130,25 @@ def started(storage: str, folder: Path, **settings: str) -> Iterator[GatewayProc
     `settings` are environment variables. Leases are short, so that the messages of a killed
     process come back soon.
     """
+    with _running(storage, folder, settings) as process:
+        yield process
+
+
+@contextmanager
+def started_over_tls(
+    storage: str, folder: Path, certificate: Path, **settings: str
+) -> Iterator[GatewayProcess]:
+    """The same with https; `call` does not speak it, the clients that are tested do."""
+    tls = ["--tls-cert", str(certificate), "--tls-key", str(certificate.with_name("key.pem"))]
+    address = ["--address-setting", "GATEWAY_BASE_URL"]
+    with _running(storage, folder, settings, *tls, *address) as process:
+        yield process
+
+
+@contextmanager
+def _running(
+    storage: str, folder: Path, settings: Mapping[str, str], *words: str
+) -> Iterator[GatewayProcess]:
     name = os.urandom(4).hex()
     said, log, file = (folder / f"{name}.{end}" for end in ("out", "log", "json"))
     file.write_text('{"Values": {}}')
@@ -137,6 +159,7 @@ def started(storage: str, folder: Path, **settings: str) -> Iterator[GatewayProc
         if not key.startswith(("GATEWAY_", "AzureWebJobs", "LOCAL_HOST_"))
     }
     command = [sys.executable, "-m", "local_host", "--port", "0", "--settings", str(file)]
+    command += words
     with said.open("wb") as output, log.open("wb") as errors:
         process = processes.start(
             command,
@@ -147,15 +170,16 @@ def started(storage: str, folder: Path, **settings: str) -> Iterator[GatewayProc
             errors=errors,
         )
     try:
-        yield GatewayProcess(process, _port(process, said, log), log)
+        scheme, port = _address(process, said, log)
+        yield GatewayProcess(process, port, log, scheme)
     finally:
         processes.stop(process, 20)
 
 
-def _port(process: subprocess.Popen[bytes], said: Path, log: Path) -> int:
-    def look() -> int | None:
+def _address(process: subprocess.Popen[bytes], said: Path, log: Path) -> tuple[str, int]:
+    def look() -> tuple[str, int] | None:
         assert process.poll() is None, log.read_text("utf-8", "replace")
         match = _READY.search(said.read_text("utf-8"))
-        return int(match[1]) if match else None
+        return (match[1], int(match[2])) if match else None
 
     return wait_until(look, f"ready; see {log}")

@@ -113,13 +113,16 @@ def host_environment(connection_string: str, **settings: str) -> dict[str, str]:
 
 @contextmanager
 def started(
-    environment: Mapping[str, str], folder: Path, app: Path = SAMPLE
+    environment: Mapping[str, str], folder: Path, app: Path = SAMPLE, *more: str
 ) -> Iterator[RunningHost]:
-    """A host on a free port for the time of the block; killed if it is still there at its end."""
+    """A host on a free port for the time of the block; killed if it is still there at its end.
+
+    `more` are further words of its command line.
+    """
     log = folder / f"host-{os.urandom(4).hex()}.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            command(app),
+            command(app, *more),
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
@@ -152,7 +155,8 @@ def _wait_for_port(process: subprocess.Popen[str], log: Path) -> int:
         line = lines.get(timeout=30)
     except queue.Empty:
         line = ""
-    assert line.startswith("ready http://127.0.0.1:"), f"no ready line; {log.read_text()}"
+    is_ready = line.startswith(("ready http://127.0.0.1:", "ready https://127.0.0.1:"))
+    assert is_ready, f"no ready line; {log.read_text()}"
     return int(line.rsplit(":", 1)[1])
 
 

@@ -28,6 +28,12 @@ def test_it_holds_the_three_fields_of_the_contract(tmp_path: Path) -> None:
     assert said == {"url": GATEWAY.url, "storage": GATEWAY.storage, "pid": 42}
 
 
+def test_a_gateway_that_serves_https_names_its_certificate_too(tmp_path: Path) -> None:
+    secure = RunningGateway("https://127.0.0.1:7071", "AccountName=a", 42, "/data/tls/cert.pem")
+    write_gateway(tmp_path, secure)
+    assert read_gateway(tmp_path) == secure
+
+
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     write_gateway(tmp_path, GATEWAY)
     assert (tmp_path / "gateway.json").stat().st_mode & 0o777 == 0o600

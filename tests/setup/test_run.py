@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -35,6 +36,19 @@ def test_the_demo_goes_as_expected_and_every_row_is_shown(tmp_path: Path) -> Non
         assert str(names["personnelref"]) in done.stdout
     assert ready_lines(done.stdout) == 1
     assert not (tmp_path / "gateway.json").exists()
+
+
+def test_over_tls_the_demo_goes_as_expected_and_callers_find_the_certificate(
+    tmp_path: Path,
+) -> None:
+    with started("--tls", "--data", str(tmp_path)) as (_gateway, url):
+        said = json.loads((tmp_path / "gateway.json").read_text())
+        assert said["url"] == url
+        assert url.startswith("https://127.0.0.1:")
+        trust = ssl.create_default_context(cafile=said["certificate"])
+        discovery = f"{url}/connect/.well-known/openid-configuration"
+        with urlopen(discovery, context=trust, timeout=10) as answer:
+            assert json.load(answer)["issuer"] == url
 
 
 def test_a_second_start_is_ready_in_under_five_seconds(tmp_path: Path) -> None:

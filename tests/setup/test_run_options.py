@@ -22,13 +22,15 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     options = read_run_options([], {}, HERE)
     assert (options.port, options.data) == (7071, Path("/checkout/.local"))
     assert (options.fresh, options.demo, options.exit) == (False, True, False)
+    assert not options.tls
 
 
 def test_every_argument_is_read() -> None:
-    words = ["--port", "0", "--data", "d", "--fresh", "--no-demo", "--exit"]
+    words = ["--port", "0", "--data", "d", "--fresh", "--no-demo", "--exit", "--tls"]
     options = read_run_options(words, {}, HERE)
     assert (options.port, options.data) == (0, Path("d"))
     assert (options.fresh, options.demo, options.exit) == (True, False, True)
+    assert options.tls
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from cli.calls import KeyPair
-from cli.surroundings import LocalGateway, commands_settings, data_folder, local_gateway
+from cli.surroundings import (
+    LocalGateway,
+    commands_settings,
+    data_folder,
+    local_gateway,
+    trusted_certificate,
+)
 from shared.errors import SettingsError
 
 LOCAL = "DefaultEndpointsProtocol=http;AccountName=local;AccountKey=bG9jYWw=;"
@@ -51,6 +57,27 @@ def test_a_broken_file_of_a_gateway_is_said_so(environ: dict[str, str], text: st
     (data_folder(environ) / "gateway.json").write_text(text)
     with pytest.raises(SettingsError, match=r"gateway\.json"):
         commands_settings(environ)
+
+
+def test_the_certificate_of_the_running_gateway_is_trusted_at_its_own_address_only(
+    environ: dict[str, str],
+) -> None:
+    url = "https://127.0.0.1:7071"
+    assert trusted_certificate(url, environ) is None
+    document = {"url": url, "storage": LOCAL, "pid": 1, "certificate": "/data/tls/cert.pem"}
+    (data_folder(environ) / "gateway.json").write_text(json.dumps(document))
+    assert trusted_certificate(f"{url}/api/imports", environ) == Path("/data/tls/cert.pem")
+    for other in ("https://127.0.0.1:70712", "https://127.0.0.1.example", "https://a.example"):
+        assert trusted_certificate(other, environ) is None
+
+
+def test_a_named_file_of_certificates_comes_first_and_must_be_there(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("")
+    named = {"GATEWAY_CA_FILE": str(file)}
+    assert trusted_certificate("https://gateway.example", named) == file
+    with pytest.raises(SettingsError, match="GATEWAY_CA_FILE"):
+        trusted_certificate("https://gateway.example", {"GATEWAY_CA_FILE": str(tmp_path / "no")})
 
 
 def test_no_gateway_is_none(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ async def echo(req: func.HttpRequest, context: func.Context) -> func.HttpRespons
             "trace": context.trace_context.trace_parent,
             "retries": context.retry_context.retry_count,
             "own_host": os.environ.get("WEBSITE_HOSTNAME"),
+            "setting": os.environ.get(req.params.get("setting", "")),
         }
     )
 
