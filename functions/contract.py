@@ -119,7 +119,9 @@ async def _limits() -> Limits:
     from shared.web.openapi.document import Limits
 
     settings = (await gateway()).settings
-    return Limits(settings.max_body_bytes, settings.max_rows, settings.wait_seconds)
+    return Limits(
+        settings.max_body_bytes, settings.max_rows, settings.wait_seconds, settings.dry_run_rows
+    )
 
 
 @blueprint.function_name("import_zz_unknown_type")

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -17,15 +18,17 @@ if TYPE_CHECKING:
     from shared.auth.callers import Callers
     from shared.clock import Clock
     from shared.identity import Identity
+    from shared.imports.folding import Noticed
     from shared.services.cancelling import Cancelling
     from shared.services.chunks import ChunkProcessor
     from shared.services.clients import ClientService
+    from shared.services.dry_runs import DryRuns
     from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
     from shared.services.imported_files import ImportedFiles
     from shared.services.intake import Intake
     from shared.services.reference_lists import ReferenceLists
-    from shared.services.references import ReferenceReader
+    from shared.services.references import EarlierImports
     from shared.services.repeats import Repeats
     from shared.services.reporting import Reporting
     from shared.services.retrying import Retrying
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from shared.services.work import Works
     from shared.settings import Settings
     from shared.storage.account import Account
+    from shared.storage.blobs import Blobs
+    from shared.storage.tables import Tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Gateway:
     failed_rows: FailedRows
     retrying: Retrying
     cancelling: Cancelling
+    dry_runs: DryRuns
     repeats: Repeats
     sweep: Sweep
 
@@ -127,6 +133,7 @@ def _compose(settings: Settings) -> Gateway:
     from shared.services.chunks import ChunkProcessor
     from shared.services.clients import ClientService
     from shared.services.completions import Completions
+    from shared.services.dry_runs import DryRuns, NothingOpen
     from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
     from shared.services.imported_files import ImportedFiles
@@ -134,7 +141,6 @@ def _compose(settings: Settings) -> Gateway:
     from shared.services.offload import to_thread_if_large
     from shared.services.payloads import Payloads
     from shared.services.reference_lists import ReferenceLists
-    from shared.services.references import ReferenceReader
     from shared.services.repeat_store import RepeatStore
     from shared.services.repeats import Repeats
     from shared.services.reporting import Reporting
@@ -165,6 +171,7 @@ def _compose(settings: Settings) -> Gateway:
         limits=PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes),
     )
     failed_rows = FailedRows(results, payloads)
+    make_works = partial(_works, lists=lists, clock=clock)
     return Gateway(
         settings=settings,
         account=account,
@@ -185,7 +192,7 @@ def _compose(settings: Settings) -> Gateway:
             queues=account.queues,
             imports=imports,
             results=results,
-            works=_works(account, ReferenceReader(account.tables, imports, lists), clock),
+            works=make_works(imports, account.tables, account.blobs),
             completions=completions,
             clock=clock,
             handler_seconds=settings.handler_seconds,
@@ -194,6 +201,12 @@ def _compose(settings: Settings) -> Gateway:
         failed_rows=failed_rows,
         retrying=Retrying(failed_rows, intake, to_thread_if_large, settings.max_rows, {}),
         cancelling=Cancelling(imports, account.queues, clock),
+        dry_runs=DryRuns(
+            tables=account.tables,
+            blobs=account.blobs,
+            make_works=partial(make_works, NothingOpen()),
+            max_rows=settings.dry_run_rows,
+        ),
         repeats=Repeats(
             store=RepeatStore(account.tables, account.blobs, ids, to_thread_if_large),
             clock=clock,
@@ -212,18 +225,31 @@ def _compose(settings: Settings) -> Gateway:
     )
 
 
-def _works(account: Account, references: ReferenceReader, clock: Clock) -> Works:
-    """What does the rows of each import type."""
+def _works(
+    earlier: EarlierImports,
+    tables: Tables,
+    blobs: Blobs,
+    noticed: Noticed | None = None,
+    *,
+    lists: ReferenceLists,
+    clock: Clock,
+) -> Works:
+    """Every type's work: on the account, or on what a dry run makes of it."""
     from shared.imports.licenses.definition import LICENSES
     from shared.services.keyed_work import KeyedWork
     from shared.services.license_work import LicenseWork
     from shared.services.offload import to_thread_if_large
+    from shared.services.references import ReferenceReader
     from shared.services.work import Works
 
     keyed = KeyedWork(
-        tables=account.tables, references=references, clock=clock, offload=to_thread_if_large
+        tables=tables,
+        references=ReferenceReader(tables, earlier, lists),
+        clock=clock,
+        offload=to_thread_if_large,
+        noticed=noticed,
     )
     licenses = LicenseWork(
-        tables=account.tables, blobs=account.blobs, clock=clock, offload=to_thread_if_large
+        tables=tables, blobs=blobs, clock=clock, offload=to_thread_if_large, noticed=noticed
     )
     return Works(keyed, {LICENSES.name: licenses})

@@ -143,6 +143,11 @@ class Settings:
         "GATEWAY_HANDLER_SECONDS", Kind.SECONDS, 300, 1, 600,
         "How long a queue handler commits before it hands the rest to a new message.",
     )  # fmt: skip
+    dry_run_rows: int = _number(
+        "GATEWAY_DRY_RUN_ROWS", Kind.ROWS, 20_000, 1, 100_000,
+        "The most rows of a dry run, which works inside the call and keeps in memory what its rows "
+        "would write.",
+    )  # fmt: skip
     idempotency_seconds: int = _number(
         "GATEWAY_IDEMPOTENCY_SECONDS", Kind.SECONDS, 86_400, 1, 2_592_000,
         "How long an Idempotency-Key is remembered, and so the first answer to its call.",

@@ -110,6 +110,11 @@ class ListedValue:
     is_sensitive: bool = False
 
 
+def always(_path: Sequence[str | int]) -> bool:
+    """For types that have not said which of their values may be shown."""
+    return True
+
+
 def none_of(_document: Document) -> tuple[()]:
     """For types without references, lists or look-ups."""
     return ()
@@ -125,6 +130,8 @@ class Rules:
                                  None: unusable. For types whose rows each name one record, its key
     json_schema()                the JSON Schema of one message of this type
     shown(row)                   what failed-rows shows of a row of the payload; None: all of it
+    is_sensitive(path)           whether a value of the record, at the path under contract names,
+                                 is one that nobody is shown
     """
 
     key_fields: tuple[str, ...]
@@ -132,6 +139,7 @@ class Rules:
     identify: Callable[[Mapping[str, Any]], RowKey | None]
     json_schema: Callable[[], dict[str, Any]]
     shown: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    is_sensitive: Callable[[Sequence[str | int]], bool] = always
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -65,7 +65,7 @@ def message_of(error: Mapping[str, Any], shape: Shape) -> Message:
         detail = detail.format_map(error.get("ctx", {}))
     if fault == WRONG_TYPE:
         detail = f"{detail}, {_kind(value)} was sent" if detail else f"{_kind(value)} was sent"
-    shown = None if _is_sensitive(path, shape) else as_sent(value)
+    shown = None if is_sensitive(path, shape) else as_sent(value)
     return Message(fault, dotted(path), shown, detail)
 
 
@@ -113,7 +113,7 @@ def printable(text: str) -> str:
     return text[:MAX_SHOWN].encode("utf-8", "replace").decode("utf-8")
 
 
-def _is_sensitive(path: Sequence[str | int], shape: Shape) -> bool:
+def is_sensitive(path: Sequence[str | int], shape: Shape) -> bool:
     """Whether the value at the path may hold what no message shows."""
     current: Shape | None = shape
     field: Field | None = None

@@ -31,6 +31,10 @@ Missing = Callable[[Document, Document | None], tuple[Message, ...]]
 """Names in a record (the second: as it was) that are nobody's, as messages."""
 
 
+Noticed = Callable[[int, Document | None, Document | None], None]
+"""Told of each row that takes effect: its index, the record before it, the record after it."""
+
+
 def nothing_missing(_document: Document, _stored: Document | None) -> tuple[Message, ...]:
     """For types without references."""
     return ()
@@ -42,11 +46,13 @@ def fold(
     stored: Document | None,
     options: Options,
     missing: Missing = nothing_missing,
+    noticed: Noticed | None = None,
 ) -> Folded:
     """Apply the rows of one record in order, each to what the one before left behind.
 
     A failing row changes nothing. A row that took effect and was overwritten by a later one keeps
-    its outcome and says 1102 (CONTRACTS 0, order).
+    its outcome and says 1102 (CONTRACTS 0, order). Who wants to know what each row changed is told
+    by `noticed`.
     """
     document: Document | None = None
     last = -1
@@ -55,6 +61,8 @@ def fold(
         before = document if last >= 0 else stored
         result, left = _apply(rules, row, before, options, missing)
         if left is not None:
+            if noticed is not None:
+                noticed(row.index, before, left)
             if last >= 0:
                 results[last] = results[last].with_message(Message(OVERWRITTEN))
             document, last = left, len(results)

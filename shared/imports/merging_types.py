@@ -21,11 +21,12 @@ from shared.imports.definition import (
     RowKey,
     none_of,
 )
+from shared.imports.faults import is_sensitive
 from shared.imports.merging import Review, decide_merge
 from shared.imports.messages import Message
 from shared.imports.reading import read_key, read_row
 from shared.imports.schema import schema_of
-from shared.imports.shapes import Record
+from shared.imports.shapes import Record, shape_of
 
 
 def merging_rules(
@@ -70,4 +71,5 @@ def merging_rules(
         json_schema=lambda: schema_of(model, title),
         references=references,
         listed=listed,
+        is_sensitive=lambda path: is_sensitive(path, shape_of(model)),
     )

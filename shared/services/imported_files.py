@@ -24,6 +24,10 @@ _ACCEPTED_WITHIN = timedelta(minutes=5)
 """A call that notes its content has its import by then, or is dead."""
 
 
+_BEHIND_ALL = "~"
+"""In place of an import id: whoever noted the content was before."""
+
+
 class ImportedFiles:
     """The table `ImportedFiles`."""
 
@@ -40,7 +44,7 @@ class ImportedFiles:
         Raises ConflictError, and notes nothing, where it must not be the same as that of an import
         which runs or ended without errors.
         """
-        content = hashlib.sha256(f"{action}\n".encode() + body).hexdigest()
+        content = _content(action, body)
         entity = Entity(tenant, f"{content}|{encode(import_id)}", {"ClaimedAt": self._now()})
         await self._tables.write(IMPORTED_FILES, Upsert(entity))
         if allow_same:
@@ -48,10 +52,14 @@ class ImportedFiles:
         other = await self._same(entity, content)
         if other is not None:
             await self.forget(entity)
-            raise ConflictError(
-                f"The same content was imported before, as import {other}: change it, or send it "
-                "with allowSameFile=true."
-            )
+            raise _conflict(other)
+
+    async def check(self, tenant: str, action: str, body: bytes) -> None:
+        """Note nothing, and raise ConflictError where an import must not have this content now."""
+        content = _content(action, body)
+        other = await self._same(Entity(tenant, f"{content}|{_BEHIND_ALL}", {}), content)
+        if other is not None:
+            raise _conflict(other)
 
     async def forget(self, entity: Entity) -> None:
         """Take a note back."""
@@ -79,3 +87,14 @@ class ImportedFiles:
 
     def _now(self) -> str:
         return iso(self._clock.now())
+
+
+def _content(action: str, body: bytes) -> str:
+    return hashlib.sha256(f"{action}\n".encode() + body).hexdigest()
+
+
+def _conflict(other: str) -> ConflictError:
+    return ConflictError(
+        f"The same content was imported before, as import {other}: change it, or send it "
+        "with allowSameFile=true."
+    )

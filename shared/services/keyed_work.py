@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from shared.clock import Clock
 from shared.imports.catalogue import import_type
 from shared.imports.definition import ImportType
+from shared.imports.folding import Noticed
 from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult
 from shared.services.chunk_rows import BY_RULES, ChunkRows, Reading, keys_only, read_slices
@@ -24,7 +25,7 @@ from shared.storage.tables import Tables
 
 
 class KeyedWork:
-    """`Work` on rows with keys."""
+    """`Work` on rows with keys; `noticed` is told what each row changes."""
 
     def __init__(
         self,
@@ -33,12 +34,14 @@ class KeyedWork:
         references: ReferenceReader,
         clock: Clock,
         offload: Offload,
+        noticed: Noticed | None = None,
     ) -> None:
         self._tables = tables
         self._references = references
         self._groups = GroupRegister(tables)
         self._clock = clock
         self._offload = offload
+        self._noticed = noticed
 
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
@@ -66,7 +69,7 @@ class KeyedWork:
         await self._groups.note(kind.table, record.tenant, part.groups)
         rows = [row for key in part.keys for row in key.rows]
         references = await self._references.read(kind, record, rows)
-        resolve = rules_resolver(kind, record, references, self._clock.now())
+        resolve = rules_resolver(kind, record, references, self._clock.now(), self._noticed)
         return await self._settle(record, kind, part, resolve, before_commit)
 
     async def _settle(

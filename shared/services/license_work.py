@@ -17,6 +17,7 @@ from shared import log
 from shared.clock import Clock
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.imports.definition import ReadRow
+from shared.imports.folding import Noticed
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.deciding import LicenseImport
 from shared.imports.licenses.definition import LICENSES
@@ -46,14 +47,23 @@ _MOST_CONFLICTS = 20
 
 
 class LicenseWork:
-    """`Work` on rows of licenses."""
+    """`Work` on rows of licenses; `noticed` is told what each row changes."""
 
-    def __init__(self, *, tables: Tables, blobs: Blobs, clock: Clock, offload: Offload) -> None:
+    def __init__(
+        self,
+        *,
+        tables: Tables,
+        blobs: Blobs,
+        clock: Clock,
+        offload: Offload,
+        noticed: Noticed | None = None,
+    ) -> None:
         self._tables = tables
         self._blobs = blobs
         self._groups = GroupRegister(tables)
         self._clock = clock
         self._offload = offload
+        self._noticed = noticed
 
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
@@ -82,7 +92,13 @@ class LicenseWork:
 
     def _at_work(self, record: ImportRecord, company: CompanyLines) -> _CompanyAtWork:
         return _CompanyAtWork(
-            record, company, self._tables, self._blobs, self._clock, self._offload
+            record,
+            company,
+            self._tables,
+            self._blobs,
+            self._clock,
+            self._offload,
+            self._noticed,
         )
 
 
@@ -96,6 +112,7 @@ class _CompanyAtWork:
     blobs: Blobs
     clock: Clock
     offload: Offload
+    noticed: Noticed | None
 
     def __post_init__(self) -> None:
         self.partition = partition_of(self.record.tenant, self.company.name)
@@ -184,6 +201,7 @@ class _CompanyAtWork:
             shelf=shelf,
             unforeseen=self._unforeseen,
             as_sent_after=lambda index: record.origins.of(index) or None,
+            noticed=self.noticed,
         )
         rows = [[(self._read(row), row.employee) for row in unit.rows] for unit in some]
         return list(segments(work, self.partition, rows, iso(self.clock.now())))

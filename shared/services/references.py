@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol
 
 from shared.imports.catalogue import types_of_table
 from shared.imports.definition import Document, ImportType, ReadRow, RecordRules, Reference
 from shared.imports.faults import as_sent
 from shared.imports.messages import Message
-from shared.services.import_log import ImportLog
 from shared.services.record_ranges import load_records
 from shared.services.reference_lists import NO_LISTS, ReferenceLists, TenantLists
-from shared.storage.import_records import ImportRecord
+from shared.storage.import_records import ImportRecord, OpenImport
 from shared.storage.stored_records import partition_of, row_of
 from shared.storage.tables import Tables
 
@@ -78,10 +78,19 @@ class References:
         return _place(self.tenant, reference) in self.there
 
 
+class EarlierImports(Protocol):
+    """What is asked of the import log."""
+
+    async def open_before(
+        self, record: ImportRecord, type_name: str | None = None
+    ) -> Sequence[OpenImport]:
+        """See `ImportLog.open_before`."""
+
+
 class ReferenceReader:
     """Reads what the rows of a chunk refer to."""
 
-    def __init__(self, tables: Tables, imports: ImportLog, lists: ReferenceLists) -> None:
+    def __init__(self, tables: Tables, imports: EarlierImports, lists: ReferenceLists) -> None:
         self._tables = tables
         self._imports = imports
         self._lists = lists

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared.imports.definition import Document, ImportType
-from shared.imports.folding import Folded, all_failed, fold
+from shared.imports.folding import Folded, Noticed, all_failed, fold
 from shared.imports.messages import Message
 from shared.imports.origins import OVERTAKEN
 from shared.imports.outcomes import RowResult, failed
@@ -33,7 +33,11 @@ TOO_LONG = 1003
 
 
 def rules_resolver(
-    kind: ImportType, record: ImportRecord, references: References, now: datetime
+    kind: ImportType,
+    record: ImportRecord,
+    references: References,
+    now: datetime,
+    noticed: Noticed | None = None,
 ) -> Resolver:
     """Rows are folded by the rules and written once, with the stamp of this import.
 
@@ -54,7 +58,9 @@ def rules_resolver(
         if references.must_wait(left):
             return WAITING
         document = stored.document if stored is not None else None
-        folded = fold(kind.record_rules, left, document, record.options, references.missing)
+        folded = fold(
+            kind.record_rules, left, document, record.options, references.missing, noticed
+        )
         folded = _in_order(folded, rows, overtaken)
         if folded.document is None:
             return Settlement(folded.results)

@@ -24,7 +24,8 @@ from shared.storage.keys import encode
 from shared.storage.packing import join_text, pack_json, split_text, unpack_json
 from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Value
 
-_MOST = 999_999_999_999
+LAST_NUMBER = 999_999_999_999
+"""No import ever gets it: the place behind all others."""
 RECORDS = ("n|", "n|~")
 """First and last row key between which the records of a tenant lie."""
 
@@ -137,12 +138,12 @@ def payload_blob(tenant: str, import_id: str) -> str:
 
 def record_row(number: int) -> str:
     """Row key of the record with that number."""
-    return f"n|{_MOST - number:012d}"
+    return f"n|{LAST_NUMBER - number:012d}"
 
 
 def number_of(row: str) -> int:
     """The number in a record's row key."""
-    return _MOST - int(row.removeprefix("n|"))
+    return LAST_NUMBER - int(row.removeprefix("n|"))
 
 
 def index_row(import_id: str) -> str:
@@ -165,18 +166,18 @@ OPEN_OF_ALL_TYPES = ("open|", "open|~")
 
 def child_row(parent: int, number: int) -> str:
     """Row key of the entity that names a retry of import `parent`."""
-    return f"child|{_MOST - parent:012d}|{number:012d}"
+    return f"child|{LAST_NUMBER - parent:012d}|{number:012d}"
 
 
 def children_range(newest: int, oldest: int) -> tuple[str, str]:
     """First and last row key of the retries of the imports with these numbers and between."""
-    return f"child|{_MOST - newest:012d}|", f"child|{_MOST - oldest:012d}|~"
+    return f"child|{LAST_NUMBER - newest:012d}|", f"child|{LAST_NUMBER - oldest:012d}|~"
 
 
 def child_from_entity(entity: Entity) -> tuple[int, str]:
     """The parent's number and the import id of a retry."""
     _, parent, _ = entity.row.split("|")
-    return _MOST - int(parent), entity.text("ImportId")
+    return LAST_NUMBER - int(parent), entity.text("ImportId")
 
 
 def acceptance(record: ImportRecord) -> list[Operation]:

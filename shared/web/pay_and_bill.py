@@ -23,9 +23,11 @@ from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord
 from shared.web import requests
+from shared.web.dry_run_views import judged_rows
 from shared.web.import_calls import ImportCall, answer_import
-from shared.web.import_views import json_answer, message_view
+from shared.web.import_views import message_view
 from shared.web.repeated_calls import keyed_call
+from shared.web.requests import DryRun
 
 TYPES = frozenset({WORKERS.name, ASSIGNMENTS.name})
 NEEDED_DATABASE_VERSION = 1
@@ -43,8 +45,10 @@ async def import_call(
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_accepts_json(req)
     requests.check_sends_json(req)
-    requests.refuse_what_is_not_built(query)
+    dry_run = requests.dry_run(query)
     body = req.get_body()
+    if dry_run is not DryRun.NO:
+        return await _answer_dry_run(gateway, kind, caller, body, dry_run)
     keyed = await keyed_call(req, caller.tenant, [body])
 
     async def accept(import_id: str) -> ImportRecord | None:
@@ -52,11 +56,24 @@ async def import_call(
 
     async def render(record: ImportRecord | None, _media_type: str) -> func.HttpResponse:
         if record is None:
-            return json_answer({"results": []})
+            return _answer(())
         return await vendor_answer(gateway, kind, record)
 
     wished = requests.preferences(req, gateway.settings.wait_seconds)
     return await answer_import(gateway, ImportCall(caller.tenant, accept, render, wished), keyed)
+
+
+async def _answer_dry_run(
+    gateway: Gateway, kind: ImportType, caller: Caller, body: bytes, wished: DryRun
+) -> func.HttpResponse:
+    """What the call would be answered; nothing is imported, and there is nothing to follow."""
+    is_by_row = wished is DryRun.ROWS
+    planned = await gateway.intake.read(kind, caller.tenant, body)
+    draft = gateway.intake.draft(kind, caller.tenant, planned, caller.options)
+    judgement = await gateway.dry_runs.judge(kind, draft, planned, with_changes=is_by_row)
+    if is_by_row:
+        return await judged_rows(kind, judgement)
+    return _answer(await asyncio.to_thread(_rendered_all, kind, judgement.in_order_sent()))
 
 
 async def vendor_answer(
@@ -74,11 +91,12 @@ async def vendor_answer(
         texts = await asyncio.to_thread(_rendered_all, kind, results)
         for result, text in zip(results, texts, strict=True):
             rows[result.index] = text
-    return func.HttpResponse(
-        f'{{"results":[{",".join(rows)}]}}',
-        mimetype=requests.JSON,
-        headers={"X-Import-Id": record.import_id},
-    )
+    return _answer(rows, {"X-Import-Id": record.import_id})
+
+
+def _answer(rows: Sequence[str], headers: Mapping[str, str] | None = None) -> func.HttpResponse:
+    body = f'{{"results":[{",".join(rows)}]}}'
+    return func.HttpResponse(body, mimetype=requests.JSON, headers=headers)
 
 
 def _check_version(kind: ImportType, caller: Caller, query: Mapping[str, str]) -> None:

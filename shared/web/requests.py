@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import azure.functions as func
 from werkzeug.datastructures import MIMEAccept
@@ -14,7 +15,6 @@ from werkzeug.http import parse_accept_header, parse_options_header
 from shared.errors import (
     InvalidRequestError,
     NotAcceptableError,
-    NotBuiltError,
     TooLargeError,
     UnsupportedMediaTypeError,
     UnsupportedPayloadError,
@@ -32,6 +32,14 @@ class Preferences:
 
     seconds: float
     applied: str
+
+
+class DryRun(Enum):
+    """Whether a call is a dry run, and how it wants to be answered."""
+
+    NO = auto()
+    ANSWER = auto()
+    ROWS = auto()
 
 
 def query_of(req: func.HttpRequest) -> Mapping[str, str]:
@@ -105,10 +113,26 @@ def check_sends_json(req: func.HttpRequest) -> None:
         raise UnsupportedPayloadError("Payload data not supported: send application/json in UTF-8.")
 
 
-def refuse_what_is_not_built(query: Mapping[str, str]) -> None:
-    """Raises NotBuiltError where ignoring a wish would do harm: a dry run must not run."""
-    if query.get("dryrun", "false").lower() != "false":
-        raise NotBuiltError("A dry run is not available in this version; nothing was imported.")
+def boolean(query: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """A query value that is true or false, in any case. Raises InvalidRequestError."""
+    text = query.get(name.lower())
+    if text is None:
+        return default
+    if text.lower() not in ("true", "false"):
+        raise InvalidRequestError(f"{name} must be true or false.")
+    return text.lower() == "true"
+
+
+def dry_run(query: Mapping[str, str]) -> DryRun:
+    """What the call says of `dryRun` and `view`. Raises InvalidRequestError."""
+    is_dry, view = boolean(query, "dryRun", default=False), query.get("view", "").lower()
+    if view and not is_dry:
+        raise InvalidRequestError("view belongs to a dry run: send dryRun=true with it.")
+    if view not in ("", "rows"):
+        raise InvalidRequestError("view must be rows, or left out for the vendor's answer.")
+    if not is_dry:
+        return DryRun.NO
+    return DryRun.ROWS if view else DryRun.ANSWER
 
 
 def preferences(req: func.HttpRequest, longest: float) -> Preferences:

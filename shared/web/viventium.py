@@ -16,7 +16,6 @@ from werkzeug.http import parse_options_header
 
 from shared.bootstrap import Gateway
 from shared.errors import (
-    InvalidRequestError,
     NotAcceptableError,
     UnsupportedMediaTypeError,
 )
@@ -25,13 +24,16 @@ from shared.imports.licenses.bodies import BodyFormat, BodyReader
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult, failed
+from shared.imports.planning import Plan
 from shared.services.reporting import ImportReport
 from shared.storage.import_records import ImportRecord
 from shared.web import requests
+from shared.web.dry_run_views import judged_rows
 from shared.web.import_calls import ImportCall, answer_import
 from shared.web.import_views import import_view, not_yet
 from shared.web.refusals import refusal
 from shared.web.repeated_calls import keyed_call
+from shared.web.requests import DryRun
 
 _FORMATS: Mapping[str, BodyFormat] = {
     requests.JSON: BodyFormat.JSON,
@@ -41,7 +43,6 @@ _FORMATS: Mapping[str, BodyFormat] = {
     "application/x-www-form-urlencoded": BodyFormat.FORM,
 }
 _ANSWERS = (requests.JSON, "text/json", "application/xml", "text/xml")
-_BOOLEANS = {"true": True, "false": False}
 
 
 async def licenses_call(
@@ -51,12 +52,20 @@ async def licenses_call(
     caller = await gateway.callers.authenticate(req.headers)
     query = requests.query_of(req)
     action = _action(query, deletes=deletes)
-    allow_same = deletes or _boolean(query, "allowSameFile", default=True)
+    allow_same = deletes or requests.boolean(query, "allowSameFile", default=True)
     requests.check_size(req, gateway.settings.max_body_bytes)
     media_type = accepted_media_type(req)
     reader = BodyReader(_body_format(req), gateway.settings.max_document_bytes)
-    requests.refuse_what_is_not_built(query)
+    dry_run = requests.dry_run(query)
     body = req.get_body()
+    options = replace(caller.options, action=action.value)
+    if dry_run is not DryRun.NO:
+        planned = await gateway.intake.read(LICENSES, caller.tenant, body, reader)
+        gateway.dry_runs.check_rows(planned)
+        if not allow_same:
+            await gateway.files.check(caller.tenant, action, body)
+        draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options)
+        return await _answer_dry_run(gateway, draft, planned, dry_run, media_type)
     keyed = await keyed_call(req, caller.tenant, [body])
 
     async def accept(import_id: str) -> ImportRecord | None:
@@ -64,7 +73,6 @@ async def licenses_call(
         if not planned.rows:
             return None
         await gateway.files.note(caller.tenant, action, body, import_id, allow_same=allow_same)
-        options = replace(caller.options, action=action.value)
         draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id)
         return await gateway.intake.accept_planned(LICENSES, draft, planned)
 
@@ -76,6 +84,19 @@ async def licenses_call(
     wished = requests.preferences(req, gateway.settings.wait_seconds)
     call = ImportCall(caller.tenant, accept, render, wished, media_type, licenses_not_yet)
     return await answer_import(gateway, call, keyed)
+
+
+async def _answer_dry_run(
+    gateway: Gateway, draft: ImportRecord, planned: Plan, wished: DryRun, media_type: str
+) -> func.HttpResponse:
+    """What the call would be answered, without a key of an import."""
+    is_by_row = wished is DryRun.ROWS
+    if is_by_row and not _is_json(media_type):
+        raise NotAcceptableError("view=rows answers application/json: accept that.")
+    judgement = await gateway.dry_runs.judge(LICENSES, draft, planned, with_changes=is_by_row)
+    if is_by_row:
+        return await judged_rows(LICENSES, judgement, media_type)
+    return await asyncio.to_thread(_rendered, judgement.in_order_sent(), None, media_type)
 
 
 async def licenses_answer(
@@ -165,16 +186,6 @@ def _action(query: Mapping[str, str], *, deletes: bool) -> LicenseAction:
     if deletes:
         return LicenseAction.DELETE
     return import_action(query.get("importaction", LicenseAction.OVERRIDE.value))
-
-
-def _boolean(query: Mapping[str, str], name: str, *, default: bool) -> bool:
-    text = query.get(name.lower())
-    if text is None:
-        return default
-    value = _BOOLEANS.get(text.strip().lower())
-    if value is None:
-        raise InvalidRequestError(f"{name} must be true or false.")
-    return value
 
 
 def _body_format(req: func.HttpRequest) -> BodyFormat:

@@ -4,3 +4,4 @@ from __future__ import annotations
 
 MAX_BODY_BYTES = 60_000
 MAX_ROWS = 250
+DRY_RUN_ROWS = 120

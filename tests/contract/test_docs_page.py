@@ -45,7 +45,7 @@ def test_the_page_draws_every_operation_and_asks_only_here(
     page.goto(f"http://127.0.0.1:{gateway.port}/api/docs")
     page.get_by_role("heading", name=TITLE).wait_for()
     page.locator(".opblock").first.wait_for()
-    assert page.locator(".opblock").count() == len(operations(Limits(1, 1, 1)))
+    assert page.locator(".opblock").count() == len(operations(Limits(1, 1, 1, 1)))
     for name in ("import_workers", "health"):
         block = page.locator(f'.opblock[id$="-{name}"]')
         block.locator("button.opblock-summary-control").click()

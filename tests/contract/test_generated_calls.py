@@ -34,7 +34,7 @@ CHECKS = [
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]
-OPERATIONS = operations(Limits(1, 1, 1))
+OPERATIONS = operations(Limits(1, 1, 1, 1))
 BOUNDED = settings(
     max_examples=CALLS,
     deadline=None,

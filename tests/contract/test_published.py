@@ -11,7 +11,7 @@ from openapi_schema_validator import OAS31Validator
 
 from shared.imports.messages import CATALOGUE
 from shared.web.openapi.document import Limits, document
-from tests.contract.limits import MAX_BODY_BYTES, MAX_ROWS
+from tests.contract.limits import DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_ROWS
 from tests.contract.refusals import check_refusal
 from tests.e2e.gateway_process import GatewayProcess
 from tests.tenants import Sender
@@ -32,7 +32,7 @@ def _schema_of(published: dict[str, Any], path: str, method: str, status: str) -
 
 
 def test_the_document_names_the_limits_in_force(published: dict[str, Any]) -> None:
-    assert published == document(Limits(MAX_BODY_BYTES, MAX_ROWS, 60))
+    assert published == document(Limits(MAX_BODY_BYTES, MAX_ROWS, 60, DRY_RUN_ROWS))
 
 
 def test_every_example_can_be_sent_and_is_answered_as_described(
@@ -55,7 +55,12 @@ def test_capabilities_name_the_calls_and_the_limits(
 ) -> None:
     told = gateway.call("GET", "/api/capabilities").json
     OAS31Validator(_schema_of(published, "/api/capabilities", "get", "200")).validate(told)
-    assert told["limits"] == {"bodyBytes": MAX_BODY_BYTES, "rows": MAX_ROWS, "waitSeconds": 60}
+    assert told["limits"] == {
+        "bodyBytes": MAX_BODY_BYTES,
+        "rows": MAX_ROWS,
+        "waitSeconds": 60,
+        "dryRunRows": DRY_RUN_ROWS,
+    }
     for kind in told["messageTypes"]:
         assert kind["schema"] is None or gateway.call("GET", kind["schema"]).status == 200
         assert {call["path"] for call in kind["calls"]} <= set(published["paths"])

@@ -176,14 +176,6 @@ def test_a_missing_version_is_version_1(gateway: GatewayProcess, sender: Sender)
     assert answer.status == 200
 
 
-def test_what_is_not_built_is_refused_rather_than_ignored(
-    gateway: GatewayProcess, sender: Sender
-) -> None:
-    answer = gateway.call("POST", _address(set()) + "&dryRun=1", _body(set()), sender.headers)
-    check_refusal(answer, 501)
-    assert gateway.get("/api/imports", sender).json["items"] == []
-
-
 def test_a_callers_own_correlation_id_comes_back_if_it_is_a_plain_one(
     gateway: GatewayProcess,
 ) -> None:

@@ -9,10 +9,10 @@ import base64
 
 from azure.storage.queue.aio import QueueServiceClient
 
-from shared.imports.workers.definition import WORKERS
+from shared.imports.catalogue import IMPORT_TYPES
 from shared.services.chunk_messages import ChunkMessage
 
-QUEUES = (WORKERS.queue, WORKERS.bulk_queue)
+QUEUES = tuple(queue for kind in IMPORT_TYPES.values() for queue in kind.queues)
 
 
 class Pump:

@@ -39,6 +39,7 @@ def test_every_default_is_the_documented_one() -> None:
         cache_seconds=3,
         sweep_after_seconds=900,
         handler_seconds=300,
+        dry_run_rows=20_000,
         idempotency_seconds=86_400,
         take_over_seconds=60,
         authdata_keys=(),

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shared.imports.definition import Document, ReadRow
+from shared.imports.folding import Noticed
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.filing import filed
+from shared.imports.licenses.filing import filed, without_blobs
 from shared.imports.licenses.identity import (
     EMPLOYEE_FIELDS,
     NOBODY,
@@ -106,7 +107,7 @@ class LicenseImport:
     the name of their blob; `weight` counts the characters of the licenses that were put together.
     `as_sent_after` is the number of the import whose failed rows these are, for rows of a retry
     that were not corrected. `unforeseen` is told of an error that no rule foresaw, and says what
-    the row's result is to say.
+    the row's result is to say; `noticed` of each row that takes effect.
     """
 
     tenant: str
@@ -116,6 +117,7 @@ class LicenseImport:
     import_id: str
     shelf: Shelf
     unforeseen: Callable[[Exception], Message]
+    noticed: Noticed | None = None
     as_sent_after: Callable[[int], int | None] = lambda _index: None
     contents: dict[str, bytes] = field(default_factory=dict)
     pending: Results = field(default_factory=Results)
@@ -173,6 +175,7 @@ class LicenseImport:
                     Message(UNKNOWN_TO_DELETE, "licenseKey", given_key(row.values))
                 )
             self.shelf.remove(held.key)
+            self._notice(row, held, None)
             return self._took_effect(row, held.key, held.document or {}, Outcome.UPDATED, results)
         document = self._document(row, held, key)
         if held is not None and held.document == document:
@@ -181,6 +184,7 @@ class LicenseImport:
                 row.index, shown, Outcome.UNCHANGED, (*row.messages, Message(NO_CHANGE))
             )
         self.shelf.put(key, document, self.number)
+        self._notice(row, held, document)
         outcome = Outcome.NEW if held is None else Outcome.UPDATED
         return self._took_effect(row, key, document, outcome, results)
 
@@ -191,6 +195,11 @@ class LicenseImport:
             results.overwritten(self._last[key])
         self._last[key] = row.index
         return RowResult(row.index, shown_key(document, key), outcome, row.messages)
+
+    def _notice(self, row: ReadRow, held: Held | None, after: Document | None) -> None:
+        if self.noticed is not None:
+            before = held.document if held is not None else None
+            self.noticed(row.index, without_blobs(before), without_blobs(after))
 
     def _found(self, row: ReadRow) -> tuple[Held | None, str]:
         """The license that the row speaks of, and its key, which a new one gets here."""

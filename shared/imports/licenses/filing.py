@@ -62,6 +62,17 @@ def blobs_of(documents: Iterable[Document]) -> set[str]:
     return {document["blob"] for document in documents if "blob" in document}
 
 
+def without_blobs(license_: Document | None) -> Document | None:
+    """The license as people are shown it: where its bytes lie is no matter of theirs."""
+    if license_ is None or "documents" not in license_:
+        return license_
+    documents = [
+        {name: value for name, value in document.items() if name != "blob"}
+        for document in license_["documents"]
+    ]
+    return {**license_, "documents": documents}
+
+
 def content_bytes(documents: object) -> int:
     """About the bytes of the largest document among what a row sends, whatever that is."""
     if not isinstance(documents, list):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shared.imports.definition import ReadRow, RowKey, Rules
+from shared.imports.faults import is_sensitive
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.identity import IDENTITY_FIELDS, given_key, sent_identity, shown_key
 from shared.imports.licenses.model import License, LicenseIdentity
@@ -14,9 +15,12 @@ from shared.imports.messages import Message
 from shared.imports.payload import fold_names
 from shared.imports.reading import read_row
 from shared.imports.schema import schema_of
+from shared.imports.shapes import shape_of
 
 KEYS_DIFFER: Final = 3001
 GROUP: Final = "companyCode"
+_OF_BYTES: Final = ("sha256", "length")
+"""What is stored of a document and was not sent like that."""
 
 
 def read_license(index: int, row: Mapping[str, Any], action: LicenseAction) -> ReadRow:
@@ -56,4 +60,5 @@ RULES = Rules(
     record_id_fields=(),
     identify=identify,
     json_schema=lambda: schema_of(License, "Licenses v1"),
+    is_sensitive=lambda path: path[-1] not in _OF_BYTES and is_sensitive(path, shape_of(License)),
 )

@@ -29,6 +29,7 @@ def capabilities(limits: Limits) -> dict[str, Any]:
             "bodyBytes": limits.body_bytes,
             "rows": limits.rows,
             "waitSeconds": limits.wait_seconds,
+            "dryRunRows": limits.dry_run_rows,
         },
         "links": LINKS,
     }

@@ -60,6 +60,7 @@ class Limits:
     body_bytes: int
     rows: int
     wait_seconds: int
+    dry_run_rows: int
 
 
 def operations(limits: Limits) -> tuple[Operation, ...]:

@@ -43,7 +43,7 @@ def shapes() -> dict[str, dict[str, Any]]:
             "calls": listed(call),
         }
     )
-    limits = closed({"bodyBytes": COUNT, "rows": COUNT, "waitSeconds": COUNT})
+    limits = closed(dict.fromkeys(("bodyBytes", "rows", "waitSeconds", "dryRunRows"), COUNT))
     return {
         "MessageType": message_type,
         "Capabilities": closed(

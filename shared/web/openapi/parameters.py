@@ -19,6 +19,18 @@ IDEMPOTENCY_KEY: Final = Parameter(
     "The same call again, with the same key, is not done again: it gets the first answer.",
     {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
 )
+DRY_RUN: Final = Parameter(
+    "dryRun",
+    "query",
+    "`true`: answered as the import would be, and nothing is imported.",
+    {"type": "boolean", "default": False},
+)
+VIEW: Final = Parameter(
+    "view",
+    "query",
+    "Of a dry run with `rows`: the results row by row, with what each would change.",
+    {"type": "string", "enum": ["rows"]},
+)
 IMPORT_ID: Final = Parameter("importId", "path", "As `X-Import-Id` named it.", GUID, True)
 PAGE_SIZE: Final = Parameter(
     "pageSize",

@@ -9,7 +9,7 @@ from shared.imports.definition import ImportType
 from shared.imports.workers.definition import WORKERS
 from shared.web.openapi.following_area import still_running
 from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
-from shared.web.openapi.parameters import IDEMPOTENCY_KEY, PREFER, headers
+from shared.web.openapi.parameters import DRY_RUN, IDEMPOTENCY_KEY, PREFER, VIEW, headers
 from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, reference
 
 TAG = "Pay & Bill"
@@ -52,12 +52,12 @@ def _import(kind: ImportType, max_rows: int) -> Operation:
         "stored, null or blank clears it.",
         tag=TAG,
         access=Access.KEY_PAIR,
-        parameters=(_version(kind), PREFER, IDEMPOTENCY_KEY),
+        parameters=(_version(kind), PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
         body=Body(dict.fromkeys((JSON, "text/json"), rows), f"{kind.name}.json"),
         answers={
             200: Answer(
                 "Every row's result, in the order sent.",
-                {JSON: reference("PayAndBillAnswer")},
+                {JSON: {"oneOf": [reference("PayAndBillAnswer"), reference("JudgedPage")]}},
                 headers("X-Import-Id", "Preference-Applied", "Idempotent-Replayed"),
             ),
             202: still_running("Preference-Applied", "Idempotent-Replayed"),

@@ -54,6 +54,8 @@ def shared_shapes() -> dict[str, dict[str, Any]]:
         "Message": _message(),
         "Result": _result(),
         "ResultPage": page_of("Result"),
+        "JudgedRow": _judged_row(),
+        "JudgedPage": page_of("JudgedRow"),
         "FailedRow": _failed_row(),
         "CorrectedRow": _corrected_row(),
         "Import": _import(),
@@ -89,6 +91,16 @@ def _result() -> dict[str, Any]:
             "messages": listed(reference("Message")),
         }
     )
+
+
+def _judged_row() -> dict[str, Any]:
+    change = {
+        "field": {**TEXT, "description": "The path of the field."},
+        "before": {"description": "What is stored, null where nothing is; `***` if secret."},
+        "after": {"description": "What would be stored."},
+    }
+    result: dict[str, Any] = _result()["properties"]
+    return closed({**result, "changes": listed(closed(change))})
 
 
 def _failed_row() -> dict[str, Any]:

@@ -8,13 +8,14 @@ from shared.imports.licenses.actions import IMPORT_ACTIONS, LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.web.openapi.following_area import still_running
 from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
-from shared.web.openapi.parameters import IDEMPOTENCY_KEY, PREFER, headers
+from shared.web.openapi.parameters import DRY_RUN, IDEMPOTENCY_KEY, PREFER, VIEW, headers
 from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, reference
 
 TAG: Final = "Viventium"
 PATH: Final = LICENSES.address
 FORM: Final = "application/x-www-form-urlencoded"
 _REFUSALS = (400, 401, 403, 406, 409, 413, 415, 422, 501)
+_SHARED = (PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW)
 _JSONS = (JSON, "text/json")
 _XMLS = ("application/xml", "text/xml")
 
@@ -70,8 +71,7 @@ def _import(max_rows: int) -> Operation:
                 "runs or ended without errors.",
                 {"type": "boolean", "default": True},
             ),
-            PREFER,
-            IDEMPOTENCY_KEY,
+            *_SHARED,
         ),
         body=_body(max_rows, f"{LICENSES.name}.json"),
         answers=_answers(),
@@ -90,7 +90,7 @@ def _deletion(max_rows: int, function: str, method: str, path: str) -> Operation
         "ones are told as updated.",
         tag=TAG,
         access=Access.KEY_PAIR,
-        parameters=(PREFER, IDEMPOTENCY_KEY),
+        parameters=_SHARED,
         body=_body(max_rows),
         answers=_answers(),
         refusals=_REFUSALS,
@@ -103,11 +103,12 @@ def _body(max_rows: int, sample: str = "") -> Body:
 
 
 def _answers() -> dict[int, Answer]:
+    answer = {"oneOf": [reference("LicensesAnswer"), reference("JudgedPage")]}
     running = still_running("Preference-Applied", "Idempotent-Replayed")
     return {
         200: Answer(
             "What became of the rows; each is in one of the three lists.",
-            {**dict.fromkeys(_JSONS, reference("LicensesAnswer")), **dict.fromkeys(_XMLS, TEXT)},
+            {**dict.fromkeys(_JSONS, answer), **dict.fromkeys(_XMLS, TEXT)},
             headers("X-Import-Id", "Preference-Applied", "Idempotent-Replayed"),
         ),
         202: Answer(

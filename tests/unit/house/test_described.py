@@ -20,7 +20,7 @@ from shared.web.openapi.document import SAMPLES, VERSION, Limits, document, oper
 from shared.web.openapi.operations import Operation
 from tests.unit.house.source_tree import ROOT
 
-LIMITS = Limits(body_bytes=1_000, rows=250, wait_seconds=200)
+LIMITS = Limits(body_bytes=1_000, rows=250, wait_seconds=200, dry_run_rows=20)
 OPERATIONS = operations(LIMITS)
 
 

@@ -1,0 +1,55 @@
+"""What a row changes in a record, field by field (CONTRACTS 0, dryRun)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.imports.definition import Document
+from shared.imports.faults import dotted
+
+MASK: Final = "***"
+"""What is shown of a value that no message shows."""
+
+Path = tuple[str | int, ...]
+IsSensitive = Callable[[Sequence[str | int]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """A field's value before and after a row; None where it has none. `field` is its path."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+def changed_fields(
+    before: Document | None, after: Document | None, is_sensitive: IsSensitive
+) -> tuple[FieldChange, ...]:
+    """The single values that differ, in the order of the fields; None stands for no record."""
+    old, new = dict(_values((), before)), dict(_values((), after))
+    return tuple(
+        FieldChange(dotted(path), *_shown(path, old.get(path), new.get(path), is_sensitive))
+        for path in dict.fromkeys((*old, *new))
+        if old.get(path) != new.get(path)
+    )
+
+
+def _values(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
+    """The single values in a value, each with its path."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _values((*path, name), item)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _values((*path, place), item)
+    elif value is not None:
+        yield path, value
+
+
+def _shown(path: Path, before: Any, after: Any, is_sensitive: IsSensitive) -> tuple[Any, Any]:
+    if not is_sensitive(path):
+        return before, after
+    return (None if before is None else MASK), (None if after is None else MASK)

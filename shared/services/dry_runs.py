@@ -1,0 +1,128 @@
+"""Dry runs: what an import would answer, without an import (CONTRACTS 0, I5).
+
+The rows are planned and worked on by the code of a run, chunk by chunk inside the call, on storage
+whose writes only the dry run can see (`what_if`). Its place in the order is behind everything, and
+nothing is open before it: a missing reference is an error at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from shared import log
+from shared.errors import TooLargeError
+from shared.imports.changes import FieldChange, changed_fields
+from shared.imports.definition import Document, ImportType
+from shared.imports.folding import Noticed
+from shared.imports.outcomes import RowResult
+from shared.imports.planning import Plan
+from shared.services.what_if import WhatIfBlobs, WhatIfTables
+from shared.services.work import Works
+from shared.storage.blobs import Blobs
+from shared.storage.import_records import LAST_NUMBER, ImportRecord, OpenImport
+from shared.storage.tables import Tables
+
+_AT_ONCE = 2
+"""Dry runs that one process works on; each holds what its rows would write."""
+
+MakeWorks = Callable[[Tables, Blobs, Noticed | None], Works]
+"""The works of all types on some storage, telling `Noticed` of each row that takes effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the rows of a payload would come to, in plan order.
+
+    `changes` has what the rows that would take effect change, by their index; empty unless asked.
+    """
+
+    results: tuple[RowResult, ...] = ()
+    changes: dict[int, tuple[FieldChange, ...]] = field(default_factory=dict)
+
+    def in_order_sent(self) -> list[RowResult]:
+        """The results in the order of the payload."""
+        return sorted(self.results, key=lambda result: result.index)
+
+
+class NothingOpen:
+    """For `ReferenceReader`: no import is open that could bring a missing record."""
+
+    async def open_before(
+        self,
+        record: ImportRecord,  # noqa: ARG002 (as `ImportLog` has it)
+        type_name: str | None = None,  # noqa: ARG002
+    ) -> Sequence[OpenImport]:
+        """None."""
+        return ()
+
+
+class DryRuns:
+    """Judges planned payloads."""
+
+    def __init__(
+        self,
+        *,
+        tables: Tables,
+        blobs: Blobs,
+        make_works: MakeWorks,
+        max_rows: int,
+        seconds: float = 200.0,
+    ) -> None:
+        self._tables = tables
+        self._blobs = blobs
+        self._make_works = make_works
+        self._max_rows = max_rows
+        self._seconds = seconds
+        self._places = asyncio.Semaphore(_AT_ONCE)
+
+    def check_rows(self, planned: Plan) -> None:
+        """Raises TooLargeError for more rows than a dry run takes."""
+        if planned.rows > self._max_rows:
+            raise TooLargeError(
+                f"The payload has {planned.rows} rows and a dry run takes {self._max_rows}: send "
+                "it in several calls."
+            )
+
+    async def judge(
+        self, kind: ImportType, draft: ImportRecord, planned: Plan, *, with_changes: bool
+    ) -> Judgement:
+        """What an import of this plan would come to; nothing is written anywhere.
+
+        `draft` is the record that it would have (`Intake.draft`). Raises TooLargeError for too many
+        rows, and where the time of a call does not suffice.
+        """
+        self.check_rows(planned)
+        try:
+            async with asyncio.timeout(self._seconds), self._places:
+                judgement = await self._judged(kind, draft, planned, with_changes)
+        except TimeoutError:
+            raise TooLargeError(
+                f"The dry run was stopped after {self._seconds:.0f} seconds: send the rows in "
+                "several calls."
+            ) from None
+        log.event("dry_run.judged", tenant=draft.tenant, type=kind.name, rows=planned.rows)
+        return judgement
+
+    async def _judged(
+        self, kind: ImportType, draft: ImportRecord, planned: Plan, with_changes: bool
+    ) -> Judgement:
+        changes: dict[int, tuple[FieldChange, ...]] = {}
+
+        def noticed(index: int, before: Document | None, after: Document | None) -> None:
+            changes[index] = changed_fields(before, after, kind.rules.is_sensitive)
+
+        record = replace(draft, number=LAST_NUMBER)
+        tables, blobs = WhatIfTables(self._tables), WhatIfBlobs(self._blobs)
+        work = self._make_works(tables, blobs, noticed if with_changes else None).of(record)
+        results: list[RowResult] = []
+        for lines in planned.lines():
+            results += await work.run(record, lines, _never_stops)
+        effective = {result.index for result in results if result.outcome.took_effect}
+        kept = {index: found for index, found in changes.items() if index in effective}
+        return Judgement(tuple(results), kept)
+
+
+async def _never_stops() -> None:
+    """Nobody can cancel a dry run; its time is limited as a whole."""

@@ -1,0 +1,168 @@
+"""I5: on an unchanged store with no open import a dry run answers what the run answers, and leaves
+no trace: everything in the account is compared before and after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import azure.functions as func
+import pytest
+
+from shared.bootstrap import Gateway
+from shared.imports.assignments.definition import ASSIGNMENTS
+from shared.imports.definition import OnExisting
+from shared.imports.reference_kinds import ReferenceKind
+from shared.imports.workers.definition import WORKERS
+from shared.web.pay_and_bill import import_call
+from shared.web.viventium import licenses_call
+from tests.builders import Row, a_worker, body_of
+from tests.integration.stage import Stage, play
+from tests.snapshot import snapshot
+from tests.tenants import Sender, new_sender
+
+pytestmark = pytest.mark.integration
+ROUNDS = 9
+ACTIONS = ("Insert", "Update", "Merge", "Override", "Replace")
+Call = Callable[[Gateway, func.HttpRequest], Awaitable[func.HttpResponse]]
+
+
+def test_a_dry_run_answers_what_the_run_answers_and_leaves_no_trace(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        pick = random.Random(20_260_101)
+        strict = await new_sender(stage.gateway, stage.sender.tenant, on_existing=OnExisting.ERROR)
+        lists = stage.gateway.lists
+        await lists.load(stage.sender.tenant, ReferenceKind.DEPARTMENT, ["D1", "D2"])
+        kinds = ((_import_workers, _a_worker), (_import_assignments, _an_assignment))
+        for number in range(ROUNDS):
+            call, make = (*kinds, (licenses_call, _a_license))[number % 3]
+            sender = strict if number % 5 == 4 else stage.sender
+            body = body_of([make(pick) for _ in range(pick.choice([1, 7, 60, 140]))])
+            query = {"importaction": pick.choice(ACTIONS)} if call is licenses_call else {}
+
+            before = snapshot(delivered)
+            dry = await call(stage.gateway, _request(sender, body, dryrun="true", **query))
+            assert snapshot(delivered) == before, f"round {number} left a trace"
+            real = await _run(stage, call, _request(sender, body, **query))
+            assert dry.status_code == 200
+            assert dry.get_body() == _without_id(real), f"round {number}"
+
+    play(delivered, piece, chunk_rows=50)
+
+
+def test_a_reference_that_may_still_come_is_an_error_at_once(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        await stage.accept_quietly([a_worker("P1")])
+        body = body_of([_an_assignment(random.Random(1)) | {"PersonnelRef": "P1"}])
+        request = _request(stage.sender, body, dryrun="true", view="rows")
+        answer = await import_call(stage.gateway, ASSIGNMENTS, request)
+        assert b'"errorID":2001' in answer.get_body()
+        await stage.gateway.sweep.run()
+        await stage.drain()
+
+    play(delivered, piece, sweep_after_seconds=0)
+
+
+def test_dry_runs_of_one_process_do_not_meet(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        body = body_of([a_worker(f"P{number}", ExternalWorkerRef="X") for number in range(30)])
+        answers = await asyncio.gather(
+            *(
+                import_call(stage.gateway, WORKERS, _request(stage.sender, body, dryrun="true"))
+                for _ in range(5)
+            )
+        )
+        assert len({answer.get_body() for answer in answers}) == 1
+        assert b'"errorCount":1' not in answers[0].get_body()
+
+    play(delivered, piece)
+
+
+async def _import_workers(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    return await import_call(gateway, WORKERS, req)
+
+
+async def _import_assignments(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    return await import_call(gateway, ASSIGNMENTS, req)
+
+
+async def _run(stage: Stage, call: Call, req: func.HttpRequest) -> func.HttpResponse:
+    running = asyncio.ensure_future(call(stage.gateway, req))
+    while not running.done():
+        for message in await stage.messages():
+            await stage.gateway.chunks.process(message)
+    return await running
+
+
+def _without_id(answer: func.HttpResponse) -> bytes:
+    """Ids that a run makes are not foretold (CONTRACTS 0)."""
+    return answer.get_body().replace(answer.headers["X-Import-Id"].encode(), b"<empty>")
+
+
+def _request(sender: Sender, body: bytes, **query: str) -> func.HttpRequest:
+    headers = {name.lower(): value for name, value in sender.headers.items()}
+    return func.HttpRequest("POST", "http://here/api", headers=headers, params=query, body=body)
+
+
+def _a_worker(pick: random.Random) -> Any:
+    """A worker of a few, in one of many ways right or wrong; now and then no key at all."""
+    row: Row = a_worker(f"P{pick.randrange(40)}", EmployerRef=f"E{pick.randrange(3)}")
+    row["Surname"] = pick.choice(["Sample", "Marsh", None, " "])
+    changes: list[Row] = [
+        {"Title": pick.choice(["Dr", "Mr"])},
+        {"ExternalWorkerRef": f"X{pick.randrange(9)}"},
+        {"DepartmentRef": pick.choice(["D1", "D2", "D3", None])},
+        {"StartDate": pick.choice(["2024-01-31", "2024-02-30"])},
+        {"PrimaryBankDetails": {"BankSortCode": pick.choice(["123456", "12"])}},
+        {"UKPayrollDetails": {"PAYEMethod": pick.choice([1, None, "1"])}},
+        {"employerref": 5},
+        {"PersonnelRef": None},
+        {"Nonsense": pick.random()},
+        {"Gender": pick.choice([1, 2])},
+    ]
+    for change in pick.sample(changes, pick.randrange(4)):
+        row |= change if "employerref" not in change else {"EmployerRef": 5}
+    return row
+
+
+def _an_assignment(pick: random.Random) -> Any:
+    """An assignment of one of those workers, who may be missing."""
+    return {
+        "EmployerRef": f"E{pick.randrange(3)}",
+        "AssignmentRef": f"A{pick.randrange(40)}",
+        "ClientRef": "C1",
+        "PersonnelRef": f"P{pick.randrange(50)}",
+        "DivisionRef": "V1",
+        "DepartmentRef": pick.choice(["D1", "D2", "D2", "D3"]),
+        "StartDate": "2024-03-04",
+        "ExpectedEndDate": None,
+        "ActualEndDate": None,
+        "Rates": pick.choice([[], [{"RateType": "Adhoc", "RateCode": "R1", "PayAmount": 10.5}]]),
+    }
+
+
+def _a_license(pick: random.Random) -> Any:
+    """A license of a few employees of two companies, with or without its key."""
+    row: Row = {
+        "companyCode": f"C{pick.randrange(2)}",
+        "employeeNumber": f"{pick.randrange(12)}",
+        "licenseTypeCode": "RN",
+        "licenseNumber": f"L{pick.randrange(4)}",
+        "notes": pick.choice(["a", "b", None]),
+    }
+    content = pick.choice(["SGVsbG8=", "V29ybGQ=", "no base64"])
+    changes: list[Row] = [
+        {"licenseKey": str(uuid.UUID(int=pick.randrange(1, 20)))},
+        {"documents": [{"name": "n", "content": content}]},
+        {"documents": []},
+        {"expirationDate": pick.choice(["2024-01-31", "2024-02-30"])},
+        {"employeeNumber": None},
+        {"companyCode": None},
+    ]
+    for change in pick.sample(changes, pick.randrange(3)):
+        row |= change
+    return row
