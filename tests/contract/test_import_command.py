@@ -46,11 +46,11 @@ class Client:
         path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
         return str(path)
 
-    def started(self, *words: str) -> subprocess.Popen[str]:
+    def started(self, *words: str, **environ: str) -> subprocess.Popen[str]:
         command = [sys.executable, str(ROOT / "manage.py"), "import", *words]
         return subprocess.Popen(
             command,
-            env=self._environ,
+            env={**self._environ, **environ},
             cwd=self._folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -58,8 +58,8 @@ class Client:
             encoding="utf-8",
         )
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        with self.started(*words) as process:
+    def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        with self.started(*words, **environ) as process:
             output, errors = process.communicate(timeout=120)
         return subprocess.CompletedProcess(words, process.returncode, output, errors)
 
@@ -115,6 +115,16 @@ def test_a_file_over_the_limits_goes_in_several_calls_and_only_once(
     assert len(_imports(gateway, sender)) == 3
     anew = client.document("workers", name, "--again", "tuesday")
     assert anew["rows"]["unchanged"] == count
+
+
+def test_a_terminal_shows_how_far_how_fast_and_how_long(client: Client) -> None:
+    rows = [a_worker(f"{number:05d}") for number in range(300)]
+    ran = client.run("workers", client.file("rows.json", rows), FORCE_COLOR="1", COLUMNS="100")
+    assert ran.returncode == 0
+    assert "300/300" in ran.stderr
+    assert "rows/s" in ran.stderr
+    assert re.search(r"0:00:\d\d", ran.stderr)
+    assert "rows/s" not in ran.stdout
 
 
 def test_csv_keeps_leading_zeros_and_failed_rows_come_back_as_csv(client: Client) -> None:
