@@ -16,7 +16,7 @@ from shared.web.refusals import RETRY_AFTER
 from shared.web.requests import JSON
 
 if TYPE_CHECKING:
-    from shared.web.openapi.document import Limits
+    from shared.web.openapi.limits import Limits
 
 blueprint = func.Blueprint()
 
@@ -116,12 +116,9 @@ async def docs_file(req: func.HttpRequest) -> func.HttpResponse:
 
 
 async def _limits() -> Limits:
-    from shared.web.openapi.document import Limits
+    from shared.web.openapi.limits import Limits
 
-    settings = (await gateway()).settings
-    return Limits(
-        settings.max_body_bytes, settings.max_rows, settings.wait_seconds, settings.dry_run_rows
-    )
+    return Limits.of((await gateway()).settings)
 
 
 @blueprint.function_name("import_zz_unknown_type")

@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 
-from shared.web.openapi.document import Limits, operations
+from shared.web.openapi.document import operations
+from shared.web.openapi.limits import Limits
 from tests.e2e.gateway_process import GatewayProcess
+from tests.emulator import settings_for
 from tests.tenants import Sender
 
 pytestmark = pytest.mark.e2e
@@ -45,7 +47,7 @@ def test_the_page_draws_every_operation_and_asks_only_here(
     page.goto(f"http://127.0.0.1:{gateway.port}/api/docs")
     page.get_by_role("heading", name=TITLE).wait_for()
     page.locator(".opblock").first.wait_for()
-    assert page.locator(".opblock").count() == len(operations(Limits(1, 1, 1, 1)))
+    assert page.locator(".opblock").count() == len(operations(Limits.of(settings_for(""))))
     for name in ("import_workers", "health"):
         block = page.locator(f'.opblock[id$="-{name}"]')
         block.locator("button.opblock-summary-control").click()

@@ -20,9 +20,11 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi import checks
 
-from shared.web.openapi.document import SAMPLES, Limits, operations
+from shared.web.openapi.document import SAMPLES, operations
+from shared.web.openapi.limits import Limits
 from shared.web.openapi.operations import Operation
 from tests.e2e.gateway_process import GatewayProcess
+from tests.emulator import settings_for
 from tests.tenants import Sender
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -34,7 +36,7 @@ CHECKS = [
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]
-OPERATIONS = operations(Limits(1, 1, 1, 1))
+OPERATIONS = operations(Limits.of(settings_for("")))
 BOUNDED = settings(
     max_examples=CALLS,
     deadline=None,

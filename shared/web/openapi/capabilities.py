@@ -7,7 +7,8 @@ from typing import Any
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.definition import ImportType
 from shared.imports.messages import CATALOGUE
-from shared.web.openapi.document import VERSION, Limits, operations
+from shared.web.openapi.document import VERSION, operations
+from shared.web.openapi.limits import Limits
 from shared.web.openapi.operations import Operation
 
 LINKS = {
@@ -25,12 +26,7 @@ def capabilities(limits: Limits) -> dict[str, Any]:
     return {
         "version": VERSION,
         "messageTypes": [_message_type(kind, found) for kind in IMPORT_TYPES.values()],
-        "limits": {
-            "bodyBytes": limits.body_bytes,
-            "rows": limits.rows,
-            "waitSeconds": limits.wait_seconds,
-            "dryRunRows": limits.dry_run_rows,
-        },
+        "limits": limits.view(),
         "links": LINKS,
     }
 

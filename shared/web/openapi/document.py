@@ -9,7 +9,6 @@ answer of the contract: an unknown message type or version, a payload of another
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +22,7 @@ from shared.web.openapi import (
     tokens_area,
     viventium_area,
 )
+from shared.web.openapi.limits import Limits
 from shared.web.openapi.operations import Answer, Operation, Parameter
 from shared.web.openapi.parameters import CORRELATION_ID, HEADERS, headers
 from shared.web.openapi.row_schemas import row_schemas
@@ -51,16 +51,6 @@ REASONS: Final = {
     501: "No such message type or version, or a payload of another kind.",
     503: "Storage does not answer just now: send the call again.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits in force that callers have to know."""
-
-    body_bytes: int
-    rows: int
-    wait_seconds: int
-    dry_run_rows: int
 
 
 def operations(limits: Limits) -> tuple[Operation, ...]:

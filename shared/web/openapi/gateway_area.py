@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.imports.catalogue import MESSAGE_TYPES
 from shared.imports.definition import ImportType
+from shared.web.openapi.limits import limit_names
 from shared.web.openapi.operations import Access, Answer, Operation, Parameter
 from shared.web.openapi.parameters import headers
 from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, nullable, reference
@@ -43,7 +44,7 @@ def shapes() -> dict[str, dict[str, Any]]:
             "calls": listed(call),
         }
     )
-    limits = closed(dict.fromkeys(("bodyBytes", "rows", "waitSeconds", "dryRunRows"), COUNT))
+    limits = closed(dict.fromkeys(limit_names(), COUNT))
     return {
         "MessageType": message_type,
         "Capabilities": closed(

@@ -16,11 +16,13 @@ from local_host.routes import find_route
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.messages import CATALOGUE
 from shared.web.openapi.capabilities import capabilities, catalogue_view
-from shared.web.openapi.document import SAMPLES, VERSION, Limits, document, operations
+from shared.web.openapi.document import SAMPLES, VERSION, document, operations
+from shared.web.openapi.limits import Limits
 from shared.web.openapi.operations import Operation
+from tests.emulator import settings_for
 from tests.unit.house.source_tree import ROOT
 
-LIMITS = Limits(body_bytes=1_000, rows=250, wait_seconds=200, dry_run_rows=20)
+LIMITS = Limits.of(settings_for(""))
 OPERATIONS = operations(LIMITS)
 
 
