@@ -19,6 +19,7 @@ from shared.imports import csv_rows
 MOST_SHOWN: Final = 100
 """Failed rows in the table; the file of `--failed-rows` has them all."""
 _LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
+_SIDES: Final = ("before", "after")
 _HEAD: Final = ("ROW", "KEY", "ID", "FIELD", "MESSAGE")
 
 Result = dict[str, Any]
@@ -33,6 +34,9 @@ def row_lines(results: Iterable[Result]) -> Iterator[str]:
     """A line per row, its warnings and infos below it; errors stand in the table of failures."""
     for result in results:
         yield f"{result['index'] + 1:>5}  {key_of(result)}  {result['outcome']}"
+        for change in result.get("changes", ()):
+            before, after = (json.dumps(change[at], ensure_ascii=False) for at in _SIDES)
+            yield f"         {change['field']}: {before} → {after}"
         for message in result["messages"]:
             if message["messageType"] == "Error":
                 continue

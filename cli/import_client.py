@@ -110,10 +110,12 @@ def call_of(capabilities: Document, type_name: str) -> str:
     raise RefusedCallError(f"This gateway does not take {type_name}.")
 
 
-def limits_of(capabilities: Document, most_rows: int) -> PartLimits:
+def limits_of(capabilities: Document, most_rows: int, *, dry_run: bool) -> PartLimits:
     """The limits of one call, lowered to `most_rows` where that is less."""
     limits = capabilities["limits"]
-    return PartLimits(min(int(limits["rows"]), most_rows), int(limits["bodyBytes"]))
+    names = ("rows", "dryRunRows") if dry_run else ("rows",)
+    rows = min(most_rows, *(int(limits[name]) for name in names))
+    return PartLimits(rows, int(limits["bodyBytes"]))
 
 
 def _with_query(path: str, query: Mapping[str, str]) -> str:

@@ -105,7 +105,9 @@ def send(
     asked = dict(name.split("=", 1) for name in query if "=" in name)
     if len(asked) < len(query):
         raise typer.BadParameter("it is NAME=VALUE, each name once.", param_hint="--query")
-    parts = cut(rows, limits_of(told, part_rows), json.dumps([kind.name, asked, again]))
+    parts = cut(
+        rows, limits_of(told, part_rows, dry_run=dry_run), json.dumps([kind.name, asked, again])
+    )
     tally = Tally(len(rows))
     with row_progress(f"{kind.name}, {file.name}", len(rows)) as heard:
         work = FileImport(client, call_of(told, kind.name), asked, heard)

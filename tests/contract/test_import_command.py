@@ -18,7 +18,7 @@ from cli.surroundings import ROOT
 from shared.imports.catalogue import MESSAGE_TYPES
 from shared.web.openapi.document import SAMPLES
 from tests.builders import a_worker
-from tests.contract.limits import MAX_ROWS
+from tests.contract.limits import DRY_RUN_ROWS, MAX_ROWS
 from tests.e2e.gateway_process import GatewayProcess
 from tests.tenants import Sender
 from tests.waiting import wait_until
@@ -125,6 +125,28 @@ def test_a_terminal_shows_how_far_how_fast_and_how_long(client: Client) -> None:
     assert "rows/s" in ran.stderr
     assert re.search(r"0:00:\d\d", ran.stderr)
     assert "rows/s" not in ran.stdout
+
+
+def test_a_dry_run_tells_what_would_change_and_stores_nothing(
+    client: Client, gateway: GatewayProcess, sender: Sender
+) -> None:
+    client.run("workers", client.file("before.json", [a_worker("1", Title="Mr")]))
+    name = client.file("rows.json", [a_worker("1", Title="Dr"), a_worker("2", Gender="x"), {}])
+    out = client.file("failed.ndjson", "")
+    ran = client.run("workers", name, "--dry-run", "--failed-rows", out)
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert ran.stdout.startswith('    1  E1 / 1  updated\n         Title: "Mr" → "Dr"\n')
+    assert "3 rows: would be 0 new, 1 updated, 0 unchanged; 2 failed." in ran.stdout
+    assert len(Path(out).read_text("utf-8").splitlines()) == 2
+    assert len(_imports(gateway, sender)) == 1
+
+
+def test_a_long_dry_run_goes_in_calls_of_their_own_limit(client: Client) -> None:
+    rows = [a_worker(f"{number:05d}") for number in range(DRY_RUN_ROWS + 1)]
+    ran = client.run("workers", client.file("rows.json", rows), "--dry-run")
+    assert ran.returncode == 0
+    assert f"would be {DRY_RUN_ROWS + 1} new" in ran.stdout
+    assert "Each of the calls was tried by itself" in ran.stdout
 
 
 def test_csv_keeps_leading_zeros_and_failed_rows_come_back_as_csv(client: Client) -> None:

@@ -20,6 +20,8 @@ from shared.web.openapi.parameters import (
 from shared.web.openapi.shapes import JSON, listed, reference
 
 TAG = "Imports"
+OF_DRY_RUNS = reference("JudgedPage")
+"""A shape that only a call itself answers with."""
 
 
 def operations(calls: Iterable[Operation]) -> tuple[Operation, ...]:
@@ -115,12 +117,11 @@ def _all_media(calls: Iterable[Operation], status: int) -> dict[str, Schema]:
     for call in calls:
         for media, schema in call.answers[status].media.items():
             shapes = found.setdefault(media, [])
-            if schema not in shapes:
-                shapes.append(schema)
-    return {
-        media: shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
-        for media, shapes in found.items()
-    }
+            shapes += [one for one in schema.get("oneOf", [schema]) if one not in shapes]
+    for shapes in found.values():
+        if OF_DRY_RUNS in shapes:
+            shapes.remove(OF_DRY_RUNS)
+    return {media: {"anyOf": shapes} for media, shapes in found.items()}
 
 
 def _failed_rows() -> Operation:
