@@ -115,7 +115,8 @@ def _all_media(calls: Iterable[Operation], status: int) -> dict[str, Schema]:
     """Every media type that the calls answer with, and every shape that it may have."""
     found: dict[str, list[Schema]] = {}
     for call in calls:
-        for media, schema in call.answers[status].media.items():
+        answer = call.answers.get(status)
+        for media, schema in answer.media.items() if answer else ():
             shapes = found.setdefault(media, [])
             shapes += [one for one in schema.get("oneOf", [schema]) if one not in shapes]
     for shapes in found.values():
