@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cli.calls import Answer, KeyPair, call, send_import
 from cli.rows import failed_rows, from_neutral, row_lines
-from cli.surroundings import ROOT, commands_settings, data_folder
+from cli.surroundings import ROOT, commands_settings, data_folder, trusted_certificate
 from shared.errors import ConflictError, GatewayError, NotFoundError
 from shared.imports.catalogue import import_type
 
@@ -172,6 +172,8 @@ def remember(memory: Path, keys: KeyPair) -> None:
 
 def render_credentials(url: str, keys: KeyPair) -> str:
     """The address, the credentials, and a call to paste."""
+    certificate = trusted_certificate(url)
+    trust = f" --cacert '{certificate}'" if certificate else ""
     return f"""
 Gateway          {url}
 Tenant           {TENANT} ({TENANT_NAME})
@@ -179,7 +181,7 @@ X-Software-Key   {keys.software_key}
 X-Functions-Key  {keys.function_key}
 
 Import a worker of your own:
-curl -sS '{url}/api/import/workers?version=1' -H 'Content-Type: application/json' \
+curl -sS{trust} '{url}/api/import/workers?version=1' -H 'Content-Type: application/json' \
 -H 'X-Software-Key: {keys.software_key}' -H 'X-Functions-Key: {keys.function_key}' -d '{TRY_IT}'
 """
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.hash_keys import FORM
-from shared.settings import COMMAND_NAMES, SETTINGS, Kind, Setting
+from shared.setting_kinds import Kind, Setting
+from shared.settings import COMMAND_NAMES, SETTINGS
 from shared.storage_account import CONNECTION, PARTS
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"

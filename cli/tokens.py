@@ -57,7 +57,7 @@ def fetch_token(url: str, client: ClientCredentials, scope: str) -> str:
         raise CallFailedError(
             f"The certificate of {url} is not trusted: name its issuer's in GATEWAY_CA_FILE."
         ) from None
-    except requests.RequestException as error:
+    except (requests.RequestException, msal.exceptions.MsalError) as error:
         raise CallFailedError(
             f"No answer from {url}: is the gateway running? ({type(error).__name__})"
         ) from None

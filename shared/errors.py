@@ -21,6 +21,7 @@
     ├── StorageUnavailableError      storage did not answer; safe to repeat
     │   ├── PayloadGoneError         the rows of an open import are lost
     │   └── AcceptanceUnknownError   the import may be accepted, nobody can say now
+    ├── IdentityProviderUnavailableError  Entra does not answer; safe to repeat
     ├── PreconditionFailedError      a conditional write met another state
     └── SettingsError                the settings are wrong; lists every problem
 
@@ -147,6 +148,10 @@ class AcceptanceUnknownError(StorageUnavailableError):
     def __init__(self, import_id: str) -> None:
         super().__init__("the answer to the acceptance was lost")
         self.import_id = import_id
+
+
+class IdentityProviderUnavailableError(GatewayError):
+    """Who issues the tokens does not answer, so none can be checked; the same call may succeed."""
 
 
 class PreconditionFailedError(GatewayError):

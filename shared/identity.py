@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from shared.settings import IdentityProvider
+
 if TYPE_CHECKING:
     from shared.auth.bearer import BearerAuthenticator
     from shared.auth.caller import TokenCaller
@@ -82,6 +84,8 @@ class Identity:
 
     @cached_property
     def _provider(self) -> _Provider:
+        if self._settings.identity_provider == IdentityProvider.ENTRA:
+            return self._entra()
         return self._local()
 
     @cached_property
@@ -111,3 +115,21 @@ class Identity:
 
         source = LocalTokenSource(self.local_tokens, SecretChecker())
         return _Provider(self.local_tokens, source, public_keys)
+
+    def _entra(self) -> _Provider:
+        import requests
+
+        from shared.auth.entra_authority import EntraAuthority
+        from shared.auth.entra_keys import EntraKeys
+        from shared.auth.entra_tokens import EntraTokens
+        from shared.services.entra_token_requests import EntraTokenSource
+
+        directory, audiences = self._settings.entra_tenant, self._settings.audiences
+        authority = EntraAuthority(self._settings.entra_authority, directory, requests.Session)
+        keys = EntraKeys(authority.read_metadata, self._clock)
+
+        async def public_keys() -> list[Jwk]:
+            return (await keys.metadata()).jwks
+
+        reader = EntraTokens(keys, directory, audiences)
+        return _Provider(reader, EntraTokenSource(authority, audiences[0]), public_keys)

@@ -19,11 +19,17 @@ from typing import Any
 from shared.errors import SettingsError
 from shared.hash_keys import read_hash_keys
 from shared.imports.authdata.fingerprints import HashKey
+from shared.setting_kinds import Kind, Setting
+from shared.setting_kinds import choice as _choice
+from shared.setting_kinds import number as _number
+from shared.setting_kinds import text as _text
 from shared.setting_texts import (
     DEFAULT_ADDRESS,
     own_address,
     read_address,
+    read_guid,
     read_names,
+    read_secure_address,
 )
 from shared.storage_account import (
     CONNECTION,
@@ -35,58 +41,22 @@ from shared.storage_account import (
 _INTEGER = re.compile(r"[0-9]{1,15}")
 _MOST_SHOWN = 12
 _AUDIENCE = "payroll-import-gateway"
-
-
-class Kind(StrEnum):
-    """How the text of a setting is read."""
-
-    CONNECTION = "connection"
-    CHOICE = "choice"
-    ROWS = "rows"
-    BYTES = "bytes"
-    SECONDS = "seconds"
-    HASH_KEYS = "hash keys"
-    ADDRESS = "address"
-    NAMES = "names"
+_AUTHORITY = "https://login.microsoftonline.com"
 
 
 class IdentityProvider(StrEnum):
     """Who issues the tokens that the gateway takes."""
 
     LOCAL = "local"
+    ENTRA = "entra"
 
 
 _TEXTS: Mapping[Kind, tuple[Callable[[str], str | tuple[str, ...] | None], str]] = {
     Kind.ADDRESS: (read_address, "an http or https address without query"),
+    Kind.SECURE_ADDRESS: (read_secure_address, "an https address without query"),
+    Kind.GUID: (read_guid, "a GUID"),
     Kind.NAMES: (read_names, "names without blanks, with commas between them"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table. `least` and `most` bound a number, `choices` a word."""
-
-    name: str
-    kind: Kind
-    default: str
-    purpose: str
-    least: int = 0
-    most: int = 0
-    choices: tuple[str, ...] = ()
-
-
-def _number(name: str, kind: Kind, default: int, least: int, most: int, purpose: str) -> Any:
-    declared = Setting(name, kind, str(default), purpose, least, most)
-    return field(default=default, metadata={"setting": declared})
-
-
-def _choice(name: str, default: str, choices: tuple[str, ...], purpose: str) -> Any:
-    declared = Setting(name, Kind.CHOICE, default, purpose, choices=choices)
-    return field(default=default, metadata={"setting": declared})
-
-
-def _text(name: str, kind: Kind, declared: str, default: Any, purpose: str) -> Any:
-    return field(default=default, metadata={"setting": Setting(name, kind, declared, purpose)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +148,8 @@ class Settings:
         "record came; then it expires and its records are removed.",
     )  # fmt: skip
     identity_provider: str = _choice(
-        "GATEWAY_IDENTITY_PROVIDER", IdentityProvider.LOCAL.value, (IdentityProvider.LOCAL.value,),
-        "Who issues the bearer tokens: the gateway itself.",
+        "GATEWAY_IDENTITY_PROVIDER", IdentityProvider.LOCAL.value, tuple(IdentityProvider),
+        "Who issues the bearer tokens: the gateway itself, or Entra ID.",
     )  # fmt: skip
     base_url: str = _text(
         "GATEWAY_BASE_URL", Kind.ADDRESS, "", DEFAULT_ADDRESS,
@@ -188,11 +158,20 @@ class Settings:
     )  # fmt: skip
     audiences: tuple[str, ...] = _text(
         "GATEWAY_AUDIENCE", Kind.NAMES, _AUDIENCE, (_AUDIENCE,),
-        "The audience of tokens.",
+        "The audience of tokens. With Entra the gateway's application: its id URI, and its client "
+        "id behind a comma.",
     )  # fmt: skip
     token_seconds: int = _number(
         "GATEWAY_TOKEN_SECONDS", Kind.SECONDS, 3_600, 60, 86_400,
         "How long a token of the gateway's own lives.",
+    )  # fmt: skip
+    entra_tenant: str = _text(
+        "GATEWAY_ENTRA_TENANT", Kind.GUID, "", "",
+        "The directory (tenant) id whose tokens are taken; required with Entra.",
+    )  # fmt: skip
+    entra_authority: str = _text(
+        "GATEWAY_ENTRA_AUTHORITY", Kind.SECURE_ADDRESS, _AUTHORITY, _AUTHORITY,
+        "Where Entra ID answers; national clouds have another one.",
     )  # fmt: skip
     log_level: str = _choice(
         "GATEWAY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"),
@@ -232,6 +211,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             continue
         values[name] = _read_value(declared, text, problems)
     values.setdefault("base_url", own_address(environ))
+    problems.extend(_problems_between(values))
     problems.extend(_unknown_names(environ))
     if problems:
         raise SettingsError(problems)
@@ -241,6 +221,20 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 def settings_in_force() -> Settings:
     """The settings of this process's environment. Raises SettingsError."""
     return read_settings(os.environ)
+
+
+def _problems_between(values: Mapping[str, Any]) -> list[str]:
+    """Settings that do not go together."""
+    is_entra = values.get("identity_provider") == IdentityProvider.ENTRA
+    missing = {
+        "GATEWAY_ENTRA_TENANT": ("entra_tenant", "the directory whose tokens are taken"),
+        "GATEWAY_AUDIENCE": ("audiences", "the gateway's own application"),
+    }
+    return [
+        f"{name} is missing: GATEWAY_IDENTITY_PROVIDER=entra needs {what}."
+        for name, (value, what) in missing.items()
+        if is_entra and value not in values
+    ]
 
 
 def _read_value(declared: Setting, text: str, problems: list[str]) -> Any:

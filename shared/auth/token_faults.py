@@ -64,9 +64,12 @@ def key_id_of(token: str, algorithm: str) -> str:
 
 @contextmanager
 def refusing_faults() -> Iterator[None]:
-    """What the library has against a token becomes a refusal that quotes nothing of it."""
+    """What the library has against a token becomes a refusal that quotes nothing of it.
+
+    A header that is nested without end is one of its faults that it does not call one.
+    """
     try:
         yield
-    except jwt.PyJWTError as fault:
+    except (jwt.PyJWTError, RecursionError) as fault:
         told = next((said for kind, said in _SENTENCES if isinstance(fault, kind)), NOT_VALID)
         raise BearerTokenError(told) from None

@@ -35,6 +35,7 @@ MAY_BE_ACCEPTED = (
     "Storage stopped answering while the import was accepted: ask for /api/imports/{import_id} "
     "before you send the call again."
 )
+NO_IDENTITY = "The token cannot be checked just now, Entra does not answer: send the call again."
 UNEXPECTED = "The gateway failed unexpectedly: report the X-Correlation-Id of this answer."
 MISCONFIGURED = "The gateway's settings are wrong: its log lists every problem."
 
@@ -48,6 +49,8 @@ def refusal(error: BaseException) -> func.HttpResponse:
         return _answer(503, said, {"Retry-After": RETRY_AFTER, "X-Import-Id": error.import_id})
     if isinstance(error, errors.StorageUnavailableError):
         return _answer(503, UNAVAILABLE, {"Retry-After": RETRY_AFTER})
+    if isinstance(error, errors.IdentityProviderUnavailableError):
+        return _answer(503, NO_IDENTITY, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.SettingsError):
         return _answer(500, MISCONFIGURED)
     return _answer(500, UNEXPECTED)

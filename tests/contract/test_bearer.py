@@ -192,6 +192,7 @@ def test_a_forged_token_is_refused(gateway: GatewayProcess, mint: Mint, name: st
         "Bearer ..", "Bearer {token} {token}", "Bearer {token},Bearer {token}", "{token}",
         "Bearer " + "a" * 20_000, "Bearer eyJhbGciOiJFUzI1NiJ9.W10.AAAA",
         "Bearer " + "W10" * 1_000 + ".a.b",
+        "Bearer " + base64.urlsafe_b64encode(b"[" * 9_000).decode() + ".a.b",
     ],
 )  # fmt: skip
 def test_what_is_no_token_is_refused(gateway: GatewayProcess, mint: Mint, header: str) -> None:

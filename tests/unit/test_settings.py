@@ -10,7 +10,8 @@ import pytest
 
 from cli.settings_page import PAGE, render
 from shared.errors import SettingsError
-from shared.settings import SETTINGS, Setting, Settings, read_settings
+from shared.setting_kinds import Setting
+from shared.settings import SETTINGS, Settings, read_settings
 from shared.storage_account import StorageAccount, emulator_connection_string
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,8 @@ def test_every_default_is_the_documented_one() -> None:
         base_url="http://localhost:7071",
         audiences=("payroll-import-gateway",),
         token_seconds=3_600,
+        entra_tenant="",
+        entra_authority="https://login.microsoftonline.com",
         log_level="info",
     )
 

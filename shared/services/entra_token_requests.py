@@ -1,0 +1,93 @@
+"""`/connect/token` with Entra: the client's credentials are passed on with msal.
+
+msal keeps tokens by client and scope, not by secret: an application object that two requests shared
+would give the second one a token for any secret. So each request has one of its own, which nobody
+keeps. Only clients that are registered here are passed on, a few at a time, so that the gateway is
+of no use for trying out secrets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msal  # type: ignore[import-untyped]
+import requests
+
+from shared import log
+from shared.auth.clients import Client
+from shared.auth.entra_authority import EntraAuthority
+from shared.auth.scopes import Scope
+from shared.errors import TokenFault, TokenRefusedError
+from shared.services.token_requests import IssuedToken
+
+_AT_ONCE = 4
+_WRONG_CLIENT = ("invalid_client", "unauthorized_client")
+_FAULTS = (
+    msal.exceptions.MsalError,
+    requests.RequestException,
+    ValueError,
+    KeyError,
+    RuntimeError,
+)
+"""What msal raises where Entra does not answer, or not as it should."""
+UNAVAILABLE = "Entra does not answer just now: send the request again."
+MISCONFIGURED = (
+    "Entra refuses the gateway's audience or directory: its GATEWAY_AUDIENCE, "
+    "GATEWAY_ENTRA_TENANT and the roles of the application must be looked at."
+)
+
+
+class EntraTokenSource:
+    """Entra as identity provider, as the token endpoint sees it."""
+
+    def __init__(self, authority: EntraAuthority, audience: str) -> None:
+        self._authority = authority
+        self._scope = f"{audience}/.default"
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def exchange(
+        self,
+        client: Client,
+        secret: str,
+        scopes: frozenset[Scope],  # noqa: ARG002 (Entra's tokens cannot be narrowed)
+    ) -> IssuedToken | None:
+        """See `TokenSource`. Entra's token has all roles of the application, whatever was asked.
+
+        Raises TokenRefusedError where Entra does not answer, or refuses what is not the client's
+        to mend.
+        """
+        async with self._slots:
+            answer = await asyncio.to_thread(self._ask, client.client_id, secret)
+        if "access_token" in answer:
+            return IssuedToken(
+                str(answer["access_token"]), int(answer["expires_in"]), tuple(sorted(client.scopes))
+            )
+        _check_refusal(str(answer.get("error", "")))
+        return None
+
+    def _ask(self, client_id: str, secret: str) -> dict[str, Any]:
+        try:
+            with self._authority.session() as session:
+                application = msal.ConfidentialClientApplication(
+                    client_id,
+                    client_credential=secret,
+                    authority=self._authority.address,
+                    instance_discovery=False,
+                    http_client=session,
+                )
+                found: dict[str, Any] = application.acquire_token_for_client([self._scope])
+                return found
+        except _FAULTS as error:
+            log.failure("entra.token_missing", error)
+            raise TokenRefusedError(UNAVAILABLE, TokenFault.TEMPORARILY_UNAVAILABLE) from None
+
+
+def _check_refusal(error: str) -> None:
+    """Nothing for credentials that do not fit; raises TokenRefusedError for anything else."""
+    if error in _WRONG_CLIENT:
+        return
+    log.warning("entra.token_refused", reason=error)
+    if error in ("temporarily_unavailable", "server_error"):
+        raise TokenRefusedError(UNAVAILABLE, TokenFault.TEMPORARILY_UNAVAILABLE)
+    raise TokenRefusedError(MISCONFIGURED, TokenFault.SERVER_ERROR)
