@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import clients, imports, integrations, references, sending, signing_keys, tenants
+from cli import clients, imports, integrations, purge, references, sending, signing_keys, tenants
 from cli.output import AsJson
 from shared.errors import GatewayError, SettingsError, StorageUnavailableError
 
@@ -27,6 +27,7 @@ app.add_typer(signing_keys.app, name="signing-key")
 app.add_typer(references.app, name="reference")
 app.add_typer(imports.app, name="imports")
 app.command("import", no_args_is_help=True)(sending.send)
+app.command("purge")(purge.purge)
 
 
 @app.callback()

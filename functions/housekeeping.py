@@ -1,4 +1,4 @@
-"""The timer that takes up what somebody started and died over."""
+"""The timers: one takes up what somebody started and died over, one lets go what is too old."""
 
 from __future__ import annotations
 
@@ -14,3 +14,12 @@ blueprint = func.Blueprint()
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
     """Send missing messages again, close what was forgotten."""
     await (await gateway()).sweep.run()
+
+
+@blueprint.function_name("retention")
+@blueprint.timer_trigger("timer", "0 7 * * * *", run_on_startup=False, use_monitor=False)
+async def retention(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
+    """Let payloads, results, tombstones and the like go after their time, a tenant once a day."""
+    from shared.retention_steps import retention_of
+
+    await retention_of(await gateway()).run()

@@ -49,6 +49,7 @@ class Fields(TypedDict, total=False):
     message_id: int
     state: str
     reason: str
+    step: str
     delay: float
     seconds: float
     requests: int

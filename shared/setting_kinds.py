@@ -15,6 +15,7 @@ class Kind(StrEnum):
     ROWS = "rows"
     BYTES = "bytes"
     SECONDS = "seconds"
+    DAYS = "days"
     HASH_KEYS = "hash keys"
     ADDRESS = "address"
     SECURE_ADDRESS = "https address"

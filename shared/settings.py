@@ -118,6 +118,20 @@ class Settings:
         "The most rows of a dry run, which works inside the call and keeps in memory what its rows "
         "would write.",
     )  # fmt: skip
+    keep_payload_days: int = _number(
+        "GATEWAY_KEEP_PAYLOADS_DAYS", Kind.DAYS, 30, 1, 3_650,
+        "How long after its end the rows of an import are kept, and so how long it can be retried.",
+    )  # fmt: skip
+    keep_result_days: int = _number(
+        "GATEWAY_KEEP_RESULTS_DAYS", Kind.DAYS, 90, 1, 3_650,
+        "How long after its end an import is listed and its results are kept; its rows go with "
+        "them at the latest.",
+    )  # fmt: skip
+    keep_tombstone_days: int = _number(
+        "GATEWAY_KEEP_TOMBSTONES_DAYS", Kind.DAYS, 30, 1, 3_650,
+        "How much longer than the rows of imports the marks are kept that deleted records and "
+        "ended rows leave behind.",
+    )  # fmt: skip
     idempotency_seconds: int = _number(
         "GATEWAY_IDEMPOTENCY_SECONDS", Kind.SECONDS, 86_400, 1, 2_592_000,
         "How long an Idempotency-Key is remembered, and so the first answer to its call.",

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shared.errors import AcceptanceUnknownError, PreconditionFailedError, StorageUnavailableError
+from shared.storage import import_expiry as expiry
 from shared.storage import import_records as records
 from shared.storage import result_records as results
+from shared.storage.import_expiry import ImportSummary
 from shared.storage.import_records import Counts, ImportRecord, OpenImport
 from shared.storage.names import IMPORT_RESULTS, IMPORTS
 from shared.storage.tables import Tables
@@ -110,6 +112,14 @@ class ImportLog:
         behind = "" if after is None else records.record_row(after)
         found = await self._tables.query(IMPORTS, tenant, first, last, after=behind, most=most)
         return [records.from_entity(entity) for entity in found]
+
+    async def summaries(self, tenant: str) -> list[ImportSummary]:
+        """Every import of a tenant, newest first, as retention sees it."""
+        first, last = records.RECORDS
+        found = await self._tables.query(
+            IMPORTS, tenant, first, last, select=expiry.SUMMARY_COLUMNS
+        )
+        return [expiry.summary_from_entity(entity) for entity in found]
 
     async def open_before(
         self, record: ImportRecord, type_name: str | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.clock import Clock
 from shared.errors import ConflictError, PreconditionFailedError
@@ -60,6 +60,14 @@ class ImportedFiles:
         other = await self._same(Entity(tenant, f"{content}|{_BEHIND_ALL}", {}), content)
         if other is not None:
             raise _conflict(other)
+
+    async def remove_before(self, tenant: str, before: datetime) -> int:
+        """Forget what was noted before then; how many notes that were."""
+        noted = await self._tables.query(IMPORTED_FILES, tenant)
+        old = [entity for entity in noted if entity.text("ClaimedAt") < iso(before)]
+        for entity in old:
+            await self.forget(entity)
+        return len(old)
 
     async def forget(self, entity: Entity) -> None:
         """Take a note back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
 
 from azure.storage.blob.aio import BlobServiceClient
 
@@ -33,6 +34,16 @@ class AzureBlobs:
                 return bytes(await download.readall())
         except PreconditionFailedError:
             return None
+
+    async def names_before(self, container: str, prefix: str, moment: datetime) -> list[str]:
+        """See `Blobs.names_before`."""
+        client = self._service.get_container_client(container)
+        with translated():
+            return [
+                str(blob.name)
+                async for blob in client.list_blobs(name_starts_with=prefix)
+                if blob.last_modified < moment
+            ]
 
     async def delete(self, container: str, name: str) -> None:
         """See `Blobs.delete`."""

@@ -75,6 +75,15 @@ class AzureTables:
                     break
         return found
 
+    async def flagged(
+        self, table: str, partition: str, first: str, last: str, flag: str, select: Sequence[str]
+    ) -> list[Entity]:
+        """See `SearchableTables.flagged`."""
+        wanted = f"{_filter(partition, first, last, '')} and {flag} eq true"
+        with translated():
+            found = self._table(table).query_entities(wanted, select=[*_KEYS, *select])
+            return [_from_sdk(entity) async for entity in found]
+
     async def write(self, table: str, operation: Operation) -> str:
         """See `Tables.write`."""
         client = self._table(table)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Protocol
 
 
@@ -22,3 +23,10 @@ class Blobs(Protocol):
 
     async def delete(self, container: str, name: str) -> None:
         """Remove a blob; a missing one is as good."""
+
+
+class ListedBlobs(Blobs, Protocol):
+    """Blobs that can also be listed, as retention does."""
+
+    async def names_before(self, container: str, prefix: str, moment: datetime) -> list[str]:
+        """The names of the blobs that begin with `prefix` and were last written before then."""

@@ -302,6 +302,7 @@ def _to_entity(record: ImportRecord) -> Entity:
         values["Batch"] = record.batch
     if record.parent.number:
         values |= {"ParentId": record.parent.import_id, "Parent": record.parent.number}
+        values["FirstOrigin"] = record.origins.lowest
         values |= pack_json("Origins", record.origins.pack())
     return Entity(record.tenant, record_row(record.number), values)
 

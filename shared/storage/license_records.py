@@ -78,6 +78,11 @@ def log_rows(number: int) -> tuple[str, str]:
     return f"j|{number:012d}|", f"j|{number:012d}|~"
 
 
+def log_up_to(number: int) -> tuple[str, str]:
+    """First and last row key of the logs of all imports up to a number."""
+    return "j|", log_rows(number)[1]
+
+
 def owner_of(entity: Entity) -> Employee:
     """Whose license has the key that the entity is about."""
     division, number, personal_id = json.loads(entity.text("Employee"))

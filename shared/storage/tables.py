@@ -126,3 +126,15 @@ class Tables(Protocol):
         At most MAX_OPERATIONS and MAX_TRANSACTION_BYTES. Raises PreconditionFailedError when one
         condition does not hold.
         """
+
+
+class SearchableTables(Tables, Protocol):
+    """Tables that can also be searched for entities of a kind, as retention does."""
+
+    async def flagged(
+        self, table: str, partition: str, first: str, last: str, flag: str, select: Sequence[str]
+    ) -> list[Entity]:
+        """Entities with first <= row <= last whose boolean property `flag` is true.
+
+        The service looks at every entity of the range, but sends only those.
+        """

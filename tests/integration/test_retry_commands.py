@@ -1,4 +1,4 @@
-"""`manage.py imports retry|cancel` on the emulator, where no gateway works on the rows."""
+"""`manage.py imports retry|cancel` and `purge`, where no gateway works on the rows."""
 
 from __future__ import annotations
 
@@ -55,13 +55,17 @@ def test_failed_rows_are_retried_with_a_corrected_file(
     shown = manage.run("imports", "show", *where)
     assert f"Retry     {child['importId']}" in shown.stdout
 
-    early = manage.run("imports", "retry", "--tenant", sender.tenant, child["importId"])
-    assert early.returncode == 1
-    assert "still running" in early.stderr
     cancelled = manage.document(
         "imports", "cancel", "--tenant", sender.tenant, child["importId"], "--wait", "0"
     )
     assert "cancel" not in cancelled["links"]
-    late = manage.run("imports", "cancel", *where)
-    assert (late.returncode, late.stdout) == (1, "")
-    assert "has ended" in late.stderr
+
+
+def test_purge_lets_go_what_has_ended(delivered: str, manage: Manage) -> None:
+    sender = a_sender(delivered)
+    rows = [a_worker("P1", Gender="x")]
+    _, newest = (_imported(delivered, sender, rows, runs=True) for _ in range(2))
+    went = manage.document("purge", "--tenant", sender.tenant, "--days", "0")["expired"]
+    assert (went["payloads"], went["results"]) == (2, 2)
+    shown = manage.run("imports", "show", "--tenant", sender.tenant, newest.import_id)
+    assert (shown.returncode, shown.stderr) == (0, "")

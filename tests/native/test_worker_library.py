@@ -124,6 +124,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         {**_get(sender, LICENSES.address), "method": "DELETE", "body": "[]"},
         {**_get(sender, f"{LICENSES.address}/delete"), "method": "POST", "body": "[]"},
         {"function": "sweep", "past_due": False},
+        {"function": "retention", "past_due": False},
     ]
     answers = library.invoke(invocations)
     assert [answer for answer in answers if not answer["ok"]] == []

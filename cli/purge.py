@@ -1,0 +1,42 @@
+"""`manage.py purge`: retention by hand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from cli.access import on_gateway
+from cli.output import AsJson, show
+from shared.bootstrap import Gateway
+from shared.retention_steps import retention_of
+
+Tenant = Annotated[
+    str,
+    typer.Option("--tenant", metavar="T", help="Its id, or its exact name. Default: every tenant."),
+]
+Days = Annotated[
+    int | None,
+    typer.Option(
+        "--days", metavar="N", min=0, max=3_650,
+        help="Let go what ended more than N days ago, in place of the times of the settings.",
+    ),
+]  # fmt: skip
+
+
+def purge(tenant: Tenant = "", days: Days = None, as_json: AsJson = False) -> None:
+    """Let go what has been kept long enough: payloads, results, tombstones and the like.
+
+    Only imports that have ended are touched, and a tenant's newest one stays in the list.
+    """
+    keep = None if days is None else timedelta(days=days)
+
+    async def run(gateway: Gateway) -> dict[str, int]:
+        found = [(await gateway.tenants.find(tenant)).id] if tenant else []
+        tenants = found or await gateway.tenants.list_ids()
+        return await retention_of(gateway).purge(tenants, keep)
+
+    went = on_gateway(run)
+    lines = [f"{count:>8}  {name}" for name, count in went.items()]
+    show(as_json, {"expired": went}, ["What went:", *lines])

@@ -1,0 +1,55 @@
+"""What goes after its time: the list of retention's steps (a part of the composition root).
+
+Whoever stores something that is not kept for ever adds a line here. Steps run in this order:
+payloads go before the tombstones that keep their rows from being retried wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from shared.bootstrap import Gateway
+from shared.clock import Clock, SystemClock
+from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.licenses.definition import LICENSES
+from shared.services.expiring_imports import ExpiringImports
+from shared.services.expiring_tombstones import ExpiringTombstones
+from shared.services.retention import Retention, RetentionStep, counted
+from shared.storage.license_records import log_up_to
+
+_A_DAY = timedelta(days=1)
+
+
+def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
+    """The retention of a gateway."""
+    time = clock or SystemClock()
+    steps = [*_of_imports(gateway, time), *_of_calls(gateway)]
+    return Retention(steps, gateway.account.tables, time, gateway.tenants.list_ids)
+
+
+def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
+    settings, tables = gateway.settings, gateway.account.tables
+    imports = ExpiringImports(tables, gateway.account.blobs, gateway.imports, clock)
+    logs = {kind.table: None for kind in IMPORT_TYPES.values()} | {LICENSES.table: log_up_to}
+    tombstones = ExpiringTombstones(tables, gateway.imports, logs)
+    rows = timedelta(days=settings.keep_payload_days)
+    kept = timedelta(days=settings.keep_result_days)
+    marks = rows + timedelta(days=settings.keep_tombstone_days)
+    yield RetentionStep("payloads", rows, imports.payloads)
+    yield RetentionStep("results", kept, imports.results)
+    yield RetentionStep("tombstones", marks, tombstones.tombstones, least=_A_DAY)
+    yield RetentionStep("stray payloads", _A_DAY, imports.strays, least=_A_DAY)
+
+
+def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:
+    """What calls leave behind beside their import."""
+    settings = gateway.settings
+
+    async def expire_keys(tenant: str, _before: datetime) -> int:
+        return await gateway.repeats.expire(tenant)
+
+    remembered = timedelta(seconds=settings.idempotency_seconds)
+    kept = timedelta(days=settings.keep_result_days)
+    yield RetentionStep("idempotency keys", remembered, counted(expire_keys))
+    yield RetentionStep("imported files", kept, counted(gateway.files.remove_before), least=_A_DAY)

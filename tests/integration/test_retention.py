@@ -1,0 +1,230 @@
+"""What is kept, for how long, and what nobody may lose by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from shared.clock import SystemClock
+from shared.errors import GoneError, NotFoundError
+from shared.imports.licenses.definition import LICENSES
+from shared.retention_steps import retention_of
+from shared.services.chunk_messages import messages_for
+from shared.services.expiring_imports import ExpiringImports
+from shared.services.expiring_tombstones import ExpiringTombstones
+from shared.services.failed_rows import FailedRow
+from shared.services.import_log import ImportLog
+from shared.services.reporting import Place
+from shared.services.retention import Retention, RetentionStep
+from shared.storage.import_records import ImportRecord, payload_blob
+from shared.storage.names import IMPORT_PAYLOADS
+from tests.builders import a_worker
+from tests.integration.stage import Stage, play
+
+pytestmark = pytest.mark.integration
+LONG = "x" * 300
+
+
+class LaterClock(SystemClock):
+    """The machine's clock, so many days ahead."""
+
+    def __init__(self, days: float) -> None:
+        self._ahead = timedelta(days=days)
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+
+async def _after(stage: Stage, days: float) -> dict[str, int]:
+    """What went, when retention ran so many days from now."""
+    retention = retention_of(stage.gateway, LaterClock(days))
+    return await retention.purge([stage.sender.tenant], None)
+
+
+async def _failed(stage: Stage, record: ImportRecord) -> Sequence[FailedRow]:
+    chunks = stage.gateway.failed_rows.chunks(await stage.again(record))
+    return [row async for rows in chunks for row in rows]
+
+
+def test_rows_go_first_and_results_stay(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        small = await stage.accept([a_worker("P1", Gender="x")])
+        large = await stage.accept([a_worker(f"L{at}", PersonnelNotes=LONG) for at in range(90)])
+        await stage.drain()
+        opened = await stage.accept_quietly([a_worker("P2", Gender="x")])
+        assert set((await _after(stage, 29)).values()) == {0}
+        assert len(await _failed(stage, small)) == 1
+
+        assert (await _after(stage, 31))["payloads"] == 2
+        assert await stage.gateway.account.blobs.read(IMPORT_PAYLOADS, large.blob_name) is None
+        expired = await stage.again(small)
+        assert (expired.inline, expired.counts.failed) == ("", 1)
+        with pytest.raises(GoneError, match="rows of this import have expired"):
+            await _failed(stage, small)
+        with pytest.raises(GoneError, match="rows of this import have expired"):
+            await stage.gateway.retrying.retry(expired, b"")
+        assert await stage.codes(small) == [[1002]]
+        assert (await stage.again(opened)).inline, "an open import is not touched"
+        assert (await _after(stage, 31))["payloads"] == 0
+        await stage.gateway.sweep.run()
+        await stage.drain()
+
+    play(delivered, piece, sweep_after_seconds=0)
+
+
+def test_imports_go_but_the_newest_whose_number_is_needed(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        first = await stage.accept([a_worker("P1", Gender="x")])
+        await stage.drain()
+        child = await stage.gateway.retrying.retry(await stage.again(first), b"")
+        await stage.drain()
+        went = await _after(stage, 91)
+        assert (went["payloads"], went["results"]) == (2, 2)
+        with pytest.raises(NotFoundError):
+            await stage.gateway.reporting.find(first.tenant, first.import_id)
+        report = await stage.gateway.reporting.find(child.tenant, child.import_id)
+        assert report.counts.failed == 1
+        with pytest.raises(GoneError, match="results of this import have expired"):
+            await stage.gateway.reporting.results(report.record, Place(), 10, None)
+        assert (await _after(stage, 91))["results"] == 0
+
+        fresh = ImportLog(stage.gateway.account.tables)
+        assert (await fresh.newest_first(first.tenant, None, 5))[0].number == child.number
+        later = await stage.accept([a_worker("P1")])
+        await stage.drain()
+        assert later.number == child.number + 1
+        assert (await _after(stage, 91))["results"] == 2
+        with pytest.raises(NotFoundError):
+            await stage.gateway.reporting.find(child.tenant, child.import_id)
+        partition = await stage.gateway.account.tables.query("Imports", first.tenant)
+        kept = {entity.row.partition("|")[0] for entity in partition}
+        assert kept == {"n", "id"}, "nothing is left of the others"
+        assert not await stage.gateway.account.tables.query("ImportResults", first.import_id)
+
+    play(delivered, piece)
+
+
+def test_tombstones_outlive_the_rows_that_could_come_back(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        cancelled = await stage.accept_quietly([a_worker("P1"), a_worker("P2")])
+        await stage.gateway.cancelling.cancel(cancelled)
+        await stage.drain()
+        await stage.accept([a_worker("P2")])
+        await stage.drain()
+        assert (await _after(stage, 59))["tombstones"] == 0
+        assert await stage.stored("P1") is not None
+        assert (await _after(stage, 61))["tombstones"] == 1
+        assert await stage.stored("P1") is None
+        alive = await stage.stored("P2")
+        assert alive is not None
+        assert alive.ended == cancelled.number
+        await stage.accept([a_worker("P1")])
+        await stage.drain()
+        assert await stage.stored("P1") is not None
+
+    play(delivered, piece)
+
+
+def test_a_retry_keeps_the_tombstones_since_the_import_that_brought_its_rows(
+    delivered: str,
+) -> None:
+    async def piece(stage: Stage) -> None:
+        tables, imports = stage.gateway.account.tables, stage.gateway.imports
+        payloads = ExpiringImports(tables, stage.gateway.account.blobs, imports, SystemClock())
+        tombstones = ExpiringTombstones(tables, imports, {"Workers": None})
+        tenant, tomorrow = stage.sender.tenant, LaterClock(1).now()
+
+        async def remove_tombstones() -> int:
+            return sum([went async for went in tombstones.tombstones(tenant, tomorrow)])
+
+        parent = await stage.accept([a_worker("P9", Gender="x")])
+        cancelled = await stage.accept_quietly([a_worker("P1")])
+        await stage.gateway.cancelling.cancel(cancelled)
+        await stage.drain()
+        between = SystemClock().now()
+        await stage.gateway.retrying.retry(await stage.again(parent), b"")
+        await stage.drain()
+
+        assert [went async for went in payloads.payloads(tenant, between)] == [1, 1]
+        assert await remove_tombstones() == 0, "the retry can be retried, its row is the parent's"
+        assert [went async for went in payloads.payloads(tenant, tomorrow)] == [1]
+        assert await remove_tombstones() == 1
+
+    play(delivered, piece)
+
+
+def test_licenses_lose_the_logs_of_their_imports_and_their_tombstones(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        caller, tenant = stage.sender.caller, stage.sender.tenant
+        row = {"companyCode": "C1", "employeeNumber": "7", "licenseTypeCode": "RN"}
+        for number, action in (("L1", "Override"), ("L2", "Override"), ("L1", "Delete")):
+            body = json.dumps([{**row, "licenseNumber": number}]).encode()
+            planned = await stage.gateway.intake.read(LICENSES, tenant, body)
+            options = replace(caller.options, action=action)
+            draft = stage.gateway.intake.draft(LICENSES, tenant, planned, options)
+            record = await stage.gateway.intake.accept_planned(LICENSES, draft, planned)
+            for message in messages_for(record, [], [0]):
+                await stage.gateway.chunks.process(message)
+
+        async def kinds() -> list[str]:
+            found = await stage.gateway.account.tables.query("Licenses", f"{tenant}|C1")
+            return [
+                entity.row.partition("|")[0] + ("-" if entity.flag("Deleted") else "")
+                for entity in found
+            ]
+
+        assert sorted(await kinds()) == ["j", "j", "j", "k", "r", "r-"]
+        assert (await _after(stage, 61))["tombstones"] == 4
+        assert sorted(await kinds()) == ["k", "r"]
+
+    play(delivered, piece)
+
+
+def test_payloads_that_belong_to_no_import_go_after_a_day(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        blobs, tenant = stage.gateway.account.blobs, stage.sender.tenant
+        stray = payload_blob(tenant, "never-accepted")
+        await blobs.put(IMPORT_PAYLOADS, stray, [b"0\t{}\n"])
+        known = await stage.accept([a_worker(f"L{at}", PersonnelNotes=LONG) for at in range(90)])
+        await stage.drain()
+        retention = retention_of(stage.gateway, SystemClock())
+        went = await retention.purge([tenant], timedelta(days=0))
+        assert (went["stray payloads"], went["payloads"]) == (0, 1), "a call may still be at it"
+        await blobs.put(IMPORT_PAYLOADS, known.blob_name, [b"0\t{}\n"])
+        assert (await _after(stage, 2))["stray payloads"] == 1
+        assert await blobs.read(IMPORT_PAYLOADS, stray) is None
+        assert await blobs.read(IMPORT_PAYLOADS, known.blob_name)
+
+    play(delivered, piece)
+
+
+def test_a_tenant_has_its_turn_once_a_day_and_goes_on_where_time_was_up(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        tables = stage.gateway.account.tables
+        seen: list[str] = []
+
+        async def expire(tenant: str, before: datetime) -> AsyncIterator[int]:
+            for _ in range(2):
+                seen.append(tenant)
+                yield 1
+
+        async def tenants() -> list[str]:
+            return [stage.sender.tenant]
+
+        def at(days: float, seconds: float = 60) -> Retention:
+            step = RetentionStep("x", timedelta(0), expire)
+            return Retention([step], tables, LaterClock(days), tenants, seconds)
+
+        await at(0, seconds=-1).run()
+        assert len(seen) == 1, "time was up after the first"
+        await at(0).run()
+        await at(0.5).run()
+        assert len(seen) == 3
+        await at(1).run()
+        assert len(seen) == 5
+
+    play(delivered, piece)
