@@ -18,6 +18,7 @@ from cli.parts import Part
 
 FEW = 100
 """Rows of a file up to which every result is asked for, not only those of failed rows."""
+_BY_ROW = {"dryRun": "true", "view": "rows"}
 OUTCOMES = ("new", "updated", "unchanged", "failed")
 
 
@@ -36,9 +37,9 @@ class Tally:
         """The rows that did not go in."""
         return [result for result in self.results if result["outcome"] == "failed"]
 
-    def add(self, part: Part, results: Sequence[Result]) -> None:
-        """Note results of a part under their place in the file."""
-        self.results += [{**item, "index": item["index"] + part.first} for item in results]
+    def add(self, first: int, results: Sequence[Result]) -> None:
+        """Note results of the rows from place `first` on under their place in the file."""
+        self.results += [{**item, "index": item["index"] + first} for item in results]
 
     def document(self) -> dict[str, Any]:
         """For programs."""
@@ -62,28 +63,34 @@ class FileImport:
     def send(self, parts: Sequence[Part], tally: Tally) -> None:
         """Import every part; what is known when this raises stands in the tally."""
         for part in parts:
-            import_id, is_replayed = self.client.accept(self.path, self.query, part)
-            tally.sent_before += is_replayed
-            if import_id:
-                tally.import_ids.append(import_id)
-                self._follow(import_id, part, tally)
+            accepted = self.client.send(self.path, self.query, part.body(), part.key)
+            tally.sent_before += accepted.is_replayed
+            follow(self.client, accepted.import_id, part.first, tally, self.told)
             self.told(part.first + len(part.rows))
-
-    def _follow(self, import_id: str, part: Part, tally: Tally) -> None:
-        ended = self.client.follow(import_id, lambda done: self.told(part.first + done))
-        tally.counts.update({outcome: ended["rows"][outcome] for outcome in OUTCOMES})
-        is_small = tally.total <= FEW
-        if is_small or ended["rows"]["failed"]:
-            found = self.client.results(import_id, "" if is_small else "failed")
-            tally.add(part, sorted(found, key=_index))
 
     def try_out(self, parts: Sequence[Part], tally: Tally) -> None:
         """What would become of every part, each by itself; nothing is stored."""
         for part in parts:
-            found = sorted(self.client.try_out(self.path, self.query, part), key=_index)
+            answer = self.client.try_out(self.path, {**self.query, **_BY_ROW}, part.body())
+            found = sorted(answer["items"], key=_index)
             tally.counts.update(item["outcome"] for item in found)
-            tally.add(part, list(_worth_telling(found, tally.total)))
+            tally.add(part.first, list(_worth_telling(found, tally.total)))
             self.told(part.first + len(part.rows))
+
+
+def follow(
+    client: ImportClient, import_id: str, first: int, tally: Tally, told: Callable[[int], None]
+) -> None:
+    """Wait for an import of the rows from place `first` on, and note what became of them."""
+    if not import_id:
+        return
+    tally.import_ids.append(import_id)
+    ended = client.follow(import_id, lambda done: told(first + done))
+    tally.counts.update({outcome: ended["rows"][outcome] for outcome in OUTCOMES})
+    is_small = tally.total <= FEW
+    if is_small or ended["rows"]["failed"]:
+        found = client.results(import_id, "" if is_small else "failed")
+        tally.add(first, sorted(found, key=_index))
 
 
 def _index(result: Result) -> int:

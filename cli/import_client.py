@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urljoin
 
 from cli.calls import Answer, CallFailedError, KeyPair, call
-from cli.parts import Part, PartLimits
+from cli.parts import PartLimits
 
 TRIES: Final = 5
 _PAUSE_SECONDS: Final = 0.2
@@ -28,6 +28,15 @@ class RefusedCallError(CallFailedError):
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """What came of a call: its import ("" where there is none), and whether it was made before."""
+
+    import_id: str
+    is_replayed: bool
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
 class ImportClient:
     """One gateway, as one caller."""
 
@@ -39,21 +48,17 @@ class ImportClient:
         """What the gateway takes."""
         return self._document("GET", "/api/capabilities")
 
-    def accept(self, path: str, query: Mapping[str, str], part: Part) -> tuple[str, bool]:
-        """Send a part; the id of its import, and whether it had been sent before.
-
-        The id is empty where the gateway made no import of it.
-        """
-        headers = {"Prefer": "respond-async", "Idempotency-Key": part.key}
-        answer = self._answer("POST", _with_query(path, query), headers, part.body())
+    def send(self, path: str, query: Mapping[str, str], body: bytes, key: str) -> Accepted:
+        """Make a call that is done once however often it is sent, and do not wait for its rows."""
+        headers = {"Prefer": "respond-async", "Idempotency-Key": key}
+        answer = self._answer("POST", _with_query(path, query), headers, body)
         is_replayed = answer.headers.get("idempotent-replayed", "").lower() == "true"
-        return answer.headers.get("x-import-id", ""), is_replayed
+        return Accepted(answer.headers.get("x-import-id", ""), is_replayed, answer.document)
 
-    def try_out(self, path: str, query: Mapping[str, str], part: Part) -> Iterator[Document]:
-        """The results that a part would have, in the neutral shape."""
-        query = {**query, "dryRun": "true", "view": "rows"}
-        answer = self._answer("POST", _with_query(path, query), {}, part.body())
-        yield from answer.document["items"]
+    def try_out(self, path: str, query: Mapping[str, str], body: bytes) -> Document:
+        """The answer to a call that stores nothing."""
+        found: Document = self._answer("POST", _with_query(path, query), {}, body).document
+        return found
 
     def follow(self, import_id: str, told: Callable[[int], None]) -> Document:
         """Wait for the end of an import; `told` is called with the rows that are done."""

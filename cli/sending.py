@@ -62,10 +62,10 @@ PartRows = Annotated[
     int,
     typer.Option("--part-rows", min=1, help="The most rows of one call; the gateway's limit else."),
 ]
-Query = Annotated[
+Wishes = Annotated[
     list[str],
     typer.Option(
-        "--query", metavar="NAME=VALUE", help="What else the call says: importAction=Merge."
+        "--with", metavar="NAME=VALUE", help="What else the call says: importAction=Merge."
     ),
 ]
 BlankClears = Annotated[
@@ -89,7 +89,7 @@ def send(
     failed_rows: FailedRows = None,
     part_rows: PartRows = 2**31,
     blank_clears: BlankClears = False,
-    query: Query = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    wishes: Wishes = [],  # noqa: B006 (typer reads the default, nobody changes it)
     again: Again = "",
     as_json: AsJson = False,
 ) -> None:
@@ -102,9 +102,9 @@ def send(
     rows = read_rows(file, kind.rules.json_schema(), blank_clears=blank_clears)
     client = ImportClient(url or _local_url(), KeyPair(software_key, function_key))
     told = client.capabilities()
-    asked = dict(name.split("=", 1) for name in query if "=" in name)
-    if len(asked) < len(query):
-        raise typer.BadParameter("it is NAME=VALUE, each name once.", param_hint="--query")
+    asked = dict(name.split("=", 1) for name in wishes if "=" in name)
+    if len(asked) < len(wishes):
+        raise typer.BadParameter("it is NAME=VALUE, each name once.", param_hint="--with")
     parts = cut(
         rows, limits_of(told, part_rows, dry_run=dry_run), json.dumps([kind.name, asked, again])
     )

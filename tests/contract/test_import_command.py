@@ -247,9 +247,9 @@ def test_every_sample_goes_through_the_command(client: Client, name: str) -> Non
 
 def test_a_call_can_say_more_in_its_query(client: Client) -> None:
     name = client.file("licenses.json", (SAMPLES / "licenses.json").read_text("utf-8"))
-    told = client.document("licenses", name, "--query", "importAction=Update")
+    told = client.document("licenses", name, "--with", "importAction=Update")
     assert told["rows"]["failed"] == told["rows"]["total"]
-    again = client.document("licenses", name, "--query", "importAction=Merge")
+    again = client.document("licenses", name, "--with", "importAction=Merge")
     assert again["rows"]["new"] > 0
 
 
