@@ -28,7 +28,7 @@ from tests.emulator import settings_for
 from tests.tenants import Sender
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
-CALLS = 10
+CALLS = 6
 OF_THE_CONTRACT = 501
 CHECKS = [
     checks.status_code_conformance,
