@@ -123,7 +123,7 @@ class Repeats:
         while True:
             claim, is_mine = await self._claim(call)
             if is_mine:
-                return await self._run(claim, work, is_repeat=False)
+                return await self._begin(claim, work)
             given = await self._join(claim, work, end)
             if given is not None:
                 return given
@@ -190,15 +190,33 @@ class Repeats:
             return Given(await sight.answer(), import_id, is_replayed=True) if is_over else None
         if self._is_abandoned(current):
             taken = await self._take_over(current)
-            return None if taken is None else await self._run(taken, work, is_repeat=True)
+            return None if taken is None else await self._begin_again(taken, work)
         return None
+
+    async def _begin(self, claim: RepeatRecord, work: RepeatableWork) -> Given:
+        try:
+            return await self._run(claim, work, is_repeat=False)
+        except RefusedError:
+            await self._remove(claim)
+            raise
+
+    async def _begin_again(self, taken: RepeatRecord, work: RepeatableWork) -> Given | None:
+        """The same for a claim that was taken over.
+
+        None where the work is refused now, and yet the slow call before had its import accepted.
+        """
+        try:
+            return await self._run(taken, work, is_repeat=True)
+        except RefusedError:
+            if await work.look(taken.import_id) is not None:
+                return None
+            await self._remove(taken)
+            raise
 
     async def _run(self, claim: RepeatRecord, work: RepeatableWork, *, is_repeat: bool) -> Given:
         try:
             answer = await work.run(claim.import_id, is_repeat=is_repeat)
         except RefusedError:
-            with suppress(PreconditionFailedError, StorageUnavailableError):
-                await self._store.remove(claim)
             raise
         except Exception:
             await self._give_up(claim)
@@ -221,6 +239,11 @@ class Repeats:
             taken = found
         log.warning("repeat.taken_over", import_id=current.import_id, tenant=current.tenant)
         return taken
+
+    async def _remove(self, claim: RepeatRecord) -> None:
+        """Leave the key to the next call, unless this one has lost it already."""
+        with suppress(PreconditionFailedError, StorageUnavailableError):
+            await self._store.remove(claim)
 
     async def _give_up(self, claim: RepeatRecord) -> None:
         """Let the next call take over at once, under the same import id."""

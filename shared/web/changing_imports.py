@@ -41,7 +41,8 @@ async def retry_call(
         return await _ended(gateway, record)
 
     wished = requests.preferences(req, gateway.settings.wait_seconds)
-    return await answer_import(gateway, ImportCall(caller.tenant, accept, render, wished), keyed)
+    call = ImportCall(caller.tenant, accept, render, wished, is_lasting=False)
+    return await answer_import(gateway, call, keyed)
 
 
 async def cancel_call(

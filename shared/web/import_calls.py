@@ -35,7 +35,8 @@ class ImportCall:
     without rows, which is no import; it raises refusals, and may be called again with the same id.
     `render(record, media_type)` is the vendor's answer to an ended import, or to no rows (None);
     `media_type` is what the caller accepts, or what the first answer to its Idempotency-Key had.
-    `pending(report, media_type)` is the 202.
+    `pending(report, media_type)` is the 202. `is_lasting`: `render` says the same whenever it is
+    asked, so that an answer need not be kept to be given again.
     """
 
     tenant: str
@@ -44,6 +45,7 @@ class ImportCall:
     wished: Preferences
     media_type: str = JSON
     pending: Callable[[ImportReport, str], func.HttpResponse] = _not_yet_in_json
+    is_lasting: bool = True
 
 
 async def answer_import(
@@ -75,8 +77,8 @@ class _Work:
         """See `RepeatableWork`. An import that was accepted before is not accepted again."""
         record = await self._find(import_id) if is_repeat else None
         response = await (self.begin(import_id) if record is None else self._answer(record))
-        is_import = "X-Import-Id" in response.headers
-        return kept(response, is_rendered=is_import and response.status_code == 200)
+        has_ended = "X-Import-Id" in response.headers and response.status_code == 200
+        return kept(response, is_rendered=has_ended and self._call.is_lasting)
 
     async def look(self, import_id: str) -> Sight | None:
         """See `RepeatableWork`."""
@@ -88,7 +90,8 @@ class _Work:
         async def answer() -> KeptAnswer:
             if found.is_open:
                 return kept(self._named(await self._not_yet(found)))
-            return kept(self._named(await self._ended(found)), is_rendered=True)
+            response = self._named(await self._ended(found))
+            return kept(response, is_rendered=self._call.is_lasting)
 
         return Sight(not record.is_open, answer)
 

@@ -106,13 +106,13 @@ class MemoryTables:
         return sorted(found, key=lambda entity: entity.row)
 
     async def write(self, table: str, operation: Operation) -> str:
-        await self.transact(table, [operation])
-        return ""
+        return await self._turnstile.passed(lambda: self._apply(table, [operation]))
 
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
         await self._turnstile.passed(lambda: self._apply(table, operations))
 
-    def _apply(self, table: str, operations: Sequence[Operation]) -> None:
+    def _apply(self, table: str, operations: Sequence[Operation]) -> str:
+        """Carry out all or none; the ETag of the last one written."""
         keys = [(item.entity.partition, item.entity.row) for item in operations]
         assert len(set(keys)) == len(keys), "an entity twice in one transaction"
         assert len({partition for partition, _ in keys}) == 1, "two partitions in one transaction"
@@ -124,6 +124,8 @@ class MemoryTables:
                 del rows[key]
             else:
                 rows[key] = self._written(operation, rows.get(key))
+        last = rows.get(keys[-1])
+        return "" if last is None else last.etag
 
     def _written(self, operation: Operation, there: Entity | None) -> Entity:
         entity = operation.entity

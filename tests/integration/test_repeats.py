@@ -1,0 +1,180 @@
+"""Idempotency records on real storage: large answers, faults, expiry, what a key is bound to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+
+import azure.functions as func
+import pytest
+
+from shared.bootstrap import Gateway, open_gateway
+from shared.errors import GoneError, InvalidRequestError, KeyReusedError
+from shared.storage.names import IDEMPOTENT_ANSWERS
+from shared.web.repeated_calls import answer_once, keyed_call
+from tests.emulator import settings_for
+from tests.tenants import new_tenant
+
+pytestmark = pytest.mark.integration
+LARGE = os.urandom(700_000)
+"""No compression makes it fit into an entity."""
+Piece = Callable[[Gateway, str], Awaitable[None]]
+
+
+def _play(storage: str, piece: Piece, **settings: int) -> None:
+    async def run() -> None:
+        async with open_gateway(settings_for(storage, **settings)) as gateway:
+            await piece(gateway, await new_tenant(gateway))
+
+    asyncio.run(run())
+
+
+def _request(content_type: str = "application/json", **query: str) -> func.HttpRequest:
+    headers = {"idempotency-key": "key", "content-type": content_type}
+    url = "http://here/api/import/documents"
+    return func.HttpRequest("POST", url, headers=headers, params=query, body=b"")
+
+
+async def _call(
+    gateway: Gateway, tenant: str, answer: bytes, content: bytes = b"", *secrets: bytes
+) -> func.HttpResponse:
+    async def run(import_id: str) -> func.HttpResponse:
+        return func.HttpResponse(
+            answer, headers={"X-Import-Id": import_id}, mimetype="application/pdf"
+        )
+
+    keyed = await keyed_call(_request(), tenant, [content], secrets or (b"",))
+    return await answer_once(gateway, keyed, run)
+
+
+@pytest.mark.parametrize("body", [b"", b"small", LARGE], ids=["empty", "small", "large"])
+def test_an_answer_is_kept_as_it_was(connection_string: str, body: bytes) -> None:
+    async def piece(gateway: Gateway, tenant: str) -> None:
+        first = await _call(gateway, tenant, body)
+        again = await _call(gateway, tenant, b"something else")
+        assert again.get_body() == first.get_body() == body
+        assert again.mimetype == first.mimetype
+        expected = {**first.headers, "Idempotent-Replayed": "true"}
+        assert dict(again.headers) == expected
+
+    _play(connection_string, piece)
+
+
+def test_expired_keys_are_removed_with_their_answers(connection_string: str) -> None:
+    async def piece(gateway: Gateway, tenant: str) -> None:
+        await _call(gateway, tenant, LARGE)
+        [record] = await gateway.account.tables.query("Idempotency", tenant)
+        assert await gateway.repeats.expire(tenant) == 0
+        async with open_gateway(settings_for(connection_string, idempotency_seconds=0)) as later:
+            assert await later.repeats.expire(tenant) == 1
+        assert await gateway.account.tables.query("Idempotency", tenant) == []
+        spilled = record.text("Spilled")
+        assert await gateway.account.blobs.read(IDEMPOTENT_ANSWERS, spilled) is None
+
+    _play(connection_string, piece)
+
+
+def test_an_expired_key_is_a_new_one(connection_string: str) -> None:
+    async def piece(gateway: Gateway, tenant: str) -> None:
+        first = await _call(gateway, tenant, LARGE)
+        [record] = await gateway.account.tables.query("Idempotency", tenant)
+        again = await _call(gateway, tenant, b"other", b"other content")
+        assert again.get_body() == b"other"
+        assert again.headers["X-Import-Id"] != first.headers["X-Import-Id"]
+        spilled = record.text("Spilled")
+        assert await gateway.account.blobs.read(IDEMPOTENT_ANSWERS, spilled) is None
+
+    _play(connection_string, piece, idempotency_seconds=0)
+
+
+def test_an_answer_whose_blob_is_gone_is_said_to_be(connection_string: str) -> None:
+    async def piece(gateway: Gateway, tenant: str) -> None:
+        await _call(gateway, tenant, LARGE)
+        [record] = await gateway.account.tables.query("Idempotency", tenant)
+        await gateway.account.blobs.delete(IDEMPOTENT_ANSWERS, record.text("Spilled"))
+        with pytest.raises(GoneError):
+            await _call(gateway, tenant, b"")
+
+    _play(connection_string, piece)
+
+
+@pytest.mark.parametrize("status", [None, 503])
+def test_after_an_unforeseen_failure_the_next_call_makes_the_same_import(
+    connection_string: str, status: int | None
+) -> None:
+    async def piece(gateway: Gateway, tenant: str) -> None:
+        ids: list[str] = []
+
+        async def run(import_id: str) -> func.HttpResponse:
+            ids.append(import_id)
+            if len(ids) == 1 and status is None:
+                raise RuntimeError
+            return func.HttpResponse(status_code=status if len(ids) == 1 and status else 200)
+
+        keyed = await keyed_call(_request(), tenant, [])
+        if status is None:
+            with pytest.raises(RuntimeError):
+                await answer_once(gateway, keyed, run)
+        else:
+            assert (await answer_once(gateway, keyed, run)).status_code == status
+        answer = await answer_once(gateway, keyed, run)
+        assert answer.status_code == 200
+        assert len(ids) == 2
+        assert len(set(ids)) == 1
+
+    _play(connection_string, piece)
+
+
+def test_a_refusal_leaves_no_record(connection_string: str) -> None:
+    async def piece(gateway: Gateway, tenant: str) -> None:
+        async def refuse(_import_id: str) -> func.HttpResponse:
+            raise InvalidRequestError("not like that")
+
+        keyed = await keyed_call(_request(), tenant, [])
+        with pytest.raises(InvalidRequestError):
+            await answer_once(gateway, keyed, refuse)
+        assert await gateway.account.tables.query("Idempotency", tenant) == []
+
+    _play(connection_string, piece)
+
+
+def test_a_keyed_fingerprint_is_known_under_every_secret_that_is_in_use(
+    connection_string: str,
+) -> None:
+    async def piece(gateway: Gateway, tenant: str) -> None:
+        first = await _call(gateway, tenant, b"", b"content", b"old")
+        again = await _call(gateway, tenant, b"", b"content", b"new", b"old")
+        assert again.headers["X-Import-Id"] == first.headers["X-Import-Id"]
+        with pytest.raises(KeyReusedError):
+            await _call(gateway, tenant, b"", b"content", b"new")
+        [record] = await gateway.account.tables.query("Idempotency", tenant)
+        plain = await keyed_call(_request(), tenant, [b"content"])
+        assert plain is not None
+        assert record.text("Fingerprint") not in plain.fingerprints
+
+    _play(connection_string, piece)
+
+
+def test_what_a_key_is_bound_to() -> None:
+    async def fingerprint(request: func.HttpRequest, *content: bytes) -> str:
+        keyed = await keyed_call(request, "tenant", content)
+        assert keyed is not None
+        return keyed.fingerprints[0]
+
+    async def play() -> None:
+        parts = (b"ab", b"c")
+        plain = await fingerprint(_request(version="1"), *parts)
+        assert plain == await fingerprint(
+            _request("Application/JSON;charset=utf-8", Version="1"), *parts
+        )
+        others = [
+            await fingerprint(_request(version="1"), b"a", b"bc"),
+            await fingerprint(_request(version="1"), b"abc"),
+            await fingerprint(_request(version="2"), *parts),
+            await fingerprint(_request(), *parts),
+            await fingerprint(_request("text/json", version="1"), *parts),
+        ]
+        assert len({plain, *others}) == len(others) + 1
+
+    asyncio.run(play())

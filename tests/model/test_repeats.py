@@ -1,0 +1,302 @@
+"""Calls with one Idempotency-Key under every kind of misfortune: one import, one answer.
+
+The real services on storage in memory, several processes, in virtual time: calls die anywhere, are
+so slow that others take over, and go on then; requests are lost, or their answers. In the end a
+call without misfortune is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.errors import (
+    InvalidRequestError,
+    KeyReusedError,
+    RefusedError,
+    StorageUnavailableError,
+)
+from shared.imports.definition import Options
+from shared.imports.planning import Chunk, Span
+from shared.services.import_log import ImportLog
+from shared.services.repeat_store import RepeatStore
+from shared.services.repeats import Given, KeyedCall, Repeats, Sight
+from shared.storage.import_records import ImportRecord
+from shared.storage.repeat_records import KeptAnswer
+from shared.storage.tables import Entity
+from tests.model.memory_storage import ACTOR, Fate, MemoryBlobs, MemoryTables, Turnstile
+from tests.model.processes import CountedIds, at_once
+from tests.model.virtual_time import run_at_once
+
+RUNS = int(os.environ.get("REPEAT_MODEL_RUNS", "150"))
+TENANT, KEY = "tenant", "key"
+TAKE_OVER_SECONDS = 5.0
+PROCESSES = 2
+FREEZE_SECONDS = 12.0
+
+
+class LoopClock:
+    """The time of the virtual loop."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.elapsed())
+
+    def elapsed(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+@dataclass
+class Process:
+    """What one process has for itself."""
+
+    imports: ImportLog
+    repeats: Repeats
+
+
+@dataclass
+class Work:
+    """A `RepeatableWork` that has an import accepted and waits for its end."""
+
+    imports: ImportLog
+    content: str
+    is_refused: bool
+    seconds: float
+    slowness: float = 0.0
+
+    async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:
+        await asyncio.sleep(self.slowness)
+        if self.is_refused:
+            raise InvalidRequestError("not like that")
+        record = await self.imports.find(TENANT, import_id) if is_repeat else None
+        if record is None:
+            record = await self.imports.accept(_draft(import_id, self.content))
+        end = LoopClock().elapsed() + self.seconds
+        while LoopClock().elapsed() < end:
+            await asyncio.sleep(0.5)
+            with suppress(StorageUnavailableError):
+                found = await self.imports.find(TENANT, import_id)
+                if found is not None and not found.is_open:
+                    return _answer(found)
+        return _answer(record)
+
+    async def look(self, import_id: str) -> Sight | None:
+        record = await self.imports.find(TENANT, import_id)
+        if record is None:
+            return None
+        found = record
+
+        async def answer() -> KeptAnswer:
+            return _answer(found)
+
+        return Sight(not found.is_open, answer)
+
+
+@dataclass
+class World:
+    """One run."""
+
+    pick: random.Random
+    turnstile: Turnstile = field(default_factory=Turnstile)
+    given: list[Given] = field(default_factory=list)
+    refused: list[RefusedError] = field(default_factory=list)
+    frozen: dict[int, float] = field(default_factory=dict)
+    cut_off: dict[int, int] = field(default_factory=dict)
+    kept: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tables = MemoryTables(self.turnstile)
+        blobs, ids = MemoryBlobs(self.turnstile), CountedIds()
+        self.processes = [
+            Process(
+                ImportLog(self.tables),
+                Repeats(
+                    store=RepeatStore(self.tables, blobs, ids, at_once),
+                    clock=LoopClock(),
+                    ids=ids,
+                    keep_seconds=1e6,
+                    take_over_seconds=TAKE_OVER_SECONDS,
+                ),
+            )
+            for _ in range(PROCESSES)
+        ]
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+
+    @property
+    def records(self) -> list[Entity]:
+        return self.tables.in_range("Imports", TENANT, "n|", "n|~")
+
+    def call(
+        self,
+        content: str,
+        *,
+        is_refused: bool = False,
+        seconds: float = 1e5,
+        slowness: float = 0.0,
+    ) -> None:
+        """Begin a call, at one of the processes."""
+        actor = len(self.tasks)
+        process = self.pick.choice(self.processes)
+        work = Work(process.imports, content, is_refused, seconds, slowness)
+
+        async def run() -> None:
+            ACTOR.set(actor)
+            try:
+                call = KeyedCall(TENANT, KEY, (content,))
+                self.given.append(await process.repeats.answer_once(call, work))
+            except RefusedError as error:
+                self.refused.append(error)
+            except StorageUnavailableError:
+                pass
+
+        self.tasks[actor] = asyncio.ensure_future(run())
+
+    async def go_on(self, *, has_misfortune: bool) -> None:
+        """Release requests in any order until every call has ended."""
+        while any(not task.done() for task in self.tasks.values()):
+            for _ in range(4):
+                await asyncio.sleep(0)
+            self._look_at_the_answer()
+            now = LoopClock().elapsed()
+            if has_misfortune:
+                self._strike(now)
+            ready = [
+                step
+                for step in self.turnstile.waiting
+                if self.frozen.get(step.actor, 0.0) <= now and not step.released.done()
+            ]
+            if self.pick.random() < 0.05:
+                self._end_an_import()
+            if ready and self.pick.random() < 0.9:
+                step = self.pick.choice(ready)
+                fate = self._fate(step.actor) if has_misfortune else Fate.DONE
+                step.released.set_result(fate)
+            else:
+                await asyncio.sleep(0.1)
+
+    def _strike(self, now: float) -> None:
+        running = [actor for actor, task in self.tasks.items() if not task.done()]
+        if not running:
+            return
+        actor = self.pick.choice(running)
+        chance = self.pick.random()
+        if chance < 0.01:
+            self.turnstile.dead.add(actor)
+            self.tasks[actor].cancel()
+        elif chance < 0.03:
+            self.frozen[actor] = now + self.pick.uniform(0, FREEZE_SECONDS)
+        elif chance < 0.04:
+            self.cut_off[actor] = self.pick.randrange(2, 6)
+
+    def _fate(self, actor: int) -> Fate:
+        """What becomes of a request; who is cut off gets no answers for a while."""
+        if self.cut_off.get(actor, 0) > 0:
+            self.cut_off[actor] -= 1
+            return self.pick.choice((Fate.LOST, Fate.DONE_WITHOUT_ANSWER))
+        others = (Fate.LOST, Fate.DONE_WITHOUT_ANSWER, Fate.REPEATED)
+        return self.pick.choice(others) if self.pick.random() < 0.04 else Fate.DONE
+
+    def _look_at_the_answer(self) -> None:
+        for record in self.tables.in_range("Idempotency", TENANT):
+            if "Status" in record.values:
+                self.kept.append(record.number("Status"))
+
+    def _end_an_import(self) -> None:
+        rows = self.tables.tables["Imports"]
+        for key, entity in rows.items():
+            if key[1].startswith("n|") and not entity.text("EndedAt"):
+                rows[key] = replace(entity, values={**entity.values, "EndedAt": "then"})
+                return
+
+
+def _draft(import_id: str, content: str) -> ImportRecord:
+    chunk = Chunk(0, 0, 1, 1, Span("a", "a"))
+    return ImportRecord(
+        TENANT, 0, import_id, "workers", 1, (chunk,), Options(), "2026-01-01", inline=content
+    )
+
+
+def _answer(record: ImportRecord) -> KeptAnswer:
+    status = 202 if record.is_open else 200
+    return KeptAnswer(status, {"X-Import-Id": record.import_id}, "text/plain", b"said")
+
+
+def _play(seed: int, *contents: str, is_refused: bool = False) -> World:
+    """Some calls at once, with misfortune; then one without, of the content that the key has."""
+
+    async def play() -> World:
+        world = World(random.Random(seed))
+        for _ in range(world.pick.randrange(2, 6)):
+            content = world.pick.choice(contents)
+            seconds = world.pick.choice([1.0, 1e5])
+            world.call(content, is_refused=is_refused, seconds=seconds)
+        await world.go_on(has_misfortune=True)
+        world.frozen.clear()
+        bound = world.tables.in_range("Idempotency", TENANT)
+        last = bound[0].text("Fingerprint") if bound else contents[0]
+        world.call(last, is_refused=is_refused)
+        await world.go_on(has_misfortune=False)
+        return world
+
+    return run_at_once(play())
+
+
+@pytest.mark.parametrize("batch", range(5))
+def test_all_calls_with_one_key_are_one_import_and_one_answer(batch: int) -> None:
+    for seed in range(batch * RUNS // 5, (batch + 1) * RUNS // 5):
+        world = _play(seed, "content")
+        [record] = world.records
+        assert world.given, seed
+        named = {given.answer.headers["X-Import-Id"] for given in world.given}
+        assert named == {record.text("ImportId")}, seed
+        assert {given.import_id for given in world.given} == named, seed
+        assert not world.refused, seed
+        [kept] = world.tables.in_range("Idempotency", TENANT)
+        assert set(world.kept) == {kept.number("Status")}, f"{seed}: the first answer stands"
+        assert world.given[-1].answer.status == kept.number("Status"), seed
+
+
+def test_a_refusal_is_everybodys_and_leaves_nothing() -> None:
+    for seed in range(RUNS // 5):
+        world = _play(seed, "content", is_refused=True)
+        assert not world.records, seed
+        assert not world.given, seed
+        assert {type(error) for error in world.refused} == {InvalidRequestError}, seed
+        assert not world.tables.in_range("Idempotency", TENANT), seed
+
+
+@pytest.mark.parametrize("is_first_refused", [True, False])
+def test_of_a_slow_call_and_its_successor_one_is_refused_and_the_key_stays(
+    is_first_refused: bool,
+) -> None:
+    async def play() -> World:
+        world = World(random.Random(1))
+        slow = 2 * TAKE_OVER_SECONDS
+        world.call("content", is_refused=is_first_refused, seconds=1.0, slowness=slow)
+        other = asyncio.create_task(world.go_on(has_misfortune=False))
+        await asyncio.sleep(1)
+        slow = 2 * TAKE_OVER_SECONDS if not is_first_refused else 0.0
+        world.call("content", is_refused=not is_first_refused, seconds=1.0, slowness=slow)
+        await other
+        world.call("content", seconds=1.0)
+        await world.go_on(has_misfortune=False)
+        return world
+
+    world = run_at_once(play())
+    [record] = world.records
+    assert {given.import_id for given in world.given} == {record.text("ImportId")}
+    assert len(world.refused) == (1 if is_first_refused else 0)
+
+
+def test_of_two_contents_under_one_key_one_is_imported() -> None:
+    for seed in range(RUNS // 3):
+        world = _play(seed, "one", "other")
+        [record] = world.records
+        assert all(isinstance(error, KeyReusedError) for error in world.refused), seed
+        [kept] = world.tables.in_range("Idempotency", TENANT)
+        assert record.text("Lines0") == kept.text("Fingerprint"), seed
