@@ -19,6 +19,7 @@ from shared.storage import import_records as records
 from shared.storage.blobs import ListedBlobs
 from shared.storage.import_expiry import ImportSummary
 from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IMPORT_RESULTS, IMPORTS
+from shared.storage.result_records import blobs_of
 from shared.storage.tables import MAX_OPERATIONS, Delete, Entity, Tables
 
 _READ_AT_ONCE = 500
@@ -86,12 +87,12 @@ class ExpiringImports:
             await self._expire_payload(summary)
         with suppress(PreconditionFailedError):
             await self._tables.write(IMPORTS, expiry.without_results(summary, self._now()))
+        prefix = blobs_of(summary.import_id)
+        for name in await self._blobs.names_before(IMPORT_RESULT_BLOBS, prefix, self._clock.now()):
+            await self._blobs.delete(IMPORT_RESULT_BLOBS, name)
         while found := await self._tables.query(
-            IMPORT_RESULTS, summary.import_id, select=["Spilled"], most=_READ_AT_ONCE
+            IMPORT_RESULTS, summary.import_id, select=[], most=_READ_AT_ONCE
         ):
-            for entity in found:
-                if entity.text("Spilled"):
-                    await self._blobs.delete(IMPORT_RESULT_BLOBS, entity.text("Spilled"))
             if not await remove_all(self._tables, IMPORT_RESULTS, found):
                 return False
         return True

@@ -2,11 +2,13 @@
 
 The record is a chunk's last act and the marker that it is done: it is inserted, never replaced, so
 of two handlers of one chunk the first one's word stands. Rows are compressed; what does not fit an
-entity goes to a blob that the record names.
+entity goes to a blob that the record names. Its name depends on its content: of two handlers of a
+chunk the second one must not write over what the first one's record tells of.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,6 +65,11 @@ class StoredResult:
     spilled: str
 
 
+def blobs_of(import_id: str) -> str:
+    """What the names of the blobs of an import's results begin with."""
+    return f"{import_id}/"
+
+
 def result_row(chunk: int) -> str:
     """Row key of a chunk's result."""
     return f"c{chunk:06d}"
@@ -88,7 +95,7 @@ def to_entity(result: ChunkResult) -> tuple[Entity, bytes]:
     row = result_row(result.chunk)
     if len(data) <= _MAX_INLINE:
         return Entity(result.import_id, row, values | split_bytes("Data", data)), b""
-    spilled = f"{result.import_id}/{row}"
+    spilled = f"{blobs_of(result.import_id)}{row}-{hashlib.sha256(data).hexdigest()[:16]}"
     return Entity(result.import_id, row, values | {"Spilled": spilled}), data
 
 

@@ -1,4 +1,4 @@
-"""What an integration engineer does: send a file, see what failed, correct that, send it back."""
+"""What an integration engineer does: try a file, send it, correct what failed, send that back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import body_of, workers
 from tests.e2e.bookkeeping import Books, check_counts
-from tests.e2e.gateway_process import started
+from tests.e2e.gateway_process import WORKERS, started
 from tests.emulator import Emulator
 from tests.tenants import a_sender
 
@@ -27,7 +27,10 @@ def test_a_file_with_bad_rows_is_imported_corrected_and_complete(
     for number in BAD:
         rows[number]["Gender"] = "unknown"
     with started(storage, tmp_path) as gateway:
+        tried = gateway.call("POST", f"{WORKERS}&dryRun=true", body_of(rows), sender.headers)
+        assert gateway.get("/api/imports", sender).json["items"] == []
         sent = gateway.post(sender, rows)
+        assert sent.results == tried.results, "a dry run answers what the run answers"
         failed = [at for at, result in enumerate(sent.results) if result["errorCount"]]
         assert failed == list(BAD)
         assert len(failed) == 37

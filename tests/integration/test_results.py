@@ -56,6 +56,20 @@ def test_results_over_an_entity_go_to_a_blob_and_come_back(delivered: str) -> No
     play(delivered, piece)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+def test_a_second_handler_does_not_write_over_the_rows_of_the_first(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        results = _results(stage.gateway)
+        name = stage.sender.tenant
+        first = ChunkResult(name, 0, _noisy(1_000), WHEN)
+        assert await results.add(first)
+        assert not await results.add(ChunkResult(name, 0, _noisy(1_001), WHEN))
+        [stored] = [chunk async for chunk in results.chunks(name)]
+        assert tuple(await results.rows(stored)) == first.results
+
+    play(delivered, piece)
+
+
 def test_the_first_result_of_a_chunk_stands(delivered: str) -> None:
     async def piece(stage: Stage) -> None:
         results = _results(stage.gateway)

@@ -93,3 +93,18 @@ def test_a_message_of_an_ended_import_is_dropped(delivered: str) -> None:
         assert await stage.stored("P1") == stored
 
     play(delivered, piece)
+
+
+def test_a_cancelled_import_waits_for_nobody(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        first = await stage.accept_quietly([a_worker("P1")])
+        second = await stage.accept_quietly([a_worker("P1", Title="Dr")])
+        assert await stage.gateway.imports.cancel(await stage.again(second), first.accepted_at)
+        await stage.gateway.sweep.run()
+        sent = await stage.messages()
+        assert {message.import_id for message in sent} == {first.import_id, second.import_id}
+        await stage.gateway.sweep.run()
+        await stage.drain()
+        assert (await stage.again(second)).counts.cancelled == 1
+
+    play(delivered, piece, sweep_after_seconds=AT_ONCE)
