@@ -20,6 +20,8 @@ from shared.storage.stored_records import partition_of
 from shared.storage.tables import Entity, SearchableTables
 
 _READ_AT_ONCE = 1_000
+_PLACES = ("k|", "r|~")
+"""First and last row key between which tombstones lie: records, and the keys that they had."""
 
 LogRange = Callable[[int], tuple[str, str]]
 """First and last row key of what a type logs of its imports up to a number."""
@@ -70,7 +72,7 @@ class ExpiringTombstones:
 
     async def _remove_tombstones(self, table: str, partition: str, number: int) -> int:
         found = await self._tables.flagged(
-            table, partition, "r|", "r|~", "Deleted", ["Number", "Ended"]
+            table, partition, *_PLACES, "Deleted", ["Number", "Ended"]
         )
         return await remove_all(
             self._tables, table, [each for each in found if _last_number(each) <= number]

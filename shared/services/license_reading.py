@@ -9,7 +9,7 @@ from shared.imports.licenses.shelf import Held
 from shared.imports.licenses.units import Unit
 from shared.services.record_ranges import load_records
 from shared.storage import license_records as records
-from shared.storage.license_records import LogEntry
+from shared.storage.license_records import LogEntry, Owner
 from shared.storage.tables import Entity, Tables
 
 _READ_AT_ONCE = 1_000
@@ -35,8 +35,8 @@ class LicenseReader:
         found = await self._tables.query(self._table, self._partition, first, last)
         return [records.log_from_entity(entity) for entity in found]
 
-    async def owners(self, keys: Iterable[str]) -> dict[str, Employee]:
-        """Whose the licenses of these keys are; keys that no license has are left out."""
+    async def owners(self, keys: Iterable[str]) -> dict[str, Owner]:
+        """Whose the licenses of these keys are, or were; keys that none ever had are left out."""
         rows = {records.key_row(key): key for key in keys}
         found = await load_records(self._tables, self._table, self._partition, sorted(rows))
         return {rows[row]: records.owner_of(entity) for row, entity in found.items()}

@@ -21,10 +21,8 @@ from shared.storage.license_records import (
     operations_of,
     used_blobs,
 )
-from shared.storage.tables import MAX_OPERATIONS, Operation
+from shared.storage.tables import Operation
 
-_MOST_WRITES = MAX_OPERATIONS - 1
-"""One operation of a transaction is the entry of the log."""
 _MOST_ROWS = 500
 _MOST_WEIGHT = 500_000
 """Characters of licenses in one transaction, of up to four bytes each."""
@@ -41,23 +39,23 @@ class Segment:
     contents: dict[str, bytes] = field(default_factory=dict)
     obsolete: frozenset[str] = frozenset()
 
-    @property
-    def is_large(self) -> bool:
-        """Whether it takes more than one transaction: Replace of an employee with many licenses."""
-        return len(self.operations) > _MOST_WRITES
-
 
 def segments(
     work: LicenseImport,
     partition: str,
     units: Sequence[Sequence[tuple[ReadRow, Employee]]],
     now: str,
+    most_writes: int,
 ) -> Iterator[Segment]:
-    """Apply the units' rows, each with the employee that it names; units stand by themselves."""
+    """Apply the units' rows, each with the employee that it names; units stand by themselves.
+
+    A segment has at most `most_writes` operations, or more where they belong together: Replace of
+    an employee with many licenses.
+    """
     for unit in units:
         whose = {row.index: employee for row, employee in unit}
         for _ in work.steps([row for row, _ in unit], _named_in(whose)):
-            if _is_full(work, partition, now):
+            if _is_full(work, partition, now, most_writes):
                 yield _taken(work, partition, now)
         if not work.shelf.touched and work.pending:
             yield Segment(work.pending.take())
@@ -69,7 +67,7 @@ def _named_in(whose: Mapping[int, Employee]) -> Callable[[ReadRow], Employee | N
     return lambda row: whose.get(row.index)
 
 
-def _is_full(work: LicenseImport, partition: str, now: str) -> bool:
+def _is_full(work: LicenseImport, partition: str, now: str, most_writes: int) -> bool:
     touched = work.shelf.touched
     if not touched:
         return False
@@ -77,10 +75,10 @@ def _is_full(work: LicenseImport, partition: str, now: str) -> bool:
         return True
     if sum(map(len, work.contents.values())) >= _MOST_CONTENT:
         return True
-    if touched * MOST_OPERATIONS < _MOST_WRITES:
+    if touched * MOST_OPERATIONS < most_writes:
         return False
     operations = _operations(work, partition, now, list(work.shelf.changes()))
-    return len(operations) > _MOST_WRITES - MOST_OPERATIONS
+    return len(operations) > most_writes - MOST_OPERATIONS
 
 
 def _taken(work: LicenseImport, partition: str, now: str) -> Segment:

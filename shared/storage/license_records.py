@@ -1,7 +1,7 @@
 """Licenses in storage, in the partition tenant|company of their table.
 
 r|division|employee|key     a license; the employee is n<number>, p<personal id>, or - for nobody
-k|key                       whose license has that key; unique within the company
+k|key                       whose license has that key, unique within the company; or had it
 j|import|sequence           the log of an import: what it has committed here, and the results of
                             those rows. Inserted in the transaction that commits, so of two handlers
                             of an import only one can write the next entry
@@ -19,11 +19,18 @@ from dataclasses import dataclass
 from shared.imports.columns import text_columns
 from shared.imports.licenses.filing import blobs_of
 from shared.imports.licenses.identity import Employee
-from shared.imports.licenses.shelf import Change, Held
+from shared.imports.licenses.shelf import Change, Held, buried
 from shared.imports.outcomes import RowResult, pack_result, unpack_result
 from shared.storage.keys import encode
-from shared.storage.packing import join_text, pack_json, split_text, unpack_json
-from shared.storage.tables import Delete, Entity, Insert, Operation, Upsert, Value
+from shared.storage.packing import (
+    compress_json,
+    expand_json,
+    join_text,
+    pack_json,
+    split_text,
+    unpack_json,
+)
+from shared.storage.tables import Entity, Insert, Operation, Upsert, Value
 
 COLUMNS = (
     "companyCode",
@@ -42,14 +49,15 @@ MOST_OPERATIONS = 3
 class LogEntry:
     """What one transaction of an import did in a company.
 
-    `is_begun`: it is the first of several, and the rest may be missing. `obsolete` and `written`
+    `parts` is the number of transactions that its work takes, each with an entry: with the first
+    one in, the others will follow, whoever carries them out; theirs say 0. `obsolete` and `written`
     are names of blobs that nothing refers to any more, and that something began to refer to.
     """
 
     results: tuple[RowResult, ...]
     obsolete: frozenset[str] = frozenset()
     written: frozenset[str] = frozenset()
-    is_begun: bool = False
+    parts: int = 1
 
 
 def employee_rows(employee: Employee) -> str:
@@ -83,10 +91,18 @@ def log_up_to(number: int) -> tuple[str, str]:
     return "j|", log_rows(number)[1]
 
 
-def owner_of(entity: Entity) -> Employee:
-    """Whose license has the key that the entity is about."""
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose license has a key, or had it when it went."""
+
+    employee: Employee
+    is_gone: bool
+
+
+def owner_of(entity: Entity) -> Owner:
+    """The owner that an entity of a key holds."""
     division, number, personal_id = json.loads(entity.text("Employee"))
-    return Employee(division, number, personal_id)
+    return Owner(Employee(division, number, personal_id), entity.flag("Deleted"))
 
 
 def held_from_entity(entity: Entity) -> Held:
@@ -99,25 +115,27 @@ def held_from_entity(entity: Entity) -> Held:
         document=None if is_gone else json.loads(join_text("Document", entity.values)),
         number=entity.number("Number"),
         created_at=entity.text("CreatedAt"),
+        remains=json.loads(entity.text("Remains", "null")),
     )
 
 
 def operations_of(partition: str, change: Change, number: int, now: str) -> list[Operation]:
     """The writes that carry out a change of import `number`; `now` is ISO text.
 
-    A new key is inserted: where the company has it already, the transaction fails.
+    A key that is new to the company is inserted: where it is not new, the transaction fails.
     """
     before, after = change.before, change.after
     operations: list[Operation] = []
     if before is not None and (after is None or after.employee != before.employee):
-        operations.append(Upsert(_tombstone(partition, before, number)))
-    if after is None:
-        operations.append(Delete(Entity(partition, key_row(change.key), {})))
-        return operations
-    operations.append(Upsert(_license(partition, after, now)))
-    if before is None:
-        operations.append(Insert(_owner(partition, after)))
-    elif before.employee != after.employee:
+        operations.append(Upsert(_tombstone(partition, buried(before, number))))
+    if after is not None:
+        operations.append(Upsert(_license(partition, after, now)))
+    if before is None and after is not None:
+        owner = _owner(partition, after)
+        operations.append(Upsert(owner) if change.is_reused else Insert(owner))
+    elif before is not None and after is None:
+        operations.append(Upsert(_owner(partition, buried(before, number))))
+    elif before is not None and after is not None and before.employee != after.employee:
         operations.append(Upsert(_owner(partition, after)))
     return operations
 
@@ -141,8 +159,8 @@ def logged(partition: str, number: int, sequence: int, entry: LogEntry, now: str
         "At": now,
         **pack_json("Results", [pack_result(result) for result in entry.results]),
     }
-    if entry.is_begun:
-        values["Begun"] = True
+    if entry.parts != 1:
+        values["Parts"] = entry.parts
     if entry.obsolete or entry.written:
         values |= pack_json("Blobs", [sorted(entry.obsolete), sorted(entry.written)])
     first, _ = log_rows(number)
@@ -156,23 +174,44 @@ def log_from_entity(entity: Entity) -> LogEntry:
         results=tuple(unpack_result(item) for item in unpack_json("Results", entity.values)),
         obsolete=frozenset(obsolete),
         written=frozenset(written),
-        is_begun=entity.flag("Begun"),
+        parts=entity.number("Parts", 1),
     )
 
 
 def blobs_to_remove(log: Sequence[LogEntry]) -> frozenset[str]:
-    """The blobs that are obsolete after all entries, in their order.
-
-    An entry of a transaction whose rest is missing does not count: something may still refer to
-    them. The entry that completes it says it again.
-    """
+    """The blobs that are obsolete after all entries, in their order."""
     gone: set[str] = set()
     for entry in log:
-        if entry.is_begun:
-            continue
         gone |= entry.obsolete
         gone -= entry.written
     return frozenset(gone)
+
+
+def unfinished(log: Sequence[LogEntry]) -> tuple[int, int] | None:
+    """Where the last work of several parts begins in the log, and its next part; None: all done."""
+    for begin, entry in enumerate(log):
+        done = len(log) - begin
+        if entry.parts > 1 and done < entry.parts:
+            return begin, done
+    return None
+
+
+def pack_operations(operations: Sequence[Operation]) -> bytes:
+    """The writes of `operations_of` as bytes, to be carried out later by anybody."""
+    packed = [
+        [type(each).__name__, each.entity.partition, each.entity.row, dict(each.entity.values)]
+        for each in operations
+    ]
+    return compress_json(packed)
+
+
+def unpack_operations(data: bytes) -> list[Operation]:
+    """The inverse of `pack_operations`."""
+    kinds: dict[str, type[Upsert | Insert]] = {kind.__name__: kind for kind in (Upsert, Insert)}
+    return [
+        kinds[kind](Entity(partition, row, values))
+        for kind, partition, row, values in expand_json(data)
+    ]
 
 
 def _license(partition: str, held: Held, now: str) -> Entity:
@@ -189,13 +228,21 @@ def _license(partition: str, held: Held, now: str) -> Entity:
     return Entity(partition, license_row(held.employee, held.key), values)
 
 
-def _tombstone(partition: str, held: Held, number: int) -> Entity:
-    values: dict[str, Value] = {**_place(held), "Number": number, "Deleted": True}
-    return Entity(partition, license_row(held.employee, held.key), values)
+def _tombstone(partition: str, grave: Held) -> Entity:
+    values: dict[str, Value] = {
+        **_place(grave),
+        "Number": grave.number,
+        "Deleted": True,
+        "Remains": json.dumps(grave.remains, ensure_ascii=False),
+    }
+    return Entity(partition, license_row(grave.employee, grave.key), values)
 
 
 def _owner(partition: str, held: Held) -> Entity:
-    return Entity(partition, key_row(held.key), {"Employee": _place(held)["Employee"]})
+    values: dict[str, Value] = {"Employee": _place(held)["Employee"]}
+    if held.document is None:
+        values |= {"Deleted": True, "Number": held.number}
+    return Entity(partition, key_row(held.key), values)
 
 
 def _place(held: Held) -> dict[str, Value]:

@@ -43,12 +43,12 @@ class Course:
 
 def judge(world: Simulation) -> None:
     """Raises AssertionError with the seed and what is wrong."""
-    records = _records(world.tables)
+    records = records_of(world.tables)
     assert [record.number for record in records] == list(range(1, len(records) + 1)), "numbers"
     course = Course()
     for record in records:
-        results = _results(world.tables, record)
-        _judge_counts(record, results)
+        results = results_of(world.tables, record)
+        judge_counts(record, results)
         _judge_kinship(record, course)
         _follow(record, results, course)
         course.failed[record.number] = [
@@ -74,12 +74,13 @@ def _judge_kinship(record: ImportRecord, course: Course) -> None:
         course.sent_by[record.number, index] = first if row == sent else record.number
 
 
-def _records(tables: MemoryTables) -> list[ImportRecord]:
+def records_of(tables: MemoryTables) -> list[ImportRecord]:
+    """The imports, in order of acceptance."""
     found = tables.in_range("Imports", TENANT, *import_records.RECORDS)
     return sorted((import_records.from_entity(item) for item in found), key=lambda r: r.number)
 
 
-def _results(tables: MemoryTables, record: ImportRecord) -> dict[int, RowResult]:
+def results_of(tables: MemoryTables, record: ImportRecord) -> dict[int, RowResult]:
     """I1: every chunk has one result, every row one outcome."""
     stored = [
         result_records.from_entity(item)
@@ -92,7 +93,7 @@ def _results(tables: MemoryTables, record: ImportRecord) -> dict[int, RowResult]
     return {row.index: row for row in rows}
 
 
-def _judge_counts(record: ImportRecord, results: dict[int, RowResult]) -> None:
+def judge_counts(record: ImportRecord, results: dict[int, RowResult]) -> None:
     """I2: new + updated + unchanged + failed = rows, and the record says so."""
     counts = record.counts
     assert counts.done == record.rows, "I2: counts do not add up"

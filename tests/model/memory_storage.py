@@ -178,6 +178,10 @@ class MemoryBlobs:
         data = b"".join(parts)
         await self._turnstile.passed(lambda: self._blobs.update({(container, name): data}))
 
+    def names(self) -> list[tuple[str, str]]:
+        """Container and name of every blob."""
+        return list(self._blobs)
+
     async def read(
         self, container: str, name: str, start: int = 0, length: int | None = None
     ) -> bytes | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shared.imports.licenses.definition import LICENSES
 from shared.services.cancelling import Cancelling
 from shared.services.chunks import ChunkProcessor
 from shared.services.completions import Completions
@@ -14,6 +15,7 @@ from shared.services.failed_rows import FailedRows
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
 from shared.services.keyed_work import KeyedWork
+from shared.services.license_work import LicenseWork
 from shared.services.payloads import Payloads
 from shared.services.reference_lists import ReferenceLists
 from shared.services.references import ReferenceReader
@@ -24,6 +26,8 @@ from shared.services.work import Works
 from tests.model.memory_storage import MemoryBlobs, MemoryQueues, MemoryTables
 
 TENANT = "tenant"
+LICENSE_OPERATIONS = 6
+"""In one transaction: so few that a handful of licenses takes several."""
 
 
 class ModelClock:
@@ -75,6 +79,7 @@ def a_process(
     clock: ModelClock,
     ids: CountedIds,
     chunk_rows: int,
+    handler_seconds: float,
 ) -> Process:
     """A process that cuts payloads into chunks of so many rows."""
     imports, completions = ImportLog(tables), Completions()
@@ -87,15 +92,18 @@ def a_process(
         clock=clock,
         offload=at_once,
     )
+    licenses = LicenseWork(
+        tables=tables, blobs=blobs, clock=clock, offload=at_once, operations=LICENSE_OPERATIONS
+    )
     chunks = ChunkProcessor(
         payloads=payloads,
         queues=queues,
         imports=imports,
         results=results,
-        works=Works(keyed, {}),
+        works=Works(keyed, {LICENSES.name: licenses}),
         completions=completions,
         clock=clock,
-        handler_seconds=40,
+        handler_seconds=handler_seconds,
     )
     intake = Intake(
         imports=imports,

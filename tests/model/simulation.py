@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from shared.auth.caller import Caller
 from shared.auth.integration import Integration
@@ -39,8 +39,6 @@ from tests.model.processes import TENANT, CountedIds, ModelClock, Process, a_pro
 MAX_RECEIVED = 5
 _MOST_STEPS = 20_000
 _TURNS = 5
-_STEPS_BETWEEN_SWEEPS = 150
-"""More often, and the messages of the sweeps crowd out the work."""
 
 
 @dataclass(eq=False)
@@ -70,6 +68,10 @@ class Odds:
 class Simulation:
     """The world of one run."""
 
+    handler_seconds: ClassVar[float] = 40
+    steps_between_sweeps: ClassVar[int] = 150
+    """More often, and the messages of the sweeps crowd out the work."""
+
     seed: int
     random: random.Random = field(init=False)
     clock: ModelClock = field(default_factory=ModelClock)
@@ -86,7 +88,15 @@ class Simulation:
         self.blobs = MemoryBlobs(self.turnstile)
         ids = CountedIds()
         self.processes = [
-            a_process(self.tables, self.blobs, self.queues, self.clock, ids, self._chunk_rows())
+            a_process(
+                self.tables,
+                self.blobs,
+                self.queues,
+                self.clock,
+                ids,
+                self._chunk_rows(),
+                self.handler_seconds,
+            )
             for _ in range(2)
         ]
         pick = self.random
@@ -110,7 +120,7 @@ class Simulation:
         """Run until every import is closed and nothing is left to do."""
         for step in range(1, _MOST_STEPS):
             await self._turn()
-            if step % _STEPS_BETWEEN_SWEEPS == 0:
+            if step % self.steps_between_sweeps == 0:
                 self.clock.seconds += 70
                 self._start(self._sweep, None)
             if self.calls == self.wanted_calls and not self.runs and not self.queues.messages:

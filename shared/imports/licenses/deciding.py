@@ -105,9 +105,10 @@ class LicenseImport:
 
     `pending` holds the results since they were last taken, `contents` the bytes of new documents by
     the name of their blob; `weight` counts the characters of the licenses that were put together.
-    `as_sent_after` is the number of the import whose failed rows these are, for rows of a retry
-    that were not corrected. `unforeseen` is told of an error that no rule foresaw, and says what
-    the row's result is to say; `noticed` of each row that takes effect.
+    `is_overtaken(index, number)` tells whether a row must not be applied where import `number` has
+    changed its license (a row of a retry that was not corrected). `unforeseen` is told of an error
+    that no rule foresaw, and says what the row's result is to say; `noticed` of each row that
+    takes effect.
     """
 
     tenant: str
@@ -118,7 +119,7 @@ class LicenseImport:
     shelf: Shelf
     unforeseen: Callable[[Exception], Message]
     noticed: Noticed | None = None
-    as_sent_after: Callable[[int], int | None] = lambda _index: None
+    is_overtaken: Callable[[int, int], bool] = lambda _index, _number: False
     contents: dict[str, bytes] = field(default_factory=dict)
     pending: Results = field(default_factory=Results)
     weight: int = 0
@@ -163,7 +164,7 @@ class LicenseImport:
             named = {result.key[-1] for result in results.in_order()}
             for held in self.shelf.held_by(employee):
                 if held.key not in named:
-                    self.shelf.remove(held.key)
+                    self.shelf.remove(held.key, self.number)
         self.pending.add(*results.in_order())
 
     def _applied(self, row: ReadRow, results: Results) -> RowResult:
@@ -174,7 +175,7 @@ class LicenseImport:
                 raise RowFailedError(
                     Message(UNKNOWN_TO_DELETE, "licenseKey", given_key(row.values))
                 )
-            self.shelf.remove(held.key)
+            self.shelf.remove(held.key, self.number)
             self._notice(row, held, None)
             return self._took_effect(row, held.key, held.document or {}, Outcome.UPDATED, results)
         document = self._document(row, held, key)
@@ -228,9 +229,11 @@ class LicenseImport:
 
     def _check_unchanged_since(self, row: ReadRow, held: Held | None, key: str) -> None:
         """A row that is sent again as it was must not undo what a later import did (1101)."""
-        original = self.as_sent_after(row.index)
-        last = held or self.shelf.grave(key)
-        if original is not None and last is not None and original < last.number < self.number:
+        natural = natural_key(row.values) if given_key(row.values) is None else None
+        last = held or self.shelf.grave(key, natural)
+        if last is None or last.number == self.number:
+            return
+        if self.is_overtaken(row.index, last.number):
             raise RowFailedError(Message(CHANGED_SINCE))
 
     def _document(self, row: ReadRow, held: Held | None, key: str) -> Document:
@@ -287,14 +290,23 @@ def _kept(stored: Document | None, sent: Document, keeps: bool) -> Document | No
 def _by_employee(
     rows: Sequence[ReadRow], whose: Callable[[ReadRow], Employee | None], shelf: Shelf
 ) -> Iterator[tuple[Employee, list[ReadRow]]]:
-    """Rows by the employee they name, else by the one who holds the license of their key."""
+    """Rows by the employee they name; a row that names nobody goes with the first one of its key
+    that does, else with the employee who holds the license.
+
+    What the payload says comes first: it is the same when half of the rows are done.
+    """
+    named: dict[str, Employee] = {}
+    for row in rows:
+        employee, key = whose(row), row.key[-1]
+        if employee is not None and employee.is_named and key is not None:
+            named.setdefault(key, employee)
     groups: dict[Employee | int, tuple[Employee, list[ReadRow]]] = {}
     for row in rows:
         employee = whose(row)
         if employee is None or not employee.is_named:
-            key = given_key(row.values)
-            held = None if key is None else shelf.by_key(key)
-            employee = NOBODY if held is None else held.employee
+            key = row.key[-1] or ""
+            held = shelf.by_key(key)
+            employee = named.get(key, NOBODY if held is None else held.employee)
         group = employee if employee.is_named else row.index
         groups.setdefault(group, (employee, []))[1].append(row)
     yield from groups.values()

@@ -9,17 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from shared.imports.definition import Document
-from shared.imports.licenses.identity import Employee, NaturalKey, employee_of, natural_key
+from shared.imports.licenses.identity import (
+    EMPLOYEE_FIELDS,
+    Employee,
+    NaturalKey,
+    employee_of,
+    natural_key,
+)
+
+REMAINS: Final[tuple[str, ...]] = (*EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber")
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """A license in its place; `number` is the import that changed it last.
 
-    `document` is None where the license is gone from this place and only its number is kept.
-    `created_at` is ISO text, "" for a new one.
+    `document` is None where the license is gone from this place; `remains` then is what it was
+    found by. `created_at` is ISO text, "" for a new one.
     """
 
     key: str
@@ -27,28 +36,37 @@ class Held:
     document: Document | None
     number: int
     created_at: str = ""
+    remains: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a license; None where there was, or is, none."""
+    """What became of a license; None where there was, or is, none.
+
+    `is_reused`: there was one of that key before, which is gone.
+    """
 
     key: str
     before: Held | None
     after: Held | None
+    is_reused: bool = False
 
 
 class Shelf:
     """The licenses, by key and by natural key.
 
-    `taken` are keys of the company's other licenses, as far as they are known.
+    `taken` are keys of the company's other licenses, `gone` those of licenses that it had, as far
+    as they are known.
     """
 
-    def __init__(self, held: Iterable[Held] = (), taken: Iterable[str] = ()) -> None:
+    def __init__(
+        self, held: Iterable[Held] = (), taken: Iterable[str] = (), gone: Iterable[str] = ()
+    ) -> None:
         self._held: dict[str, Held] = {}
         self._natural: dict[NaturalKey, str] = {}
-        self._graves: dict[str, Held] = {}
+        self._graves: dict[str | NaturalKey, Held] = {}
         self._taken = set(taken)
+        self._gone = set(gone)
         self._before: dict[str, Held | None] = {}
         for each in held:
             self.fill(each)
@@ -56,7 +74,7 @@ class Shelf:
     def fill(self, held: Held) -> None:
         """Put a license there as it is stored."""
         if held.document is None:
-            self._graves[held.key] = held
+            self._bury(held)
         else:
             self._enter(held)
 
@@ -69,13 +87,18 @@ class Shelf:
         key = self._natural.get(natural)
         return None if key is None else self._held[key]
 
-    def grave(self, key: str) -> Held | None:
-        """What is kept of a license that is gone."""
-        return self._graves.get(key)
+    def grave(self, key: str, natural: NaturalKey | None) -> Held | None:
+        """What is kept of a license that is gone, by its key or by its natural key."""
+        found = self._graves.get(key)
+        return found if found is not None or natural is None else self._graves.get(natural)
 
     def is_taken(self, key: str) -> bool:
         """Whether some license of the company has the key."""
         return key in self._held or key in self._taken
+
+    def all_held(self) -> list[Held]:
+        """Every license."""
+        return list(self._held.values())
 
     def held_by(self, employee: Employee) -> list[Held]:
         """An employee's licenses."""
@@ -86,20 +109,31 @@ class Shelf:
         self._remember(key)
         before = self._held.get(key)
         created_at = before.created_at if before is not None else ""
+        held = Held(key, employee_of(document), document, number, created_at)
         self._leave(key)
-        self._enter(Held(key, employee_of(document), document, number, created_at))
+        self._unbury(key, held.employee)
+        was = self._before[key]
+        if was is not None and was.employee != held.employee:
+            self._bury(buried(was, number))
+        self._enter(held)
 
-    def remove(self, key: str) -> None:
-        """Take a license off the shelf."""
+    def remove(self, key: str, number: int) -> None:
+        """Take a license off the shelf, by import `number`."""
         self._remember(key)
+        held = self._held[key]
         self._leave(key)
+        self._bury(buried(held, number))
 
     def changes(self) -> Iterator[Change]:
-        """What has changed since the shelf was filled, or since `settle`; not what came back."""
+        """What has changed since the shelf was filled, or since `settle`.
+
+        Also a license that rows changed and changed back: it is to carry the import's number.
+        """
         for key, before in self._before.items():
             after = self._held.get(key)
-            if (before and before.document) != (after and after.document):
-                yield Change(key, before, after)
+            if before != after:
+                is_reused = key in self._graves or key in self._gone
+                yield Change(key, before, after, is_reused)
 
     @property
     def touched(self) -> int:
@@ -117,12 +151,30 @@ class Shelf:
 
     def mark(self) -> Mark:
         """The shelf as it is, to come back to."""
-        return Mark(dict(self._held), dict(self._natural), dict(self._before))
+        return Mark(dict(self._held), dict(self._natural), dict(self._graves), dict(self._before))
 
     def go_back(self, mark: Mark) -> None:
         """Undo everything since then."""
         self._held, self._natural = dict(mark.held), dict(mark.natural)
-        self._before = dict(mark.before)
+        self._graves, self._before = dict(mark.graves), dict(mark.before)
+
+    def _unbury(self, key: str, employee: Employee) -> None:
+        """A license is back in a place that it was taken from."""
+        found = [
+            name
+            for name, grave in self._graves.items()
+            if (grave.key, grave.employee) == (key, employee)
+        ]
+        for name in found:
+            del self._graves[name]
+            self._gone.add(key)
+
+    def _bury(self, grave: Held) -> None:
+        natural = natural_key(grave.remains or {})
+        for name in (grave.key, natural) if natural is not None else (grave.key,):
+            known = self._graves.get(name)
+            if known is None or known.number <= grave.number:
+                self._graves[name] = grave
 
     def _remember(self, key: str) -> None:
         self._before.setdefault(key, self._held.get(key))
@@ -140,10 +192,18 @@ class Shelf:
             del self._natural[natural]
 
 
+def buried(held: Held, number: int) -> Held:
+    """What is kept of a license in a place that import `number` took it from."""
+    document = held.document or {}
+    remains = {name: document[name] for name in REMAINS if name in document}
+    return Held(held.key, held.employee, None, number, remains=remains)
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A shelf as it was."""
 
     held: dict[str, Held]
     natural: dict[NaturalKey, str]
+    graves: dict[str | NaturalKey, Held]
     before: dict[str, Held | None]

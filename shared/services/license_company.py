@@ -1,0 +1,245 @@
+"""One company's rows at work: unit by unit, each transaction with its entry in the import's log.
+
+See `license_work` for what the log is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shared import log
+from shared.clock import Clock
+from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.imports.definition import ReadRow
+from shared.imports.folding import Noticed
+from shared.imports.licenses.actions import LicenseAction
+from shared.imports.licenses.deciding import LicenseImport
+from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.identity import Employee
+from shared.imports.licenses.shelf import Shelf
+from shared.imports.licenses.units import Sketch, Unit, units
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.outcomes import RowResult, failed
+from shared.services.license_lines import CompanyLines
+from shared.services.license_reading import LicenseReader
+from shared.services.license_segments import Segment, segments
+from shared.services.moments import iso
+from shared.services.offload import Offload
+from shared.services.work import BeforeCommit, SupersededError
+from shared.storage import license_records as records
+from shared.storage.blobs import Blobs
+from shared.storage.import_records import ImportRecord
+from shared.storage.license_records import LogEntry
+from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
+from shared.storage.stored_records import partition_of
+from shared.storage.tables import Operation, Tables
+
+_SLICE_ROWS = 250
+_SLICE_BYTES = 4 * 1024 * 1024
+_MOST_CONFLICTS = 20
+
+
+@dataclass
+class CompanyAtWork:
+    """The rows of one company in a chunk."""
+
+    record: ImportRecord
+    company: CompanyLines
+    tables: Tables
+    blobs: Blobs
+    clock: Clock
+    offload: Offload
+    noticed: Noticed | None
+    most_writes: int
+    knows_made_keys: bool = False
+
+    def __post_init__(self) -> None:
+        self.partition = partition_of(self.record.tenant, self.company.name)
+        self.reader = LicenseReader(self.tables, LICENSES.table, self.partition)
+        self.log: list[LogEntry] = []
+        self.results: dict[int, RowResult] = {}
+
+    async def run(self, before_commit: BeforeCommit) -> list[RowResult]:
+        """Bring every row to its result; begins again behind the log where somebody else wrote."""
+        for _ in range(_MOST_CONFLICTS):
+            length = len(self.log)
+            try:
+                await self._read_log()
+                await self._work_on(before_commit)
+            except PreconditionFailedError:
+                self.knows_made_keys = self.knows_made_keys or len(self.log) == length
+                continue
+            await self._remove_obsolete()
+            return list(self.results.values())
+        raise StorageUnavailableError("the licenses of a company are written by too many at once")
+
+    async def end(self, message: Message) -> list[RowResult]:
+        """Rows without an entry in the log end with `message`; the log is closed by that."""
+        for _ in range(_MOST_CONFLICTS):
+            try:
+                await self._read_log()
+                rest = [
+                    failed(row.index, self.company.shown_key(row), message)
+                    for row in self.company.rows
+                    if row.index not in self.results
+                ]
+                if rest:
+                    await self._append(Segment(rest))
+            except PreconditionFailedError:
+                continue
+            await self._remove_obsolete()
+            return list(self.results.values())
+        raise StorageUnavailableError("the licenses of a company are written by too many at once")
+
+    async def _read_log(self) -> None:
+        """Take over what is committed, and carry out what was left half done."""
+        self.log = await self.reader.log(self.record.number)
+        half_done = records.unfinished(self.log)
+        if half_done is not None:
+            begin, part = half_done
+            await self._do_parts(begin, part)
+        self.results = {result.index: result for entry in self.log for result in entry.results}
+
+    async def _work_on(self, before_commit: BeforeCommit) -> None:
+        rows = [row for row in self.company.rows if row.index not in self.results]
+        keys = {row.key for row in rows if row.key is not None}
+        owners = await self.reader.owners(keys)
+        known = dict(owners)
+        if self.knows_made_keys:
+            made = {row.made_key for row in rows if row.made_key is not None}
+            known |= await self.reader.owners(made)
+        whose = {key: owner.employee for key, owner in owners.items()}
+        for some in _slices(sorted(units(rows, whose), key=_place)):
+            held = await self.reader.held(some)
+            await self._check_alone(max((each.number for each in held), default=0))
+            taken = [key for key, owner in known.items() if not owner.is_gone]
+            gone = [key for key, owner in known.items() if owner.is_gone]
+            await self._settle(some, Shelf(held, taken, gone), before_commit)
+
+    async def _settle(
+        self, some: Sequence[Unit], shelf: Shelf, before_commit: BeforeCommit
+    ) -> None:
+        size = sum(row.end - row.start for unit in some for row in unit.rows)
+        for segment in await self.offload(size, self._decided, some, shelf):
+            if segment.operations:
+                await before_commit()
+                await self._commit(segment)
+            self.results |= {result.index: result for result in segment.results}
+
+    async def _check_alone(self, newest: int) -> None:
+        """What was read must be as the log tells: an own change that it does not know was made by
+        another handler in between, and rows judged by it would tell the wrong story.
+        """
+        if newest > self.record.number:
+            raise SupersededError
+        if newest == self.record.number:
+            log_now = await self.reader.log(self.record.number)
+            if len(log_now) != len(self.log):
+                raise PreconditionFailedError("another handler of the import is at work")
+
+    def _decided(self, some: Sequence[Unit], shelf: Shelf) -> list[Segment]:
+        record = self.record
+        work = LicenseImport(
+            tenant=record.tenant,
+            company=self.company.name,
+            action=LicenseAction(record.options.action),
+            number=record.number,
+            import_id=record.import_id,
+            shelf=shelf,
+            unforeseen=self._unforeseen,
+            noticed=self.noticed,
+            is_overtaken=record.origins.is_overtaken,
+        )
+        rows = [[(self._read(row), row.employee) for row in unit.rows] for unit in some]
+        now = iso(self.clock.now())
+        return list(segments(work, self.partition, rows, now, self.most_writes))
+
+    def _read(self, row: Sketch) -> ReadRow:
+        """A fault that reading did not foresee is this row's alone."""
+        try:
+            return self.company.read(row)
+        except Exception as error:
+            return ReadRow(row.index, (None,) * 5, {}, (self._unforeseen(error),))
+
+    def _unforeseen(self, error: Exception) -> Message:
+        log.failure("row.failed", error, correlation_id=self.record.import_id)
+        detail = f"correlation id {self.record.import_id}"
+        return Message(COULD_NOT_BE_PROCESSED, detail=detail)
+
+    async def _commit(self, segment: Segment) -> None:
+        for name, data in segment.contents.items():
+            await self.blobs.put(LICENSE_DOCUMENTS, f"{self.record.tenant}/{name}", [data])
+        if len(segment.operations) <= self.most_writes:
+            await self._append(segment)
+        else:
+            await self._append_in_parts(segment)
+
+    async def _append_in_parts(self, segment: Segment) -> None:
+        """Write down all that is to be done, then do it; it cannot be undone half way."""
+        if not self.knows_made_keys:
+            self.knows_made_keys = True
+            raise PreconditionFailedError("a key that is taken must be known before it begins")
+        begin = len(self.log)
+        data = records.pack_operations(segment.operations)
+        await self.blobs.put(IMPORT_PAYLOADS, self._parts_blob(begin), [data])
+        parts = -(-len(segment.operations) // self.most_writes)
+        entry = replace(_entry(segment), parts=parts)
+        await self._insert(entry, segment.operations[: self.most_writes])
+        await self._do_parts(begin, 1)
+
+    async def _do_parts(self, begin: int, first: int) -> None:
+        """The transactions from `first` on of the work that began with that entry of the log."""
+        name = self._parts_blob(begin)
+        data = await self.blobs.read(IMPORT_PAYLOADS, name)
+        if data is None:
+            raise PreconditionFailedError("somebody else has finished it")
+        operations = await self.offload(10 * len(data), records.unpack_operations, data)
+        for part in range(first, self.log[begin].parts):
+            at = part * self.most_writes
+            some = operations[at : at + self.most_writes]
+            await self._insert(LogEntry((), parts=0), some)
+        await self.blobs.delete(IMPORT_PAYLOADS, name)
+
+    def _parts_blob(self, begin: int) -> str:
+        """By company too: an import's chunk may have several."""
+        company = self.partition.partition("|")[2]
+        return f"{self.record.tenant}/{self.record.import_id}.{company}.parts-{begin}"
+
+    async def _append(self, segment: Segment) -> None:
+        await self._insert(_entry(segment), segment.operations)
+        self.results |= {result.index: result for result in segment.results}
+
+    async def _insert(self, entry: LogEntry, operations: Sequence[Operation]) -> None:
+        now = iso(self.clock.now())
+        insert = records.logged(self.partition, self.record.number, len(self.log), entry, now)
+        await self.tables.transact(LICENSES.table, [insert, *operations])
+        self.log.append(entry)
+
+    async def _remove_obsolete(self) -> None:
+        for name in sorted(records.blobs_to_remove(self.log)):
+            await self.blobs.delete(LICENSE_DOCUMENTS, f"{self.record.tenant}/{name}")
+
+
+def _entry(segment: Segment) -> LogEntry:
+    return LogEntry(tuple(segment.results), segment.obsolete, frozenset(segment.contents))
+
+
+def _place(unit: Unit) -> str:
+    named = [records.employee_rows(each) for each in unit.employees if each.is_named]
+    return min(named, default=records.employee_rows(Employee()))
+
+
+def _slices(ordered: Sequence[Unit]) -> list[list[Unit]]:
+    """Units of some hundred rows, and of some bytes, together; a unit never parts."""
+    slices: list[list[Unit]] = []
+    rows = size = 0
+    for unit in ordered:
+        unit_size = sum(row.end - row.start for row in unit.rows)
+        if not slices or rows + len(unit.rows) > _SLICE_ROWS or size + unit_size > _SLICE_BYTES:
+            slices.append([])
+            rows = size = 0
+        slices[-1].append(unit)
+        rows += len(unit.rows)
+        size += unit_size
+    return slices

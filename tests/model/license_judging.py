@@ -1,0 +1,102 @@
+"""What must hold when a run with licenses has ended: I1 to I4 of DESIGN 6.
+
+The reference applies the rows of each import, in order of acceptance, to one shelf of the whole
+company; rows that ended as 9001 or 9002 count as not sent.
+"""
+
+from __future__ import annotations
+
+from shared.imports.definition import ReadRow
+from shared.imports.licenses.actions import LicenseAction
+from shared.imports.licenses.deciding import LicenseImport
+from shared.imports.licenses.filing import blobs_of
+from shared.imports.licenses.identity import Employee, employee_of, natural_key, sent_identity
+from shared.imports.licenses.rules import read_license
+from shared.imports.licenses.shelf import Held, Shelf
+from shared.imports.messages import Message
+from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.payload import fold_names, read_lines
+from shared.storage.import_records import ImportRecord
+from shared.storage.license_records import held_from_entity, owner_of
+from shared.storage.names import LICENSE_DOCUMENTS
+from tests.model.judging import ENDED, judge_counts, records_of, results_of
+from tests.model.processes import TENANT
+from tests.model.simulation import Simulation
+
+
+def judge_licenses(world: Simulation) -> None:
+    """Raises AssertionError with what is wrong."""
+    shelf = Shelf()
+    for record in records_of(world.tables):
+        results = results_of(world.tables, record)
+        judge_counts(record, results)
+        _follow(record, results, shelf)
+    _judge_stored(world, shelf)
+
+
+def _follow(record: ImportRecord, results: dict[int, RowResult], shelf: Shelf) -> None:
+    """I3, I4: each row does what it reports."""
+    rows: list[ReadRow] = []
+    whose: dict[int, Employee] = {}
+    action = LicenseAction(record.options.action)
+    for index, row in sorted(read_lines(record.inline.encode())):
+        identity = sent_identity(fold_names(row))
+        if ENDED & {message.id for message in results[index].messages}:
+            continue
+        if "companyCode" not in identity:
+            assert results[index].outcome is Outcome.FAILED, "I4: a row without a company went in"
+            continue
+        rows.append(read_license(index, row, action))
+        whose[index] = employee_of(identity)
+    work = LicenseImport(
+        tenant=TENANT,
+        company="C1",
+        action=action,
+        number=record.number,
+        import_id=record.import_id,
+        shelf=shelf,
+        unforeseen=_never_unforeseen,
+        is_overtaken=record.origins.is_overtaken,
+    )
+    for _ in work.steps(rows, lambda row: whose[row.index]):
+        pass
+    for expected in work.pending.take():
+        told = results[expected.index]
+        assert (told.outcome, told.key) == (expected.outcome, expected.key), (
+            f"I4: import {record.number} ({action}) row {told.index} says {told}, "
+            f"in order {expected}"
+        )
+    shelf.settle()
+
+
+def _never_unforeseen(error: Exception) -> Message:
+    raise error
+
+
+def _judge_stored(world: Simulation, shelf: Shelf) -> None:
+    """I4: licenses, keys and blobs are those that one after another would have left."""
+    held: list[Held] = []
+    owners: dict[str, Employee] = {}
+    for (partition, row), entity in world.tables.tables["Licenses"].items():
+        if row.startswith("r|"):
+            held.append(held_from_entity(entity))
+        elif row.startswith("k|"):
+            owner = owner_of(entity)
+            if not owner.is_gone:
+                owners[row.removeprefix("k|")] = owner.employee
+        assert partition in (f"{TENANT}|C1", TENANT)
+    live = {each.key: each for each in held if each.document is not None}
+    expected = {each.key: each for each in shelf.all_held()}
+    found = {key: each.document for key, each in live.items()}
+    assert found == {key: each.document for key, each in expected.items()}, "I4: stored differs"
+    assert owners == {key: each.employee for key, each in expected.items()}, "owners differ"
+    natural = [natural_key(each.document or {}) for each in live.values()]
+    named = [key for key in natural if key is not None]
+    assert len(set(named)) == len(named), "two licenses with one natural key"
+    in_use = {
+        f"{TENANT}/{name}"
+        for each in live.values()
+        for name in blobs_of((each.document or {}).get("documents", []))
+    }
+    there = {name for container, name in world.blobs.names() if container == LICENSE_DOCUMENTS}
+    assert in_use <= there, "the blob of a document is missing"
