@@ -7,6 +7,7 @@ import azure.functions as func
 from functions import (
     assignments,
     contract,
+    documents,
     housekeeping,
     imports,
     licenses,
@@ -19,6 +20,7 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 app.register_functions(workers.blueprint)
 app.register_functions(assignments.blueprint)
 app.register_functions(licenses.blueprint)
+app.register_functions(documents.blueprint)
 app.register_functions(imports.blueprint)
 app.register_functions(tokens.blueprint)
 app.register_functions(contract.blueprint)

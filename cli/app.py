@@ -6,7 +6,19 @@ import sys
 
 import typer
 
-from cli import clients, imports, integrations, purge, references, sending, signing_keys, tenants
+from cli import (
+    clients,
+    features,
+    imports,
+    integrations,
+    poison,
+    purge,
+    references,
+    rounds,
+    sending,
+    signing_keys,
+    tenants,
+)
 from cli.output import AsJson
 from shared.errors import GatewayError, SettingsError, StorageUnavailableError
 
@@ -25,7 +37,10 @@ app.add_typer(integrations.keys, name="key")
 app.add_typer(clients.app, name="client")
 app.add_typer(signing_keys.app, name="signing-key")
 app.add_typer(references.app, name="reference")
+app.add_typer(features.app, name="feature")
+app.add_typer(rounds.app, name="round")
 app.add_typer(imports.app, name="imports")
+app.add_typer(poison.app, name="poison")
 app.command("import", no_args_is_help=True)(sending.send)
 app.command("purge")(purge.purge)
 

@@ -65,6 +65,8 @@ def _limits(item: Setting) -> str:
         return FORM
     if item.kind is Kind.CHOICE:
         return ", ".join(f"`{choice}`" for choice in item.choices)
+    if item.kind is Kind.WORDS:
+        return "some of these words"
     if item.most:
         return f"{item.least} to {item.most} {item.kind.value}"
     return item.kind.value

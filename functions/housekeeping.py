@@ -12,8 +12,10 @@ blueprint = func.Blueprint()
 @blueprint.function_name("sweep")
 @blueprint.timer_trigger("timer", "*/30 * * * * *", run_on_startup=False, use_monitor=False)
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
-    """Send missing messages again, close what was forgotten."""
-    await (await gateway()).sweep.run()
+    """Send missing messages again, close what was forgotten, take in what was dropped unheard."""
+    app = await gateway()
+    await app.sweep.run()
+    await app.documents.drop_sweep.run()
 
 
 @blueprint.function_name("retention")

@@ -7,7 +7,7 @@ timer builds the gateway in the loop it runs in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,20 +17,25 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from shared.auth.callers import Callers
     from shared.clock import Clock
+    from shared.document_services import DocumentServices
     from shared.identity import Identity
     from shared.imports.folding import Noticed
     from shared.services.cancelling import Cancelling
+    from shared.services.chunk_messages import ChunkMessage
     from shared.services.chunks import ChunkProcessor
     from shared.services.clients import ClientService
+    from shared.services.completions import Completions
     from shared.services.dry_runs import DryRuns
     from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
     from shared.services.imported_files import ImportedFiles
     from shared.services.intake import Intake
+    from shared.services.payloads import Payloads
     from shared.services.reference_lists import ReferenceLists
     from shared.services.references import EarlierImports
     from shared.services.repeats import Repeats
     from shared.services.reporting import Reporting
+    from shared.services.results import Results
     from shared.services.retrying import Retrying
     from shared.services.sweeping import Sweep
     from shared.services.tenants import TenantService
@@ -64,6 +69,7 @@ class Gateway:
     cancelling: Cancelling
     dry_runs: DryRuns
     repeats: Repeats
+    documents: DocumentServices
     sweep: Sweep
 
 
@@ -128,9 +134,9 @@ def _compose(settings: Settings) -> Gateway:
     from shared.auth.callers import Callers
     from shared.auth.key_pair import KeyPairAuthenticator
     from shared.clock import RandomIds, SystemClock
+    from shared.document_services import compose_documents
     from shared.identity import Identity
     from shared.services.cancelling import Cancelling
-    from shared.services.chunks import ChunkProcessor
     from shared.services.clients import ClientService
     from shared.services.completions import Completions
     from shared.services.dry_runs import DryRuns, NothingOpen
@@ -172,6 +178,8 @@ def _compose(settings: Settings) -> Gateway:
     )
     failed_rows = FailedRows(results, payloads)
     make_works = partial(_works, lists=lists, clock=clock)
+    chunks = _chunks(account, imports, results, payloads, completions, clock, settings, make_works)
+    reporting = Reporting(imports, results, clock)
     return Gateway(
         settings=settings,
         account=account,
@@ -187,17 +195,8 @@ def _compose(settings: Settings) -> Gateway:
         imports=imports,
         intake=intake,
         waiting=Waiting(imports, completions, clock),
-        chunks=ChunkProcessor(
-            payloads=payloads,
-            queues=account.queues,
-            imports=imports,
-            results=results,
-            works=make_works(imports, account.tables, account.blobs),
-            completions=completions,
-            clock=clock,
-            handler_seconds=settings.handler_seconds,
-        ),
-        reporting=Reporting(imports, results, clock),
+        chunks=chunks,
+        reporting=reporting,
         failed_rows=failed_rows,
         retrying=Retrying(failed_rows, intake, to_thread_if_large, settings.max_rows, {}),
         cancelling=Cancelling(imports, account.queues, clock),
@@ -214,6 +213,7 @@ def _compose(settings: Settings) -> Gateway:
             keep_seconds=settings.idempotency_seconds,
             take_over_seconds=settings.take_over_seconds,
         ),
+        documents=compose_documents(account, settings, clock, imports, chunks, reporting),
         sweep=Sweep(
             imports=imports,
             queues=account.queues,
@@ -221,8 +221,43 @@ def _compose(settings: Settings) -> Gateway:
             clock=clock,
             tenants=tenants.list_ids,
             quiet_seconds=settings.sweep_after_seconds,
+            run_here=chunks.process,
+            here_seconds=settings.document_sweep_seconds,
         ),
     )
+
+
+def _chunks(
+    account: Account,
+    imports: ImportLog,
+    results: Results,
+    payloads: Payloads,
+    completions: Completions,
+    clock: Clock,
+    settings: Settings,
+    make_works: Callable[[ImportLog, Tables, Blobs], Works],
+) -> ChunkProcessor:
+    """Works on the chunks of every type, documents among them, whose work may do another's."""
+    from shared.imports.documents.definition import DOCUMENTS
+    from shared.services.chunks import ChunkProcessor
+    from shared.services.document_work import DocumentWork
+
+    async def run_earlier(message: ChunkMessage) -> None:
+        await chunks.process(message)
+
+    documents = DocumentWork(account.tables, imports, clock, run_earlier)
+    works = make_works(imports, account.tables, account.blobs)
+    chunks = ChunkProcessor(
+        payloads=payloads,
+        queues=account.queues,
+        imports=imports,
+        results=results,
+        works=works.with_one(DOCUMENTS.name, documents),
+        completions=completions,
+        clock=clock,
+        handler_seconds=settings.handler_seconds,
+    )
+    return chunks
 
 
 def _works(

@@ -12,6 +12,7 @@ class Kind(StrEnum):
 
     CONNECTION = "connection"
     CHOICE = "choice"
+    WORDS = "words"
     ROWS = "rows"
     BYTES = "bytes"
     SECONDS = "seconds"
@@ -51,3 +52,9 @@ def choice(name: str, default: str, choices: tuple[str, ...], purpose: str) -> A
 def text(name: str, kind: Kind, declared: str, default: Any, purpose: str) -> Any:
     """A field of text; `declared` is its default as the documents show it."""
     return field(default=default, metadata={"setting": Setting(name, kind, declared, purpose)})
+
+
+def words(name: str, choices: tuple[str, ...], purpose: str) -> Any:
+    """A field of some of these words, all of them by default."""
+    declared = Setting(name, Kind.WORDS, ",".join(choices), purpose, choices=choices)
+    return field(default=frozenset(choices), metadata={"setting": declared})

@@ -23,6 +23,7 @@ from shared.setting_kinds import Kind, Setting
 from shared.setting_kinds import choice as _choice
 from shared.setting_kinds import number as _number
 from shared.setting_kinds import text as _text
+from shared.setting_kinds import words as _words
 from shared.setting_texts import (
     DEFAULT_ADDRESS,
     own_address,
@@ -38,6 +39,9 @@ from shared.storage_account import (
     read_storage_account,
 )
 
+DROP_SOURCE = "GATEWAY_DROP_SOURCE"
+POLLING = "polling"
+EVENT_GRID = "eventgrid"
 _INTEGER = re.compile(r"[0-9]{1,15}")
 _MOST_SHOWN = 12
 _AUDIENCE = "payroll-import-gateway"
@@ -187,6 +191,20 @@ class Settings:
         "GATEWAY_ENTRA_AUTHORITY", Kind.SECURE_ADDRESS, _AUTHORITY, _AUTHORITY,
         "Where Entra ID answers; national clouds have another one.",
     )  # fmt: skip
+    document_types: frozenset[str] = _words(
+        "GATEWAY_DOCUMENT_TYPES", ("pdf", "png", "jpg", "docx", "xlsx", "csv", "txt"),
+        "The types of documents that are taken, separated by commas.",
+    )  # fmt: skip
+    drop_source: str = _choice(
+        DROP_SOURCE, POLLING, (POLLING, EVENT_GRID),
+        "How the app hears of dropped files: by looking at the container, or by events that a "
+        "subscription of Event Grid sends (the Flex Consumption plan knows only those).",
+    )  # fmt: skip
+    document_sweep_seconds: int = _number(
+        "GATEWAY_DOCUMENT_SWEEP_SECONDS", Kind.SECONDS, 300, 1, 86_400,
+        "How long a document's import is open, or a dropped file lies, before the sweep does the "
+        "work.",
+    )  # fmt: skip
     log_level: str = _choice(
         "GATEWAY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"),
         "The least severe log lines that are written.",
@@ -251,9 +269,19 @@ def _problems_between(values: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def drops_come_as_events() -> bool:
+    """Whether `GATEWAY_DROP_SOURCE` says so; read alone, since the app is indexed with it.
+
+    A wrong value counts as polling there, and is reported with all the others at the first call.
+    """
+    return os.environ.get(DROP_SOURCE, "").strip().lower() == EVENT_GRID
+
+
 def _read_value(declared: Setting, text: str, problems: list[str]) -> Any:
     if declared.kind is Kind.HASH_KEYS:
         return read_hash_keys(declared.name, text, problems)
+    if declared.kind is Kind.WORDS:
+        return _read_words(declared, text, problems)
     if declared.kind in _TEXTS:
         read, wanted = _TEXTS[declared.kind]
         value = read(text)
@@ -272,6 +300,16 @@ def _read_value(declared: Setting, text: str, problems: list[str]) -> Any:
             f"{declared.least} to {declared.most}, not {_shown(text)}."
         )
     return number
+
+
+def _read_words(declared: Setting, text: str, problems: list[str]) -> frozenset[str]:
+    words = frozenset(word.strip().lower() for word in text.split(","))
+    if words - {*declared.choices}:
+        allowed = ", ".join(declared.choices)
+        problems.append(
+            f"{declared.name} must be words of {allowed}, separated by commas, not {_shown(text)}."
+        )
+    return words
 
 
 def _shown(text: str) -> str:

@@ -24,6 +24,7 @@ ACCOUNTS = (
     "ordered",
     "delivered",
     "native",
+    "documents",
 )
 
 

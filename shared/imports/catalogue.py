@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.definition import ImportType
+from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS
 
@@ -14,6 +15,7 @@ _TYPES = (
     WORKERS,
     ASSIGNMENTS,
     LICENSES,
+    DOCUMENTS,
 )
 
 IMPORT_TYPES: Mapping[str, ImportType] = MappingProxyType({kind.name: kind for kind in _TYPES})

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
+
+from shared.imports.catalogue_entry import CatalogueEntry, Severity
+from shared.imports.documents.messages import document_entries
 
 COULD_NOT_BE_PROCESSED: Final = 9001
 CANCELLED: Final = 9002
 """The two ids that rows get from the pipeline, not from a rule."""
-
-
-class Severity(StrEnum):
-    """The `messageType` of a message (CONTRACTS 1)."""
-
-    ERROR = "Error"
-    WARNING = "Warning"
-    INFO = "Info"
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogueEntry:
-    """One message id: what it means for the caller, and where the rule comes from."""
-
-    id: int
-    severity: Severity
-    text: str
-    advice: str
-    source: str
 
 
 def _entries() -> tuple[CatalogueEntry, ...]:
@@ -36,6 +19,7 @@ def _entries() -> tuple[CatalogueEntry, ...]:
         *_field_entries(),
         *_record_entries(),
         *_license_entries(),
+        *document_entries(),
         *_authdata_entries(),
         *_processing_entries(),
     )

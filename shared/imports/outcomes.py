@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from shared.imports.messages import Message, Severity
+from shared.imports.catalogue_entry import Severity
+from shared.imports.messages import Message
 
 MAX_MESSAGES = 200
 """Messages kept for one row; a hostile row could bring one per byte."""

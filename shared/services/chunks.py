@@ -178,6 +178,9 @@ class ChunkProcessor:
 
     async def _send_again(self, message: ChunkMessage, record: ImportRecord, delay: int) -> None:
         kind = import_type(record.type_name)
+        if not kind.has_queues:
+            log.event("chunk.left_to_the_sweep", import_id=record.import_id, chunk=message.chunk)
+            return
         queue = queue_for(record, kind.queue, kind.bulk_queue)
         await self._queues.send(queue, message.again().to_text(), delay=delay)
 

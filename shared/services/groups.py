@@ -14,6 +14,8 @@ from shared.storage.keys import encode
 from shared.storage.tables import MAX_OPERATIONS, Entity, Tables, Upsert
 
 _REMEMBERED = 10_000
+GROUPS = ("g|", "g|~")
+"""First and last row key between which a tenant's groups lie."""
 
 
 class GroupRegister:
@@ -35,6 +37,11 @@ class GroupRegister:
         self._noted.update(dict.fromkeys(noted))
         while len(self._noted) > _REMEMBERED:
             self._noted.popitem(last=False)
+
+
+def group_of(entity: Entity) -> str:
+    """The group that an entity of the list tells of."""
+    return entity.text("Group")
 
 
 def _entity(tenant: str, group: str) -> Entity:

@@ -15,7 +15,7 @@ from shared.clock import Clock
 from shared.errors import StorageUnavailableError
 from shared.imports.catalogue import import_type
 from shared.imports.definition import ImportType
-from shared.services.chunk_messages import messages_for, queue_for
+from shared.services.chunk_messages import ChunkMessage, messages_for, queue_for
 from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
 from shared.services.moments import from_iso, iso
@@ -24,7 +24,10 @@ from shared.storage.queues import Queues
 
 
 class Sweep:
-    """What the timer calls. `tenants` lists the ids of all tenants."""
+    """What the timer calls. `tenants` lists the ids of all tenants.
+
+    `run_here` does the work of types without queues, once they are open for `here_seconds`.
+    """
 
     def __init__(
         self,
@@ -35,6 +38,8 @@ class Sweep:
         clock: Clock,
         tenants: Callable[[], Awaitable[list[str]]],
         quiet_seconds: float,
+        run_here: Callable[[ChunkMessage], Awaitable[None]],
+        here_seconds: float,
     ) -> None:
         self._imports = imports
         self._queues = queues
@@ -42,6 +47,8 @@ class Sweep:
         self._clock = clock
         self._tenants = tenants
         self._quiet = timedelta(seconds=quiet_seconds)
+        self._run_here = run_here
+        self._quiet_here = timedelta(seconds=here_seconds)
 
     async def run(self) -> None:
         """Look at every tenant's open imports once."""
@@ -63,10 +70,22 @@ class Sweep:
         if not missing:
             await self._close(record)
             return
+        if not import_type(record.type_name).has_queues:
+            await self._finish_here(record, missing)
+            return
         moved = max(record.accepted_at, record.swept_at, progress.newest)
         is_quiet = self._clock.now() - from_iso(moved) >= self._quiet
         if is_quiet and (record.is_cancelled or not await self._is_waiting(record)):
             await self._send_missing(record, missing)
+
+    async def _finish_here(self, record: ImportRecord, missing: list[int]) -> None:
+        """Do the work of a type without queues, whose call or trigger has died over it."""
+        if self._clock.now() - from_iso(record.accepted_at) < self._quiet_here:
+            return
+        for chunk in missing:
+            message = ChunkMessage(record.tenant, record.number, record.import_id, chunk)
+            await self._run_here(message)
+        log.warning("sweep.finished", import_id=record.import_id, tenant=record.tenant)
 
     async def _close(self, record: ImportRecord) -> None:
         if await self._imports.close(record, iso(self._clock.now())) is not None:

@@ -58,6 +58,10 @@ class Works:
         self._usual = usual
         self._special = special
 
+    def with_one(self, type_name: str, work: Work) -> Works:
+        """The same, and a work for one more type."""
+        return Works(self._usual, {**self._special, type_name: work})
+
     def of(self, record: ImportRecord) -> Work:
         """The work of the import's type."""
         return self._special.get(record.type_name, self._usual)

@@ -22,15 +22,17 @@ from shared.errors import PreconditionFailedError
 from shared.storage.azure_blobs import AzureBlobs
 from shared.storage.azure_queues import AzureQueues
 from shared.storage.azure_tables import AzureTables
+from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.failures import translated
 from shared.storage.names import CONTAINERS, IMPORTS
+from shared.storage.poison_queue import PoisonQueue
 from shared.storage.table_batches import SharedKeyLitePolicy, TableBatches, token_policy
 from shared.storage_account import StorageAccount
 
 _RETRIES = 2
 _FIRST_BACKOFF = 0.5
 _BLOCK_BYTES = 4 * 1024 * 1024
-"""What an upload holds in memory; the SDK would gather 64 MiB before it sends the first byte."""
+"""What an upload or a download holds in memory; the SDK would gather 64 MiB, or read 32 at once."""
 _CONNECT_SECONDS = 5
 _READ_SECONDS = {"table": 15, "queue": 15, "blob": 60}
 
@@ -58,6 +60,8 @@ class Account:
         self.tables = AzureTables(self._table_service, self._batches(account))
         self.queues = AzureQueues(self._queue_service)
         self.blobs = AzureBlobs(self._blob_service)
+        self.documents = DocumentBlobs(self._blob_service)
+        self.poison = PoisonQueue(self._queue_service)
 
     @property
     def requests(self) -> Counter[str]:
@@ -134,6 +138,7 @@ class Account:
         options |= {"initial_backoff": _FIRST_BACKOFF, "increment_base": 2}
         if service == "blob":
             options |= {"max_single_put_size": _BLOCK_BYTES, "max_block_size": _BLOCK_BYTES}
+            options |= {"max_single_get_size": _BLOCK_BYTES, "max_chunk_get_size": _BLOCK_BYTES}
         return options
 
 

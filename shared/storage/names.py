@@ -10,6 +10,7 @@ SIGNING_KEYS = "SigningKeys"
 IMPORTS = "Imports"
 IMPORT_RESULTS = "ImportResults"
 REFERENCES = "References"
+COMMUNICATION_ROUNDS = "CommunicationRounds"
 IDEMPOTENCY = "Idempotency"
 IMPORTED_FILES = "ImportedFiles"
 
@@ -17,6 +18,9 @@ IMPORT_PAYLOADS = "import-payloads"
 IMPORT_RESULT_BLOBS = "import-results"
 IDEMPOTENT_ANSWERS = "idempotent-answers"
 LICENSE_DOCUMENTS = "license-documents"
+DOCUMENT_BLOBS = "documents"
+DOCUMENT_DROP = "document-drop"
+DOCUMENT_REJECTED = "document-rejected"
 
 TABLES = (
     TENANTS,
@@ -25,6 +29,7 @@ TABLES = (
     CLIENTS,
     SIGNING_KEYS,
     REFERENCES,
+    COMMUNICATION_ROUNDS,
     IMPORTS,
     IMPORT_RESULTS,
     IDEMPOTENCY,
@@ -36,4 +41,7 @@ CONTAINERS = (
     IMPORT_RESULT_BLOBS,
     IDEMPOTENT_ANSWERS,
     LICENSE_DOCUMENTS,
+    DOCUMENT_BLOBS,
+    DOCUMENT_DROP,
+    DOCUMENT_REJECTED,
 )

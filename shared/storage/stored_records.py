@@ -95,6 +95,12 @@ def row_of(reference: str) -> str:
     return f"r|{encode(reference)}"
 
 
+def lookup_range(name: str) -> tuple[str, str]:
+    """First and last row key of the look-ups of that name; a reference follows the first."""
+    first = f"x|{encode(name)}|"
+    return first, f"{first}~"
+
+
 def place_of(key: RecordKey) -> str:
     """Where a record stands in the order of a plan; sorts as (partition, row) do."""
     return f"{key.partition} {key.row}"
@@ -153,7 +159,7 @@ def ending(key: RecordKey, before: StoredRecord | None, number: int) -> Operatio
 
 
 def _lookup(key: RecordKey, name: str, reference: str) -> Entity:
-    return Entity(key.partition, f"x|{encode(name)}|{reference}", {})
+    return Entity(key.partition, lookup_range(name)[0] + reference, {})
 
 
 def _to_entity(record: StoredRecord) -> Entity:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -18,6 +16,7 @@ from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.reporting import ImportReport, ImportState, Place
 from shared.storage.import_records import ImportRecord
+from shared.web.continuations import from_opaque, to_opaque, wrong_continuation
 from shared.web.requests import JSON
 
 IMPORTS = "/api/imports"
@@ -155,7 +154,7 @@ def outcome_wanted(query: Mapping[str, str]) -> Outcome | None:
 
 def place_to_text(place: Place | None) -> str | None:
     """A continuation for the caller, which need not know what is in it."""
-    return None if place is None else _opaque(f"{place.chunk}.{place.rows}")
+    return None if place is None else to_opaque(f"{place.chunk}.{place.rows}")
 
 
 def place_from_text(query: Mapping[str, str]) -> Place:
@@ -169,7 +168,7 @@ def place_from_text(query: Mapping[str, str]) -> Place:
 
 def number_to_text(number: int | None) -> str | None:
     """A continuation of a list of imports."""
-    return None if number is None else _opaque(str(number))
+    return None if number is None else to_opaque(str(number))
 
 
 def number_from_text(query: Mapping[str, str]) -> int | None:
@@ -178,16 +177,8 @@ def number_from_text(query: Mapping[str, str]) -> int | None:
     return None if text is None else _numbers(text, 1)[0]
 
 
-def _opaque(text: str) -> str:
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
 def _numbers(continuation: str, count: int) -> list[int]:
-    refused = InvalidRequestError("continuation must be the one that the last page gave.")
-    try:
-        text = base64.urlsafe_b64decode(continuation + "=" * (-len(continuation) % 4)).decode()
-    except (binascii.Error, ValueError):
-        raise refused from None
+    text = from_opaque(continuation)
     if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})*", text) or text.count(".") != count - 1:
-        raise refused
+        raise wrong_continuation()
     return [int(part) for part in text.split(".")]

@@ -17,8 +17,9 @@ from shared.auth.caller import Caller, check_database, check_database_version
 from shared.bootstrap import Gateway
 from shared.errors import InvalidRequestError, UnknownMessageTypeError
 from shared.imports.assignments.definition import ASSIGNMENTS
+from shared.imports.catalogue_entry import Severity
 from shared.imports.definition import ImportType
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message, Severity
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord

@@ -6,6 +6,7 @@ import azure.functions as func
 
 from shared.bootstrap import Gateway
 from shared.imports.catalogue import import_type
+from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.definition import LICENSES
 from shared.services.reporting import ImportReport
 from shared.web import pay_and_bill, viventium
@@ -28,4 +29,8 @@ async def answer_later(
         return await viventium.licenses_answer(gateway, record, media_type)
     if record.is_open:
         return not_yet(report)
+    if record.type_name == DOCUMENTS.name:
+        from shared.web.documents import document_answer
+
+        return await document_answer(gateway, record)
     return await pay_and_bill.vendor_answer(gateway, import_type(record.type_name), record)

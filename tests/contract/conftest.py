@@ -10,7 +10,7 @@ import pytest
 
 from shared.auth.integration import Database
 from shared.bootstrap import open_gateway
-from tests.contract.limits import DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_ROWS
+from tests.contract.limits import DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS
 from tests.e2e.gateway_process import GatewayProcess, started
 from tests.emulator import Emulator, settings_for
 from tests.tenants import Sender, new_sender
@@ -30,6 +30,7 @@ def gateway(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "GATEWAY_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
         "GATEWAY_MAX_ROWS": str(MAX_ROWS),
         "GATEWAY_DRY_RUN_ROWS": str(DRY_RUN_ROWS),
+        "GATEWAY_MAX_DOCUMENT_BYTES": str(MAX_DOCUMENT_BYTES),
         "GATEWAY_WAIT_SECONDS": "60",
     }
     with started(storage, tmp_path_factory.mktemp("gateway"), **settings) as process:

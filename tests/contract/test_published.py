@@ -12,7 +12,7 @@ from openapi_schema_validator import OAS31Validator
 from shared.imports.messages import CATALOGUE
 from shared.web.openapi.document import document
 from shared.web.openapi.limits import Limits
-from tests.contract.limits import DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_ROWS
+from tests.contract.limits import DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS
 from tests.contract.refusals import check_refusal
 from tests.e2e.gateway_process import GatewayProcess
 from tests.emulator import settings_for
@@ -24,6 +24,7 @@ LIMITS = Limits.of(
         "",
         max_body_bytes=MAX_BODY_BYTES,
         max_rows=MAX_ROWS,
+        max_document_bytes=MAX_DOCUMENT_BYTES,
         wait_seconds=60,
         dry_run_rows=DRY_RUN_ROWS,
     )

@@ -121,6 +121,8 @@ def a_process(
         clock=clock,
         tenants=_one_tenant,
         quiet_seconds=60,
+        run_here=chunks.process,
+        here_seconds=60,
     )
     return Process(
         imports,

@@ -10,6 +10,7 @@ import pytest
 
 from cli.settings_page import PAGE, render
 from shared.errors import SettingsError
+from shared.imports.documents.file_types import FILE_TYPES
 from shared.setting_kinds import Setting
 from shared.settings import SETTINGS, Settings, read_settings
 from shared.storage_account import StorageAccount, emulator_connection_string
@@ -54,6 +55,10 @@ def test_every_default_is_the_documented_one() -> None:
         token_seconds=3_600,
         entra_tenant="",
         entra_authority="https://login.microsoftonline.com",
+        max_document_bytes=26_214_400,
+        document_types=frozenset(("pdf", "png", "jpg", "docx", "xlsx", "csv", "txt")),
+        drop_source="polling",
+        document_sweep_seconds=300,
         log_level="info",
     )
 
@@ -90,6 +95,18 @@ def test_a_number_is_taken_up_to_its_limits_and_no_further(declared: Setting) ->
         read_settings({**DEVELOPMENT, declared.name: str(number)})
     for wrong in (declared.least - 1, declared.most + 1, "1.5", "ten", "٣", "9" * 5_000):
         assert len(problems_of({**DEVELOPMENT, declared.name: str(wrong)})) == 1
+
+
+def test_words_come_in_any_case_and_order_and_only_those_of_the_list() -> None:
+    settings = read_settings({**DEVELOPMENT, "GATEWAY_DOCUMENT_TYPES": "TXT, pdf"})
+    assert settings.document_types == {"pdf", "txt"}
+    for wrong in ("exe", "pdf;txt", "pdf,"):
+        [problem] = problems_of({**DEVELOPMENT, "GATEWAY_DOCUMENT_TYPES": wrong})
+        assert problem.startswith("GATEWAY_DOCUMENT_TYPES must be words of pdf, png,")
+
+
+def test_the_types_of_documents_are_those_that_the_gateway_knows() -> None:
+    assert Settings(storage=StorageAccount()).document_types == {*FILE_TYPES}
 
 
 @pytest.mark.parametrize(
@@ -217,6 +234,7 @@ def test_the_example_file_has_exactly_the_declared_settings_with_their_defaults(
     [key] = read_settings(values).authdata_keys
     assert key.id == "local"
     expected["GATEWAY_AUTHDATA_KEYS"] = values["GATEWAY_AUTHDATA_KEYS"]
+    expected["GATEWAY_DOCUMENT_SWEEP_SECONDS"] = "60"
     assert values == expected
 
 

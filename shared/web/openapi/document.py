@@ -16,6 +16,7 @@ from typing import Any, Final
 from shared.auth.scopes import Scope
 from shared.imports.catalogue import MESSAGE_TYPES
 from shared.web.openapi import (
+    documents_area,
     following_area,
     gateway_area,
     pay_and_bill_area,
@@ -58,6 +59,7 @@ def operations(limits: Limits) -> tuple[Operation, ...]:
     calls = (
         *pay_and_bill_area.operations(limits.rows),
         *viventium_area.operations(limits.rows),
+        *documents_area.operations(),
     )
     return (
         *calls,
@@ -95,6 +97,7 @@ def _components() -> dict[str, Any]:
             **shared_shapes(),
             **pay_and_bill_area.shapes(),
             **viventium_area.shapes(),
+            **documents_area.shapes(),
             **gateway_area.shapes(),
             **tokens_area.shapes(),
             **row_schemas(MESSAGE_TYPES.values()),

@@ -42,7 +42,7 @@ CONTINUATION: Final = Parameter(
     "continuation",
     "query",
     "The `continuation` of the page before; left out for the first one.",
-    {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,200}$"},
+    {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,400}$"},
 )
 
 CORRELATION_ID: Final = "X-Correlation-Id"
@@ -53,6 +53,7 @@ HEADERS: Final = {
     "Retry-After": "Seconds until it is worth asking again.",
     "Preference-Applied": "What of `Prefer` was followed.",
     "Idempotent-Replayed": "`true`: the first answer to an earlier call with this key.",
+    "Content-Disposition": "The name to save the file under.",
     "Cache-Control": "How long the answer may be kept.",
     "Content-Security-Policy": "What the page may load: its own files and nothing else.",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.imports.messages import Severity
+from shared.imports.catalogue_entry import Severity
 from shared.imports.outcomes import Outcome
 from shared.services.reporting import ImportState
 

@@ -65,6 +65,9 @@ def test_the_catch_all_comes_last_of_the_import_routes(
     ("method", "path", "name"),
     [
         ("POST", "/api/import/workers", "import_workers"),
+        ("POST", "/api/import/documents", "import_documents"),
+        ("GET", "/api/documents", "documents_list"),
+        ("GET", "/api/documents/1/content", "documents_content"),
         ("POST", "/api/import/wages", "import_zz_unknown_type"),
         ("POST", "/api/import/wages/more", "import_zz_unknown_type"),
         ("GET", "/api/import/workers.v1.schema", "import_schema"),

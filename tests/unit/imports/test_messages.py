@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.messages import CATALOGUE, Message, Severity, bounded
+from shared.imports.catalogue_entry import Severity
+from shared.imports.messages import CATALOGUE, Message, bounded
 
 SEVERITIES = {
     Severity.ERROR: {
         *range(1001, 1007),
         *(1008, 1101, 2001),
         *range(3001, 3009),
+        *range(4001, 4013),
         *range(5001, 5007),
         *(9001, 9002, 10000, 10001),
     },

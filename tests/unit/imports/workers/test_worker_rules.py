@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from shared.imports.catalogue_entry import Severity
 from shared.imports.definition import Decision, Document, OnExisting, Options, RowKey
-from shared.imports.messages import Severity
 from shared.imports.outcomes import Outcome
 from shared.imports.workers.rules import RULES, listed, lookups
 from tests.unit.imports.builders import a_worker, without

@@ -1,0 +1,95 @@
+"""Documents: the call, the drop, reading back (CONTRACTS 4)."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared import log
+from shared.auth.scopes import Scope
+from shared.bootstrap import gateway
+from shared.settings import drops_come_as_events
+from shared.web import import_views as views
+from shared.web.calls import answered
+from shared.web.continuations import to_opaque
+from shared.web.requests import query_of, whole_number
+
+blueprint = func.Blueprint()
+
+CONNECTION = "AzureWebJobsStorage"
+DROP = "document-drop"
+_SOURCE = (
+    func.BlobSource.EVENT_GRID
+    if drops_come_as_events()
+    else func.BlobSource.LOGS_AND_CONTAINER_SCAN
+)
+_PAGE = 100
+_LARGEST_PAGE = 1000
+
+
+class DropFailedError(Exception):
+    """Tells the host that the drop is to be tried again; says no more than what class of error."""
+
+
+@blueprint.function_name("import_documents")
+@blueprint.route("api/import/documents", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def import_documents(req: func.HttpRequest) -> func.HttpResponse:
+    """Take one document in."""
+    from shared.web.documents import upload_call
+
+    return await upload_call(await gateway(), req)
+
+
+@blueprint.function_name("documents_drop")
+@blueprint.blob_trigger(
+    "blob", f"{DROP}/{{name}}", CONNECTION, source=_SOURCE, data_type=func.DataType.BINARY
+)
+async def documents_drop(blob: func.InputStream) -> None:
+    """Take a dropped file in. Its name is all that is used: the content is read from storage."""
+    try:
+        name = (blob.name or "").partition("/")[2]
+        await (await gateway()).documents.drops.take_in(name)
+    except Exception as error:
+        log.failure("drop.failed", error, function="documents_drop")
+        raise DropFailedError(type(error).__name__) from None
+
+
+@blueprint.function_name("documents_list")
+@blueprint.route("api/documents", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def documents_list(req: func.HttpRequest) -> func.HttpResponse:
+    """The tenant's documents: of a worker, of a round, of both, or all."""
+    from shared.web.documents import document_view, row_from_text
+
+    app = await gateway()
+    caller = await app.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
+    query = query_of(req)
+    size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
+    page = await app.documents.reading.page(
+        caller.tenant,
+        query.get("workerexternalid", ""),
+        query.get("communicationroundcode", ""),
+        row_from_text(query),
+        size,
+    )
+    return views.json_answer(
+        {
+            "items": [document_view(document) for document in page.documents],
+            "continuation": None if page.following is None else to_opaque(page.following),
+        }
+    )
+
+
+@blueprint.function_name("documents_content")
+@blueprint.route(
+    "api/documents/{documentId}/content", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def documents_content(req: func.HttpRequest) -> func.HttpResponse:
+    """The file of a document, to be saved under its name."""
+    from shared.web.documents import content_answer
+
+    app = await gateway()
+    caller = await app.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
+    document = await app.documents.reading.find(caller.tenant, req.route_params["documentId"])
+    return content_answer(document, await app.documents.reading.content(caller.tenant, document))

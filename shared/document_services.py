@@ -1,0 +1,78 @@
+"""The services of documents put together: a part of the composition root (`shared.bootstrap`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.clock import Clock
+from shared.services.chunks import ChunkProcessor
+from shared.services.document_list import DocumentList
+from shared.services.document_trials import DocumentTrials
+from shared.services.documents import Documents
+from shared.services.drops import Drops
+from shared.services.features import Features
+from shared.services.import_log import ImportLog
+from shared.services.poisoned_drops import PoisonedDrops
+from shared.services.reporting import Reporting
+from shared.services.rounds import Rounds
+from shared.services.sweeping_drops import DropSweep
+from shared.services.worker_search import WorkerSearch
+from shared.settings import Settings
+from shared.storage.account import Account
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentServices:
+    """What the triggers and commands of documents may call."""
+
+    features: Features
+    rounds: Rounds
+    intake: Documents
+    reading: DocumentList
+    trials: DocumentTrials
+    drops: Drops
+    drop_sweep: DropSweep
+    poisoned: PoisonedDrops
+
+
+def compose_documents(
+    account: Account,
+    settings: Settings,
+    clock: Clock,
+    imports: ImportLog,
+    chunks: ChunkProcessor,
+    reporting: Reporting,
+) -> DocumentServices:
+    """All of them, on the services that imports of every type share."""
+    features, rounds = Features(account.tables), Rounds(account.tables)
+    workers = WorkerSearch(account.tables)
+    intake = Documents(
+        imports=imports,
+        chunks=chunks,
+        reporting=reporting,
+        features=features,
+        rounds=rounds,
+        workers=workers,
+        files=account.documents,
+        clock=clock,
+    )
+    drops = Drops(
+        files=account.documents,
+        documents=intake,
+        features=features,
+        imports=imports,
+        clock=clock,
+        max_bytes=settings.max_document_bytes,
+        types=settings.document_types,
+    )
+    reading = DocumentList(account.tables, account.documents, workers)
+    return DocumentServices(
+        features=features,
+        rounds=rounds,
+        intake=intake,
+        reading=reading,
+        trials=DocumentTrials(intake, reading),
+        drops=drops,
+        drop_sweep=DropSweep(account.documents, drops, clock, settings.document_sweep_seconds),
+        poisoned=PoisonedDrops(account.poison, drops),
+    )

@@ -1,0 +1,61 @@
+"""Which files are taken: by the extension of the name and by the first bytes of the content.
+
+Both must agree. A text has no signature, so it must look like one: no bytes that only binary files
+have (UTF-16 with its mark is a text). Office files are ZIP archives, which is all that their first
+bytes tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from shared.imports.documents.file_names import extension_of
+
+HEAD_BYTES = 4_096
+"""How many of the first bytes are looked at."""
+_ZIP = (b"PK\x03\x04",)
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
+_BINARY = bytes(number for number in range(32) if number not in _TEXT_CONTROLS)
+
+
+@dataclass(frozen=True, slots=True)
+class FileType:
+    """A type of the allow-list. Without signatures it is a text."""
+
+    name: str
+    media_type: str
+    signatures: tuple[bytes, ...] = ()
+
+    def fits(self, head: bytes) -> bool:
+        """Whether content that begins like this can be of the type."""
+        if self.signatures:
+            return head.startswith(self.signatures)
+        return head.startswith(_UTF16) or len(head.translate(None, _BINARY)) == len(head)
+
+
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+FILE_TYPES = {
+    kind.name: kind
+    for kind in (
+        FileType("pdf", "application/pdf", (b"%PDF-",)),
+        FileType("png", "image/png", (b"\x89PNG\r\n\x1a\n",)),
+        FileType("jpg", "image/jpeg", (b"\xff\xd8\xff",)),
+        FileType("docx", f"{_OFFICE}wordprocessingml.document", _ZIP),
+        FileType("xlsx", f"{_OFFICE}spreadsheetml.sheet", _ZIP),
+        FileType("csv", "text/csv"),
+        FileType("txt", "text/plain"),
+    )
+}
+"""Every type that the gateway knows, by its extension; the settings may allow fewer."""
+_ALIASES = {"jpeg": "jpg"}
+
+
+def file_type_of(name: str, head: bytes, allowed: AbstractSet[str]) -> FileType | None:
+    """The type of a file; None where it is not allowed or its content is of another type."""
+    extension = extension_of(name)
+    kind = FILE_TYPES.get(_ALIASES.get(extension, extension))
+    if kind is None or kind.name not in allowed or not kind.fits(head):
+        return None
+    return kind

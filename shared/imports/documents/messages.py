@@ -1,0 +1,94 @@
+"""4001 to 4012: why a document did not go in. Part of the message catalogue."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.imports.catalogue_entry import CatalogueEntry, Severity
+
+NOT_ENABLED: Final = 4001
+WRONG_PATH: Final = 4002
+WRONG_REFERENCE: Final = 4003
+UNSAFE_NAME: Final = 4004
+EMPTY_FILE: Final = 4005
+TOO_LARGE: Final = 4006
+WRONG_TIME: Final = 4007
+NO_ROUND: Final = 4008
+ROUND_NOT_OPEN: Final = 4009
+NO_WORKER: Final = 4010
+AMBIGUOUS_WORKER: Final = 4011
+WRONG_TYPE: Final = 4012
+
+_TEXTS = (
+    (
+        NOT_ENABLED,
+        "The feature Documents is not enabled",
+        "Enable it for the tenant with `manage.py feature enable documents`.",
+    ),
+    (
+        WRONG_PATH,
+        "Path of the dropped file is not understood",
+        "Drop it as tenant/round/worker/file, each part percent-encoded.",
+    ),
+    (
+        WRONG_REFERENCE,
+        "Reference is empty or too long",
+        "Send workerexternalId and communicationRoundCode with 1 to 60 characters.",
+    ),
+    (
+        UNSAFE_NAME,
+        "File name is missing or not safe",
+        "Give the file a plain name of at most 200 characters, without a path.",
+    ),
+    (
+        EMPTY_FILE,
+        "File is empty",
+        "Send a file with content.",
+    ),
+    (
+        TOO_LARGE,
+        "File is too large",
+        "Send a smaller file; the limit is GATEWAY_MAX_DOCUMENT_BYTES.",
+    ),
+    (
+        WRONG_TIME,
+        "generationTime is not a time in the past",
+        "Send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS that is not after now; without an offset it is "
+        "UTC.",
+    ),
+    (
+        NO_ROUND,
+        "Communication round was not found",
+        "Correct communicationRoundCode, or make the round with `manage.py round add`.",
+    ),
+    (
+        ROUND_NOT_OPEN,
+        "Communication round takes no documents",
+        "Send it to a round that is Open or In Progress, or change this one with "
+        "`manage.py round set`.",
+    ),
+    (
+        NO_WORKER,
+        "Worker was not found",
+        "Import the worker first, or correct workerexternalId: an ExternalWorkerRef, or else a "
+        "PersonnelRef.",
+    ),
+    (
+        AMBIGUOUS_WORKER,
+        "Several workers have this id",
+        "Give each of them an ExternalWorkerRef of its own and send that.",
+    ),
+    (
+        WRONG_TYPE,
+        "File type is not allowed, or the content is of another type than the name says",
+        "Send a file of one of the types of GATEWAY_DOCUMENT_TYPES under its own extension.",
+    ),
+)
+
+
+def document_entries() -> tuple[CatalogueEntry, ...]:
+    """The entries of the catalogue; all of them fail the document."""
+    return tuple(
+        CatalogueEntry(id_, Severity.ERROR, text, advice, "CONTRACTS 4")
+        for id_, text, advice in _TEXTS
+    )

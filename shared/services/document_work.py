@@ -1,0 +1,200 @@
+"""The work of a documents import: put the one document of it where it belongs.
+
+What was found out before the import was accepted stands in its row, so nothing is decided here.
+The document carries the number of the import that wrote it last: a repeated run recognises itself,
+and of several uploads of one name the one accepted last is what stays. An upload first brings
+earlier open ones of the same document to their end, so nobody waits for a process that is dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from shared import log
+from shared.clock import Clock
+from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
+from shared.imports.definition import Document
+from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.documents.upload import Upload
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.outcomes import Outcome, RowResult
+from shared.services.chunk_messages import ChunkMessage
+from shared.services.import_log import ImportLog
+from shared.services.moments import iso
+from shared.services.work import (
+    BeforeCommit,
+    HandlerTimeUpError,
+    ImportCancelledError,
+    SupersededError,
+    ended_code,
+)
+from shared.storage import stored_records as records
+from shared.storage.import_records import ImportRecord
+from shared.storage.keys import encode, join
+from shared.storage.stored_records import RecordKey, Stamp, StoredRecord
+from shared.storage.tables import Operation, Tables
+
+_MOST_CONFLICTS = 20
+
+RunEarlier = Callable[[ChunkMessage], Awaitable[None]]
+
+
+class DocumentWork:
+    """`Work` on documents. `run_earlier` brings another import of documents to its end."""
+
+    def __init__(
+        self, tables: Tables, imports: ImportLog, clock: Clock, run_earlier: RunEarlier
+    ) -> None:
+        self._tables = tables
+        self._imports = imports
+        self._clock = clock
+        self._run_earlier = run_earlier
+
+    async def run(
+        self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
+    ) -> list[RowResult]:
+        """See `Work`; always the one row."""
+        upload = Upload.from_lines(lines)
+        if upload.fault is not None:
+            return [upload.result(Outcome.FAILED, None, upload.fault)]
+        try:
+            await self._earlier_first(record)
+            return [await self._settle(record, upload, self._written, before_commit)]
+        except (GatewayError, ImportCancelledError, HandlerTimeUpError, SupersededError):
+            raise
+        except Exception as error:
+            log.failure("row.failed", error, import_id=record.import_id)
+            said = Message(COULD_NOT_BE_PROCESSED, detail=f"correlation id {record.import_id}")
+            return [upload.result(Outcome.FAILED, None, said)]
+
+    async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
+        """See `Work`."""
+        upload = Upload.from_lines(lines)
+        if upload.fault is not None:
+            return [upload.result(Outcome.FAILED, None, Message(code))]
+        await self._earlier_first(record)
+        return [await self._settle(record, upload, _ended(code), _at_once)]
+
+    async def _earlier_first(self, record: ImportRecord) -> None:
+        span = record.span
+        for other in await self._imports.open_before(record):
+            if span is not None and other.span is not None and span.overlaps(other.span):
+                await self._run_earlier(
+                    ChunkMessage(other.tenant, other.number, other.import_id, 0)
+                )
+
+    async def _settle(
+        self, record: ImportRecord, upload: Upload, resolve: _Resolve, before_commit: BeforeCommit
+    ) -> RowResult:
+        key = key_of(record.tenant, upload.document_id(record.tenant))
+        for _ in range(_MOST_CONFLICTS):
+            entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
+            stored = None if entity is None else records.from_entity(entity)
+            if stored is not None and stored.stamp.number == record.number:
+                [told] = stored.stamp.results()
+                return told
+            if stored is not None and stored.ended >= record.number:
+                return upload.result(Outcome.FAILED, None, Message(ended_code(record)))
+            if stored is not None and stored.stamp.number > record.number:
+                raise SupersededError
+            result, operations = resolve(record, upload, key, stored)
+            try:
+                await before_commit()
+                await self._tables.transact(DOCUMENTS.table, operations)
+                return result
+            except PreconditionFailedError:
+                continue
+        raise StorageUnavailableError("a document is being written by too many at once")
+
+    def _written(
+        self, record: ImportRecord, upload: Upload, key: RecordKey, stored: StoredRecord | None
+    ) -> tuple[RowResult, list[Operation]]:
+        is_new = stored is None or stored.document is None
+        document_id = upload.document_id(record.tenant)
+        result = upload.result(Outcome.NEW if is_new else Outcome.UPDATED, document_id)
+        now = iso(self._clock.now())
+        written = StoredRecord(
+            key=key,
+            document=_document(record, upload, document_id),
+            stamp=Stamp.of(record.number, 0, [result]),
+            ended=stored.ended if stored else 0,
+            created_by=record.number if is_new or stored is None else stored.created_by,
+            created_at=now if is_new or stored is None else stored.created_at,
+            updated_at=now,
+            lookups=_lookups(upload),
+        )
+        return result, records.writing(written, stored)
+
+
+_Resolve = Callable[
+    [ImportRecord, Upload, RecordKey, StoredRecord | None], tuple[RowResult, list[Operation]]
+]
+
+
+def _ended(code: int) -> _Resolve:
+    """Leave a mark so that a handler that was only slow cannot commit any more."""
+
+    def resolve(
+        record: ImportRecord, upload: Upload, key: RecordKey, stored: StoredRecord | None
+    ) -> tuple[RowResult, list[Operation]]:
+        result = upload.result(Outcome.FAILED, None, Message(code))
+        return result, [records.ending(key, stored, record.number)]
+
+    return resolve
+
+
+def described(upload: Upload) -> Document:
+    """What a document keeps of its upload."""
+    assert upload.worker is not None, "only a document whose worker is known is kept"
+    return {
+        "workerexternalId": upload.worker_ref,
+        "communicationRoundCode": upload.round_code,
+        "fileName": upload.file_name,
+        "fileType": upload.file_type,
+        "size": upload.size,
+        "generationTime": upload.generation_time,
+        "EmployerRef": upload.worker.employer,
+        "PersonnelRef": upload.worker.personnel,
+    }
+
+
+def _document(record: ImportRecord, upload: Upload, document_id: str) -> Document:
+    own = {
+        "documentId": document_id,
+        "importTime": record.accepted_at,
+        "importId": record.import_id,
+    }
+    return own | described(upload)
+
+
+def key_of(tenant: str, document_id: str) -> RecordKey:
+    """Where a document's record lies."""
+    return RecordKey(encode(tenant), records.row_of(document_id))
+
+
+def blob_of(tenant: str, import_id: str) -> str:
+    """The name of the file of an upload, in the container of documents."""
+    return f"{tenant}/{import_id}"
+
+
+def lookup_of_worker(employer: str, personnel: str) -> str:
+    """The look-up of a worker's documents."""
+    return f"w:{join(employer, personnel)}"
+
+
+def lookup_of_round(code: str) -> str:
+    """The look-up of a round's documents."""
+    return f"c:{code}"
+
+
+def _lookups(upload: Upload) -> tuple[str, ...]:
+    assert upload.worker is not None
+    worker = upload.worker
+    return (
+        lookup_of_round(upload.round_code),
+        lookup_of_worker(worker.employer, worker.personnel),
+    )
+
+
+async def _at_once() -> None:
+    """Ending a row has nothing to look at first."""

@@ -1,0 +1,158 @@
+"""Taking documents in, by call or by drop: one service for both (CONTRACTS 4).
+
+The file is written first, then the import record, then the work is done at once. The record is the
+point of acceptance: with it in, the sweep finishes what a dead process has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from shared import log
+from shared.clock import Clock
+from shared.errors import ForbiddenError
+from shared.imports.definition import Options
+from shared.imports.documents import messages
+from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.documents.upload import Upload
+from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.planning import Chunk, Span
+from shared.services.chunk_messages import ChunkMessage
+from shared.services.chunks import ChunkProcessor
+from shared.services.document_work import blob_of, key_of
+from shared.services.features import Feature, Features
+from shared.services.import_log import ImportLog
+from shared.services.moments import iso
+from shared.services.reporting import Reporting
+from shared.services.rounds import Rounds
+from shared.services.worker_search import WorkerSearch
+from shared.storage.document_blobs import DocumentBlobs
+from shared.storage.import_records import ImportRecord
+from shared.storage.stored_records import place_of
+
+DISABLED = (
+    "The Documents feature is not enabled for this tenant: enable it with "
+    "`manage.py feature enable documents`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An ended import of one document: which import, and what became of the document."""
+
+    record: ImportRecord
+    result: RowResult
+
+    @property
+    def is_in(self) -> bool:
+        """Whether the document went in."""
+        return self.result.outcome is not Outcome.FAILED
+
+
+class Documents:
+    """What the call and the drop have in common."""
+
+    def __init__(
+        self,
+        *,
+        imports: ImportLog,
+        chunks: ChunkProcessor,
+        reporting: Reporting,
+        features: Features,
+        rounds: Rounds,
+        workers: WorkerSearch,
+        files: DocumentBlobs,
+        clock: Clock,
+    ) -> None:
+        self._imports = imports
+        self._chunks = chunks
+        self._reporting = reporting
+        self._features = features
+        self._rounds = rounds
+        self._workers = workers
+        self._files = files
+        self._clock = clock
+
+    async def check_enabled(self, tenant: str) -> None:
+        """Raises ForbiddenError where the tenant has not enabled the feature."""
+        if not await self._features.is_enabled(tenant, Feature.DOCUMENTS):
+            raise ForbiddenError(DISABLED)
+
+    async def place(self, tenant: str, upload: Upload) -> Upload:
+        """The upload with its worker, or with the fault that refuses it.
+
+        In the order of CONTRACTS 0: form, round, worker, file type.
+        """
+        if upload.fault is not None:
+            return upload
+        round_, workers = await asyncio.gather(
+            self._rounds.find(tenant, upload.round_code),
+            self._workers.find(tenant, upload.worker_ref),
+        )
+        if round_ is None:
+            return upload.refused(messages.NO_ROUND)
+        if not round_.status.takes_documents:
+            return upload.refused(messages.ROUND_NOT_OPEN)
+        if not workers:
+            return upload.refused(messages.NO_WORKER)
+        if len(workers) > 1:
+            return upload.refused(messages.AMBIGUOUS_WORKER)
+        if not upload.file_type:
+            return upload.refused(messages.WRONG_TYPE)
+        return replace(upload, worker=workers[0])
+
+    async def keep(self, tenant: str, import_id: str, parts: Iterable[bytes], size: int) -> None:
+        """Write the file of an upload: before it is accepted."""
+        await self._files.keep(blob_of(tenant, import_id), parts, size)
+
+    async def accept(
+        self, tenant: str, import_id: str, upload: Upload, options: Options
+    ) -> ImportRecord:
+        """The accepted import of a placed upload whose file is written.
+
+        Accepted twice under one id it is one import. Raises as `ImportLog.accept`.
+        """
+        line = upload.to_line()
+        span = None
+        if upload.fault is None:
+            place = place_of(key_of(tenant, upload.document_id(tenant)))
+            span = Span(place, place, frozenset({place}))
+        record = await self._imports.accept(
+            ImportRecord(
+                tenant=tenant,
+                number=0,
+                import_id=import_id,
+                type_name=DOCUMENTS.name,
+                rows=1,
+                chunks=(Chunk(0, 0, len(line), 1, span),),
+                options=options,
+                accepted_at=iso(self._clock.now()),
+                inline=line.decode(),
+            )
+        )
+        log.event(
+            "import.accepted",
+            import_id=record.import_id,
+            tenant=tenant,
+            type=record.type_name,
+            number=record.number,
+            bytes=upload.size,
+        )
+        return record
+
+    async def finish(self, record: ImportRecord) -> Taken | None:
+        """Do the work of an accepted import and say what became of it.
+
+        None where the result is not there yet. Raises StorageUnavailableError.
+        """
+        message = ChunkMessage(record.tenant, record.number, record.import_id, 0)
+        await self._chunks.process(message)
+        return await self.find(record)
+
+    async def find(self, record: ImportRecord) -> Taken | None:
+        """What became of an import; None while it has no result."""
+        async for result in self._reporting.all_results(record):
+            return Taken(record, result)
+        return None

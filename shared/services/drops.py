@@ -1,0 +1,150 @@
+"""Dropped files: a blob in `document-drop` becomes an import of documents (CONTRACTS 4).
+
+Whoever hears of a drop calls `take_in` with its name: the blob trigger, the sweep, somebody with
+`manage.py`, each any number of times. What is there now is taken in, in the version that its ETag
+names; the id of the import follows from name and ETag, so all of them work on one import. At the
+end the drop leaves its container: deleted where it went in, moved to `document-rejected` where it
+did not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from urllib.parse import quote
+
+from shared import log
+from shared.clock import Clock
+from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.imports.definition import Options
+from shared.imports.documents import messages
+from shared.imports.documents.drop_paths import DropPath, read_path, tenant_of
+from shared.imports.documents.file_names import safe_name
+from shared.imports.documents.file_types import HEAD_BYTES, file_type_of
+from shared.imports.documents.moments import past_moment
+from shared.imports.documents.upload import Upload, derived_id
+from shared.imports.fields import normal_reference
+from shared.imports.messages import CATALOGUE, Message
+from shared.services.document_work import blob_of
+from shared.services.documents import Documents
+from shared.services.features import Feature, Features
+from shared.services.import_log import ImportLog
+from shared.services.moments import iso
+from shared.storage.document_blobs import DocumentBlobs, Drop
+from shared.storage.import_records import ImportRecord
+
+GENERATION_TIME = "generationtime"
+_LONGEST_PATH = 980
+"""Characters of a rejected blob's path, so that the import id fits behind it (1,024 in all)."""
+
+
+class Drops:
+    """Takes dropped files in. `max_bytes` and `types` are the settings of documents."""
+
+    def __init__(
+        self,
+        *,
+        files: DocumentBlobs,
+        documents: Documents,
+        features: Features,
+        imports: ImportLog,
+        clock: Clock,
+        max_bytes: int,
+        types: AbstractSet[str],
+    ) -> None:
+        self._files = files
+        self._documents = documents
+        self._features = features
+        self._imports = imports
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._types = types
+
+    async def take_in(self, name: str) -> None:
+        """Import what lies under this name now, or reject it; nothing where nothing does.
+
+        Raises StorageUnavailableError where it is to be tried again.
+        """
+        drop = await self._files.find_drop(name)
+        if drop is None or drop.is_folder:
+            return
+        try:
+            await self._take_in(drop)
+        except PreconditionFailedError:
+            # Gone, or written over: the new version is told of by itself.
+            log.event("drop.changed")
+
+    async def _take_in(self, drop: Drop) -> None:
+        import_id = derived_id("drop", drop.name, drop.etag)
+        tenant = tenant_of(drop.name)
+        if tenant is None or not await self._features.knows(tenant):
+            await self._reject(drop, import_id, Message(messages.WRONG_PATH))
+            log.warning("drop.rejected", import_id=import_id, message_id=messages.WRONG_PATH)
+            return
+        record = await self._imports.find(tenant, import_id)
+        if record is None:
+            record = await self._accept(drop, tenant, import_id)
+        await self._finish(drop, record)
+
+    async def _accept(self, drop: Drop, tenant: str, import_id: str) -> ImportRecord:
+        upload = self._read(drop, tenant)
+        if not await self._features.is_enabled(tenant, Feature.DOCUMENTS):
+            upload = upload.refused(messages.NOT_ENABLED)
+        if 0 < drop.size <= self._max_bytes:
+            head = await self._files.keep_drop(drop, blob_of(tenant, import_id), HEAD_BYTES)
+            kind = file_type_of(upload.file_name, head, self._types)
+            upload = replace(upload, file_type=kind.name if kind else "")
+        placed = await self._documents.place(tenant, upload)
+        return await self._documents.accept(tenant, import_id, placed, Options())
+
+    async def _finish(self, drop: Drop, record: ImportRecord) -> None:
+        taken = await self._documents.finish(record)
+        if taken is None:
+            raise StorageUnavailableError("the import of a drop has no result yet")
+        if not taken.is_in:
+            fault = taken.result.messages[0]
+            await self._reject(drop, record.import_id, fault)
+            log.warning("drop.rejected", import_id=record.import_id, message_id=fault.id)
+            return
+        if not await self._files.remove_drop(drop):
+            log.event("drop.changed", import_id=record.import_id)
+
+    def _read(self, drop: Drop, tenant: str) -> Upload:
+        """What the path and the metadata say; of several faults the first one."""
+        path = read_path(drop.name)
+        if path is None:
+            blank = Upload("", "", drop.name.rpartition("/")[2], iso(drop.created_at), drop.size)
+            return blank.refused(messages.WRONG_PATH)
+        assert path.tenant == tenant
+        return self._checked(drop, path)
+
+    def _checked(self, drop: Drop, path: DropPath) -> Upload:
+        worker, round_code = normal_reference(path.worker_ref), normal_reference(path.round_code)
+        name = safe_name(path.file_name)
+        sent = drop.metadata.get(GENERATION_TIME)
+        made = drop.created_at if sent is None else past_moment(sent, self._clock.now())
+        upload = Upload(
+            worker or path.worker_ref,
+            round_code or path.round_code,
+            name or path.file_name,
+            iso(made or drop.created_at),
+            drop.size,
+        )
+        faults = (
+            (worker is None or round_code is None, messages.WRONG_REFERENCE),
+            (name is None, messages.UNSAFE_NAME),
+            (drop.size == 0, messages.EMPTY_FILE),
+            (drop.size > self._max_bytes, messages.TOO_LARGE),
+            (made is None, messages.WRONG_TIME),
+        )
+        return next((upload.refused(id_) for is_so, id_ in faults if is_so), upload)
+
+    async def _reject(self, drop: Drop, import_id: str, fault: Message) -> None:
+        """Move the drop to the rejected ones, with the reason in its metadata."""
+        reason = f"{fault.text}. {CATALOGUE[fault.id].advice}"
+        metadata = {"reason": quote(reason), "errorid": str(fault.id), "importid": import_id}
+        sent = drop.metadata.get(GENERATION_TIME, "")
+        if sent:
+            metadata[GENERATION_TIME] = sent
+        await self._files.reject(drop, f"{drop.name[:_LONGEST_PATH]}/{import_id}", metadata)
+        await self._files.remove_drop(drop)

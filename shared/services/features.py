@@ -1,0 +1,45 @@
+"""Features of a tenant that are off until somebody enables them (CONTRACTS 4)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from shared.errors import NotFoundError, PreconditionFailedError
+from shared.services.tenants import PARTITION
+from shared.storage.keys import encode
+from shared.storage.names import TENANTS
+from shared.storage.tables import Entity, Merge, Tables
+
+
+class Feature(StrEnum):
+    """A feature by the name that `manage.py feature` takes."""
+
+    DOCUMENTS = "documents"
+
+
+class Features:
+    """A property of the tenant's record for each feature, read at every call."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def is_enabled(self, tenant: str, feature: Feature) -> bool:
+        """Whether the tenant has the feature; False too where there is no such tenant."""
+        entity = await self._tables.get(TENANTS, PARTITION, encode(tenant))
+        return entity is not None and entity.flag(_column(feature))
+
+    async def knows(self, tenant: str) -> bool:
+        """Whether there is such a tenant."""
+        return await self._tables.get(TENANTS, PARTITION, encode(tenant)) is not None
+
+    async def switch(self, tenant: str, feature: Feature, is_on: bool) -> None:
+        """Enable or disable a feature. Raises NotFoundError."""
+        change = Entity(PARTITION, encode(tenant), {_column(feature): is_on})
+        try:
+            await self._tables.write(TENANTS, Merge(change))
+        except PreconditionFailedError:
+            raise NotFoundError(f"There is no tenant {tenant}.") from None
+
+
+def _column(feature: Feature) -> str:
+    return f"feature{feature.value.capitalize()}"

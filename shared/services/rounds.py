@@ -1,0 +1,99 @@
+"""Communication rounds: what documents are sent to (CONTRACTS 4).
+
+In the table `CommunicationRounds`, partition tenant, a row for each code. A round may lie in the
+past; only its status says whether it takes documents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionFailedError,
+)
+from shared.imports.fields import MAX_REFERENCE, normal_reference
+from shared.storage.keys import encode
+from shared.storage.names import COMMUNICATION_ROUNDS
+from shared.storage.tables import Entity, Insert, Merge, Tables
+
+
+class RoundStatus(StrEnum):
+    """Where a round stands, in the vendor's words."""
+
+    OPEN = "Open"
+    IN_PROGRESS = "In Progress"
+    CLOSED = "Closed"
+
+    @property
+    def takes_documents(self) -> bool:
+        """Whether documents may be imported into a round of this status."""
+        return self in (RoundStatus.OPEN, RoundStatus.IN_PROGRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A communication round."""
+
+    code: str
+    status: RoundStatus
+
+
+class Rounds:
+    """The rounds of all tenants."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def find(self, tenant: str, code: str) -> Round | None:
+        """The round of exactly this code."""
+        found = await self._tables.get(COMMUNICATION_ROUNDS, encode(tenant), encode(code))
+        return None if found is None else _round(found)
+
+    async def list_rounds(self, tenant: str) -> list[Round]:
+        """Every round of a tenant, in order of code."""
+        found = await self._tables.query(COMMUNICATION_ROUNDS, encode(tenant))
+        return sorted((_round(entity) for entity in found), key=lambda each: each.code)
+
+    async def add(self, tenant: str, code: str, status: RoundStatus) -> Round:
+        """A new round. Raises InvalidRequestError, ConflictError."""
+        made = Round(_checked(code), status)
+        try:
+            await self._tables.write(COMMUNICATION_ROUNDS, Insert(_entity(tenant, made)))
+        except PreconditionFailedError:
+            raise ConflictError(
+                f"Tenant {tenant} has this round already; change it with `round set`."
+            ) from None
+        return made
+
+    async def change(self, tenant: str, code: str, status: RoundStatus) -> Round:
+        """Another status for a round. Raises InvalidRequestError, NotFoundError."""
+        changed = Round(_checked(code), status)
+        try:
+            await self._tables.write(COMMUNICATION_ROUNDS, Merge(_entity(tenant, changed)))
+        except PreconditionFailedError:
+            raise NotFoundError(
+                f"Tenant {tenant} has no round of this code; `round list` shows them."
+            ) from None
+        return changed
+
+
+def _checked(code: str) -> str:
+    normal = normal_reference(code)
+    if normal is None or not normal.isprintable():
+        raise InvalidRequestError(
+            f"The code of a round must have 1 to {MAX_REFERENCE} characters, all of them visible."
+        )
+    return normal
+
+
+def _entity(tenant: str, round_: Round) -> Entity:
+    values = {"Code": round_.code, "Status": round_.status.value}
+    return Entity(encode(tenant), encode(round_.code), values)
+
+
+def _round(entity: Entity) -> Round:
+    return Round(entity.text("Code"), RoundStatus(entity.text("Status")))

@@ -1,0 +1,109 @@
+"""A document's form: its fields and its one file, as the upload that they mean (CONTRACTS 4)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from typing import IO
+
+from shared.errors import InvalidRequestError, TooLargeError
+from shared.imports.documents.file_names import MOST_CHARACTERS, safe_name
+from shared.imports.documents.file_types import HEAD_BYTES, file_type_of
+from shared.imports.documents.moments import past_moment
+from shared.imports.documents.upload import Upload
+from shared.imports.fields import MAX_REFERENCE, normal_reference
+from shared.services.moments import iso
+from shared.web.multipart import Form, SentFile
+
+FILE = "file"
+
+
+def read_upload(form: Form, now: datetime, types: AbstractSet[str], max_bytes: int) -> Upload:
+    """The upload in a form; its file is `the_file(form)`.
+
+    Raises TooLargeError for the file, InvalidRequestError for anything else that is wrong.
+    """
+    for sent in form.files:
+        check_file_size(_size(sent.content), max_bytes)
+    if form.repeated:
+        raise InvalidRequestError("A field of the form comes twice: send each field once.")
+    file = the_file(form)
+    size = _size(file.content)
+    if size == 0:
+        raise InvalidRequestError("The file is empty: send one with content.")
+    name = _name(file)
+    if (form.text("isSummary") or "false").lower() != "false":
+        raise InvalidRequestError("isSummary must be false: summaries cannot be imported.")
+    kind = file_type_of(name, file.content.read(HEAD_BYTES), types)
+    file.content.seek(0)
+    return Upload(
+        worker_ref=_reference(form, "workerexternalId"),
+        round_code=_reference(form, "communicationRoundCode"),
+        file_name=name,
+        generation_time=_generation_time(form, now),
+        size=size,
+        file_type=kind.name if kind else "",
+    )
+
+
+def the_file(form: Form) -> SentFile:
+    """The one file of the form. Raises InvalidRequestError."""
+    if FILE in form.fields:
+        raise InvalidRequestError("The part `file` has no file name: send it as a file.")
+    if not form.files:
+        raise InvalidRequestError("The form has no file: send one in the part `file`.")
+    if len(form.files) > 1 or form.files[0].field != FILE:
+        raise InvalidRequestError("Send exactly one file, in the part `file`.")
+    return form.files[0]
+
+
+def content_of(form: Form) -> list[bytes]:
+    """What tells two forms apart: fields in order of name, and the file with its name."""
+    file = the_file(form)
+    file.content.seek(0)
+    fields = [part.encode() for pair in sorted(form.fields.items()) for part in pair]
+    return [*fields, file.name.encode(), file.content.read()]
+
+
+def check_file_size(size: int, most: int) -> None:
+    """Raises TooLargeError where a file is over the limit."""
+    if size > most:
+        raise TooLargeError(
+            f"The file has {size} bytes and the limit is {most}: send a smaller one."
+        )
+
+
+def _name(file: SentFile) -> str:
+    if not file.name.strip():
+        raise InvalidRequestError("The file has no name: send it under the name it is to have.")
+    name = safe_name(file.name)
+    if name is None:
+        raise InvalidRequestError(
+            "The file name is not safe: send a plain name of at most "
+            f"{MOST_CHARACTERS} characters, without a path."
+        )
+    return name
+
+
+def _reference(form: Form, field: str) -> str:
+    reference = normal_reference(form.text(field) or "")
+    if reference is None:
+        raise InvalidRequestError(f"{field} must have 1 to {MAX_REFERENCE} characters.")
+    return reference
+
+
+def _generation_time(form: Form, now: datetime) -> str:
+    moment = past_moment(form.text("generationTime") or "", now)
+    if moment is None:
+        raise InvalidRequestError(
+            "generationTime must be YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS and not after now; without "
+            "an offset it is UTC."
+        )
+    return iso(moment)
+
+
+def _size(content: IO[bytes]) -> int:
+    size = content.seek(0, os.SEEK_END)
+    content.seek(0)
+    return size

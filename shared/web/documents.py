@@ -1,0 +1,233 @@
+"""The contract of documents over HTTP (CONTRACTS 4): from the form to the vendor's envelope.
+
+Refused in the order of CONTRACTS 0. What has got past the form is an import, also where it is then
+refused for its round, its worker or its type.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+from urllib.parse import quote
+
+import azure.functions as func
+
+from shared.auth.caller import AnyCaller
+from shared.auth.scopes import Scope
+from shared.bootstrap import Gateway
+from shared.clock import SystemClock
+from shared.errors import (
+    ConflictError,
+    GatewayError,
+    NotFoundError,
+    RefusedError,
+    StorageUnavailableError,
+    UnsupportedMediaTypeError,
+)
+from shared.imports.definition import Document
+from shared.imports.documents import messages
+from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.documents.file_types import FILE_TYPES
+from shared.imports.documents.upload import Upload
+from shared.imports.messages import CANCELLED, CATALOGUE
+from shared.imports.outcomes import Outcome, RowResult
+from shared.services.documents import Taken
+from shared.services.moments import iso
+from shared.services.reporting import ImportReport, ImportState
+from shared.storage.import_records import Counts, ImportRecord
+from shared.web import requests
+from shared.web.continuations import from_opaque, wrong_continuation
+from shared.web.document_form import check_file_size, content_of, read_upload, the_file
+from shared.web.dry_run_views import judged_rows
+from shared.web.import_views import json_answer, not_yet
+from shared.web.multipart import MAX_FIELD_BYTES, Form, check_media_type, read_form
+from shared.web.refusals import refusal
+from shared.web.repeated_calls import HEADER, answer_once, keyed_call
+from shared.web.requests import DryRun
+
+_REFUSED = 400
+_PART = 4 * 1024 * 1024
+_ROW = re.compile(r"[rx]\|[A-Za-z0-9._=|-]{1,500}")
+_ERRORS: Mapping[int, type[RefusedError]] = {
+    messages.NO_ROUND: NotFoundError,
+    messages.ROUND_NOT_OPEN: ConflictError,
+    messages.NO_WORKER: NotFoundError,
+    messages.AMBIGUOUS_WORKER: ConflictError,
+    messages.WRONG_TYPE: UnsupportedMediaTypeError,
+    CANCELLED: ConflictError,
+}
+"""How a document that did not go in is answered, by the message of its row."""
+
+
+class _NotTakenError(RefusedError):
+    """An import that ended without its document; `response` is the answer that says why."""
+
+    def __init__(self, response: func.HttpResponse) -> None:
+        super().__init__("the document was not taken")
+        self.response = response
+
+
+async def upload_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    """POST of a document: refuse in the order of CONTRACTS 0, accept, do the work, answer.
+
+    A document that was not taken does not use up its Idempotency-Key, as no refusal does.
+    """
+    caller = await gateway.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
+    await gateway.documents.intake.check_enabled(caller.tenant)
+    form = await _read(gateway, req)
+    try:
+        return await _take_once(gateway, caller, req, form)
+    except _NotTakenError as refused:
+        return refused.response
+    finally:
+        form.close()
+
+
+async def _take_once(
+    gateway: Gateway, caller: AnyCaller, req: func.HttpRequest, form: Form
+) -> func.HttpResponse:
+    settings, now = gateway.settings, SystemClock().now()
+    upload = read_upload(form, now, settings.document_types, settings.max_document_bytes)
+    wished = requests.dry_run(requests.query_of(req))
+    if wished is not DryRun.NO:
+        return await _answer_dry_run(gateway, caller.tenant, upload, wished)
+    keyed = await keyed_call(req, caller.tenant, content_of(form) if HEADER in req.headers else ())
+
+    async def run(import_id: str) -> func.HttpResponse:
+        response = await _take(gateway, caller, import_id, upload, form)
+        if response.status_code >= _REFUSED:
+            raise _NotTakenError(response)
+        return response
+
+    return await answer_once(gateway, keyed, run)
+
+
+async def _take(
+    gateway: Gateway, caller: AnyCaller, import_id: str, upload: Upload, form: Form
+) -> func.HttpResponse:
+    """Called again with the same id it comes to the same import."""
+    intake, tenant = gateway.documents.intake, caller.tenant
+    placed = await intake.place(tenant, upload)
+    await intake.keep(tenant, import_id, _parts(the_file(form).content), upload.size)
+    record = await intake.accept(tenant, import_id, placed, caller.options)
+    try:
+        taken = await intake.finish(record)
+    except StorageUnavailableError:
+        taken = None
+    return _answer(record, taken)
+
+
+async def _answer_dry_run(
+    gateway: Gateway, tenant: str, upload: Upload, wished: DryRun
+) -> func.HttpResponse:
+    """What the upload would be answered; nothing is imported, and there is nothing to follow."""
+    judgement = await gateway.documents.trials.judge(tenant, upload)
+    if wished is DryRun.ROWS:
+        return await judged_rows(DOCUMENTS, judgement)
+    [result] = judgement.results
+    if result.outcome is Outcome.FAILED:
+        return refusal(_fault(result))
+    return _envelope(result, iso(SystemClock().now()))
+
+
+async def document_answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
+    """The vendor's answer of an ended import, a refusal too, as the call itself has given it."""
+    return _answer(record, await gateway.documents.intake.find(record))
+
+
+async def _read(gateway: Gateway, req: func.HttpRequest) -> Form:
+    """The form of a call. Raises TooLargeError, UnsupportedMediaTypeError, InvalidRequestError."""
+    settings = gateway.settings
+    requests.check_size(req, settings.max_body_bytes)
+    body = req.get_body()
+    check_file_size(len(body) - MAX_FIELD_BYTES, settings.max_document_bytes)
+    content_type = req.headers.get("Content-Type", "")
+    check_media_type(content_type, req.headers.get("Content-Encoding", ""))
+    return await asyncio.to_thread(read_form, content_type, body)
+
+
+def _parts(content: IO[bytes]) -> Iterator[bytes]:
+    content.seek(0)
+    return iter(lambda: content.read(_PART), b"")
+
+
+def _answer(record: ImportRecord, taken: Taken | None) -> func.HttpResponse:
+    if taken is None:
+        return not_yet(ImportReport(record, Counts(), ImportState.ACCEPTED))
+    response = (
+        _envelope(taken.result, record.accepted_at)
+        if taken.is_in
+        else refusal(_fault(taken.result))
+    )
+    response.headers["X-Import-Id"] = record.import_id
+    return response
+
+
+def _envelope(result: RowResult, import_time: str) -> func.HttpResponse:
+    item = {
+        "documentId": result.key[-1],
+        "overridden": result.outcome is Outcome.UPDATED,
+        "importTime": import_time,
+    }
+    return json_answer(
+        {"pageNumber": 1, "pageSize": 1, "totalPages": 1, "totalCount": 1, "items": [item]}
+    )
+
+
+def _fault(result: RowResult) -> GatewayError:
+    """The error of a document that did not go in; one that no rule foresaw is a failure of ours."""
+    fault = result.messages[0]
+    kind = _ERRORS.get(fault.id)
+    if kind is None:
+        return GatewayError(fault.text)
+    return kind(f"{fault.text}: {_as_clause(CATALOGUE[fault.id].advice)}")
+
+
+def _as_clause(advice: str) -> str:
+    return advice[:1].lower() + advice[1:]
+
+
+def document_view(document: Document) -> dict[str, Any]:
+    """A document in the list."""
+    kind = FILE_TYPES[document["fileType"]]
+    return {
+        "documentId": document["documentId"],
+        "workerexternalId": document["workerexternalId"],
+        "communicationRoundCode": document["communicationRoundCode"],
+        "fileName": document["fileName"],
+        "contentType": kind.media_type,
+        "size": document["size"],
+        "generationTime": document["generationTime"],
+        "importTime": document["importTime"],
+        "importId": document["importId"],
+        "links": {"content": f"/api/documents/{document['documentId']}/content"},
+    }
+
+
+def content_answer(document: Document, content: bytes) -> func.HttpResponse:
+    """The file, to be saved and never shown: a browser must not run what somebody sent."""
+    name = document["fileName"]
+    plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name)
+    disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    return func.HttpResponse(
+        content,
+        mimetype=FILE_TYPES[document["fileType"]].media_type,
+        headers={
+            "Content-Disposition": disposition,
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, no-store",
+        },
+    )
+
+
+def row_from_text(query: Mapping[str, str]) -> str:
+    """The row that a continuation names; "" where there is none. Raises InvalidRequestError."""
+    sent = query.get("continuation")
+    if sent is None:
+        return ""
+    row = from_opaque(sent)
+    if not _ROW.fullmatch(row):
+        raise wrong_continuation()
+    return row

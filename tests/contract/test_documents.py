@@ -1,0 +1,361 @@
+"""Documents by call: every refusal in its order, replacing, what is an import (CONTRACTS 4)."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from shared.services.rounds import RoundStatus
+from tests.builders import a_worker
+from tests.contract.limits import MAX_BODY_BYTES, MAX_DOCUMENT_BYTES
+from tests.contract.refusals import GUID, check_refusal
+from tests.documents import (
+    BOUNDARY,
+    JPEG,
+    PDF,
+    PNG,
+    ROUND,
+    Form,
+    a_part,
+    a_ready_sender,
+    an_archive,
+    upload_headers,
+)
+from tests.e2e.gateway_process import Answer, GatewayProcess
+from tests.tenants import Sender
+
+pytestmark = pytest.mark.e2e
+UPLOAD = "/api/import/documents"
+CLOSED = "2025-12"
+GONE_PAST_THE_FORM = (404, 409)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with an upload, and how it is refused; only one `about` a thing fits."""
+
+    name: str
+    status: int
+    wording: str
+    about: str = ""
+
+
+FAULTS = (
+    Fault("no credential", 401, "X-Functions-Key"),
+    Fault("feature off", 403, "feature enable documents"),
+    Fault("body too large", 413, str(MAX_BODY_BYTES), about="form"),
+    Fault("another media type", 415, "multipart/form-data", about="form"),
+    Fault("encoded", 415, "Content-Encoding", about="form"),
+    Fault("file too large", 413, str(MAX_DOCUMENT_BYTES), about="content"),
+    Fault("cut off", 400, "cut off", about="form"),
+    Fault("a field twice", 400, "twice"),
+    Fault("two files", 400, "exactly one", about="file"),
+    Fault("no file", 400, "no file", about="file"),
+    Fault("empty file", 400, "empty", about="content"),
+    Fault("no name", 400, "no name", about="file"),
+    Fault("unsafe name", 400, "not safe", about="file"),
+    Fault("a summary", 400, "isSummary"),
+    Fault("no worker id", 400, "workerexternalId", about="worker"),
+    Fault("no round code", 400, "communicationRoundCode", about="round"),
+    Fault("made in the future", 400, "generationTime"),
+    Fault("unknown round", 404, "round was not found", about="round"),
+    Fault("closed round", 409, "takes no documents", about="round"),
+    Fault("unknown worker", 404, "Worker was not found", about="worker"),
+    Fault("ambiguous worker", 409, "Several workers", about="worker"),
+    Fault("type not allowed", 415, "type", about="content"),
+)
+"""In the order in which they are refused."""
+UNSEEN = {("file too large", "cut off"), ("file too large", "no file")}
+"""The first of these cannot be seen where the second one is."""
+
+
+@pytest.fixture(name="ready", scope="module")
+def fixture_ready(gateway: GatewayProcess, storage: str) -> Sender:
+    """Whoever may send documents, with workers to send them to."""
+    rounds = (ROUND, RoundStatus.OPEN), ("run", RoundStatus.IN_PROGRESS)
+    sender = a_ready_sender(storage, *rounds, (CLOSED, RoundStatus.CLOSED))
+    people = [
+        a_worker("P1", ExternalWorkerRef="hr-1"),
+        a_worker("P2"),
+        a_worker("P2", EmployerRef="E2"),
+        a_worker("P3", ExternalWorkerRef="P2x"),
+        a_worker("P2x"),
+        a_worker("P4", ExternalWorkerRef="P4"),
+    ]
+    assert all(row["importStatus"] == "OK" for row in gateway.post(sender, people).results)
+    return sender
+
+
+def send(gateway: GatewayProcess, sender: Sender, form: Form, **headers: str) -> Answer:
+    return gateway.call("POST", UPLOAD, form.body(), upload_headers(sender, **headers))
+
+
+def item_of(answer: Answer) -> dict[str, Any]:
+    assert answer.status == 200, answer.body
+    [item] = answer.json["items"]
+    return dict(item)
+
+
+def faulty(gateway: GatewayProcess, ready: Sender, off: Sender, faults: set[str]) -> Answer:
+    """An upload with these faults and no other."""
+    sender = off if "feature off" in faults else ready
+    headers = upload_headers(sender)
+    if "no credential" in faults:
+        headers = {"Content-Type": headers["Content-Type"]}
+    if "encoded" in faults:
+        headers["Content-Encoding"] = "gzip"
+    if "another media type" in faults:
+        headers["Content-Type"] = "application/pdf"
+    return gateway.call("POST", UPLOAD, _body(faults), headers)
+
+
+def _body(faults: set[str]) -> bytes:
+    form = Form()
+    changes: dict[str, tuple[str, Any]] = {
+        "no file": ("file_name", None),
+        "no name": ("file_name", ""),
+        "unsafe name": ("file_name", "../payslip.pdf"),
+        "empty file": ("content", b""),
+        "file too large": ("content", PDF + b" " * MAX_DOCUMENT_BYTES),
+        "type not allowed": ("content", b"MZ\x90\x00"),
+        "no worker id": ("worker", None),
+        "unknown worker": ("worker", "nobody"),
+        "ambiguous worker": ("worker", "P2"),
+        "no round code": ("round_code", None),
+        "unknown round": ("round_code", "1999-01"),
+        "closed round": ("round_code", CLOSED),
+        "made in the future": ("generation_time", "2999-01-01"),
+    }
+    for name in faults & {*changes}:
+        setattr(form, *changes[name])
+    if "a summary" in faults:
+        form.more.append(("isSummary", "true"))
+    if "a field twice" in faults:
+        form.more.append(("WORKEREXTERNALID", "P1"))
+        form.more.append(("workerexternalid", "P1"))
+    body = form.body()
+    end = f"--{BOUNDARY}--\r\n".encode()
+    if "two files" in faults:
+        other = a_part('name="file"; filename="other.pdf"', PDF)
+        body = body.removesuffix(end) + other + end
+    if "cut off" in faults:
+        body = body[: -len(end)]
+    if "body too large" in faults:
+        body += b" " * MAX_BODY_BYTES
+    return body
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_refused_in_its_own_words(
+    gateway: GatewayProcess, ready: Sender, sender: Sender, fault: Fault
+) -> None:
+    check(faulty(gateway, ready, sender, {fault.name}), fault)
+
+
+@pytest.mark.parametrize("first", FAULTS, ids=lambda fault: fault.name)
+def test_of_two_faults_the_one_that_comes_first_is_refused(
+    gateway: GatewayProcess, ready: Sender, sender: Sender, first: Fault
+) -> None:
+    for one, second in combinations(FAULTS, 2):
+        is_apart = not one.about or one.about != second.about
+        if one is first and is_apart and (one.name, second.name) not in UNSEEN:
+            check(faulty(gateway, ready, sender, {one.name, second.name}), one)
+
+
+def check(answer: Answer, fault: Fault) -> None:
+    """Refused as it should be; with the id of an import where the form was in order."""
+    is_import = fault.status in GONE_PAST_THE_FORM or fault.name == "type not allowed"
+    headers = dict(answer.headers)
+    import_id = headers.pop("x-import-id", "")
+    assert bool(GUID.fullmatch(import_id)) is is_import, answer.body
+    check_refusal(Answer(answer.status, headers, answer.body), fault.status, fault.wording)
+
+
+def test_a_refusal_behind_the_form_is_an_import_with_its_message_and_answer(
+    gateway: GatewayProcess, ready: Sender, sender: Sender
+) -> None:
+    answer = faulty(gateway, ready, sender, {"closed round"})
+    here = f"/api/imports/{answer.headers['x-import-id']}"
+    shown = gateway.get(here, ready).json
+    assert (shown["type"], shown["state"]) == ("documents", "CompletedWithErrors")
+    assert (shown["rows"]["total"], shown["rows"]["failed"]) == (1, 1)
+    [result] = gateway.get(f"{here}/results", ready).json["items"]
+    assert result["key"] == {
+        "workerexternalId": "P1",
+        "communicationRoundCode": CLOSED,
+        "fileName": "payslip.pdf",
+    }
+    assert [message["errorID"] for message in result["messages"]] == [4009]
+    again = gateway.get(f"{here}/answer", ready)
+    assert (again.status, again.json) == (answer.status, answer.json)
+    [row] = gateway.get(f"{here}/failed-rows", ready).json
+    assert row["row"]["communicationRoundCode"] == CLOSED
+    assert "fault" not in row["row"]
+
+
+def test_a_call_refused_before_is_none(gateway: GatewayProcess, ready: Sender) -> None:
+    before = gateway.get("/api/imports?pageSize=1000", ready).json["items"]
+    for fault in FAULTS:
+        if fault.status in (400, 413):
+            faulty(gateway, ready, ready, {fault.name})
+    assert gateway.get("/api/imports?pageSize=1000", ready).json["items"] == before
+
+
+def test_an_upload_is_an_import_whose_answer_can_be_asked_for_again(
+    gateway: GatewayProcess, ready: Sender
+) -> None:
+    answer = send(gateway, ready, Form(file_name="answer.pdf"))
+    item = item_of(answer)
+    assert GUID.fullmatch(item["documentId"])
+    assert re.fullmatch(r"[0-9-]{10}T[0-9:.]{12}Z", item["importTime"])
+    again = gateway.get(f"/api/imports/{answer.import_id}/answer", ready)
+    assert (again.status, again.json) == (200, answer.json)
+    assert again.headers["x-import-id"] == answer.import_id
+    [result] = gateway.get(f"/api/imports/{answer.import_id}/results", ready).json["items"]
+    assert (result["outcome"], result["key"]["documentId"]) == ("new", item["documentId"])
+
+
+def test_the_same_worker_round_and_name_again_replaces(
+    gateway: GatewayProcess, ready: Sender
+) -> None:
+    first, other_round, other_name, again = (
+        item_of(send(gateway, ready, Form(file_name=name, round_code=code, worker=worker)))
+        for name, code, worker in (
+            ("a.pdf", ROUND, "P1"),
+            ("a.pdf", "run", "P1"),
+            ("A.pdf", ROUND, "P1"),
+            ("a.pdf", ROUND, "hr-1"),
+        )
+    )
+    assert len({item["documentId"] for item in (first, other_round, other_name)}) == 3
+    assert not first["overridden"]
+    assert (again["documentId"], again["overridden"]) == (first["documentId"], True)
+
+
+@pytest.mark.parametrize(
+    ("reference", "personnel"), [("hr-1", "P1"), ("P1", "P1"), ("P2x", "P3"), ("P4", "P4")]
+)
+def test_a_worker_is_found_by_its_external_reference_and_else_by_its_own(
+    gateway: GatewayProcess, ready: Sender, reference: str, personnel: str
+) -> None:
+    """Whichever way it was named, it is one document."""
+    name = f"{personnel}.pdf"
+    found = item_of(send(gateway, ready, Form(worker=f" {reference} ", file_name=name)))
+    aliases = {"P1": "hr-1", "P3": "P3", "P4": "P4"}
+    again = item_of(send(gateway, ready, Form(worker=aliases[personnel], file_name=name)))
+    assert again["documentId"] == found["documentId"]
+    assert again["overridden"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("Ünïcode näme (1).pdf", PDF),
+        ("photo.JPEG", JPEG),
+        ("photo.png", PNG),
+        ("letter.docx", an_archive()),
+        ("list.xlsx", an_archive("xl/workbook.xml")),
+        ("list.csv", "name;sum\r\nÅsa;1,5\r\n".encode("latin-1")),
+        ("note.txt", "\ufeffnote".encode("utf-16")),
+    ],
+)
+def test_every_allowed_type_goes_in_and_comes_back_unchanged(
+    gateway: GatewayProcess, ready: Sender, name: str, content: bytes
+) -> None:
+    item = item_of(send(gateway, ready, Form(file_name=name, content=content)))
+    answer = gateway.get(f"/api/documents/{item['documentId']}/content", ready)
+    assert answer.body == content
+    assert answer.headers["content-type"].partition(";")[0] in (
+        "application/pdf",
+        "image/jpeg",
+        "image/png",
+        "text/csv",
+        "text/plain",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    )
+
+
+def test_names_of_fields_match_in_any_case_and_unknown_ones_are_passed_over(
+    gateway: GatewayProcess, ready: Sender
+) -> None:
+    form = Form(worker=None, round_code=None)
+    form.more = [("WorkerExternalID", "P1"), ("COMMUNICATIONROUNDCODE", ROUND), ("other", "x")]
+    form.more.append(("isSummary", "False"))
+    assert send(gateway, ready, form).status == 200
+
+
+def test_uploads_of_one_name_at_once_are_one_document_and_every_answer_is_true(
+    gateway: GatewayProcess, ready: Sender
+) -> None:
+    contents = [b"%PDF-1.7 " + bytes([65 + number]) * 4_000 for number in range(8)]
+    with ThreadPoolExecutor(len(contents)) as pool:
+        answers = list(
+            pool.map(
+                lambda content: send(gateway, ready, Form(file_name="race.pdf", content=content)),
+                contents,
+            )
+        )
+    items = [item_of(answer) for answer in answers]
+    assert len({item["documentId"] for item in items}) == 1
+    assert [item["overridden"] for item in items].count(False) == 1
+    document = gateway.get(f"/api/documents/{items[0]['documentId']}/content", ready)
+    imports = gateway.get("/api/imports?type=documents&pageSize=8", ready).json["items"]
+    last = next(
+        content
+        for answer, content in zip(answers, contents, strict=True)
+        if answer.import_id == imports[0]["importId"]
+    )
+    assert document.body == last, "what was accepted last is what stays"
+
+
+def test_a_dry_run_answers_as_the_run_and_leaves_no_trace(
+    gateway: GatewayProcess, ready: Sender
+) -> None:
+    def imports() -> Any:
+        return gateway.get("/api/imports?pageSize=1000", ready).json["items"]
+
+    def tried(form: Form, view: str = "") -> Answer:
+        address = f"{UPLOAD}?dryRun=true{view}"
+        return gateway.call("POST", address, form.body(), upload_headers(ready))
+
+    before = imports()
+    form = Form(file_name="tried.pdf")
+    item = item_of(tried(form))
+    assert (item["documentId"], item["overridden"]) == (str(uuid.UUID(int=0)), False)
+    check_refusal(tried(Form(worker="nobody")), 404, "Worker was not found")
+    assert imports() == before
+    document_id = item_of(send(gateway, ready, form))["documentId"]
+    again = item_of(tried(form))
+    assert (again["documentId"], again["overridden"]) == (document_id, True)
+    [row] = tried(Form(file_name="tried.pdf", content=PDF + b" "), "&view=rows").json["items"]
+    assert row["outcome"] == "updated"
+    assert row["changes"] == [{"field": "size", "before": len(PDF), "after": len(PDF) + 1}]
+
+
+def test_an_idempotency_key_stands_for_one_upload(gateway: GatewayProcess, ready: Sender) -> None:
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    form = Form(file_name="once.pdf")
+    first = send(gateway, ready, form, **key)
+    body = form.body().replace(BOUNDARY.encode(), b"another-boundary")
+    headers = upload_headers(ready, **key)
+    headers["Content-Type"] = "multipart/form-data; boundary=another-boundary"
+    again = gateway.call("POST", UPLOAD, body, headers)
+    assert (again.json, again.import_id) == (first.json, first.import_id)
+    assert again.headers["idempotent-replayed"] == "true"
+    other = send(gateway, ready, Form(file_name="once.pdf", content=PDF + b" "), **key)
+    assert other.status == 422
+
+
+def test_a_refused_upload_does_not_use_up_its_key(gateway: GatewayProcess, ready: Sender) -> None:
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    form = Form(worker="late", file_name="late.pdf")
+    assert send(gateway, ready, form, **key).status == 404
+    gateway.post(ready, [a_worker("late")])
+    assert item_of(send(gateway, ready, form, **key))["overridden"] is False

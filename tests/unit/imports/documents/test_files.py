@@ -1,0 +1,136 @@
+"""Names, types and times of documents (CONTRACTS 4)."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.imports.documents.file_names import extension_of, safe_name
+from shared.imports.documents.file_types import FILE_TYPES, file_type_of
+from shared.imports.documents.moments import past_moment
+from tests.documents import JPEG, PDF, PNG, an_archive
+
+ALL = frozenset(FILE_TYPES)
+NOW = datetime(2026, 2, 3, 10, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "name", ["payslip.pdf", "a b (1).pdf", "Gehalt Jänner.pdf", "給与.pdf", "x", "console.txt"]
+)
+def test_a_plain_name_is_kept_as_it_is(name: str) -> None:
+    assert safe_name(f"  {name} ") == name
+
+
+def test_a_name_is_kept_in_one_form_of_unicode() -> None:
+    assert safe_name("a\u0308.pdf") == "\u00e4.pdf"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "  ", ".", "..", ".hidden", "../a.pdf", "a/b.pdf", "a\\b.pdf", "C:a.pdf", "a.pdf.",
+        "a\x00.pdf", "a\n.pdf", "a\u202efdp.exe", "a\u2028.pdf", "a\ufffd.pdf",
+        "con", "NUL.txt", "lpt1.pdf", "a?.pdf", "a*.pdf", 'a".pdf', "a|b.pdf", "x" * 201 + ".pdf",
+        "語" * 90 + ".pdf", "a\u0308" * 100_000,
+    ],
+)  # fmt: skip
+def test_an_unsafe_name_is_refused(name: str) -> None:
+    assert safe_name(name) is None
+
+
+@given(st.text(max_size=220))
+def test_a_safe_name_is_one_part_of_a_path_and_stays_what_it_is(sent: str) -> None:
+    name = safe_name(sent)
+    if name is not None:
+        assert safe_name(name) == name
+        assert not {"/", "\\", "\0"} & set(name)
+        assert name not in (".", "..")
+        assert len(name.encode()) <= 255
+        assert unicodedata.is_normalized("NFC", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "extension"), [("a.PDF", "pdf"), ("a.b.csv", "csv"), ("a", ""), ("pdf", "")]
+)
+def test_the_extension_is_what_follows_the_last_dot(name: str, extension: str) -> None:
+    assert extension_of(name) == extension
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "kind"),
+    [
+        ("a.pdf", PDF, "pdf"),
+        ("a.jpg", JPEG, "jpg"),
+        ("a.JPEG", JPEG, "jpg"),
+        ("a.png", PNG, "png"),
+        ("a.docx", an_archive(), "docx"),
+        ("a.xlsx", an_archive(), "xlsx"),
+        ("a.csv", "Åsa;1\r\n".encode("latin-1"), "csv"),
+        ("a.txt", "Åsa".encode("utf-16"), "txt"),
+        ("a.txt", b"", "txt"),
+    ],
+)
+def test_a_file_is_of_the_type_that_name_and_content_agree_on(
+    name: str, head: bytes, kind: str
+) -> None:
+    found = file_type_of(name, head, ALL)
+    assert found is not None
+    assert found.name == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("a.exe", b"MZ"),
+        ("a.pdf", JPEG),
+        ("a.pdf", b" %PDF-1.7"),
+        ("a.pdf", b"%PDF"),
+        ("a.jpg", PNG),
+        ("a.txt", b"MZ\x90\x00\x03"),
+        ("a.csv", PNG),
+        ("a.docx", b"\xd0\xcf\x11\xe0"),
+        ("a", b"text"),
+        (".txt", b"text"),
+    ],
+)
+def test_where_they_do_not_agree_it_is_of_none(name: str, head: bytes) -> None:
+    assert file_type_of(name, head, ALL) is None
+
+
+def test_the_settings_may_allow_fewer_types() -> None:
+    assert file_type_of("a.txt", b"text", frozenset({"pdf"})) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-02-03", "2026-02-03T00:00:00+00:00"),
+        ("2026-02-03T10:00:00", "2026-02-03T10:00:00+00:00"),
+        ("2026-02-03 09:59", "2026-02-03T09:59:00+00:00"),
+        ("2026-02-03T11:30:00+02:00", "2026-02-03T09:30:00+00:00"),
+        ("2026-02-03t10:00:00.123456789-0000", None),
+        ("2026-02-03T09:00:00.1234567z", "2026-02-03T09:00:00.123456+00:00"),
+        (" 1999-12-31 ", "1999-12-31T00:00:00+00:00"),
+        ("2026-02-03T10:00:01", None),
+        ("2026-02-04", None),
+        ("2026-02-30", None),
+        ("20260101", None),
+        ("2026-W05-1", None),
+        ("0001-01-01T00:00:00+10:00", None),
+        ("yesterday", None),
+        ("\u0662026-01-01", None),
+        ("", None),
+    ],
+)
+def test_a_time_in_the_past_is_taken(text: str, moment: str | None) -> None:
+    found = past_moment(text, NOW)
+    assert (found.isoformat() if found else None) == moment
+
+
+def test_now_is_past_enough_and_a_second_later_is_not() -> None:
+    assert past_moment(NOW.isoformat(), NOW) == NOW
+    assert past_moment((NOW + timedelta(seconds=1)).isoformat(), NOW) is None
