@@ -1,0 +1,88 @@
+"""Every published call: which credentials it takes, in the order of CONTRACTS 0.
+
+The calls are those of the gateway's own document, so that a new one is among them.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.auth.scopes import Scope
+from shared.web.openapi.document import operations
+from shared.web.openapi.limits import Limits
+from shared.web.openapi.operations import Access, Operation
+from tests.contract.refusals import check_refusal
+from tests.e2e.gateway_process import Answer, GatewayProcess
+from tests.emulator import settings_for
+from tests.tokens import TokenClient, a_token_client
+
+pytestmark = pytest.mark.e2e
+OPERATIONS = operations(Limits.of(settings_for("")))
+TAKING_TOKENS = [each for each in OPERATIONS if each.access in (Access.EITHER, Access.BEARER)]
+KEY_PAIR_ONLY = [each for each in OPERATIONS if each.access is Access.KEY_PAIR]
+SCOPES = {
+    "/api/admin/authdata": Scope.IMPORT_AUTHDATA,
+    "/api/import/documents": Scope.IMPORT_INBOX,
+    "/api/documents": Scope.IMPORT_INBOX,
+}
+SCOPED = [each for each in TAKING_TOKENS if each.path.startswith(tuple(SCOPES))]
+
+
+def named(found: list[Operation]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("operation", found, ids=lambda op: f"{op.method} {op.path}")
+
+
+@pytest.fixture(scope="module")
+def clients(gateway: GatewayProcess, storage: str) -> dict[Scope, TokenClient]:
+    """A client for each scope alone."""
+    return {scope: a_token_client(storage, gateway.url, "", scope) for scope in Scope}
+
+
+def call(gateway: GatewayProcess, operation: Operation, headers: dict[str, str]) -> Answer:
+    guid = "00000000-0000-4000-8000-000000000001"
+    path = operation.path.replace("{importId}", guid).replace("{fileLogId}", guid)
+    path = path.replace("{documentId}", guid)
+    body = None if operation.method == "GET" else b"[]"
+    return gateway.call(operation.method, path, body, headers)
+
+
+@named(TAKING_TOKENS)
+def test_a_call_that_takes_tokens_asks_for_one(
+    gateway: GatewayProcess, operation: Operation
+) -> None:
+    for headers, challenge in (
+        ({}, "Bearer"),
+        ({"X-Functions-Key": "pig_x", "X-Software-Key": "S"}, "Bearer"),
+        ({"Authorization": "Bearer a.b.c"}, 'Bearer error="invalid_token"'),
+        ({"Authorization": "Basic YTpi"}, 'Bearer error="invalid_token"'),
+    ):
+        answer = call(gateway, operation, headers)
+        check_refusal(answer, 401)
+        assert answer.headers["www-authenticate"] == challenge
+
+
+@named(SCOPED)
+def test_a_token_of_another_scope_is_not_enough(
+    gateway: GatewayProcess, clients: dict[Scope, TokenClient], operation: Operation
+) -> None:
+    wanted = next(scope for start, scope in SCOPES.items() if operation.path.startswith(start))
+    [other] = set(Scope) - {wanted}
+    answer = call(gateway, operation, dict(clients[other].headers))
+    check_refusal(answer, 403, wanted)
+    challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'
+    assert answer.headers["www-authenticate"] == challenge
+    assert call(gateway, operation, dict(clients[wanted].headers)).status not in (401, 403)
+
+
+@named(KEY_PAIR_ONLY)
+def test_a_call_for_key_pairs_takes_no_token(
+    gateway: GatewayProcess, clients: dict[Scope, TokenClient], operation: Operation
+) -> None:
+    answer = call(gateway, operation, dict(clients[Scope.IMPORT_INBOX].headers))
+    check_refusal(answer, 401, "takes no bearer token")
+    assert "www-authenticate" not in answer.headers
+
+
+def test_every_call_that_takes_tokens_has_a_scope_or_follows_imports() -> None:
+    rest = [each.path for each in TAKING_TOKENS if each not in SCOPED]
+    assert [path for path in rest if not path.startswith("/api/imports")] == []
