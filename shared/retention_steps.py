@@ -13,6 +13,7 @@ from shared.bootstrap import Gateway
 from shared.clock import Clock, SystemClock
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.licenses.definition import LICENSES
+from shared.services.expiring_files import ExpiringFiles
 from shared.services.expiring_imports import ExpiringImports
 from shared.services.expiring_tombstones import ExpiringTombstones
 from shared.services.retention import Retention, RetentionStep, counted
@@ -24,7 +25,7 @@ _A_DAY = timedelta(days=1)
 def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
     """The retention of a gateway."""
     time = clock or SystemClock()
-    steps = [*_of_imports(gateway, time), *_of_calls(gateway)]
+    steps = [*_of_imports(gateway, time), _of_documents(gateway, time), *_of_calls(gateway)]
     return Retention(steps, gateway.account.tables, time, gateway.tenants.list_ids)
 
 
@@ -40,6 +41,13 @@ def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
     yield RetentionStep("results", kept, imports.results)
     yield RetentionStep("tombstones", marks, tombstones.tombstones, least=_A_DAY)
     yield RetentionStep("stray payloads", _A_DAY, imports.strays, least=_A_DAY)
+
+
+def _of_documents(gateway: Gateway, clock: Clock) -> RetentionStep:
+    account = gateway.account
+    files = ExpiringFiles(account.tables, account.documents, gateway.imports, clock)
+    kept = timedelta(days=gateway.settings.keep_replaced_days)
+    return RetentionStep("replaced documents", kept, files.files)
 
 
 def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:

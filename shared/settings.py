@@ -136,6 +136,10 @@ class Settings:
         "How much longer than the rows of imports the marks are kept that deleted records and "
         "ended rows leave behind.",
     )  # fmt: skip
+    keep_replaced_days: int = _number(
+        "GATEWAY_KEEP_REPLACED_DAYS", Kind.DAYS, 30, 1, 3_650,
+        "How long the file of a document is kept once the document has another one.",
+    )  # fmt: skip
     idempotency_seconds: int = _number(
         "GATEWAY_IDEMPOTENCY_SECONDS", Kind.SECONDS, 86_400, 1, 2_592_000,
         "How long an Idempotency-Key is remembered, and so the first answer to its call.",

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 
 from shared.services.expiring_imports import remove_all
+from shared.services.groups import GROUPS, group_of
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.storage.keys import encode
@@ -30,8 +31,9 @@ LogRange = Callable[[int], tuple[str, str]]
 class ExpiringTombstones:
     """A step that goes through the records of every group of a tenant.
 
-    `tables_of_records` are those whose records lie in partitions of tenant and group; the range is
-    that of the log which the type keeps of its imports there (None: it keeps none).
+    `tables_of_records` are those whose records lie in the tenant's partition, or in partitions of
+    tenant and group; the range is that of the log which the type keeps of its imports there (None:
+    it keeps none).
     """
 
     def __init__(
@@ -67,8 +69,8 @@ class ExpiringTombstones:
         return min(alive) - 1 if alive else newest
 
     async def _partitions(self, table: str, tenant: str) -> list[str]:
-        groups = await self._tables.query(table, encode(tenant), "g|", "g|~", select=["Group"])
-        return [partition_of(tenant, group.text("Group")) for group in groups]
+        groups = await self._tables.query(table, encode(tenant), *GROUPS, select=["Group"])
+        return [encode(tenant), *(partition_of(tenant, group_of(group)) for group in groups)]
 
     async def _remove_tombstones(self, table: str, partition: str, number: int) -> int:
         found = await self._tables.flagged(

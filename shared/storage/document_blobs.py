@@ -8,6 +8,7 @@ document-rejected/<same path>/<import id>       what could not be taken, reason 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,9 @@ from azure.storage.blob.aio import BlobServiceClient
 from shared.errors import PreconditionFailedError
 from shared.storage.failures import translated
 from shared.storage.names import DOCUMENT_BLOBS, DOCUMENT_DROP, DOCUMENT_REJECTED
+
+_MARK = "unreferenced"
+"""Metadata of a file that no document refers to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,16 @@ class Drop:
     def is_folder(self) -> bool:
         """Whether it only marks a directory (accounts with a hierarchical namespace)."""
         return self.metadata.get("hdi_isfolder", "").lower() == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """The file of an upload; `is_marked`: it was found without a document when it last changed."""
+
+    name: str
+    etag: str
+    changed_at: datetime
+    is_marked: bool
 
 
 class DocumentBlobs:
@@ -56,6 +70,30 @@ class DocumentBlobs:
                 return bytes(await download.readall())
         except PreconditionFailedError:
             return None
+
+    async def kept_of(self, tenant: str) -> list[KeptFile]:
+        """The files of a tenant's uploads."""
+        container = self._service.get_container_client(DOCUMENT_BLOBS)
+        with translated():
+            return [
+                KeptFile(
+                    blob.name,
+                    blob.etag.strip('"'),
+                    blob.last_modified,
+                    _MARK in (blob.metadata or {}),
+                )
+                async for blob in container.list_blobs(f"{tenant}/", include=["metadata"])
+            ]
+
+    async def mark(self, file: KeptFile) -> None:
+        """Note that no document refers to a file; nothing where it has changed meanwhile."""
+        with suppress(PreconditionFailedError), translated():
+            await self._kept(file.name).set_blob_metadata({_MARK: "true"}, **_unchanged(file))
+
+    async def remove(self, file: KeptFile) -> None:
+        """Delete a file; nothing where it has changed meanwhile."""
+        with suppress(PreconditionFailedError), translated():
+            await self._kept(file.name).delete_blob(**_unchanged(file))
 
     async def find_drop(self, name: str) -> Drop | None:
         """A dropped blob as it is now."""
@@ -128,7 +166,7 @@ class DocumentBlobs:
         return self._service.get_blob_client(DOCUMENT_DROP, name)
 
 
-def _unchanged(drop: Drop) -> dict[str, Any]:
+def _unchanged(drop: Drop | KeptFile) -> dict[str, Any]:
     return {"etag": drop.etag, "match_condition": MatchConditions.IfNotModified}
 
 

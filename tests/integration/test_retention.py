@@ -11,6 +11,8 @@ import pytest
 
 from shared.clock import SystemClock
 from shared.errors import GoneError, NotFoundError
+from shared.imports.definition import Options
+from shared.imports.documents.upload import Upload, WorkerKey
 from shared.imports.licenses.definition import LICENSES
 from shared.retention_steps import retention_of
 from shared.services.chunk_messages import messages_for
@@ -180,6 +182,26 @@ def test_licenses_lose_the_logs_of_their_imports_and_their_tombstones(delivered:
         assert sorted(await kinds()) == ["j", "j", "j", "k", "k-", "r", "r-"]
         assert (await _after(stage, 61))["tombstones"] == 5
         assert sorted(await kinds()) == ["k", "r"]
+
+    play(delivered, piece)
+
+
+def test_the_file_of_a_replaced_document_goes_and_the_current_one_stays(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        documents, tenant = stage.gateway.documents.intake, stage.sender.tenant
+        worker = WorkerKey("E1", "P1")
+        upload = Upload("P1", "R1", "a.pdf", "2026-01-01T00:00:00Z", 4, "pdf", worker)
+        for name in ("first", "second", "never-accepted"):
+            await documents.keep(tenant, name, [b"%PDF"], 4)
+        for name in ("first", "second"):
+            await documents.finish(await documents.accept(tenant, name, upload, Options()))
+
+        assert (await _after(stage, 0.5))["replaced documents"] == 0
+        assert (await _after(stage, 2))["replaced documents"] == 0, "now they are noticed"
+        assert (await _after(stage, 29))["replaced documents"] == 0
+        assert (await _after(stage, 31))["replaced documents"] == 2
+        files = await stage.gateway.account.documents.kept_of(tenant)
+        assert [(file.name, file.is_marked) for file in files] == [(f"{tenant}/second", False)]
 
     play(delivered, piece)
 

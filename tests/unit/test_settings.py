@@ -45,6 +45,7 @@ def test_every_default_is_the_documented_one() -> None:
         keep_payload_days=30,
         keep_result_days=90,
         keep_tombstone_days=30,
+        keep_replaced_days=30,
         idempotency_seconds=86_400,
         take_over_seconds=60,
         authdata_keys=(),

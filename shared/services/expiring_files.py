@@ -1,0 +1,66 @@
+"""Files that no document refers to go after their time (see `retention`; CONTRACTS 4).
+
+Each upload is a file of its own, so a document that was replaced, and an upload that failed, leave
+one behind. When a file was replaced is written nowhere; retention marks it when it first meets it
+without a document, and removes it when the mark is old enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+from shared.clock import Clock
+from shared.imports.documents.definition import DOCUMENTS
+from shared.services.document_work import blob_of
+from shared.services.import_log import ImportLog
+from shared.storage.document_blobs import DocumentBlobs
+from shared.storage.keys import encode
+from shared.storage.stored_records import from_entity
+from shared.storage.tables import Tables
+
+_READ_AT_ONCE = 1_000
+_A_CALL_IS_OVER = timedelta(days=1)
+"""After this time a file belongs to a document or to nobody."""
+
+
+class ExpiringFiles:
+    """A step that goes through the files of a tenant's documents."""
+
+    def __init__(
+        self, tables: Tables, files: DocumentBlobs, imports: ImportLog, clock: Clock
+    ) -> None:
+        self._tables = tables
+        self._files = files
+        self._imports = imports
+        self._clock = clock
+
+    async def files(self, tenant: str, before: datetime) -> AsyncIterator[int]:
+        """Files that were found without a document before then."""
+        open_ids = {opened.import_id for opened in await self._imports.open_of(tenant)}
+        kept = {blob_of(tenant, import_id) for import_id in open_ids}
+        kept |= await self._referred_to(tenant)
+        settled = self._clock.now() - _A_CALL_IS_OVER
+        for file in await self._files.kept_of(tenant):
+            if file.name in kept:
+                continue
+            if file.is_marked and file.changed_at < before:
+                await self._files.remove(file)
+                yield 1
+            elif not file.is_marked and file.changed_at < settled:
+                await self._files.mark(file)
+
+    async def _referred_to(self, tenant: str) -> set[str]:
+        names: set[str] = set()
+        after = ""
+        while True:
+            found = await self._tables.query(
+                DOCUMENTS.table, encode(tenant), "r|", "r|~", after=after, most=_READ_AT_ONCE
+            )
+            for entity in found:
+                document = from_entity(entity).document
+                if document is not None:
+                    names.add(blob_of(tenant, document["importId"]))
+            if len(found) < _READ_AT_ONCE:
+                return names
+            after = found[-1].row
