@@ -38,10 +38,10 @@ def test_the_demo_goes_as_expected_and_every_row_is_shown(tmp_path: Path) -> Non
     assert not (tmp_path / "gateway.json").exists()
 
 
-def test_over_tls_the_demo_goes_as_expected_and_callers_find_the_certificate(
+def test_over_tls_callers_find_the_certificate_and_the_issuer_is_the_address(
     tmp_path: Path,
 ) -> None:
-    with started("--tls", "--data", str(tmp_path)) as (_gateway, url):
+    with started("--tls", "--no-demo", "--data", str(tmp_path)) as (_gateway, url):
         said = json.loads((tmp_path / "gateway.json").read_text())
         assert said["url"] == url
         assert url.startswith("https://127.0.0.1:")
