@@ -23,4 +23,10 @@ def _import(options: Options) -> Outcome:
     return workers_import.run(options)
 
 
-BENCHES: Mapping[str, Callable[[Options], Outcome]] = {"import": _import}
+def _types(options: Options) -> Outcome:
+    from benchmarks import types_import
+
+    return types_import.run(options)
+
+
+BENCHES: Mapping[str, Callable[[Options], Outcome]] = {"import": _import, "types": _types}

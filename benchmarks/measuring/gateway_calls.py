@@ -45,18 +45,26 @@ class Connection:
 
     def send_workers(self, body: bytes, rows: int) -> Sent:
         """Post workers and wait for their rows. Raises BenchError unless each went in clean."""
-        headers = {**self._headers, "Content-Type": "application/json"}
+        sent, data = self._posted(WORKERS, "application/json", body)
+        results = json.loads(data)["results"]
+        if len(results) != rows or any(row["importStatus"] != "OK" for row in results):
+            raise BenchError("not every row went in without a warning")
+        return sent
+
+    def send(self, address: str, media_type: str, body: bytes) -> Sent:
+        """Post rows of any type and wait for them. Raises BenchError where that is refused."""
+        return self._posted(address, media_type, body)[0]
+
+    def _posted(self, address: str, media_type: str, body: bytes) -> tuple[Sent, bytes]:
+        headers = {**self._headers, "Content-Type": media_type}
         begun = time.perf_counter()
-        self._http.request("POST", WORKERS, body, headers)
+        self._http.request("POST", address, body, headers)
         response = self._http.getresponse()
         data = response.read()
         seconds = time.perf_counter() - begun
         if response.status != 200:
             raise BenchError(f"the gateway answered {response.status}: {data[:300]!r}")
-        results = json.loads(data)["results"]
-        if len(results) != rows or any(row["importStatus"] != "OK" for row in results):
-            raise BenchError("not every row went in without a warning")
-        return Sent(seconds, response.headers["X-Import-Id"])
+        return Sent(seconds, response.headers["X-Import-Id"]), data
 
     def counts_of(self, import_id: str) -> Mapping[str, int]:
         """How many rows of an import ended how."""

@@ -33,12 +33,12 @@ from local_host.setup.host_process import HostProcess
 from local_host.setup.places import CHECKOUT
 from shared.auth.integration import Integration
 from shared.bootstrap import open_gateway
-from shared.imports.workers.definition import WORKERS
+from shared.imports.catalogue import MESSAGE_TYPES
 from shared.settings import Settings
 from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULTS
 from shared.storage_account import CONNECTION, StorageAccount
 
-_EMPTIED = (WORKERS.table, IMPORT_RESULTS, TABLE)
+_EMPTIED = (*(kind.table for kind in MESSAGE_TYPES.values()), IMPORT_RESULTS, TABLE)
 _SOFTWARE_KEY = "BENCH"
 
 
@@ -82,7 +82,7 @@ class Rig:
         return asyncio.run(_make_sender(self.connection_string))
 
     def empty(self) -> None:
-        """Take out all workers, results and payloads, and what a floor has written."""
+        """Take out all records, results and payloads, and what a floor has written."""
         with TableServiceClient.from_connection_string(self.connection_string) as tables:
             for name in _EMPTIED:
                 tables.delete_table(name)
@@ -101,7 +101,9 @@ class Rig:
         """Until no message is left: an answer may come before its last message is deleted."""
         with QueueServiceClient.from_connection_string(self.connection_string) as service:
             queues = [
-                service.get_queue_client(name) for name in (WORKERS.queue, WORKERS.bulk_queue)
+                service.get_queue_client(name)
+                for kind in MESSAGE_TYPES.values()
+                for name in kind.queues
             ]
 
             def is_idle() -> bool:

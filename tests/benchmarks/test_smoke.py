@@ -30,6 +30,17 @@ def test_the_bench_of_the_import_runs_and_tells_its_figures(
     _check_one_row(document["oneRow"])
 
 
+def test_the_bench_of_the_types_runs_and_tells_its_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["types", "--quick", "--rows", str(ROWS), "--json"]
+    assert main(words, tmp_path) == 0, capsys.readouterr().err
+    document = json.loads(capsys.readouterr().out)["types"]
+    assert set(document["speed"]) == {"assignments ÷ workers", "licenses XML ÷ licenses JSON"}
+    assert all(value > 0 for value in document["speed"].values())
+    assert all(value > 0 for value in document["requestsPerRow"].values())
+
+
 def _check_case(case: dict[str, Any]) -> None:
     assert (case["rows"], case["employers"], case["lookupsPerRow"]) == (ROWS, 10, 1)
     assert case["entities"] >= 2 * ROWS, "a worker and a look-up for each row"
