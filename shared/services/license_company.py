@@ -5,7 +5,7 @@ See `license_work` for what the log is for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shared import log
@@ -17,13 +17,14 @@ from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.deciding import LicenseImport
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.identity import Employee
+from shared.imports.licenses.row_results import NOTHING_DONE, done_before
 from shared.imports.licenses.shelf import Shelf
 from shared.imports.licenses.units import Sketch, Unit, units
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.services.license_lines import CompanyLines
 from shared.services.license_reading import LicenseReader
-from shared.services.license_segments import Segment, segments
+from shared.services.license_segments import Part, Segment, segments
 from shared.services.moments import iso
 from shared.services.offload import Offload
 from shared.services.work import BeforeCommit, SupersededError
@@ -38,6 +39,16 @@ from shared.storage.tables import Operation, Tables
 _SLICE_ROWS = 250
 _SLICE_BYTES = 4 * 1024 * 1024
 _MOST_CONFLICTS = 20
+_BYTES_OF_PART = 50_000
+"""About what a part comes to, for the choice of a thread."""
+_MOST_LOOKS = 10
+"""How often the licenses of further employees are read, before a row that needs more fails."""
+_ENDED_AT_ONCE = 2_000
+"""Results in one entry of the log: even keys that were drawn at random leave it small enough."""
+
+
+class _MoreEmployeesError(Exception):
+    """Licenses of employees that were not read decide about some rows: begin again with them."""
 
 
 @dataclass
@@ -59,6 +70,9 @@ class CompanyAtWork:
         self.reader = LicenseReader(self.tables, LICENSES.table, self.partition)
         self.log: list[LogEntry] = []
         self.results: dict[int, RowResult] = {}
+        self.done = NOTHING_DONE
+        self.also: dict[int, set[Employee]] = {}
+        self.looks = 0
 
     async def run(self, before_commit: BeforeCommit) -> list[RowResult]:
         """Bring every row to its result; begins again behind the log where somebody else wrote."""
@@ -69,6 +83,8 @@ class CompanyAtWork:
                 await self._work_on(before_commit)
             except PreconditionFailedError:
                 self.knows_made_keys = self.knows_made_keys or len(self.log) == length
+                continue
+            except _MoreEmployeesError:
                 continue
             await self._remove_obsolete()
             return list(self.results.values())
@@ -84,8 +100,8 @@ class CompanyAtWork:
                     for row in self.company.rows
                     if row.index not in self.results
                 ]
-                if rest:
-                    await self._append(Segment(rest))
+                for at in range(0, len(rest), _ENDED_AT_ONCE):
+                    await self._append(Segment(rest[at : at + _ENDED_AT_ONCE]))
             except PreconditionFailedError:
                 continue
             await self._remove_obsolete()
@@ -100,6 +116,7 @@ class CompanyAtWork:
             begin, part = half_done
             await self._do_parts(begin, part)
         self.results = {result.index: result for entry in self.log for result in entry.results}
+        self.done = done_before(self.results)
 
     async def _work_on(self, before_commit: BeforeCommit) -> None:
         rows = [row for row in self.company.rows if row.index not in self.results]
@@ -109,19 +126,24 @@ class CompanyAtWork:
         if self.knows_made_keys:
             made = {row.made_key for row in rows if row.made_key is not None}
             known |= await self.reader.owners(made)
-        whose = {key: owner.employee for key, owner in owners.items()}
-        for some in _slices(sorted(units(rows, whose), key=_place)):
+        whose = {key: owner.fields for key, owner in owners.items()}
+        action = LicenseAction(self.record.options.action)
+        for some in _slices(sorted(units(rows, whose, action, self.also), key=_place)):
             held = await self.reader.held(some)
             await self._check_alone(max((each.number for each in held), default=0))
             taken = [key for key, owner in known.items() if not owner.is_gone]
             gone = [key for key, owner in known.items() if owner.is_gone]
-            await self._settle(some, Shelf(held, taken, gone), before_commit)
+            employees = frozenset().union(*(unit.employees for unit in some))
+            await self._settle(some, Shelf(held, taken, gone, employees), before_commit)
 
     async def _settle(
         self, some: Sequence[Unit], shelf: Shelf, before_commit: BeforeCommit
     ) -> None:
         size = sum(row.end - row.start for unit in some for row in unit.rows)
-        for segment in await self.offload(size, self._decided, some, shelf):
+        work = self._work(shelf)
+        found = await self.offload(size, self._decided, work, some)
+        self._look_further(work.unknown)
+        for segment in found:
             if segment.operations:
                 await before_commit()
                 await self._commit(segment)
@@ -138,9 +160,17 @@ class CompanyAtWork:
             if len(log_now) != len(self.log):
                 raise PreconditionFailedError("another handler of the import is at work")
 
-    def _decided(self, some: Sequence[Unit], shelf: Shelf) -> list[Segment]:
+    def _look_further(self, unknown: Mapping[int, Employee]) -> None:
+        """Raises _MoreEmployeesError where licenses of more employees decide about rows."""
+        if unknown and self.looks < _MOST_LOOKS:
+            self.looks += 1
+            for index, employee in unknown.items():
+                self.also.setdefault(index, set()).add(employee)
+            raise _MoreEmployeesError
+
+    def _work(self, shelf: Shelf) -> LicenseImport:
         record = self.record
-        work = LicenseImport(
+        return LicenseImport(
             tenant=record.tenant,
             company=self.company.name,
             action=LicenseAction(record.options.action),
@@ -148,9 +178,12 @@ class CompanyAtWork:
             import_id=record.import_id,
             shelf=shelf,
             unforeseen=self._unforeseen,
+            done=self.done,
             noticed=self.noticed,
             is_overtaken=record.origins.is_overtaken,
         )
+
+    def _decided(self, work: LicenseImport, some: Sequence[Unit]) -> list[Segment]:
         rows = [[(self._read(row), row.employee) for row in unit.rows] for unit in some]
         now = iso(self.clock.now())
         return list(segments(work, self.partition, rows, now, self.most_writes))
@@ -168,24 +201,26 @@ class CompanyAtWork:
         return Message(COULD_NOT_BE_PROCESSED, detail=detail)
 
     async def _commit(self, segment: Segment) -> None:
-        for name, data in segment.contents.items():
-            await self.blobs.put(LICENSE_DOCUMENTS, f"{self.record.tenant}/{name}", [data])
-        if len(segment.operations) <= self.most_writes:
-            await self._append(segment)
+        for blob in segment.blobs:
+            name = f"{self.record.tenant}/{blob.name}"
+            await self.blobs.put(LICENSE_DOCUMENTS, name, [blob.data], blob.metadata)
+        parts = segment.parts(self.most_writes)
+        if len(parts) > 1:
+            await self._append_in_parts(segment, parts)
         else:
-            await self._append_in_parts(segment)
+            await self._append(segment)
 
-    async def _append_in_parts(self, segment: Segment) -> None:
+    async def _append_in_parts(self, segment: Segment, parts: Sequence[Part]) -> None:
         """Write down all that is to be done, then do it; it cannot be undone half way."""
         if not self.knows_made_keys:
             self.knows_made_keys = True
             raise PreconditionFailedError("a key that is taken must be known before it begins")
         begin = len(self.log)
-        data = records.pack_operations(segment.operations)
+        packed = [(part.results, part.operations) for part in parts]
+        data = await self.offload(_BYTES_OF_PART * len(parts), records.pack_parts, packed)
         await self.blobs.put(IMPORT_PAYLOADS, self._parts_blob(begin), [data])
-        parts = -(-len(segment.operations) // self.most_writes)
-        entry = replace(_entry(segment), parts=parts)
-        await self._insert(entry, segment.operations[: self.most_writes])
+        entry = replace(_entry(segment), results=tuple(parts[0].results), parts=len(parts))
+        await self._insert(entry, parts[0].operations)
         await self._do_parts(begin, 1)
 
     async def _do_parts(self, begin: int, first: int) -> None:
@@ -194,11 +229,9 @@ class CompanyAtWork:
         data = await self.blobs.read(IMPORT_PAYLOADS, name)
         if data is None:
             raise PreconditionFailedError("somebody else has finished it")
-        operations = await self.offload(10 * len(data), records.unpack_operations, data)
-        for part in range(first, self.log[begin].parts):
-            at = part * self.most_writes
-            some = operations[at : at + self.most_writes]
-            await self._insert(LogEntry((), parts=0), some)
+        parts = await self.offload(10 * len(data), records.unpack_parts, data)
+        for results, operations in parts[first:]:
+            await self._insert(LogEntry(tuple(results), parts=0), operations)
         await self.blobs.delete(IMPORT_PAYLOADS, name)
 
     def _parts_blob(self, begin: int) -> str:
@@ -222,7 +255,8 @@ class CompanyAtWork:
 
 
 def _entry(segment: Segment) -> LogEntry:
-    return LogEntry(tuple(segment.results), segment.obsolete, frozenset(segment.contents))
+    written = frozenset(blob.name for blob in segment.blobs)
+    return LogEntry(tuple(segment.results), segment.obsolete, written)
 
 
 def _place(unit: Unit) -> str:

@@ -63,15 +63,15 @@ def read_company_lines(tenant: str, data: bytes, action: LicenseAction) -> Licen
     order: list[int] = []
     for index, start, end in _lines(data):
         row = _row(data[start:end])
-        identity = sent_identity(fold_names(row))
+        folded = fold_names(row)
         order.append(index)
-        company = identity.get(GROUP)
+        company = sent_identity(folded).get(GROUP)
         if company is None:
             read = read_license(index, row, action)
             without.append(failed(index, read.key, *read.messages))
             continue
         lines = companies.setdefault(company, CompanyLines(company, data, action))
-        lines.rows.append(sketch(tenant, index, start, end, identity))
+        lines.rows.append(sketch(tenant, index, start, end, folded))
     return LicenseLines(list(companies.values()), without, order)
 
 

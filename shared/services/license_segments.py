@@ -7,27 +7,54 @@ their unit may change what they were judged by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import TypeVar
 
 from shared.imports.definition import ReadRow
 from shared.imports.licenses.deciding import LicenseImport
+from shared.imports.licenses.filing import blob_metadata
 from shared.imports.licenses.identity import Employee
+from shared.imports.licenses.row_results import result_weight
 from shared.imports.licenses.shelf import Change
 from shared.imports.outcomes import RowResult
+from shared.services.settling import operation_bytes
 from shared.storage.license_records import (
     MOST_OPERATIONS,
+    count_operations,
     obsolete_blobs,
     operations_of,
-    used_blobs,
 )
 from shared.storage.tables import Operation
 
 _MOST_ROWS = 500
-_MOST_WEIGHT = 500_000
-"""Characters of licenses in one transaction, of up to four bytes each."""
+_MOST_WEIGHT = 700_000
+"""Characters of licenses, as they are sent, from which on a transaction takes no more rows. The row
+that reaches it may bring four times as much, and both together are under the service's 4 MiB."""
+_MOST_SAID = 200_000
+"""The same for results, which are one entity of at most 1 MiB."""
+_MOST_PART = 3_500_000
+"""Bytes of the writes of one of several transactions."""
 _MOST_CONTENT = 8 * 1024 * 1024
 """Bytes of new documents that are held until they are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewBlob:
+    """The bytes of a document, to be put under that name."""
+
+    name: str
+    data: bytes
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one of several transactions writes."""
+
+    results: Sequence[RowResult]
+    operations: Sequence[Operation]
 
 
 @dataclass(slots=True)
@@ -36,8 +63,34 @@ class Segment:
 
     results: list[RowResult]
     operations: list[Operation] = field(default_factory=list)
-    contents: dict[str, bytes] = field(default_factory=dict)
+    blobs: list[NewBlob] = field(default_factory=list)
     obsolete: frozenset[str] = frozenset()
+
+    def parts(self, most_writes: int) -> list[Part]:
+        """What goes into one transaction each, where all of it is too much for one."""
+        writes = _cut(self.operations, most_writes, _MOST_PART, operation_bytes)
+        told = _cut(self.results, len(self.results), _MOST_SAID, result_weight)
+        return [Part(*pair) for pair in zip_longest(told, writes, fillvalue=())]
+
+
+_T = TypeVar("_T")
+
+
+def _cut(
+    items: Sequence[_T], most: int, most_weight: int, weight: Callable[[_T], int]
+) -> Iterator[list[_T]]:
+    """The items in order, at most so many and so heavy together; one alone may be heavier."""
+    some: list[_T] = []
+    total = 0
+    for item in items:
+        size = weight(item)
+        if some and (len(some) == most or total + size > most_weight):
+            yield some
+            some, total = [], 0
+        some.append(item)
+        total += size
+    if some:
+        yield some
 
 
 def segments(
@@ -55,7 +108,7 @@ def segments(
     for unit in units:
         whose = {row.index: employee for row, employee in unit}
         for _ in work.steps([row for row, _ in unit], _named_in(whose)):
-            if _is_full(work, partition, now, most_writes):
+            if _is_full(work, most_writes):
                 yield _taken(work, partition, now)
         if not work.shelf.touched and work.pending:
             yield Segment(work.pending.take())
@@ -67,33 +120,44 @@ def _named_in(whose: Mapping[int, Employee]) -> Callable[[ReadRow], Employee | N
     return lambda row: whose.get(row.index)
 
 
-def _is_full(work: LicenseImport, partition: str, now: str, most_writes: int) -> bool:
+def _is_full(work: LicenseImport, most_writes: int) -> bool:
     touched = work.shelf.touched
     if not touched:
         return False
-    if len(work.pending) >= _MOST_ROWS or work.weight >= _MOST_WEIGHT:
+    if len(work.pending) >= _MOST_ROWS or work.pending.weight >= _MOST_SAID:
+        return True
+    if work.weight >= _MOST_WEIGHT:
         return True
     if sum(map(len, work.contents.values())) >= _MOST_CONTENT:
         return True
     if touched * MOST_OPERATIONS < most_writes:
         return False
-    operations = _operations(work, partition, now, list(work.shelf.changes()))
-    return len(operations) > most_writes - MOST_OPERATIONS
+    return sum(map(count_operations, work.shelf.changes())) > most_writes - MOST_OPERATIONS
 
 
 def _taken(work: LicenseImport, partition: str, now: str) -> Segment:
     changes = list(work.shelf.changes())
-    in_use = used_blobs(changes)
     segment = Segment(
         results=work.pending.take(),
         operations=_operations(work, partition, now, changes),
-        contents={name: data for name, data in work.contents.items() if name in in_use},
+        blobs=_new_blobs(changes, work.contents),
         obsolete=obsolete_blobs(changes),
     )
     work.shelf.settle()
     work.contents.clear()
     work.weight = 0
     return segment
+
+
+def _new_blobs(changes: Iterable[Change], contents: Mapping[str, bytes]) -> list[NewBlob]:
+    """Those of the new bytes that a license refers to in the end."""
+    return [
+        NewBlob(document["blob"], contents[document["blob"]], blob_metadata(document, change.key))
+        for change in changes
+        if change.after is not None
+        for document in (change.after.document or {}).get("documents", [])
+        if document.get("blob") in contents
+    ]
 
 
 def _operations(

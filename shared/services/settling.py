@@ -176,7 +176,7 @@ class _Batch:
 
     def add(self, rows: KeyRows, settlement: Settlement) -> bool:
         """Put one record's writes in; False where they do not fit (an empty batch takes any)."""
-        size = sum(_operation_bytes(operation) for operation in settlement.operations)
+        size = sum(operation_bytes(operation) for operation in settlement.operations)
         count = len(self.operations) + len(settlement.operations)
         if self.entries and (count > MAX_OPERATIONS or self._bytes + size > _MOST_BYTES):
             return False
@@ -186,7 +186,7 @@ class _Batch:
         return True
 
 
-def _operation_bytes(operation: Operation) -> int:
+def operation_bytes(operation: Operation) -> int:
     """At least what the entity takes as JSON."""
     if isinstance(operation, Delete):
         return _HEAD_BYTES

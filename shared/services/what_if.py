@@ -159,7 +159,13 @@ class WhatIfBlobs:
         """What was written, by container and name; None: deleted."""
         return self._written
 
-    async def put(self, container: str, name: str, parts: Iterable[bytes]) -> None:
+    async def put(
+        self,
+        container: str,
+        name: str,
+        parts: Iterable[bytes],
+        metadata: Mapping[str, str] | None = None,  # noqa: ARG002  (nobody asks a what-if for them)
+    ) -> None:
         """See `Blobs.put`."""
         self._written[container, name] = b"".join(parts)
 

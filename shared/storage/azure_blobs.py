@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 
 from azure.storage.blob.aio import BlobServiceClient
@@ -17,11 +17,22 @@ class AzureBlobs:
     def __init__(self, service: BlobServiceClient) -> None:
         self._service = service
 
-    async def put(self, container: str, name: str, parts: Iterable[bytes]) -> None:
+    async def put(
+        self,
+        container: str,
+        name: str,
+        parts: Iterable[bytes],
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         """See `Blobs.put`. More than one part goes up as blocks, so memory holds one at a time."""
         client = self._service.get_blob_client(container, name)
         with translated():
-            await client.upload_blob(_stream(parts), overwrite=True, max_concurrency=1)
+            await client.upload_blob(
+                _stream(parts),
+                overwrite=True,
+                max_concurrency=1,
+                metadata=dict(metadata) if metadata else None,
+            )
 
     async def read(
         self, container: str, name: str, start: int = 0, length: int | None = None

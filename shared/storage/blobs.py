@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -13,8 +13,17 @@ from typing import Protocol
 class Blobs(Protocol):
     """The port of the services; the order model has an in-memory twin."""
 
-    async def put(self, container: str, name: str, parts: Iterable[bytes]) -> None:
-        """Write a whole blob, replacing one of that name; `parts` are its bytes in order."""
+    async def put(
+        self,
+        container: str,
+        name: str,
+        parts: Iterable[bytes],
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write a whole blob, replacing one of that name; `parts` are its bytes in order.
+
+        `metadata` are up to 8 KiB of ASCII; their names are letters.
+        """
 
     async def read(
         self, container: str, name: str, start: int = 0, length: int | None = None

@@ -15,10 +15,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from shared.imports.columns import text_columns
+from shared.imports.definition import Document
 from shared.imports.licenses.filing import blobs_of
-from shared.imports.licenses.identity import Employee
+from shared.imports.licenses.identity import EMPLOYEE_FIELDS, Employee
 from shared.imports.licenses.shelf import Change, Held, buried
 from shared.imports.outcomes import RowResult, pack_result, unpack_result
 from shared.storage.keys import encode
@@ -93,16 +95,15 @@ def log_up_to(number: int) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose license has a key, or had it when it went."""
+    """Whose license has a key, or had it when it went: what the license says of it."""
 
-    employee: Employee
+    fields: Document
     is_gone: bool
 
 
 def owner_of(entity: Entity) -> Owner:
     """The owner that an entity of a key holds."""
-    division, number, personal_id = json.loads(entity.text("Employee"))
-    return Owner(Employee(division, number, personal_id), entity.flag("Deleted"))
+    return Owner(json.loads(entity.text("Whose")), entity.flag("Deleted"))
 
 
 def held_from_entity(entity: Entity) -> Held:
@@ -135,9 +136,18 @@ def operations_of(partition: str, change: Change, number: int, now: str) -> list
         operations.append(Upsert(owner) if change.is_reused else Insert(owner))
     elif before is not None and after is None:
         operations.append(Upsert(_owner(partition, buried(before, number))))
-    elif before is not None and after is not None and before.employee != after.employee:
+    elif before is not None and after is not None and _whose(before) != _whose(after):
         operations.append(Upsert(_owner(partition, after)))
     return operations
+
+
+def count_operations(change: Change) -> int:
+    """How many writes `operations_of` makes of it."""
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return 2
+    moved = before.employee != after.employee
+    return 1 + moved + (_whose(before) != _whose(after))
 
 
 def obsolete_blobs(changes: Iterable[Change]) -> frozenset[str]:
@@ -146,11 +156,6 @@ def obsolete_blobs(changes: Iterable[Change]) -> frozenset[str]:
     for change in changes:
         gone |= _blobs(change.before) - _blobs(change.after)
     return frozenset(gone)
-
-
-def used_blobs(changes: Iterable[Change]) -> frozenset[str]:
-    """The blobs that licenses refer to now."""
-    return frozenset(name for change in changes for name in _blobs(change.after))
 
 
 def logged(partition: str, number: int, sequence: int, entry: LogEntry, now: str) -> Operation:
@@ -196,21 +201,43 @@ def unfinished(log: Sequence[LogEntry]) -> tuple[int, int] | None:
     return None
 
 
-def pack_operations(operations: Sequence[Operation]) -> bytes:
-    """The writes of `operations_of` as bytes, to be carried out later by anybody."""
-    packed = [
-        [type(each).__name__, each.entity.partition, each.entity.row, dict(each.entity.values)]
-        for each in operations
-    ]
-    return compress_json(packed)
+def pack_parts(parts: Iterable[tuple[Sequence[RowResult], Sequence[Operation]]]) -> bytes:
+    """Results and writes of several transactions as bytes, to be carried out later by anybody."""
+    return compress_json(
+        [
+            [
+                [pack_result(result) for result in results],
+                [
+                    [
+                        type(each).__name__,
+                        each.entity.partition,
+                        each.entity.row,
+                        {**each.entity.values},
+                    ]
+                    for each in operations
+                ],
+            ]
+            for results, operations in parts
+        ]
+    )
 
 
-def unpack_operations(data: bytes) -> list[Operation]:
-    """The inverse of `pack_operations`."""
+def _packed(entity: Entity) -> list[Any]:
+    return [entity.partition, entity.row, dict(entity.values)]
+
+
+def unpack_parts(data: bytes) -> list[tuple[list[RowResult], list[Operation]]]:
+    """The inverse of `pack_parts`."""
     kinds: dict[str, type[Upsert | Insert]] = {kind.__name__: kind for kind in (Upsert, Insert)}
     return [
-        kinds[kind](Entity(partition, row, values))
-        for kind, partition, row, values in expand_json(data)
+        (
+            [unpack_result(item) for item in results],
+            [
+                kinds[kind](Entity(partition, row, values))
+                for kind, partition, row, values in operations
+            ],
+        )
+        for results, operations in expand_json(data)
     ]
 
 
@@ -239,10 +266,15 @@ def _tombstone(partition: str, grave: Held) -> Entity:
 
 
 def _owner(partition: str, held: Held) -> Entity:
-    values: dict[str, Value] = {"Employee": _place(held)["Employee"]}
+    values: dict[str, Value] = {"Whose": json.dumps(_whose(held), ensure_ascii=False)}
     if held.document is None:
         values |= {"Deleted": True, "Number": held.number}
     return Entity(partition, key_row(held.key), values)
+
+
+def _whose(held: Held) -> Document:
+    said = held.document or held.remains or {}
+    return {name: said[name] for name in EMPLOYEE_FIELDS if name in said}
 
 
 def _place(held: Held) -> dict[str, Value]:

@@ -83,7 +83,7 @@ def _judge_stored(world: Simulation, shelf: Shelf) -> None:
         elif row.startswith("k|"):
             owner = owner_of(entity)
             if not owner.is_gone:
-                owners[row.removeprefix("k|")] = owner.employee
+                owners[row.removeprefix("k|")] = employee_of(owner.fields)
         assert partition in (f"{TENANT}|C1", TENANT)
     live = {each.key: each for each in held if each.document is not None}
     expected = {each.key: each for each in shelf.all_held()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -174,7 +174,13 @@ class MemoryBlobs:
         self._turnstile = turnstile
         self._blobs: dict[tuple[str, str], bytes] = {}
 
-    async def put(self, container: str, name: str, parts: Iterable[bytes]) -> None:
+    async def put(
+        self,
+        container: str,
+        name: str,
+        parts: Iterable[bytes],
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         data = b"".join(parts)
         await self._turnstile.passed(lambda: self._blobs.update({(container, name): data}))
 

@@ -23,18 +23,19 @@ from shared.imports.folding import Noticed
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.filing import filed, without_blobs
 from shared.imports.licenses.identity import (
-    EMPLOYEE_FIELDS,
     NOBODY,
     Employee,
     given_key,
+    kept_of_employee,
     made_keys,
     natural_key,
     shown_key,
 )
 from shared.imports.licenses.model import License
+from shared.imports.licenses.row_results import NOTHING_DONE, Done, Results
 from shared.imports.licenses.shelf import Held, Shelf
 from shared.imports.merging import NO_CHANGE, merge
-from shared.imports.messages import Message
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import Outcome, RowResult, failed
 
 UNIDENTIFIED: Final = 3003
@@ -43,9 +44,9 @@ UNKNOWN_TO_UPDATE: Final = 3005
 UNKNOWN_TO_DELETE: Final = 3006
 SIBLING_FAILED: Final = 3007
 NATURAL_KEY_TAKEN: Final = 3008
-OVERWRITTEN: Final = 1102
 CHANGED_SINCE: Final = 1101
 TOO_LONG: Final = 1003
+MOVED_TOO_OFTEN: Final = "its license changes employees too often in one import"
 MAX_DOCUMENT: Final = 240_000
 """Characters of a license as JSON: four bytes each fit into an entity."""
 
@@ -58,43 +59,6 @@ class RowFailedError(Exception):
         self.message = message
 
 
-class Results:
-    """The results of rows as they come; a later row may add to an earlier one's messages."""
-
-    def __init__(self) -> None:
-        self._by_index: dict[int, RowResult] = {}
-
-    def add(self, *results: RowResult) -> None:
-        """More results."""
-        for result in results:
-            self._by_index[result.index] = result
-
-    def overwritten(self, index: int) -> None:
-        """A later row changed the same license; nothing where the result has been given away."""
-        result = self._by_index.get(index)
-        if result is not None:
-            self._by_index[index] = result.with_message(Message(OVERWRITTEN))
-
-    def fail_others(self, message: Message) -> None:
-        """Those that did not fail by themselves fail with `message`."""
-        for index, result in self._by_index.items():
-            if result.outcome is not Outcome.FAILED:
-                self._by_index[index] = failed(index, result.key, message)
-
-    def in_order(self) -> list[RowResult]:
-        """All of them, in the order in which they came."""
-        return list(self._by_index.values())
-
-    def take(self) -> list[RowResult]:
-        """All of them, which are given away by that."""
-        taken = self.in_order()
-        self._by_index.clear()
-        return taken
-
-    def __len__(self) -> int:
-        return len(self._by_index)
-
-
 Whose = Callable[[ReadRow], Employee | None]
 """The employee that a row belongs to, also of one that cannot be read."""
 
@@ -104,7 +68,9 @@ class LicenseImport:
     """One import of licenses of one company at work on a shelf.
 
     `pending` holds the results since they were last taken, `contents` the bytes of new documents by
-    the name of their blob; `weight` counts the characters of the licenses that were put together.
+    the name of their blob; `weight` counts the characters that the licenses which were put together
+    take in a transaction. `unknown` are rows that failed only because the shelf does not have the
+    licenses of the employee whose their license would become.
     `is_overtaken(index, number)` tells whether a row must not be applied where import `number` has
     changed its license (a row of a retry that was not corrected). `unforeseen` is told of an error
     that no rule foresaw, and says what the row's result is to say; `noticed` of each row that
@@ -121,9 +87,15 @@ class LicenseImport:
     noticed: Noticed | None = None
     is_overtaken: Callable[[int, int], bool] = lambda _index, _number: False
     contents: dict[str, bytes] = field(default_factory=dict)
-    pending: Results = field(default_factory=Results)
+    pending: Results = field(init=False)
+    done: Done = field(default_factory=lambda: NOTHING_DONE)
     weight: int = 0
+    unknown: dict[int, Employee] = field(default_factory=dict)
     _last: dict[str, int] = field(default_factory=dict)
+    _replaced: _Replaced | None = None
+
+    def __post_init__(self) -> None:
+        self.pending = Results(self.done.results)
 
     def steps(self, rows: Sequence[ReadRow], whose: Whose) -> Iterator[None]:
         """Apply the rows of a unit, in the order they were sent; after each step is a good moment
@@ -154,18 +126,24 @@ class LicenseImport:
         mark = self.shelf.mark()
         contents, last = dict(self.contents), dict(self._last)
         results = Results()
+        self._replaced = _Replaced(employee, {key for row in rows if (key := row.key[-1])})
         for row in rows:
-            results.add(self._result(row, results))
+            result = self._result(row, results)
+            results.add(result)
+            self._replaced.keys.add(result.key[-1] or "")
         if any(result.outcome is Outcome.FAILED for result in results.in_order()):
             self.shelf.go_back(mark)
             self.contents, self._last = contents, last
             results.fail_others(Message(SIBLING_FAILED))
+            results.elsewhere.clear()
         elif employee.is_named:
             named = {result.key[-1] for result in results.in_order()}
             for held in self.shelf.held_by(employee):
                 if held.key not in named:
                     self.shelf.remove(held.key, self.number)
         self.pending.add(*results.in_order())
+        for index in results.elsewhere:
+            self.pending.overwritten(index)
 
     def _applied(self, row: ReadRow, results: Results) -> RowResult:
         held, key = self._found(row)
@@ -179,6 +157,7 @@ class LicenseImport:
             self._notice(row, held, None)
             return self._took_effect(row, held.key, held.document or {}, Outcome.UPDATED, results)
         document = self._document(row, held, key)
+        self._check_natural_key(row, document, key)
         if held is not None and held.document == document:
             shown = shown_key(document, key)
             return RowResult(
@@ -192,8 +171,9 @@ class LicenseImport:
     def _took_effect(
         self, row: ReadRow, key: str, document: Document, outcome: Outcome, results: Results
     ) -> RowResult:
-        if key in self._last:
-            results.overwritten(self._last[key])
+        before = self._last.get(key, self.done.last.get(key))
+        if before is not None:
+            results.overwritten(before)
         self._last[key] = row.index
         return RowResult(row.index, shown_key(document, key), outcome, row.messages)
 
@@ -244,15 +224,26 @@ class LicenseImport:
         document = merge(_kept(stored, sent, keeps), sent, License)
         document["licenseKey"] = key
         self._file_documents(row.values, stored or {}, document, keeps=keeps)
-        size = len(json.dumps(document, ensure_ascii=False))
-        if size > MAX_DOCUMENT:
+        text = json.dumps(document, ensure_ascii=False)
+        if len(text) > MAX_DOCUMENT:
             raise RowFailedError(Message(TOO_LONG, detail="license over 1 MiB"))
-        self.weight += size
-        natural = natural_key(document)
-        other = None if natural is None else self.shelf.by_natural(natural)
-        if other is not None and other.key != key:
-            raise RowFailedError(Message(NATURAL_KEY_TAKEN))
+        self.weight += len(json.dumps(text))
         return document
+
+    def _check_natural_key(self, row: ReadRow, document: Document, key: str) -> None:
+        """Raises RowFailedError where another license has the natural key, or might have it."""
+        natural = natural_key(document)
+        if natural is None:
+            return
+        if not self.shelf.knows(natural.employee):
+            self.unknown[row.index] = natural.employee
+            raise RowFailedError(Message(COULD_NOT_BE_PROCESSED, detail=MOVED_TOO_OFTEN))
+        other = self.shelf.by_natural(natural)
+        if other is None or other.key == key:
+            return
+        if self._replaced is None or not self._replaced.would_remove(other):
+            raise RowFailedError(Message(NATURAL_KEY_TAKEN))
+        self.shelf.remove(other.key, self.number)
 
     def _file_documents(
         self, sent: Document, stored: Document, document: Document, *, keeps: bool
@@ -282,9 +273,19 @@ def _kept(stored: Document | None, sent: Document, keeps: bool) -> Document | No
         return None
     if keeps:
         return {name: value for name, value in stored.items() if name != "documents"}
-    if any(name in sent for name in EMPLOYEE_FIELDS):
-        return None
-    return {name: stored[name] for name in EMPLOYEE_FIELDS if name in stored}
+    return kept_of_employee(stored, sent, keeps=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Replaced:
+    """The employee who is being replaced, and the keys that its rows speak of."""
+
+    employee: Employee
+    keys: set[str]
+
+    def would_remove(self, held: Held) -> bool:
+        """Whether the license goes in the end, and so cannot be in anybody's way."""
+        return held.employee == self.employee and held.key not in self.keys
 
 
 def _by_employee(

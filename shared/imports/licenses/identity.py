@@ -25,7 +25,9 @@ IDENTITY_FIELDS: Final = (
 )
 """What a result shows of a row, the license's key last."""
 PERSONAL_ID: Final = "employeePersonalId"
-EMPLOYEE_FIELDS: Final = ("divisionCode", "employeeNumber", PERSONAL_ID)
+NAMING_FIELDS: Final = ("employeeNumber", PERSONAL_ID)
+"""What names somebody; a division alone does not."""
+EMPLOYEE_FIELDS: Final = ("divisionCode", *NAMING_FIELDS)
 
 _NAMESPACE: Final = uuid.UUID("0a0d1c8e-5f0d-4b43-9a3e-6a5a3f6f9d51")
 """Of the keys that the gateway makes; drawn once."""
@@ -65,6 +67,19 @@ def employee_of(values: Mapping[str, Any]) -> Employee:
     if personal_id is not None:
         return Employee(values.get("divisionCode"), None, personal_id)
     return NOBODY
+
+
+def kept_of_employee(
+    stored: Mapping[str, Any], sent: Mapping[str, Any], *, keeps: bool
+) -> Document:
+    """What a license keeps of whose it is, where a row is silent; `keeps`: as of everything else.
+
+    A row that names nobody leaves a license with its employee, whatever the action: it speaks of
+    the license of its key. A field that is null is not silent.
+    """
+    if not keeps and any(name in sent for name in NAMING_FIELDS):
+        return {}
+    return {name: stored[name] for name in EMPLOYEE_FIELDS if name in stored}
 
 
 def natural_key(values: Mapping[str, Any]) -> NaturalKey | None:
@@ -126,10 +141,24 @@ def sent_identity(folded: Mapping[str, Any]) -> Document:
     return values
 
 
+def sent_employee(folded: Mapping[str, Any]) -> Document:
+    """What a row says of whose the license is, as far as it is usable; None where it clears."""
+    usable = sent_identity(folded)
+    return {
+        name: usable.get(name)
+        for name in EMPLOYEE_FIELDS
+        if name in usable or (name.lower() in folded and _is_empty(folded[name.lower()]))
+    }
+
+
 def shown_key(values: Mapping[str, Any], license_key: str | None) -> tuple[str | None, ...]:
     """The key of a row's result: its identity as text, with the key of its license."""
     shown = [values.get(name) for name in IDENTITY_FIELDS[:-1]]
     return (*(None if value is None else str(value) for value in shown), license_key)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (type(value) is str and not value.strip())
 
 
 def _reference(value: Any) -> str | None:

@@ -7,7 +7,7 @@ natural key (CONTRACTS 2, matching).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,12 +56,17 @@ class Shelf:
     """The licenses, by key and by natural key.
 
     `taken` are keys of the company's other licenses, `gone` those of licenses that it had, as far
-    as they are known.
+    as they are known. All licenses of `employees` are there; None: of everybody.
     """
 
     def __init__(
-        self, held: Iterable[Held] = (), taken: Iterable[str] = (), gone: Iterable[str] = ()
+        self,
+        held: Iterable[Held] = (),
+        taken: Iterable[str] = (),
+        gone: Iterable[str] = (),
+        employees: Set[Employee] | None = None,
     ) -> None:
+        self._employees = employees
         self._held: dict[str, Held] = {}
         self._natural: dict[NaturalKey, str] = {}
         self._graves: dict[str | NaturalKey, Held] = {}
@@ -95,6 +100,10 @@ class Shelf:
     def is_taken(self, key: str) -> bool:
         """Whether some license of the company has the key."""
         return key in self._held or key in self._taken
+
+    def knows(self, employee: Employee) -> bool:
+        """Whether all licenses of the employee are there."""
+        return self._employees is None or employee in self._employees
 
     def all_held(self) -> list[Held]:
         """Every license."""

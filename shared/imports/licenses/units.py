@@ -7,17 +7,22 @@ they go by employee, since that is how licenses lie in storage.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 
 from shared.imports.definition import Document
+from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.identity import (
     Employee,
     employee_of,
     given_key,
+    kept_of_employee,
     made_keys,
     natural_key,
+    sent_employee,
+    sent_identity,
 )
 
 
@@ -25,12 +30,13 @@ from shared.imports.licenses.identity import (
 class Sketch:
     """What is known of a row before it is read: whose license it is about, and of what key.
 
-    `start` and `end` are the offsets of its line.
+    `start` and `end` are the offsets of its line, `sent` what it says of the employee.
     """
 
     index: int
     start: int
     end: int
+    sent: Document
     employee: Employee
     key: str | None
     made_key: str | None
@@ -44,42 +50,56 @@ class Unit:
     employees: frozenset[Employee]
 
 
-def sketch(tenant: str, index: int, start: int, end: int, identity: Document) -> Sketch:
-    """The sketch of a row with this identity (`identity.sent_identity`)."""
+def sketch(tenant: str, index: int, start: int, end: int, folded: Document) -> Sketch:
+    """The sketch of a row that names a company; its names are in lower case."""
+    identity = sent_identity(folded)
     natural = natural_key(identity)
     key = given_key(identity)
     made = None
     if key is None and natural is not None:
         (made,) = islice(made_keys(tenant, identity["companyCode"], natural, ""), 1)
-    return Sketch(index, start, end, employee_of(identity), key, made)
+    sent = {} if key is None else sent_employee(folded)
+    return Sketch(index, start, end, sent, employee_of(identity), key, made)
 
 
-def units(sketches: Sequence[Sketch], owners: Mapping[str, Employee]) -> list[Unit]:
-    """The units of a company's rows. `owners` tells who has the licenses of given keys."""
+Owners = Mapping[str, Document]
+"""By given key: what its license says of whose it is."""
+
+
+def units(
+    sketches: Sequence[Sketch],
+    owners: Owners,
+    action: LicenseAction,
+    also: Mapping[int, Set[Employee]] = MappingProxyType({}),
+) -> list[Unit]:
+    """The units of a company's rows.
+
+    `also` has further employees that rows (by index) are known to have to do with: what becomes of
+    a license that several rows move from one employee to another is seen only when it is done.
+    """
     joined: _Joined = _Joined()
+    employees: dict[int, frozenset[Employee]] = {}
     for each in sketches:
-        joined.join(each.index, _tokens(each, owners))
+        employees[each.index] = _employees(each, owners, action) | also.get(each.index, set())
+        keys = [key for key in (each.key, each.made_key) if key is not None]
+        joined.join(each.index, [*employees[each.index], *keys])
     members: dict[object, list[Sketch]] = {}
     for each in sorted(sketches, key=lambda item: item.index):
         members.setdefault(joined.root(each.index), []).append(each)
-    return [_unit(rows, owners) for rows in members.values()]
+    return [
+        Unit(tuple(rows), frozenset().union(*(employees[row.index] for row in rows)))
+        for rows in members.values()
+    ]
 
 
-def _tokens(each: Sketch, owners: Mapping[str, Employee]) -> Iterable[object]:
-    if each.employee.is_named:
-        yield each.employee
-    for key in (each.key, each.made_key):
-        if key is not None:
-            yield key
+def _employees(each: Sketch, owners: Owners, action: LicenseAction) -> frozenset[Employee]:
+    """Whom the row names, whose the license of its key is, and whose the row would make it."""
+    found = {each.employee}
     owner = None if each.key is None else owners.get(each.key)
-    if owner is not None and owner.is_named:
-        yield owner
-
-
-def _unit(rows: list[Sketch], owners: Mapping[str, Employee]) -> Unit:
-    keys = {row.key for row in rows if row.key is not None}
-    employees = {row.employee for row in rows} | {owners[key] for key in keys if key in owners}
-    return Unit(tuple(rows), frozenset(employees))
+    if owner is not None:
+        kept = kept_of_employee(owner, each.sent, keeps=action.keeps_what_is_absent)
+        found |= {employee_of(owner), employee_of(kept | each.sent)}
+    return frozenset(employee for employee in found if employee.is_named)
 
 
 class _Joined:

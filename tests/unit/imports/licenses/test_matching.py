@@ -1,0 +1,285 @@
+"""Which license a row speaks of: by key, by natural key, or a new one (CONTRACTS 2, matching)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared.imports.licenses.actions import IMPORT_ACTIONS, LicenseAction
+from tests.unit.imports.licenses.company import (
+    FAILED,
+    KEYS,
+    NEW,
+    UNCHANGED,
+    UPDATED,
+    Company,
+    of_employee,
+    of_key,
+    told,
+)
+
+INSERT, UPDATE, MERGE, OVERRIDE, REPLACE = IMPORT_ACTIONS
+DELETE = LicenseAction.DELETE
+KEY, OTHER = KEYS[:2]
+NO_KEYS = [None, "", "<empty>", "<EMPTY>", "00000000-0000-0000-0000-000000000000", "0" * 32]
+
+
+def _shown(company: Company, action: LicenseAction, *rows: dict[str, Any]) -> list[str | None]:
+    return [result.key[-1] for result in company.send(action, *rows)]
+
+
+@pytest.mark.parametrize("action", [INSERT, MERGE, OVERRIDE, REPLACE])
+def test_an_unknown_key_is_created_with_that_key(action: LicenseAction) -> None:
+    company = Company()
+    assert told(company.send(action, of_employee(licenseKey=KEY))) == [(NEW, [])]
+    assert company.only()["licenseKey"] == KEY
+    assert "serializableLicenseKey" not in company.only()
+
+
+@pytest.mark.parametrize("action", [UPDATE, DELETE])
+def test_an_unknown_key_is_an_error_where_there_must_be_one(action: LicenseAction) -> None:
+    company = Company().holding(of_employee())
+    sent = of_employee(licenseKey=KEY)
+    code = 3005 if action is UPDATE else 3006
+    [result] = company.send(action, sent)
+    assert told([result]) == [(FAILED, [code])]
+    assert (result.messages[0].field, result.messages[0].value) == ("licenseKey", KEY)
+    assert len(company.licenses()) == 1
+
+
+@pytest.mark.parametrize("field", ["licenseKey", "serializableLicenseKey"])
+@pytest.mark.parametrize(
+    "text", [KEY, KEY.upper(), f"{{{KEY}}}", f"({KEY})", KEY.replace("-", ""), f" {KEY} "]
+)
+def test_a_key_is_the_same_in_all_its_forms_under_both_names(field: str, text: str) -> None:
+    company = Company().holding(of_employee(licenseKey=KEY))
+    assert told(company.send(MERGE, {"companyCode": "C1", field: text, "notes": "x"})) == [
+        (UPDATED, [])
+    ]
+
+
+def test_a_given_key_decides_alone() -> None:
+    company = Company().holding(
+        of_employee("L1", licenseKey=KEY), of_employee("L2", licenseKey=OTHER)
+    )
+    assert told(company.send(MERGE, of_employee("L3", employee="9", licenseKey=KEY))) == [
+        (UPDATED, [])
+    ]
+    assert [(each["licenseKey"], each["licenseNumber"]) for each in company.licenses()] == [
+        (OTHER, "L2"),
+        (KEY, "L3"),
+    ]
+
+
+@pytest.mark.parametrize("text", NO_KEYS)
+def test_a_key_that_is_none_leaves_it_to_the_natural_key(text: str | None) -> None:
+    company = Company().holding(of_employee(licenseKey=KEY))
+    sent = of_employee(licenseKey=text, serializableLicenseKey=text, notes="x")
+    assert _shown(company, OVERRIDE, sent) == [KEY]
+
+
+def test_a_key_under_one_name_counts_where_the_other_says_that_there_is_none() -> None:
+    company = Company().holding(of_employee(licenseKey=KEY))
+    sent = of_employee("L9", licenseKey="<empty>", serializableLicenseKey=KEY)
+    assert _shown(company, OVERRIDE, sent) == [KEY]
+
+
+def test_two_different_keys_in_a_row_are_its_error() -> None:
+    sent = of_employee(licenseKey=KEY, serializableLicenseKey=OTHER)
+    [result] = Company().send(OVERRIDE, sent)
+    assert told([result]) == [(FAILED, [3001])]
+    assert result.messages[0].field == "licenseKey"
+
+
+def test_bad_base64_is_its_rows_error_alone() -> None:
+    rows = [of_employee("L1", documents=[{"name": "a", "content": "?"}]), of_employee("L2")]
+    company = Company()
+    assert told(company.send(OVERRIDE, *rows)) == [(FAILED, [3002]), (NEW, [])]
+
+
+@pytest.mark.parametrize("action", [*IMPORT_ACTIONS, DELETE])
+@pytest.mark.parametrize("sent", [{}, {"divisionCode": "D1"}, {"employeeNumber": " "}])
+def test_neither_key_nor_employee_is_an_error(action: LicenseAction, sent: dict[str, Any]) -> None:
+    row = {"companyCode": "C1", "licenseTypeCode": "RN", "licenseNumber": "L1"} | sent
+    assert told(Company().send(action, row)) == [(FAILED, [3003])]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"divisionCode": "D1"},
+        {"employeeNumber": "8"},
+        {"employeeNumber": "07"},
+        {"licenseTypeCode": "MD"},
+        {"licenseTypeCode": None},
+        {"licenseNumber": "L2"},
+        {"licenseNumber": "l1"},
+        {"licenseNumber": None},
+    ],
+)
+def test_each_part_of_the_natural_key_makes_another_license(change: dict[str, Any]) -> None:
+    company = Company().holding(of_employee())
+    assert told(company.send(OVERRIDE, of_employee(**change))) == [(NEW, [])]
+    assert (
+        told(company.send(OVERRIDE, of_employee(), of_employee(**change)))
+        == [(UNCHANGED, [1103])] * 2
+    )
+
+
+@pytest.mark.parametrize("sent", [" L1", "L1\t", "L1"])
+def test_parts_of_the_natural_key_are_trimmed(sent: str) -> None:
+    company = Company().holding(of_employee("L1"))
+    assert told(company.send(OVERRIDE, of_employee(sent))) == [(UNCHANGED, [1103])]
+
+
+def test_parts_of_the_natural_key_are_compared_in_one_unicode_form() -> None:
+    company = Company().holding(of_employee("\u00c5"))
+    assert told(company.send(OVERRIDE, of_employee("A\u030a"))) == [(UNCHANGED, [1103])]
+
+
+def test_the_number_of_an_employee_goes_before_the_personal_id() -> None:
+    company = Company().holding(of_employee(employeePersonalId=5))
+    assert told(company.send(MERGE, of_employee(employeePersonalId=6))) == [(UPDATED, [])]
+    assert company.only()["employeePersonalId"] == 6
+    by_id = of_employee(employee=None, employeePersonalId=6)
+    assert told(company.send(MERGE, by_id)) == [(NEW, [])]
+
+
+def test_without_a_number_the_personal_id_names_the_employee() -> None:
+    for personal_id in (0, 5, -5):
+        company = Company()
+        sent = of_employee(employee=None, employeePersonalId=personal_id)
+        assert told(company.send(OVERRIDE, sent)) == [(NEW, [])]
+        assert told(company.send(OVERRIDE, sent)) == [(UNCHANGED, [1103])]
+
+
+def test_a_made_key_is_the_same_for_ever_and_another_one_elsewhere() -> None:
+    company, again, stranger = Company(), Company(number=7), Company(tenant="other")
+    keys = [_shown(each, OVERRIDE, of_employee()) for each in (company, again, stranger)]
+    assert keys[0] == keys[1] == [MADE]
+    assert keys[2] != keys[0]
+
+
+MADE = "f2a03ed1-b70d-51b1-8798-ea561207d4ec"
+"""Written down, because licenses that are stored would get lost if it changed."""
+
+
+def test_made_keys_of_different_natural_keys_differ() -> None:
+    rows = [
+        of_employee("1", "23"),
+        of_employee("12", "3"),
+        of_employee("1", None, divisionCode="23", employeePersonalId=1),
+        of_employee("1", "1", divisionCode="23"),
+        of_employee("1", None, employeePersonalId=23),
+        of_employee("1", "23", licenseTypeCode=None),
+    ]
+    company = Company()
+    assert len({*_shown(company, OVERRIDE, *rows)}) == len(rows)
+
+
+def test_a_made_key_that_another_license_has_gives_way_to_a_spare_one() -> None:
+    company = Company().holding(of_employee())
+    made = company.only()["licenseKey"]
+    company.send(MERGE, of_key(made, licenseNumber="L2"))
+    [result] = company.send(OVERRIDE, of_employee("L1"))
+    assert told([result]) == [(NEW, [])]
+    assert result.key[-1] not in (None, made)
+    assert len({each["licenseKey"] for each in company.licenses()}) == 2
+    assert told(company.send(OVERRIDE, of_employee("L1"))) == [(UNCHANGED, [1103])]
+
+
+def test_a_made_key_that_is_taken_elsewhere_in_the_company_gives_way_too() -> None:
+    first = Company()
+    [made] = _shown(first, OVERRIDE, of_employee())
+    assert made is not None
+    second = Company()
+    second.shelf = type(second.shelf)(taken=[made])
+    [spare] = _shown(second, OVERRIDE, of_employee())
+    assert spare not in (None, made)
+
+
+def test_a_license_never_takes_the_natural_key_of_another_one() -> None:
+    company = Company().holding(of_employee("L1", licenseKey=KEY), of_employee("L2"))
+    for action in (UPDATE, MERGE, OVERRIDE):
+        assert told(
+            company.send(action, of_key(KEY, licenseTypeCode="RN", licenseNumber="L2"))
+        ) == [(FAILED, [3008])]
+    for action in (INSERT, MERGE, OVERRIDE):
+        assert told(company.send(action, of_employee("L2", licenseKey=OTHER))) == [(FAILED, [3008])]
+    assert [each["licenseNumber"] for each in company.licenses()] == ["L1", "L2"]
+
+
+def test_a_natural_key_that_became_free_can_be_taken() -> None:
+    company = Company().holding(of_employee("L1", licenseKey=KEY), of_employee("L2"))
+    rows = [of_employee("L3", licenseKey=KEY), of_employee("L1", licenseKey=OTHER)]
+    assert told(company.send(OVERRIDE, *rows)) == [(UPDATED, []), (NEW, [])]
+
+
+def test_licenses_of_nobody_are_told_apart_by_their_keys_alone() -> None:
+    company = Company()
+    rows = [of_key(KEY, licenseNumber="L1"), of_key(OTHER, licenseNumber="L1")]
+    assert told(company.send(OVERRIDE, *rows)) == [(NEW, []), (NEW, [])]
+    assert told(company.send(MERGE, of_key(KEY, notes="x"))) == [(UPDATED, [])]
+
+
+def test_a_row_that_is_overwritten_keeps_its_outcome_and_says_so() -> None:
+    company = Company()
+    rows = [
+        of_employee(notes="a"),
+        of_employee(notes="a"),
+        of_employee(notes="b"),
+        of_employee("L2"),
+        of_employee(notes="c"),
+    ]
+    assert told(company.send(OVERRIDE, *rows)) == [
+        (NEW, [1102]),
+        (UNCHANGED, [1103]),
+        (UPDATED, [1102]),
+        (NEW, []),
+        (UPDATED, []),
+    ]
+    assert told(company.send(OVERRIDE, of_employee(notes="c"))) == [(UNCHANGED, [1103])]
+
+
+def test_a_failing_row_does_not_overwrite() -> None:
+    rows = [of_employee(notes="a"), of_employee(notes="b", issuedDate="no date")]
+    company = Company()
+    assert told(company.send(OVERRIDE, *rows)) == [(NEW, []), (FAILED, [1006])]
+    assert company.only()["notes"] == "a"
+
+
+def test_what_is_not_known_is_told_and_not_stored() -> None:
+    company = Company()
+    [result] = company.send(OVERRIDE, of_employee(colour="red"))
+    assert told([result]) == [(NEW, [1007])]
+    assert "colour" not in company.only()
+
+
+def test_a_license_is_deleted_by_its_key_or_by_its_natural_key() -> None:
+    for row in (of_key(KEY), of_employee("L1"), of_key(KEY, employeeNumber="9")):
+        company = Company().holding(of_employee("L1", licenseKey=KEY), of_employee("L2"))
+        [result] = company.send(DELETE, row)
+        assert told([result]) == [(UPDATED, [])]
+        assert result.key == ("C1", None, "7", None, KEY)
+        assert [each["licenseNumber"] for each in company.licenses()] == ["L2"]
+
+
+def test_a_license_is_deleted_once() -> None:
+    company = Company().holding(of_employee(licenseKey=KEY))
+    rows = [of_employee(), of_employee(), of_key(KEY)]
+    assert told(company.send(DELETE, *rows)) == [(UPDATED, []), (FAILED, [3006]), (FAILED, [3006])]
+    assert company.licenses() == []
+
+
+def test_a_deletion_looks_at_nothing_but_the_identity() -> None:
+    company = Company().holding(of_employee())
+    row = of_employee(notes=5, documents="x")
+    assert told(company.send(DELETE, row)) == [(UPDATED, [1007, 1007])]
+
+
+def test_what_was_deleted_comes_again_as_new_with_the_key_that_it_had() -> None:
+    company = Company().holding(of_employee())
+    made = company.only()["licenseKey"]
+    company.send(DELETE, of_employee())
+    assert _shown(company, OVERRIDE, of_employee()) == [made]

@@ -1,0 +1,256 @@
+"""Rows that have to do with each other are one unit; units need nothing of one another.
+
+The property: imports applied unit by unit, each unit with only the licenses that it says it may
+touch, leave the same licenses and results as all rows one after another on one shelf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.imports.definition import Document
+from shared.imports.licenses.actions import LicenseAction
+from shared.imports.licenses.identity import EMPLOYEE_FIELDS, Employee, natural_key
+from shared.imports.licenses.rules import read_license
+from shared.imports.licenses.shelf import Held, Shelf
+from shared.imports.licenses.units import Sketch, Unit, sketch, units
+from shared.imports.outcomes import RowResult
+from shared.imports.payload import fold_names
+from tests.unit.imports.licenses.company import (
+    FAILED,
+    KEYS,
+    TENANT,
+    Company,
+    employee_in,
+    import_on,
+    of_employee,
+    of_key,
+)
+
+MERGE, OVERRIDE, REPLACE = LicenseAction.MERGE, LicenseAction.OVERRIDE, LicenseAction.REPLACE
+BY_ROW = [action for action in LicenseAction if action is not REPLACE]
+
+
+def _sketched(rows: list[dict[str, Any]]) -> list[Sketch]:
+    return [sketch(TENANT, index, 0, 0, fold_names(row)) for index, row in enumerate(rows)]
+
+
+def _indexes(
+    rows: list[dict[str, Any]],
+    owners: Mapping[str, Document] | None = None,
+    action: LicenseAction = OVERRIDE,
+) -> list[list[int]]:
+    return [
+        [row.index for row in unit.rows] for unit in units(_sketched(rows), owners or {}, action)
+    ]
+
+
+def test_rows_of_one_employee_are_a_unit_and_others_are_not() -> None:
+    rows = [of_employee("1", "7"), of_employee("1", "8"), of_employee("2", "7")]
+    assert _indexes(rows) == [[0, 2], [1]]
+
+
+def test_rows_of_one_key_are_a_unit() -> None:
+    rows = [of_key(KEYS[0]), of_employee("1", "8", licenseKey=KEYS[0]), of_key(KEYS[1])]
+    assert _indexes(rows) == [[0, 1], [2]]
+
+
+def test_a_key_brings_in_the_employee_who_has_it() -> None:
+    rows = [of_employee("1", "7"), of_key(KEYS[0])]
+    assert _indexes(rows, {KEYS[0]: {"employeeNumber": "7"}}) == [[0, 1]]
+    assert _indexes(rows, {KEYS[1]: {"employeeNumber": "7"}}) == [[0], [1]]
+
+
+def test_a_key_that_a_row_would_make_joins_a_row_that_gives_it() -> None:
+    [made] = [each.made_key for each in _sketched([of_employee("1")])]
+    assert made is not None
+    assert _indexes([of_employee("1"), of_employee("1", "8", licenseKey=made)]) == [[0, 1]]
+
+
+def test_a_merging_row_brings_in_the_employee_that_comes_of_it() -> None:
+    owners = {KEYS[0]: {"divisionCode": "D1", "employeeNumber": "7", "employeePersonalId": 5}}
+    there = of_employee("1", "8", divisionCode="D1")
+    for row in (
+        of_key(KEYS[0], employeeNumber="8"),
+        of_key(KEYS[0], divisionCode="D1", employeeNumber="8"),
+    ):
+        assert _indexes([there, row], owners, MERGE) == [[0, 1]]
+    by_id = of_employee("1", None, divisionCode="D1", employeePersonalId=5)
+    assert _indexes([by_id, of_key(KEYS[0], employeeNumber=None)], owners, MERGE) == [[0, 1]]
+    moved = of_employee("1", "7", divisionCode="D2")
+    for action in (MERGE, OVERRIDE):
+        assert _indexes([moved, of_key(KEYS[0], divisionCode="D2")], owners, action) == [[0, 1]]
+
+
+def test_bad_rows_are_with_the_rows_of_their_employee() -> None:
+    rows = [of_employee("1"), of_employee("2", notes=5), of_employee("3", licenseTypeCode=5)]
+    assert _indexes(rows) == [[0, 1, 2]]
+
+
+def test_rows_of_nobody_without_a_key_stand_alone() -> None:
+    assert _indexes([{"companyCode": "C1"}, {"companyCode": "C1"}]) == [[0], [1]]
+
+
+def test_each_row_is_in_one_unit_in_the_order_it_was_sent() -> None:
+    rows = [of_employee(str(at), str(at % 3), licenseKey=KEYS[at % 2]) for at in range(12)]
+    assert _indexes(rows) == [[*range(12)]]
+
+
+def some_of(**fields: list[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Rows with some of the fields."""
+    optional = {name: st.sampled_from(values) for name, values in fields.items()}
+    return st.fixed_dictionaries({"companyCode": st.just("C1")}, optional=optional)
+
+
+whose = {"divisionCode": ["D1", None], "employeeNumber": ["7", "8", None]}
+anything = some_of(
+    **whose,
+    employeePersonalId=[5, 6, None],
+    licenseNumber=["L1", "L2", None],
+    licenseKey=[*KEYS[:3], "<empty>", "no key"],
+    serializableLicenseKey=KEYS[:2],
+    notes=["x", "y", None, 5],
+    issuedDate=["2020-01-01", "no date"],
+    documents=[[], [{"name": "a", "content": "QQ=="}], [{"name": "a", "content": "Qg=="}]],
+)
+moving = st.tuples(some_of(**whose, employeePersonalId=[5, None]), st.sampled_from(KEYS[:2])).map(
+    lambda pair: pair[0] | {"licenseKey": pair[1]}
+)
+settled = st.builds(
+    lambda division, employee: of_employee("", employee, divisionCode=division),
+    st.sampled_from(["D1", None]),
+    st.sampled_from(["7", "8"]),
+).map(lambda row: row | {"licenseTypeCode": None})
+identities = st.one_of(anything, moving, settled)
+rows_of_imports = st.lists(identities, max_size=7)
+
+
+@st.composite
+def payloads(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Rows, some of which give the key that the gateway makes for another one."""
+    rows: list[dict[str, Any]] = draw(rows_of_imports)
+    made = [each.made_key for each in _sketched(rows) if each.made_key is not None]
+    gives_one: bool = draw(st.booleans())
+    if made and gives_one:
+        moved = draw(identities) | {"licenseKey": draw(st.sampled_from(made))}
+        rows.insert(draw(st.integers(0, len(rows))), moved)
+    return rows
+
+
+def _by_units(
+    action: LicenseAction, number: int, rows: list[dict[str, Any]], stored: list[Held]
+) -> tuple[dict[str, Document], list[RowResult]]:
+    """What the import leaves and says when its units know of nothing but their own licenses."""
+    sketches = _sketched(rows)
+    given = {each.key for each in sketches}
+    owners = {each.key: _whose(each) for each in stored if each.key in given}
+    also: dict[int, set[Employee]] = {}
+    while True:
+        left, results, unknown = _one_round(action, number, rows, stored, owners, also)
+        if not unknown:
+            return left, results
+        for index, employee in unknown.items():
+            assert employee not in also.get(index, set()), "a look further did not help"
+            also.setdefault(index, set()).add(employee)
+
+
+def _one_round(
+    action: LicenseAction,
+    number: int,
+    rows: list[dict[str, Any]],
+    stored: list[Held],
+    owners: Mapping[str, Document],
+    also: Mapping[int, Set[Employee]],
+) -> tuple[dict[str, Document], list[RowResult], dict[int, Employee]]:
+    left = {each.key: each.document or {} for each in stored}
+    results: list[RowResult] = []
+    unknown: dict[int, Employee] = {}
+    for unit in units(_sketched(rows), owners, action, also):
+        mine = _held_by(unit, stored)
+        shelf = Shelf(mine, [each.key for each in stored], (), unit.employees)
+        work = import_on(shelf, action, number)
+        read = [read_license(each.index, rows[each.index], action) for each in unit.rows]
+        for _ in work.steps(read, lambda row: employee_in(rows[row.index])):
+            pass
+        results += work.pending.take()
+        unknown |= work.unknown
+        for each in mine:
+            del left[each.key]
+        after = {each.key: each.document or {} for each in shelf.all_held()}
+        assert not left.keys() & after.keys(), "two licenses with one key"
+        left |= after
+    return left, sorted(results, key=lambda result: result.index), unknown
+
+
+def _held_by(unit: Unit, stored: list[Held]) -> list[Held]:
+    """As `LicenseReader.held`: of employees everything, of nobody's what the rows give keys of."""
+    keys = {row.key for row in unit.rows}
+    return [
+        each
+        for each in stored
+        if each.employee in unit.employees or (not each.employee.is_named and each.key in keys)
+    ]
+
+
+def _whose(held: Held) -> Document:
+    document = held.document or {}
+    return {name: document[name] for name in EMPLOYEE_FIELDS if name in document}
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.tuples(st.sampled_from(BY_ROW), payloads()), min_size=1, max_size=3))
+def test_unit_by_unit_is_the_same_as_one_after_another(
+    imports: list[tuple[LicenseAction, list[dict[str, Any]]]],
+) -> None:
+    company = Company()
+    for action, rows in imports:
+        stored = company.shelf.all_held()
+        expected = company.send(action, *rows)
+        left, results = _by_units(action, company.number, rows, stored)
+        licenses = {each.key: each.document or {} for each in company.shelf.all_held()}
+        assert results == expected
+        assert left == licenses
+        _check_natural_keys(left)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.sampled_from(list(LicenseAction)), payloads()), max_size=4))
+def test_no_two_licenses_ever_have_one_natural_key(
+    imports: list[tuple[LicenseAction, list[dict[str, Any]]]],
+) -> None:
+    stored: list[Held] = []
+    for number, (action, rows) in enumerate(imports, 1):
+        left, results = _by_units(action, number, rows, stored)
+        assert [result.index for result in results] == [*range(len(rows))]
+        _check_natural_keys(left)
+        shelf = Shelf()
+        for key, document in left.items():
+            shelf.put(key, document, number)
+        stored = shelf.all_held()
+
+
+def _check_natural_keys(licenses: Mapping[str, Document]) -> None:
+    found = [natural_key(document) for document in licenses.values()]
+    named = [each for each in found if each is not None]
+    assert len(set(named)) == len(named)
+    assert all(document["licenseKey"] == key for key, document in licenses.items())
+
+
+@settings(deadline=None, max_examples=100)
+@given(payloads(), payloads())
+def test_replaced_employees_have_what_the_payload_says_and_nothing_else(
+    before: list[dict[str, Any]], rows: list[dict[str, Any]]
+) -> None:
+    company = Company()
+    company.send(OVERRIDE, *before)
+    named = {employee_in(row) for row in rows if employee_in(row).is_named}
+    results = company.send(REPLACE, *rows)
+    told = {result.key[-1] for result in results}
+    for employee in named:
+        mine = {results[at].outcome for at, row in enumerate(rows) if employee_in(row) == employee}
+        held = {each.key for each in company.shelf.held_by(employee)}
+        assert mine == {FAILED} or (FAILED not in mine and held <= told)
