@@ -139,7 +139,16 @@ def _lines(report: ImportReport) -> list[str]:
         f"Ended     {record.ended_at or 'not yet'}",
         f"Rows      {counts.done} of {record.rows}: {counts.new} new, {counts.updated} updated, "
         f"{counts.unchanged} unchanged, {counts.failed} failed",
+        *_pace(report),
     ]
+
+
+def _pace(report: ImportReport) -> list[str]:
+    rate, left = report.pace.rows_per_second, report.pace.seconds_left
+    if rate is None or left is None:
+        return []
+    rest = f", about {left:.0f} s left" if report.record.is_open else ""
+    return [f"Pace      {rate:.1f} rows/s{rest}"]
 
 
 def _failed_lines(failed: tuple[RowResult, ...]) -> list[str]:
