@@ -205,6 +205,7 @@ def _compose(settings: Settings) -> Gateway:
             blobs=account.blobs,
             make_works=partial(make_works, NothingOpen()),
             max_rows=settings.dry_run_rows,
+            max_bytes=settings.max_body_bytes,
         ),
         repeats=Repeats(
             store=RepeatStore(account.tables, account.blobs, ids, to_thread_if_large),

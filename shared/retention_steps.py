@@ -7,7 +7,7 @@ payloads go before the tombstones that keep their rows from being retried wrongl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from shared.bootstrap import Gateway
 from shared.clock import Clock, SystemClock
@@ -20,6 +20,7 @@ from shared.services.retention import Retention, RetentionStep, counted
 from shared.storage.license_records import log_up_to
 
 _A_DAY = timedelta(days=1)
+_AN_HOUR = timedelta(hours=1)
 
 
 def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
@@ -54,10 +55,7 @@ def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:
     """What calls leave behind beside their import."""
     settings = gateway.settings
 
-    async def expire_keys(tenant: str, _before: datetime) -> int:
-        return await gateway.repeats.expire(tenant)
-
-    remembered = timedelta(seconds=settings.idempotency_seconds)
+    remembered, keys = timedelta(seconds=settings.idempotency_seconds), gateway.repeats.expire
     kept = timedelta(days=settings.keep_result_days)
-    yield RetentionStep("idempotency keys", remembered, counted(expire_keys))
+    yield RetentionStep("idempotency keys", remembered, counted(keys), least=_AN_HOUR)
     yield RetentionStep("imported files", kept, counted(gateway.files.remove_before), least=_A_DAY)

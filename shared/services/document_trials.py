@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.errors import NotFoundError
-from shared.imports.changes import changed_fields
+from shared.imports.changes import changed_fields, changes_text
 from shared.imports.definition import Document
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.upload import Upload
@@ -33,7 +33,7 @@ class DocumentTrials:
         changes = changed_fields(stored, described(placed), DOCUMENTS.rules.is_sensitive)
         outcome = Outcome.NEW if stored is None else Outcome.UPDATED
         document_id = NOT_FORETOLD if stored is None else placed.document_id(tenant)
-        return Judgement((placed.result(outcome, document_id),), {0: changes})
+        return Judgement((placed.result(outcome, document_id),), {0: changes_text(changes)})
 
     async def _stored(self, tenant: str, placed: Upload) -> Document | None:
         try:

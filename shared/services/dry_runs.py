@@ -8,12 +8,12 @@ nothing is open before it: a missing reference is an error at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared import log
 from shared.errors import TooLargeError
-from shared.imports.changes import FieldChange, changed_fields
+from shared.imports.changes import changed_fields, changes_text
 from shared.imports.definition import Document, ImportType
 from shared.imports.folding import Noticed
 from shared.imports.outcomes import RowResult
@@ -35,11 +35,12 @@ MakeWorks = Callable[[Tables, Blobs, Noticed | None], Works]
 class Judgement:
     """What the rows of a payload would come to, in plan order.
 
-    `changes` has what the rows that would take effect change, by their index; empty unless asked.
+    `changes` has what the rows that would take effect change, by their index, as `changes_text`; it
+    is empty unless asked for.
     """
 
     results: tuple[RowResult, ...] = ()
-    changes: dict[int, tuple[FieldChange, ...]] = field(default_factory=dict)
+    changes: Mapping[int, str] = field(default_factory=dict)
 
     def in_order_sent(self) -> list[RowResult]:
         """The results in the order of the payload."""
@@ -68,12 +69,14 @@ class DryRuns:
         blobs: Blobs,
         make_works: MakeWorks,
         max_rows: int,
+        max_bytes: int,
         seconds: float = 200.0,
     ) -> None:
         self._tables = tables
         self._blobs = blobs
         self._make_works = make_works
         self._max_rows = max_rows
+        self._max_bytes = max_bytes
         self._seconds = seconds
         self._places = asyncio.Semaphore(_AT_ONCE)
 
@@ -91,7 +94,7 @@ class DryRuns:
         """What an import of this plan would come to; nothing is written anywhere.
 
         `draft` is the record that it would have (`Intake.draft`). Raises TooLargeError for too many
-        rows, and where the time of a call does not suffice.
+        rows, for more changes than an answer holds, and where the time of a call does not suffice.
         """
         self.check_rows(planned)
         try:
@@ -108,20 +111,45 @@ class DryRuns:
     async def _judged(
         self, kind: ImportType, draft: ImportRecord, planned: Plan, with_changes: bool
     ) -> Judgement:
-        changes: dict[int, tuple[FieldChange, ...]] = {}
-
-        def noticed(index: int, before: Document | None, after: Document | None) -> None:
-            changes[index] = changed_fields(before, after, kind.rules.is_sensitive)
-
+        noted = _Noted(kind, self._max_bytes) if with_changes else None
         record = replace(draft, number=LAST_NUMBER)
         tables, blobs = WhatIfTables(self._tables), WhatIfBlobs(self._blobs)
-        work = self._make_works(tables, blobs, noticed if with_changes else None).of(record)
+        work = self._make_works(tables, blobs, noted.note if noted else None).of(record)
         results: list[RowResult] = []
         for lines in planned.lines():
             results += await work.run(record, lines, _never_stops)
+            if noted is not None:
+                noted.check_size()
+        return Judgement(tuple(results), noted.of(results) if noted is not None else {})
+
+
+class _Noted:
+    """What rows change, as text by their index."""
+
+    def __init__(self, kind: ImportType, max_bytes: int) -> None:
+        self._is_sensitive = kind.rules.is_sensitive
+        self._max_bytes = max_bytes
+        self._texts: dict[int, str] = {}
+        self._size = 0
+
+    def note(self, index: int, before: Document | None, after: Document | None) -> None:
+        """Told of each row that takes effect; of a row that is judged again, the last counts."""
+        text = changes_text(changed_fields(before, after, self._is_sensitive))
+        self._size += len(text) - len(self._texts.get(index, ""))
+        self._texts[index] = text
+
+    def check_size(self) -> None:
+        """Raises TooLargeError for more text than an answer holds."""
+        if self._size > self._max_bytes:
+            raise TooLargeError(
+                f"What the rows would change takes more than the {self._max_bytes} bytes of an "
+                "answer: send fewer rows, or leave out view=rows."
+            )
+
+    def of(self, results: Sequence[RowResult]) -> dict[int, str]:
+        """The changes of the rows that took effect in the end."""
         effective = {result.index for result in results if result.outcome.took_effect}
-        kept = {index: found for index, found in changes.items() if index in effective}
-        return Judgement(tuple(results), kept)
+        return {index: text for index, text in self._texts.items() if index in effective}
 
 
 async def _never_stops() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from shared.clock import Ids
 from shared.errors import PreconditionFailedError
+from shared.services.moments import iso
 from shared.services.offload import Offload
 from shared.storage import repeat_records as records
-from shared.storage.blobs import Blobs
+from shared.storage.blobs import ListedBlobs
 from shared.storage.keys import encode
 from shared.storage.names import IDEMPOTENCY, IDEMPOTENT_ANSWERS
 from shared.storage.repeat_records import MAX_INLINE, KeptAnswer, RepeatRecord
@@ -23,7 +25,7 @@ class RepeatStore:
     Every write raises PreconditionFailedError where the record is not as it was read.
     """
 
-    def __init__(self, tables: Tables, blobs: Blobs, ids: Ids, offload: Offload) -> None:
+    def __init__(self, tables: Tables, blobs: ListedBlobs, ids: Ids, offload: Offload) -> None:
         self._tables = tables
         self._blobs = blobs
         self._ids = ids
@@ -81,11 +83,18 @@ class RepeatStore:
         """Forget the key."""
         await self._tables.write(IDEMPOTENCY, Delete(records.to_entity(record)))
 
-    async def remove_before(self, tenant: str, moment: str) -> int:
+    async def remove_before(self, tenant: str, moment: datetime) -> int:
         """Forget the tenant's keys that were first seen before then; how many those were.
 
-        The blob goes first: a record that is left without it has expired all the same.
+        The blob goes first: a record that is left without it has expired all the same. Then blobs
+        that nobody names: a call wrote them, and died before it could name them.
         """
+        removed = await self._remove_records(tenant, iso(moment))
+        for name in await self._blobs.names_before(IDEMPOTENT_ANSWERS, f"{tenant}/", moment):
+            await self._blobs.delete(IDEMPOTENT_ANSWERS, name)
+        return removed
+
+    async def _remove_records(self, tenant: str, moment: str) -> int:
         removed, after = 0, ""
         first, last = records.KEYS
         while True:

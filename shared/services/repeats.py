@@ -20,7 +20,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from shared import log
@@ -128,9 +128,9 @@ class Repeats:
             if given is not None:
                 return given
 
-    async def expire(self, tenant: str) -> int:
-        """Remove the tenant's records that have had their time; how many those were."""
-        return await self._store.remove_before(tenant, iso(self._clock.now() - self._keep))
+    async def expire(self, tenant: str, before: datetime) -> int:
+        """Remove the tenant's records that were made before then; how many those were."""
+        return await self._store.remove_before(tenant, before)
 
     async def _claim(self, call: KeyedCall) -> tuple[RepeatRecord, bool]:
         """The record of the key, and whether it is this call's own."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import azure.functions as func
 
 from shared.imports.definition import ImportType
+from shared.imports.outcomes import RowResult
 from shared.web.import_views import result_view
 from shared.web.requests import JSON
 
 if TYPE_CHECKING:
-    from shared.imports.changes import FieldChange
     from shared.services.dry_runs import Judgement
 
 
@@ -25,17 +25,14 @@ async def judged_rows(
     return func.HttpResponse(body, mimetype=media_type)
 
 
-def _rendered(kind: ImportType, judgement: Judgement) -> str:
+def _rendered(kind: ImportType, judgement: Judgement) -> bytes:
     items = [
-        {
-            **result_view(kind, result),
-            "changes": [_change_view(each) for each in judgement.changes.get(result.index, ())],
-        }
+        f'{_shown(kind, result)[:-1]},"changes":'
+        f"{judgement.changes.get(result.index, '[]')}}}".encode()
         for result in judgement.results
     ]
-    page = {"items": items, "continuation": None}
-    return json.dumps(page, ensure_ascii=False, separators=(",", ":"))
+    return b'{"items":[' + b",".join(items) + b'],"continuation":null}'
 
 
-def _change_view(change: FieldChange) -> dict[str, Any]:
-    return {"field": change.field, "before": change.before, "after": change.after}
+def _shown(kind: ImportType, result: RowResult) -> str:
+    return json.dumps(result_view(kind, result), ensure_ascii=False, separators=(",", ":"))

@@ -14,10 +14,15 @@ import azure.functions as func
 import pytest
 
 from shared.bootstrap import Gateway
+from shared.errors import TooLargeError
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.definition import OnExisting
+from shared.imports.outcomes import RowResult
 from shared.imports.reference_kinds import ReferenceKind
 from shared.imports.workers.definition import WORKERS
+from shared.services.dry_runs import DryRuns
+from shared.services.work import BeforeCommit, Works
+from shared.storage.import_records import ImportRecord
 from shared.web.pay_and_bill import import_call
 from shared.web.viventium import licenses_call
 from tests.builders import Row, a_worker, body_of
@@ -65,6 +70,51 @@ def test_a_reference_that_may_still_come_is_an_error_at_once(delivered: str) -> 
         await stage.drain()
 
     play(delivered, piece, sweep_after_seconds=0)
+
+
+def test_a_dry_run_that_takes_too_long_is_stopped(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        account, works = stage.gateway.account, Works(Endless(), {})
+        runs = DryRuns(
+            tables=account.tables,
+            blobs=account.blobs,
+            make_works=lambda _tables, _blobs, _noticed: works,
+            max_rows=1,
+            max_bytes=1_000,
+            seconds=0.05,
+        )
+        with pytest.raises(TooLargeError, match="stopped"):
+            await _judged(stage, runs)
+
+    play(delivered, piece)
+
+
+def test_changes_that_no_answer_holds_are_refused(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        with pytest.raises(TooLargeError, match="view=rows"):
+            await _judged(stage, stage.gateway.dry_runs)
+
+    play(delivered, piece, max_body_bytes=10)
+
+
+async def _judged(stage: Stage, runs: DryRuns) -> None:
+    kind, tenant, intake = WORKERS, stage.sender.tenant, stage.gateway.intake
+    planned = await intake.read(kind, tenant, body_of([a_worker("P1")]))
+    draft = intake.draft(kind, tenant, planned, stage.sender.caller.options)
+    await runs.judge(kind, draft, planned, with_changes=True)
+
+
+class Endless:
+    """A `Work` that never gets anywhere."""
+
+    async def run(
+        self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
+    ) -> list[RowResult]:
+        await asyncio.Event().wait()
+        return []
+
+    async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
+        return []
 
 
 def test_dry_runs_of_one_process_do_not_meet(delivered: str) -> None:

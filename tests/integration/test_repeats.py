@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import azure.functions as func
 import pytest
@@ -65,9 +66,13 @@ def test_expired_keys_are_removed_with_their_answers(connection_string: str) -> 
     async def piece(gateway: Gateway, tenant: str) -> None:
         await _call(gateway, tenant, LARGE)
         [record] = await gateway.account.tables.query("Idempotency", tenant)
-        assert await gateway.repeats.expire(tenant) == 0
-        async with open_gateway(settings_for(connection_string, idempotency_seconds=0)) as later:
-            assert await later.repeats.expire(tenant) == 1
+        stray = f"{tenant}/nobody names it"
+        await gateway.account.blobs.put(IDEMPOTENT_ANSWERS, stray, [b"x"])
+        now = datetime.now(UTC)
+        assert await gateway.repeats.expire(tenant, now - timedelta(minutes=1)) == 0
+        assert await gateway.account.blobs.read(IDEMPOTENT_ANSWERS, stray) is not None
+        assert await gateway.repeats.expire(tenant, now + timedelta(minutes=1)) == 1
+        assert await gateway.account.blobs.read(IDEMPOTENT_ANSWERS, stray) is None
         assert await gateway.account.tables.query("Idempotency", tenant) == []
         spilled = record.text("Spilled")
         assert await gateway.account.blobs.read(IDEMPOTENT_ANSWERS, spilled) is None

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import Enum, auto
 from typing import TypeVar
 
@@ -200,3 +201,7 @@ class MemoryBlobs:
 
     async def delete(self, container: str, name: str) -> None:
         await self._turnstile.passed(lambda: self._blobs.pop((container, name), None))
+
+    async def names_before(self, container: str, prefix: str, moment: datetime) -> list[str]:
+        """No blob here is old."""
+        return []
