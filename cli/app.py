@@ -7,6 +7,7 @@ import sys
 import typer
 
 from cli import (
+    batch_rules,
     clients,
     features,
     imports,
@@ -39,6 +40,8 @@ app.add_typer(signing_keys.app, name="signing-key")
 app.add_typer(references.app, name="reference")
 app.add_typer(features.app, name="feature")
 app.add_typer(rounds.app, name="round")
+app.add_typer(batch_rules.thresholds, name="threshold")
+app.add_typer(batch_rules.formats, name="format")
 app.add_typer(imports.app, name="imports")
 app.add_typer(poison.app, name="poison")
 app.command("import", no_args_is_help=True)(sending.send)

@@ -82,6 +82,10 @@ class ImportClient:
                 return
             query["continuation"] = page["continuation"]
 
+    def answer(self, import_id: str) -> Document:
+        """The vendor's answer to an ended import."""
+        return self._document("GET", f"/api/imports/{import_id}/answer")
+
     def _document(self, method: str, path: str) -> Document:
         found: Document = self._answer(method, path, {}, None).document
         return found

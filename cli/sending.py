@@ -12,6 +12,13 @@ from typing import Annotated
 
 import typer
 
+from cli.batch_import import (
+    BatchOutcome,
+    import_batch,
+    limits_with_room,
+    read_batch_file,
+    try_out,
+)
 from cli.calls import CallFailedError, KeyPair
 from cli.failures import failure_table, row_lines, write_failed_rows
 from cli.file_import import FEW, FileImport, Tally
@@ -21,6 +28,7 @@ from cli.parts import Part, cut
 from cli.progress import row_progress
 from cli.row_files import read_rows
 from cli.surroundings import local_gateway
+from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.catalogue import MESSAGE_TYPES
 
 INTERRUPTED = 130
@@ -99,6 +107,12 @@ def send(
     where it stopped: no row is done twice.
     """
     kind = MESSAGE_TYPES[type_name.value]
+    if kind is AUTHDATA:
+        client = ImportClient(url or _local_url(), KeyPair(software_key, function_key))
+        outcome = _send_batch(client, file, part_rows, failed_rows, again, blank_clears, dry_run)
+        document = {"importId": outcome.import_id, **outcome.answer}
+        show(as_json, document, outcome.lines())
+        raise typer.Exit(0 if outcome.is_good else 1)
     rows = read_rows(file, kind.rules.json_schema(), blank_clears=blank_clears)
     client = ImportClient(url or _local_url(), KeyPair(software_key, function_key))
     told = client.capabilities()
@@ -124,6 +138,28 @@ def send(
     show(as_json, tally.document(), _lines(tally, parts, dry_run=dry_run))
     if tally.failed:
         raise typer.Exit(1)
+
+
+def _send_batch(
+    client: ImportClient,
+    file: Path,
+    part_rows: int,
+    failed_rows: Path | None,
+    again: str,
+    blank_clears: bool,
+    dry_run: bool,
+) -> BatchOutcome:
+    """Authentication data goes as one batch, whatever the number of calls."""
+    batch = read_batch_file(file, AUTHDATA.rules.json_schema(), blank_clears=blank_clears)
+    limits = limits_with_room(limits_of(client.capabilities(), part_rows, dry_run=dry_run))
+    parts = cut(batch.rows, limits, json.dumps([AUTHDATA.name, dict(batch.options), again]))
+    with row_progress(f"{AUTHDATA.name}, {file.name}", len(batch.rows)) as heard:
+        if dry_run or not parts:
+            return try_out(client, batch, parts or [Part(0, (), "")])
+        outcome = import_batch(client, batch, parts, heard)
+    if failed_rows is not None:
+        write_failed_rows(failed_rows, batch.rows, outcome.failed)
+    return outcome
 
 
 def _lines(tally: Tally, parts: list[Part], *, dry_run: bool) -> Iterator[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.document_services import DocumentServices
     from shared.identity import Identity
     from shared.imports.folding import Noticed
+    from shared.services.authdata.services import AuthdataParts, AuthdataServices
     from shared.services.cancelling import Cancelling
     from shared.services.chunk_messages import ChunkMessage
     from shared.services.chunks import ChunkProcessor
@@ -70,6 +71,7 @@ class Gateway:
     dry_runs: DryRuns
     repeats: Repeats
     documents: DocumentServices
+    authdata: AuthdataServices
     sweep: Sweep
 
 
@@ -139,7 +141,6 @@ def _compose(settings: Settings) -> Gateway:
     from shared.services.cancelling import Cancelling
     from shared.services.clients import ClientService
     from shared.services.completions import Completions
-    from shared.services.dry_runs import DryRuns, NothingOpen
     from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
     from shared.services.imported_files import ImportedFiles
@@ -178,8 +179,11 @@ def _compose(settings: Settings) -> Gateway:
     )
     failed_rows = FailedRows(results, payloads)
     make_works = partial(_works, lists=lists, clock=clock)
-    chunks = _chunks(account, imports, results, payloads, completions, clock, settings, make_works)
     reporting = Reporting(imports, results, clock)
+    authdata = _authdata(settings, account, imports)
+    chunks = _chunks(
+        account, imports, results, payloads, completions, clock, settings, make_works, authdata
+    )
     return Gateway(
         settings=settings,
         account=account,
@@ -200,13 +204,7 @@ def _compose(settings: Settings) -> Gateway:
         failed_rows=failed_rows,
         retrying=Retrying(failed_rows, intake, to_thread_if_large, settings.max_rows, {}),
         cancelling=Cancelling(imports, account.queues, clock),
-        dry_runs=DryRuns(
-            tables=account.tables,
-            blobs=account.blobs,
-            make_works=partial(make_works, NothingOpen()),
-            max_rows=settings.dry_run_rows,
-            max_bytes=settings.max_body_bytes,
-        ),
+        dry_runs=_dry_runs(account, make_works, settings),
         repeats=Repeats(
             store=RepeatStore(account.tables, account.blobs, ids, to_thread_if_large),
             clock=clock,
@@ -215,6 +213,7 @@ def _compose(settings: Settings) -> Gateway:
             take_over_seconds=settings.take_over_seconds,
         ),
         documents=compose_documents(account, settings, clock, imports, chunks, reporting),
+        authdata=authdata.services(intake, reporting),
         sweep=Sweep(
             imports=imports,
             queues=account.queues,
@@ -228,6 +227,19 @@ def _compose(settings: Settings) -> Gateway:
     )
 
 
+def _dry_runs(account: Account, make_works: Callable[..., Works], settings: Settings) -> DryRuns:
+    """Judges payloads by the works of a run."""
+    from shared.services.dry_runs import DryRuns, NothingOpen
+
+    return DryRuns(
+        tables=account.tables,
+        blobs=account.blobs,
+        make_works=partial(make_works, NothingOpen()),
+        max_rows=settings.dry_run_rows,
+        max_bytes=settings.max_body_bytes,
+    )
+
+
 def _chunks(
     account: Account,
     imports: ImportLog,
@@ -237,8 +249,10 @@ def _chunks(
     clock: Clock,
     settings: Settings,
     make_works: Callable[[ImportLog, Tables, Blobs], Works],
+    authdata: AuthdataParts,
 ) -> ChunkProcessor:
     """Works on the chunks of every type, documents among them, whose work may do another's."""
+    from shared.imports.authdata.definition import AUTHDATA
     from shared.imports.documents.definition import DOCUMENTS
     from shared.services.chunks import ChunkProcessor
     from shared.services.document_work import DocumentWork
@@ -253,7 +267,7 @@ def _chunks(
         queues=account.queues,
         imports=imports,
         results=results,
-        works=works.with_one(DOCUMENTS.name, documents),
+        works=works.with_one(DOCUMENTS.name, documents).with_one(AUTHDATA.name, authdata.work()),
         completions=completions,
         clock=clock,
         handler_seconds=settings.handler_seconds,
@@ -289,3 +303,29 @@ def _works(
         tables=tables, blobs=blobs, clock=clock, offload=to_thread_if_large, noticed=noticed
     )
     return Works(keyed, {LICENSES.name: licenses})
+
+
+def _authdata(settings: Settings, account: Account, imports: ImportLog) -> AuthdataParts:
+    """What authentication data needs besides."""
+    from shared.clock import RandomIds, SystemClock
+    from shared.services.authdata.services import AuthdataLimits, AuthdataParts
+    from shared.services.intake import PlanLimits
+    from shared.services.offload import to_thread_if_large
+    from shared.services.payloads import Payloads
+
+    return AuthdataParts(
+        account.tables,
+        account.blobs,
+        Payloads(account.blobs),
+        imports,
+        SystemClock(),
+        RandomIds(),
+        to_thread_if_large,
+        AuthdataLimits(
+            plan=PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes),
+            keys=settings.authdata_keys,
+            cache_seconds=settings.cache_seconds,
+            batch_seconds=settings.batch_seconds,
+            orphan_seconds=settings.sweep_after_seconds,
+        ),
+    )

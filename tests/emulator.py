@@ -9,9 +9,11 @@ import asyncio
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from local_host.setup.azurite import Azurite
 from shared.bootstrap import open_gateway
+from shared.hash_keys import read_hash_keys
 from shared.settings import Settings
 from shared.storage_account import StorageAccount
 
@@ -78,10 +80,15 @@ class Emulator:
         return Watch(account, self._log)
 
 
-def settings_for(connection_string: str, **changes: int) -> Settings:
-    """The default settings on that storage; `changes` by the names of `Settings`."""
+AUTHDATA_KEYS = "tests:dGhlIHRlc3RzJyBrZXksIHdoaWNoIG5vYm9keSBlbHNlIGhhcw=="
+"""Under which the tests hash authentication values."""
+
+
+def settings_for(connection_string: str, **changes: Any) -> Settings:
+    """The default settings on that storage, with hash keys; `changes` by names of `Settings`."""
     account = StorageAccount(connection_string=connection_string)
-    return replace(Settings(storage=account), **changes)  # type: ignore[arg-type]
+    keys = read_hash_keys("tests", AUTHDATA_KEYS, [])
+    return replace(Settings(storage=account, authdata_keys=keys), **changes)
 
 
 async def _make_ready(connection_string: str) -> None:

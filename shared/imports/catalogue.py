@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from shared.imports.assignments.definition import ASSIGNMENTS
+from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.definition import ImportType
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.definition import LICENSES
@@ -16,6 +17,7 @@ _TYPES = (
     ASSIGNMENTS,
     LICENSES,
     DOCUMENTS,
+    AUTHDATA,
 )
 
 IMPORT_TYPES: Mapping[str, ImportType] = MappingProxyType({kind.name: kind for kind in _TYPES})

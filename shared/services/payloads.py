@@ -25,3 +25,12 @@ class Payloads:
         if data is None:
             raise PayloadGoneError("the payload of an import is not there")
         return data
+
+    async def whole(self, record: ImportRecord) -> bytes:
+        """The lines of all chunks. Raises PayloadGoneError where they are not there any more."""
+        if record.inline:
+            return record.inline.encode()
+        data = await self._blobs.read(IMPORT_PAYLOADS, record.blob_name)
+        if data is None:
+            raise PayloadGoneError("the payload of an import is not there")
+        return data

@@ -49,3 +49,42 @@ async def load_records(
         if entity is not None:
             found[row] = entity
     return found
+
+
+async def load_lookups(
+    tables: Tables, table: str, partition: str, names: Sequence[str]
+) -> dict[str, str]:
+    """The reference that each of some look-ups points at, by name; `names` are sorted, distinct.
+
+    Look-ups are entities `x|<name>|<reference>` whose names need no encoding; of several references
+    under one name the first counts.
+    """
+    found: dict[str, str] = {}
+    start = 0
+    while len(names) - start > 1:
+        most = min(_READ_AT_ONCE, 2 * (len(names) - start) + _MARGIN)
+        first, last = f"x|{names[start]}|", f"x|{names[-1]}|~"
+        entities = await tables.query(table, partition, first, last, select=["RowKey"], most=most)
+        found = _pointed_at(entities) | found
+        if len(entities) < most:
+            start = len(names)
+            break
+        *_, (reached, _reference) = map(_name_and_reference, entities)
+        covered = bisect_right(names, reached)
+        is_worth_it = (covered - start) * _WORTH_IT >= most
+        start = covered
+        if not is_worth_it:
+            break
+    for name in names[start:]:
+        entities = await tables.query(table, partition, f"x|{name}|", f"x|{name}|~", most=1)
+        found = _pointed_at(entities) | found
+    return {name: found[name] for name in names if name in found}
+
+
+def _pointed_at(entities: Sequence[Entity]) -> dict[str, str]:
+    return dict(_name_and_reference(entity) for entity in reversed(entities))
+
+
+def _name_and_reference(entity: Entity) -> tuple[str, str]:
+    _, name, reference = entity.row.split("|", 2)
+    return name, reference

@@ -13,10 +13,12 @@ REFERENCES = "References"
 COMMUNICATION_ROUNDS = "CommunicationRounds"
 IDEMPOTENCY = "Idempotency"
 IMPORTED_FILES = "ImportedFiles"
+AUTH_STAGING = "AuthStaging"
 
 IMPORT_PAYLOADS = "import-payloads"
 IMPORT_RESULT_BLOBS = "import-results"
 IDEMPOTENT_ANSWERS = "idempotent-answers"
+AUTH_BATCHES = "authdata-batches"
 LICENSE_DOCUMENTS = "license-documents"
 DOCUMENT_BLOBS = "documents"
 DOCUMENT_DROP = "document-drop"
@@ -34,6 +36,7 @@ TABLES = (
     IMPORT_RESULTS,
     IDEMPOTENCY,
     IMPORTED_FILES,
+    AUTH_STAGING,
 )
 """The tables that are there whatever import types there are; each type names its own."""
 CONTAINERS = (
@@ -44,4 +47,5 @@ CONTAINERS = (
     DOCUMENT_BLOBS,
     DOCUMENT_DROP,
     DOCUMENT_REJECTED,
+    AUTH_BATCHES,
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared.bootstrap import Gateway
+from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.catalogue import import_type
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.definition import LICENSES
 from shared.services.reporting import ImportReport
-from shared.web import pay_and_bill, viventium
+from shared.web import authdata, pay_and_bill, viventium
 from shared.web.import_views import not_yet
 
 
@@ -33,4 +34,6 @@ async def answer_later(
         from shared.web.documents import document_answer
 
         return await document_answer(gateway, record)
+    if record.type_name == AUTHDATA.name:
+        return await authdata.authdata_answer(gateway, record)
     return await pay_and_bill.vendor_answer(gateway, import_type(record.type_name), record)

@@ -254,11 +254,30 @@ def test_a_file_that_cannot_be_read_is_one_sentence_and_no_call(
     assert _imports(gateway, sender) == []
 
 
-@pytest.mark.parametrize("name", MESSAGE_TYPES)
+@pytest.mark.parametrize("name", [name for name in MESSAGE_TYPES if name != "authdata"])
 def test_every_sample_goes_through_the_command(client: Client, name: str) -> None:
     sample = SAMPLES / f"{name}.json"
     told = client.document(name, str(sample))
     assert told["rows"]["total"] == len(json.loads(sample.read_bytes())) == len(told["results"])
+
+
+def test_authentication_data_goes_as_one_batch(
+    client: Client, gateway: GatewayProcess, sender: Sender, tmp_path: Path
+) -> None:
+    sample = str(SAMPLES / "authdata.json")
+    dry = client.document("authdata", sample, "--dry-run")
+    out = tmp_path / "failed.json"
+    told = client.run("authdata", sample, "--part-rows", "2", "--failed-rows", str(out))
+    assert told.returncode == 1, "one record of the sample is bad"
+    assert re.search(r"^new +3$", told.stdout, re.MULTILINE)
+    assert re.search(r"^5 +\(no key\) +1001 +employeeId", told.stdout, re.MULTILINE)
+    assert [each["row"]["authValue1"] for each in json.loads(out.read_text())] == ["Nobody"]
+    again = client.document("authdata", sample, "--part-rows", "2")
+    assert {**again, "fileLogId": "", "importId": ""} == {**dry, "fileLogId": "", "importId": ""}
+    assert len(_imports(gateway, sender)) == 1
+    rows = [{"employeeId": "00410", "authValue1": "Sample", "authValue2": "1984-02-29"}]
+    array = client.document("authdata", client.file("more.json", rows))
+    assert array["totalNoChange"] == 1
 
 
 def test_a_call_can_say_more_in_its_query(client: Client) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from local_host.setup import processes
 from tests.builders import body_of
+from tests.emulator import AUTHDATA_KEYS
 from tests.tenants import Sender
 from tests.waiting import wait_until
 
@@ -152,7 +153,12 @@ def _running(
     name = os.urandom(4).hex()
     said, log, file = (folder / f"{name}.{end}" for end in ("out", "log", "json"))
     file.write_text('{"Values": {}}')
-    own = {"AzureWebJobsStorage": storage, "LOCAL_HOST_LEASE_SECONDS": "2", **settings}
+    own = {
+        "AzureWebJobsStorage": storage,
+        "LOCAL_HOST_LEASE_SECONDS": "2",
+        "GATEWAY_AUTHDATA_KEYS": AUTHDATA_KEYS,
+        **settings,
+    }
     kept = {
         key: value
         for key, value in os.environ.items()

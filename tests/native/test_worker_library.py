@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from azure.storage.queue import QueueServiceClient
 
+from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.catalogue import MESSAGE_TYPES
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS
@@ -96,7 +97,8 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
     invocations: list[Invocation] = []
     for name in MESSAGE_TYPES:
         url = MESSAGE_TYPES[name].address
-        invocations.append({**_get(sender, url), "method": "POST", "body": "[]"})
+        body = '{"employee":[]}' if name == AUTHDATA.name else "[]"
+        invocations.append({**_get(sender, url), "method": "POST", "body": body})
         for end in ("rows", "rows_poison", "rows_bulk", "rows_bulk_poison"):
             invocations.append({"function": f"{name}_{end}", **message})
     invocations += [
@@ -121,6 +123,9 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
             for start in ("", "/connect")
             for name in OPENID
         ),
+        {**_get(sender, f"{AUTHDATA.address}/stage"), "method": "POST", "body": "[]"},
+        _get(sender, f"{AUTHDATA.address}/{uuid.uuid4()}"),
+        {**_get(sender, f"{AUTHDATA.address}/{uuid.uuid4()}"), "method": "POST"},
         {**_get(sender, LICENSES.address), "method": "DELETE", "body": "[]"},
         {**_get(sender, f"{LICENSES.address}/delete"), "method": "POST", "body": "[]"},
         {**_get(sender, "/api/import/documents"), "method": "POST", "body": ""},
@@ -129,12 +134,17 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         {"function": "documents_drop", "name": "document-drop/a/b/c/d.pdf", "data": "%PDF-"},
         {"function": "sweep", "past_due": False},
         {"function": "retention", "past_due": False},
+        {"function": "authdata_upkeep", "past_due": False},
     ]
     answers = library.invoke(invocations)
     assert [answer for answer in answers if not answer["ok"]] == []
     statuses = {answer["function"]: answer["status"] for answer in answers if "status" in answer}
     assert statuses == {
-        **{f"import_{name}": 200 for name in MESSAGE_TYPES if name != LICENSES.name},
+        **{f"import_{name}": 200 for name in ("workers", "assignments")},
+        "authdata_stage": 400,
+        "authdata_review": 404,
+        "authdata_process": 404,
+        "authdata_stage_and_process": 200,
         **dict.fromkeys(("licenses_import", "licenses_delete", "licenses_delete_by_post"), 200),
         "imports_list": 200,
         "imports_show": 404,

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.emulator import AUTHDATA_KEYS
+
 ROOT = Path(__file__).resolve().parents[2]
 HOST = Path(__file__).with_name("native_host.py")
 Invocation = dict[str, Any]
@@ -46,7 +48,11 @@ class WorkerLibrary:
             for name, value in os.environ.items()
             if not name.startswith(("GATEWAY_", "AzureWebJobs", "PYTHON", "VIRTUAL_ENV"))
         }
-        own = {"AzureWebJobsStorage": self.storage, "PYTHONUTF8": "1"}
+        own = {
+            "AzureWebJobsStorage": self.storage,
+            "GATEWAY_AUTHDATA_KEYS": AUTHDATA_KEYS,
+            "PYTHONUTF8": "1",
+        }
         options = [word for word in words if word == "--compact"]
         command = [word for word in words if word != "--compact"]
         return subprocess.run(

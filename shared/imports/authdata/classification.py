@@ -195,7 +195,7 @@ class _Claims:
             return self._renamed(record, stored.employees[holder])
         if self._is_left(record.prints.triples):
             return Verdict(record, Standing.ERROR, error=LEFT_TWICE)
-        return Verdict(record, Standing.NEW, employee=_taken(record))
+        return Verdict(record, Standing.NEW, employee=taken(record))
 
     def _known(self, record: AuthRecord, known: Employee, stored: Stored) -> Verdict:
         merged = merge(known, record)
@@ -220,7 +220,7 @@ class _Claims:
             return Verdict(record, Standing.ERROR, error=CLAIMED_TWICE)
         if self._is_left(record.prints.triples):
             return Verdict(record, Standing.ERROR, error=LEFT_TWICE)
-        after = _taken(record, holder.status)
+        after = taken(record, holder.status)
         changes = [Change.EMPLOYEE_ID]
         if after.status != holder.status:
             changes.append(Change.STATUS)
@@ -234,8 +234,8 @@ class _Claims:
         return False
 
 
-def _taken(record: AuthRecord, status: str | None = None) -> Employee:
-    """The employee that a record alone makes; `status` where it says none."""
+def taken(record: AuthRecord, status: str | None = None) -> Employee:
+    """The employee that a record makes, new or renamed; `status` is kept where it says none."""
     assert record.employee_id is not None, "a record without an id is an error"
     status = record.status if record.status is not None else status
     if not record.prints.has_values:

@@ -20,7 +20,6 @@ from shared.imports.authdata.records import (
     VALUE_FIELDS,
     AuthRecord,
 )
-from shared.imports.faults import printable
 from shared.imports.messages import Message
 
 REQUIRED: Final = 1001
@@ -36,6 +35,7 @@ MOST_CHARACTERS: Final[Mapping[str, int]] = {
     **dict.fromkeys(VALUE_FIELDS, 200),
 }
 _MAX_UNKNOWN: Final = 20
+_MAX_SHOWN: Final = 100
 _LONGEST_IN_NFC: Final = 4
 """NFC shrinks text to a quarter at most; normalising a longer one would only cost time."""
 
@@ -107,7 +107,7 @@ class RecordReader:
 
 def _unknown_fields(row: Mapping[str, Any]) -> list[Message]:
     unknown = [name for name in row if name not in _FOLDED]
-    return [Message(UNKNOWN_FIELD, printable(name)) for name in unknown[:_MAX_UNKNOWN]]
+    return [Message(UNKNOWN_FIELD, name[:_MAX_SHOWN]) for name in unknown[:_MAX_UNKNOWN]]
 
 
 _FOLDED: Final = frozenset(name.lower() for name in FIELDS)

@@ -57,21 +57,26 @@ class AuthRecord:
         named = (self.employee_id is not None) + (self.status is not None)
         return named + sum(self.prints.present)
 
-    def pack(self) -> list[Any]:
-        """As a small JSON list without its position, for staging and payload."""
-        messages = [message.pack() for message in self.messages]
-        return [self.employee_id, self.status, self.prints.pack(), messages]
+    def pack(self) -> dict[str, Any]:
+        """As a small JSON object without its position, for staging and payload."""
+        packed = {
+            EMPLOYEE_ID: self.employee_id,
+            EMPLOYEE_STATUS: self.status,
+            "prints": self.prints.pack(),
+            "messages": [message.pack() for message in self.messages],
+        }
+        return {name: value for name, value in packed.items() if value}
 
     @classmethod
-    def unpack(cls, position: int, packed: list[Any]) -> AuthRecord:
+    def unpack(cls, position: int, packed: Mapping[str, Any]) -> AuthRecord:
         """The inverse of `pack`."""
-        employee_id, status, prints, messages = packed
+        prints = packed.get("prints")
         return cls(
             position,
-            employee_id,
-            status,
+            packed.get(EMPLOYEE_ID),
+            packed.get(EMPLOYEE_STATUS),
             Fingerprints.unpack(prints) if prints else NO_FINGERPRINTS,
-            tuple(Message.unpack(message) for message in messages),
+            tuple(Message.unpack(message) for message in packed.get("messages", ())),
         )
 
 

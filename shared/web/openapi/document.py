@@ -16,6 +16,7 @@ from typing import Any, Final
 from shared.auth.scopes import Scope
 from shared.imports.catalogue import MESSAGE_TYPES
 from shared.web.openapi import (
+    authdata_area,
     documents_area,
     following_area,
     gateway_area,
@@ -60,6 +61,7 @@ def operations(limits: Limits) -> tuple[Operation, ...]:
         *pay_and_bill_area.operations(limits.rows),
         *viventium_area.operations(limits.rows),
         *documents_area.operations(),
+        *authdata_area.operations(limits.rows),
     )
     return (
         *calls,
@@ -98,6 +100,7 @@ def _components() -> dict[str, Any]:
             **pay_and_bill_area.shapes(),
             **viventium_area.shapes(),
             **documents_area.shapes(),
+            **authdata_area.shapes(),
             **gateway_area.shapes(),
             **tokens_area.shapes(),
             **row_schemas(MESSAGE_TYPES.values()),

@@ -1,0 +1,128 @@
+"""`manage.py import authdata`: a file becomes one batch, staged and processed, and a table.
+
+Every call has an Idempotency-Key, and the batch an id, made of the file's rows: so the same command
+goes on where it stopped, and a file sent twice by mistake is one batch.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cli.failures import Result, failure_table
+from cli.import_client import ImportClient
+from cli.output import columns
+from cli.parts import Part, PartLimits
+from cli.row_files import read_rows
+from shared.imports.authdata.definition import AUTHDATA
+
+STAGE: Final = f"{AUTHDATA.address}/stage"
+OPTIONS: Final = ("validate", "allowNoAuth")
+_ROOM: Final = 200
+"""Bytes of a body besides its records."""
+_TABLE: Final = (
+    ("totalNew", "new"),
+    ("totalUpdates", "updated"),
+    ("totalAuthValueChange", "  authentication values"),
+    ("totalEmpIdUpdate", "  employee id"),
+    ("totalStatusChange", "  status"),
+    ("totalNoChange", "no change"),
+    ("totalDuplicates", "duplicates"),
+    ("totalErrors", "errors"),
+    ("totalRecords", "records"),
+)
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFile:
+    """The records of a file as JSON texts, and what it says of the batch."""
+
+    rows: Sequence[str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """The answer to the whole batch, and the results of the records that failed."""
+
+    answer: Document
+    failed: Sequence[Result] = ()
+    import_id: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every record went in."""
+        return not self.answer["totalErrors"] and not self.answer["thresholdExceptions"]
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        if self.failed:
+            yield from (*failure_table(self.failed), "")
+        cells = [(label, str(self.answer[name])) for name, label in _TABLE]
+        width = max(len(count) for _, count in cells)
+        yield from columns(
+            ("RECORDS", "COUNT"), [(label, count.rjust(width)) for label, count in cells]
+        )
+        yield from self.answer["thresholdExceptions"]
+        if self.import_id:
+            yield f"Batch {self.answer['fileLogId']}, import {self.import_id}"
+
+
+def read_batch_file(path: Path, schema: Mapping[str, Any], *, blank_clears: bool) -> BatchFile:
+    """Records as an array, NDJSON or CSV, or the body of a stage call. Raises RowFileError."""
+    try:
+        document = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (ValueError, OSError):
+        document = None
+    if isinstance(document, dict) and isinstance(document.get("employee"), list):
+        options = {name: document[name] for name in OPTIONS if document.get(name) is not None}
+        return BatchFile(
+            [json.dumps(row, ensure_ascii=False) for row in document["employee"]], options
+        )
+    return BatchFile(read_rows(path, schema, blank_clears=blank_clears))
+
+
+def limits_with_room(limits: PartLimits) -> PartLimits:
+    """The limits of the records of one call."""
+    return PartLimits(limits.rows, limits.body_bytes - _ROOM)
+
+
+def import_batch(
+    client: ImportClient, file: BatchFile, parts: Sequence[Part], told: Callable[[int], None]
+) -> BatchOutcome:
+    """Stage every part into one batch and process it."""
+    batch = str(uuid.uuid5(uuid.NAMESPACE_OID, "".join(part.key for part in parts)))
+    for part in parts:
+        staged = client.send(STAGE, {}, _body(file, part, batch), part.key).document
+        told(part.first + len(part.rows))
+        if staged["thresholdExceptions"]:
+            return BatchOutcome(staged)
+    done = client.send(f"{AUTHDATA.address}/{batch}", {}, b"", f"process-{batch}")
+    client.follow(done.import_id, lambda _done: None)
+    failed = sorted(client.results(done.import_id, "failed"), key=lambda each: int(each["index"]))
+    return BatchOutcome(client.answer(done.import_id), failed, done.import_id)
+
+
+def try_out(client: ImportClient, file: BatchFile, parts: Sequence[Part]) -> BatchOutcome:
+    """What the file would come to; of several calls each by itself, so counts are the sum."""
+    answers = [
+        client.try_out(AUTHDATA.address, {"dryRun": "true"}, _body(file, part, None))
+        for part in parts
+    ]
+    total = dict(answers[0])
+    for name, _label in _TABLE:
+        total[name] = sum(answer[name] for answer in answers)
+    exceeded = [said for answer in answers for said in answer["thresholdExceptions"]]
+    total["thresholdExceptions"] = list(dict.fromkeys(exceeded))
+    return BatchOutcome(total)
+
+
+def _body(file: BatchFile, part: Part, batch: str | None) -> bytes:
+    said = json.dumps({**file.options, "fileLogId": batch})
+    return f'{said[:-1]},"employee":[{",".join(part.rows)}]}}'.encode()

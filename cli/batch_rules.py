@@ -1,0 +1,123 @@
+"""`manage.py threshold` and `manage.py format`: what a tenant says about authentication data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from cli.access import on_gateway
+from cli.integrations import TenantOption
+from cli.output import AsJson, show
+from shared.bootstrap import Gateway
+from shared.errors import InvalidRequestError
+from shared.imports.authdata.records import FIELDS
+from shared.imports.authdata.thresholds import Thresholds, percent_text
+from shared.services.authdata.tenant_rules import TenantRules
+
+NONE = "none"
+"""The word that removes a threshold or a format."""
+
+thresholds = typer.Typer(
+    no_args_is_help=True, help="Thresholds of a tenant: when a batch of authdata is cancelled."
+)
+formats = typer.Typer(
+    no_args_is_help=True, help="Formats of a tenant: what fields of authdata must look like."
+)
+
+_PERCENT = f"Percent, or `{NONE}`."
+_PATTERN = f"A regular expression for the whole value, or `{NONE}`."
+Added = Annotated[str | None, typer.Option("--added", help=_PERCENT)]
+Updated = Annotated[str | None, typer.Option("--updated", help=_PERCENT)]
+Errors = Annotated[str | None, typer.Option("--errors", help=_PERCENT)]
+EmployeeId = Annotated[str | None, typer.Option("--employee-id", help=_PATTERN)]
+EmployeeStatus = Annotated[str | None, typer.Option("--employee-status", help=_PATTERN)]
+AuthValue1 = Annotated[str | None, typer.Option("--auth-value1", help=_PATTERN)]
+AuthValue2 = Annotated[str | None, typer.Option("--auth-value2", help=_PATTERN)]
+AuthValue3 = Annotated[str | None, typer.Option("--auth-value3", help=_PATTERN)]
+
+
+@thresholds.command("set")
+def set_thresholds(
+    tenant: TenantOption,
+    added: Added = None,
+    updated: Updated = None,
+    errors: Errors = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set thresholds; those that are not named stay as they are."""
+    changes = _changes({"added": added, "updated": updated, "errors": errors})
+
+    async def write(gateway: Gateway) -> tuple[str, Thresholds]:
+        found = await gateway.tenants.find(tenant)
+        return found.id, await gateway.authdata.rules.set_thresholds(found.id, changes)
+
+    _show_thresholds(as_json, *on_gateway(write))
+
+
+@thresholds.command("show")
+def show_thresholds(tenant: TenantOption, as_json: AsJson = False) -> None:
+    """Show the thresholds of a tenant."""
+    found, rules = _rules_of(tenant)
+    _show_thresholds(as_json, found, rules.thresholds)
+
+
+@formats.command("set")
+def set_formats(
+    tenant: TenantOption,
+    employee_id: EmployeeId = None,
+    employee_status: EmployeeStatus = None,
+    auth_value1: AuthValue1 = None,
+    auth_value2: AuthValue2 = None,
+    auth_value3: AuthValue3 = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set formats; those that are not named stay as they are."""
+    given = (employee_id, employee_status, auth_value1, auth_value2, auth_value3)
+    changes = _changes(dict(zip(FIELDS, given, strict=True)))
+
+    async def write(gateway: Gateway) -> tuple[str, Mapping[str, str]]:
+        found = await gateway.tenants.find(tenant)
+        return found.id, (await gateway.authdata.rules.set_formats(found.id, changes)).patterns
+
+    _show_formats(as_json, *on_gateway(write))
+
+
+@formats.command("show")
+def show_formats(tenant: TenantOption, as_json: AsJson = False) -> None:
+    """Show the formats of a tenant."""
+    found, rules = _rules_of(tenant)
+    _show_formats(as_json, found, rules.formats.patterns)
+
+
+def _rules_of(tenant: str) -> tuple[str, TenantRules]:
+    async def read(gateway: Gateway) -> tuple[str, TenantRules]:
+        found = await gateway.tenants.find(tenant)
+        return found.id, await gateway.authdata.rules.of(found.id)
+
+    return on_gateway(read)
+
+
+def _changes(given: Mapping[str, str | None]) -> dict[str, str | None]:
+    """What was named, None where it is to be removed."""
+    changes = {name: None if text == NONE else text for name, text in given.items() if text}
+    if not changes:
+        raise InvalidRequestError("Nothing was named that is to be set.")
+    return changes
+
+
+def _show_thresholds(as_json: bool, tenant: str, found: Thresholds) -> None:
+    percents = {"added": found.added, "updated": found.updated, "errors": found.errors}
+    texts = {
+        name: None if percent is None else percent_text(percent)
+        for name, percent in percents.items()
+    }
+    document: dict[str, Any] = {"tenant": tenant, "thresholds": texts}
+    lines = [f"{name:<8} {text or NONE}{' %' if text else ''}" for name, text in texts.items()]
+    show(as_json, document, lines)
+
+
+def _show_formats(as_json: bool, tenant: str, patterns: Mapping[str, str]) -> None:
+    document = {"tenant": tenant, "formats": dict(patterns)}
+    show(as_json, document, [f"{name:<15} {patterns.get(name, NONE)}" for name in FIELDS])

@@ -1,0 +1,31 @@
+"""What a record of a batch would change in an employee, field by field; values never show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared.imports.authdata.classification import Standing, Verdict
+from shared.imports.authdata.records import FIELDS, VALUE_FIELDS, Employee, Stored
+from shared.imports.changes import FieldChange, changed_fields
+from shared.imports.definition import Document
+
+
+def changes_of(verdict: Verdict, known: Stored) -> tuple[FieldChange, ...]:
+    """The fields that the record changes; none where it changes nothing."""
+    if verdict.employee is None or verdict.record.employee_id is None:
+        return ()
+    if verdict.standing is Standing.NO_CHANGE:
+        return ()
+    before = known.employees.get(verdict.renamed_from or verdict.record.employee_id)
+    return changed_fields(_shown(before), _shown(verdict.employee), _is_sensitive)
+
+
+def _shown(employee: Employee | None) -> Document | None:
+    if employee is None:
+        return None
+    document = employee.document()
+    return {name: document[name] for name in FIELDS if name in document}
+
+
+def _is_sensitive(path: Sequence[str | int]) -> bool:
+    return path[0] in VALUE_FIELDS

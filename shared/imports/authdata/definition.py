@@ -1,0 +1,22 @@
+"""What the import of authentication data is: read whenever the app is indexed."""
+
+from __future__ import annotations
+
+from shared.imports.definition import ImportType, Rules
+
+
+def _load_rules() -> Rules:
+    """The rules, imported when they are needed."""
+    from shared.imports.authdata.rules import RULES
+
+    return RULES
+
+
+AUTHDATA = ImportType(
+    name="authdata",
+    version=1,
+    table="AuthData",
+    load_rules=_load_rules,
+    keeps_rows=False,
+    route="/api/admin/authdata",
+)

@@ -1,0 +1,1 @@
+"""Authentication data: staging, review, processing, and the work on its imports."""

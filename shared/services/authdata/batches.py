@@ -1,0 +1,145 @@
+"""Batches as they are read and written: conditional writes, records packed, large ones in blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.imports.authdata.records import AuthRecord
+from shared.services.moments import iso
+from shared.services.offload import Offload
+from shared.storage import batch_records as stored
+from shared.storage import plan_records
+from shared.storage.batch_records import Batch, Part, PartData
+from shared.storage.blobs import Blobs
+from shared.storage.keys import encode
+from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
+from shared.storage.packing import compress_json, expand_json
+from shared.storage.tables import Delete, Entity, Tables, Upsert
+
+_BYTES_PER_RECORD = 250
+_GROWS = 4
+_READ_AT_ONCE = 1_000
+
+
+class BatchStore:
+    """The batches of all tenants. Writes raise PreconditionFailedError where a batch moved on."""
+
+    def __init__(self, tables: Tables, blobs: Blobs, offload: Offload) -> None:
+        self._tables = tables
+        self._blobs = blobs
+        self._offload = offload
+
+    async def read(self, tenant: str, file_log_id: str) -> Batch | None:
+        """The batch of that id in this tenant."""
+        partition = stored.partition_of(tenant, file_log_id)
+        entity = await self._tables.get(AUTH_STAGING, partition, stored.BATCH_ROW)
+        return None if entity is None else stored.from_entity(tenant, file_log_id, entity)
+
+    async def pack(self, tenant: str, part_id: str, records: Sequence[AuthRecord]) -> PartData:
+        """The records of a call, ready to be appended; a large part is in its blob already."""
+        size = _BYTES_PER_RECORD * len(records)
+        data = await self._offload(size, _packed, records)
+        part = Part(part_id, len(records))
+        if len(data) <= stored.MAX_INLINE:
+            return PartData(part, data)
+        blob = stored.part_blob(tenant, part_id)
+        await self._blobs.put(AUTH_BATCHES, blob, [data])
+        return PartData(part, blob=blob)
+
+    async def discard(self, added: PartData) -> None:
+        """Remove what was packed and could not be appended."""
+        if added.blob:
+            await self._blobs.delete(AUTH_BATCHES, added.blob)
+
+    async def append(self, batch: Batch, added: PartData, now: str) -> None:
+        """Put a call's records into a batch as it was read, or into a new one."""
+        if not batch.etag:
+            await self._note(batch)
+        grown = replace(batch, parts=(*batch.parts, added.part), changed_at=now)
+        await self._tables.transact(AUTH_STAGING, stored.appending(grown, added))
+
+    async def change(self, batch: Batch) -> Batch:
+        """Write a batch in place of what was read, or a new one."""
+        if not batch.etag:
+            await self._note(batch)
+        etag = await self._tables.write(AUTH_STAGING, stored.writing(batch))
+        return replace(batch, etag=etag)
+
+    async def records(self, batch: Batch) -> list[AuthRecord]:
+        """Every record of a batch, in the order in which they were appended.
+
+        Raises StorageUnavailableError where a part cannot be read.
+        """
+        partition = stored.partition_of(batch.tenant, batch.file_log_id)
+        entities = await self._tables.query(AUTH_STAGING, partition, *stored.PARTS)
+        found = {entity.row: entity for entity in entities}
+        records: list[AuthRecord] = []
+        for part in batch.parts:
+            data = await self._data(found.get(stored.part_row(part)), part)
+            size = _GROWS * len(data)
+            records += await self._offload(size, _unpacked, data, len(records))
+        return records
+
+    async def noted_before(self, tenant: str, moment: str) -> list[Entity]:
+        """Index entities of batches that were opened before then; `Batch` is the batch's id."""
+        first, last = stored.index_before(moment)
+        return await self._tables.query(
+            AUTH_STAGING, encode(tenant), first, last, most=_READ_AT_ONCE
+        )
+
+    async def strike(self, noted: Entity) -> None:
+        """Remove an index entity."""
+        await self._remove(noted)
+
+    async def forget_before(self, tenant: str, moment: datetime) -> int:
+        """Forget batches that were tidied up before then, with their plans; how many those were."""
+        first, last = stored.done_before(iso(moment))
+        found = await self._tables.query(
+            AUTH_STAGING, encode(tenant), first, last, most=_READ_AT_ONCE
+        )
+        for noted in found:
+            partition = stored.partition_of(tenant, noted.text("Batch"))
+            await self._remove(Entity(partition, stored.BATCH_ROW, {}))
+            if noted.text("ImportId"):
+                plan = plan_records.partition_of(tenant, noted.text("ImportId"))
+                await self._remove(Entity(plan, plan_records.PLAN_ROW, {}))
+            await self._remove(noted)
+        return len(found)
+
+    async def forget_records(self, batch: Batch, now: str) -> None:
+        """Remove the records of a batch that needs them no more, and note that this is done."""
+        await self._tables.write(AUTH_STAGING, Upsert(stored.done_entity(batch, now)))
+        partition = stored.partition_of(batch.tenant, batch.file_log_id)
+        for entity in await self._tables.query(AUTH_STAGING, partition, *stored.PARTS):
+            if entity.text("Blob"):
+                await self._blobs.delete(AUTH_BATCHES, entity.text("Blob"))
+            await self._remove(entity)
+
+    async def _note(self, batch: Batch) -> None:
+        """The index entity goes in before the batch, so that none is ever forgotten."""
+        await self._tables.write(AUTH_STAGING, Upsert(stored.index_entity(batch)))
+
+    async def _remove(self, entity: Entity) -> None:
+        try:
+            await self._tables.write(AUTH_STAGING, Delete(replace(entity, etag="")))
+        except PreconditionFailedError:
+            return
+
+    async def _data(self, entity: Entity | None, part: Part) -> bytes:
+        if entity is not None:
+            held = stored.part_from_entity(entity, part)
+            data = held.data or await self._blobs.read(AUTH_BATCHES, held.blob)
+            if data is not None:
+                return data
+        raise StorageUnavailableError("the records of a batch cannot be read")
+
+
+def _packed(records: Sequence[AuthRecord]) -> bytes:
+    return compress_json([record.pack() for record in records])
+
+
+def _unpacked(data: bytes, before: int) -> list[AuthRecord]:
+    return [AuthRecord.unpack(before + at, row) for at, row in enumerate(expand_json(data))]

@@ -1,0 +1,234 @@
+"""Process: a staged batch becomes an import, once (CONTRACTS 3; DESIGN 1).
+
+The batch is closed first, on its ETag, and names its import from then on; then that import is
+accepted. Whoever finds a closed batch without its import (the call died in between) accepts it
+under the same id, and an import id is accepted once, so all calls end up with one import.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared import log
+from shared.clock import Clock, Ids
+from shared.errors import (
+    ConflictError,
+    GoneError,
+    PreconditionFailedError,
+    StorageUnavailableError,
+)
+from shared.imports.authdata.answering import vendor_answer
+from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.authdata.records import AuthRecord
+from shared.imports.definition import Options
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.outcomes import RowResult, failed
+from shared.imports.payload import Payload, RawRow
+from shared.imports.planning import Plan, Span, plan
+from shared.services.authdata.batches import BatchStore
+from shared.services.authdata.employees import employee_key
+from shared.services.authdata.plans import Plans
+from shared.services.authdata.staging import EXPIRED, Staging
+from shared.services.import_log import ImportLog
+from shared.services.intake import Intake, PlanLimits
+from shared.services.moments import iso
+from shared.services.offload import Offload
+from shared.services.reporting import Reporting
+from shared.storage.batch_records import Batch, BatchState
+from shared.storage.import_records import ImportRecord
+from shared.storage.keys import encode
+from shared.storage.stored_records import place_of
+
+_MOST_TRIES = 50
+_BYTES_PER_RECORD = 500
+
+
+class Processing:
+    """From a staged batch to the answer of its import."""
+
+    def __init__(
+        self,
+        *,
+        batches: BatchStore,
+        staging: Staging,
+        plans: Plans,
+        imports: ImportLog,
+        intake: Intake,
+        reporting: Reporting,
+        clock: Clock,
+        ids: Ids,
+        offload: Offload,
+        limits: PlanLimits,
+        orphan_seconds: float,
+    ) -> None:
+        self._batches = batches
+        self._staging = staging
+        self._plans = plans
+        self._imports = imports
+        self._intake = intake
+        self._reporting = reporting
+        self._clock = clock
+        self._ids = ids
+        self._offload = offload
+        self._limits = limits
+        self._orphaned = timedelta(seconds=orphan_seconds)
+
+    async def begin(self, tenant: str, file_log_id: str) -> ImportRecord | None:
+        """The import of a batch, accepted by now; None for a batch without any record.
+
+        Raises NotFoundError, ConflictError for a batch that was cancelled or has expired before
+        it was processed, StorageUnavailableError.
+        """
+        for _ in range(_MOST_TRIES):
+            batch = await self._staging.find(tenant, file_log_id)
+            if batch.state is not BatchState.STAGED:
+                return await self.import_of(batch)
+            with suppress(PreconditionFailedError):
+                return await self.import_of(await self._closed(batch))
+        raise StorageUnavailableError("the batch keeps changing")
+
+    async def find_import(self, batch: Batch) -> ImportRecord | None:
+        """The import of a batch, where there is one by now."""
+        return await self._imports.find(batch.tenant, batch.import_id)
+
+    async def import_of(self, batch: Batch) -> ImportRecord | None:
+        """The import of a batch that is not staged any more, accepted now where it was not.
+
+        None for a batch without records. Raises ConflictError where there was never one, GoneError
+        where it is there no more.
+        """
+        match batch.state:
+            case BatchState.EXPIRED:
+                raise ConflictError(EXPIRED)
+            case BatchState.CANCELLED if not batch.import_id:
+                raise ConflictError("The batch was cancelled by a threshold: stage a new one.")
+            case _:
+                pass
+        if not batch.import_id:
+            return None
+        found = await self._imports.find(batch.tenant, batch.import_id)
+        if found is not None:
+            return found
+        if batch.state is not BatchState.PROCESSING:
+            raise GoneError("The import of this batch has expired: only the batch is known.")
+        return await self._accept(batch)
+
+    async def answer(self, record: ImportRecord) -> dict[str, Any]:
+        """The answer to the whole batch of an ended import. Raises GoneError."""
+        found = [row async for row in self._reporting.all_results(record)]
+        planned = await self._plans.read(record)
+        exceeded = planned.exceeded if planned is not None else ()
+        size = _BYTES_PER_RECORD * record.rows
+        return await self._offload(size, _answer, record, found, exceeded)
+
+    async def note_end(self, record: ImportRecord) -> None:
+        """Let the batch say that its import has ended. Nothing depends on it being said."""
+        with suppress(PreconditionFailedError, StorageUnavailableError):
+            batch = await self._batches.read(record.tenant, record.batch)
+            if batch is None or batch.state is not BatchState.PROCESSING:
+                return
+            state = BatchState.CANCELLED if record.is_cancelled else BatchState.PROCESSED
+            await self._batches.change(replace(batch, state=state))
+
+    async def tidy(self, tenant: str) -> None:
+        """Expire batches, accept the imports of those whose call died, remove what is done with.
+
+        Raises StorageUnavailableError; a fault of one batch does not keep the others waiting.
+        """
+        before = iso(self._clock.now() - self._orphaned)
+        for noted in await self._batches.noted_before(tenant, before):
+            try:
+                if await self._is_tidy(tenant, noted.text("Batch")):
+                    await self._batches.strike(noted)
+            except StorageUnavailableError:
+                raise
+            except Exception as error:
+                log.failure("batch.not_tidied", error, tenant=tenant)
+
+    async def _is_tidy(self, tenant: str, file_log_id: str) -> bool:
+        """Whether nothing of the batch is left to be done, after doing what can be done now."""
+        batch = await self._batches.read(tenant, file_log_id)
+        if batch is None:
+            return True
+        with suppress(PreconditionFailedError):
+            batch = await self._staging.expire_if_due(batch)
+        if batch.state is BatchState.STAGED:
+            return False
+        if batch.state is BatchState.PROCESSING:
+            record = await self.import_of(batch)
+            if record is not None and record.is_open:
+                return False
+        if batch.import_id and (ended := await self._imports.find(tenant, batch.import_id)):
+            await self.note_end(ended)
+            await self._plans.forget_blob(ended)
+        await self._batches.forget_records(batch, iso(self._clock.now()))
+        return True
+
+    async def forget_before(self, tenant: str, before: datetime) -> int:
+        """Forget batches that were done with before then; how many those were."""
+        return await self._batches.forget_before(tenant, before)
+
+    async def _closed(self, batch: Batch) -> Batch:
+        """The batch closed to records, with the id of the import that it becomes."""
+        now = iso(self._clock.now())
+        if not batch.rows:
+            return await self._batches.change(
+                replace(batch, state=BatchState.PROCESSED, changed_at=now)
+            )
+        import_id = self._ids.new()
+        return await self._batches.change(
+            replace(batch, state=BatchState.PROCESSING, import_id=import_id, changed_at=now)
+        )
+
+    async def _accept(self, batch: Batch) -> ImportRecord:
+        records = await self._batches.records(batch)
+        size = _BYTES_PER_RECORD * len(records)
+        planned = await self._offload(size, _planned, batch.tenant, records, self._limits)
+        draft = ImportRecord(
+            tenant=batch.tenant,
+            number=0,
+            import_id=batch.import_id,
+            type_name=AUTHDATA.name,
+            rows=planned.rows,
+            chunks=planned.chunks,
+            options=Options(),
+            accepted_at=iso(self._clock.now()),
+            batch=batch.file_log_id,
+        )
+        return await self._intake.accept_planned(AUTHDATA, draft, planned)
+
+
+def _planned(tenant: str, records: Sequence[AuthRecord], limits: PlanLimits) -> Plan:
+    """The staged records as a payload, sorted by employee and cut into chunks.
+
+    Every chunk stands for the whole tenant: a rename may touch any employee, so imports of
+    authentication data of one tenant run one after another (DESIGN 1, order).
+    """
+    texts = [json.dumps(record.pack(), separators=(",", ":")) for record in records]
+    rows: list[RawRow] = []
+    at = 0
+    for record, text in zip(records, texts, strict=True):
+        place = None
+        if record.employee_id is not None:
+            place = place_of(employee_key(tenant, record.employee_id))
+        rows.append(RawRow(record.position, place, at, at + len(text)))
+        at += len(text)
+    payload = Payload("".join(texts), rows)
+    cut = plan(payload, chunk_rows=limits.chunk_rows, chunk_bytes=limits.chunk_bytes)
+    whole = Span(f"{encode(tenant)} ", f"{encode(tenant)} ~")
+    return replace(cut, chunks=tuple(replace(chunk, span=whole) for chunk in cut.chunks))
+
+
+def _answer(
+    record: ImportRecord, found: Sequence[RowResult], exceeded: Sequence[str]
+) -> dict[str, Any]:
+    """In the order of submission; a row of which no result tells was lost."""
+    lost = Message(COULD_NOT_BE_PROCESSED)
+    results = {row.index: row for row in found}
+    ordered = (results.get(at) or failed(at, (None,), lost) for at in range(record.rows))
+    return vendor_answer(record.batch, ordered, exceeded)

@@ -1,0 +1,281 @@
+"""Staging: what a call brings is judged with its whole batch and appended to it (CONTRACTS 3).
+
+The batch is read, judged with the new records, and written on its ETag; where another call was
+quicker, all of that is done again, so an answer always tells of the batch that it went into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from shared import log
+from shared.clock import Clock
+from shared.errors import (
+    ConflictError,
+    GoneError,
+    NotFoundError,
+    PreconditionFailedError,
+    RefusedError,
+    SettingsError,
+    StorageUnavailableError,
+    TooLargeError,
+)
+from shared.imports.authdata.answering import NO_FILE_LOG_ID, results_of, vendor_answer
+from shared.imports.authdata.batch_call import BatchCall
+from shared.imports.authdata.classification import BatchOptions, Classified, classify
+from shared.imports.authdata.fingerprints import Hasher, HashKey
+from shared.imports.authdata.reading import Formats, RecordReader
+from shared.imports.authdata.records import AuthRecord, Stored
+from shared.services.authdata.batches import BatchStore
+from shared.services.authdata.employees import Employees
+from shared.services.authdata.tenant_rules import TenantRuleBook, TenantRules
+from shared.services.moments import from_iso, iso
+from shared.services.offload import Offload
+from shared.storage.batch_records import Batch, BatchState, PartData
+
+_MOST_TRIES = 50
+_MOST_PARTS = 5_000
+_BYTES_PER_RECORD = 500
+
+NO_SUCH_BATCH = (
+    "There is no batch of this fileLogId: check the id, and that the key is its tenant's."
+)
+EXPIRED = "The batch was not processed in time and has expired: stage its records again."
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What came of a stage call; `is_staged` where the batch waits for its Process call."""
+
+    file_log_id: str
+    answer: dict[str, Any]
+    is_staged: bool
+
+
+class Staging:
+    """The use cases before Process: stage and review."""
+
+    def __init__(
+        self,
+        *,
+        batches: BatchStore,
+        employees: Employees,
+        rules: TenantRuleBook,
+        keys: Sequence[HashKey],
+        clock: Clock,
+        offload: Offload,
+        max_rows: int,
+        batch_seconds: float,
+    ) -> None:
+        self._batches = batches
+        self._employees = employees
+        self._rules = rules
+        self._keys = keys
+        self._clock = clock
+        self._offload = offload
+        self._max_rows = max_rows
+        self._patience = timedelta(seconds=batch_seconds)
+
+    async def stage(self, tenant: str, call: BatchCall, call_id: str) -> Staged:
+        """Judge the records of a call, and append them where it commits.
+
+        `call_id` makes the call once: the same call under the same id is in once. It is also the
+        id of a new batch. Raises ConflictError for a batch that takes no more, TooLargeError,
+        SettingsError without hash keys, StorageUnavailableError.
+        """
+        rules = await self._rules.of(tenant)
+        size = _BYTES_PER_RECORD * len(call.rows)
+        records = await self._offload(size, self._read_all, tenant, call, rules.formats)
+        append = _Append(call, call_id, call.file_log_id or (call_id if call.commit else ""))
+        try:
+            for _ in range(_MOST_TRIES):
+                with suppress(PreconditionFailedError):
+                    return await self._try(tenant, append, records, rules)
+        except RefusedError:
+            if append.added is not None:
+                await self._batches.discard(append.added)
+            raise
+        raise StorageUnavailableError("too many calls append to this batch at once")
+
+    async def _try(
+        self, tenant: str, append: _Append, records: Sequence[AuthRecord], rules: TenantRules
+    ) -> Staged:
+        """One attempt. Raises PreconditionFailedError where the batch moved on meanwhile."""
+        batch = await self._batches.read(tenant, append.batch_id) if append.batch_id else None
+        batch = batch or self._new(tenant, append.batch_id)
+        is_done = batch.has_seen(append.id)
+        if not is_done:
+            batch = await self.expire_if_due(batch)
+            self._check_open(batch, len(records))
+        judged = await self._judge(_before(batch, append.id), records, rules)
+        if is_done or not append.call.commit:
+            is_staged = is_done and batch.closed_by != append.id
+            return await self._staged(judged, append.batch_id or NO_FILE_LOG_ID, is_staged)
+        if judged.classified.exceeded:
+            return await self._cancel(batch, append, judged)
+        if append.added is None:
+            append.added = await self._batches.pack(tenant, append.id, records)
+        await self._batches.append(batch, append.added, iso(self._clock.now()))
+        log.event("batch.appended", tenant=tenant, rows=len(records))
+        return await self._staged(judged, batch.file_log_id, is_staged=True)
+
+    async def review(self, batch: Batch) -> dict[str, Any]:
+        """The answer to a whole batch that is staged, as Process would decide it now."""
+        judged = await self.judge_batch(batch)
+        return await self._offload(judged.size, judged.whole, batch.file_log_id)
+
+    async def judge_batch(self, batch: Batch) -> Judged:
+        """A whole batch as Process would decide it now."""
+        return await self._judge(batch, [], await self._rules.of(batch.tenant))
+
+    async def judge_call(self, tenant: str, call: BatchCall) -> Judged:
+        """A call with the batch that it would go into; nothing is written. Raises as `stage`."""
+        rules = await self._rules.of(tenant)
+        size = _BYTES_PER_RECORD * len(call.rows)
+        records = await self._offload(size, self._read_all, tenant, call, rules.formats)
+        file_log_id = call.file_log_id or ""
+        batch = await self._batches.read(tenant, file_log_id) if file_log_id else None
+        batch = batch or self._new(tenant, file_log_id)
+        self._check_open(batch, len(records))
+        return await self._judge(batch, records, rules)
+
+    async def find(self, tenant: str, file_log_id: str) -> Batch:
+        """The batch of that id, expired where its time is over. Raises NotFoundError."""
+        for _ in range(_MOST_TRIES):
+            batch = await self._batches.read(tenant, file_log_id)
+            if batch is None:
+                raise NotFoundError(NO_SUCH_BATCH)
+            with suppress(PreconditionFailedError):
+                return await self.expire_if_due(batch)
+        raise StorageUnavailableError("the batch keeps changing")
+
+    async def expire_if_due(self, batch: Batch) -> Batch:
+        """The batch as it now is. Raises PreconditionFailedError where it moved on."""
+        if not self.is_due(batch):
+            return batch
+        log.event("batch.expired", tenant=batch.tenant, rows=batch.rows)
+        return await self._batches.change(replace(batch, state=BatchState.EXPIRED))
+
+    def _new(self, tenant: str, file_log_id: str) -> Batch:
+        now = iso(self._clock.now())
+        return Batch(tenant, file_log_id, opened_at=now, changed_at=now)
+
+    def _read_all(self, tenant: str, call: BatchCall, formats: Formats) -> list[AuthRecord]:
+        if not self._keys:
+            raise SettingsError(
+                ["GATEWAY_AUTHDATA_KEYS is not set: authentication data cannot be taken."]
+            )
+        reader = RecordReader(
+            Hasher(self._keys, tenant),
+            formats.compiled() if call.validate else {},
+            allow_no_auth=call.allow_no_auth,
+        )
+        return [reader.read(at, row) for at, row in enumerate(call.rows)]
+
+    def is_due(self, batch: Batch) -> bool:
+        """Whether a staged batch has waited too long for its Process call."""
+        age = self._clock.now() - from_iso(batch.changed_at)
+        return batch.state is BatchState.STAGED and bool(batch.etag) and age >= self._patience
+
+    def _check_open(self, batch: Batch, more: int) -> None:
+        match BatchState.EXPIRED if self.is_due(batch) else batch.state:
+            case BatchState.STAGED:
+                pass
+            case BatchState.EXPIRED:
+                raise ConflictError(EXPIRED)
+            case _:
+                state = batch.state.value
+                raise ConflictError(
+                    f"The batch of this fileLogId takes no more records ({state}): leave fileLogId "
+                    "out, or send a new one."
+                )
+        if batch.rows + more > self._max_rows or len(batch.parts) >= _MOST_PARTS:
+            raise TooLargeError(
+                f"The batch would have {batch.rows + more} records from {len(batch.parts) + 1} "
+                f"calls and the limits are {self._max_rows} and {_MOST_PARTS}: process it, and "
+                "send the rest as another batch."
+            )
+
+    async def _judge(
+        self, batch: Batch, records: Sequence[AuthRecord], rules: TenantRules
+    ) -> Judged:
+        earlier = await self._batches.records(batch) if batch.parts else []
+        before = len(earlier)
+        every = [*earlier, *(replace(each, position=before + each.position) for each in records)]
+        is_counted = rules.thresholds.ask_for_stored
+        known = await self._employees.known_to(batch.tenant, every, is_counted=is_counted)
+        size = _BYTES_PER_RECORD * len(every)
+        options = BatchOptions(rules.thresholds)
+        classified = await self._offload(size, classify, every, known, options)
+        return Judged(classified, known, before)
+
+    async def _cancel(self, batch: Batch, append: _Append, judged: Judged) -> Staged:
+        """A threshold is exceeded: nothing is staged, and a batch that has an id is closed.
+
+        Raises PreconditionFailedError where the batch moved on.
+        """
+        log.event("batch.cancelled", tenant=batch.tenant, rows=batch.rows)
+        if append.call.file_log_id is None:
+            return await self._staged(judged, NO_FILE_LOG_ID, is_staged=False)
+        exceeded = judged.classified.exceeded
+        await self._batches.change(
+            replace(batch, state=BatchState.CANCELLED, exceeded=exceeded, closed_by=append.id)
+        )
+        return await self._staged(judged, batch.file_log_id, is_staged=False)
+
+    async def _staged(self, judged: Judged, file_log_id: str, is_staged: bool) -> Staged:
+        """What came of a call, with the answer to it."""
+        answer = await self._offload(judged.size, judged.answer, file_log_id)
+        return Staged(file_log_id, answer, is_staged)
+
+
+@dataclass(slots=True)
+class _Append:
+    """A call on its way into its batch; `added` is what is packed of it, once."""
+
+    call: BatchCall
+    id: str
+    batch_id: str
+    added: PartData | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A batch with a call's records at its end; `before` of them were there already.
+
+    `known` is what is stored of the employees that it touches.
+    """
+
+    classified: Classified
+    known: Stored
+    before: int
+
+    @property
+    def size(self) -> int:
+        """About how many bytes there are to look at."""
+        return _BYTES_PER_RECORD * len(self.classified.verdicts)
+
+    def answer(self, file_log_id: str) -> dict[str, Any]:
+        """The answer to the call."""
+        results = results_of(self.classified)[self.before :]
+        return vendor_answer(file_log_id, results, self.classified.exceeded, self.before)
+
+    def whole(self, file_log_id: str) -> dict[str, Any]:
+        """The answer to the batch."""
+        return vendor_answer(file_log_id, results_of(self.classified), self.classified.exceeded)
+
+
+def _before(batch: Batch, call_id: str) -> Batch:
+    """The batch as it was before a call, where that call is in already."""
+    ids = [part.id for part in batch.parts]
+    return replace(batch, parts=batch.parts[: ids.index(call_id)]) if call_id in ids else batch
+
+
+def refuse_expired(batch: Batch) -> None:
+    """Raises GoneError where the records of a batch have expired."""
+    if batch.state is BatchState.EXPIRED:
+        raise GoneError(EXPIRED)

@@ -1,0 +1,185 @@
+"""The contract of authentication data over HTTP (CONTRACTS 3): stage, review, process.
+
+Values are in the clear only between a call's body and `Staging.stage`, in memory; an
+Idempotency-Key is bound to a keyed hash of the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import azure.functions as func
+
+from shared.auth.caller import AnyCaller
+from shared.auth.scopes import Scope
+from shared.bootstrap import Gateway
+from shared.errors import (
+    NotFoundError,
+    StorageUnavailableError,
+    UnsupportedMediaTypeError,
+    UnsupportedPayloadError,
+)
+from shared.imports.authdata.answering import vendor_answer
+from shared.imports.authdata.batch_call import BatchCall, read_call, read_file_log_id
+from shared.services.authdata.staging import NO_SUCH_BATCH, refuse_expired
+from shared.services.offload import to_thread_if_large
+from shared.services.reporting import ImportReport, ImportState
+from shared.storage.batch_records import Batch, BatchState
+from shared.storage.import_records import Counts, ImportRecord
+from shared.web import authdata_dry_runs, requests
+from shared.web.authdata_dry_runs import rendered
+from shared.web.import_views import not_yet
+from shared.web.repeated_calls import answer_once, keyed_call
+from shared.web.requests import DryRun, Preferences
+
+
+async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    """Stage records for review."""
+    caller = await _authenticated(gateway, req)
+    dry_run = _check(gateway, req)
+    _check_json(req)
+    if dry_run is not DryRun.NO:
+        call = await _read(gateway, req)
+        return await authdata_dry_runs.of_call(
+            gateway, caller.tenant, call, dry_run, is_whole=False
+        )
+
+    async def run(call_id: str) -> func.HttpResponse:
+        call = await _read(gateway, req)
+        staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
+        return await rendered(staged.answer)
+
+    keyed = await keyed_call(req, caller.tenant, [req.get_body()], _secrets(gateway))
+    return await answer_once(gateway, keyed, run)
+
+
+async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    """Both steps in one call; the answer tells of the whole batch."""
+    caller = await _authenticated(gateway, req)
+    dry_run = _check(gateway, req)
+    _check_json(req)
+    if dry_run is not DryRun.NO:
+        call = await _read(gateway, req)
+        return await authdata_dry_runs.of_call(gateway, caller.tenant, call, dry_run, is_whole=True)
+    wished = requests.preferences(req, gateway.settings.wait_seconds)
+
+    async def run(call_id: str) -> func.HttpResponse:
+        call = await _read(gateway, req)
+        staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
+        if not staged.is_staged:
+            return await rendered(staged.answer)
+        return await _processed(gateway, caller.tenant, staged.file_log_id, wished)
+
+    keyed = await keyed_call(req, caller.tenant, [req.get_body()], _secrets(gateway))
+    return await answer_once(gateway, keyed, run)
+
+
+async def process_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    """Process a staged batch; one that was processed before is answered as it was then."""
+    caller = await _authenticated(gateway, req)
+    dry_run = _check(gateway, req)
+    if dry_run is not DryRun.NO:
+        return await authdata_dry_runs.of_batch(gateway, caller.tenant, _file_log_id(req), dry_run)
+    wished = requests.preferences(req, gateway.settings.wait_seconds)
+
+    async def run(_call_id: str) -> func.HttpResponse:
+        return await _processed(gateway, caller.tenant, _file_log_id(req), wished)
+
+    keyed = await keyed_call(req, caller.tenant, [req.get_body()], _secrets(gateway))
+    return await answer_once(gateway, keyed, run)
+
+
+async def review_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    """The whole batch as Process would decide it now, or as it was processed."""
+    caller = await _authenticated(gateway, req)
+    requests.check_accepts_json(req)
+    batch = await gateway.authdata.staging.find(caller.tenant, _file_log_id(req))
+    refuse_expired(batch)
+    if batch.state is BatchState.STAGED:
+        return await rendered(await gateway.authdata.staging.review(batch))
+    if not batch.import_id:
+        return await rendered(_nothing_in(batch))
+    record = await gateway.authdata.processing.import_of(batch)
+    if record is None or record.is_open:
+        return await _not_yet(gateway, record) if record else await rendered(_nothing_in(batch))
+    return await authdata_answer(gateway, record)
+
+
+async def authdata_answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
+    """The answer to the batch of an ended import, made of its results."""
+    answer = await gateway.authdata.processing.answer(record)
+    await gateway.authdata.processing.note_end(record)
+    return await rendered(answer, {"X-Import-Id": record.import_id})
+
+
+async def _processed(
+    gateway: Gateway, tenant: str, file_log_id: str, wished: Preferences
+) -> func.HttpResponse:
+    record = await gateway.authdata.processing.begin(tenant, file_log_id)
+    if record is None:
+        return await rendered(vendor_answer(file_log_id, ()))
+    response = await _answer_to(gateway, record, wished.seconds)
+    if wished.applied:
+        response.headers["Preference-Applied"] = wished.applied
+    return response
+
+
+async def _answer_to(gateway: Gateway, record: ImportRecord, seconds: float) -> func.HttpResponse:
+    """An accepted import is never answered as refused."""
+    try:
+        if not record.is_open or await gateway.waiting.until_ended(record, seconds):
+            ended = await gateway.imports.read(record.tenant, record.number)
+            return await authdata_answer(gateway, ended or record)
+    except StorageUnavailableError:
+        pass
+    return await _not_yet(gateway, record)
+
+
+async def _not_yet(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
+    try:
+        return not_yet(await gateway.reporting.report(record))
+    except StorageUnavailableError:
+        return not_yet(ImportReport(record, Counts(), ImportState.ACCEPTED))
+
+
+async def _authenticated(gateway: Gateway, req: func.HttpRequest) -> AnyCaller:
+    return await gateway.callers.authenticate_for(req.headers, Scope.IMPORT_AUTHDATA)
+
+
+def _check(gateway: Gateway, req: func.HttpRequest) -> DryRun:
+    """What is refused before the body is looked at; whether the call is a dry run."""
+    requests.check_size(req, gateway.settings.max_body_bytes)
+    requests.check_accepts_json(req)
+    return requests.dry_run(requests.query_of(req))
+
+
+def _check_json(req: func.HttpRequest) -> None:
+    """Another media type is 415 here, where Pay & Bill says 501 (CONTRACTS 0)."""
+    try:
+        requests.check_sends_json(req)
+    except UnsupportedPayloadError as error:
+        raise UnsupportedMediaTypeError(error.message) from None
+
+
+async def _read(gateway: Gateway, req: func.HttpRequest) -> BatchCall:
+    body = req.get_body()
+    return await to_thread_if_large(len(body), read_call, body, gateway.settings.max_rows)
+
+
+def _file_log_id(req: func.HttpRequest) -> str:
+    """The id in the address. Raises NotFoundError for all zeros, which is no batch."""
+    file_log_id = read_file_log_id(req.route_params["fileLogId"])
+    if file_log_id is None:
+        raise NotFoundError(NO_SUCH_BATCH)
+    return file_log_id
+
+
+def _secrets(gateway: Gateway) -> Sequence[bytes]:
+    """What keys the fingerprints of bodies: nobody must guess a value from them."""
+    return [key.secret for key in gateway.settings.authdata_keys] or [b""]
+
+
+def _nothing_in(batch: Batch) -> dict[str, Any]:
+    """Of a batch that never had a record, or was cancelled while it was staged."""
+    return vendor_answer(batch.file_log_id, (), batch.exceeded)
