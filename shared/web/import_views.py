@@ -74,15 +74,16 @@ def _rounded(value: float | None, digits: int) -> float | int | None:
 def _links(report: ImportReport) -> dict[str, str]:
     """Where to go from here: only what there is, and what can be done now."""
     record = report.record
+    has_queues = IMPORT_TYPES[record.type_name].has_queues
     here = address(record)
     links = {"self": here}
     if not record.results_expired_at:
         links |= {"results": f"{here}/results", "answer": f"{here}/answer"}
     if report.counts.failed and not record.payload_expired_at:
         links["failedRows"] = f"{here}/failed-rows"
-        if not record.is_open:
+        if not record.is_open and has_queues:
             links["retry"] = f"{here}/retry"
-    if record.is_open and not record.is_cancelled:
+    if record.is_open and not record.is_cancelled and has_queues:
         links["cancel"] = f"{here}/cancel"
     if record.parent.import_id:
         links["parent"] = f"{IMPORTS}/{record.parent.import_id}"
