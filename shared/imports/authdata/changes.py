@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 from shared.imports.authdata.classification import Standing, Verdict
 from shared.imports.authdata.records import FIELDS, VALUE_FIELDS, Employee, Stored
-from shared.imports.changes import FieldChange, changed_fields
+from shared.imports.changes import changed_fields, changes_text
 from shared.imports.definition import Document
 
 
-def changes_of(verdict: Verdict, known: Stored) -> tuple[FieldChange, ...]:
-    """The fields that the record changes; none where it changes nothing."""
+def changes_of(verdict: Verdict, known: Stored) -> str:
+    """The fields that the record changes, as `changes_text`; none where it changes nothing."""
     if verdict.employee is None or verdict.record.employee_id is None:
-        return ()
+        return changes_text(())
     if verdict.standing is Standing.NO_CHANGE:
-        return ()
+        return changes_text(())
     before = known.employees.get(verdict.renamed_from or verdict.record.employee_id)
-    return changed_fields(_shown(before), _shown(verdict.employee), _is_sensitive)
+    changed = changed_fields(_shown(before), _shown(verdict.employee), _is_sensitive)
+    return changes_text(changed)
 
 
 def _shown(employee: Employee | None) -> Document | None:
