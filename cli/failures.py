@@ -34,7 +34,7 @@ def row_lines(results: Iterable[Result]) -> Iterator[str]:
     """A line per row, its warnings and infos below it; errors stand in the table of failures."""
     for result in results:
         yield f"{result['index'] + 1:>5}  {key_of(result)}  {result['outcome']}"
-        for change in result.get("changes", ()):
+        for change in result.get("changes", ()) if result["outcome"] == "updated" else ():
             before, after = (json.dumps(change[at], ensure_ascii=False) for at in _SIDES)
             yield f"         {change['field']}: {before} → {after}"
         for message in result["messages"]:
