@@ -19,7 +19,7 @@ from tests.tenants import Sender, a_sender
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
-ROWS = 1_500
+ROWS = 600
 CALLS = 200
 SETTINGS = {"GATEWAY_SWEEP_AFTER_SECONDS": "2", "GATEWAY_TAKE_OVER_SECONDS": "1"}
 KEY = {"Idempotency-Key": "a file and its part"}

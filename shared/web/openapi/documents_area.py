@@ -111,7 +111,7 @@ def _upload() -> Operation:
             ),
             202: still_running(),
         },
-        refusals=(400, 401, 403, 404, 409, 413, 415, 501),
+        refusals=(400, 401, 403, 404, 409, 410, 413, 415, 422, 501),
         message_type="documents",
     )
 

@@ -14,7 +14,7 @@ from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, referen
 TAG: Final = "Viventium"
 PATH: Final = LICENSES.address
 FORM: Final = "application/x-www-form-urlencoded"
-_REFUSALS = (400, 401, 403, 406, 409, 413, 415, 422, 501)
+_REFUSALS = (400, 401, 403, 406, 409, 410, 413, 415, 422, 501)
 _SHARED = (PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW)
 _JSONS = (JSON, "text/json")
 _XMLS = ("application/xml", "text/xml")
