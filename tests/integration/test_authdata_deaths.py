@@ -1,0 +1,218 @@
+"""Imports of authentication data that die, fail, are cancelled or meet stragglers (I1, I3, I4)."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import StorageUnavailableError
+from shared.imports.outcomes import Outcome, RowResult
+from shared.services.authdata.work import AuthdataWork
+from shared.services.chunk_messages import messages_for
+from shared.services.reporting import ImportState
+from shared.services.work import BeforeCommit, SupersededError
+from shared.storage.import_records import ImportRecord, acceptance, record_row
+from shared.storage.result_records import result_row
+from shared.storage.tables import Delete, Entity, Merge
+from tests.integration.authdata_stage import AuthdataStage, an_employee, play
+
+pytestmark = pytest.mark.integration
+CHUNK = 40
+
+
+class DiedError(Exception):
+    """The handler is gone."""
+
+
+def dying_after(commits: int) -> BeforeCommit:
+    """A `before_commit` that lets so many transactions through."""
+    left = commits
+
+    async def before_commit() -> None:
+        nonlocal left
+        if left == 0:
+            raise DiedError
+        left -= 1
+
+    return before_commit
+
+
+async def ready(stage: AuthdataStage) -> ImportRecord:
+    """An import of 110 rows in chunks of 40: 40 updates, 30 renames, 40 new; no message is out."""
+    old = [an_employee(f"A{at:02d}", status="on") for at in range(40)]
+    await stage.imported(old + [an_employee(f"O{at:02d}") for at in range(30)])
+    rows = [an_employee(f"A{at:02d}", f"A{at:02d}-one", "new") for at in range(40)]
+    rows += [an_employee(f"N{at:02d}", f"O{at:02d}-one", f"O{at:02d}-two") for at in range(30)]
+    rows += [an_employee(f"Z{at:02d}") for at in range(40)]
+    staged = await stage.stage(rows)
+    record = await stage.begin(staged.file_log_id)
+    await stage.messages()
+    return record
+
+
+def work_of(stage: AuthdataStage, record: ImportRecord) -> AuthdataWork:
+    work = stage.gateway.chunks._works.of(record)
+    assert isinstance(work, AuthdataWork)
+    return work
+
+
+async def lines_of(stage: AuthdataStage, record: ImportRecord, chunk: int) -> bytes:
+    return await stage.gateway.chunks._payloads.lines(record, chunk)
+
+
+async def deliver(stage: AuthdataStage, record: ImportRecord, *chunks: int) -> None:
+    for message in messages_for(record, [], chunks or range(len(record.chunks))):
+        await stage.gateway.chunks.process(message)
+
+
+async def results(stage: AuthdataStage, record: ImportRecord) -> dict[int, RowResult]:
+    found = [row async for row in stage.gateway.reporting.all_results(record)]
+    return {row.index: row for row in found}
+
+
+async def forget_results(stage: AuthdataStage, record: ImportRecord) -> None:
+    """As if the handlers had died before they wrote their results."""
+    tables = stage.gateway.account.tables
+    for chunk in record.chunks:
+        await tables.write(
+            "ImportResults", Delete(Entity(record.import_id, result_row(chunk.number), {}))
+        )
+    row = record_row(record.number)
+    await tables.write("Imports", Merge(Entity(record.tenant, row, {"EndedAt": ""})))
+    await tables.write("Imports", acceptance(record)[2])
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+def test_a_handler_that_died_in_the_middle_is_taken_up_and_decides_nothing_anew(
+    delivered: str, commits: int
+) -> None:
+    async def piece(stage: AuthdataStage) -> None:
+        record = await ready(stage)
+        work = work_of(stage, record)
+        for chunk in range(len(record.chunks)):
+            lines = await lines_of(stage, record, chunk)
+            try:
+                await work.run(record, lines, dying_after(commits))
+            except DiedError:
+                continue
+        await deliver(stage, record)
+        answer = await stage.answer(record)
+        assert (answer["totalUpdates"], answer["totalNew"], answer["totalErrors"]) == (70, 40, 0)
+        assert answer["totalEmpIdUpdate"] == 30
+        assert len(await stage.employees()) == 110
+
+    play(delivered, piece, chunk_rows=CHUNK)
+
+
+def test_a_message_delivered_again_tells_what_was_done_the_first_time(delivered: str) -> None:
+    async def piece(stage: AuthdataStage) -> None:
+        record = await ready(stage)
+        await deliver(stage, record)
+        answer, stored = await stage.answer(record), await stage.stored()
+        told = await results(stage, record)
+        await deliver(stage, record)
+        await forget_results(stage, record)
+        await deliver(stage, record)
+        assert await results(stage, record) == told
+        assert await stage.stored() == stored
+        assert await stage.answer(record) == answer
+
+    play(delivered, piece, chunk_rows=CHUNK)
+
+
+@pytest.mark.parametrize("is_planned", [True, False])
+def test_a_poisoned_chunk_ends_and_no_straggler_commits_its_rows(
+    delivered: str, is_planned: bool
+) -> None:
+    async def piece(stage: AuthdataStage) -> None:
+        record = await ready(stage)
+        chunks, work = stage.gateway.chunks, work_of(stage, record)
+        if is_planned:
+            await deliver(stage, record, 0)
+        [message] = messages_for(record, [], [1])
+        await chunks.end_as_failed(message)
+        before = await stage.stored()
+        straggler = await work.run(record, await lines_of(stage, record, 1), dying_after(99))
+        assert {row.outcome for row in straggler} == {Outcome.FAILED}
+        assert {row.messages[-1].id for row in straggler} == {9001}
+        after = await stage.stored()
+        assert {row: each.document for row, each in after.items()} == {
+            row: each.document for row, each in before.items()
+        }
+        await deliver(stage, record)
+        answer = await stage.answer(record)
+        assert answer["totalErrors"] == (CHUNK if is_planned else 110)
+        assert answer["totalRecords"] == 110
+        await stage.employees()
+        again = await stage.imported([an_employee("Z00"), an_employee("N29", "O29-one", "O29-two")])
+        assert again["totalErrors"] == 0
+        assert {"Z00", "N29"} <= set(await stage.employees())
+
+    play(delivered, piece, chunk_rows=CHUNK)
+
+
+def test_a_cancelled_import_keeps_what_is_committed(delivered: str) -> None:
+    async def piece(stage: AuthdataStage) -> None:
+        record = await ready(stage)
+        await deliver(stage, record, 0)
+        current = await stage.again(record)
+        assert await stage.gateway.imports.cancel(current, "2026-01-01T00:00:00.000Z")
+        await deliver(stage, record)
+        answer = await stage.answer(record)
+        assert (answer["totalUpdates"], answer["totalErrors"]) == (CHUNK, 70)
+        report = await stage.gateway.reporting.report(await stage.again(record))
+        assert report.state is ImportState.CANCELLED
+        assert report.counts.cancelled == 70
+        repeated = await stage.begin(record.batch)
+        assert await stage.answer(repeated) == answer
+        await stage.employees()
+
+    play(delivered, piece, chunk_rows=CHUNK)
+
+
+def test_an_import_cancelled_before_its_turn_changes_nothing(delivered: str) -> None:
+    async def piece(stage: AuthdataStage) -> None:
+        record = await ready(stage)
+        before = await stage.entities()
+        assert await stage.gateway.imports.cancel(record_read := await stage.again(record), "x")
+        assert record_read.is_open
+        straggler = work_of(stage, record)
+        await deliver(stage, record)
+        late = await straggler.run(record, await lines_of(stage, record, 0), dying_after(99))
+        assert {row.messages[-1].id for row in late} == {9002}
+        assert await stage.entities() == before, "not even a mark"
+
+    play(delivered, piece, chunk_rows=CHUNK)
+
+
+def test_a_straggler_of_an_earlier_import_gives_way(delivered: str) -> None:
+    async def piece(stage: AuthdataStage) -> None:
+        record = await ready(stage)
+        await deliver(stage, record)
+        told = await results(stage, record)
+        await stage.imported([an_employee("B00", "A00-one", "new"), an_employee("Z01", "other")])
+        stored = await stage.stored()
+        lines = await lines_of(stage, record, 0)
+        work = work_of(stage, record)
+        with pytest.raises(SupersededError):
+            await work.run(record, lines, dying_after(99))
+        await deliver(stage, record)
+        assert await stage.stored() == stored
+        assert await results(stage, record) == told
+
+    play(delivered, piece, chunk_rows=CHUNK)
+
+
+def test_a_lost_payload_ends_the_import(delivered: str) -> None:
+    async def piece(stage: AuthdataStage) -> None:
+        rows = [an_employee(f"E{at:03d}") for at in range(200)]
+        record = await stage.begin((await stage.stage(rows)).file_log_id)
+        await stage.gateway.account.blobs.delete("import-payloads", record.blob_name)
+        with pytest.raises(StorageUnavailableError):
+            await deliver(stage, record, 0)
+        for message in messages_for(record, [], range(len(record.chunks))):
+            await stage.gateway.chunks.end_as_failed(message)
+        answer = await stage.answer(record)
+        assert (answer["totalErrors"], answer["totalRecords"]) == (200, 200)
+        assert await stage.employees() == {}
+
+    play(delivered, piece, chunk_rows=100)
