@@ -1,31 +1,34 @@
 """Which contents a tenant has imported already (CONTRACTS 2, allowSameFile).
 
-Every import notes the SHA-256 of its body and action before it is accepted, so of two calls with
-the same content at once the second one finds the first:
+Every import notes the SHA-256 of its body and action before it is accepted:
 
     PartitionKey   tenant        RowKey   <sha-256>|<import id>        ClaimedAt   ISO text
+                                          <sha-256>|                   the gate
+
+Each note is written together with the gate. A call that must not be the same as another one reads
+the notes first and passes the gate only as it was read, so of two calls at once the second one
+finds the note of the first.
 """
 
 from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.clock import Clock
-from shared.errors import ConflictError, PreconditionFailedError
+from shared.errors import ConflictError, PreconditionFailedError, StorageUnavailableError
 from shared.services.import_log import ImportLog
 from shared.services.moments import from_iso, iso
+from shared.services.offload import to_thread_if_large
 from shared.storage.keys import encode
 from shared.storage.names import IMPORTED_FILES
-from shared.storage.tables import Delete, Entity, Tables, Upsert
+from shared.storage.tables import Delete, Entity, Insert, Replace, Tables, Upsert
 
 _ACCEPTED_WITHIN = timedelta(minutes=5)
 """A call that notes its content has its import by then, or is dead."""
-
-
-_BEHIND_ALL = "~"
-"""In place of an import id: whoever noted the content was before."""
+_MOST_CONFLICTS = 50
 
 
 class ImportedFiles:
@@ -44,22 +47,30 @@ class ImportedFiles:
         Raises ConflictError, and notes nothing, where it must not be the same as that of an import
         which runs or ended without errors.
         """
-        content = _content(action, body)
-        entity = Entity(tenant, f"{content}|{encode(import_id)}", {"ClaimedAt": self._now()})
-        await self._tables.write(IMPORTED_FILES, Upsert(entity))
+        content = await _content(action, body)
+        values = {"ClaimedAt": iso(self._clock.now())}
+        note = Upsert(Entity(tenant, f"{content}|{encode(import_id)}", values))
+        gate = Entity(tenant, f"{content}|", values)
         if allow_same:
+            await self._tables.transact(IMPORTED_FILES, [note, Upsert(gate)])
             return
-        other = await self._same(entity, content)
-        if other is not None:
-            await self.forget(entity)
-            raise _conflict(other)
+        for _ in range(_MOST_CONFLICTS):
+            seen = await self._check(tenant, content, import_id)
+            passed = Replace(replace(gate, etag=seen)) if seen else Insert(gate)
+            with suppress(PreconditionFailedError):
+                await self._tables.transact(IMPORTED_FILES, [note, passed])
+                return
+        raise StorageUnavailableError("the same content is imported by too many at once")
 
     async def check(self, tenant: str, action: str, body: bytes) -> None:
         """Note nothing, and raise ConflictError where an import must not have this content now."""
-        content = _content(action, body)
-        other = await self._same(Entity(tenant, f"{content}|{_BEHIND_ALL}", {}), content)
-        if other is not None:
-            raise _conflict(other)
+        await self._check(tenant, await _content(action, body), "")
+
+    async def take_back(self, tenant: str, action: str, body: bytes, import_id: str) -> None:
+        """Forget the note of an import that was not accepted, if storage lets us."""
+        content = await _content(action, body)
+        with suppress(StorageUnavailableError):
+            await self.forget(Entity(tenant, f"{content}|{encode(import_id)}", {}))
 
     async def remove_before(self, tenant: str, before: datetime) -> int:
         """Forget what was noted before then; how many notes that were."""
@@ -76,33 +87,34 @@ class ImportedFiles:
                 IMPORTED_FILES, Delete(Entity(entity.partition, entity.row, {}))
             )
 
-    async def _same(self, mine: Entity, content: str) -> str | None:
-        """Another import of this content that stands in the way."""
+    async def _check(self, tenant: str, content: str, import_id: str) -> str:
+        """The version of the gate. Raises ConflictError where an import stands in the way."""
         first, last = f"{content}|", f"{content}|~"
-        for noted in await self._tables.query(IMPORTED_FILES, mine.partition, first, last):
+        seen = ""
+        for noted in await self._tables.query(IMPORTED_FILES, tenant, first, last):
             other = noted.row.removeprefix(first)
-            if noted.row != mine.row and await self._stands(noted, other, mine.row > noted.row):
-                return other
-        return None
+            if not other:
+                seen = noted.etag
+            elif other != encode(import_id) and await self._stands(noted, other):
+                raise ConflictError(
+                    f"The same content was imported before, as import {other}: change it, or send "
+                    "it with allowSameFile=true."
+                )
+        return seen
 
-    async def _stands(self, noted: Entity, import_id: str, is_before_mine: bool) -> bool:
-        """Whether it runs, or has ended without errors; of two that begin at once the first."""
+    async def _stands(self, noted: Entity, import_id: str) -> bool:
+        """Whether it runs or is about to, or has ended without errors."""
         record = await self._imports.find(noted.partition, import_id)
         if record is None:
-            age = self._clock.now() - from_iso(noted.text("ClaimedAt"))
-            return is_before_mine and age < _ACCEPTED_WITHIN
+            return self._clock.now() - from_iso(noted.text("ClaimedAt")) < _ACCEPTED_WITHIN
         return record.is_open or not record.counts.failed
 
-    def _now(self) -> str:
-        return iso(self._clock.now())
+
+async def _content(action: str, body: bytes) -> str:
+    return await to_thread_if_large(len(body), _digest, action, body)
 
 
-def _content(action: str, body: bytes) -> str:
-    return hashlib.sha256(f"{action}\n".encode() + body).hexdigest()
-
-
-def _conflict(other: str) -> ConflictError:
-    return ConflictError(
-        f"The same content was imported before, as import {other}: change it, or send it "
-        "with allowSameFile=true."
-    )
+def _digest(action: str, body: bytes) -> str:
+    digest = hashlib.sha256(f"{action}\n".encode())
+    digest.update(body)
+    return digest.hexdigest()

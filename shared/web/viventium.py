@@ -16,7 +16,9 @@ from werkzeug.http import parse_options_header
 
 from shared.bootstrap import Gateway
 from shared.errors import (
+    AcceptanceUnknownError,
     NotAcceptableError,
+    StorageUnavailableError,
     UnsupportedMediaTypeError,
 )
 from shared.imports.licenses.actions import LicenseAction, import_action
@@ -42,7 +44,8 @@ _FORMATS: Mapping[str, BodyFormat] = {
     "application/xml": BodyFormat.XML,
     "application/x-www-form-urlencoded": BodyFormat.FORM,
 }
-_ANSWERS = (requests.JSON, "text/json", "application/xml", "text/xml")
+_IN_JSON = (requests.JSON, "text/json")
+_IN_XML = ("application/xml", "text/xml")
 
 
 async def licenses_call(
@@ -74,7 +77,12 @@ async def licenses_call(
             return None
         await gateway.files.note(caller.tenant, action, body, import_id, allow_same=allow_same)
         draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id)
-        return await gateway.intake.accept_planned(LICENSES, draft, planned)
+        try:
+            return await gateway.intake.accept_planned(LICENSES, draft, planned)
+        except StorageUnavailableError as error:
+            if not isinstance(error, AcceptanceUnknownError):
+                await gateway.files.take_back(caller.tenant, action, body, import_id)
+            raise
 
     async def render(record: ImportRecord | None, media_type: str) -> func.HttpResponse:
         if record is None:
@@ -116,17 +124,23 @@ def accepted_media_type(req: func.HttpRequest) -> str:
 
     Raises NotAcceptableError.
     """
-    return requests.accepted_type(req, *_ANSWERS)
+    return requests.accepted_type(req, *_IN_JSON, *_IN_XML)
 
 
 def licenses_refusal(req: func.HttpRequest, error: BaseException) -> func.HttpResponse:
     """A refusal as JSON, or as XML for a caller that accepts nothing else."""
     response = refusal(error)
-    try:
-        media_type = accepted_media_type(req)
-    except NotAcceptableError:
+    if _accepts(req, _IN_JSON) or not _accepts(req, _IN_XML):
         return response
-    return response if _is_json(media_type) else _in_xml(response, media_type)
+    return _in_xml(response, accepted_media_type(req))
+
+
+def _accepts(req: func.HttpRequest, media_types: Sequence[str]) -> bool:
+    try:
+        requests.accepted_type(req, *media_types)
+    except NotAcceptableError:
+        return False
+    return True
 
 
 def _in_xml(response: func.HttpResponse, media_type: str) -> func.HttpResponse:

@@ -29,8 +29,8 @@ def gateway(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     settings = {
         "GATEWAY_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
         "GATEWAY_MAX_ROWS": str(MAX_ROWS),
-        "GATEWAY_DRY_RUN_ROWS": str(DRY_RUN_ROWS),
         "GATEWAY_MAX_DOCUMENT_BYTES": str(MAX_DOCUMENT_BYTES),
+        "GATEWAY_DRY_RUN_ROWS": str(DRY_RUN_ROWS),
         "GATEWAY_WAIT_SECONDS": "60",
     }
     with started(storage, tmp_path_factory.mktemp("gateway"), **settings) as process:

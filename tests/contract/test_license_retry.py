@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_licenses import a_license, send
+from tests.contract.license_calls import a_license, send
 from tests.e2e.gateway_process import GatewayProcess
 from tests.tenants import Sender
 from tests.unit.imports.licenses.license_bodies import golden

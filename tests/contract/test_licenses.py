@@ -1,97 +1,60 @@
-"""Licenses v1 over HTTP: the vendor's samples, formats, importAction, matching, allowSameFile."""
+"""Licenses v1 over HTTP: the vendor's samples, formats, importAction, deletion, refusals."""
 
 from __future__ import annotations
 
 import json
+import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lxml import etree
 
+from shared.imports.licenses.xml_names import ENTITY_KEY, OUTPUT, VALUE
+from tests.contract.license_calls import LICENSES, a_license, counted, send, stored_licenses
+from tests.contract.limits import MAX_BODY_BYTES
+from tests.contract.refusals import GUID, check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.tenants import Sender
-from tests.unit.imports.licenses.license_bodies import KEY, golden
+from tests.unit.imports.licenses.license_bodies import (
+    KEY,
+    golden,
+    license_form,
+    license_xml,
+    sample_rows,
+)
 
 pytestmark = pytest.mark.e2e
-
-LICENSES = "/v1/imports/licenses"
-
-
-def a_license(number: str = "L1", employee: str = "7", **changes: Any) -> dict[str, Any]:
-    """A license with a natural key that goes in without an error."""
-    return {
-        "companyCode": "C1",
-        "employeeNumber": employee,
-        "licenseTypeCode": "RN",
-        "licenseNumber": number,
-        **changes,
-    }
+SAMPLE_COMPANY = "sample string 9"
+XML, FORM = "text/xml", "application/x-www-form-urlencoded"
+BAD = [
+    a_license(documents=[{"content": "?"}, {"content": "?", "mimeType": 5}]),
+    a_license("L2", companyCode=None),
+    a_license("L3"),
+]
 
 
-def send(
-    gateway: GatewayProcess,
-    sender: Sender,
-    rows: list[Any] | bytes,
-    query: str = "",
-    method: str = "POST",
-    path: str = LICENSES,
-    **headers: str,
-) -> Answer:
-    body = rows if isinstance(rows, bytes) else json.dumps(rows).encode()
-    sent = {"Content-Type": "application/json", **sender.headers}
-    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-    return gateway.call(method, f"{path}?{query}", body, sent)
+def shape(value: Any) -> Any:
+    """Names and kinds of a JSON value; of a list, of its elements together."""
+    if isinstance(value, dict):
+        return {name: shape(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return type(value)
 
 
-def test_a_dry_run_answers_what_the_run_answers_without_its_id(
-    gateway: GatewayProcess, sender: Sender
-) -> None:
-    send(gateway, sender, [a_license("L1", notes="old"), a_license("L2")])
-    rows = [
-        a_license("L1", notes="new"),
-        a_license("L2"),
-        a_license("L3", documents=[{"name": "n", "content": "SGVsbG8="}]),
-        {"companyCode": "C1"},
-        a_license("L3", expirationDate="2024-02-30"),
-    ]
-    for number, action in enumerate(("Insert", "Merge", "Replace"), 1):
-        query = f"importAction={action}"
-        dry = send(gateway, sender, rows, f"{query}&dryRun=true")
-        assert "x-import-id" not in dry.headers
-        assert len(gateway.get("/api/imports", sender).json["items"]) == number
-        real = send(gateway, sender, rows, query)
-        assert dry.json == {**real.json, "importKey": "<empty>"}
+def outline(element: etree._Element) -> list[str]:
+    """The way to each element, each once, in order of appearance."""
+    paths: dict[str, None] = {}
 
+    def walk(item: etree._Element, path: str) -> None:
+        here = f"{path}/{item.tag}"
+        paths[here] = None
+        for child in item:
+            walk(child, here)
 
-def test_a_dry_run_answers_xml_too(gateway: GatewayProcess, sender: Sender) -> None:
-    body, xml = golden("request.xml"), {"Content_Type": "application/xml", "Accept": "text/xml"}
-    dry = send(gateway, sender, body, "dryRun=true", **xml)
-    real = send(gateway, sender, body, **xml)
-    before, _, named = real.body.partition(b"<ImportKey")
-    assert dry.status == 200
-    assert dry.body.startswith(before)
-    assert real.headers["x-import-id"].encode() in named
-    assert send(gateway, sender, body, "dryRun=true&view=rows", **xml).status == 406
-
-
-def test_the_rows_of_a_dry_run_show_what_changes(gateway: GatewayProcess, sender: Sender) -> None:
-    document = {"name": "n", "content": "SGVsbG8="}
-    send(gateway, sender, [a_license("L1", notes="old", documents=[document])])
-    rows = [a_license("L1", notes="new", documents=[{**document, "content": "V29ybGQ="}])]
-    answer = send(gateway, sender, rows, "dryRun=true&view=rows")
-    [item] = answer.json["items"]
-    changed = {change["field"]: (change["before"], change["after"]) for change in item["changes"]}
-    assert set(changed) == {"notes", "documents[0].sha256"}
-    assert changed["notes"] == ("old", "new")
-
-
-def test_a_dry_run_refuses_the_same_file_and_does_not_note_it(
-    gateway: GatewayProcess, sender: Sender
-) -> None:
-    rows, strict = [a_license("L1")], "allowSameFile=false"
-    for query in (f"{strict}&dryRun=true", f"{strict}&dryRun=true", strict):
-        assert send(gateway, sender, rows, query).status == 200
-    for query in (f"{strict}&dryRun=true", strict):
-        assert send(gateway, sender, rows, query).status == 409
+    walk(element, "")
+    return list(paths)
 
 
 def test_the_vendors_json_sample(gateway: GatewayProcess, sender: Sender) -> None:
@@ -105,3 +68,297 @@ def test_the_vendors_json_sample(gateway: GatewayProcess, sender: Sender) -> Non
         "updatedRecordKeys": [{"index": 1, "key": KEY}],
         "importKey": answer.headers["x-import-id"],
     }
+
+
+@pytest.mark.parametrize("media_type", ["text/xml", "application/xml", "Text/XML; charset=utf-8"])
+def test_the_vendors_xml_sample_leaves_what_the_json_sample_leaves(
+    gateway: GatewayProcess,
+    sender: Sender,
+    unused_senders: Iterator[Sender],
+    storage: str,
+    media_type: str,
+) -> None:
+    other = next(unused_senders)
+    answer = send(gateway, sender, golden("request.xml"), Content_Type=media_type)
+    assert counted(answer) == counted(send(gateway, other, golden("request.json"))) == (1, 1, 0)
+    [license_] = stored_licenses(storage, sender, SAMPLE_COMPANY)
+    [as_json] = stored_licenses(storage, other, SAMPLE_COMPANY)
+    assert _without_blobs(license_) == _without_blobs(as_json)
+    [sent, _] = sample_rows()
+    [document] = license_.pop("documents")
+    [described, _] = sent.pop("documents")
+    del sent["serializableLicenseKey"], described["content"]
+    assert license_ == sent
+    assert document | described == document
+
+
+def _without_blobs(license_: dict[str, Any]) -> dict[str, Any]:
+    documents = [{**each, "blob": ""} for each in license_["documents"]]
+    return license_ | {"documents": documents}
+
+
+def _failing(gateway: GatewayProcess, sender: Sender, accept: str) -> Answer:
+    """An answer with something in every list."""
+    send(gateway, sender, [a_license("L0")])
+    return send(gateway, sender, [*BAD, a_license("L0", notes="x")], Accept=accept)
+
+
+def test_an_answer_in_json_has_the_fields_of_the_vendors_sample(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    answer = _failing(gateway, sender, "application/json")
+    assert answer.headers["content-type"] == "application/json"
+    assert shape(answer.json) == shape(json.loads(golden("result.json")))
+    assert list(answer.json) == list(json.loads(golden("result.json")))
+    assert counted(answer) == (1, 1, 2)
+    [first, second] = answer.json["errors"]
+    assert [(each["propertyName"], each["arrayIndex"]) for each in first["details"]] == [
+        ("Documents.Content", 0),
+        ("Documents.Content", 1),
+        ("Documents.MimeType", 1),
+    ]
+    assert second == {
+        "index": 1,
+        "details": [
+            {"propertyName": "CompanyCode", "errorMessages": ["Required field missing or empty"]}
+        ],
+    }
+
+
+@pytest.mark.parametrize("accept", ["text/xml", "application/xml"])
+def test_an_answer_in_xml_has_the_elements_of_the_vendors_sample(
+    gateway: GatewayProcess, sender: Sender, accept: str
+) -> None:
+    answer = _failing(gateway, sender, accept)
+    assert answer.headers["content-type"].startswith(accept)
+    root = etree.fromstring(answer.body)
+    assert outline(root) == outline(etree.fromstring(golden("result.xml")))
+    key = root.findtext(f"{{{OUTPUT}}}ImportKey/{ENTITY_KEY}/{VALUE}")
+    assert key == answer.import_id
+    later = gateway.call(
+        "GET",
+        f"/api/imports/{answer.import_id}/answer",
+        None,
+        {**sender.headers, "Accept": accept},
+    )
+    assert (later.status, later.body) == (200, answer.body)
+
+
+def test_a_form_says_the_same_as_json(
+    gateway: GatewayProcess, sender: Sender, storage: str
+) -> None:
+    [row, _] = sample_rows()
+    for in_brackets in (False, True):
+        body = license_form([row], in_brackets=in_brackets)
+        answer = send(gateway, sender, body, "importAction=merge", Content_Type=FORM)
+        assert counted(answer) == ((0, 1, 0) if in_brackets else (1, 0, 0))
+    [license_] = stored_licenses(storage, sender, SAMPLE_COMPANY)
+    assert license_["reminder"] == row["reminder"]
+    assert license_["employeePersonalId"] == 1
+
+
+def test_faults_of_rows_are_the_same_in_all_formats(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    rows = [a_license(issuedDate="2021-02-29"), a_license(employee="x" * 61), {"notes": "x"}]
+    bodies = {
+        "application/json": json.dumps(rows).encode(),
+        XML: license_xml(rows),
+        FORM: license_form(rows),
+    }
+    answers = [
+        send(gateway, sender, body, Content_Type=kind).json["errors"]
+        for kind, body in bodies.items()
+    ]
+    assert answers[0] == answers[1] == answers[2]
+    assert [error["index"] for error in answers[0]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("text/*", "text/json"),
+        ("application/xml;q=0.9, application/json;q=0.8", "application/xml"),
+        ("application/json;q=0.5, text/xml", "text/xml"),
+        ("text/html, application/xml;q=0.9, */*;q=0.8", "application/xml"),
+        ("application/xml;q=0, */*", "application/json"),
+    ],
+)
+def test_the_answer_has_the_form_that_the_caller_likes_best(
+    gateway: GatewayProcess, sender: Sender, accept: str, chosen: str
+) -> None:
+    answer = send(gateway, sender, [], Accept=accept)
+    assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, chosen)
+    assert "x-import-id" not in answer.headers
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json;q=0, application/xml;q=0"])
+def test_what_cannot_be_answered_is_not_accepted(
+    gateway: GatewayProcess, sender: Sender, accept: str
+) -> None:
+    said = check_refusal(send(gateway, sender, [a_license()], Accept=accept), 406)
+    assert "application/json" in said
+    assert "text/xml" in said
+
+
+@pytest.mark.parametrize(
+    ("media_type", "encoding"),
+    [
+        ("text/plain", ""),
+        ("multipart/form-data", ""),
+        ("text/xml; charset=latin1", ""),
+        ("application/json", "gzip"),
+    ],
+)
+def test_what_cannot_be_read_is_not_supported(
+    gateway: GatewayProcess, sender: Sender, media_type: str, encoding: str
+) -> None:
+    sent = {"Content_Type": media_type} | ({"Content_Encoding": encoding} if encoding else {})
+    said = check_refusal(send(gateway, sender, [a_license()], **sent), 415)
+    assert encoding or "text/xml" in said
+
+
+@pytest.mark.parametrize("media_type", ["text/json", "application/problem+json"])
+def test_other_names_of_json_are_json(
+    gateway: GatewayProcess, sender: Sender, media_type: str
+) -> None:
+    assert counted(send(gateway, sender, [a_license()], Content_Type=media_type)) == (1, 0, 0)
+
+
+def check_xml_refusal(answer: Answer, status: int) -> str:
+    """A refusal in XML, with everything else that a refusal has; returns the message."""
+    assert answer.status == status, answer.body
+    assert answer.headers["content-type"].startswith(("text/xml", "application/xml"))
+    assert GUID.fullmatch(answer.headers["x-correlation-id"])
+    root = etree.fromstring(answer.body)
+    assert [child.tag for child in root] == ["Message"]
+    message = root.findtext("Message")
+    assert message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "media_type", "status"),
+    [
+        (b"<a", "", XML, 400),
+        (b"[", "", "application/json", 400),
+        (b"[1]", "", "application/json", 501),
+        (b"[]", "importAction=Upsert", "application/json", 400),
+        (b"[]", "allowSameFile=maybe", "application/json", 400),
+        (b"[]", "", "text/plain", 415),
+        (b"[" + b" " * MAX_BODY_BYTES + b"]", "", "application/json", 413),
+    ],
+)
+def test_a_caller_that_reads_only_xml_is_refused_in_xml(
+    gateway: GatewayProcess, sender: Sender, body: bytes, query: str, media_type: str, status: int
+) -> None:
+    sent = {"Content_Type": media_type}
+    said = check_xml_refusal(
+        send(gateway, sender, body, query, Accept="application/xml", **sent), status
+    )
+    as_json = check_refusal(send(gateway, sender, body, query, **sent), status)
+    both = send(gateway, sender, body, query, Accept="text/xml, application/json;q=0.1", **sent)
+    assert said == as_json == check_refusal(both, status)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_who_is_not_known_is_told_so_in_xml_too(gateway: GatewayProcess, method: str) -> None:
+    headers = {"Content-Type": XML, "Accept": "text/xml", "X-Functions-Key": "x"}
+    check_xml_refusal(gateway.call(method, LICENSES, b"<a/>", headers), 401)
+    check_refusal(gateway.call(method, LICENSES, b"[]", {"X-Functions-Key": "x"}), 401)
+
+
+def test_an_unknown_action_is_refused_with_those_that_there_are(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    answer = send(gateway, sender, [a_license()], "importAction=Delete")
+    check_refusal(answer, 400, "Insert, Update, Merge, Override, Replace")
+
+
+@pytest.mark.parametrize("action", ["Insert", "update", "MERGE", "Override", "Replace", ""])
+def test_every_action_is_known_in_any_case(
+    gateway: GatewayProcess, sender: Sender, action: str
+) -> None:
+    send(gateway, sender, [a_license()])
+    query = f"ImportACTION={action}" if action else ""
+    answer = send(gateway, sender, [a_license(notes="x")], query)
+    assert counted(answer) == ((0, 0, 1) if action == "Insert" else (0, 1, 0))
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/xml"])
+def test_an_import_that_is_not_waited_for_is_followed(
+    gateway: GatewayProcess, sender: Sender, accept: str
+) -> None:
+    accepted = send(gateway, sender, [a_license()], Prefer="respond-async", Accept=accept)
+    assert accepted.status == 202
+    assert accepted.headers["location"] == f"/api/imports/{accepted.import_id}"
+    assert accepted.headers["content-type"].startswith(accept)
+    if accept == "text/xml":
+        assert etree.fromstring(accepted.body).findtext("ImportId") == accepted.import_id
+    gateway.ended(sender, accepted.import_id)
+    path = f"/api/imports/{accepted.import_id}/answer"
+    later = gateway.call("GET", path, None, {**sender.headers, "Accept": accept})
+    assert later.status == 200
+    assert later.headers["content-type"].startswith(accept)
+    if accept == "application/json":
+        assert counted(later) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("method", "path"), [("DELETE", LICENSES), ("POST", f"{LICENSES}/delete")])
+def test_licenses_are_deleted(
+    gateway: GatewayProcess, sender: Sender, storage: str, method: str, path: str
+) -> None:
+    send(gateway, sender, [a_license("L1", licenseKey=KEY), a_license("L2"), a_license("L3")])
+    rows = [
+        {"companyCode": "C1", "licenseKey": KEY},
+        a_license("L2"),
+        a_license("L2"),
+        {"licenseKey": KEY},
+        {"companyCode": "C1"},
+    ]
+    answer = send(gateway, sender, rows, method=method, path=path)
+    assert counted(answer) == (0, 2, 3)
+    assert answer.json["updatedRecordKeys"][0] == {"index": 0, "key": KEY}
+    assert [error["index"] for error in answer.json["errors"]] == [2, 3, 4]
+    assert [each["licenseNumber"] for each in stored_licenses(storage, sender)] == ["L3"]
+    body = license_xml([a_license("L3")])
+    sent = send(gateway, sender, body, method=method, path=path, Content_Type=XML, Accept=XML)
+    assert etree.fromstring(sent.body).findtext(f"{{{OUTPUT}}}UpdatedRecords") == "1"
+    assert stored_licenses(storage, sender) == []
+
+
+def test_a_license_of_another_tenant_is_not_there(
+    gateway: GatewayProcess, sender: Sender, unused_senders: Iterator[Sender], storage: str
+) -> None:
+    stranger = next(unused_senders)
+    first = send(gateway, sender, [a_license(licenseKey=KEY)])
+    assert counted(send(gateway, stranger, [a_license(licenseKey=KEY)], "importAction=Update")) == (
+        0,
+        0,
+        1,
+    )
+    assert counted(send(gateway, stranger, [a_license()], method="DELETE")) == (0, 0, 1)
+    assert counted(send(gateway, stranger, [a_license(licenseKey=KEY)])) == (1, 0, 0)
+    assert gateway.get(f"/api/imports/{first.import_id}/answer", stranger).status == 404
+    assert len(stored_licenses(storage, sender)) == 1
+
+
+def test_a_key_is_unique_within_its_company(gateway: GatewayProcess, sender: Sender) -> None:
+    rows = [a_license(licenseKey=KEY), a_license(licenseKey=KEY, companyCode="C2")]
+    assert counted(send(gateway, sender, rows)) == (2, 0, 0)
+
+
+def test_an_idempotency_key_gives_the_first_answer_again(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    key = f"key {uuid.uuid4()}"
+    rows = [a_license("L1"), a_license("L2", issuedDate="no date")]
+    first = send(gateway, sender, rows, "allowSameFile=false", Idempotency_Key=key)
+    again = send(gateway, sender, rows, "allowSameFile=false", Idempotency_Key=key)
+    assert counted(first) == (1, 0, 1)
+    assert (again.body, again.headers["idempotent-replayed"]) == (first.body, "true")
+    other = send(gateway, sender, rows, "importAction=Merge", Idempotency_Key=key)
+    check_refusal(other, 422)
+    check_refusal(send(gateway, sender, rows, method="DELETE", Idempotency_Key=key), 422)

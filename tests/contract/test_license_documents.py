@@ -1,0 +1,135 @@
+"""Documents of licenses over HTTP: their bytes and metadata in blob storage, and their end."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from tests.contract.license_calls import (
+    StoredBlob,
+    a_license,
+    counted,
+    send,
+    stored_blobs,
+    stored_licenses,
+)
+from tests.contract.limits import MAX_DOCUMENT_BYTES
+from tests.contract.refusals import check_refusal
+from tests.e2e.gateway_process import GatewayProcess
+from tests.tenants import Sender
+from tests.unit.imports.licenses.license_bodies import KEY, license_form, license_xml
+
+pytestmark = pytest.mark.e2e
+
+
+def doc(name: str, data: bytes, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "content": base64.b64encode(data).decode(), **fields}
+
+
+def _by_name(blobs: dict[str, StoredBlob]) -> dict[str, bytes]:
+    return {unquote(blob.metadata["name"]): blob.data for blob in blobs.values()}
+
+
+def test_a_document_lies_in_a_blob_with_what_is_known_of_it(
+    gateway: GatewayProcess, sender: Sender, storage: str
+) -> None:
+    name = "Lizenz \u00dc\u4e2d\U0001f4c4 100%/..\\a=b;c.pdf\u000b"
+    sent = [
+        doc(name, b"\0\xff", documentTypeCode=" T\u00e9 ", mimeType='a/b; c="d"'),
+        {"name": "x"},
+    ]
+    rows = [a_license(licenseKey=KEY, documents=sent)]
+    assert counted(send(gateway, sender, rows)) == (1, 0, 0)
+    [license_] = stored_licenses(storage, sender)
+    described, bare = license_["documents"]
+    blobs = stored_blobs(storage, sender)
+    assert list(blobs) == [described["blob"]]
+    blob = blobs[described["blob"]]
+    assert blob.data == b"\0\xff"
+    assert {key: unquote(value) for key, value in blob.metadata.items()} == {
+        "name": name,
+        "documenttypecode": " T\u00e9 ",
+        "mimetype": 'a/b; c="d"',
+        "licensekey": KEY,
+    }
+    assert all(value.isascii() for value in blob.metadata.values())
+    assert bare == {"name": "x"}
+
+
+def test_metadata_have_room_for_the_longest_names(
+    gateway: GatewayProcess, sender: Sender, storage: str
+) -> None:
+    long = "\u4e2d" * 3_000
+    sent = [doc(long, b"1", documentTypeCode=long, mimeType=long)]
+    assert counted(send(gateway, sender, [a_license(documents=sent)])) == (1, 0, 0)
+    [blob] = stored_blobs(storage, sender).values()
+    for name in ("name", "documenttypecode", "mimetype"):
+        assert long.startswith(unquote(blob.metadata[name]))
+
+
+def test_blobs_follow_their_licenses(gateway: GatewayProcess, sender: Sender, storage: str) -> None:
+    both = [doc("a", b"1"), doc("b", b"2")]
+    send(gateway, sender, [a_license(documents=both), a_license("L2", documents=both)])
+    assert len(stored_blobs(storage, sender)) == 4
+
+    send(gateway, sender, [a_license(documents=[doc("b", b"3")])], "importAction=Merge")
+    first, second = (each["documents"] for each in stored_licenses(storage, sender))
+    blobs = stored_blobs(storage, sender)
+    assert {each["name"]: blobs[each["blob"]].data for each in first} == {"a": b"1", "b": b"3"}
+    assert len(blobs) == 4
+
+    send(gateway, sender, [a_license(documents=[doc("b", b"3")], notes="x")])
+    blobs = stored_blobs(storage, sender)
+    assert sorted(blobs) == sorted([first[1]["blob"], second[0]["blob"], second[1]["blob"]]), (
+        "the same bytes keep their blob, what is gone loses it"
+    )
+
+    send(gateway, sender, [a_license("L2", documents=None)], "importAction=Merge")
+    assert _by_name(stored_blobs(storage, sender)) == {"b": b"3"}
+    send(gateway, sender, [a_license("L3")], "importAction=Replace")
+    assert stored_blobs(storage, sender) == {}
+    send(gateway, sender, [a_license("L3", documents=both)])
+    send(gateway, sender, [a_license("L3")], method="DELETE")
+    assert stored_blobs(storage, sender) == {}
+
+
+def test_bytes_that_a_later_row_replaces_are_not_left_behind(
+    gateway: GatewayProcess, sender: Sender, storage: str
+) -> None:
+    rows = [
+        a_license(documents=[doc("a", b"1")]),
+        a_license(documents=[doc("a", b"2")]),
+        a_license("L2", documents=[doc("a", b"3")], issuedDate="no date"),
+        a_license("L3", "8", documents=[doc("a", b"4")]),
+    ]
+    send(gateway, sender, rows, "importAction=Merge")
+    assert sorted(blob.data for blob in stored_blobs(storage, sender).values()) == [b"2", b"4"]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/xml", "form"])
+def test_a_document_may_have_so_many_bytes_and_not_one_more(
+    gateway: GatewayProcess, sender: Sender, storage: str, kind: str
+) -> None:
+    def sent(size: int) -> bytes:
+        text = base64.encodebytes(b"x" * size).decode()
+        rows = [a_license(documents=[{"name": "a", "content": text}])]
+        if kind == "form":
+            return license_form(rows)
+        return license_xml(rows) if kind == "text/xml" else json.dumps(rows).encode()
+
+    media_type = "application/x-www-form-urlencoded" if kind == "form" else kind
+    too_large = send(gateway, sender, sent(MAX_DOCUMENT_BYTES + 1), Content_Type=media_type)
+    said = check_refusal(too_large, 413)
+    assert str(MAX_DOCUMENT_BYTES) in said
+    assert stored_licenses(storage, sender) == []
+    assert counted(send(gateway, sender, sent(MAX_DOCUMENT_BYTES), Content_Type=media_type)) == (
+        1,
+        0,
+        0,
+    )
+    [blob] = stored_blobs(storage, sender).values()
+    assert len(blob.data) == MAX_DOCUMENT_BYTES
