@@ -11,10 +11,16 @@ import azure.functions as func
 import pytest
 
 from shared.bootstrap import Gateway, open_gateway
+from shared.clock import SystemClock
 from shared.errors import GoneError, InvalidRequestError, KeyReusedError
+from shared.imports.workers.definition import WORKERS
+from shared.services.expiring_imports import ExpiringImports
 from shared.storage.names import IDEMPOTENT_ANSWERS
+from shared.web.pay_and_bill import import_call
 from shared.web.repeated_calls import answer_once, keyed_call
+from tests.builders import a_worker, body_of
 from tests.emulator import settings_for
+from tests.integration.stage import Stage, play
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.integration
@@ -159,6 +165,37 @@ def test_a_keyed_fingerprint_is_known_under_every_secret_that_is_in_use(
         assert record.text("Fingerprint") not in plain.fingerprints
 
     _play(connection_string, piece)
+
+
+def test_an_answer_comes_again_without_its_payload_but_not_without_its_results(
+    delivered: str,
+) -> None:
+    async def piece(stage: Stage) -> None:
+        headers = {name.lower(): text for name, text in stage.sender.headers.items()}
+        headers["idempotency-key"] = "key"
+        body = body_of([a_worker("P1"), a_worker("P2", Gender="x")])
+        request = func.HttpRequest("POST", "http://here/x", headers=headers, body=body)
+
+        async def call() -> func.HttpResponse:
+            return await import_call(stage.gateway, WORKERS, request)
+
+        first = asyncio.ensure_future(call())
+        while not first.done():
+            for message in await stage.messages():
+                await stage.gateway.chunks.process(message)
+        account, tenant = stage.gateway.account, stage.sender.tenant
+        expiring = ExpiringImports(
+            account.tables, account.blobs, stage.gateway.imports, SystemClock()
+        )
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        assert [went async for went in expiring.payloads(tenant, tomorrow)] == [1]
+        again = await call()
+        assert (again.status_code, again.get_body()) == (200, (await first).get_body())
+        assert [went async for went in expiring.results(tenant, tomorrow)] == [1]
+        with pytest.raises(GoneError):
+            await call()
+
+    play(delivered, piece)
 
 
 def test_what_a_key_is_bound_to() -> None:
