@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.calls import Answer, KeyPair, call, send_import
+from cli.demo_batch import show_batch
 from cli.rows import failed_rows, from_neutral, row_lines
 from cli.surroundings import ROOT, commands_settings, data_folder, trusted_certificate
 from shared.errors import ConflictError, GatewayError, NotFoundError
@@ -60,7 +61,9 @@ def main() -> int:
     url = str(parser.parse_args().url).rstrip("/")
     try:
         faults = [show_sample(url, sample) for sample in SAMPLES]
-        print(render_credentials(url, recall(_memory()) or KeyPair(SOFTWARE_KEY, "")))
+        keys = recall(_memory()) or KeyPair(SOFTWARE_KEY, "")
+        faults.append(show_batch(url, keys))
+        print(render_credentials(url, keys))
     except GatewayError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,0 +1,67 @@
+"""The demo's batch of authentication data: staged, reviewed by eye, processed.
+
+Like all of the demo, it imports little (`cli.demo`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from cli.calls import Answer, KeyPair, call
+from cli.surroundings import ROOT
+
+FILE = "samples/authdata.json"
+HERE = "/api/admin/authdata"
+MADE_TO_FAIL = 5
+"""The line of the record without an employee id."""
+COUNTED = {"totalRecords": 5, "totalErrors": 1, "totalDuplicates": 1}
+_SHOWN = ("New", "Updates", "NoChange", "Duplicates", "Errors")
+
+
+def show_batch(url: str, keys: KeyPair) -> str:
+    """Stage and process the sample and print both answers; what was not as designed, or ""."""
+    headers = {"Content-Type": "application/json", **keys.headers()}
+    staged = call("POST", f"{url}{HERE}/stage", headers, (ROOT / FILE).read_bytes())
+    if staged.status != 200:
+        return staged.refusal
+    batch = staged.document["fileLogId"]
+    processed = call("POST", f"{url}{HERE}/{batch}", keys.headers())
+    if processed.status == 200:
+        print(f"\n{FILE}: batch {batch}")
+        print(f"  staged     {totals(staged.document)}")
+        print(f"  processed  {totals(processed.document)}")
+        print(*batch_lines(processed.document), sep="\n")
+    return find_batch_fault(staged, processed)
+
+
+def totals(answer: dict[str, Any]) -> str:
+    """The counts of an answer on a line."""
+    counts = ", ".join(f"{answer[f'total{name}']} {_words(name)}" for name in _SHOWN)
+    return f"{answer['totalRecords']} records: {counts}"
+
+
+def batch_lines(answer: dict[str, Any]) -> Iterator[str]:
+    """A line for each record that is no duplicate, and each error with its line in the sample."""
+    for each in answer["employeeDetails"]:
+        yield f"       {each['Key'] or '(no id)':<8} {each['Value']}"
+    for error in answer["errorDetails"]:
+        yield f"         line {error['line']}: {error['value']}"
+
+
+def find_batch_fault(staged: Answer, processed: Answer) -> str:
+    """What is not as designed, "" where all is."""
+    if processed.status != 200:
+        return processed.refusal
+    answer = processed.document
+    if answer != staged.document:
+        return "a processed batch is not what was staged."
+    if {name: answer[name] for name in COUNTED} != COUNTED:
+        return "the batch of authentication data does not have the totals of the sample."
+    if [error["line"] for error in answer["errorDetails"]] != [MADE_TO_FAIL]:
+        return f"of the batch, line {MADE_TO_FAIL} is made to fail, and nothing else."
+    return ""
+
+
+def _words(name: str) -> str:
+    return "no change" if name == "NoChange" else name.lower()
