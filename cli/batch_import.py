@@ -18,6 +18,7 @@ from cli.import_client import ImportClient
 from cli.output import columns
 from cli.parts import Part, PartLimits
 from cli.row_files import read_rows
+from shared.errors import GatewayError
 from shared.imports.authdata.definition import AUTHDATA
 
 STAGE: Final = f"{AUTHDATA.address}/stage"
@@ -37,6 +38,10 @@ _TABLE: Final = (
 )
 
 Document = dict[str, Any]
+
+
+class UnknownOptionError(GatewayError):
+    """The call has no such option, or not with this value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,16 @@ def read_batch_file(path: Path, schema: Mapping[str, Any], *, blank_clears: bool
     return BatchFile(read_rows(path, schema, blank_clears=blank_clears))
 
 
+def options_of(wishes: Mapping[str, str]) -> dict[str, bool]:
+    """What the call is to say, from words. Raises UnknownOptionError."""
+    named = {name.lower(): name for name in OPTIONS}
+    for name, value in wishes.items():
+        if name.lower() not in named or value.lower() not in ("true", "false"):
+            known = " or ".join(f"{known}=true|false" for known in OPTIONS)
+            raise UnknownOptionError(f"Authentication data is sent with {known}, not with {name}.")
+    return {named[name.lower()]: value.lower() == "true" for name, value in wishes.items()}
+
+
 def limits_with_room(limits: PartLimits) -> PartLimits:
     """The limits of the records of one call."""
     return PartLimits(limits.rows, limits.body_bytes - _ROOM)
@@ -104,6 +119,8 @@ def import_batch(
         if staged["thresholdExceptions"]:
             return BatchOutcome(staged)
     done = client.send(f"{AUTHDATA.address}/{batch}", {}, b"", f"process-{batch}")
+    if not done.import_id:
+        return BatchOutcome(done.document)
     client.follow(done.import_id, lambda _done: None)
     failed = sorted(client.results(done.import_id, "failed"), key=lambda each: int(each["index"]))
     return BatchOutcome(client.answer(done.import_id), failed, done.import_id)

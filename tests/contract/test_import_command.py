@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
+from cli.batch_import import UnknownOptionError
 from cli.calls import CallFailedError
 from cli.surroundings import ROOT
 from shared.imports.catalogue import MESSAGE_TYPES
@@ -134,8 +135,9 @@ def test_a_file_over_the_limits_goes_in_several_calls_and_only_once(
 
 def test_a_terminal_shows_how_far_how_fast_and_how_long(client: Client) -> None:
     rows = [a_worker(f"{number:05d}") for number in range(300)]
-    ran = client.run("workers", client.file("rows.json", rows), FORCE_COLOR="1", COLUMNS="100")
+    ran = client.run("workers", client.file("rows[red].json", rows), FORCE_COLOR="1", COLUMNS="100")
     assert ran.returncode == 0
+    assert "rows[red].json" in ran.stderr
     assert "300/300" in ran.stderr
     assert "rows/s" in ran.stderr
     assert re.search(r"0:00:\d\d", ran.stderr)
@@ -278,6 +280,15 @@ def test_authentication_data_goes_as_one_batch(
     rows = [{"employeeId": "00410", "authValue1": "Sample", "authValue2": "1984-02-29"}]
     array = client.document("authdata", client.file("more.json", rows))
     assert array["totalNoChange"] == 1
+
+
+def test_what_a_batch_is_asked_for_can_be_said(client: Client) -> None:
+    rows = [{"employeeId": "1"}]
+    assert client.document("authdata", client.file("a.json", rows))["totalErrors"] == 1
+    told = client.document("authdata", client.file("b.json", rows), "--with", "allowNoAuth=true")
+    assert told["totalNew"] == 1
+    with pytest.raises(UnknownOptionError):
+        client.run("authdata", client.file("c.json", rows), "--with", "commit=false")
 
 
 def test_a_call_can_say_more_in_its_query(client: Client) -> None:

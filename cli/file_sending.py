@@ -1,0 +1,138 @@
+"""What `manage.py import` does with a file: read it, cut it, send it, and report.
+
+Rows go as imports, one after another; authentication data as one batch. Both end in a `Report`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from cli.batch_import import import_batch, limits_with_room, options_of, read_batch_file, try_out
+from cli.calls import CallFailedError
+from cli.failures import Result, failure_table, row_lines
+from cli.file_import import FEW, FileImport, Tally
+from cli.import_client import ImportClient, call_of, limits_of
+from cli.parts import Part, cut
+from cli.progress import row_progress
+from cli.row_files import read_rows
+from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.definition import ImportType
+
+INTERRUPTED: Final = 130
+"""The exit status of a command that Ctrl-C ended."""
+SENT_BEFORE: Final = (
+    "{count} of {parts} calls were sent before and not done again: what is shown is what became "
+    "of them then. To send them anew, add --again WORD with a word of your own."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A file, and how it is to be sent; `asked` is what the calls say besides the rows."""
+
+    kind: ImportType
+    file: Path
+    asked: Mapping[str, str]
+    again: str
+    part_rows: int
+    blank_clears: bool
+    dry_run: bool
+
+    @property
+    def title(self) -> str:
+        """What the progress bar stands for."""
+        return f"{self.kind.name}, {self.file.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a file: for programs, for people, and the rows that failed."""
+
+    document: dict[str, Any]
+    lines: Iterable[str]
+    rows: Sequence[str]
+    failed: Sequence[Result]
+    is_good: bool
+
+
+def carry_out(errand: Errand, client: ImportClient) -> Report:
+    """Send the file. Raises RowFileError, CallFailedError; typer.Exit where it is interrupted."""
+    return (_send_batch if errand.kind is AUTHDATA else _send_rows)(errand, client)
+
+
+def _send_rows(errand: Errand, client: ImportClient) -> Report:
+    kind = errand.kind
+    rows = read_rows(errand.file, kind.rules.json_schema(), blank_clears=errand.blank_clears)
+    told = client.capabilities()
+    limits = limits_of(told, errand.part_rows, dry_run=errand.dry_run)
+    parts = cut(rows, limits, json.dumps([kind.name, errand.asked, errand.again]))
+    tally = Tally(len(rows))
+    with _shown(errand, tally) as heard:
+        work = FileImport(client, call_of(told, kind.name), errand.asked, heard)
+        (work.try_out if errand.dry_run else work.send)(parts, tally)
+    lines = _lines(tally, parts, dry_run=errand.dry_run)
+    return Report(tally.document(), lines, rows, tally.failed, not tally.failed)
+
+
+def _send_batch(errand: Errand, client: ImportClient) -> Report:
+    schema = errand.kind.rules.json_schema()
+    batch = read_batch_file(errand.file, schema, blank_clears=errand.blank_clears)
+    batch = replace(batch, options={**batch.options, **options_of(errand.asked)})
+    limits = limits_of(client.capabilities(), errand.part_rows, dry_run=errand.dry_run)
+    asked = json.dumps([errand.kind.name, dict(batch.options), errand.again])
+    parts = cut(batch.rows, limits_with_room(limits), asked)
+    with _shown(errand, Tally(len(batch.rows))) as heard:
+        if errand.dry_run or not parts:
+            outcome = try_out(client, batch, parts or [Part(0, (), "")])
+        else:
+            outcome = import_batch(client, batch, parts, heard)
+    document = {"importId": outcome.import_id, **outcome.answer}
+    return Report(document, outcome.lines(), batch.rows, outcome.failed, outcome.is_good)
+
+
+@contextmanager
+def _shown(errand: Errand, tally: Tally) -> Iterator[Callable[[int], None]]:
+    """A progress bar for the time of the block, and a word where it is stopped."""
+    with row_progress(errand.title, tally.total) as heard:
+        try:
+            yield heard
+        except KeyboardInterrupt:
+            print(_how_far(tally), file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except CallFailedError:
+            print(_how_far(tally), file=sys.stderr)
+            raise
+
+
+def _how_far(tally: Tally) -> str:
+    known = sum(tally.counts.values())
+    return (
+        f"Stopped: {known} of {tally.total} rows are known to be done. What was accepted goes on; "
+        "the same command goes on from there."
+    )
+
+
+def _lines(tally: Tally, parts: Sequence[Part], *, dry_run: bool) -> Iterator[str]:
+    """Every row of a small file, the failed ones of any, and the counts."""
+    if tally.total <= FEW:
+        yield from row_lines(tally.results)
+    if tally.failed:
+        yield from ("", *failure_table(tally.failed), "")
+    counts = ", ".join(f"{tally.counts[name]} {name}" for name in ("new", "updated", "unchanged"))
+    would = "would be " if dry_run else ""
+    yield f"{tally.total} rows: {would}{counts}; {tally.counts['failed']} failed."
+    if tally.import_ids:
+        name = "Import" if len(tally.import_ids) == 1 else "Imports"
+        yield f"{name} {' '.join(tally.import_ids)}"
+    if tally.sent_before:
+        yield SENT_BEFORE.format(count=tally.sent_before, parts=len(parts))
+    if dry_run and len(parts) > 1:
+        yield "Each of the calls was tried by itself, without the rows of those before it."
