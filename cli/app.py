@@ -9,6 +9,7 @@ import typer
 from cli import (
     batch_rules,
     clients,
+    documents,
     features,
     imports,
     integrations,
@@ -42,6 +43,7 @@ app.add_typer(features.app, name="feature")
 app.add_typer(rounds.app, name="round")
 app.add_typer(batch_rules.thresholds, name="threshold")
 app.add_typer(batch_rules.formats, name="format")
+app.add_typer(documents.app, name="document")
 app.add_typer(imports.app, name="imports")
 app.add_typer(poison.app, name="poison")
 app.command("import", no_args_is_help=True)(sending.send)

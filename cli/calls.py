@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from cli.surroundings import trusted_certificate
@@ -70,8 +70,18 @@ def _await_answer(address: str, keys: KeyPair) -> Answer:
         time.sleep(float(answer.headers.get("retry-after", "2")))
 
 
+class Readable(Protocol):
+    """A body that is read block by block; its Content-Length is among the headers."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes; none at the end."""
+
+
 def call(
-    method: str, address: str, headers: Mapping[str, str], body: bytes | None = None
+    method: str,
+    address: str,
+    headers: Mapping[str, str],
+    body: bytes | Readable | None = None,
 ) -> Answer:
     """One call. Raises CallFailedError; a refusal is an answer."""
     if urlsplit(address).scheme not in ("http", "https"):

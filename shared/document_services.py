@@ -60,7 +60,6 @@ def compose_documents(
         files=account.documents,
         documents=intake,
         features=features,
-        imports=imports,
         clock=clock,
         max_bytes=settings.max_document_bytes,
         types=settings.document_types,

@@ -224,6 +224,8 @@ COMMAND_NAMES = {
     "GATEWAY_DATA": "The folder of the local gateway; `.local` beside `manage.py` by default.",
     "GATEWAY_URL": "The address that `manage.py import` and the demo send to; the running local "
     "gateway's by default.",
+    "GATEWAY_CLIENT_ID": "The client that `manage.py document` gets its token for.",
+    "GATEWAY_CLIENT_SECRET": "The secret of that client.",
     "GATEWAY_CA_FILE": "Certificates that the commands trust besides the usual ones, for a gateway "
     "whose https is signed by one's own; the running local gateway's is known.",
     "GATEWAY_FUNCTION_KEY": "The function key that `manage.py import` sends.",

@@ -25,6 +25,7 @@ ACCOUNTS = (
     "delivered",
     "native",
     "documents",
+    "dropped",
 )
 
 

@@ -81,6 +81,21 @@ class ChunkProcessor:
         except SupersededError:
             await self._give_way(message, record)
 
+    async def work_at_once(self, record: ImportRecord) -> Sequence[RowResult] | None:
+        """Do the only chunk of an import that was accepted just now and goes through no queue.
+
+        Its results; None where somebody else has written them, or has to. Raises
+        StorageUnavailableError when storage does not answer: the sweep then does it.
+        """
+        message = ChunkMessage(record.tenant, record.number, record.import_id, 0)
+        try:
+            return await self._run(message, record)
+        except HandlerTimeUpError:
+            await self._send_again(message, record, 0)
+        except SupersededError:
+            await self._give_way(message, record)
+        return None
+
     async def end_as_failed(self, message: ChunkMessage) -> None:
         """End the rows of a chunk that failed too often: those with its stamp keep their outcome.
 
@@ -112,20 +127,21 @@ class ChunkProcessor:
             return None
         return record
 
-    async def _run(self, message: ChunkMessage, record: ImportRecord) -> None:
+    async def _run(self, message: ChunkMessage, record: ImportRecord) -> Sequence[RowResult] | None:
+        """The results that this run has recorded; None where it has recorded none."""
         if record.is_cancelled:
             await self._end_rows(message, record, CANCELLED)
-            return
+            return None
         lines = await self._payloads.lines(record, message.chunk)
         try:
             results = await self._works.of(record).run(record, lines, self._watch(record))
         except ImportCancelledError:
             await self._end_rows(message, record, CANCELLED)
-            return
+            return None
         if len(results) < record.chunks[message.chunk].rows:
             await self._send_again(message, record, message.delay)
-            return
-        await self._finish(message, record, results)
+            return None
+        return results if await self._finish(message, record, results) else None
 
     async def _end_rows(self, message: ChunkMessage, record: ImportRecord, code: int) -> None:
         lines = await self._payloads.lines(record, message.chunk)
@@ -155,12 +171,14 @@ class ChunkProcessor:
         record: ImportRecord,
         results: Sequence[RowResult],
         lost: int = 0,
-    ) -> None:
+    ) -> bool:
+        """Record the chunk's results and close; whether these were the first."""
         now = iso(self._clock.now())
         result = ChunkResult(record.import_id, message.chunk, tuple(results), now, lost)
         is_first = await self._results.add(result)
         log.event("chunk.done", import_id=record.import_id, chunk=message.chunk, rows=len(results))
         await self._close(record, result if is_first else None)
+        return is_first
 
     async def _close(self, record: ImportRecord, only: ChunkResult | None = None) -> None:
         known = [only.counts] if only is not None else []

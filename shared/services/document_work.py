@@ -87,9 +87,12 @@ class DocumentWork:
         self, record: ImportRecord, upload: Upload, resolve: _Resolve, before_commit: BeforeCommit
     ) -> RowResult:
         key = key_of(record.tenant, upload.document_id(record.tenant))
-        for _ in range(_MOST_CONFLICTS):
-            entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
-            stored = None if entity is None else records.from_entity(entity)
+        stored: StoredRecord | None = None
+        # Most documents are new: the first try does not look, and its insert fails where one is.
+        for attempt in range(_MOST_CONFLICTS):
+            if attempt:
+                entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
+                stored = None if entity is None else records.from_entity(entity)
             if stored is not None and stored.stamp.number == record.number:
                 [told] = stored.stamp.results()
                 return told

@@ -147,8 +147,14 @@ class Documents:
 
         None where the result is not there yet. Raises StorageUnavailableError.
         """
-        message = ChunkMessage(record.tenant, record.number, record.import_id, 0)
-        await self._chunks.process(message)
+        is_new = not record.etag
+        if is_new:
+            results = await self._chunks.work_at_once(record)
+            if results:
+                return Taken(record, results[0])
+        else:
+            message = ChunkMessage(record.tenant, record.number, record.import_id, 0)
+            await self._chunks.process(message)
         return await self.find(record)
 
     async def find(self, record: ImportRecord) -> Taken | None:

@@ -28,9 +28,8 @@ from shared.imports.messages import CATALOGUE, Message
 from shared.services.document_work import blob_of
 from shared.services.documents import Documents
 from shared.services.features import Feature, Features
-from shared.services.import_log import ImportLog
 from shared.services.moments import iso
-from shared.storage.document_blobs import DocumentBlobs, Drop
+from shared.storage.document_blobs import DocumentBlobs, Drop, OpenedDrop
 from shared.storage.import_records import ImportRecord
 
 GENERATION_TIME = "generationtime"
@@ -47,7 +46,6 @@ class Drops:
         files: DocumentBlobs,
         documents: Documents,
         features: Features,
-        imports: ImportLog,
         clock: Clock,
         max_bytes: int,
         types: AbstractSet[str],
@@ -55,7 +53,6 @@ class Drops:
         self._files = files
         self._documents = documents
         self._features = features
-        self._imports = imports
         self._clock = clock
         self._max_bytes = max_bytes
         self._types = types
@@ -65,33 +62,37 @@ class Drops:
 
         Raises StorageUnavailableError where it is to be tried again.
         """
-        drop = await self._files.find_drop(name)
-        if drop is None or drop.is_folder:
+        opened = await self._files.open_drop(name)
+        if opened is None or opened.drop.is_folder:
             return
         try:
-            await self._take_in(drop)
+            await self._take_in(opened)
         except PreconditionFailedError:
             # Gone, or written over: the new version is told of by itself.
             log.event("drop.changed")
 
-    async def _take_in(self, drop: Drop) -> None:
+    async def _take_in(self, opened: OpenedDrop) -> None:
+        drop = opened.drop
         import_id = derived_id("drop", drop.name, drop.etag)
         tenant = tenant_of(drop.name)
-        if tenant is None or not await self._features.knows(tenant):
+        features = None if tenant is None else await self._features.of(tenant)
+        if tenant is None or features is None:
             await self._reject(drop, import_id, Message(messages.WRONG_PATH))
             log.warning("drop.rejected", import_id=import_id, message_id=messages.WRONG_PATH)
             return
-        record = await self._imports.find(tenant, import_id)
-        if record is None:
-            record = await self._accept(drop, tenant, import_id)
+        upload = self._read(drop, tenant)
+        if Feature.DOCUMENTS not in features:
+            upload = upload.refused(messages.NOT_ENABLED)
+        record = await self._accept(opened, tenant, import_id, upload)
         await self._finish(drop, record)
 
-    async def _accept(self, drop: Drop, tenant: str, import_id: str) -> ImportRecord:
-        upload = self._read(drop, tenant)
-        if not await self._features.is_enabled(tenant, Feature.DOCUMENTS):
-            upload = upload.refused(messages.NOT_ENABLED)
-        if 0 < drop.size <= self._max_bytes:
-            head = await self._files.keep_drop(drop, blob_of(tenant, import_id), HEAD_BYTES)
+    async def _accept(
+        self, opened: OpenedDrop, tenant: str, import_id: str, upload: Upload
+    ) -> ImportRecord:
+        """The import of a drop; the one that there is where it was taken in before."""
+        if 0 < upload.size <= self._max_bytes:
+            name = blob_of(tenant, import_id)
+            head = await self._files.keep_drop(opened, name, HEAD_BYTES)
             kind = file_type_of(upload.file_name, head, self._types)
             upload = replace(upload, file_type=kind.name if kind else "")
         placed = await self._documents.place(tenant, upload)

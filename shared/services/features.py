@@ -25,12 +25,14 @@ class Features:
 
     async def is_enabled(self, tenant: str, feature: Feature) -> bool:
         """Whether the tenant has the feature; False too where there is no such tenant."""
-        entity = await self._tables.get(TENANTS, PARTITION, encode(tenant))
-        return entity is not None and entity.flag(_column(feature))
+        return feature in (await self.of(tenant) or ())
 
-    async def knows(self, tenant: str) -> bool:
-        """Whether there is such a tenant."""
-        return await self._tables.get(TENANTS, PARTITION, encode(tenant)) is not None
+    async def of(self, tenant: str) -> frozenset[Feature] | None:
+        """The features that a tenant has enabled; None where there is no such tenant."""
+        entity = await self._tables.get(TENANTS, PARTITION, encode(tenant))
+        if entity is None:
+            return None
+        return frozenset(feature for feature in Feature if entity.flag(_column(feature)))
 
     async def switch(self, tenant: str, feature: Feature, is_on: bool) -> None:
         """Enable or disable a feature. Raises NotFoundError."""

@@ -51,6 +51,18 @@ class KeptFile:
     is_marked: bool
 
 
+class OpenedDrop:
+    """A dropped blob that is being read, in the version that was there when it was opened."""
+
+    def __init__(self, drop: Drop, download: Any) -> None:
+        self.drop = drop
+        self._download = download
+
+    def content(self) -> AsyncIterator[bytes]:
+        """Its bytes, block by block; once."""
+        return _blocks(self._download)
+
+
 class DocumentBlobs:
     """The three containers. Every method raises StorageUnavailableError."""
 
@@ -95,13 +107,14 @@ class DocumentBlobs:
         with suppress(PreconditionFailedError), translated():
             await self._kept(file.name).delete_blob(**_unchanged(file))
 
-    async def find_drop(self, name: str) -> Drop | None:
-        """A dropped blob as it is now."""
+    async def open_drop(self, name: str) -> OpenedDrop | None:
+        """A dropped blob as it is now, with its first block read; None where there is none."""
         try:
             with translated():
-                return _drop(await self._dropped(name).get_blob_properties())
+                download = await self._service.get_blob_client(DOCUMENT_DROP, name).download_blob()
         except PreconditionFailedError:
             return None
+        return OpenedDrop(_drop(download.properties, name), download)
 
     async def drops_before(self, moment: datetime, most: int) -> list[Drop]:
         """Dropped blobs that nobody has changed since `moment`."""
@@ -116,31 +129,31 @@ class DocumentBlobs:
                     break
         return found
 
-    async def keep_drop(self, drop: Drop, name: str, head_bytes: int) -> bytes:
+    async def keep_drop(self, opened: OpenedDrop, name: str, head_bytes: int) -> bytes:
         """Copy a drop to the file of an upload; its first bytes.
 
         Raises PreconditionFailedError where the drop is gone or was written over.
         """
         head = bytearray()
 
-        async def noted(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-            async for part in parts:
+        async def noted() -> AsyncIterator[bytes]:
+            async for part in opened.content():
                 if len(head) < head_bytes:
                     head.extend(part[: head_bytes - len(head)])
                 yield part
 
+        size = opened.drop.size
         with translated():
-            parts = await self._content(drop)
-            await self._kept(name).upload_blob(noted(parts), length=drop.size, overwrite=True)
+            await self._kept(name).upload_blob(noted(), length=size, overwrite=True)
         return bytes(head)
 
     async def reject(self, drop: Drop, name: str, metadata: Mapping[str, str]) -> None:
         """Copy a drop to the rejected ones. Raises PreconditionFailedError as `keep_drop` does."""
         target = self._service.get_blob_client(DOCUMENT_REJECTED, name)
         with translated():
-            parts = await self._content(drop)
+            download = await self._dropped(drop.name).download_blob(**_unchanged(drop))
             await target.upload_blob(
-                parts, length=drop.size, overwrite=True, metadata=dict(metadata)
+                _blocks(download), length=drop.size, overwrite=True, metadata=dict(metadata)
             )
 
     async def remove_drop(self, drop: Drop) -> bool:
@@ -154,11 +167,6 @@ class DocumentBlobs:
             return False
         return True
 
-    async def _content(self, drop: Drop) -> AsyncIterator[bytes]:
-        download = await self._dropped(drop.name).download_blob(**_unchanged(drop))
-        chunks: AsyncIterator[bytes] = download.chunks()
-        return chunks
-
     def _kept(self, name: str) -> Any:
         return self._service.get_blob_client(DOCUMENT_BLOBS, name)
 
@@ -170,16 +178,22 @@ def _unchanged(drop: Drop | KeptFile) -> dict[str, Any]:
     return {"etag": drop.etag, "match_condition": MatchConditions.IfNotModified}
 
 
-def _drop(properties: Any) -> Drop:
+def _drop(properties: Any, name: str = "") -> Drop:
     metadata = properties.metadata or {}
     return Drop(
-        name=properties.name,
+        name=name or properties.name,
         etag=properties.etag.strip('"'),
         size=properties.size,
         created_at=properties.creation_time,
         changed_at=properties.last_modified,
         metadata={name.lower(): value for name, value in metadata.items()},
     )
+
+
+async def _blocks(download: Any) -> AsyncIterator[bytes]:
+    """A generator, since an upload takes the library's own iterator for something else."""
+    async for block in download.chunks():
+        yield block
 
 
 async def _each(parts: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -1,0 +1,91 @@
+"""`manage.py document upload`: send one file over HTTP, with a token that msal gets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.calls import CallFailedError, call
+from cli.output import AsJson, show
+from cli.progress import byte_progress
+from cli.sending import Url, local_url
+from cli.tokens import ClientCredentials, fetch_token
+from cli.upload_form import UploadForm
+
+app = typer.Typer(no_args_is_help=True, help="Documents: one file for one worker.")
+
+SCOPE = "import_inbox"
+
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
+Worker = Annotated[
+    str, typer.Option("--worker", help="Its ExternalWorkerRef, or else its PersonnelRef.")
+]
+Round = Annotated[str, typer.Option("--round", help="The code of a communication round.")]
+ClientId = Annotated[str, typer.Option("--client-id", envvar="GATEWAY_CLIENT_ID")]
+ClientSecret = Annotated[
+    str,
+    typer.Option("--client-secret", envvar="GATEWAY_CLIENT_SECRET", help="Better set than typed."),
+]
+GenerationTime = Annotated[
+    str | None,
+    typer.Option("--generation-time", help="When it was made; by default when the file changed."),
+]
+
+
+@app.callback()
+def every_document() -> None:
+    """The gateway is called over https: start it with `dev.py run --tls`."""
+
+
+@app.command()
+def upload(
+    file: File,
+    worker: Worker,
+    round_code: Round,
+    client_id: ClientId,
+    client_secret: ClientSecret,
+    generation_time: GenerationTime = None,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Upload a file; the same worker, round and name again replace it."""
+    address = url or local_url()
+    token = fetch_token(address, ClientCredentials(client_id, client_secret), SCOPE)
+    fields = {
+        "workerexternalId": worker,
+        "communicationRoundCode": round_code,
+        "isSummary": "false",
+        "generationTime": generation_time or _changed_at(file),
+    }
+    item = send_document(address, {"Authorization": f"Bearer {token}"}, file, fields)
+    done = "replaced another one" if item["overridden"] else "is new"
+    show(as_json, item, [f"Document {item['documentId']} {done}."])
+
+
+def send_document(
+    url: str, credentials: dict[str, str], file: Path, fields: dict[str, str]
+) -> dict[str, Any]:
+    """Send a file and return what became of it. Raises CallFailedError for a refusal too."""
+    with (
+        file.open("rb") as content,
+        byte_progress(file.name, file.stat().st_size) as sent,
+    ):
+        form = UploadForm(fields, file.name, content, file.stat().st_size, sent)
+        headers = {
+            **credentials,
+            "Content-Type": form.media_type,
+            "Content-Length": str(form.size),
+        }
+        answer = call("POST", f"{url.rstrip('/')}/api/import/documents", headers, form)
+    if answer.status != 200:
+        raise CallFailedError(answer.refusal)
+    [item] = answer.document["items"]
+    return dict(item)
+
+
+def _changed_at(file: Path) -> str:
+    changed = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    return min(changed, datetime.now(UTC)).isoformat(timespec="seconds")

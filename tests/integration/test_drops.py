@@ -1,0 +1,211 @@
+"""Dropped files on real storage: what goes in, what is rejected, told of twice, changed, missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from azure.storage.blob.aio import BlobServiceClient, ContainerClient
+
+from shared.imports.documents import messages
+from shared.imports.messages import CATALOGUE
+from shared.services.features import Feature
+from shared.services.rounds import RoundStatus
+from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
+from tests.builders import a_worker
+from tests.documents import JPEG, PDF, ROUND, make_ready
+from tests.integration.stage import Stage, play
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning"),
+]
+LIMIT = 5_000_000
+
+
+class Drops:
+    """The containers of one tenant, and the imports that came of them."""
+
+    def __init__(self, stage: Stage, service: BlobServiceClient) -> None:
+        self.stage = stage
+        self.tenant = stage.sender.tenant
+        self.gateway = stage.gateway
+        self.box: ContainerClient = service.get_container_client(DOCUMENT_DROP)
+        self.rejected: ContainerClient = service.get_container_client(DOCUMENT_REJECTED)
+
+    async def drop(self, path: str, content: bytes = PDF, **metadata: str) -> str:
+        """Drop a file of this tenant and return its name."""
+        name = f"{self.tenant}/{path}"
+        await self.box.upload_blob(name, content, metadata=metadata, overwrite=True)
+        return name
+
+    async def take_in(self, name: str) -> None:
+        await self.gateway.documents.drops.take_in(name)
+
+    async def names(self, container: ContainerClient) -> list[str]:
+        return [blob.name async for blob in container.list_blobs(self.tenant)]
+
+    async def results(self) -> list[Any]:
+        """The result of each import of documents, in order of acceptance."""
+        page = await self.gateway.reporting.newest(
+            self.tenant, None, 100, lambda report: report.record.type_name == "documents"
+        )
+        assert all(not report.record.is_open for report in page.reports)
+        return [
+            result
+            for report in reversed(page.reports)
+            async for result in self.gateway.reporting.all_results(report.record)
+        ]
+
+    async def documents(self) -> list[dict[str, Any]]:
+        page = await self.gateway.documents.reading.page(self.tenant, "", "", "", 100)
+        return list(page.documents)
+
+
+def drops(storage: str, piece: Callable[[Drops], Awaitable[None]], **settings: Any) -> None:
+    """Run a test with a tenant that may take documents and has the worker P1 of two employers."""
+
+    async def run(stage: Stage) -> None:
+        rounds = (ROUND, RoundStatus.OPEN), ("closed", RoundStatus.CLOSED)
+        await make_ready(stage.gateway, stage.sender.tenant, *rounds)
+        await stage.accept([a_worker("P1"), a_worker("P2"), a_worker("P2", EmployerRef="E2")])
+        await stage.drain()
+        async with BlobServiceClient.from_connection_string(storage) as service:
+            await piece(Drops(stage, service))
+
+    play(storage, run, **settings)
+
+
+BAD: list[tuple[str, bytes, dict[str, str], int]] = [
+    (f"{ROUND}/nobody/a.pdf", PDF, {}, messages.NO_WORKER),
+    (f"{ROUND}/P2/a.pdf", PDF, {}, messages.AMBIGUOUS_WORKER),
+    (f"{ROUND}/P1/a.pdf", JPEG, {}, messages.WRONG_TYPE),
+    (f"{ROUND}/P1/a.exe", PDF, {}, messages.WRONG_TYPE),
+    (f"{ROUND}/P1/a.pdf", b"", {}, messages.EMPTY_FILE),
+    (f"{ROUND}/P1/a.pdf", b"%PDF-" + bytes(LIMIT - 4), {}, messages.TOO_LARGE),
+    (f"{ROUND}/P1/a%2Fb.pdf", PDF, {}, messages.UNSAFE_NAME),
+    (f"{ROUND}/P1/a.pdf", PDF, {"generationtime": "2999-01-01"}, messages.WRONG_TIME),
+    (f"{ROUND}/P1/a.pdf", PDF, {"GenerationTime": "soon"}, messages.WRONG_TIME),
+    (f"{ROUND}/{'x' * 61}/a.pdf", PDF, {}, messages.WRONG_REFERENCE),
+    (f"{ROUND}/P1/more/a.pdf", PDF, {}, messages.WRONG_PATH),
+    (f"{ROUND}/%zz/a.pdf", PDF, {}, messages.WRONG_PATH),
+    ("1999/P1/a.pdf", PDF, {}, messages.NO_ROUND),
+    ("closed/P1/a.pdf", PDF, {}, messages.ROUND_NOT_OPEN),
+]
+
+
+def test_every_fault_rejects_the_file_with_its_reason(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        for path, content, metadata, fault in BAD:
+            name = await play.drop(path, content, **metadata)
+            await play.take_in(name)
+            assert await play.names(play.box) == []
+            [moved] = await play.names(play.rejected)
+            assert moved.startswith(f"{name}/")
+            blob = await play.rejected.get_blob_client(moved).download_blob()
+            assert await blob.readall() == content
+            said = blob.properties.metadata
+            assert said["errorid"] == str(fault)
+            assert unquote(said["reason"]).endswith(CATALOGUE[fault].advice)
+            assert moved == f"{name}/{said['importid']}"
+            await play.rejected.delete_blob(moved)
+            *_, result = await play.results()
+            assert [message.id for message in result.messages] == [fault]
+        assert await play.documents() == []
+
+    drops(delivered, piece, max_document_bytes=LIMIT)
+
+
+def test_a_file_of_the_largest_size_goes_in_block_by_block(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        content = b"%PDF-" + bytes(range(256)) * (LIMIT // 256 + 1)
+        name = await play.drop(f"{ROUND}/P1/large.pdf", content[:LIMIT])
+        await play.take_in(name)
+        [document] = await play.documents()
+        assert document["size"] == LIMIT
+        kept = await play.gateway.documents.reading.content(play.tenant, document)
+        assert kept == content[:LIMIT]
+
+    drops(delivered, piece, max_document_bytes=LIMIT)
+
+
+def test_a_drop_of_a_tenant_that_is_none_is_rejected_without_an_import(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        name = f"no-{play.tenant}"[:40] + f"/{ROUND}/P1/a.pdf"
+        await play.box.upload_blob(name, PDF)
+        await play.take_in(name)
+        moved = [blob async for blob in play.rejected.list_blobs(f"{name}/", include=["metadata"])]
+        assert [blob.metadata["errorid"] for blob in moved] == [str(messages.WRONG_PATH)]
+        assert await play.results() == []
+
+    drops(delivered, piece)
+
+
+def test_a_drop_without_the_feature_is_rejected(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        await play.gateway.documents.features.switch(play.tenant, Feature.DOCUMENTS, False)
+        await play.take_in(await play.drop(f"{ROUND}/P1/a.pdf"))
+        [result] = await play.results()
+        assert [message.id for message in result.messages] == [messages.NOT_ENABLED]
+
+    drops(delivered, piece)
+
+
+def test_a_drop_that_is_told_of_many_times_at_once_is_one_import(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        good = await play.drop(f"{ROUND}/P1/a.pdf")
+        bad = await play.drop(f"{ROUND}/nobody/a.pdf")
+        await asyncio.gather(*(play.take_in(name) for name in (good, bad) * 5))
+        await play.take_in(good)
+        assert len(await play.results()) == 2
+        assert len(await play.documents()) == 1
+        assert await play.names(play.box) == []
+        assert len(await play.names(play.rejected)) == 1
+
+    drops(delivered, piece)
+
+
+def test_a_file_dropped_again_replaces_the_document(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        for content in (b"%PDF-1.7 one", b"%PDF-1.7 two"):
+            await play.take_in(await play.drop(f"{ROUND}/P1/a.pdf", content))
+        [document] = await play.documents()
+        assert await play.gateway.documents.reading.content(play.tenant, document) == content
+        assert [result.outcome.value for result in await play.results()] == ["new", "updated"]
+
+    drops(delivered, piece)
+
+
+def test_the_default_time_is_when_the_blob_was_made(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        await play.take_in(await play.drop(f"{ROUND}/P1/a.pdf"))
+        [document] = await play.documents()
+        made = datetime.fromisoformat(document["generationTime"])
+        assert abs(datetime.now(UTC) - made) < timedelta(minutes=5)
+        assert (document["EmployerRef"], document["PersonnelRef"]) == ("E1", "P1")
+
+    drops(delivered, piece)
+
+
+def test_the_sweep_takes_in_what_has_lain_for_a_while(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        await play.drop(f"{ROUND}/P1/a.pdf")
+        await play.drop(f"{ROUND}/nobody/a.pdf")
+        await play.gateway.documents.drop_sweep.run()
+        assert await play.names(play.box) == []
+        assert len(await play.documents()) == 1
+
+    drops(delivered, piece, document_sweep_seconds=0)
+
+
+def test_the_sweep_leaves_to_the_trigger_what_is_new(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        await play.drop(f"{ROUND}/P1/a.pdf")
+        await play.gateway.documents.drop_sweep.run()
+        assert len(await play.names(play.box)) == 1
+
+    drops(delivered, piece, document_sweep_seconds=300)
