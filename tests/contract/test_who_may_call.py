@@ -66,6 +66,7 @@ def test_a_token_of_another_scope_is_not_enough(
     gateway: GatewayProcess, clients: dict[Scope, TokenClient], operation: Operation
 ) -> None:
     wanted = next(scope for start, scope in SCOPES.items() if operation.path.startswith(start))
+    assert operation.scope == wanted, "the document names the scope"
     [other] = set(Scope) - {wanted}
     answer = call(gateway, operation, dict(clients[other].headers))
     check_refusal(answer, 403, wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from shared.auth.scopes import Scope
 from shared.imports.authdata.answering import HIDDEN
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import EMPLOYEE_ID, VALUE_FIELDS
@@ -50,6 +51,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             "shown again.",
             tag=TAG,
             access=Access.EITHER,
+            scope=Scope.IMPORT_AUTHDATA,
             parameters=(IDEMPOTENCY_KEY, DRY_RUN, VIEW),
             body=body,
             answers={200: Answer("What the records of this call would do.", answer, replayed)},
@@ -62,6 +64,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             summary="Review a batch",
             tag=TAG,
             access=Access.EITHER,
+            scope=Scope.IMPORT_AUTHDATA,
             parameters=(_ID,),
             answers={
                 200: Answer(
@@ -82,6 +85,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             "is answered as it was then. Over a threshold of the tenant nothing is changed.",
             tag=TAG,
             access=Access.EITHER,
+            scope=Scope.IMPORT_AUTHDATA,
             parameters=(_ID, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
             answers={200: Answer("What the batch has done.", answer, processed), 202: running},
             refusals=(*refusals, 404, 410, 422),
@@ -93,6 +97,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             summary="Stage and process in one call",
             tag=TAG,
             access=Access.EITHER,
+            scope=Scope.IMPORT_AUTHDATA,
             parameters=(PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
             body=body,
             answers={200: Answer("What the batch has done.", answer, processed), 202: running},

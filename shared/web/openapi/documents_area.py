@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.auth.scopes import Scope
 from shared.web.openapi.following_area import still_running
 from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
 from shared.web.openapi.parameters import (
@@ -101,6 +102,7 @@ def _upload() -> Operation:
         "and keeps its id. The file is taken by the extension of its name and by its first bytes.",
         tag=TAG,
         access=Access.EITHER,
+        scope=Scope.IMPORT_INBOX,
         parameters=(DRY_RUN, VIEW, IDEMPOTENCY_KEY),
         body=Body({FORM: form}),
         answers={
@@ -124,6 +126,7 @@ def _list() -> Operation:
         summary="The tenant's documents",
         tag=TAG,
         access=Access.EITHER,
+        scope=Scope.IMPORT_INBOX,
         parameters=(
             Parameter("workerexternalId", "query", "Only those of this worker.", _REFERENCE),
             Parameter("communicationRoundCode", "query", "Only those of this round.", _REFERENCE),
@@ -145,6 +148,7 @@ def _content() -> Operation:
         text="To be saved under its name; it is never shown by a browser.",
         tag=TAG,
         access=Access.EITHER,
+        scope=Scope.IMPORT_INBOX,
         parameters=(Parameter("documentId", "path", "As the import answered it.", GUID, True),),
         answers={
             200: Answer(
