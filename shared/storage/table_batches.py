@@ -165,7 +165,7 @@ def _json(entity: Entity) -> str:
             values[f"{name}@odata.type"] = "Edm.Int64"
         else:
             values[name] = value
-    return json.dumps(values, separators=(",", ":"))
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
 def _check_answers(content: bytes, operations: int) -> None:

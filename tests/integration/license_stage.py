@@ -1,0 +1,170 @@
+"""Imports of licenses on a stage, and handlers of theirs that die where a test wants them to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from shared.clock import RandomIds, SystemClock
+from shared.imports.definition import Document
+from shared.imports.licenses.actions import LicenseAction
+from shared.imports.licenses.definition import LICENSES
+from shared.services.chunk_messages import ChunkMessage, messages_for
+from shared.services.intake import Intake, PlanLimits
+from shared.services.license_work import LicenseWork
+from shared.services.offload import to_thread_if_large
+from shared.services.payloads import Payloads
+from shared.services.settling import operation_bytes
+from shared.services.work import BeforeCommit
+from shared.storage.import_records import ImportRecord
+from shared.storage.license_records import held_from_entity
+from shared.storage.packing import entity_bytes
+from shared.storage.stored_records import partition_of
+from shared.storage.tables import (
+    MAX_ENTITY_BYTES,
+    MAX_OPERATIONS,
+    MAX_TRANSACTION_BYTES,
+    Delete,
+    Operation,
+    Tables,
+)
+from tests.imports import RefusingQueues
+from tests.integration.stage import Stage
+
+MERGE, OVERRIDE, REPLACE = LicenseAction.MERGE, LicenseAction.OVERRIDE, LicenseAction.REPLACE
+
+
+class DiedError(Exception):
+    """The process of a handler was killed."""
+
+
+@dataclass
+class DyingTables:
+    """The real tables, until so many transactions are in; `is_answered`: and it knew of the last.
+
+    Every transaction is measured: the emulator keeps no limit.
+    """
+
+    tables: Tables
+    left: int | None = None
+    is_answered: bool = True
+    transactions: int = 0
+    sizes: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.get, self.query, self.write = self.tables.get, self.tables.query, self.tables.write
+
+    async def transact(self, table: str, operations: Sequence[Operation]) -> None:
+        """See `Tables.transact`."""
+        if self.left == 0:
+            raise DiedError
+        assert len(operations) <= MAX_OPERATIONS
+        self.sizes.append(sum(map(operation_bytes, operations)))
+        for operation in operations:
+            assert isinstance(operation, Delete) or (
+                entity_bytes(operation.entity) <= MAX_ENTITY_BYTES
+            )
+        assert self.sizes[-1] <= MAX_TRANSACTION_BYTES
+        await self.tables.transact(table, operations)
+        self.transactions += 1
+        if self.left is not None:
+            self.left -= 1
+            if not self.left and not self.is_answered:
+                raise DiedError
+
+
+async def always() -> None:
+    """Goes on whatever happens."""
+
+
+@dataclass(frozen=True)
+class LicenseStage:
+    """A stage with one import of licenses after another."""
+
+    stage: Stage
+
+    async def accept(self, action: LicenseAction, rows: list[dict[str, Any]]) -> ImportRecord:
+        """An accepted import whose messages got lost."""
+        gateway, caller = self.stage.gateway, self.stage.sender.caller
+        intake = Intake(
+            imports=gateway.imports,
+            blobs=gateway.account.blobs,
+            queues=RefusingQueues(),
+            clock=SystemClock(),
+            ids=RandomIds(),
+            offload=to_thread_if_large,
+            limits=PlanLimits(100_000, 1_000, 4 * 1024 * 1024),
+        )
+        planned = await intake.read(LICENSES, caller.tenant, json.dumps(rows).encode())
+        options = replace(caller.options, action=action.value)
+        draft = intake.draft(LICENSES, caller.tenant, planned, options)
+        return await intake.accept_planned(LICENSES, draft, planned)
+
+    def message(self, record: ImportRecord) -> ChunkMessage:
+        """The message of the import's one chunk."""
+        [message] = messages_for(record, [], [0])
+        return message
+
+    async def done(self, action: LicenseAction, rows: list[dict[str, Any]]) -> ImportRecord:
+        """An import that has ended."""
+        record = await self.accept(action, rows)
+        await self.stage.gateway.chunks.process(self.message(record))
+        return record
+
+    async def handled(
+        self, record: ImportRecord, tables: DyingTables, before_commit: BeforeCommit = always
+    ) -> None:
+        """A handler of a process of its own, which may die."""
+        account = self.stage.gateway.account
+        work = LicenseWork(
+            tables=tables, blobs=account.blobs, clock=SystemClock(), offload=to_thread_if_large
+        )
+        lines = await Payloads(account.blobs).lines(record, 0)
+        await work.run(record, lines, before_commit)
+
+    async def killed(
+        self, record: ImportRecord, transactions: int, *, is_answered: bool = True
+    ) -> bool:
+        """A handler that gets so far; whether it was killed there, or came to its end."""
+        left = transactions + 1  # the first one notes the company
+        tables = DyingTables(self.stage.gateway.account.tables, left, is_answered)
+        try:
+            await self.handled(record, tables)
+        except DiedError:
+            return True
+        return False
+
+    async def licenses(self, company: str = "C1") -> list[Document]:
+        """What is stored, by employee and number."""
+        place = partition_of(self.stage.sender.tenant, company)
+        tables = self.stage.gateway.account.tables
+        found = await tables.query("Licenses", place, "r|", "r|~")
+        held = [held_from_entity(entity).document for entity in found]
+        return sorted(
+            (document for document in held if document is not None),
+            key=lambda each: (each.get("employeeNumber", ""), each.get("licenseNumber", "")),
+        )
+
+    async def told(self, record: ImportRecord) -> list[tuple[str, list[int]]]:
+        """Outcome and message ids of each row, in the order of the payload."""
+        results = await self.stage.results(record)
+        return [
+            (results[at].outcome.value, [message.id for message in results[at].messages])
+            for at in sorted(results)
+        ]
+
+
+def of_employees(count: int, **fields: Any) -> list[dict[str, Any]]:
+    """One license for each of so many employees."""
+    return [a_row(f"L{at:03d}", f"{at:03d}", **fields) for at in range(count)]
+
+
+def of_one(numbers: range, **fields: Any) -> list[dict[str, Any]]:
+    """So many licenses of one employee."""
+    return [a_row(f"L{at:03d}", "7", **fields) for at in numbers]
+
+
+def a_row(number: str, employee: str, **fields: Any) -> dict[str, Any]:
+    return {"companyCode": "C1", "employeeNumber": employee, "licenseNumber": number, **fields}
