@@ -207,9 +207,12 @@ def _check_import(answer: Answer, total: int) -> None:
         "type",
         "state",
         "rows",
+        "rowsPerSecond",
+        "secondsLeft",
         "acceptedAt",
         "endedAt",
         "parentId",
+        "childIds",
         "links",
     ]
     assert shown["importId"] == answer.import_id
