@@ -62,6 +62,15 @@ def test_every_example_can_be_sent_and_is_answered_as_described(
                     OAS31Validator(schema).validate(answer.json)
 
 
+def test_a_refusal_in_xml_is_described(gateway: GatewayProcess, published: dict[str, Any]) -> None:
+    path = "/v1/imports/licenses"
+    answer = gateway.call("POST", path, b"[]", {"Accept": "application/xml"})
+    media = answer.headers["content-type"].partition(";")[0]
+    described = published["paths"][path]["post"]["responses"][str(answer.status)]
+    assert media == "application/xml"
+    assert media in described["content"]
+
+
 def test_capabilities_name_the_calls_and_the_limits(
     gateway: GatewayProcess, published: dict[str, Any]
 ) -> None:

@@ -26,9 +26,9 @@ from shared.web.openapi import (
 )
 from shared.web.openapi.limits import Limits
 from shared.web.openapi.operations import Answer, Operation, Parameter
-from shared.web.openapi.parameters import CORRELATION_ID, HEADERS, headers
+from shared.web.openapi.parameters import CORRELATION_ID, HEADERS, OWN_CORRELATION_ID, headers
 from shared.web.openapi.row_schemas import row_schemas
-from shared.web.openapi.shapes import JSON, reference, shared_shapes
+from shared.web.openapi.shapes import JSON, TEXT, reference, shared_shapes
 
 VERSION: Final = "0.1.0"
 """The gateway's; a test holds it to `pyproject.toml`."""
@@ -105,6 +105,7 @@ def _components() -> dict[str, Any]:
             **tokens_area.shapes(),
             **row_schemas(MESSAGE_TYPES.values()),
         },
+        "parameters": {CORRELATION_ID: _parameter(OWN_CORRELATION_ID)},
         "headers": {
             name: {"description": text, "schema": {"type": "string"}}
             for name, text in HEADERS.items()
@@ -129,7 +130,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "tags": [operation.tag],
         "security": [_credential(name, operation) for name in operation.access.value],
-        "parameters": [_parameter(item) for item in operation.parameters],
+        "parameters": [
+            *(_parameter(item) for item in operation.parameters),
+            {"$ref": f"#/components/parameters/{CORRELATION_ID}"},
+        ],
         "responses": _responses(operation),
     }
     if operation.text:
@@ -169,15 +173,18 @@ def _body(operation: Operation) -> dict[str, Any]:
 
 def _responses(operation: Operation) -> dict[str, Any]:
     answers = {
-        **{status: _refusal(status) for status in (*operation.refusals, 500, 503)},
+        **{status: _refusal(status, operation) for status in (*operation.refusals, 500, 503)},
         **operation.answers,
     }
     return {str(status): _response(answers[status]) for status in sorted(answers)}
 
 
-def _refusal(status: int) -> Answer:
-    named = headers("Retry-After") if status == 503 else {}
-    return Answer(REASONS[status], {JSON: reference("Refusal")}, named)
+def _refusal(status: int, operation: Operation) -> Answer:
+    names = ["Retry-After"] if status == 503 else []
+    if status in (401, 403) and "bearer" in operation.access.value:
+        names.append("WWW-Authenticate")
+    media = {JSON: reference("Refusal"), **dict.fromkeys(operation.refusal_media, TEXT)}
+    return Answer(REASONS[status], media, headers(*names))
 
 
 def _response(answer: Answer) -> dict[str, Any]:

@@ -113,6 +113,7 @@ def _file() -> Operation:
         {"type": "string", "enum": ["start.js", "swagger-ui-bundle.js", "swagger-ui.css"]},
         True,
     )
+    known = Parameter("If-None-Match", "header", "The ETag that the browser has.", TEXT)
     media = {"text/javascript": TEXT, "text/css": TEXT}
     return Operation(
         function="docs_file",
@@ -121,7 +122,10 @@ def _file() -> Operation:
         summary="A file of that page",
         tag=TAG,
         access=Access.OPEN,
-        parameters=(name,),
-        answers={200: Answer("The file.", media, _CACHED)},
+        parameters=(name, known),
+        answers={
+            200: Answer("The file.", media, headers("Cache-Control", "ETag")),
+            304: Answer("The browser has it already.", {}, headers("Cache-Control", "ETag")),
+        },
         refusals=(404,),
     )

@@ -73,6 +73,8 @@ class Operation:
     text: str = ""
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
+    refusal_media: tuple[str, ...] = ()
+    """Media types besides JSON that a refusal may come in."""
     scope: str = ""
     """The scope that a token must have; none where any of them will do."""
     message_type: str = ""

@@ -46,6 +46,12 @@ CONTINUATION: Final = Parameter(
 )
 
 CORRELATION_ID: Final = "X-Correlation-Id"
+OWN_CORRELATION_ID: Final = Parameter(
+    CORRELATION_ID,
+    "header",
+    "The caller's own name for this call; another than a plain one is replaced.",
+    {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+)
 HEADERS: Final = {
     CORRELATION_ID: "Names this call in the log: the caller's own, if it is a plain one.",
     "X-Import-Id": "The import that the call made or tells of.",
@@ -54,6 +60,8 @@ HEADERS: Final = {
     "Preference-Applied": "What of `Prefer` was followed.",
     "Idempotent-Replayed": "`true`: the first answer to an earlier call with this key.",
     "Content-Disposition": "The name to save the file under.",
+    "WWW-Authenticate": "How a token is asked for, and what was wrong with one.",
+    "ETag": "Changes with the content; sent back as `If-None-Match`, it may be answered by 304.",
     "Cache-Control": "How long the answer may be kept.",
     "Content-Security-Policy": "What the page may load: its own files and nothing else.",
 }

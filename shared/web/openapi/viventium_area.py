@@ -76,6 +76,7 @@ def _import(max_rows: int) -> Operation:
         body=_body(max_rows, f"{LICENSES.name}.json"),
         answers=_answers(),
         refusals=_REFUSALS,
+        refusal_media=_XMLS,
         message_type=LICENSES.name,
     )
 
@@ -94,6 +95,7 @@ def _deletion(max_rows: int, function: str, method: str, path: str) -> Operation
         body=_body(max_rows),
         answers=_answers(),
         refusals=_REFUSALS,
+        refusal_media=_XMLS,
     )
 
 
