@@ -24,11 +24,13 @@ class AzureBlobs:
         parts: Iterable[bytes],
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """See `Blobs.put`. More than one part goes up as blocks, so memory holds one at a time."""
+        """See `Blobs.put`. Many parts go up as blocks, so memory holds one at a time; a list of
+        one is one request.
+        """
         client = self._service.get_blob_client(container, name)
         with translated():
             await client.upload_blob(
-                _stream(parts),
+                parts[0] if isinstance(parts, list) and len(parts) == 1 else _stream(parts),
                 overwrite=True,
                 max_concurrency=1,
                 metadata=dict(metadata) if metadata else None,

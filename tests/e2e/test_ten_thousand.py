@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lxml import etree
 
+from shared.imports.licenses.xml_names import OUTPUT
 from tests.builders import a_full_worker, a_worker, body_of
 from tests.e2e.bookkeeping import Books, check_counts
 from tests.e2e.gateway_process import GatewayProcess, started
 from tests.emulator import Emulator, Request
 from tests.tenants import Sender, a_sender
+from tests.unit.imports.licenses.license_bodies import license_xml, sample_rows
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 ROWS = 10_000
 EMPLOYERS = 10
+LICENSES = "/v1/imports/licenses"
+BAD_LICENSES = range(250, ROWS, 1_000)
 ASSIGNMENTS = "/api/import/assignments?version=1"
 WITHOUT_WORKER = range(500, ROWS, 1_000)
 MOST_REQUESTS_PER_ROW = 0.08
@@ -86,6 +91,57 @@ def _an_assignment(number: int) -> dict[str, Any]:
         "ExpectedEndDate": None,
         "ActualEndDate": None,
     }
+
+
+def test_ten_thousand_licenses_as_xml_in_one_call(emulator: Emulator, tmp_path: Path) -> None:
+    """Two licenses for each of 5,000 employees of ten companies, each hundredth with a document.
+
+    Requests are counted as for workers; those for the bytes of documents are left out.
+    """
+    storage = emulator.account("counted")
+    sender = a_sender(storage)
+    headers = {"Content-Type": "text/xml", "Accept": "text/xml", **sender.headers}
+    body = license_xml([_a_license(number) for number in range(ROWS)])
+    with started(storage, tmp_path) as gateway:
+        assert gateway.call("POST", LICENSES, license_xml([]), headers).status == 200
+        idle = gateway.peak_memory()
+        watch = emulator.watch("counted")
+        answer = gateway.call("POST", LICENSES, body, headers)
+        peak = gateway.peak_memory()
+        requests = watch.requests()
+    assert answer.status == 200
+    root = etree.fromstring(answer.body)
+    assert root.findtext(f"{{{OUTPUT}}}NewRecords") == str(ROWS - len(BAD_LICENSES))
+    indexes = [int(each.text or "") for each in root.iter(f"{{{OUTPUT}}}Index")]
+    assert sorted(indexes) == [*range(ROWS)]
+    assert indexes[: len(BAD_LICENSES)] == [*BAD_LICENSES]
+    keys = {each.text for each in root.iter(f"{{{OUTPUT}}}Key")}
+    assert len(keys) == ROWS - len(BAD_LICENSES)
+
+    documents = [each for each in requests if each.path.startswith("/license-documents/")]
+    assert len(documents) == ROWS // 100
+    per_row = (_requests_of_the_import(requests) - len(documents)) / ROWS
+    memory = (peak - idle) / len(body)
+    print(f"{per_row:.4f} requests per row; peak memory over idle {memory:.2f} times the payload")
+    assert per_row <= MOST_REQUESTS_PER_ROW
+    assert memory <= MOST_MEMORY_PER_PAYLOAD
+
+
+def _a_license(number: int) -> dict[str, Any]:
+    """A license with the fields of the vendor's sample; its place in the payload is anywhere."""
+    [sample, _] = sample_rows()
+    place = number * 7_919 % ROWS
+    changes: dict[str, Any] = {
+        "companyCode": f"C{place % EMPLOYERS}",
+        "employeeNumber": f"E{place // 2}",
+        "licenseNumber": f"L{place}",
+        "licenseKey": None,
+        "serializableLicenseKey": None,
+    }
+    if number in BAD_LICENSES:
+        changes["issuedDate"] = "2024-02-31"
+    documents = sample["documents"] if number % 100 == 0 else []
+    return sample | changes | {"documents": documents}
 
 
 def _check_books(books: Books, tenant: str) -> None:
