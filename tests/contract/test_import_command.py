@@ -208,7 +208,7 @@ def test_failed_rows_are_written_as_they_were_sent(client: Client, ending: str) 
 def test_a_killed_command_goes_on_where_it_was_and_no_row_is_done_twice(
     client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
-    count, parts = 2_000, 8
+    count, parts = 1_500, 6
     rows = [a_worker(f"{number:05d}", EmployerRef=f"E{number % 5}") for number in range(count)]
     name = client.file("rows.json", rows)
     process = client.started("workers", name)
@@ -238,20 +238,13 @@ def test_ctrl_c_ends_it_with_a_word_about_what_goes_on(
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("rows.json", "[{]", "rows.json: The body is not valid JSON"),
-        ("rows.csv", "A,A\n", "rows.csv: line 1"),
-    ],
-)
 def test_a_file_that_cannot_be_read_is_one_sentence_and_no_call(
-    client: Client, gateway: GatewayProcess, sender: Sender, name: str, text: str, said: str
+    client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
-    process = client.started("workers", client.file(name, text))
+    process = client.started("workers", client.file("rows.json", "[{]"))
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, "")
-    assert errors.startswith(said)
+    assert errors.startswith("rows.json: The body is not valid JSON")
     assert len(errors.splitlines()) == 1
     assert _imports(gateway, sender) == []
 
