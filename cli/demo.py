@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cli.calls import Answer, KeyPair, call, send_import
 from cli.demo_batch import show_batch
+from cli.demo_documents import show_documents
 from cli.rows import failed_rows, from_neutral, row_lines
 from cli.surroundings import ROOT, commands_settings, data_folder, trusted_certificate
 from shared.errors import ConflictError, GatewayError, NotFoundError
@@ -63,6 +64,7 @@ def main() -> int:
         faults = [show_sample(url, sample) for sample in SAMPLES]
         keys = recall(_memory()) or KeyPair(SOFTWARE_KEY, "")
         faults.append(show_batch(url, keys))
+        faults.append(show_documents(url, keys, TENANT))
         print(render_credentials(url, keys))
     except GatewayError as error:
         print(error, file=sys.stderr)

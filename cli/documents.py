@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cli.calls import CallFailedError, call
+from cli.document_client import send_document
 from cli.output import AsJson, show
 from cli.progress import byte_progress
 from cli.sending import Url, local_url
 from cli.tokens import ClientCredentials, fetch_token
-from cli.upload_form import UploadForm
 
 app = typer.Typer(no_args_is_help=True, help="Documents: one file for one worker.")
 
@@ -60,30 +59,11 @@ def upload(
         "isSummary": "false",
         "generationTime": generation_time or _changed_at(file),
     }
-    item = send_document(address, {"Authorization": f"Bearer {token}"}, file, fields)
+    credentials = {"Authorization": f"Bearer {token}"}
+    with byte_progress(file.name, file.stat().st_size) as sent:
+        item = send_document(address, credentials, file, fields, sent)
     done = "replaced another one" if item["overridden"] else "is new"
     show(as_json, item, [f"Document {item['documentId']} {done}."])
-
-
-def send_document(
-    url: str, credentials: dict[str, str], file: Path, fields: dict[str, str]
-) -> dict[str, Any]:
-    """Send a file and return what became of it. Raises CallFailedError for a refusal too."""
-    with (
-        file.open("rb") as content,
-        byte_progress(file.name, file.stat().st_size) as sent,
-    ):
-        form = UploadForm(fields, file.name, content, file.stat().st_size, sent)
-        headers = {
-            **credentials,
-            "Content-Type": form.media_type,
-            "Content-Length": str(form.size),
-        }
-        answer = call("POST", f"{url.rstrip('/')}/api/import/documents", headers, form)
-    if answer.status != 200:
-        raise CallFailedError(answer.refusal)
-    [item] = answer.document["items"]
-    return dict(item)
 
 
 def _changed_at(file: Path) -> str:

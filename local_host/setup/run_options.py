@@ -79,9 +79,10 @@ def gateway_environ(environ: Mapping[str, str], settings: Mapping[str, str]) -> 
     """The variables of the gateway's process: the settings file gives defaults, ours win.
 
     A call that waits for its import does not hold up a Ctrl-C: the import goes on at the next
-    start.
+    start. Dropped files are looked for every second: somebody waits for them.
     """
-    return {"LOCAL_HOST_STOP_SECONDS": "2", **settings, **environ}
+    own = {"LOCAL_HOST_STOP_SECONDS": "2", "LOCAL_HOST_BLOB_SCAN_SECONDS": "1"}
+    return {**own, **settings, **environ}
 
 
 def given_storage(environ: Mapping[str, str]) -> str:

@@ -78,7 +78,7 @@ class Drops:
         features = None if tenant is None else await self._features.of(tenant)
         if tenant is None or features is None:
             await self._reject(drop, import_id, Message(messages.WRONG_PATH))
-            log.warning("drop.rejected", import_id=import_id, message_id=messages.WRONG_PATH)
+            log.event("drop.rejected", import_id=import_id, message_id=messages.WRONG_PATH)
             return
         upload = self._read(drop, tenant)
         if Feature.DOCUMENTS not in features:
@@ -105,7 +105,7 @@ class Drops:
         if not taken.is_in:
             fault = taken.result.messages[0]
             await self._reject(drop, record.import_id, fault)
-            log.warning("drop.rejected", import_id=record.import_id, message_id=fault.id)
+            log.event("drop.rejected", import_id=record.import_id, message_id=fault.id)
             return
         if not await self._files.remove_drop(drop):
             log.event("drop.changed", import_id=record.import_id)

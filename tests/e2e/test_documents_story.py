@@ -21,7 +21,8 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from cli.calls import CallFailedError, call
-from cli.documents import SCOPE, send_document
+from cli.document_client import send_document
+from cli.documents import SCOPE
 from cli.tokens import ClientCredentials, fetch_token
 from local_host.certificate import make_certificate
 from shared.auth.scopes import Scope

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from azure.core.exceptions import ResourceExistsError
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
 
 from shared.imports.definition import OnExisting
+from tests.emulator import Emulator
 from tests.integration.manage import Manage
 
 pytestmark = pytest.mark.integration
@@ -120,3 +126,42 @@ def test_sending_to_nobody_is_one_sentence(manage: Manage, tmp_path: Path) -> No
     assert ran.returncode == 1
     assert len(ran.stderr.splitlines()) == 1
     assert "pig_made-up" not in ran.stderr
+
+
+def test_features_and_rounds_are_switched_added_and_changed(manage: Manage, tenant: str) -> None:
+    where = ("--tenant", tenant)
+    assert manage.document("feature", "enable", "documents", *where)["enabled"] is True
+    assert manage.document("feature", "disable", "documents", *where)["enabled"] is False
+    added = manage.document("round", "add", *where, "--code", "Ö 1")
+    assert (added["code"], added["status"]) == ("Ö 1", "Open")
+    assert manage.run("round", "add", *where, "--code", "Ö 1").returncode == 1
+    manage.document("round", "set", *where, "--code", "Ö 1", "--status", "in progress")
+    listed = manage.document("round", "list", *where)["rounds"]
+    assert listed == [{"code": "Ö 1", "status": "In Progress"}]
+    refused = manage.run("round", "set", *where, "--code", "Ö 2", "--status", "Closed")
+    assert (refused.returncode, "no round of this code" in refused.stderr) == (1, True)
+
+
+def test_failed_drops_are_listed_and_taken_in_once_more(emulator: Emulator, tmp_path: Path) -> None:
+    """The messages are those that the host leaves (PLATFORM 3)."""
+    storage = emulator.account("documents")
+    name = f"nobody-{uuid.uuid4().hex[:8]}/r/w/a.pdf"
+    with (
+        BlobServiceClient.from_connection_string(storage) as blobs,
+        QueueServiceClient.from_connection_string(storage) as queues,
+    ):
+        blobs.get_blob_client("document-drop", name).upload_blob(b"%PDF-")
+        queue = queues.get_queue_client("webjobs-blobtrigger-poison")
+        with suppress(ResourceExistsError):
+            queue.create_queue()
+        for container in ("document-drop", "another"):
+            text = json.dumps({"ContainerName": container, "BlobName": name, "ETag": '"x"'})
+            queue.send_message(base64.b64encode(text.encode()).decode())
+        own = Manage(storage, tmp_path)
+        assert [each["name"] for each in own.document("poison", "list")["failed"]] == [name]
+        done = own.document("poison", "requeue")["drops"]
+        assert done == [{"name": name, "settled": True}]
+        assert not blobs.get_blob_client("document-drop", name).exists()
+        left = [json.loads(base64.b64decode(each.content)) for each in queue.peek_messages(32)]
+        assert [each["ContainerName"] for each in left] == ["another"]
+        queue.clear_messages()
