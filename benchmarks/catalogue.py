@@ -29,4 +29,14 @@ def _types(options: Options) -> Outcome:
     return types_import.run(options)
 
 
-BENCHES: Mapping[str, Callable[[Options], Outcome]] = {"import": _import, "types": _types}
+def _authdata(options: Options) -> Outcome:
+    from benchmarks import authdata_import
+
+    return authdata_import.run(options)
+
+
+BENCHES: Mapping[str, Callable[[Options], Outcome]] = {
+    "import": _import,
+    "types": _types,
+    "authdata": _authdata,
+}

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from benchmarks.measuring.waiting import BenchError
+from benchmarks.measuring.waiting import BenchError, wait_until
 
 WORKERS = "/api/import/workers?version=1"
 _CALL_SECONDS = 300.0
@@ -65,6 +65,22 @@ class Connection:
         if response.status != 200:
             raise BenchError(f"the gateway answered {response.status}: {data[:300]!r}")
         return Sent(seconds, response.headers["X-Import-Id"]), data
+
+    def send_batch(self, address: str, body: bytes) -> str:
+        """Post a batch and wait for the end of its import, past the call's own wait; its id."""
+        headers = {**self._headers, "Content-Type": "application/json"}
+        self._http.request("POST", address, body, headers)
+        response = self._http.getresponse()
+        data = response.read()
+        if response.status not in (200, 202):
+            raise BenchError(f"the gateway answered {response.status}: {data[:300]!r}")
+        import_id = response.headers["X-Import-Id"]
+        if response.status == 202:
+            wait_until(lambda: bool(self._import(import_id)["endedAt"]), "the end of the import")
+        return import_id
+
+    def _import(self, import_id: str) -> Any:
+        return self._get(f"/api/imports/{import_id}")
 
     def counts_of(self, import_id: str) -> Mapping[str, int]:
         """How many rows of an import ended how."""

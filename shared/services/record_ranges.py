@@ -7,6 +7,7 @@ wanted ones, the rest is read point by point.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 
@@ -14,8 +15,11 @@ from shared.storage.tables import Entity, Tables
 
 _READ_AT_ONCE = 1_000
 _MARGIN = 50
-_WORTH_IT = 10
+WORTH_IT = 10
 """A range has to bring one wanted record among so many."""
+SMALL = 60
+"""The same for look-ups and small records: a thousand of them are quickly there."""
+_POINTS_AT_ONCE = 8
 
 
 async def load_records(
@@ -25,13 +29,17 @@ async def load_records(
     rows: Sequence[str],
     *,
     select: Sequence[str] | None = None,
+    one_in: int = WORTH_IT,
 ) -> dict[str, Entity]:
-    """The entities among `rows` (sorted, distinct row keys) that are stored, by row key."""
+    """The entities among `rows` (sorted, distinct row keys) that are stored, by row key.
+
+    A range goes on paying while one of `one_in` entities in it is wanted; small ones may be many.
+    """
     wanted = frozenset(rows)
     found: dict[str, Entity] = {}
     start = 0
     while len(rows) - start > 1:
-        most = min(_READ_AT_ONCE, 2 * (len(rows) - start) + _MARGIN)
+        most = min(_READ_AT_ONCE, one_in // 5 * (len(rows) - start) + _MARGIN)
         entities = await tables.query(
             table, partition, rows[start], rows[-1], select=select, most=most
         )
@@ -40,7 +48,7 @@ async def load_records(
             start = len(rows)
             break
         covered = bisect_right(rows, entities[-1].row)
-        is_worth_it = (covered - start) * _WORTH_IT >= most
+        is_worth_it = (covered - start) * one_in >= most
         start = covered
         if not is_worth_it:
             break
@@ -62,22 +70,26 @@ async def load_lookups(
     found: dict[str, str] = {}
     start = 0
     while len(names) - start > 1:
-        most = min(_READ_AT_ONCE, 2 * (len(names) - start) + _MARGIN)
+        most = min(_READ_AT_ONCE, SMALL // 5 * (len(names) - start) + _MARGIN)
         first, last = f"x|{names[start]}|", f"x|{names[-1]}|~"
         entities = await tables.query(table, partition, first, last, select=["RowKey"], most=most)
-        found = _pointed_at(entities) | found
+        found |= _pointed_at(entities)
         if len(entities) < most:
             start = len(names)
             break
         *_, (reached, _reference) = map(_name_and_reference, entities)
         covered = bisect_right(names, reached)
-        is_worth_it = (covered - start) * _WORTH_IT >= most
+        is_worth_it = (covered - start) * SMALL >= most
         start = covered
         if not is_worth_it:
             break
-    for name in names[start:]:
-        entities = await tables.query(table, partition, f"x|{name}|", f"x|{name}|~", most=1)
-        found = _pointed_at(entities) | found
+    for at in range(start, len(names), _POINTS_AT_ONCE):
+        some = names[at : at + _POINTS_AT_ONCE]
+        single = (
+            tables.query(table, partition, f"x|{name}|", f"x|{name}|~", most=1) for name in some
+        )
+        for entities in await asyncio.gather(*single):
+            found |= _pointed_at(entities)
     return {name: found[name] for name in names if name in found}
 
 

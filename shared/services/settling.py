@@ -20,7 +20,7 @@ from shared.imports.folding import all_failed
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult
 from shared.services.offload import Offload
-from shared.services.record_ranges import load_records
+from shared.services.record_ranges import WORTH_IT, load_records
 from shared.services.work import SupersededError
 from shared.storage import stored_records as records
 from shared.storage.stored_records import RecordKey, StoredRecord
@@ -60,7 +60,8 @@ Resolver = Callable[[KeyRows, StoredRecord | None], Settlement]
 class Settler:
     """Brings the records of one chunk to rest, in one table.
 
-    `before_commit` is awaited before each transaction and may raise to stop the work there.
+    `before_commit` is awaited before each transaction and may raise to stop the work there;
+    `one_in` is that of `load_records`.
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class Settler:
         before_commit: Callable[[], Awaitable[None]],
         correlation_id: str,
         offload: Offload,
+        one_in: int = WORTH_IT,
     ) -> None:
         self._tables = tables
         self._table = table
+        self._one_in = one_in
         self._resolve = resolve
         self._before_commit = before_commit
         self._correlation_id = correlation_id
@@ -90,7 +93,11 @@ class Settler:
         for partition, group in groupby(keys, key=lambda rows: rows.key.partition):
             in_partition = list(group)
             found = await load_records(
-                self._tables, self._table, partition, [rows.key.row for rows in in_partition]
+                self._tables,
+                self._table,
+                partition,
+                [rows.key.row for rows in in_partition],
+                one_in=self._one_in,
             )
             stored = {row: records.from_entity(entity) for row, entity in found.items()}
             await self._settle_partition(in_partition, stored)

@@ -41,6 +41,17 @@ def test_the_bench_of_the_types_runs_and_tells_its_figures(
     assert all(value > 0 for value in document["requestsPerRow"].values())
 
 
+def test_the_bench_of_authdata_runs_and_tells_its_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["authdata", "--quick", "--rows", str(ROWS), "--json"]
+    assert main(words, tmp_path) == 0, capsys.readouterr().err
+    document = json.loads(capsys.readouterr().out)["authdata"]
+    assert set(document["speed"]) == {f"{load}/floorB" for load in IMPORTS}
+    assert all(value > 0 for value in document["speed"].values())
+    assert set(document["requestsPerRow"]) == IMPORTS
+
+
 def _check_case(case: dict[str, Any]) -> None:
     assert (case["rows"], case["employers"], case["lookupsPerRow"]) == (ROWS, 10, 1)
     assert case["entities"] >= 2 * ROWS, "a worker and a look-up for each row"

@@ -12,7 +12,7 @@ from shared.imports.authdata.classification import ids_asked, triples_asked
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import AuthRecord, Employee, Stored
 from shared.services.offload import Offload
-from shared.services.record_ranges import load_lookups, load_records
+from shared.services.record_ranges import SMALL, load_lookups, load_records
 from shared.storage import stored_records
 from shared.storage.keys import encode
 from shared.storage.stored_records import RecordKey, StoredRecord, row_of
@@ -71,7 +71,7 @@ class Employees:
         return await self._offload(_BYTES_PER_RECORD * len(found), _employees, found)
 
     async def _entities(self, tenant: str, rows: Sequence[str]) -> dict[str, Entity]:
-        return await load_records(self._tables, AUTHDATA.table, encode(tenant), rows)
+        return await load_records(self._tables, AUTHDATA.table, encode(tenant), rows, one_in=SMALL)
 
 
 def _employees(found: dict[str, Entity]) -> dict[str, Employee]:

@@ -23,6 +23,7 @@ from shared.services.authdata.plans import Decision, Plans, records_of
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.services.offload import Offload
+from shared.services.record_ranges import SMALL
 from shared.services.settling import KeyRows, Resolver, Settlement, Settler
 from shared.services.work import BeforeCommit, SupersededError, ended_code
 from shared.storage import stored_records
@@ -99,7 +100,13 @@ class AuthdataWork:
             (_key_rows(record.tenant, row) for row in rows), key=lambda each: each.key.row
         )
         settler = Settler(
-            self._tables, AUTHDATA.table, resolve, before_commit, record.import_id, self._offload
+            self._tables,
+            AUTHDATA.table,
+            resolve,
+            before_commit,
+            record.import_id,
+            self._offload,
+            one_in=SMALL,
         )
         return {result.index: result for result in await settler.settle(keys)}
 

@@ -1,0 +1,130 @@
+"""Many thousand employees loaded, loaded again, and a twentieth of them changed.
+
+The real services on counted storage in memory: what is shown is what is written and how often
+storage is asked; `AUTHDATA_EMPLOYEES=50000` is a load of the size that was asked for. The same on
+the emulator, with fewer records, is `test_authdata_requests`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Mapping
+
+import pytest
+
+from shared.clock import RandomIds, SystemClock
+from shared.imports.authdata.batch_call import BatchCall
+from shared.imports.authdata.fingerprints import HashKey
+from shared.services.authdata.services import AuthdataLimits, AuthdataParts
+from shared.services.chunk_messages import ChunkMessage
+from shared.services.chunks import ChunkProcessor
+from shared.services.completions import Completions
+from shared.services.import_log import ImportLog
+from shared.services.intake import Intake, PlanLimits
+from shared.services.offload import to_thread_if_large
+from shared.services.payloads import Payloads
+from shared.services.reporting import Reporting
+from shared.services.results import Results
+from shared.services.work import Works
+from tests.counted_storage import CountedBlobs, CountedQueues, CountedTables
+
+EMPLOYEES = int(os.environ.get("AUTHDATA_EMPLOYEES", "20000"))
+CHANGED = range(0, EMPLOYEES, 20)
+REQUESTS = {"first": 0.035, "again": 0.015, "changed": 0.025}
+"""The most per record, staged and processed; of 50,000: 0.0317, 0.0125, 0.0196."""
+LIMITS = PlanLimits(100_000, 1_000, 4 * 1024 * 1024)
+IN_FLIGHT = 4
+
+
+class Small:
+    """The services that authentication data needs, on storage in memory."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.tables = CountedTables(self.requests)
+        self.queues = CountedQueues(self.requests)
+        blobs, clock, ids = CountedBlobs(self.requests), SystemClock(), RandomIds()
+        payloads, self.imports = Payloads(blobs), ImportLog(self.tables)
+        results = Results(self.tables, blobs, to_thread_if_large)
+        limits = AuthdataLimits(LIMITS, [HashKey("k", b"k" * 32)], 3, 604_800, 900)
+        parts = AuthdataParts(
+            self.tables, blobs, payloads, self.imports, clock, ids, to_thread_if_large, limits
+        )
+        intake = Intake(
+            imports=self.imports,
+            blobs=blobs,
+            queues=self.queues,
+            clock=clock,
+            ids=ids,
+            offload=to_thread_if_large,
+            limits=LIMITS,
+        )
+        self.authdata = parts.services(intake, Reporting(self.imports, results, clock))
+        self.chunks = ChunkProcessor(
+            payloads=payloads,
+            queues=self.queues,
+            imports=self.imports,
+            results=results,
+            works=Works(parts.work(), {}),
+            completions=Completions(),
+            clock=clock,
+            handler_seconds=300,
+        )
+
+    async def load(self, rows: list[Mapping[str, str]]) -> dict[str, int]:
+        """Stage and process; the totals of the answer."""
+        call = BatchCall(None, validate=True, allow_no_auth=False, commit=True, rows=rows)
+        staged = await self.authdata.staging.stage("acme", call, RandomIds().new())
+        assert sum(self.requests.values()) < 150, "staging is cheap whatever its size"
+        record = await self.authdata.processing.begin("acme", staged.file_log_id)
+        assert record is not None
+        while self.queues.messages:
+            some = self.queues.messages[:IN_FLIGHT]
+            del self.queues.messages[:IN_FLIGHT]
+            messages = [ChunkMessage.from_text(text) for text in some]
+            await asyncio.gather(*(self.chunks.process(message) for message in messages))
+        ended = await self.imports.find("acme", record.import_id)
+        assert ended is not None
+        answer = await self.authdata.processing.answer(ended)
+        return {name: answer[f"total{name}"] for name in ("New", "Updates", "NoChange", "Records")}
+
+
+def employees(*, is_changed: bool) -> list[Mapping[str, str]]:
+    return [
+        {
+            "employeeid": f"EMPLOYEE{at:06d}",
+            "employeestatus": "Active",
+            "authvalue1": f"Surname {at}",
+            "authvalue2": f"19{at % 90 + 10}",
+            "authvalue3": f"changed {at}" if is_changed and at in CHANGED else f"{at}",
+        }
+        for at in range(EMPLOYEES)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_many_employees_are_loaded_and_the_same_again_writes_nothing() -> None:
+    async def run() -> None:
+        small = Small()
+        expected = {
+            "first": (False, {"New": EMPLOYEES, "Updates": 0, "NoChange": 0}, 2 * EMPLOYEES),
+            "again": (False, {"New": 0, "Updates": 0, "NoChange": EMPLOYEES}, 0),
+            "changed": (
+                True,
+                {"New": 0, "Updates": len(CHANGED), "NoChange": EMPLOYEES - len(CHANGED)},
+                3 * len(CHANGED),
+            ),
+        }
+        for name, (is_changed, counts, writes) in expected.items():
+            small.requests.clear()
+            small.tables.written.clear()
+            found = await small.load(employees(is_changed=is_changed))
+            assert found == {**counts, "Records": EMPLOYEES}
+            assert small.tables.written["AuthData"] == writes, name
+            per_record = sum(small.requests.values()) / EMPLOYEES
+            assert per_record <= REQUESTS[name], (name, per_record)
+
+    asyncio.run(run())
