@@ -18,6 +18,7 @@ from tests.integration.license_stage import (
     of_one,
 )
 from tests.integration.stage import Stage, play
+from tests.unit.imports.licenses.company import KEYS
 
 pytestmark = pytest.mark.integration
 Told = tuple[str, list[int]]
@@ -194,5 +195,32 @@ def test_thousands_of_rows_of_a_company_can_end(delivered: str) -> None:
         record = await play.accept(OVERRIDE, rows)
         await stage.gateway.chunks.end_as_failed(play.message(record))
         assert await play.told(record) == [LOST] * 4_100
+
+    play(delivered, piece)
+
+
+def test_a_license_that_two_rows_move_does_not_meet_another_of_its_natural_key(
+    delivered: str,
+) -> None:
+    """Neither row names the employee whose license it would be in the end."""
+
+    async def piece(stage: Stage) -> None:
+        play = LicenseStage(stage)
+        await play.done(
+            OVERRIDE,
+            [
+                a_row("L1", "7", divisionCode="D1", licenseKey=KEYS[0]),
+                a_row("L1", "8", divisionCode="D2", licenseKey=KEYS[1]),
+            ],
+        )
+        moves = [{"employeeNumber": "8"}, {"divisionCode": "D2"}, {"divisionCode": "D3"}]
+        rows = [{"companyCode": "C1", "licenseKey": KEYS[0], **move} for move in moves]
+        record = await play.done(MERGE, rows)
+        assert await play.told(record) == [
+            ("updated", [1102]),
+            ("failed", [3008]),
+            ("updated", []),
+        ]
+        assert [each["divisionCode"] for each in await play.licenses()] == ["D2", "D3"]
 
     play(delivered, piece)

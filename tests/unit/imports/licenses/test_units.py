@@ -201,7 +201,7 @@ def _whose(held: Held) -> Document:
     return {name: document[name] for name in EMPLOYEE_FIELDS if name in document}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from(BY_ROW), payloads()), min_size=1, max_size=3))
 def test_unit_by_unit_is_the_same_as_one_after_another(
     imports: list[tuple[LicenseAction, list[dict[str, Any]]]],
@@ -217,7 +217,7 @@ def test_unit_by_unit_is_the_same_as_one_after_another(
         _check_natural_keys(left)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from(list(LicenseAction)), payloads()), max_size=4))
 def test_no_two_licenses_ever_have_one_natural_key(
     imports: list[tuple[LicenseAction, list[dict[str, Any]]]],
