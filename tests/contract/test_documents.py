@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from shared.auth.scopes import Scope
 from shared.services.rounds import RoundStatus
 from tests.builders import a_worker
 from tests.contract.limits import MAX_BODY_BYTES, MAX_DOCUMENT_BYTES
@@ -29,6 +30,7 @@ from tests.documents import (
 )
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.tenants import Sender
+from tests.tokens import a_token_client
 
 pytestmark = pytest.mark.e2e
 UPLOAD = "/api/import/documents"
@@ -359,3 +361,70 @@ def test_a_refused_upload_does_not_use_up_its_key(gateway: GatewayProcess, ready
     assert send(gateway, ready, form, **key).status == 404
     gateway.post(ready, [a_worker("late")])
     assert item_of(send(gateway, ready, form, **key))["overridden"] is False
+
+
+ENDPOINTS = [("POST", UPLOAD), ("GET", "/api/documents"), ("GET", "/api/documents/x/content")]
+
+
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+def test_every_endpoint_asks_for_credentials_and_a_token_for_its_scope(
+    gateway: GatewayProcess, storage: str, method: str, path: str
+) -> None:
+    answer = gateway.call(method, path, b"", {})
+    check_refusal(answer, 401)
+    assert answer.headers["www-authenticate"] == "Bearer"
+    client = a_token_client(storage, gateway.url, "", Scope.IMPORT_AUTHDATA)
+    answer = gateway.call(method, path, b"", {"Authorization": f"Bearer {client.token}"})
+    check_refusal(answer, 403, "import_inbox")
+    assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+
+
+def test_a_document_of_another_tenant_is_not_found_like_one_that_does_not_exist(
+    gateway: GatewayProcess, ready: Sender, sender: Sender
+) -> None:
+    theirs = item_of(send(gateway, ready, Form(file_name="theirs.pdf")))["documentId"]
+    messages = {
+        check_refusal(gateway.get(f"/api/documents/{document_id}/content", sender), 404)
+        for document_id in (theirs, str(uuid.uuid4()), "no-guid", "a%27b", "x" * 300)
+    }
+    assert len(messages) == 1
+    assert gateway.get("/api/documents?workerexternalId=P1", sender).json["items"] == []
+    assert gateway.get(f"/api/documents/{theirs.upper()}/content", ready).status == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["pageSize=0", "pageSize=1001", "continuation=!", "continuation=MQ"]
+)
+def test_a_list_that_is_asked_for_wrongly_is_refused(
+    gateway: GatewayProcess, ready: Sender, query: str
+) -> None:
+    check_refusal(gateway.get(f"/api/documents?{query}", ready), 400)
+
+
+def test_the_list_is_paged_and_limited_over_http(gateway: GatewayProcess, ready: Sender) -> None:
+    names = {f"page {number}.pdf" for number in range(5)}
+    for name in names:
+        send(gateway, ready, Form(worker="P4", file_name=name, round_code="run"))
+    query = "workerexternalId=P4&communicationRoundCode=run&pageSize=2"
+    found, continuation = set(), ""
+    while True:
+        page = gateway.get(f"/api/documents?{query}{continuation}", ready).json
+        found |= {item["fileName"] for item in page["items"]}
+        if page["continuation"] is None:
+            break
+        continuation = f"&continuation={page['continuation']}"
+    assert found == names
+
+
+def test_no_value_of_an_upload_is_logged(gateway: GatewayProcess, ready: Sender) -> None:
+    mark = "zqxjdoc"
+    for form in (
+        Form(worker=mark),
+        Form(round_code=mark),
+        Form(file_name=f"{mark}.pdf"),
+        Form(file_name=f"{mark}.pdf", content=b"MZ"),
+        Form(more=[(mark, mark)], generation_time=mark),
+    ):
+        send(gateway, ready, form)
+    gateway.get(f"/api/documents?workerexternalId={mark}", ready)
+    assert mark not in gateway.log()
