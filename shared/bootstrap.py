@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shared.document_services import DocumentServices
     from shared.identity import Identity
     from shared.imports.folding import Noticed
-    from shared.services.authdata.services import AuthdataParts, AuthdataServices
+    from shared.services.authdata.services import AuthdataServices
     from shared.services.cancelling import Cancelling
     from shared.services.chunk_messages import ChunkMessage
     from shared.services.chunks import ChunkProcessor
@@ -180,7 +180,7 @@ def _compose(settings: Settings) -> Gateway:
     failed_rows = FailedRows(results, payloads)
     make_works = partial(_works, lists=lists, clock=clock)
     reporting = Reporting(imports, results, clock)
-    authdata = _authdata(settings, account, imports)
+    authdata = _authdata(settings, account, imports, intake, reporting)
     chunks = _chunks(
         account, imports, results, payloads, completions, clock, settings, make_works, authdata
     )
@@ -202,7 +202,9 @@ def _compose(settings: Settings) -> Gateway:
         chunks=chunks,
         reporting=reporting,
         failed_rows=failed_rows,
-        retrying=Retrying(failed_rows, intake, to_thread_if_large, settings.max_rows, {}),
+        retrying=Retrying(
+            failed_rows, intake, to_thread_if_large, settings.max_rows, authdata.retriers
+        ),
         cancelling=Cancelling(imports, account.queues, clock),
         dry_runs=_dry_runs(account, make_works, settings),
         repeats=Repeats(
@@ -213,7 +215,7 @@ def _compose(settings: Settings) -> Gateway:
             take_over_seconds=settings.take_over_seconds,
         ),
         documents=compose_documents(account, settings, clock, imports, chunks, reporting),
-        authdata=authdata.services(intake, reporting),
+        authdata=authdata,
         sweep=Sweep(
             imports=imports,
             queues=account.queues,
@@ -249,7 +251,7 @@ def _chunks(
     clock: Clock,
     settings: Settings,
     make_works: Callable[[ImportLog, Tables, Blobs], Works],
-    authdata: AuthdataParts,
+    authdata: AuthdataServices,
 ) -> ChunkProcessor:
     """Works on the chunks of every type, documents among them, whose work may do another's."""
     from shared.imports.authdata.definition import AUTHDATA
@@ -267,7 +269,7 @@ def _chunks(
         queues=account.queues,
         imports=imports,
         results=results,
-        works=works.with_one(DOCUMENTS.name, documents).with_one(AUTHDATA.name, authdata.work()),
+        works=works.with_one(DOCUMENTS.name, documents).with_one(AUTHDATA.name, authdata.work),
         completions=completions,
         clock=clock,
         handler_seconds=settings.handler_seconds,
@@ -305,7 +307,13 @@ def _works(
     return Works(keyed, {LICENSES.name: licenses})
 
 
-def _authdata(settings: Settings, account: Account, imports: ImportLog) -> AuthdataParts:
+def _authdata(
+    settings: Settings,
+    account: Account,
+    imports: ImportLog,
+    intake: Intake,
+    reporting: Reporting,
+) -> AuthdataServices:
     """What authentication data needs besides."""
     from shared.clock import RandomIds, SystemClock
     from shared.services.authdata.services import AuthdataLimits, AuthdataParts
@@ -313,7 +321,7 @@ def _authdata(settings: Settings, account: Account, imports: ImportLog) -> Authd
     from shared.services.offload import to_thread_if_large
     from shared.services.payloads import Payloads
 
-    return AuthdataParts(
+    parts = AuthdataParts(
         account.tables,
         account.blobs,
         Payloads(account.blobs),
@@ -329,3 +337,4 @@ def _authdata(settings: Settings, account: Account, imports: ImportLog) -> Authd
             orphan_seconds=settings.sweep_after_seconds,
         ),
     )
+    return parts.services(intake, reporting)

@@ -31,7 +31,8 @@ async def retry_call(
     if requests.query_of(req).get("dryrun", "false").lower() != "false":
         raise NotBuiltError("A retry has no dry run: try corrected rows where rows are sent.")
     body = req.get_body()
-    keyed = await keyed_call(req, caller.tenant, [body])
+    secrets = [key.secret for key in gateway.settings.authdata_keys] or [b""]
+    keyed = await keyed_call(req, caller.tenant, [body], secrets)
 
     async def accept(import_id: str) -> ImportRecord | None:
         return await gateway.retrying.retry(parent, body, import_id)

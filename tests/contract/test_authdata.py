@@ -88,6 +88,24 @@ def test_a_batch_is_staged_reviewed_and_processed(gateway: GatewayProcess, sende
     check_refusal(send(gateway, sender, rows, STAGE, fileLogId=batch), 409)
 
 
+def test_a_retry_needs_the_rows_in_its_body(gateway: GatewayProcess, sender: Sender) -> None:
+    rows = [an_employee("E1"), an_employee(""), an_employee("E2", None)]
+    parent = send(gateway, sender, rows).headers["x-import-id"]
+    address = f"/api/imports/{parent}/retry"
+
+    def retry(body: object) -> Answer:
+        sent = {**sender.headers, "Content-Type": "application/json", "Idempotency-Key": "r"}
+        return gateway.call("POST", address, json.dumps(body).encode(), sent)
+
+    check_refusal(gateway.call("POST", address, None, sender.headers), 400, "not kept")
+    check_refusal(retry([{"index": 0, "row": rows[0]}]), 400, "index 0")
+    child = retry([{"index": 1, "row": an_employee("E9")}])
+    assert (child.status, child.json["parentId"]) == (200, parent)
+    assert child.json["rows"]["new"] == child.json["rows"]["total"] == 1
+    answer = gateway.get(f"/api/imports/{child.json['importId']}/answer", sender).json
+    assert answer["employeeDetails"] == [{"Key": "E9", "Value": "New Record"}]
+
+
 def test_a_process_call_need_not_wait(gateway: GatewayProcess, sender: Sender) -> None:
     batch = send(gateway, sender, [an_employee("E1")], STAGE).json["fileLogId"]
     answer = process(gateway, sender, batch, Prefer="respond-async")

@@ -62,8 +62,11 @@ def test_no_value_is_in_storage_log_or_answer(
     done = process(gateway, sender, answers[0].json["fileLogId"])
     import_id = done.headers["x-import-id"]
     assert done.json["totalErrors"] == 3
+    retried = json.dumps([{"index": 2, "row": {"employeeId": "E9", **secret}}]).encode()
+    keyed = {**sender.headers, "Idempotency-Key": "retry"}
     answers += [
         done,
+        gateway.call("POST", f"/api/imports/{import_id}/retry", retried, keyed),
         *(
             gateway.get(f"/api/imports/{import_id}{what}", sender)
             for what in ("", "/results?pageSize=1000", "/answer", "/failed-rows")

@@ -188,7 +188,7 @@ class Processing:
     async def _accept(self, batch: Batch) -> ImportRecord:
         records = await self._batches.records(batch)
         size = _BYTES_PER_RECORD * len(records)
-        planned = await self._offload(size, _planned, batch.tenant, records, self._limits)
+        planned = await self._offload(size, plan_of, batch.tenant, records, self._limits)
         draft = ImportRecord(
             tenant=batch.tenant,
             number=0,
@@ -203,7 +203,7 @@ class Processing:
         return await self._intake.accept_planned(AUTHDATA, draft, planned)
 
 
-def _planned(tenant: str, records: Sequence[AuthRecord], limits: PlanLimits) -> Plan:
+def plan_of(tenant: str, records: Sequence[AuthRecord], limits: PlanLimits) -> Plan:
     """The staged records as a payload, sorted by employee and cut into chunks.
 
     Every chunk stands for the whole tenant: a rename may touch any employee, so imports of

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.clock import Clock, Ids
+from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.fingerprints import HashKey
 from shared.services.authdata.batches import BatchStore
 from shared.services.authdata.employees import Employees
 from shared.services.authdata.plans import Plans
 from shared.services.authdata.processing import Processing
+from shared.services.authdata.retrier import AuthdataRetrier
 from shared.services.authdata.staging import Staging
 from shared.services.authdata.tenant_rules import TenantRuleBook
 from shared.services.authdata.work import AuthdataWork
@@ -19,6 +21,7 @@ from shared.services.intake import Intake, PlanLimits
 from shared.services.offload import Offload
 from shared.services.payloads import Payloads
 from shared.services.reporting import Reporting
+from shared.services.retrying import Retrier
 from shared.storage.blobs import Blobs
 from shared.storage.tables import Tables
 
@@ -105,7 +108,9 @@ class AuthdataParts:
             limits=limits.plan,
             orphan_seconds=limits.orphan_seconds,
         )
-        return AuthdataServices(self._rules, staging, processing)
+        retrier = AuthdataRetrier(staging, intake, reporting, self._offload, limits.plan)
+        retriers = {AUTHDATA.name: retrier}
+        return AuthdataServices(self._rules, staging, processing, retriers, self.work())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +120,5 @@ class AuthdataServices:
     rules: TenantRuleBook
     staging: Staging
     processing: Processing
+    retriers: Mapping[str, Retrier]
+    work: AuthdataWork

@@ -6,7 +6,7 @@ quicker, all of that is done again, so an answer always tells of the batch that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -142,6 +142,13 @@ class Staging:
         batch = batch or self._new(tenant, file_log_id)
         self._check_open(batch, len(records))
         return await self._judge(batch, records, rules)
+
+    async def read_rows(self, tenant: str, rows: Sequence[Mapping[str, Any]]) -> list[AuthRecord]:
+        """Rows in the clear, names in lower case, as hashed records. Raises SettingsError."""
+        rules = await self._rules.of(tenant)
+        call = BatchCall(None, validate=True, allow_no_auth=False, commit=True, rows=rows)
+        size = _BYTES_PER_RECORD * len(rows)
+        return await self._offload(size, self._read_all, tenant, call, rules.formats)
 
     async def find(self, tenant: str, file_log_id: str) -> Batch:
         """The batch of that id, expired where its time is over. Raises NotFoundError."""
