@@ -10,7 +10,11 @@ import pytest
 
 from shared.auth.integration import Database
 from shared.bootstrap import open_gateway
+from shared.services.rounds import RoundStatus
+from tests.builders import a_worker
+from tests.contract.document_calls import CLOSED
 from tests.contract.limits import DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS
+from tests.documents import ROUND, a_ready_sender
 from tests.e2e.gateway_process import GatewayProcess, started
 from tests.emulator import Emulator, settings_for
 from tests.tenants import Sender, new_sender
@@ -72,3 +76,20 @@ def senders(storage: str) -> Mapping[Kind, Sender]:
             }
 
     return asyncio.run(made())
+
+
+@pytest.fixture(name="ready", scope="session")
+def fixture_ready(gateway: GatewayProcess, storage: str) -> Sender:
+    """Whoever may send documents, with workers to send them to."""
+    rounds = (ROUND, RoundStatus.OPEN), ("run", RoundStatus.IN_PROGRESS)
+    sender = a_ready_sender(storage, *rounds, (CLOSED, RoundStatus.CLOSED))
+    people = [
+        a_worker("P1", ExternalWorkerRef="hr-1"),
+        a_worker("P2"),
+        a_worker("P2", EmployerRef="E2"),
+        a_worker("P3", ExternalWorkerRef="P2x"),
+        a_worker("P2x"),
+        a_worker("P4", ExternalWorkerRef="P4"),
+    ]
+    assert all(row["importStatus"] == "OK" for row in gateway.post(sender, people).results)
+    return sender

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.auth.scopes import Scope
-from shared.services.rounds import RoundStatus
-from tests.builders import a_worker
+from tests.contract.document_calls import CLOSED, UPLOAD, item_of, send
 from tests.contract.limits import MAX_BODY_BYTES, MAX_DOCUMENT_BYTES
 from tests.contract.refusals import GUID, check_refusal
 from tests.documents import (
@@ -24,17 +21,13 @@ from tests.documents import (
     ROUND,
     Form,
     a_part,
-    a_ready_sender,
     an_archive,
     upload_headers,
 )
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.tenants import Sender
-from tests.tokens import a_token_client
 
 pytestmark = pytest.mark.e2e
-UPLOAD = "/api/import/documents"
-CLOSED = "2025-12"
 GONE_PAST_THE_FORM = (404, 409)
 
 
@@ -75,33 +68,6 @@ FAULTS = (
 """In the order in which they are refused."""
 UNSEEN = {("file too large", "cut off"), ("file too large", "no file")}
 """The first of these cannot be seen where the second one is."""
-
-
-@pytest.fixture(name="ready", scope="module")
-def fixture_ready(gateway: GatewayProcess, storage: str) -> Sender:
-    """Whoever may send documents, with workers to send them to."""
-    rounds = (ROUND, RoundStatus.OPEN), ("run", RoundStatus.IN_PROGRESS)
-    sender = a_ready_sender(storage, *rounds, (CLOSED, RoundStatus.CLOSED))
-    people = [
-        a_worker("P1", ExternalWorkerRef="hr-1"),
-        a_worker("P2"),
-        a_worker("P2", EmployerRef="E2"),
-        a_worker("P3", ExternalWorkerRef="P2x"),
-        a_worker("P2x"),
-        a_worker("P4", ExternalWorkerRef="P4"),
-    ]
-    assert all(row["importStatus"] == "OK" for row in gateway.post(sender, people).results)
-    return sender
-
-
-def send(gateway: GatewayProcess, sender: Sender, form: Form, **headers: str) -> Answer:
-    return gateway.call("POST", UPLOAD, form.body(), upload_headers(sender, **headers))
-
-
-def item_of(answer: Answer) -> dict[str, Any]:
-    assert answer.status == 200, answer.body
-    [item] = answer.json["items"]
-    return dict(item)
 
 
 def faulty(gateway: GatewayProcess, ready: Sender, off: Sender, faults: set[str]) -> Answer:
@@ -315,116 +281,3 @@ def test_uploads_of_one_name_at_once_are_one_document_and_every_answer_is_true(
         if answer.import_id == imports[0]["importId"]
     )
     assert document.body == last, "what was accepted last is what stays"
-
-
-def test_a_dry_run_answers_as_the_run_and_leaves_no_trace(
-    gateway: GatewayProcess, ready: Sender
-) -> None:
-    def imports() -> Any:
-        return gateway.get("/api/imports?pageSize=1000", ready).json["items"]
-
-    def tried(form: Form, view: str = "") -> Answer:
-        address = f"{UPLOAD}?dryRun=true{view}"
-        return gateway.call("POST", address, form.body(), upload_headers(ready))
-
-    before = imports()
-    form = Form(file_name="tried.pdf")
-    item = item_of(tried(form))
-    assert (item["documentId"], item["overridden"]) == (str(uuid.UUID(int=0)), False)
-    check_refusal(tried(Form(worker="nobody")), 404, "Worker was not found")
-    assert imports() == before
-    document_id = item_of(send(gateway, ready, form))["documentId"]
-    again = item_of(tried(form))
-    assert (again["documentId"], again["overridden"]) == (document_id, True)
-    [row] = tried(Form(file_name="tried.pdf", content=PDF + b" "), "&view=rows").json["items"]
-    assert row["outcome"] == "updated"
-    assert row["changes"] == [{"field": "size", "before": len(PDF), "after": len(PDF) + 1}]
-
-
-def test_an_idempotency_key_stands_for_one_upload(gateway: GatewayProcess, ready: Sender) -> None:
-    key = {"Idempotency-Key": uuid.uuid4().hex}
-    form = Form(file_name="once.pdf")
-    first = send(gateway, ready, form, **key)
-    body = form.body().replace(BOUNDARY.encode(), b"another-boundary")
-    headers = upload_headers(ready, **key)
-    headers["Content-Type"] = "multipart/form-data; boundary=another-boundary"
-    again = gateway.call("POST", UPLOAD, body, headers)
-    assert (again.json, again.import_id) == (first.json, first.import_id)
-    assert again.headers["idempotent-replayed"] == "true"
-    other = send(gateway, ready, Form(file_name="once.pdf", content=PDF + b" "), **key)
-    assert other.status == 422
-
-
-def test_a_refused_upload_does_not_use_up_its_key(gateway: GatewayProcess, ready: Sender) -> None:
-    key = {"Idempotency-Key": uuid.uuid4().hex}
-    form = Form(worker="late", file_name="late.pdf")
-    assert send(gateway, ready, form, **key).status == 404
-    gateway.post(ready, [a_worker("late")])
-    assert item_of(send(gateway, ready, form, **key))["overridden"] is False
-
-
-ENDPOINTS = [("POST", UPLOAD), ("GET", "/api/documents"), ("GET", "/api/documents/x/content")]
-
-
-@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-def test_every_endpoint_asks_for_credentials_and_a_token_for_its_scope(
-    gateway: GatewayProcess, storage: str, method: str, path: str
-) -> None:
-    answer = gateway.call(method, path, b"", {})
-    check_refusal(answer, 401)
-    assert answer.headers["www-authenticate"] == "Bearer"
-    client = a_token_client(storage, gateway.url, "", Scope.IMPORT_AUTHDATA)
-    answer = gateway.call(method, path, b"", {"Authorization": f"Bearer {client.token}"})
-    check_refusal(answer, 403, "import_inbox")
-    assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
-
-
-def test_a_document_of_another_tenant_is_not_found_like_one_that_does_not_exist(
-    gateway: GatewayProcess, ready: Sender, sender: Sender
-) -> None:
-    theirs = item_of(send(gateway, ready, Form(file_name="theirs.pdf")))["documentId"]
-    messages = {
-        check_refusal(gateway.get(f"/api/documents/{document_id}/content", sender), 404)
-        for document_id in (theirs, str(uuid.uuid4()), "no-guid", "a%27b", "x" * 300)
-    }
-    assert len(messages) == 1
-    assert gateway.get("/api/documents?workerexternalId=P1", sender).json["items"] == []
-    assert gateway.get(f"/api/documents/{theirs.upper()}/content", ready).status == 200
-
-
-@pytest.mark.parametrize(
-    "query", ["pageSize=0", "pageSize=1001", "continuation=!", "continuation=MQ"]
-)
-def test_a_list_that_is_asked_for_wrongly_is_refused(
-    gateway: GatewayProcess, ready: Sender, query: str
-) -> None:
-    check_refusal(gateway.get(f"/api/documents?{query}", ready), 400)
-
-
-def test_the_list_is_paged_and_limited_over_http(gateway: GatewayProcess, ready: Sender) -> None:
-    names = {f"page {number}.pdf" for number in range(5)}
-    for name in names:
-        send(gateway, ready, Form(worker="P4", file_name=name, round_code="run"))
-    query = "workerexternalId=P4&communicationRoundCode=run&pageSize=2"
-    found, continuation = set(), ""
-    while True:
-        page = gateway.get(f"/api/documents?{query}{continuation}", ready).json
-        found |= {item["fileName"] for item in page["items"]}
-        if page["continuation"] is None:
-            break
-        continuation = f"&continuation={page['continuation']}"
-    assert found == names
-
-
-def test_no_value_of_an_upload_is_logged(gateway: GatewayProcess, ready: Sender) -> None:
-    mark = "zqxjdoc"
-    for form in (
-        Form(worker=mark),
-        Form(round_code=mark),
-        Form(file_name=f"{mark}.pdf"),
-        Form(file_name=f"{mark}.pdf", content=b"MZ"),
-        Form(more=[(mark, mark)], generation_time=mark),
-    ):
-        send(gateway, ready, form)
-    gateway.get(f"/api/documents?workerexternalId={mark}", ready)
-    assert mark not in gateway.log()
