@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -129,14 +129,3 @@ class Stored:
     employees: Mapping[str, Employee] = field(default_factory=dict)
     holders: Mapping[str, str] = field(default_factory=dict)
     count: int = 0
-
-    @classmethod
-    def of_all(cls, employees: Iterable[Employee]) -> Stored:
-        """Where these are all employees there are."""
-        by_id = {employee.employee_id: employee for employee in employees}
-        holders = {
-            triple: employee.employee_id
-            for employee in by_id.values()
-            if (triple := employee.triple) is not None
-        }
-        return cls(by_id, holders, len(by_id))

@@ -92,10 +92,6 @@ class Processing:
                 return await self.import_of(await self._closed(batch))
         raise StorageUnavailableError("the batch keeps changing")
 
-    async def find_import(self, batch: Batch) -> ImportRecord | None:
-        """The import of a batch, where there is one by now."""
-        return await self._imports.find(batch.tenant, batch.import_id)
-
     async def import_of(self, batch: Batch) -> ImportRecord | None:
         """The import of a batch that is not staged any more, accepted now where it was not.
 

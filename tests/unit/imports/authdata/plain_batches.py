@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,18 @@ def read_all(
 
 def stored_of(people: Mapping[str, Person], key: HashKey = CURRENT) -> Stored:
     """These people as they are stored, hashed under one key."""
-    return Stored.of_all(an_employee(name, person, key) for name, person in people.items())
+    return all_stored(an_employee(name, person, key) for name, person in people.items())
+
+
+def all_stored(employees: Iterable[Employee]) -> Stored:
+    """Where these are all employees there are."""
+    by_id = {employee.employee_id: employee for employee in employees}
+    holders = {
+        triple: employee.employee_id
+        for employee in by_id.values()
+        if (triple := employee.triple) is not None
+    }
+    return Stored(by_id, holders, len(by_id))
 
 
 def an_employee(name: str, person: Person, key: HashKey = CURRENT) -> Employee:
@@ -90,4 +101,4 @@ def applied(classified: Classified, stored: Stored) -> Stored:
     for verdict in writes:
         assert verdict.employee is not None
         left[verdict.employee.employee_id] = verdict.employee
-    return Stored.of_all(left.values())
+    return all_stored(left.values())
