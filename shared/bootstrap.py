@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from shared.services.dry_runs import DryRuns
     from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
-    from shared.services.imported_files import ImportedFiles
     from shared.services.intake import Intake
+    from shared.services.licenses.imported_files import ImportedFiles
     from shared.services.payloads import Payloads
     from shared.services.reference_lists import ReferenceLists
     from shared.services.references import EarlierImports
@@ -143,8 +143,8 @@ def _compose(settings: Settings) -> Gateway:
     from shared.services.completions import Completions
     from shared.services.failed_rows import FailedRows
     from shared.services.import_log import ImportLog
-    from shared.services.imported_files import ImportedFiles
     from shared.services.intake import Intake, PlanLimits
+    from shared.services.licenses.imported_files import ImportedFiles
     from shared.services.offload import to_thread_if_large
     from shared.services.payloads import Payloads
     from shared.services.reference_lists import ReferenceLists
@@ -289,7 +289,7 @@ def _works(
     """Every type's work: on the account, or on what a dry run makes of it."""
     from shared.imports.licenses.definition import LICENSES
     from shared.services.keyed_work import KeyedWork
-    from shared.services.license_work import LicenseWork
+    from shared.services.licenses.work import LicenseWork
     from shared.services.offload import to_thread_if_large
     from shared.services.references import ReferenceReader
     from shared.services.work import Works

@@ -15,7 +15,7 @@ from shared.services.failed_rows import FailedRows
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
 from shared.services.keyed_work import KeyedWork
-from shared.services.license_work import LicenseWork
+from shared.services.licenses.work import LicenseWork
 from shared.services.payloads import Payloads
 from shared.services.reference_lists import ReferenceLists
 from shared.services.references import ReferenceReader

@@ -1,6 +1,6 @@
 """One company's rows at work: unit by unit, each transaction with its entry in the import's log.
 
-See `license_work` for what the log is for.
+See `work` for what the log is for.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from shared.imports.licenses.shelf import Shelf
 from shared.imports.licenses.units import Sketch, Unit, units
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult, failed
-from shared.services.license_lines import CompanyLines
-from shared.services.license_reading import LicenseReader
-from shared.services.license_segments import Part, Segment, segments
+from shared.services.licenses.lines import CompanyLines
+from shared.services.licenses.segments import Part, Segment, segments
+from shared.services.licenses.stored import LicenseReader
 from shared.services.moments import iso
 from shared.services.offload import Offload
 from shared.services.work import BeforeCommit, SupersededError

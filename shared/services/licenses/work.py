@@ -23,8 +23,8 @@ from shared.imports.licenses.definition import LICENSES
 from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult
 from shared.services.groups import GroupRegister
-from shared.services.license_company import CompanyAtWork
-from shared.services.license_lines import CompanyLines, LicenseLines, read_company_lines
+from shared.services.licenses.company import CompanyAtWork
+from shared.services.licenses.lines import CompanyLines, LicenseLines, read_company_lines
 from shared.services.offload import Offload
 from shared.services.work import BeforeCommit
 from shared.storage.blobs import Blobs

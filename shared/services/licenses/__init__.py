@@ -1,0 +1,1 @@
+"""Licenses: the work on their rows, company by company (docs/licenses.md)."""
