@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from string import punctuation
 from urllib.parse import quote
 
 from shared import log
@@ -35,6 +36,8 @@ from shared.storage.import_records import ImportRecord
 GENERATION_TIME = "generationtime"
 _LONGEST_PATH = 980
 """Characters of a rejected blob's path, so that the import id fits behind it (1,024 in all)."""
+_LONGEST_TIME = 100
+"""Characters of a time that are kept of a rejected blob, whose metadata have 8 KiB in all."""
 
 
 class Drops:
@@ -144,8 +147,8 @@ class Drops:
         """Move the drop to the rejected ones, with the reason in its metadata."""
         reason = f"{fault.text}. {CATALOGUE[fault.id].advice}"
         metadata = {"reason": quote(reason), "errorid": str(fault.id), "importid": import_id}
-        sent = drop.metadata.get(GENERATION_TIME, "")
+        sent = drop.metadata.get(GENERATION_TIME, "")[:_LONGEST_TIME]
         if sent:
-            metadata[GENERATION_TIME] = sent
+            metadata[GENERATION_TIME] = quote(sent, safe=punctuation, errors="surrogateescape")
         await self._files.reject(drop, f"{drop.name[:_LONGEST_PATH]}/{import_id}", metadata)
         await self._files.remove_drop(drop)

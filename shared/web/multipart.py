@@ -21,6 +21,7 @@ MEDIA_TYPE = "multipart/form-data"
 MAX_PARTS = 50
 MAX_FIELD_BYTES = 1_048_576
 """Bytes of all fields that are no files."""
+_REPLACED = "\ufffd"
 _IN_MEMORY = 512 * 1024
 """Bytes of a file up to which it is not put on disk."""
 
@@ -92,6 +93,11 @@ def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
     )
     try:
         _, fields, files = parser.parse(BytesIO(body), MEDIA_TYPE, len(body), options)
+        texts = [_field(name, text) for name, text in fields.items(multi=True)]
+        sent = tuple(
+            SentFile(_field(name, "")[0], file.filename or "", file.stream)
+            for name, file in files.items(multi=True)
+        )
     except RequestEntityTooLarge:
         raise InvalidRequestError(
             f"The form has more than {MAX_PARTS} parts, or fields of more than "
@@ -101,13 +107,16 @@ def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
         raise InvalidRequestError(
             "The form cannot be read: it is cut off or malformed; send it again whole."
         ) from None
-    texts = [(name.lower(), text) for name, text in fields.items(multi=True)]
     names = Counter(name for name, _ in texts)
-    return Form(
-        dict(texts),
-        tuple(
-            SentFile(name.lower(), file.filename or "", file.stream)
-            for name, file in files.items(multi=True)
-        ),
-        frozenset(name for name, count in names.items() if count > 1),
-    )
+    return Form(dict(texts), sent, frozenset(name for name, count in names.items() if count > 1))
+
+
+def _field(name: str | None, text: str) -> tuple[str, str]:
+    """The lower-cased name of a part and its text.
+
+    Raises ValueError for a part without a name, which the library lets through as None, and for
+    bytes that are no UTF-8, which it replaces: two references must not become the same one.
+    """
+    if not name or _REPLACED in text:
+        raise ValueError
+    return name.lower(), text

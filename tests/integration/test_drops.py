@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from azure.storage.blob import BlobClient
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from shared.imports.documents import messages
@@ -118,6 +119,31 @@ def test_every_fault_rejects_the_file_with_its_reason(delivered: str) -> None:
         assert await play.documents() == []
 
     drops(delivered, piece, max_document_bytes=LIMIT)
+
+
+@pytest.mark.parametrize("sent", ["fr\xfch", "x" * 4000])
+def test_a_time_that_is_none_at_all_does_not_keep_the_file_in_the_container(
+    delivered: str, sent: str
+) -> None:
+    """Bytes that no header may have are kept percent-encoded, and no more than metadata hold."""
+
+    async def piece(play: Drops) -> None:
+        name = f"{play.tenant}/{ROUND}/P1/a.pdf"
+        await asyncio.to_thread(drop_with_time, delivered, name, sent)
+        await play.take_in(name)
+        assert await play.names(play.box) == []
+        [moved] = await play.names(play.rejected)
+        said = (await play.rejected.get_blob_client(moved).get_blob_properties()).metadata
+        assert said["errorid"] == str(messages.WRONG_TIME)
+        assert said["generationtime"] in ("fr%FCh", "x" * 100)
+
+    drops(delivered, piece)
+
+
+def drop_with_time(storage: str, name: str, sent: str) -> None:
+    """By the library that sends metadata as Latin-1."""
+    with BlobClient.from_connection_string(storage, DOCUMENT_DROP, name) as blob:
+        blob.upload_blob(PDF, metadata={"generationtime": sent})
 
 
 def test_a_file_of_the_largest_size_goes_in_block_by_block(delivered: str) -> None:
