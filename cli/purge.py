@@ -10,7 +10,7 @@ import typer
 from cli.access import on_gateway
 from cli.output import AsJson, show
 from shared.bootstrap import Gateway
-from shared.retention_steps import retention_of
+from shared.composition.retention import retention_of
 
 Tenant = Annotated[
     str,

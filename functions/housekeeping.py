@@ -22,6 +22,6 @@ async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host pas
 @blueprint.timer_trigger("timer", "0 7 * * * *", run_on_startup=False, use_monitor=False)
 async def retention(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
     """Let payloads, results, tombstones and the like go after their time, a tenant once a day."""
-    from shared.retention_steps import retention_of
+    from shared.composition.retention import retention_of
 
     await retention_of(await gateway()).run()

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.clock import SystemClock
+from shared.composition.retention import retention_of
 from shared.errors import GoneError, NotFoundError
 from shared.imports.definition import Options
 from shared.imports.documents.upload import Upload, WorkerKey
 from shared.imports.licenses.definition import LICENSES
-from shared.retention_steps import retention_of
 from shared.services.chunk_messages import messages_for
 from shared.services.expiring_imports import ExpiringImports
 from shared.services.expiring_tombstones import ExpiringTombstones

@@ -1,0 +1,109 @@
+"""A gateway put together from its settings."""
+
+from __future__ import annotations
+
+from shared.auth.callers import Callers
+from shared.auth.key_pair import KeyPairAuthenticator
+from shared.bootstrap import Gateway
+from shared.composition.documents import compose_documents
+from shared.composition.parts import Parts, parts_of
+from shared.composition.works import chunks_of, dry_runs_of
+from shared.identity import Identity
+from shared.services.authdata.services import AuthdataLimits, AuthdataParts, AuthdataServices
+from shared.services.cancelling import Cancelling
+from shared.services.chunks import ChunkProcessor
+from shared.services.clients import ClientService
+from shared.services.failed_rows import FailedRows
+from shared.services.licenses.imported_files import ImportedFiles
+from shared.services.repeat_store import RepeatStore
+from shared.services.repeats import Repeats
+from shared.services.retrying import Retrying
+from shared.services.sweeping import Sweep
+from shared.services.tenants import TenantService
+from shared.services.waiting import Waiting
+from shared.settings import Settings
+
+
+def compose(settings: Settings) -> Gateway:
+    """Every service, with what it needs; nothing connects yet."""
+    parts = parts_of(settings)
+    account, clock = parts.account, parts.clock
+    tenants = TenantService(account.tables, clock)
+    identity = Identity(settings, account.tables, clock, parts.ids)
+    failed_rows = FailedRows(parts.results, parts.payloads)
+    authdata = _authdata(parts)
+    chunks = chunks_of(parts, authdata)
+    key_pairs = KeyPairAuthenticator(account.tables, clock, settings.cache_seconds)
+    return Gateway(
+        settings=settings,
+        account=account,
+        callers=Callers(key_pairs, identity),
+        identity=identity,
+        tenants=tenants,
+        clients=ClientService(account.tables, tenants, clock, parts.ids),
+        lists=parts.lists,
+        files=ImportedFiles(account.tables, parts.imports, clock),
+        imports=parts.imports,
+        intake=parts.intake,
+        waiting=Waiting(parts.imports, parts.completions, clock),
+        chunks=chunks,
+        reporting=parts.reporting,
+        failed_rows=failed_rows,
+        retrying=Retrying(
+            failed_rows, parts.intake, parts.offload, settings.max_rows, authdata.retriers
+        ),
+        cancelling=Cancelling(parts.imports, account.queues, clock),
+        dry_runs=dry_runs_of(parts),
+        repeats=_repeats(parts),
+        documents=compose_documents(
+            account, settings, clock, parts.imports, chunks, parts.reporting
+        ),
+        authdata=authdata,
+        sweep=_sweep(parts, tenants, chunks),
+    )
+
+
+def _repeats(parts: Parts) -> Repeats:
+    account, settings = parts.account, parts.settings
+    return Repeats(
+        store=RepeatStore(account.tables, account.blobs, parts.ids, parts.offload),
+        clock=parts.clock,
+        ids=parts.ids,
+        keep_seconds=settings.idempotency_seconds,
+        take_over_seconds=settings.take_over_seconds,
+    )
+
+
+def _sweep(parts: Parts, tenants: TenantService, chunks: ChunkProcessor) -> Sweep:
+    return Sweep(
+        imports=parts.imports,
+        queues=parts.account.queues,
+        completions=parts.completions,
+        clock=parts.clock,
+        tenants=tenants.list_ids,
+        quiet_seconds=parts.settings.sweep_after_seconds,
+        run_here=chunks.process,
+        here_seconds=parts.settings.document_sweep_seconds,
+    )
+
+
+def _authdata(parts: Parts) -> AuthdataServices:
+    account, settings = parts.account, parts.settings
+    limits = AuthdataLimits(
+        plan=parts.limits,
+        keys=settings.authdata_keys,
+        cache_seconds=settings.cache_seconds,
+        batch_seconds=settings.batch_seconds,
+        orphan_seconds=settings.sweep_after_seconds,
+    )
+    made = AuthdataParts(
+        account.tables,
+        account.blobs,
+        parts.payloads,
+        parts.imports,
+        parts.clock,
+        parts.ids,
+        parts.offload,
+        limits,
+    )
+    return made.services(parts.intake, parts.reporting)

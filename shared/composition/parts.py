@@ -1,0 +1,67 @@
+"""What services are made of: the account, the clock, and the services that most others need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.clock import Clock, Ids, RandomIds, SystemClock
+from shared.services.completions import Completions
+from shared.services.import_log import ImportLog
+from shared.services.intake import Intake, PlanLimits
+from shared.services.offload import Offload, to_thread_if_large
+from shared.services.payloads import Payloads
+from shared.services.reference_lists import ReferenceLists
+from shared.services.reporting import Reporting
+from shared.services.results import Results
+from shared.settings import Settings
+from shared.storage.account import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One of each in a gateway."""
+
+    settings: Settings
+    account: Account
+    clock: Clock
+    ids: Ids
+    offload: Offload
+    completions: Completions
+    imports: ImportLog
+    results: Results
+    payloads: Payloads
+    lists: ReferenceLists
+    limits: PlanLimits
+    intake: Intake
+    reporting: Reporting
+
+
+def parts_of(settings: Settings) -> Parts:
+    """The parts of a gateway with these settings; nothing connects yet."""
+    account, clock, ids = Account(settings.storage), SystemClock(), RandomIds()
+    imports = ImportLog(account.tables)
+    results = Results(account.tables, account.blobs, to_thread_if_large)
+    limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
+    return Parts(
+        settings=settings,
+        account=account,
+        clock=clock,
+        ids=ids,
+        offload=to_thread_if_large,
+        completions=Completions(),
+        imports=imports,
+        results=results,
+        payloads=Payloads(account.blobs),
+        lists=ReferenceLists(account.tables, clock, ids, settings.cache_seconds),
+        limits=limits,
+        intake=Intake(
+            imports=imports,
+            blobs=account.blobs,
+            queues=account.queues,
+            clock=clock,
+            ids=ids,
+            offload=to_thread_if_large,
+            limits=limits,
+        ),
+        reporting=Reporting(imports, results, clock),
+    )

@@ -1,0 +1,76 @@
+"""The work on rows, type by type: what chunks are given to, and what dry runs ask."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from shared.composition.parts import Parts
+from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.folding import Noticed
+from shared.imports.licenses.definition import LICENSES
+from shared.services.authdata.services import AuthdataServices
+from shared.services.chunk_messages import ChunkMessage
+from shared.services.chunks import ChunkProcessor
+from shared.services.document_work import DocumentWork
+from shared.services.dry_runs import DryRuns, NothingOpen
+from shared.services.keyed_work import KeyedWork
+from shared.services.licenses.work import LicenseWork
+from shared.services.references import EarlierImports, ReferenceReader
+from shared.services.work import Works
+from shared.storage.blobs import Blobs
+from shared.storage.tables import Tables
+
+
+def chunks_of(parts: Parts, authdata: AuthdataServices) -> ChunkProcessor:
+    """Works on the chunks of every type, documents among them, whose work may do another's."""
+
+    async def run_earlier(message: ChunkMessage) -> None:
+        await chunks.process(message)
+
+    account = parts.account
+    documents = DocumentWork(account.tables, parts.imports, parts.clock, run_earlier)
+    works = _works(parts, parts.imports, account.tables, account.blobs)
+    chunks = ChunkProcessor(
+        payloads=parts.payloads,
+        queues=account.queues,
+        imports=parts.imports,
+        results=parts.results,
+        works=works.with_one(DOCUMENTS.name, documents).with_one(AUTHDATA.name, authdata.work),
+        completions=parts.completions,
+        clock=parts.clock,
+        handler_seconds=parts.settings.handler_seconds,
+    )
+    return chunks
+
+
+def dry_runs_of(parts: Parts) -> DryRuns:
+    """Judges payloads by the works of a run."""
+    return DryRuns(
+        tables=parts.account.tables,
+        blobs=parts.account.blobs,
+        make_works=partial(_works, parts, NothingOpen()),
+        max_rows=parts.settings.dry_run_rows,
+        max_bytes=parts.settings.max_body_bytes,
+    )
+
+
+def _works(
+    parts: Parts,
+    earlier: EarlierImports,
+    tables: Tables,
+    blobs: Blobs,
+    noticed: Noticed | None = None,
+) -> Works:
+    """The works that need storage alone: the account's, or what a dry run makes of it."""
+    keyed = KeyedWork(
+        tables=tables,
+        references=ReferenceReader(tables, earlier, parts.lists),
+        clock=parts.clock,
+        offload=parts.offload,
+        noticed=noticed,
+    )
+    licenses = LicenseWork(
+        tables=tables, blobs=blobs, clock=parts.clock, offload=parts.offload, noticed=noticed
+    )
+    return Works(keyed, {LICENSES.name: licenses})
