@@ -10,7 +10,7 @@ from cli.access import on_gateway
 from cli.integrations import TenantOption
 from cli.output import AsJson, show
 from shared.bootstrap import Gateway
-from shared.services.features import Feature
+from shared.services.documents.features import Feature
 
 app = typer.Typer(no_args_is_help=True, help="Features of a tenant: documents.")
 

@@ -10,7 +10,7 @@ from cli.access import on_gateway
 from cli.integrations import TenantOption
 from cli.output import AsJson, columns, show
 from shared.bootstrap import Gateway
-from shared.services.rounds import Round, RoundStatus
+from shared.services.documents.rounds import Round, RoundStatus
 
 app = typer.Typer(no_args_is_help=True, help="Communication rounds: what documents are sent to.")
 

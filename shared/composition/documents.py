@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from shared.clock import Clock
 from shared.services.chunks import ChunkProcessor
-from shared.services.document_list import DocumentList
-from shared.services.document_trials import DocumentTrials
-from shared.services.documents import Documents
-from shared.services.drops import Drops
-from shared.services.features import Features
+from shared.services.documents.drops import Drops
+from shared.services.documents.features import Features
+from shared.services.documents.listing import DocumentList
+from shared.services.documents.poisoned_drops import PoisonedDrops
+from shared.services.documents.rounds import Rounds
+from shared.services.documents.sweeping_drops import DropSweep
+from shared.services.documents.trials import DocumentTrials
+from shared.services.documents.uploads import Documents
+from shared.services.documents.worker_search import WorkerSearch
 from shared.services.import_log import ImportLog
-from shared.services.poisoned_drops import PoisonedDrops
 from shared.services.reporting import Reporting
-from shared.services.rounds import Rounds
-from shared.services.sweeping_drops import DropSweep
-from shared.services.worker_search import WorkerSearch
 from shared.settings import Settings
 from shared.storage.account import Account
 

@@ -13,7 +13,7 @@ from shared.bootstrap import Gateway
 from shared.clock import Clock, SystemClock
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.licenses.definition import LICENSES
-from shared.services.expiring_files import ExpiringFiles
+from shared.services.documents.expiring_files import ExpiringFiles
 from shared.services.expiring_imports import ExpiringImports
 from shared.services.expiring_tombstones import ExpiringTombstones
 from shared.services.retention import Retention, RetentionStep, counted

@@ -33,7 +33,7 @@ from shared.imports.documents.file_types import FILE_TYPES
 from shared.imports.documents.upload import Upload
 from shared.imports.messages import CANCELLED, CATALOGUE
 from shared.imports.outcomes import Outcome, RowResult
-from shared.services.documents import Taken
+from shared.services.documents.uploads import Taken
 from shared.services.moments import iso
 from shared.services.reporting import ImportReport, ImportState
 from shared.storage.import_records import Counts, ImportRecord

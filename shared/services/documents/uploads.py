@@ -21,13 +21,13 @@ from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.planning import Chunk, Span
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunks import ChunkProcessor
-from shared.services.document_work import blob_of, key_of
-from shared.services.features import Feature, Features
+from shared.services.documents.features import Feature, Features
+from shared.services.documents.rounds import Rounds
+from shared.services.documents.work import blob_of, key_of
+from shared.services.documents.worker_search import WorkerSearch
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.services.reporting import Reporting
-from shared.services.rounds import Rounds
-from shared.services.worker_search import WorkerSearch
 from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.import_records import ImportRecord
 from shared.storage.stored_records import place_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared import log
-from shared.services.drops import Drops
+from shared.services.documents.drops import Drops
 from shared.storage.names import DOCUMENT_DROP
 from shared.storage.poison_queue import PoisonedBlob, PoisonQueue
 

@@ -26,9 +26,9 @@ from shared.imports.documents.moments import past_moment
 from shared.imports.documents.upload import Upload, derived_id
 from shared.imports.fields import normal_reference
 from shared.imports.messages import CATALOGUE, Message
-from shared.services.document_work import blob_of
-from shared.services.documents import Documents
-from shared.services.features import Feature, Features
+from shared.services.documents.features import Feature, Features
+from shared.services.documents.uploads import Documents
+from shared.services.documents.work import blob_of
 from shared.services.moments import iso
 from shared.storage.document_blobs import DocumentBlobs, Drop, OpenedDrop
 from shared.storage.import_records import ImportRecord

@@ -8,9 +8,9 @@ from shared.imports.definition import Document
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.upload import Upload
 from shared.imports.outcomes import Outcome
-from shared.services.document_list import DocumentList
-from shared.services.document_work import described
-from shared.services.documents import Documents
+from shared.services.documents.listing import DocumentList
+from shared.services.documents.uploads import Documents
+from shared.services.documents.work import described
 from shared.services.dry_runs import Judgement
 
 NOT_FORETOLD = "00000000-0000-0000-0000-000000000000"

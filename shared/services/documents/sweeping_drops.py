@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from shared import log
 from shared.clock import Clock
-from shared.services.drops import Drops
+from shared.services.documents.drops import Drops
 from shared.storage.document_blobs import DocumentBlobs
 
 _MOST_AT_ONCE = 500

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from shared.clock import Clock
 from shared.imports.documents.definition import DOCUMENTS
-from shared.services.document_work import blob_of
+from shared.services.documents.work import blob_of
 from shared.services.import_log import ImportLog
 from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.keys import encode

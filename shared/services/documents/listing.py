@@ -10,8 +10,8 @@ from shared.errors import GoneError, NotFoundError
 from shared.imports.definition import Document
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.fields import normal_reference
-from shared.services.document_work import blob_of, key_of, lookup_of_round, lookup_of_worker
-from shared.services.worker_search import WorkerSearch
+from shared.services.documents.work import blob_of, key_of, lookup_of_round, lookup_of_worker
+from shared.services.documents.worker_search import WorkerSearch
 from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.keys import encode
 from shared.storage.stored_records import from_entity, lookup_range
