@@ -58,7 +58,8 @@ def send_import(url: str, path: str, body: bytes, keys: KeyPair) -> Answer:
     headers = {"Content-Type": "application/json", **keys.headers()}
     answer = call("POST", address, headers, body)
     if answer.status == 202 and "location" in answer.headers:
-        return _await_answer(urljoin(address, answer.headers["location"]) + "/answer", keys)
+        followed = urljoin(address, urlsplit(answer.headers["location"]).path)
+        return _await_answer(f"{followed}/answer", keys)
     return answer
 
 
@@ -99,9 +100,16 @@ def call(
         ) from error
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The gateway never sends a caller elsewhere, and the library would take the keys along."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None leaves the answer as it is."""
+
+
 def _opener(address: str) -> urllib.request.OpenerDirector:
     """A proxy of the environment is not asked for this very machine."""
-    handlers: list[urllib.request.BaseHandler] = []
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
     if urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1"):
         handlers.append(urllib.request.ProxyHandler({}))
     certificate = trusted_certificate(address)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from cli.calls import CallFailedError, KeyPair
+from cli.calls import CallFailedError, KeyPair, send_import
 from cli.import_client import TRIES, ImportClient, RefusedCallError, call_of, limits_of
 
 Told = tuple[int, dict[str, str], Any]
@@ -76,6 +76,24 @@ def test_a_call_without_an_answer_and_one_that_comes_too_early_are_made_again(
     assert client.send("/api/import/workers", {}, b"[]", "k").import_id == "i"
     assert script.keys == ["k", "k", "k"]
     assert script.pauses == [2.0, 7.0]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_keys_are_not_taken_to_where_an_answer_points(
+    client: ImportClient, script: Script, status: int
+) -> None:
+    script.answers = [(status, {"Location": "/elsewhere"}, {"message": "Go there."})]
+    with pytest.raises(RefusedCallError, match="Go there"):
+        client.capabilities()
+    assert script.calls == [("GET", "/api/capabilities")]
+
+
+def test_an_import_is_followed_on_its_own_gateway(client: ImportClient, script: Script) -> None:
+    accepted = (202, {"Location": "http://192.0.2.1:9/api/imports/i"}, {"importId": "i"})
+    script.answers = [accepted, (200, {}, {"results": []})]
+    answer = send_import(client.url, "/api/import/workers", b"[]", client.keys)
+    assert answer.document == {"results": []}
+    assert script.calls[-1] == ("GET", "/api/imports/i/answer")
 
 
 @pytest.mark.parametrize("answer", [NOT_NOW, NO_ANSWER], ids=["503", "no answer"])
