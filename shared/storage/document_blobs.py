@@ -117,13 +117,13 @@ class DocumentBlobs:
         return OpenedDrop(_drop(download.properties, name), download)
 
     async def drops_before(self, moment: datetime, most: int) -> list[Drop]:
-        """Dropped blobs that nobody has changed since `moment`."""
+        """Dropped blobs that nobody has changed since `moment`, and nobody holds a lease on."""
         found: list[Drop] = []
         container = self._service.get_container_client(DOCUMENT_DROP)
         with translated():
             async for blob in container.list_blobs(include=["metadata"]):
-                drop = _drop(blob)
-                if drop.changed_at <= moment and not drop.is_folder:
+                drop, is_held = _drop(blob), blob.lease.state == "leased"
+                if drop.changed_at <= moment and not drop.is_folder and not is_held:
                     found.append(drop)
                 if len(found) == most:
                     break

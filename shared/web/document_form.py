@@ -14,7 +14,7 @@ from shared.imports.documents.moments import past_moment
 from shared.imports.documents.upload import Upload
 from shared.imports.fields import MAX_REFERENCE, normal_reference
 from shared.services.moments import iso
-from shared.web.multipart import Form, SentFile
+from shared.web.multipart import MAX_FIELD_BYTES, Form, SentFile
 
 FILE = "file"
 
@@ -71,6 +71,14 @@ def check_file_size(size: int, most: int) -> None:
     if size > most:
         raise TooLargeError(
             f"The file has {size} bytes and the limit is {most}: send a smaller one."
+        )
+
+
+def check_form_size(size: int, most: int) -> None:
+    """Raises TooLargeError where a body must hold a file over the limit, or no form of ours."""
+    if size > most + MAX_FIELD_BYTES:
+        raise TooLargeError(
+            f"The body has {size} bytes and the limit of its file is {most}: send a smaller one."
         )
 
 

@@ -39,10 +39,10 @@ from shared.services.reporting import ImportReport, ImportState
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web import requests
 from shared.web.continuations import from_opaque, wrong_continuation
-from shared.web.document_form import check_file_size, content_of, read_upload, the_file
+from shared.web.document_form import check_form_size, content_of, read_upload, the_file
 from shared.web.dry_run_views import judged_rows
 from shared.web.import_views import json_answer, not_yet
-from shared.web.multipart import MAX_FIELD_BYTES, Form, check_media_type, read_form
+from shared.web.multipart import Form, check_media_type, read_form
 from shared.web.refusals import refusal
 from shared.web.repeated_calls import HEADER, answer_once, keyed_call
 from shared.web.requests import DryRun
@@ -142,7 +142,7 @@ async def _read(gateway: Gateway, req: func.HttpRequest) -> Form:
     settings = gateway.settings
     requests.check_size(req, settings.max_body_bytes)
     body = req.get_body()
-    check_file_size(len(body) - MAX_FIELD_BYTES, settings.max_document_bytes)
+    check_form_size(len(body), settings.max_document_bytes)
     content_type = req.headers.get("Content-Type", "")
     check_media_type(content_type, req.headers.get("Content-Encoding", ""))
     return await asyncio.to_thread(read_form, content_type, body)

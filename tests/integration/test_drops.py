@@ -235,3 +235,19 @@ def test_the_sweep_leaves_to_the_trigger_what_is_new(delivered: str) -> None:
         assert len(await play.names(play.box)) == 1
 
     drops(delivered, piece, document_sweep_seconds=300)
+
+
+def test_the_sweep_leaves_alone_what_somebody_holds_a_lease_on(delivered: str) -> None:
+    """It could not be deleted: each sweep would copy it again, and many would fill its turn."""
+
+    async def piece(play: Drops) -> None:
+        name = await play.drop(f"{ROUND}/P1/a.pdf")
+        lease = await play.box.get_blob_client(name).acquire_lease()
+        await play.gateway.documents.drop_sweep.run()
+        assert await play.documents() == []
+        await lease.release()
+        await play.gateway.documents.drop_sweep.run()
+        assert len(await play.documents()) == 1
+        assert await play.names(play.box) == []
+
+    drops(delivered, piece, document_sweep_seconds=0)
