@@ -66,10 +66,11 @@ def test_a_meter_of_a_process_that_is_not_there_reads_nothing() -> None:
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc")
 def test_a_meter_reads_time_and_memory() -> None:
     meter = Meter(os.getpid())
-    peak, resident = meter.peak_bytes(), meter.resident_bytes()
+    resident, peak = meter.resident_bytes(), meter.peak_bytes()
     assert peak is not None
     assert resident is not None
-    assert peak >= resident > 1_000_000
+    # The kernel counts both in batches, so one may run a little ahead of the other.
+    assert peak > 0.9 * resident > 1_000_000
     assert meter.processor_seconds() is not None
 
 
