@@ -184,6 +184,7 @@ Gateway          {url}
 Tenant           {TENANT} ({TENANT_NAME})
 X-Software-Key   {keys.software_key}
 X-Functions-Key  {keys.function_key}
+Documentation    {url}/api/docs
 
 Import a worker of your own:
 curl -sS{trust} '{url}/api/import/workers?version=1' -H 'Content-Type: application/json' \

@@ -42,9 +42,12 @@ def totals(answer: dict[str, Any]) -> str:
 
 
 def batch_lines(answer: dict[str, Any]) -> Iterator[str]:
-    """A line for each record that is no duplicate, and each error with its line in the sample."""
+    """A line for each record, and each error with its line in the sample."""
     for each in answer["employeeDetails"]:
         yield f"       {each['Key'] or '(no id)':<8} {each['Value']}"
+    for each in answer["duplicateAuthValues"]:
+        known = each["employeeId"] or "(no id)"
+        yield f"       {known:<8} Duplicate: another record of the batch counts"
     for error in answer["errorDetails"]:
         yield f"         line {error['line']}: {error['value']}"
 

@@ -103,6 +103,7 @@ def test_the_call_to_paste_is_one_shell_command() -> None:
     assert "http://127.0.0.1:7071/api/import/workers?version=1" in words
     assert "X-Functions-Key: pig_made-up" in words
     assert json.loads(words[-1])[0]["PersonnelRef"]
+    assert "Documentation    http://127.0.0.1:7071/api/docs" in lines
 
 
 def test_a_row_is_a_line_and_each_message_one_below_it() -> None:

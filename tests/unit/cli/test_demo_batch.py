@@ -43,7 +43,8 @@ def test_totals_and_records_are_lines() -> None:
     assert totals(as_designed()) == (
         "5 records: 3 new, 0 updates, 0 no change, 1 duplicates, 1 errors"
     )
-    assert [*batch_lines(as_designed())][-2:] == [
+    assert [*batch_lines(as_designed())][-3:] == [
         "       (no id)  Error",
+        "       00412    Duplicate: another record of the batch counts",
         "         line 5: employeeId: Required field missing or empty",
     ]
