@@ -32,7 +32,9 @@ def show(as_json: bool, document: dict[str, Any], lines: Iterable[str]) -> None:
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table as lines, columns aligned, nothing cut."""
+    """A table as lines, columns aligned, nothing cut; without rows it says that there are none."""
+    if not rows:
+        return ["There are none."]
     widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
