@@ -39,4 +39,14 @@ def purge(tenant: Tenant = "", days: Days = None, as_json: AsJson = False) -> No
 
     went = on_gateway(run)
     lines = [f"{count:>8}  {name}" for name, count in went.items()]
-    show(as_json, {"expired": went}, ["What went:", *lines])
+    show(
+        as_json,
+        {"expired": {_as_member(name): count for name, count in went.items()}},
+        ["What went:", *lines],
+    )
+
+
+def _as_member(name: str) -> str:
+    """The name of a step as programs read it: `stray payloads` is `strayPayloads`."""
+    first, *others = name.split()
+    return "".join((first, *(word.capitalize() for word in others)))

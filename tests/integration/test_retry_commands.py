@@ -80,4 +80,5 @@ def test_purge_lets_go_what_has_ended(delivered: str, run: Run) -> None:
     went = json.loads(run("purge", *here, "--days", "0", "--json"))["expired"]
     assert (went["payloads"], went["results"]) == (2, 2)
     assert newest.import_id in run("imports", "show", *here, newest.import_id)
+    assert "strayPayloads" in went, "names are those of JSON"
     assert "results" in run("purge", *here)
