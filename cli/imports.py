@@ -57,10 +57,7 @@ def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False)
     async def read(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
         found = await gateway.tenants.find(tenant)
         report = await gateway.reporting.find(found.id, import_id)
-        if report.record.results_expired_at:
-            return report, ()
-        page = await gateway.reporting.results(report.record, Place(), MOST_FAILED, Outcome.FAILED)
-        return report, page.results
+        return report, await _failed_of(gateway, report)
 
     report, failed = on_gateway(read)
     show(as_json, import_view(report), [*_lines(report), *_failed_lines(failed)])
@@ -79,14 +76,16 @@ def retry_one(
     """
     body = b"" if rows is None else rows.read_bytes()
 
-    async def retry(gateway: Gateway) -> ImportReport:
+    async def retry(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
         found = await gateway.tenants.find(tenant)
         parent = (await gateway.reporting.find(found.id, import_id)).record
         child = await gateway.retrying.retry(parent, body)
         await gateway.waiting.until_ended(child, wait)
-        return await gateway.reporting.find(found.id, child.import_id)
+        report = await gateway.reporting.find(found.id, child.import_id)
+        return report, await _failed_of(gateway, report)
 
-    _show_changed(on_gateway(retry), as_json)
+    report, failed = on_gateway(retry)
+    _show_changed(report, as_json, failed)
 
 
 @app.command("cancel")
@@ -105,9 +104,17 @@ def cancel_one(
     _show_changed(on_gateway(cancel), as_json)
 
 
-def _show_changed(report: ImportReport, as_json: bool) -> None:
+async def _failed_of(gateway: Gateway, report: ImportReport) -> tuple[RowResult, ...]:
+    """The rows that failed so far, up to MOST_FAILED; none where results have expired."""
+    if report.record.results_expired_at:
+        return ()
+    page = await gateway.reporting.results(report.record, Place(), MOST_FAILED, Outcome.FAILED)
+    return page.results
+
+
+def _show_changed(report: ImportReport, as_json: bool, failed: tuple[RowResult, ...] = ()) -> None:
     """Status 1 where rows failed (of a cancelled import: for another cause than the cancel)."""
-    lines = _lines(report)
+    lines = [*_lines(report), *_failed_lines(failed)]
     if report.record.is_open:
         lines.append("It goes on while a gateway runs: see `imports show`.")
     show(as_json, import_view(report), lines)
