@@ -23,7 +23,14 @@ Worker = Annotated[
     str, typer.Option("--worker", help="Its ExternalWorkerRef, or else its PersonnelRef.")
 ]
 Round = Annotated[str, typer.Option("--round", help="The code of a communication round.")]
-ClientId = Annotated[str, typer.Option("--client-id", envvar="GATEWAY_CLIENT_ID")]
+ClientId = Annotated[
+    str,
+    typer.Option(
+        "--client-id",
+        envvar="GATEWAY_CLIENT_ID",
+        help="A client with scope import_inbox: see `client add`.",
+    ),
+]
 ClientSecret = Annotated[
     str,
     typer.Option("--client-secret", envvar="GATEWAY_CLIENT_SECRET", help="Better set than typed."),

@@ -19,7 +19,7 @@ from cli.batch_import import import_batch, limits_with_room, options_of, read_ba
 from cli.calls import CallFailedError
 from cli.failures import Result, failure_table, row_lines
 from cli.file_import import FEW, FileImport, Tally
-from cli.import_client import ImportClient, call_of, limits_of
+from cli.import_client import ImportClient, RefusedCallError, call_of, limits_of
 from cli.parts import Part, cut
 from cli.progress import row_progress
 from cli.row_files import read_rows
@@ -107,8 +107,9 @@ def _shown(errand: Errand, tally: Tally) -> Iterator[Callable[[int], None]]:
         except KeyboardInterrupt:
             print(_how_far(tally), file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
-        except CallFailedError:
-            print(_how_far(tally), file=sys.stderr)
+        except CallFailedError as error:
+            if tally.import_ids or not isinstance(error, RefusedCallError):
+                print(_how_far(tally), file=sys.stderr)
             raise
 
 
@@ -128,7 +129,8 @@ def _lines(tally: Tally, parts: Sequence[Part], *, dry_run: bool) -> Iterator[st
         yield from ("", *failure_table(tally.failed), "")
     counts = ", ".join(f"{tally.counts[name]} {name}" for name in ("new", "updated", "unchanged"))
     would = "would be " if dry_run else ""
-    yield f"{tally.total} rows: {would}{counts}; {tally.counts['failed']} failed."
+    rows = "row" if tally.total == 1 else "rows"
+    yield f"{tally.total} {rows}: {would}{counts}; {tally.counts['failed']} failed."
     if tally.import_ids:
         name = "Import" if len(tally.import_ids) == 1 else "Imports"
         yield f"{name} {' '.join(tally.import_ids)}"

@@ -14,6 +14,7 @@ from cli.failures import write_failed_rows
 from cli.file_sending import Errand, carry_out
 from cli.import_client import ImportClient
 from cli.output import AsJson, show
+from cli.row_files import FAR_MORE_THAN_ANY
 from cli.surroundings import local_gateway
 from shared.imports.catalogue import MESSAGE_TYPES
 
@@ -46,7 +47,7 @@ FailedRows = Annotated[
     ),
 ]  # fmt: skip
 PartRows = Annotated[
-    int,
+    int | None,
     typer.Option("--part-rows", min=1, help="The most rows of one call; the gateway's limit else."),
 ]
 Wishes = Annotated[
@@ -74,7 +75,7 @@ def send(
     url: Url = "",
     dry_run: DryRun = False,
     failed_rows: FailedRows = None,
-    part_rows: PartRows = 2**31,
+    part_rows: PartRows = None,
     blank_clears: BlankClears = False,
     wishes: Wishes = [],  # noqa: B006 (typer reads the default, nobody changes it)
     again: Again = "",
@@ -90,7 +91,7 @@ def send(
         file=file,
         asked=_asked(wishes),
         again=again,
-        part_rows=part_rows,
+        part_rows=part_rows or FAR_MORE_THAN_ANY,
         blank_clears=blank_clears,
         dry_run=dry_run,
     )

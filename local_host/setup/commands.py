@@ -21,7 +21,7 @@ USAGE = """usage: python3 dev.py COMMAND
   run [--port 7071] [--data DIR] [--fresh] [--no-demo] [--exit] [--tls]
                         set up, start the gateway with its storage, show a demo, serve until Ctrl-C
   test [ARGUMENT ...]   set up, then every test; the arguments go to pytest
-  check                 format, lint, strict types, unit tests: under a minute
+  check                 format, lint, strict types, unit tests: a minute or two
   bench [NAME ...]      the benchmarks
   manage [--data DIR] ARGUMENT ...
                         manage.py on the storage of the running gateway; manage --help lists all

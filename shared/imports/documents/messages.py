@@ -81,7 +81,8 @@ _TEXTS = (
     (
         WRONG_TYPE,
         "File type is not allowed, or the content is of another type than the name says",
-        "Send a file of one of the types of GATEWAY_DOCUMENT_TYPES under its own extension.",
+        "Send a file of a type that this gateway takes (its setting GATEWAY_DOCUMENT_TYPES; at "
+        "first pdf, png, jpg, docx, xlsx, csv and txt) under its own extension.",
     ),
 )
 
