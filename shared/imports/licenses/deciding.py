@@ -39,6 +39,7 @@ from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import Outcome, RowResult, failed
 
 UNIDENTIFIED: Final = 3003
+NEEDED_TO_FIND: Final = "licenseKey, employeeNumber or employeePersonalId is needed"
 EXISTS: Final = 3004
 UNKNOWN_TO_UPDATE: Final = 3005
 UNKNOWN_TO_DELETE: Final = 3006
@@ -193,7 +194,7 @@ class LicenseImport:
             return held, given
         natural = natural_key(row.values)
         if natural is None:
-            raise RowFailedError(Message(UNIDENTIFIED))
+            raise RowFailedError(Message(UNIDENTIFIED, detail=NEEDED_TO_FIND))
         held = self.shelf.by_natural(natural)
         if held is None and self.action is LicenseAction.UPDATE:
             raise RowFailedError(Message(UNKNOWN_TO_UPDATE))

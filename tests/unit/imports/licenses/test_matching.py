@@ -102,7 +102,9 @@ def test_bad_base64_is_its_rows_error_alone() -> None:
 @pytest.mark.parametrize("sent", [{}, {"divisionCode": "D1"}, {"employeeNumber": " "}])
 def test_neither_key_nor_employee_is_an_error(action: LicenseAction, sent: dict[str, Any]) -> None:
     row = {"companyCode": "C1", "licenseTypeCode": "RN", "licenseNumber": "L1"} | sent
-    assert told(Company().send(action, row)) == [(FAILED, [3003])]
+    results = Company().send(action, row)
+    assert told(results) == [(FAILED, [3003])]
+    assert "employeeNumber" in results[0].messages[0].text, "it says what is missing"
 
 
 @pytest.mark.parametrize(
