@@ -15,7 +15,7 @@ from shared.services.results import Results
 from shared.storage.import_records import Counts, ImportRecord
 
 RESULTS_EXPIRED = "The results of this import have expired: only its counts are kept."
-NO_SUCH_IMPORT = "There is no import of this id: check the id, and that the key is its tenant's."
+NO_SUCH_IMPORT = "There is no import of this id: check the id, and that it is one of this tenant."
 
 
 class ImportState(StrEnum):

@@ -42,7 +42,7 @@ _MOST_PARTS = 5_000
 _BYTES_PER_RECORD = 500
 
 NO_SUCH_BATCH = (
-    "There is no batch of this fileLogId: check the id, and that the key is its tenant's."
+    "There is no batch of this fileLogId: check the id, and that it is one of this tenant."
 )
 EXPIRED = "The batch was not processed in time and has expired: stage its records again."
 
