@@ -78,7 +78,14 @@ def read_rows(path: Path, schema: Mapping[str, Any], *, blank_clears: bool = Fal
                 return read_csv(text, schema, blank_clears=blank_clears)
     except (RefusedError, ValueError) as error:
         said = error.message if isinstance(error, RefusedError) else str(error)
-        raise RowFileError(f"{path.name}: {said}") from None
+        raise RowFileError(f"{path.name}{_taken_for(path, text)}: {said}") from None
+
+
+def _taken_for(path: Path, text: str) -> str:
+    """For an ending that says nothing: what the file was taken for."""
+    if path.suffix.lower() in _ENDINGS:
+        return ""
+    return f" (read as {format_of(path, text).value.upper()}, since its ending names no format)"
 
 
 def _array(text: str) -> list[str]:

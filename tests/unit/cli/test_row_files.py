@@ -72,6 +72,7 @@ def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> Non
         ("a.csv", b"A,B\n1,2,3\n", "line 2"),
         ("a.csv", b'A,B\n"1,2\n', "line"),
         ("a.csv", b"A,A.B\n1,2\n", "contradict"),
+        ("a.txt", b"A,B\n1,2,3\n", r"read as CSV, since .* line 2"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_its_place(
