@@ -45,11 +45,11 @@ def batch_lines(answer: dict[str, Any]) -> Iterator[str]:
     """A line for each record, and each error with its line in the sample."""
     for each in answer["employeeDetails"]:
         yield f"       {each['Key'] or '(no id)':<8} {each['Value']}"
+    for error in answer["errorDetails"]:
+        yield f"         line {error['line']}: {error['value']}"
     for each in answer["duplicateAuthValues"]:
         known = each["employeeId"] or "(no id)"
         yield f"       {known:<8} Duplicate: another record of the batch counts"
-    for error in answer["errorDetails"]:
-        yield f"         line {error['line']}: {error['value']}"
 
 
 def find_batch_fault(staged: Answer, processed: Answer) -> str:
