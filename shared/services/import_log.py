@@ -5,13 +5,12 @@ The order is the order of insertion into the tenant's partition, not a clock (DE
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from weakref import WeakValueDictionary
 
 from shared.errors import AcceptanceUnknownError, PreconditionFailedError, StorageUnavailableError
+from shared.services.turns import Turns
 from shared.storage import import_expiry as expiry
 from shared.storage import import_records as records
 from shared.storage import result_records as results
@@ -42,7 +41,7 @@ class ImportLog:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._last_number: OrderedDict[str, int] = OrderedDict()
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     async def accept(self, record: ImportRecord) -> ImportRecord:
         """Insert the record under the next number of its tenant; with it in, it is accepted.
@@ -53,8 +52,7 @@ class ImportLog:
         when it stopped answering in a moment in which the record may have got in.
         Within a process a tenant's imports take turns: they would only contend for one number.
         """
-        turn = self._turns.setdefault(record.tenant, asyncio.Lock())
-        async with turn:
+        async with self._turns.of(record.tenant):
             return await self._insert(record)
 
     async def _insert(self, record: ImportRecord) -> ImportRecord:

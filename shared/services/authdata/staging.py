@@ -35,6 +35,7 @@ from shared.services.authdata.employees import Employees
 from shared.services.authdata.tenant_rules import TenantRuleBook, TenantRules
 from shared.services.moments import from_iso, iso
 from shared.services.offload import Offload
+from shared.services.turns import Turns
 from shared.storage.batch_records import Batch, BatchState, PartData
 
 _MOST_TRIES = 50
@@ -79,22 +80,25 @@ class Staging:
         self._offload = offload
         self._max_rows = max_rows
         self._patience = timedelta(seconds=batch_seconds)
+        self._turns = Turns()
 
     async def stage(self, tenant: str, call: BatchCall, call_id: str) -> Staged:
         """Judge the records of a call, and append them where it commits.
 
         `call_id` makes the call once: the same call under the same id is in once. It is also the
-        id of a new batch. Raises ConflictError for a batch that takes no more, TooLargeError,
-        SettingsError without hash keys, StorageUnavailableError.
+        id of a new batch. Within a process the calls of a batch take turns.
+        Raises ConflictError for a batch that takes no more, TooLargeError, SettingsError without
+        hash keys, StorageUnavailableError.
         """
         rules = await self._rules.of(tenant)
         size = _BYTES_PER_RECORD * len(call.rows)
         records = await self._offload(size, self._read_all, tenant, call, rules.formats)
         append = _Append(call, call_id, call.file_log_id or (call_id if call.commit else ""))
         try:
-            for _ in range(_MOST_TRIES):
-                with suppress(PreconditionFailedError):
-                    return await self._try(tenant, append, records, rules)
+            async with self._turns.of(f"{tenant} {append.batch_id or call_id}"):
+                for _ in range(_MOST_TRIES):
+                    with suppress(PreconditionFailedError):
+                        return await self._try(tenant, append, records, rules)
         except RefusedError:
             if append.added is not None:
                 await self._batches.discard(append.added)
