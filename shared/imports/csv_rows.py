@@ -22,6 +22,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any, Final
+from unicodedata import category
 
 INDEX: Final = "_index"
 ERROR: Final = "_error"
@@ -32,7 +33,6 @@ MAX_CELLS: Final = 5_000_000
 """Bounds of a file whose rows have hundreds of thousands of names that nobody knows."""
 
 _RISKY: Final = "=+-@＝＋－＠"  # noqa: RUF001 (spreadsheets take the wide ones too)
-_INVISIBLE: Final = "\x00\ufeff\u200b\u200c\u200d\u2060"
 _WORDS: Final = ("", "null", "[]", "{}")
 
 Columns = dict[str, str]
@@ -47,9 +47,16 @@ class _Number(str):
 
 def neutralised(text: str) -> str:
     """Text as a cell that no spreadsheet runs; `restored` is the inverse."""
-    seen = text.lstrip().lstrip(_INVISIBLE).lstrip()
-    is_risky = text.startswith(("'", "\t", "\r", "\n")) or seen[:1] in tuple(_RISKY)
+    is_risky = text.startswith(("'", "\t", "\r", "\n")) or _first_seen(text) in tuple(_RISKY)
     return f"'{text}" if is_risky or text in _WORDS else text
+
+
+def _first_seen(text: str) -> str:
+    """The first character that a reader sees: no blank, control or format character."""
+    for character in text:
+        if not character.isspace() and category(character) not in ("Cc", "Cf"):
+            return character
+    return ""
 
 
 def restored(cell: str) -> str:
