@@ -132,6 +132,8 @@ class Shelf:
         held = self._held[key]
         self._leave(key)
         self._bury(buried(held, number))
+        self._taken.discard(key)
+        self._gone.add(key)
 
     def changes(self) -> Iterator[Change]:
         """What has changed since the shelf was filled, or since `settle`.
