@@ -8,8 +8,6 @@ say is translated (`cli.csv_files`). Failed rows as the gateway gives them out (
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 
 from cli.csv_files import read_csv
 from shared.errors import GatewayError, RefusedError
-from shared.imports.payload import read_payload
+from shared.imports.payload import member_text, read_payload
 
 FAR_MORE_THAN_ANY = 2**40
 """Rows of a file are limited by memory alone; those of a call by its part."""
@@ -42,7 +40,6 @@ _ENDINGS = {
     ".csv": Format.CSV,
     ".tsv": Format.CSV,
 }
-_BLANK = re.compile(r"[ \t\n\r]*")
 _FAILED_ROW = frozenset({"index", "row", "messages"})
 
 
@@ -100,7 +97,7 @@ def _array(text: str) -> list[str]:
         return []
     payload = read_payload(text.encode(), look, FAR_MORE_THAN_ANY)
     rows = [payload.text[row.start : row.end] for row in payload.rows]
-    return [member(row, "row") for row in rows] if are_failed_rows else rows
+    return [member_text(row, 0, "row") for row in rows] if are_failed_rows else rows
 
 
 def _lines_as_array(text: str) -> str:
@@ -112,21 +109,3 @@ def _lines_as_array(text: str) -> str:
         lines.append(line if is_blank or is_first else f",{line}")
         is_first = is_first and is_blank
     return f"[{chr(10).join(lines)}]"
-
-
-def member(text: str, name: str) -> str:
-    """The text of a member of a JSON object, as it stands there; its name in any case."""
-    decoder = json.JSONDecoder()
-    position = _skip(text, text.index("{") + 1)
-    while True:
-        found, position = decoder.raw_decode(text, position)
-        start = _skip(text, _skip(text, position) + 1)
-        _, position = decoder.raw_decode(text, start)
-        if found.lower() == name:
-            return text[start:position]
-        position = _skip(text, _skip(text, position) + 1)
-
-
-def _skip(text: str, position: int) -> int:
-    match = _BLANK.match(text, position)
-    return position if match is None else match.end()

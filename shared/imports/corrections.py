@@ -9,14 +9,12 @@ other properties are read over. Rows stay the text that they are: digits are not
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import InvalidRequestError
-from shared.imports.payload import Payload, RawRow, read_payload
+from shared.imports.payload import member_text, read_payload
 
-_BLANK = re.compile(r"[ \t\n\r]*")
 _ROW = "row"
 
 
@@ -42,7 +40,7 @@ def read_corrections(body: bytes, max_rows: int) -> dict[int, str]:
             )
         if index in corrections:
             raise InvalidRequestError(f"The row of index {index} is there twice: send it once.")
-        corrections[index] = _text_of_row(payload, raw)
+        corrections[index] = member_text(payload.text, raw.start, _ROW)
     return corrections
 
 
@@ -58,23 +56,6 @@ def _index(item: Mapping[str, Any]) -> int | None:
     return index if is_index and isinstance(item.get(_ROW), dict) else None
 
 
-def _text_of_row(payload: Payload, raw: RawRow) -> str:
-    """The text of the item's row; the item was read before, so nothing can be wrong with it."""
-    text, position = payload.text, _skip(payload.text, raw.start + 1)
-    while True:
-        name, position = _DECODER.raw_decode(text, position)
-        start = _skip(text, _skip(text, position) + 1)
-        _, end = _DECODER.raw_decode(text, start)
-        if name.lower() == _ROW:
-            return text[start:end]
-        position = _skip(text, _skip(text, end) + 1)
-
-
-def _skip(text: str, position: int) -> int:
-    match = _BLANK.match(text, position)
-    return position if match is None else match.end()
-
-
 def _canonical(text: str) -> str:
     row = json.loads(text, parse_float=_number, parse_int=_number)
     return json.dumps(row, sort_keys=True)
@@ -83,6 +64,3 @@ def _canonical(text: str) -> str:
 def _number(text: str) -> dict[str, str]:
     """A number as it is written: it equals no text, and 10 is not 10.0."""
     return {"": text}
-
-
-_DECODER = json.JSONDecoder(parse_float=str, parse_int=str)

@@ -128,6 +128,21 @@ def read_texts(data: bytes) -> Iterator[tuple[int, str]]:
         yield int(index), row.decode()
 
 
+def member_text(text: str, start: int, name: str) -> str:
+    """The text of a member of the JSON object that begins at `start`; its name in any case.
+
+    The object was read before, so nothing can be wrong with it, and it has the member.
+    """
+    position = _skip(text, start + 1)
+    while True:
+        found, position = _AS_IT_STANDS.raw_decode(text, position)
+        begin = _skip(text, _skip(text, position) + 1)
+        _, end = _AS_IT_STANDS.raw_decode(text, begin)
+        if found.lower() == name:
+            return text[begin:end]
+        position = _skip(text, _skip(text, end) + 1)
+
+
 def fold_names(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row with its own names in lower case (names inside its values stay)."""
     return {name.lower(): value for name, value in row.items()}
@@ -284,3 +299,4 @@ def _refuse_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_fold, parse_float=Decimal, parse_constant=_refuse_constant
 )
+_AS_IT_STANDS = json.JSONDecoder(parse_float=str, parse_int=str)

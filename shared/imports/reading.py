@@ -36,11 +36,12 @@ def read_key(row: Mapping[str, Any], group: str, reference: str) -> RowKey | Non
 
     Agrees with `read_row`: the key is unusable exactly where that reports one of its fields.
     """
-    first, second = _reference(row.get(group)), _reference(row.get(reference))
+    first, second = usable_reference(row.get(group)), usable_reference(row.get(reference))
     return None if first is None or second is None else RowKey(first, second)
 
 
-def _reference(value: Any) -> str | None:
+def usable_reference(value: Any) -> str | None:
+    """A reference as it is stored, from whatever a row sends; None: unusable."""
     normal = normal_reference(value) if type(value) is str else None
     return normal if normal is not None and is_unicode(normal) else None
 
@@ -167,6 +168,6 @@ def _shown_key(sent: Document, key_fields: tuple[str, ...]) -> tuple[str | None,
     """The key of a row that failed: what is there, also where it is too long to be one."""
     values = [sent.get(name) for name in key_fields]
     return tuple(
-        printable(_reference(value) or value.strip()) if isinstance(value, str) else None
+        printable(usable_reference(value) or value.strip()) if isinstance(value, str) else None
         for value in values
     )

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.imports.definition import Document
-from shared.imports.fields import is_unicode, normal_reference
 from shared.imports.licenses.model import guid_text
+from shared.imports.reading import usable_reference
 
 KEY_FIELDS: Final = ("licenseKey", "serializableLicenseKey")
 IDENTITY_FIELDS: Final = (
@@ -131,9 +131,10 @@ def sent_identity(folded: Mapping[str, Any]) -> Document:
     values: Document = {}
     for name in ("companyCode", *EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber"):
         value = folded.get(name.lower())
-        is_usable = type(value) is int if name == PERSONAL_ID else _reference(value) is not None
-        if is_usable:
-            values[name] = value if name == PERSONAL_ID else _reference(value)
+        is_number = name == PERSONAL_ID
+        usable: Any = _whole_number(value) if is_number else usable_reference(value)
+        if usable is not None:
+            values[name] = usable
     for name in KEY_FIELDS:
         key = _key(folded.get(name.lower()))
         if key is not None:
@@ -141,13 +142,12 @@ def sent_identity(folded: Mapping[str, Any]) -> Document:
     return values
 
 
-def sent_employee(folded: Mapping[str, Any]) -> Document:
-    """What a row says of whose the license is, as far as it is usable; None where it clears."""
-    usable = sent_identity(folded)
+def sent_employee(folded: Mapping[str, Any], identity: Document) -> Document:
+    """What a row of this identity says of whose the license is; None where it clears."""
     return {
-        name: usable.get(name)
+        name: identity.get(name)
         for name in EMPLOYEE_FIELDS
-        if name in usable or (name.lower() in folded and _is_empty(folded[name.lower()]))
+        if name in identity or (name.lower() in folded and _is_empty(folded[name.lower()]))
     }
 
 
@@ -161,9 +161,8 @@ def _is_empty(value: Any) -> bool:
     return value is None or (type(value) is str and not value.strip())
 
 
-def _reference(value: Any) -> str | None:
-    normal = normal_reference(value) if type(value) is str else None
-    return normal if normal is not None and is_unicode(normal) else None
+def _whole_number(value: Any) -> int | None:
+    return value if type(value) is int else None
 
 
 def _key(value: Any) -> str | None:

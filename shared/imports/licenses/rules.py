@@ -13,7 +13,7 @@ from shared.imports.licenses.identity import IDENTITY_FIELDS, given_key, sent_id
 from shared.imports.licenses.model import License, LicenseIdentity
 from shared.imports.messages import Message
 from shared.imports.payload import fold_names
-from shared.imports.reading import read_row
+from shared.imports.reading import read_row, usable_reference
 from shared.imports.schema import schema_of
 from shared.imports.shapes import shape_of
 
@@ -51,7 +51,7 @@ def sent_key(row: Mapping[str, Any]) -> tuple[str | None, ...]:
 
 def identify(folded: Mapping[str, Any]) -> RowKey | None:
     """The company: its rows are one unit of order (DESIGN 1.2)."""
-    company = sent_identity(folded).get(GROUP)
+    company = usable_reference(folded.get(GROUP.lower()))
     return None if company is None else RowKey(company, "")
 
 

@@ -58,7 +58,7 @@ def sketch(tenant: str, index: int, start: int, end: int, folded: Document) -> S
     made = None
     if key is None and natural is not None:
         (made,) = islice(made_keys(tenant, identity["companyCode"], natural, ""), 1)
-    sent = {} if key is None else sent_employee(folded)
+    sent = {} if key is None else sent_employee(folded, identity)
     return Sketch(index, start, end, sent, employee_of(identity), key, made)
 
 
