@@ -17,7 +17,8 @@
     │   ├── NotFoundError            no such thing in this tenant
     │   ├── ConflictError            the state of the thing forbids it
     │   ├── KeyReusedError           an Idempotency-Key that is bound to another call
-    │   └── GoneError                it was there, and has expired
+    │   ├── GoneError                it was there, and has expired
+    │   └── TooManyRequestsError     the caller has to slow down
     ├── StorageUnavailableError      storage did not answer; safe to repeat
     │   ├── PayloadGoneError         the rows of an open import are lost
     │   └── AcceptanceUnknownError   the import may be accepted, nobody can say now
@@ -132,6 +133,14 @@ class KeyReusedError(RefusedError):
 
 class GoneError(RefusedError):
     """The thing was there, and has expired."""
+
+
+class TooManyRequestsError(RefusedError):
+    """The caller or its tenant has used its share; `retry_after` is in seconds, 1 or more."""
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class StorageUnavailableError(GatewayError):

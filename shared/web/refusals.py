@@ -28,6 +28,7 @@ STATUS: dict[type[errors.GatewayError], int] = {
     errors.ConflictError: 409,
     errors.KeyReusedError: 422,
     errors.GoneError: 410,
+    errors.TooManyRequestsError: 429,
 }
 
 UNAVAILABLE = "Storage does not answer just now and nothing was accepted: send the call again."
@@ -43,7 +44,7 @@ MISCONFIGURED = "The gateway's settings are wrong: its log lists every problem."
 def refusal(error: BaseException) -> func.HttpResponse:
     """The answer to a call that ended in `error`; never a stack trace or a value."""
     if isinstance(error, errors.RefusedError):
-        return _answer(STATUS[type(error)], error.message, _challenge(error))
+        return _answer(STATUS[type(error)], error.message, _headers(error))
     if isinstance(error, errors.AcceptanceUnknownError):
         said = MAY_BE_ACCEPTED.format(import_id=error.import_id)
         return _answer(503, said, {"Retry-After": RETRY_AFTER, "X-Import-Id": error.import_id})
@@ -56,8 +57,10 @@ def refusal(error: BaseException) -> func.HttpResponse:
     return _answer(500, UNEXPECTED)
 
 
-def _challenge(error: errors.RefusedError) -> dict[str, str] | None:
-    """How to do better, for endpoints that take bearer tokens (RFC 6750, 3)."""
+def _headers(error: errors.RefusedError) -> dict[str, str] | None:
+    """When to come again, or how to authenticate (RFC 6750, 3)."""
+    if isinstance(error, errors.TooManyRequestsError):
+        return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.BearerTokenError):
         sent = ' error="invalid_token"' if error.is_sent else ""
         return {"WWW-Authenticate": f"Bearer{sent}"}
