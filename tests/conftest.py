@@ -26,6 +26,7 @@ ACCOUNTS = (
     "native",
     "documents",
     "dropped",
+    "proxied",
 )
 
 
