@@ -43,6 +43,7 @@ from shared.web.document_form import check_form_size, content_of, read_upload, t
 from shared.web.dry_run_views import judged_rows
 from shared.web.import_views import json_answer, not_yet
 from shared.web.multipart import Form, check_media_type, read_form
+from shared.web.part_encodings import check_md5
 from shared.web.refusals import refusal
 from shared.web.repeated_calls import HEADER, answer_once, keyed_call
 from shared.web.requests import DryRun
@@ -145,6 +146,7 @@ async def _read(gateway: Gateway, req: func.HttpRequest) -> Form:
     check_form_size(len(body), settings.max_document_bytes)
     content_type = req.headers.get("Content-Type", "")
     check_media_type(content_type, req.headers.get("Content-Encoding", ""))
+    check_md5(req.headers.get("Content-MD5"), body, "The body")
     return await asyncio.to_thread(read_form, content_type, body)
 
 
@@ -213,8 +215,9 @@ def content_answer(document: Document, content: bytes) -> func.HttpResponse:
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
     return func.HttpResponse(
         content,
-        mimetype=FILE_TYPES[document["fileType"]].media_type,
         headers={
+            # Said in full, because the library adds charset=utf-8 to every text.
+            "Content-Type": FILE_TYPES[document["fileType"]].content_type(content),
             "Content-Disposition": disposition,
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "private, no-store",

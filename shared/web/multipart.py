@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from tempfile import SpooledTemporaryFile
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
+from shared.web.part_encodings import decode_part, is_plain, part_charset
+
+if TYPE_CHECKING:
+    from werkzeug.datastructures import Headers
 
 MEDIA_TYPE = "multipart/form-data"
 MAX_PARTS = 50
 MAX_FIELD_BYTES = 1_048_576
 """Bytes of all fields that are no files."""
 _REPLACED = "\ufffd"
+_READ = 64 * 1024
 _IN_MEMORY = 512 * 1024
 """Bytes of a file up to which it is not put on disk."""
 
@@ -78,26 +82,21 @@ def read_form(content_type: str, body: bytes) -> Form:
 
 def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
     from werkzeug.exceptions import RequestEntityTooLarge
-    from werkzeug.formparser import FormDataParser
     from werkzeug.http import parse_options_header
 
-    def keep(*_: object, **__: object) -> IO[bytes]:
-        made.append(SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 (`Form.close` closes it)
-        return made[-1]
-
     _, options = parse_options_header(content_type)
-    if not options.get("boundary"):
+    boundary = options.get("boundary")
+    if not boundary:
         raise InvalidRequestError("Content-Type names no boundary: let the client make it.")
-    parser = FormDataParser(
-        keep, silent=False, max_form_parts=MAX_PARTS, max_form_memory_size=MAX_FIELD_BYTES
-    )
+    texts: list[tuple[str, str]] = []
+    files: list[SentFile] = []
     try:
-        _, fields, files = parser.parse(BytesIO(body), MEDIA_TYPE, len(body), options)
-        texts = [_field(name, text) for name, text in fields.items(multi=True)]
-        sent = tuple(
-            SentFile(_field(name, "")[0], file.filename or "", file.stream)
-            for name, file in files.items(multi=True)
-        )
+        for part, content in _parts(boundary.encode("ascii"), body, made):
+            name = _field_name(part.name)
+            if isinstance(content, bytes):
+                texts.append((name, _field_text(part.headers, content)))
+            else:
+                files.append(SentFile(name, part.filename, _file_content(part, content, made)))
     except RequestEntityTooLarge:
         raise InvalidRequestError(
             f"The form has more than {MAX_PARTS} parts, or fields of more than "
@@ -108,15 +107,72 @@ def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
             "The form cannot be read: it is cut off or malformed; send it again whole."
         ) from None
     names = Counter(name for name, _ in texts)
-    return Form(dict(texts), sent, frozenset(name for name, count in names.items() if count > 1))
+    return Form(
+        dict(texts), tuple(files), frozenset(name for name, count in names.items() if count > 1)
+    )
 
 
-def _field(name: str | None, text: str) -> tuple[str, str]:
-    """The lower-cased name of a part and its text.
+def _parts(
+    boundary: bytes, body: bytes, made: list[IO[bytes]]
+) -> Iterator[tuple[Any, bytes | IO[bytes]]]:
+    """Each part with its content as sent: the bytes of a field, the open file of a file.
 
-    Raises ValueError for a part without a name, which the library lets through as None, and for
-    bytes that are no UTF-8, which it replaces: two references must not become the same one.
+    The parser below the library's own is used, because that one hides the headers of fields.
     """
-    if not name or _REPLACED in text:
+    from werkzeug.exceptions import RequestEntityTooLarge
+    from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+
+    decoder = MultipartDecoder(boundary, MAX_FIELD_BYTES, max_parts=MAX_PARTS)
+    part: Any = None
+    field = bytearray()
+    fields_bytes = 0
+    for start in range(0, len(body) + _READ, _READ):
+        decoder.receive_data(body[start : start + _READ] or None)
+        while not isinstance(event := decoder.next_event(), (Epilogue, NeedData)):
+            if isinstance(event, (Field, File)):
+                part = event
+                field.clear()
+                if isinstance(event, File):
+                    made.append(SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 (see `Form.close`)
+            elif isinstance(event, Data) and isinstance(part, File):
+                made[-1].write(event.data)
+                if not event.more_data:
+                    yield part, made[-1]
+            elif isinstance(event, Data):
+                fields_bytes += len(event.data)
+                if fields_bytes > MAX_FIELD_BYTES:
+                    raise RequestEntityTooLarge
+                field += event.data
+                if not event.more_data:
+                    yield part, bytes(field)
+
+
+def _field_name(name: str | None) -> str:
+    """The lower-cased name of a part. Raises ValueError where it has none."""
+    if not name or _REPLACED in name:
         raise ValueError
-    return name.lower(), text
+    return name.lower()
+
+
+def _field_text(headers: Headers, content: bytes) -> str:
+    """The text of a field. Raises ValueError for bytes that are no text of its charset.
+
+    A replacement mark counts as such a byte: two references must not become the same one.
+    """
+    text = decode_part(headers, content).decode(part_charset(headers))
+    if _REPLACED in text:
+        raise ValueError
+    return text
+
+
+def _file_content(part: Any, content: IO[bytes], made: list[IO[bytes]]) -> IO[bytes]:
+    """The content of a file as it is meant, from its beginning."""
+    content.seek(0)
+    if is_plain(part.headers):
+        return content
+    decoded = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (see `Form.close`)
+    made.append(decoded)
+    decoded.write(decode_part(part.headers, content.read()))
+    content.close()
+    decoded.seek(0)
+    return decoded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from typing import Any
 
@@ -130,3 +131,33 @@ def test_no_value_of_an_upload_is_logged(gateway: GatewayProcess, ready: Sender)
         send(gateway, ready, form)
     gateway.get(f"/api/documents?workerexternalId={mark}", ready)
     assert mark not in gateway.log()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("Größe £ 5".encode("cp1252"), "text/plain"),
+        ("hello".encode("utf-16"), "text/plain; charset=utf-16"),
+        ("Größe".encode(), "text/plain; charset=utf-8"),
+    ],
+)
+def test_a_text_comes_back_with_the_charset_that_it_has(
+    gateway: GatewayProcess, ready: Sender, content: bytes, expected: str
+) -> None:
+    form = Form(file_name=f"{uuid.uuid4().hex}.txt", content=content)
+    document_id = item_of(send(gateway, ready, form))["documentId"]
+    answer = gateway.get(f"/api/documents/{document_id}/content", ready)
+    assert (answer.body, answer.headers["content-type"]) == (content, expected)
+
+
+def test_an_encoded_part_is_stored_decoded_and_a_changed_body_is_refused(
+    gateway: GatewayProcess, ready: Sender
+) -> None:
+    form = Form(file_name="encoded.pdf", content=base64.encodebytes(PDF))
+    marked = b'filename="encoded.pdf"\r\nContent-Transfer-Encoding: base64'
+    body = form.body().replace(b'filename="encoded.pdf"', marked)
+    item = item_of(gateway.call("POST", UPLOAD, body, upload_headers(ready)))
+    answer = gateway.get(f"/api/documents/{item['documentId']}/content", ready)
+    assert answer.body == PDF
+    headers = upload_headers(ready, **{"Content-MD5": base64.b64encode(bytes(16)).decode()})
+    check_refusal(gateway.call("POST", UPLOAD, form.body(), headers), 400, "Content-MD5")

@@ -7,6 +7,7 @@ bytes tell.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -15,7 +16,15 @@ from shared.imports.documents.file_names import extension_of
 HEAD_BYTES = 4_096
 """How many of the first bytes are looked at."""
 _ZIP = (b"PK\x03\x04",)
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_CHARSET_MARKS = (
+    # The mark of UTF-32 begins like that of UTF-16, so it is looked for first.
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_ESCAPE = b"\x1b"
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
 _BINARY = bytes(number for number in range(32) if number not in _TEXT_CONTROLS)
 
@@ -33,6 +42,24 @@ class FileType:
         if self.signatures:
             return head.startswith(self.signatures)
         return head.startswith(_UTF16) or len(head.translate(None, _BINARY)) == len(head)
+
+    def content_type(self, content: bytes) -> str:
+        """The media type of a file with this content; of a text with its charset where it is known.
+
+        What is neither marked as UTF-16 or UTF-32 nor valid UTF-8 can be any of the older charsets.
+        So can a text with escape characters, by which ISO 2022 switches. It gets no charset, so
+        that its reader does not take it for UTF-8.
+        """
+        if self.signatures:
+            return self.media_type
+        for mark, charset in _CHARSET_MARKS:
+            if content.startswith(mark):
+                return f"{self.media_type}; charset={charset}"
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError:
+            return self.media_type
+        return self.media_type if _ESCAPE in content else f"{self.media_type}; charset=utf-8"
 
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."

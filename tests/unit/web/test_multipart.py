@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import quopri
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
 from shared.web.multipart import MAX_FIELD_BYTES, MAX_PARTS, check_media_type, read_form
@@ -73,3 +79,80 @@ def test_the_media_type_matches_in_any_case_and_no_other_is_taken() -> None:
     for content_type, encoding in (("application/pdf", ""), ("", ""), (MEDIA_TYPE, "gzip")):
         with pytest.raises(UnsupportedMediaTypeError):
             check_media_type(content_type, encoding)
+
+
+def _form_with(headers: str, content: bytes, disposition: str = "") -> bytes:
+    """A form whose file, or the part of that disposition, has further headers."""
+    disposition = disposition or 'name="file"; filename="payslip.pdf"'
+    head = f"Content-Disposition: form-data; {disposition}\r\n{headers}\r\n\r\n"
+    return f"--{BOUNDARY}\r\n{head}".encode() + content + b"\r\n" + END
+
+
+def _file_of(headers: str, content: bytes) -> bytes:
+    form = read_form(MEDIA_TYPE, _form_with(headers, content))
+    try:
+        [file] = form.files
+        return file.content.read()
+    finally:
+        form.close()
+
+
+@given(st.binary(max_size=300))
+def test_an_encoded_file_is_taken_as_what_it_means(content: bytes) -> None:
+    transfer = "Content-Transfer-Encoding: "
+    assert _file_of(f"{transfer}Base64", base64.encodebytes(content)) == content
+    assert _file_of(f"{transfer} binary ", base64.b64encode(content)) == base64.b64encode(content)
+    quoted = quopri.encodestring(content, quotetabs=True).replace(b"\n", b"\r\n")
+    if b"\r" not in content and b"\n" not in content:
+        assert _file_of(f"{transfer}quoted-printable", quoted) == content
+
+
+def test_a_soft_break_and_blanks_at_the_end_of_a_line_are_no_content() -> None:
+    sent = b"a=3D =\r\nb \t\r\nc=E4="
+    meant = b"a= b\r\nc\xe4"
+    assert _file_of("Content-Transfer-Encoding: quoted-printable", sent) == meant
+
+
+@pytest.mark.parametrize("encoding", ["7bit", "8BIT", "binary"])
+def test_an_encoding_that_changes_nothing_is_taken(encoding: str) -> None:
+    assert _file_of(f"Content-Transfer-Encoding: {encoding}", PDF) == PDF
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "refusal", "match"),
+    [
+        ("Content-Transfer-Encoding: base64", b"JVBE*", InvalidRequestError, "base64"),
+        ("Content-Transfer-Encoding: base64", b"JVBERi0", InvalidRequestError, "base64"),
+        ("Content-Transfer-Encoding: base64", PDF, InvalidRequestError, "base64"),
+        ("Content-Transfer-Encoding: quoted-printable", b"a=zz", InvalidRequestError, "quoted"),
+        ("Content-Transfer-Encoding: quoted-printable", b"\xe4", InvalidRequestError, "quoted"),
+        ("Content-Transfer-Encoding: x-uuencode", b"a", UnsupportedMediaTypeError, "not known"),
+        ("Content-Encoding: gzip", b"a", UnsupportedMediaTypeError, "Content-Encoding"),
+        ("Content-MD5: AAAA", b"a", InvalidRequestError, "Content-MD5"),
+    ],
+)
+@pytest.mark.parametrize("disposition", ['name="file"; filename="a.txt"', 'name="generationTime"'])
+def test_a_part_whose_bytes_are_not_what_its_headers_say_is_refused(
+    disposition: str, headers: str, content: bytes, refusal: type[Exception], match: str
+) -> None:
+    with pytest.raises(refusal, match=match):
+        read_form(MEDIA_TYPE, _form_with(headers, content, disposition))
+
+
+def test_a_field_is_decoded_as_its_part_says() -> None:
+    field = 'name="workerexternalId"'
+    for headers, content in (
+        ("Content-Transfer-Encoding: base64", base64.b64encode("Müller".encode())),
+        ("Content-Transfer-Encoding: quoted-printable", b"M=C3=BCller"),
+        ("Content-Type: text/plain; charset=windows-1252", b"M\xfcller"),
+        ("Content-Type: text/plain; charset=utf-16", "Müller".encode("utf-16")),
+    ):
+        form = read_form(MEDIA_TYPE, _form_with(headers, content, field))
+        assert form.text("workerexternalId") == "Müller"
+    with pytest.raises(UnsupportedMediaTypeError, match="charset"):
+        read_form(MEDIA_TYPE, _form_with("Content-Type: text/plain; charset=utf-7", b"a", field))
+
+
+def test_a_part_whose_md5_fits_is_taken() -> None:
+    digest = base64.b64encode(hashlib.md5(PDF, usedforsecurity=False).digest()).decode()
+    assert _file_of(f"Content-MD5: {digest}", PDF) == PDF

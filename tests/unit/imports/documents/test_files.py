@@ -134,3 +134,26 @@ def test_a_time_in_the_past_is_taken(text: str, moment: str | None) -> None:
 def test_now_is_past_enough_and_a_second_later_is_not() -> None:
     assert past_moment(NOW.isoformat(), NOW) == NOW
     assert past_moment((NOW + timedelta(seconds=1)).isoformat(), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.txt", "Größe £".encode(), "text/plain; charset=utf-8"),
+        ("a.txt", "\ufeffGröße".encode(), "text/plain; charset=utf-8"),
+        ("a.csv", b"a;b", "text/csv; charset=utf-8"),
+        ("a.txt", "Größe £".encode("cp1252"), "text/plain"),
+        ("a.csv", "Größe".encode("latin-1"), "text/csv"),
+        ("a.txt", "hallo".encode("utf-16"), "text/plain; charset=utf-16"),
+        ("a.txt", b"\xfe\xff" + "hallo".encode("utf-16-be"), "text/plain; charset=utf-16"),
+        ("a.txt", "hallo".encode("utf-32"), "text/plain; charset=utf-32"),
+        ("a.txt", "給与".encode("iso2022_jp"), "text/plain"),
+        ("a.txt", b"", "text/plain; charset=utf-8"),
+        ("a.pdf", b"%PDF-\xe4", "application/pdf"),
+    ],
+)
+def test_a_text_is_served_with_the_charset_that_it_has(
+    name: str, content: bytes, expected: str
+) -> None:
+    kind = FILE_TYPES[extension_of(name)]
+    assert kind.content_type(content) == expected
