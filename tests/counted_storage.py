@@ -35,6 +35,7 @@ class CountedTables:
         self._requests = requests
         self._partitions: dict[tuple[str, str], Partition] = {}
         self.written: Counter[str] = Counter()
+        self.entities_read = 0
 
     def partition(self, table: str, partition: str) -> Partition:
         return self._partitions.setdefault((table, partition), Partition())
@@ -59,6 +60,7 @@ class CountedTables:
         end = len(held.rows) if last is None else bisect_right(held.rows, last)
         rows = held.rows[start:end][:most]
         self._requests["query"] += max(1, math.ceil(len(rows) / _PAGE))
+        self.entities_read += len(rows)
         return [held.entities[row] for row in rows]
 
     async def write(self, table: str, operation: Operation) -> str:
@@ -150,6 +152,6 @@ class CountedQueues:
         self._requests = requests
         self.messages: list[str] = []
 
-    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
+    async def send(self, queue: str, text: str) -> None:
         self._requests["queue"] += 3
         self.messages.append(text)

@@ -7,6 +7,7 @@ from shared.bootstrap import Gateway
 from shared.clock import RandomIds, SystemClock
 from shared.errors import StorageUnavailableError
 from shared.imports.workers.definition import WORKERS
+from shared.services.hold_back import HoldBack
 from shared.services.intake import Intake, PlanLimits
 from shared.services.offload import to_thread_if_large
 from shared.storage.import_records import ImportRecord
@@ -15,7 +16,7 @@ from shared.storage.import_records import ImportRecord
 class RefusingQueues:
     """A queue service that is away: what is sent there is lost."""
 
-    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
+    async def send(self, queue: str, text: str) -> None:
         """See `Queues.send`."""
         raise StorageUnavailableError("the queue is away")
 
@@ -24,10 +25,12 @@ async def accept_without_messages(
     gateway: Gateway, caller: Caller, body: bytes, chunk_rows: int = 1_000
 ) -> ImportRecord:
     """An accepted import of workers whose messages got lost on the way."""
+    queues = RefusingQueues()
     intake = Intake(
         imports=gateway.imports,
         blobs=gateway.account.blobs,
-        queues=RefusingQueues(),
+        queues=queues,
+        hold_back=HoldBack(gateway.imports, queues),
         clock=SystemClock(),
         ids=RandomIds(),
         offload=to_thread_if_large,

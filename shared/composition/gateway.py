@@ -78,6 +78,7 @@ def _sweep(parts: Parts, tenants: TenantService, chunks: ChunkProcessor) -> Swee
     return Sweep(
         imports=parts.imports,
         queues=parts.account.queues,
+        hold_back=parts.hold_back,
         completions=parts.completions,
         clock=parts.clock,
         tenants=tenants.list_ids,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shared.clock import Clock, Ids, RandomIds, SystemClock
 from shared.services.completions import Completions
+from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
 from shared.services.offload import Offload, to_thread_if_large
@@ -28,6 +29,7 @@ class Parts:
     offload: Offload
     completions: Completions
     imports: ImportLog
+    hold_back: HoldBack
     results: Results
     payloads: Payloads
     lists: ReferenceLists
@@ -40,6 +42,7 @@ def parts_of(settings: Settings) -> Parts:
     """The parts of a gateway with these settings; nothing connects yet."""
     account, clock, ids = Account(settings.storage), SystemClock(), RandomIds()
     imports = ImportLog(account.tables)
+    hold_back = HoldBack(imports, account.queues)
     results = Results(account.tables, account.blobs, to_thread_if_large)
     limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
     return Parts(
@@ -50,6 +53,7 @@ def parts_of(settings: Settings) -> Parts:
         offload=to_thread_if_large,
         completions=Completions(),
         imports=imports,
+        hold_back=hold_back,
         results=results,
         payloads=Payloads(account.blobs),
         lists=ReferenceLists(account.tables, clock, ids, settings.cache_seconds),
@@ -58,6 +62,7 @@ def parts_of(settings: Settings) -> Parts:
             imports=imports,
             blobs=account.blobs,
             queues=account.queues,
+            hold_back=hold_back,
             clock=clock,
             ids=ids,
             offload=to_thread_if_large,

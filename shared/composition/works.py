@@ -34,6 +34,7 @@ def chunks_of(parts: Parts, authdata: AuthdataServices) -> ChunkProcessor:
     chunks = ChunkProcessor(
         payloads=parts.payloads,
         queues=account.queues,
+        hold_back=parts.hold_back,
         imports=parts.imports,
         results=parts.results,
         works=works.with_one(DOCUMENTS.name, documents).with_one(AUTHDATA.name, authdata.work),

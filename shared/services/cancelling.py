@@ -1,8 +1,8 @@
 """Cancelling an import: what is committed stays, the rest ends as 9002 (CONTRACTS 5).
 
 Cancel is a flag on the record, which every handler reads before it holds back and before each
-transaction. The messages of the chunks without a result are sent again at once: those that wait in
-the queue for an earlier import need not wait any more, and twice is harmless.
+transaction. The messages of the chunks without a result are sent at once: those that wait for an
+earlier import need not wait any more, and twice is harmless.
 """
 
 from __future__ import annotations

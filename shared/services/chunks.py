@@ -16,7 +16,7 @@ from shared.imports.messages import CANCELLED
 from shared.imports.outcomes import RowResult
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.completions import Completions
-from shared.services.hold_back import held_back
+from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.services.payloads import Payloads
@@ -45,6 +45,7 @@ class ChunkProcessor:
         *,
         payloads: Payloads,
         queues: Queues,
+        hold_back: HoldBack,
         imports: ImportLog,
         results: Results,
         works: Works,
@@ -54,6 +55,7 @@ class ChunkProcessor:
     ) -> None:
         self._payloads = payloads
         self._queues = queues
+        self._hold_back = hold_back
         self._imports = imports
         self._results = results
         self._works = works
@@ -62,22 +64,21 @@ class ChunkProcessor:
         self._handler_seconds = handler_seconds
 
     async def process(self, message: ChunkMessage) -> None:
-        """Work on a chunk: run its rows, or send the message again where it has to wait.
+        """Work on a chunk: run its rows, or note what it waits for.
 
         Raises StorageUnavailableError when storage does not answer: the message then comes back.
         """
         record = await self._to_be_done(message)
         if record is None:
             return
-        if not record.is_cancelled:
-            held = await held_back(self._imports, message, record)
-            if held is not None:
-                await self._send_again(held, record, held.delay)
+        if message.looks_back and not record.is_cancelled:
+            earlier = self._hold_back.earlier(record)
+            if await self._hold_back.waits_for_records(record, message.chunk, earlier):
                 return
         try:
             await self._run(message, record)
         except HandlerTimeUpError:
-            await self._send_again(message, record, 0)
+            await self._send_again(message, record)
         except SupersededError:
             await self._give_way(message, record)
 
@@ -91,7 +92,7 @@ class ChunkProcessor:
         try:
             return await self._run(message, record)
         except HandlerTimeUpError:
-            await self._send_again(message, record, 0)
+            await self._send_again(message, record)
         except SupersededError:
             await self._give_way(message, record)
         return None
@@ -117,13 +118,17 @@ class ChunkProcessor:
         if (
             record is None
             or record.import_id != message.import_id
-            or not record.is_open
             or not 0 <= message.chunk < len(record.chunks)
         ):
             log.event("chunk.dropped", import_id=message.import_id, chunk=message.chunk)
             return None
+        # Here the handler may have died that had the message before: what it began is finished.
+        if not record.is_open:
+            log.event("chunk.dropped", import_id=message.import_id, chunk=message.chunk)
+            await self._wake(record, None)
+            return None
         if await self._imports.has_result(record.import_id, message.chunk):
-            await self._close(record)
+            await self._close_and_wake(message, record)
             return None
         return record
 
@@ -139,7 +144,8 @@ class ChunkProcessor:
             await self._end_rows(message, record, CANCELLED)
             return None
         if len(results) < record.chunks[message.chunk].rows:
-            await self._send_again(message, record, message.delay)
+            if not await self._hold_back.waits_for_references(record, message.chunk):
+                await self._send_again(message, record)
             return None
         return results if await self._finish(message, record, results) else None
 
@@ -177,33 +183,45 @@ class ChunkProcessor:
         result = ChunkResult(record.import_id, message.chunk, tuple(results), now, lost)
         is_first = await self._results.add(result)
         log.event("chunk.done", import_id=record.import_id, chunk=message.chunk, rows=len(results))
-        await self._close(record, result if is_first else None)
+        await self._close_and_wake(message, record, result if is_first else None)
         return is_first
 
-    async def _close(self, record: ImportRecord, only: ChunkResult | None = None) -> None:
+    async def _close_and_wake(
+        self, message: ChunkMessage, record: ImportRecord, only: ChunkResult | None = None
+    ) -> None:
+        """Close the import if this was its last chunk, and wake what waited for it.
+
+        `only` is the chunk's result where this handler has recorded it.
+        """
         known = [only.counts] if only is not None else []
-        counts = await self._imports.close(record, iso(self._clock.now()), known)
-        if counts is not None:
+        closing = await self._imports.close(record, iso(self._clock.now()), known)
+        if closing is not None and closing.is_first:
             log.event(
                 "import.ended",
                 import_id=record.import_id,
-                new=counts.new,
-                updated=counts.updated,
-                unchanged=counts.unchanged,
-                failed=counts.failed,
+                new=closing.counts.new,
+                updated=closing.counts.updated,
+                unchanged=closing.counts.unchanged,
+                failed=closing.counts.failed,
             )
             self._completions.announce(record.import_id)
+        await self._wake(record, message.chunk if closing is None else None)
 
-    async def _send_again(self, message: ChunkMessage, record: ImportRecord, delay: int) -> None:
+    async def _wake(self, record: ImportRecord, chunk: int | None) -> None:
+        """What is done at once, without a queue, is not waited for."""
+        if import_type(record.type_name).has_queues:
+            await self._hold_back.wake(record, chunk)
+
+    async def _send_again(self, message: ChunkMessage, record: ImportRecord) -> None:
         kind = import_type(record.type_name)
         if not kind.has_queues:
             log.event("chunk.left_to_the_sweep", import_id=record.import_id, chunk=message.chunk)
             return
         queue = queue_for(record, kind.queue, kind.bulk_queue)
-        await self._queues.send(queue, message.again().to_text(), delay=delay)
+        await self._queues.send(queue, message.to_text())
 
     async def _give_way(self, message: ChunkMessage, record: ImportRecord) -> None:
         """A later import has written here, which it may only when this chunk has its result."""
         if not await self._imports.has_result(record.import_id, message.chunk):
             raise RuntimeError("a later import overtook a chunk that has no result")
-        await self._close(record)
+        await self._close_and_wake(message, record)

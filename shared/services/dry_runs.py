@@ -21,7 +21,7 @@ from shared.imports.planning import Plan
 from shared.services.what_if import WhatIfBlobs, WhatIfTables
 from shared.services.work import Works
 from shared.storage.blobs import Blobs
-from shared.storage.import_records import LAST_NUMBER, ImportRecord, OpenImport
+from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.tables import Tables
 
 _AT_ONCE = 2
@@ -50,13 +50,13 @@ class Judgement:
 class NothingOpen:
     """For `ReferenceReader`: no import is open that could bring a missing record."""
 
-    async def open_before(
+    async def has_open_before(
         self,
         record: ImportRecord,  # noqa: ARG002 (as `ImportLog` has it)
-        type_name: str | None = None,  # noqa: ARG002
-    ) -> Sequence[OpenImport]:
-        """None."""
-        return ()
+        type_name: str,  # noqa: ARG002
+    ) -> bool:
+        """No."""
+        return False
 
 
 class DryRuns:

@@ -100,6 +100,9 @@ class ExpiringImports:
     async def _remove_record(self, summary: ImportSummary) -> None:
         record = await self._imports.read(summary.tenant, summary.number)
         if record is not None:
+            # A handler that died may have left a note behind that a chunk waits for this import.
+            for waiting in await self._imports.waiting_for(record, None):
+                await self._imports.remove_waiting(waiting)
             with suppress(PreconditionFailedError):
                 await self._tables.transact(IMPORTS, expiry.removal(record))
 

@@ -1,58 +1,179 @@
 """Rows of one record are worked on in the order of acceptance (DESIGN 1, hold back).
 
 A chunk does not start while a chunk of an earlier import that may touch the same records has no
-result. Every wait points to a lower number, so nothing waits in a circle.
+result. It does not ask again and again: it notes what it waits for (`waiting_chunks`) and its
+message is gone. The handler that records the result, or closes the import, sends a new message.
+
+1. A wait always points to a lower number, so no chunks wait in a circle.
+2. A chunk waits for one thing at a time, the nearest earlier import that it may meet. Then it looks
+   again: in a line of imports of one record, everything before the nearest one is done by then.
+3. No wake-up is lost. The chunk first notes that it waits and then reads once more whether it has
+   to; the other handler first writes its result and then reads who waits. One of the two sees the
+   other. A handler that dies in between gets its message again, and wakes whoever is still noted.
+4. What no message can repeat (the sweep itself died after it closed an import) the sweep finds:
+   an import without a new result that has nothing to wait for.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from shared import log
+from shared.imports.catalogue import import_type
 from shared.imports.planning import Span
-from shared.services.chunk_messages import ChunkMessage, Earlier
+from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.import_log import ImportLog
-from shared.storage.import_records import ImportRecord
+from shared.storage.import_records import ImportRecord, OpenImport
+from shared.storage.queues import Queues
+from shared.storage.waiting_chunks import WaitingChunk
+
+_SENT_AT_ONCE = 8
 
 
-async def held_back(
-    imports: ImportLog, message: ChunkMessage, record: ImportRecord
-) -> ChunkMessage | None:
-    """The message as it stands where its chunk has to wait; None where it may start.
+class OpenImportsBefore:
+    """The open imports of its type before one import; read when asked for, nearest first.
 
-    Imports that do not hold the chunk any more are dropped from it, and its tries begin anew: the
-    delays grow only while nothing moves, or a row of imports would end half a minute apart.
+    What was read is kept: no import is accepted at a lower number later, and what is done stays
+    done. What looks unfinished may be done by now, so it is read again before a chunk waits for it.
     """
-    span = record.chunks[message.chunk].span
-    if span is None:
-        return None
-    earlier = await _earlier(imports, message, record, span)
-    for position, other in enumerate(earlier):
-        if await _holds(imports, message.tenant, other, span):
-            return message if message.after is None else message.holding(earlier[position:])
-    return None
+
+    def __init__(self, imports: ImportLog, record: ImportRecord) -> None:
+        self._imports = imports
+        self._pages = imports.open_nearest_first(record)
+        self._known: list[OpenImport] = []
+        self._reading = asyncio.Lock()
+        self._unfinished: dict[int, tuple[ImportRecord, frozenset[int]] | None] = {}
+
+    async def overlapping(self, span: Span) -> AsyncIterator[OpenImport]:
+        """Those that may touch the same records, nearest first."""
+        position = 0
+        while await self._has(position):
+            opened = self._known[position]
+            position += 1
+            if opened.span is not None and opened.span.overlaps(span):
+                yield opened
+
+    async def unfinished_chunks(self, opened: OpenImport, span: Span) -> Sequence[int | None]:
+        """Its chunks that may still touch records of the span, the last one first.
+
+        Where those are all of its chunks, None stands for them: the end of the import.
+        """
+        found = await self._read(opened)
+        if found is None:
+            return []
+        record, done = found
+        met = {
+            chunk.number
+            for chunk in record.chunks
+            if chunk.span is not None and chunk.span.overlaps(span)
+        }
+        if not met - done:
+            return []
+        return [None] if len(met) == len(record.chunks) else sorted(met - done, reverse=True)
+
+    async def _has(self, position: int) -> bool:
+        async with self._reading:
+            while position >= len(self._known):
+                page = await anext(self._pages, None)
+                if page is None:
+                    return False
+                self._known += page
+        return True
+
+    async def _read(self, opened: OpenImport) -> tuple[ImportRecord, frozenset[int]] | None:
+        if opened.number not in self._unfinished:
+            record = await self._imports.read(opened.tenant, opened.number)
+            if record is None or not record.is_open:
+                self._unfinished[opened.number] = None
+            else:
+                progress = await self._imports.progress(record.import_id)
+                self._unfinished[opened.number] = record, progress.chunks
+        return self._unfinished[opened.number]
 
 
-async def _earlier(
-    imports: ImportLog, message: ChunkMessage, record: ImportRecord, span: Span
-) -> tuple[Earlier, ...]:
-    if message.after is not None:
-        return message.after
-    return tuple(
-        Earlier(other.number, other.import_id)
-        for other in await imports.open_before(record)
-        if other.span is not None and other.span.overlaps(span)
-    )
+class HoldBack:
+    """Makes chunks wait, and wakes them."""
 
+    def __init__(self, imports: ImportLog, queues: Queues) -> None:
+        self._imports = imports
+        self._queues = queues
 
-async def _holds(imports: ImportLog, tenant: str, earlier: Earlier, span: Span) -> bool:
-    """Whether a chunk of that import still has to work on a record within the span."""
-    record = await imports.read(tenant, earlier.number)
-    if record is None or not record.is_open:
+    def earlier(self, record: ImportRecord) -> OpenImportsBefore:
+        """What one pass over the chunks of an import shares."""
+        return OpenImportsBefore(self._imports, record)
+
+    async def waits_for_records(
+        self, record: ImportRecord, chunk: int, earlier: OpenImportsBefore
+    ) -> bool:
+        """Whether an earlier import may still work on records of the chunk.
+
+        It is noted then, and the chunk's message will be sent. Raises StorageUnavailableError.
+        """
+        span = record.chunks[chunk].span
+        if span is None:
+            return False
+        async for opened in earlier.overlapping(span):
+            for awaited in await earlier.unfinished_chunks(opened, span):
+                if await self._is_noted(record, chunk, opened, awaited):
+                    return True
         return False
-    met = {
-        chunk.number
-        for chunk in record.chunks
-        if chunk.span is not None and chunk.span.overlaps(span)
-    }
-    if not met:
+
+    async def waits_for_references(self, record: ImportRecord, chunk: int) -> bool:
+        """Whether an import is open that could bring what rows of the chunk refer to.
+
+        It is noted then, and the chunk's message will be sent when the nearest such import ends.
+        Raises StorageUnavailableError.
+        """
+        for name in import_type(record.type_name).waits_for:
+            async for page in self._imports.open_nearest_first(record, name):
+                for opened in page:
+                    if await self._is_noted(record, chunk, opened, None):
+                        return True
         return False
-    progress = await imports.progress(earlier.import_id)
-    return bool(met - progress.chunks)
+
+    async def wake(self, record: ImportRecord, chunk: int | None) -> None:
+        """Send the messages of the chunks that wait for this one, or for this import (None).
+
+        Call it when the result is recorded, or the import closed. Doing it twice is harmless.
+        Raises StorageUnavailableError; the message of the handler then comes back.
+        """
+        waiting = await self._imports.waiting_for(record, chunk)
+        for at in range(0, len(waiting), _SENT_AT_ONCE):
+            some = waiting[at : at + _SENT_AT_ONCE]
+            await asyncio.gather(*(self._send_and_forget(each) for each in some))
+
+    async def _send_and_forget(self, waiting: WaitingChunk) -> None:
+        message = ChunkMessage(
+            waiting.tenant, waiting.number, waiting.import_id, waiting.chunk, looks_back=True
+        )
+        await self._queues.send(waiting.queue, message.to_text())
+        await self._imports.remove_waiting(waiting)
+        log.event("chunk.woken", import_id=waiting.import_id, chunk=waiting.chunk)
+
+    async def _is_noted(
+        self, record: ImportRecord, chunk: int, opened: OpenImport, awaited: int | None
+    ) -> bool:
+        """Whether the chunk waits now; False where what it would wait for is done."""
+        kind = import_type(record.type_name)
+        waiting = WaitingChunk(
+            tenant=record.tenant,
+            number=record.number,
+            import_id=record.import_id,
+            chunk=chunk,
+            queue=queue_for(record, kind.queue, kind.bulk_queue),
+            awaited_number=opened.number,
+            awaited_chunk=awaited,
+        )
+        await self._imports.add_waiting(waiting)
+        # Read after the write: whoever finishes from here on will see the note.
+        if awaited is None:
+            current = await self._imports.read(opened.tenant, opened.number)
+            is_done = current is None or not current.is_open
+        else:
+            is_done = await self._imports.has_result(opened.import_id, awaited)
+        if is_done:
+            await self._imports.remove_waiting(waiting)
+            return False
+        log.event("chunk.waits", import_id=record.import_id, chunk=chunk, number=opened.number)
+        return True

@@ -6,7 +6,8 @@ The order is the order of insertion into the tenant's partition, not a clock (DE
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared.errors import AcceptanceUnknownError, PreconditionFailedError, StorageUnavailableError
@@ -14,13 +15,18 @@ from shared.services.turns import Turns
 from shared.storage import import_expiry as expiry
 from shared.storage import import_records as records
 from shared.storage import result_records as results
+from shared.storage import waiting_chunks as waiting
 from shared.storage.import_expiry import ImportSummary
 from shared.storage.import_records import Counts, ImportRecord, OpenImport
 from shared.storage.names import IMPORT_RESULTS, IMPORTS
 from shared.storage.tables import Tables
+from shared.storage.waiting_chunks import WaitingChunk
 
 _MOST_TRIES = 200
 _TENANTS_REMEMBERED = 1_000
+_FEW_OPEN = 32
+"""Up to so many earlier open imports are read at once; of more, those just before come first."""
+_NEAREST = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,18 @@ class Progress:
     chunks: frozenset[int]
     counts: Counts
     newest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """An import is closed now, with these counts.
+
+    `is_first` is False where it was closed before, which includes a first try of this same call
+    whose answer was lost.
+    """
+
+    counts: Counts
+    is_first: bool
 
 
 class ImportLog:
@@ -138,6 +156,58 @@ class ImportLog:
         found = await self._tables.query(IMPORTS, record.tenant, first, last)
         return [records.open_from_entity(entity) for entity in found]
 
+    async def has_open_before(self, record: ImportRecord, type_name: str) -> bool:
+        """Whether an import of a type is open that was accepted earlier."""
+        first, last = records.open_range(type_name, record.number)
+        return bool(
+            await self._tables.query(IMPORTS, record.tenant, first, last, select=[], most=1)
+        )
+
+    async def open_nearest_first(
+        self, record: ImportRecord, type_name: str | None = None
+    ) -> AsyncIterator[list[OpenImport]]:
+        """What `open_before` returns, in pages from the nearest import to the oldest.
+
+        One request where few are open, as they usually are. In a backlog the first page holds the
+        imports just before this one, so that a reader who stops there pays for no more.
+        """
+        name, number = type_name or record.type_name, record.number
+        few = await self._read_open(record, name, 1, number, most=_FEW_OPEN)
+        if len(few) < _FEW_OPEN:
+            yield few
+            return
+        border = max(1, number - _NEAREST)
+        yield await self._read_open(record, name, border, number)
+        yield await self._read_open(record, name, 1, border)
+
+    async def _read_open(
+        self,
+        record: ImportRecord,
+        type_name: str,
+        lowest: int,
+        before: int,
+        most: int | None = None,
+    ) -> list[OpenImport]:
+        """The open imports of a type with these numbers, the highest first."""
+        first, last = records.open_range(type_name, before, lowest)
+        found = await self._tables.query(IMPORTS, record.tenant, first, last, most=most)
+        return [records.open_from_entity(entity) for entity in reversed(found)]
+
+    async def add_waiting(self, chunk: WaitingChunk) -> None:
+        """Note what a chunk waits for; noted twice, it is noted once."""
+        await self._tables.write(IMPORTS, waiting.adding(chunk))
+
+    async def waiting_for(self, record: ImportRecord, chunk: int | None) -> list[WaitingChunk]:
+        """The chunks that wait for this chunk; where it is None, for any part of the import."""
+        first, last = waiting.waiting_range(record.number, chunk)
+        found = await self._tables.query(IMPORTS, record.tenant, first, last)
+        return [waiting.from_entity(entity) for entity in found]
+
+    async def remove_waiting(self, chunk: WaitingChunk) -> None:
+        """Forget what a chunk waited for."""
+        with suppress(PreconditionFailedError):
+            await self._tables.write(IMPORTS, waiting.removing(chunk))
+
     async def open_of(self, tenant: str) -> list[OpenImport]:
         """Every open import of a tenant."""
         first, last = records.OPEN_OF_ALL_TYPES
@@ -191,11 +261,11 @@ class ImportLog:
 
     async def close(
         self, record: ImportRecord, now: str, done: Sequence[Counts] = ()
-    ) -> Counts | None:
-        """End the import if every chunk has a result, and return its counts.
+    ) -> Closing | None:
+        """End the import if every chunk has a result; None while results are missing.
 
-        None while results are missing, and where somebody else has ended it: closing twice changes
-        nothing. `done` may give the counts of all chunks where the caller knows them.
+        Closing twice changes nothing. `done` may give the counts of all chunks where the caller
+        knows them.
         """
         if len(done) == len(record.chunks):
             counts = sum_of(done)
@@ -207,8 +277,8 @@ class ImportLog:
         try:
             await self._tables.transact(IMPORTS, records.closing(record, counts, now))
         except PreconditionFailedError:
-            return None
-        return counts
+            return Closing(counts, is_first=False)
+        return Closing(counts, is_first=True)
 
 
 def sum_of(counts: Sequence[Counts]) -> Counts:

@@ -18,8 +18,9 @@ from shared.errors import StorageUnavailableError
 from shared.imports.definition import ImportType, Options
 from shared.imports.payload import Payload, read_payload
 from shared.imports.planning import Plan, plan
-from shared.services.chunk_messages import messages_for, queue_for
+from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_rows import place_in
+from shared.services.hold_back import HoldBack, OpenImportsBefore
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.services.offload import Offload
@@ -56,6 +57,7 @@ class Intake:
         imports: ImportLog,
         blobs: Blobs,
         queues: Queues,
+        hold_back: HoldBack,
         clock: Clock,
         ids: Ids,
         offload: Offload,
@@ -64,6 +66,7 @@ class Intake:
         self._imports = imports
         self._blobs = blobs
         self._queues = queues
+        self._hold_back = hold_back
         self._clock = clock
         self._ids = ids
         self._offload = offload
@@ -149,12 +152,18 @@ class Intake:
         return await self._imports.accept(draft)
 
     async def _ask_for_work(self, kind: ImportType, record: ImportRecord) -> None:
-        earlier = await self._imports.open_before(record)
+        """Send a message for each chunk that may start; the others wait for an earlier import."""
+        earlier = self._hold_back.earlier(record)
         queue = queue_for(record, kind.queue, kind.bulk_queue)
-        texts = [
-            message.to_text()
-            for message in messages_for(record, earlier, range(len(record.chunks)))
-        ]
-        for at in range(0, len(texts), _SENT_AT_ONCE):
-            sends = [self._queues.send(queue, text) for text in texts[at : at + _SENT_AT_ONCE]]
-            await asyncio.gather(*sends)
+        for at in range(0, len(record.chunks), _SENT_AT_ONCE):
+            some = record.chunks[at : at + _SENT_AT_ONCE]
+            await asyncio.gather(
+                *(self._ask_for_chunk(record, chunk.number, queue, earlier) for chunk in some)
+            )
+
+    async def _ask_for_chunk(
+        self, record: ImportRecord, chunk: int, queue: str, earlier: OpenImportsBefore
+    ) -> None:
+        if not await self._hold_back.waits_for_records(record, chunk, earlier):
+            message = ChunkMessage(record.tenant, record.number, record.import_id, chunk)
+            await self._queues.send(queue, message.to_text())

@@ -18,7 +18,7 @@ from shared.imports.faults import as_sent
 from shared.imports.messages import Message
 from shared.services.record_ranges import load_records
 from shared.services.reference_lists import NO_LISTS, ReferenceLists, TenantLists
-from shared.storage.import_records import ImportRecord, OpenImport
+from shared.storage.import_records import ImportRecord
 from shared.storage.stored_records import partition_of, row_of
 from shared.storage.tables import Tables
 
@@ -81,10 +81,8 @@ class References:
 class EarlierImports(Protocol):
     """What is asked of the import log."""
 
-    async def open_before(
-        self, record: ImportRecord, type_name: str | None = None
-    ) -> Sequence[OpenImport]:
-        """See `ImportLog.open_before`."""
+    async def has_open_before(self, record: ImportRecord, type_name: str) -> bool:
+        """See `ImportLog.has_open_before`."""
 
 
 class ReferenceReader:
@@ -116,7 +114,7 @@ class ReferenceReader:
         coming: set[str] = set()
         for table in tables:
             for source in types_of_table(table):
-                if await self._imports.open_before(record, source.name):
+                if await self._imports.has_open_before(record, source.name):
                     coming.add(table)
         return frozenset(coming)
 

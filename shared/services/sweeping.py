@@ -7,7 +7,7 @@ earlier imports that are still open, and a forgotten closing is made up for. Sen
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from shared import log
@@ -17,6 +17,7 @@ from shared.imports.catalogue import import_type
 from shared.imports.definition import ImportType
 from shared.services.chunk_messages import ChunkMessage, messages_for, queue_for
 from shared.services.completions import Completions
+from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
 from shared.services.moments import from_iso, iso
 from shared.storage.import_records import ImportRecord, OpenImport
@@ -34,6 +35,7 @@ class Sweep:
         *,
         imports: ImportLog,
         queues: Queues,
+        hold_back: HoldBack,
         completions: Completions,
         clock: Clock,
         tenants: Callable[[], Awaitable[list[str]]],
@@ -43,6 +45,7 @@ class Sweep:
     ) -> None:
         self._imports = imports
         self._queues = queues
+        self._hold_back = hold_back
         self._completions = completions
         self._clock = clock
         self._tenants = tenants
@@ -53,15 +56,16 @@ class Sweep:
     async def run(self) -> None:
         """Look at every tenant's open imports once."""
         for tenant in await self._tenants():
-            for opened in await self._imports.open_of(tenant):
+            opened_imports = await self._imports.open_of(tenant)
+            for opened in opened_imports:
                 try:
-                    await self._look_at(opened)
+                    await self._look_at(opened, opened_imports)
                 except StorageUnavailableError:
                     raise
                 except Exception as error:
                     log.failure("sweep.passed_over", error, import_id=opened.import_id)
 
-    async def _look_at(self, opened: OpenImport) -> None:
+    async def _look_at(self, opened: OpenImport, all_open: Sequence[OpenImport]) -> None:
         record = await self._imports.read(opened.tenant, opened.number)
         if record is None or not record.is_open:
             return
@@ -75,8 +79,8 @@ class Sweep:
             return
         moved = max(record.accepted_at, record.swept_at, progress.newest)
         is_quiet = self._clock.now() - from_iso(moved) >= self._quiet
-        if is_quiet and (record.is_cancelled or not await self._is_waiting(record)):
-            await self._send_missing(record, missing)
+        if is_quiet and (record.is_cancelled or not _may_wait(opened, all_open)):
+            await self._send_missing(record, missing, all_open)
 
     async def _finish_here(self, record: ImportRecord, missing: list[int]) -> None:
         """Do the work of a type without queues, whose call or trigger has died over it."""
@@ -88,26 +92,24 @@ class Sweep:
         log.warning("sweep.finished", import_id=record.import_id, tenant=record.tenant)
 
     async def _close(self, record: ImportRecord) -> None:
-        if await self._imports.close(record, iso(self._clock.now())) is not None:
+        closing = await self._imports.close(record, iso(self._clock.now()))
+        if closing is not None and closing.is_first:
             log.warning("sweep.closed", import_id=record.import_id, tenant=record.tenant)
             self._completions.announce(record.import_id)
+        if import_type(record.type_name).has_queues:
+            await self._hold_back.wake(record, None)
 
-    async def _is_waiting(self, record: ImportRecord) -> bool:
-        """Whether every missing row may wait for an earlier import: then no message is lost."""
-        for name in import_type(record.type_name).waits_for:
-            if await self._imports.open_before(record, name):
-                return True
-        span = record.span
-        return span is not None and any(
-            other.span is not None and other.span.overlaps(span)
-            for other in await self._imports.open_before(record)
-        )
-
-    async def _send_missing(self, record: ImportRecord, missing: list[int]) -> None:
+    async def _send_missing(
+        self, record: ImportRecord, missing: list[int], all_open: Sequence[OpenImport]
+    ) -> None:
         if not await self._imports.mark_swept(record, iso(self._clock.now())):
             return
         kind: ImportType = import_type(record.type_name)
-        earlier = await self._imports.open_before(record)
+        earlier = [
+            other
+            for other in all_open
+            if other.type_name == record.type_name and other.number < record.number
+        ]
         queue = queue_for(record, kind.queue, kind.bulk_queue)
         for message in messages_for(record, earlier, missing):
             await self._queues.send(queue, message.to_text())
@@ -117,3 +119,22 @@ class Sweep:
             tenant=record.tenant,
             chunks=len(missing),
         )
+
+
+def _may_wait(opened: OpenImport, all_open: Sequence[OpenImport]) -> bool:
+    """Whether every missing row may wait for an earlier import: then no message is lost.
+
+    Of two imports that look like this to each other, the one with the lower number does not wait.
+    """
+    sources = import_type(opened.type_name).waits_for
+    return any(
+        other.type_name in sources
+        or (
+            other.type_name == opened.type_name
+            and other.span is not None
+            and opened.span is not None
+            and other.span.overlaps(opened.span)
+        )
+        for other in all_open
+        if other.number < opened.number
+    )

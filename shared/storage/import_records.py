@@ -1,13 +1,14 @@
 """Imports in storage: the record, its index entity and its open-import entity.
 
-All three live in the tenant's partition of `Imports`, so one transaction writes them:
+They live in the tenant's partition of `Imports`; one transaction writes the first three:
 
     n|<inverted number>     the record; newest first when listed
     id|<import id>          which number an import id has
     open|<type>|<number>    there while the import is open; carries the places it may touch
     child|<inverted number of the parent>|<number>    a retry of that import
+    wait|<number>|…         a chunk that waits for that import (`waiting_chunks`)
 
-The fourth is there for a retry only.
+The fourth is there for a retry only, the fifth while a chunk waits.
 """
 
 from __future__ import annotations
@@ -156,9 +157,9 @@ def open_row(type_name: str, number: int) -> str:
     return f"open|{type_name}|{number:012d}"
 
 
-def open_range(type_name: str, before: int) -> tuple[str, str]:
-    """First and last row key of the open imports of a type with a lower number."""
-    return open_row(type_name, 0), open_row(type_name, before - 1)
+def open_range(type_name: str, before: int, lowest: int = 0) -> tuple[str, str]:
+    """First and last row key of the open imports of a type with numbers from lowest to before."""
+    return open_row(type_name, lowest), open_row(type_name, before - 1)
 
 
 OPEN_OF_ALL_TYPES = ("open|", "open|~")

@@ -12,6 +12,7 @@ from shared.imports.definition import Document
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.services.chunk_messages import ChunkMessage, messages_for
+from shared.services.hold_back import HoldBack
 from shared.services.intake import Intake, PlanLimits
 from shared.services.licenses.work import LicenseWork
 from shared.services.offload import to_thread_if_large
@@ -88,10 +89,12 @@ class LicenseStage:
     async def accept(self, action: LicenseAction, rows: list[dict[str, Any]]) -> ImportRecord:
         """An accepted import whose messages got lost."""
         gateway, caller = self.stage.gateway, self.stage.sender.caller
+        queues = RefusingQueues()
         intake = Intake(
             imports=gateway.imports,
             blobs=gateway.account.blobs,
-            queues=RefusingQueues(),
+            queues=queues,
+            hold_back=HoldBack(gateway.imports, queues),
             clock=SystemClock(),
             ids=RandomIds(),
             offload=to_thread_if_large,

@@ -17,6 +17,7 @@ from shared.storage.import_records import ImportRecord, acceptance, record_row
 from shared.storage.result_records import result_row
 from shared.storage.stored_records import StoredRecord, from_entity, partition_of, row_of
 from shared.storage.tables import Delete, Entity, Merge
+from shared.storage.waiting_chunks import WaitingChunk
 from tests.builders import body_of
 from tests.emulator import settings_for
 from tests.imports import accept_without_messages
@@ -60,6 +61,19 @@ class Stage:
         """Take the tenant's messages that are visible now off the queues; others' are dropped."""
         taken = await self.pump.take()
         return [message for message in taken if message.tenant == self.sender.tenant]
+
+    async def waiting(self) -> list[str]:
+        """The row keys of the tenant's chunks that wait."""
+        tables = self.gateway.account.tables
+        found = await tables.query("Imports", self.sender.tenant, "wait|", "wait|~")
+        return [entity.row for entity in found]
+
+    async def make_wait(self, record: ImportRecord, awaited: ImportRecord) -> None:
+        """As if the first chunk had not been woken yet at the end of that import."""
+        chunk = WaitingChunk(
+            record.tenant, record.number, record.import_id, 0, "import-workers", awaited.number
+        )
+        await self.gateway.imports.add_waiting(chunk)
 
     async def results(self, record: ImportRecord) -> dict[int, RowResult]:
         """The results of an import by index; each index once."""

@@ -1,71 +1,118 @@
-"""Holding back: a chunk waits for what was accepted earlier, and not much longer than that."""
+"""Holding back: a chunk waits for what was accepted earlier, and is woken when that is done."""
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from shared.bootstrap import open_gateway
-from shared.services.chunk_messages import ChunkMessage, Earlier, messages_for
-from shared.services.hold_back import held_back
-from shared.storage.import_records import Counts, ImportRecord
-from tests.builders import a_worker, body_of
-from tests.emulator import settings_for
-from tests.imports import accept_without_messages
-from tests.tenants import new_sender
+from shared.services.chunk_messages import ChunkMessage, messages_for
+from shared.storage.import_records import ImportRecord
+from tests.builders import a_worker, workers
+from tests.integration.stage import Stage, play
 
 pytestmark = pytest.mark.integration
-NOW = "2026-01-31T09:05:00.000Z"
 
 
-def test_the_delays_of_a_waiting_chunk_grow_only_while_nothing_moves(
-    connection_string: str,
+def test_imports_of_one_record_wait_in_a_line_and_each_wakes_the_next(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        line = [await stage.accept([a_worker("P1", Title=f"T{number}")]) for number in range(4)]
+        apart = await stage.accept([a_worker("P2")])
+        sent = await stage.messages()
+        assert {message.import_id for message in sent} == {line[0].import_id, apart.import_id}
+        for position, record in enumerate(line):
+            [message] = [each for each in sent if each.number == record.number]
+            await stage.gateway.chunks.process(message)
+            sent = await stage.messages()
+            following = [each.import_id for each in line[position + 1 : position + 2]]
+            assert [message.import_id for message in sent] == following
+        stored = await stage.stored("P1")
+        assert stored is not None
+        assert stored.document is not None
+        assert stored.document["Title"] == "T3"
+        assert await stage.waiting() == []
+        await stage.gateway.chunks.process(_of(apart))
+
+    play(delivered, piece)
+
+
+def test_a_chunk_waits_for_the_chunk_that_it_meets_and_not_for_the_whole_import(
+    delivered: str,
 ) -> None:
-    async def play() -> None:
-        async with open_gateway(settings_for(connection_string)) as gateway:
-            sender = await new_sender(gateway)
-            body = body_of([a_worker("P1")])
-            first, second, third = [
-                await accept_without_messages(gateway, sender.caller, body) for _ in range(3)
-            ]
-            earlier = await gateway.imports.open_before(third)
-            [message] = messages_for(third, earlier, [0])
-            for _ in range(4):
-                message = message.again()
+    async def piece(stage: Stage) -> None:
+        rows = workers(250)
+        bulk = await stage.accept_quietly(rows, chunk_rows=100)
+        one = await stage.accept([rows[0]])
+        assert await stage.messages() == []
+        first, *others = messages_for(bulk, [], range(len(bulk.chunks)))
+        for message in others:
+            await stage.gateway.chunks.process(message)
+            assert await stage.messages() == []
+        await stage.gateway.chunks.process(first)
+        [woken] = await stage.messages()
+        assert woken.import_id == one.import_id
+        await stage.gateway.chunks.process(woken)
+        assert (await stage.again(one)).counts.unchanged == 1
 
-            still = await held_back(gateway.imports, message, third)
-            assert still == message
-            assert message.delay == 16
-
-            await gateway.imports.close(first, NOW, [Counts(new=1)])
-            moved = await held_back(gateway.imports, message, third)
-            assert moved is not None
-            assert moved.after == (Earlier(second.number, second.import_id),)
-            assert moved.delay == 1
-
-            await gateway.imports.close(second, NOW, [Counts(new=1)])
-            assert await held_back(gateway.imports, moved, third) is None
-
-    asyncio.run(play())
+    play(delivered, piece)
 
 
-def test_a_chunk_that_names_nobody_looks_at_the_open_imports_itself(
-    connection_string: str,
+def test_a_message_that_looks_back_waits_where_one_that_does_not_starts(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        first = await stage.accept_quietly([a_worker("P1")])
+        second = await stage.accept_quietly([a_worker("P1", Title="Dr")])
+        apart = await stage.accept_quietly([a_worker("P2")])
+        for record in (second, apart):
+            await stage.gateway.chunks.process(_of(record, looks_back=True))
+        assert (await stage.again(second)).is_open
+        assert not (await stage.again(apart)).is_open
+        await stage.gateway.chunks.process(_of(first))
+        await stage.drain()
+        assert (await stage.again(second)).counts.updated == 1
+
+    play(delivered, piece)
+
+
+def test_a_handler_that_died_after_its_result_wakes_when_its_message_comes_back(
+    delivered: str,
 ) -> None:
-    async def play() -> None:
-        async with open_gateway(settings_for(connection_string)) as gateway:
-            sender = await new_sender(gateway)
-            first, second, apart = [
-                await accept_without_messages(gateway, sender.caller, body_of([a_worker(name)]))
-                for name in ("P1", "P1", "P2")
-            ]
-            for record, waits in ((first, False), (second, True), (apart, False)):
-                message = _of(record)
-                assert (await held_back(gateway.imports, message, record) is not None) is waits
+    async def piece(stage: Stage) -> None:
+        first = await stage.accept([a_worker("P1")])
+        second = await stage.accept([a_worker("P1", Title="Dr")])
+        [message] = await stage.messages()
+        await stage.gateway.chunks.process(message)
+        assert len(await stage.messages()) == 1, "sent, and then lost with the handler"
+        await stage.make_wait(second, first)
+        for process in (stage.gateway.chunks.process, stage.gateway.chunks.end_as_failed):
+            await process(message)
+            assert [each.import_id for each in await stage.messages()] == [second.import_id]
+            await stage.make_wait(second, first)
+        await stage.gateway.chunks.process(_of(second))
 
-    asyncio.run(play())
+    play(delivered, piece)
 
 
-def _of(record: ImportRecord) -> ChunkMessage:
-    return ChunkMessage(record.tenant, record.number, record.import_id, 0, after=None)
+def test_a_cancelled_import_wakes_the_next_one_which_waits_for_the_one_before(
+    delivered: str,
+) -> None:
+    async def piece(stage: Stage) -> None:
+        first, second, third = [
+            await stage.accept([a_worker("P1", Title=f"T{number}")]) for number in range(3)
+        ]
+        [start] = await stage.messages()
+        await stage.gateway.cancelling.cancel(second)
+        [end] = await stage.messages()
+        await stage.gateway.chunks.process(end)
+        assert (await stage.again(second)).counts.cancelled == 1
+        [woken] = await stage.messages()
+        assert woken.import_id == third.import_id
+        await stage.gateway.chunks.process(woken)
+        assert (await stage.again(third)).is_open
+        await stage.gateway.chunks.process(start)
+        await stage.drain()
+        assert not (await stage.again(first)).is_open
+        assert (await stage.again(third)).counts.failed == 0
+
+    play(delivered, piece)
+
+
+def _of(record: ImportRecord, *, looks_back: bool = False) -> ChunkMessage:
+    return ChunkMessage(record.tenant, record.number, record.import_id, 0, looks_back)

@@ -10,11 +10,8 @@ from azure.storage.queue.aio import QueueServiceClient
 
 from shared.bootstrap import open_gateway
 from shared.imports.outcomes import Outcome
-from shared.imports.planning import Span
-from shared.services.chunk_messages import MAX_NAMED, ChunkMessage, messages_for
-from shared.storage.import_records import ImportRecord, OpenImport
+from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.storage.packing import entity_bytes
-from shared.storage.queues import MAX_MESSAGE_BYTES
 from shared.storage.stored_records import partition_of, row_of
 from shared.storage.tables import MAX_ENTITY_BYTES, MAX_OPERATIONS, MAX_TRANSACTION_BYTES
 from tests.builders import Row, a_worker, body_of
@@ -167,42 +164,13 @@ async def _transactions_of(storage: str, rows: list[Row]) -> list[bytes]:
     return bodies
 
 
-def test_a_message_that_names_100_imports_fits_on_the_queue(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
-        record = await stage.accept_quietly([a_worker("P1")])
-        message = _naming(record, MAX_NAMED)
-        text = message.to_text()
-        assert len(text.encode()) <= MAX_MESSAGE_BYTES
-        await stage.gateway.account.queues.send("import-workers", text)
-        assert await stage.messages() == [message]
-        assert _naming(record, MAX_NAMED + 1).after is None
-        await stage.gateway.chunks.process(_plain(message))
-
-    play(delivered, piece)
-
-
-def _naming(record: ImportRecord, count: int) -> ChunkMessage:
-    """The message of a record with so many open imports before it, their numbers of full length."""
-    span = Span("", "~")
-    earlier = [
-        OpenImport(record.tenant, 10**12 - 1 - number, str(uuid.uuid4()), "workers", span)
-        for number in range(count)
-    ]
-    [message] = messages_for(record, earlier, [0])
-    return message
-
-
-def _plain(message: ChunkMessage) -> ChunkMessage:
-    return ChunkMessage(message.tenant, message.number, message.import_id, message.chunk)
-
-
 def test_a_message_survives_the_queue_whatever_the_tenant_is_called(delivered: str) -> None:
     async def run() -> None:
         async with (
             open_gateway(settings_for(delivered)) as gateway,
             QueueServiceClient.from_connection_string(delivered) as service,
         ):
-            message = ChunkMessage("tenant-ö\"'", 7, str(uuid.uuid4()), 3, after=None, tries=9)
+            message = ChunkMessage("tenant-ö\"'", 7, str(uuid.uuid4()), 3, looks_back=True)
             await gateway.account.queues.send("import-workers", message.to_text())
             assert message in await Pump(service).take()
 

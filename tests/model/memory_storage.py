@@ -164,7 +164,7 @@ class MemoryQueues:
         self._turnstile = turnstile
         self.messages: list[Message] = []
 
-    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
+    async def send(self, queue: str, text: str) -> None:
         await self._turnstile.passed(lambda: self.messages.append(Message(queue, text)))
 
 

@@ -12,6 +12,7 @@ from shared.services.cancelling import Cancelling
 from shared.services.chunks import ChunkProcessor
 from shared.services.completions import Completions
 from shared.services.failed_rows import FailedRows
+from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
 from shared.services.keyed_work import KeyedWork
@@ -23,7 +24,9 @@ from shared.services.results import Results
 from shared.services.retrying import Retrying
 from shared.services.sweeping import Sweep
 from shared.services.work import Works
-from tests.model.memory_storage import MemoryBlobs, MemoryQueues, MemoryTables
+from shared.storage.blobs import Blobs
+from shared.storage.queues import Queues
+from shared.storage.tables import Tables
 
 TENANT = "tenant"
 LICENSE_OPERATIONS = 6
@@ -73,9 +76,9 @@ class Process:
 
 
 def a_process(
-    tables: MemoryTables,
-    blobs: MemoryBlobs,
-    queues: MemoryQueues,
+    tables: Tables,
+    blobs: Blobs,
+    queues: Queues,
     clock: ModelClock,
     ids: CountedIds,
     chunk_rows: int,
@@ -83,6 +86,7 @@ def a_process(
 ) -> Process:
     """A process that cuts payloads into chunks of so many rows."""
     imports, completions = ImportLog(tables), Completions()
+    hold_back = HoldBack(imports, queues)
     payloads, results = Payloads(blobs), Results(tables, blobs, at_once)
     failed_rows = FailedRows(results, payloads)
     lists = ReferenceLists(tables, clock, ids, cache_seconds=1e9)
@@ -98,6 +102,7 @@ def a_process(
     chunks = ChunkProcessor(
         payloads=payloads,
         queues=queues,
+        hold_back=hold_back,
         imports=imports,
         results=results,
         works=Works(keyed, {LICENSES.name: licenses}),
@@ -109,6 +114,7 @@ def a_process(
         imports=imports,
         blobs=blobs,
         queues=queues,
+        hold_back=hold_back,
         clock=clock,
         ids=ids,
         offload=at_once,
@@ -117,6 +123,7 @@ def a_process(
     sweep = Sweep(
         imports=imports,
         queues=queues,
+        hold_back=hold_back,
         completions=completions,
         clock=clock,
         tenants=_one_tenant,

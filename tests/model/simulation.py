@@ -122,13 +122,16 @@ class Simulation:
             await self._turn()
             if step % self.steps_between_sweeps == 0:
                 self.clock.seconds += 70
-                self._start(self._sweep, None)
+                self._start_sweep()
             if self.calls == self.wanted_calls and not self.runs and not self.queues.messages:
                 if not self._open_imports() and not self._try_again():
                     return
                 self.clock.seconds += 100
-                self._start(self._sweep, None)
+                self._start_sweep()
         raise AssertionError(f"seed {self.seed}: the run does not end")
+
+    def _start_sweep(self) -> None:
+        self._start(self._sweep, None)
 
     async def _turn(self) -> None:
         pick = self.random.random()
@@ -163,7 +166,7 @@ class Simulation:
     def _disturb(self) -> None:
         run = self.random.choice(self.runs)
         what = self.random.choice(["crash", "straggle", "duplicate", "cancel", "retry"])
-        if what == "crash" and self.odds.crashes:
+        if what == "crash" and self.odds.crashes and self._may_fail(run):
             self.odds.crashes -= 1
             self.seen["crash"] += 1
             self._kill(run)
@@ -191,6 +194,10 @@ class Simulation:
         self.seen["retry"] += 1
         number = self.random.choice(failed)
         self._start(lambda process: self._retry(process, number), None)
+        return True
+
+    def _may_fail(self, run: Run | None) -> bool:
+        """Whether the run may die, or its requests may fail."""
         return True
 
     def _kill(self, run: Run) -> None:
@@ -223,7 +230,8 @@ class Simulation:
             return
         waiting.remove(step)
         fate = Fate.DONE
-        if self.random.random() < self.odds.faults:
+        run = next((run for run in self.runs if run.actor == step.actor), None)
+        if self.random.random() < self.odds.faults and self._may_fail(run):
             self.seen["fault"] += 1
             fate = self.random.choice([Fate.LOST, Fate.DONE_WITHOUT_ANSWER, Fate.REPEATED])
         if not step.released.done():

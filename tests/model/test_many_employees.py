@@ -21,6 +21,7 @@ from shared.services.authdata.services import AuthdataLimits, AuthdataParts
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunks import ChunkProcessor
 from shared.services.completions import Completions
+from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
 from shared.services.offload import to_thread_if_large
@@ -47,6 +48,7 @@ class Small:
         self.queues = CountedQueues(self.requests)
         blobs, clock, ids = CountedBlobs(self.requests), SystemClock(), RandomIds()
         payloads, self.imports = Payloads(blobs), ImportLog(self.tables)
+        hold_back = HoldBack(self.imports, self.queues)
         results = Results(self.tables, blobs, to_thread_if_large)
         limits = AuthdataLimits(LIMITS, [HashKey("k", b"k" * 32)], 3, 604_800, 900)
         parts = AuthdataParts(
@@ -56,6 +58,7 @@ class Small:
             imports=self.imports,
             blobs=blobs,
             queues=self.queues,
+            hold_back=hold_back,
             clock=clock,
             ids=ids,
             offload=to_thread_if_large,
@@ -65,6 +68,7 @@ class Small:
         self.chunks = ChunkProcessor(
             payloads=payloads,
             queues=self.queues,
+            hold_back=hold_back,
             imports=self.imports,
             results=results,
             works=Works(parts.work(), {}),

@@ -12,13 +12,13 @@ from collections import Counter
 
 from tests.model.judging import judge
 from tests.model.simulation import Simulation
+from tests.model.unswept_simulation import UnsweptSimulation
 
 RUNS = int(os.environ.get("ORDER_MODEL_RUNS", "600"))
 FIRST = int(os.environ.get("ORDER_MODEL_FIRST", "0"))
 
 
-async def _play(seed: int) -> Simulation:
-    world = Simulation(seed)
+async def _play(world: Simulation) -> Simulation:
     await world.play()
     return world
 
@@ -26,8 +26,20 @@ async def _play(seed: int) -> Simulation:
 def test_imports_leave_what_one_after_another_would_have_left() -> None:
     seen: Counter[str] = Counter()
     for seed in range(FIRST, FIRST + RUNS):
-        world = asyncio.run(_play(seed))
+        world = asyncio.run(_play(Simulation(seed)))
         try:
+            judge(world)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+        seen += world.seen
+    assert {"crash", "straggler", "fault", "cancel", "retry"} <= set(seen), "the model must disturb"
+
+
+def test_no_import_needs_the_sweep_where_every_call_has_sent_its_messages() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(FIRST, FIRST + RUNS // 2):
+        try:
+            world = asyncio.run(_play(UnsweptSimulation(seed)))
             judge(world)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
