@@ -5,7 +5,16 @@ import contextlib
 import io
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
@@ -15,6 +24,7 @@ from azure.functions.meta import Datum
 from local_host.app_settings import is_set, read_number
 from local_host.errors import InvocationFailedError
 from local_host.host_json import HttpOptions
+from local_host.http_connection import ConnectionLimits
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker, decode_trigger
 from local_host.routes import Route, find_route
@@ -26,8 +36,12 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_OWN_PATHS = re.compile(r"/(admin(/|$)|runtime/webhooks(/|$))", re.IGNORECASE)
+_OWN_PATHS = re.compile(r"/(admin|runtime)(/|$)", re.IGNORECASE)
 _DRAIN_SECONDS = 5.0
+_BODIES = 1_073_741_824
+"""Bytes of bodies that may be on their way to functions at once (LOCAL_HOST_BODIES_BYTES)."""
+_SECOND_LOOK = 0.1
+_RETRY_AFTER = ("Retry-After", "5")
 _HOME_PAGE = b"<!doctype html><title>Local host</title><p>The function app is running.</p>"
 
 
@@ -48,11 +62,22 @@ class _RequestRefusedError(Exception):
         self.answer = Answer(status, headers)
 
 
+class _ThrottledError(_RequestRefusedError):
+    """The host has no room for the request; this answer carries no `customHeaders`."""
+
+    def __init__(self) -> None:
+        super().__init__(429, ("X-FUNCTION-SCALEOUT", "1"))
+
+
 class HttpFrontEnd:
     """The ASGI app."""
 
     def __init__(
-        self, functions: Sequence[AppFunction], options: HttpOptions, invoker: Invoker
+        self,
+        functions: Sequence[AppFunction],
+        options: HttpOptions,
+        invoker: Invoker,
+        limits: ConnectionLimits,
     ) -> None:
         """`functions` in the host's order; those that are not HTTP functions are passed over."""
         self._functions = {f.name: f for f in functions}
@@ -60,6 +85,9 @@ class HttpFrontEnd:
         self._options = options
         self._invoker = invoker
         self._body_limit = int(read_number("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", 104_857_600))
+        self._most_body_bytes = int(read_number("LOCAL_HOST_BODIES_BYTES", _BODIES))
+        self._body_bytes = 0
+        self._limits = limits
         self._outstanding = 0
         limit = options.max_concurrent
         self._slots = asyncio.Semaphore(limit) if limit > 0 else contextlib.nullcontext()
@@ -68,12 +96,18 @@ class HttpFrontEnd:
         """Answer one request."""
         if scope["type"] != "http":
             return
+        custom = self._options.custom_headers
         try:
             answer = await self._answer(scope, receive)
-            headers = _encode_headers(answer, self._options.custom_headers)
+            headers = _encode_headers(answer, custom)
         except _RequestRefusedError as refused:
             answer = refused.answer
-            headers = _encode_headers(answer, self._options.custom_headers)
+            is_throttled = isinstance(refused, _ThrottledError)
+            headers = _encode_headers(answer, () if is_throttled else custom)
+        except asyncio.CancelledError:
+            # The host stops and has waited long enough: the client gets a whole answer.
+            answer = Answer(503, (_RETRY_AFTER, ("Connection", "close")))
+            headers = _encode_headers(answer, custom)
         except Exception:
             _log.exception("a request could not be answered")
             answer, headers = Answer(500), [(b"content-length", b"0")]
@@ -87,20 +121,32 @@ class HttpFrontEnd:
             return _home_page() if (method, path) == ("GET", "/") else Answer(404)
         route, values = found
         function = self._functions[route.function_name]
-        self._take_place()
+        if 0 <= self._options.max_outstanding <= self._outstanding:
+            raise _ThrottledError
+        self._outstanding += 1
         try:
-            body = await self._read_body(scope, receive, function.name)
-            request = _build_request(function, scope, path, values, body)
-            del body
+            # As in the platform's host the body is read inside the slot, so that
+            # maxConcurrentRequests bounds the bodies in memory too.
             async with self._slots:
+                with self._holding(_content_length(scope)):
+                    body = await self._read_body(scope, receive, function.name)
+                    request = _build_request(function, scope, path, values, body)
+                    del body
                 return await self._invoke(function, request, scope)
         finally:
             self._outstanding -= 1
 
-    def _take_place(self) -> None:
-        if 0 <= self._options.max_outstanding <= self._outstanding:
-            raise _RequestRefusedError(429, ("X-FUNCTION-SCALEOUT", "1"))
-        self._outstanding += 1
+    @contextlib.contextmanager
+    def _holding(self, size: int) -> Iterator[None]:
+        """Count a body from its head until the function has it, who alone can tell the caller."""
+        counted = min(size, self._body_limit)
+        if self._body_bytes + counted > self._most_body_bytes:
+            raise _ThrottledError
+        self._body_bytes += counted
+        try:
+            yield
+        finally:
+            self._body_bytes -= counted
 
     async def _invoke(self, function: AppFunction, request: Any, scope: Scope) -> Answer:
         parent = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"traceparent"), "")
@@ -115,24 +161,57 @@ class HttpFrontEnd:
     async def _read_body(self, scope: Scope, receive: Receive, name: str) -> bytes:
         """The body, kept once in memory; empty where there is no Content-Length."""
         headers = dict(scope["headers"])
-        length = int(headers.get(b"content-length", b"0"))
+        length = _content_length(scope)
         if length > self._body_limit:
             if b"expect" not in headers:
                 await _drain(receive)
-            raise _RequestRefusedError(413, ("Connection", "close"))
+            raise _BodyRefusedError
         if b"transfer-encoding" in headers:
             _log.warning("function %s: a chunked body does not reach a function", name)
         body, total = io.BytesIO(), 0
-        async for chunk in _chunks(receive):
+        async for chunk in self._chunks_in_time(receive):
             total += len(chunk)
             if total > self._body_limit:
-                raise _RequestRefusedError(413, ("Connection", "close"))
+                raise _BodyRefusedError
             if length:
                 body.write(chunk)
         return body.getvalue()
 
+    async def _chunks_in_time(self, receive: Receive) -> AsyncIterator[bytes]:
+        """The chunks of a body; one that comes more slowly than the limit is refused."""
+        clock = asyncio.get_running_loop().time
+        waited, total = 0.0, 0
 
-async def _chunks(receive: Receive) -> Any:
+        async def receive_in_time() -> MutableMapping[str, Any]:
+            nonlocal waited
+            began = clock()
+            due = max(self._limits.body_grace_seconds, total / self._limits.body_bytes_per_second)
+            # A host that stood still finds what came meanwhile only at its second look.
+            for seconds in (max(0.0, due - waited), _SECOND_LOOK):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        message = await receive()
+                    waited += clock() - began
+                    return message
+            raise _BodyRefusedError
+
+        async for chunk in _chunks(receive_in_time):
+            total += len(chunk)
+            yield chunk
+
+
+class _BodyRefusedError(_RequestRefusedError):
+    """Kestrel refuses the body; the host's own middleware makes an empty 500 of its exception."""
+
+    def __init__(self) -> None:
+        super().__init__(500, ("Connection", "close"))
+
+
+def _content_length(scope: Scope) -> int:
+    return int(dict(scope["headers"]).get(b"content-length", b"0"))
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
     """The chunks of a body; a client that went away before its end refuses the request."""
     while True:
         message = await receive()

@@ -2,13 +2,20 @@
 
 PLATFORM 2. One thing differs on purpose: the lease is short (LOCAL_HOST_LEASE_SECONDS, 30 s) and
 is renewed while the handler runs, so that the messages of a killed process come back soon.
+
+A short lease runs out whenever the machine or the storage stands still for half of it, and a lost
+answer to a renewal leaves the host with an old pop receipt. The listener then receives a message
+that it is still working on. It takes the new receipt over and does not run the message a second
+time: on the platform a stall of less than ten minutes has no effect either.
 """
 
 import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from azure.core.exceptions import (
     AzureError,
@@ -28,6 +35,9 @@ from local_host.queue_message import build_argument, decode_text
 _log = logging.getLogger(__name__)
 
 _SHORTEST_PAUSE = 0.1
+_GONE = 404
+_MOST_FINISHED = 1_000
+_HAND_BACK_SECONDS = 3.0
 Move = Callable[[str], None]
 
 
@@ -64,6 +74,10 @@ class Lease:
         self._seconds = seconds
         self._done = asyncio.Event()
 
+    def take_over(self, message: QueueMessage) -> None:
+        """Go on with the receipt of a later delivery of the same message to the same listener."""
+        self._receipt = str(message.pop_receipt)
+
     async def keep(self) -> None:
         """Renew at half time until released; a lost lease is only logged, as in the host."""
         while not self._done.is_set():
@@ -74,33 +88,42 @@ class Lease:
                 await self._renew()
 
     async def end(self, renewal: asyncio.Task[None]) -> None:
-        """Stop renewing, and let a renewal that is under way tell its new receipt."""
+        """Stop renewing, and let a renewal that is under way bring its new receipt."""
         self._done.set()
-        await renewal
+        await asyncio.wait([renewal])
 
     async def show_after(self, seconds: float) -> None:
         """Give the message back, visible after so many seconds."""
         await self._queue.update_message(self._id, self._receipt, visibility_timeout=round(seconds))
 
-    async def delete(self) -> None:
-        """Delete the message; one that has gone to somebody else is left alone."""
-        try:
-            await self._queue.delete_message(self._id, self._receipt)
-        except HttpResponseError as error:
-            if error.status_code not in (400, 404):
-                raise
-            _log.warning("message %s had been given to another reader", self._id)
+    async def delete(self) -> bool:
+        """Delete the message; False where it was delivered again, and that receipt is not known."""
+        while True:
+            receipt = self._receipt
+            try:
+                await self._queue.delete_message(self._id, receipt)
+            except HttpResponseError as error:
+                if error.status_code not in (400, 404):
+                    raise
+                if receipt != self._receipt:
+                    continue
+                _log.warning("message %s had been given to another reader", self._id)
+                return error.status_code == _GONE
+            return True
 
     async def _renew(self) -> None:
+        receipt = self._receipt
         try:
             answer = await self._queue.update_message(
-                self._id, self._receipt, visibility_timeout=max(1, round(self._seconds))
+                self._id, receipt, visibility_timeout=max(1, round(self._seconds))
             )
-            self._receipt = str(answer.pop_receipt)
         except AzureError as error:
             _log.warning(
                 "message %s: the lease was not renewed: %s", self._id, type(error).__name__
             )
+        else:
+            if self._receipt == receipt:
+                self._receipt = str(answer.pop_receipt)
 
 
 class QueueListener:
@@ -125,6 +148,8 @@ class QueueListener:
         self._lease_seconds = lease_seconds
         self._on_move = on_move
         self._running: set[asyncio.Task[None]] = set()
+        self._leases: dict[str, Lease] = {}
+        self._finished_ids: OrderedDict[str, None] = OrderedDict()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._is_stopping = False
@@ -138,7 +163,7 @@ class QueueListener:
             if messages := await self._receive():
                 backoff.reset()
                 for message in messages:
-                    self._start(message)
+                    self._take(message)
                 await self._wait_for_room()
             elif not self._is_stopping:
                 await self._pause(backoff.next_pause())
@@ -191,8 +216,23 @@ class QueueListener:
             self._room.clear()
             await self._room.wait()
 
-    def _start(self, message: QueueMessage) -> None:
-        task = asyncio.create_task(self._work_on(message))
+    def _take(self, message: QueueMessage) -> None:
+        message_id = str(message.id)
+        if message_id in self._leases:
+            _log.warning("message %s: its lease had run out and is taken over", message_id)
+            self._leases[message_id].take_over(message)
+            return
+        lease = Lease(self._queue, message, self._lease_seconds)
+        if message_id in self._finished_ids:
+            self._start(self._delete_finished(message_id, lease))
+        elif self._is_stopping:
+            self._start(self._hand_back(message_id, lease))
+        else:
+            self._leases[message_id] = lease
+            self._start(self._work_on(message, lease))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._finished)
 
@@ -202,9 +242,8 @@ class QueueListener:
         if not task.cancelled() and (error := task.exception()):
             _log.error("function %s: the listener failed", self._function.name, exc_info=error)
 
-    async def _work_on(self, message: QueueMessage) -> None:
-        lease = Lease(self._queue, message, self._lease_seconds)
-        count = int(message.dequeue_count or 0)
+    async def _work_on(self, message: QueueMessage, lease: Lease) -> None:
+        message_id, count = str(message.id), int(message.dequeue_count or 0)
         try:
             if self._poison and count > self._options.max_dequeue_count:
                 await self._move_to_poison(message, lease)
@@ -222,6 +261,28 @@ class QueueListener:
                 message.id,
                 type(error).__name__,
             )
+        except asyncio.CancelledError:
+            # The host stops and has waited long enough for the handler.
+            await self._hand_back(message_id, lease)
+            raise
+        finally:
+            self._leases.pop(message_id, None)
+
+    async def _hand_back(self, message_id: str, lease: Lease) -> None:
+        """Make a message visible at once for the next host, not when its lease has run out."""
+        try:
+            async with asyncio.timeout(_HAND_BACK_SECONDS):
+                await lease.show_after(0)
+        except (AzureError, TimeoutError) as error:
+            _log.warning("message %s comes back later: %s", message_id, type(error).__name__)
+
+    async def _delete_finished(self, message_id: str, lease: Lease) -> None:
+        """Delete a message whose handler has succeeded, and that was delivered again meanwhile."""
+        try:
+            if await lease.delete():
+                self._finished_ids.pop(message_id, None)
+        except AzureError as error:
+            _log.warning("message %s is not deleted yet: %s", message_id, type(error).__name__)
 
     async def _attempt(self, message: QueueMessage) -> bool:
         try:
@@ -238,7 +299,10 @@ class QueueListener:
 
     async def _settle(self, message: QueueMessage, lease: Lease, count: int, is_done: bool) -> None:
         if is_done:
-            await lease.delete()
+            self._finished_ids[str(message.id)] = None
+            if len(self._finished_ids) > _MOST_FINISHED:
+                self._finished_ids.popitem(last=False)
+            await self._delete_finished(str(message.id), lease)
         elif self._poison is None:
             _log.warning("%s: a failed message stays hidden", self._queue.queue_name)
         elif count >= self._options.max_dequeue_count:

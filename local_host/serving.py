@@ -1,11 +1,14 @@
 """Puts the parts together and runs them: HTTP, listeners, and the graceful stop.
 
-Stopping goes in the host's order: the listeners receive no more, running handlers get
-LOCAL_HOST_STOP_SECONDS (10) to finish, what is then left is cancelled and its messages come back.
+A stop begins with SIGTERM, which the app may handle as well; Ctrl-C is passed on to it as SIGTERM.
+The host takes no new connections, the listeners receive no more, and what runs gets
+LOCAL_HOST_STOP_SECONDS (10) to finish. What is then left is cancelled: calls are answered 503 and
+messages are given back to their queue.
 """
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -20,6 +23,7 @@ import uvicorn
 from local_host.app_settings import read_number
 from local_host.errors import AppRefusedError
 from local_host.host_json import HostOptions
+from local_host.http_connection import ConnectionLimits, HttpConnection
 from local_host.http_trigger import HttpFrontEnd
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker
@@ -27,8 +31,6 @@ from local_host.listeners import ListenerFactory
 from local_host.storage import StorageClients
 
 _log = logging.getLogger(__name__)
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +50,26 @@ class TlsFiles:
             ) from None
 
 
-class _Server(uvicorn.Server):
+class HttpServer(uvicorn.Server):
     """uvicorn without its own signal handlers, which tells when it listens."""
 
-    def __init__(self, app: HttpFrontEnd, stop_seconds: float, tls: TlsFiles | None) -> None:
+    def __init__(
+        self,
+        app: HttpFrontEnd,
+        limits: ConnectionLimits,
+        stop_seconds: float,
+        tls: TlsFiles | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=functools.partial(HttpConnection, limits=limits),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_keep_alive=130,
+                timeout_keep_alive=round(limits.keep_alive_seconds),
                 timeout_graceful_shutdown=max(1, round(stop_seconds)),
                 ssl_certfile=tls.certificate if tls else None,
                 ssl_keyfile=tls.key if tls else None,
@@ -107,8 +115,9 @@ async def serve(
     clients = StorageClients()
     try:
         listeners = ListenerFactory(options, clients, invoker, directory).build(functions)
-        front_end = HttpFrontEnd(functions, options.http, invoker)
-        server = _Server(front_end, stop_seconds, tls)
+        limits = ConnectionLimits()
+        front_end = HttpFrontEnd(functions, options.http, invoker, limits)
+        server = HttpServer(front_end, limits, stop_seconds, tls)
         stopping = _watch_signals()
         serving = asyncio.create_task(server.serve(sockets=[bound]))
         await server.is_listening.wait()
@@ -116,9 +125,9 @@ async def serve(
         on_ready()
         await _wait_for_end(stopping, running)
         _log.info("stopping")
+        server.should_exit = True
         for listener in listeners:
             listener.stop()
-        server.should_exit = True
         await _finish([*running, serving], stop_seconds)
     finally:
         await clients.close()
@@ -129,13 +138,18 @@ def _watch_signals() -> asyncio.Event:
     """Set by the first signal; a second one ends the process at once."""
     stopping = asyncio.Event()
 
-    def note() -> None:
+    def on_terminate() -> None:
         if stopping.is_set():
             os._exit(1)
         stopping.set()
 
-    for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, note)
+    def on_interrupt() -> None:
+        # The app knows SIGTERM only, since the platform sends nothing else.
+        signal.raise_signal(signal.SIGTERM)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, on_terminate)
+    loop.add_signal_handler(signal.SIGINT, on_interrupt)
     return stopping
 
 

@@ -42,10 +42,17 @@ class Reply:
 class RunningHost:
     """A started host that has said `ready`."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path, port: int) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], log: Path, port: int, releases: Path
+    ) -> None:
         self.process = process
         self.port = port
         self._log = log
+        self._releases = releases
+
+    def release(self, name: str) -> None:
+        """Let what the sample app holds until `name` go on."""
+        (self._releases / name).touch()
 
     def log(self) -> str:
         return self._log.read_text("utf-8")
@@ -80,10 +87,10 @@ class RunningHost:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(90)
 
 
-def wait_until(condition: Callable[[], _T | None], what: str, seconds: float = 20.0) -> _T:
+def wait_until(condition: Callable[[], _T | None], what: str, seconds: float = 60.0) -> _T:
     """The first value of `condition` that is not None (nor False), before the deadline."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -106,7 +113,6 @@ def host_environment(connection_string: str, **settings: str) -> dict[str, str]:
         "DROP": f"{name}-drop",
         "TICK_SCHEDULE": "0 0 0 1 1 *",
         "LOCAL_HOST_BLOB_SCAN_SECONDS": "0.2",
-        "LOCAL_HOST_LEASE_SECONDS": "1",
         **settings,
     }
 
@@ -119,18 +125,20 @@ def started(
 
     `more` are further words of its command line.
     """
-    log = folder / f"host-{os.urandom(4).hex()}.log"
+    name = os.urandom(4).hex()
+    log, releases = folder / f"host-{name}.log", folder / f"releases-{name}"
+    releases.mkdir()
     with log.open("w") as errors:
         process = subprocess.Popen(
             command(app, *more),
             cwd=ROOT,
-            env=environment,
+            env={**environment, "RELEASES": str(releases)},
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
         )
     try:
-        yield RunningHost(process, log, _wait_for_port(process, log))
+        yield RunningHost(process, log, _wait_for_port(process, log), releases)
     finally:
         if process.poll() is None:
             process.terminate()

@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import logging
 import os
+import signal
 import threading
 import time
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import azure.functions as func
@@ -16,6 +20,12 @@ running = {"now": 0, "most": 0}
 
 def _json(value: object, status: int = 200) -> func.HttpResponse:
     return func.HttpResponse(json.dumps(value), status_code=status, mimetype="application/json")
+
+
+async def _release(name: str) -> None:
+    """Wait until the test lets go on what it holds by this name."""
+    while not (Path(os.environ["RELEASES"]) / name).exists():  # noqa: ASYNC110 (another process)
+        await asyncio.sleep(0.02)
 
 
 def _message(msg: func.QueueMessage) -> dict[str, Any]:
@@ -88,18 +98,33 @@ async def outcome(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(b"%PDF", headers={"Content-Disposition": name}, status_code=201)
 
 
-@app.route("slow", methods=["GET"])
-async def slow(req: func.HttpRequest) -> func.HttpResponse:
-    seen.append({"slow": "started"})
-    await asyncio.sleep(float(req.params["seconds"]))
-    return _json("slow")
+@app.route("held/{name}")
+async def held(req: func.HttpRequest) -> func.HttpResponse:
+    name = req.route_params["name"]
+    seen.append({"held": name})
+    await _release(name)
+    return _json(len(req.get_body()))
 
 
 @app.route("slow-sync", methods=["GET"])
 def slow_sync(req: func.HttpRequest) -> func.HttpResponse:
     seen.append({"thread": threading.current_thread().name})
-    time.sleep(float(req.params["seconds"]))
+    while not (Path(os.environ["RELEASES"]) / req.params["until"]).exists():
+        time.sleep(0.02)
     return _json(threading.current_thread().name)
+
+
+@app.route("handles-sigterm", methods=["GET"])
+async def handles_sigterm(req: func.HttpRequest) -> func.HttpResponse:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        logging.getLogger("sample").warning("the app was told to end")
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGTERM, note)
+    return _json("ok")
 
 
 @app.route("switched-off", methods=["GET"])
@@ -125,6 +150,8 @@ async def jobs(msg: func.QueueMessage) -> Any:
     seen.append({"job": body["job"], "at": time.monotonic(), **_message(msg)})
     try:
         await asyncio.sleep(body.get("sleep", 0))
+        if "until" in body:
+            await _release(body["until"])
     finally:
         running["now"] -= 1
     if body.get("fail"):
