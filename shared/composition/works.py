@@ -66,6 +66,7 @@ def _works(
     """The works that need storage alone: the account's, or what a dry run makes of it."""
     keyed = KeyedWork(
         tables=tables,
+        imports=earlier,
         references=ReferenceReader(tables, earlier, parts.lists),
         clock=parts.clock,
         offload=parts.offload,

@@ -50,13 +50,12 @@ class Judgement:
 class NothingOpen:
     """For `ReferenceReader`: no import is open that could bring a missing record."""
 
-    async def has_open_before(
+    async def oldest_open_before(
         self,
-        record: ImportRecord,  # noqa: ARG002 (as `ImportLog` has it)
-        type_name: str,  # noqa: ARG002
-    ) -> bool:
-        """No."""
-        return False
+        record: ImportRecord,
+        type_name: str,
+    ) -> None:
+        """There is none."""
 
 
 class DryRuns:

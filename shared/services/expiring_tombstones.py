@@ -1,7 +1,7 @@
 """Tombstones go when nothing can come any more that they would keep out (see `retention`).
 
-A tombstone says that a record was deleted, or that its rows were ended, by the import of its
-number. It keeps a straggler of that import from committing, and a row that is retried as it was
+A tombstone says that a record was deleted by the import of its number, or which imports were ended
+for it. It keeps a straggler of such an import from committing, and a row that is retried as it was
 sent from bringing back what a later import deleted (1101). So it stays while an import with such a
 row may still come: one that is open, that ended lately, or whose payload is still there. Of a retry
 the number of the first import counts that brought a row of it.
@@ -17,7 +17,7 @@ from shared.services.groups import GROUPS, group_of
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.storage.keys import encode
-from shared.storage.stored_records import partition_of
+from shared.storage.stored_records import ended_imports, partition_of
 from shared.storage.tables import Entity, SearchableTables
 
 _READ_AT_ONCE = 1_000
@@ -93,4 +93,5 @@ class ExpiringTombstones:
 
 
 def _last_number(tombstone: Entity) -> int:
-    return max(tombstone.number("Number"), tombstone.number("Ended"))
+    """The last import that the tombstone may still have to keep out."""
+    return max([tombstone.number("Number"), *ended_imports(tombstone).codes])

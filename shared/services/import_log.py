@@ -156,12 +156,11 @@ class ImportLog:
         found = await self._tables.query(IMPORTS, record.tenant, first, last)
         return [records.open_from_entity(entity) for entity in found]
 
-    async def has_open_before(self, record: ImportRecord, type_name: str) -> bool:
-        """Whether an import of a type is open that was accepted earlier."""
+    async def oldest_open_before(self, record: ImportRecord, type_name: str) -> int | None:
+        """The number of the oldest open import of a type that was accepted earlier."""
         first, last = records.open_range(type_name, record.number)
-        return bool(
-            await self._tables.query(IMPORTS, record.tenant, first, last, select=[], most=1)
-        )
+        found = await self._tables.query(IMPORTS, record.tenant, first, last, most=1)
+        return records.open_from_entity(found[0]).number if found else None
 
     async def open_nearest_first(
         self, record: ImportRecord, type_name: str | None = None

@@ -16,9 +16,10 @@ from shared.imports.outcomes import RowResult
 from shared.services.chunk_rows import BY_RULES, ChunkRows, Reading, keys_only, read_slices
 from shared.services.groups import GroupRegister
 from shared.services.offload import Offload
-from shared.services.references import ReferenceReader
-from shared.services.resolving import ending_resolver, rules_resolver
+from shared.services.references import EarlierImports, ReferenceReader
+from shared.services.resolving import rules_resolver
 from shared.services.settling import Resolver, Settler
+from shared.services.stamps import closed_through, ending
 from shared.services.work import BeforeCommit
 from shared.storage.import_records import ImportRecord
 from shared.storage.tables import Tables
@@ -31,12 +32,14 @@ class KeyedWork:
         self,
         *,
         tables: Tables,
+        imports: EarlierImports,
         references: ReferenceReader,
         clock: Clock,
         offload: Offload,
         noticed: Noticed | None = None,
     ) -> None:
         self._tables = tables
+        self._imports = imports
         self._references = references
         self._groups = GroupRegister(tables)
         self._clock = clock
@@ -56,7 +59,7 @@ class KeyedWork:
         """See `Work`."""
         kind = import_type(record.type_name)
         message = Message(code)
-        resolve = ending_resolver(record, message)
+        resolve = ending(record, message, await closed_through(self._imports, record))
         results: list[RowResult] = []
         async for part in self._parts(record, lines, keys_only(message)):
             results += await self._settle(record, kind, part, resolve, _never_stops)

@@ -81,8 +81,8 @@ class References:
 class EarlierImports(Protocol):
     """What is asked of the import log."""
 
-    async def has_open_before(self, record: ImportRecord, type_name: str) -> bool:
-        """See `ImportLog.has_open_before`."""
+    async def oldest_open_before(self, record: ImportRecord, type_name: str) -> int | None:
+        """See `ImportLog.oldest_open_before`."""
 
 
 class ReferenceReader:
@@ -114,7 +114,7 @@ class ReferenceReader:
         coming: set[str] = set()
         for table in tables:
             for source in types_of_table(table):
-                if await self._imports.has_open_before(record, source.name):
+                if await self._imports.oldest_open_before(record, source.name) is not None:
                     coming.add(table)
         return frozenset(coming)
 

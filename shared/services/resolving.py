@@ -1,8 +1,7 @@
-"""What becomes of one record: by the rules of its type, or by the end of its rows (DESIGN 1).
+"""What becomes of one record by the rules of its type (DESIGN 1).
 
-Pure: from the rows of a record and what is stored of it to results and writes. First of all a
-resolver looks at the stamps: an own one means that a handler was here before and died, its word
-stands; an `ended` mark means that the rows were reported as failed and must not be committed.
+Pure: from the rows of a record and what is stored of it to results and writes. First of all it asks
+the stamps (`stamps`): what a handler of this import left before counts.
 """
 
 from __future__ import annotations
@@ -24,10 +23,15 @@ from shared.services.settling import (
     Resolver,
     Settlement,
 )
-from shared.services.work import SupersededError, ended_code
+from shared.services.stamps import recorded_results
 from shared.storage import stored_records as records
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import RecordTooLargeError, Stamp, StoredRecord
+from shared.storage.stored_records import (
+    NOTHING_ENDED,
+    RecordTooLargeError,
+    Stamp,
+    StoredRecord,
+)
 
 TOO_LONG = 1003
 
@@ -46,13 +50,9 @@ def rules_resolver(
     """
 
     def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
-        settled = _settled_before(record, rows, stored)
-        if settled is not None:
-            return settled
-        if stored is not None and stored.ended >= record.number:
-            return Settlement(all_failed(rows.rows, Message(ended_code(record))))
-        if stored is not None and stored.stamp.number > record.number:
-            raise SupersededError
+        before = recorded_results(record, rows, stored)
+        if before is not None:
+            return Settlement(before)
         overtaken = _overtaken(record, rows, stored)
         left = [row for row in rows.rows if row.index not in overtaken]
         if references.must_wait(left):
@@ -69,21 +69,6 @@ def rules_resolver(
             return Settlement(folded.results, tuple(records.writing(written, stored)))
         except RecordTooLargeError:
             return Settlement(all_failed(rows.rows, Message(TOO_LONG, detail="record over 1 MiB")))
-
-    return resolve
-
-
-def ending_resolver(record: ImportRecord, message: Message) -> Resolver:
-    """Rows without a stamp of this import end with `message`, and a straggler finds the mark."""
-
-    def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
-        settled = _settled_before(record, rows, stored)
-        if settled is not None:
-            return settled
-        results = all_failed(rows.rows, message)
-        if stored is not None and stored.ended >= record.number:
-            return Settlement(results)
-        return Settlement(results, (records.ending(rows.key, stored, record.number),))
 
     return resolve
 
@@ -108,16 +93,6 @@ def _in_order(folded: Folded, rows: KeyRows, overtaken: Mapping[int, RowResult])
     return replace(folded, results=tuple(results[row.index] for row in rows.rows))
 
 
-def _settled_before(
-    record: ImportRecord, rows: KeyRows, stored: StoredRecord | None
-) -> Settlement | None:
-    """What a handler of this import left on the record before it died; None without its stamp."""
-    if stored is None or stored.stamp.number != record.number:
-        return None
-    told = {result.index: result for result in stored.stamp.results()}
-    return Settlement(tuple(told[row.index] for row in rows.rows))
-
-
 def _written(
     kind: ImportType,
     record: ImportRecord,
@@ -133,7 +108,7 @@ def _written(
         key=rows.key,
         document=document,
         stamp=Stamp.of(record.number, folded.position, folded.results),
-        ended=stored.ended if stored is not None else 0,
+        ended=stored.ended if stored is not None else NOTHING_ENDED,
         created_by=stored.created_by if stored is not None and is_there else record.number,
         created_at=stored.created_at if stored is not None and is_there else moment,
         updated_at=moment,

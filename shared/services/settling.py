@@ -54,7 +54,8 @@ WAITING = Settlement(())
 """The rows wait for a record that may still come."""
 
 Resolver = Callable[[KeyRows, StoredRecord | None], Settlement]
-"""Pure; raises `SupersededError` where a later import has already written the record."""
+"""Pure; raises SupersededError where a later import has already written the record, and
+StorageUnavailableError where the rows cannot be settled for now."""
 
 
 class Settler:
@@ -123,7 +124,7 @@ class Settler:
         size = _BYTES_PER_ROW * len(rows.rows)
         try:
             return await self._offload(size, self._resolve, rows, stored)
-        except SupersededError:
+        except (SupersededError, StorageUnavailableError):
             raise
         except Exception as error:
             log.failure("row.failed", error, correlation_id=self._correlation_id)

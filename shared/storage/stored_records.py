@@ -3,8 +3,10 @@
 PartitionKey   tenant|group         RowKey   r|reference
 Number, Position, Outcomes          the stamp: which import and row wrote it, and what became
                                     of every row of that import for this record
-Ended                               the highest import that was ended for this record by
-                                    poison or cancel; its own rows must not be committed later
+Ended                               JSON: the imports that were ended for this record by poison
+                                    or cancel, with the message id of their rows; they must not
+                                    write it any more
+ClosedThrough                       all imports up to this number had ended when `Ended` was written
 Created                             the number of the import that created it
 Deleted                             a tombstone: there is a stamp, but no record
 Document0, Document1, …             the record as JSON; promoted columns stand beside it
@@ -16,10 +18,12 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from shared.imports.definition import Document
+from shared.imports.messages import COULD_NOT_BE_PROCESSED
 from shared.imports.outcomes import RowResult, pack_result, unpack_result
 from shared.storage.keys import encode, join
 from shared.storage.packing import (
@@ -65,6 +69,40 @@ class Stamp:
         return [unpack_result(packed) for packed in json.loads(self.packed)]
 
 
+@dataclass(frozen=True, slots=True)
+class EndedImports:
+    """The imports that may not write a record any more, although it does not have their stamp.
+
+    `codes` has the message id (9001 or 9002) with which the rows of an import were ended, by its
+    number. It names each import, since an earlier one that is healthy may still write. All imports
+    up to `closed_through` are over, so `codes` need not name those.
+    """
+
+    codes: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    closed_through: int = 0
+
+    def with_import(self, number: int, code: int, closed_through: int) -> EndedImports:
+        """The same with one more import; `closed_through` is below its number."""
+        through = max(self.closed_through, closed_through)
+        codes = {each: said for each, said in self.codes.items() if each > through}
+        return EndedImports({**codes, number: code}, through)
+
+    def after_stamp(self, number: int) -> EndedImports:
+        """What must be kept once import `number` has written the record.
+
+        Its own mark stays: of two rows of one import that write a record, one may be ended.
+        """
+        codes = {each: said for each, said in self.codes.items() if each >= number}
+        return EndedImports(codes, self.closed_through) if codes else NOTHING_ENDED
+
+
+NOTHING_ENDED = EndedImports()
+MOST_ENDED = 1_000
+"""Imports that one record may name as ended."""
+_ENDED_BYTES = 2 * 20 * MOST_ENDED
+"""What their numbers and codes may take in an entity."""
+
+
 class RecordTooLargeError(ValueError):
     """The record does not fit an entity (1 MiB); Azurite would take it, the service would not."""
 
@@ -76,7 +114,7 @@ class StoredRecord:
     key: RecordKey
     document: Document | None
     stamp: Stamp
-    ended: int = 0
+    ended: EndedImports = NOTHING_ENDED
     created_by: int = 0
     created_at: str = ""
     updated_at: str = ""
@@ -117,7 +155,7 @@ def from_entity(entity: Entity) -> StoredRecord:
             entity.number("Position", -1),
             _unpacked_outcomes(entity),
         ),
-        ended=entity.number("Ended"),
+        ended=ended_imports(entity),
         created_by=entity.number("Created"),
         created_at=entity.text("CreatedAt"),
         updated_at=entity.text("UpdatedAt"),
@@ -126,13 +164,22 @@ def from_entity(entity: Entity) -> StoredRecord:
     )
 
 
+def ended_imports(entity: Entity) -> EndedImports:
+    """The imports that were ended for the record of an entity."""
+    ended = entity.values.get("Ended", "{}")
+    if isinstance(ended, int):  # as the first version of this table had it: one number
+        return EndedImports({ended: COULD_NOT_BE_PROCESSED})
+    codes = {int(number): code for number, code in json.loads(ended).items()}
+    return EndedImports(codes, entity.number("ClosedThrough")) if codes else NOTHING_ENDED
+
+
 def writing(record: StoredRecord, before: StoredRecord | None) -> list[Operation]:
     """The operations that put a record in place of what was read, its look-ups with it.
 
-    Raises RecordTooLargeError.
+    Raises RecordTooLargeError. Room is left for imports that are ended for the record later.
     """
     entity = _to_entity(record)
-    if entity_bytes(entity) > MAX_ENTITY_BYTES:
+    if entity_bytes(entity) > MAX_ENTITY_BYTES - _ENDED_BYTES:
         raise RecordTooLargeError(record.key.row)
     write: Operation
     if before is None:
@@ -150,12 +197,16 @@ def writing(record: StoredRecord, before: StoredRecord | None) -> list[Operation
     ]
 
 
-def ending(key: RecordKey, before: StoredRecord | None, number: int) -> Operation:
-    """The write that keeps import `number` from committing to this record from now on."""
+def ending(key: RecordKey, before: StoredRecord | None, ended: EndedImports) -> Operation:
+    """The write that keeps these imports from committing to this record from now on."""
+    values = _ended_values(ended)
     if before is None:
-        values = {"Ended": number, "Deleted": True}
-        return Insert(Entity(key.partition, key.row, values))
-    return Merge(Entity(key.partition, key.row, {"Ended": number}, before.etag))
+        return Insert(Entity(key.partition, key.row, {**values, "Deleted": True}))
+    return Merge(Entity(key.partition, key.row, values, before.etag))
+
+
+def _ended_values(ended: EndedImports) -> dict[str, Value]:
+    return {"Ended": _compact(ended.codes), "ClosedThrough": ended.closed_through}
 
 
 def _lookup(key: RecordKey, name: str, reference: str) -> Entity:
@@ -172,8 +223,9 @@ def _to_entity(record: StoredRecord) -> Entity:
         "UpdatedAt": record.updated_at,
         **_packed_outcomes(record.stamp.packed),
     }
-    if record.ended:
-        values["Ended"] = record.ended
+    ended = record.ended.after_stamp(record.stamp.number)
+    if ended.codes:
+        values |= _ended_values(ended)
     if record.lookups:
         values["Lookups"] = _compact(list(record.lookups))
     if record.document is None:
@@ -195,5 +247,5 @@ def _unpacked_outcomes(entity: Entity) -> str:
     return zlib.decompress(data).decode() if data else join_text("Outcomes", entity.values) or "[]"
 
 
-def _compact(value: Document | Sequence[Any]) -> str:
+def _compact(value: Mapping[Any, Any] | Sequence[Any]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

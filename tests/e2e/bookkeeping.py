@@ -74,6 +74,9 @@ def check_counts(record: ImportRecord, results: Mapping[int, RowResult]) -> None
     told = (counts.new, counts.updated, counts.unchanged, counts.failed)
     assert told == tuple(outcomes.count(outcome) for outcome in Outcome), "I2"
     assert counts.done == record.rows, "I2"
+    codes = {message.id for result in results.values() for message in result.messages}
+    assert 9001 not in codes, "no chunk of these tests is poisoned"
+    assert 9002 not in codes or record.is_cancelled, "the import was not cancelled"
 
 
 def _tenant(tenant: str) -> str:

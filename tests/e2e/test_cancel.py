@@ -1,4 +1,4 @@
-"""Cancel in the middle of 20,000 rows: what is committed stays, the rest is told as cancelled."""
+"""Cancel: what is committed stays, the rest ends as 9002, and other imports lose nothing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 ROWS = 20_000
+OVERLAPPING = 5_000
 
 
 def test_cancel_in_the_middle(emulator: Emulator, tmp_path: Path) -> None:
@@ -53,3 +54,24 @@ def test_cancel_in_the_middle(emulator: Emulator, tmp_path: Path) -> None:
     assert {row for _, row in books.workers(sender.tenant)} == committed, "the table agrees"
     cancelled = [result for result in results.values() if result.outcome is Outcome.FAILED]
     assert {message.id for result in cancelled for message in result.messages} == {9002}
+
+
+def test_cancel_of_a_later_import_fails_no_row_of_an_earlier_one(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    storage = emulator.account("killed")
+    sender, books = a_sender(storage), Books(storage)
+    rows = workers(OVERLAPPING)
+    with started(storage, tmp_path) as gateway:
+        first = gateway.post(sender, rows, Prefer="respond-async").import_id
+        later = gateway.post(sender, rows[-100:], Prefer="respond-async").import_id
+        answer = gateway.call("POST", f"/api/imports/{later}/cancel", b"", sender.headers)
+        assert answer.status in (200, 202), answer.body
+        assert gateway.ended(sender, later)["state"] == "Cancelled"
+        [record, _] = books.imports(sender.tenant)
+        assert record.is_open, "the later import was to end while the earlier one runs"
+        shown = gateway.ended(sender, first, 120.0)
+    assert shown["state"] == "Completed", shown
+    assert shown["rows"]["new"] == OVERLAPPING
+    for record in books.imports(sender.tenant):
+        check_counts(record, books.results(record))

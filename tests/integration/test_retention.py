@@ -123,7 +123,7 @@ def test_tombstones_outlive_the_rows_that_could_come_back(delivered: str) -> Non
         assert await stage.stored("P1") is None
         alive = await stage.stored("P2")
         assert alive is not None
-        assert alive.ended == cancelled.number
+        assert not alive.ended.codes, "the later stamp keeps stragglers out"
         await stage.accept([a_worker("P1")])
         await stage.drain()
         assert await stage.stored("P1") is not None

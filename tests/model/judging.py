@@ -22,7 +22,8 @@ from tests.model.memory_storage import MemoryTables
 from tests.model.processes import TENANT
 from tests.model.simulation import Simulation
 
-ENDED = {9001, 9002}
+POISONED, CANCELLED = 9001, 9002
+ENDED = {POISONED, CANCELLED}
 OVERTAKEN = 1101
 Key = tuple[str, ...]
 """Import type, group and reference."""
@@ -49,6 +50,7 @@ def judge(world: Simulation) -> None:
     for record in records:
         results = results_of(world.tables, record)
         judge_counts(record, results)
+        judge_ends(world, record)
         _judge_kinship(record, course)
         _follow(record, results, course)
         course.failed[record.number] = [
@@ -100,6 +102,25 @@ def judge_counts(record: ImportRecord, results: dict[int, RowResult]) -> None:
     outcomes = [result.outcome for result in results.values()]
     told = (counts.new, counts.updated, counts.unchanged, counts.failed)
     assert told == tuple(outcomes.count(outcome) for outcome in Outcome), "I2: counts are wrong"
+
+
+def judge_ends(world: Simulation, record: ImportRecord) -> None:
+    """I1: only a poisoned chunk has a row with 9001, only a cancelled import one with 9002.
+
+    What becomes of another import is no reason to fail a row.
+    """
+    for item in world.tables.in_range("ImportResults", record.import_id):
+        chunk = result_records.chunk_of(item.row)
+        stored = result_records.from_entity(item)
+        codes = {
+            message.id for row in result_records.rows_of(stored.data) for message in row.messages
+        }
+        where = f"import {record.number} chunk {chunk}"
+        if POISONED in codes:
+            is_poisoned = (record.import_id, chunk) in world.poisoned
+            assert is_poisoned, f"I1: {where} was not poisoned and has a row with 9001"
+        if CANCELLED in codes:
+            assert record.is_cancelled, f"I1: {where} was not cancelled and has a row with 9002"
 
 
 def _follow(record: ImportRecord, results: dict[int, RowResult], course: Course) -> None:

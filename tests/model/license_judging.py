@@ -19,7 +19,7 @@ from shared.imports.payload import fold_names, read_lines
 from shared.storage.import_records import ImportRecord
 from shared.storage.license_records import held_from_entity, owner_of
 from shared.storage.names import LICENSE_DOCUMENTS
-from tests.model.judging import ENDED, judge_counts, records_of, results_of
+from tests.model.judging import ENDED, judge_counts, judge_ends, records_of, results_of
 from tests.model.processes import TENANT
 from tests.model.simulation import Simulation
 
@@ -30,6 +30,7 @@ def judge_licenses(world: Simulation) -> None:
     for record in records_of(world.tables):
         results = results_of(world.tables, record)
         judge_counts(record, results)
+        judge_ends(world, record)
         _follow(record, results, shelf)
     _judge_stored(world, shelf)
 

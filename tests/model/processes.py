@@ -92,6 +92,7 @@ def a_process(
     lists = ReferenceLists(tables, clock, ids, cache_seconds=1e9)
     keyed = KeyedWork(
         tables=tables,
+        imports=imports,
         references=ReferenceReader(tables, imports, lists),
         clock=clock,
         offload=at_once,

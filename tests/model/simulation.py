@@ -78,6 +78,8 @@ class Simulation:
     turnstile: Turnstile = field(default_factory=Turnstile)
     runs: list[Run] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
+    poisoned: set[tuple[str, int]] = field(default_factory=set)
+    """Import id and number of each chunk that came to a poison queue."""
     calls: int = 0
     _actors: int = 0
 
@@ -250,6 +252,8 @@ class Simulation:
         """Back to its queue, or to the poison queue after too many tries, as the host does."""
         if message.received >= MAX_RECEIVED and not message.queue.endswith("-poison"):
             self.seen["poison"] += 1
+            chunk = ChunkMessage.from_text(message.text)
+            self.poisoned.add((chunk.import_id, chunk.chunk))
             self.queues.messages.append(Message(f"{message.queue}-poison", message.text))
         else:
             self.queues.messages.append(message)

@@ -25,10 +25,11 @@ from shared.services.moments import iso
 from shared.services.offload import Offload
 from shared.services.record_ranges import SMALL
 from shared.services.settling import KeyRows, Resolver, Settlement, Settler
-from shared.services.work import BeforeCommit, SupersededError, ended_code
+from shared.services.stamps import closed_through, ending, recorded_results
+from shared.services.work import BeforeCommit, SupersededError
 from shared.storage import stored_records
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import Stamp, StoredRecord
+from shared.storage.stored_records import NOTHING_ENDED, Stamp, StoredRecord
 from shared.storage.tables import Tables
 
 _MOST_TRIES = 20
@@ -84,7 +85,7 @@ class AuthdataWork:
             await self._mark_stopped(record)
             return [decisions[row.position].result for row in rows]
         writing = [row for row in rows if decisions[row.position].writes]
-        resolve = _ending(record, Message(code))
+        resolve = ending(record, Message(code), await closed_through(self._imports, record))
         settled = await self._settle(record, resolve, writing, _never_stops)
         ended = {each.index: each for each in _all_failed(rows, code)}
         return [settled.get(row.position) or ended[row.position] for row in rows]
@@ -141,13 +142,9 @@ class _Commit:
     def resolve(self, keyed: KeyRows, stored: StoredRecord | None) -> Settlement:
         """The writes of one row, or what a handler before this one did."""
         (read,) = keyed.rows
-        told = _told(self._record, read.index, stored)
-        if told is not None:
-            return Settlement((told,))
-        if stored is not None and stored.ended >= self._record.number:
-            return Settlement((failed(read.index, read.key, Message(ended_code(self._record))),))
-        if stored is not None and stored.stamp.number > self._record.number:
-            raise SupersededError
+        before = recorded_results(self._record, keyed, stored)
+        if before is not None:
+            return Settlement(before)
         row, decision = self._rows[read.index], self._decisions[read.index]
         holder = self._holder(decision)
         after = _after(row, stored, holder)
@@ -193,7 +190,7 @@ class _Commit:
             key=keyed.key,
             document=after.document(),
             stamp=Stamp.of(number, decision.result.index, (decision.result,)),
-            ended=stored.ended if stored is not None else 0,
+            ended=stored.ended if stored is not None else NOTHING_ENDED,
             created_by=before.created_by if before is not None else number,
             created_at=before.created_at if before is not None else self._moment,
             updated_at=self._moment,
@@ -212,30 +209,6 @@ def _after(row: AuthRecord, stored: StoredRecord | None, holder: StoredRecord | 
     if merged is None:
         raise RuntimeError("values that were to be completed are under another key")
     return merged.employee
-
-
-def _ending(record: ImportRecord, message: Message) -> Resolver:
-    """A row without a stamp of this import ends, and a straggler finds the mark."""
-
-    def resolve(keyed: KeyRows, stored: StoredRecord | None) -> Settlement:
-        (read,) = keyed.rows
-        told = _told(record, read.index, stored)
-        if told is not None:
-            return Settlement((told,))
-        result = failed(read.index, read.key, message)
-        if stored is not None and stored.ended >= record.number:
-            return Settlement((result,))
-        mark = stored_records.ending(keyed.key, stored, record.number)
-        return Settlement((result,), (mark,))
-
-    return resolve
-
-
-def _told(record: ImportRecord, index: int, stored: StoredRecord | None) -> RowResult | None:
-    """What a handler of this import said of the row when it committed it."""
-    if stored is None or stored.stamp.number != record.number:
-        return None
-    return next((each for each in stored.stamp.results() if each.index == index), None)
 
 
 def _key_rows(tenant: str, row: AuthRecord) -> KeyRows:

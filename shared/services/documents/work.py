@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from shared import log
 from shared.clock import Clock
 from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
-from shared.imports.definition import Document
+from shared.imports.definition import Document, ReadRow
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.upload import Upload
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
@@ -21,18 +21,19 @@ from shared.imports.outcomes import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
+from shared.services.settling import KeyRows, Resolver, Settlement
+from shared.services.stamps import closed_through, ending, recorded_results
 from shared.services.work import (
     BeforeCommit,
     HandlerTimeUpError,
     ImportCancelledError,
     SupersededError,
-    ended_code,
 )
 from shared.storage import stored_records as records
 from shared.storage.import_records import ImportRecord
 from shared.storage.keys import encode, join
-from shared.storage.stored_records import RecordKey, Stamp, StoredRecord
-from shared.storage.tables import Operation, Tables
+from shared.storage.stored_records import NOTHING_ENDED, RecordKey, Stamp, StoredRecord
+from shared.storage.tables import Tables
 
 _MOST_CONFLICTS = 20
 
@@ -59,7 +60,8 @@ class DocumentWork:
             return [upload.result(Outcome.FAILED, None, upload.fault)]
         try:
             await self._earlier_first(record)
-            return [await self._settle(record, upload, self._written, before_commit)]
+            resolve = self._writing(record, upload)
+            return [await self._settle(record, upload, resolve, before_commit)]
         except (GatewayError, ImportCancelledError, HandlerTimeUpError, SupersededError):
             raise
         except Exception as error:
@@ -73,7 +75,8 @@ class DocumentWork:
         if upload.fault is not None:
             return [upload.result(Outcome.FAILED, None, Message(code))]
         await self._earlier_first(record)
-        return [await self._settle(record, upload, _ended(code), _at_once)]
+        resolve = ending(record, Message(code), await closed_through(self._imports, record))
+        return [await self._settle(record, upload, resolve, _at_once)]
 
     async def _earlier_first(self, record: ImportRecord) -> None:
         span = record.span
@@ -84,66 +87,51 @@ class DocumentWork:
                 )
 
     async def _settle(
-        self, record: ImportRecord, upload: Upload, resolve: _Resolve, before_commit: BeforeCommit
+        self, record: ImportRecord, upload: Upload, resolve: Resolver, before_commit: BeforeCommit
     ) -> RowResult:
         key = key_of(record.tenant, upload.document_id(record.tenant))
+        failed = upload.result(Outcome.FAILED, None)
+        rows = KeyRows(key, (ReadRow(failed.index, failed.key, {}, ()),))
         stored: StoredRecord | None = None
         # Most documents are new: the first try does not look, and its insert fails where one is.
         for attempt in range(_MOST_CONFLICTS):
             if attempt:
                 entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
                 stored = None if entity is None else records.from_entity(entity)
-            if stored is not None and stored.stamp.number == record.number:
-                [told] = stored.stamp.results()
-                return told
-            if stored is not None and stored.ended >= record.number:
-                return upload.result(Outcome.FAILED, None, Message(ended_code(record)))
-            if stored is not None and stored.stamp.number > record.number:
-                raise SupersededError
-            result, operations = resolve(record, upload, key, stored)
+            settlement = resolve(rows, stored)
+            [result] = settlement.results
+            if not settlement.operations:
+                return result
             try:
                 await before_commit()
-                await self._tables.transact(DOCUMENTS.table, operations)
+                await self._tables.transact(DOCUMENTS.table, settlement.operations)
                 return result
             except PreconditionFailedError:
                 continue
         raise StorageUnavailableError("a document is being written by too many at once")
 
-    def _written(
-        self, record: ImportRecord, upload: Upload, key: RecordKey, stored: StoredRecord | None
-    ) -> tuple[RowResult, list[Operation]]:
-        is_new = stored is None or stored.document is None
-        document_id = upload.document_id(record.tenant)
-        result = upload.result(Outcome.NEW if is_new else Outcome.UPDATED, document_id)
-        now = iso(self._clock.now())
-        written = StoredRecord(
-            key=key,
-            document=_document(record, upload, document_id),
-            stamp=Stamp.of(record.number, 0, [result]),
-            ended=stored.ended if stored else 0,
-            created_by=record.number if is_new or stored is None else stored.created_by,
-            created_at=now if is_new or stored is None else stored.created_at,
-            updated_at=now,
-            lookups=_lookups(upload),
-        )
-        return result, records.writing(written, stored)
+    def _writing(self, record: ImportRecord, upload: Upload) -> Resolver:
+        def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
+            before = recorded_results(record, rows, stored)
+            if before is not None:
+                return Settlement(before)
+            is_new = stored is None or stored.document is None
+            document_id = upload.document_id(record.tenant)
+            result = upload.result(Outcome.NEW if is_new else Outcome.UPDATED, document_id)
+            now = iso(self._clock.now())
+            written = StoredRecord(
+                key=rows.key,
+                document=_document(record, upload, document_id),
+                stamp=Stamp.of(record.number, 0, [result]),
+                ended=stored.ended if stored else NOTHING_ENDED,
+                created_by=record.number if is_new or stored is None else stored.created_by,
+                created_at=now if is_new or stored is None else stored.created_at,
+                updated_at=now,
+                lookups=_lookups(upload),
+            )
+            return Settlement((result,), tuple(records.writing(written, stored)))
 
-
-_Resolve = Callable[
-    [ImportRecord, Upload, RecordKey, StoredRecord | None], tuple[RowResult, list[Operation]]
-]
-
-
-def _ended(code: int) -> _Resolve:
-    """Leave a mark so that a handler that was only slow cannot commit any more."""
-
-    def resolve(
-        record: ImportRecord, upload: Upload, key: RecordKey, stored: StoredRecord | None
-    ) -> tuple[RowResult, list[Operation]]:
-        result = upload.result(Outcome.FAILED, None, Message(code))
-        return result, [records.ending(key, stored, record.number)]
-
-    return resolve
+        return resolve
 
 
 def described(upload: Upload) -> Document:

@@ -1,0 +1,91 @@
+"""The stamp protocol: what an import left on a record, and which imports may still write there.
+
+A record carries the stamp of the import that wrote it last, with the results of that import's rows.
+Poison and cancel end rows without a stamp; then the record names the import among its ended ones
+(`EndedImports`), and a handler that was only slow finds it there. Every type whose rows have stamps
+asks `recorded_results` before it writes, and ends rows with `ending`.
+"""
+
+from __future__ import annotations
+
+from shared.errors import StorageUnavailableError
+from shared.imports.catalogue import import_type, types_of_table
+from shared.imports.folding import all_failed
+from shared.imports.messages import Message
+from shared.imports.outcomes import RowResult
+from shared.services.references import EarlierImports
+from shared.services.settling import KeyRows, Resolver, Settlement
+from shared.services.work import SupersededError
+from shared.storage import stored_records
+from shared.storage.import_records import ImportRecord
+from shared.storage.stored_records import MOST_ENDED, NOTHING_ENDED, StoredRecord
+
+
+def recorded_results(
+    record: ImportRecord, rows: KeyRows, stored: StoredRecord | None
+) -> tuple[RowResult, ...] | None:
+    """The results that the rows have already; None where the import may write the record.
+
+    Raises SupersededError where only a straggler can come: a later import has written the record,
+    or this import had ended when a later one was ended here.
+    """
+    if stored is None:
+        return None
+    results = _left_before(record, rows, stored)
+    if results is None and not _may_still_write(record, stored):
+        raise SupersededError
+    return results
+
+
+def ending(record: ImportRecord, message: Message, closed_through: int) -> Resolver:
+    """Rows without a stamp of this import end with `message`, and the record says so.
+
+    `closed_through` is the function of that name, asked before.
+    """
+
+    def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
+        results = None if stored is None else _left_before(record, rows, stored)
+        if results is not None:
+            return Settlement(results)
+        results = all_failed(rows.rows, message)
+        if stored is not None and not _may_still_write(record, stored):
+            return Settlement(results)
+        before = NOTHING_ENDED if stored is None else stored.ended
+        ended = before.with_import(record.number, message.id, closed_through)
+        if len(ended.codes) > MOST_ENDED:
+            # Bounds the entity. The marks go once the oldest open import has ended.
+            raise StorageUnavailableError(
+                "too many imports were ended on one record while an earlier import is open"
+            )
+        return Settlement(results, (stored_records.ending(rows.key, stored, ended),))
+
+    return resolve
+
+
+async def closed_through(imports: EarlierImports, record: ImportRecord) -> int:
+    """The number up to which every import has ended that writes to the same table.
+
+    An ended import stays ended and no import gets a lower number, so this stays true.
+    """
+    oldest = [
+        await imports.oldest_open_before(record, kind.name)
+        for kind in types_of_table(import_type(record.type_name).table)
+    ]
+    return min((number for number in oldest if number is not None), default=record.number) - 1
+
+
+def _left_before(
+    record: ImportRecord, rows: KeyRows, stored: StoredRecord
+) -> tuple[RowResult, ...] | None:
+    """What a handler of this import committed, or with what the rows were ended."""
+    if stored.stamp.number == record.number:
+        results = {result.index: result for result in stored.stamp.results()}
+        # The tombstone of a rename has the import's stamp without results of other rows.
+        if all(row.index in results for row in rows.rows):
+            return tuple(results[row.index] for row in rows.rows)
+    code = stored.ended.codes.get(record.number)
+    return None if code is None else all_failed(rows.rows, Message(code))
+
+
+def _may_still_write(record: ImportRecord, stored: StoredRecord) -> bool:
+    return record.number >= stored.stamp.number and record.number > stored.ended.closed_through

@@ -1,0 +1,176 @@
+"""Stamps and ended imports of one record: who may still write it, and what a record must keep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from shared.errors import StorageUnavailableError
+from shared.imports.definition import Options, ReadRow
+from shared.imports.messages import Message
+from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.workers.definition import WORKERS
+from shared.services import stamps
+from shared.services.settling import KeyRows, Settlement
+from shared.services.work import SupersededError
+from shared.storage import stored_records
+from shared.storage.import_records import ImportRecord
+from shared.storage.stored_records import MOST_ENDED, RecordKey, Stamp, StoredRecord
+from shared.storage.tables import MAX_TEXT, Entity, Insert, Merge
+
+KEY = RecordKey("T|E1", "r|P1")
+ROWS = KeyRows(KEY, (ReadRow(0, ("E1", "P1"), {}, ()),))
+
+
+def an_import(number: int) -> ImportRecord:
+    return ImportRecord("T", number, f"import-{number}", WORKERS.name, 1, (), Options(), "")
+
+
+@dataclass
+class StoredEntity:
+    """One record, through the mapping of entities."""
+
+    entity: Entity | None = None
+
+    @property
+    def record(self) -> StoredRecord | None:
+        return None if self.entity is None else stored_records.from_entity(self.entity)
+
+    def write(self, number: int) -> None:
+        before = self.record
+        result = RowResult(0, ("E1", "P1"), Outcome.UPDATED, ())
+        written = StoredRecord(
+            KEY,
+            {"Surname": "Ada"},
+            Stamp.of(number, 0, [result]),
+            ended=before.ended if before else stored_records.NOTHING_ENDED,
+        )
+        [operation] = stored_records.writing(written, before)
+        self.entity = operation.entity
+
+    def end(self, number: int, code: int, closed_through: int) -> Settlement:
+        resolve = stamps.ending(an_import(number), Message(code), closed_through)
+        settlement = resolve(ROWS, self.record)
+        for operation in settlement.operations:
+            assert isinstance(operation, Insert | Merge)
+            kept = self.entity.values if self.entity is not None else {}
+            values = {**kept, **operation.entity.values}
+            self.entity = replace(operation.entity, values=values)
+        return settlement
+
+    def codes(self, number: int) -> list[int] | None:
+        """The message ids of the row of an import that comes to the record; None: it may write."""
+        results = stamps.recorded_results(an_import(number), ROWS, self.record)
+        return None if results is None else [m.id for each in results for m in each.messages]
+
+
+@pytest.mark.parametrize("code", [9001, 9002])
+def test_only_the_import_that_was_ended_is_kept_out(code: int) -> None:
+    stored = StoredEntity()
+    stored.end(7, code, closed_through=2)
+    assert stored.codes(7) == [code]
+    for other in (3, 4, 6, 8):
+        assert stored.codes(other) is None, f"import {other} was not ended"
+
+
+def test_each_ended_import_reports_its_own_end() -> None:
+    stored = StoredEntity()
+    stored.write(2)
+    stored.end(7, 9002, closed_through=2)
+    stored.end(5, 9001, closed_through=2)
+    assert (stored.codes(5), stored.codes(7)) == ([9001], [9002])
+    assert stored.codes(4) is None
+
+
+def test_a_row_that_is_ended_again_keeps_its_first_end_and_writes_nothing() -> None:
+    stored = StoredEntity()
+    stored.end(7, 9001, closed_through=2)
+    again = stored.end(7, 9002, closed_through=3)
+    assert again.operations == ()
+    assert [message.id for message in again.results[0].messages] == [9001]
+
+
+def test_the_end_of_a_later_import_stays_while_earlier_ones_write() -> None:
+    stored = StoredEntity()
+    stored.end(7, 9002, closed_through=2)
+    stored.write(3)
+    stored.write(5)
+    assert stored.codes(7) == [9002]
+    assert stored.codes(6) is None
+
+
+def test_a_stamp_makes_the_ends_below_it_superfluous() -> None:
+    stored = StoredEntity()
+    stored.end(5, 9002, closed_through=4)
+    stored.end(7, 9002, closed_through=5)
+    stored.write(8)
+    assert stored.record is not None
+    assert stored.record.ended == stored_records.NOTHING_ENDED
+    for straggler in (5, 7):
+        with pytest.raises(SupersededError):
+            stored.codes(straggler)
+
+
+def test_a_later_stamp_needs_no_mark_of_an_earlier_import() -> None:
+    stored = StoredEntity()
+    stored.write(8)
+    assert stored.end(5, 9001, closed_through=4).operations == ()
+
+
+def test_imports_that_are_over_are_stragglers() -> None:
+    stored = StoredEntity()
+    stored.end(4, 9002, closed_through=3)
+    stored.end(9, 9002, closed_through=8)
+    assert stored.record is not None
+    assert set(stored.record.ended.codes) == {9}
+    with pytest.raises(SupersededError):
+        stored.codes(4)
+    assert stored.codes(10) is None
+
+
+def test_a_thousand_cancelled_imports_leave_one_mark_while_no_earlier_one_is_open() -> None:
+    stored = StoredEntity()
+    for number in range(1, 1_001):
+        stored.end(number, 9002, closed_through=number - 1)
+    assert stored.record is not None
+    assert set(stored.record.ended.codes) == {1_000}
+
+
+def test_marks_are_bounded_while_an_earlier_import_is_open_and_go_when_it_has_ended() -> None:
+    stored = StoredEntity()
+    first = 10**11
+    for number in range(first, first + MOST_ENDED):
+        stored.end(number, 9002, closed_through=3)
+    assert stored.entity is not None
+    assert len(stored.entity.text("Ended")) <= MAX_TEXT
+    next_one = first + MOST_ENDED
+    with pytest.raises(StorageUnavailableError):
+        stored.end(next_one, 9002, closed_through=3)
+    assert stored.codes(4) is None, "the open import is healthy"
+    stored.end(next_one, 9002, closed_through=next_one - 1)
+    assert stored.record is not None
+    assert set(stored.record.ended.codes) == {next_one}
+
+
+def test_what_the_first_version_stored_is_read() -> None:
+    old = StoredEntity(Entity(*("T|E1", "r|P1"), {"Ended": 7, "Deleted": True}))
+    assert old.codes(7) == [9001]
+    assert old.codes(6) is None
+
+
+@dataclass
+class OpenImports:
+    numbers: Sequence[int]
+
+    async def oldest_open_before(self, record: ImportRecord, type_name: str) -> int | None:
+        assert type_name == record.type_name
+        return min((each for each in self.numbers if each < record.number), default=None)
+
+
+@pytest.mark.parametrize(("open_numbers", "expected"), [([], 8), ([4, 6], 3), ([12], 8)])
+def test_imports_are_over_up_to_the_oldest_open_one(open_numbers: list[int], expected: int) -> None:
+    found = asyncio.run(stamps.closed_through(OpenImports(open_numbers), an_import(9)))
+    assert found == expected
