@@ -43,6 +43,7 @@ class OpenImportsBefore:
         self._pages = imports.open_nearest_first(record)
         self._known: list[OpenImport] = []
         self._reading = asyncio.Lock()
+        self._fault: Exception | None = None
         self._unfinished: dict[int, tuple[ImportRecord, frozenset[int]] | None] = {}
 
     async def overlapping(self, span: Span) -> AsyncIterator[OpenImport]:
@@ -75,7 +76,15 @@ class OpenImportsBefore:
     async def _has(self, position: int) -> bool:
         async with self._reading:
             while position >= len(self._known):
-                page = await anext(self._pages, None)
+                # A generator that has raised says next that it has no more pages. Another chunk of
+                # the pass must not take that for an answer.
+                if self._fault is not None:
+                    raise self._fault
+                try:
+                    page = await anext(self._pages, None)
+                except Exception as error:
+                    self._fault = error
+                    raise
                 if page is None:
                     return False
                 self._known += page
