@@ -1,4 +1,5 @@
-"""`python -m benchmarks [NAME …] [--rows N[,N…]] [--rounds N] [--quick] [--json]`.
+"""`python -m benchmarks [NAME …] [--rows N[,N…]] [--rounds N] [--quick] [--json]`, and of the
+bench `faults` `[--faults N] [--seed N] [--kind NAME …]`.
 
 A table for people on standard output (with `--json` one JSON object instead), progress on standard
 error, and every figure in a file under `.local/bench/`.
@@ -28,6 +29,7 @@ def main(words: Sequence[str], folder: Path = CHECKOUT.local / "bench") -> int:
     """Run what is asked for, keep the figures in `folder`; returns the exit status."""
     options = read_options(words, tuple(BENCHES), folder)
     documents: dict[str, Any] = {}
+    has_failed = False
     for name in options.names:
         begun = datetime.now(UTC)
         try:
@@ -39,12 +41,13 @@ def main(words: Sequence[str], folder: Path = CHECKOUT.local / "bench") -> int:
             note("Stopped.")
             return _INTERRUPTED
         documents[name] = {**_circumstances(begun, options), **outcome.document}
+        has_failed |= outcome.has_failed
         if not options.prints_json:
             say("\n".join(outcome.lines))
         note(f"Every figure: {_keep(options.folder, name, begun, documents[name])}")
     if options.prints_json:
         say(json.dumps(documents, indent=2))
-    return 0
+    return int(has_failed)
 
 
 def _circumstances(begun: datetime, options: Options) -> dict[str, Any]:

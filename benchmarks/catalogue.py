@@ -11,10 +11,14 @@ from benchmarks.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a bench found: everything as a JSON value, and what people read of it."""
+    """What a bench found: everything as a JSON value, and what people read of it.
+
+    `has_failed` ends the run with status 1: something was found that must not be.
+    """
 
     document: Mapping[str, Any]
     lines: Sequence[str]
+    has_failed: bool = False
 
 
 def _import(options: Options) -> Outcome:
@@ -35,8 +39,15 @@ def _authdata(options: Options) -> Outcome:
     return authdata_import.run(options)
 
 
+def _faults(options: Options) -> Outcome:
+    from benchmarks import faults
+
+    return faults.run(options)
+
+
 BENCHES: Mapping[str, Callable[[Options], Outcome]] = {
     "import": _import,
     "types": _types,
     "authdata": _authdata,
+    "faults": _faults,
 }

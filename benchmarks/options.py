@@ -12,7 +12,9 @@ from pathlib import Path
 class Options:
     """Which benches, how large, how often; `rows` are the sizes of payloads, smallest first.
 
-    `folder` is where results are kept.
+    `folder` is where results are kept. `faults`, `seed` and `kinds` are those of the bench
+    `faults`: how many faults, the first seed (None: behind those that were run before), and which
+    kinds (none: all).
     """
 
     names: tuple[str, ...]
@@ -21,6 +23,9 @@ class Options:
     is_quick: bool
     prints_json: bool
     folder: Path
+    faults: int
+    seed: int | None
+    kinds: frozenset[str]
 
 
 def read_options(words: Sequence[str], known: Collection[str], folder: Path) -> Options:
@@ -40,6 +45,14 @@ def read_options(words: Sequence[str], known: Collection[str], folder: Path) -> 
         "--quick", action="store_true", help="one round of 1,000 rows, fewer calls: a first idea"
     )
     parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    of_faults = parser.add_argument_group("of the bench `faults`")
+    of_faults.add_argument("--faults", type=_count, metavar="N", help="at least so many (1000)")
+    of_faults.add_argument(
+        "--seed", type=_count, metavar="N", help="of the first round (the one after the last)"
+    )
+    of_faults.add_argument(
+        "--kind", action="append", default=[], metavar="NAME", help="only this kind; again for more"
+    )
     given = parser.parse_args(words)
     unknown = [name for name in given.names if name not in known]
     if unknown:
@@ -51,6 +64,9 @@ def read_options(words: Sequence[str], known: Collection[str], folder: Path) -> 
         is_quick=given.quick,
         prints_json=given.json,
         folder=folder,
+        faults=given.faults or (150 if given.quick else 1_000),
+        seed=given.seed,
+        kinds=frozenset(given.kind),
     )
 
 

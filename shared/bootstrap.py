@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from shared.clock import Clock, SystemClock
+
 if TYPE_CHECKING:
     from shared.auth.callers import Callers
     from shared.composition.documents import DocumentServices
@@ -89,6 +91,13 @@ async def gateway() -> Gateway:
     return await asyncio.shield(task)
 
 
+def use_clock(clock: Clock) -> None:
+    """Let the gateway of this process go by another clock; called before the gateway is built."""
+    global _clock  # noqa: PLW0603 (the one gateway of a process has one clock)
+    _clock = clock
+
+
+_clock: Clock = SystemClock()
 _BUILDING: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Gateway]] = WeakKeyDictionary()
 
 
@@ -103,7 +112,7 @@ async def _build() -> Gateway:
 
     settings = settings_in_force()
     log.configure(settings.log_level)
-    built = compose(settings)
+    built = compose(settings, _clock)
     try:
         await _ensure(built)
     except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shared.auth.callers import Callers
 from shared.auth.key_pair import KeyPairAuthenticator
 from shared.bootstrap import Gateway
+from shared.clock import Clock, SystemClock
 from shared.composition.documents import compose_documents
 from shared.composition.parts import Parts, parts_of
 from shared.composition.works import chunks_of, dry_runs_of
@@ -24,9 +25,9 @@ from shared.services.waiting import Waiting
 from shared.settings import Settings
 
 
-def compose(settings: Settings) -> Gateway:
-    """Every service, with what it needs; nothing connects yet."""
-    parts = parts_of(settings)
+def compose(settings: Settings, clock: Clock | None = None) -> Gateway:
+    """Every service, with what it needs; nothing connects yet. By default the machine's clock."""
+    parts = parts_of(settings, clock or SystemClock())
     account, clock = parts.account, parts.clock
     tenants = TenantService(account.tables, clock)
     identity = Identity(settings, account.tables, clock, parts.ids)

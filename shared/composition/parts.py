@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.clock import Clock, Ids, RandomIds, SystemClock
+from shared.clock import Clock, Ids, RandomIds
 from shared.services.completions import Completions
 from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
@@ -38,9 +38,9 @@ class Parts:
     reporting: Reporting
 
 
-def parts_of(settings: Settings) -> Parts:
+def parts_of(settings: Settings, clock: Clock) -> Parts:
     """The parts of a gateway with these settings; nothing connects yet."""
-    account, clock, ids = Account(settings.storage), SystemClock(), RandomIds()
+    account, ids = Account(settings.storage), RandomIds()
     imports = ImportLog(account.tables)
     hold_back = HoldBack(imports, account.queues)
     results = Results(account.tables, account.blobs, to_thread_if_large)

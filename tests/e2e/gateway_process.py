@@ -147,8 +147,21 @@ def started_over_tls(
 
 
 @contextmanager
+def started_as(
+    module: str, storage: str, folder: Path, **settings: str
+) -> Iterator[GatewayProcess]:
+    """The same by another module than `local_host`, which hands over to it."""
+    with _running(storage, folder, settings, module=module) as process:
+        yield process
+
+
+@contextmanager
 def _running(
-    storage: str, folder: Path, settings: Mapping[str, str], *words: str
+    storage: str,
+    folder: Path,
+    settings: Mapping[str, str],
+    *words: str,
+    module: str = "local_host",
 ) -> Iterator[GatewayProcess]:
     name = os.urandom(4).hex()
     said, log, file = (folder / f"{name}.{end}" for end in ("out", "log", "json"))
@@ -164,7 +177,7 @@ def _running(
         for key, value in os.environ.items()
         if not key.startswith(("GATEWAY_", "AzureWebJobs", "LOCAL_HOST_"))
     }
-    command = [sys.executable, "-m", "local_host", "--port", "0", "--settings", str(file)]
+    command = [sys.executable, "-m", module, "--port", "0", "--settings", str(file)]
     command += words
     with said.open("wb") as output, log.open("wb") as errors:
         process = processes.start(

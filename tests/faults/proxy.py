@@ -188,9 +188,9 @@ class Rule:
     """Which requests meet a fault.
 
     `path` is a regular expression that is searched in the target, `body` one for the request's
-    body (a transaction names its table only there). The first `after` requests that match pass;
-    `times` is how often the fault is applied at most, `probability` how likely each time.
-    `matched` and `applied` count.
+    body (a transaction names its table only there), `when` any other condition. The first `after`
+    requests that match pass; `times` is how often the fault is applied at most, `probability` how
+    likely each time. `matched` and `applied` count.
     """
 
     fault: Fault
@@ -198,6 +198,7 @@ class Rule:
     method: str = ""
     path: str = ""
     body: str = ""
+    when: Callable[[Request], bool] | None = None
     after: int = 0
     times: int | None = None
     probability: float = 1.0
@@ -222,6 +223,7 @@ class Rule:
             and self.method in ("", request.method)
             and re.search(self.path, request.target) is not None
             and (not self.body or re.search(self.body.encode(), request.body) is not None)
+            and (self.when is None or self.when(request))
         )
 
 

@@ -1,0 +1,331 @@
+"""The checker finds what is wrong: each test breaks something in the ledger of a real round."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from shared.imports.messages import Message
+from shared.imports.outcomes import Outcome
+from tests.faults.conftest import Round
+from tests.faults.judge import FindingKind, judge
+from tests.faults.ledger import (
+    CallKind,
+    ImportBook,
+    Ledger,
+    Reply,
+    SentCall,
+    TenantBooks,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
+LOST, DOUBLED, WRONG, STUCK = FindingKind
+Breach = Callable[[Ledger], object]
+
+
+def books_of(ledger: Ledger) -> Iterator[TenantBooks]:
+    yield from ledger.books.values()
+
+
+def imports_of(ledger: Ledger, type_name: str = "") -> Iterator[tuple[TenantBooks, ImportBook]]:
+    """Imports that have ended, with the books they are in."""
+    for books in books_of(ledger):
+        for book in books.imports:
+            if type_name in ("", book.record.type_name):
+                yield books, book
+
+
+def records_of(ledger: Ledger, name: str) -> dict[tuple[str, str], dict[str, object]]:
+    """The stored records of some tenant that has two."""
+    return next(b.records[name] for b in books_of(ledger) if len(b.records[name]) >= 2)
+
+
+def lose_a_record(ledger: Ledger) -> None:
+    records_of(ledger, "workers").popitem()
+
+
+def lose_an_assignment(ledger: Ledger) -> None:
+    records_of(ledger, "assignments").popitem()
+
+
+def double_a_record(ledger: Ledger) -> None:
+    records = records_of(ledger, "workers")
+    (partition, row), document = next(iter(records.items()))
+    records[partition, row + "x"] = document
+
+
+def change_a_value(ledger: Ledger) -> None:
+    records = records_of(ledger, "workers")
+    key, document = next(iter(records.items()))
+    records[key] = {**document, "Surname": "Somebody Else"}
+
+
+def change_an_employee(ledger: Ledger) -> None:
+    records = records_of(ledger, "authdata")
+    key, document = next(iter(records.items()))
+    records[key] = {**document, "employeeStatus": "Other"}
+
+
+def take_a_lookup_away(ledger: Ledger) -> None:
+    next(b.lookups["authdata"] for b in books_of(ledger) if b.lookups["authdata"]).pop()
+
+
+def take_a_license_away(ledger: Ledger) -> None:
+    licenses = next(b.licenses for b in books_of(ledger) if any(b.licenses.values()))
+    next(each for each in licenses.values() if each).pop()
+
+
+def store_a_license_twice(ledger: Ledger) -> None:
+    licenses = next(b.licenses for b in books_of(ledger) if any(b.licenses.values()))
+    some = next(each for each in licenses.values() if each)
+    some.append(replace(some[0], key="00000009-0000-4000-8000-000000000000"))
+
+
+def give_a_license_to_another(ledger: Ledger) -> None:
+    owners = next(b.owners for b in books_of(ledger) if b.owners)
+    key = next(iter(owners))
+    owners[key] = {"employeeNumber": "nobody"}
+
+
+def lose_a_document(ledger: Ledger) -> None:
+    next(b.documents for b in books_of(ledger) if b.documents).popitem()
+
+
+def lose_the_file_of_a_document(ledger: Ledger) -> None:
+    books = next(b for b in books_of(ledger) if b.documents)
+    del books.files[next(iter(books.documents.values()))["importId"]]
+
+
+def cut_a_file_short(ledger: Ledger) -> None:
+    books = next(b for b in books_of(ledger) if b.documents)
+    books.files[next(iter(books.documents.values()))["importId"]] = "another digest"
+
+
+def swap_the_order(ledger: Ledger) -> None:
+    """Two imports of one tenant that wrote one record change places."""
+    for books in books_of(ledger):
+        for first in books.imports:
+            for second in books.imports:
+                if first.record.number < second.record.number and _same_new_key(first, second):
+                    one, other = first.record.number, second.record.number
+                    first.record = replace(first.record, number=other)
+                    second.record = replace(second.record, number=one)
+                    books.imports.sort(key=lambda book: book.record.number)
+                    return
+    raise LookupError
+
+
+def _same_new_key(first: ImportBook, second: ImportBook) -> bool:
+    new = {row.key for row in first.results if row.outcome is Outcome.NEW}
+    later = {row.key for row in second.results if row.outcome is Outcome.UPDATED}
+    is_plain = first.record.type_name == second.record.type_name == "workers"
+    return is_plain and bool(new & later)
+
+
+def lose_an_import(ledger: Ledger) -> None:
+    books, book = next(imports_of(ledger, "workers"))
+    books.imports.remove(book)
+
+
+def leave_an_import_open(ledger: Ledger) -> None:
+    _, book = next(imports_of(ledger, "licenses"))
+    book.record = replace(book.record, ended_at="")
+
+
+def leave_an_import_listed_as_open(ledger: Ledger) -> None:
+    books, book = next(imports_of(ledger))
+    books.open_imports.append(book.record.import_id)
+
+
+def accept_an_import_twice(ledger: Ledger) -> None:
+    books, book = next(imports_of(ledger, "assignments"))
+    number = len(books.imports) + 1
+    again = replace(book.record, import_id="again", number=number)
+    books.imports.append(ImportBook(again, book.rows, book.chunks))
+
+
+def give_a_row_another_outcome(ledger: Ledger) -> None:
+    _, book = next(
+        (books, book)
+        for books, book in imports_of(ledger, "workers")
+        if any(row.outcome is Outcome.NEW for row in book.results)
+    )
+    rows = next(rows for rows in book.chunks.values() for row in rows if row.outcome is Outcome.NEW)
+    at = next(at for at, row in enumerate(rows) if row.outcome is Outcome.NEW)
+    rows[at] = replace(rows[at], outcome=Outcome.UNCHANGED)
+
+
+def give_a_row_two_outcomes(ledger: Ledger) -> None:
+    _, book = next(imports_of(ledger, "workers"))
+    book.chunks[0].append(book.chunks[0][0])
+
+
+def forget_an_outcome(ledger: Ledger) -> None:
+    _, book = next(imports_of(ledger, "authdata"))
+    book.chunks[0].pop()
+
+
+def lose_the_result_of_a_chunk(ledger: Ledger) -> None:
+    _, book = next(imports_of(ledger, "licenses"))
+    book.chunks.popitem()
+
+
+def count_wrongly(ledger: Ledger) -> None:
+    _, book = next(imports_of(ledger, "workers"))
+    counts = replace(book.record.counts, new=book.record.counts.new + 1)
+    book.record = replace(book.record, counts=counts)
+
+
+def fail_a_healthy_import(ledger: Ledger) -> None:
+    """What the end of a later import once did to an earlier one: 9001 without a poisoned chunk."""
+    _end_rows(ledger, 9001)
+
+
+def cancel_what_was_not_cancelled(ledger: Ledger) -> None:
+    _end_rows(ledger, 9002)
+
+
+def _end_rows(ledger: Ledger, code: int) -> None:
+    cancelled = {call.about for call in ledger.calls if call.kind is CallKind.CANCEL}
+    _, book = next(
+        (books, book)
+        for books, book in imports_of(ledger, "workers")
+        if book.record.import_id not in cancelled
+        and (book.record.import_id, 0) not in ledger.poisoned
+    )
+    book.chunks[0] = [
+        replace(row, outcome=Outcome.FAILED, messages=(Message(code),)) for row in book.chunks[0]
+    ]
+
+
+def put_an_import_with_another_tenant(ledger: Ledger) -> None:
+    books, book = next(imports_of(ledger, "workers"))
+    other = next(each for each in books_of(ledger) if each is not books)
+    record = replace(book.record, number=len(other.imports) + 1, import_id="foreign")
+    other.imports.append(ImportBook(record, book.rows, book.chunks))
+
+
+def put_a_record_with_another_tenant(ledger: Ledger) -> None:
+    one, other, *_ = books_of(ledger)
+    key, document = next(iter(one.records["workers"].items()))
+    other.records["workers"][key] = document
+
+
+def refuse_what_was_accepted(ledger: Ledger) -> None:
+    _settled(ledger).replies = [Reply(503, text="… and nothing was accepted: …")]
+
+
+def answer_500_to_what_was_accepted(ledger: Ledger) -> None:
+    _settled(ledger).replies = [Reply(500)]
+
+
+def answer_with_another_import(ledger: Ledger) -> None:
+    _settled(ledger).replies = [Reply(202, "an id that is none")]
+
+
+def answer_rows_otherwise(ledger: Ledger) -> None:
+    call = _settled(ledger)
+    accepted = next(reply for reply in call.replies if reply.accepts)
+    call.replies = [replace(accepted, statuses=("Error",) * len(call.rows))]
+
+
+def leave_a_call_without_an_answer(ledger: Ledger) -> None:
+    _settled(ledger).is_settled = False
+
+
+def send_other_rows(ledger: Ledger) -> None:
+    _settled(ledger).rows.pop()
+
+
+def make_an_import_of_a_dry_run(ledger: Ledger) -> None:
+    _settled(ledger).kind = CallKind.DRY_RUN
+
+
+def _settled(ledger: Ledger) -> SentCall:
+    """An accepted call of workers none of whose rows failed."""
+    good = {
+        book.record.import_id
+        for _, book in imports_of(ledger, "workers")
+        if not book.record.counts.failed
+    }
+    return next(
+        call
+        for call in ledger.calls
+        if call.kind is CallKind.ROWS
+        and any(reply.accepts and reply.import_id in good for reply in call.replies)
+    )
+
+
+def lose_staged_records(ledger: Ledger) -> None:
+    call = next(
+        call
+        for call in ledger.calls
+        if call.kind in (CallKind.STAGE, CallKind.STAGE_AND_PROCESS) and call.was_accepted
+    )
+    for book in ledger.books[call.tenant].imports:
+        if book.record.batch == call.about and book.rows:
+            first = next(at for at, row in book.rows.items() if row.get("employeeId") == call.mark)
+            book.rows[first] = {**book.rows[first], "employeeId": "another"}
+
+
+def leave_a_drop(ledger: Ledger) -> None:
+    next(books_of(ledger)).drops.append("2026-01/S1/left.txt")
+
+
+BREACHES: dict[Breach, FindingKind] = {
+    lose_a_record: LOST,
+    lose_an_assignment: LOST,
+    double_a_record: WRONG,
+    change_a_value: WRONG,
+    change_an_employee: WRONG,
+    take_a_lookup_away: WRONG,
+    take_a_license_away: LOST,
+    store_a_license_twice: DOUBLED,
+    give_a_license_to_another: WRONG,
+    lose_a_document: LOST,
+    lose_the_file_of_a_document: LOST,
+    cut_a_file_short: WRONG,
+    swap_the_order: WRONG,
+    lose_an_import: LOST,
+    leave_an_import_open: STUCK,
+    leave_an_import_listed_as_open: STUCK,
+    accept_an_import_twice: DOUBLED,
+    give_a_row_another_outcome: WRONG,
+    give_a_row_two_outcomes: DOUBLED,
+    forget_an_outcome: LOST,
+    lose_the_result_of_a_chunk: LOST,
+    count_wrongly: WRONG,
+    fail_a_healthy_import: LOST,
+    cancel_what_was_not_cancelled: LOST,
+    put_an_import_with_another_tenant: WRONG,
+    put_a_record_with_another_tenant: WRONG,
+    refuse_what_was_accepted: WRONG,
+    answer_500_to_what_was_accepted: WRONG,
+    answer_with_another_import: LOST,
+    answer_rows_otherwise: WRONG,
+    leave_a_call_without_an_answer: STUCK,
+    send_other_rows: WRONG,
+    make_an_import_of_a_dry_run: WRONG,
+    lose_staged_records: LOST,
+    leave_a_drop: STUCK,
+}
+
+
+@pytest.mark.parametrize(
+    ("breach", "kind"), BREACHES.items(), ids=lambda each: getattr(each, "__name__", each)
+)
+def test_the_checker_finds_what_is_broken(played: Round, breach: Breach, kind: FindingKind) -> None:
+    before = set(judge(copy.deepcopy(played.ledger)).findings)
+    broken = copy.deepcopy(played.ledger)
+    breach(broken)
+    found = set(judge(broken).findings) - before
+    assert kind in {finding.kind for finding in found}, found
+
+
+def test_the_checker_changes_nothing(played: Round) -> None:
+    ledger = copy.deepcopy(played.ledger)
+    assert judge(ledger).findings == judge(ledger).findings
+    assert ledger == played.ledger
