@@ -35,7 +35,7 @@ def run(options: Options) -> Outcome:
         known = ", ".join((*REQUEST_FAULTS, *EVENTS))
         raise BenchError(f"there is no fault {unknown[0]!r}; there are: {known}")
     options.folder.mkdir(parents=True, exist_ok=True)
-    rounds = _Rounds(options.folder / "faults-rounds.jsonl", _commit())
+    rounds = RoundFile(options.folder / "faults-rounds.jsonl", _commit())
     seed = options.seed or rounds.next_seed()
     note(f"seed {seed} and following; logs of rounds with findings stay in {options.folder}")
     work = run_rounds(
@@ -45,7 +45,7 @@ def run(options: Options) -> Outcome:
     return _outcome(rounds)
 
 
-class _Rounds:
+class RoundFile:
     """The rounds that were played on this commit."""
 
     def __init__(self, file: Path, commit: str) -> None:
@@ -84,7 +84,7 @@ def _commit() -> str:
     return ran.stdout.strip()
 
 
-def _outcome(rounds: _Rounds) -> Outcome:
+def _outcome(rounds: RoundFile) -> Outcome:
     whole = rounds.whole()
     found = {kind.value: whole.findings[kind.value] for kind in FindingKind}
     lines = [

@@ -102,7 +102,7 @@ class Workload:
     async def prepare(self) -> None:
         """Import the stable workers, and one of each for the first tenant; nothing fails yet."""
         async with aiohttp.ClientSession() as session:
-            caller = Caller(self, session, random.Random(self.seed))
+            caller = Caller(self, session, random.Random(self.seed), ["wait=60"])
             for tenant in self.tenants:
                 await caller.send_stable_workers(tenant)
             await caller.send_one_of_each(self.tenants[0])
@@ -146,6 +146,7 @@ class Caller:
     load: Workload
     session: aiohttp.ClientSession
     pick: random.Random
+    wishes: Sequence[str] = ("respond-async", "respond-async", "wait=3")
 
     async def send_something(self) -> None:
         choices = self._choices()
@@ -469,8 +470,7 @@ class Caller:
         return Outgoing(call, "POST", f"/api/admin/authdata{step}", body, headers)
 
     def _headers(self, call: SentCall, sender: Sender) -> dict[str, str]:
-        wishes = ["respond-async", "respond-async", "wait=3"]
-        headers = {**sender.headers, "Prefer": self.pick.choice(wishes)}
+        headers = {**sender.headers, "Prefer": self.pick.choice(self.wishes)}
         if call.key:
             headers["Idempotency-Key"] = call.key
         return headers
