@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from shared.clock import Clock, SystemClock
+from shared.process_stop import ProcessStop, announce_on_sigterm
 
 if TYPE_CHECKING:
     from shared.auth.callers import Callers
@@ -79,6 +80,10 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         await gateway.account.close()
 
 
+PROCESS_STOP = ProcessStop()
+"""The announced end of this process, as calls and the gateway of the process know it."""
+
+
 async def gateway() -> Gateway:
     """The gateway of this process, built on first use in the loop of the app.
 
@@ -112,7 +117,8 @@ async def _build() -> Gateway:
 
     settings = settings_in_force()
     log.configure(settings.log_level)
-    built = compose(settings, _clock)
+    announce_on_sigterm(PROCESS_STOP, settings.stop_seconds)
+    built = compose(settings, _clock, PROCESS_STOP)
     try:
         await _ensure(built)
     except BaseException:

@@ -23,6 +23,7 @@
     │   ├── PayloadGoneError         the rows of an open import are lost
     │   └── AcceptanceUnknownError   the import may be accepted, nobody can say now
     ├── IdentityProviderUnavailableError  Entra does not answer; safe to repeat
+    ├── GatewayStoppingError     the process ends before the call is done; safe to repeat
     ├── PreconditionFailedError      a conditional write met another state
     └── SettingsError                the settings are wrong; lists every problem
 
@@ -161,6 +162,10 @@ class AcceptanceUnknownError(StorageUnavailableError):
 
 class IdentityProviderUnavailableError(GatewayError):
     """Who issues the tokens does not answer, so none can be checked; the same call may succeed."""
+
+
+class GatewayStoppingError(GatewayError):
+    """The process ends before the call is done; what it has accepted until then goes on."""
 
 
 class PreconditionFailedError(GatewayError):

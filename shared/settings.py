@@ -117,6 +117,11 @@ class Settings:
         "GATEWAY_HANDLER_SECONDS", Kind.SECONDS, 300, 1, 600,
         "How long a queue handler commits before it hands the rest to a new message.",
     )  # fmt: skip
+    stop_seconds: int = _number(
+        "GATEWAY_STOP_SECONDS", Kind.SECONDS, 5, 1, 60,
+        "How long the process goes on after SIGTERM: calls that wait answer 202, chunks in work "
+        "are handed on, and what does not finish is answered 503.",
+    )  # fmt: skip
     dry_run_rows: int = _number(
         "GATEWAY_DRY_RUN_ROWS", Kind.ROWS, 20_000, 1, 100_000,
         "The most rows of a dry run, which works inside the call and keeps in memory what its rows "

@@ -152,6 +152,6 @@ class CountedQueues:
         self._requests = requests
         self.messages: list[str] = []
 
-    async def send(self, queue: str, text: str) -> None:
+    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
         self._requests["queue"] += 3
         self.messages.append(text)

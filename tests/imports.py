@@ -16,7 +16,7 @@ from shared.storage.import_records import ImportRecord
 class RefusingQueues:
     """A queue service that is away: what is sent there is lost."""
 
-    async def send(self, queue: str, text: str) -> None:
+    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
         """See `Queues.send`."""
         raise StorageUnavailableError("the queue is away")
 

@@ -10,6 +10,7 @@ from shared.composition.documents import compose_documents
 from shared.composition.parts import Parts, parts_of
 from shared.composition.works import chunks_of, dry_runs_of
 from shared.identity import Identity
+from shared.process_stop import ProcessStop
 from shared.services.authdata.services import AuthdataLimits, AuthdataParts, AuthdataServices
 from shared.services.cancelling import Cancelling
 from shared.services.chunks import ChunkProcessor
@@ -25,9 +26,11 @@ from shared.services.waiting import Waiting
 from shared.settings import Settings
 
 
-def compose(settings: Settings, clock: Clock | None = None) -> Gateway:
+def compose(
+    settings: Settings, clock: Clock | None = None, stop: ProcessStop | None = None
+) -> Gateway:
     """Every service, with what it needs; nothing connects yet. By default the machine's clock."""
-    parts = parts_of(settings, clock or SystemClock())
+    parts = parts_of(settings, clock or SystemClock(), stop or ProcessStop())
     account, clock = parts.account, parts.clock
     tenants = TenantService(account.tables, clock)
     identity = Identity(settings, account.tables, clock, parts.ids)
@@ -46,7 +49,7 @@ def compose(settings: Settings, clock: Clock | None = None) -> Gateway:
         files=ImportedFiles(account.tables, parts.imports, clock),
         imports=parts.imports,
         intake=parts.intake,
-        waiting=Waiting(parts.imports, parts.completions, clock),
+        waiting=Waiting(parts.imports, parts.completions, clock, parts.stop),
         chunks=chunks,
         reporting=parts.reporting,
         failed_rows=failed_rows,
@@ -70,6 +73,7 @@ def _repeats(parts: Parts) -> Repeats:
         store=RepeatStore(account.tables, account.blobs, parts.ids, parts.offload),
         clock=parts.clock,
         ids=parts.ids,
+        stop=parts.stop,
         keep_seconds=settings.idempotency_seconds,
         take_over_seconds=settings.take_over_seconds,
     )

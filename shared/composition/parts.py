@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.clock import Clock, Ids, RandomIds
+from shared.process_stop import ProcessStop
 from shared.services.completions import Completions
 from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
@@ -26,6 +27,7 @@ class Parts:
     account: Account
     clock: Clock
     ids: Ids
+    stop: ProcessStop
     offload: Offload
     completions: Completions
     imports: ImportLog
@@ -38,7 +40,7 @@ class Parts:
     reporting: Reporting
 
 
-def parts_of(settings: Settings, clock: Clock) -> Parts:
+def parts_of(settings: Settings, clock: Clock, stop: ProcessStop) -> Parts:
     """The parts of a gateway with these settings; nothing connects yet."""
     account, ids = Account(settings.storage), RandomIds()
     imports = ImportLog(account.tables)
@@ -50,6 +52,7 @@ def parts_of(settings: Settings, clock: Clock) -> Parts:
         account=account,
         clock=clock,
         ids=ids,
+        stop=stop,
         offload=to_thread_if_large,
         completions=Completions(),
         imports=imports,

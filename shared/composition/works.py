@@ -40,6 +40,7 @@ def chunks_of(parts: Parts, authdata: AuthdataServices) -> ChunkProcessor:
         works=works.with_one(DOCUMENTS.name, documents).with_one(AUTHDATA.name, authdata.work),
         completions=parts.completions,
         clock=parts.clock,
+        stop=parts.stop,
         handler_seconds=parts.settings.handler_seconds,
     )
     return chunks

@@ -14,6 +14,7 @@ from shared.errors import PayloadGoneError
 from shared.imports.catalogue import import_type
 from shared.imports.messages import CANCELLED
 from shared.imports.outcomes import RowResult
+from shared.process_stop import ProcessStop
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.completions import Completions
 from shared.services.hold_back import HoldBack
@@ -33,6 +34,8 @@ from shared.storage.import_records import ImportRecord
 from shared.storage.queues import Queues
 from shared.storage.result_records import ChunkResult
 
+_AFTER_STOP = 1
+"""Seconds until a chunk that was handed on by an ending process is visible."""
 _FLAG_IS_FRESH = 1.0
 """Seconds for which a read of the cancel flag counts; what is committed meanwhile stays."""
 
@@ -51,6 +54,7 @@ class ChunkProcessor:
         works: Works,
         completions: Completions,
         clock: Clock,
+        stop: ProcessStop,
         handler_seconds: float,
     ) -> None:
         self._payloads = payloads
@@ -61,6 +65,7 @@ class ChunkProcessor:
         self._works = works
         self._completions = completions
         self._clock = clock
+        self._stop = stop
         self._handler_seconds = handler_seconds
 
     async def process(self, message: ChunkMessage) -> None:
@@ -155,13 +160,18 @@ class ChunkProcessor:
         await self._finish(message, record, results)
 
     def _watch(self, record: ImportRecord) -> BeforeCommit:
-        """Looks at the cancel flag (at most a second old) and at the time that is left."""
+        """Looks at the cancel flag (at most a second old) and at the time that is left.
+
+        The announced end of the process is the end of that time, but not for a chunk without a
+        queue: it is a document, which is quicker done than handed on.
+        """
         started = looked = self._clock.elapsed()
+        has_queues = import_type(record.type_name).has_queues
 
         async def before_commit() -> None:
             nonlocal looked
             now = self._clock.elapsed()
-            if now - started > self._handler_seconds:
+            if now - started > self._handler_seconds or (has_queues and self._stop.is_announced):
                 raise HandlerTimeUpError
             if now - looked > _FLAG_IS_FRESH:
                 current = await self._imports.read(record.tenant, record.number)
@@ -218,7 +228,9 @@ class ChunkProcessor:
             log.event("chunk.left_to_the_sweep", import_id=record.import_id, chunk=message.chunk)
             return
         queue = queue_for(record, kind.queue, kind.bulk_queue)
-        await self._queues.send(queue, message.to_text())
+        # A host that still takes messages while this process ends must not get it at once again.
+        delay = _AFTER_STOP if self._stop.is_announced else 0
+        await self._queues.send(queue, message.to_text(), delay=delay)
 
     async def _give_way(self, message: ChunkMessage, record: ImportRecord) -> None:
         """A later import has written here, which it may only when this chunk has its result."""

@@ -31,6 +31,7 @@ from shared.errors import (
     RefusedError,
     StorageUnavailableError,
 )
+from shared.process_stop import ProcessStop
 from shared.services.completions import Completions
 from shared.services.moments import from_iso, iso
 from shared.services.repeat_store import RepeatStore
@@ -103,12 +104,14 @@ class Repeats:
         store: RepeatStore,
         clock: Clock,
         ids: Ids,
+        stop: ProcessStop,
         keep_seconds: float,
         take_over_seconds: float,
     ) -> None:
         self._store = store
         self._clock = clock
         self._ids = ids
+        self._stop = stop
         self._keep = timedelta(seconds=keep_seconds)
         self._patience = timedelta(seconds=take_over_seconds)
         self._news = Completions()
@@ -167,8 +170,7 @@ class Repeats:
                 given = await self._given_by(current, work, end)
                 if given is not None:
                     return given
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(answered.wait(), pause)
+                await self._stop.wait_with(answered, pause)
                 pause = min(_LONGEST_PAUSE, pause * _GROWTH)
                 current = await self._store.read(claim.tenant, claim.key)
         return None
@@ -186,7 +188,7 @@ class Repeats:
             answer = await self._settle(current, await sight.answer())
             return Given(answer, import_id, is_replayed=True)
         if sight is not None:
-            is_over = self._clock.elapsed() >= end
+            is_over = self._clock.elapsed() >= end or self._stop.is_announced
             return Given(await sight.answer(), import_id, is_replayed=True) if is_over else None
         if self._is_abandoned(current):
             taken = await self._take_over(current)
@@ -218,7 +220,7 @@ class Repeats:
             answer = await work.run(claim.import_id, is_repeat=is_repeat)
         except RefusedError:
             raise
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             await self._give_up(claim)
             raise
         if answer.status >= _SERVER_FAULT:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from shared.clock import Clock
 from shared.errors import StorageUnavailableError
+from shared.process_stop import ProcessStop
 from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
 from shared.storage.import_records import ImportRecord
@@ -20,7 +21,10 @@ _SHORTEST_READ = 1.0
 class Waiting:
     """What a call does between acceptance and its answer."""
 
-    def __init__(self, imports: ImportLog, completions: Completions, clock: Clock) -> None:
+    def __init__(
+        self, imports: ImportLog, completions: Completions, clock: Clock, stop: ProcessStop
+    ) -> None:
+        self._stop = stop
         self._imports = imports
         self._completions = completions
         self._clock = clock
@@ -28,14 +32,16 @@ class Waiting:
     async def until_ended(self, record: ImportRecord, seconds: float) -> bool:
         """Whether the import ended within so many seconds.
 
-        A storage fault is waited out: the import is accepted, and goes on by itself.
+        A storage fault is waited out: the import is accepted, and goes on by itself. Where the end
+        of the process is announced, the import is looked at once more and not waited for.
         """
         end = self._clock.elapsed() + seconds
         pause = _FIRST_PAUSE
         with self._completions.listening(record.import_id) as ended:
             while (left := end - self._clock.elapsed()) > 0:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(ended.wait(), min(pause, left))
+                await self._stop.wait_with(ended, min(pause, left))
+                if self._stop.is_announced:
+                    end = self._clock.elapsed()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(max(_SHORTEST_READ, end - self._clock.elapsed())):
                         if ended.is_set() or await self._has_ended(record):

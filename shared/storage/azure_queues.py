@@ -14,10 +14,10 @@ class AzureQueues:
     def __init__(self, service: QueueServiceClient) -> None:
         self._service = service
 
-    async def send(self, queue: str, text: str) -> None:
+    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
         """See `Queues.send`."""
         client = self._service.get_queue_client(
             queue, message_encode_policy=TextBase64EncodePolicy()
         )
         with translated():
-            await client.send_message(text, time_to_live=-1)
+            await client.send_message(text, visibility_timeout=delay, time_to_live=-1)

@@ -15,8 +15,8 @@ MAX_MESSAGE_BYTES = 49_152
 class Queues(Protocol):
     """The port of the services; the order model has an in-memory twin."""
 
-    async def send(self, queue: str, text: str) -> None:
-        """Put one message on a queue.
+    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
+        """Put one message on a queue, visible after `delay` seconds.
 
         Raises StorageUnavailableError when storage does not answer.
         """

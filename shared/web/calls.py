@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 import time
@@ -10,8 +11,9 @@ from collections.abc import Awaitable, Callable
 import azure.functions as func
 
 from shared import log
+from shared.bootstrap import PROCESS_STOP
 from shared.clock import RandomIds
-from shared.errors import RefusedError, SettingsError
+from shared.errors import GatewayStoppingError, RefusedError, SettingsError
 from shared.web.refusals import refusal
 
 CORRELATION_HEADER = "X-Correlation-Id"
@@ -43,7 +45,7 @@ def _answered(refuse: Refuse, handler: Handler) -> Handler:
         correlation_id = _correlation_id(req)
         name = getattr(handler, "__name__", "")
         try:
-            response = await handler(req)
+            response = await _finish_before_stop(handler, req)
         except Exception as error:
             _tell(error, correlation_id, name)
             response = refuse(req, error)
@@ -58,6 +60,19 @@ def _answered(refuse: Refuse, handler: Handler) -> Handler:
         return response
 
     return answer
+
+
+async def _finish_before_stop(handler: Handler, req: func.HttpRequest) -> func.HttpResponse:
+    """The handler's answer. Raises GatewayStoppingError where the process ends before it."""
+    limit = asyncio.timeout(None)
+    try:
+        async with limit:
+            with PROCESS_STOP.limiting(limit):
+                return await handler(req)
+    except TimeoutError:
+        if limit.expired():
+            raise GatewayStoppingError from None
+        raise
 
 
 def _correlation_id(req: func.HttpRequest) -> str:

@@ -37,6 +37,10 @@ MAY_BE_ACCEPTED = (
     "before you send the call again."
 )
 NO_IDENTITY = "The token cannot be checked just now, Entra does not answer: send the call again."
+STOPPING = (
+    "The gateway is being restarted and has not finished this call: look in /api/imports for what "
+    "it has accepted, or send the call again with the Idempotency-Key that it had."
+)
 UNEXPECTED = "The gateway failed unexpectedly: report the X-Correlation-Id of this answer."
 MISCONFIGURED = "The gateway's settings are wrong: its log lists every problem."
 
@@ -52,6 +56,8 @@ def refusal(error: BaseException) -> func.HttpResponse:
         return _answer(503, UNAVAILABLE, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.IdentityProviderUnavailableError):
         return _answer(503, NO_IDENTITY, {"Retry-After": RETRY_AFTER})
+    if isinstance(error, errors.GatewayStoppingError):
+        return _answer(503, STOPPING, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.SettingsError):
         return _answer(500, MISCONFIGURED)
     return _answer(500, UNEXPECTED)

@@ -164,7 +164,7 @@ class MemoryQueues:
         self._turnstile = turnstile
         self.messages: list[Message] = []
 
-    async def send(self, queue: str, text: str) -> None:
+    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
         await self._turnstile.passed(lambda: self.messages.append(Message(queue, text)))
 
 

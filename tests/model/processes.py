@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.imports.licenses.definition import LICENSES
+from shared.process_stop import ProcessStop
 from shared.services.cancelling import Cancelling
 from shared.services.chunks import ChunkProcessor
 from shared.services.completions import Completions
@@ -109,6 +110,7 @@ def a_process(
         works=Works(keyed, {LICENSES.name: licenses}),
         completions=completions,
         clock=clock,
+        stop=ProcessStop(),
         handler_seconds=handler_seconds,
     )
     intake = Intake(

@@ -17,6 +17,7 @@ import pytest
 from shared.clock import RandomIds, SystemClock
 from shared.imports.authdata.batch_call import BatchCall
 from shared.imports.authdata.fingerprints import HashKey
+from shared.process_stop import ProcessStop
 from shared.services.authdata.services import AuthdataLimits, AuthdataParts
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunks import ChunkProcessor
@@ -74,6 +75,7 @@ class Small:
             works=Works(parts.work(), {}),
             completions=Completions(),
             clock=clock,
+            stop=ProcessStop(),
             handler_seconds=300,
         )
 

@@ -24,6 +24,7 @@ from shared.errors import (
 )
 from shared.imports.definition import Options
 from shared.imports.planning import Chunk, Span
+from shared.process_stop import ProcessStop
 from shared.services.import_log import ImportLog
 from shared.services.repeat_store import RepeatStore
 from shared.services.repeats import Given, KeyedCall, Repeats, Sight
@@ -119,6 +120,7 @@ class World:
                     store=RepeatStore(self.tables, blobs, ids, at_once),
                     clock=LoopClock(),
                     ids=ids,
+                    stop=ProcessStop(),
                     keep_seconds=1e6,
                     take_over_seconds=TAKE_OVER_SECONDS,
                 ),
