@@ -6,6 +6,7 @@ import typer
 
 from cli.access import on_gateway
 from cli.output import AsJson, columns, show
+from shared.imports.documents.drop_paths import plain_name
 from shared.services.moments import iso
 
 app = typer.Typer(no_args_is_help=True, help="Dropped files that failed too often.")
@@ -15,8 +16,8 @@ app = typer.Typer(no_args_is_help=True, help="Dropped files that failed too ofte
 def list_failed(as_json: AsJson = False) -> None:
     """List the failed drops, up to 32 of them, the oldest first."""
     failed = on_gateway(lambda gateway: gateway.documents.poisoned.failed())
-    rows = [(blob.name, iso(blob.failed_at)) for blob in failed]
-    document = {"failed": [{"name": name, "failedAt": failed_at} for name, failed_at in rows]}
+    rows = [(plain_name(blob.name), iso(blob.failed_at)) for blob in failed]
+    document = {"failed": [{"name": blob.name, "failedAt": iso(blob.failed_at)} for blob in failed]}
     show(as_json, document, columns(("DROP", "FAILED"), rows))
 
 
@@ -24,7 +25,9 @@ def list_failed(as_json: AsJson = False) -> None:
 def requeue(as_json: AsJson = False) -> None:
     """Take every failed drop in once more; status 1 where one fails again."""
     done = on_gateway(lambda gateway: gateway.documents.poisoned.requeue())
-    rows = [(each.name, "settled" if each.is_settled else "failed again") for each in done]
+    rows = [
+        (plain_name(each.name), "settled" if each.is_settled else "failed again") for each in done
+    ]
     document = {"drops": [{"name": each.name, "settled": each.is_settled} for each in done]}
     show(as_json, document, columns(("DROP", "OUTCOME"), rows))
     if not all(each.is_settled for each in done):

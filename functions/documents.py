@@ -46,11 +46,13 @@ async def import_documents(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def documents_drop(blob: func.InputStream) -> None:
     """Take a dropped file in. Its name is all that is used: the content is read from storage."""
+    from shared.imports.documents.drop_paths import plain_name
+
+    name = (blob.name or "").partition("/")[2]
     try:
-        name = (blob.name or "").partition("/")[2]
         await (await gateway()).documents.drops.take_in(name)
     except Exception as error:
-        log.failure("drop.failed", error, function="documents_drop")
+        log.failure("drop.failed", error, function="documents_drop", drop=plain_name(name))
         raise DropFailedError(type(error).__name__) from None
 
 

@@ -14,8 +14,11 @@ blueprint = func.Blueprint()
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
     """Send missing messages again, close what was forgotten, take in what was dropped unheard."""
     app = await gateway()
-    await app.sweep.run()
-    await app.documents.drop_sweep.run()
+    try:
+        await app.sweep.run()
+    finally:
+        # Drops do not wait for imports that cannot be swept.
+        await app.documents.drop_sweep.run()
 
 
 @blueprint.function_name("retention")

@@ -7,12 +7,18 @@ a queue of its own; here they are run from the scan, and the receipt is written 
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
 import logging
 from typing import Any
 from urllib.parse import quote
 
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+)
 from azure.functions.meta import Datum
 from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
@@ -28,6 +34,9 @@ from local_host.storage import write_blob
 _log = logging.getLogger(__name__)
 
 POISON_QUEUE = "webjobs-blobtrigger-poison"
+_LONGEST_NAME = 1_024
+_MOST_SEGMENTS = 240
+_SERVER_FAILS = 500
 
 
 class BlobListener:
@@ -101,7 +110,7 @@ class BlobListener:
 
     async def _work_on(self, name: str, etag: str) -> None:
         self._seen[name] = etag
-        receipt = f"{self._receipts}/{etag.strip(chr(34))}/{self._container.container_name}/{name}"
+        receipt = self._receipt_of(name, etag)
         try:
             if await _exists(self._hosts, receipt):
                 return
@@ -111,24 +120,39 @@ class BlobListener:
             if not is_done:
                 await self._send_to_poison(name, etag)
             await write_blob(self._hosts, receipt, b"")
-        except AzureError as error:
+        except Exception as error:
+            # Whatever one blob does, the others are run, and this one again.
             self._seen.pop(name, None)
             _log.warning(
-                "function %s: a blob is tried again at the next scan: %s",
+                "function %s: the blob %s is tried again at the next scan: %s",
                 self._function.name,
+                quote(name),
                 type(error).__name__,
             )
+
+    def _receipt_of(self, name: str, etag: str) -> str:
+        behind = f"{etag.strip(chr(34))}/{self._container.container_name}"
+        receipt = f"{self._receipts}/{behind}/{name}"
+        if len(receipt) <= _LONGEST_NAME and name.count("/") <= _MOST_SEGMENTS:
+            return receipt
+        return f"{self._receipts}/{behind}/sha256-{hashlib.sha256(name.encode()).hexdigest()}"
 
     async def _attempts(self, name: str, etag: str) -> bool:
         """Whether the blob needs no more tries: done, gone, or changed since the scan."""
         for _ in range(self._options.max_attempts):
             try:
-                stream = await self._container.get_blob_client(name).download_blob()
+                # As it lies: the platform's host does not decode by Content-Encoding either.
+                stream = await self._container.get_blob_client(name).download_blob(decompress=False)
+                content = await stream.readall()
             except ResourceNotFoundError:
                 return True
+            except HttpResponseError as error:
+                if error.status_code is None or error.status_code >= _SERVER_FAILS:
+                    raise
+                continue  # it cannot be read, because it is archived: that is a failed try
             if str(stream.properties.etag).strip('"') != etag.strip('"'):
                 return True
-            argument = self._build_argument(name, stream.properties, await stream.readall())
+            argument = self._build_argument(name, stream.properties, content)
             with contextlib.suppress(InvocationFailedError):
                 await self._invoker.run(self._function, argument)
                 return True
@@ -168,7 +192,10 @@ class BlobListener:
             await self._poison.create_queue()
         await self._poison.send_message(text)
         _log.error(
-            "function %s: a blob has failed too often: %s", self._function.name, POISON_QUEUE
+            "function %s: the blob %s has failed too often: %s",
+            self._function.name,
+            quote(name),
+            POISON_QUEUE,
         )
 
 

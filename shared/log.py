@@ -18,6 +18,8 @@ from typing import TypedDict, Unpack
 LOGGER = logging.getLogger("gateway")
 MAX_VALUE = 120
 """Characters of one value; an id is shorter, and a longer one is no id."""
+MAX_NAME = 3_200
+"""Characters of a blob's name, percent-encoded; cut off it would name no blob."""
 
 # They log addresses, which hold the keys of entities, at the level of information.
 _TALKATIVE = ("azure", "aiohttp", "urllib3", "msal")
@@ -30,6 +32,7 @@ class Fields(TypedDict, total=False):
     parent_id: str
     correlation_id: str
     tenant: str
+    drop: str
     type: str
     queue: str
     function: str
@@ -87,22 +90,23 @@ def _write(level: int, action: str, fields: dict[str, object], tail: str = "") -
     if not LOGGER.isEnabledFor(level):
         return
     listed = {name: value for name, value in fields.items() if name in _LISTED}
-    words = [action, *(f"{name}={_shown(value)}" for name, value in listed.items())]
+    words = [action, *(f"{name}={_shown(name, value)}" for name, value in listed.items())]
     LOGGER.log(level, "%s", " ".join([*words, tail] if tail else words), extra=_attributes(listed))
 
 
 def _attributes(fields: dict[str, object]) -> dict[str, object]:
     """The same fields for structured sinks, under names that no LogRecord has."""
     return {
-        f"gateway_{name}": value if isinstance(value, int | float) else _shown(value)
+        f"gateway_{name}": value if isinstance(value, int | float) else _shown(name, value)
         for name, value in fields.items()
     }
 
 
-def _shown(value: object) -> str:
+def _shown(name: str, value: object) -> str:
     """On one line and without spaces, so that a hostile id cannot forge a second field or line."""
     text = "".join(mark if mark.isprintable() and mark != " " else "_" for mark in str(value))
-    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"
+    most = MAX_NAME if name == "drop" else MAX_VALUE
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _describe(error: BaseException) -> str:

@@ -211,8 +211,8 @@ class Settings:
     )  # fmt: skip
     document_sweep_seconds: int = _number(
         "GATEWAY_DOCUMENT_SWEEP_SECONDS", Kind.SECONDS, 300, 1, 86_400,
-        "How long a document's import is open, or a dropped file lies, before the sweep does the "
-        "work.",
+        "How long a document's import is open, or a dropped file lies (a minute at most), before "
+        "the sweep does the work.",
     )  # fmt: skip
     log_level: str = _choice(
         "GATEWAY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"),

@@ -34,6 +34,7 @@ _LISTENING = re.compile(
     re.MULTILINE,
 )
 _END_ONCE = CHECKOUT.azurite / "end_once.cjs"
+_ENCODED_NAMES = CHECKOUT.azurite / "encoded_names.cjs"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _PAUSE = 0.02
@@ -151,8 +152,8 @@ def command(
         "--disableTelemetry",
         *([] if has_access_log else ["--silent"]),
     ]
-    script = [str(programs.node), "--require", str(_END_ONCE), str(programs.script)]
-    return [*script, *place, *ports, *flags]
+    mends = [word for file in (_END_ONCE, _ENCODED_NAMES) for word in ("--require", str(file))]
+    return [str(programs.node), *mends, str(programs.script), *place, *ports, *flags]
 
 
 def read_endpoints(output: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from shared.clock import Clock
@@ -42,6 +43,7 @@ def compose_documents(
     imports: ImportLog,
     chunks: ChunkProcessor,
     reporting: Reporting,
+    tenants: Callable[[], Awaitable[list[str]]],
 ) -> DocumentServices:
     """All of them, on the services that imports of every type share."""
     features, rounds = Features(account.tables), Rounds(account.tables)
@@ -72,6 +74,8 @@ def compose_documents(
         reading=reading,
         trials=DocumentTrials(intake, reading),
         drops=drops,
-        drop_sweep=DropSweep(account.documents, drops, clock, settings.document_sweep_seconds),
+        drop_sweep=DropSweep(
+            account.documents, drops, clock, settings.document_sweep_seconds, tenants
+        ),
         poisoned=PoisonedDrops(account.poison, drops),
     )

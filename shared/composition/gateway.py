@@ -60,7 +60,7 @@ def compose(
         dry_runs=dry_runs_of(parts),
         repeats=_repeats(parts),
         documents=compose_documents(
-            account, settings, clock, parts.imports, chunks, parts.reporting
+            account, settings, clock, parts.imports, chunks, parts.reporting, tenants.list_ids
         ),
         authdata=authdata,
         sweep=_sweep(parts, tenants, chunks),

@@ -7,6 +7,7 @@ document-rejected/<same path>/<import id>       what could not be taken, reason 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,14 +15,16 @@ from datetime import datetime
 from typing import Any
 
 from azure.core import MatchConditions
+from azure.storage.blob import BlobType, ContentSettings, StandardBlobTier
 from azure.storage.blob.aio import BlobServiceClient
 
-from shared.errors import PreconditionFailedError
+from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.storage.failures import translated
 from shared.storage.names import DOCUMENT_BLOBS, DOCUMENT_DROP, DOCUMENT_REJECTED
 
 _MARK = "unreferenced"
 """Metadata of a file that no document refers to."""
+_BYTES = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,19 @@ class Drop:
     created_at: datetime
     changed_at: datetime
     metadata: Mapping[str, str]
+    encoding: str = ""
+    """Its Content-Encoding in lower case; "" where its bytes are what they are."""
+    md5: bytes | None = None
+    """The MD5 that the blob says its content has."""
+    is_page_blob: bool = False
+    is_archived: bool = False
+    """Whether its content cannot be read, because it is in the archive tier."""
+    is_leased: bool = False
 
     @property
     def is_folder(self) -> bool:
         """Whether it only marks a directory (accounts with a hierarchical namespace)."""
-        return self.metadata.get("hdi_isfolder", "").lower() == "true"
+        return self.size == 0 and self.metadata.get("hdi_isfolder", "").lower() == "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +62,12 @@ class KeptFile:
     is_marked: bool
 
 
-class OpenedDrop:
-    """A dropped blob that is being read, in the version that was there when it was opened."""
+@dataclass(frozen=True, slots=True)
+class CopiedDrop:
+    """What the copy of a drop has shown: its first bytes, and the MD5 of all of them."""
 
-    def __init__(self, drop: Drop, download: Any) -> None:
-        self.drop = drop
-        self._download = download
-
-    def content(self) -> AsyncIterator[bytes]:
-        """Its bytes, block by block; once."""
-        return _blocks(self._download)
+    head: bytes
+    md5: bytes
 
 
 class DocumentBlobs:
@@ -71,17 +78,19 @@ class DocumentBlobs:
 
     async def keep(self, name: str, parts: Iterable[bytes], size: int) -> None:
         """Write the file of an upload, `size` bytes in `parts`."""
-        with translated():
-            await self._kept(name).upload_blob(_each(parts), length=size, overwrite=True)
+        await self._write(name, _each(parts), size, 0)
 
     async def read(self, name: str) -> bytes | None:
         """The file of an upload; None where it is not there any more."""
         try:
             with translated():
-                download = await self._kept(name).download_blob()
-                return bytes(await download.readall())
+                download = await self._kept(name).download_blob(decompress=False)
+                content = bytes(await download.readall())
         except PreconditionFailedError:
             return None
+        if len(content) != download.properties.size:
+            raise StorageUnavailableError("storage sent less of a file than it has")
+        return content
 
     async def kept_of(self, tenant: str) -> list[KeptFile]:
         """The files of a tenant's uploads."""
@@ -107,54 +116,63 @@ class DocumentBlobs:
         with suppress(PreconditionFailedError), translated():
             await self._kept(file.name).delete_blob(**_unchanged(file))
 
-    async def open_drop(self, name: str) -> OpenedDrop | None:
-        """A dropped blob as it is now, with its first block read; None where there is none."""
+    async def find_drop(self, name: str) -> Drop | None:
+        """A dropped blob as it is now; None where there is none."""
         try:
             with translated():
-                download = await self._service.get_blob_client(DOCUMENT_DROP, name).download_blob()
+                return _drop(await self._dropped(name).get_blob_properties(), name)
         except PreconditionFailedError:
             return None
-        return OpenedDrop(_drop(download.properties, name), download)
 
-    async def drops_before(self, moment: datetime, most: int) -> list[Drop]:
-        """Dropped blobs that nobody has changed since `moment`, and nobody holds a lease on."""
-        found: list[Drop] = []
+    async def drops_before(self, moment: datetime, prefix: str = "") -> AsyncIterator[Drop]:
+        """Dropped blobs whose names begin with `prefix`, and that have not changed since `moment`.
+
+        Without their metadata, so that a directory cannot be told from an empty file.
+        """
         container = self._service.get_container_client(DOCUMENT_DROP)
         with translated():
-            async for blob in container.list_blobs(include=["metadata"]):
-                drop, is_held = _drop(blob), blob.lease.state == "leased"
-                if drop.changed_at <= moment and not drop.is_folder and not is_held:
-                    found.append(drop)
-                if len(found) == most:
-                    break
-        return found
+            async for blob in container.list_blobs(prefix or None):
+                if blob.last_modified <= moment:
+                    yield _drop(blob)
 
-    async def keep_drop(self, opened: OpenedDrop, name: str, head_bytes: int) -> bytes:
-        """Copy a drop to the file of an upload; its first bytes.
+    async def keep_drop(self, drop: Drop, name: str, head_bytes: int) -> CopiedDrop:
+        """Copy a drop to the file of an upload, byte for byte.
 
         Raises PreconditionFailedError where the drop is gone or was written over.
         """
-        head = bytearray()
-
-        async def noted() -> AsyncIterator[bytes]:
-            async for part in opened.content():
-                if len(head) < head_bytes:
-                    head.extend(part[: head_bytes - len(head)])
-                yield part
-
-        size = opened.drop.size
         with translated():
-            await self._kept(name).upload_blob(noted(), length=size, overwrite=True)
-        return bytes(head)
+            # Never decoded on the way: its length and its MD5 are those of the bytes as they lie.
+            download = await self._dropped(drop.name).download_blob(
+                decompress=False, **_unchanged(drop)
+            )
+        return await self._write(name, _blocks(download), drop.size, head_bytes)
 
-    async def reject(self, drop: Drop, name: str, metadata: Mapping[str, str]) -> None:
-        """Copy a drop to the rejected ones. Raises PreconditionFailedError as `keep_drop` does."""
+    async def reject(self, drop: Drop, name: str, metadata: Mapping[str, str]) -> bool:
+        """Copy a drop to the rejected ones; False where storage is still at it.
+
+        Storage itself copies, so the drop may be as large as it likes, or archived. Raises
+        PreconditionFailedError where the drop is gone or was written over.
+        """
         target = self._service.get_blob_client(DOCUMENT_REJECTED, name)
         with translated():
-            download = await self._dropped(drop.name).download_blob(**_unchanged(drop))
-            await target.upload_blob(
-                _blocks(download), length=drop.size, overwrite=True, metadata=dict(metadata)
-            )
+            copy = await _copy_of(target)
+            if copy is None:
+                await target.start_copy_from_url(
+                    self._dropped(drop.name).url,
+                    metadata=dict(metadata),
+                    source_etag=drop.etag,
+                    source_match_condition=MatchConditions.IfNotModified,
+                    standard_blob_tier=StandardBlobTier.HOT if drop.is_archived else None,
+                )
+                copy = await _copy_of(target)
+            if copy is None or copy.copy.status != "success":
+                return False
+            if copy.size != drop.size:
+                raise StorageUnavailableError("storage copied less of a drop than it has")
+            if copy.content_settings.content_encoding:
+                # Whoever looks at a rejected file gets the bytes that were dropped.
+                await target.set_http_headers(ContentSettings(content_type=_BYTES))
+        return True
 
     async def remove_drop(self, drop: Drop) -> bool:
         """Delete this version of a drop; False where it is gone or was written over."""
@@ -167,6 +185,34 @@ class DocumentBlobs:
             return False
         return True
 
+    async def _write(
+        self, name: str, blocks: AsyncIterator[bytes], size: int, head_bytes: int
+    ) -> CopiedDrop:
+        """Write the file of an upload, and check that storage has all of it."""
+        head = bytearray()
+        digest = hashlib.md5(usedforsecurity=False)
+
+        async def counted() -> AsyncIterator[bytes]:
+            written = 0
+            async for block in blocks:
+                head.extend(block[: head_bytes - len(head)])
+                digest.update(block)
+                written += len(block)
+                yield block
+            if written != size:
+                # Raised while the upload reads, since it would wait for the rest for minutes.
+                raise StorageUnavailableError("a file has another length than it should have")
+
+        target = self._kept(name)
+        with translated():
+            await target.upload_blob(counted(), length=size, overwrite=True)
+            kept = await target.get_blob_properties()
+        # Of a file that went up in several blocks storage makes no MD5.
+        md5 = kept.content_settings.content_md5
+        if kept.size != size or (md5 is not None and bytes(md5) != digest.digest()):
+            raise StorageUnavailableError("storage has another content than was sent")
+        return CopiedDrop(bytes(head), digest.digest())
+
     def _kept(self, name: str) -> Any:
         return self._service.get_blob_client(DOCUMENT_BLOBS, name)
 
@@ -178,8 +224,20 @@ def _unchanged(drop: Drop | KeptFile) -> dict[str, Any]:
     return {"etag": drop.etag, "match_condition": MatchConditions.IfNotModified}
 
 
+async def _copy_of(target: Any) -> Any:
+    """What there is of a copy, with its state; None where there is none, or one that failed."""
+    try:
+        with translated():
+            found = await target.get_blob_properties()
+    except PreconditionFailedError:
+        return None
+    return found if found.copy.status in ("success", "pending") else None
+
+
 def _drop(properties: Any, name: str = "") -> Drop:
     metadata = properties.metadata or {}
+    settings = properties.content_settings
+    encoding = (settings.content_encoding or "").strip().lower()
     return Drop(
         name=name or properties.name,
         etag=properties.etag.strip('"'),
@@ -187,6 +245,11 @@ def _drop(properties: Any, name: str = "") -> Drop:
         created_at=properties.creation_time,
         changed_at=properties.last_modified,
         metadata={name.lower(): value for name, value in metadata.items()},
+        encoding="" if encoding == "identity" else encoding,
+        md5=bytes(settings.content_md5) if settings.content_md5 else None,
+        is_page_blob=properties.blob_type == BlobType.PAGEBLOB,
+        is_archived=properties.blob_tier == StandardBlobTier.ARCHIVE,
+        is_leased=properties.lease.state == "leased",
     )
 
 

@@ -165,7 +165,7 @@ def test_a_drop_of_a_tenant_that_is_none_is_rejected_without_an_import(delivered
         await play.box.upload_blob(name, PDF)
         await play.take_in(name)
         moved = [blob async for blob in play.rejected.list_blobs(f"{name}/", include=["metadata"])]
-        assert [blob.metadata["errorid"] for blob in moved] == [str(messages.WRONG_PATH)]
+        assert [blob.metadata["errorid"] for blob in moved] == [str(messages.UNKNOWN_TENANT)]
         assert await play.results() == []
 
     drops(delivered, piece)

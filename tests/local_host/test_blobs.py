@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.blob import (
+    BlobServiceClient,
+    ContainerClient,
+    ContentSettings,
+    StandardBlobTier,
+)
 from azure.storage.queue import QueueClient
 
 from tests.local_host.running_host import RunningHost, host_environment, started, wait_until
@@ -63,6 +70,41 @@ def test_failing_blob_is_tried_five_times_and_ends_in_poison(
         "Type", "FunctionId", "BlobType", "ContainerName", "BlobName", "ETag",
     }  # fmt: skip
     assert len(host.seen("blob", name)) == 5
+
+
+def test_blob_is_run_with_the_bytes_that_lie_there_whatever_its_encoding(
+    host: RunningHost, container: ContainerClient
+) -> None:
+    """The platform's host does not decode; a false header would keep the blob from being run."""
+    packed = gzip.compress(b"meant")
+    for name, content in (("in/packed.bin", packed), ("in/false.bin", b"not packed")):
+        settings = ContentSettings(content_encoding="gzip")
+        container.upload_blob(name, content, content_settings=settings)
+        (got,) = host.wait_for("blob", f"{container.container_name}/{name}")
+        assert bytes.fromhex(got["hex"]) == content
+
+
+@pytest.mark.parametrize("name", ["a\x01b", "\ufffe", "x" * 1_000, "a/" * 250])
+def test_blob_of_any_name_is_run_and_does_not_hold_up_another(
+    host: RunningHost, container: ContainerClient, name: str
+) -> None:
+    name, other = f"in/{name}.bin", f"in/{uuid.uuid4().hex}.bin"
+    container.upload_blob(name, b"odd")
+    container.upload_blob(other, b"plain")
+    (got,) = host.wait_for("blob", f"{container.container_name}/{other}")
+    assert got["hex"] == b"plain".hex()
+    (got,) = host.wait_for("blob", f"{container.container_name}/{name}")
+    assert got["hex"] == b"odd".hex()
+
+
+def test_blob_that_cannot_be_read_ends_in_poison(
+    host: RunningHost, container: ContainerClient
+) -> None:
+    archive = StandardBlobTier.ARCHIVE
+    container.upload_blob("in/archived.bin", b"cold", standard_blob_tier=archive)
+    said = "in/archived.bin has failed too often"
+    wait_until(lambda: said in host.log() or None, "it is given up")
+    assert host.seen("blob", f"{container.container_name}/in/archived.bin") == []
 
 
 def test_blob_is_not_run_again_after_a_restart(connection_string: str, tmp_path: Path) -> None:

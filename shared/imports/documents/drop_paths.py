@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 _SEGMENTS = 4
 _TENANT = re.compile(r"[a-z0-9-]{3,40}")
+_UNLISTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Controls, and what XML 1.0 does not know: the list of a container is XML."""
+_MOST_SEGMENTS = 200
+"""Of a rejected blob's path; a name may have 254 in all."""
+_LONGEST_PATH = 980
+"""Characters of a rejected blob's path, so that the import id fits behind it (1,024 in all)."""
 _ENCODED = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*")
 
 
@@ -19,6 +25,33 @@ class DropPath:
     round_code: str
     worker_ref: str
     file_name: str
+
+
+def names_a_tenant(name: str) -> bool:
+    """Whether a blob's name has as many parts as a path, so that its first one is a tenant."""
+    return name.count("/") == _SEGMENTS - 1
+
+
+def plain_name(name: str) -> str:
+    """A blob's name for a log line or a terminal: blanks and what cannot be seen are escaped."""
+    return "".join(mark if mark.isprintable() and mark != " " else _escape(mark) for mark in name)
+
+
+def _escape(mark: str) -> str:
+    code = ord(mark)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def rejected_path(name: str, import_id: str) -> str:
+    """Where a rejected blob of this name goes: behind the same path, by the id of its import.
+
+    A name that would be too long, or have too many segments, with the id behind it is shortened.
+    Marks that break the listing of a container are percent-encoded.
+    """
+    path = _UNLISTABLE.sub(lambda found: quote(found[0], errors="surrogatepass"), name)
+    *segments, rest = path.split("/", _MOST_SEGMENTS)
+    path = "/".join([*segments, rest.replace("/", "%2F")])
+    return f"{path[:_LONGEST_PATH]}/{import_id}"
 
 
 def tenant_of(name: str) -> str | None:

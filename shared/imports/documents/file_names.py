@@ -40,8 +40,10 @@ def extension_of(name: str) -> str:
 
 
 def _is_unsafe(mark: str) -> bool:
-    """Path marks, controls, line and paragraph separators, marks that turn the direction."""
-    return mark in _FORBIDDEN or unicodedata.category(mark) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    """Path marks, controls, separators of lines, marks that turn the direction, no characters."""
+    is_character = ord(mark) & 0xFFFE != 0xFFFE and not 0xFDD0 <= ord(mark) <= 0xFDEF
+    is_hidden = unicodedata.category(mark) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return mark in _FORBIDDEN or is_hidden or not is_character
 
 
 def _bytes(name: str) -> bytes:

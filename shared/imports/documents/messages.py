@@ -1,4 +1,4 @@
-"""4001 to 4012: why a document did not go in. Part of the message catalogue."""
+"""4001 to 4017: why a document did not go in. Part of the message catalogue."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ ROUND_NOT_OPEN: Final = 4009
 NO_WORKER: Final = 4010
 AMBIGUOUS_WORKER: Final = 4011
 WRONG_TYPE: Final = 4012
+UNKNOWN_TENANT: Final = 4013
+ENCODED: Final = 4014
+DAMAGED: Final = 4015
+PAGE_BLOB: Final = 4016
+ARCHIVED: Final = 4017
 
 _TEXTS = (
     (
@@ -83,6 +88,31 @@ _TEXTS = (
         "File type is not allowed, or the content is of another type than the name says",
         "Send a file of a type that this gateway takes (its setting GATEWAY_DOCUMENT_TYPES; at "
         "first pdf, png, jpg, docx, xlsx, csv and txt) under its own extension.",
+    ),
+    (
+        UNKNOWN_TENANT,
+        "Tenant of the dropped file is not known",
+        "Begin the path with the id of a tenant, as `manage.py tenant list` shows it.",
+    ),
+    (
+        ENCODED,
+        "Dropped file has a Content-Encoding",
+        "Drop the file as it is, neither compressed nor with the property Content-Encoding.",
+    ),
+    (
+        DAMAGED,
+        "Content of the dropped file does not match its Content-MD5",
+        "Drop the file again; it was changed on the way, or its Content-MD5 is of another file.",
+    ),
+    (
+        PAGE_BLOB,
+        "Dropped file is a page blob",
+        "Drop the file as a block blob; a page blob is filled up to a multiple of 512 bytes.",
+    ),
+    (
+        ARCHIVED,
+        "Dropped file is in the archive tier and cannot be read",
+        "Drop the file into the hot, cool or cold tier.",
     ),
 )
 

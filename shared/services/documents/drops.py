@@ -1,10 +1,12 @@
 """Dropped files: a blob in `document-drop` becomes an import of documents (CONTRACTS 4).
 
-Whoever hears of a drop calls `take_in` with its name: the blob trigger, the sweep, somebody with
-`manage.py`, each any number of times. What is there now is taken in, in the version that its ETag
-names; the id of the import follows from name and ETag, so all of them work on one import. At the
-end the drop leaves its container: deleted where it went in, moved to `document-rejected` where it
-did not.
+The blob trigger, the sweep and `manage.py` call `take_in` with the name of a drop, any number of
+times. `take_in` imports the version that is there now, which its ETag names. The id of the import
+follows from name and ETag, so all calls work on one import. At the end the drop leaves its
+container: it is deleted where it went in, and moved to `document-rejected` where it did not.
+
+What is stored is the drop byte for byte. A drop whose properties say that its bytes mean something
+else (Content-Encoding), or are others (Content-MD5), is rejected.
 """
 
 from __future__ import annotations
@@ -16,26 +18,31 @@ from urllib.parse import quote
 
 from shared import log
 from shared.clock import Clock
-from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
 from shared.imports.definition import Options
 from shared.imports.documents import messages
-from shared.imports.documents.drop_paths import DropPath, read_path, tenant_of
+from shared.imports.documents.drop_paths import (
+    DropPath,
+    names_a_tenant,
+    plain_name,
+    read_path,
+    rejected_path,
+    tenant_of,
+)
 from shared.imports.documents.file_names import safe_name
 from shared.imports.documents.file_types import HEAD_BYTES, file_type_of
 from shared.imports.documents.moments import past_moment
 from shared.imports.documents.upload import Upload, derived_id
 from shared.imports.fields import normal_reference
-from shared.imports.messages import CATALOGUE, Message
+from shared.imports.messages import CATALOGUE, COULD_NOT_BE_PROCESSED, Message
 from shared.services.documents.features import Feature, Features
 from shared.services.documents.uploads import Documents
 from shared.services.documents.work import blob_of
 from shared.services.moments import iso
-from shared.storage.document_blobs import DocumentBlobs, Drop, OpenedDrop
+from shared.storage.document_blobs import DocumentBlobs, Drop
 from shared.storage.import_records import ImportRecord
 
 GENERATION_TIME = "generationtime"
-_LONGEST_PATH = 980
-"""Characters of a rejected blob's path, so that the import id fits behind it (1,024 in all)."""
 _LONGEST_TIME = 100
 """Characters of a time that are kept of a rejected blob, whose metadata have 8 KiB in all."""
 
@@ -65,53 +72,65 @@ class Drops:
 
         Raises StorageUnavailableError where it is to be tried again.
         """
-        opened = await self._files.open_drop(name)
-        if opened is None or opened.drop.is_folder:
+        drop = await self._files.find_drop(name)
+        if drop is None or drop.is_folder:
             return
         try:
-            await self._take_in(opened)
+            await self._take_in(drop)
         except PreconditionFailedError:
-            # Gone, or written over: the new version is told of by itself.
-            log.event("drop.changed")
+            # It is gone, or was written over; the trigger hears of the new version by itself.
+            log.event("drop.changed", drop=plain_name(name))
 
-    async def _take_in(self, opened: OpenedDrop) -> None:
-        drop = opened.drop
+    async def _take_in(self, drop: Drop) -> None:
         import_id = derived_id("drop", drop.name, drop.etag)
         tenant = tenant_of(drop.name)
         features = None if tenant is None else await self._features.of(tenant)
         if tenant is None or features is None:
-            await self._reject(drop, import_id, Message(messages.WRONG_PATH))
-            log.event("drop.rejected", import_id=import_id, message_id=messages.WRONG_PATH)
+            is_path = names_a_tenant(drop.name)
+            fault = messages.UNKNOWN_TENANT if is_path else messages.WRONG_PATH
+            await self._reject(drop, import_id, Message(fault))
             return
-        upload = self._read(drop, tenant)
-        if Feature.DOCUMENTS not in features:
-            upload = upload.refused(messages.NOT_ENABLED)
-        record = await self._accept(opened, tenant, import_id, upload)
+        # A drop that was taken in and could not leave, because of a lease, is not copied again.
+        record = await self._documents.find_record(tenant, import_id)
+        if record is None:
+            upload = self._read(drop, tenant)
+            if Feature.DOCUMENTS not in features:
+                upload = upload.refused(messages.NOT_ENABLED)
+            record = await self._accept(drop, tenant, import_id, upload)
         await self._finish(drop, record)
 
     async def _accept(
-        self, opened: OpenedDrop, tenant: str, import_id: str, upload: Upload
+        self, drop: Drop, tenant: str, import_id: str, upload: Upload
     ) -> ImportRecord:
-        """The import of a drop; the one that there is where it was taken in before."""
-        if 0 < upload.size <= self._max_bytes:
-            name = blob_of(tenant, import_id)
-            head = await self._files.keep_drop(opened, name, HEAD_BYTES)
-            kind = file_type_of(upload.file_name, head, self._types)
-            upload = replace(upload, file_type=kind.name if kind else "")
-        placed = await self._documents.place(tenant, upload)
+        """The import of a drop; the one that there is where another call was quicker."""
+        try:
+            placed = await self._prepare(drop, tenant, import_id, upload)
+        except GatewayError:
+            raise
+        except Exception as error:
+            # A fault of ours comes again at every try, so it is the drop's outcome (9001).
+            log.failure("drop.failed", error, import_id=import_id, drop=plain_name(drop.name))
+            placed = upload.refused(COULD_NOT_BE_PROCESSED)
         return await self._documents.accept(tenant, import_id, placed, Options())
+
+    async def _prepare(self, drop: Drop, tenant: str, import_id: str, upload: Upload) -> Upload:
+        """The upload with its file copied and its worker found, or with what is wrong with it."""
+        if upload.fault is None:
+            copied = await self._files.keep_drop(drop, blob_of(tenant, import_id), HEAD_BYTES)
+            kind = file_type_of(upload.file_name, copied.head, self._types)
+            upload = replace(upload, file_type=kind.name if kind else "")
+            if drop.md5 not in (None, copied.md5):
+                upload = upload.refused(messages.DAMAGED)
+        return await self._documents.place(tenant, upload)
 
     async def _finish(self, drop: Drop, record: ImportRecord) -> None:
         taken = await self._documents.finish(record)
         if taken is None:
             raise StorageUnavailableError("the import of a drop has no result yet")
         if not taken.is_in:
-            fault = taken.result.messages[0]
-            await self._reject(drop, record.import_id, fault)
-            log.event("drop.rejected", import_id=record.import_id, message_id=fault.id)
-            return
-        if not await self._files.remove_drop(drop):
-            log.event("drop.changed", import_id=record.import_id)
+            await self._reject(drop, record.import_id, taken.result.messages[0])
+        elif not await self._files.remove_drop(drop):
+            log.event("drop.left", import_id=record.import_id, drop=plain_name(drop.name))
 
     def _read(self, drop: Drop, tenant: str) -> Upload:
         """What the path and the metadata say; of several faults the first one."""
@@ -139,6 +158,9 @@ class Drops:
             (name is None, messages.UNSAFE_NAME),
             (drop.size == 0, messages.EMPTY_FILE),
             (drop.size > self._max_bytes, messages.TOO_LARGE),
+            (bool(drop.encoding), messages.ENCODED),
+            (drop.is_page_blob, messages.PAGE_BLOB),
+            (drop.is_archived, messages.ARCHIVED),
             (made is None, messages.WRONG_TIME),
         )
         return next((upload.refused(id_) for is_so, id_ in faults if is_so), upload)
@@ -150,5 +172,12 @@ class Drops:
         sent = drop.metadata.get(GENERATION_TIME, "")[:_LONGEST_TIME]
         if sent:
             metadata[GENERATION_TIME] = quote(sent, safe=punctuation, errors="surrogateescape")
-        await self._files.reject(drop, f"{drop.name[:_LONGEST_PATH]}/{import_id}", metadata)
+        path = rejected_path(drop.name, import_id)
+        if not await self._files.reject(drop, path, metadata):
+            # The sweep comes back to it until storage has copied all of it.
+            log.event("drop.rejecting", import_id=import_id, drop=plain_name(drop.name))
+            return
         await self._files.remove_drop(drop)
+        log.event(
+            "drop.rejected", import_id=import_id, message_id=fault.id, drop=plain_name(drop.name)
+        )

@@ -6,12 +6,18 @@ does not want to wait, or wants to know.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 from shared import log
+from shared.errors import StorageUnavailableError
+from shared.imports.documents.drop_paths import plain_name
 from shared.services.documents.drops import Drops
 from shared.storage.names import DOCUMENT_DROP
 from shared.storage.poison_queue import PoisonedBlob, PoisonQueue
+
+_SECONDS_FOR_ONE: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +42,27 @@ class PoisonedDrops:
     async def requeue(self) -> list[Requeued]:
         """Take every failed drop in once more; the message of a settled one is deleted.
 
-        Raises StorageUnavailableError where the queue itself is away.
+        A drop that fails again does not hold up the others. Raises StorageUnavailableError where
+        the queue itself is away.
         """
         done: list[Requeued] = []
         for blob in await self._queue.take():
-            if blob.container == DOCUMENT_DROP:
-                done.append(Requeued(blob.name, await self._take_in(blob)))
-            else:
-                await self._queue.give_back(blob)
+            is_drop = blob.container == DOCUMENT_DROP
+            is_settled = is_drop and await self._is_settled(blob.name)
+            if is_drop:
+                done.append(Requeued(blob.name, is_settled))
+            try:
+                await (self._queue.remove(blob) if is_settled else self._queue.give_back(blob))
+            except StorageUnavailableError as error:
+                # The message shows itself again after a while, and taking a drop in is repeatable.
+                log.failure("poison.kept", error, drop=plain_name(blob.name))
         return done
 
-    async def _take_in(self, blob: PoisonedBlob) -> bool:
+    async def _is_settled(self, name: str) -> bool:
         try:
-            await self._drops.take_in(blob.name)
+            async with asyncio.timeout(_SECONDS_FOR_ONE):
+                await self._drops.take_in(name)
         except Exception as error:
-            log.failure("drop.failed", error)
-            await self._queue.give_back(blob)
+            log.failure("drop.failed", error, drop=plain_name(name))
             return False
-        await self._queue.remove(blob)
         return True

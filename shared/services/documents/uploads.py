@@ -157,6 +157,10 @@ class Documents:
             await self._chunks.process(message)
         return await self.find(record)
 
+    async def find_record(self, tenant: str, import_id: str) -> ImportRecord | None:
+        """The accepted import of this id; None where there is none."""
+        return await self._imports.find(tenant, import_id)
+
     async def find(self, record: ImportRecord) -> Taken | None:
         """What became of an import; None while it has no result."""
         async for result in self._reporting.all_results(record):

@@ -34,6 +34,7 @@ def test_a_name_is_kept_in_one_form_of_unicode() -> None:
     [
         "", "  ", ".", "..", ".hidden", "../a.pdf", "a/b.pdf", "a\\b.pdf", "C:a.pdf", "a.pdf.",
         "a\x00.pdf", "a\n.pdf", "a\u202efdp.exe", "a\u2028.pdf", "a\ufffd.pdf",
+        "a\ufffe.pdf", "a\ufdd0.pdf", "a\U0001ffff.pdf",
         "con", "NUL.txt", "lpt1.pdf", "a?.pdf", "a*.pdf", 'a".pdf', "a|b.pdf", "x" * 201 + ".pdf",
         "語" * 90 + ".pdf", "a\u0308" * 100_000,
     ],

@@ -1,0 +1,312 @@
+"""Dropped blobs of every kind: what is stored is the drop byte for byte, or it is rejected.
+
+Properties that change what a reader gets, other types and tiers of blobs, leases, snapshots, names
+that lists and logs cannot hold; and that no drop holds up the others.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+import random
+import zlib
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlobTier
+
+from shared.errors import PreconditionFailedError
+from shared.imports.documents import messages
+from shared.imports.documents.upload import derived_id
+from shared.imports.messages import COULD_NOT_BE_PROCESSED
+from shared.services.documents.rounds import RoundStatus
+from shared.services.documents.sweeping_drops import drops_of_turn
+from shared.storage.document_blobs import Drop
+from shared.storage.import_records import index_row, record_row
+from shared.storage.keys import encode
+from shared.storage.names import COMMUNICATION_ROUNDS, IMPORTS
+from shared.storage.tables import Entity, Insert, Merge
+from tests.documents import PDF, ROUND, make_ready
+from tests.integration.test_drops import Drops, drops
+from tests.tenants import new_sender
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning"),
+]
+NOISE = b"%PDF-" + random.Random(7).randbytes(300_000)
+BLOCK = 4 * 1024 * 1024
+
+
+async def put(play: Drops, content: bytes, path: str = f"{ROUND}/P1/a.pdf", **more: Any) -> str:
+    """Drop a blob with further properties and return its name."""
+    name = f"{play.tenant}/{path}"
+    await play.box.upload_blob(name, content, overwrite=True, **more)
+    return name
+
+
+async def the_rejected(play: Drops) -> tuple[bytes, dict[str, str], Any]:
+    """The one rejected file: its bytes as a plain reader gets them, metadata, properties."""
+    [name] = await play.names(play.rejected)
+    blob = await play.rejected.get_blob_client(name).download_blob()
+    return await blob.readall(), blob.properties.metadata, blob.properties
+
+
+async def the_stored(play: Drops) -> bytes:
+    """The content of the one document."""
+    [document] = await play.documents()
+    return await play.gateway.documents.reading.content(play.tenant, document)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content"),
+    [
+        ("gzip", gzip.compress(PDF)),
+        ("gzip", gzip.compress(NOISE)),
+        ("GZip", gzip.compress(b"%PDF-" + bytes(2 * BLOCK))),
+        ("gzip", gzip.compress(b"%PDF-" + NOISE * 20)),
+        ("gzip", PDF),
+        ("gzip", b""),
+        ("deflate", zlib.compress(PDF)),
+        ("br", PDF),
+        ("gzip, gzip", gzip.compress(gzip.compress(PDF))),
+    ],
+)
+def test_an_encoded_drop_is_rejected_with_the_bytes_that_it_has(
+    delivered: str, encoding: str, content: bytes
+) -> None:
+    """Unzipped on its way it would be copied with the length of what was zipped."""
+
+    async def piece(play: Drops) -> None:
+        settings = ContentSettings(content_encoding=encoding)
+        await play.take_in(await put(play, content, content_settings=settings))
+        assert await play.names(play.box) == []
+        kept, said, properties = await the_rejected(play)
+        assert kept == content
+        assert not properties.content_settings.content_encoding
+        fault = messages.ENCODED if content else messages.EMPTY_FILE
+        assert said["errorid"] == str(fault)
+        assert await play.documents() == []
+
+    drops(delivered, piece)
+
+
+@pytest.mark.parametrize("content", [PDF, NOISE, b"%PDF-" + bytes(2 * BLOCK + 1)])
+def test_other_properties_change_nothing_about_what_is_stored(
+    delivered: str, content: bytes
+) -> None:
+    async def piece(play: Drops) -> None:
+        settings = ContentSettings(
+            content_encoding="identity",
+            content_type="text/html",
+            content_language="xx",
+            content_disposition="inline; filename=evil.html",
+            cache_control="public",
+        )
+        await play.take_in(await put(play, content, content_settings=settings))
+        assert await play.names(play.box) == []
+        assert await the_stored(play) == content
+
+    drops(delivered, piece)
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_drop_that_does_not_have_its_md5_is_rejected(delivered: str, is_right: bool) -> None:
+    async def piece(play: Drops) -> None:
+        name = f"{play.tenant}/{ROUND}/P1/a.pdf"
+        blob = play.box.get_blob_client(name)
+        await blob.stage_block("YQ==", PDF)
+        digest = hashlib.md5(PDF if is_right else b"", usedforsecurity=False).digest()
+        settings = ContentSettings(content_md5=bytearray(digest))
+        await blob.commit_block_list([BlobBlock("YQ==")], content_settings=settings)
+        await play.take_in(name)
+        assert await play.names(play.box) == []
+        if is_right:
+            assert await the_stored(play) == PDF
+        else:
+            content, said, _ = await the_rejected(play)
+            assert (content, said["errorid"]) == (PDF, str(messages.DAMAGED))
+
+    drops(delivered, piece)
+
+
+def test_an_append_blob_goes_in_and_a_page_blob_is_rejected(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        await play.take_in(await put(play, PDF, blob_type=BlobType.APPENDBLOB))
+        assert await the_stored(play) == PDF
+        page = PDF.ljust(-(-len(PDF) // 512) * 512, b"\0")
+        await play.take_in(await put(play, page, blob_type=BlobType.PAGEBLOB))
+        assert await play.names(play.box) == []
+        content, said, _ = await the_rejected(play)
+        assert (content, said["errorid"]) == (page, str(messages.PAGE_BLOB))
+
+    drops(delivered, piece)
+
+
+def test_an_archived_drop_is_rejected_and_readable_again(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        await put(play, PDF, standard_blob_tier=StandardBlobTier.ARCHIVE)
+        await play.gateway.documents.drop_sweep.run()
+        assert await play.names(play.box) == []
+        content, said, _ = await the_rejected(play)
+        assert (content, said["errorid"]) == (PDF, str(messages.ARCHIVED))
+
+    drops(delivered, piece, document_sweep_seconds=0)
+
+
+def test_a_leased_drop_goes_in_once_and_leaves_when_the_lease_ends(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        good, bad = await put(play, PDF), await put(play, PDF, f"{ROUND}/nobody/a.pdf")
+        leases = [await play.box.get_blob_client(name).acquire_lease() for name in (good, bad)]
+        for _ in range(2):
+            for name in (good, bad):
+                await play.take_in(name)
+        assert await the_stored(play) == PDF
+        assert len(await play.results()) == 2
+        assert len(await play.names(play.rejected)) == 1
+        for lease in leases:
+            await lease.release()
+        await play.gateway.documents.drop_sweep.run()
+        assert await play.names(play.box) == []
+        assert len(await play.results()) == 2
+
+    drops(delivered, piece, document_sweep_seconds=0)
+
+
+def test_a_drop_with_snapshots_goes_in_and_leaves_with_them(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        name = await put(play, b"%PDF-1.7 before")
+        await play.box.get_blob_client(name).create_snapshot()
+        await put(play, PDF)
+        await play.take_in(name)
+        assert await the_stored(play) == PDF
+        assert [
+            blob async for blob in play.box.list_blobs(play.tenant, include=["snapshots"])
+        ] == []
+
+    drops(delivered, piece)
+
+
+def test_a_directory_stays_and_a_file_that_calls_itself_one_does_not(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        folder = await put(play, b"", f"{ROUND}/P1", metadata={"hdi_isfolder": "true"})
+        await put(play, PDF, metadata={"hdi_isfolder": "true"})
+        await play.gateway.documents.drop_sweep.run()
+        assert await play.names(play.box) == [folder]
+        assert await the_stored(play) == PDF
+
+    drops(delivered, piece, document_sweep_seconds=0)
+
+
+def test_a_drop_that_is_written_over_while_it_is_read_ends_as_its_last_version(
+    delivered: str,
+) -> None:
+    async def piece(play: Drops) -> None:
+        name = await put(play, b"%PDF-" + bytes(3 * BLOCK))
+        files = play.gateway.account.documents
+        drop = await files.find_drop(name)
+        assert drop is not None
+        await put(play, PDF)
+        for copy in (files.keep_drop(drop, "x", 1), files.reject(drop, f"{name}/x", {})):
+            with pytest.raises(PreconditionFailedError):
+                await copy
+        assert await play.names(play.rejected) == []
+        await play.take_in(name)
+        assert await the_stored(play) == PDF
+
+    drops(delivered, piece)
+
+
+NAMES = [
+    "a\x01b.pdf", "\x00", "a\x1f", "a\x7f.pdf", "a\x85.pdf", "a\r\nb.pdf", "a\tb.pdf",
+    "a\u2028b.pdf", "a\u202efdp.exe", "a\ufffe.pdf", "a\uffff", "%zz", "%", "%00", "%2F", "%2e%2e",
+    "%ff", "a%0d%0a.pdf", "a?b#c.pdf", "a&<b>\"'.pdf", "a\\b.pdf", "a:b.pdf", "con", ".hidden",
+    "a.", "", " ", "/", "//", "x/y", "\U0001f600" * 80, "e\u0301" * 300, "x" * 900,
+    "/".join("abcdefgh" * 30), "/" * 245,
+]  # fmt: skip
+"""What follows the worker in the name of a drop; none of it is a file that may go in."""
+
+
+def test_a_drop_of_any_name_is_rejected_and_does_not_hold_up_another(
+    delivered: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="gateway")
+
+    async def piece(play: Drops) -> None:
+        for name in NAMES:
+            await put(play, PDF, f"{ROUND}/P1/{name}")
+        for name in ("a\x01b", "\ufffe", "%zz", "x/y"):
+            await put(play, PDF, f"{ROUND}/{name}/a.pdf")
+        good = await put(play, PDF, f"{ROUND}/P1/~good.pdf")
+        sent = await play.names(play.box)
+        await play.gateway.documents.drop_sweep.run()
+        assert await play.names(play.box) == []
+        assert await the_stored(play) == PDF
+        rejected = await play.names(play.rejected)
+        assert len(rejected) == len(sent) - 1
+        assert all(name.count("/") < 254 and len(name) <= 1_024 for name in rejected)
+        assert f"drop={good}" in caplog.text
+
+    drops(delivered, piece, document_sweep_seconds=0)
+    assert r"a\x01b.pdf" in caplog.text
+    assert all(line.isprintable() for line in caplog.messages)
+
+
+def test_a_fault_of_ours_ends_a_drop_as_could_not_be_processed(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        await play.gateway.documents.rounds.add(play.tenant, "broken", RoundStatus.OPEN)
+        broken = Entity(encode(play.tenant), encode("broken"), {"Status": "nonsense"})
+        await play.gateway.account.tables.write(COMMUNICATION_ROUNDS, Merge(broken))
+        await play.take_in(await put(play, PDF, "broken/P1/a.pdf"))
+        assert await play.names(play.box) == []
+        content, said, _ = await the_rejected(play)
+        assert (content, said["errorid"]) == (PDF, str(COULD_NOT_BE_PROCESSED))
+        [result] = await play.results()
+        assert [message.id for message in result.messages] == [COULD_NOT_BE_PROCESSED]
+
+    drops(delivered, piece)
+
+
+def test_a_drop_that_fails_every_time_does_not_hold_up_those_of_others(
+    delivered: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def piece(play: Drops) -> None:
+        other = await new_sender(play.gateway)
+        await make_ready(play.gateway, other.tenant)
+        bad = f"{other.tenant}/{ROUND}/P1/b\x01ad.pdf"
+        blob = await play.box.upload_blob(bad, PDF)
+        etag = (await blob.get_blob_properties()).etag.strip('"')
+        index = index_row(derived_id("drop", bad, etag))
+        for unreadable in (
+            Entity(other.tenant, index, {"Number": 1}),
+            Entity(other.tenant, record_row(1), {"Chunks": "nonsense"}),
+        ):
+            await play.gateway.account.tables.write(IMPORTS, Insert(unreadable))
+        await put(play, PDF)
+        try:
+            await play.gateway.documents.drop_sweep.run()
+            assert await play.names(play.box) == []
+            assert await the_stored(play) == PDF
+            assert [blob.name async for blob in play.box.list_blobs(other.tenant)] == [bad]
+        finally:
+            await play.box.delete_blob(bad)
+
+    drops(delivered, piece, document_sweep_seconds=0)
+    [line] = [line for line in caplog.messages if line.startswith("drop.failed")]
+    assert r"b\x01ad.pdf" in line
+
+
+def test_the_drops_of_a_turn_are_of_every_tenant() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def a_drop(name: str) -> Drop:
+        return Drop(name, "e", 1, moment, moment, {})
+
+    many = [a_drop(f"many/{number}") for number in range(2_000)]
+    few = [a_drop(f"few/{number}") for number in range(3)]
+    turns = [drops_of_turn([*many, *few], turn) for turn in range(9)]
+    assert all(len(turn) == 500 and all(drop in turn[:6] for drop in few) for turn in turns)
+    assert {drop.name for turn in turns for drop in turn} == {each.name for each in [*many, *few]}
+    assert drops_of_turn([], 1) == []
