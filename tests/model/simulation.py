@@ -14,7 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from shared.auth.caller import Caller
@@ -58,6 +58,7 @@ class Odds:
     crashes: int
     stragglers: int
     duplicates: int
+    poisons: int
     faults: float
     cancels: int
     retries: int
@@ -106,8 +107,9 @@ class Simulation:
             crashes=pick.choice([0, 2, 6]),
             stragglers=pick.choice([0, 2, 6]),
             duplicates=pick.choice([0, 1, 8]),
+            poisons=pick.choice([0, 1, 3]),
             faults=pick.choice([0, 0, 0.02, 0.1]),
-            cancels=pick.choice([0, 1, 2]),
+            cancels=pick.choice([0, 1, 3]),
             retries=pick.choice([0, 1, 3]),
             slowness=pick.choice([0.5, 0.9, 0.98]),
         )
@@ -176,7 +178,12 @@ class Simulation:
             self.odds.stragglers -= 1
             self.seen["straggler"] += 1
             run.has_lease = False
-            self.queues.messages.append(run.message)
+            if self.odds.poisons and self.random.random() < 0.5:
+                # The deliveries in between have died at once.
+                self.odds.poisons -= 1
+                self._return(replace(run.message, received=MAX_RECEIVED))
+            else:
+                self.queues.messages.append(run.message)
         elif what == "duplicate" and self.odds.duplicates and self.queues.messages:
             self.odds.duplicates -= 1
             self.queues.messages.append(self.random.choice(self.queues.messages))
