@@ -153,7 +153,8 @@ class RecordRules(Rules):
     references(document)         the records that must be there for the record to be stored
     listed(document)             the values that must be in the tenant's reference lists, if any
 
-    References and listed values are those of the record that a row would leave behind.
+    References and listed values are those of the record that a row would leave behind. They are
+    also asked of what a row sent, where fields may be missing.
     """
 
     read: Callable[[int, Mapping[str, Any]], ReadRow]

@@ -27,15 +27,18 @@ class Folded:
     results: tuple[RowResult, ...]
 
 
-Missing = Callable[[Document, Document | None], tuple[Message, ...]]
-"""Names in a record (the second: as it was) that are nobody's, as messages."""
+Missing = Callable[[ReadRow, Document, Document | None], tuple[Message, ...]]
+"""Messages for what a row refers to and what is not there. Asked with the row, the record that it
+would leave (what it sent, where it leaves none), and the record before it."""
 
 
 Noticed = Callable[[int, Document | None, Document | None], None]
 """Told of each row that takes effect: its index, the record before it, the record after it."""
 
 
-def nothing_missing(_document: Document, _stored: Document | None) -> tuple[Message, ...]:
+def nothing_missing(
+    _row: ReadRow, _document: Document, _before: Document | None
+) -> tuple[Message, ...]:
     """For types without references."""
     return ()
 
@@ -79,7 +82,7 @@ def _apply(
     decision = rules.decide(row, stored, options)
     messages = (*row.messages, *decision.messages)
     if decision.outcome is not Outcome.UNCHANGED:
-        unknown = missing(decision.document or row.values, stored)
+        unknown = missing(row, decision.document or row.values, stored)
         if unknown:
             return failed(row.index, row.key, *messages, *unknown), None
     result = RowResult(row.index, row.key, decision.outcome, messages)

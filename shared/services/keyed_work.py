@@ -5,11 +5,11 @@ Rows of a record are folded and written once; records are read and written by th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from shared.clock import Clock
 from shared.imports.catalogue import import_type
-from shared.imports.definition import ImportType
+from shared.imports.definition import ImportType, Reference
 from shared.imports.folding import Noticed
 from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult
@@ -18,7 +18,7 @@ from shared.services.groups import GroupRegister
 from shared.services.offload import Offload
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.resolving import rules_resolver
-from shared.services.settling import Resolver, Settler
+from shared.services.settling import KeyRows, Resolver, Settler
 from shared.services.stamps import closed_through, ending
 from shared.services.work import BeforeCommit
 from shared.storage.import_records import ImportRecord
@@ -37,6 +37,7 @@ class KeyedWork:
         clock: Clock,
         offload: Offload,
         noticed: Noticed | None = None,
+        type_of: Callable[[str], ImportType] = import_type,
     ) -> None:
         self._tables = tables
         self._imports = imports
@@ -45,6 +46,7 @@ class KeyedWork:
         self._clock = clock
         self._offload = offload
         self._noticed = noticed
+        self._type_of = type_of
 
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
@@ -57,46 +59,62 @@ class KeyedWork:
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
         """See `Work`."""
-        kind = import_type(record.type_name)
+        kind = self._type_of(record.type_name)
         message = Message(code)
-        resolve = ending(record, message, await closed_through(self._imports, record))
+        resolve = ending(record, message, await closed_through(self._imports, kind, record))
         results: list[RowResult] = []
         async for part in self._parts(record, lines, keys_only(message)):
-            results += await self._settle(record, kind, part, resolve, _never_stops)
+            settled = await self._settle(record, kind, part.keys, resolve, _never_stops)
+            results += _in_order(part, [*part.without_key, *settled])
         return results
 
     async def _settle_by_rules(
         self, record: ImportRecord, part: ChunkRows, before_commit: BeforeCommit
     ) -> list[RowResult]:
-        kind = import_type(record.type_name)
+        kind = self._type_of(record.type_name)
         await self._groups.note(kind.table, record.tenant, part.groups)
         rows = [row for key in part.keys for row in key.rows]
         references = await self._references.read(kind, record, rows)
-        resolve = rules_resolver(kind, record, references, self._clock.now(), self._noticed)
-        return await self._settle(record, kind, part, resolve, before_commit)
+        keys, settled = part.keys, list(part.without_key)
+        while keys:
+            unread: set[Reference] = set()
+            resolve = rules_resolver(
+                kind, record, references, self._clock.now(), self._noticed, unread
+            )
+            settled += await self._settle(record, kind, keys, resolve, before_commit)
+            if not unread:
+                break
+            # A row and its stored record together may name what neither names alone.
+            references = await self._references.read_more(record, references, unread)
+            done = {result.index for result in settled}
+            keys = [key for key in keys if key.rows[0].index not in done]
+        return _in_order(part, settled)
 
     async def _settle(
         self,
         record: ImportRecord,
         kind: ImportType,
-        part: ChunkRows,
+        keys: Sequence[KeyRows],
         resolve: Resolver,
         before_commit: BeforeCommit,
     ) -> list[RowResult]:
         settler = Settler(
             self._tables, kind.table, resolve, before_commit, record.import_id, self._offload
         )
-        settled = await settler.settle(part.keys)
-        by_index = {result.index: result for result in (*part.without_key, *settled)}
-        return [by_index[index] for index in part.order if index in by_index]
+        return await settler.settle(keys)
 
     async def _parts(
         self, record: ImportRecord, lines: bytes, reading: Reading
     ) -> AsyncIterator[ChunkRows]:
-        kind = import_type(record.type_name)
+        kind = self._type_of(record.type_name)
         slices = read_slices(kind, record.tenant, lines, reading)
         while (part := await self._offload(len(lines), next, slices, None)) is not None:
             yield part
+
+
+def _in_order(part: ChunkRows, results: Sequence[RowResult]) -> list[RowResult]:
+    by_index = {result.index: result for result in results}
+    return [by_index[index] for index in part.order if index in by_index]
 
 
 async def _never_stops() -> None:

@@ -1,17 +1,23 @@
 """References of rows: is the record there that a row names, and may it still come (DESIGN 1.3).
 
 A row whose worker is missing waits only while an import accepted earlier, of a type that could
-bring that worker, is open; a worker that a later import brought does not count. Both are read once
-per chunk, the open imports first: an import that closes in between has written its workers by then.
+bring that worker, is open; a worker that a later import brought does not count. Both are read for
+many rows at once, the open imports first: an import that closes in between has written its workers
+by then.
+
+A row is judged by what it names itself and by what its stored record names, never by what other
+rows of its chunk name. A reference that is stored with the record counts as known where the row
+does not repeat it (CONTRACTS 0, references).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
+from shared import log
 from shared.imports.catalogue import types_of_table
 from shared.imports.definition import Document, ImportType, ReadRow, RecordRules, Reference
 from shared.imports.faults import as_sent
@@ -31,26 +37,40 @@ _Place = tuple[str, str, str]
 class References:
     """What one chunk may know of other records; pure from here on.
 
-    `there` holds the records that count, `coming` the tables that an earlier open import may still
-    write to.
+    `read` holds the records that were looked for, `there` those of them that count, `coming` the
+    tables that an earlier open import may still write to.
     """
 
     rules: RecordRules
     tenant: str
+    read: frozenset[_Place] = frozenset()
     there: frozenset[_Place] = frozenset()
     coming: frozenset[str] = frozenset()
     lists: TenantLists = NO_LISTS
 
-    def missing(self, document: Document, stored: Document | None) -> tuple[Message, ...]:
-        """2001 for every name in the record that is nobody's.
+    def to_find(self, row: ReadRow, document: Document, before: Document | None) -> list[Reference]:
+        """The references of the record that must be there for the row to be stored."""
+        known = () if before is None else self.rules.references(before)
+        places = {_place(self.tenant, reference) for reference in known}
+        return [
+            reference
+            for reference in self.rules.references(document)
+            if _place(self.tenant, reference) not in places
+            or _names_field(row.values, reference.field)
+        ]
+
+    def missing(
+        self, found: Sequence[Reference], document: Document, before: Document | None
+    ) -> tuple[Message, ...]:
+        """2001 for every name in the record that is nobody's; `found` is what `to_find` says.
 
         A listed value that the stored record has already is not looked at again: a list that is
         loaded later must not fail rows that say nothing of it.
         """
-        known = () if stored is None else self.rules.listed(stored)
+        known = () if before is None else self.rules.listed(before)
         unknown = [
             Message(NOT_FOUND, reference.field, reference.reference, _NO_RECORD)
-            for reference in self.rules.references(document)
+            for reference in found
             if not self._is_there(reference)
         ]
         unlisted = [
@@ -65,14 +85,13 @@ class References:
         ]
         return (*unknown, *unlisted)
 
-    def must_wait(self, rows: Sequence[ReadRow]) -> bool:
-        """Whether a row names a record that may still come; all rows of a key wait together."""
-        return any(
-            reference.table in self.coming and not self._is_there(reference)
-            for row in rows
-            if row.is_readable
-            for reference in self.rules.references(row.values)
-        )
+    def may_come(self, reference: Reference) -> bool:
+        """Whether it is not there and an earlier import may still bring it."""
+        return reference.table in self.coming and not self._is_there(reference)
+
+    def was_read(self, reference: Reference) -> bool:
+        """Whether it was looked for."""
+        return _place(self.tenant, reference) in self.read
 
     def _is_there(self, reference: Reference) -> bool:
         return _place(self.tenant, reference) in self.there
@@ -96,19 +115,26 @@ class ReferenceReader:
     async def read(
         self, kind: ImportType, record: ImportRecord, rows: Sequence[ReadRow]
     ) -> References:
-        """What the rows refer to, as it stands for this import."""
+        """What the rows name, as it stands for this import."""
         lists = await self._lists.of(record.tenant)
-        names = {
-            reference
-            for row in rows
-            if row.is_readable
-            for reference in kind.record_rules.references(row.values)
-        }
+        known = References(kind.record_rules, record.tenant, lists=lists)
+        names = {reference for row in rows if row.is_readable for reference in _named_by(kind, row)}
+        return await self.read_more(record, known, names)
+
+    async def read_more(
+        self, record: ImportRecord, known: References, names: Collection[Reference]
+    ) -> References:
+        """What is known, and these references too."""
         if not names:
-            return References(kind.record_rules, record.tenant, lists=lists)
+            return known
         coming = await self._coming(record, frozenset(name.table for name in names))
         there = await self._there(record, names)
-        return References(kind.record_rules, record.tenant, there, coming, lists)
+        return replace(
+            known,
+            read=known.read | {_place(record.tenant, name) for name in names},
+            there=known.there | there,
+            coming=known.coming | coming,
+        )
 
     async def _coming(self, record: ImportRecord, tables: frozenset[str]) -> frozenset[str]:
         coming: set[str] = set()
@@ -118,7 +144,7 @@ class ReferenceReader:
                     coming.add(table)
         return frozenset(coming)
 
-    async def _there(self, record: ImportRecord, names: set[Reference]) -> frozenset[_Place]:
+    async def _there(self, record: ImportRecord, names: Collection[Reference]) -> frozenset[_Place]:
         wanted = sorted({_place(record.tenant, name) for name in names})
         there: set[_Place] = set()
         for (table, partition), places in groupby(wanted, key=lambda place: place[:2]):
@@ -132,6 +158,37 @@ class ReferenceReader:
                 if not entity.flag("Deleted") and entity.number("Created") < record.number
             )
         return frozenset(there)
+
+
+def _named_by(kind: ImportType, row: ReadRow) -> Sequence[Reference]:
+    """What the row names itself. Its stored record may add to it, so this may be only a part.
+
+    A fault of a type's rules here must not fail the whole chunk: it comes again when the row is
+    judged, as that row's result.
+    """
+    try:
+        return kind.record_rules.references(row.values)
+    except Exception as error:
+        log.failure("references.unreadable", error, type=kind.name)
+        return ()
+
+
+def _names_field(values: Document, path: str) -> bool:
+    """Whether a row that sent `values` has a say in the field of that path.
+
+    A list, and an object that is one value, are replaced whole.
+    """
+    here: Any = values
+    for step in path.split("."):
+        if not isinstance(here, dict):
+            return True
+        name, _, index = step.partition("[")
+        if name not in here:
+            return False
+        if index:
+            return True
+        here = here[name]
+    return True
 
 
 def _place(tenant: str, reference: Reference) -> _Place:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from shared.imports.definition import Document, ImportType
+from shared.imports.definition import Document, ImportType, ReadRow, Reference
 from shared.imports.folding import Folded, Noticed, all_failed, fold
 from shared.imports.messages import Message
 from shared.imports.origins import OVERTAKEN
@@ -42,6 +42,7 @@ def rules_resolver(
     references: References,
     now: datetime,
     noticed: Noticed | None = None,
+    unread: set[Reference] | None = None,
 ) -> Resolver:
     """Rows are folded by the rules and written once, with the stamp of this import.
 
@@ -55,12 +56,24 @@ def rules_resolver(
             return Settlement(before)
         overtaken = _overtaken(record, rows, stored)
         left = [row for row in rows.rows if row.index not in overtaken]
-        if references.must_wait(left):
-            return WAITING
+        to_find: list[Reference] = []
+
+        def missing(
+            row: ReadRow, document: Document, before: Document | None
+        ) -> tuple[Message, ...]:
+            named = references.to_find(row, document, before)
+            to_find.extend(named)
+            return references.missing(named, document, before)
+
         document = stored.document if stored is not None else None
-        folded = fold(
-            kind.record_rules, left, document, record.options, references.missing, noticed
-        )
+        folded = fold(kind.record_rules, left, document, record.options, missing, noticed)
+        if unread is not None:
+            not_read = [each for each in to_find if not references.was_read(each)]
+            if not_read:
+                unread.update(not_read)
+                return WAITING
+        if any(references.may_come(each) for each in to_find):
+            return WAITING
         folded = _in_order(folded, rows, overtaken)
         if folded.document is None:
             return Settlement(folded.results)

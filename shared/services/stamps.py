@@ -9,7 +9,8 @@ asks `recorded_results` before it writes, and ends rows with `ending`.
 from __future__ import annotations
 
 from shared.errors import StorageUnavailableError
-from shared.imports.catalogue import import_type, types_of_table
+from shared.imports.catalogue import types_of_table
+from shared.imports.definition import ImportType
 from shared.imports.folding import all_failed
 from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult
@@ -62,15 +63,13 @@ def ending(record: ImportRecord, message: Message, closed_through: int) -> Resol
     return resolve
 
 
-async def closed_through(imports: EarlierImports, record: ImportRecord) -> int:
+async def closed_through(imports: EarlierImports, kind: ImportType, record: ImportRecord) -> int:
     """The number up to which every import has ended that writes to the same table.
 
     An ended import stays ended and no import gets a lower number, so this stays true.
     """
-    oldest = [
-        await imports.oldest_open_before(record, kind.name)
-        for kind in types_of_table(import_type(record.type_name).table)
-    ]
+    writers = {kind.name, *(other.name for other in types_of_table(kind.table))}
+    oldest = [await imports.oldest_open_before(record, name) for name in sorted(writers)]
     return min((number for number in oldest if number is not None), default=record.number) - 1
 
 

@@ -172,5 +172,5 @@ class OpenImports:
 
 @pytest.mark.parametrize(("open_numbers", "expected"), [([], 8), ([4, 6], 3), ([12], 8)])
 def test_imports_are_over_up_to_the_oldest_open_one(open_numbers: list[int], expected: int) -> None:
-    found = asyncio.run(stamps.closed_through(OpenImports(open_numbers), an_import(9)))
+    found = asyncio.run(stamps.closed_through(OpenImports(open_numbers), WORKERS, an_import(9)))
     assert found == expected

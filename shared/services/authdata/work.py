@@ -85,7 +85,9 @@ class AuthdataWork:
             await self._mark_stopped(record)
             return [decisions[row.position].result for row in rows]
         writing = [row for row in rows if decisions[row.position].writes]
-        resolve = ending(record, Message(code), await closed_through(self._imports, record))
+        resolve = ending(
+            record, Message(code), await closed_through(self._imports, AUTHDATA, record)
+        )
         settled = await self._settle(record, resolve, writing, _never_stops)
         ended = {each.index: each for each in _all_failed(rows, code)}
         return [settled.get(row.position) or ended[row.position] for row in rows]

@@ -75,7 +75,9 @@ class DocumentWork:
         if upload.fault is not None:
             return [upload.result(Outcome.FAILED, None, Message(code))]
         await self._earlier_first(record)
-        resolve = ending(record, Message(code), await closed_through(self._imports, record))
+        resolve = ending(
+            record, Message(code), await closed_through(self._imports, DOCUMENTS, record)
+        )
         return [await self._settle(record, upload, resolve, _at_once)]
 
     async def _earlier_first(self, record: ImportRecord) -> None:

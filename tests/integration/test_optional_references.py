@@ -1,0 +1,291 @@
+"""References that a row may leave out: a row is judged by itself and by its stored record alone.
+
+The type of these tests has optional references, which none in the catalogue has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import pytest
+
+from shared.clock import SystemClock
+from shared.imports.definition import Document, ImportType, Options, Reference
+from shared.imports.fields import Mark, Text
+from shared.imports.fields import Reference as ReferenceText
+from shared.imports.merging_types import merging_rules
+from shared.imports.origins import Origins
+from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.shapes import MergeKind, Record
+from shared.imports.workers.definition import WORKERS
+from shared.services.chunk_messages import messages_for
+from shared.services.dry_runs import NothingOpen
+from shared.services.keyed_work import KeyedWork
+from shared.services.offload import to_thread_if_large
+from shared.services.reference_lists import ReferenceLists
+from shared.services.references import EarlierImports, ReferenceReader
+from shared.services.what_if import WhatIfTables
+from shared.storage.import_records import LAST_NUMBER, ImportRecord
+from shared.storage.tables import Delete, Entity, Tables
+from tests.builders import Row, a_worker, body_of
+from tests.integration.stage import Stage, play
+
+pytestmark = pytest.mark.integration
+
+
+class Desk(Record):
+    """A nested object that merges per property."""
+
+    merge_kind = MergeKind.PER_PROPERTY
+
+    Room: Text | None = None
+    KeeperRef: ReferenceText | None = None
+
+
+class Member(Record):
+    """An element of a list."""
+
+    MemberRef: ReferenceText
+
+
+class Team(Record):
+    """A record with optional references to workers."""
+
+    EmployerRef: ReferenceText
+    TeamRef: ReferenceText
+    Name: Annotated[Text, Mark.IN_RECORD] = ""
+    LeaderRef: ReferenceText | None = None
+    GuestEmployerRef: ReferenceText | None = None
+    GuestRef: ReferenceText | None = None
+    Office: Desk | None = None
+    Members: list[Member] | None = None
+
+
+def _references(team: Document) -> list[Reference]:
+    employer = team["EmployerRef"]
+    named = [
+        ("LeaderRef", employer, team.get("LeaderRef")),
+        ("GuestRef", team.get("GuestEmployerRef") or employer, team.get("GuestRef")),
+        ("Office.KeeperRef", employer, (team.get("Office") or {}).get("KeeperRef")),
+        *(
+            (f"Members[{at}].MemberRef", employer, member["MemberRef"])
+            for at, member in enumerate(team.get("Members") or ())
+        ),
+    ]
+    return [Reference(field, WORKERS.table, group, name) for field, group, name in named if name]
+
+
+TEAMS = ImportType(
+    name="teams",
+    version=1,
+    table="Assignments",
+    load_rules=lambda: merging_rules(
+        model=Team,
+        title="Teams",
+        key_fields=("EmployerRef", "TeamRef"),
+        record_id_fields=("TeamRef",),
+        exists=10001,
+        review=lambda _sent, _merged: (),
+        columns=(),
+        references=_references,
+    ),
+    waits_for=("workers",),
+)
+
+
+def a_team(reference: str, **fields: Any) -> Row:
+    return {"EmployerRef": "E1", "TeamRef": reference, "Name": "Crew"} | fields
+
+
+@dataclass
+class Teams:
+    """Imports of teams, worked on in one chunk."""
+
+    stage: Stage
+
+    async def accept(self, rows: Sequence[Row]) -> ImportRecord:
+        intake, tenant = self.stage.gateway.intake, self.stage.sender.tenant
+        planned = await intake.read(TEAMS, tenant, body_of(list(rows)))
+        draft = intake.draft(TEAMS, tenant, planned, Options())
+        lines = b"".join(planned.lines()).decode()
+        return await self.stage.gateway.imports.accept(replace(draft, inline=lines))
+
+    async def run(self, record: ImportRecord) -> list[RowResult]:
+        """What one handler of the import's chunk reports; rows that wait are missing."""
+        gateway = self.stage.gateway
+        work = self._work(gateway.account.tables, gateway.imports)
+        return await work.run(record, record.inline.encode(), _never_stops)
+
+    async def dry_run(self, rows: Sequence[Row]) -> list[list[int]]:
+        intake, tenant = self.stage.gateway.intake, self.stage.sender.tenant
+        planned = await intake.read(TEAMS, tenant, body_of(list(rows)))
+        draft = replace(
+            intake.draft(TEAMS, tenant, planned, Options()), number=LAST_NUMBER, inline=""
+        )
+        work = self._work(WhatIfTables(self.stage.gateway.account.tables), NothingOpen())
+        return codes(await work.run(draft, b"".join(planned.lines()), _never_stops))
+
+    async def imported(self, *rows: Row) -> list[list[int]]:
+        """The message ids of each row; a dry run before says the same."""
+        foretold = await self.dry_run(rows)
+        results = await self.run(await self.accept(rows))
+        assert codes(results) == foretold
+        return foretold
+
+    def _work(self, tables: Tables, earlier: EarlierImports) -> KeyedWork:
+        clock, ids = SystemClock(), self.stage.gateway.intake._ids
+        return KeyedWork(
+            tables=tables,
+            imports=earlier,
+            references=ReferenceReader(tables, earlier, ReferenceLists(tables, clock, ids, 0)),
+            clock=clock,
+            offload=to_thread_if_large,
+            type_of={TEAMS.name: TEAMS}.__getitem__,
+        )
+
+
+def codes(results: Sequence[RowResult]) -> list[list[int]]:
+    """The message ids of each row, in the order of the payload."""
+    ordered = sorted(results, key=lambda result: result.index)
+    return [[message.id for message in result.messages] for result in ordered]
+
+
+def with_teams(storage: str, piece: Callable[[Teams], Awaitable[None]]) -> None:
+    """Workers W1 and W2 are stored with E1, and G1 with E2."""
+
+    async def run(stage: Stage) -> None:
+        await stage.accept(
+            [a_worker("W1"), a_worker("W2"), {**a_worker("G1"), "EmployerRef": "E2"}]
+        )
+        await stage.drain()
+        await piece(Teams(stage))
+
+    play(storage, run)
+
+
+FULL: Row = {
+    "LeaderRef": "W1",
+    "Office": {"Room": "1", "KeeperRef": "W2"},
+    "Members": [{"MemberRef": "W1"}],
+    "GuestEmployerRef": "E2",
+    "GuestRef": "G1",
+}
+
+
+def test_a_stored_reference_is_known_where_a_row_does_not_repeat_it(delivered: str) -> None:
+    async def piece(teams: Teams) -> None:
+        assert await teams.imported(a_team("T1", **FULL), a_team("T2", **FULL)) == [[], []]
+        assert await teams.imported(a_team("T1", Name="Night crew")) == [[]]
+        assert await teams.imported(a_team("T1", Office={"Room": "2"}), a_team("T2")) == [
+            [],
+            [1103],
+        ]
+        assert await teams.imported(a_team("T1", LeaderRef=None, Name="Day crew")) == [[]]
+
+    with_teams(delivered, piece)
+
+
+def test_a_stored_reference_stays_known_when_its_record_is_gone(delivered: str) -> None:
+    async def piece(teams: Teams) -> None:
+        assert await teams.imported(a_team("T1", **FULL), a_team("T2", **FULL)) == [[], []]
+        await _remove_worker(teams.stage, "W1")
+        rows = [
+            a_team("T1", Name="Night crew"),
+            a_team("T2", Name="Night crew", LeaderRef="W1"),
+            a_team("T3", LeaderRef="W1"),
+        ]
+        for some in (rows, rows[:1], rows[1:]):
+            found = await teams.dry_run(some)
+            expected = [[] if row is rows[0] else [2001] for row in some]
+            assert found == expected, "whatever its neighbours name"
+        assert await teams.imported(*rows) == [[], [2001], [2001]]
+
+    with_teams(delivered, piece)
+
+
+def test_a_row_is_judged_by_what_it_and_its_stored_record_name_together(delivered: str) -> None:
+    async def piece(teams: Teams) -> None:
+        stored = [a_team(f"T{at}", GuestRef="W1") for at in range(4)]
+        assert await teams.imported(*stored) == [[]] * 4
+        rows = [
+            a_team("T0", GuestEmployerRef="E2"),
+            a_team("T1", GuestEmployerRef="E2", GuestRef="G1"),
+            a_team("T2", GuestRef="W2"),
+            a_team("T3", GuestEmployerRef="E1", Name="Night crew"),
+        ]
+        expected: list[list[int]] = [[2001], [], [], []]
+        for row, said in zip(rows, expected, strict=True):
+            assert await teams.dry_run([row]) == [said], "alone"
+        assert await teams.imported(*rows) == expected
+        assert await teams.imported(a_team("T1", GuestRef="W1")) == [[2001]], "not with E2"
+
+    with_teams(delivered, piece)
+
+
+def test_rows_of_one_record_are_judged_one_after_another(delivered: str) -> None:
+    async def piece(teams: Teams) -> None:
+        rows = [
+            a_team("T1", LeaderRef="W9"),
+            a_team("T1", LeaderRef="W1"),
+            a_team("T1", Name="Night crew"),
+            a_team("T1", LeaderRef="W9", Name="Day crew"),
+            a_team("T1", Members=[{"MemberRef": "W2"}, {"MemberRef": "W8"}]),
+        ]
+        assert await teams.imported(*rows) == [[2001], [1102], [], [2001], [2001]]
+
+    with_teams(delivered, piece)
+
+
+def test_only_a_row_that_names_what_may_come_waits(delivered: str) -> None:
+    async def piece(teams: Teams) -> None:
+        stored = [a_team(f"T{at}", LeaderRef="W1", GuestEmployerRef="E2") for at in range(3)]
+        assert await teams.imported(*stored) == [[]] * 3
+        await _remove_worker(teams.stage, "W1")
+        workers = await teams.stage.accept_quietly([{**a_worker("N1"), "EmployerRef": "E2"}])
+        rows = [
+            a_team("T0", Name="Night crew"),
+            a_team("T1", GuestRef="N1"),
+            a_team("T2", LeaderRef="W9"),
+            a_team("T2", Name="Night crew"),
+            a_team("T3", LeaderRef="W2"),
+        ]
+        record = await teams.accept(rows)
+        found = await teams.run(record)
+        assert [result.index for result in found] == [0, 4], "the others wait"
+        await _work_on(teams.stage, workers)
+        again = await teams.run(record)
+        assert codes(again) == [[], [], [2001], [], []]
+        assert await teams.run(record) == again, "a redelivery says the same"
+
+    with_teams(delivered, piece)
+
+
+def test_a_retried_row_that_does_not_repeat_a_reference_goes_in(delivered: str) -> None:
+    async def piece(teams: Teams) -> None:
+        first = await teams.accept([a_team("T1", LeaderRef="W1"), a_team("T2", LeaderRef="W9")])
+        assert codes(await teams.run(first)) == [[], [2001]]
+        same = await teams.accept([a_team("T1", Name="Night crew"), a_team("T2", LeaderRef="W9")])
+        retry = replace(same, origins=Origins((first.number, first.number)))
+        results = await teams.run(retry)
+        assert [result.outcome for result in results] == [Outcome.UPDATED, Outcome.FAILED]
+        assert codes(results) == [[], [2001]]
+
+    with_teams(delivered, piece)
+
+
+async def _work_on(stage: Stage, record: ImportRecord) -> None:
+    for message in messages_for(record, [], range(len(record.chunks))):
+        await stage.gateway.chunks.process(message)
+
+
+async def _remove_worker(stage: Stage, reference: str) -> None:
+    stored = await stage.stored(reference)
+    assert stored is not None
+    place = Entity(stored.key.partition, stored.key.row, {})
+    await stage.gateway.account.tables.write("Workers", Delete(place))
+
+
+async def _never_stops() -> None:
+    """No cancel and no end of the time."""
