@@ -8,8 +8,14 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared import log
-from shared.bootstrap import gateway
-from shared.errors import StorageUnavailableError, TokenRefusedError
+from shared.auth.clients import normal_client_id
+from shared.bootstrap import Gateway, gateway
+from shared.errors import (
+    StorageUnavailableError,
+    TokenFault,
+    TokenRefusedError,
+    TooManyRequestsError,
+)
 from shared.web.calls import answered
 from shared.web.discovery import discovery_document
 from shared.web.import_views import json_answer
@@ -27,11 +33,22 @@ _PUBLIC = {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin":
 async def connect_token(req: func.HttpRequest) -> func.HttpResponse:
     """A token for a client's own credentials."""
     try:
-        return token_answer(await (await gateway()).identity.grant(read_token_request(req)))
-    except (TokenRefusedError, StorageUnavailableError) as error:
+        return await _grant(await gateway(), req)
+    except (TokenRefusedError, TooManyRequestsError, StorageUnavailableError) as error:
         reason = getattr(error, "fault", type(error).__name__)
         log.event("token.refused", reason=reason)
         return token_refusal(error)
+
+
+async def _grant(app: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    """A wrong secret is counted, and past the budget it is refused with 429."""
+    request = read_token_request(req)
+    try:
+        return token_answer(await app.identity.grant(request))
+    except TokenRefusedError as error:
+        if error.fault is TokenFault.INVALID_CLIENT:
+            app.failures.count(req.headers, "client", normal_client_id(request.client_id))
+        raise
 
 
 @blueprint.function_name("openid_configuration")

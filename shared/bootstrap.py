@@ -18,9 +18,11 @@ from shared.process_stop import ProcessStop, announce_on_sigterm
 
 if TYPE_CHECKING:
     from shared.auth.callers import Callers
+    from shared.auth.failure_throttle import FailureThrottle
     from shared.composition.documents import DocumentServices
     from shared.identity import Identity
     from shared.services.authdata.services import AuthdataServices
+    from shared.services.authdata.trials import AuthdataTrials
     from shared.services.cancelling import Cancelling
     from shared.services.chunks import ChunkProcessor
     from shared.services.clients import ClientService
@@ -47,6 +49,7 @@ class Gateway:
     settings: Settings
     account: Account
     callers: Callers
+    failures: FailureThrottle
     identity: Identity
     tenants: TenantService
     clients: ClientService
@@ -64,6 +67,7 @@ class Gateway:
     repeats: Repeats
     documents: DocumentServices
     authdata: AuthdataServices
+    trials: AuthdataTrials
     sweep: Sweep
 
 

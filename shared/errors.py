@@ -4,7 +4,9 @@
     ├── RefusedError                 the call is refused; nothing was accepted
     │   ├── UnauthenticatedError     no key, or an unknown one
     │   │   └── BearerTokenError     the same where a bearer token is taken
+    │   │       └── ExpiredTokenError  the token was right until it expired
     │   ├── ForbiddenError           known caller, not allowed
+    │   │   ├── WrongSoftwareKeyError  the function key is another software key's
     │   │   └── MissingScopeError    the token is not good for this endpoint
     │   ├── TokenRefusedError        a token request is refused, as RFC 6749 names it
     │   ├── NotBuiltError            the contract has it, this version has not
@@ -61,8 +63,16 @@ class BearerTokenError(UnauthenticatedError):
         self.is_sent = is_sent
 
 
+class ExpiredTokenError(BearerTokenError):
+    """The token is the gateway's own, or Entra's, and its time is over."""
+
+
 class ForbiddenError(RefusedError):
     """A known caller who may not do this."""
+
+
+class WrongSoftwareKeyError(ForbiddenError):
+    """The function key is known, and is not that of the software key that came with it."""
 
 
 class MissingScopeError(ForbiddenError):

@@ -14,6 +14,7 @@ class Kind(StrEnum):
     CHOICE = "choice"
     WORDS = "words"
     ROWS = "rows"
+    CALLS = "calls"
     BYTES = "bytes"
     SECONDS = "seconds"
     DAYS = "days"

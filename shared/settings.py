@@ -41,6 +41,8 @@ from shared.storage_account import (
 
 DROP_SOURCE = "GATEWAY_DROP_SOURCE"
 POLLING = "polling"
+UNKNOWN = "unknown"
+FORWARDED = "forwarded"
 EVENT_GRID = "eventgrid"
 _INTEGER = re.compile(r"[0-9]{1,15}")
 _MOST_SHOWN = 12
@@ -116,6 +118,29 @@ class Settings:
     handler_seconds: int = _number(
         "GATEWAY_HANDLER_SECONDS", Kind.SECONDS, 300, 1, 600,
         "How long a queue handler commits before it hands the rest to a new message.",
+    )  # fmt: skip
+    failures_per_credential: int = _number(
+        "GATEWAY_FAILURES_PER_CREDENTIAL", Kind.CALLS, 30, 1, 1_000_000,
+        "How many calls a minute with one wrong function key, token or client id are answered as "
+        "wrong; further ones are answered 429. A right credential always passes.",
+    )  # fmt: skip
+    failures_per_source: int = _number(
+        "GATEWAY_FAILURES_PER_SOURCE", Kind.CALLS, 120, 1, 1_000_000,
+        "The same for all calls with wrong credentials of one source.",
+    )  # fmt: skip
+    caller_address: str = _choice(
+        "GATEWAY_CALLER_ADDRESS", UNKNOWN, (UNKNOWN, FORWARDED),
+        "What tells sources apart: nothing, or the last entry of X-Forwarded-For. Set `forwarded` "
+        "only where a front end appends the caller's address there, as Azure's does.",
+    )  # fmt: skip
+    trial_calls: int = _number(
+        "GATEWAY_AUTHDATA_TRIAL_CALLS", Kind.CALLS, 30, 1, 1_000_000,
+        "How many dry runs of authentication data a caller may make a minute; each tells whether "
+        "values are those that are stored.",
+    )  # fmt: skip
+    trial_records: int = _number(
+        "GATEWAY_AUTHDATA_TRIAL_RECORDS", Kind.ROWS, 100_000, 1, 1_000_000_000,
+        "How many records a caller may try in such dry runs an hour.",
     )  # fmt: skip
     stop_seconds: int = _number(
         "GATEWAY_STOP_SECONDS", Kind.SECONDS, 5, 1, 60,

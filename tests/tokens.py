@@ -42,25 +42,30 @@ class TokenClient:
 
 
 async def new_token_client(
-    gateway: Gateway, tenant: str = "", *scopes: Scope, issuer: str = ""
+    gateway: Gateway, tenant: str = "", *scopes: Scope, issuer: str = "", lifetime: int = 3_600
 ) -> TokenClient:
     """A client of `tenant`, or of a new one, for these scopes, or for all.
 
-    `issuer` is the address of the gateway that is to take the token, where it is another process.
+    `issuer` is the address of the gateway that is to take the token, where it is another process;
+    a negative `lifetime` in seconds makes a token that has expired.
     """
     owner = tenant or await new_tenant(gateway)
     issued = await gateway.clients.register(owner, str(uuid.uuid4()), "", scopes or Scope)
     tokens = gateway.identity.local_tokens
-    tokens.terms = replace(tokens.terms, issuer=issuer or tokens.terms.issuer)
+    tokens.terms = replace(tokens.terms, issuer=issuer or tokens.terms.issuer, lifetime=lifetime)
     client = issued.client
     return TokenClient(client, await tokens.issue(client, client.scopes))
 
 
-def a_token_client(storage: str, issuer: str, tenant: str = "", *scopes: Scope) -> TokenClient:
+def a_token_client(
+    storage: str, issuer: str, tenant: str = "", *scopes: Scope, lifetime: int = 3_600
+) -> TokenClient:
     """`new_token_client` for tests without an event loop; `issuer` is the gateway's `url`."""
 
     async def made() -> TokenClient:
         async with open_gateway(settings_for(storage)) as gateway:
-            return await new_token_client(gateway, tenant, *scopes, issuer=issuer)
+            return await new_token_client(
+                gateway, tenant, *scopes, issuer=issuer, lifetime=lifetime
+            )
 
     return asyncio.run(made())

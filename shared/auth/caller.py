@@ -24,6 +24,11 @@ class Caller:
     integration: Integration
 
     @property
+    def name(self) -> str:
+        """What tells it from the other callers of its tenant."""
+        return f"integration {self.software_key}"
+
+    @property
     def options(self) -> Options:
         """What the rules need to know of the integration."""
         return self.integration.options
@@ -40,6 +45,11 @@ class TokenCaller:
     tenant: str
     client_id: str
     scopes: frozenset[Scope]
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other callers of its tenant."""
+        return f"client {self.client_id}"
 
     @property
     def options(self) -> Options:

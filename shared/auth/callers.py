@@ -4,6 +4,10 @@
     authenticate_for(headers, scope)  key pair, or a token of that scope: documents, authdata
     authenticate_any(headers)         key pair, or a token of any scope: `/api/imports…`
 
+A wrong credential is counted, and past the budgets of `FailureThrottle` it is refused with 429 in
+place of 401 or 403. An expired token was right once and is not counted: its owner has to see the
+401 to ask for a new one.
+
 Where an Authorization header is sent it alone decides, whatever else comes with it. The caller that
 comes back says which tenant it is and what it `sees`; an endpoint need not know which way it came.
 """
@@ -14,9 +18,16 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from shared.auth.caller import AnyCaller, Caller, TokenCaller
+from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.key_pair import AUTHORIZATION_HEADER, FUNCTION_KEY_HEADER, KeyPairAuthenticator
 from shared.auth.scopes import Scope
-from shared.errors import BearerTokenError, MissingScopeError, UnauthenticatedError
+from shared.errors import (
+    BearerTokenError,
+    ExpiredTokenError,
+    MissingScopeError,
+    UnauthenticatedError,
+    WrongSoftwareKeyError,
+)
 
 NO_CREDENTIAL = (
     "Send a token from /connect/token as `Authorization: Bearer …`, or X-Functions-Key with "
@@ -37,16 +48,26 @@ class BearerTokens(Protocol):
 class Callers:
     """Finds the caller of an HTTP call; header names are lower case, as the host gives them.
 
-    Every method raises UnauthenticatedError, ForbiddenError, StorageUnavailableError.
+    Every method raises UnauthenticatedError, ForbiddenError, TooManyRequestsError,
+    StorageUnavailableError.
     """
 
-    def __init__(self, key_pairs: KeyPairAuthenticator, tokens: BearerTokens) -> None:
+    def __init__(
+        self, key_pairs: KeyPairAuthenticator, tokens: BearerTokens, failures: FailureThrottle
+    ) -> None:
         self._key_pairs = key_pairs
         self._tokens = tokens
+        self._failures = failures
 
     async def authenticate(self, headers: Mapping[str, str]) -> Caller:
         """The caller of an endpoint that takes the key pair only."""
-        return await self._key_pairs.authenticate(headers)
+        try:
+            return await self._key_pairs.authenticate(headers)
+        except (UnauthenticatedError, WrongSoftwareKeyError):
+            key = headers.get(FUNCTION_KEY_HEADER, "").strip()
+            if key and AUTHORIZATION_HEADER not in headers:
+                self._failures.count(headers, "function key", key)
+            raise
 
     async def authenticate_for(self, headers: Mapping[str, str], scope: Scope) -> AnyCaller:
         """The caller of an endpoint that takes the key pair or a token of this scope.
@@ -65,10 +86,20 @@ class Callers:
     async def authenticate_any(self, headers: Mapping[str, str]) -> AnyCaller:
         """The caller of an endpoint that takes the key pair or a token of any scope."""
         if AUTHORIZATION_HEADER in headers:
-            return await self._tokens.authenticate(headers[AUTHORIZATION_HEADER])
+            return await self._of_token(headers)
         if not headers.get(FUNCTION_KEY_HEADER, "").strip():
             raise BearerTokenError(NO_CREDENTIAL, is_sent=False)
         try:
-            return await self._key_pairs.authenticate(headers)
+            return await self.authenticate(headers)
         except UnauthenticatedError as error:
             raise BearerTokenError(error.message, is_sent=False) from None
+
+    async def _of_token(self, headers: Mapping[str, str]) -> TokenCaller:
+        sent = headers[AUTHORIZATION_HEADER]
+        try:
+            return await self._tokens.authenticate(sent)
+        except ExpiredTokenError:
+            raise
+        except BearerTokenError:
+            self._failures.count(headers, "token", sent)
+            raise

@@ -27,7 +27,7 @@ from shared.auth.function_keys import ROW, FunctionKey, hash_function_key, key_f
 from shared.auth.integration import Integration, integration_from_entity, integration_keys
 from shared.auth.lookups import CachedLookups
 from shared.clock import Clock
-from shared.errors import ForbiddenError, UnauthenticatedError
+from shared.errors import ForbiddenError, UnauthenticatedError, WrongSoftwareKeyError
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS
 from shared.storage.tables import Tables
 
@@ -60,7 +60,7 @@ class KeyPairAuthenticator:
         software_key = headers.get(SOFTWARE_KEY_HEADER, "").strip()
         key = credential.key
         if software_key and key.name not in _readings(software_key):
-            raise ForbiddenError("Key name does not match Software Key")
+            raise WrongSoftwareKeyError("Key name does not match Software Key")
         integration = credential.integration
         if not software_key or integration is None or not integration.enabled:
             raise ForbiddenError("Integration missing for Software Key or disabled")

@@ -10,7 +10,7 @@ from typing import Protocol
 import jwt
 
 from shared.auth.scopes import Scope
-from shared.errors import BearerTokenError
+from shared.errors import BearerTokenError, ExpiredTokenError
 
 NOT_VALID = "The token is not valid here: get one from /connect/token of this gateway."
 _SENTENCES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
@@ -72,4 +72,6 @@ def refusing_faults() -> Iterator[None]:
         yield
     except (jwt.PyJWTError, RecursionError) as fault:
         told = next((said for kind, said in _SENTENCES if isinstance(fault, kind)), NOT_VALID)
-        raise BearerTokenError(told) from None
+        # The signature has been checked before the time.
+        is_expired = isinstance(fault, jwt.ExpiredSignatureError)
+        raise (ExpiredTokenError if is_expired else BearerTokenError)(told) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.auth.callers import Callers
+from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.key_pair import KeyPairAuthenticator
 from shared.bootstrap import Gateway
 from shared.clock import Clock, SystemClock
@@ -12,6 +13,7 @@ from shared.composition.works import chunks_of, dry_runs_of
 from shared.identity import Identity
 from shared.process_stop import ProcessStop
 from shared.services.authdata.services import AuthdataLimits, AuthdataParts, AuthdataServices
+from shared.services.authdata.trials import AuthdataTrials
 from shared.services.cancelling import Cancelling
 from shared.services.chunks import ChunkProcessor
 from shared.services.clients import ClientService
@@ -23,7 +25,7 @@ from shared.services.retrying import Retrying
 from shared.services.sweeping import Sweep
 from shared.services.tenants import TenantService
 from shared.services.waiting import Waiting
-from shared.settings import Settings
+from shared.settings import FORWARDED, Settings
 
 
 def compose(
@@ -38,10 +40,17 @@ def compose(
     authdata = _authdata(parts)
     chunks = chunks_of(parts, authdata)
     key_pairs = KeyPairAuthenticator(account.tables, clock, settings.cache_seconds)
+    failures = FailureThrottle(
+        clock,
+        settings.failures_per_credential,
+        settings.failures_per_source,
+        is_forwarded=settings.caller_address == FORWARDED,
+    )
     return Gateway(
         settings=settings,
         account=account,
-        callers=Callers(key_pairs, identity),
+        callers=Callers(key_pairs, identity, failures),
+        failures=failures,
         identity=identity,
         tenants=tenants,
         clients=ClientService(account.tables, tenants, clock, parts.ids),
@@ -63,6 +72,7 @@ def compose(
             account, settings, clock, parts.imports, chunks, parts.reporting, tenants.list_ids
         ),
         authdata=authdata,
+        trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),
         sweep=_sweep(parts, tenants, chunks),
     )
 

@@ -41,12 +41,12 @@ async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespon
     _check_json(req)
     if dry_run is not DryRun.NO:
         call = await _read(gateway, req)
-        return await authdata_dry_runs.of_call(
-            gateway, caller.tenant, call, dry_run, is_whole=False
-        )
+        return await authdata_dry_runs.of_call(gateway, caller, call, dry_run, is_whole=False)
 
     async def run(call_id: str) -> func.HttpResponse:
         call = await _read(gateway, req)
+        if not call.commit:
+            gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
         staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
         return await rendered(staged.answer)
 
@@ -61,11 +61,13 @@ async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> fun
     _check_json(req)
     if dry_run is not DryRun.NO:
         call = await _read(gateway, req)
-        return await authdata_dry_runs.of_call(gateway, caller.tenant, call, dry_run, is_whole=True)
+        return await authdata_dry_runs.of_call(gateway, caller, call, dry_run, is_whole=True)
     wished = requests.preferences(req, gateway.settings.wait_seconds)
 
     async def run(call_id: str) -> func.HttpResponse:
         call = await _read(gateway, req)
+        if not call.commit:
+            gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
         staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
         if not staged.is_staged:
             return await rendered(staged.answer)
@@ -80,7 +82,7 @@ async def process_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResp
     caller = await _authenticated(gateway, req)
     dry_run = _check(gateway, req)
     if dry_run is not DryRun.NO:
-        return await authdata_dry_runs.of_batch(gateway, caller.tenant, _file_log_id(req), dry_run)
+        return await authdata_dry_runs.of_batch(gateway, caller, _file_log_id(req), dry_run)
     wished = requests.preferences(req, gateway.settings.wait_seconds)
 
     async def run(_call_id: str) -> func.HttpResponse:

@@ -10,6 +10,7 @@ from typing import Any
 
 import azure.functions as func
 
+from shared.auth.caller import AnyCaller
 from shared.bootstrap import Gateway
 from shared.errors import ConflictError, TooLargeError
 from shared.imports.authdata.answering import NO_FILE_LOG_ID, results_of
@@ -21,11 +22,12 @@ from shared.web.requests import JSON, DryRun
 
 
 async def of_call(
-    gateway: Gateway, tenant: str, call: BatchCall, wished: DryRun, *, is_whole: bool
+    gateway: Gateway, caller: AnyCaller, call: BatchCall, wished: DryRun, *, is_whole: bool
 ) -> func.HttpResponse:
     """What a stage call would be answered, or (`is_whole`) the call that processes too."""
     _check_rows(gateway, len(call.rows))
-    judged = await gateway.authdata.staging.judge_call(tenant, call)
+    gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
+    judged = await gateway.authdata.staging.judge_call(caller.tenant, call)
     if wished is DryRun.ROWS:
         return await _judged_rows(judged, 0 if is_whole else judged.before)
     file_log_id = call.file_log_id or NO_FILE_LOG_ID
@@ -34,15 +36,16 @@ async def of_call(
 
 
 async def of_batch(
-    gateway: Gateway, tenant: str, file_log_id: str, wished: DryRun
+    gateway: Gateway, caller: AnyCaller, file_log_id: str, wished: DryRun
 ) -> func.HttpResponse:
     """What a Process call would be answered."""
-    batch = await gateway.authdata.staging.find(tenant, file_log_id)
+    batch = await gateway.authdata.staging.find(caller.tenant, file_log_id)
     if batch.state is not BatchState.STAGED:
         raise ConflictError(
             "The batch is not staged any more: ask for it with GET, nothing would be done."
         )
     _check_rows(gateway, batch.rows)
+    gateway.trials.spend(caller.tenant, caller.name, batch.rows)
     judged = await gateway.authdata.staging.judge_batch(batch)
     if wished is DryRun.ROWS:
         return await _judged_rows(judged, 0)

@@ -13,7 +13,12 @@ from urllib.parse import parse_qsl, unquote_plus
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
-from shared.errors import StorageUnavailableError, TokenFault, TokenRefusedError
+from shared.errors import (
+    StorageUnavailableError,
+    TokenFault,
+    TokenRefusedError,
+    TooManyRequestsError,
+)
 from shared.services.token_requests import IssuedToken, TokenRequest
 from shared.web.refusals import RETRY_AFTER
 from shared.web.requests import JSON
@@ -57,12 +62,20 @@ def token_answer(issued: IssuedToken) -> func.HttpResponse:
     )
 
 
-def token_refusal(error: TokenRefusedError | StorageUnavailableError) -> func.HttpResponse:
+def token_refusal(
+    error: TokenRefusedError | TooManyRequestsError | StorageUnavailableError,
+) -> func.HttpResponse:
     """Why there is none (RFC 6749, 5.2)."""
     if isinstance(error, StorageUnavailableError):
         said = "The gateway cannot look up clients just now: send the request again."
         content = {"error": "temporarily_unavailable", "error_description": said}
         return _answer(503, content, {"Retry-After": RETRY_AFTER})
+    if isinstance(error, TooManyRequestsError):
+        content = {
+            "error": TokenFault.TEMPORARILY_UNAVAILABLE.value,
+            "error_description": error.message,
+        }
+        return _answer(429, content, {"Retry-After": str(error.retry_after)})
     content = {"error": error.fault.value, "error_description": error.message}
     if error.fault is TokenFault.INVALID_CLIENT:
         challenge = 'Basic realm="connect/token", charset="UTF-8"'

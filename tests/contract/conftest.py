@@ -36,6 +36,10 @@ def gateway(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "GATEWAY_MAX_DOCUMENT_BYTES": str(MAX_DOCUMENT_BYTES),
         "GATEWAY_DRY_RUN_ROWS": str(DRY_RUN_ROWS),
         "GATEWAY_WAIT_SECONDS": "60",
+        # Wrong credentials by the hundred, and dry runs, are what these tests are about.
+        "GATEWAY_FAILURES_PER_CREDENTIAL": "1000000",
+        "GATEWAY_FAILURES_PER_SOURCE": "1000000",
+        "GATEWAY_AUTHDATA_TRIAL_CALLS": "1000000",
     }
     with started(storage, tmp_path_factory.mktemp("gateway"), **settings) as process:
         yield process

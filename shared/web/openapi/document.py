@@ -2,7 +2,8 @@
 
     document_text(limits)  -> the JSON text, made once per process and kept
 
-Every operation may also end in 500 and 503, which is said here and not by each of them. 501 is an
+Every operation may also end in 500 and 503, and one that asks for a credential in 429. That is said
+here and not by each of them. 501 is an
 answer of the contract: an unknown message type or version, a payload of another kind.
 """
 
@@ -49,6 +50,8 @@ REASONS: Final = {
     413: "Over a limit; the message names it.",
     415: "A media type or an encoding that is not taken.",
     422: "The same Idempotency-Key with another call.",
+    429: "Too many calls with wrong credentials, or too many dry runs of authentication data: send "
+    "the call again after Retry-After.",
     500: "The gateway failed unexpectedly.",
     501: "No such message type or version, or a payload of another kind.",
     503: "Storage does not answer just now: send the call again.",
@@ -172,15 +175,19 @@ def _body(operation: Operation) -> dict[str, Any]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
+    slowed = (429,) if 401 in operation.refusals else ()
     answers = {
-        **{status: _refusal(status, operation) for status in (*operation.refusals, 500, 503)},
+        **{
+            status: _refusal(status, operation)
+            for status in (*operation.refusals, *slowed, 500, 503)
+        },
         **operation.answers,
     }
     return {str(status): _response(answers[status]) for status in sorted(answers)}
 
 
 def _refusal(status: int, operation: Operation) -> Answer:
-    names = ["Retry-After"] if status == 503 else []
+    names = ["Retry-After"] if status in (429, 503) else []
     if status in (401, 403) and "bearer" in operation.access.value:
         names.append("WWW-Authenticate")
     media = {JSON: reference("Refusal"), **dict.fromkeys(operation.refusal_media, TEXT)}

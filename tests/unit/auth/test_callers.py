@@ -8,6 +8,7 @@ import pytest
 
 from shared.auth.caller import AnyCaller, Caller, TokenCaller
 from shared.auth.callers import Callers
+from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.integration import Integration
 from shared.auth.key_pair import KeyPairAuthenticator
 from shared.auth.scopes import Scope
@@ -30,8 +31,12 @@ class OneToken:
         return CLIENT
 
 
+def unlimited() -> FailureThrottle:
+    return FailureThrottle(SystemClock(), 10**6, 10**6, is_forwarded=False)
+
+
 def ask(headers: dict[str, str], scope: Scope | None = None) -> AnyCaller:
-    callers = Callers(KeyPairAuthenticator(NoTables(), SystemClock(), 0), OneToken())
+    callers = Callers(KeyPairAuthenticator(NoTables(), SystemClock(), 0), OneToken(), unlimited())
     if scope is None:
         return asyncio.run(callers.authenticate_any(headers))
     return asyncio.run(callers.authenticate_for(headers, scope))
@@ -66,7 +71,7 @@ def test_without_a_token_the_challenge_names_no_error(headers: dict[str, str]) -
 
 
 def test_where_only_key_pairs_are_taken_there_is_no_bearer_challenge() -> None:
-    callers = Callers(KeyPairAuthenticator(NoTables(), SystemClock(), 0), OneToken())
+    callers = Callers(KeyPairAuthenticator(NoTables(), SystemClock(), 0), OneToken(), unlimited())
     for headers in (TOKEN, {}):
         with pytest.raises(UnauthenticatedError) as caught:
             asyncio.run(callers.authenticate(headers))
