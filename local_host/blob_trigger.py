@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import quote
 
 from azure.core.exceptions import (
-    AzureError,
     HttpResponseError,
     ResourceExistsError,
     ResourceNotFoundError,
@@ -77,7 +76,8 @@ class BlobListener:
                 await self._scan()
             except ResourceNotFoundError:
                 self._seen.clear()
-            except AzureError as error:
+            except Exception as error:
+                # The SDK raises AttributeError and others where an answer is cut or empty.
                 _log.warning("function %s: no scan: %s", self._function.name, type(error).__name__)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._scan_seconds):

@@ -18,7 +18,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from azure.core.exceptions import (
-    AzureError,
     HttpResponseError,
     ResourceExistsError,
     ResourceNotFoundError,
@@ -117,7 +116,7 @@ class Lease:
             answer = await self._queue.update_message(
                 self._id, receipt, visibility_timeout=max(1, round(self._seconds))
             )
-        except AzureError as error:
+        except Exception as error:
             _log.warning(
                 "message %s: the lease was not renewed: %s", self._id, type(error).__name__
             )
@@ -193,7 +192,8 @@ class QueueListener:
         except ResourceNotFoundError:
             self._tell_fault(logging.INFO, f"the queue {self._queue.queue_name} is not there yet")
             return []
-        except AzureError as error:
+        except Exception as error:
+            # The SDK raises AttributeError and others where an answer is cut or empty.
             self._tell_fault(logging.WARNING, f"cannot receive: {type(error).__name__}")
             return []
         self._last_fault = ""
@@ -254,7 +254,7 @@ class QueueListener:
             finally:
                 await lease.end(renewal)
             await self._settle(message, lease, count, is_done)
-        except AzureError as error:
+        except Exception as error:
             _log.warning(
                 "function %s: message %s comes back: %s",
                 self._function.name,
@@ -273,7 +273,7 @@ class QueueListener:
         try:
             async with asyncio.timeout(_HAND_BACK_SECONDS):
                 await lease.show_after(0)
-        except (AzureError, TimeoutError) as error:
+        except Exception as error:
             _log.warning("message %s comes back later: %s", message_id, type(error).__name__)
 
     async def _delete_finished(self, message_id: str, lease: Lease) -> None:
@@ -281,7 +281,7 @@ class QueueListener:
         try:
             if await lease.delete():
                 self._finished_ids.pop(message_id, None)
-        except AzureError as error:
+        except Exception as error:
             _log.warning("message %s is not deleted yet: %s", message_id, type(error).__name__)
 
     async def _attempt(self, message: QueueMessage) -> bool:

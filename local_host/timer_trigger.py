@@ -11,7 +11,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.core.exceptions import ResourceNotFoundError
 from azure.functions.meta import Datum
 from azure.storage.blob.aio import ContainerClient
 
@@ -98,7 +98,7 @@ class TimerListener:
         except ResourceNotFoundError:
             await self._save_next()
             return False
-        except (AzureError, ValueError, TypeError, KeyError) as error:
+        except Exception as error:
             _log.warning(
                 "function %s: no timer status: %s", self._function.name, type(error).__name__
             )
@@ -116,7 +116,7 @@ class TimerListener:
             return
         try:
             await write_blob(self._hosts, self._status_name, json.dumps(status).encode())
-        except AzureError as error:
+        except Exception as error:
             _log.warning(
                 "function %s: timer status not kept: %s", self._function.name, type(error).__name__
             )
