@@ -168,7 +168,7 @@ async def _calm(rig: Rig, load: Workload) -> dict[str, TenantBooks]:
         with suppress(AzureError, GatewayError):
             await rig.sweep()
         books = await asyncio.to_thread(read_books, rig.storage, names)
-        is_done = not any(each.open_imports or each.drops for each in books.values())
+        is_done = not any(each.is_unfinished for each in books.values())
         if is_done or time.monotonic() > deadline:
             return books
         await asyncio.sleep(1)

@@ -347,7 +347,7 @@ class _TenantJudge:
         ]
         times = ids.count(call.mark)
         if times > 1:
-            self._find(FindingKind.DOUBLED, f"{call.mark} was staged {times} times")
+            self._find(FindingKind.DOUBLED, f"{_told(call)} was staged {times} times")
         if call.was_accepted and not times:
             self._find(FindingKind.LOST, f"{_told(call)} was staged and is not in the batch")
         if call.was_refused and times:

@@ -151,6 +151,12 @@ class TenantBooks:
     license_files: set[str] = field(default_factory=set)
     drops: list[str] = field(default_factory=list)
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether something has not ended; what was read may also be older than the rest."""
+        is_open = any(book.record.is_open for book in self.imports)
+        return is_open or bool(self.open_imports) or bool(self.drops)
+
 
 @dataclass
 class Ledger:

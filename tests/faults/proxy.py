@@ -315,10 +315,11 @@ class FaultProxy:
 
     async def _close(self) -> None:
         await self._refuse(tuple(Service))
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        # A connection that was just taken begins a task of its own after this.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(
         self, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -435,6 +436,7 @@ class _Handling:
     backend: _Backend
     fault: Fault | None = None
     answer: _RealAnswer | None = None
+    is_recorded: bool = False
 
     async def run(self) -> None:
         self.fault = self.proxy.choose(self.request)
@@ -510,10 +512,15 @@ class _Handling:
         backend.close()
 
     async def _write(self, data: bytes) -> None:
+        # Before the client can go on and look.
+        self._record()
         self.writer.write(data)
         await self.writer.drain()
 
     def _record(self) -> None:
+        if self.is_recorded:
+            return
+        self.is_recorded = True
         request, answer = self.request, self.answer
         self.proxy.exchanges.append(
             Exchange(

@@ -12,6 +12,7 @@ import os
 import re
 import resource
 import signal
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ from local_host.setup import azurite
 from local_host.setup.azurite import Azurite, Programs
 from shared.bootstrap import open_gateway
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
+from shared.storage.names import IMPORT_PAYLOADS, IMPORTS
+from shared.storage.tables import Entity, Upsert
 from tests.e2e.gateway_process import GatewayProcess, started_as
 from tests.emulator import settings_for
 from tests.faults.proxy import FaultProxy, Request, Service, running_proxy
@@ -159,6 +162,7 @@ class Rig:
     async def restart_emulator(self, pause: float) -> None:
         """Stop the emulator as an operator does, and start it again on its data."""
         self.resume_emulator()
+        await self.touch()
         await self.in_starter(self._emulator.stop)
         await asyncio.sleep(pause)
         self._emulator = await self.in_starter(lambda: start_emulator(self._folder))
@@ -177,6 +181,19 @@ class Rig:
         most = 0 if is_full else resource.RLIM_INFINITY
         limit = (most, resource.RLIM_INFINITY)
         resource.prlimit(self._emulator.process.pid, resource.RLIMIT_FSIZE, limit)
+
+    async def touch(self) -> None:
+        """Change something in each service.
+
+        The emulator takes tables for written that it could not write while its disk was full, and
+        writes them again only after their next change.
+        """
+        async with open_gateway(settings_for(self.storage)) as gateway:
+            account, name = gateway.account, f"touch-{time.monotonic_ns()}"
+            await account.tables.write(IMPORTS, Upsert(Entity("touch", name, {})))
+            await account.blobs.put(IMPORT_PAYLOADS, name, [b"touch"])
+            await account.blobs.delete(IMPORT_PAYLOADS, name)
+            await account.queues.send("import-workers", "{}")
 
     async def sweep(self) -> None:
         """What the timers of the gateways do twice a minute."""

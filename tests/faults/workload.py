@@ -455,14 +455,13 @@ class Caller:
 
     def _of_rows(self, call: SentCall, sender: Sender) -> Outgoing:
         headers = {**self._headers(call, sender), "Content-Type": "application/json"}
-        method, path = "POST", _ADDRESS.get(call.type_name, "")
-        if call.type_name == LICENSES.name:
-            path = LICENSES.address
-            if call.action == LicenseAction.DELETE.value:
-                method = "DELETE"
-            else:
-                path += f"?importAction={call.action}"
-        return Outgoing(call, method, path, json.dumps(call.rows).encode(), headers)
+        path = _ADDRESS.get(call.type_name, "")
+        if call.action == LicenseAction.DELETE.value:
+            # Not DELETE itself: the HTTP client would send that again of its own accord.
+            path = f"{LICENSES.address}/delete"
+        elif call.action:
+            path = f"{LICENSES.address}?importAction={call.action}"
+        return Outgoing(call, "POST", path, json.dumps(call.rows).encode(), headers)
 
     def _of_batch(self, call: SentCall, tenant: Tenant, step: str) -> Outgoing:
         body = json.dumps({"fileLogId": call.about, "employee": call.rows}).encode()
@@ -516,9 +515,9 @@ class Caller:
                 self.load.followable.append((call.tenant, call.type_name, reply.import_id))
         elif reply.refuses:
             is_passing = reply.status in (429, 503) and self.pick.random() < 0.7
-            call.is_settled = not is_passing or len(call.replies) >= 2 * _MOST_TRIES
+            call.is_settled |= not is_passing or len(call.replies) >= 2 * _MOST_TRIES
         else:
-            call.is_settled = not outgoing.may_be_repeated
+            call.is_settled |= not outgoing.may_be_repeated
 
     def _some_url(self) -> str | None:
         urls = self.load.addresses.urls
