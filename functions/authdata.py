@@ -57,5 +57,4 @@ async def authdata_stage_and_process(req: func.HttpRequest) -> func.HttpResponse
 async def authdata_upkeep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
     """Expire batches that nobody processed, go on with those whose call died, remove records."""
     app = await gateway()
-    for tenant in await app.tenants.list_ids():
-        await app.authdata.processing.tidy(tenant)
+    await app.authdata.processing.tidy_all(await app.tenants.list_ids())

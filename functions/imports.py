@@ -6,9 +6,12 @@ import azure.functions as func
 
 from shared.auth.caller import AnyCaller
 from shared.bootstrap import Gateway, gateway
-from shared.errors import NotFoundError
-from shared.imports.catalogue import import_type
+from shared.errors import GoneError, NotFoundError
+from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.definition import ImportType
+from shared.services.failed_rows import UNREADABLE
 from shared.services.reporting import NO_SUCH_IMPORT, ImportReport
+from shared.storage.import_records import ImportRecord
 from shared.web import import_views as views
 from shared.web.calls import answered
 from shared.web.changing_imports import cancel_call, retry_call
@@ -66,7 +69,7 @@ async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
     start, outcome = views.place_from_text(query), views.outcome_wanted(query)
     page = await app.reporting.results(record, start, size, outcome)
-    kind = import_type(record.type_name)
+    kind = _type_of(record)
     return views.json_answer(
         {
             "items": [views.result_view(kind, result) for result in page.results],
@@ -83,7 +86,9 @@ async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
     """The vendor's exact answer, as the call itself would have given it; 202 while running."""
     app = await gateway()
-    return await answer_later(app, req, await _report(app, req))
+    report = await _report(app, req)
+    _type_of(report.record)
+    return await answer_later(app, req, report)
 
 
 @blueprint.function_name("imports_failed_rows")
@@ -95,7 +100,7 @@ async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
     """The rows that failed, as they were sent, with their messages: JSON, or CSV by `Accept`."""
     app = await gateway()
     record = (await _report(app, req)).record
-    rules = import_type(record.type_name).rules
+    rules = _type_of(record).rules
     if accepted_type(req, JSON, CSV) == CSV:
         return await failed_rows_as_csv(app.failed_rows, rules, record)
     return await failed_rows_as_json(app.failed_rows, rules, record)
@@ -122,6 +127,13 @@ async def imports_cancel(req: func.HttpRequest) -> func.HttpResponse:
     """Stop what has not been committed; what has been stays."""
     app = await gateway()
     return await cancel_call(app, (await _report(app, req)).record, req)
+
+
+def _type_of(record: ImportRecord) -> ImportType:
+    """The type of an import. Raises GoneError where its record does not say it any more."""
+    if record.type_name not in IMPORT_TYPES:
+        raise GoneError(UNREADABLE)
+    return IMPORT_TYPES[record.type_name]
 
 
 async def _report(app: Gateway, req: func.HttpRequest) -> ImportReport:

@@ -22,8 +22,10 @@
     │   ├── GoneError                it was there, and has expired
     │   └── TooManyRequestsError     the caller has to slow down
     ├── StorageUnavailableError      storage did not answer; safe to repeat
-    │   ├── PayloadGoneError         the rows of an open import are lost
     │   └── AcceptanceUnknownError   the import may be accepted, nobody can say now
+    ├── UnreadableDataError          something stored is broken; trying again does not help
+    │   └── UnreadablePayloadError   rows of an import are lost or cannot be read
+    │       └── PayloadGoneError     the payload of an open import is not there
     ├── IdentityProviderUnavailableError  Entra does not answer; safe to repeat
     ├── GatewayStoppingError     the process ends before the call is done; safe to repeat
     ├── PreconditionFailedError      a conditional write met another state
@@ -158,16 +160,31 @@ class StorageUnavailableError(GatewayError):
     """Storage did not answer, or asked to slow down; the same call may succeed later."""
 
 
-class PayloadGoneError(StorageUnavailableError):
-    """The payload of an open import is not there any more; trying again will not bring it back."""
-
-
 class AcceptanceUnknownError(StorageUnavailableError):
     """Storage went away while an import was written down: it may be accepted, under `import_id`."""
 
     def __init__(self, import_id: str) -> None:
         super().__init__("the answer to the acceptance was lost")
         self.import_id = import_id
+
+
+class UnreadableDataError(GatewayError):
+    """Something stored is not as the gateway wrote it; trying again will not mend it.
+
+    `what` names the thing in plain words, never with a value of it.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} cannot be read")
+        self.what = what
+
+
+class UnreadablePayloadError(UnreadableDataError):
+    """Some rows in the payload of an import are lost or cannot be read."""
+
+
+class PayloadGoneError(UnreadablePayloadError):
+    """The payload of an open import is not there any more."""
 
 
 class IdentityProviderUnavailableError(GatewayError):

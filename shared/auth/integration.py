@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shared.errors import UnreadableDataError
 from shared.imports.definition import OnExisting, Options
-from shared.storage.keys import encode
-from shared.storage.tables import Entity, Value
+from shared.storage.keys import decode, encode
+from shared.storage.tables import Entity, Value, reading
 
 DEFAULT_DATABASE_VERSION = 1
 """What an integration has unless told otherwise (CONTRACTS 1)."""
@@ -64,8 +65,11 @@ def integration_to_entity(integration: Integration, etag: str = "") -> Entity:
     return Entity(partition, row, values, etag)
 
 
+@reading("an integration")
 def integration_from_entity(entity: Entity) -> Integration:
-    """The inverse of `integration_to_entity`."""
+    """The inverse of `integration_to_entity`. Raises UnreadableDataError."""
+    if not isinstance(entity.values.get("keyHash"), str):
+        raise ValueError("no hash of a key")
     return Integration(
         tenant=entity.text("tenant"),
         software_key=entity.text("softwareKey"),
@@ -78,3 +82,21 @@ def integration_from_entity(entity: Entity) -> Integration:
         ),
         key_hash=entity.text("keyHash"),
     )
+
+
+def integration_from_any_entity(entity: Entity) -> Integration:
+    """An integration that may be broken: what cannot be read is as in a new one, but disabled.
+
+    So a list shows it, and `integration set` mends it.
+    """
+    try:
+        return integration_from_entity(entity)
+    except UnreadableDataError:
+        software_key = decode(entity.row)
+        return Integration(
+            tenant=entity.partition,
+            software_key=software_key,
+            name=entity.text("name") or software_key,
+            enabled=False,
+            key_hash=entity.text("keyHash"),
+        )

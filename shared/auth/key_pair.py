@@ -22,12 +22,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from shared import log
 from shared.auth.caller import Caller
 from shared.auth.function_keys import ROW, FunctionKey, hash_function_key, key_from_entity
 from shared.auth.integration import Integration, integration_from_entity, integration_keys
 from shared.auth.lookups import CachedLookups
 from shared.clock import Clock
-from shared.errors import ForbiddenError, UnauthenticatedError, WrongSoftwareKeyError
+from shared.errors import (
+    ForbiddenError,
+    UnauthenticatedError,
+    UnreadableDataError,
+    WrongSoftwareKeyError,
+)
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS
 from shared.storage.tables import Tables
 
@@ -91,7 +97,12 @@ class KeyPairAuthenticator:
         stored = await self._tables.get(INTEGRATIONS, *integration_keys(key.tenant, key.name))
         if stored is None:
             return _Credential(key, None)
-        integration = integration_from_entity(stored)
+        try:
+            integration = integration_from_entity(stored)
+        except UnreadableDataError as error:
+            # It says nothing that can be relied on: refused as one that is disabled.
+            log.failure("integration.unreadable", error, tenant=key.tenant)
+            return _Credential(key, None)
         if not hmac.compare_digest(integration.key_hash, key_hash):
             return None
         return _Credential(key, integration)

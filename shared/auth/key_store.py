@@ -59,11 +59,15 @@ class KeyStore:
     async def rotate(self, *, at_once: bool) -> KeyRing:
         """A new key that takes over in a minute while the older ones go on being accepted.
 
-        `at_once` is for keys that may have leaked: the older ones are forgotten, and with them
-        every token so far. Raises ConflictError.
+        `at_once` is for keys that may have leaked, or cannot be read: the older ones are
+        forgotten, and with them every token so far. Raises ConflictError.
         """
         for _ in range(_TRIES):
-            stored = await self._read() or await self._make()
+            if at_once:
+                found = await self._tables.get(SIGNING_KEYS, PARTITION, ROW)
+                stored = await self._make() if found is None else KeyRing((), found.etag)
+            else:
+                stored = await self._read() or await self._make()
             kid = self._ids.new()
             changed = (
                 KeyRing((new_signing_key(kid, self.now),), stored.etag)

@@ -20,8 +20,9 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from shared.errors import ConflictError
-from shared.storage.tables import Entity
+from shared import log
+from shared.errors import ConflictError, UnreadableDataError
+from shared.storage.tables import Entity, reading
 
 PARTITION, ROW = "signing", "ring"
 ALGORITHM = "ES256"
@@ -114,15 +115,30 @@ def ring_to_entity(ring: KeyRing) -> Entity:
 
 
 def ring_from_entity(entity: Entity) -> KeyRing:
-    """The inverse of `ring_to_entity`."""
-    keys = tuple(_key_from(stored) for stored in json.loads(entity.text("keys")))
-    return KeyRing(keys, entity.etag)
+    """The inverse of `ring_to_entity`, without keys that cannot be read.
+
+    Raises UnreadableDataError where no key is left.
+    """
+    with reading("the ring of signing keys"):
+        stored = list(json.loads(entity.text("keys")))
+    keys: list[SigningKey] = []
+    for each in stored:
+        try:
+            with reading("a signing key"):
+                keys.append(_key_from(each))
+        except UnreadableDataError as error:
+            log.failure("signing_key.unreadable", error)
+    if not keys:
+        raise UnreadableDataError("the ring of signing keys")
+    return KeyRing(tuple(keys), entity.etag)
 
 
 def _key_from(stored: dict[str, Any]) -> SigningKey:
     private = serialization.load_pem_private_key(stored["private"].encode(), None)
     assert isinstance(private, ec.EllipticCurvePrivateKey)
-    return SigningKey(stored["kid"], stored["signsFrom"], stored["endsAt"], private=private)
+    return SigningKey(
+        str(stored["kid"]), int(stored["signsFrom"]), int(stored["endsAt"]), private=private
+    )
 
 
 def _pem(private: ec.EllipticCurvePrivateKey) -> str:

@@ -36,7 +36,7 @@ def compose(
     account, clock = parts.account, parts.clock
     tenants = TenantService(account.tables, clock)
     identity = Identity(settings, account.tables, clock, parts.ids)
-    failed_rows = FailedRows(parts.results, parts.payloads)
+    failed_rows = FailedRows(parts.reporting, parts.payloads)
     authdata = _authdata(parts)
     chunks = chunks_of(parts, authdata)
     key_pairs = KeyPairAuthenticator(account.tables, clock, settings.cache_seconds)
@@ -99,6 +99,7 @@ def _sweep(parts: Parts, tenants: TenantService, chunks: ChunkProcessor) -> Swee
         tenants=tenants.list_ids,
         quiet_seconds=parts.settings.sweep_after_seconds,
         run_here=chunks.process,
+        end_here=chunks.end_as_failed,
         here_seconds=parts.settings.document_sweep_seconds,
     )
 

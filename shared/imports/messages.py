@@ -12,6 +12,16 @@ from shared.imports.documents.messages import document_entries
 COULD_NOT_BE_PROCESSED: Final = 9001
 CANCELLED: Final = 9002
 """The two ids that rows get from the pipeline, not from a rule."""
+BROKEN_RECORD: Final = (
+    "the stored record of this key cannot be read; an administrator mends or removes it with "
+    "`manage.py records repair`, then the row can be sent again"
+)
+UNREADABLE_ROW: Final = "the row is stored but cannot be read any more: send it again"
+LOST_ROW: Final = (
+    "what was sent, or what became of it, cannot be read any more; compare what is stored, and "
+    "send the row again"
+)
+"""Details of 9001: why a row could not be processed."""
 
 
 def _entries() -> tuple[CatalogueEntry, ...]:
@@ -321,8 +331,11 @@ class Message:
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Message:
-        """The inverse of `pack`."""
-        return cls(*packed)
+        """The inverse of `pack`. Raises what a list of another shape makes it raise."""
+        message = cls(*packed)
+        if message.id not in CATALOGUE:
+            raise ValueError("no message of the catalogue")
+        return message
 
 
 def bounded(messages: Sequence[Message], limit: int, dropped: int = 0) -> tuple[Message, ...]:

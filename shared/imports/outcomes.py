@@ -67,8 +67,10 @@ _BY_CODE = {outcome.value[:2]: outcome for outcome in Outcome}
 
 
 def unpack_result(packed: list[Any]) -> RowResult:
-    """The inverse of `pack_result`."""
+    """The inverse of `pack_result`. Raises what a list of another shape makes it raise."""
     index, code, key, messages = packed
+    if not isinstance(index, int) or not isinstance(key, list):
+        raise ValueError("no result of a row")
     return RowResult(
         index, tuple(key), _BY_CODE[code], tuple(Message.unpack(item) for item in messages)
     )

@@ -11,18 +11,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
-from shared.errors import InvalidRequestError, TooLargeError, UnsupportedPayloadError
+from shared.errors import (
+    InvalidRequestError,
+    TooLargeError,
+    UnreadablePayloadError,
+    UnsupportedPayloadError,
+)
 
 MAX_DEPTH = 32
 _FAR_TOO_MANY = 2
 """Times the limit of rows: from there on nobody waits for the rest of the body to be read."""
 """Levels of the whole body, the array of the rows included."""
 _BLANK = re.compile(r"[ \t\n\r]*")
+_INDEX = re.compile(rb"[0-9]{1,9}")
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 
 
@@ -115,17 +122,114 @@ def payload_of(
 
 
 def read_lines(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The inverse of `Payload.line`: index and row of each line, names as sent."""
+    """The inverse of `Payload.line`: index and row of each line, names as sent.
+
+    Raises UnreadablePayloadError for a line that is broken.
+    """
     for line in data.splitlines():
-        index, _, row = line.partition(b"\t")
-        yield int(index), json.loads(row, parse_float=Decimal)
+        index, row = read_line(line)
+        yield index, row
+
+
+def read_line(line: bytes) -> tuple[int, dict[str, Any]]:
+    """Index and row of one line. Raises UnreadablePayloadError."""
+    index, _, text = line.partition(b"\t")
+    try:
+        row = json.loads(text, parse_float=Decimal)
+        if isinstance(row, dict):
+            return line_index(index), row
+    except (ValueError, ArithmeticError, RecursionError):
+        pass
+    raise UnreadablePayloadError("a row in the payload of the import")
+
+
+def line_index(text: bytes) -> int:
+    """The index before the tab of a line. Raises ValueError where it is none."""
+    if not _INDEX.fullmatch(text):
+        raise ValueError("no index")
+    return int(text)
 
 
 def read_texts(data: bytes) -> Iterator[tuple[int, str]]:
-    """Index and text of the row of each line, the JSON as it was sent."""
-    for line in data.splitlines():
-        index, _, row = line.partition(b"\t")
-        yield int(index), row.decode()
+    """Index and text of the row of each line, the JSON as it was sent.
+
+    Lines without an index or in broken UTF-8 are left out, and both of two lines with one index:
+    neither is the row for certain. Whether the text is JSON is not looked at.
+    """
+    found: dict[int, bytes | None] = {}
+    for line in data.split(b"\n"):
+        index, _, text = line.partition(b"\t")
+        with suppress(ValueError):
+            place = line_index(index)
+            found[place] = None if place in found else text
+    for place, kept in found.items():
+        if kept is not None:
+            with suppress(UnicodeDecodeError):
+                yield place, kept.decode()
+
+
+def is_row(text: str) -> bool:
+    """Whether a text is a JSON object, as every row is."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLines:
+    """The lines of a chunk that can be used.
+
+    `order` names the rows of the other lines too, as far as their index can be read; it is None
+    where no line is broken.
+    """
+
+    usable: bytes
+    rows: int
+    order: Sequence[int] | None = None
+
+
+def is_whole(data: bytes, rows: int, rows_of_import: int) -> bool:
+    """Whether a chunk's bytes have a line for each of its rows, every one with another index.
+
+    Its JSON is not looked at: that is read once, by the type's own work.
+    """
+    lines = data.split(b"\n")
+    if len(lines) != rows + 1 or lines.pop():
+        return False
+    try:
+        indexes = {line_index(line[: line.index(b"\t")]) for line in lines}
+    except ValueError:
+        return False
+    return len(indexes) == rows and max(indexes, default=0) < rows_of_import
+
+
+def screen_lines(
+    data: bytes, rows: int, is_readable: Callable[[int, Mapping[str, Any]], bool]
+) -> ChunkLines:
+    """Leave the broken lines of a chunk out; `rows` is how many rows the import has.
+
+    `is_readable` is the type's own word on a row that is JSON. An index that two lines claim is
+    broken: which of them is that row cannot be known.
+    """
+    lines: dict[int, bytes] = {}
+    for line in data.split(b"\n"):
+        index, _, _text = line.partition(b"\t")
+        with suppress(ValueError):
+            place = line_index(index)
+            if place < rows:
+                is_usable = place not in lines and _is_usable(line, is_readable)
+                lines[place] = line + b"\n" if is_usable else b""
+    usable = [line for line in lines.values() if line]
+    return ChunkLines(b"".join(usable), len(usable), list(lines))
+
+
+def _is_usable(line: bytes, is_readable: Callable[[int, Mapping[str, Any]], bool]) -> bool:
+    try:
+        return is_readable(*read_line(line))
+    except Exception:
+        # Whatever a garbled row makes its reader raise, it is that row's fault alone.
+        return False
 
 
 def member_text(text: str, start: int, name: str) -> str:

@@ -36,19 +36,23 @@ class Cancelling:
         A record that was not read but accepted just now is read first: the write is conditional.
         Raises ConflictError where the import has ended.
         """
-        if not import_type(record.type_name).has_queues:
+        if not record.is_broken and not import_type(record.type_name).has_queues:
             raise ConflictError(AT_ONCE)
         if not record.etag:
             record = await self._again(record)
         for _ in range(_MOST_TRIES):
             if record.is_cancelled:
+                if record.is_broken and record.is_open:
+                    await self._imports.close(record, iso(self._clock.now()))
+                    return await self._again(record)
                 return record
             if not record.is_open:
                 raise ConflictError(HAS_ENDED)
             if await self._imports.cancel(record, iso(self._clock.now())):
                 log.event("import.cancelled", import_id=record.import_id, tenant=record.tenant)
-                await self._send_messages(record)
-                return await self._again(record)
+                if not record.is_broken:
+                    await self._send_messages(record)
+                    return await self._again(record)
             record = await self._again(record)
         raise StorageUnavailableError("the record of an import keeps changing")
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.planning import SMALL_IMPORT
 from shared.storage.import_records import ImportRecord, OpenImport
 
@@ -83,6 +84,12 @@ def messages_for(
             ChunkMessage(record.tenant, record.number, record.import_id, number, looks_back)
         )
     return messages
+
+
+def has_queues(record: ImportRecord) -> bool:
+    """Whether chunks of the import go through queues; those of a type that cannot be read may."""
+    kind = IMPORT_TYPES.get(record.type_name)
+    return kind is None or kind.has_queues
 
 
 def queue_for(record: ImportRecord, queue: str, bulk_queue: str) -> str:

@@ -10,16 +10,22 @@ from collections.abc import Sequence
 
 from shared import log
 from shared.clock import Clock
-from shared.errors import PayloadGoneError
+from shared.errors import (
+    StorageUnavailableError,
+    UnreadableDataError,
+    UnreadablePayloadError,
+)
 from shared.imports.catalogue import import_type
-from shared.imports.messages import CANCELLED
-from shared.imports.outcomes import RowResult
+from shared.imports.messages import CANCELLED, COULD_NOT_BE_PROCESSED, UNREADABLE_ROW, Message
+from shared.imports.outcomes import RowResult, failed
+from shared.imports.payload import ChunkLines, is_whole, screen_lines
 from shared.process_stop import ProcessStop
-from shared.services.chunk_messages import ChunkMessage, queue_for
+from shared.services.chunk_messages import ChunkMessage, has_queues, queue_for
 from shared.services.completions import Completions
 from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
+from shared.services.offload import to_thread_if_large
 from shared.services.payloads import Payloads
 from shared.services.results import Results
 from shared.services.work import (
@@ -86,6 +92,10 @@ class ChunkProcessor:
             await self._send_again(message, record)
         except SupersededError:
             await self._give_way(message, record)
+        except UnreadableDataError as error:
+            # Trying again would not help, and later imports wait for this one.
+            log.failure("chunk.unreadable", error, import_id=record.import_id, chunk=message.chunk)
+            await self._end_rows(message, record, ended_code(record))
 
     async def work_at_once(self, record: ImportRecord) -> Sequence[RowResult] | None:
         """Do the only chunk of an import that was accepted just now and goes through no queue.
@@ -100,22 +110,22 @@ class ChunkProcessor:
             await self._send_again(message, record)
         except SupersededError:
             await self._give_way(message, record)
+        except UnreadableDataError as error:
+            log.failure("chunk.unreadable", error, import_id=record.import_id, chunk=0)
+            await self._end_rows(message, record, ended_code(record))
         return None
 
     async def end_as_failed(self, message: ChunkMessage) -> None:
         """End the rows of a chunk that failed too often: those with its stamp keep their outcome.
 
-        Runs no rule. Raises StorageUnavailableError when storage does not answer.
+        Runs no rule, and needs neither payload nor stored records to be readable. Raises
+        StorageUnavailableError when storage does not answer.
         """
         record = await self._to_be_done(message)
         if record is None:
             return
         log.warning("chunk.poisoned", import_id=record.import_id, chunk=message.chunk)
-        try:
-            await self._end_rows(message, record, ended_code(record))
-        except PayloadGoneError as error:
-            log.failure("payload.gone", error, import_id=record.import_id, chunk=message.chunk)
-            await self._finish(message, record, (), record.chunks[message.chunk].rows)
+        await self._end_rows(message, record, ended_code(record))
 
     async def _to_be_done(self, message: ChunkMessage) -> ImportRecord | None:
         """The record of an open import whose chunk has no result yet; else None."""
@@ -123,7 +133,7 @@ class ChunkProcessor:
         if (
             record is None
             or record.import_id != message.import_id
-            or not 0 <= message.chunk < len(record.chunks)
+            or not (record.is_broken or 0 <= message.chunk < len(record.chunks))
         ):
             log.event("chunk.dropped", import_id=message.import_id, chunk=message.chunk)
             return None
@@ -131,6 +141,10 @@ class ChunkProcessor:
         if not record.is_open:
             log.event("chunk.dropped", import_id=message.import_id, chunk=message.chunk)
             await self._wake(record, None)
+            return None
+        if record.is_broken:
+            log.warning("import.broken", import_id=record.import_id, tenant=record.tenant)
+            await self._close_and_wake(message, record)
             return None
         if await self._imports.has_result(record.import_id, message.chunk):
             await self._close_and_wake(message, record)
@@ -142,22 +156,69 @@ class ChunkProcessor:
         if record.is_cancelled:
             await self._end_rows(message, record, CANCELLED)
             return None
-        lines = await self._payloads.lines(record, message.chunk)
+        lines = await self._lines(record, message.chunk)
         try:
-            results = await self._works.of(record).run(record, lines, self._watch(record))
+            try:
+                results = await self._run_lines(record, lines)
+            except UnreadablePayloadError:
+                lines = await self._lines(record, message.chunk, is_broken=True)
+                results = await self._run_lines(record, lines)
         except ImportCancelledError:
             await self._end_rows(message, record, CANCELLED)
             return None
-        if len(results) < record.chunks[message.chunk].rows:
+        if len(results) < lines.rows:
             if not await self._hold_back.waits_for_references(record, message.chunk):
                 await self._send_again(message, record)
             return None
+        results = _in_order(record, lines, results)
         return results if await self._finish(message, record, results) else None
 
+    async def _run_lines(self, record: ImportRecord, lines: ChunkLines) -> Sequence[RowResult]:
+        if not lines.rows:
+            return ()
+        return await self._works.of(record).run(record, lines.usable, self._watch(record))
+
+    async def _lines(
+        self, record: ImportRecord, number: int, *, is_broken: bool = False
+    ) -> ChunkLines:
+        """The lines of a chunk, without those that are broken. Raises PayloadGoneError.
+
+        `is_broken`: the right number of lines is there, but one of them cannot be read.
+        """
+        data = await self._payloads.lines(record, number)
+        rows = record.chunks[number].rows
+        if not is_broken and is_whole(data, rows, record.rows):
+            return ChunkLines(data, rows)
+        log.warning("payload.broken", import_id=record.import_id, chunk=number)
+        is_readable = self._works.of(record).is_readable
+        return await to_thread_if_large(len(data), screen_lines, data, record.rows, is_readable)
+
     async def _end_rows(self, message: ChunkMessage, record: ImportRecord, code: int) -> None:
-        lines = await self._payloads.lines(record, message.chunk)
-        results = await self._works.of(record).end(record, lines, code)
+        """End the rows of a chunk, whatever is broken: this is the last thing that is tried.
+
+        Raises StorageUnavailableError.
+        """
+        results: Sequence[RowResult] = ()
+        try:
+            lines = await self._lines(record, message.chunk)
+            try:
+                results = await self._end_lines(record, lines, code)
+            except UnreadablePayloadError:
+                lines = await self._lines(record, message.chunk, is_broken=True)
+                results = await self._end_lines(record, lines, code)
+        except StorageUnavailableError:
+            raise
+        except Exception as error:
+            log.failure("chunk.lost", error, import_id=record.import_id, chunk=message.chunk)
         await self._finish(message, record, results)
+
+    async def _end_lines(
+        self, record: ImportRecord, lines: ChunkLines, code: int
+    ) -> Sequence[RowResult]:
+        if not lines.rows:
+            return _in_order(record, lines, ())
+        ended = await self._works.of(record).end(record, lines.usable, code)
+        return _in_order(record, lines, ended)
 
     def _watch(self, record: ImportRecord) -> BeforeCommit:
         """Looks at the cancel flag (at most a second old) and at the time that is left.
@@ -178,6 +239,8 @@ class ChunkProcessor:
                 looked = now
                 if current is not None and current.is_cancelled:
                     raise ImportCancelledError
+                if current is None or not current.is_open:
+                    raise SupersededError
 
         return before_commit
 
@@ -186,10 +249,13 @@ class ChunkProcessor:
         message: ChunkMessage,
         record: ImportRecord,
         results: Sequence[RowResult],
-        lost: int = 0,
     ) -> bool:
-        """Record the chunk's results and close; whether these were the first."""
+        """Record the chunk's results and close; whether these were the first.
+
+        Rows of the chunk without a result are lost: they count as failed.
+        """
         now = iso(self._clock.now())
+        lost = max(0, record.chunks[message.chunk].rows - len(results))
         result = ChunkResult(record.import_id, message.chunk, tuple(results), now, lost)
         is_first = await self._results.add(result)
         log.event("chunk.done", import_id=record.import_id, chunk=message.chunk, rows=len(results))
@@ -219,7 +285,7 @@ class ChunkProcessor:
 
     async def _wake(self, record: ImportRecord, chunk: int | None) -> None:
         """What is done at once, without a queue, is not waited for."""
-        if import_type(record.type_name).has_queues:
+        if has_queues(record):
             await self._hold_back.wake(record, chunk)
 
     async def _send_again(self, message: ChunkMessage, record: ImportRecord) -> None:
@@ -235,5 +301,20 @@ class ChunkProcessor:
     async def _give_way(self, message: ChunkMessage, record: ImportRecord) -> None:
         """A later import has written here, which it may only when this chunk has its result."""
         if not await self._imports.has_result(record.import_id, message.chunk):
+            current = await self._imports.read(record.tenant, record.number)
+            if current is None or not current.is_open:
+                return
             raise RuntimeError("a later import overtook a chunk that has no result")
         await self._close_and_wake(message, record)
+
+
+def _in_order(
+    record: ImportRecord, lines: ChunkLines, results: Sequence[RowResult]
+) -> Sequence[RowResult]:
+    """With the rows whose lines are broken, in the order of the lines."""
+    if lines.order is None:
+        return results
+    nothing = (None,) * len(import_type(record.type_name).rules.key_fields)
+    unreadable = Message(COULD_NOT_BE_PROCESSED, detail=UNREADABLE_ROW)
+    by_index = {result.index: result for result in results}
+    return [by_index.get(index) or failed(index, nothing, unreadable) for index in lines.order]

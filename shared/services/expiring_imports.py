@@ -13,14 +13,15 @@ from datetime import datetime
 from shared.clock import Clock
 from shared.errors import PreconditionFailedError
 from shared.services.import_log import ImportLog
-from shared.services.moments import iso
+from shared.services.moments import age_of, iso
+from shared.services.upkeep import UpkeepFaults
 from shared.storage import import_expiry as expiry
 from shared.storage import import_records as records
 from shared.storage.blobs import ListedBlobs
 from shared.storage.import_expiry import ImportSummary
 from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IMPORT_RESULTS, IMPORTS
 from shared.storage.result_records import blobs_of
-from shared.storage.tables import MAX_OPERATIONS, Delete, Entity, Tables
+from shared.storage.tables import MAX_OPERATIONS, Delete, Entity, Merge, Tables
 
 _READ_AT_ONCE = 500
 
@@ -38,20 +39,34 @@ class ExpiringImports:
 
     async def payloads(self, tenant: str, before: datetime) -> AsyncIterator[int]:
         """The rows of imports that ended before then; nothing of them can be retried any more."""
+        faults = UpkeepFaults("retention.passed_over")
         for summary in await self._imports.summaries(tenant):
-            if summary.ended_before(iso(before)) and summary.has_payload:
+            if not (summary.ended_before(iso(before)) and summary.has_payload):
+                await self._correct_time(summary)
+                continue
+            try:
                 await self._expire_payload(summary)
-                yield 1
+            except Exception as error:
+                faults.note(error, tenant=tenant, import_id=summary.import_id)
+                continue
+            faults.note_success()
+            yield 1
 
     async def results(self, tenant: str, before: datetime) -> AsyncIterator[int]:
         """The results of imports that ended before then, and the imports themselves."""
+        faults = UpkeepFaults("retention.passed_over")
         for place, summary in enumerate(await self._imports.summaries(tenant)):
             is_newest = place == 0
             if not summary.ended_before(iso(before)) or (is_newest and not summary.has_results):
                 continue
-            are_gone = await self._expire_results(summary)
-            if are_gone and not is_newest:
-                await self._remove_record(summary)
+            try:
+                are_gone = await self._expire_results(summary)
+                if are_gone and not is_newest:
+                    await self._remove_record(summary)
+            except Exception as error:
+                faults.note(error, tenant=tenant, import_id=summary.import_id)
+                continue
+            faults.note_success()
             yield 1
 
     async def strays(self, tenant: str, before: datetime) -> AsyncIterator[int]:
@@ -67,6 +82,15 @@ class ExpiringImports:
             if name not in known:
                 await self._blobs.delete(IMPORT_PAYLOADS, name)
                 yield 1
+
+    async def _correct_time(self, summary: ImportSummary) -> None:
+        """An end that a clock wrote which was ahead would keep the import for as much longer."""
+        now = self._clock.now()
+        if summary.ended_at and age_of(summary.ended_at, now) is None:
+            row = records.record_row(summary.number)
+            corrected = Entity(summary.tenant, row, {"EndedAt": iso(now)})
+            with suppress(PreconditionFailedError):
+                await self._tables.write(IMPORTS, Merge(corrected))
 
     async def _expire_payload(self, summary: ImportSummary) -> None:
         """The blob first: a record without a mark whose blob is gone says 410 all the same."""

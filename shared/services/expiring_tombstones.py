@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 
+from shared.errors import UnreadableDataError
 from shared.services.expiring_imports import remove_all
 from shared.services.groups import GROUPS, group_of
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
+from shared.storage.import_records import LAST_NUMBER
 from shared.storage.keys import encode
 from shared.storage.stored_records import ended_imports, partition_of
 from shared.storage.tables import Entity, SearchableTables
@@ -93,5 +95,8 @@ class ExpiringTombstones:
 
 
 def _last_number(tombstone: Entity) -> int:
-    """The last import that the tombstone may still have to keep out."""
-    return max([tombstone.number("Number"), *ended_imports(tombstone).codes])
+    """The last import that it may still have to keep out; any, where that cannot be read."""
+    try:
+        return max([tombstone.number("Number"), *ended_imports(tombstone).codes])
+    except UnreadableDataError:
+        return LAST_NUMBER

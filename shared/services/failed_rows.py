@@ -6,25 +6,33 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from shared.errors import GoneError, PayloadGoneError
+from shared.imports.messages import COULD_NOT_BE_PROCESSED
 from shared.imports.outcomes import Outcome, RowResult
-from shared.imports.payload import read_texts
+from shared.imports.payload import is_row, read_texts
 from shared.services.payloads import Payloads
-from shared.services.reporting import check_results
-from shared.services.results import Results
+from shared.services.reporting import Reporting, check_results
 from shared.storage.import_records import ImportRecord
-from shared.storage.result_records import StoredResult
 
 PAYLOAD_EXPIRED = (
     "The rows of this import have expired: take them from where they came from and send them again."
 )
+UNREADABLE = (
+    "What is stored of this import cannot be read: take its rows from where they came from and "
+    "send them again."
+)
+_NOTHING = "{}"
 
 
 @dataclass(frozen=True, slots=True)
 class FailedRow:
-    """A row that failed: `text` is its JSON object as it was sent."""
+    """A row that failed: `text` is its JSON object as it was sent.
+
+    `is_lost`: what was sent cannot be read any more, and the text is an empty object.
+    """
 
     result: RowResult
     text: str = field(repr=False)
+    is_lost: bool = False
 
     @property
     def index(self) -> int:
@@ -35,35 +43,44 @@ class FailedRow:
 class FailedRows:
     """Puts results and payload together again."""
 
-    def __init__(self, results: Results, payloads: Payloads) -> None:
-        self._results = results
+    def __init__(self, reporting: Reporting, payloads: Payloads) -> None:
+        self._reporting = reporting
         self._payloads = payloads
 
     async def chunks(self, record: ImportRecord) -> AsyncIterator[Sequence[FailedRow]]:
         """The failed rows so far, a chunk at a time, in plan order.
 
-        Raises GoneError where the payload or the results have expired.
+        Raises GoneError where the payload or the results have expired, or cannot be read.
         """
         check_results(record)
         check_payload(record)
-        async for stored in self._results.chunks(record.import_id):
-            if stored.counts.failed:
-                yield await self._of_chunk(record, stored)
+        async for chunk, rows in self._reporting.chunks(record, outcome=Outcome.FAILED):
+            failed = [row for row in rows if row.outcome is Outcome.FAILED]
+            if failed:
+                yield await self._with_texts(record, chunk, failed)
 
-    async def _of_chunk(self, record: ImportRecord, stored: StoredResult) -> Sequence[FailedRow]:
+    async def _with_texts(
+        self, record: ImportRecord, chunk: int, failed: Sequence[RowResult]
+    ) -> Sequence[FailedRow]:
         try:
-            lines = await self._payloads.lines(record, stored.chunk)
+            lines = await self._payloads.lines(record, chunk)
         except PayloadGoneError:
             raise GoneError(PAYLOAD_EXPIRED) from None
         texts = dict(read_texts(lines))
-        return [
-            FailedRow(row, texts[row.index])
-            for row in await self._results.rows(stored)
-            if row.outcome is Outcome.FAILED
-        ]
+        return [_failed_row(result, texts.get(result.index)) for result in failed]
+
+
+def _failed_row(result: RowResult, text: str | None) -> FailedRow:
+    # Only a row that was not processed can be broken: any other one was read.
+    may_be_broken = any(message.id == COULD_NOT_BE_PROCESSED for message in result.messages)
+    if text is None or (may_be_broken and not is_row(text)):
+        return FailedRow(result, _NOTHING, is_lost=True)
+    return FailedRow(result, text)
 
 
 def check_payload(record: ImportRecord) -> None:
-    """Raises GoneError where the rows of an import have expired."""
+    """Raises GoneError where the rows of an import have expired, or cannot be found any more."""
     if record.payload_expired_at:
         raise GoneError(PAYLOAD_EXPIRED)
+    if record.is_broken:
+        raise GoneError(UNREADABLE)

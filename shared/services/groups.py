@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from shared.storage.keys import encode
+from shared.storage.keys import decode, encode
 from shared.storage.tables import MAX_OPERATIONS, Entity, Tables, Upsert
 
 _REMEMBERED = 10_000
@@ -40,8 +40,11 @@ class GroupRegister:
 
 
 def group_of(entity: Entity) -> str:
-    """The group that an entity of the list tells of."""
-    return entity.text("Group")
+    """The group that an entity of the list tells of; where it does not say, its key does."""
+    group = entity.text("Group")
+    if entity.row == f"g|{encode(group)}":
+        return group
+    return decode(entity.row.removeprefix("g|"))
 
 
 def _entity(tenant: str, group: str) -> Entity:

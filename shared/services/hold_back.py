@@ -20,7 +20,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from shared import log
-from shared.imports.catalogue import import_type
+from shared.imports.catalogue import IMPORT_TYPES, import_type
 from shared.imports.planning import Span
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.import_log import ImportLog
@@ -93,7 +93,7 @@ class OpenImportsBefore:
     async def _read(self, opened: OpenImport) -> tuple[ImportRecord, frozenset[int]] | None:
         if opened.number not in self._unfinished:
             record = await self._imports.read(opened.tenant, opened.number)
-            if record is None or not record.is_open:
+            if record is None or not record.is_open or record.is_broken:
                 self._unfinished[opened.number] = None
             else:
                 progress = await self._imports.progress(record.import_id)
@@ -153,6 +153,12 @@ class HoldBack:
             await asyncio.gather(*(self._send_and_forget(each) for each in some))
 
     async def _send_and_forget(self, waiting: WaitingChunk) -> None:
+        queues = (queue for kind in IMPORT_TYPES.values() for queue in kind.queues)
+        if not waiting.import_id or waiting.queue not in queues:
+            # What is stored of the wait cannot be read; the sweep finds the chunk.
+            log.warning("chunk.wait_unreadable", tenant=waiting.tenant, number=waiting.number)
+            await self._imports.remove_waiting(waiting)
+            return
         message = ChunkMessage(
             waiting.tenant, waiting.number, waiting.import_id, waiting.chunk, looks_back=True
         )

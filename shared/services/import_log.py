@@ -10,7 +10,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from shared.errors import AcceptanceUnknownError, PreconditionFailedError, StorageUnavailableError
+from shared.errors import (
+    AcceptanceUnknownError,
+    PreconditionFailedError,
+    StorageUnavailableError,
+    UnreadableDataError,
+)
 from shared.services.turns import Turns
 from shared.storage import import_expiry as expiry
 from shared.storage import import_records as records
@@ -19,7 +24,7 @@ from shared.storage import waiting_chunks as waiting
 from shared.storage.import_expiry import ImportSummary
 from shared.storage.import_records import Counts, ImportRecord, OpenImport
 from shared.storage.names import IMPORT_RESULTS, IMPORTS
-from shared.storage.tables import Tables
+from shared.storage.tables import Delete, Entity, Tables
 from shared.storage.waiting_chunks import WaitingChunk
 
 _MOST_TRIES = 200
@@ -31,14 +36,15 @@ _NEAREST = 64
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Which chunks of an import have a result, what those add up to, when the last one came.
+    """Which chunks of an import have a result, what those add up to, when they came.
 
-    `newest` is ISO text, "" before the first result.
+    `uncounted` are those whose counts cannot be read. `times` are ISO text.
     """
 
     chunks: frozenset[int]
     counts: Counts
-    newest: str
+    times: frozenset[str] = frozenset()
+    uncounted: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +130,27 @@ class ImportLog:
     async def read(self, tenant: str, number: int) -> ImportRecord | None:
         """The record with that number."""
         entity = await self._tables.get(IMPORTS, tenant, records.record_row(number))
-        return None if entity is None else records.from_entity(entity)
+        return None if entity is None else await self._counted(records.from_entity(entity))
 
     async def find(self, tenant: str, import_id: str) -> ImportRecord | None:
         """The record of that import id in this tenant."""
         number = await self.number_of(tenant, import_id)
-        return None if number is None else await self.read(tenant, number)
+        found = None if number is None else await self.read(tenant, number)
+        return found if found is None or found.import_id else replace(found, import_id=import_id)
 
     async def newest_first(self, tenant: str, after: int | None, most: int) -> list[ImportRecord]:
         """The tenant's imports, newest first, from the one behind number `after` on."""
         first, last = records.RECORDS
         behind = "" if after is None else records.record_row(after)
         found = await self._tables.query(IMPORTS, tenant, first, last, after=behind, most=most)
-        return [records.from_entity(entity) for entity in found]
+        return [await self._counted(records.from_entity(entity)) for entity in found]
+
+    async def _counted(self, record: ImportRecord) -> ImportRecord:
+        """An ended import whose own counts cannot be read has those of its results."""
+        if record.is_open or record.has_counts:
+            return record
+        progress = await self.progress(record.import_id)
+        return replace(record, counts=final_counts(record, progress))
 
     async def summaries(self, tenant: str) -> list[ImportSummary]:
         """Every import of a tenant, newest first, as retention sees it."""
@@ -222,13 +236,17 @@ class ImportLog:
         """Which chunks are done, and the sums of their counts."""
         found = await self._tables.query(IMPORT_RESULTS, import_id, select=results.PROGRESS_COLUMNS)
         counts = Counts()
+        chunks: set[int] = set()
+        uncounted: set[int] = set()
         for entity in found:
-            counts = counts.plus(records.counts_of(entity))
-        return Progress(
-            frozenset(results.chunk_of(entity.row) for entity in found),
-            counts,
-            max((entity.text("DoneAt") for entity in found), default=""),
-        )
+            chunk = results.chunk_of(entity.row)
+            chunks.add(chunk)
+            try:
+                counts = counts.plus(records.counts_of(entity))
+            except UnreadableDataError:
+                uncounted.add(chunk)
+        times = frozenset(entity.text("DoneAt") for entity in found)
+        return Progress(frozenset(chunks), counts, times, frozenset(uncounted))
 
     async def children(self, tenant: str, newest: int, oldest: int) -> dict[int, list[str]]:
         """The ids of the retries of the imports between two numbers, by the parent's number."""
@@ -258,26 +276,39 @@ class ImportLog:
             return False
         return True
 
+    async def forget_open(self, opened: OpenImport) -> None:
+        """Remove the open-import entity of an import that is not open any more."""
+        row = records.open_row(opened.type_name, opened.number)
+        with suppress(PreconditionFailedError):
+            await self._tables.write(IMPORTS, Delete(Entity(opened.tenant, row, {})))
+
     async def close(
         self, record: ImportRecord, now: str, done: Sequence[Counts] = ()
     ) -> Closing | None:
         """End the import if every chunk has a result; None while results are missing.
 
-        Closing twice changes nothing. `done` may give the counts of all chunks where the caller
-        knows them.
+        A broken one is ended at once: none of its other rows can be worked on any more. Closing
+        twice changes nothing. `done` may give the counts of all chunks where the caller knows them.
         """
-        if len(done) == len(record.chunks):
+        if len(done) == len(record.chunks) and not record.is_broken:
             counts = sum_of(done)
         else:
             progress = await self.progress(record.import_id)
-            if not progress.chunks >= frozenset(range(len(record.chunks))):
+            is_done = progress.chunks >= frozenset(range(len(record.chunks)))
+            if not is_done and not record.is_broken:
                 return None
-            counts = progress.counts
+            counts = final_counts(record, progress)
         try:
             await self._tables.transact(IMPORTS, records.closing(record, counts, now))
         except PreconditionFailedError:
             return Closing(counts, is_first=False)
         return Closing(counts, is_first=True)
+
+
+def final_counts(record: ImportRecord, progress: Progress) -> Counts:
+    """The counts of an import that ends now: rows of which nothing is known have failed."""
+    missing = max(0, record.rows - progress.counts.done)
+    return progress.counts.plus(Counts(failed=missing))
 
 
 def sum_of(counts: Sequence[Counts]) -> Counts:

@@ -5,7 +5,8 @@ Rows of a record are folded and written once; records are read and written by th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 from shared.clock import Clock
 from shared.imports.catalogue import import_type
@@ -68,6 +69,10 @@ class KeyedWork:
             results += _in_order(part, [*part.without_key, *settled])
         return results
 
+    def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """See `Work`: what a row says is the rules' business."""
+        return True
+
     async def _settle_by_rules(
         self, record: ImportRecord, part: ChunkRows, before_commit: BeforeCommit
     ) -> list[RowResult]:
@@ -99,7 +104,13 @@ class KeyedWork:
         before_commit: BeforeCommit,
     ) -> list[RowResult]:
         settler = Settler(
-            self._tables, kind.table, resolve, before_commit, record.import_id, self._offload
+            self._tables,
+            kind.table,
+            resolve,
+            before_commit,
+            record.import_id,
+            self._offload,
+            record.number,
         )
         return await settler.settle(keys)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+
+_CLOCKS_DIFFER = timedelta(seconds=30)
+"""How far the clock of another machine may be ahead; a later time was written by a wrong clock."""
 
 
 def iso(moment: datetime) -> str:
@@ -13,3 +16,21 @@ def iso(moment: datetime) -> str:
 def from_iso(text: str) -> datetime:
     """The inverse of `iso`."""
     return datetime.fromisoformat(text)
+
+
+def latest_now(now: datetime) -> str:
+    """The latest time that another machine may have written by now, ISO text."""
+    return iso(now + _CLOCKS_DIFFER)
+
+
+def age_of(text: str, now: datetime) -> timedelta | None:
+    """How long ago a stored time was; None where it counts as not set.
+
+    That is one which is not there, cannot be read, or lies in the future: a clock that was ahead
+    must not hold anything up until that time comes.
+    """
+    try:
+        age = now - from_iso(text)
+    except (ValueError, TypeError):
+        return None
+    return None if age < -_CLOCKS_DIFFER else max(age, timedelta(0))

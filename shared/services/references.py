@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from shared import log
+from shared.errors import UnreadableDataError
 from shared.imports.catalogue import types_of_table
 from shared.imports.definition import Document, ImportType, ReadRow, RecordRules, Reference
 from shared.imports.faults import as_sent
@@ -26,7 +27,7 @@ from shared.services.record_ranges import load_records
 from shared.services.reference_lists import NO_LISTS, ReferenceLists, TenantLists
 from shared.storage.import_records import ImportRecord
 from shared.storage.stored_records import partition_of, row_of
-from shared.storage.tables import Tables
+from shared.storage.tables import Entity, Tables
 
 NOT_FOUND = 2001
 _NO_RECORD = "no record of this name is stored with the employer of the row"
@@ -155,7 +156,7 @@ class ReferenceReader:
             there.update(
                 (table, partition, row)
                 for row, entity in found.items()
-                if not entity.flag("Deleted") and entity.number("Created") < record.number
+                if not entity.flag("Deleted") and _created(entity) < record.number
             )
         return frozenset(there)
 
@@ -189,6 +190,14 @@ def _names_field(values: Document, path: str) -> bool:
             return True
         here = here[name]
     return True
+
+
+def _created(entity: Entity) -> int:
+    """Which import created a record; one that cannot be read is there all the same."""
+    try:
+        return entity.number("Created")
+    except UnreadableDataError:
+        return 0
 
 
 def _place(tenant: str, reference: Reference) -> _Place:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
+from shared import log
 from shared.clock import Ids
-from shared.errors import PreconditionFailedError
-from shared.services.moments import iso
+from shared.errors import ConflictError, PreconditionFailedError, UnreadableDataError
+from shared.services.moments import age_of, iso
 from shared.services.offload import Offload
 from shared.storage import repeat_records as records
 from shared.storage.blobs import ListedBlobs
 from shared.storage.keys import encode
 from shared.storage.names import IDEMPOTENCY, IDEMPOTENT_ANSWERS
 from shared.storage.repeat_records import MAX_INLINE, KeptAnswer, RepeatRecord
-from shared.storage.tables import Delete, Entity, Insert, Replace, Tables
+from shared.storage.tables import Delete, Entity, Insert, Merge, Replace, Tables
 
 _READ_AT_ONCE = 1_000
+UNREADABLE = (
+    "What is kept of this Idempotency-Key cannot be read: look at /api/imports whether the call "
+    "was accepted, and send it with a new key if it was not."
+)
 
 
 class RepeatStore:
@@ -39,19 +45,26 @@ class RepeatStore:
     async def read(self, tenant: str, key: str) -> RepeatRecord | None:
         """The record of a key, with the body of its answer; None where there is none.
 
-        A body whose blob is gone stays None.
+        A body whose blob is gone or broken stays None. Raises ConflictError for a record that does
+        not say which call or import the key stands for.
         """
         entity = await self._tables.get(IDEMPOTENCY, *records.keys_of(tenant, key))
         if entity is None:
             return None
-        record = records.from_entity(tenant, key, entity)
+        try:
+            record = records.from_entity(tenant, key, entity)
+        except UnreadableDataError as error:
+            log.failure("repeat.unreadable", error, tenant=tenant)
+            raise ConflictError(UNREADABLE) from None
         if record.answer is None or not record.spilled:
             return record
         packed = await self._blobs.read(IDEMPOTENT_ANSWERS, record.spilled)
         if packed is None:
             return record
-        body = await self._offload(len(packed), records.unpack_body, packed)
-        return replace(record, answer=replace(record.answer, body=body))
+        with suppress(UnreadableDataError):
+            body = await self._offload(len(packed), records.unpack_body, packed)
+            return replace(record, answer=replace(record.answer, body=body))
+        return record
 
     async def replace(self, record: RepeatRecord) -> RepeatRecord:
         """The record, which has no answer yet, in place of what was read."""
@@ -83,18 +96,19 @@ class RepeatStore:
         """Forget the key."""
         await self._tables.write(IDEMPOTENCY, Delete(records.to_entity(record)))
 
-    async def remove_before(self, tenant: str, moment: datetime) -> int:
+    async def remove_before(self, tenant: str, moment: datetime, now: datetime) -> int:
         """Forget the tenant's keys that were first seen before then; how many those were.
 
+        A key that a clock saw first which was ahead counts as first seen now.
         The blob goes first: a record that is left without it has expired all the same. Then blobs
         that nobody names: a call wrote them, and died before it could name them.
         """
-        removed = await self._remove_records(tenant, iso(moment))
+        removed = await self._remove_records(tenant, iso(moment), now)
         for name in await self._blobs.names_before(IDEMPOTENT_ANSWERS, f"{tenant}/", moment):
             await self._blobs.delete(IDEMPOTENT_ANSWERS, name)
         return removed
 
-    async def _remove_records(self, tenant: str, moment: str) -> int:
+    async def _remove_records(self, tenant: str, moment: str, now: datetime) -> int:
         removed, after = 0, ""
         first, last = records.KEYS
         while True:
@@ -108,11 +122,18 @@ class RepeatStore:
                 most=_READ_AT_ONCE,
             )
             for entity in found:
-                if entity.text("CreatedAt") < moment:
+                if age_of(entity.text("CreatedAt"), now) is None:
+                    await self._correct_time(entity, now)
+                elif entity.text("CreatedAt") < moment:
                     removed += await self._removed(entity)
             if len(found) < _READ_AT_ONCE:
                 return removed
             after = found[-1].row
+
+    async def _correct_time(self, entity: Entity, now: datetime) -> None:
+        corrected = Entity(entity.partition, entity.row, {"CreatedAt": iso(now)}, entity.etag)
+        with suppress(PreconditionFailedError):
+            await self._tables.write(IDEMPOTENCY, Merge(corrected))
 
     async def _removed(self, entity: Entity) -> int:
         if entity.text("Spilled"):

@@ -33,7 +33,7 @@ from shared.errors import (
 )
 from shared.process_stop import ProcessStop
 from shared.services.completions import Completions
-from shared.services.moments import from_iso, iso
+from shared.services.moments import age_of, iso
 from shared.services.repeat_store import RepeatStore
 from shared.storage.repeat_records import KeptAnswer, RepeatRecord
 
@@ -133,7 +133,7 @@ class Repeats:
 
     async def expire(self, tenant: str, before: datetime) -> int:
         """Remove the tenant's records that were made before then; how many those were."""
-        return await self._store.remove_before(tenant, before)
+        return await self._store.remove_before(tenant, before, self._clock.now())
 
     async def _claim(self, call: KeyedCall) -> tuple[RepeatRecord, bool]:
         """The record of the key, and whether it is this call's own."""
@@ -281,10 +281,10 @@ class Repeats:
         return answer
 
     def _has_expired(self, record: RepeatRecord) -> bool:
-        return self._clock.now() - from_iso(record.created_at) >= self._keep
+        age = age_of(record.created_at, self._clock.now())
+        return age is not None and age >= self._keep
 
     def _is_abandoned(self, record: RepeatRecord) -> bool:
         """Whether the claimant must be thought dead, or gave up."""
-        if not record.claimed_at:
-            return True
-        return self._clock.now() - from_iso(record.claimed_at) >= self._patience
+        age = age_of(record.claimed_at, self._clock.now())
+        return age is None or age >= self._patience

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
+from shared import log
 from shared.clock import Clock
-from shared.errors import GoneError, NotFoundError
-from shared.imports.outcomes import Outcome, RowResult
+from shared.errors import GoneError, NotFoundError, UnreadableDataError
+from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, LOST_ROW, Message
+from shared.imports.outcomes import Outcome, RowResult, failed
 from shared.services.import_log import ImportLog
-from shared.services.moments import from_iso
+from shared.services.moments import age_of, from_iso
 from shared.services.results import Results
 from shared.storage.import_records import Counts, ImportRecord
+from shared.storage.result_records import StoredResult
 
+_BEHIND: Final = -1
 RESULTS_EXPIRED = "The results of this import have expired: only its counts are kept."
 NO_SUCH_IMPORT = "There is no import of this id: check the id, and that it is one of this tenant."
 
@@ -102,9 +109,11 @@ class Reporting:
         counts = record.counts
         if record.is_open:
             counts = (await self._imports.progress(record.import_id)).counts
-        end = from_iso(record.ended_at) if record.ended_at else self._clock.now()
-        seconds = (end - from_iso(record.accepted_at)).total_seconds()
-        pace = _pace(counts.done, record.rows, seconds)
+        end = self._clock.now()
+        with suppress(ValueError):
+            end = from_iso(record.ended_at)
+        age = age_of(record.accepted_at, end)
+        pace = Pace() if age is None else _pace(counts.done, record.rows, age.total_seconds())
         return ImportReport(record, counts, _state(record, counts), pace)
 
     async def _reports(self, records: Sequence[ImportRecord]) -> list[ImportReport]:
@@ -149,24 +158,87 @@ class Reporting:
         """
         check_results(record)
         picked: list[RowResult] = []
-        async for stored in self._results.chunks(record.import_id, start.chunk):
-            skipped = start.rows if stored.chunk == start.chunk else 0
-            if not _may_hold(stored.counts, outcome):
-                continue
-            rows = await self._results.rows(stored)
+        async for chunk, rows in self.chunks(record, start.chunk, outcome):
+            skipped = start.rows if chunk == start.chunk else 0
             for position, row in enumerate(rows[skipped:], skipped):
                 if outcome is not None and row.outcome is not outcome:
                     continue
                 if len(picked) == size:
-                    return ResultPage(tuple(picked), Place(stored.chunk, position))
+                    return ResultPage(tuple(picked), Place(chunk, position))
                 picked.append(row)
         return ResultPage(tuple(picked), None)
 
     async def result_chunks(self, record: ImportRecord) -> AsyncIterator[Sequence[RowResult]]:
-        """Every result of an ended import, a chunk at a time, in plan order. Raises GoneError."""
+        """Every result of an ended import, a chunk at a time, in plan order. Raises GoneError.
+
+        Each row of the import is there once: one whose result cannot be read, or that was never
+        worked on because it could not be read, says 9001.
+        """
         check_results(record)
+        async for _, rows in self.chunks(record):
+            yield rows
+
+    async def chunks(
+        self, record: ImportRecord, first: int = 0, outcome: Outcome | None = None
+    ) -> AsyncIterator[tuple[int, Sequence[RowResult]]]:
+        """The results chunk by chunk from `first` on, with the number of the chunk.
+
+        Chunks without a row of the outcome may be left out. Raises GoneError where results expire
+        meanwhile.
+        """
+        following = first
+        lost: Mapping[int, Sequence[RowResult]] | None = None
+        async for stored in self._results.chunks(record.import_id, first):
+            for chunk in range(following, min(stored.chunk, len(record.chunks))):
+                # An ended import without a result of this chunk: its record was broken.
+                if not record.is_open:
+                    lost = lost or await self._lost_rows(record)
+                    yield chunk, lost.get(chunk, ())
+            following = stored.chunk + 1
+            if not _may_hold(stored.counts, outcome):
+                continue
+            rows = await self._readable(record, stored)
+            if not record.is_open and len(rows) < _rows_in(record, stored.chunk):
+                lost = lost or await self._lost_rows(record)
+                rows = [*rows, *lost.get(stored.chunk, ())]
+            yield stored.chunk, rows
+        if not record.is_open and (following < len(record.chunks) or record.is_broken):
+            lost = lost or await self._lost_rows(record)
+            for chunk in range(following, len(record.chunks)):
+                yield chunk, lost.get(chunk, ())
+            yield max(following, len(record.chunks)), lost.get(_BEHIND, ())
+
+    async def _readable(self, record: ImportRecord, stored: StoredResult) -> Sequence[RowResult]:
+        """The results of a chunk that can be those of its rows."""
+        try:
+            rows = await self._results.rows(stored)
+        except UnreadableDataError as error:
+            log.failure("result.unreadable", error, import_id=record.import_id, chunk=stored.chunk)
+            return ()
+        return [row for row in rows if _is_possible(record, row)]
+
+    async def _lost_rows(self, record: ImportRecord) -> Mapping[int, Sequence[RowResult]]:
+        """The rows that no result tells of, by chunk.
+
+        Which of the rows were in which chunk cannot be known any more, so the chunks share them
+        out in the order of the payload; what no chunk accounts for is under _BEHIND.
+        """
+        current = await self._imports.read(record.tenant, record.number)
+        if current is None or current.results_expired_at:
+            raise GoneError(RESULTS_EXPIRED)
+        counts: dict[int, int] = {chunk.number: chunk.rows for chunk in record.chunks}
+        known: set[int] = set()
         async for stored in self._results.chunks(record.import_id):
-            yield await self._results.rows(stored)
+            rows = await self._readable(record, stored)
+            known.update(row.index for row in rows)
+            counts[stored.chunk] = max(0, counts.get(stored.chunk, 0) - len(rows))
+        missing = [index for index in range(record.rows) if index not in known]
+        shared_out: dict[int, Sequence[RowResult]] = {}
+        for chunk, count in sorted(counts.items()):
+            shared_out[chunk] = [lost_row(record, index) for index in missing[:count]]
+            missing = missing[count:]
+        shared_out[_BEHIND] = [lost_row(record, index) for index in missing]
+        return shared_out
 
     async def all_results(self, record: ImportRecord) -> AsyncIterator[RowResult]:
         """Every result of an ended import, in plan order."""
@@ -188,8 +260,25 @@ def _pace(done: int, rows: int, seconds: float) -> Pace:
     return Pace(rate, (rows - done) / rate)
 
 
-def _may_hold(counts: Counts, outcome: Outcome | None) -> bool:
-    return outcome is None or getattr(counts, outcome.value) > 0
+def lost_row(record: ImportRecord, index: int) -> RowResult:
+    """The result of a row of an ended import of which no result tells."""
+    kind = IMPORT_TYPES.get(record.type_name)
+    nothing = (None,) * (len(kind.rules.key_fields) if kind else 0)
+    return failed(index, nothing, Message(COULD_NOT_BE_PROCESSED, detail=LOST_ROW))
+
+
+def _rows_in(record: ImportRecord, chunk: int) -> int:
+    return record.chunks[chunk].rows if chunk < len(record.chunks) else 0
+
+
+def _is_possible(record: ImportRecord, row: RowResult) -> bool:
+    kind = IMPORT_TYPES.get(record.type_name)
+    width = len(row.key) if kind is None else len(kind.rules.key_fields)
+    return 0 <= row.index < record.rows and len(row.key) == width
+
+
+def _may_hold(counts: Counts | None, outcome: Outcome | None) -> bool:
+    return outcome is None or counts is None or getattr(counts, outcome.value) > 0
 
 
 def _state(record: ImportRecord, counts: Counts) -> ImportState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.outcomes import RowResult
 from shared.services.offload import Offload
 from shared.storage import result_records as records
@@ -53,11 +53,11 @@ class Results:
             after = found[-1].row
 
     async def rows(self, stored: StoredResult) -> Sequence[RowResult]:
-        """The rows of a chunk's result, in plan order."""
+        """The rows of a chunk's result, in plan order. Raises UnreadableDataError."""
         data = stored.data
         if stored.spilled:
             read = await self._blobs.read(IMPORT_RESULT_BLOBS, stored.spilled)
             if read is None:
-                raise StorageUnavailableError("the blob of a result cannot be read")
+                raise UnreadableDataError("the results of a chunk")
             data = read
         return await self._offload(_GROWS * len(data), records.rows_of, data)

@@ -12,14 +12,14 @@ hand.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared import log
 from shared.clock import Clock
-from shared.errors import StorageUnavailableError
-from shared.services.moments import from_iso, iso
+from shared.services.moments import age_of, iso
+from shared.services.upkeep import UpkeepFaults
 from shared.storage.names import IMPORTS
 from shared.storage.tables import Entity, Tables, Upsert
 
@@ -48,6 +48,21 @@ class RetentionStep:
     keep: timedelta
     expire: Expire
     least: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """How many things went, by the name of the step; which steps failed for which tenants."""
+
+    went: Mapping[str, int]
+    failed: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    went: int
+    is_over: bool = False
+    has_failed: bool = False
 
 
 def counted(expire: Callable[[str, datetime], Awaitable[int]]) -> Expire:
@@ -79,48 +94,72 @@ class Retention:
     async def run(self) -> None:
         """Give every tenant that has not had one today its turn, while there is time."""
         end = self._clock.elapsed() + self._seconds
+        faults = UpkeepFaults("retention.failed")
         for tenant in await self._tenants():
-            if not await self._is_due(tenant):
+            try:
+                is_over = await self._run_tenant(tenant, end, faults)
+            except Exception as error:
+                faults.note(error, tenant=tenant)
                 continue
-            for step in self._steps:
-                went = await self._run_step(step, tenant, step.keep, end)
-                if went is None:
-                    return
-                if went:
-                    log.event("retention.expired", tenant=tenant, step=step.name, done=went)
-            await self._note_turn(tenant)
+            if is_over:
+                return
 
-    async def purge(self, tenants: Sequence[str], keep: timedelta | None) -> dict[str, int]:
-        """Run every step for these tenants now; how many things went, by the name of the step.
+    async def _run_tenant(self, tenant: str, end: float, faults: UpkeepFaults) -> bool:
+        """Whether the time is up. A tenant whose storage failed has its turn again next time."""
+        if not await self._is_due(tenant):
+            return False
+        for step in self._steps:
+            done = await self._run_step(step, tenant, step.keep, end, faults)
+            if done.went:
+                log.event("retention.expired", tenant=tenant, step=step.name, done=done.went)
+            if done.is_over:
+                return True
+        await self._note_turn(tenant)
+        return False
 
-        `keep` takes the place of the times of the settings. Raises StorageUnavailableError.
+    async def purge(self, tenants: Sequence[str], keep: timedelta | None) -> Purged:
+        """Run every step for these tenants now. A step that fails does not stop the others.
+
+        `keep` takes the place of the times of the settings. Raises StorageUnavailableError where
+        storage is away.
         """
         went: Counter[str] = Counter({step.name: 0 for step in self._steps})
+        failed: list[tuple[str, str]] = []
+        faults = UpkeepFaults("retention.failed")
         for tenant in tenants:
             for step in self._steps:
                 time = step.keep if keep is None else max(keep, step.least)
-                went[step.name] += await self._run_step(step, tenant, time, None) or 0
-        return dict(went)
+                done = await self._run_step(step, tenant, time, None, faults)
+                went[step.name] += done.went
+                if done.has_failed:
+                    failed.append((tenant, step.name))
+        return Purged(dict(went), tuple(failed))
 
     async def _run_step(
-        self, step: RetentionStep, tenant: str, keep: timedelta, end: float | None
-    ) -> int | None:
-        """How many things went; None where the time is up. One step's fault stops no other."""
+        self,
+        step: RetentionStep,
+        tenant: str,
+        keep: timedelta,
+        end: float | None,
+        faults: UpkeepFaults,
+    ) -> _Done:
+        """What a step did. One step's fault stops no other."""
         went = 0
         try:
             async for some in step.expire(tenant, self._clock.now() - keep):
                 went += some
                 if end is not None and self._clock.elapsed() > end:
-                    return None
-        except StorageUnavailableError:
-            raise
+                    return _Done(went, is_over=True)
         except Exception as error:
-            log.failure("retention.failed", error, tenant=tenant, step=step.name)
-        return went
+            faults.note(error, tenant=tenant, step=step.name)
+            return _Done(went, has_failed=True)
+        faults.note_success()
+        return _Done(went)
 
     async def _is_due(self, tenant: str) -> bool:
         mark = await self._tables.get(IMPORTS, tenant, _MARK)
-        return mark is None or self._clock.now() - from_iso(mark.text("At")) >= _EVERY
+        age = None if mark is None else age_of(mark.text("At"), self._clock.now())
+        return age is None or age >= _EVERY
 
     async def _note_turn(self, tenant: str) -> None:
         mark = Entity(tenant, _MARK, {"At": iso(self._clock.now())})

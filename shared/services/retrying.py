@@ -8,12 +8,12 @@ are as they were sent is kept with its record, for 1101 (`shared.imports.origins
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from shared import log
-from shared.errors import ConflictError, InvalidRequestError, NotBuiltError
+from shared.errors import ConflictError, GoneError, InvalidRequestError, NotBuiltError
 from shared.imports.catalogue import import_type
 from shared.imports.corrections import is_same_row, read_corrections
 from shared.imports.origins import Origins
@@ -82,7 +82,7 @@ class Retrying:
         if not kind.keeps_rows:
             raise NotBuiltError(f"{kind.name} cannot be retried: send them again in a new call.")
         corrections = await self._offload(len(body), read_corrections, body, self._max_rows)
-        failed = await self._failed(parent)
+        failed = await self._failed(parent, corrections)
         size = sum(map(len, failed.values())) + len(body)
         payload, origins = await self._offload(size, _put_together, parent, failed, corrections)
         planned = await self._intake.read(kind, parent.tenant, payload)
@@ -91,11 +91,23 @@ class Retrying:
         draft = replace(draft, parent=kinship, origins=origins)
         return await self._intake.accept_planned(kind, draft, planned)
 
-    async def _failed(self, parent: ImportRecord) -> dict[int, str]:
-        """The text of every failed row by its index, in the order of the payload."""
+    async def _failed(self, parent: ImportRecord, corrections: Mapping[int, str]) -> dict[int, str]:
+        """The text of every failed row by its index, in the order of the payload.
+
+        Raises GoneError for rows that cannot be read any more and are not corrected.
+        """
         found: dict[int, str] = {}
+        lost: list[int] = []
         async for rows in self._failed_rows.chunks(parent):
             found.update((row.index, row.text) for row in rows)
+            lost += [row.index for row in rows if row.is_lost and row.index not in corrections]
+        if lost:
+            raise GoneError(
+                f"What was sent as row {_named(sorted(lost))} cannot be read any more: send the "
+                'rows of these indexes in the body, as [{"index", "row"}].'
+            )
+        if not found:
+            raise ConflictError(NOTHING_FAILED)
         return dict(sorted(found.items()))
 
 
@@ -108,6 +120,12 @@ def _check(parent: ImportRecord) -> None:
     check_payload(parent)
 
 
+def _named(indexes: Sequence[int]) -> str:
+    named = ", ".join(str(index)[:20] for index in indexes[:_NAMED])
+    more = f" and {len(indexes) - _NAMED} more" if len(indexes) > _NAMED else ""
+    return f"{named}{more}"
+
+
 def _put_together(
     parent: ImportRecord, failed: Mapping[int, str], corrections: Mapping[int, str]
 ) -> tuple[bytes, Origins]:
@@ -117,9 +135,9 @@ def _put_together(
     """
     strange = sorted(corrections.keys() - failed.keys())
     if strange:
-        named = ", ".join(str(index)[:20] for index in strange[:_NAMED])
-        more = f" and {len(strange) - _NAMED} more" if len(strange) > _NAMED else ""
-        raise InvalidRequestError(f"No failed row has the index {named}{more}: see failed-rows.")
+        raise InvalidRequestError(
+            f"No failed row has the index {_named(strange)}: see failed-rows."
+        )
     rows: list[str] = []
     numbers: list[int] = []
     for index, text in failed.items():

@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 
 from shared import log
-from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.errors import (
+    PreconditionFailedError,
+    StorageUnavailableError,
+    UnreadableDataError,
+)
 from shared.imports.definition import ReadRow
 from shared.imports.folding import all_failed
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
-from shared.imports.outcomes import RowResult
+from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, Message
+from shared.imports.outcomes import RowResult, failed
 from shared.services.offload import Offload
 from shared.services.record_ranges import WORTH_IT, load_records
 from shared.services.work import SupersededError
@@ -62,6 +67,7 @@ class Settler:
     """Brings the records of one chunk to rest, in one table.
 
     `before_commit` is awaited before each transaction and may raise to stop the work there;
+    `number` is the import's, to know its own stamps on records that cannot be read;
     `one_in` is that of `load_records`.
     """
 
@@ -73,8 +79,10 @@ class Settler:
         before_commit: Callable[[], Awaitable[None]],
         correlation_id: str,
         offload: Offload,
+        number: int,
         one_in: int = WORTH_IT,
     ) -> None:
+        self._number = number
         self._tables = tables
         self._table = table
         self._one_in = one_in
@@ -100,7 +108,7 @@ class Settler:
                 [rows.key.row for rows in in_partition],
                 one_in=self._one_in,
             )
-            stored = {row: records.from_entity(entity) for row, entity in found.items()}
+            stored = {row: records.from_any_entity(entity) for row, entity in found.items()}
             await self._settle_partition(in_partition, stored)
         return self._results
 
@@ -121,6 +129,8 @@ class Settler:
 
     async def _resolved(self, rows: KeyRows, stored: StoredRecord | None) -> Settlement:
         """The resolver's word; a fault that no rule foresaw is the result of these rows alone."""
+        if stored is not None and stored.is_broken:
+            return Settlement(self._results_on_broken(rows, stored))
         size = _BYTES_PER_ROW * len(rows.rows)
         try:
             return await self._offload(size, self._resolve, rows, stored)
@@ -129,6 +139,16 @@ class Settler:
         except Exception as error:
             log.failure("row.failed", error, correlation_id=self._correlation_id)
             return Settlement(all_failed(rows.rows, self._unforeseen()))
+
+    def _results_on_broken(self, rows: KeyRows, stored: StoredRecord) -> tuple[RowResult, ...]:
+        """Of rows whose stored record cannot be read: they fail, unless it has their own stamp."""
+        log.warning("record.broken", import_id=self._correlation_id)
+        done: dict[int, RowResult] = {}
+        if stored.stamp.number == self._number:
+            with suppress(UnreadableDataError):
+                done = {result.index: result for result in stored.stamp.results()}
+        fault = Message(COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
+        return tuple(done.get(row.index) or failed(row.index, row.key, fault) for row in rows.rows)
 
     def _unforeseen(self) -> Message:
         return Message(COULD_NOT_BE_PROCESSED, detail=f"correlation id {self._correlation_id}")
@@ -155,23 +175,36 @@ class Settler:
             self._results.extend(await self._settle_one(rows))
 
     async def _settle_one(self, rows: KeyRows) -> Sequence[RowResult]:
+        missing: set[str] = set()
         for _ in range(_MOST_CONFLICTS):
             await self._before_commit()
             entity = await self._tables.get(self._table, rows.key.partition, rows.key.row)
-            stored = None if entity is None else records.from_entity(entity)
+            stored = None if entity is None else records.from_any_entity(entity)
             settlement = await self._resolved(rows, stored)
+            operations = [each for each in settlement.operations if each.entity.row not in missing]
             try:
-                if settlement.operations:
-                    await self._tables.transact(self._table, settlement.operations)
+                if operations:
+                    await self._tables.transact(self._table, operations)
                 return settlement.results
             except PreconditionFailedError:
-                continue
+                missing |= await self._missing_lookups(operations)
             except StorageUnavailableError:
                 raise
             except Exception as error:
                 log.failure("row.refused", error, correlation_id=self._correlation_id)
                 return all_failed(rows.rows, self._unforeseen())
         raise StorageUnavailableError("a record is being written by too many at once")
+
+    async def _missing_lookups(self, operations: Sequence[Operation]) -> set[str]:
+        """Look-ups that are to be deleted and are not there: they refuse every transaction."""
+        missing: set[str] = set()
+        for operation in operations:
+            entity = operation.entity
+            if not isinstance(operation, Delete) or entity.etag:
+                continue
+            if await self._tables.get(self._table, entity.partition, entity.row) is None:
+                missing.add(entity.row)
+        return missing
 
 
 class _Batch:

@@ -15,11 +15,12 @@ from shared.clock import Clock
 from shared.errors import StorageUnavailableError
 from shared.imports.catalogue import import_type
 from shared.imports.definition import ImportType
-from shared.services.chunk_messages import ChunkMessage, messages_for, queue_for
+from shared.services.chunk_messages import ChunkMessage, has_queues, messages_for, queue_for
 from shared.services.completions import Completions
 from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
-from shared.services.moments import from_iso, iso
+from shared.services.moments import age_of, iso
+from shared.services.upkeep import UpkeepFaults
 from shared.storage.import_records import ImportRecord, OpenImport
 from shared.storage.queues import Queues
 
@@ -27,7 +28,8 @@ from shared.storage.queues import Queues
 class Sweep:
     """What the timer calls. `tenants` lists the ids of all tenants.
 
-    `run_here` does the work of types without queues, once they are open for `here_seconds`.
+    `run_here` does the work of types without queues, once they are open for `here_seconds`;
+    `end_here` ends their rows where that fails.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Sweep:
         tenants: Callable[[], Awaitable[list[str]]],
         quiet_seconds: float,
         run_here: Callable[[ChunkMessage], Awaitable[None]],
+        end_here: Callable[[ChunkMessage], Awaitable[None]],
         here_seconds: float,
     ) -> None:
         self._imports = imports
@@ -51,23 +54,38 @@ class Sweep:
         self._tenants = tenants
         self._quiet = timedelta(seconds=quiet_seconds)
         self._run_here = run_here
+        self._end_here = end_here
         self._quiet_here = timedelta(seconds=here_seconds)
 
     async def run(self) -> None:
         """Look at every tenant's open imports once."""
+        faults = UpkeepFaults("sweep.passed_over")
         for tenant in await self._tenants():
-            opened_imports = await self._imports.open_of(tenant)
-            for opened in opened_imports:
-                try:
-                    await self._look_at(opened, opened_imports)
-                except StorageUnavailableError:
-                    raise
-                except Exception as error:
-                    log.failure("sweep.passed_over", error, import_id=opened.import_id)
+            try:
+                opened_imports = await self._imports.open_of(tenant)
+                for opened in opened_imports:
+                    await self._try(opened, opened_imports, faults)
+            except Exception as error:
+                faults.note(error, tenant=tenant)
+
+    async def _try(
+        self, opened: OpenImport, all_open: Sequence[OpenImport], faults: UpkeepFaults
+    ) -> None:
+        try:
+            await self._look_at(opened, all_open)
+        except Exception as error:
+            faults.note(error, tenant=opened.tenant, import_id=opened.import_id)
+        else:
+            faults.note_success()
 
     async def _look_at(self, opened: OpenImport, all_open: Sequence[OpenImport]) -> None:
         record = await self._imports.read(opened.tenant, opened.number)
         if record is None or not record.is_open:
+            # It has ended, or its record is lost: rows that wait for it would wait for ever.
+            await self._imports.forget_open(opened)
+            return
+        if record.is_broken:
+            await self._close(record)
             return
         progress = await self._imports.progress(record.import_id)
         missing = [chunk for chunk in range(len(record.chunks)) if chunk not in progress.chunks]
@@ -77,26 +95,39 @@ class Sweep:
         if not import_type(record.type_name).has_queues:
             await self._finish_here(record, missing)
             return
-        moved = max(record.accepted_at, record.swept_at, progress.newest)
-        is_quiet = self._clock.now() - from_iso(moved) >= self._quiet
-        if is_quiet and (record.is_cancelled or not _may_wait(opened, all_open)):
+        times = (record.accepted_at, record.swept_at, *progress.times)
+        may_wait = not record.is_cancelled and _may_wait(opened, all_open)
+        if not may_wait and self._is_past(self._quiet, *times):
             await self._send_missing(record, missing, all_open)
 
     async def _finish_here(self, record: ImportRecord, missing: list[int]) -> None:
         """Do the work of a type without queues, whose call or trigger has died over it."""
-        if self._clock.now() - from_iso(record.accepted_at) < self._quiet_here:
+        if not self._is_past(self._quiet_here, record.accepted_at):
             return
         for chunk in missing:
             message = ChunkMessage(record.tenant, record.number, record.import_id, chunk)
-            await self._run_here(message)
+            try:
+                await self._run_here(message)
+            except StorageUnavailableError:
+                raise
+            except Exception as error:
+                # These types have no poison queue: what fails here would fail for ever.
+                log.failure("sweep.failed", error, import_id=record.import_id, chunk=chunk)
+                await self._end_here(message)
         log.warning("sweep.finished", import_id=record.import_id, tenant=record.tenant)
+
+    def _is_past(self, pause: timedelta, *times: str) -> bool:
+        """Whether none of these times is younger than the pause; those not set do not count."""
+        now = self._clock.now()
+        ages = (age_of(time, now) for time in times)
+        return all(age >= pause for age in ages if age is not None)
 
     async def _close(self, record: ImportRecord) -> None:
         closing = await self._imports.close(record, iso(self._clock.now()))
         if closing is not None and closing.is_first:
             log.warning("sweep.closed", import_id=record.import_id, tenant=record.tenant)
             self._completions.announce(record.import_id)
-        if import_type(record.type_name).has_queues:
+        if has_queues(record):
             await self._hold_back.wake(record, None)
 
     async def _send_missing(

@@ -21,7 +21,7 @@ from shared.auth.function_keys import (
 )
 from shared.auth.integration import (
     Integration,
-    integration_from_entity,
+    integration_from_any_entity,
     integration_keys,
     integration_to_entity,
 )
@@ -142,7 +142,7 @@ class TenantService:
         found = await self.find(tenant)
         entities = await self._tables.query(INTEGRATIONS, encode(found.id))
         return sorted(
-            (integration_from_entity(entity) for entity in entities),
+            (integration_from_any_entity(entity) for entity in entities),
             key=lambda integration: integration.software_key,
         )
 
@@ -156,7 +156,7 @@ class TenantService:
         found = await self.find(tenant)
         for _ in range(_TRIES):
             stored = await self._stored(found.id, software_key)
-            changed = _checked(change(integration_from_entity(stored)))
+            changed = _checked(change(integration_from_any_entity(stored)))
             with suppress(PreconditionFailedError):
                 entity = integration_to_entity(changed, stored.etag)
                 await self._tables.write(INTEGRATIONS, Replace(entity))
@@ -170,7 +170,7 @@ class TenantService:
         """
         found = await self.find(tenant)
         stored = await self._stored(found.id, software_key)
-        old = integration_from_entity(stored)
+        old = integration_from_any_entity(stored)
         issued = await self._issue(old)
         try:
             entity = integration_to_entity(issued.integration, stored.etag)

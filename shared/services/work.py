@@ -7,7 +7,7 @@ decided and committed. Types whose rows each speak of one record by its key shar
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared.imports.messages import CANCELLED, COULD_NOT_BE_PROCESSED
 from shared.imports.outcomes import RowResult
@@ -48,6 +48,12 @@ class Work(Protocol):
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
         """End the rows without running a rule: what is committed keeps its outcome, the rest says
         `code`, and no straggler can commit it any more.
+        """
+
+    def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:
+        """Whether a row of a broken payload, which is JSON, has the form of this type's rows.
+
+        It may raise for one that has not.
         """
 
 

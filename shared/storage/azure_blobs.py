@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient
 
 from shared.errors import PreconditionFailedError
 from shared.storage.failures import translated
+
+_NOT_SATISFIABLE = 416
+"""The blob is shorter than where the range begins."""
 
 
 class AzureBlobs:
@@ -47,6 +51,10 @@ class AzureBlobs:
                 return bytes(await download.readall())
         except PreconditionFailedError:
             return None
+        except HttpResponseError as error:
+            if error.status_code != _NOT_SATISFIABLE:
+                raise
+            return b""
 
     async def names_before(self, container: str, prefix: str, moment: datetime) -> list[str]:
         """See `Blobs.names_before`."""

@@ -20,7 +20,7 @@ from enum import StrEnum
 
 from shared.storage.keys import encode, join
 from shared.storage.packing import join_bytes, pack_json, split_bytes, unpack_json
-from shared.storage.tables import Entity, Insert, Operation, Replace, Value
+from shared.storage.tables import Entity, Insert, Operation, Replace, Value, reading
 
 MAX_INLINE = 24 * 1024
 """Bytes of a call's records that sit in its entity; more go to a blob."""
@@ -52,7 +52,7 @@ class Batch:
 
     `changed_at` is when it was last appended to, or began to be processed. `import_id` is "" until
     then. `exceeded` are the sentences of the thresholds that cancelled it while it was staged, by
-    the call `closed_by`.
+    the call `closed_by`. `is_lost`: it was cancelled because its records cannot be read.
     """
 
     tenant: str
@@ -64,6 +64,7 @@ class Batch:
     import_id: str = ""
     exceeded: tuple[str, ...] = ()
     closed_by: str = ""
+    is_lost: bool = False
     etag: str = ""
 
     @property
@@ -101,9 +102,14 @@ def index_entity(batch: Batch) -> Entity:
     return Entity(encode(batch.tenant), row, {"Batch": batch.file_log_id})
 
 
+def done_row(moment: str, file_log_id: str) -> str:
+    """Row key of the index entity of a batch that was tidied up."""
+    return f"d|{encode(moment)}|{encode(file_log_id)}"
+
+
 def done_entity(batch: Batch, moment: str) -> Entity:
     """The entity by which a batch is found when it is to be forgotten."""
-    row = f"d|{encode(moment)}|{encode(batch.file_log_id)}"
+    row = done_row(moment, batch.file_log_id)
     values = {"Batch": batch.file_log_id, "ImportId": batch.import_id}
     return Entity(encode(batch.tenant), row, values)
 
@@ -111,6 +117,16 @@ def done_entity(batch: Batch, moment: str) -> Entity:
 def done_before(moment: str) -> tuple[str, str]:
     """First and last row key of the index entities of batches that were tidied up before then."""
     return "d|", f"d|{encode(moment)}"
+
+
+def index_after(moment: str) -> tuple[str, str]:
+    """The same of batches that were opened after then, by a clock that was ahead."""
+    return f"b|{encode(moment)}", "b|~"
+
+
+def done_after(moment: str) -> tuple[str, str]:
+    """The same of batches that were tidied up after then, by a clock that was ahead."""
+    return f"d|{encode(moment)}", "d|~"
 
 
 def index_before(moment: str) -> tuple[str, str]:
@@ -144,8 +160,11 @@ def part_row(part: Part) -> str:
     return f"p|{encode(part.id)}"
 
 
+@reading("a batch")
 def from_entity(tenant: str, file_log_id: str, entity: Entity) -> Batch:
-    """The batch that an entity holds."""
+    """The batch that an entity holds. Raises UnreadableDataError."""
+    if "Parts0" not in entity.values:
+        raise ValueError("no parts")
     parts: Sequence[Sequence[str | int]] = unpack_json("Parts", entity.values) or []
     return Batch(
         tenant=tenant,
@@ -157,6 +176,7 @@ def from_entity(tenant: str, file_log_id: str, entity: Entity) -> Batch:
         import_id=entity.text("ImportId"),
         exceeded=tuple(json.loads(entity.text("Exceeded", "[]"))),
         closed_by=entity.text("ClosedBy"),
+        is_lost=entity.flag("IsLost"),
         etag=entity.etag,
     )
 
@@ -170,6 +190,7 @@ def _to_entity(batch: Batch) -> Entity:
         "ImportId": batch.import_id,
         "Exceeded": json.dumps(batch.exceeded),
         "ClosedBy": batch.closed_by,
+        "IsLost": batch.is_lost,
         **pack_json("Parts", [[part.id, part.rows] for part in batch.parts]),
     }
     partition = partition_of(batch.tenant, batch.file_log_id)

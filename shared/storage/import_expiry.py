@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.errors import UnreadableDataError
 from shared.storage import import_records as records
 from shared.storage.import_records import ImportRecord
 from shared.storage.tables import Delete, Entity, Merge, Operation, Value
@@ -52,8 +53,16 @@ def summary_from_entity(entity: Entity) -> ImportSummary:
         ended_at=entity.text("EndedAt"),
         has_payload=not entity.text("PayloadExpiredAt"),
         has_results=not entity.text("ResultsExpiredAt"),
-        first_origin=entity.number("FirstOrigin") or number,
+        first_origin=_first_origin(entity) or number,
     )
+
+
+def _first_origin(entity: Entity) -> int:
+    """The lowest origin of a retry; 1, which keeps every tombstone, where it cannot be read."""
+    try:
+        return entity.number("FirstOrigin")
+    except UnreadableDataError:
+        return 1
 
 
 def without_payload(entity: Entity, now: str) -> Operation:

@@ -14,17 +14,20 @@ The fourth is there for a retry only, the fifth while a chunk waits.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from shared.errors import UnreadableDataError
+from shared.imports.catalogue import import_type
 from shared.imports.definition import OnExisting, Options
 from shared.imports.origins import NO_ORIGINS, Origins, unpack_origins
 from shared.imports.planning import Chunk, Span
 from shared.storage.keys import encode
 from shared.storage.packing import join_text, pack_json, split_text, unpack_json
-from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Value
+from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Value, reading
 
+_Part = TypeVar("_Part")
 LAST_NUMBER = 999_999_999_999
 """No import ever gets it: the place behind all others."""
 RECORDS = ("n|", "n|~")
@@ -74,7 +77,9 @@ class ImportRecord:
 
     `number` is its place in the tenant's order of acceptance. `inline` holds the lines of a small
     payload; those of a larger one are the blob `blob_name`. `parent` and `origins` are a retry's,
-    `batch` is the batch of authentication data that it processes.
+    `batch` is the batch of authentication data that it processes. `is_broken`: what is stored of
+    it does not say what to do with its rows, so it can only be closed. `has_counts` is False where
+    its own counts cannot be read.
     """
 
     tenant: str
@@ -95,6 +100,8 @@ class ImportRecord:
     batch: str = ""
     payload_expired_at: str = ""
     results_expired_at: str = ""
+    is_broken: bool = False
+    has_counts: bool = True
     etag: str = ""
 
     @property
@@ -238,35 +245,68 @@ def sweeping(record: ImportRecord, swept_at: str) -> Operation:
 
 
 def from_entity(entity: Entity) -> ImportRecord:
-    """The record that an entity holds."""
+    """The record that an entity holds; what cannot be read of it is left out.
+
+    Without its type, chunks, options and origins no row can be worked on: it is then broken.
+    """
+    faults: list[UnreadableDataError] = []
+
+    def read(get: Callable[[], _Part], otherwise: _Part) -> _Part:
+        try:
+            with reading("the record of an import"):
+                return get()
+        except UnreadableDataError as error:
+            faults.append(error)
+            return otherwise
+
+    def options() -> Options:
+        chosen = OnExisting(entity.text("OnExisting", OnExisting.UPDATE))
+        return Options(on_existing=chosen, action=entity.text("Action"))
+
+    no_chunks: tuple[Chunk, ...] = ()
+    chunks = read(lambda: _chunks(unpack_json("Chunks", entity.values)), no_chunks)
+    import_id = read(lambda: str(_required(entity, "ImportId")), "")
+    chosen = read(options, Options())
+    origins = read(lambda: unpack_origins(unpack_json("Origins", entity.values) or ()), NO_ORIGINS)
+    type_name = read(lambda: import_type(entity.text("Type")).name, entity.text("Type"))
+    is_broken = bool(faults)
+    rows = read(lambda: entity.number("Rows", -1), -1)
+    counts = read(lambda: counts_of(entity), None)
+    parent = read(lambda: Parent(entity.text("ParentId"), entity.number("Parent")), Parent())
     return ImportRecord(
         tenant=entity.partition,
         number=number_of(entity.row),
-        import_id=entity.text("ImportId"),
-        type_name=entity.text("Type"),
-        rows=entity.number("Rows"),
-        chunks=_chunks(unpack_json("Chunks", entity.values) or []),
-        options=Options(
-            on_existing=OnExisting(entity.text("OnExisting", OnExisting.UPDATE)),
-            action=entity.text("Action"),
-        ),
+        import_id=import_id,
+        type_name=type_name,
+        rows=rows if rows >= 0 else sum(chunk.rows for chunk in chunks),
+        chunks=chunks,
+        options=chosen,
         accepted_at=entity.text("AcceptedAt"),
         inline=join_text("Lines", entity.values),
         cancelled_at=entity.text("CancelledAt"),
         ended_at=entity.text("EndedAt"),
         swept_at=entity.text("SweptAt"),
-        counts=counts_of(entity),
-        parent=Parent(entity.text("ParentId"), entity.number("Parent")),
-        origins=unpack_origins(unpack_json("Origins", entity.values) or ()),
+        counts=counts or Counts(),
+        parent=parent,
+        origins=origins,
         batch=entity.text("Batch"),
         payload_expired_at=entity.text("PayloadExpiredAt"),
         results_expired_at=entity.text("ResultsExpiredAt"),
+        is_broken=is_broken,
+        has_counts=counts is not None,
         etag=entity.etag,
     )
 
 
+def _required(entity: Entity, name: str) -> Value:
+    value = entity.values.get(name)
+    if value in (None, ""):
+        raise ValueError(name)
+    return value
+
+
 def counts_of(entity: Entity) -> Counts:
-    """The counts in an entity of an import or of a chunk's result."""
+    """The counts in an entity of an import or of a chunk's result. Raises UnreadableDataError."""
     return Counts(
         entity.number("New"),
         entity.number("Updated"),
@@ -277,13 +317,22 @@ def counts_of(entity: Entity) -> Counts:
 
 
 def open_from_entity(entity: Entity) -> OpenImport:
-    """The open import that an entity tells of."""
+    """The open import that an entity tells of; one whose places cannot be read may touch any."""
     _, type_name, number = entity.row.split("|")
-    first = entity.text("First")
-    places = join_text("Places", entity.values)
-    exact = frozenset(json.loads(places)) if places else None
-    span = Span(first, entity.text("Last"), exact) if first else None
+    try:
+        span = _open_span(entity)
+    except UnreadableDataError:
+        span = Span("", "\U0010ffff")
     return OpenImport(entity.partition, int(number), entity.text("ImportId"), type_name, span)
+
+
+@reading("the places of an open import")
+def _open_span(entity: Entity) -> Span | None:
+    if "First" not in entity.values or "Last" not in entity.values:
+        raise ValueError("no places")
+    first, places = entity.text("First"), join_text("Places", entity.values)
+    exact = frozenset(json.loads(places)) if places else None
+    return Span(first, entity.text("Last"), exact) if first else None
 
 
 def _to_entity(record: ImportRecord) -> Entity:
@@ -325,6 +374,8 @@ def _packed(chunk: Chunk) -> list[Any]:
 def _chunks(packed: Sequence[Sequence[Any]]) -> tuple[Chunk, ...]:
     chunks: list[Chunk] = []
     for number, (start, end, rows, *places) in enumerate(packed):
+        if not all(isinstance(each, int) for each in (start, end, rows)) or not 0 <= start <= end:
+            raise ValueError("no chunk")
         span = None
         if places:
             first, last, exact = places

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from urllib.parse import unquote
 
 _MOST = 200
 _PREFIX = 120
@@ -26,6 +27,11 @@ def encode(part: str) -> str:
     if len(encoded) <= _MOST:
         return encoded
     return f"{encoded[:_PREFIX]}=={hashlib.sha256(data).hexdigest()}"
+
+
+def decode(part: str) -> str:
+    """The inverse of `encode`; of a part that was shortened what can be read of it."""
+    return unquote(part.replace("=", "%"), errors="replace")
 
 
 def join(*parts: str) -> str:

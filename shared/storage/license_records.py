@@ -32,7 +32,7 @@ from shared.storage.packing import (
     split_text,
     unpack_json,
 )
-from shared.storage.tables import Entity, Insert, Operation, Upsert, Value
+from shared.storage.tables import Entity, Insert, Operation, Upsert, Value, reading
 
 COLUMNS = (
     "companyCode",
@@ -101,19 +101,28 @@ class Owner:
     is_gone: bool
 
 
+@reading("the owner of a license key")
 def owner_of(entity: Entity) -> Owner:
-    """The owner that an entity of a key holds."""
-    return Owner(json.loads(entity.text("Whose")), entity.flag("Deleted"))
+    """The owner that an entity of a key holds. Raises UnreadableDataError."""
+    fields = json.loads(entity.text("Whose"))
+    if not isinstance(fields, dict):
+        raise ValueError("no fields of an owner")
+    return Owner(fields, entity.flag("Deleted"))
 
 
+@reading("a stored license")
 def held_from_entity(entity: Entity) -> Held:
-    """The license, or what is kept of it, that an entity holds."""
+    """The license, or what is kept of it, that an entity holds. Raises UnreadableDataError."""
     is_gone = entity.flag("Deleted")
     division, number, personal_id = json.loads(entity.text("Employee"))
+    document = None if is_gone else json.loads(join_text("Document", entity.values))
+    is_complete = entity.text("LicenseKey") and "Number" in entity.values
+    if not is_complete or not (is_gone or isinstance(document, dict)):
+        raise ValueError("no license")
     return Held(
         key=entity.text("LicenseKey"),
         employee=Employee(division, number, personal_id),
-        document=None if is_gone else json.loads(join_text("Document", entity.values)),
+        document=document,
         number=entity.number("Number"),
         created_at=entity.text("CreatedAt"),
         remains=json.loads(entity.text("Remains", "null")),
@@ -172,8 +181,9 @@ def logged(partition: str, number: int, sequence: int, entry: LogEntry, now: str
     return Insert(Entity(partition, f"{first}{sequence:06d}", values))
 
 
+@reading("what an import has logged of the licenses of a company")
 def log_from_entity(entity: Entity) -> LogEntry:
-    """The entry that an entity holds."""
+    """The entry that an entity holds. Raises UnreadableDataError."""
     obsolete, written = unpack_json("Blobs", entity.values) or ((), ())
     return LogEntry(
         results=tuple(unpack_result(item) for item in unpack_json("Results", entity.values)),
@@ -226,8 +236,9 @@ def _packed(entity: Entity) -> list[Any]:
     return [entity.partition, entity.row, dict(entity.values)]
 
 
+@reading("what is left to be done of an import of licenses")
 def unpack_parts(data: bytes) -> list[tuple[list[RowResult], list[Operation]]]:
-    """The inverse of `pack_parts`."""
+    """The inverse of `pack_parts`. Raises UnreadableDataError."""
     kinds: dict[str, type[Upsert | Insert]] = {kind.__name__: kind for kind in (Upsert, Insert)}
     return [
         (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from shared.storage.keys import join
 from shared.storage.packing import join_bytes, pack_json, split_bytes, unpack_json
-from shared.storage.tables import Entity, Value
+from shared.storage.tables import Entity, Value, reading
 
 PLAN_ROW = "plan"
 MAX_INLINE = 24 * 1024
@@ -53,8 +53,9 @@ def to_entity(plan: PlanRecord) -> Entity:
     return Entity(partition_of(plan.tenant, plan.import_id), PLAN_ROW, values)
 
 
+@reading("the plan of an import")
 def from_entity(tenant: str, import_id: str, entity: Entity) -> PlanRecord:
-    """The inverse of `to_entity`."""
+    """The inverse of `to_entity`. Raises UnreadableDataError."""
     chunks = unpack_json("Chunks", entity.values) or []
     return PlanRecord(
         tenant=tenant,

@@ -15,12 +15,14 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from shared.errors import UnreadableDataError
 from shared.storage.keys import encode
 from shared.storage.packing import join_bytes, join_text, split_bytes, split_text
-from shared.storage.tables import Entity, Value
+from shared.storage.tables import Entity, Value, reading
 
 MAX_INLINE = 600_000
 """Bytes of a compressed body that still sits in the entity."""
@@ -70,8 +72,9 @@ def pack_body(answer: KeptAnswer) -> bytes:
     return b"" if answer.is_rendered or answer.body is None else zlib.compress(answer.body)
 
 
+@reading("the body of a kept answer")
 def unpack_body(packed: bytes) -> bytes:
-    """The inverse of `pack_body`."""
+    """The inverse of `pack_body`. Raises UnreadableDataError."""
     return zlib.decompress(packed)
 
 
@@ -96,8 +99,16 @@ def to_entity(record: RepeatRecord, packed: bytes = b"") -> Entity:
 def from_entity(tenant: str, key: str, entity: Entity) -> RepeatRecord:
     """The inverse of `to_entity`; the body of a spilled answer is still to be read.
 
-    The row key may hold a hash of a long key, so tenant and key are said again.
+    The row key may hold a hash of a long key, so tenant and key are said again. An answer that
+    cannot be read counts as not kept: it is made again. Raises UnreadableDataError where the
+    record does not say which call or import the key stands for.
     """
+    if not (entity.text("Fingerprint") and entity.text("ImportId")):
+        raise UnreadableDataError("what is kept of an Idempotency-Key")
+    answer: KeptAnswer | None = None
+    if "Status" in entity.values:
+        with suppress(UnreadableDataError):
+            answer = _answer(entity)
     return RepeatRecord(
         tenant=tenant,
         key=key,
@@ -106,12 +117,13 @@ def from_entity(tenant: str, key: str, entity: Entity) -> RepeatRecord:
         owner=entity.text("Owner"),
         created_at=entity.text("CreatedAt"),
         claimed_at=entity.text("ClaimedAt"),
-        answer=_answer(entity) if "Status" in entity.values else None,
+        answer=answer,
         spilled=entity.text("Spilled"),
         etag=entity.etag,
     )
 
 
+@reading("a kept answer")
 def _answer(entity: Entity) -> KeptAnswer:
     packed = join_bytes("Body", entity.values)
     return KeptAnswer(

@@ -12,11 +12,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared.errors import UnreadableDataError
 from shared.imports.messages import CANCELLED
 from shared.imports.outcomes import Outcome, RowResult, pack_result, unpack_result
 from shared.storage.import_records import Counts, counts_of
 from shared.storage.packing import compress_json, expand_json, join_bytes, split_bytes
-from shared.storage.tables import Entity, Value
+from shared.storage.tables import Entity, Value, reading
 
 _MAX_INLINE = 700_000
 PROGRESS_COLUMNS = ("New", "Updated", "Unchanged", "Failed", "Cancelled", "DoneAt")
@@ -56,11 +57,14 @@ def _is_cancelled(result: RowResult) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """A chunk's record as it was read: `spilled` names the blob where its rows went, or is ""."""
+    """A chunk's record as it was read: `spilled` names the blob where its rows went, or is "".
+
+    `counts` is None where they cannot be read.
+    """
 
     import_id: str
     chunk: int
-    counts: Counts
+    counts: Counts | None
     data: bytes
     spilled: str
 
@@ -100,16 +104,21 @@ def to_entity(result: ChunkResult) -> tuple[Entity, bytes]:
 
 
 def from_entity(entity: Entity) -> StoredResult:
-    """The record that an entity holds."""
+    """The record that an entity holds; its rows are still to be read (`rows_of`)."""
+    try:
+        counts = counts_of(entity)
+    except UnreadableDataError:
+        counts = None
     return StoredResult(
         import_id=entity.partition,
         chunk=chunk_of(entity.row),
-        counts=counts_of(entity),
+        counts=counts,
         data=join_bytes("Data", entity.values),
         spilled=entity.text("Spilled"),
     )
 
 
+@reading("the results of a chunk")
 def rows_of(data: bytes) -> Sequence[RowResult]:
-    """The rows in a record's bytes, in plan order."""
+    """The rows in a record's bytes, in plan order. Raises UnreadableDataError."""
     return [unpack_result(packed) for packed in expand_json(data)]

@@ -18,10 +18,12 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from shared.errors import UnreadableDataError
 from shared.imports.definition import Document
 from shared.imports.messages import COULD_NOT_BE_PROCESSED
 from shared.imports.outcomes import RowResult, pack_result, unpack_result
@@ -33,7 +35,17 @@ from shared.storage.packing import (
     split_bytes,
     split_text,
 )
-from shared.storage.tables import MAX_ENTITY_BYTES, Delete, Entity, Insert, Merge, Operation, Value
+from shared.storage.tables import (
+    MAX_ENTITY_BYTES,
+    Delete,
+    Entity,
+    Insert,
+    Merge,
+    Operation,
+    Upsert,
+    Value,
+    reading,
+)
 from shared.storage.tables import Replace as ReplaceEntity
 
 _LONG_OUTCOMES = 4_000
@@ -64,8 +76,9 @@ class Stamp:
         """The stamp of an import whose rows for a record ended like this."""
         return cls(number, position, _compact([pack_result(result) for result in results]))
 
+    @reading("the outcomes on a record")
     def results(self) -> list[RowResult]:
-        """What became of the rows."""
+        """What became of the rows. Raises UnreadableDataError."""
         return [unpack_result(packed) for packed in json.loads(self.packed)]
 
 
@@ -109,7 +122,11 @@ class RecordTooLargeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record with its stamp; `document` is None for a tombstone."""
+    """A record with its stamp; `document` is None for a tombstone.
+
+    `is_broken`: what is stored cannot be read. Such a record has no document either, its stamp
+    where that can be read, and nothing may be written over it but by the repair of records.
+    """
 
     key: RecordKey
     document: Document | None
@@ -121,6 +138,7 @@ class StoredRecord:
     lookups: tuple[str, ...] = ()
     columns: Mapping[str, str] | None = None
     etag: str = ""
+    is_broken: bool = False
 
 
 def partition_of(tenant: str, group: str) -> str:
@@ -144,33 +162,60 @@ def place_of(key: RecordKey) -> str:
     return f"{key.partition} {key.row}"
 
 
+@reading("a stored record")
 def from_entity(entity: Entity) -> StoredRecord:
-    """The record that an entity holds."""
-    text = join_text("Document", entity.values)
+    """The record that an entity holds. Raises UnreadableDataError for a broken one."""
+    document: Document | None = None
+    if not entity.flag("Deleted"):
+        document = json.loads(join_text("Document", entity.values))
+        if not isinstance(document, dict) or "Number" not in entity.values:
+            raise ValueError("no document with a stamp")
+    lookups = json.loads(entity.text("Lookups", "[]"))
+    if not isinstance(lookups, list) or not all(isinstance(name, str) for name in lookups):
+        raise ValueError("no list of names")
     return StoredRecord(
         key=RecordKey(entity.partition, entity.row),
-        document=None if entity.flag("Deleted") else json.loads(text),
-        stamp=Stamp(
-            entity.number("Number"),
-            entity.number("Position", -1),
-            _unpacked_outcomes(entity),
-        ),
+        document=document,
+        stamp=_stamp(entity),
         ended=ended_imports(entity),
         created_by=entity.number("Created"),
         created_at=entity.text("CreatedAt"),
         updated_at=entity.text("UpdatedAt"),
-        lookups=tuple(json.loads(entity.text("Lookups", "[]"))),
+        lookups=tuple(lookups),
         etag=entity.etag,
     )
 
 
+@reading("the imports that were ended for a record")
 def ended_imports(entity: Entity) -> EndedImports:
-    """The imports that were ended for the record of an entity."""
+    """The imports that were ended for the record of an entity. Raises UnreadableDataError."""
     ended = entity.values.get("Ended", "{}")
     if isinstance(ended, int):  # as the first version of this table had it: one number
         return EndedImports({ended: COULD_NOT_BE_PROCESSED})
-    codes = {int(number): code for number, code in json.loads(ended).items()}
+    codes = {int(number): int(code) for number, code in json.loads(str(ended)).items()}
     return EndedImports(codes, entity.number("ClosedThrough")) if codes else NOTHING_ENDED
+
+
+def from_any_entity(entity: Entity) -> StoredRecord:
+    """The record that an entity holds; a broken one is marked and has what can be read of it."""
+    try:
+        return from_entity(entity)
+    except UnreadableDataError:
+        stamp = Stamp(0, -1, "[]")
+        with suppress(UnreadableDataError):
+            stamp = _stamp(entity)
+        key = RecordKey(entity.partition, entity.row)
+        return StoredRecord(key, None, stamp, etag=entity.etag, is_broken=True)
+
+
+@reading("the stamp of a record")
+def _stamp(entity: Entity) -> Stamp:
+    stamp = Stamp(
+        entity.number("Number"), entity.number("Position", -1), _unpacked_outcomes(entity)
+    )
+    if not (stamp.packed.startswith("[") and stamp.packed.endswith("]")):
+        raise ValueError("no list of outcomes")
+    return stamp
 
 
 def writing(record: StoredRecord, before: StoredRecord | None) -> list[Operation]:
@@ -193,7 +238,8 @@ def writing(record: StoredRecord, before: StoredRecord | None) -> list[Operation
     return [
         write,
         *(Delete(_lookup(record.key, name, reference)) for name in gone),
-        *(Insert(_lookup(record.key, name, reference)) for name in come),
+        # Upsert: a look-up that an earlier fault has left behind must not refuse the record.
+        *(Upsert(_lookup(record.key, name, reference)) for name in come),
     ]
 
 

@@ -10,9 +10,12 @@ Every write is conditional or idempotent by its kind: `Insert` (must not exist),
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
+
+from shared.errors import GatewayError, UnreadableDataError
 
 Value = str | int | bool | bytes
 """What an entity's property may hold here. Times are ISO text: Table storage starts in 1601."""
@@ -40,13 +43,35 @@ class Entity:
         return value if isinstance(value, str) else str(value)
 
     def number(self, name: str, default: int = 0) -> int:
-        """The integer property `name`, or `default` where it is missing."""
+        """The integer property `name`, or `default` where it is missing.
+
+        Raises UnreadableDataError where it is no whole number.
+        """
         value = self.values.get(name, default)
-        return value if isinstance(value, int) else int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        with reading(f"the column {name}"):
+            if isinstance(value, str | float) and int(value) == float(value):
+                return int(value)
+            raise ValueError(name)
 
     def flag(self, name: str) -> bool:
         """Whether the boolean property `name` is there and true."""
         return self.values.get(name) is True
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Whatever a broken stored thing makes its reader raise becomes UnreadableDataError.
+
+    For the functions that make our objects of stored bytes and columns, as a decorator too.
+    """
+    try:
+        yield
+    except GatewayError:
+        raise
+    except Exception as error:
+        raise UnreadableDataError(what) from error
 
 
 @dataclass(frozen=True, slots=True)

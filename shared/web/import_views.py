@@ -74,14 +74,15 @@ def _rounded(value: float | None, digits: int) -> float | int | None:
 def _links(report: ImportReport) -> dict[str, str]:
     """Where to go from here: only what there is, and what can be done now."""
     record = report.record
-    has_queues = IMPORT_TYPES[record.type_name].has_queues
+    kind = IMPORT_TYPES.get(record.type_name)
+    has_queues = kind is not None and kind.has_queues
     here = address(record)
     links = {"self": here}
     if not record.results_expired_at:
         links |= {"results": f"{here}/results", "answer": f"{here}/answer"}
     if report.counts.failed and not record.payload_expired_at:
         links["failedRows"] = f"{here}/failed-rows"
-        if not record.is_open and has_queues:
+        if not record.is_open and has_queues and not record.is_broken:
             links["retry"] = f"{here}/retry"
     if record.is_open and not record.is_cancelled and has_queues:
         links["cancel"] = f"{here}/cancel"

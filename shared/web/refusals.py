@@ -38,6 +38,10 @@ MAY_BE_ACCEPTED = (
     "Storage stopped answering while the import was accepted: ask for /api/imports/{import_id} "
     "before you send the call again."
 )
+UNREADABLE = (
+    "{what} cannot be read, and trying again will not help: ask an administrator to look with "
+    "`manage.py records check`."
+)
 NO_IDENTITY = "The token cannot be checked just now, Entra does not answer: send the call again."
 STOPPING = (
     "The gateway is being restarted and has not finished this call: look in /api/imports for what "
@@ -56,6 +60,8 @@ def refusal(error: BaseException) -> func.HttpResponse:
         return _answer(503, said, {"Retry-After": RETRY_AFTER, "X-Import-Id": error.import_id})
     if isinstance(error, errors.StorageUnavailableError):
         return _answer(503, UNAVAILABLE, {"Retry-After": RETRY_AFTER})
+    if isinstance(error, errors.UnreadableDataError):
+        return _answer(409, UNREADABLE.format(what=f"{error.what[:1].upper()}{error.what[1:]}"))
     if isinstance(error, errors.IdentityProviderUnavailableError):
         return _answer(503, NO_IDENTITY, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.GatewayStoppingError):

@@ -92,6 +92,17 @@ class Stage:
         entity = await self.gateway.account.tables.get("Workers", *place)
         return None if entity is None else from_entity(entity)
 
+    async def forget_workers(self, employer: str = "E1") -> None:
+        """Remove every worker of an employer, as if there had never been one."""
+        tables = self.gateway.account.tables
+        place = partition_of(self.sender.tenant, employer)
+        for entity in await tables.query("Workers", place):
+            await tables.write("Workers", Delete(entity))
+
+    async def forget(self, table: str, partition: str, row: str) -> None:
+        """Remove an entity behind the back of the gateway."""
+        await self.gateway.account.tables.write(table, Delete(Entity(partition, row, {})))
+
     async def forget_closing(self, record: ImportRecord) -> None:
         """As if the handler of the last chunk had died before it closed the import."""
         tables = self.gateway.account.tables

@@ -49,6 +49,7 @@ def test_results_over_an_entity_go_to_a_blob_and_come_back(delivered: str) -> No
         assert await results.add(sent)
         [stored] = [chunk async for chunk in results.chunks(name)]
         assert stored.spilled
+        assert stored.counts is not None
         assert stored.counts.failed == 1_000
         assert await stage.gateway.account.blobs.read(IMPORT_RESULT_BLOBS, stored.spilled)
         assert tuple(await results.rows(stored)) == sent.results

@@ -21,6 +21,7 @@ from shared.services.licenses.work import LicenseWork
 from shared.services.payloads import Payloads
 from shared.services.reference_lists import ReferenceLists
 from shared.services.references import ReferenceReader
+from shared.services.reporting import Reporting
 from shared.services.results import Results
 from shared.services.retrying import Retrying
 from shared.services.sweeping import Sweep
@@ -89,7 +90,7 @@ def a_process(
     imports, completions = ImportLog(tables), Completions()
     hold_back = HoldBack(imports, queues)
     payloads, results = Payloads(blobs), Results(tables, blobs, at_once)
-    failed_rows = FailedRows(results, payloads)
+    failed_rows = FailedRows(Reporting(imports, results, clock), payloads)
     lists = ReferenceLists(tables, clock, ids, cache_seconds=1e9)
     keyed = KeyedWork(
         tables=tables,
@@ -132,6 +133,7 @@ def a_process(
         tenants=_one_tenant,
         quiet_seconds=60,
         run_here=chunks.process,
+        end_here=chunks.end_as_failed,
         here_seconds=60,
     )
     return Process(

@@ -29,7 +29,7 @@ from typing import Final
 from shared.imports.authdata.duplicates import winners
 from shared.imports.authdata.records import AuthRecord, Employee, Stored
 from shared.imports.authdata.thresholds import Thresholds, exceeded
-from shared.imports.messages import Message
+from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, Message
 
 OTHER_HOLDS: Final = 5002
 CLAIMED_TWICE: Final = 5003
@@ -75,7 +75,10 @@ class Verdict:
     @property
     def messages(self) -> tuple[Message, ...]:
         """The record's own messages, and the error that the comparison brought."""
-        return (*self.record.messages, Message(self.error)) if self.error else self.record.messages
+        if not self.error:
+            return self.record.messages
+        detail = BROKEN_RECORD if self.error == COULD_NOT_BE_PROCESSED else None
+        return (*self.record.messages, Message(self.error, detail=detail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,8 @@ class _Claims:
         self._left: set[str] = set()
 
     def judge(self, record: AuthRecord, stored: Stored) -> Verdict:
+        if _needs_unreadable(record, stored):
+            return Verdict(record, Standing.ERROR, error=COULD_NOT_BE_PROCESSED)
         known = stored.employees.get(record.employee_id or "")
         if known is not None:
             return self._known(record, known, stored)
@@ -203,6 +208,8 @@ class _Claims:
             return Verdict(record, Standing.ERROR, error=CANNOT_COMPLETE)
         if merged.has_new_values:
             holders = {stored.holders.get(name, known.employee_id) for name in merged.triples}
+            if holders & stored.unreadable:
+                return Verdict(record, Standing.ERROR, error=COULD_NOT_BE_PROCESSED)
             if holders != {known.employee_id}:
                 return Verdict(record, Standing.ERROR, error=OTHER_HOLDS)
             if self._is_left(merged.triples):
@@ -232,6 +239,14 @@ class _Claims:
             return True
         self._left.update(triples)
         return False
+
+
+def _needs_unreadable(record: AuthRecord, stored: Stored) -> bool:
+    """Whether the record is about an employee whose stored record cannot be read."""
+    if not stored.unreadable:
+        return False
+    named = {record.employee_id, *(stored.holders.get(name) for name in record.prints.triples)}
+    return not stored.unreadable.isdisjoint(named)
 
 
 def taken(record: AuthRecord, status: str | None = None) -> Employee:

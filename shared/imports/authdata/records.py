@@ -108,7 +108,9 @@ class Employee:
 
     @classmethod
     def of(cls, document: Document) -> Employee:
-        """The inverse of `document`."""
+        """The inverse of `document`. Raises what another document makes it raise."""
+        if not isinstance(document[EMPLOYEE_ID], str):
+            raise ValueError("no employee")
         first, second, third = (document.get(name) for name in VALUE_FIELDS)
         return cls(
             document[EMPLOYEE_ID],
@@ -124,8 +126,10 @@ class Stored:
 
     `employees` by id, `holders` the id of the employee that has a triple, by the triple's name;
     both need only hold what the batch asks for. `count` is how many employees there are.
+    `unreadable` are the ids of employees whose stored record is broken; holders may name them.
     """
 
     employees: Mapping[str, Employee] = field(default_factory=dict)
     holders: Mapping[str, str] = field(default_factory=dict)
     count: int = 0
+    unreadable: frozenset[str] = frozenset()

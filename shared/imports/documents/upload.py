@@ -71,6 +71,11 @@ class Upload:
     def from_lines(cls, lines: bytes) -> Upload:
         """The inverse of `to_line`."""
         [(_, row)] = read_lines(lines)
+        return cls.from_row(row)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Upload:
+        """The same from the row of its line. Raises what a row of another shape makes it raise."""
         values: dict[str, Any] = {name: row[_NAMES.get(name, name)] for name in _FIELDS}
         worker: Mapping[str, str] | None = values["worker"]
         fault = values["fault"]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.records import AuthRecord
-from shared.services.moments import iso
+from shared.services.moments import iso, latest_now
 from shared.services.offload import Offload
 from shared.storage import batch_records as stored
 from shared.storage import plan_records
@@ -17,7 +17,7 @@ from shared.storage.blobs import Blobs
 from shared.storage.keys import encode
 from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
 from shared.storage.packing import compress_json, expand_json
-from shared.storage.tables import Delete, Entity, Tables, Upsert
+from shared.storage.tables import Delete, Entity, Tables, Upsert, reading
 
 _BYTES_PER_RECORD = 250
 _GROWS = 4
@@ -71,7 +71,7 @@ class BatchStore:
     async def records(self, batch: Batch) -> list[AuthRecord]:
         """Every record of a batch, in the order in which they were appended.
 
-        Raises StorageUnavailableError where a part cannot be read.
+        Raises UnreadableDataError where a part is lost or broken.
         """
         partition = stored.partition_of(batch.tenant, batch.file_log_id)
         entities = await self._tables.query(AUTH_STAGING, partition, *stored.PARTS)
@@ -80,22 +80,35 @@ class BatchStore:
         for part in batch.parts:
             data = await self._data(found.get(stored.part_row(part)), part)
             size = _GROWS * len(data)
-            records += await self._offload(size, _unpacked, data, len(records))
+            unpacked = await self._offload(size, _unpacked, data, len(records))
+            if len(unpacked) != part.rows:
+                raise UnreadableDataError("the records of a batch")
+            records += unpacked
         return records
 
-    async def noted_before(self, tenant: str, moment: str) -> list[Entity]:
-        """Index entities of batches that were opened before then; `Batch` is the batch's id."""
-        first, last = stored.index_before(moment)
-        return await self._tables.query(
-            AUTH_STAGING, encode(tenant), first, last, most=_READ_AT_ONCE
-        )
+    async def noted_before(self, tenant: str, moment: datetime, now: datetime) -> list[Entity]:
+        """Index entities of batches that were opened before then; `Batch` is the batch's id.
+
+        Also of those that a clock opened which was ahead.
+        """
+        partition = encode(tenant)
+        found: list[Entity] = []
+        for first, last in (stored.index_before(iso(moment)), stored.index_after(latest_now(now))):
+            found += await self._tables.query(
+                AUTH_STAGING, partition, first, last, most=_READ_AT_ONCE
+            )
+        return found
 
     async def strike(self, noted: Entity) -> None:
         """Remove an index entity."""
         await self._remove(noted)
 
-    async def forget_before(self, tenant: str, moment: datetime) -> int:
-        """Forget batches that were tidied up before then, with their plans; how many those were."""
+    async def forget_before(self, tenant: str, moment: datetime, now: datetime) -> int:
+        """Forget batches that were tidied up before then, with their plans; how many those were.
+
+        Those that a clock tidied up which was ahead are noted anew, as of now.
+        """
+        await self._note_anew(tenant, now)
         first, last = stored.done_before(iso(moment))
         found = await self._tables.query(
             AUTH_STAGING, encode(tenant), first, last, most=_READ_AT_ONCE
@@ -108,6 +121,21 @@ class BatchStore:
                 await self._remove(Entity(plan, plan_records.PLAN_ROW, {}))
             await self._remove(noted)
         return len(found)
+
+    async def _note_anew(self, tenant: str, now: datetime) -> None:
+        first, last = stored.done_after(latest_now(now))
+        for noted in await self._tables.query(
+            AUTH_STAGING, encode(tenant), first, last, most=_READ_AT_ONCE
+        ):
+            anew = stored.done_row(iso(now), noted.text("Batch"))
+            await self._tables.write(
+                AUTH_STAGING, Upsert(Entity(noted.partition, anew, noted.values))
+            )
+            await self._remove(noted)
+
+    async def forget_unreadable(self, tenant: str, file_log_id: str, now: str) -> None:
+        """Remove the records of a batch that cannot be read itself, and note that this is done."""
+        await self.forget_records(Batch(tenant, file_log_id, now, now), now)
 
     async def forget_records(self, batch: Batch, now: str) -> None:
         """Remove the records of a batch that needs them no more, and note that this is done."""
@@ -131,15 +159,18 @@ class BatchStore:
     async def _data(self, entity: Entity | None, part: Part) -> bytes:
         if entity is not None:
             held = stored.part_from_entity(entity, part)
-            data = held.data or await self._blobs.read(AUTH_BATCHES, held.blob)
-            if data is not None:
+            data: bytes | None = held.data
+            if held.blob:
+                data = await self._blobs.read(AUTH_BATCHES, held.blob)
+            if data:
                 return data
-        raise StorageUnavailableError("the records of a batch cannot be read")
+        raise UnreadableDataError("the records of a batch")
 
 
 def _packed(records: Sequence[AuthRecord]) -> bytes:
     return compress_json([record.pack() for record in records])
 
 
+@reading("the records of a batch")
 def _unpacked(data: bytes, before: int) -> list[AuthRecord]:
     return [AuthRecord.unpack(before + at, row) for at, row in enumerate(expand_json(data))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from shared.errors import UnreadableDataError
 from shared.imports.authdata.classification import ids_asked, triples_asked
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import AuthRecord, Employee, Stored
@@ -16,7 +17,7 @@ from shared.services.record_ranges import SMALL, load_lookups, load_records
 from shared.storage import stored_records
 from shared.storage.keys import encode
 from shared.storage.stored_records import RecordKey, StoredRecord, row_of
-from shared.storage.tables import Entity, Tables
+from shared.storage.tables import Entity, Tables, reading
 
 _BYTES_PER_RECORD = 1_000
 _RECORDS = ("r|", "r|~")
@@ -39,25 +40,29 @@ class Employees:
     ) -> Stored:
         """Everything stored that these records touch; `count` only where it is asked for."""
         size = _BYTES_PER_RECORD * len(records)
-        by_row = await self._load(tenant, {row_of(name) for name in ids_asked(records)})
+        asked = {row_of(name): name for name in ids_asked(records)}
+        by_row, broken = await self._load(tenant, set(asked))
         by_id = Stored({employee.employee_id: employee for employee in by_row.values()})
         triples = await self._offload(size, triples_asked, records, by_id)
         rows = await load_lookups(self._tables, AUTHDATA.table, encode(tenant), sorted(triples))
         holders = {name: f"r|{reference}" for name, reference in rows.items()}
-        by_row |= await self._load(tenant, set(holders.values()) - by_row.keys())
+        more = await self._load(tenant, set(holders.values()) - by_row.keys() - broken)
+        by_row |= more[0]
+        # An id that is not asked for is known only from its row key, which is as good a name.
+        ids = {row: employee.employee_id for row, employee in by_row.items()}
+        ids |= {row: asked.get(row, row) for row in broken | more[1]}
         return Stored(
             employees={employee.employee_id: employee for employee in by_row.values()},
-            holders={
-                name: by_row[row].employee_id for name, row in holders.items() if row in by_row
-            },
+            holders={name: ids[row] for name, row in holders.items() if row in ids},
             count=await self.count(tenant) if is_counted else 0,
+            unreadable=frozenset(ids[row] for row in broken | more[1]),
         )
 
     async def stored_under(self, tenant: str, ids: Iterable[str]) -> dict[str, StoredRecord]:
         """The records of some employees with their stamps and ETags, by employee id."""
         rows = {row_of(name): name for name in ids}
         found = await self._entities(tenant, sorted(rows))
-        return {rows[row]: stored_records.from_entity(entity) for row, entity in found.items()}
+        return {rows[row]: stored_records.from_any_entity(entity) for row, entity in found.items()}
 
     async def count(self, tenant: str) -> int:
         """How many employees there are; a request for each thousand."""
@@ -66,7 +71,8 @@ class Employees:
         )
         return sum(1 for entity in found if not entity.flag("Deleted"))
 
-    async def _load(self, tenant: str, rows: set[str]) -> dict[str, Employee]:
+    async def _load(self, tenant: str, rows: set[str]) -> tuple[dict[str, Employee], set[str]]:
+        """Employees by row key, and the row keys of those that cannot be read."""
         found = await self._entities(tenant, sorted(rows))
         return await self._offload(_BYTES_PER_RECORD * len(found), _employees, found)
 
@@ -74,10 +80,15 @@ class Employees:
         return await load_records(self._tables, AUTHDATA.table, encode(tenant), rows, one_in=SMALL)
 
 
-def _employees(found: dict[str, Entity]) -> dict[str, Employee]:
+def _employees(found: dict[str, Entity]) -> tuple[dict[str, Employee], set[str]]:
     employees: dict[str, Employee] = {}
+    broken: set[str] = set()
     for row, entity in found.items():
-        document = stored_records.from_entity(entity).document
-        if document is not None:
-            employees[row] = Employee.of(document)
-    return employees
+        try:
+            with reading("an employee"):
+                document = stored_records.from_entity(entity).document
+                if document is not None:
+                    employees[row] = Employee.of(document)
+        except UnreadableDataError:
+            broken.add(row)
+    return employees, broken

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.clock import Ids
-from shared.errors import PayloadGoneError, PreconditionFailedError, StorageUnavailableError
+from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.answering import results_of
-from shared.imports.authdata.classification import BatchOptions, Classified, classify
+from shared.imports.authdata.classification import BatchOptions, Classified, Verdict, classify
 from shared.imports.authdata.records import AuthRecord
 from shared.imports.outcomes import RowResult, pack_result, unpack_result
-from shared.imports.payload import read_lines
+from shared.imports.payload import read_lines, read_texts, screen_lines
 from shared.services.authdata.employees import Employees
 from shared.services.authdata.tenant_rules import TenantRuleBook
 from shared.services.offload import Offload
@@ -33,7 +33,7 @@ from shared.storage.import_records import ImportRecord
 from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
 from shared.storage.packing import compress_json, expand_json
 from shared.storage.plan_records import PlanRecord
-from shared.storage.tables import Insert, Tables
+from shared.storage.tables import Insert, Tables, reading
 
 _GROWS = 6
 
@@ -100,7 +100,7 @@ class Plans:
     async def _made(self, record: ImportRecord) -> PlanRecord:
         rules = await self._rules.of(record.tenant)
         lines = await self._payloads.whole(record)
-        records = await self._offload(len(lines), _records, lines)
+        records = await self._offload(len(lines), _records, record, lines)
         is_counted = rules.thresholds.ask_for_stored
         known = await self._employees.known_to(record.tenant, records, is_counted=is_counted)
         options = BatchOptions(rules.thresholds)
@@ -113,18 +113,23 @@ class Plans:
         """A plan by which every row ends with `code`, unless there is a plan already."""
         return await self._stand(PlanRecord(record.tenant, record.import_id, {}, ended=code))
 
-    async def decisions(self, plan: PlanRecord, first: int) -> dict[int, Decision]:
-        """What is decided of the chunk whose first row is `first`, by index.
+    async def decisions(self, plan: PlanRecord, rows: Sequence[AuthRecord]) -> dict[int, Decision]:
+        """What is decided of a chunk's rows, by index.
 
-        Raises StorageUnavailableError where it cannot be read.
+        Raises UnreadableDataError where it does not say what becomes of each of them.
         """
-        start, end = plan.chunks[first]
-        data: bytes | None = plan.data[start:end]
-        if plan.blob:
-            data = await self._blobs.read(AUTH_BATCHES, plan.blob, start, end - start)
-        if data is None:
-            raise StorageUnavailableError("the plan of an import cannot be read")
-        return await self._offload(_GROWS * len(data), _decisions, data)
+        positions = {row.position for row in rows}
+        decided: dict[int, Decision] = {}
+        # Where a line of the chunk broke since the plan was made, its first row may be another.
+        for first in [first for first in plan.chunks if first in positions] or plan.chunks:
+            start, end = plan.chunks[first]
+            data: bytes | None = plan.data[start:end]
+            if plan.blob:
+                data = await self._blobs.read(AUTH_BATCHES, plan.blob, start, end - start)
+            decided |= await self._offload(_GROWS * len(data or b""), _decisions, data or b"")
+        if not decided.keys() >= positions:
+            raise UnreadableDataError("the plan of an import")
+        return decided
 
     async def forget_blob(self, record: ImportRecord) -> None:
         """Remove the decisions of an import that has ended; what was exceeded stays."""
@@ -152,7 +157,7 @@ class Plans:
         partition = stored.partition_of(plan.tenant, plan.import_id)
         entity = await self._tables.get(AUTH_STAGING, partition, stored.PLAN_ROW)
         if entity is None:
-            raise StorageUnavailableError("the plan of an import is not there")
+            raise UnreadableDataError("the plan of an import")
         standing = stored.from_entity(plan.tenant, plan.import_id, entity)
         if plan.blob and standing.blob != plan.blob:
             await self._blobs.delete(AUTH_BATCHES, plan.blob)
@@ -164,30 +169,43 @@ def records_of(lines: bytes) -> list[AuthRecord]:
     return [AuthRecord.unpack(index, row) for index, row in read_lines(lines)]
 
 
-def _records(lines: bytes) -> list[AuthRecord]:
-    """The records of a whole payload, in the order in which they were submitted."""
-    return sorted(records_of(lines), key=lambda record: record.position)
+def _records(record: ImportRecord, lines: bytes) -> list[AuthRecord]:
+    """The records of a whole payload, in the order in which they were submitted.
+
+    A line that is broken is left out: its row fails, whatever the plan says of the others.
+    """
+    screened = screen_lines(lines, record.rows, _is_record)
+    return sorted(records_of(screened.usable), key=lambda each: each.position)
+
+
+def _is_record(index: int, row: Mapping[str, Any]) -> bool:
+    return bool(AuthRecord.unpack(index, row))
 
 
 def _packed(record: ImportRecord, lines: bytes, classified: Classified) -> list[tuple[int, bytes]]:
-    """The decisions on each chunk, with the index of its first row."""
-    if len(classified.verdicts) != record.rows:
-        raise PayloadGoneError("the payload of an import is not whole")
-    results = results_of(classified)
+    """The decisions on each chunk that has a readable row, with the index of its first one."""
+    verdicts = {verdict.record.position: verdict for verdict in classified.verdicts}
+    results = {result.index: result for result in results_of(classified)}
     packed: list[tuple[int, bytes]] = []
     for chunk in record.chunks:
-        indexes = [index for index, _ in read_lines(lines[chunk.start : chunk.end])]
-        rows = [_entry(classified, results, index) for index in indexes]
-        packed.append((indexes[0], compress_json(rows)))
+        indexes = [
+            index for index, _ in read_texts(lines[chunk.start : chunk.end]) if index in verdicts
+        ]
+        rows = [
+            _entry(verdicts[index], results[index], stops=bool(classified.exceeded))
+            for index in indexes
+        ]
+        if rows:
+            packed.append((indexes[0], compress_json(rows)))
     return packed
 
 
-def _entry(classified: Classified, results: Sequence[RowResult], index: int) -> list[Any]:
-    verdict = classified.verdicts[index]
-    writes = verdict.employee is not None and not classified.exceeded
-    return [pack_result(results[index]), writes, verdict.renamed_from]
+def _entry(verdict: Verdict, result: RowResult, *, stops: bool) -> list[Any]:
+    writes = verdict.employee is not None and not stops
+    return [pack_result(result), writes, verdict.renamed_from]
 
 
+@reading("the plan of an import")
 def _decisions(data: bytes) -> dict[int, Decision]:
     found: Mapping[int, Decision] = {
         packed[0]: Decision(unpack_result(packed), writes, renamed_from)

@@ -21,6 +21,7 @@ from shared.errors import (
     GoneError,
     PreconditionFailedError,
     StorageUnavailableError,
+    UnreadableDataError,
 )
 from shared.imports.authdata.answering import vendor_answer
 from shared.imports.authdata.definition import AUTHDATA
@@ -33,12 +34,13 @@ from shared.imports.planning import Plan, Span, plan
 from shared.services.authdata.batches import BatchStore
 from shared.services.authdata.employees import employee_key
 from shared.services.authdata.plans import Plans
-from shared.services.authdata.staging import EXPIRED, Staging
+from shared.services.authdata.staging import EXPIRED, RECORDS_LOST, Staging
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
-from shared.services.moments import iso
+from shared.services.moments import age_of, iso
 from shared.services.offload import Offload
 from shared.services.reporting import Reporting
+from shared.services.upkeep import UpkeepFaults
 from shared.storage.batch_records import Batch, BatchState
 from shared.storage.import_records import ImportRecord
 from shared.storage.keys import encode
@@ -82,7 +84,7 @@ class Processing:
         """The import of a batch, accepted by now; None for a batch without any record.
 
         Raises NotFoundError, ConflictError for a batch that was cancelled or has expired before
-        it was processed, StorageUnavailableError.
+        it was processed, GoneError where its records are lost, StorageUnavailableError.
         """
         for _ in range(_MOST_TRIES):
             batch = await self._staging.find(tenant, file_log_id)
@@ -101,6 +103,8 @@ class Processing:
         match batch.state:
             case BatchState.EXPIRED:
                 raise ConflictError(EXPIRED)
+            case BatchState.CANCELLED if batch.is_lost:
+                raise GoneError(RECORDS_LOST)
             case BatchState.CANCELLED if not batch.import_id:
                 raise ConflictError("The batch was cancelled by a threshold: stage a new one.")
             case _:
@@ -117,48 +121,72 @@ class Processing:
     async def answer(self, record: ImportRecord) -> dict[str, Any]:
         """The answer to the whole batch of an ended import. Raises GoneError."""
         found = [row async for row in self._reporting.all_results(record)]
-        planned = await self._plans.read(record)
-        exceeded = planned.exceeded if planned is not None else ()
+        exceeded: Sequence[str] = ()
+        try:
+            planned = await self._plans.read(record)
+            exceeded = planned.exceeded if planned is not None else ()
+        except UnreadableDataError as error:
+            log.failure("plan.unreadable", error, import_id=record.import_id)
         size = _BYTES_PER_RECORD * record.rows
         return await self._offload(size, _answer, record, found, exceeded)
 
     async def note_end(self, record: ImportRecord) -> None:
         """Let the batch say that its import has ended. Nothing depends on it being said."""
-        with suppress(PreconditionFailedError, StorageUnavailableError):
+        with suppress(PreconditionFailedError, StorageUnavailableError, UnreadableDataError):
             batch = await self._batches.read(record.tenant, record.batch)
             if batch is None or batch.state is not BatchState.PROCESSING:
                 return
             state = BatchState.CANCELLED if record.is_cancelled else BatchState.PROCESSED
             await self._batches.change(replace(batch, state=state))
 
-    async def tidy(self, tenant: str) -> None:
+    async def tidy_all(self, tenants: Sequence[str]) -> None:
+        """`tidy` for every tenant. Raises StorageUnavailableError where storage is away."""
+        faults = UpkeepFaults("batches.not_tidied")
+        for tenant in tenants:
+            try:
+                await self.tidy(tenant, faults)
+            except Exception as error:
+                faults.note(error, tenant=tenant)
+
+    async def tidy(self, tenant: str, faults: UpkeepFaults | None = None) -> None:
         """Expire batches, accept the imports of those whose call died, remove what is done with.
 
-        Raises StorageUnavailableError; a fault of one batch does not keep the others waiting.
+        A fault of one batch does not keep the others waiting.
         """
-        before = iso(self._clock.now() - self._orphaned)
-        for noted in await self._batches.noted_before(tenant, before):
+        faults = faults or UpkeepFaults("batches.not_tidied")
+        now = self._clock.now()
+        for noted in await self._batches.noted_before(tenant, now - self._orphaned, now):
             try:
                 if await self._is_tidy(tenant, noted.text("Batch")):
                     await self._batches.strike(noted)
-            except StorageUnavailableError:
-                raise
             except Exception as error:
-                log.failure("batch.not_tidied", error, tenant=tenant)
+                faults.note(error, tenant=tenant)
+            else:
+                faults.note_success()
 
     async def _is_tidy(self, tenant: str, file_log_id: str) -> bool:
         """Whether nothing of the batch is left to be done, after doing what can be done now."""
-        batch = await self._batches.read(tenant, file_log_id)
+        now = self._clock.now()
+        try:
+            batch = await self._batches.read(tenant, file_log_id)
+        except UnreadableDataError as error:
+            log.failure("batch.unreadable", error, tenant=tenant)
+            await self._batches.forget_unreadable(tenant, file_log_id, iso(now))
+            return True
         if batch is None:
             return True
         with suppress(PreconditionFailedError):
+            if age_of(batch.changed_at, now) is None:
+                # A clock that was ahead, or an unreadable time: the batch's time begins now.
+                batch = await self._batches.change(replace(batch, changed_at=iso(now)))
             batch = await self._staging.expire_if_due(batch)
         if batch.state is BatchState.STAGED:
             return False
         if batch.state is BatchState.PROCESSING:
-            record = await self.import_of(batch)
-            if record is not None and record.is_open:
-                return False
+            with suppress(GoneError):
+                record = await self.import_of(batch)
+                if record is not None and record.is_open:
+                    return False
         if batch.import_id and (ended := await self._imports.find(tenant, batch.import_id)):
             await self.note_end(ended)
             await self._plans.forget_blob(ended)
@@ -167,7 +195,7 @@ class Processing:
 
     async def forget_before(self, tenant: str, before: datetime) -> int:
         """Forget batches that were done with before then; how many those were."""
-        return await self._batches.forget_before(tenant, before)
+        return await self._batches.forget_before(tenant, before, self._clock.now())
 
     async def _closed(self, batch: Batch) -> Batch:
         """The batch closed to records, with the id of the import that it becomes."""
@@ -182,7 +210,12 @@ class Processing:
         )
 
     async def _accept(self, batch: Batch) -> ImportRecord:
-        records = await self._batches.records(batch)
+        try:
+            records = await self._batches.records(batch)
+        except UnreadableDataError:
+            with suppress(PreconditionFailedError):
+                await self._staging.cancel_lost(batch)
+            raise GoneError(RECORDS_LOST) from None
         size = _BYTES_PER_RECORD * len(records)
         planned = await self._offload(size, plan_of, batch.tenant, records, self._limits)
         draft = ImportRecord(

@@ -23,6 +23,7 @@ from shared.errors import (
     SettingsError,
     StorageUnavailableError,
     TooLargeError,
+    UnreadableDataError,
 )
 from shared.imports.authdata.answering import NO_FILE_LOG_ID, results_of, vendor_answer
 from shared.imports.authdata.batch_call import BatchCall
@@ -33,7 +34,7 @@ from shared.imports.authdata.records import AuthRecord, Stored
 from shared.services.authdata.batches import BatchStore
 from shared.services.authdata.employees import Employees
 from shared.services.authdata.tenant_rules import TenantRuleBook, TenantRules
-from shared.services.moments import from_iso, iso
+from shared.services.moments import age_of, iso
 from shared.services.offload import Offload
 from shared.services.turns import Turns
 from shared.storage.batch_records import Batch, BatchState, PartData
@@ -44,6 +45,10 @@ _BYTES_PER_RECORD = 500
 
 NO_SUCH_BATCH = (
     "There is no batch of this fileLogId: check the id, and that it is one of this tenant."
+)
+RECORDS_LOST = (
+    "Records that were staged into this batch are lost, so it cannot be processed: stage all of "
+    "them again, as a new batch."
 )
 EXPIRED = "The batch was not processed in time and has expired: stage its records again."
 
@@ -109,13 +114,17 @@ class Staging:
         self, tenant: str, append: _Append, records: Sequence[AuthRecord], rules: TenantRules
     ) -> Staged:
         """One attempt. Raises PreconditionFailedError where the batch moved on meanwhile."""
-        batch = await self._batches.read(tenant, append.batch_id) if append.batch_id else None
+        batch = await self._read(tenant, append.batch_id) if append.batch_id else None
         batch = batch or self._new(tenant, append.batch_id)
         is_done = batch.has_seen(append.id)
         if not is_done:
             batch = await self.expire_if_due(batch)
             self._check_open(batch, len(records))
-        judged = await self._judge(_before(batch, append.id), records, rules)
+        try:
+            judged = await self._judge(_before(batch, append.id), records, rules)
+        except GoneError:
+            await self.cancel_lost(batch)
+            raise
         if is_done or not append.call.commit:
             is_staged = is_done and batch.closed_by != append.id
             return await self._staged(judged, append.batch_id or NO_FILE_LOG_ID, is_staged)
@@ -142,7 +151,7 @@ class Staging:
         size = _BYTES_PER_RECORD * len(call.rows)
         records = await self._offload(size, self._read_all, tenant, call, rules.formats)
         file_log_id = call.file_log_id or ""
-        batch = await self._batches.read(tenant, file_log_id) if file_log_id else None
+        batch = await self._read(tenant, file_log_id) if file_log_id else None
         batch = batch or self._new(tenant, file_log_id)
         self._check_open(batch, len(records))
         return await self._judge(batch, records, rules)
@@ -155,14 +164,30 @@ class Staging:
         return await self._offload(size, self._read_all, tenant, call, rules.formats)
 
     async def find(self, tenant: str, file_log_id: str) -> Batch:
-        """The batch of that id, expired where its time is over. Raises NotFoundError."""
+        """The batch of that id, expired where its time is over.
+
+        Raises NotFoundError, and GoneError where it cannot be read.
+        """
         for _ in range(_MOST_TRIES):
-            batch = await self._batches.read(tenant, file_log_id)
+            batch = await self._read(tenant, file_log_id)
             if batch is None:
                 raise NotFoundError(NO_SUCH_BATCH)
             with suppress(PreconditionFailedError):
                 return await self.expire_if_due(batch)
         raise StorageUnavailableError("the batch keeps changing")
+
+    async def cancel_lost(self, batch: Batch) -> None:
+        """End a batch whose records are lost. Raises PreconditionFailedError where it moved on."""
+        log.warning("batch.records_lost", tenant=batch.tenant, rows=batch.rows)
+        if batch.state in (BatchState.STAGED, BatchState.PROCESSING):
+            await self._batches.change(replace(batch, state=BatchState.CANCELLED, is_lost=True))
+
+    async def _read(self, tenant: str, file_log_id: str) -> Batch | None:
+        try:
+            return await self._batches.read(tenant, file_log_id)
+        except UnreadableDataError as error:
+            log.failure("batch.unreadable", error, tenant=tenant)
+            raise GoneError(RECORDS_LOST) from None
 
     async def expire_if_due(self, batch: Batch) -> Batch:
         """The batch as it now is. Raises PreconditionFailedError where it moved on."""
@@ -189,8 +214,9 @@ class Staging:
 
     def is_due(self, batch: Batch) -> bool:
         """Whether a staged batch has waited too long for its Process call."""
-        age = self._clock.now() - from_iso(batch.changed_at)
-        return batch.state is BatchState.STAGED and bool(batch.etag) and age >= self._patience
+        age = age_of(batch.changed_at, self._clock.now())
+        is_old = age is not None and age >= self._patience
+        return batch.state is BatchState.STAGED and bool(batch.etag) and is_old
 
     def _check_open(self, batch: Batch, more: int) -> None:
         match BatchState.EXPIRED if self.is_due(batch) else batch.state:
@@ -198,6 +224,8 @@ class Staging:
                 pass
             case BatchState.EXPIRED:
                 raise ConflictError(EXPIRED)
+            case _ if batch.is_lost:
+                raise GoneError(RECORDS_LOST)
             case _:
                 state = batch.state.value
                 raise ConflictError(
@@ -214,7 +242,11 @@ class Staging:
     async def _judge(
         self, batch: Batch, records: Sequence[AuthRecord], rules: TenantRules
     ) -> Judged:
-        earlier = await self._batches.records(batch) if batch.parts else []
+        """Raises GoneError where records of the batch are lost."""
+        try:
+            earlier = await self._batches.records(batch) if batch.parts else []
+        except UnreadableDataError:
+            raise GoneError(RECORDS_LOST) from None
         before = len(earlier)
         every = [*earlier, *(replace(each, position=before + each.position) for each in records)]
         is_counted = rules.thresholds.ask_for_stored
@@ -287,6 +319,8 @@ def _before(batch: Batch, call_id: str) -> Batch:
 
 
 def refuse_expired(batch: Batch) -> None:
-    """Raises GoneError where the records of a batch have expired."""
+    """Raises GoneError where the records of a batch have expired, or are lost."""
     if batch.state is BatchState.EXPIRED:
         raise GoneError(EXPIRED)
+    if batch.is_lost:
+        raise GoneError(RECORDS_LOST)

@@ -11,16 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from shared import log
 from shared.auth.lookups import CachedLookups
 from shared.clock import Clock
-from shared.errors import InvalidRequestError, NotFoundError, PreconditionFailedError
+from shared.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionFailedError,
+    UnreadableDataError,
+)
 from shared.imports.authdata.reading import Formats
 from shared.imports.authdata.records import FIELDS
 from shared.imports.authdata.thresholds import Thresholds, percent_text
 from shared.services.tenants import PARTITION
 from shared.storage.keys import encode
 from shared.storage.names import TENANTS
-from shared.storage.tables import Entity, Merge, Tables
+from shared.storage.tables import Entity, Merge, Tables, reading
 
 MOST_PERCENT = 1_000
 MOST_PATTERN = 200
@@ -82,16 +88,29 @@ class TenantRuleBook:
             ) from None
 
     async def _now(self, tenant: str) -> TenantRules:
-        return await self._read(tenant) or TenantRules()
+        """The rules as they are stored; those that cannot be read count as not set."""
+        try:
+            return await self._read(tenant) or TenantRules()
+        except UnreadableDataError as error:
+            log.failure("tenant_rules.unreadable", error, tenant=tenant)
+            return TenantRules()
 
     async def _read(self, tenant: str) -> TenantRules | None:
         entity = await self._tables.get(TENANTS, PARTITION, encode(tenant))
         if entity is None:
             return None
-        texts = (entity.text(_property(name)) for name in _NAMES)
-        added, updated, errors = (Decimal(text) if text else None for text in texts)
-        patterns = json.loads(entity.text("authdataFormats", "{}"))
-        return TenantRules(Thresholds(added, updated, errors), Formats(patterns))
+        return _rules(entity)
+
+
+@reading("thresholds or formats of the tenant")
+def _rules(entity: Entity) -> TenantRules:
+    """Raises UnreadableDataError: without its thresholds a batch must not be processed."""
+    texts = (entity.text(_property(name)) for name in _NAMES)
+    added, updated, errors = (Decimal(text) if text else None for text in texts)
+    patterns = json.loads(entity.text("authdataFormats", "{}"))
+    for pattern in patterns.values():
+        re.compile(pattern)
+    return TenantRules(Thresholds(added, updated, errors), Formats(patterns))
 
 
 def _property(name: str) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
+from shared import log
 from shared.clock import Clock
-from shared.errors import PreconditionFailedError
+from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.classification import merge, taken
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import AuthRecord, Employee
@@ -63,7 +65,7 @@ class AuthdataWork:
         plan = await self._plans.read(record) or await self._plans.make(record)
         if plan.ended:
             return _all_failed(rows, plan.ended)
-        decisions = await self._plans.decisions(plan, rows[0].position)
+        decisions = await self._plans.decisions(plan, rows)
         if plan.exceeded:
             await self._mark_stopped(record)
             return [decisions[row.position].result for row in rows]
@@ -75,22 +77,36 @@ class AuthdataWork:
         return [settled.get(row.position) or decisions[row.position].result for row in rows]
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
-        """See `Work`. Where there is no plan, a void one keeps every row from being committed."""
+        """See `Work`. Where there is no plan, a void one keeps every row from being committed.
+
+        Where the plan cannot be read, every row may have been committed, and is looked at.
+        """
         rows = await self._offload(len(lines), records_of, lines)
-        plan = await self._plans.read(record) or await self._plans.make_void(record, code)
-        if plan.ended:
-            return _all_failed(rows, plan.ended)
-        decisions = await self._plans.decisions(plan, rows[0].position)
-        if plan.exceeded:
-            await self._mark_stopped(record)
-            return [decisions[row.position].result for row in rows]
-        writing = [row for row in rows if decisions[row.position].writes]
+        writing = [row for row in rows if row.employee_id is not None]
+        try:
+            plan = await self._plans.read(record) or await self._plans.make_void(record, code)
+            if plan.ended:
+                return _all_failed(rows, plan.ended)
+            decisions = await self._plans.decisions(plan, rows)
+            if plan.exceeded:
+                await self._mark_stopped(record)
+                return [decisions[row.position].result for row in rows]
+            writing = [row for row in rows if decisions[row.position].writes]
+        except UnreadableDataError as error:
+            log.failure("plan.unreadable", error, import_id=record.import_id)
         resolve = ending(
             record, Message(code), await closed_through(self._imports, AUTHDATA, record)
         )
         settled = await self._settle(record, resolve, writing, _never_stops)
         ended = {each.index: each for each in _all_failed(rows, code)}
         return [settled.get(row.position) or ended[row.position] for row in rows]
+
+    def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:
+        """See `Work`."""
+        record = AuthRecord.unpack(index, row)
+        return all(
+            text is None or isinstance(text, str) for text in (record.employee_id, record.status)
+        )
 
     async def _settle(
         self,
@@ -109,6 +125,7 @@ class AuthdataWork:
             before_commit,
             record.import_id,
             self._offload,
+            record.number,
             one_in=SMALL,
         )
         return {result.index: result for result in await settler.settle(keys)}
@@ -163,6 +180,8 @@ class _Commit:
         holder = self._holders.get(decision.renamed_from)
         if holder is not None and holder.stamp.number > self._record.number:
             raise SupersededError
+        if holder is not None and holder.is_broken:
+            raise UnreadableDataError("the employee of a rename")
         if holder is None or holder.document is None:
             raise RuntimeError("the employee of a rename is not there")
         return holder

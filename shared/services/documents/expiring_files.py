@@ -36,7 +36,10 @@ class ExpiringFiles:
         self._clock = clock
 
     async def files(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Files that were found without a document before then."""
+        """Files that were found without a document before then.
+
+        Raises UnreadableDataError where a document cannot be read: any file may be its own.
+        """
         open_ids = {opened.import_id for opened in await self._imports.open_of(tenant)}
         kept = {blob_of(tenant, import_id) for import_id in open_ids}
         kept |= await self._referred_to(tenant)

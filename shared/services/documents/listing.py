@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from shared.errors import GoneError, NotFoundError
+from shared.errors import GoneError, NotFoundError, UnreadableDataError
 from shared.imports.definition import Document
 from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.documents.file_types import FILE_TYPES
 from shared.imports.fields import normal_reference
 from shared.services.documents.work import blob_of, key_of, lookup_of_round, lookup_of_worker
 from shared.services.documents.worker_search import WorkerSearch
 from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.keys import encode
 from shared.storage.stored_records import from_entity, lookup_range
-from shared.storage.tables import Entity, Tables
+from shared.storage.tables import Entity, Tables, reading
 
 NO_SUCH_DOCUMENT = (
     "There is no document of this id: take one from /api/documents with the same credentials."
@@ -23,6 +25,16 @@ NO_SUCH_DOCUMENT = (
 EXPIRED = "The file of this document is not kept any more: import the document again."
 _AT_ONCE = 32
 RECORDS = ("r|", "r|~")
+_NEEDED = (
+    "documentId",
+    "workerexternalId",
+    "communicationRoundCode",
+    "fileName",
+    "fileType",
+    "generationTime",
+    "importTime",
+    "importId",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +75,10 @@ class DocumentList:
         return DocumentPage(tuple(picked), None)
 
     async def find(self, tenant: str, document_id: str) -> Document:
-        """A document of the tenant. Raises NotFoundError."""
+        """A document of the tenant. Raises NotFoundError, UnreadableDataError."""
         key = key_of(tenant, document_id.lower())
         entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
-        document = None if entity is None else from_entity(entity).document
+        document = None if entity is None else _readable(entity)
         if document is None:
             raise NotFoundError(NO_SUCH_DOCUMENT)
         return document
@@ -89,7 +101,9 @@ class DocumentList:
                 )
                 records = await asyncio.gather(*(self._record(tenant, row) for row in rows))
                 for row, record in zip(rows, records, strict=True):
-                    document = None if record is None else from_entity(record).document
+                    document = None
+                    with suppress(UnreadableDataError):
+                        document = None if record is None else _readable(record)
                     if document is not None:
                         yield row.row, document
                 if len(rows) < _AT_ONCE:
@@ -112,3 +126,15 @@ class DocumentList:
             return row
         key = key_of(tenant, row.row.rpartition("|")[2])
         return await self._tables.get(DOCUMENTS.table, key.partition, key.row)
+
+
+@reading("a stored document")
+def _readable(entity: Entity) -> Document | None:
+    """The document that an entity holds, None for a tombstone. Raises UnreadableDataError."""
+    document = from_entity(entity).document
+    if document is not None and not (
+        all(isinstance(document[name], str) for name in _NEEDED)
+        and document["fileType"] in FILE_TYPES
+    ):
+        raise ValueError("no document")
+    return document

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared import log
 from shared.errors import (
     ConflictError,
     InvalidRequestError,
@@ -16,7 +17,7 @@ from shared.errors import (
     PreconditionFailedError,
 )
 from shared.imports.fields import MAX_REFERENCE, normal_reference
-from shared.storage.keys import encode
+from shared.storage.keys import decode, encode
 from shared.storage.names import COMMUNICATION_ROUNDS
 from shared.storage.tables import Entity, Insert, Merge, Tables
 
@@ -96,4 +97,10 @@ def _entity(tenant: str, round_: Round) -> Entity:
 
 
 def _round(entity: Entity) -> Round:
-    return Round(entity.text("Code"), RoundStatus(entity.text("Status")))
+    """A round whose status cannot be read takes no documents until `round set` mends it."""
+    status, code = RoundStatus.CLOSED, entity.text("Code")
+    try:
+        status = RoundStatus(entity.text("Status"))
+    except ValueError as error:
+        log.failure("round.unreadable", error, tenant=entity.partition)
+    return Round(code or decode(entity.row), status)

@@ -163,6 +163,7 @@ class Documents:
 
     async def find(self, record: ImportRecord) -> Taken | None:
         """What became of an import; None while it has no result."""
-        async for result in self._reporting.all_results(record):
+        current = await self._imports.read(record.tenant, record.number) or record
+        async for result in self._reporting.all_results(current):
             return Taken(record, result)
         return None

@@ -8,7 +8,8 @@ earlier open ones of the same document to their end, so nobody waits for a proce
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from shared import log
 from shared.clock import Clock
@@ -16,7 +17,7 @@ from shared.errors import GatewayError, PreconditionFailedError, StorageUnavaila
 from shared.imports.definition import Document, ReadRow
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.upload import Upload
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.import_log import ImportLog
@@ -80,6 +81,13 @@ class DocumentWork:
         )
         return [await self._settle(record, upload, resolve, _at_once)]
 
+    def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:
+        """See `Work`."""
+        upload = Upload.from_row(row)
+        texts = (upload.worker_ref, upload.round_code, upload.file_name, upload.generation_time)
+        is_complete = upload.fault is not None or upload.worker is not None
+        return index == 0 and is_complete and all(isinstance(text, str) for text in texts)
+
     async def _earlier_first(self, record: ImportRecord) -> None:
         span = record.span
         for other in await self._imports.open_before(record):
@@ -99,7 +107,10 @@ class DocumentWork:
         for attempt in range(_MOST_CONFLICTS):
             if attempt:
                 entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
-                stored = None if entity is None else records.from_entity(entity)
+                stored = None if entity is None else records.from_any_entity(entity)
+            if stored is not None and stored.is_broken and stored.stamp.number != record.number:
+                said = Message(COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
+                return upload.result(Outcome.FAILED, None, said)
             settlement = resolve(rows, stored)
             [result] = settlement.results
             if not settlement.operations:

@@ -16,7 +16,7 @@ from shared.imports.documents.upload import WorkerKey
 from shared.imports.workers.definition import WORKERS
 from shared.services.groups import GROUPS, group_of
 from shared.storage.keys import encode
-from shared.storage.stored_records import from_entity, lookup_range, partition_of, row_of
+from shared.storage.stored_records import from_any_entity, lookup_range, partition_of, row_of
 from shared.storage.tables import Entity, Tables
 
 _AT_ONCE = 8
@@ -62,14 +62,16 @@ class WorkerSearch:
             *(self._tables.get(WORKERS.table, partition, row) for row in rows)
         )
         theirs = _document(own)
+        is_there = theirs is not None or (own is not None and from_any_entity(own).is_broken)
         is_external = theirs is not None and theirs.get("ExternalWorkerRef") == reference
         external = [theirs if is_external else None, *map(_document, pointed)]
         return _Found(
             tuple(WorkerKey(group, each["PersonnelRef"]) for each in external if each),
-            (WorkerKey(group, reference),) if theirs is not None else (),
+            (WorkerKey(group, reference),) if is_there else (),
         )
 
 
 def _document(entity: Entity | None) -> Document | None:
-    """The record; None where there is none, or a tombstone only."""
-    return None if entity is None else from_entity(entity).document
+    """The record; None where there is none, a tombstone only, or one that cannot be read."""
+    document = None if entity is None else from_any_entity(entity).document
+    return document if document is not None and "PersonnelRef" in document else None

@@ -5,22 +5,26 @@ See `work` for what the log is for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from shared import log
 from shared.clock import Clock
-from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.errors import (
+    PreconditionFailedError,
+    StorageUnavailableError,
+    UnreadableDataError,
+)
 from shared.imports.definition import ReadRow
 from shared.imports.folding import Noticed
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.deciding import LicenseImport
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.identity import Employee
+from shared.imports.licenses.identity import Employee, employee_of
 from shared.imports.licenses.row_results import NOTHING_DONE, done_before
-from shared.imports.licenses.shelf import Shelf
+from shared.imports.licenses.shelf import Held, Shelf
 from shared.imports.licenses.units import Sketch, Unit, units
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.services.licenses.lines import CompanyLines
 from shared.services.licenses.segments import Part, Segment, segments
@@ -31,7 +35,7 @@ from shared.services.work import BeforeCommit, SupersededError
 from shared.storage import license_records as records
 from shared.storage.blobs import Blobs
 from shared.storage.import_records import ImportRecord
-from shared.storage.license_records import LogEntry
+from shared.storage.license_records import LogEntry, Owner
 from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
 from shared.storage.stored_records import partition_of
 from shared.storage.tables import Operation, Tables
@@ -122,19 +126,38 @@ class CompanyAtWork:
         rows = [row for row in self.company.rows if row.index not in self.results]
         keys = {row.key for row in rows if row.key is not None}
         owners = await self.reader.owners(keys)
-        known = dict(owners)
+        known, unreadable = dict(owners.by_key), set(owners.broken)
         if self.knows_made_keys:
-            made = {row.made_key for row in rows if row.made_key is not None}
-            known |= await self.reader.owners(made)
-        whose = {key: owner.fields for key, owner in owners.items()}
+            made = await self.reader.owners(
+                {row.made_key for row in rows if row.made_key is not None}
+            )
+            known |= made.by_key
+            unreadable |= made.broken
+        self._fail_broken([row for row in rows if row.key in owners.broken])
+        rows = [row for row in rows if row.index not in self.results]
+        whose = {key: owner.fields for key, owner in owners.by_key.items()}
         action = LicenseAction(self.record.options.action)
         for some in _slices(sorted(units(rows, whose, action, self.also), key=_place)):
             held = await self.reader.held(some)
-            await self._check_alone(max((each.number for each in held), default=0))
-            taken = [key for key, owner in known.items() if not owner.is_gone]
-            gone = [key for key, owner in known.items() if owner.is_gone]
-            employees = frozenset().union(*(unit.employees for unit in some))
-            await self._settle(some, Shelf(held, taken, gone, employees), before_commit)
+            licenses = held.licenses
+            await self._check_alone(max((each.number for each in licenses), default=0))
+            whole: list[Unit] = []
+            for unit in some:
+                if held.touches_broken(unit):
+                    self._fail_broken(unit.rows)
+                else:
+                    whole.append(unit)
+            employees = frozenset().union(*(unit.employees for unit in whole))
+            gone = _keys_without_license(known, licenses, whole, employees)
+            taken = [*(known.keys() - gone), *unreadable]
+            await self._settle(whole, Shelf(licenses, taken, gone, employees), before_commit)
+
+    def _fail_broken(self, rows: Sequence[Sketch]) -> None:
+        """Rows about a stored license that cannot be read."""
+        for row in rows:
+            log.warning("record.broken", import_id=self.record.import_id)
+            said = Message(COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
+            self.results[row.index] = failed(row.index, self.company.shown_key(row), said)
 
     async def _settle(
         self, some: Sequence[Unit], shelf: Shelf, before_commit: BeforeCommit
@@ -228,6 +251,9 @@ class CompanyAtWork:
         name = self._parts_blob(begin)
         data = await self.blobs.read(IMPORT_PAYLOADS, name)
         if data is None:
+            log_now = await self.reader.log(self.record.number)
+            if len(log_now) == len(self.log) and records.unfinished(log_now) is not None:
+                raise UnreadableDataError("what is left to be done of an import of licenses")
             raise PreconditionFailedError("somebody else has finished it")
         parts = await self.offload(10 * len(data), records.unpack_parts, data)
         for results, operations in parts[first:]:
@@ -257,6 +283,27 @@ class CompanyAtWork:
 def _entry(segment: Segment) -> LogEntry:
     written = frozenset(blob.name for blob in segment.blobs)
     return LogEntry(tuple(segment.results), segment.obsolete, written)
+
+
+def _keys_without_license(
+    owners: Mapping[str, Owner],
+    licenses: Sequence[Held],
+    units_read: Sequence[Unit],
+    employees: Set[Employee],
+) -> set[str]:
+    """Keys of licenses that are gone, and keys that point at a license which is not there.
+
+    Where a license must be is known of the employees whose licenses were read.
+    """
+    there = {held.key for held in licenses if held.document is not None}
+    asked = {row.key for unit in units_read for row in unit.rows}
+    gone: set[str] = set()
+    for key, owner in owners.items():
+        employee = employee_of(owner.fields)
+        is_read = employee in employees if employee.is_named else key in asked
+        if owner.is_gone or (is_read and key not in there):
+            gone.add(key)
+    return gone
 
 
 def _place(unit: Unit) -> str:

@@ -20,11 +20,11 @@ from datetime import datetime, timedelta
 from shared.clock import Clock
 from shared.errors import ConflictError, PreconditionFailedError, StorageUnavailableError
 from shared.services.import_log import ImportLog
-from shared.services.moments import from_iso, iso
+from shared.services.moments import age_of, iso
 from shared.services.offload import to_thread_if_large
 from shared.storage.keys import encode
 from shared.storage.names import IMPORTED_FILES
-from shared.storage.tables import Delete, Entity, Insert, Replace, Tables, Upsert
+from shared.storage.tables import Delete, Entity, Insert, Merge, Replace, Tables, Upsert
 
 _ACCEPTED_WITHIN = timedelta(minutes=5)
 """A call that notes its content has its import by then, or is dead."""
@@ -75,6 +75,13 @@ class ImportedFiles:
     async def remove_before(self, tenant: str, before: datetime) -> int:
         """Forget what was noted before then; how many notes that were."""
         noted = await self._tables.query(IMPORTED_FILES, tenant)
+        now = self._clock.now()
+        for entity in noted:
+            if age_of(entity.text("ClaimedAt"), now) is None:
+                # A clock that was ahead: the note's time begins now.
+                corrected = Entity(entity.partition, entity.row, {"ClaimedAt": iso(now)})
+                with suppress(PreconditionFailedError):
+                    await self._tables.write(IMPORTED_FILES, Merge(corrected))
         old = [entity for entity in noted if entity.text("ClaimedAt") < iso(before)]
         for entity in old:
             await self.forget(entity)
@@ -106,7 +113,8 @@ class ImportedFiles:
         """Whether it runs or is about to, or has ended without errors."""
         record = await self._imports.find(noted.partition, import_id)
         if record is None:
-            return self._clock.now() - from_iso(noted.text("ClaimedAt")) < _ACCEPTED_WITHIN
+            age = age_of(noted.text("ClaimedAt"), self._clock.now())
+            return age is not None and age < _ACCEPTED_WITHIN
         return record.is_open or not record.counts.failed
 
 

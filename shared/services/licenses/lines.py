@@ -18,7 +18,7 @@ from shared.imports.licenses.identity import sent_identity
 from shared.imports.licenses.rules import GROUP, read_license, sent_key
 from shared.imports.licenses.units import Sketch, sketch
 from shared.imports.outcomes import RowResult, failed
-from shared.imports.payload import fold_names
+from shared.imports.payload import fold_names, read_line
 
 
 @dataclass
@@ -61,8 +61,7 @@ def read_company_lines(tenant: str, data: bytes, action: LicenseAction) -> Licen
     companies: dict[str, CompanyLines] = {}
     without: list[RowResult] = []
     order: list[int] = []
-    for index, start, end in _lines(data):
-        row = _row(data[start:end])
+    for index, start, end, row in _lines(data):
         folded = fold_names(row)
         order.append(index)
         company = sent_identity(folded).get(GROUP)
@@ -75,14 +74,17 @@ def read_company_lines(tenant: str, data: bytes, action: LicenseAction) -> Licen
     return LicenseLines(list(companies.values()), without, order)
 
 
-def _lines(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Index, start and end of the row in each line (`Payload.line`)."""
+def _lines(data: bytes) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
+    """Index of the row in each line (`Payload.line`), start and end of its JSON, and the row.
+
+    Raises UnreadablePayloadError.
+    """
     position = 0
     while position < len(data):
-        tab = data.index(b"\t", position)
-        end = data.find(b"\n", tab)
+        end = data.find(b"\n", position)
         end = len(data) if end < 0 else end
-        yield int(data[position:tab]), tab + 1, end
+        index, row = read_line(data[position:end])
+        yield index, data.index(b"\t", position) + 1, end, row
         position = end + 1
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from shared.errors import UnreadableDataError
 from shared.imports.licenses.identity import Employee
 from shared.imports.licenses.shelf import Held
 from shared.imports.licenses.units import Unit
@@ -21,6 +23,30 @@ _END = "~"
 """Sorts behind everything in a key."""
 
 
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Owners by license key, and the keys whose owner cannot be read."""
+
+    by_key: dict[str, Owner]
+    broken: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLicenses:
+    """Licenses, and the row keys of those that cannot be read."""
+
+    licenses: list[Held]
+    broken: set[str]
+
+    def touches_broken(self, unit: Unit) -> bool:
+        """Whether a license that a unit may touch cannot be read."""
+        if not self.broken:
+            return False
+        prefixes = tuple(records.employee_rows(each) for each in unit.employees if each.is_named)
+        nobodys = {records.license_row(Employee(), row.key) for row in unit.rows if row.key}
+        return any(row in nobodys or row.startswith(prefixes) for row in self.broken)
+
+
 class LicenseReader:
     """Reads one company's partition of the table of licenses."""
 
@@ -35,13 +61,19 @@ class LicenseReader:
         found = await self._tables.query(self._table, self._partition, first, last)
         return [records.log_from_entity(entity) for entity in found]
 
-    async def owners(self, keys: Iterable[str]) -> dict[str, Owner]:
+    async def owners(self, keys: Iterable[str]) -> Owners:
         """Whose the licenses of these keys are, or were; keys that none ever had are left out."""
         rows = {records.key_row(key): key for key in keys}
         found = await load_records(self._tables, self._table, self._partition, sorted(rows))
-        return {rows[row]: records.owner_of(entity) for row, entity in found.items()}
+        owners = Owners({}, set())
+        for row, entity in found.items():
+            try:
+                owners.by_key[rows[row]] = records.owner_of(entity)
+            except UnreadableDataError:
+                owners.broken.add(rows[row])
+        return owners
 
-    async def held(self, units: Sequence[Unit]) -> list[Held]:
+    async def held(self, units: Sequence[Unit]) -> HeldLicenses:
         """The licenses, and what is kept of those that are gone, of the units' employees.
 
         Of licenses that are nobody's only those whose keys the rows give.
@@ -54,7 +86,13 @@ class LicenseReader:
         entities += (
             await load_records(self._tables, self._table, self._partition, nobodys)
         ).values()
-        return [records.held_from_entity(entity) for entity in entities]
+        held = HeldLicenses([], set())
+        for entity in entities:
+            try:
+                held.licenses.append(records.held_from_entity(entity))
+            except UnreadableDataError:
+                held.broken.add(entity.row)
+        return held
 
     async def _of_employees(self, prefixes: Sequence[str]) -> list[Entity]:
         """Everything under these prefixes (sorted), by ranges while they pay, else one by one."""

@@ -14,14 +14,18 @@ rest, also who only ends the rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from shared import log
 from shared.clock import Clock
+from shared.errors import UnreadableDataError
 from shared.imports.folding import Noticed
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.messages import Message
-from shared.imports.outcomes import RowResult
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.outcomes import RowResult, failed
 from shared.services.groups import GroupRegister
 from shared.services.licenses.company import CompanyAtWork
 from shared.services.licenses.lines import CompanyLines, LicenseLines, read_company_lines
@@ -30,6 +34,11 @@ from shared.services.work import BeforeCommit
 from shared.storage.blobs import Blobs
 from shared.storage.import_records import ImportRecord
 from shared.storage.tables import MAX_OPERATIONS, Tables
+
+BROKEN_LOG = (
+    "what this import has stored of the company's licenses cannot be read; compare the licenses, "
+    "then send the row again"
+)
 
 
 class LicenseWork:
@@ -63,8 +72,10 @@ class LicenseWork:
         await self._groups.note(LICENSES.table, record.tenant, companies)
         results = list(read.without_company)
         for company in read.companies:
-            at_work = self._at_work(record, company)
-            results += await at_work.run(before_commit)
+            try:
+                results += await self._at_work(record, company).run(before_commit)
+            except UnreadableDataError as error:
+                results += _all_failed(record, company, error)
         return read.in_order(results)
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
@@ -72,8 +83,15 @@ class LicenseWork:
         read = await self._lines(record, lines)
         results = [replace(result, messages=(Message(code),)) for result in read.without_company]
         for company in read.companies:
-            results += await self._at_work(record, company).end(Message(code))
+            try:
+                results += await self._at_work(record, company).end(Message(code))
+            except UnreadableDataError as error:
+                results += _all_failed(record, company, error)
         return read.in_order(results)
+
+    def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """See `Work`: what a row says is the rules' business."""
+        return True
 
     async def _lines(self, record: ImportRecord, lines: bytes) -> LicenseLines:
         action = LicenseAction(record.options.action)
@@ -90,3 +108,12 @@ class LicenseWork:
             self._noticed,
             self._operations - 1,
         )
+
+
+def _all_failed(
+    record: ImportRecord, company: CompanyLines, error: UnreadableDataError
+) -> list[RowResult]:
+    """What the import has done in this company cannot be known; other companies go on."""
+    log.failure("company.unreadable", error, import_id=record.import_id)
+    said = Message(COULD_NOT_BE_PROCESSED, detail=BROKEN_LOG)
+    return [failed(row.index, company.shown_key(row), said) for row in company.rows]
