@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from shared.imports.fields import (
     AMOUNT_RANGE,
-    MAX_REFERENCE,
     NOT_A_DATE,
     NOT_A_NUMBER,
     NOT_BASE64,
@@ -36,7 +35,7 @@ FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
     "model_type": (WRONG_TYPE, "an object is expected"),
     "list_type": (WRONG_TYPE, "a list is expected"),
     NOT_A_NUMBER: (WRONG_TYPE, "a number is expected"),
-    REFERENCE_LENGTH: (1003, f"1 to {MAX_REFERENCE} characters are allowed"),
+    REFERENCE_LENGTH: (1003, "1 to {most} characters are allowed"),
     "string_too_long": (1003, "at most {max_length} characters are allowed"),
     "string_too_short": (1003, "at least {min_length} characters are needed"),
     "too_long": (1003, "at most {max_length} elements are allowed"),

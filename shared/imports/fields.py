@@ -13,6 +13,7 @@ from __future__ import annotations
 import binascii
 import re
 import unicodedata
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from enum import Enum, auto
@@ -34,6 +35,8 @@ class Mark(Enum):
 
     CONVERTED = auto()
     """What is stored differs from what was sent: take the model's value."""
+    REFERENCE = auto()
+    """It names a record, so what cannot be seen in it makes twins."""
     SENSITIVE = auto()
     """Secret or personal identity: the value never appears in a message."""
     IN_RECORD = auto()
@@ -41,6 +44,8 @@ class Mark(Enum):
 
 
 MAX_REFERENCE: Final = 60
+MAX_LICENSE_REFERENCE: Final = 200
+"""The vendor's page of licenses states no length."""
 MAX_TEXT: Final = 1024 * 1024
 """Characters in any text; more can never be stored in one record."""
 INT32: Final = 2**31
@@ -52,6 +57,15 @@ NOT_A_DATE: Final = "not_a_date"
 NOT_A_NUMBER: Final = "not_a_number"
 AMOUNT_RANGE: Final = "amount_range"
 
+_BLANK_MARKS = (
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+_MARKS_OF_NO_WIDTH = (
+    "\xad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062"
+    "\u2063\u2064\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f\ufeff"
+)
+_ENDS = _BLANK_MARKS + _MARKS_OF_NO_WIDTH
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MIDNIGHT = "T00:00:00"
 _DATE = re.compile(
@@ -61,18 +75,28 @@ _DATE = re.compile(
 )
 
 
-def normal_reference(text: str) -> str | None:
+def trimmed(text: str) -> str:
+    """The text without blanks, no-break spaces and marks of no width at its ends."""
+    return text.strip() if text.isascii() else text.strip(_ENDS)
+
+
+def is_blank(text: str) -> bool:
+    """Whether the text holds nothing that could be seen."""
+    return not trimmed(text)
+
+
+def normal_reference(text: str, most: int = MAX_REFERENCE) -> str | None:
     """The text of a reference, trimmed and in NFC; None where it is empty or too long.
 
     Length is looked at before NFC (which shrinks text to a quarter at most) because normalising
     a long run of combining marks takes quadratic time.
     """
-    trimmed = text.strip()
-    if not trimmed.isascii():
-        if len(trimmed) > MAX_REFERENCE * 4:
+    reference = trimmed(text)
+    if not reference.isascii():
+        if len(reference) > most * 4:
             return None
-        trimmed = unicodedata.normalize("NFC", trimmed)
-    return trimmed if 0 < len(trimmed) <= MAX_REFERENCE else None
+        reference = unicodedata.normalize("NFC", reference)
+    return reference if 0 < len(reference) <= most else None
 
 
 def is_unicode(text: str) -> bool:
@@ -80,13 +104,16 @@ def is_unicode(text: str) -> bool:
     return text.isascii() or _SURROGATE.search(text) is None
 
 
-def _reference(text: str) -> str:
-    normal = normal_reference(text)
-    if normal is None:
-        raise PydanticCustomError(REFERENCE_LENGTH, "reference length")
-    if not is_unicode(normal):
-        raise PydanticCustomError(NOT_UNICODE, "lone surrogate")
-    return normal
+def _reference_of(most: int) -> Callable[[str], str]:
+    def reference(text: str) -> str:
+        normal = normal_reference(text, most)
+        if normal is None:
+            raise PydanticCustomError(REFERENCE_LENGTH, "reference length", {"most": most})
+        if not is_unicode(normal):
+            raise PydanticCustomError(NOT_UNICODE, "lone surrogate")
+        return normal
+
+    return reference
 
 
 def _calendar_date(text: str) -> str:
@@ -167,11 +194,22 @@ Text = Annotated[str, Strict(), StringConstraints(max_length=MAX_TEXT)]
 Reference = Annotated[
     str,
     Strict(),
-    AfterValidator(_reference),
+    AfterValidator(_reference_of(MAX_REFERENCE)),
     Mark.CONVERTED,
+    Mark.REFERENCE,
     WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": MAX_REFERENCE}),
 ]
 """The name of a record: trimmed, NFC, 1 to 60 characters, case and zeros as sent."""
+
+LicenseReference = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_reference_of(MAX_LICENSE_REFERENCE)),
+    Mark.CONVERTED,
+    Mark.REFERENCE,
+    WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": MAX_LICENSE_REFERENCE}),
+]
+"""The same of a license: 1 to 200 characters."""
 
 WholeNumber = Annotated[int, Strict(), Field(ge=-INT32, le=INT32 - 1)]
 """A 32-bit integer written as one: 5.0, true and "5" are 1002."""

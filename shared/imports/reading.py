@@ -19,8 +19,16 @@ from pydantic import ValidationError
 
 from shared.imports.definition import Document, ReadRow, RowKey
 from shared.imports.faults import MAX_SHOWN, message_of, printable
-from shared.imports.fields import is_unicode, normal_reference
+from shared.imports.fields import (
+    MAX_LICENSE_REFERENCE,
+    MAX_REFERENCE,
+    is_blank,
+    is_unicode,
+    normal_reference,
+    trimmed,
+)
 from shared.imports.messages import Message, bounded
+from shared.imports.odd_references import warn_of_reference
 from shared.imports.outcomes import MAX_MESSAGES
 from shared.imports.shapes import Field, MergeKind, Record, Shape, shape_of
 
@@ -40,9 +48,9 @@ def read_key(row: Mapping[str, Any], group: str, reference: str) -> RowKey | Non
     return None if first is None or second is None else RowKey(first, second)
 
 
-def usable_reference(value: Any) -> str | None:
+def usable_reference(value: Any, most: int = MAX_REFERENCE) -> str | None:
     """A reference as it is stored, from whatever a row sends; None: unusable."""
-    normal = normal_reference(value) if type(value) is str else None
+    normal = normal_reference(value, most) if type(value) is str else None
     return normal if normal is not None and is_unicode(normal) else None
 
 
@@ -60,11 +68,14 @@ def read_row(
     try:
         read = model.model_validate(sent)
     except ValidationError as error:
-        return ReadRow(index, _shown_key(sent, key_fields), {}, _faults(error, shape, unknown))
+        return ReadRow(
+            index, _shown_key(sent, key_fields), {}, _faults(error, shape, sent, unknown)
+        )
     _convert(sent, read, shape)
     key = tuple([sent[name] for name in key_fields])
+    odd = _odd_references(sent, shape)
     _settle(sent, shape)
-    return ReadRow(index, key, sent, _bounded([], unknown) if unknown.count else ())
+    return ReadRow(index, key, sent, _bounded(odd, unknown) if odd or unknown.count else ())
 
 
 @dataclass(slots=True)
@@ -89,7 +100,7 @@ def _spell(row: Mapping[str, Any], shape: Shape, prefix: str, unknown: _Unknown)
         if found is None:
             unknown.add(prefix + name[:MAX_SHOWN])
         elif type(value) is str:
-            spelled[found.name] = None if not value or value.isspace() else value
+            spelled[found.name] = None if is_blank(value) else value
         elif found.nested is None:
             spelled[found.name] = value
         else:
@@ -148,10 +159,25 @@ def _without_blanks(value: Document, shape: Shape) -> Document:
     return {name: item for name, item in value.items() if item is not None}
 
 
-def _faults(error: ValidationError, shape: Shape, unknown: _Unknown) -> tuple[Message, ...]:
+def _faults(
+    error: ValidationError, shape: Shape, sent: Document, unknown: _Unknown
+) -> tuple[Message, ...]:
     details = error.errors(include_url=False)
     kept = [message_of(detail, shape) for detail in details[:MAX_READ_MESSAGES]]
-    return _bounded(kept, unknown, len(details) - len(kept))
+    dropped = len(details) - len(kept)
+    return _bounded([*kept, *_odd_references(sent, shape)], unknown, dropped)
+
+
+def _odd_references(sent: Document, shape: Shape) -> list[Message]:
+    """Warnings of the references of a row, which may have been read or not."""
+    odd = []
+    for name in shape.references:
+        value = sent.get(name)
+        reference = usable_reference(value, MAX_LICENSE_REFERENCE)
+        warning = None if reference is None else warn_of_reference(name, reference)
+        if warning is not None:
+            odd.append(warning)
+    return odd
 
 
 def _bounded(messages: list[Message], unknown: _Unknown, dropped: int = 0) -> tuple[Message, ...]:
@@ -168,6 +194,6 @@ def _shown_key(sent: Document, key_fields: tuple[str, ...]) -> tuple[str | None,
     """The key of a row that failed: what is there, also where it is too long to be one."""
     values = [sent.get(name) for name in key_fields]
     return tuple(
-        printable(usable_reference(value) or value.strip()) if isinstance(value, str) else None
+        printable(usable_reference(value) or trimmed(value)) if isinstance(value, str) else None
         for value in values
     )

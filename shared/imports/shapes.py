@@ -69,7 +69,7 @@ class Shape:
     """The fields of one model class, by contract name and by lower-cased name.
 
     `converted` names the fields whose stored value is not simply the one that was sent; `merging`
-    has the nested objects that merge property by property.
+    has the nested objects that merge property by property; `references` names records.
     """
 
     fields: Mapping[str, Field]
@@ -77,6 +77,7 @@ class Shape:
     nested: Mapping[str, Shape]
     merging: Mapping[str, Shape]
     converted: frozenset[str]
+    references: tuple[str, ...]
     required_in_record: tuple[str, ...]
     is_sensitive: bool
     merge_kind: MergeKind
@@ -88,6 +89,7 @@ def shape_of(model: type[Record]) -> Shape:
     fields = {name: _field(name, info, model) for name, info in model.model_fields.items()}
     nested = {name: field.nested for name, field in fields.items() if field.nested is not None}
     in_record = _marked(model, Mark.IN_RECORD)
+    references = _marked(model, Mark.REFERENCE)
     return Shape(
         fields=fields,
         folded={name.lower(): field for name, field in fields.items()},
@@ -99,6 +101,7 @@ def shape_of(model: type[Record]) -> Shape:
         },
         converted=_marked(model, Mark.CONVERTED)
         | {name for name, shape in nested.items() if shape.converted},
+        references=tuple(name for name in fields if name in references),
         required_in_record=tuple(name for name in fields if name in in_record),
         is_sensitive=any(field.is_sensitive for field in fields.values()),
         merge_kind=model.merge_kind,

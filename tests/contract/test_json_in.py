@@ -182,3 +182,21 @@ def test_an_unknown_property_is_told_as_info_1007_and_the_row_goes_in(
     assert (message["messageType"], message["errorID"]) == ("Info", 1007)
     assert message["fieldName"] == "Shoesize"
     assert "44" not in json.dumps(message)
+
+
+def test_a_reference_that_looks_like_another_is_warned_of_and_its_ends_are_trimmed(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    refs = ["A1", "A\u200b1", "\ufeffA1\u00a0", "A1\u0000", '="007"', "1.23E+12", "'008"]
+    rows = [a_worker(ref, EmployerRef="\ufeffK" if ref == "A1" else "K") for ref in refs]
+    results = gateway.post(sender, rows).results
+    assert [each["importStatus"] for each in results] == ["OK", "Warning", "OK", *["Warning"] * 4]
+    shown = [
+        (said["errorID"], said["fieldName"], said["fieldValue"])
+        for each in results
+        for said in each["messages"]
+        if said["messageType"] == "Warning"
+    ]
+    odd = [r"A\u200b1", r"A1\u0000", '="007"', "1.23E+12", "'008"]
+    assert shown == [(2003, "PersonnelRef", value) for value in odd]
+    assert [each["recordIds"][1]["value"] for each in results][:3] == ["A1", "A\u200b1", "A1"]

@@ -20,7 +20,9 @@ from shared.imports.authdata.records import (
     VALUE_FIELDS,
     AuthRecord,
 )
+from shared.imports.fields import trimmed
 from shared.imports.messages import Message
+from shared.imports.odd_references import warn_of_reference
 
 REQUIRED: Final = 1001
 WRONG_TYPE: Final = 1002
@@ -65,6 +67,8 @@ class RecordReader:
         """The record of a row whose names are in lower case."""
         faults: list[Message] = []
         values = {name: self._text(name, row.get(name.lower()), faults) for name in FIELDS}
+        employee_id = values[EMPLOYEE_ID]
+        odd = None if employee_id is None else warn_of_reference(EMPLOYEE_ID, employee_id)
         has_data = bool(faults) or any(values.values())
         if has_data:
             self._check_whole(values, faults)
@@ -74,7 +78,7 @@ class RecordReader:
             values[EMPLOYEE_ID],
             values[EMPLOYEE_STATUS],
             prints,
-            (*faults, *_unknown_fields(row)),
+            (*faults, *((odd,) if odd else ()), *_unknown_fields(row)),
         )
 
     def _text(self, name: str, value: Any, faults: list[Message]) -> str | None:
@@ -84,7 +88,7 @@ class RecordReader:
         if type(value) is not str:
             faults.append(Message(WRONG_TYPE, name, detail="text is wanted"))
             return None
-        text = value.strip()
+        text = trimmed(value) if name == EMPLOYEE_ID else value.strip()
         most = MOST_CHARACTERS[name]
         if len(text) <= most * _LONGEST_IN_NFC:
             text = unicodedata.normalize("NFC", text)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from shared.imports.messages import Message
+from shared.imports.odd_references import warn_of_reference
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import read_lines
 
@@ -59,7 +60,12 @@ class Upload:
     def result(self, outcome: Outcome, document_id: str | None, *said: Message) -> RowResult:
         """What became of it, as the one row of its import."""
         key = (self.worker_ref, self.round_code, self.file_name, document_id)
-        return RowResult(0, tuple(part or None for part in key), outcome, said)
+        odd = (
+            warn_of_reference("workerexternalId", self.worker_ref),
+            warn_of_reference("communicationRoundCode", self.round_code),
+        )
+        warnings = (warning for warning in odd if warning is not None)
+        return RowResult(0, tuple(part or None for part in key), outcome, (*said, *warnings))
 
     def to_line(self) -> bytes:
         """Its line in the payload of the import, as `payload.read_lines` reads it."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.imports.definition import Document
+from shared.imports.fields import MAX_LICENSE_REFERENCE, is_blank
 from shared.imports.licenses.model import guid_text
 from shared.imports.reading import usable_reference
 
@@ -132,7 +133,9 @@ def sent_identity(folded: Mapping[str, Any]) -> Document:
     for name in ("companyCode", *EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber"):
         value = folded.get(name.lower())
         is_number = name == PERSONAL_ID
-        usable: Any = _whole_number(value) if is_number else usable_reference(value)
+        usable: Any = (
+            _whole_number(value) if is_number else usable_reference(value, MAX_LICENSE_REFERENCE)
+        )
         if usable is not None:
             values[name] = usable
     for name in KEY_FIELDS:
@@ -158,7 +161,7 @@ def shown_key(values: Mapping[str, Any], license_key: str | None) -> tuple[str |
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or (type(value) is str and not value.strip())
+    return value is None or (type(value) is str and is_blank(value))
 
 
 def _whole_number(value: Any) -> int | None:

@@ -14,7 +14,15 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 from pydantic_core import PydanticKnownError
 
-from shared.imports.fields import Base64, CalendarDate, Flag, Mark, Reference, Text, WholeNumber
+from shared.imports.fields import (
+    Base64,
+    CalendarDate,
+    Flag,
+    LicenseReference,
+    Mark,
+    Text,
+    WholeNumber,
+)
 from shared.imports.shapes import MergeKind, Record
 
 MAX_DOCUMENTS: Final = 100
@@ -100,12 +108,12 @@ class LicenseDocument(Record):
 class LicenseIdentity(Record):
     """What finds a license: a row of a DELETE, and the part of every other row that matches."""
 
-    companyCode: Reference
-    divisionCode: Reference | None = None
-    employeeNumber: Reference | None = None
+    companyCode: LicenseReference
+    divisionCode: LicenseReference | None = None
+    employeeNumber: LicenseReference | None = None
     employeePersonalId: WholeNumber | None = None
-    licenseTypeCode: Reference | None = None
-    licenseNumber: Reference | None = None
+    licenseTypeCode: LicenseReference | None = None
+    licenseNumber: LicenseReference | None = None
     licenseKey: LicenseKey | None = None
     serializableLicenseKey: LicenseKey | None = None
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from shared.imports.definition import ReadRow, RowKey, Rules
 from shared.imports.faults import is_sensitive
+from shared.imports.fields import MAX_LICENSE_REFERENCE
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.identity import IDENTITY_FIELDS, given_key, sent_identity, shown_key
 from shared.imports.licenses.model import License, LicenseIdentity
@@ -51,7 +52,7 @@ def sent_key(row: Mapping[str, Any]) -> tuple[str | None, ...]:
 
 def identify(folded: Mapping[str, Any]) -> RowKey | None:
     """The company: its rows are one unit of order (DESIGN 1.2)."""
-    company = usable_reference(folded.get(GROUP.lower()))
+    company = usable_reference(folded.get(GROUP.lower()), MAX_LICENSE_REFERENCE)
     return None if company is None else RowKey(company, "")
 
 

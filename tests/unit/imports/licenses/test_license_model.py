@@ -125,7 +125,7 @@ def test_a_license_has_a_hundred_documents_at_most() -> None:
     ("fields", "fault"),
     [
         ({"companyCode": None}, (1001, "companyCode")),
-        ({"companyCode": "x" * 61}, (1003, "companyCode")),
+        ({"companyCode": "x" * 201}, (1003, "companyCode")),
         ({"employeePersonalId": "5"}, (1002, "employeePersonalId")),
         ({"employeePersonalId": 2**31}, (1008, "employeePersonalId")),
         ({"issuedDate": "2021-02-29"}, (1006, "issuedDate")),
