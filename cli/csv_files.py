@@ -3,8 +3,9 @@
 CSV knows only text, so the schema of the type says what a cell is: a field that is text keeps its
 characters (`007` stays `007`), a number or true/false becomes one where the cell is one, and is
 sent as text otherwise, so that the gateway says of that row what is wrong. An empty cell leaves the
-field out. The failed rows that the gateway gives out as CSV (columns `_index` and `_error`) come
-back as they were sent, through `shared.imports.csv_rows`.
+field out; `null`, `[]` and `{}` are those values. The failed rows that the gateway gives out as CSV
+come back as they were sent, through `shared.imports.csv_rows`; of its own columns (`_index`,
+`_error`, `_more`) any may have been deleted.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any, Final
 
-from shared.imports.csv_rows import ERROR, INDEX, MORE, restored
+from shared.imports.csv_rows import ERROR, INDEX, MORE, WORDS, is_guarded, restored
+from shared.imports.reference_text import escaped, trimmed, without_hidden
 
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]{1,4})\]")
 _PATH: Final = re.compile(r"[^.\[\]]+(?:\[[0-9]{1,4}\]|\.[^.\[\]]+)*")
-_WORDS: Final = ("null", "[]", "{}")
 _DELIMITERS: Final = ",;\t"
 _LONGEST_CELL: Final = 16 * 1024 * 1024
 
@@ -49,13 +50,12 @@ def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False
     try:
         header = next(reader, [])
         columns = _columns(header, schema)
-        cell_of = _given_out if INDEX in header and ERROR in header else _typed
         rows = []
         for cells in reader:
             if any(cells):
                 _check_width(cells, header, reader.line_num)
                 known, said = _with_more(columns, cells, schema)
-                rows.append(_row(_values(known, said, cell_of, blank_clears)))
+                rows.append(_row(_values(known, said, blank_clears)))
         return rows
     except csv.Error as error:
         raise ValueError(f"{error} (line {reader.line_num}).") from None
@@ -68,11 +68,25 @@ def _delimiter(text: str) -> str:
 
 
 def _columns(header: Sequence[str], schema: Mapping[str, Any]) -> list[_Column | None]:
-    folded = [name.strip().lower() for name in header]
+    names = [_name(name, schema) for name in header]
+    folded = [name.lower() for name in names]
     twice = sorted({name for name in folded if folded.count(name) > 1})
     if twice or "" in folded:
-        raise ValueError(f"line 1 has a column without a name, or one twice: {', '.join(twice)}.")
-    return [_column(restored(name.strip()), schema) for name in header]
+        shown = ", ".join(map(escaped, twice))
+        raise ValueError(f"line 1 has a column without a name, or one twice: {shown}.")
+    return [_column(name, schema) for name in names]
+
+
+def _name(header: str, schema: Mapping[str, Any]) -> str:
+    """The name that a header cell means.
+
+    Where it is a field's name but for characters that cannot be seen, it means the field. Otherwise
+    it stays, and the gateway names it with these characters escaped.
+    """
+    name = restored(trimmed(header))
+    seen = without_hidden(name)
+    is_known = seen in (INDEX, ERROR, MORE) or is_field(path_of(seen), schema)
+    return seen if is_known else name
 
 
 def _column(name: str, schema: Mapping[str, Any]) -> _Column | None:
@@ -92,15 +106,25 @@ def path_of(name: str) -> tuple[Step, ...]:
 
 def types_of(path: Sequence[Step], schema: Mapping[str, Any]) -> frozenset[str]:
     """The JSON types that the schema gives the field at a path; none for an unknown one."""
+    node = _node_at(path, schema)
+    types = () if node is None else node.get("type", ())
+    return frozenset([types] if isinstance(types, str) else types)
+
+
+def is_field(path: Sequence[Step], schema: Mapping[str, Any]) -> bool:
+    """Whether the schema has a field at a path."""
+    return _node_at(path, schema) is not None
+
+
+def _node_at(path: Sequence[Step], schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
     node: Mapping[str, Any] = schema
     for step in path:
         node = _resolved(node, schema)
         found = node.get("items") if isinstance(step, int) else _property(node, step)
         if found is None:
-            return frozenset()
+            return None
         node = found
-    types = _resolved(node, schema).get("type", ())
-    return frozenset([types] if isinstance(types, str) else types)
+    return _resolved(node, schema)
 
 
 def _property(node: Mapping[str, Any], name: str) -> Any:
@@ -130,34 +154,61 @@ def _with_more(
     columns: Sequence[_Column | None], cells: Sequence[str], schema: Mapping[str, Any]
 ) -> tuple[Sequence[_Column | None], Sequence[str]]:
     """The row with the fields that had no column of their own as columns too."""
-    if not columns or columns[-1] != _MORE or len(cells) < len(columns):
+    place = columns.index(_MORE) if _MORE in columns else len(columns)
+    if place >= len(cells):
         return columns, cells
-    more = json.loads(restored(cells[-1] or "{}"))
+    try:
+        more = json.loads(restored(cells[place]) or "{}")
+    except ValueError:
+        more = None
+    if not isinstance(more, dict) or not all(isinstance(cell, str) for cell in more.values()):
+        raise ValueError(f"the column {MORE} must hold what the gateway has put there, or nothing.")
+    known = [*columns]
+    known[place] = None
     return (
-        [*columns[:-1], *(_column(name, schema) for name in more)],
-        [*cells[:-1], *more.values()],
+        [*known, *(_column(name, schema) for name in more)],
+        [*cells, *[""] * (len(known) - len(cells)), *more.values()],
     )
 
 
 def _values(
-    columns: Sequence[_Column | None],
-    cells: Sequence[str],
-    cell_of: Callable[[str, frozenset[str]], str],
-    blank_clears: bool,
-) -> Iterator[tuple[Sequence[Step], str]]:
-    """The path and the JSON text of each cell that says something."""
+    columns: Sequence[_Column | None], cells: Sequence[str], blank_clears: bool
+) -> dict[tuple[Step, ...], str]:
+    """The JSON text of each cell that says something, by its path.
+
+    Where blanks clear, a list is cleared by blanks in all its cells. A blank cell of another list
+    says nothing: this row's list has fewer elements than that of another row, or an element lacks a
+    property. Nor does a blank at a path say anything where another cell stands above or below it.
+    """
+    said: dict[tuple[Step, ...], str] = {}
+    blank: dict[tuple[Step, ...], str] = {}
     for column, cell in zip(columns, cells, strict=False):
         if column is not None and cell:
-            yield column.path, cell_of(cell, column.types)
+            said[column.path] = _value(cell, column.types)
         elif column is not None and blank_clears:
-            yield column.path, "null"
+            blank[_list_of(column.path) or column.path] = "null"
+    if blank:
+        taken = {path[:steps] for path in said for steps in range(1, len(path) + 1)}
+        for path in sorted(blank, key=len):
+            above = (path[:steps] for steps in range(1, len(path)))
+            if path not in taken and not any(each in said for each in above):
+                said[path] = "null"
+    return said
 
 
-def _given_out(cell: str, types: frozenset[str]) -> str:
-    """The inverse of what `csv_rows` makes of a value."""
-    if cell in _WORDS:
+def _list_of(path: Sequence[Step]) -> tuple[Step, ...] | None:
+    """The path of the outermost list that a path leads into; None where it leads into none."""
+    for place, step in enumerate(path):
+        if isinstance(step, int):
+            return tuple(path[:place])
+    return None
+
+
+def _value(cell: str, types: frozenset[str]) -> str:
+    """The JSON text of a cell: the inverse of what `csv_rows` makes of a value."""
+    if cell in WORDS:
         return cell
-    return json.dumps(restored(cell)) if cell.startswith("'") else _typed(cell, types)
+    return json.dumps(restored(cell)) if is_guarded(cell) else _typed(cell, types)
 
 
 def _typed(cell: str, types: frozenset[str]) -> str:
@@ -170,9 +221,9 @@ def _typed(cell: str, types: frozenset[str]) -> str:
     return json.dumps(cell, ensure_ascii=False)
 
 
-def _row(values: Iterator[tuple[Sequence[Step], str]]) -> str:
+def _row(values: Mapping[tuple[Step, ...], str]) -> str:
     tree: Tree = {}
-    for path, value in values:
+    for path, value in values.items():
         _place(tree, path, value)
     return _rendered(tree)
 

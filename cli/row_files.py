@@ -58,7 +58,8 @@ def read_rows(path: Path, schema: Mapping[str, Any], *, blank_clears: bool = Fal
     empty cell null instead of leaving the field out.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        # Some editors put a second mark of the byte order before the first.
+        text = path.read_bytes().decode("utf-8").lstrip("\ufeff")
     except UnicodeDecodeError as error:
         raise RowFileError(
             f"{path.name} is not UTF-8: the byte at offset {error.start} does not fit."

@@ -1,8 +1,10 @@
 """Rows as CSV for people: a column for each field that occurs, safe to open in a spreadsheet.
 
 A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula and runs it, whoever
-sent it. Such text gets an apostrophe in front, and so does text that begins with an apostrophe. So
-a cell that begins with one has one too many, and `restored` gives back exactly what was sent.
+sent it. Such text gets an apostrophe in front, its guard. Text that is an apostrophe, or several,
+and then such text gets one more. So the cell alone tells the guard from an apostrophe of the
+sender: `restored` takes an apostrophe away only before what needs a guard. It gives back exactly
+what was sent, whatever columns have been deleted from the file meanwhile.
 
 | sent                   | in the cell                                          |
 |------------------------|------------------------------------------------------|
@@ -33,7 +35,8 @@ MAX_CELLS: Final = 5_000_000
 """Bounds of a file whose rows have hundreds of thousands of names that nobody knows."""
 
 _RISKY: Final = "=+-@＝＋－＠"  # noqa: RUF001 (spreadsheets take the wide ones too)
-_WORDS: Final = ("", "null", "[]", "{}")
+WORDS: Final = ("", "null", "[]", "{}")
+"""Cells that are no text; the same as text is behind a guard."""
 
 Columns = dict[str, str]
 """Headers by lower-cased path, in the order of the file: names match in any case."""
@@ -47,8 +50,18 @@ class _Number(str):
 
 def neutralised(text: str) -> str:
     """Text as a cell that no spreadsheet runs; `restored` is the inverse."""
-    is_risky = text.startswith(("'", "\t", "\r", "\n")) or _first_seen(text) in tuple(_RISKY)
-    return f"'{text}" if is_risky or text in _WORDS else text
+    return f"'{text}" if _needs_guard(text) else text
+
+
+def is_guarded(cell: str) -> bool:
+    """Whether a cell begins with a guard; an apostrophe before other text is the sender's."""
+    return cell.startswith("'") and _needs_guard(cell[1:])
+
+
+def _needs_guard(text: str) -> bool:
+    bare = text.lstrip("'")
+    is_risky = bare.startswith(("\t", "\r", "\n")) or _first_seen(bare) in tuple(_RISKY)
+    return is_risky or bare in WORDS
 
 
 def _first_seen(text: str) -> str:
@@ -61,7 +74,7 @@ def _first_seen(text: str) -> str:
 
 def restored(cell: str) -> str:
     """The text that was made a cell."""
-    return cell.removeprefix("'")
+    return cell[1:] if is_guarded(cell) else cell
 
 
 def note_columns(columns: Columns, text: str) -> None:

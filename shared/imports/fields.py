@@ -29,6 +29,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from shared.imports.reference_text import trimmed
+
 
 class Mark(Enum):
     """What a field declares beside its type, by `Annotated[…, Mark.X]`."""
@@ -57,15 +59,6 @@ NOT_A_DATE: Final = "not_a_date"
 NOT_A_NUMBER: Final = "not_a_number"
 AMOUNT_RANGE: Final = "amount_range"
 
-_BLANK_MARKS = (
-    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
-    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-)
-_MARKS_OF_NO_WIDTH = (
-    "\xad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062"
-    "\u2063\u2064\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f\ufeff"
-)
-_ENDS = _BLANK_MARKS + _MARKS_OF_NO_WIDTH
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MIDNIGHT = "T00:00:00"
 _DATE = re.compile(
@@ -73,16 +66,6 @@ _DATE = re.compile(
     r"(?:T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
     r"(?:Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?)?"
 )
-
-
-def trimmed(text: str) -> str:
-    """The text without blanks, no-break spaces and marks of no width at its ends."""
-    return text.strip() if text.isascii() else text.strip(_ENDS)
-
-
-def is_blank(text: str) -> bool:
-    """Whether the text holds nothing that could be seen."""
-    return not trimmed(text)
 
 
 def normal_reference(text: str, most: int = MAX_REFERENCE) -> str | None:

@@ -22,14 +22,12 @@ from shared.imports.faults import MAX_SHOWN, message_of, printable
 from shared.imports.fields import (
     MAX_LICENSE_REFERENCE,
     MAX_REFERENCE,
-    is_blank,
     is_unicode,
     normal_reference,
-    trimmed,
 )
 from shared.imports.messages import Message, bounded
-from shared.imports.odd_references import warn_of_reference
 from shared.imports.outcomes import MAX_MESSAGES
+from shared.imports.reference_text import escaped, is_blank, trimmed, warn_of_reference
 from shared.imports.shapes import Field, MergeKind, Record, Shape, shape_of
 
 UNKNOWN_FIELD: Final = 1007
@@ -88,7 +86,7 @@ class _Unknown:
     def add(self, path: str) -> None:
         self.count += 1
         if self.count <= MAX_UNKNOWN:
-            self.paths.append(printable(path))
+            self.paths.append(escaped(path))
 
 
 def _spell(row: Mapping[str, Any], shape: Shape, prefix: str, unknown: _Unknown) -> Document:

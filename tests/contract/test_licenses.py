@@ -160,7 +160,7 @@ def test_a_form_says_the_same_as_json(
 def test_faults_of_rows_are_the_same_in_all_formats(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
-    rows = [a_license(issuedDate="2021-02-29"), a_license(employee="x" * 61), {"notes": "x"}]
+    rows = [a_license(issuedDate="2021-02-29"), a_license(employee="x" * 201), {"notes": "x"}]
     bodies = {
         "application/json": json.dumps(rows).encode(),
         XML: license_xml(rows),

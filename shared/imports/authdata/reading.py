@@ -20,9 +20,8 @@ from shared.imports.authdata.records import (
     VALUE_FIELDS,
     AuthRecord,
 )
-from shared.imports.fields import trimmed
 from shared.imports.messages import Message
-from shared.imports.odd_references import warn_of_reference
+from shared.imports.reference_text import escaped, trimmed, warn_of_reference
 
 REQUIRED: Final = 1001
 WRONG_TYPE: Final = 1002
@@ -111,7 +110,7 @@ class RecordReader:
 
 def _unknown_fields(row: Mapping[str, Any]) -> list[Message]:
     unknown = [name for name in row if name not in _FOLDED]
-    return [Message(UNKNOWN_FIELD, name[:_MAX_SHOWN]) for name in unknown[:_MAX_UNKNOWN]]
+    return [Message(UNKNOWN_FIELD, escaped(name[:_MAX_SHOWN])) for name in unknown[:_MAX_UNKNOWN]]
 
 
 _FOLDED: Final = frozenset(name.lower() for name in FIELDS)

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from shared.imports.messages import Message
-from shared.imports.odd_references import warn_of_reference
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import read_lines
+from shared.imports.reference_text import warn_of_reference
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.imports.definition import Document
-from shared.imports.fields import MAX_LICENSE_REFERENCE, is_blank
+from shared.imports.fields import MAX_LICENSE_REFERENCE
 from shared.imports.licenses.model import guid_text
 from shared.imports.reading import usable_reference
+from shared.imports.reference_text import is_blank
 
 KEY_FIELDS: Final = ("licenseKey", "serializableLicenseKey")
 IDENTITY_FIELDS: Final = (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from io import StringIO
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +138,118 @@ ROWS = st.fixed_dictionaries(
 )
 
 
+HELPERS = (csv_rows.INDEX, csv_rows.ERROR, csv_rows.MORE)
+
+
+@pytest.mark.parametrize(
+    "kept", [set(some) for count in range(4) for some in combinations(HELPERS, count)]
+)
 @given(rows=st.lists(ROWS, min_size=1, max_size=3))
-def test_rows_given_out_as_csv_come_back_as_they_were(rows: list[dict[str, Any]]) -> None:
+def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
+    kept: set[str], rows: list[dict[str, Any]]
+) -> None:
     columns: csv_rows.Columns = {}
     texts = [json.dumps(row) for row in rows]
     for text in texts:
         csv_rows.note_columns(columns, text)
-    few = csv_rows.bounded_columns(dict(list(columns.items())[:2]), len(rows))
-    lines = [csv_rows.row_line(few, at, "bad", text) for at, text in enumerate(texts)]
-    back = read_csv(csv_rows.header_line(few) + "".join(lines), SCHEMA)
+    most = 2 if csv_rows.MORE in kept else len(columns)
+    few = csv_rows.bounded_columns(dict(list(columns.items())[:most]), len(rows))
+    lines = [csv_rows.row_line(few, at, "=bad", text) for at, text in enumerate(texts)]
+    table = list(csv.reader(StringIO(csv_rows.header_line(few) + "".join(lines), newline="")))
+    left = [place for place, name in enumerate(table[0]) if name in kept or name not in HELPERS]
+    written = StringIO()
+    csv.writer(written).writerows([cells[place] for place in left] for cells in table)
+    back = read_csv(written.getvalue(), SCHEMA)
     assert [json.loads(row) for row in back] == rows
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("'008", "'008"),
+        ("'s-Hertogenbosch", "'s-Hertogenbosch"),
+        ("''quoted''", "''quoted''"),
+        ("'=1+1", "=1+1"),
+        ("''=1+1", "'=1+1"),
+        ("'+44 20", "+44 20"),
+        ("'", ""),
+        ("''", "'"),
+        ("'null", "null"),
+        ('"=""007"""', '="007"'),
+        ("1.23E+12", "1.23E+12"),
+    ],
+)
+def test_an_apostrophe_is_taken_for_a_guard_only_before_what_needs_one(
+    cell: str, text: str
+) -> None:
+    [row] = read_csv(f"EmployerRef,PersonnelRef\nC1,{cell}\n", SCHEMA)
+    assert json.loads(row) == {"EmployerRef": "C1", "PersonnelRef": text}
+
+
+@pytest.mark.parametrize("more", ["[]", "5", '{"a": 1}', "{", '"x"'])
+def test_a_column_of_further_fields_that_is_none_of_ours_is_refused(more: str) -> None:
+    cell = more.replace('"', '""')
+    with pytest.raises(ValueError, match="_more must hold"):
+        read_csv(f'EmployerRef,_more\nC1,"{cell}"\n', SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("X,1,Y,2", {"Rates": [{"RateCode": "X", "PayRate": 1}, {"RateCode": "Y", "PayRate": 2}]}),
+        ("X,1,,", {"Rates": [{"RateCode": "X", "PayRate": 1}]}),
+        ("X,,Y,", {"Rates": [{"RateCode": "X"}, {"RateCode": "Y"}]}),
+        (",,Y,2", {"Rates": [{"RateCode": "Y", "PayRate": 2}]}),
+        (",,,", {"Rates": None}),
+    ],
+)
+def test_blanks_that_clear_make_no_elements_of_a_list(line: str, expected: dict[str, Any]) -> None:
+    header = "Rates[0].RateCode,Rates[0].PayRate,Rates[1].RateCode,Rates[1].PayRate,JobTitle"
+    [row] = read_csv(f"{header}\n{line},x\n", ASSIGNMENTS.json_schema(), blank_clears=True)
+    assert json.loads(row) == {**expected, "JobTitle": "x"}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("{},,", {"WorkerAddress": {}}),
+        (",PC1,", {"WorkerAddress": {"Postcode": "PC1", "Country": None}}),
+        (",,", {"WorkerAddress": None}),
+    ],
+)
+def test_blanks_that_clear_do_not_contradict_what_stands_above_or_below_them(
+    line: str, expected: dict[str, Any]
+) -> None:
+    header = "WorkerAddress,WorkerAddress.Postcode,WorkerAddress.Country,Surname"
+    [row] = read_csv(f"{header}\n{line},x\n", SCHEMA, blank_clears=True)
+    assert json.loads(row) == {**expected, "Surname": "x"}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "\ufeff\ufeffEmployerRef,PersonnelRef",
+        "EmployerRef,\u200bPersonnelRef",
+        "Employer\u00adRef,Personnel\u2060Ref\u00a0",
+        "\u00a0EmployerRef ,PERSONNELREF\u0000",
+    ],
+)
+def test_a_header_means_its_field_whatever_cannot_be_seen_in_it(
+    tmp_path: Path, header: str
+) -> None:
+    [row] = _read(tmp_path, "a.csv", f"{header}\nC1,012\n")
+    assert {name.lower(): value for name, value in json.loads(row).items()} == {
+        "employerref": "C1",
+        "personnelref": "012",
+    }
+
+
+def test_a_header_that_is_no_field_stays_as_it_is_and_one_that_comes_twice_is_shown(
+    tmp_path: Path,
+) -> None:
+    [row] = _read(tmp_path, "a.csv", "Od\u200bd\n1\n")
+    assert json.loads(row) == {"Od\u200bd": "1"}
+    with pytest.raises(RowFileError, match="personnelref"):
+        _read(tmp_path, "a.csv", "PersonnelRef,Personnel\u200bRef\n1,2\n")
+    with pytest.raises(RowFileError, match=r"o\\u200bdd"):
+        _read(tmp_path, "a.csv", "O\u200bdd,O\u200bdd\n1,2\n")

@@ -1,4 +1,4 @@
-"""References that look like another one, or were changed by a spreadsheet: Warning 2003.
+"""The text of references: what is trimmed, and what is warned of (2003).
 
 A reference is kept as it was sent. So one with a character that cannot be seen in it, or one of
 which a spreadsheet has made a formula or a rounded number, is a record of its own beside the one
@@ -10,10 +10,20 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from shared.imports.faults import MAX_SHOWN, printable
 from shared.imports.messages import Message
 
+_BLANK_MARKS: Final = (
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+_MARKS_OF_NO_WIDTH: Final = (
+    "\xad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062"
+    "\u2063\u2064\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f\ufeff"
+)
+_ENDS: Final = _BLANK_MARKS + _MARKS_OF_NO_WIDTH
 LOOKS_WRONG: Final = 2003
+_MOST_SHOWN: Final = 200
+"""Characters of a reference that a message shows."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._/-][A-Za-z0-9 ._/-]*")
 _SPREADSHEET: Final = re.compile(
     r"[=']"  # ="007", '008
@@ -25,6 +35,16 @@ _HIDDEN_LETTERS: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 """Letters and marks that count as printable, and no font draws."""
+
+
+def trimmed(text: str) -> str:
+    """The text without blanks, no-break spaces and marks of no width at its ends."""
+    return text.strip() if text.isascii() else text.strip(_ENDS)
+
+
+def is_blank(text: str) -> bool:
+    """Whether the text holds nothing that could be seen."""
+    return not trimmed(text)
 
 
 def warn_of_reference(field: str, reference: str) -> Message | None:
@@ -42,8 +62,14 @@ def warn_of_reference(field: str, reference: str) -> Message | None:
 
 def escaped(text: str) -> str:
     """The text with the code in place of each character that cannot be seen, cut to be shown."""
-    marks = (_escape(mark) if _is_hidden(mark) else mark for mark in text[:MAX_SHOWN])
-    return printable("".join(marks))
+    return "".join(_escape(mark) if _is_hidden(mark) else mark for mark in text[:_MOST_SHOWN])
+
+
+def without_hidden(text: str) -> str:
+    """The text without the characters that cannot be seen."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(mark for mark in text if not _is_hidden(mark))
 
 
 def _is_hidden(mark: str) -> bool:

@@ -17,9 +17,9 @@ from shared.imports.fields import normal_reference
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.rules import read_license
 from shared.imports.messages import Message
-from shared.imports.odd_references import LOOKS_WRONG, warn_of_reference
 from shared.imports.outcomes import Outcome
 from shared.imports.reading import read_row
+from shared.imports.reference_text import LOOKS_WRONG, warn_of_reference
 from shared.imports.workers.model import Worker
 from tests.builders import a_worker
 
