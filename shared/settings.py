@@ -83,9 +83,15 @@ class Settings:
     worker_runtime: str = _choice(
         "FUNCTIONS_WORKER_RUNTIME", "python", ("python",), "The platform's choice of language."
     )
+    host_body_bytes: int = _number(
+        "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", Kind.BYTES, 104_857_600, 104_857_600, 2_147_483_647,
+        "The largest body that the host hands to the app; it answers a larger one with an empty "
+        "500. Set it well above GATEWAY_MAX_BODY_BYTES, as the example file does: up to it the "
+        "gateway answers 413 and says why.",
+    )  # fmt: skip
     max_body_bytes: int = _number(
         "GATEWAY_MAX_BODY_BYTES", Kind.BYTES, 99_614_720, 1, 104_857_600,
-        "The largest body of a call; the platform itself cuts at 100 MiB.",
+        "The largest body of a call; the host's own limit is FUNCTIONS_REQUEST_BODY_SIZE_LIMIT.",
     )  # fmt: skip
     max_document_bytes: int = _number(
         "GATEWAY_MAX_DOCUMENT_BYTES", Kind.BYTES, 26_214_400, 1, 104_857_600,

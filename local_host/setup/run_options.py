@@ -78,10 +78,9 @@ def read_local_settings(checkout: Checkout) -> dict[str, str]:
 def gateway_environ(environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
     """The variables of the gateway's process: the settings file gives defaults, ours win.
 
-    A call that waits for its import does not hold up a Ctrl-C: the import goes on at the next
-    start. Dropped files are looked for every second: somebody waits for them.
+    Dropped files are looked for every second: somebody waits for them.
     """
-    own = {"LOCAL_HOST_STOP_SECONDS": "2", "LOCAL_HOST_BLOB_SCAN_SECONDS": "1"}
+    own = {"LOCAL_HOST_BLOB_SCAN_SECONDS": "1"}
     return {**own, **settings, **environ}
 
 

@@ -230,6 +230,7 @@ def test_the_example_file_has_exactly_the_declared_settings_with_their_defaults(
     values = json.loads((ROOT / "local.settings.example.json").read_text())["Values"]
     expected = {item.name: item.default for item in SETTINGS}
     expected["AzureWebJobsStorage"] = "UseDevelopmentStorage=true"
+    expected["FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"] = "134217728"
     expected["GATEWAY_SWEEP_AFTER_SECONDS"] = "60"
     expected["GATEWAY_TAKE_OVER_SECONDS"] = "10"
     [key] = read_settings(values).authdata_keys
