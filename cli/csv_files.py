@@ -13,18 +13,22 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any, Final
 
 from shared.imports.csv_rows import ERROR, INDEX, MORE, WORDS, is_guarded, restored
+from shared.imports.faults import MAX_SHOWN
+from shared.imports.payload import MAX_DEPTH
 from shared.imports.reference_text import escaped, trimmed, without_hidden
 
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]{1,4})\]")
 _PATH: Final = re.compile(r"[^.\[\]]+(?:\[[0-9]{1,4}\]|\.[^.\[\]]+)*")
 _DELIMITERS: Final = ",;\t"
+_MOST_NAMED: Final = 10
 _LONGEST_CELL: Final = 16 * 1024 * 1024
 
 Step = str | int
@@ -50,11 +54,12 @@ def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False
     try:
         header = next(reader, [])
         columns = _columns(header, schema)
+        place = columns.index(_MORE) if _MORE in columns else len(columns)
         rows = []
         for cells in reader:
             if any(cells):
                 _check_width(cells, header, reader.line_num)
-                known, said = _with_more(columns, cells, schema)
+                known, said = _with_more(columns, cells, place, schema)
                 rows.append(_row(_values(known, said, blank_clears)))
         return rows
     except csv.Error as error:
@@ -70,9 +75,9 @@ def _delimiter(text: str) -> str:
 def _columns(header: Sequence[str], schema: Mapping[str, Any]) -> list[_Column | None]:
     names = [_name(name, schema) for name in header]
     folded = [name.lower() for name in names]
-    twice = sorted({name for name in folded if folded.count(name) > 1})
+    twice = sorted(name for name, count in Counter(folded).items() if count > 1)
     if twice or "" in folded:
-        shown = ", ".join(map(escaped, twice))
+        shown = ", ".join(map(escaped, twice[:_MOST_NAMED]))[:MAX_SHOWN]
         raise ValueError(f"line 1 has a column without a name, or one twice: {shown}.")
     return [_column(name, schema) for name in names]
 
@@ -98,7 +103,12 @@ def _column(name: str, schema: Mapping[str, Any]) -> _Column | None:
 
 
 def path_of(name: str) -> tuple[Step, ...]:
-    """The steps of a path: names, and places of a list. A name that is no path is one step."""
+    """The steps of a path: names, and places of a list. A name that is no path is one step.
+
+    Raises ValueError for a path that is deeper than a row may be.
+    """
+    if name.count(".") + name.count("[") >= MAX_DEPTH:
+        raise ValueError(f"a column of line 1 is nested more than {MAX_DEPTH} levels deep.")
     if not _PATH.fullmatch(name):
         return (name,)
     return tuple(step or int(place) for step, place in _STEP.findall(name))
@@ -151,15 +161,17 @@ def _check_width(cells: Sequence[str], header: Sequence[str], line: int) -> None
 
 
 def _with_more(
-    columns: Sequence[_Column | None], cells: Sequence[str], schema: Mapping[str, Any]
+    columns: Sequence[_Column | None],
+    cells: Sequence[str],
+    place: int,
+    schema: Mapping[str, Any],
 ) -> tuple[Sequence[_Column | None], Sequence[str]]:
-    """The row with the fields that had no column of their own as columns too."""
-    place = columns.index(_MORE) if _MORE in columns else len(columns)
+    """The row with the fields that had no column of their own, which are in the cell at `place`."""
     if place >= len(cells):
         return columns, cells
     try:
         more = json.loads(restored(cells[place]) or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         more = None
     if not isinstance(more, dict) or not all(isinstance(cell, str) for cell in more.values()):
         raise ValueError(f"the column {MORE} must hold what the gateway has put there, or nothing.")

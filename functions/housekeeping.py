@@ -24,7 +24,11 @@ async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host pas
 @blueprint.function_name("retention")
 @blueprint.timer_trigger("timer", "0 7 * * * *", run_on_startup=False, use_monitor=False)
 async def retention(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
-    """Let payloads, results, tombstones and the like go after their time, a tenant once a day."""
-    from shared.composition.retention import retention_of
+    """Enter older records in the index of names; let payloads, results, tombstones and the like go
+    after their time, a tenant once a day.
+    """
+    from shared.composition.retention import fill_indexes, retention_of
 
-    await retention_of(await gateway()).run()
+    app = await gateway()
+    await fill_indexes(app)
+    await retention_of(app).run()

@@ -65,7 +65,7 @@ class KeyPairAuthenticator:
         credential = await self._identify(headers)
         software_key = headers.get(SOFTWARE_KEY_HEADER, "").strip()
         key = credential.key
-        if software_key and key.name not in _readings(software_key):
+        if software_key and not _names(software_key, key.name):
             raise WrongSoftwareKeyError("Key name does not match Software Key")
         integration = credential.integration
         if not software_key or integration is None or not integration.enabled:
@@ -108,11 +108,24 @@ class KeyPairAuthenticator:
         return _Credential(key, integration)
 
 
-def _readings(value: str) -> set[str]:
-    """Every text that the header's value may stand for; see the module."""
-    readings = {value}
+_LONGEST_IN_NFC = 4
+"""Characters that NFC makes one of at most; normalising a long run of marks is quadratic."""
+_LONGEST_ESCAPED = 12
+"""Characters of one that is percent-encoded in UTF-8."""
+
+
+def _names(header: str, name: str) -> bool:
+    """Whether the value of a header names this software key, in one of the readings above."""
+    if len(header) > len(name) * _LONGEST_IN_NFC * _LONGEST_ESCAPED:
+        return False
+    readings = {header}
     with suppress(UnicodeError):
-        readings.add(value.encode("latin-1").decode("utf-8"))
-    if "%" in value:
-        readings.add(unquote(value))
-    return {unicodedata.normalize("NFC", reading.strip()) for reading in readings}
+        readings.add(header.encode("latin-1").decode("utf-8"))
+    if "%" in header:
+        readings.add(unquote(header))
+    trimmed = (reading.strip() for reading in readings)
+    return any(
+        unicodedata.normalize("NFC", text) == name
+        for text in trimmed
+        if len(text) <= len(name) * _LONGEST_IN_NFC
+    )

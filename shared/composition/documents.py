@@ -17,6 +17,7 @@ from shared.services.documents.trials import DocumentTrials
 from shared.services.documents.uploads import Documents
 from shared.services.documents.worker_search import WorkerSearch
 from shared.services.import_log import ImportLog
+from shared.services.name_index import NameIndex
 from shared.services.reporting import Reporting
 from shared.settings import Settings
 from shared.storage.account import Account
@@ -47,7 +48,7 @@ def compose_documents(
 ) -> DocumentServices:
     """All of them, on the services that imports of every type share."""
     features, rounds = Features(account.tables), Rounds(account.tables)
-    workers = WorkerSearch(account.tables)
+    workers = WorkerSearch(account.tables, NameIndex(account.tables))
     intake = Documents(
         imports=imports,
         chunks=chunks,

@@ -12,10 +12,12 @@ from datetime import timedelta
 from shared.bootstrap import Gateway
 from shared.clock import Clock, SystemClock
 from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.definition import RecordRules
 from shared.imports.licenses.definition import LICENSES
 from shared.services.documents.expiring_files import ExpiringFiles
 from shared.services.expiring_imports import ExpiringImports
 from shared.services.expiring_tombstones import ExpiringTombstones
+from shared.services.name_index import NameIndex
 from shared.services.retention import Retention, RetentionStep, counted
 from shared.storage.license_records import log_up_to
 
@@ -28,6 +30,16 @@ def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
     time = clock or SystemClock()
     steps = [*_of_imports(gateway, time), _of_documents(gateway, time), *_of_calls(gateway)]
     return Retention(steps, gateway.account.tables, time, gateway.tenants.list_ids)
+
+
+async def fill_indexes(gateway: Gateway) -> None:
+    """Enter the records of tenants that are older than the index of names."""
+    names = NameIndex(gateway.account.tables)
+    for tenant in await gateway.tenants.list_ids():
+        for kind in IMPORT_TYPES.values():
+            rules = kind.rules
+            if isinstance(rules, RecordRules) and rules.has_names:
+                await names.fill(kind, tenant)
 
 
 def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:

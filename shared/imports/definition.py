@@ -110,6 +110,17 @@ class ListedValue:
     is_sensitive: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class FoundBy:
+    """A name that a record is found by where its group is not known; `kind` is one lower-case word.
+
+    See `shared.services.name_index`.
+    """
+
+    kind: str
+    name: str
+
+
 def always(_path: Sequence[str | int]) -> bool:
     """For types that have not said which of their values may be shown."""
     return True
@@ -150,6 +161,8 @@ class RecordRules(Rules):
     decide(row, stored, options) what the row does to the stored record (None: there is none)
     columns(document)            what is promoted to columns of the entity
     lookups(document)            row keys of the look-up entities that point at the record
+    found_by(document)           the names that the record is found by in all groups of its tenant;
+                                 `has_names` where a type has such names at all
     references(document)         the records that must be there for the record to be stored
     listed(document)             the values that must be in the tenant's reference lists, if any
 
@@ -161,8 +174,14 @@ class RecordRules(Rules):
     decide: Callable[[ReadRow, Document | None, Options], Decision]
     columns: Callable[[Document], Mapping[str, str]]
     lookups: Callable[[Document], Sequence[str]]
+    found_by: Callable[[Document], Sequence[FoundBy]] = none_of
     references: Callable[[Document], Sequence[Reference]] = none_of
     listed: Callable[[Document], Sequence[ListedValue]] = none_of
+
+    @property
+    def has_names(self) -> bool:
+        """Whether records are found by names."""
+        return self.found_by is not none_of
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from shared.imports.columns import text_columns
 from shared.imports.definition import (
     Decision,
     Document,
+    FoundBy,
     ListedValue,
     Options,
     ReadRow,
@@ -39,6 +40,7 @@ def merging_rules(
     review: Review,
     columns: tuple[str, ...],
     lookups: Callable[[Document], Sequence[str]] = none_of,
+    found_by: Callable[[Document], Sequence[FoundBy]] = none_of,
     references: Callable[[Document], Sequence[Reference]] = none_of,
     listed: Callable[[Document], Sequence[ListedValue]] = none_of,
 ) -> RecordRules:
@@ -68,6 +70,7 @@ def merging_rules(
         decide=decide,
         columns=lambda document: text_columns(document, columns),
         lookups=lookups,
+        found_by=found_by,
         json_schema=lambda: schema_of(model, title),
         references=references,
         listed=listed,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from shared.imports.catalogue_entry import CatalogueEntry, Severity
@@ -336,6 +338,29 @@ class Message:
         if message.id not in CATALOGUE:
             raise ValueError("no message of the catalogue")
         return message
+
+
+MAX_ALIKE = 20
+"""Messages of a row that differ only in the place in a list: two bytes may bring one each."""
+_PLACE = re.compile(r"\[[0-9]+\]")
+
+
+def without_repeats(messages: Sequence[Message]) -> list[Message]:
+    """At most MAX_ALIKE messages of a kind; the last one says how many more there were."""
+    if len(messages) <= MAX_ALIKE:
+        return list(messages)
+    kinds = [(each.id, _PLACE.sub("[]", each.field or "")) for each in messages]
+    total, seen = Counter(kinds), Counter[tuple[int, str]]()
+    kept: list[Message] = []
+    for message, kind in zip(messages, kinds, strict=True):
+        seen[kind] += 1
+        if seen[kind] < MAX_ALIKE or total[kind] == MAX_ALIKE:
+            kept.append(message)
+        elif seen[kind] == MAX_ALIKE:
+            more = f"and at {total[kind] - MAX_ALIKE} more places of the list"
+            detail = more if message.detail is None else f"{message.detail}, {more}"
+            kept.append(replace(message, detail=detail))
+    return kept
 
 
 def bounded(messages: Sequence[Message], limit: int, dropped: int = 0) -> tuple[Message, ...]:

@@ -3,8 +3,10 @@
 A body is walked row by row and no row's objects outlive its turn, so memory holds the text once and
 a few numbers per row. What CONTRACTS 0 ("JSON in") refuses is refused here, for the whole body:
 not UTF-8, not JSON, duplicate names (also those equal but for case), NaN and Infinity, nesting
-over 32. The standard library's decoder is used because it gives the span of each row, exact
-decimals (`parse_float`) and every name of an object (`object_pairs_hook`) in one pass.
+over 32. A row over one of the caps below is refused with the whole body: the decoder makes tens of
+bytes of each byte of it before its key can be known. The standard library's decoder is used because
+it gives the span of each row, exact decimals (`parse_float`) and every name of an object
+(`object_pairs_hook`) in one pass.
 """
 
 from __future__ import annotations
@@ -25,12 +27,25 @@ from shared.errors import (
 )
 
 MAX_DEPTH = 32
-_FAR_TOO_MANY = 2
-"""Times the limit of rows: from there on nobody waits for the rest of the body to be read."""
 """Levels of the whole body, the array of the rows included."""
+MAX_ROW_BYTES = 8 * 1024 * 1024
+"""Characters of one row: eight times what a record may take."""
+MAX_VALUES = 20_000
+"""Values of one row: an assignment of 1,000 rates with all their fields has 18,000."""
+MAX_NAMES = 500
+"""Names of one object: the largest one of the contracts has some 80."""
+MAX_NAME = 1_000
+"""Characters of one name."""
+MAX_DOCUMENT_VALUES = 2_000_000
+"""Values of a body that is read as one document: 20 for each of 100,000 records."""
+_FAR_TOO_MANY = 2
+"""Times the limit of rows: from there on the rest of the body is not read."""
 _BLANK = re.compile(r"[ \t\n\r]*")
 _INDEX = re.compile(rb"[0-9]{1,9}")
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
+_MANY_COMMAS = re.compile(f"(?:[^,]*+,){{{MAX_VALUES}}}")
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
+"""A string, or a mark outside of strings; a string without an end goes on to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +82,21 @@ class Payload:
 
 
 def read_payload(
-    body: bytes, place: Callable[[Mapping[str, Any]], str | None], max_rows: int
+    body: bytes,
+    place: Callable[[Mapping[str, Any]], str | None],
+    max_rows: int,
+    max_row_bytes: int = MAX_ROW_BYTES,
 ) -> Payload:
     """Split a JSON array of objects into its rows.
 
     `place` is asked once per row, with its names in lower case. Raises InvalidRequestError (with
     line and column) for what cannot be parsed, UnsupportedPayloadError for JSON that is no array
-    of objects, TooLargeError for too many rows; in this order, and never quoting the body.
+    of objects, TooLargeError for too many rows (in this order) and for a row over a cap; never
+    quoting the body.
     """
     text = _decode(body, "a JSON array of objects")
     try:
-        rows, objects_only, count = _walk(text, place, max_rows)
+        rows, objects_only, count = _walk(text, place, max_rows, max_row_bytes)
     except json.JSONDecodeError as error:
         raise _not_json(error) from None
     except RecursionError:
@@ -95,6 +114,8 @@ def read_document(body: bytes) -> Any:
     The same is refused as in a payload. Raises InvalidRequestError, which never quotes the body.
     """
     text = _decode(body, "a JSON object")
+    if text.count(",") > MAX_DOCUMENT_VALUES:
+        raise over_a_cap(None, f"{MAX_DOCUMENT_VALUES} values")
     try:
         start = _skip(text, 0)
         document, end = _decode_at(text, start, None)
@@ -269,7 +290,10 @@ def _not_json(error: json.JSONDecodeError) -> InvalidRequestError:
 
 
 def _walk(
-    text: str, place: Callable[[Mapping[str, Any]], str | None], max_rows: int
+    text: str,
+    place: Callable[[Mapping[str, Any]], str | None],
+    max_rows: int,
+    max_row_bytes: int,
 ) -> tuple[list[RawRow], bool, int]:
     """The rows kept, whether every element was an object, and how many elements there were."""
     rows: list[RawRow] = []
@@ -278,6 +302,8 @@ def _walk(
     for index, (element, start, end) in enumerate(_elements(text)):
         if index >= _FAR_TOO_MANY * max_rows:
             raise _too_many(f"more than {_FAR_TOO_MANY * max_rows}", max_rows)
+        if end - start > max_row_bytes:
+            raise over_a_cap(index, f"{max_row_bytes} bytes")
         if not isinstance(element, dict):
             objects_only = False
         elif objects_only and index < max_rows:
@@ -287,9 +313,10 @@ def _walk(
 
 def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
     """Each element of the array with its span; a document of another kind comes as one element."""
+    decoder = _BoundedDecoder(text)
     position = _skip(text, 0)
     if text[position : position + 1] != "[":
-        element, end = _decode_at(text, position, 0)
+        element, end = decoder.decode(position, 0)
         _expect_end(text, end)
         yield None if isinstance(element, dict) else element, position, end
         return
@@ -299,7 +326,7 @@ def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
         return
     row = 0
     while True:
-        element, end = _decode_at(text, position, row)
+        element, end = decoder.decode(position, row)
         yield element, position, end
         row += 1
         position = _skip(text, end)
@@ -310,6 +337,58 @@ def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
         if mark != ",":
             raise json.JSONDecodeError("Expecting ',' delimiter", text, position)
         position = _skip(text, position + 1)
+
+
+class _BoundedDecoder:
+    """Decodes elements one by one, and none that has more than MAX_VALUES values.
+
+    The library cannot be told to stop at a number of values, so it is given a window of the text
+    with so many commas, from the start of some element on. Nearly all elements end in the window of
+    an earlier one, so the commas of the text are counted about once, in C.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._window, self._start, self._end = text, 0, -1
+
+    def decode(self, position: int, row: int) -> tuple[Any, int]:
+        """The element at a position and its end; `row` is its index."""
+        if position >= self._end:
+            self._open_window(position)
+        while self._end < len(self._text):
+            try:
+                element, end = _decode_at(self._window, position - self._start, row)
+            except json.JSONDecodeError:
+                if self._start < position:
+                    self._open_window(position)
+                    continue
+                # Too many values, or commas within a text, or no JSON: which one is found out now.
+                _check_values(self._text, position, row)
+                break
+            return element, self._start + end
+        return _decode_at(self._text, position, row)
+
+    def _open_window(self, position: int) -> None:
+        found = _MANY_COMMAS.match(self._text, position)
+        self._start, self._end = position, found.end() if found else len(self._text)
+        self._window = self._text[position : self._end] if found else ""
+
+
+def _check_values(text: str, start: int, row: int) -> None:
+    """Raises TooLargeError where the value that begins here has too many values in it."""
+    depth = count = 0
+    for found in _TOKEN.finditer(text, start):
+        mark = found[0]
+        if mark == ",":
+            count += 1
+            if count >= MAX_VALUES:
+                raise over_a_cap(row, f"{MAX_VALUES} values")
+        elif mark in "{[":
+            depth += 1
+        elif mark in "}]":
+            depth -= 1
+            if depth <= 0:
+                return
 
 
 def _skip(text: str, position: int) -> int:
@@ -332,6 +411,8 @@ def _decode_at(text: str, position: int, row: int | None) -> tuple[Any, int]:
             f"{_named(row)} has a property name twice; names that differ only in "
             "upper and lower case count as the same."
         ) from None
+    except _TooManyNamesError as error:
+        raise over_a_cap(row, str(error)) from None
     except (InvalidOperation, OverflowError):
         raise InvalidRequestError(f"{_named(row)} has a number out of range.") from None
     except json.JSONDecodeError:
@@ -381,6 +462,11 @@ def _too_many(count: str, most: int) -> TooLargeError:
     )
 
 
+def over_a_cap(row: int | None, cap: str) -> TooLargeError:
+    """The refusal of a body for one of its rows (None: for the whole body), which names the cap."""
+    return TooLargeError(f"{_named(row)} has more than {cap}, which is the limit: send less of it.")
+
+
 def _too_deep() -> InvalidRequestError:
     return InvalidRequestError(f"The body is nested more than {MAX_DEPTH} levels deep.")
 
@@ -389,10 +475,18 @@ class _DuplicateNameError(ValueError):
     """Two names of one object are equal but for case."""
 
 
+class _TooManyNamesError(ValueError):
+    """An object has too many names, or one that is too long; the argument is the cap."""
+
+
 def _fold(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_NAMES:
+        raise _TooManyNamesError(f"{MAX_NAMES} names in one object")
     folded = {name.lower(): value for name, value in pairs}
     if len(folded) != len(pairs):
         raise _DuplicateNameError
+    if max(map(len, folded), default=0) > MAX_NAME:
+        raise _TooManyNamesError(f"{MAX_NAME} characters in a name")
     return folded
 
 

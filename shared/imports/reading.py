@@ -25,7 +25,7 @@ from shared.imports.fields import (
     is_unicode,
     normal_reference,
 )
-from shared.imports.messages import Message, bounded
+from shared.imports.messages import Message, bounded, without_repeats
 from shared.imports.outcomes import MAX_MESSAGES
 from shared.imports.reference_text import escaped, is_blank, trimmed, warn_of_reference
 from shared.imports.shapes import Field, MergeKind, Record, Shape, shape_of
@@ -161,9 +161,8 @@ def _faults(
     error: ValidationError, shape: Shape, sent: Document, unknown: _Unknown
 ) -> tuple[Message, ...]:
     details = error.errors(include_url=False)
-    kept = [message_of(detail, shape) for detail in details[:MAX_READ_MESSAGES]]
-    dropped = len(details) - len(kept)
-    return _bounded([*kept, *_odd_references(sent, shape)], unknown, dropped)
+    found = without_repeats([message_of(each, shape) for each in details])
+    return _bounded([*found, *_odd_references(sent, shape)], unknown)
 
 
 def _odd_references(sent: Document, shape: Shape) -> list[Message]:
@@ -178,12 +177,12 @@ def _odd_references(sent: Document, shape: Shape) -> list[Message]:
     return odd
 
 
-def _bounded(messages: list[Message], unknown: _Unknown, dropped: int = 0) -> tuple[Message, ...]:
+def _bounded(messages: list[Message], unknown: _Unknown) -> tuple[Message, ...]:
     """Errors first, then unknown fields; the last of too many says how many more there were."""
     told = [Message(UNKNOWN_FIELD, path) for path in unknown.paths]
     more = unknown.count - len(told)
     return (
-        *bounded(messages, MAX_READ_MESSAGES - MAX_UNKNOWN, dropped),
+        *bounded(messages, MAX_READ_MESSAGES - MAX_UNKNOWN),
         *bounded(told, MAX_UNKNOWN, more),
     )
 

@@ -6,6 +6,7 @@ Rows of a record are folded and written once; records are read and written by th
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from shared.clock import Clock
@@ -16,6 +17,7 @@ from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult
 from shared.services.chunk_rows import BY_RULES, ChunkRows, Reading, keys_only, read_slices
 from shared.services.groups import GroupRegister
+from shared.services.name_index import NameIndex
 from shared.services.offload import Offload
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.resolving import rules_resolver
@@ -44,6 +46,7 @@ class KeyedWork:
         self._imports = imports
         self._references = references
         self._groups = GroupRegister(tables)
+        self._names = NameIndex(tables)
         self._clock = clock
         self._offload = offload
         self._noticed = noticed
@@ -77,6 +80,7 @@ class KeyedWork:
         self, record: ImportRecord, part: ChunkRows, before_commit: BeforeCommit
     ) -> list[RowResult]:
         kind = self._type_of(record.type_name)
+        await self._names.begin(kind, record.tenant)
         await self._groups.note(kind.table, record.tenant, part.groups)
         rows = [row for key in part.keys for row in key.rows]
         references = await self._references.read(kind, record, rows)
@@ -111,6 +115,7 @@ class KeyedWork:
             record.import_id,
             self._offload,
             record.number,
+            enter=partial(self._names.note, kind, record.tenant),
         )
         return await settler.settle(keys)
 

@@ -16,6 +16,7 @@ from shared.imports.messages import Message
 from shared.imports.origins import OVERTAKEN
 from shared.imports.outcomes import RowResult, failed
 from shared.services.moments import iso
+from shared.services.name_index import names_of
 from shared.services.references import References
 from shared.services.settling import (
     WAITING,
@@ -79,7 +80,8 @@ def rules_resolver(
             return Settlement(folded.results)
         written = _written(kind, record, rows, stored, folded, folded.document, now)
         try:
-            return Settlement(folded.results, tuple(records.writing(written, stored)))
+            names = names_of(kind, folded.document) - names_of(kind, document)
+            return Settlement(folded.results, tuple(records.writing(written, stored)), names)
         except RecordTooLargeError:
             return Settlement(all_failed(rows.rows, Message(TOO_LONG, detail="record over 1 MiB")))
 

@@ -9,7 +9,7 @@ one by one, each read and resolved again until its conditional write goes throug
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -24,6 +24,7 @@ from shared.imports.definition import ReadRow
 from shared.imports.folding import all_failed
 from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult, failed
+from shared.services.name_index import NamedRecord
 from shared.services.offload import Offload
 from shared.services.record_ranges import WORTH_IT, load_records
 from shared.services.work import SupersededError
@@ -53,10 +54,15 @@ class Settlement:
 
     results: tuple[RowResult, ...]
     operations: tuple[Operation, ...] = ()
+    names: frozenset[NamedRecord] = frozenset()
+    """New names of the record, to be entered in the index before it is written."""
 
 
 WAITING = Settlement(())
 """The rows wait for a record that may still come."""
+
+Enter = Callable[[Iterable[NamedRecord]], Awaitable[None]]
+"""Enters names in the index."""
 
 Resolver = Callable[[KeyRows, StoredRecord | None], Settlement]
 """Pure; raises SupersededError where a later import has already written the record, and
@@ -81,6 +87,7 @@ class Settler:
         offload: Offload,
         number: int,
         one_in: int = WORTH_IT,
+        enter: Enter | None = None,
     ) -> None:
         self._number = number
         self._tables = tables
@@ -90,6 +97,8 @@ class Settler:
         self._before_commit = before_commit
         self._correlation_id = correlation_id
         self._offload = offload
+        self._enter = enter
+        self._entered: set[NamedRecord] = set()
         self._results: list[RowResult] = []
 
     async def settle(self, keys: Sequence[KeyRows]) -> list[RowResult]:
@@ -157,6 +166,7 @@ class Settler:
         if not batch.entries:
             return
         await self._before_commit()
+        await self._enter_names(name for _, each in batch.entries for name in each.names)
         try:
             await self._tables.transact(self._table, batch.operations)
         except PreconditionFailedError:
@@ -184,6 +194,7 @@ class Settler:
             operations = [each for each in settlement.operations if each.entity.row not in missing]
             try:
                 if operations:
+                    await self._enter_names(settlement.names)
                     await self._tables.transact(self._table, operations)
                 return settlement.results
             except PreconditionFailedError:
@@ -205,6 +216,12 @@ class Settler:
             if await self._tables.get(self._table, entity.partition, entity.row) is None:
                 missing.add(entity.row)
         return missing
+
+    async def _enter_names(self, names: Iterable[NamedRecord]) -> None:
+        new = set(names) - self._entered
+        if new and self._enter is not None:
+            await self._enter(new)
+            self._entered |= new
 
 
 class _Batch:

@@ -23,7 +23,8 @@ def encode(part: str) -> str:
     if _PLAIN.fullmatch(part):
         return part
     data = part.encode("utf-8")
-    encoded = _UNSAFE.sub(lambda match: b"=%02X" % match.group()[0], data).decode("ascii")
+    # More than _MOST bytes are longer still when they are encoded: then only the prefix is needed.
+    encoded = _UNSAFE.sub(lambda match: b"=%02X" % match.group()[0], data[: _MOST + 1]).decode()
     if len(encoded) <= _MOST:
         return encoded
     return f"{encoded[:_PREFIX]}=={hashlib.sha256(data).hexdigest()}"

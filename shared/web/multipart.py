@@ -7,7 +7,6 @@ are kept on disk while the form is read.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -53,8 +52,11 @@ class Form:
             file.content.close()
 
     def text(self, name: str) -> str | None:
-        """A field's text, trimmed and in NFC; None where it is missing or blank."""
-        return unicodedata.normalize("NFC", self.fields.get(name.lower(), "").strip()) or None
+        """A field's text, trimmed; None where it is missing or blank.
+
+        The reader of a reference puts it into NFC, once it has seen that the text is short enough.
+        """
+        return self.fields.get(name.lower(), "").strip() or None
 
 
 def check_media_type(content_type: str, encoding: str) -> None:

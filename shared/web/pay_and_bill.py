@@ -74,7 +74,7 @@ async def _answer_dry_run(
     judgement = await gateway.dry_runs.judge(kind, draft, planned, with_changes=is_by_row)
     if is_by_row:
         return await judged_rows(kind, judgement)
-    return _answer(await asyncio.to_thread(_rendered_all, kind, judgement.in_order_sent()))
+    return _answer(await asyncio.to_thread(rendered_rows, kind, judgement.in_order_sent()))
 
 
 async def vendor_answer(
@@ -89,7 +89,7 @@ async def vendor_answer(
     )
     rows = [_rendered(kind, lost)] * record.rows
     async for results in gateway.reporting.result_chunks(record):
-        texts = await asyncio.to_thread(_rendered_all, kind, results)
+        texts = await asyncio.to_thread(rendered_rows, kind, results)
         for result, text in zip(results, texts, strict=True):
             rows[result.index] = text
     return _answer(rows, {"X-Import-Id": record.import_id})
@@ -111,7 +111,7 @@ def _check_version(kind: ImportType, caller: Caller, query: Mapping[str, str]) -
     check_database_version(caller, NEEDED_DATABASE_VERSION)
 
 
-def _rendered_all(kind: ImportType, results: Sequence[RowResult]) -> list[str]:
+def rendered_rows(kind: ImportType, results: Sequence[RowResult]) -> list[str]:
     return [_rendered(kind, result) for result in results]
 
 

@@ -6,13 +6,14 @@ here because nothing later knows the values. Whatever JSON object comes, it ends
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from shared.errors import ConflictError
 from shared.imports.authdata.fingerprints import Hasher
+from shared.imports.authdata.patterns import Matches, PatternError, compile_pattern
 from shared.imports.authdata.records import (
     EMPLOYEE_ID,
     EMPLOYEE_STATUS,
@@ -47,16 +48,25 @@ class Formats:
 
     patterns: Mapping[str, str] = field(default_factory=dict)
 
-    def compiled(self) -> Mapping[str, re.Pattern[str]]:
-        """Ready to match; classes of characters are ASCII."""
-        return {name: re.compile(text, re.ASCII) for name, text in self.patterns.items()}
+    def compiled(self) -> Mapping[str, Matches]:
+        """Ready to match. Raises ConflictError for a pattern that cannot be run any more."""
+        compiled: dict[str, Matches] = {}
+        for name, text in self.patterns.items():
+            try:
+                compiled[name] = compile_pattern(text)
+            except PatternError as error:
+                raise ConflictError(
+                    f"The tenant's format of {name} {error}; an administrator has to set it "
+                    "again (`manage.py format set`), or send validate=false."
+                ) from None
+        return compiled
 
 
 class RecordReader:
     """Reads the records of one call. `formats` is empty where the call does not validate."""
 
     def __init__(
-        self, hasher: Hasher, formats: Mapping[str, re.Pattern[str]], *, allow_no_auth: bool
+        self, hasher: Hasher, formats: Mapping[str, Matches], *, allow_no_auth: bool
     ) -> None:
         self._hasher = hasher
         self._formats = formats
@@ -94,8 +104,8 @@ class RecordReader:
         if len(text) > most:
             faults.append(Message(WRONG_LENGTH, name, detail=f"at most {most} characters"))
             return None
-        pattern = self._formats.get(name)
-        if text and pattern is not None and not pattern.fullmatch(text):
+        matches = self._formats.get(name)
+        if text and matches is not None and not matches(text):
             faults.append(Message(WRONG_FORM, name))
         return text or None
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from shared.errors import TooLargeError
 from shared.imports.licenses.filing import content_bytes
-from shared.imports.payload import Payload, payload_of, read_payload
+from shared.imports.payload import MAX_ROW_BYTES, Payload, payload_of, read_payload
+
+_DOCUMENTS_OF_A_ROW = 2
+"""Documents of the largest size, in base64, that a row in JSON has room for beside its fields."""
 
 Place = Callable[[Mapping[str, Any]], str | None]
 
@@ -34,7 +37,8 @@ class BodyReader:
         looked_at = self._looking_at_documents(place)
         match self.format:
             case BodyFormat.JSON:
-                return read_payload(body, looked_at, max_rows)
+                most = MAX_ROW_BYTES + _DOCUMENTS_OF_A_ROW * self.max_document_bytes * 4 // 3
+                return read_payload(body, looked_at, max_rows, most)
             case BodyFormat.XML:
                 # lxml is slow to import, and most callers send JSON.
                 from shared.imports.licenses.xml_rows import read_license_xml

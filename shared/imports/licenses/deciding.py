@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from shared.imports.definition import Document, ReadRow
@@ -69,9 +70,9 @@ class LicenseImport:
     """One import of licenses of one company at work on a shelf.
 
     `pending` holds the results since they were last taken, `contents` the bytes of new documents by
-    the name of their blob; `weight` counts the characters that the licenses which were put together
-    take in a transaction. `unknown` are rows that failed only because the shelf does not have the
-    licenses of the employee whose their license would become.
+    the name of their blob, `content_bytes` in all; `weight` counts the characters that the licenses
+    which were put together take in a transaction. `unknown` are rows that failed only because the
+    shelf does not have the licenses of the employee whose their license would become.
     `is_overtaken(index, number)` tells whether a row must not be applied where import `number` has
     changed its license (a row of a retry that was not corrected). `unforeseen` is told of an error
     that no rule foresaw, and says what the row's result is to say; `noticed` of each row that
@@ -88,6 +89,7 @@ class LicenseImport:
     noticed: Noticed | None = None
     is_overtaken: Callable[[int, int], bool] = lambda _index, _number: False
     contents: dict[str, bytes] = field(default_factory=dict)
+    content_bytes: int = 0
     pending: Results = field(init=False)
     done: Done = field(default_factory=lambda: NOTHING_DONE)
     weight: int = 0
@@ -125,7 +127,6 @@ class LicenseImport:
     def _replace(self, employee: Employee, rows: Sequence[ReadRow]) -> None:
         """All of an employee's rows or none; what it has beyond them goes."""
         mark = self.shelf.mark()
-        contents, last = dict(self.contents), dict(self._last)
         results = Results()
         self._replaced = _Replaced(employee, {key for row in rows if (key := row.key[-1])})
         for row in rows:
@@ -134,7 +135,6 @@ class LicenseImport:
             self._replaced.keys.add(result.key[-1] or "")
         if any(result.outcome is Outcome.FAILED for result in results.in_order()):
             self.shelf.go_back(mark)
-            self.contents, self._last = contents, last
             results.fail_others(Message(SIBLING_FAILED))
             results.elsewhere.clear()
         elif employee.is_named:
@@ -142,6 +142,7 @@ class LicenseImport:
             for held in self.shelf.held_by(employee):
                 if held.key not in named:
                     self.shelf.remove(held.key, self.number)
+        self.shelf.keep()
         self.pending.add(*results.in_order())
         for index in results.elsewhere:
             self.pending.overwritten(index)
@@ -175,8 +176,15 @@ class LicenseImport:
         before = self._last.get(key, self.done.last.get(key))
         if before is not None:
             results.overwritten(before)
+        self.shelf.on_go_back(partial(self._set_last, key, self._last.get(key)))
         self._last[key] = row.index
         return RowResult(row.index, shown_key(document, key), outcome, row.messages)
+
+    def _set_last(self, key: str, index: int | None) -> None:
+        if index is None:
+            self._last.pop(key, None)
+        else:
+            self._last[key] = index
 
     def _notice(self, row: ReadRow, held: Held | None, after: Document | None) -> None:
         if self.noticed is not None:
@@ -260,9 +268,16 @@ class LicenseImport:
             keeps=keeps and sent["documents"] is not None,
             blob=lambda digest: f"{document['licenseKey']}/{self.number}-{digest}",
         )
-        self.contents |= found.contents
+        for name, data in found.contents.items():
+            if name not in self.contents:
+                self.contents[name] = data
+                self.content_bytes += len(data)
+                self.shelf.on_go_back(partial(self._drop_content, name))
         if found.documents:
             document["documents"] = found.documents
+
+    def _drop_content(self, name: str) -> None:
+        self.content_bytes -= len(self.contents.pop(name))
 
 
 _APART: Final = ("documents", "licenseKey", "serializableLicenseKey")

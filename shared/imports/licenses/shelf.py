@@ -7,7 +7,7 @@ natural key (CONTRACTS 2, matching).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,7 +69,10 @@ class Shelf:
         self._employees = employees
         self._held: dict[str, Held] = {}
         self._natural: dict[NaturalKey, str] = {}
+        self._of_employee: dict[Employee, dict[str, None]] = {}
         self._graves: dict[str | NaturalKey, Held] = {}
+        self._graves_at: dict[tuple[str, Employee], set[str | NaturalKey]] = {}
+        self._undo: list[Callable[[], object]] | None = None
         self._taken = set(taken)
         self._gone = set(gone)
         self._before: dict[str, Held | None] = {}
@@ -111,7 +114,7 @@ class Shelf:
 
     def held_by(self, employee: Employee) -> list[Held]:
         """An employee's licenses."""
-        return [held for held in self._held.values() if held.employee == employee]
+        return [self._held[key] for key in self._of_employee.get(employee, ())]
 
     def put(self, key: str, document: Document, number: int) -> None:
         """Make this the license of that key."""
@@ -132,8 +135,8 @@ class Shelf:
         held = self._held[key]
         self._leave(key)
         self._bury(buried(held, number))
-        self._taken.discard(key)
-        self._gone.add(key)
+        self._discard(self._taken, key)
+        self._add(self._gone, key)
 
     def changes(self) -> Iterator[Change]:
         """What has changed since the shelf was filled, or since `settle`.
@@ -160,47 +163,117 @@ class Shelf:
         numbers = [held.number for held in (*self._held.values(), *self._graves.values())]
         return max(numbers, default=0)
 
-    def mark(self) -> Mark:
-        """The shelf as it is, to come back to."""
-        return Mark(dict(self._held), dict(self._natural), dict(self._graves), dict(self._before))
+    def mark(self) -> int:
+        """A place to come back to with `go_back`, until `keep`."""
+        if self._undo is None:
+            self._undo = []
+        return len(self._undo)
 
-    def go_back(self, mark: Mark) -> None:
-        """Undo everything since then."""
-        self._held, self._natural = dict(mark.held), dict(mark.natural)
-        self._graves, self._before = dict(mark.graves), dict(mark.before)
+    def keep(self) -> None:
+        """All changes so far stay."""
+        self._undo = None
+
+    def go_back(self, mark: int) -> None:
+        """Undo the changes since then; takes as long as they took, however full the shelf is."""
+        changes, self._undo = self._undo or [], None
+        while len(changes) > mark:
+            changes.pop()()
+        self._undo = changes or None
 
     def _unbury(self, key: str, employee: Employee) -> None:
         """A license is back in a place that it was taken from."""
-        found = [
-            name
-            for name, grave in self._graves.items()
-            if (grave.key, grave.employee) == (key, employee)
-        ]
-        for name in found:
-            del self._graves[name]
-            self._gone.add(key)
+        for name in list(self._graves_at.get((key, employee), ())):
+            self._take_grave(name)
+            self._add(self._gone, key)
 
     def _bury(self, grave: Held) -> None:
         natural = natural_key(grave.remains or {})
         for name in (grave.key, natural) if natural is not None else (grave.key,):
             known = self._graves.get(name)
             if known is None or known.number <= grave.number:
-                self._graves[name] = grave
+                if known is not None:
+                    self._take_grave(name)
+                self._put_grave(name, grave)
+
+    def _put_grave(self, name: str | NaturalKey, grave: Held) -> None:
+        self._graves[name] = grave
+        self._graves_at.setdefault((grave.key, grave.employee), set()).add(name)
+        self.on_go_back(lambda: self._drop_grave(name))
+
+    def _take_grave(self, name: str | NaturalKey) -> None:
+        grave = self._drop_grave(name)
+        self.on_go_back(lambda: self._put_grave(name, grave))
+
+    def _drop_grave(self, name: str | NaturalKey) -> Held:
+        grave = self._graves.pop(name)
+        names = self._graves_at[grave.key, grave.employee]
+        names.discard(name)
+        if not names:
+            del self._graves_at[grave.key, grave.employee]
+        return grave
 
     def _remember(self, key: str) -> None:
-        self._before.setdefault(key, self._held.get(key))
+        if key not in self._before:
+            self._before[key] = self._held.get(key)
+            self.on_go_back(lambda: self._before.pop(key))
 
     def _enter(self, held: Held) -> None:
+        known = self._held.get(held.key)
+        if known is not None:
+            self._drop(known)
         self._held[held.key] = held
+        self._of_employee.setdefault(held.employee, {})[held.key] = None
+        self.on_go_back(lambda: self._drop(held))
         natural = natural_key(held.document or {})
         if natural is not None:
-            self._natural[natural] = held.key
+            self._set_natural(natural, held.key)
 
     def _leave(self, key: str) -> None:
-        held = self._held.pop(key, None)
-        natural = natural_key(held.document or {}) if held is not None else None
+        held = self._held.get(key)
+        if held is None:
+            return
+        self._drop(held)
+        self.on_go_back(lambda: self._restore(held))
+        natural = natural_key(held.document or {})
         if natural is not None and self._natural.get(natural) == key:
-            del self._natural[natural]
+            self._set_natural(natural, None)
+
+    def _drop(self, held: Held) -> None:
+        del self._held[held.key]
+        keys = self._of_employee[held.employee]
+        del keys[held.key]
+        if not keys:
+            del self._of_employee[held.employee]
+
+    def _restore(self, held: Held) -> None:
+        self._held[held.key] = held
+        self._of_employee.setdefault(held.employee, {})[held.key] = None
+
+    def _set_natural(self, natural: NaturalKey, key: str | None) -> None:
+        before = self._natural.get(natural)
+        self.on_go_back(lambda: self._put_natural(natural, before))
+        self._put_natural(natural, key)
+
+    def _put_natural(self, natural: NaturalKey, key: str | None) -> None:
+        if key is None:
+            self._natural.pop(natural, None)
+        else:
+            self._natural[natural] = key
+
+    def _add(self, keys: set[str], key: str) -> None:
+        if key not in keys:
+            keys.add(key)
+            self.on_go_back(lambda: keys.discard(key))
+
+    def _discard(self, keys: set[str], key: str) -> None:
+        if key in keys:
+            keys.discard(key)
+            self.on_go_back(lambda: keys.add(key))
+
+    def on_go_back(self, undo: Callable[[], object]) -> None:
+        """What is to be called, the last one first, where changes are undone."""
+        if self._undo is not None:
+            self._undo.append(undo)
 
 
 def buried(held: Held, number: int) -> Held:
@@ -208,13 +281,3 @@ def buried(held: Held, number: int) -> Held:
     document = held.document or {}
     remains = {name: document[name] for name in REMAINS if name in document}
     return Held(held.key, held.employee, None, number, remains=remains)
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A shelf as it was."""
-
-    held: dict[str, Held]
-    natural: dict[NaturalKey, str]
-    graves: dict[str | NaturalKey, Held]
-    before: dict[str, Held | None]

@@ -8,12 +8,14 @@ becomes a value of the wrong type, which is that row's fault alone.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
 from lxml import etree
 
 from shared.imports.definition import Document
+from shared.imports.faults import MAX_SHOWN
 from shared.imports.licenses.model import License
 from shared.imports.licenses.text_values import typed
 from shared.imports.licenses.xml_names import (
@@ -38,6 +40,7 @@ ROW_DEPTH: Final = 2
 _INPUT_PREFIX: Final = f"{{{INPUT}}}"
 _TRUE: Final = ("true", "1")
 _FALSE: Final = ("false", "0")
+_DIGITS: Final = 16
 _TWICE: Final = "has an element twice where one is expected"
 _TEXT_BETWEEN: Final = "has text between its elements"
 
@@ -126,8 +129,21 @@ class _ObjectReader:
     def _find(self, tag: str) -> tuple[str, Reader | None]:
         """An element in another case than the contract's, or one that it does not have."""
         if not tag.startswith(_INPUT_PREFIX):
-            return tag, None
-        return self._folded.get(tag.lower(), (tag.removeprefix(_INPUT_PREFIX), None))
+            return _unknown_name(tag), None
+        return self._folded.get(tag.lower(), (_unknown_name(tag), None))
+
+
+def _unknown_name(tag: str) -> str:
+    """The name of an element that the contract does not have; a long one by its beginning.
+
+    The hash keeps names apart that begin alike. Without a bound a namespace that is sent once would
+    be kept with each of its elements.
+    """
+    name = tag.removeprefix(_INPUT_PREFIX)
+    if len(name) <= MAX_SHOWN:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]
+    return f"{name[: MAX_SHOWN - _DIGITS - 1]}\u2026{digest}"
 
 
 def _list_reader(read_item: Reader) -> Reader:
@@ -182,7 +198,7 @@ def _read_anything(element: etree._Element, depth: int) -> Any:
         return element.text or ""
     values: dict[str, list[Any]] = {}
     for child in element:
-        name = child.tag.removeprefix(_INPUT_PREFIX)
+        name = _unknown_name(child.tag)
         values.setdefault(name, []).append(_read_anything(child, depth + 1))
     return {name: items if len(items) > 1 else items[0] for name, items in values.items()}
 

@@ -24,7 +24,7 @@ from shared.imports.licenses.xml_elements import (
 from shared.imports.licenses.xml_names import ROOT, ROW
 from shared.imports.licenses.xml_screening import not_well_formed, screened_xml
 
-MAX_ROW_TAGS: Final = 20_000
+MAX_ROW_TAGS: Final = 4_000
 """Tags of one row, give or take a piece: a license with 100 documents has about 1,300."""
 PIECE: Final = 32 * 1024
 """Bytes that the parser is given at a time."""

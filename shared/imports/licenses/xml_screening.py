@@ -16,6 +16,8 @@ from shared.errors import InvalidRequestError
 
 MAX_ATTRIBUTES: Final = 100
 """Attributes of one element."""
+MAX_ATTRIBUTE: Final = 1_000
+"""Bytes of one attribute. A namespace is one, and is a part of the name of each element in it."""
 MAX_TAGS: Final = 10_000_000
 """Opening and closing tags of a body: 100,000 licenses of 50 elements."""
 MAX_PROLOG: Final = 1000
@@ -25,6 +27,11 @@ _DECLARATION = re.compile(rb"<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9
 _BLANK = re.compile(rb"[ \t\r\n]*")
 _ATTRIBUTES = re.compile(
     rb"<[^!?/<>][^<>\"']*+(?:(?:\"[^\"<]*+\"|'[^'<]*+')[^<>\"']*+){%d}" % (MAX_ATTRIBUTES + 1)
+)
+_LONG_ATTRIBUTE = re.compile(
+    rb"<[^!?/<>][^<>\"']*+(?:(?:\"[^\"<]{0,%(most)d}+\"|'[^'<]{0,%(most)d}+')[^<>\"']*+)*+"
+    rb"(?:\"[^\"<]{%(over)d}|'[^'<]{%(over)d})"
+    % {b"most": MAX_ATTRIBUTE, b"over": MAX_ATTRIBUTE + 1}
 )
 _ENCODINGS: Final = {
     codecs.BOM_UTF8: ("utf-8", (b"utf-8",)),
@@ -38,8 +45,8 @@ def screened_xml(body: bytes) -> tuple[bytes, int]:
     """The body in UTF-8 without byte order mark, and the offset of its root element.
 
     Raises InvalidRequestError for another encoding than UTF-8 or UTF-16 with its mark, for a
-    document type, and for more attributes or tags than any license has. Well-formedness is the
-    parser's matter.
+    document type, and for more or longer attributes or more tags than any license has.
+    Well-formedness is the parser's matter.
     """
     if not body:
         raise InvalidRequestError("The body is empty: send an ArrayOfEmployeeLicenseImportDTO.")
@@ -50,6 +57,11 @@ def screened_xml(body: bytes) -> tuple[bytes, int]:
         )
     if _ATTRIBUTES.search(xml):
         raise InvalidRequestError(f"An element of the body has over {MAX_ATTRIBUTES} attributes.")
+    if _LONG_ATTRIBUTE.search(xml):
+        raise InvalidRequestError(
+            f"An attribute of the body has over {MAX_ATTRIBUTE} bytes: send the vendor's "
+            "namespaces and no other attributes."
+        )
     return xml, _root_offset(xml)
 
 

@@ -18,3 +18,6 @@ WORKERS = ImportType(
     table="Workers",
     load_rules=_load_rules,
 )
+EXTERNAL = "external"
+PERSONNEL = "personnel"
+"""Kinds of names that a worker is found by."""

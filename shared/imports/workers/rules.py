@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from shared.imports.definition import Document, ListedValue
+from shared.imports.definition import Document, FoundBy, ListedValue
 from shared.imports.listing import listed_values
 from shared.imports.merging_types import merging_rules
 from shared.imports.messages import Message
+from shared.imports.workers.definition import EXTERNAL, PERSONNEL
 from shared.imports.workers.model import Worker
 from shared.imports.workers.plausibility import implausible
 
@@ -44,6 +45,13 @@ def lookups(document: Document) -> tuple[str, ...]:
     return () if external is None or external == document["PersonnelRef"] else (external,)
 
 
+def found_by(document: Document) -> tuple[FoundBy, ...]:
+    """What a document may call the worker by (CONTRACTS 4)."""
+    external = document.get("ExternalWorkerRef")
+    own = FoundBy(PERSONNEL, document["PersonnelRef"])
+    return (own,) if external is None else (own, FoundBy(EXTERNAL, external))
+
+
 def listed(document: Document) -> tuple[ListedValue, ...]:
     """The values that are looked up in the tenant's reference lists.
 
@@ -66,5 +74,6 @@ RULES = merging_rules(
     review=_review,
     columns=COLUMNS,
     lookups=lookups,
+    found_by=found_by,
     listed=listed,
 )

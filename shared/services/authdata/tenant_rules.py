@@ -20,6 +20,7 @@ from shared.errors import (
     PreconditionFailedError,
     UnreadableDataError,
 )
+from shared.imports.authdata.patterns import PatternError, compile_pattern
 from shared.imports.authdata.reading import Formats
 from shared.imports.authdata.records import FIELDS
 from shared.imports.authdata.thresholds import Thresholds, percent_text
@@ -29,7 +30,6 @@ from shared.storage.names import TENANTS
 from shared.storage.tables import Entity, Merge, Tables, reading
 
 MOST_PERCENT = 1_000
-MOST_PATTERN = 200
 _NAMES = ("added", "updated", "errors")
 _PERCENT = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4})?) ?%?")
 
@@ -108,8 +108,8 @@ def _rules(entity: Entity) -> TenantRules:
     texts = (entity.text(_property(name)) for name in _NAMES)
     added, updated, errors = (Decimal(text) if text else None for text in texts)
     patterns = json.loads(entity.text("authdataFormats", "{}"))
-    for pattern in patterns.values():
-        re.compile(pattern)
+    if not all(isinstance(pattern, str) for pattern in patterns.values()):
+        raise ValueError("a format is no text")
     return TenantRules(Thresholds(added, updated, errors), Formats(patterns))
 
 
@@ -130,12 +130,8 @@ def _percent(name: str, text: str) -> Decimal:
 def _checked_pattern(name: str, pattern: str) -> str:
     if name not in FIELDS:
         raise InvalidRequestError(f"There is no field {name!r}; there are: {', '.join(FIELDS)}.")
-    if len(pattern) > MOST_PATTERN:
-        raise InvalidRequestError(f"A format has at most {MOST_PATTERN} characters.")
     try:
-        re.compile(pattern, re.ASCII)
-    except re.error as error:
-        raise InvalidRequestError(
-            f"The format of {name} is no regular expression: {error.msg}."
-        ) from None
+        compile_pattern(pattern)
+    except PatternError as error:
+        raise InvalidRequestError(f"The format of {name} {error}.") from None
     return pattern

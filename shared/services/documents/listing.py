@@ -24,6 +24,7 @@ NO_SUCH_DOCUMENT = (
 )
 EXPIRED = "The file of this document is not kept any more: import the document again."
 _AT_ONCE = 32
+_ALL = 2**31
 RECORDS = ("r|", "r|~")
 _NEEDED = (
     "documentId",
@@ -115,7 +116,7 @@ class DocumentList:
     ) -> Sequence[tuple[str, str]]:
         """The rows to look at, in ascending order: look-ups of the worker or round, or records."""
         if worker_ref:
-            workers = await self._workers.find(tenant, worker_ref)
+            workers = await self._workers.find(tenant, worker_ref, _ALL)
             names = [lookup_of_worker(each.employer, each.personnel) for each in workers]
             return sorted(map(lookup_range, names))
         return [lookup_range(lookup_of_round(round_code)) if round_code else RECORDS]

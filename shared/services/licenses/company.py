@@ -15,7 +15,7 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
-from shared.imports.definition import ReadRow
+from shared.imports.definition import Document, ReadRow
 from shared.imports.folding import Noticed
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.deciding import LicenseImport
@@ -43,6 +43,7 @@ from shared.storage.tables import Operation, Tables
 _SLICE_ROWS = 250
 _SLICE_BYTES = 4 * 1024 * 1024
 _MOST_CONFLICTS = 20
+_BYTES_OF_ROW = 500
 _BYTES_OF_PART = 50_000
 """About what a part comes to, for the choice of a thread."""
 _MOST_LOOKS = 10
@@ -99,11 +100,7 @@ class CompanyAtWork:
         for _ in range(_MOST_CONFLICTS):
             try:
                 await self._read_log()
-                rest = [
-                    failed(row.index, self.company.shown_key(row), message)
-                    for row in self.company.rows
-                    if row.index not in self.results
-                ]
+                rest = await self.offload(len(self.company.data), self._ended, message)
                 for at in range(0, len(rest), _ENDED_AT_ONCE):
                     await self._append(Segment(rest[at : at + _ENDED_AT_ONCE]))
             except PreconditionFailedError:
@@ -111,6 +108,13 @@ class CompanyAtWork:
             await self._remove_obsolete()
             return list(self.results.values())
         raise StorageUnavailableError("the licenses of a company are written by too many at once")
+
+    def _ended(self, message: Message) -> list[RowResult]:
+        return [
+            failed(row.index, self.company.shown_key(row), message)
+            for row in self.company.rows
+            if row.index not in self.results
+        ]
 
     async def _read_log(self) -> None:
         """Take over what is committed, and carry out what was left half done."""
@@ -120,7 +124,8 @@ class CompanyAtWork:
             begin, part = half_done
             await self._do_parts(begin, part)
         self.results = {result.index: result for entry in self.log for result in entry.results}
-        self.done = done_before(self.results)
+        size = _BYTES_OF_ROW * len(self.results)
+        self.done = await self.offload(size, done_before, self.results)
 
     async def _work_on(self, before_commit: BeforeCommit) -> None:
         rows = [row for row in self.company.rows if row.index not in self.results]
@@ -137,7 +142,8 @@ class CompanyAtWork:
         rows = [row for row in rows if row.index not in self.results]
         whose = {key: owner.fields for key, owner in owners.by_key.items()}
         action = LicenseAction(self.record.options.action)
-        for some in _slices(sorted(units(rows, whose, action, self.also), key=_place)):
+        size = _BYTES_OF_ROW * len(rows)
+        for some in await self.offload(size, _sliced_units, rows, whose, action, self.also):
             held = await self.reader.held(some)
             licenses = held.licenses
             await self._check_alone(max((each.number for each in licenses), default=0))
@@ -148,8 +154,11 @@ class CompanyAtWork:
                 else:
                     whole.append(unit)
             employees = frozenset().union(*(unit.employees for unit in whole))
-            gone = _keys_without_license(known, licenses, whole, employees)
-            taken = [*(known.keys() - gone), *unreadable]
+            # Rows of one key are in one unit, so a slice needs to know of its own keys only.
+            own = {row.key or row.made_key or "" for unit in whole for row in unit.rows}
+            near = {key: known[key] for key in own if key in known}
+            gone = _keys_without_license(near, licenses, whole, employees)
+            taken = [*(near.keys() - gone), *(own & unreadable)]
             await self._settle(whole, Shelf(licenses, taken, gone, employees), before_commit)
 
     def _fail_broken(self, rows: Sequence[Sketch]) -> None:
@@ -309,6 +318,15 @@ def _keys_without_license(
 def _place(unit: Unit) -> str:
     named = [records.employee_rows(each) for each in unit.employees if each.is_named]
     return min(named, default=records.employee_rows(Employee()))
+
+
+def _sliced_units(
+    rows: Sequence[Sketch],
+    whose: Mapping[str, Document],
+    action: LicenseAction,
+    also: Mapping[int, Set[Employee]],
+) -> list[list[Unit]]:
+    return _slices(sorted(units(rows, whose, action, also), key=_place))
 
 
 def _slices(ordered: Sequence[Unit]) -> list[list[Unit]]:

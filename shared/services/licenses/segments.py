@@ -128,7 +128,7 @@ def _is_full(work: LicenseImport, most_writes: int) -> bool:
         return True
     if work.weight >= _MOST_WEIGHT:
         return True
-    if sum(map(len, work.contents.values())) >= _MOST_CONTENT:
+    if work.content_bytes >= _MOST_CONTENT:
         return True
     if touched * MOST_OPERATIONS < most_writes:
         return False
@@ -145,6 +145,7 @@ def _taken(work: LicenseImport, partition: str, now: str) -> Segment:
     )
     work.shelf.settle()
     work.contents.clear()
+    work.content_bytes = 0
     work.weight = 0
     return segment
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 
+from shared.imports.outcomes import MAX_MESSAGES
+from shared.imports.payload import MAX_NAME, MAX_NAMES, MAX_ROW_BYTES, MAX_VALUES
 from shared.settings import Settings
 
 
@@ -18,6 +20,11 @@ class Limits:
     dry_run_rows: int
     wait_seconds: int
     idempotency_seconds: int
+    row_bytes: int = MAX_ROW_BYTES
+    row_values: int = MAX_VALUES
+    object_names: int = MAX_NAMES
+    name_characters: int = MAX_NAME
+    row_messages: int = MAX_MESSAGES
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:

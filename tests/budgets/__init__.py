@@ -1,0 +1,1 @@
+"""The house test of budgets: every text entry and parser against its worst inputs."""

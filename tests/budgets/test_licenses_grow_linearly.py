@@ -1,0 +1,155 @@
+"""Deciding rows of licenses takes a time that is linear in the rows, however they hang together."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from shared.imports.definition import ReadRow
+from shared.imports.licenses.actions import LicenseAction
+from shared.imports.licenses.deciding import LicenseImport
+from shared.imports.licenses.identity import Employee, employee_of, given_key, shown_key
+from shared.imports.licenses.shelf import Held, Shelf, buried
+from shared.imports.licenses.units import sketch, units
+from shared.imports.messages import Message
+from shared.imports.payload import fold_names
+from shared.services.licenses.segments import segments
+from tests.unit.imports.licenses.company import TENANT, import_on
+
+ROWS = 20_000
+_MOST_GROWTH = 3.2
+"""Twice the rows; quadratic work would take four times as long."""
+_NOISE_SECONDS = 0.3
+
+Row = dict[str, Any]
+
+
+def _key(number: int) -> str:
+    return str(uuid.UUID(int=number + 1))
+
+
+def _row(employee: int, license_: int, **more: Any) -> Row:
+    return {
+        "companyCode": "C1",
+        "employeeNumber": f"E{employee}",
+        "licenseTypeCode": "RN",
+        "licenseNumber": f"L{license_}",
+        **more,
+    }
+
+
+def chained(count: int) -> list[Row]:
+    """Each key is given for two employees, so that all rows are one unit."""
+    return [_row(place // 2, place, licenseKey=_key((place + 1) // 2)) for place in range(count)]
+
+
+def of_one_employee(count: int) -> list[Row]:
+    return [_row(1, place) for place in range(count)]
+
+
+def of_one_license(count: int) -> list[Row]:
+    return [_row(1, 1, notes=str(place)) for place in range(count)]
+
+
+def with_bad_ones(count: int) -> list[Row]:
+    """In a chain, every second employee has a row that fails, so that Replace undoes its others."""
+    return [
+        row if place % 4 else {**row, "issuedDate": "x"} for place, row in enumerate(chained(count))
+    ]
+
+
+def of_keys(count: int) -> list[Row]:
+    """Rows that name no employee."""
+    return [{"companyCode": "C1", "licenseKey": _key(place)} for place in range(count)]
+
+
+def nothing(_rows: Sequence[Row]) -> list[Held]:
+    return []
+
+
+def tombstones(rows: Sequence[Row]) -> list[Held]:
+    """Each license was there and was removed."""
+    return [buried(each, 1) for each in stored(rows)]
+
+
+def stored(rows: Sequence[Row]) -> list[Held]:
+    """Each row's license is there, under a key of its own."""
+    return [
+        Held(
+            row.get("licenseKey", _key(place)),
+            employee_of(row),
+            {**row, "licenseKey": row.get("licenseKey", _key(place)), "notes": "old"},
+            1,
+        )
+        for place, row in enumerate(rows)
+    ]
+
+
+def _seconds(
+    make: Callable[[int], list[Row]],
+    there: Callable[[Sequence[Row]], list[Held]],
+    action: LicenseAction,
+    count: int,
+) -> float:
+    rows = make(count)
+    work = import_on(Shelf(there(rows)), action, 2)
+    sketches = [sketch(TENANT, index, 0, 0, fold_names(row)) for index, row in enumerate(rows)]
+    found = units(sketches, {}, action)
+    read: list[list[tuple[ReadRow, Employee]]] = [
+        [(_read(row.index, rows[row.index]), row.employee) for row in unit.rows] for unit in found
+    ]
+    started = time.process_time()
+    results = _all(work, read)
+    seconds = time.process_time() - started
+    assert results == count
+    return seconds
+
+
+def _read(index: int, row: Row) -> ReadRow:
+    """The row as reading leaves it; one with a wrong date has failed."""
+    messages = (Message(1006, "issuedDate"),) if "issuedDate" in row else ()
+    return ReadRow(index, shown_key(row, given_key(row)), dict(row), messages)
+
+
+def _all(work: LicenseImport, read: list[list[tuple[ReadRow, Employee]]]) -> int:
+    indexes = {
+        result.index
+        for segment in segments(work, "partition", read, "now", 99)
+        for result in segment.results
+    }
+    return len(indexes)
+
+
+@pytest.mark.parametrize(
+    ("make", "there", "action"),
+    [
+        (chained, nothing, LicenseAction.REPLACE),
+        (chained, stored, LicenseAction.REPLACE),
+        (with_bad_ones, stored, LicenseAction.REPLACE),
+        (of_one_employee, stored, LicenseAction.REPLACE),
+        (of_one_employee, tombstones, LicenseAction.OVERRIDE),
+        (chained, tombstones, LicenseAction.MERGE),
+        (of_keys, tombstones, LicenseAction.REPLACE),
+        (of_one_license, nothing, LicenseAction.OVERRIDE),
+        (of_one_employee, stored, LicenseAction.DELETE),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_twice_the_rows_take_no_more_than_twice_the_time(
+    make: Callable[[int], list[Row]],
+    there: Callable[[Sequence[Row]], list[Held]],
+    action: LicenseAction,
+) -> None:
+    count = ROWS if (make, there) == (chained, stored) else ROWS // 7
+    half, whole = 0.0, math.inf
+    for _ in range(3):
+        half = max(half, _seconds(make, there, action, count // 2))
+        whole = min(whole, _seconds(make, there, action, count))
+        if whole <= half * _MOST_GROWTH + _NOISE_SECONDS:
+            break
+    assert whole <= half * _MOST_GROWTH + _NOISE_SECONDS
