@@ -55,7 +55,7 @@ def compose(
         tenants=tenants,
         clients=ClientService(account.tables, tenants, clock, parts.ids),
         lists=parts.lists,
-        files=ImportedFiles(account.tables, parts.imports, clock),
+        files=ImportedFiles(parts.imports),
         imports=parts.imports,
         intake=parts.intake,
         waiting=Waiting(parts.imports, parts.completions, clock, parts.stop),

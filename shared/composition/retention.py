@@ -72,4 +72,3 @@ def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:
     yield RetentionStep("idempotency keys", remembered, counted(keys), least=_AN_HOUR)
     batches = counted(gateway.authdata.processing.forget_before)
     yield RetentionStep("authentication batches", kept, batches, least=_A_DAY)
-    yield RetentionStep("imported files", kept, counted(gateway.files.remove_before), least=_A_DAY)

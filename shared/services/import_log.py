@@ -6,7 +6,7 @@ The order is the order of insertion into the tenant's partition, not a clock (DE
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -32,6 +32,10 @@ _TENANTS_REMEMBERED = 1_000
 _FEW_OPEN = 32
 """Up to so many earlier open imports are read at once; of more, those just before come first."""
 _NEAREST = 64
+
+
+AcceptanceCheck = Callable[[], Awaitable[None]]
+"""Raises a RefusedError where an import may not be accepted now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,13 @@ class ImportLog:
         self._last_number: OrderedDict[str, int] = OrderedDict()
         self._turns = Turns()
 
-    async def accept(self, record: ImportRecord) -> ImportRecord:
+    async def accept(
+        self, record: ImportRecord, check: AcceptanceCheck | None = None
+    ) -> ImportRecord:
         """Insert the record under the next number of its tenant; with it in, it is accepted.
+
+        `check` is awaited before each try and may refuse the import. No import is accepted between
+        the check and an acceptance that succeeds, since it would have taken the number.
 
         The record that is in is returned: where another call with the same Idempotency-Key was
         quicker, that is the other one's.
@@ -77,15 +86,17 @@ class ImportLog:
         Within a process a tenant's imports take turns: they would only contend for one number.
         """
         async with self._turns.of(record.tenant):
-            return await self._insert(record)
+            return await self._insert(record, check)
 
-    async def _insert(self, record: ImportRecord) -> ImportRecord:
+    async def _insert(self, record: ImportRecord, check: AcceptanceCheck | None) -> ImportRecord:
         number = self._last_number.get(record.tenant)
         if number is None:
             number = await self._newest(record.tenant)
         may_be_in = False
         try:
             for _ in range(_MOST_TRIES):
+                if check is not None:
+                    await check()
                 try:
                     await self._tables.transact(
                         IMPORTS, records.acceptance(replace(record, number=number + 1))
@@ -137,6 +148,16 @@ class ImportLog:
         number = await self.number_of(tenant, import_id)
         found = None if number is None else await self.read(tenant, number)
         return found if found is None or found.import_id else replace(found, import_id=import_id)
+
+    async def sent_as(
+        self, tenant: str, type_name: str, body_sha256: str
+    ) -> AsyncIterator[ImportRecord]:
+        """The imports of a type that had this body, the newest first; only where that is kept."""
+        first, last = records.file_range(type_name, body_sha256)
+        for entity in await self._tables.query(IMPORTS, tenant, first, last):
+            record = await self.read(tenant, records.number_of_file(entity.row))
+            if record is not None:
+                yield replace(record, import_id=entity.text("ImportId"))
 
     async def newest_first(self, tenant: str, after: int | None, most: int) -> list[ImportRecord]:
         """The tenant's imports, newest first, from the one behind number `after` on."""

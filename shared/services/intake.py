@@ -21,7 +21,7 @@ from shared.imports.planning import Plan, plan
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_rows import place_in
 from shared.services.hold_back import HoldBack, OpenImportsBefore
-from shared.services.import_log import ImportLog
+from shared.services.import_log import AcceptanceCheck, ImportLog
 from shared.services.moments import iso
 from shared.services.offload import Offload
 from shared.storage.blobs import Blobs
@@ -114,13 +114,19 @@ class Intake:
         )
 
     async def accept_planned(
-        self, kind: ImportType, draft: ImportRecord, planned: Plan
+        self,
+        kind: ImportType,
+        draft: ImportRecord,
+        planned: Plan,
+        check: AcceptanceCheck | None = None,
     ) -> ImportRecord:
         """The accepted import of a plan; `draft` lacks its number, and a small payload's lines.
 
+        `check` is that of `ImportLog.accept`.
+
         Accepted twice under one import id, it is one import. Raises StorageUnavailableError.
         """
-        record = await self._write_down(draft, planned)
+        record = await self._write_down(draft, planned, check)
         log.event(
             "import.accepted",
             import_id=record.import_id,
@@ -144,12 +150,14 @@ class Intake:
             chunk_bytes=self._limits.chunk_bytes,
         )
 
-    async def _write_down(self, draft: ImportRecord, planned: Plan) -> ImportRecord:
+    async def _write_down(
+        self, draft: ImportRecord, planned: Plan, check: AcceptanceCheck | None
+    ) -> ImportRecord:
         if planned.size <= INLINE_BYTES:
             lines = b"".join(planned.lines()).decode()
-            return await self._imports.accept(replace(draft, inline=lines))
+            return await self._imports.accept(replace(draft, inline=lines), check)
         await self._blobs.put(IMPORT_PAYLOADS, draft.blob_name, planned.lines())
-        return await self._imports.accept(draft)
+        return await self._imports.accept(draft, check)
 
     async def _ask_for_work(self, kind: ImportType, record: ImportRecord) -> None:
         """Send a message for each chunk that may start; the others wait for an earlier import."""

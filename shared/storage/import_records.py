@@ -6,9 +6,11 @@ They live in the tenant's partition of `Imports`; one transaction writes the fir
     id|<import id>          which number an import id has
     open|<type>|<number>    there while the import is open; carries the places it may touch
     child|<inverted number of the parent>|<number>    a retry of that import
+    file|<type>|<SHA-256>|<inverted number>    finds the import by its body, newest first
     wait|<number>|…         a chunk that waits for that import (`waiting_chunks`)
 
-The fourth is there for a retry only, the fifth while a chunk waits.
+The fourth is there for a retry only, the fifth where the hash of the body is kept; both are written
+with the first three. The last is there while a chunk waits.
 """
 
 from __future__ import annotations
@@ -77,7 +79,8 @@ class ImportRecord:
 
     `number` is its place in the tenant's order of acceptance. `inline` holds the lines of a small
     payload; those of a larger one are the blob `blob_name`. `parent` and `origins` are a retry's,
-    `batch` is the batch of authentication data that it processes. `is_broken`: what is stored of
+    `batch` is the batch of authentication data that it processes, `body_sha256` the hash of the
+    body, "" where it is not kept. `is_broken`: what is stored of
     it does not say what to do with its rows, so it can only be closed. `has_counts` is False where
     its own counts cannot be read.
     """
@@ -98,6 +101,7 @@ class ImportRecord:
     parent: Parent = Parent()
     origins: Origins = NO_ORIGINS
     batch: str = ""
+    body_sha256: str = ""
     payload_expired_at: str = ""
     results_expired_at: str = ""
     is_broken: bool = False
@@ -188,6 +192,21 @@ def child_from_entity(entity: Entity) -> tuple[int, str]:
     return LAST_NUMBER - int(parent), entity.text("ImportId")
 
 
+def file_row(type_name: str, body_sha256: str, number: int) -> str:
+    """Row key of the entity that finds an import by its body."""
+    return f"file|{encode(type_name)}|{body_sha256}|{LAST_NUMBER - number:012d}"
+
+
+def file_range(type_name: str, body_sha256: str) -> tuple[str, str]:
+    """First and last row key of the imports of a type that had this body."""
+    return file_row(type_name, body_sha256, LAST_NUMBER), file_row(type_name, body_sha256, 0)
+
+
+def number_of_file(row: str) -> int:
+    """The number of the import in the row key of `file_row`."""
+    return LAST_NUMBER - int(row.rpartition("|")[2])
+
+
 def acceptance(record: ImportRecord) -> list[Operation]:
     """The transaction that makes a call an import."""
     span = record.span
@@ -202,14 +221,15 @@ def acceptance(record: ImportRecord) -> list[Operation]:
             **_places(span),
         },
     )
-    return [Insert(_to_entity(record)), Insert(index), Insert(opened), *_kinship(record)]
-
-
-def _kinship(record: ImportRecord) -> list[Operation]:
-    if not record.parent.number:
-        return []
-    row = child_row(record.parent.number, record.number)
-    return [Insert(Entity(record.tenant, row, {"ImportId": record.import_id}))]
+    operations: list[Operation] = [Insert(_to_entity(record)), Insert(index), Insert(opened)]
+    named = {"ImportId": record.import_id}
+    if record.parent.number:
+        row = child_row(record.parent.number, record.number)
+        operations.append(Insert(Entity(record.tenant, row, named)))
+    if record.body_sha256:
+        row = file_row(record.type_name, record.body_sha256, record.number)
+        operations.append(Insert(Entity(record.tenant, row, named)))
+    return operations
 
 
 def closing(record: ImportRecord, counts: Counts, ended_at: str) -> list[Operation]:
@@ -290,6 +310,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         parent=parent,
         origins=origins,
         batch=entity.text("Batch"),
+        body_sha256=entity.text("BodySha256"),
         payload_expired_at=entity.text("PayloadExpiredAt"),
         results_expired_at=entity.text("ResultsExpiredAt"),
         is_broken=is_broken,
@@ -350,6 +371,8 @@ def _to_entity(record: ImportRecord) -> Entity:
         values |= split_text("Lines", record.inline)
     if record.batch:
         values["Batch"] = record.batch
+    if record.body_sha256:
+        values["BodySha256"] = record.body_sha256
     if record.parent.number:
         values |= {"ParentId": record.parent.import_id, "Parent": record.parent.number}
         values["FirstOrigin"] = record.origins.lowest

@@ -12,7 +12,6 @@ IMPORT_RESULTS = "ImportResults"
 REFERENCES = "References"
 COMMUNICATION_ROUNDS = "CommunicationRounds"
 IDEMPOTENCY = "Idempotency"
-IMPORTED_FILES = "ImportedFiles"
 AUTH_STAGING = "AuthStaging"
 
 IMPORT_PAYLOADS = "import-payloads"
@@ -35,7 +34,6 @@ TABLES = (
     IMPORTS,
     IMPORT_RESULTS,
     IDEMPOTENCY,
-    IMPORTED_FILES,
     AUTH_STAGING,
 )
 """The tables that are there whatever import types there are; each type names its own."""

@@ -10,15 +10,14 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
 from shared.bootstrap import Gateway
 from shared.errors import (
-    AcceptanceUnknownError,
     NotAcceptableError,
-    StorageUnavailableError,
     UnsupportedMediaTypeError,
 )
 from shared.imports.licenses.actions import LicenseAction, import_action
@@ -27,6 +26,7 @@ from shared.imports.licenses.definition import LICENSES
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.imports.planning import Plan
+from shared.services.licenses.imported_files import hash_of
 from shared.services.reporting import ImportReport
 from shared.storage.import_records import ImportRecord
 from shared.web import requests
@@ -66,7 +66,7 @@ async def licenses_call(
         planned = await gateway.intake.read(LICENSES, caller.tenant, body, reader)
         gateway.dry_runs.check_rows(planned)
         if not allow_same:
-            await gateway.files.check(caller.tenant, action, body)
+            await gateway.files.check(caller.tenant, await hash_of(body))
         draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options)
         return await _answer_dry_run(gateway, draft, planned, dry_run, media_type)
     keyed = await keyed_call(req, caller.tenant, [body])
@@ -75,14 +75,14 @@ async def licenses_call(
         planned = await gateway.intake.read(LICENSES, caller.tenant, body, reader)
         if not planned.rows:
             return None
-        await gateway.files.note(caller.tenant, action, body, import_id, allow_same=allow_same)
         draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id)
-        try:
+        if not deletes:
+            draft = replace(draft, body_sha256=await hash_of(body))
+        if allow_same:
             return await gateway.intake.accept_planned(LICENSES, draft, planned)
-        except StorageUnavailableError as error:
-            if not isinstance(error, AcceptanceUnknownError):
-                await gateway.files.take_back(caller.tenant, action, body, import_id)
-            raise
+        check = partial(gateway.files.check, caller.tenant, draft.body_sha256, import_id)
+        await check()  # before the payload is written, and once more with the record
+        return await gateway.intake.accept_planned(LICENSES, draft, planned, check)
 
     async def render(record: ImportRecord | None, media_type: str) -> func.HttpResponse:
         if record is None:

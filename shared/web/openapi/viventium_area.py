@@ -67,7 +67,7 @@ def _import(max_rows: int) -> Operation:
             Parameter(
                 "allowSameFile",
                 "query",
-                "`false` refuses the same content with the same action, where an import of it "
+                "`false` refuses the same content, whatever the action, where an import of it "
                 "runs or ended without errors.",
                 {"type": "boolean", "default": True},
             ),
