@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.faults.bench import Tally, run_round
+from tests.faults.judge import Finding, judge
 from tests.faults.ledger import Ledger
 from tests.faults.rig import running_rig
 
@@ -21,6 +22,7 @@ class Round:
 
     tally: Tally
     ledger: Ledger
+    findings: list[Finding]
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +32,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Round:
 
     async def play() -> Round:
         async with running_rig(folder, SEED) as rig:
-            return Round(*await run_round(rig, SEED, CALLS))
+            tally, ledger = await run_round(rig, SEED, CALLS)
+            return Round(tally, ledger, judge(ledger).findings)
 
     return asyncio.run(play())

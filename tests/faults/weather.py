@@ -117,7 +117,7 @@ class Weather:
         self._count()
         names = [name for name in REQUEST_FAULTS if not self.only or name in self.only]
         for host in self.rig.hosts:
-            host.proxy.clear()
+            host.proxy.rules = [rule for rule in host.proxy.rules if _is_set_trap(rule)]
             for name in self._pick.sample(names, min(3, len(names))):
                 make, probability, times = REQUEST_FAULTS[name]
                 rule = Rule(
@@ -248,10 +248,10 @@ class Weather:
         return base64.b64encode(pick.choice(choices)).decode()
 
     def _count(self) -> None:
-        """Take over what the rules have counted."""
+        """Take over what the rules have counted; a trap that nobody has met yet stays set."""
         for name, rule in self._rules:
             self.counts[name] += rule.applied
-        self._rules = []
+        self._rules = [(name, rule) for name, rule in self._rules if _is_set_trap(rule)]
 
     async def _clear_up(self) -> None:
         for host in self.rig.hosts:
@@ -274,6 +274,11 @@ class _Thinned:
 
     def __call__(self, request: Request) -> bool:
         return not request.is_poll or self._luck.random() < 0.1
+
+
+def _is_set_trap(rule: Rule) -> bool:
+    """Whether a signal waits for a kind of request that has not come yet."""
+    return isinstance(rule.fault, Act) and not rule.applied
 
 
 def _send(storage: str, queue: str, text: str, delay: int) -> None:
