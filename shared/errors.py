@@ -22,6 +22,7 @@
     │   ├── GoneError                it was there, and has expired
     │   └── TooManyRequestsError     the caller has to slow down
     ├── StorageUnavailableError      storage did not answer; safe to repeat
+    │   ├── StagingUnknownError      records may be staged, or are staged and not processed
     │   └── AcceptanceUnknownError   the import may be accepted, nobody can say now
     ├── UnreadableDataError          something stored is broken; trying again does not help
     │   └── UnreadablePayloadError   rows of an import are lost or cannot be read
@@ -158,6 +159,14 @@ class TooManyRequestsError(RefusedError):
 
 class StorageUnavailableError(GatewayError):
     """Storage did not answer, or asked to slow down; the same call may succeed later."""
+
+
+class StagingUnknownError(StorageUnavailableError):
+    """Storage went away while records were staged: the batch `file_log_id` may hold them."""
+
+    def __init__(self, file_log_id: str) -> None:
+        super().__init__(f"the batch {file_log_id} may hold the records of this call")
+        self.file_log_id = file_log_id
 
 
 class AcceptanceUnknownError(StorageUnavailableError):

@@ -15,7 +15,9 @@ from shared.auth.caller import AnyCaller
 from shared.auth.scopes import Scope
 from shared.bootstrap import Gateway
 from shared.errors import (
+    AcceptanceUnknownError,
     NotFoundError,
+    StagingUnknownError,
     StorageUnavailableError,
     UnsupportedMediaTypeError,
     UnsupportedPayloadError,
@@ -71,7 +73,13 @@ async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> fun
         staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
         if not staged.is_staged:
             return await rendered(staged.answer)
-        return await _processed(gateway, caller.tenant, staged.file_log_id, wished)
+        try:
+            return await _processed(gateway, caller.tenant, staged.file_log_id, wished)
+        except AcceptanceUnknownError:
+            raise
+        except StorageUnavailableError as error:
+            # The records are staged: "nothing was accepted" would have them staged twice.
+            raise StagingUnknownError(staged.file_log_id) from error
 
     keyed = await keyed_call(req, caller.tenant, [req.get_body()], _secrets(gateway))
     return await answer_once(gateway, keyed, run)

@@ -42,6 +42,10 @@ UNREADABLE = (
     "{what} cannot be read, and trying again will not help: ask an administrator to look with "
     "`manage.py records check`."
 )
+MAY_BE_STAGED = (
+    "Storage stopped answering while the records were staged: ask for "
+    "/api/admin/authdata/{file_log_id} before you send them again."
+)
 NO_IDENTITY = "The token cannot be checked just now, Entra does not answer: send the call again."
 STOPPING = (
     "The gateway is being restarted and has not finished this call: look in /api/imports for what "
@@ -58,6 +62,9 @@ def refusal(error: BaseException) -> func.HttpResponse:
     if isinstance(error, errors.AcceptanceUnknownError):
         said = MAY_BE_ACCEPTED.format(import_id=error.import_id)
         return _answer(503, said, {"Retry-After": RETRY_AFTER, "X-Import-Id": error.import_id})
+    if isinstance(error, errors.StagingUnknownError):
+        said = MAY_BE_STAGED.format(file_log_id=error.file_log_id)
+        return _answer(503, said, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.StorageUnavailableError):
         return _answer(503, UNAVAILABLE, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.UnreadableDataError):

@@ -21,6 +21,7 @@ from shared.errors import (
     PreconditionFailedError,
     RefusedError,
     SettingsError,
+    StagingUnknownError,
     StorageUnavailableError,
     TooLargeError,
     UnreadableDataError,
@@ -93,7 +94,7 @@ class Staging:
         `call_id` makes the call once: the same call under the same id is in once. It is also the
         id of a new batch. Within a process the calls of a batch take turns.
         Raises ConflictError for a batch that takes no more, TooLargeError, SettingsError without
-        hash keys, StorageUnavailableError.
+        hash keys, StorageUnavailableError, and StagingUnknownError where the records may be in.
         """
         rules = await self._rules.of(tenant)
         size = _BYTES_PER_RECORD * len(call.rows)
@@ -105,8 +106,13 @@ class Staging:
                     with suppress(PreconditionFailedError):
                         return await self._try(tenant, append, records, rules)
         except RefusedError:
-            if append.added is not None:
+            # What may have been appended is not taken away from its batch.
+            if append.added is not None and not append.may_be_in:
                 await self._batches.discard(append.added)
+            raise
+        except StorageUnavailableError as error:
+            if append.may_be_in:
+                raise StagingUnknownError(append.batch_id) from error
             raise
         raise StorageUnavailableError("too many calls append to this batch at once")
 
@@ -132,7 +138,11 @@ class Staging:
             return await self._cancel(batch, append, judged)
         if append.added is None:
             append.added = await self._batches.pack(tenant, append.id, records)
-        await self._batches.append(batch, append.added, iso(self._clock.now()))
+        try:
+            await self._batches.append(batch, append.added, iso(self._clock.now()))
+        except StorageUnavailableError:
+            append.may_be_in = True
+            raise
         log.event("batch.appended", tenant=tenant, rows=len(records))
         return await self._staged(judged, batch.file_log_id, is_staged=True)
 
@@ -278,12 +288,16 @@ class Staging:
 
 @dataclass(slots=True)
 class _Append:
-    """A call on its way into its batch; `added` is what is packed of it, once."""
+    """A call on its way into its batch; `added` is what is packed of it, once.
+
+    `may_be_in`: its records were sent to storage, and the answer was lost.
+    """
 
     call: BatchCall
     id: str
     batch_id: str
     added: PartData | None = None
+    may_be_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
