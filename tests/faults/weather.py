@@ -1,7 +1,7 @@
 """Which faults there are, and how they are let loose on a rig.
 
-`Weather.run` draws a few faults of requests for each gateway every second or two, and now and then
-something larger: a process killed, the emulator stopped, a clock that jumps. Everything is drawn
+`Weather.run` draws a few faults of requests for each gateway every second or two, and about once a
+second something larger: a process killed, the emulator stopped, a clock that jumps. Everything is drawn
 from the seed; what a fault meets depends on the machine's timing too.
 """
 
@@ -39,6 +39,7 @@ from tests.faults.proxy import (
 from tests.faults.rig import LEASE_SECONDS, Host, Rig, point_of
 
 FRONT_SECONDS = 1.5
+EVENT_SECONDS = 1.0
 _DENSITY = 0.5
 """More, and most of the work is done by nobody: five tries are over too soon."""
 _HTML = b"<html><body>It works!</body></html>"
@@ -106,12 +107,16 @@ class Weather:
     async def run(self) -> None:
         """Let faults loose until cancelled, then undo what does not end by itself."""
         try:
-            while True:
-                self._change_requests()
-                self._let_loose()
-                await asyncio.sleep(self._pick.uniform(0.5, 1.5) * FRONT_SECONDS)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._repeat(self._change_requests, FRONT_SECONDS))
+                group.create_task(self._repeat(self._let_loose, EVENT_SECONDS))
         finally:
             await self._clear_up()
+
+    async def _repeat(self, change: Callable[[], None], seconds: float) -> None:
+        while True:
+            change()
+            await asyncio.sleep(self._pick.uniform(0.5, 1.5) * seconds)
 
     def _change_requests(self) -> None:
         self._count()
