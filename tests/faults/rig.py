@@ -224,6 +224,10 @@ class Rig:
         if not queue.endswith("-poison"):
             self.messages.append((queue, text))
             return
+        self.note_poisoned(text)
+
+    def note_poisoned(self, text: str) -> None:
+        """The chunk of a message in a poison queue may end as 9001."""
         with suppress(UnreadableMessageError, ValueError):
             message = ChunkMessage.from_text(base64.b64decode(text))
             self.poisoned.add((message.import_id, message.chunk))

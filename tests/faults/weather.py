@@ -1,8 +1,8 @@
 """Which faults there are, and how they are let loose on a rig.
 
 `Weather.run` draws a few faults of requests for each gateway every second or two, and about once a
-second something larger: a process killed, the emulator stopped, a clock that jumps. Everything is drawn
-from the seed; what a fault meets depends on the machine's timing too.
+second something larger: a process killed, the emulator stopped, a clock that jumps. Everything is
+drawn from the seed; what a fault meets depends on the machine's timing too.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ EVENTS: dict[str, float] = {
     "message copied": 8,
     "message late": 6,
     "message garbled": 5,
+    "message given up": 3,
 }
 """Larger faults and their weights."""
 
@@ -168,7 +169,7 @@ class Weather:
                 host.set_clock(self._pick.choice([-3600, -60, 60, 3600]))
                 await asyncio.sleep(self._pick.uniform(0.5, 4))
                 host.set_clock(0)
-            case "message copied" | "message late" | "message garbled":
+            case "message copied" | "message late" | "message garbled" | "message given up":
                 await self._send_message(name)
             case _:
                 await self._disturb_emulator(name)
@@ -228,6 +229,10 @@ class Weather:
             delay = self._pick.randint(1, 6)
         elif name == "message garbled":
             text = self._garbled(text)
+        elif name == "message given up":
+            # As the host does after five tries, whoever is still at work on an earlier delivery.
+            queue = f"{queue}-poison"
+            self.rig.note_poisoned(text)
         try:
             await asyncio.to_thread(_send, self.rig.storage, queue, text, delay)
         except AzureError:
