@@ -14,7 +14,7 @@ from shared.clock import Clock, SystemClock
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.definition import RecordRules
 from shared.imports.licenses.definition import LICENSES
-from shared.services.documents.expiring_files import ExpiringFiles
+from shared.services.documents.expiring_files import ExpiringFiles, ExpiringRejections
 from shared.services.expiring_imports import ExpiringImports
 from shared.services.expiring_tombstones import ExpiringTombstones
 from shared.services.name_index import NameIndex
@@ -28,7 +28,7 @@ _AN_HOUR = timedelta(hours=1)
 def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
     """The retention of a gateway."""
     time = clock or SystemClock()
-    steps = [*_of_imports(gateway, time), _of_documents(gateway, time), *_of_calls(gateway)]
+    steps = [*_of_imports(gateway, time), *_of_documents(gateway, time), *_of_calls(gateway)]
     return Retention(steps, gateway.account.tables, time, gateway.tenants.list_ids)
 
 
@@ -56,11 +56,14 @@ def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
     yield RetentionStep("stray payloads", _A_DAY, imports.strays, least=_A_DAY)
 
 
-def _of_documents(gateway: Gateway, clock: Clock) -> RetentionStep:
+def _of_documents(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
     account = gateway.account
     files = ExpiringFiles(account.tables, account.documents, gateway.imports, clock)
     kept = timedelta(days=gateway.settings.keep_replaced_days)
-    return RetentionStep("replaced documents", kept, files.files)
+    yield RetentionStep("replaced documents", kept, files.files)
+    # A rejected drop is what the payload of another import is: the rows that failed, as sent.
+    rejected = timedelta(days=gateway.settings.keep_payload_days)
+    yield RetentionStep("rejected drops", rejected, ExpiringRejections(account.blobs).files)
 
 
 def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:

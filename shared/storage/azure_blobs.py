@@ -8,7 +8,7 @@ from datetime import datetime
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient
 
-from shared.errors import PreconditionFailedError
+from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.storage.failures import translated
 
 _NOT_SATISFIABLE = 416
@@ -47,14 +47,18 @@ class AzureBlobs:
         client = self._service.get_blob_client(container, name)
         try:
             with translated():
-                download = await client.download_blob(offset=start, length=length)
-                return bytes(await download.readall())
+                # Never decoded by Content-Encoding: what is read back is what was put.
+                download = await client.download_blob(offset=start, length=length, decompress=False)
+                content = bytes(await download.readall())
         except PreconditionFailedError:
             return None
         except HttpResponseError as error:
             if error.status_code != _NOT_SATISFIABLE:
                 raise
             return b""
+        if len(content) != download.size:
+            raise StorageUnavailableError("storage sent less of a blob than it has")
+        return content
 
     async def names_before(self, container: str, prefix: str, moment: datetime) -> list[str]:
         """See `Blobs.names_before`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from azure.storage.blob import BlobClient, ContentSettings
 
 from shared.clock import SystemClock
 from shared.composition.retention import retention_of
@@ -23,7 +25,7 @@ from shared.services.import_log import ImportLog
 from shared.services.reporting import Place
 from shared.services.retention import Retention, RetentionStep
 from shared.storage.import_records import ImportRecord, payload_blob
-from shared.storage.names import IMPORT_PAYLOADS
+from shared.storage.names import DOCUMENT_REJECTED, IMPORT_PAYLOADS
 from tests.builders import a_worker
 from tests.integration.stage import Stage, play
 
@@ -204,6 +206,34 @@ def test_the_file_of_a_replaced_document_goes_and_the_current_one_stays(delivere
         assert (await _after(stage, 31))["replaced documents"] == 2
         files = await stage.gateway.account.documents.kept_of(tenant)
         assert [(file.name, file.is_marked) for file in files] == [(f"{tenant}/second", False)]
+
+    play(delivered, piece)
+
+
+def test_rejected_drops_go_when_rows_do(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        blobs, tenant = stage.gateway.account.blobs, stage.sender.tenant
+        names = [f"{tenant}/R1/P1/a.pdf/id", f"{tenant}-other/R1/P1/a.pdf/id"]
+        for name in names:
+            await blobs.put(DOCUMENT_REJECTED, name, [b"%PDF"])
+        assert (await _after(stage, 29))["rejected drops"] == 0
+        assert (await _after(stage, 31))["rejected drops"] == 1
+        assert [await blobs.read(DOCUMENT_REJECTED, name) for name in names] == [None, b"%PDF"]
+        await blobs.delete(DOCUMENT_REJECTED, names[1])
+
+    play(delivered, piece)
+
+
+def test_what_is_read_back_is_what_was_put_whatever_its_properties_say(delivered: str) -> None:
+    async def piece(stage: Stage) -> None:
+        blobs, name = stage.gateway.account.blobs, f"{stage.sender.tenant}/a"
+        content = gzip.compress(b"0\t{}\n") * 1_000
+        await blobs.put(IMPORT_PAYLOADS, name, [content])
+        with BlobClient.from_connection_string(delivered, IMPORT_PAYLOADS, name) as blob:
+            blob.set_http_headers(ContentSettings(content_encoding="gzip"))
+        assert await blobs.read(IMPORT_PAYLOADS, name) == content
+        assert await blobs.read(IMPORT_PAYLOADS, name, 5, 20) == content[5:25]
+        await blobs.delete(IMPORT_PAYLOADS, name)
 
     play(delivered, piece)
 

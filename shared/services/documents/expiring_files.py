@@ -14,8 +14,10 @@ from shared.clock import Clock
 from shared.imports.documents.definition import DOCUMENTS
 from shared.services.documents.work import blob_of
 from shared.services.import_log import ImportLog
+from shared.storage.blobs import ListedBlobs
 from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.keys import encode
+from shared.storage.names import DOCUMENT_REJECTED
 from shared.storage.stored_records import from_entity
 from shared.storage.tables import Tables
 
@@ -67,3 +69,16 @@ class ExpiringFiles:
             if len(found) < _READ_AT_ONCE:
                 return names
             after = found[-1].row
+
+
+class ExpiringRejections:
+    """A step that goes through the rejected drops of a tenant."""
+
+    def __init__(self, blobs: ListedBlobs) -> None:
+        self._blobs = blobs
+
+    async def files(self, tenant: str, before: datetime) -> AsyncIterator[int]:
+        """Drops that were rejected before then."""
+        for name in await self._blobs.names_before(DOCUMENT_REJECTED, f"{tenant}/", before):
+            await self._blobs.delete(DOCUMENT_REJECTED, name)
+            yield 1
