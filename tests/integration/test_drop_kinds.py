@@ -26,9 +26,10 @@ from shared.services.documents.sweeping_drops import drops_of_turn
 from shared.storage.document_blobs import Drop
 from shared.storage.import_records import index_row, record_row
 from shared.storage.keys import encode
-from shared.storage.names import COMMUNICATION_ROUNDS, IMPORTS
+from shared.storage.names import COMMUNICATION_ROUNDS, DOCUMENT_DROP, IMPORTS
 from shared.storage.tables import Entity, Insert, Merge
 from tests.documents import PDF, ROUND, make_ready
+from tests.faults.proxy import Answer, Rule, Service, running_proxy, throttled
 from tests.integration.test_drops import Drops, drops
 from tests.tenants import new_sender
 
@@ -310,3 +311,43 @@ def test_the_drops_of_a_turn_are_of_every_tenant() -> None:
     assert all(len(turn) == 500 and all(drop in turn[:6] for drop in few) for turn in turns)
     assert {drop.name for turn in turns for drop in turn} == {each.name for each in [*many, *few]}
     assert drops_of_turn([], 1) == []
+
+
+def test_a_list_that_fails_as_a_whole_is_read_by_tenant(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        await put(play, PDF)
+        rule = proxy.add(
+            Rule(
+                Answer(500),
+                Service.BLOB,
+                "GET",
+                f"/{DOCUMENT_DROP}\\?.*comp=list",
+                when=lambda request: "prefix=" not in request.target,
+            )
+        )
+        await play.gateway.documents.drop_sweep.run()
+        assert rule.applied > 0
+        assert await play.names(play.box) == []
+        assert await the_stored(play) == PDF
+
+    with running_proxy(delivered) as proxy:
+        drops(proxy.connection_string, piece, document_sweep_seconds=0)
+
+
+def test_a_drop_that_storage_does_not_give_out_does_not_hold_up_the_others(
+    delivered: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def piece(play: Drops) -> None:
+        bad = await put(play, PDF, f"{ROUND}/P1/bad.pdf")
+        await put(play, PDF)
+        proxy.add(Rule(throttled(), Service.BLOB, "HEAD", "bad.pdf"))
+        await play.gateway.documents.drop_sweep.run()
+        assert await play.names(play.box) == [bad]
+        assert await the_stored(play) == PDF
+        proxy.clear()
+        await play.gateway.documents.drop_sweep.run()
+        assert await play.names(play.box) == []
+
+    with running_proxy(delivered) as proxy:
+        drops(proxy.connection_string, piece, document_sweep_seconds=0)
+    assert "bad.pdf" in caplog.text
