@@ -21,13 +21,11 @@ from shared.errors import PreconditionFailedError
 from shared.imports.documents import messages
 from shared.imports.documents.upload import derived_id
 from shared.imports.messages import COULD_NOT_BE_PROCESSED
-from shared.services.documents.rounds import RoundStatus
 from shared.services.documents.sweeping_drops import drops_of_turn
 from shared.storage.document_blobs import Drop
 from shared.storage.import_records import index_row, record_row
-from shared.storage.keys import encode
-from shared.storage.names import COMMUNICATION_ROUNDS, DOCUMENT_DROP, IMPORTS
-from shared.storage.tables import Entity, Insert, Merge
+from shared.storage.names import DOCUMENT_DROP, IMPORTS
+from shared.storage.tables import Entity, Insert
 from tests.documents import PDF, ROUND, make_ready
 from tests.faults.proxy import Answer, Rule, Service, running_proxy, throttled
 from tests.integration.test_drops import Drops, drops
@@ -255,19 +253,21 @@ def test_a_drop_of_any_name_is_rejected_and_does_not_hold_up_another(
     assert all(line.isprintable() for line in caplog.messages)
 
 
-def test_a_fault_of_ours_ends_a_drop_as_could_not_be_processed(delivered: str) -> None:
+def test_a_drop_whose_file_cannot_be_kept_ends_as_could_not_be_processed(delivered: str) -> None:
+    """By a refusal that would come again at every try."""
+
     async def piece(play: Drops) -> None:
-        await play.gateway.documents.rounds.add(play.tenant, "broken", RoundStatus.OPEN)
-        broken = Entity(encode(play.tenant), encode("broken"), {"Status": "nonsense"})
-        await play.gateway.account.tables.write(COMMUNICATION_ROUNDS, Merge(broken))
-        await play.take_in(await put(play, PDF, "broken/P1/a.pdf"))
+        name = await put(play, PDF)
+        proxy.add(Rule(Answer(400), Service.BLOB, "PUT", f"/documents/{play.tenant}/"))
+        await play.take_in(name)
         assert await play.names(play.box) == []
         content, said, _ = await the_rejected(play)
         assert (content, said["errorid"]) == (PDF, str(COULD_NOT_BE_PROCESSED))
         [result] = await play.results()
         assert [message.id for message in result.messages] == [COULD_NOT_BE_PROCESSED]
 
-    drops(delivered, piece)
+    with running_proxy(delivered) as proxy:
+        drops(proxy.connection_string, piece)
 
 
 def test_a_drop_that_fails_every_time_does_not_hold_up_those_of_others(

@@ -18,7 +18,11 @@ from urllib.parse import quote
 
 from shared import log
 from shared.clock import Clock
-from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
+from shared.errors import (
+    GatewayStoppingError,
+    PreconditionFailedError,
+    StorageUnavailableError,
+)
 from shared.imports.definition import Options
 from shared.imports.documents import messages
 from shared.imports.documents.drop_paths import (
@@ -105,10 +109,11 @@ class Drops:
         """The import of a drop; the one that there is where another call was quicker."""
         try:
             placed = await self._prepare(drop, tenant, import_id, upload)
-        except GatewayError:
+        except (StorageUnavailableError, PreconditionFailedError, GatewayStoppingError):
             raise
         except Exception as error:
-            # A fault of ours comes again at every try, so it is the drop's outcome (9001).
+            # What is broken in storage, or in our code, comes again at every try, so it is the
+            # drop's outcome (9001).
             log.failure("drop.failed", error, import_id=import_id, drop=plain_name(drop.name))
             placed = upload.refused(COULD_NOT_BE_PROCESSED)
         return await self._documents.accept(tenant, import_id, placed, Options())
