@@ -10,6 +10,7 @@ import azure.functions as func
 from functions.chunks import add_chunk_triggers
 from shared.bootstrap import gateway
 from shared.imports.authdata.definition import AUTHDATA
+from shared.storage_time import BACKGROUND_SECONDS, storage_time
 from shared.web import authdata
 from shared.web.calls import answered
 
@@ -56,5 +57,6 @@ async def authdata_stage_and_process(req: func.HttpRequest) -> func.HttpResponse
 @blueprint.timer_trigger("timer", "15 */5 * * * *", run_on_startup=False, use_monitor=False)
 async def authdata_upkeep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
     """Expire batches that nobody processed, go on with those whose call died, remove records."""
-    app = await gateway()
-    await app.authdata.processing.tidy_all(await app.tenants.list_ids())
+    with storage_time(BACKGROUND_SECONDS):
+        app = await gateway()
+        await app.authdata.processing.tidy_all(await app.tenants.list_ids())

@@ -10,6 +10,7 @@ from shared import log
 from shared.bootstrap import gateway
 from shared.imports.definition import ImportType
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
+from shared.storage_time import BACKGROUND_SECONDS, storage_time
 
 CONNECTION = "AzureWebJobsStorage"
 _Work = Callable[[ChunkMessage], Awaitable[None]]
@@ -33,7 +34,8 @@ def add_chunk_triggers(blueprint: func.Blueprint, kind: ImportType) -> None:
 def _add(blueprint: func.Blueprint, name: str, queue: str, work: _Work) -> None:
     async def handle(msg: func.QueueMessage) -> None:
         try:
-            await work(ChunkMessage.from_text(msg.get_body()))
+            with storage_time(BACKGROUND_SECONDS):
+                await work(ChunkMessage.from_text(msg.get_body()))
         except UnreadableMessageError as error:
             log.failure("message.unreadable", error, function=name)
         except Exception as error:

@@ -8,6 +8,7 @@ from shared import log
 from shared.auth.scopes import Scope
 from shared.bootstrap import gateway
 from shared.settings import drops_come_as_events
+from shared.storage_time import BACKGROUND_SECONDS, storage_time
 from shared.web import import_views as views
 from shared.web.calls import answered
 from shared.web.continuations import to_opaque
@@ -50,7 +51,8 @@ async def documents_drop(blob: func.InputStream) -> None:
 
     name = (blob.name or "").partition("/")[2]
     try:
-        await (await gateway()).documents.drops.take_in(name)
+        with storage_time(BACKGROUND_SECONDS):
+            await (await gateway()).documents.drops.take_in(name)
     except Exception as error:
         log.failure("drop.failed", error, function="documents_drop", drop=plain_name(name))
         raise DropFailedError(type(error).__name__) from None

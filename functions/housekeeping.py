@@ -5,6 +5,7 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared.bootstrap import gateway
+from shared.storage_time import BACKGROUND_SECONDS, storage_time
 
 blueprint = func.Blueprint()
 
@@ -13,12 +14,13 @@ blueprint = func.Blueprint()
 @blueprint.timer_trigger("timer", "*/30 * * * * *", run_on_startup=False, use_monitor=False)
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
     """Send missing messages again, close what was forgotten, take in what was dropped unheard."""
-    app = await gateway()
-    try:
-        await app.sweep.run()
-    finally:
-        # Drops do not wait for imports that cannot be swept.
-        await app.documents.drop_sweep.run()
+    with storage_time(BACKGROUND_SECONDS):
+        app = await gateway()
+        try:
+            await app.sweep.run()
+        finally:
+            # Drops do not wait for imports that cannot be swept.
+            await app.documents.drop_sweep.run()
 
 
 @blueprint.function_name("retention")
@@ -29,6 +31,7 @@ async def retention(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host
     """
     from shared.composition.retention import fill_indexes, retention_of
 
-    app = await gateway()
-    await fill_indexes(app)
-    await retention_of(app).run()
+    with storage_time(BACKGROUND_SECONDS):
+        app = await gateway()
+        await fill_indexes(app)
+        await retention_of(app).run()

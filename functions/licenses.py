@@ -8,7 +8,7 @@ from functions.chunks import add_chunk_triggers
 from shared.bootstrap import gateway
 from shared.imports.licenses.definition import LICENSES
 from shared.web.calls import answered_with
-from shared.web.viventium import licenses_call, licenses_refusal
+from shared.web.viventium import licenses_accepted, licenses_call, licenses_refusal
 
 blueprint = func.Blueprint()
 add_chunk_triggers(blueprint, LICENSES)
@@ -16,7 +16,7 @@ add_chunk_triggers(blueprint, LICENSES)
 
 @blueprint.function_name("licenses_import")
 @blueprint.route("v1/imports/licenses", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
-@answered_with(licenses_refusal)
+@answered_with(licenses_refusal, licenses_accepted)
 async def licenses_import(req: func.HttpRequest) -> func.HttpResponse:
     """Accept licenses, wait for their rows, answer."""
     return await licenses_call(await gateway(), req)
@@ -24,7 +24,7 @@ async def licenses_import(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.function_name("licenses_delete")
 @blueprint.route("v1/imports/licenses", methods=["DELETE"], auth_level=func.AuthLevel.ANONYMOUS)
-@answered_with(licenses_refusal)
+@answered_with(licenses_refusal, licenses_accepted)
 async def licenses_delete(req: func.HttpRequest) -> func.HttpResponse:
     """Delete licenses, answered like an import."""
     return await licenses_call(await gateway(), req, deletes=True)
@@ -34,7 +34,7 @@ async def licenses_delete(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(
     "v1/imports/licenses/delete", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS
 )
-@answered_with(licenses_refusal)
+@answered_with(licenses_refusal, licenses_accepted)
 async def licenses_delete_by_post(req: func.HttpRequest) -> func.HttpResponse:
     """The same for clients that cannot send a body with DELETE."""
     return await licenses_call(await gateway(), req, deletes=True)

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from shared.clock import Clock, SystemClock
 from shared.process_stop import ProcessStop, announce_on_sigterm
+from shared.storage_time import CALL_SECONDS, limited_wait, storage_time
 
 if TYPE_CHECKING:
     from shared.auth.callers import Callers
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from shared.services.clients import ClientService
     from shared.services.dry_runs import DryRuns
     from shared.services.failed_rows import FailedRows
+    from shared.services.health import Health
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake
     from shared.services.licenses.imported_files import ImportedFiles
@@ -69,6 +71,7 @@ class Gateway:
     authdata: AuthdataServices
     trials: AuthdataTrials
     sweep: Sweep
+    health: Health
 
 
 @asynccontextmanager
@@ -94,10 +97,11 @@ async def gateway() -> Gateway:
     Raises SettingsError, and StorageUnavailableError where its tables cannot be made ready.
     """
     loop = asyncio.get_running_loop()
-    task = _BUILDING.get(loop)
-    if task is None or _has_failed(task):
-        task = _BUILDING[loop] = loop.create_task(_build())
-    return await asyncio.shield(task)
+    building = _BUILDING.get(loop)
+    if building is None or building.has_failed(loop.time()):
+        building = _BUILDING[loop] = _Building(loop.create_task(_build()), loop.time())
+    async with limited_wait():
+        return await asyncio.shield(building.task)
 
 
 def use_clock(clock: Clock) -> None:
@@ -107,11 +111,22 @@ def use_clock(clock: Clock) -> None:
 
 
 _clock: Clock = SystemClock()
-_BUILDING: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Gateway]] = WeakKeyDictionary()
 
 
-def _has_failed(task: asyncio.Task[Gateway]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
+@dataclass(frozen=True, slots=True)
+class _Building:
+    task: asyncio.Task[Gateway]
+    begun_at: float
+
+    def has_failed(self, now: float) -> bool:
+        """Whether it is to be tried again; at most once a second, as each time asks for much."""
+        if not self.task.done() or now - self.begun_at < _PAUSE_SECONDS:
+            return False
+        return self.task.cancelled() or self.task.exception() is not None
+
+
+_PAUSE_SECONDS = 1.0
+_BUILDING: WeakKeyDictionary[asyncio.AbstractEventLoop, _Building] = WeakKeyDictionary()
 
 
 async def _build() -> Gateway:
@@ -124,7 +139,8 @@ async def _build() -> Gateway:
     announce_on_sigterm(PROCESS_STOP, settings.stop_seconds)
     built = compose(settings, _clock, PROCESS_STOP)
     try:
-        await _ensure(built)
+        with storage_time(CALL_SECONDS):
+            await _ensure(built)
     except BaseException:
         await built.account.close()
         raise

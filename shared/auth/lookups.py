@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from shared.clock import Clock
+from shared.storage_time import CALL_SECONDS, limited_wait, storage_time
 
 Found = TypeVar("Found")
 
@@ -50,12 +51,14 @@ class CachedLookups(Generic[Found]):
             task = self._running[key] = asyncio.create_task(self._read(key))
             task.add_done_callback(_take_notice)
         # Shielded: one caller who goes away must not take the answer from the others.
-        return await asyncio.shield(task)
+        async with limited_wait():
+            return await asyncio.shield(task)
 
     async def _read(self, key: str) -> Found | None:
         asked = self._clock.elapsed()
         try:
-            found = await self._load(key)
+            with storage_time(CALL_SECONDS):
+                found = await self._load(key)
         finally:
             del self._running[key]
         if found is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from shared.auth.callers import Callers
 from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.key_pair import KeyPairAuthenticator
@@ -11,6 +13,7 @@ from shared.composition.documents import compose_documents
 from shared.composition.parts import Parts, parts_of
 from shared.composition.works import chunks_of, dry_runs_of
 from shared.identity import Identity
+from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
 from shared.services.authdata.services import AuthdataLimits, AuthdataParts, AuthdataServices
 from shared.services.authdata.trials import AuthdataTrials
@@ -18,6 +21,7 @@ from shared.services.cancelling import Cancelling
 from shared.services.chunks import ChunkProcessor
 from shared.services.clients import ClientService
 from shared.services.failed_rows import FailedRows
+from shared.services.health import Health
 from shared.services.licenses.imported_files import ImportedFiles
 from shared.services.repeat_store import RepeatStore
 from shared.services.repeats import Repeats
@@ -74,6 +78,7 @@ def compose(
         authdata=authdata,
         trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),
         sweep=_sweep(parts, tenants, chunks),
+        health=Health(partial(account.check, WORKERS.queue), clock),
     )
 
 

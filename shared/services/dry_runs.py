@@ -8,11 +8,12 @@ nothing is open before it: a missing reference is an error at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from shared import log
-from shared.errors import TooLargeError
+from shared.errors import StorageUnavailableError, TooLargeError
 from shared.imports.changes import changed_fields, changes_text
 from shared.imports.definition import Document, ImportType
 from shared.imports.folding import Noticed
@@ -23,6 +24,7 @@ from shared.services.work import Works
 from shared.storage.blobs import Blobs
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.tables import Tables
+from shared.storage_time import storage_time_now
 
 _AT_ONCE = 2
 """Dry runs that one process works on; each holds what its rows would write."""
@@ -78,6 +80,7 @@ class DryRuns:
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._storage_failed_at = 0.0
 
     def check_rows(self, planned: Plan) -> None:
         """Raises TooLargeError for more rows than a dry run takes."""
@@ -97,7 +100,7 @@ class DryRuns:
         """
         self.check_rows(planned)
         try:
-            async with asyncio.timeout(self._seconds), self._places:
+            async with asyncio.timeout(self._seconds), self._place():
                 judgement = await self._judged(kind, draft, planned, with_changes)
         except TimeoutError:
             raise TooLargeError(
@@ -106,6 +109,20 @@ class DryRuns:
             ) from None
         log.event("dry_run.judged", tenant=draft.tenant, type=kind.name, rows=planned.rows)
         return judgement
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of the places. A wait for dry runs that storage then failed is storage's time."""
+        now = asyncio.get_running_loop().time
+        begun = now()
+        async with self._places:
+            if self._storage_failed_at > begun:
+                storage_time_now().spend(now() - begun)
+            try:
+                yield
+            except StorageUnavailableError:
+                self._storage_failed_at = now()
+                raise
 
     async def _judged(
         self, kind: ImportType, draft: ImportRecord, planned: Plan, with_changes: bool

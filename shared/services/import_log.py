@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from shared.errors import (
     AcceptanceUnknownError,
     PreconditionFailedError,
+    RefusedError,
     StorageUnavailableError,
     UnreadableDataError,
 )
+from shared.services.acceptance import note_accepted
 from shared.services.turns import Turns
 from shared.storage import import_expiry as expiry
 from shared.storage import import_records as records
@@ -28,6 +30,7 @@ from shared.storage.tables import Delete, Entity, Tables
 from shared.storage.waiting_chunks import WaitingChunk
 
 _MOST_TRIES = 200
+_MOST_LOST_ANSWERS = 2
 _TENANTS_REMEMBERED = 1_000
 _FEW_OPEN = 32
 """Up to so many earlier open imports are read at once; of more, those just before come first."""
@@ -85,38 +88,57 @@ class ImportLog:
         when it stopped answering in a moment in which the record may have got in.
         Within a process a tenant's imports take turns: they would only contend for one number.
         """
-        async with self._turns.of(record.tenant):
-            return await self._insert(record, check)
+        async with self._turns.take(record.tenant):
+            accepted = await self._insert(record, check)
+        note_accepted(accepted)
+        return accepted
 
     async def _insert(self, record: ImportRecord, check: AcceptanceCheck | None) -> ImportRecord:
         number = self._last_number.get(record.tenant)
         if number is None:
             number = await self._newest(record.tenant)
-        may_be_in = False
+        lost_answers = 0
         try:
             for _ in range(_MOST_TRIES):
                 if check is not None:
-                    await check()
+                    try:
+                        await check()
+                    except RefusedError:
+                        if lost_answers:
+                            raise AcceptanceUnknownError(record.import_id) from None
+                        raise
                 try:
                     await self._tables.transact(
                         IMPORTS, records.acceptance(replace(record, number=number + 1))
                     )
                     return self._accepted(record, number + 1)
                 except PreconditionFailedError:
+                    # Another import has the number; or it is this one, which another call with the
+                    # same id has had accepted.
                     pass
                 except StorageUnavailableError:
-                    may_be_in = True
+                    lost_answers += 1
                 mine = await self.number_of(record.tenant, record.import_id)
                 if mine is not None:
-                    may_be_in = True
-                    found = await self.read(record.tenant, mine)
-                    return self._accepted(found or record, mine)
+                    return self._accepted(await self._of(record, mine), mine)
+                if lost_answers >= _MOST_LOST_ANSWERS:
+                    # The tables have tried several times each time. It may get in late.
+                    raise AcceptanceUnknownError(record.import_id)
                 number = max(number, await self._newest(record.tenant))
+        except AcceptanceUnknownError:
+            raise
         except StorageUnavailableError:
-            if may_be_in:
+            if lost_answers:
                 raise AcceptanceUnknownError(record.import_id) from None
             raise
         raise StorageUnavailableError("too many imports of this tenant are accepted at once")
+
+    async def _of(self, record: ImportRecord, number: int) -> ImportRecord:
+        """The record of an import that is in; as it was sent where it cannot be read now."""
+        try:
+            return await self.read(record.tenant, number) or record
+        except StorageUnavailableError:
+            return record
 
     def _accepted(self, record: ImportRecord, number: int) -> ImportRecord:
         self._remember(record.tenant, number)

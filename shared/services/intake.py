@@ -7,6 +7,7 @@ acceptance: with it in, the import will complete whatever dies; without it nothi
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 from shared import log
 from shared.auth.caller import AnyCaller
 from shared.clock import Clock, Ids
-from shared.errors import StorageUnavailableError
 from shared.imports.definition import ImportType, Options
 from shared.imports.payload import Payload, read_payload
 from shared.imports.planning import Plan, plan
@@ -28,6 +28,7 @@ from shared.storage.blobs import Blobs
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.queues import Queues
+from shared.storage_time import storage_time_now
 
 Place = Callable[[Mapping[str, Any]], str | None]
 """Where a row belongs, from its names in lower case."""
@@ -138,8 +139,10 @@ class Intake:
         )
         try:
             await self._ask_for_work(kind, record)
-        except StorageUnavailableError as error:
+        except Exception as error:
+            # The sweep sends what is missing, in minutes: the call need not wait for the rows.
             log.failure("import.messages_missing", error, import_id=record.import_id)
+            storage_time_now().spend(math.inf)
         return record
 
     def _plan(self, kind: ImportType, tenant: str, body: bytes, reader: Reader) -> Plan:

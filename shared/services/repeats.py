@@ -36,10 +36,12 @@ from shared.services.completions import Completions
 from shared.services.moments import age_of, iso
 from shared.services.repeat_store import RepeatStore
 from shared.storage.repeat_records import KeptAnswer, RepeatRecord
+from shared.storage_time import CALL_SECONDS, CLEAN_UP_SECONDS, storage_time, storage_time_now
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 2.0
 _GROWTH = 1.5
+_LONGEST_RELEASE_PAUSE = 15.0
 _MOST_CONFLICTS = 20
 _SERVER_FAULT = 500
 
@@ -115,6 +117,7 @@ class Repeats:
         self._keep = timedelta(seconds=keep_seconds)
         self._patience = timedelta(seconds=take_over_seconds)
         self._news = Completions()
+        self._releases: set[asyncio.Task[None]] = set()
 
     async def answer_once(self, call: KeyedCall, work: RepeatableWork) -> Given:
         """The one answer of all calls with this key.
@@ -142,8 +145,13 @@ class Repeats:
             call.tenant, call.key, call.fingerprints[0], self._ids.new(), owner, now, now
         )
         for _ in range(_MOST_CONFLICTS):
-            with suppress(PreconditionFailedError):
+            try:
                 return await self._store.insert(wanted), True
+            except PreconditionFailedError:
+                pass
+            except StorageUnavailableError:
+                self._release_later(wanted)
+                raise
             found = await self._store.read(call.tenant, call.key)
             if found is None:
                 continue
@@ -244,13 +252,45 @@ class Repeats:
 
     async def _remove(self, claim: RepeatRecord) -> None:
         """Leave the key to the next call, unless this one has lost it already."""
-        with suppress(PreconditionFailedError, StorageUnavailableError):
-            await self._store.remove(claim)
+        try:
+            with storage_time(CLEAN_UP_SECONDS):
+                await self._store.remove(claim)
+        except PreconditionFailedError:
+            return
+        except StorageUnavailableError:
+            self._release_later(claim)
 
     async def _give_up(self, claim: RepeatRecord) -> None:
         """Let the next call take over at once, under the same import id."""
-        with suppress(PreconditionFailedError, StorageUnavailableError):
-            await self._store.replace(replace(claim, claimed_at=""))
+        try:
+            with storage_time(CLEAN_UP_SECONDS):
+                await self._store.replace(replace(claim, claimed_at=""))
+        except PreconditionFailedError:
+            return
+        except StorageUnavailableError:
+            self._release_later(claim)
+
+    def _release_later(self, claim: RepeatRecord) -> None:
+        """Give a claim up as soon as storage answers: until then, or its take-over, it blocks."""
+        task = asyncio.create_task(self._release(claim))
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+    async def _release(self, claim: RepeatRecord) -> None:
+        pause, end = 1.0, self._clock.elapsed() + self._patience.total_seconds()
+        while self._clock.elapsed() < end:
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_RELEASE_PAUSE, pause * _GROWTH)
+            try:
+                with storage_time(CALL_SECONDS):
+                    found = await self._store.read(claim.tenant, claim.key)
+                    if found is not None and found.owner == claim.owner and found.answer is None:
+                        await self._store.replace(replace(found, claimed_at=""))
+                    return
+            except PreconditionFailedError:
+                return
+            except StorageUnavailableError:
+                continue
 
     async def _settle(self, claim: RepeatRecord, answer: KeptAnswer) -> KeptAnswer:
         """Put the answer into the record; the one that is there first stands.
@@ -258,9 +298,11 @@ class Repeats:
         A storage fault does not cost the caller the answer: the next call makes it again.
         """
         try:
-            standing = await self._kept(claim, answer)
-        except StorageUnavailableError as error:
+            with storage_time(max(CLEAN_UP_SECONDS, storage_time_now().left)):
+                standing = await self._kept(claim, answer)
+        except Exception as error:
             log.failure("repeat.not_kept", error, import_id=claim.import_id)
+            self._release_later(claim)
             return answer
         self._news.announce(claim.import_id)
         return standing

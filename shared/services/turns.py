@@ -1,20 +1,65 @@
 """Taking turns within one process, where calls would only contend for one thing in storage.
 
 Between processes the conditions of writes decide, as ever; turns save the tries that would be lost.
+So a turn is nothing to insist on: where nobody gets on because storage does not answer the one who
+has the turn, the others go ahead without it, and find out for themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
 from weakref import WeakValueDictionary
+
+_PATIENCE_SECONDS = 1.0
+"""How long nobody may get on before a call goes ahead without its turn."""
 
 
 class Turns:
-    """A lock for each name, kept as long as somebody holds it or waits for it."""
+    """A queue for each name, kept as long as somebody is in it."""
 
     def __init__(self) -> None:
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._queues: WeakValueDictionary[str, _Queue] = WeakValueDictionary()
 
-    def of(self, name: str) -> asyncio.Lock:
-        """The lock of that name; it is fair, so the first to wait has the next turn."""
-        return self._locks.setdefault(name, asyncio.Lock())
+    @asynccontextmanager
+    async def take(self, name: str) -> AsyncIterator[None]:
+        """Wait for the turn; the first to wait has the next one."""
+        queue = self._queues.setdefault(name, _Queue())
+        has_turn = await queue.wait()
+        try:
+            yield
+        finally:
+            queue.passed += 1
+            if has_turn:
+                queue.lock.release()
+
+
+class _Queue:
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.passed = 0
+
+    async def wait(self) -> bool:
+        """True with the lock; False where nobody has got on for a while."""
+        if not self.lock.locked():
+            return await self.lock.acquire()
+        acquiring = asyncio.ensure_future(self.lock.acquire())
+        try:
+            while True:
+                passed = self.passed
+                done, _ = await asyncio.wait((acquiring,), timeout=_PATIENCE_SECONDS)
+                if done or passed == self.passed:
+                    break
+        except asyncio.CancelledError:
+            self._give_up(acquiring)
+            raise
+        if acquiring.done():
+            return True
+        self._give_up(acquiring)
+        return False
+
+    def _give_up(self, acquiring: asyncio.Future[Literal[True]]) -> None:
+        if not acquiring.cancel():
+            self.lock.release()

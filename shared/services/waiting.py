@@ -11,6 +11,7 @@ from shared.process_stop import ProcessStop
 from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
 from shared.storage.import_records import ImportRecord
+from shared.storage_time import storage_time_now
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 2.0
@@ -32,13 +33,14 @@ class Waiting:
     async def until_ended(self, record: ImportRecord, seconds: float) -> bool:
         """Whether the import ended within so many seconds.
 
-        A storage fault is waited out: the import is accepted, and goes on by itself. Where the end
+        A short storage fault is waited out: the import is accepted, and goes on by itself. Where
+        storage does not answer for as long as a call waits for it, the wait is over. Where the end
         of the process is announced, the import is looked at once more and not waited for.
         """
         end = self._clock.elapsed() + seconds
         pause = _FIRST_PAUSE
         with self._completions.listening(record.import_id) as ended:
-            while (left := end - self._clock.elapsed()) > 0:
+            while (left := end - self._clock.elapsed()) > 0 and storage_time_now().left > 0:
                 await self._stop.wait_with(ended, min(pause, left))
                 if self._stop.is_announced:
                     end = self._clock.elapsed()

@@ -1,14 +1,17 @@
-"""The clients of the storage account: bounded retries, everything counted.
+"""The clients of the storage account: limited in time, everything counted.
 
-The SDKs' own retries would wait for 80 seconds and more where storage is away (LIBRARIES 11/12); a
-call must know sooner, and a message comes back anyway.
+The SDKs' own retries would wait for 80 seconds and more where storage is away, and as long as a
+`Retry-After` says where it is throttled. Tables and queues are tried again by `retried`; blobs, of
+which an upload is many requests, by their SDK. `StorageTime` limits both.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from azure.core.credentials_async import AsyncTokenCredential
@@ -23,38 +26,59 @@ from shared.storage.azure_blobs import AzureBlobs
 from shared.storage.azure_queues import AzureQueues
 from shared.storage.azure_tables import AzureTables
 from shared.storage.document_blobs import DocumentBlobs
-from shared.storage.failures import translated
-from shared.storage.names import CONTAINERS, IMPORTS
+from shared.storage.failures import check_answer, note_answer, storage_call
+from shared.storage.names import CONTAINERS, IMPORT_PAYLOADS, IMPORTS
 from shared.storage.poison_queue import PoisonQueue
 from shared.storage.table_batches import SharedKeyLitePolicy, TableBatches, token_policy
+from shared.storage.tables import Entity, Upsert
 from shared.storage_account import StorageAccount
+from shared.storage_time import retried, storage_time_now
 
-_RETRIES = 2
-_FIRST_BACKOFF = 0.5
-_BLOCK_BYTES = 4 * 1024 * 1024
-"""What an upload or a download holds in memory; the SDK would gather 64 MiB, or read 32 at once."""
-_CONNECT_SECONDS = 5
-_READ_SECONDS = {"table": 15, "queue": 15, "blob": 60}
+_BLOB_RETRIES = 2
+_BLOCK_BYTES = 1024 * 1024
+"""One request of an upload or a download. Each is to be answered in time, so none is larger than a
+slow link takes in that time; the SDK would gather 64 MiB, or read 32 at once."""
+_SERVICES = ("table", "queue", "blob")
+_HEALTH = "health"
+"""What the check of the services writes: no tenant has an id like it."""
 
 
 class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # it is loaded lazily, as Any
-    """The connection pool of one service; counts its requests."""
+    """The connection pool of one service; counts its requests and limits their time."""
 
-    def __init__(self, service: str) -> None:
-        super().__init__(connection_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS[service])
+    def __init__(self) -> None:
+        super().__init__()
         self.requests = 0
+
+    async def open(self) -> None:
+        """Open the connection pool."""
+        await super().open()
+        # aiohttp would send a PUT or DELETE again by itself where a connection ends, and show only
+        # the second answer: that a write met its own effect. Who writes must know.
+        self.session._retry_connection = False
 
     async def send(self, request: Any, **config: Any) -> Any:
         """Send one request, a retry included."""
         self.requests += 1
-        return await super().send(request, **config)
+        seconds = max(0.1, min(storage_time_now().longest_try, storage_time_now().left))
+        config |= {"connection_timeout": seconds, "read_timeout": seconds}
+        response = await super().send(request, **config)
+        size = _length(request.headers) + _length(response.headers)
+        check_answer(response.status_code, response.headers)
+        note_answer(response.status_code, size)
+        return response
+
+
+def _length(headers: Mapping[str, str]) -> int:
+    text = str(headers.get("Content-Length", ""))
+    return int(text) if text.isdecimal() else 0
 
 
 class Account:
     """Tables, queues and blobs of one storage account. Close it in the loop that opened it."""
 
     def __init__(self, account: StorageAccount) -> None:
-        self._transports = {name: CountingTransport(name) for name in _READ_SECONDS}
+        self._transports = {name: CountingTransport() for name in _SERVICES}
         self._credential: AsyncTokenCredential | None = None
         self._table_service, self._queue_service, self._blob_service = self._connect(account)
         self.tables = AzureTables(self._table_service, self._batches(account))
@@ -71,19 +95,23 @@ class Account:
     async def ensure(self, tables: Iterable[str], queues: Iterable[str]) -> None:
         """Create the containers, these tables and these queues where they are missing."""
         await asyncio.gather(
-            *(_unless_there(self._table_service.create_table(name)) for name in tables),
-            *(_unless_there(self._blob_service.create_container(name)) for name in CONTAINERS),
-            *(_unless_there(self._queue_service.create_queue(name)) for name in queues),
+            *(_create(self._table_service.create_table, name) for name in tables),
+            *(_create(self._blob_service.create_container, name) for name in CONTAINERS),
+            *(_create(self._queue_service.create_queue, name) for name in queues),
         )
 
-    async def check(self) -> None:
-        """One small read of each service; raises StorageUnavailableError."""
-        with translated():
-            await asyncio.gather(
-                self.tables.get(IMPORTS, "health", "health"),
-                self._queue_service.get_service_properties(),
-                self._blob_service.get_service_properties(),
-            )
+    async def check(self, queue: str) -> None:
+        """Write a little to each service; raises StorageUnavailableError.
+
+        Storage that is read but not written to takes no import. A queue's metadata are written, as
+        a message would be there to stay.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        await asyncio.gather(
+            self.tables.write(IMPORTS, Upsert(Entity(_HEALTH, _HEALTH, {"At": now}))),
+            self.queues.note(queue, {"healthcheckedat": now}),
+            self.blobs.put(IMPORT_PAYLOADS, _HEALTH, [now.encode()]),
+        )
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -120,7 +148,6 @@ class Account:
             self._table_service.url.partition("?")[0].rstrip("/"),
             self._authorize(parts),
             self._transports["table"],
-            _RETRIES,
             parts.get("sharedaccesssignature", "").lstrip("?"),
         )
 
@@ -132,11 +159,11 @@ class Account:
         return None
 
     def _options(self, service: str) -> dict[str, Any]:
-        options: dict[str, Any] = {"transport": self._transports[service], "retry_total": _RETRIES}
-        if service == "table":
-            return options | {"retry_backoff_factor": _FIRST_BACKOFF}
-        options |= {"initial_backoff": _FIRST_BACKOFF, "increment_base": 2}
+        options: dict[str, Any] = {"transport": self._transports[service], "retry_total": 0}
         if service == "blob":
+            options["retry_total"] = _BLOB_RETRIES
+            # Pauses of 0.75 and 0.5 seconds: the n-th one is initial_backoff + base ** n.
+            options |= {"initial_backoff": 0.25, "increment_base": 0.5, "random_jitter_range": 0}
             options |= {"max_single_put_size": _BLOCK_BYTES, "max_block_size": _BLOCK_BYTES}
             options |= {"max_single_get_size": _BLOCK_BYTES, "max_chunk_get_size": _BLOCK_BYTES}
         return options
@@ -150,9 +177,12 @@ def _credential(account: StorageAccount) -> AsyncTokenCredential:
     return DefaultAzureCredential()
 
 
-async def _unless_there(creation: Awaitable[Any]) -> None:
-    try:
-        with translated():
-            await creation
-    except PreconditionFailedError:
-        return
+async def _create(create: Callable[[str], Awaitable[Any]], name: str) -> None:
+    """Create a table, a queue or a container; one that is there is as good."""
+
+    async def attempt() -> None:
+        async with storage_call(storage_time_now().longest_try):
+            await create(name)
+
+    with suppress(PreconditionFailedError):
+        await retried(attempt)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
-from shared.storage.failures import translated
+from shared.storage.failures import storage_call
 
 _NOT_SATISFIABLE = 416
 """The blob is shorter than where the range begins."""
@@ -32,7 +33,7 @@ class AzureBlobs:
         one is one request.
         """
         client = self._service.get_blob_client(container, name)
-        with translated():
+        async with storage_call():
             await client.upload_blob(
                 parts[0] if isinstance(parts, list) and len(parts) == 1 else _stream(parts),
                 overwrite=True,
@@ -46,24 +47,21 @@ class AzureBlobs:
         """See `Blobs.read`."""
         client = self._service.get_blob_client(container, name)
         try:
-            with translated():
+            async with storage_call():
                 # Never decoded by Content-Encoding: what is read back is what was put.
                 download = await client.download_blob(offset=start, length=length, decompress=False)
-                content = bytes(await download.readall())
+                return await whole(download)
         except PreconditionFailedError:
             return None
         except HttpResponseError as error:
             if error.status_code != _NOT_SATISFIABLE:
                 raise
             return b""
-        if len(content) != download.size:
-            raise StorageUnavailableError("storage sent less of a blob than it has")
-        return content
 
     async def names_before(self, container: str, prefix: str, moment: datetime) -> list[str]:
         """See `Blobs.names_before`."""
         client = self._service.get_container_client(container)
-        with translated():
+        async with storage_call():
             return [
                 str(blob.name)
                 async for blob in client.list_blobs(name_starts_with=prefix)
@@ -73,10 +71,18 @@ class AzureBlobs:
     async def delete(self, container: str, name: str) -> None:
         """See `Blobs.delete`."""
         try:
-            with translated():
+            async with storage_call():
                 await self._service.get_blob_client(container, name).delete_blob()
         except PreconditionFailedError:
             return
+
+
+async def whole(download: Any) -> bytes:
+    """All bytes of a download. Raises StorageUnavailableError where some are missing."""
+    content = bytes(await download.readall())
+    if len(content) != download.size:
+        raise StorageUnavailableError("storage has sent a part of a blob")
+    return content
 
 
 async def _stream(parts: Iterable[bytes]) -> AsyncIterator[bytes]:

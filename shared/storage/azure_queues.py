@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueServiceClient
 
-from shared.storage.failures import translated
+from shared.storage.failures import storage_call
+from shared.storage_time import retried, storage_time_now
 
 
 class AzureQueues:
@@ -19,5 +22,19 @@ class AzureQueues:
         client = self._service.get_queue_client(
             queue, message_encode_policy=TextBase64EncodePolicy()
         )
-        with translated():
-            await client.send_message(text, visibility_timeout=delay, time_to_live=-1)
+
+        async def attempt() -> None:
+            async with storage_call(storage_time_now().longest_try):
+                await client.send_message(text, visibility_timeout=delay, time_to_live=-1)
+
+        await retried(attempt)
+
+    async def note(self, queue: str, metadata: Mapping[str, str]) -> None:
+        """Write metadata of a queue. Raises StorageUnavailableError."""
+        client = self._service.get_queue_client(queue)
+
+        async def attempt() -> None:
+            async with storage_call(storage_time_now().longest_try):
+                await client.set_queue_metadata(dict(metadata))
+
+        await retried(attempt)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from azure.core import MatchConditions
+from azure.core.exceptions import ServiceResponseError
 from azure.data.tables import EdmType, EntityProperty, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
-from shared.errors import PreconditionFailedError
-from shared.storage.failures import translated
+from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.storage.failures import storage_call
 from shared.storage.table_batches import TableBatches
 from shared.storage.tables import (
     Delete,
@@ -22,6 +23,9 @@ from shared.storage.tables import (
     Upsert,
     Value,
 )
+from shared.storage_time import retried, storage_time_now
+
+Written = TypeVar("Written")
 
 _INT32 = range(-(2**31), 2**31)
 _PAGE = 1000
@@ -43,12 +47,17 @@ class AzureTables:
 
     async def get(self, table: str, partition: str, row: str) -> Entity | None:
         """See `Tables.get`."""
+        client = self._table(table)
+
+        async def attempt() -> Entity:
+            async with storage_call(storage_time_now().longest_try):
+                entity = await client.get_entity(partition, row, raw_response_hook=_check_json)
+            return _from_sdk(entity)
+
         try:
-            with translated():
-                found = await self._table(table).get_entity(partition, row)
+            return await retried(attempt)
         except PreconditionFailedError:
             return None
-        return _from_sdk(found)
 
     async def query(
         self,
@@ -64,50 +73,146 @@ class AzureTables:
         """See `Tables.query`. Follows continuation tokens, also behind an empty page."""
         columns = None if select is None else [*_KEYS, *select]
         size = _PAGE if most is None else min(most, _PAGE)
-        found: list[Entity] = []
-        with translated():
-            pages = self._table(table).query_entities(
-                _filter(partition, first, last, after), select=columns, results_per_page=size
-            )
-            async for entity in pages:
-                found.append(_from_sdk(entity))
-                if len(found) == most:
-                    break
-        return found
+        return await self._read_pages(
+            table, _filter(partition, first, last, after), columns, size, most
+        )
 
     async def flagged(
         self, table: str, partition: str, first: str, last: str, flag: str, select: Sequence[str]
     ) -> list[Entity]:
         """See `SearchableTables.flagged`."""
         wanted = f"{_filter(partition, first, last, '')} and {flag} eq true"
-        with translated():
-            found = self._table(table).query_entities(wanted, select=[*_KEYS, *select])
-            return [_from_sdk(entity) async for entity in found]
+        return await self._read_pages(table, wanted, [*_KEYS, *select], _PAGE, None)
+
+    async def _read_pages(
+        self, table: str, query: str, columns: list[str] | None, size: int, most: int | None
+    ) -> list[Entity]:
+        entities: list[Entity] = []
+        token: Any = None
+        while True:
+            page, token = await self._read_page(table, query, columns, size, token)
+            entities += page
+            if most is not None and len(entities) >= most:
+                return entities[:most]
+            if not token:
+                return entities
+
+    async def _read_page(
+        self, table: str, query: str, columns: list[str] | None, size: int, token: Any
+    ) -> tuple[list[Entity], Any]:
+        """A page and the token of the next one, falsy after the last."""
+        client = self._table(table)
+
+        async def attempt() -> tuple[list[Entity], Any]:
+            # Made anew for each attempt: after a page that cannot be read, the SDK's own iterator
+            # says that there are no more.
+            found = client.query_entities(
+                query, select=columns, results_per_page=size, raw_response_hook=_check_json
+            )
+            pages: Any = found.by_page(token)
+            async with storage_call(storage_time_now().longest_try):
+                page = [entity async for entity in await anext(pages)]
+            return [_from_sdk(entity) for entity in page], pages.continuation_token
+
+        return await retried(attempt)
 
     async def write(self, table: str, operation: Operation) -> str:
-        """See `Tables.write`."""
-        client = self._table(table)
-        entity = operation.entity
-        with translated():
-            if isinstance(operation, Delete):
-                await client.delete_entity(entity.partition, entity.row, **_condition(operation))
-                return ""
-            if isinstance(operation, Insert):
-                answer = await client.create_entity(_to_sdk(entity))
-            elif isinstance(operation, Upsert):
-                answer = await client.upsert_entity(_to_sdk(entity), UpdateMode.REPLACE)
-            else:
-                answer = await client.update_entity(
-                    _to_sdk(entity), _mode(operation), **_condition(operation)
-                )
-            return str(answer.get("etag", ""))
+        """See `Tables.write`. A write whose answer was lost is looked up before it fails."""
+        return await self._write_known(table, operation, lambda: self._write(table, operation))
 
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
         """See `Tables.transact`. One operation goes as a plain write, which is cheaper."""
         if len(operations) == 1:
             await self.write(table, operations[0])
             return
-        await self._batches.transact(table, operations)
+        await self._write_known(
+            table, _telling(operations), lambda: self._batches.transact(table, operations)
+        )
+
+    async def _write(self, table: str, operation: Operation) -> str:
+        client = self._table(table)
+        entity = operation.entity
+        sent = {} if isinstance(operation, Delete) else _to_sdk(entity)
+        condition = {} if isinstance(operation, Insert | Upsert) else _condition(operation)
+        async with storage_call(storage_time_now().longest_try):
+            if isinstance(operation, Delete):
+                await client.delete_entity(entity.partition, entity.row, **condition)
+                return ""
+            if isinstance(operation, Insert):
+                answer = await client.create_entity(sent)
+            elif isinstance(operation, Upsert):
+                answer = await client.upsert_entity(sent, UpdateMode.REPLACE)
+            else:
+                answer = await client.update_entity(sent, _mode(operation), **condition)
+        etag = answer.get("etag")
+        if not etag:
+            raise StorageUnavailableError("storage has answered a write without an ETag")
+        return str(etag)
+
+    async def _write_known(
+        self, table: str, telling: Operation, write: Callable[[], Awaitable[Written]]
+    ) -> Written | str:
+        """Write, and find out what became of a write whose answer was lost.
+
+        A write that was applied meets its own effect when it is sent again, and fails on its
+        condition. So where an answer was lost, the entity of the operation `telling` is read back
+        before the write counts as failed.
+        """
+        is_unknown = False
+
+        async def attempt() -> Written | str:
+            nonlocal is_unknown
+            try:
+                return await write()
+            except StorageUnavailableError:
+                is_unknown = True
+                raise
+            except PreconditionFailedError:
+                etag = await self._effect_of(table, telling) if is_unknown else None
+                if etag is None:
+                    raise
+                return etag
+
+        try:
+            return await retried(attempt)
+        except StorageUnavailableError:
+            etag = await self._effect_of(table, telling)
+            if etag is None:
+                raise
+            return etag
+
+    async def _effect_of(self, table: str, operation: Operation) -> str | None:
+        """The ETag of the entity that an operation has left; None where it has left none.
+
+        "" after a delete. Raises StorageUnavailableError.
+        """
+        sent = operation.entity
+        stored = await self.get(table, sent.partition, sent.row)
+        if isinstance(operation, Delete):
+            return "" if stored is None else None
+        if stored is None:
+            return None
+        values = stored.values
+        if isinstance(operation, Merge):
+            values = {name: value for name, value in values.items() if name in sent.values}
+        return stored.etag if values == dict(sent.values) else None
+
+
+def _check_json(response: Any) -> None:
+    """The SDK would read XML too, and find nothing in it. Raises ServiceResponseError."""
+    answer = response.http_response
+    if answer.status_code == 200 and "json" not in answer.headers.get("Content-Type", ""):
+        raise ServiceResponseError("an answer of the table service is not JSON")
+
+
+def _telling(operations: Sequence[Operation]) -> Operation:
+    """The operation of a transaction whose entity shows best whether it was applied.
+
+    A transaction is applied as a whole. One that replaces a version or makes an entity shows it
+    for certain, a delete only where nobody else removes the same.
+    """
+    kinds = (Insert, Replace, Upsert, Merge, Delete)
+    return min(operations, key=lambda operation: kinds.index(type(operation)))
 
 
 def _mode(operation: Replace | Merge) -> UpdateMode:
@@ -156,4 +261,7 @@ def _from_sdk(found: Mapping[str, Any]) -> Entity:
         if name not in _KEYS:
             values[name] = value.value if isinstance(value, EntityProperty) else value
     metadata = getattr(found, "metadata", {})
-    return Entity(found["PartitionKey"], found["RowKey"], values, str(metadata.get("etag", "")))
+    etag = metadata.get("etag")
+    if "PartitionKey" not in found or "RowKey" not in found or not etag:
+        raise StorageUnavailableError("storage has answered with something that is no entity")
+    return Entity(found["PartitionKey"], found["RowKey"], values, str(etag))

@@ -19,7 +19,8 @@ from azure.storage.blob import BlobType, ContentSettings, StandardBlobTier
 from azure.storage.blob.aio import BlobServiceClient
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
-from shared.storage.failures import translated
+from shared.storage.azure_blobs import whole
+from shared.storage.failures import storage_call
 from shared.storage.names import DOCUMENT_BLOBS, DOCUMENT_DROP, DOCUMENT_REJECTED
 
 _MARK = "unreferenced"
@@ -83,19 +84,16 @@ class DocumentBlobs:
     async def read(self, name: str) -> bytes | None:
         """The file of an upload; None where it is not there any more."""
         try:
-            with translated():
+            async with storage_call():
                 download = await self._kept(name).download_blob(decompress=False)
-                content = bytes(await download.readall())
+                return await whole(download)
         except PreconditionFailedError:
             return None
-        if len(content) != download.properties.size:
-            raise StorageUnavailableError("storage sent less of a file than it has")
-        return content
 
     async def kept_of(self, tenant: str) -> list[KeptFile]:
         """The files of a tenant's uploads."""
         container = self._service.get_container_client(DOCUMENT_BLOBS)
-        with translated():
+        async with storage_call():
             return [
                 KeptFile(
                     blob.name,
@@ -108,18 +106,20 @@ class DocumentBlobs:
 
     async def mark(self, file: KeptFile) -> None:
         """Note that no document refers to a file; nothing where it has changed meanwhile."""
-        with suppress(PreconditionFailedError), translated():
-            await self._kept(file.name).set_blob_metadata({_MARK: "true"}, **_unchanged(file))
+        with suppress(PreconditionFailedError):
+            async with storage_call():
+                await self._kept(file.name).set_blob_metadata({_MARK: "true"}, **_unchanged(file))
 
     async def remove(self, file: KeptFile) -> None:
         """Delete a file; nothing where it has changed meanwhile."""
-        with suppress(PreconditionFailedError), translated():
-            await self._kept(file.name).delete_blob(**_unchanged(file))
+        with suppress(PreconditionFailedError):
+            async with storage_call():
+                await self._kept(file.name).delete_blob(**_unchanged(file))
 
     async def find_drop(self, name: str) -> Drop | None:
         """A dropped blob as it is now; None where there is none."""
         try:
-            with translated():
+            async with storage_call():
                 return _drop(await self._dropped(name).get_blob_properties(), name)
         except PreconditionFailedError:
             return None
@@ -130,17 +130,22 @@ class DocumentBlobs:
         Without their metadata, so that a directory cannot be told from an empty file.
         """
         container = self._service.get_container_client(DOCUMENT_DROP)
-        with translated():
-            async for blob in container.list_blobs(prefix or None):
-                if blob.last_modified <= moment:
-                    yield _drop(blob)
+        blobs = aiter(container.list_blobs(prefix or None))
+        while True:
+            # The limit on storage's time is not one on what is done with a drop in between.
+            async with storage_call():
+                blob = await anext(blobs, None)
+            if blob is None:
+                return
+            if blob.last_modified <= moment:
+                yield _drop(blob)
 
     async def keep_drop(self, drop: Drop, name: str, head_bytes: int) -> CopiedDrop:
         """Copy a drop to the file of an upload, byte for byte.
 
         Raises PreconditionFailedError where the drop is gone or was written over.
         """
-        with translated():
+        async with storage_call():
             # Never decoded on the way: its length and its MD5 are those of the bytes as they lie.
             download = await self._dropped(drop.name).download_blob(
                 decompress=False, **_unchanged(drop)
@@ -154,7 +159,7 @@ class DocumentBlobs:
         PreconditionFailedError where the drop is gone or was written over.
         """
         target = self._service.get_blob_client(DOCUMENT_REJECTED, name)
-        with translated():
+        async with storage_call():
             copy = await _copy_of(target)
             if copy is None:
                 await target.start_copy_from_url(
@@ -177,7 +182,7 @@ class DocumentBlobs:
     async def remove_drop(self, drop: Drop) -> bool:
         """Delete this version of a drop; False where it is gone or was written over."""
         try:
-            with translated():
+            async with storage_call():
                 await self._dropped(drop.name).delete_blob(
                     delete_snapshots="include", **_unchanged(drop)
                 )
@@ -204,7 +209,7 @@ class DocumentBlobs:
                 raise StorageUnavailableError("a file has another length than it should have")
 
         target = self._kept(name)
-        with translated():
+        async with storage_call():
             await target.upload_blob(counted(), length=size, overwrite=True)
             kept = await target.get_blob_properties()
         # Of a file that went up in several blocks storage makes no MD5.
@@ -227,7 +232,7 @@ def _unchanged(drop: Drop | KeptFile) -> dict[str, Any]:
 async def _copy_of(target: Any) -> Any:
     """What there is of a copy, with its state; None where there is none, or one that failed."""
     try:
-        with translated():
+        async with storage_call():
             found = await target.get_blob_properties()
     except PreconditionFailedError:
         return None

@@ -16,7 +16,7 @@ from typing import Any
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.errors import PreconditionFailedError
-from shared.storage.failures import translated
+from shared.storage.failures import storage_call
 
 POISON_QUEUE = "webjobs-blobtrigger-poison"
 MOST_AT_ONCE = 32
@@ -43,7 +43,7 @@ class PoisonQueue:
     async def look(self) -> list[PoisonedBlob]:
         """Up to 32 messages, the oldest ones, left where they are."""
         try:
-            with translated():
+            async with storage_call():
                 messages = await self._queue.peek_messages(max_messages=MOST_AT_ONCE)
         except PreconditionFailedError:
             return []
@@ -52,7 +52,7 @@ class PoisonQueue:
     async def take(self) -> list[PoisonedBlob]:
         """Every message that is there, hidden for five minutes from everybody else."""
         try:
-            with translated():
+            async with storage_call():
                 messages = self._queue.receive_messages(
                     messages_per_page=MOST_AT_ONCE, visibility_timeout=_HIDDEN_SECONDS
                 )
@@ -63,7 +63,7 @@ class PoisonQueue:
     async def remove(self, blob: PoisonedBlob) -> None:
         """Delete a message that was taken."""
         try:
-            with translated():
+            async with storage_call():
                 await self._queue.delete_message(blob.handle)
         except PreconditionFailedError:
             return
@@ -71,7 +71,7 @@ class PoisonQueue:
     async def give_back(self, blob: PoisonedBlob) -> None:
         """Show a message again that was taken."""
         try:
-            with translated():
+            async with storage_call():
                 await self._queue.update_message(blob.handle, visibility_timeout=0)
         except PreconditionFailedError:
             return

@@ -26,7 +26,6 @@ from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import (
     AsyncBearerTokenCredentialPolicy,
     AsyncHTTPPolicy,
-    AsyncRetryPolicy,
     HeadersPolicy,
     SansIOHTTPPolicy,
     UserAgentPolicy,
@@ -34,8 +33,9 @@ from azure.core.pipeline.policies import (
 from azure.core.rest import HttpRequest
 
 from shared.errors import StorageUnavailableError
-from shared.storage.failures import meaning_of, translated
+from shared.storage.failures import meaning_of, storage_call
 from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Replace, Upsert
+from shared.storage_time import storage_time_now
 
 _VERSION = "2019-02-02"
 _SCOPE = "https://storage.azure.com/.default"
@@ -79,9 +79,7 @@ class TableBatches:
     `signature` is the query of a shared access signature, or "".
     """
 
-    def __init__(
-        self, endpoint: str, authorize: Any, transport: Any, retries: int, signature: str = ""
-    ) -> None:
+    def __init__(self, endpoint: str, authorize: Any, transport: Any, signature: str = "") -> None:
         self._endpoint = endpoint
         self._url = f"{endpoint}/$batch" + (f"?{signature}" if signature else "")
         headers = {
@@ -93,7 +91,6 @@ class TableBatches:
         policies = [
             HeadersPolicy(headers),
             UserAgentPolicy(sdk_moniker="payroll-import-gateway"),
-            AsyncRetryPolicy(retry_total=retries, retry_backoff_factor=0.5),
             *([authorize] if authorize is not None else []),
         ]
         self._client: AsyncPipelineClient[Any, Any] = AsyncPipelineClient(
@@ -109,7 +106,7 @@ class TableBatches:
             headers={"Content-Type": f"multipart/mixed; boundary={boundary}"},
             content=self._body(boundary, table, operations),
         )
-        with translated():
+        async with storage_call(storage_time_now().longest_try):
             response = await self._client.send_request(request)
             if response.status_code != 202:
                 raise HttpResponseError(response=response)

@@ -11,6 +11,7 @@ from typing import Any
 
 import azure.functions as func
 
+from shared import log
 from shared.auth.caller import AnyCaller
 from shared.auth.scopes import Scope
 from shared.bootstrap import Gateway
@@ -26,12 +27,11 @@ from shared.imports.authdata.answering import vendor_answer
 from shared.imports.authdata.batch_call import BatchCall, read_call, read_file_log_id
 from shared.services.authdata.staging import NO_SUCH_BATCH, refuse_expired
 from shared.services.offload import to_thread_if_large
-from shared.services.reporting import ImportReport, ImportState
 from shared.storage.batch_records import Batch, BatchState
-from shared.storage.import_records import Counts, ImportRecord
+from shared.storage.import_records import ImportRecord
 from shared.web import authdata_dry_runs, requests
 from shared.web.authdata_dry_runs import rendered
-from shared.web.import_views import not_yet
+from shared.web.import_views import just_accepted, not_yet
 from shared.web.repeated_calls import answer_once, keyed_call
 from shared.web.requests import DryRun, Preferences
 
@@ -141,16 +141,17 @@ async def _answer_to(gateway: Gateway, record: ImportRecord, seconds: float) -> 
         if not record.is_open or await gateway.waiting.until_ended(record, seconds):
             ended = await gateway.imports.read(record.tenant, record.number)
             return await authdata_answer(gateway, ended or record)
-    except StorageUnavailableError:
-        pass
+    except Exception as error:
+        log.failure("call.left_running", error, import_id=record.import_id)
     return await _not_yet(gateway, record)
 
 
 async def _not_yet(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
     try:
         return not_yet(await gateway.reporting.report(record))
-    except StorageUnavailableError:
-        return not_yet(ImportReport(record, Counts(), ImportState.ACCEPTED))
+    except Exception as error:
+        log.failure("call.report_missing", error, import_id=record.import_id)
+        return not_yet(just_accepted(record))
 
 
 async def _authenticated(gateway: Gateway, req: func.HttpRequest) -> AnyCaller:

@@ -14,6 +14,10 @@ from shared import log
 from shared.bootstrap import PROCESS_STOP
 from shared.clock import RandomIds
 from shared.errors import GatewayStoppingError, RefusedError, SettingsError
+from shared.services.acceptance import acceptance_noted
+from shared.services.reporting import ImportReport
+from shared.storage_time import CALL_SECONDS, storage_time
+from shared.web.import_views import just_accepted, not_yet
 from shared.web.refusals import refusal
 
 CORRELATION_HEADER = "X-Correlation-Id"
@@ -23,32 +27,41 @@ Handler = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
 
 
 Refuse = Callable[[func.HttpRequest, BaseException], func.HttpResponse]
+Follow = Callable[[func.HttpRequest, ImportReport], func.HttpResponse]
 
 
 def answered(handler: Handler) -> Handler:
     """Give the handler's answer a correlation id (the caller's own, if it is a plain one).
 
     What the handler raises becomes a refusal; only the class of an unforeseen error is logged.
+    Where an import was accepted before, it becomes 202 and where to follow the import. Storage may
+    keep the call waiting for `CALL_SECONDS`, all in all.
     """
-    return answered_with(lambda _req, error: refusal(error))(handler)
+    return answered_with(lambda _req, error: refusal(error), lambda _req, report: not_yet(report))(
+        handler
+    )
 
 
-def answered_with(refuse: Refuse) -> Callable[[Handler], Handler]:
-    """`answered` for a contract whose refusals have a form of their own."""
-    return functools.partial(_answered, refuse)
+def answered_with(refuse: Refuse, follow: Follow) -> Callable[[Handler], Handler]:
+    """`answered` for a contract whose refusals and whose 202 have a form of their own."""
+    return functools.partial(_answered, refuse, follow)
 
 
-def _answered(refuse: Refuse, handler: Handler) -> Handler:
+def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def answer(req: func.HttpRequest) -> func.HttpResponse:
         started = time.perf_counter()
         correlation_id = _correlation_id(req)
         name = getattr(handler, "__name__", "")
-        try:
-            response = await _finish_before_stop(handler, req)
-        except Exception as error:
-            _tell(error, correlation_id, name)
-            response = refuse(req, error)
+        with storage_time(CALL_SECONDS), acceptance_noted() as acceptance:
+            try:
+                response = await _finish_before_stop(handler, req)
+            except Exception as error:
+                _tell(error, correlation_id, name)
+                if acceptance.record is None:
+                    response = refuse(req, error)
+                else:
+                    response = follow(req, just_accepted(acceptance.record))
         response.headers[CORRELATION_HEADER] = correlation_id
         log.event(
             "call.answered",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import azure.functions as func
 
+from shared import log
 from shared.auth.caller import AnyCaller, Caller, check_database
 from shared.bootstrap import Gateway
-from shared.errors import NotBuiltError, StorageUnavailableError
+from shared.errors import NotBuiltError
 from shared.services.reporting import ImportReport, ImportState
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web import pay_and_bill, requests
@@ -67,7 +68,8 @@ async def _answer_to_cancel(
         if not record.is_open or await gateway.waiting.until_ended(record, seconds):
             return await _ended(gateway, record)
         return not_yet(await gateway.reporting.report(record))
-    except StorageUnavailableError:
+    except Exception as error:
+        log.failure("call.report_missing", error, import_id=record.import_id)
         return not_yet(ImportReport(record, Counts(), ImportState.PROCESSING))
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import azure.functions as func
 
+from shared import log
 from shared.auth.caller import AnyCaller
 from shared.auth.scopes import Scope
 from shared.bootstrap import Gateway
@@ -23,7 +24,6 @@ from shared.errors import (
     GatewayError,
     NotFoundError,
     RefusedError,
-    StorageUnavailableError,
     UnsupportedMediaTypeError,
 )
 from shared.imports.definition import Document
@@ -35,13 +35,12 @@ from shared.imports.messages import CANCELLED, CATALOGUE
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.documents.uploads import Taken
 from shared.services.moments import iso
-from shared.services.reporting import ImportReport, ImportState
-from shared.storage.import_records import Counts, ImportRecord
+from shared.storage.import_records import ImportRecord
 from shared.web import requests
 from shared.web.continuations import from_opaque, wrong_continuation
 from shared.web.document_form import check_form_size, content_of, read_upload, the_file
 from shared.web.dry_run_views import judged_rows
-from shared.web.import_views import json_answer, not_yet
+from shared.web.import_views import json_answer, just_accepted, not_yet
 from shared.web.multipart import Form, check_media_type, read_form
 from shared.web.part_encodings import check_md5
 from shared.web.refusals import refusal
@@ -115,7 +114,8 @@ async def _take(
     record = await intake.accept(tenant, import_id, placed, caller.options)
     try:
         taken = await intake.finish(record)
-    except StorageUnavailableError:
+    except Exception as error:
+        log.failure("call.left_running", error, import_id=import_id)
         taken = None
     return _answer(record, taken)
 
@@ -157,7 +157,7 @@ def _parts(content: IO[bytes]) -> Iterator[bytes]:
 
 def _answer(record: ImportRecord, taken: Taken | None) -> func.HttpResponse:
     if taken is None:
-        return not_yet(ImportReport(record, Counts(), ImportState.ACCEPTED))
+        return not_yet(just_accepted(record))
     response = (
         _envelope(taken.result, record.accepted_at)
         if taken.is_in

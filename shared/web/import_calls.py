@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 import azure.functions as func
 
+from shared import log
 from shared.bootstrap import Gateway
 from shared.clock import RandomIds
-from shared.errors import GoneError, StorageUnavailableError
+from shared.errors import GoneError
 from shared.services.repeats import KeyedCall, Sight
-from shared.services.reporting import ImportReport, ImportState
-from shared.storage.import_records import Counts, ImportRecord
+from shared.services.reporting import ImportReport
+from shared.storage.import_records import ImportRecord
 from shared.storage.repeat_records import KeptAnswer
-from shared.web.import_views import not_yet
+from shared.web.import_views import just_accepted, not_yet
 from shared.web.repeated_calls import answer_repeatable, kept
 from shared.web.requests import JSON, Preferences
 
@@ -88,10 +89,13 @@ class _Work:
         found = record
 
         async def answer() -> KeptAnswer:
-            if found.is_open:
-                return kept(self._named(await self._not_yet(found)))
-            response = self._named(await self._ended(found))
-            return kept(response, is_rendered=self._call.is_lasting)
+            if not found.is_open:
+                try:
+                    response = self._named(await self._ended(found))
+                    return kept(response, is_rendered=self._call.is_lasting)
+                except Exception as error:
+                    log.failure("call.left_running", error, import_id=import_id)
+            return kept(self._named(await self._not_yet(found)))
 
         return Sight(not record.is_open, answer)
 
@@ -103,12 +107,12 @@ class _Work:
         return await self._call.render(record, media_type)
 
     async def _answer(self, record: ImportRecord) -> func.HttpResponse:
-        """An accepted import is never answered as refused."""
+        """An accepted import is never answered as refused, whatever fails."""
         try:
             if await self._gateway.waiting.until_ended(record, self.seconds):
                 return self._named(await self._ended(record))
-        except StorageUnavailableError:
-            pass
+        except Exception as error:
+            log.failure("call.left_running", error, import_id=record.import_id)
         return self._named(await self._not_yet(record))
 
     async def _ended(self, record: ImportRecord) -> func.HttpResponse:
@@ -117,8 +121,9 @@ class _Work:
     async def _not_yet(self, record: ImportRecord) -> func.HttpResponse:
         try:
             report = await self._gateway.reporting.report(record)
-        except StorageUnavailableError:
-            report = ImportReport(record, Counts(), ImportState.ACCEPTED)
+        except Exception as error:
+            log.failure("call.report_missing", error, import_id=record.import_id)
+            report = just_accepted(record)
         return self._call.pending(report, self._call.media_type)
 
     def _named(self, response: func.HttpResponse) -> func.HttpResponse:

@@ -15,7 +15,7 @@ from shared.imports.definition import ImportType
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.reporting import ImportReport, ImportState, Place
-from shared.storage.import_records import ImportRecord
+from shared.storage.import_records import Counts, ImportRecord
 from shared.web.continuations import from_opaque, to_opaque, wrong_continuation
 from shared.web.requests import JSON
 
@@ -89,6 +89,11 @@ def _links(report: ImportReport) -> dict[str, str]:
     if record.parent.import_id:
         links["parent"] = f"{IMPORTS}/{record.parent.import_id}"
     return links
+
+
+def just_accepted(record: ImportRecord) -> ImportReport:
+    """What can be said of an accepted import without asking storage."""
+    return ImportReport(record, Counts(), ImportState.ACCEPTED)
 
 
 def not_yet(report: ImportReport) -> func.HttpResponse:

@@ -23,9 +23,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
+from shared import log
 from shared.bootstrap import Gateway
 from shared.clock import RandomIds
-from shared.errors import GoneError, InvalidRequestError
+from shared.errors import AcceptanceUnknownError, GoneError, InvalidRequestError, RefusedError
 from shared.services.offload import to_thread_if_large
 from shared.services.repeats import KeyedCall, RepeatableWork, Sight
 from shared.storage.repeat_records import KeptAnswer
@@ -76,7 +77,14 @@ async def answer_repeatable(
 ) -> func.HttpResponse:
     """`answer_once` for work that others can follow; `render` makes bodies that are not kept."""
     given = await gateway.repeats.answer_once(keyed, work)
-    response = await _response(given.answer, given.import_id, render)
+    try:
+        response = await _response(given.answer, given.import_id, render)
+    except RefusedError:
+        raise
+    except Exception as error:
+        # The answer of an import that was accepted cannot be made just now.
+        log.failure("repeat.not_rendered", error, import_id=given.import_id)
+        raise AcceptanceUnknownError(given.import_id) from error
     if given.is_replayed:
         response.headers[REPLAYED] = "true"
     return response

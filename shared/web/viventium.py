@@ -135,6 +135,11 @@ def licenses_refusal(req: func.HttpRequest, error: BaseException) -> func.HttpRe
     return _in_xml(response, accepted_media_type(req))
 
 
+def licenses_accepted(req: func.HttpRequest, report: ImportReport) -> func.HttpResponse:
+    """202 to a call whose import was accepted before something failed."""
+    return licenses_not_yet(report, accepted_media_type(req))
+
+
 def _accepts(req: func.HttpRequest, media_types: Sequence[str]) -> bool:
     try:
         requests.accepted_type(req, *media_types)

@@ -17,6 +17,7 @@ from typing import Any
 from shared import log
 from shared.clock import Clock, Ids
 from shared.errors import (
+    AcceptanceUnknownError,
     ConflictError,
     GoneError,
     PreconditionFailedError,
@@ -111,12 +112,16 @@ class Processing:
                 pass
         if not batch.import_id:
             return None
-        found = await self._imports.find(batch.tenant, batch.import_id)
-        if found is not None:
-            return found
-        if batch.state is not BatchState.PROCESSING:
-            raise GoneError("The import of this batch has expired: only the batch is known.")
-        return await self._accept(batch)
+        try:
+            found = await self._imports.find(batch.tenant, batch.import_id)
+            if found is not None:
+                return found
+            if batch.state is not BatchState.PROCESSING:
+                raise GoneError("The import of this batch has expired: only the batch is known.")
+            return await self._accept(batch)
+        except StorageUnavailableError as error:
+            # A closed batch is accepted by the next call, or by the upkeep.
+            raise AcceptanceUnknownError(batch.import_id) from error
 
     async def answer(self, record: ImportRecord) -> dict[str, Any]:
         """The answer to the whole batch of an ended import. Raises GoneError."""

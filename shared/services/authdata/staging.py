@@ -101,7 +101,7 @@ class Staging:
         records = await self._offload(size, self._read_all, tenant, call, rules.formats)
         append = _Append(call, call_id, call.file_log_id or (call_id if call.commit else ""))
         try:
-            async with self._turns.of(f"{tenant} {append.batch_id or call_id}"):
+            async with self._turns.take(f"{tenant} {append.batch_id or call_id}"):
                 for _ in range(_MOST_TRIES):
                     with suppress(PreconditionFailedError):
                         return await self._try(tenant, append, records, rules)

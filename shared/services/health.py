@@ -1,0 +1,49 @@
+"""Whether storage works: is asked often, and asks storage seldom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from shared import log
+from shared.clock import Clock
+from shared.errors import StorageUnavailableError
+from shared.storage_time import storage_time
+
+_FRESH_SECONDS = 2.0
+_CHECK_SECONDS = 5.0
+
+
+class Health:
+    """Remembers the last check for two seconds, good or bad; calls at once share one.
+
+    `check` raises StorageUnavailableError where storage does not take writes.
+    """
+
+    def __init__(self, check: Callable[[], Awaitable[None]], clock: Clock) -> None:
+        self._check = check
+        self._clock = clock
+        self._known: tuple[float, bool] | None = None
+        self._running: asyncio.Task[bool] | None = None
+
+    async def is_storage_working(self) -> bool:
+        """Whether tables, queues and blobs have taken a write just now."""
+        if self._known is not None and self._clock.elapsed() - self._known[0] < _FRESH_SECONDS:
+            return self._known[1]
+        if self._running is None:
+            self._running = asyncio.create_task(self._ask())
+        # Shielded: a caller who goes away must not take the answer from the others.
+        return await asyncio.shield(self._running)
+
+    async def _ask(self) -> bool:
+        try:
+            with storage_time(_CHECK_SECONDS):
+                await self._check()
+            is_working = True
+        except StorageUnavailableError as error:
+            log.failure("health.storage_away", error)
+            is_working = False
+        finally:
+            self._running = None
+        self._known = self._clock.elapsed(), is_working
+        return is_working
