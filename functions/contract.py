@@ -31,7 +31,7 @@ _KEPT = {"Cache-Control": "no-cache"}
 @blueprint.route("api/health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 (the host passes it)
-    """200 only when tables, queues and blobs take a write, two seconds ago at most."""
+    """200 only when tables, queues and blobs take a write, a second ago at most."""
     try:
         is_working = await (await gateway()).health.is_storage_working()
     except StorageUnavailableError:

@@ -23,6 +23,7 @@
     │   └── TooManyRequestsError     the caller has to slow down
     ├── StorageUnavailableError      storage did not answer; safe to repeat
     │   ├── StagingUnknownError      records may be staged, or are staged and not processed
+    │   ├── RepeatUnknownError       what an Idempotency-Key stands for cannot be read now
     │   └── AcceptanceUnknownError   the import may be accepted, nobody can say now
     ├── UnreadableDataError          something stored is broken; trying again does not help
     │   └── UnreadablePayloadError   rows of an import are lost or cannot be read
@@ -167,6 +168,10 @@ class StagingUnknownError(StorageUnavailableError):
     def __init__(self, file_log_id: str) -> None:
         super().__init__(f"the batch {file_log_id} may hold the records of this call")
         self.file_log_id = file_log_id
+
+
+class RepeatUnknownError(StorageUnavailableError):
+    """What an Idempotency-Key stands for cannot be read: another call may have been accepted."""
 
 
 class AcceptanceUnknownError(StorageUnavailableError):

@@ -27,6 +27,7 @@ ACCOUNTS = (
     "documents",
     "dropped",
     "proxied",
+    "slow",
 )
 
 

@@ -10,12 +10,12 @@ from shared.clock import Clock
 from shared.errors import StorageUnavailableError
 from shared.storage_time import storage_time
 
-_FRESH_SECONDS = 2.0
+_FRESH_SECONDS = 1.0
 _CHECK_SECONDS = 5.0
 
 
 class Health:
-    """Remembers the last check for two seconds, good or bad; calls at once share one.
+    """Remembers the last check for a second, good or bad; calls at once share one.
 
     `check` raises StorageUnavailableError where storage does not take writes.
     """

@@ -26,9 +26,11 @@ from typing import Protocol
 from shared import log
 from shared.clock import Clock, Ids
 from shared.errors import (
+    AcceptanceUnknownError,
     KeyReusedError,
     PreconditionFailedError,
     RefusedError,
+    RepeatUnknownError,
     StorageUnavailableError,
 )
 from shared.process_stop import ProcessStop
@@ -122,15 +124,21 @@ class Repeats:
     async def answer_once(self, call: KeyedCall, work: RepeatableWork) -> Given:
         """The one answer of all calls with this key.
 
-        Raises KeyReusedError where the key is bound to another call, and what the work raises:
-        a refusal removes the record, after any other error the next call takes over at once.
+        Raises KeyReusedError where the key is bound to another call, RepeatUnknownError where
+        storage does not tell what it stands for, and what the work raises: a refusal removes the
+        record, after any other error the next call takes over at once.
         """
         end = self._clock.elapsed() + work.seconds
         while True:
-            claim, is_mine = await self._claim(call)
+            try:
+                claim, is_mine = await self._claim(call)
+                given = None if is_mine else await self._join(claim, work, end)
+            except AcceptanceUnknownError:
+                raise
+            except StorageUnavailableError as error:
+                raise RepeatUnknownError("an Idempotency-Key cannot be read") from error
             if is_mine:
                 return await self._begin(claim, work)
-            given = await self._join(claim, work, end)
             if given is not None:
                 return given
 

@@ -34,6 +34,10 @@ STATUS: dict[type[errors.GatewayError], int] = {
 }
 
 UNAVAILABLE = "Storage does not answer just now and nothing was accepted: send the call again."
+UNKNOWN_KEY = (
+    "Storage does not answer just now: send the call again with the same Idempotency-Key, which "
+    "has its import accepted once."
+)
 MAY_BE_ACCEPTED = (
     "Storage stopped answering while the import was accepted: ask for /api/imports/{import_id} "
     "before you send the call again."
@@ -65,6 +69,8 @@ def refusal(error: BaseException) -> func.HttpResponse:
     if isinstance(error, errors.StagingUnknownError):
         said = MAY_BE_STAGED.format(file_log_id=error.file_log_id)
         return _answer(503, said, {"Retry-After": RETRY_AFTER})
+    if isinstance(error, errors.RepeatUnknownError):
+        return _answer(503, UNKNOWN_KEY, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.StorageUnavailableError):
         return _answer(503, UNAVAILABLE, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.UnreadableDataError):

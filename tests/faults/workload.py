@@ -513,6 +513,9 @@ class Caller:
             call.is_settled = True
             if reply.import_id and call.kind is not CallKind.CANCEL:
                 self.load.followable.append((call.tenant, call.type_name, reply.import_id))
+        elif call.is_settled:
+            # The call was answered before, and is only sent again.
+            return
         elif reply.refuses:
             is_passing = reply.status in (429, 503) and self.pick.random() < 0.7
             call.is_settled |= not is_passing or len(call.replies) >= 2 * _MOST_TRIES
