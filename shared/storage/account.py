@@ -101,7 +101,7 @@ class Account:
         )
 
     async def check(self, queue: str) -> None:
-        """Write a little to each service; raises StorageUnavailableError.
+        """Write a little to each service and read it; raises StorageUnavailableError.
 
         Storage that is read but not written to takes no import. A queue's metadata are written, as
         a message would be there to stay.
@@ -109,8 +109,11 @@ class Account:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         await asyncio.gather(
             self.tables.write(IMPORTS, Upsert(Entity(_HEALTH, _HEALTH, {"At": now}))),
+            self.tables.get(IMPORTS, _HEALTH, _HEALTH),
             self.queues.note(queue, {"healthcheckedat": now}),
+            self.queues.notes_of(queue),
             self.blobs.put(IMPORT_PAYLOADS, _HEALTH, [now.encode()]),
+            self.blobs.read(IMPORT_PAYLOADS, _HEALTH),
         )
 
     async def close(self) -> None:

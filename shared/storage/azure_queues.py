@@ -38,3 +38,13 @@ class AzureQueues:
                 await client.set_queue_metadata(dict(metadata))
 
         await retried(attempt)
+
+    async def notes_of(self, queue: str) -> dict[str, str]:
+        """The metadata of a queue. Raises StorageUnavailableError."""
+        client = self._service.get_queue_client(queue)
+
+        async def attempt() -> dict[str, str]:
+            async with storage_call(storage_time_now().longest_try):
+                return dict((await client.get_queue_properties()).metadata or {})
+
+        return await retried(attempt)
