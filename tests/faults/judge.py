@@ -259,7 +259,8 @@ class _TenantJudge:
                 self._judge_made(call, self._children_of[call.about])
                 self._judge_retried(call)
             case CallKind.PROCESS:
-                self._judge_made(call, self._imports_of[call.about])
+                # Whoever comes next does it where the call has got no further than closing.
+                self._judge_made(call, self._imports_of[call.about], is_refusable=False)
             case CallKind.STAGE_AND_PROCESS:
                 self._judge_made(call, self._imports_of[call.about])
                 self._judge_staged(call)
@@ -275,15 +276,16 @@ class _TenantJudge:
             case _:
                 self._judge_made(call, self._imports_of[call.mark])
 
-    def _judge_made(self, call: SentCall, made: list[ImportBook]) -> None:
+    def _judge_made(
+        self, call: SentCall, made: list[ImportBook], *, is_refusable: bool = True
+    ) -> None:
         """An accepted call has made one import, a refused one none, another one at most one."""
         if len(made) > 1:
             numbers = [book.record.number for book in made]
             self._find(FindingKind.DOUBLED, f"{_told(call)} made imports {numbers}")
         if call.was_accepted and not made:
             self._find(FindingKind.LOST, f"{_told(call)} was accepted and is not there")
-        # Process is done by whoever comes next where its call has got no further than closing.
-        if call.was_refused and made and call.kind is not CallKind.PROCESS:
+        if call.was_refused and made and is_refusable:
             self._find(FindingKind.WRONG, f"{_told(call)} was refused and made an import")
         statuses = {reply.status for reply in call.replies}
         if 500 in statuses and not statuses & {0, 200, 202} and made:
@@ -318,18 +320,23 @@ class _TenantJudge:
 
     def _judge_upload(self, call: SentCall) -> None:
         """A refusal behind the form is an import too, one for each time the file was sent."""
-        made, refused = [], 0
-        for book in self._imports_of[call.mark]:
-            if book.rows and book.rows[0].get("fault"):
-                refused += 1
-            else:
-                made.append(book)
-        if refused > len(call.replies):
-            self._find(FindingKind.DOUBLED, f"{call.mark} was refused by {refused} imports")
+        imports = self._imports_of[call.mark]
+        refused = [book for book in imports if book.rows and book.rows[0].get("fault")]
+        made = [book for book in imports if book not in refused]
+        if len(refused) > len(call.replies):
+            self._find(FindingKind.DOUBLED, f"{_told(call)} was refused {len(refused)} times")
         if refused and call.about in STABLE_WORKERS:
-            said = {str(book.rows[0]["fault"]) for book in self._imports_of[call.mark] if book.rows}
-            self._find(FindingKind.WRONG, f"{call.mark} was refused although all is there: {said}")
-        self._judge_made(call, made)
+            said = {str(book.rows[0]["fault"]) for book in refused if book.rows}
+            self._find(
+                FindingKind.WRONG, f"{_told(call)} was refused although all is there: {said}"
+            )
+        if not refused or call.about in STABLE_WORKERS:
+            self._judge_made(call, made)
+            return
+        # An upload that was accepted with 202 may be refused later.
+        for reply in call.replies:
+            if reply.accepts and reply.import_id not in self._by_id:
+                self._find(FindingKind.LOST, f"{_told(call)}: no import {reply.import_id}")
 
     def _judge_cancel(self, call: SentCall) -> None:
         book = self._by_id.get(call.about)

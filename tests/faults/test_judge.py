@@ -79,9 +79,15 @@ def take_a_license_away(ledger: Ledger) -> None:
 
 
 def store_a_license_twice(ledger: Ledger) -> None:
-    licenses = next(b.licenses for b in books_of(ledger) if any(b.licenses.values()))
-    some = next(each for each in licenses.values() if each)
-    some.append(replace(some[0], key="00000009-0000-4000-8000-000000000000"))
+    """Under another key; it needs an employee, without whom two licenses may be alike."""
+    of_company, license_ = next(
+        (of_company, license_)
+        for books in books_of(ledger)
+        for of_company in books.licenses.values()
+        for license_ in of_company
+        if "employeeNumber" in license_.document
+    )
+    of_company.append(replace(license_, key="00000009-0000-4000-8000-000000000000"))
 
 
 def give_a_license_to_another(ledger: Ledger) -> None:

@@ -93,6 +93,7 @@ class Workload:
     addresses: Addresses
     calls: list[SentCall] = field(default_factory=list)
     unanswered: list[Outgoing] = field(default_factory=list)
+    processing: list[Outgoing] = field(default_factory=list)
     followable: list[tuple[str, str, str]] = field(default_factory=list)
     """Tenant, type and id of imports that were accepted, for cancels and retries."""
     retried: set[str] = field(default_factory=set)
@@ -134,6 +135,9 @@ class Workload:
                 await asyncio.gather(*(caller.send_once(outgoing) for outgoing in waiting))
                 waiting = [outgoing for outgoing in waiting if not outgoing.call.is_settled]
                 await asyncio.sleep(0.2)
+            # A batch into which records have come only now was not there to be processed before.
+            late = [each for each in self.processing if not each.call.was_accepted]
+            await asyncio.gather(*(caller.send_once(outgoing) for outgoing in late))
 
     def next_mark(self) -> str:
         return f"call-{next(self._serial)}"
@@ -259,6 +263,7 @@ class Caller:
         path = f"/api/admin/authdata/{batch}"
         outgoing = Outgoing(call, "POST", path, b"", self._headers(call, tenant.updates))
         outgoing.is_repeatable = True
+        self.load.processing.append(outgoing)
         await self._deliver(outgoing)
 
     async def _send_batch_at_once(self, tenant: Tenant) -> None:
