@@ -78,7 +78,9 @@ def restored(cell: str) -> str:
 
 
 def note_columns(columns: Columns, text: str) -> None:
-    """Add the fields of a row, given as JSON text, that have no column yet."""
+    """Add the fields of a row, given as JSON text, that have no column yet, up to MAX_COLUMNS."""
+    if len(columns) >= MAX_COLUMNS:
+        return
     for path, _ in _leaves(_parsed(text), ""):
         columns.setdefault(path.lower(), path)
 

@@ -9,8 +9,14 @@ from typing import Any
 from shared.imports.catalogue_entry import Severity
 from shared.imports.messages import Message
 
+_FEW = 2
 MAX_MESSAGES = 200
 """Messages kept for one row; a hostile row could bring one per byte."""
+
+
+MAX_FULL_ANSWER = 32 * 1024 * 1024
+"""Characters of an answer from which on a row shows only its first message. A call of 300 KB can
+bring 900,000 messages; all of them are in the results of the import."""
 
 
 class Outcome(StrEnum):
@@ -42,6 +48,13 @@ class RowResult:
     def with_message(self, message: Message) -> RowResult:
         """The same result with one more message."""
         return replace(self, messages=(*self.messages, message))
+
+    def shortened(self) -> RowResult:
+        """The same result with its first message alone, an Error where there is one."""
+        if len(self.messages) < _FEW:
+            return self
+        first = next((each for each in self.messages if each.is_error), self.messages[0])
+        return replace(self, messages=(first,))
 
     def count(self, severity: Severity) -> int:
         """How many messages of that severity the row has."""

@@ -29,6 +29,9 @@ from shared.storage_time import storage_time_now
 _AT_ONCE = 2
 """Dry runs that one process works on; each holds what its rows would write."""
 
+_MOST_MESSAGES = 500_000
+"""Messages of all rows, which a dry run keeps in memory: 25 for each of 20,000 rows."""
+
 MakeWorks = Callable[[Tables, Blobs, Noticed | None], Works]
 """The works of all types on some storage, telling `Noticed` of each row that takes effect."""
 
@@ -132,8 +135,17 @@ class DryRuns:
         tables, blobs = WhatIfTables(self._tables), WhatIfBlobs(self._blobs)
         work = self._make_works(tables, blobs, noted.note if noted else None).of(record)
         results: list[RowResult] = []
-        for lines in planned.lines():
-            results += await work.run(record, lines, _never_stops)
+        messages = 0
+        chunks = iter(planned.lines())
+        while (lines := await asyncio.to_thread(next, chunks, None)) is not None:
+            some = await work.run(record, lines, _never_stops)
+            messages += sum(len(result.messages) for result in some)
+            if messages > _MOST_MESSAGES:
+                raise TooLargeError(
+                    f"The rows have more than {_MOST_MESSAGES} messages, which is the limit of a "
+                    "dry run: send them in several calls."
+                )
+            results += some
             if noted is not None:
                 noted.check_size()
         return Judgement(tuple(results), noted.of(results) if noted is not None else {})

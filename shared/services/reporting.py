@@ -83,6 +83,8 @@ class ImportPage:
 
 Wanted = Callable[[ImportReport], bool]
 _MOST_READS = 20
+_MOST_MESSAGES = 20_000
+"""Messages of one page of results."""
 
 
 def _every(_report: ImportReport) -> bool:
@@ -154,18 +156,22 @@ class Reporting:
     ) -> ResultPage:
         """Up to `size` results from `start` on, of one outcome or of all, in plan order.
 
+        There are fewer where they have very many messages.
+
         Raises GoneError where they have expired.
         """
         check_results(record)
         picked: list[RowResult] = []
+        room = _MOST_MESSAGES
         async for chunk, rows in self.chunks(record, start.chunk, outcome):
             skipped = start.rows if chunk == start.chunk else 0
             for position, row in enumerate(rows[skipped:], skipped):
                 if outcome is not None and row.outcome is not outcome:
                     continue
-                if len(picked) == size:
+                if len(picked) == size or room <= 0:
                     return ResultPage(tuple(picked), Place(chunk, position))
                 picked.append(row)
+                room -= len(row.messages)
         return ResultPage(tuple(picked), None)
 
     async def result_chunks(self, record: ImportRecord) -> AsyncIterator[Sequence[RowResult]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import azure.functions as func
 
 from shared.imports import csv_rows
 from shared.imports.definition import Rules
 from shared.imports.messages import Message
+from shared.imports.outcomes import MAX_FULL_ANSWER
 from shared.services.failed_rows import FailedRow, FailedRows
 from shared.storage.import_records import ImportRecord
 from shared.web.import_views import message_view
@@ -22,9 +24,12 @@ async def failed_rows_as_json(
 ) -> func.HttpResponse:
     """`[{"index", "row", "messages"}…]`, a line each: the body that a retry takes."""
     parts: list[str] = []
+    used = 0
     async for rows in failed.chunks(record):
-        parts += await asyncio.to_thread(_json_lines, rules, rows)
-    body = "[\n" + ",\n".join(parts) + "\n]\n" if parts else "[]\n"
+        lines = await asyncio.to_thread(_json_lines, rules, _bounded(rows, used))
+        used += sum(map(len, lines))
+        parts += lines
+    body = await asyncio.to_thread(_array, parts)
     return func.HttpResponse(body, mimetype=JSON, headers=_headers(record))
 
 
@@ -42,14 +47,29 @@ async def failed_rows_as_csv(
         await asyncio.to_thread(_note_columns, columns, rules, rows)
     columns = csv_rows.bounded_columns(columns, count)
     parts = [csv_rows.header_line(columns)]
+    used = 0
     async for rows in failed.chunks(record):
-        parts += await asyncio.to_thread(_csv_lines, columns, rules, rows)
+        lines = await asyncio.to_thread(_csv_lines, columns, rules, _bounded(rows, used))
+        used += sum(map(len, lines))
+        parts += lines
+    body = await asyncio.to_thread(lambda: "".join(parts).encode("utf-8-sig"))
     name = f'attachment; filename="failed-rows-{record.import_id}.csv"'
     return func.HttpResponse(
-        "".join(parts).encode("utf-8-sig"),
+        body,
         mimetype=CSV,
         headers={**_headers(record), "Content-Disposition": name},
     )
+
+
+def _bounded(rows: Sequence[FailedRow], used: int) -> Sequence[FailedRow]:
+    """The rows; those behind the limit of an answer show only the first of their messages."""
+    if used <= MAX_FULL_ANSWER:
+        return rows
+    return [replace(row, result=row.result.shortened()) for row in rows]
+
+
+def _array(parts: Sequence[str]) -> bytes:
+    return ("[\n" + ",\n".join(parts) + "\n]\n" if parts else "[]\n").encode()
 
 
 def _headers(record: ImportRecord) -> dict[str, str]:

@@ -20,7 +20,7 @@ from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.catalogue_entry import Severity
 from shared.imports.definition import ImportType
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
-from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.outcomes import MAX_FULL_ANSWER, Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord
 from shared.web import requests
@@ -87,12 +87,14 @@ async def vendor_answer(
     lost = RowResult(
         0, (None,) * len(kind.rules.key_fields), Outcome.FAILED, (Message(COULD_NOT_BE_PROCESSED),)
     )
-    rows = [_rendered(kind, lost)] * record.rows
+    rows = [_rendered(kind, lost, is_short=False)] * record.rows
+    room = MAX_FULL_ANSWER
     async for results in gateway.reporting.result_chunks(record):
-        texts = await asyncio.to_thread(rendered_rows, kind, results)
+        texts = await asyncio.to_thread(rendered_rows, kind, results, room)
+        room -= sum(map(len, texts))
         for result, text in zip(results, texts, strict=True):
             rows[result.index] = text
-    return _answer(rows, {"X-Import-Id": record.import_id})
+    return await asyncio.to_thread(_answer, rows, {"X-Import-Id": record.import_id})
 
 
 def _answer(rows: Sequence[str], headers: Mapping[str, str] | None = None) -> func.HttpResponse:
@@ -111,17 +113,27 @@ def _check_version(kind: ImportType, caller: Caller, query: Mapping[str, str]) -
     check_database_version(caller, NEEDED_DATABASE_VERSION)
 
 
-def rendered_rows(kind: ImportType, results: Sequence[RowResult]) -> list[str]:
-    return [_rendered(kind, result) for result in results]
+def rendered_rows(
+    kind: ImportType, results: Sequence[RowResult], room: int = MAX_FULL_ANSWER
+) -> list[str]:
+    """Each row as JSON; once `room` characters are used, only with the first of its messages."""
+    texts: list[str] = []
+    for result in results:
+        texts.append(_rendered(kind, result, is_short=room <= 0))
+        room -= len(texts[-1])
+    return texts
 
 
-def _rendered(kind: ImportType, result: RowResult) -> str:
-    return json.dumps(_result(kind, result), ensure_ascii=False, separators=(",", ":"))
+def _rendered(kind: ImportType, result: RowResult, *, is_short: bool) -> str:
+    content = _result(kind, result, is_short=is_short)
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
-def _result(kind: ImportType, result: RowResult) -> dict[str, Any]:
+def _result(kind: ImportType, result: RowResult, *, is_short: bool) -> dict[str, Any]:
+    """The counts are those of all messages, also where only the first one is shown."""
     errors, warnings, infos = (result.count(severity) for severity in Severity)
     keys = dict(zip(kind.rules.key_fields, result.key, strict=True))
+    shown = result.shortened() if is_short else result
     return {
         "recordIds": [
             {"field": field, "value": keys[field]}
@@ -132,5 +144,5 @@ def _result(kind: ImportType, result: RowResult) -> dict[str, Any]:
         "errorCount": errors,
         "warningCount": warnings,
         "infoCount": infos,
-        "messages": [message_view(message) for message in result.messages],
+        "messages": [message_view(message) for message in shown.messages],
     }

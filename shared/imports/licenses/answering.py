@@ -13,15 +13,18 @@ from typing import Any, Final
 from shared.imports.licenses.model import NO_KEY_TEXT
 from shared.imports.licenses.xml_names import pascal
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.outcomes import MAX_FULL_ANSWER, Outcome, RowResult
 
 _INDEX = re.compile(r"\[([0-9]+)\]")
 LICENSE_KEY: Final = -1
 """Where the key of a license is among the values of `RowResult.key`: it is the last of them."""
 
 
-def import_answer(results: Iterable[RowResult], import_key: str | None) -> dict[str, Any]:
-    """The answer to rows with these results, in their order.
+def import_answer(
+    results: Iterable[RowResult], import_key: str | None, room: int = MAX_FULL_ANSWER
+) -> dict[str, Any]:
+    """The answer to rows with these results, in their order; once `room` characters of errors are
+    used, only the first error of each row.
 
     `import_key` is the import's id; None where there is no import, as in a dry run.
     """
@@ -31,7 +34,9 @@ def import_answer(results: Iterable[RowResult], import_key: str | None) -> dict[
     for result in results:
         match result.outcome:
             case Outcome.FAILED:
-                errors.append({"index": result.index, "details": _details(result)})
+                details = _details(result if room > 0 else result.shortened())
+                room -= sum(len(text) for each in details for text in each["errorMessages"])
+                errors.append({"index": result.index, "details": details})
             case Outcome.NEW:
                 new.append(_record(result))
             case Outcome.UPDATED | Outcome.UNCHANGED:
