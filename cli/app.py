@@ -15,6 +15,7 @@ from cli import (
     integrations,
     poison,
     purge,
+    records,
     references,
     rounds,
     sending,
@@ -46,6 +47,7 @@ app.add_typer(batch_rules.formats, name="format")
 app.add_typer(documents.app, name="document")
 app.add_typer(imports.app, name="imports")
 app.add_typer(poison.app, name="poison")
+app.add_typer(records.app, name="records")
 app.command("import", no_args_is_help=True)(sending.send)
 app.command("purge")(purge.purge)
 

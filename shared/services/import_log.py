@@ -17,6 +17,7 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
+from shared.imports.catalogue import IMPORT_TYPES
 from shared.services.acceptance import note_accepted
 from shared.services.turns import Turns
 from shared.storage import import_expiry as expiry
@@ -150,6 +151,10 @@ class ImportLog:
         if len(self._last_number) > _TENANTS_REMEMBERED:
             self._last_number.popitem(last=False)
 
+    async def newest_number(self, tenant: str) -> int:
+        """The number of the tenant's newest import; 0 where there is none."""
+        return await self._newest(tenant)
+
     async def _newest(self, tenant: str) -> int:
         first, last = records.RECORDS
         newest = await self._tables.query(IMPORTS, tenant, first, last, select=["Type"], most=1)
@@ -163,7 +168,7 @@ class ImportLog:
     async def read(self, tenant: str, number: int) -> ImportRecord | None:
         """The record with that number."""
         entity = await self._tables.get(IMPORTS, tenant, records.record_row(number))
-        return None if entity is None else await self._counted(records.from_entity(entity))
+        return None if entity is None else await self._completed(records.from_entity(entity))
 
     async def find(self, tenant: str, import_id: str) -> ImportRecord | None:
         """The record of that import id in this tenant."""
@@ -186,10 +191,21 @@ class ImportLog:
         first, last = records.RECORDS
         behind = "" if after is None else records.record_row(after)
         found = await self._tables.query(IMPORTS, tenant, first, last, after=behind, most=most)
-        return [await self._counted(records.from_entity(entity)) for entity in found]
+        return [await self._completed(records.from_entity(entity)) for entity in found]
 
-    async def _counted(self, record: ImportRecord) -> ImportRecord:
-        """An ended import whose own counts cannot be read has those of its results."""
+    async def _completed(self, record: ImportRecord) -> ImportRecord:
+        """An ended import whose own counts cannot be read has those of its results.
+
+        An open one whose type cannot be read has that of its open-import entity, by which it is
+        closed.
+        """
+        if record.is_open and record.type_name not in IMPORT_TYPES:
+            names = [
+                opened.type_name
+                for opened in await self.open_of(record.tenant)
+                if opened.number == record.number
+            ]
+            return replace(record, type_name=names[0]) if names else record
         if record.is_open or record.has_counts:
             return record
         progress = await self.progress(record.import_id)

@@ -396,6 +396,8 @@ def _packed(chunk: Chunk) -> list[Any]:
 
 def _chunks(packed: Sequence[Sequence[Any]]) -> tuple[Chunk, ...]:
     chunks: list[Chunk] = []
+    if not packed:
+        raise ValueError("no chunks")
     for number, (start, end, rows, *places) in enumerate(packed):
         if not all(isinstance(each, int) for each in (start, end, rows)) or not 0 <= start <= end:
             raise ValueError("no chunk")

@@ -133,9 +133,13 @@ class DocumentList:
 def _readable(entity: Entity) -> Document | None:
     """The document that an entity holds, None for a tombstone. Raises UnreadableDataError."""
     document = from_entity(entity).document
-    if document is not None and not (
-        all(isinstance(document[name], str) for name in _NEEDED)
-        and document["fileType"] in FILE_TYPES
-    ):
+    return None if document is None else readable_document(document)
+
+
+def readable_document(document: Document) -> Document:
+    """The same document. Raises what one of another shape makes its reader raise."""
+    if not all(isinstance(document[name], str) for name in _NEEDED):
         raise ValueError("no document")
+    if document["fileType"] not in FILE_TYPES:
+        raise ValueError("no type of file")
     return document

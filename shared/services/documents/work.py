@@ -191,6 +191,14 @@ def lookup_of_round(code: str) -> str:
     return f"c:{code}"
 
 
+def lookups_of(document: Document) -> tuple[str, ...]:
+    """The look-ups of a document that is stored."""
+    return (
+        lookup_of_round(document["communicationRoundCode"]),
+        lookup_of_worker(document["EmployerRef"], document["PersonnelRef"]),
+    )
+
+
 def _lookups(upload: Upload) -> tuple[str, ...]:
     assert upload.worker is not None
     worker = upload.worker

@@ -1,0 +1,82 @@
+"""`manage.py records`: what is stored and cannot be read; mending and removing it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.access import on_gateway
+from cli.output import AsJson, columns, show
+from shared.bootstrap import Gateway
+from shared.composition.record_repair import record_repair_of
+from shared.errors import InvalidRequestError
+from shared.services.record_repair import AREAS, BrokenThing, Repair
+
+app = typer.Typer(no_args_is_help=True, help="Stored records: find and repair what is broken.")
+
+Tenant = Annotated[
+    str, typer.Option("--tenant", metavar="T", help="Its id, or its exact name. Default: all.")
+]
+Types = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type", metavar="TYPE",
+        help=f"One of {', '.join(AREAS)}; may be given several times. Default: all of them.",
+    ),
+]  # fmt: skip
+Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without, only show what would be done.")]
+_DONE = {Repair.MEND: "mended", Repair.REMOVE: "removed", Repair.CLOSE: "closed"}
+Found = tuple[str, BrokenThing, str]
+"""A tenant, a broken thing, and what was done to it."""
+
+
+@app.command("check")
+def check(tenant: Tenant = "", types: Types = None, as_json: AsJson = False) -> None:
+    """Look for what cannot be read; changes nothing. Status 1 where something is broken."""
+    found = on_gateway(lambda gateway: _go_through(gateway, tenant, types, repairs=False))
+    _show(found, as_json, "REPAIR")
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command("repair")
+def repair(
+    tenant: Tenant = "", types: Types = None, yes: Yes = False, as_json: AsJson = False
+) -> None:
+    """Mend broken records whose content can be read and remove the others, with --yes.
+
+    What is removed goes in again when it is imported again. Status 1 where something stays broken.
+    """
+    found = on_gateway(lambda gateway: _go_through(gateway, tenant, types, repairs=yes))
+    _show(found, as_json, "DONE" if yes else "WOULD BE DONE")
+    if not yes and found and not as_json:
+        print("Nothing was changed: add --yes to do it.")
+    if any(done not in _DONE.values() for _, _, done in found):
+        raise typer.Exit(1)
+
+
+async def _go_through(
+    gateway: Gateway, tenant: str, types: list[str] | None, *, repairs: bool
+) -> list[Found]:
+    unknown = [name for name in types or () if name not in AREAS]
+    if unknown:
+        raise InvalidRequestError(f"--type must be one of {', '.join(AREAS)}.")
+    one = [(await gateway.tenants.find(tenant)).id] if tenant else []
+    found: list[Found] = []
+    records = record_repair_of(gateway)
+    for tenant_id in one or await gateway.tenants.list_ids():
+        things = [thing async for thing in records.find(tenant_id, types or AREAS)]
+        for thing in things:
+            done = thing.repair.value
+            if repairs and await records.repair(thing):
+                done = _DONE[thing.repair]
+            found.append((tenant_id, thing, done))
+    return found
+
+
+def _show(found: list[Found], as_json: bool, head: str) -> None:
+    rows = [(tenant, thing.area, thing.key, thing.fault, done) for tenant, thing, done in found]
+    names = ("tenant", "type", "key", "fault", "repair")
+    document = {"broken": [dict(zip(names, row, strict=True)) for row in rows]}
+    show(as_json, document, columns(("TENANT", "TYPE", "KEY", "FAULT", head), rows))
