@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import subprocess
 from collections import Counter
 from collections.abc import Iterable
@@ -34,6 +35,8 @@ def run(options: Options) -> Outcome:
     if unknown:
         known = ", ".join((*REQUEST_FAULTS, *EVENTS))
         raise BenchError(f"there is no fault {unknown[0]!r}; there are: {known}")
+    # What the sweep of the bench itself logs is no figure.
+    logging.getLogger().addHandler(logging.NullHandler())
     options.folder.mkdir(parents=True, exist_ok=True)
     rounds = RoundFile(options.folder / "faults-rounds.jsonl", _commit())
     seed = options.seed or rounds.next_seed()

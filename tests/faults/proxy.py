@@ -325,6 +325,11 @@ class FaultProxy:
         self, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """One connection of a client, request after request."""
+        # The event loop itself holds its tasks only weakly.
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         self._writers[service].add(writer)
         backend = _Backend()
         try:

@@ -223,7 +223,9 @@ class Weather:
     async def _send_message(self, name: str) -> None:
         if not self.rig.messages:
             return
-        queue, text = self._pick.choice(list(self.rig.messages))
+        # Most of the imports are done with soon, so the latest messages are the interesting ones.
+        latest = list(self.rig.messages)[-self._pick.choice([5, 20, 200]) :]
+        queue, text = self._pick.choice(latest)
         delay = 0
         if name == "message late":
             delay = self._pick.randint(1, 6)
