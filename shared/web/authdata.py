@@ -20,8 +20,6 @@ from shared.errors import (
     NotFoundError,
     StagingUnknownError,
     StorageUnavailableError,
-    UnsupportedMediaTypeError,
-    UnsupportedPayloadError,
 )
 from shared.imports.authdata.answering import vendor_answer
 from shared.imports.authdata.batch_call import BatchCall, read_call, read_file_log_id
@@ -40,7 +38,7 @@ async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespon
     """Stage records for review."""
     caller = await _authenticated(gateway, req)
     dry_run = _check(gateway, req)
-    _check_json(req)
+    requests.check_sends_json(req)
     if dry_run is not DryRun.NO:
         call = await _read(gateway, req)
         return await authdata_dry_runs.of_call(gateway, caller, call, dry_run, is_whole=False)
@@ -60,7 +58,7 @@ async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> fun
     """Both steps in one call; the answer tells of the whole batch."""
     caller = await _authenticated(gateway, req)
     dry_run = _check(gateway, req)
-    _check_json(req)
+    requests.check_sends_json(req)
     if dry_run is not DryRun.NO:
         call = await _read(gateway, req)
         return await authdata_dry_runs.of_call(gateway, caller, call, dry_run, is_whole=True)
@@ -163,14 +161,6 @@ def _check(gateway: Gateway, req: func.HttpRequest) -> DryRun:
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_accepts_json(req)
     return requests.dry_run(requests.query_of(req))
-
-
-def _check_json(req: func.HttpRequest) -> None:
-    """Another media type is 415 here, where Pay & Bill says 501 (CONTRACTS 0)."""
-    try:
-        requests.check_sends_json(req)
-    except UnsupportedPayloadError as error:
-        raise UnsupportedMediaTypeError(error.message) from None
 
 
 async def _read(gateway: Gateway, req: func.HttpRequest) -> BatchCall:

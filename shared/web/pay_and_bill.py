@@ -44,15 +44,15 @@ async def import_call(
     query = requests.query_of(req)
     _check_version(kind, caller, query)
     requests.check_size(req, gateway.settings.max_body_bytes)
-    requests.check_accepts_json(req)
-    requests.check_sends_json(req)
+    requests.check_encoding(req)
     dry_run = requests.dry_run(query)
-    body = req.get_body()
     if dry_run is not DryRun.NO:
+        body = await requests.text_body(req)
         return await _answer_dry_run(gateway, kind, caller, body, dry_run)
-    keyed = await keyed_call(req, caller.tenant, [body])
+    keyed = await keyed_call(req, caller.tenant, [req.get_body()])
 
     async def accept(import_id: str) -> ImportRecord | None:
+        body = await requests.text_body(req)
         return await gateway.intake.accept(kind, caller, body, import_id)
 
     async def render(record: ImportRecord | None, _media_type: str) -> func.HttpResponse:

@@ -30,7 +30,7 @@ from shared.errors import AcceptanceUnknownError, GoneError, InvalidRequestError
 from shared.services.offload import to_thread_if_large
 from shared.services.repeats import KeyedCall, RepeatableWork, Sight
 from shared.storage.repeat_records import KeptAnswer
-from shared.web.requests import JSON, query_of
+from shared.web.requests import JSON, is_utf8, query_of
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -134,14 +134,15 @@ async def _response(answer: KeptAnswer, import_id: str, render: Render) -> func.
 
 
 def _bound_to(req: func.HttpRequest) -> list[str]:
-    """Method, address, query and media type, in one spelling."""
+    """Method, address, query, media type and charset, in one spelling."""
     address = req.url.partition("?")[0].partition("://")[2].partition("/")[2]
-    media_type, _ = parse_options_header(req.headers.get("Content-Type", ""))
+    media_type, options = parse_options_header(req.headers.get("Content-Type", ""))
+    charset = options.get("charset", "").lower()
     query = sorted(query_of(req).items())
     return [
         req.method,
         address.strip("/").lower(),
-        media_type.lower() or JSON,
+        (media_type.lower() or JSON) + ("" if is_utf8(options) else f";charset={charset}"),
         str(len(query)),
         *(text for pair in query for text in pair),
     ]

@@ -9,22 +9,20 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 import azure.functions as func
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header, parse_options_header
+from werkzeug.http import parse_options_header
 
 from shared.errors import (
     InvalidRequestError,
     NotAcceptableError,
     TooLargeError,
     UnsupportedMediaTypeError,
-    UnsupportedPayloadError,
 )
+from shared.services.offload import to_thread_if_large
+from shared.web.accept import preferred_type
+from shared.web.charsets import charset_of, utf8_body
 
 JSON = "application/json"
 CSV = "text/csv"
-_MOST_ACCEPT = 2_000
-"""Characters of an Accept header that are read; a longer one counts as `*/*`. The library takes a
-time that grows with the square of the blanks in it."""
 _UTF8 = ("", "utf-8", "utf8", "us-ascii")
 _WAIT = re.compile(r"""wait\s*=\s*"?([0-9]{1,9})"?""", re.IGNORECASE)
 
@@ -79,10 +77,7 @@ def accepted_type(req: func.HttpRequest, *offered: str) -> str:
 
     Raises NotAcceptableError where it excludes them all.
     """
-    sent = req.headers.get("Accept", "")
-    if not sent or len(sent) > _MOST_ACCEPT:
-        return offered[0]
-    best = parse_accept_header(sent, MIMEAccept).best_match(list(offered))
+    best = preferred_type(req.headers.get("Accept", ""), offered)
     if best is None:
         names = " or ".join(offered)
         raise NotAcceptableError(f"This endpoint answers {names}: accept that.")
@@ -104,16 +99,28 @@ def is_utf8(options: Mapping[str, str]) -> bool:
 
 
 def check_sends_json(req: func.HttpRequest) -> None:
-    """Raises UnsupportedMediaTypeError for an encoding, UnsupportedPayloadError for a media type.
+    """Raises UnsupportedMediaTypeError for an encoding, or a media type other than JSON.
 
-    A missing content type counts as JSON; `text/json` and `+json` are JSON too.
+    A missing content type counts as JSON; `text/json` and `+json` are JSON too. An empty body has
+    no type, so that whatever the client sets for it is passed over.
     """
+    if not req.get_body():
+        return
     check_encoding(req)
     media_type, options = parse_options_header(req.headers.get("Content-Type", ""))
     media_type = media_type.lower()
     is_json = media_type in ("", JSON, "text/json") or media_type.endswith("+json")
     if not is_json or not is_utf8(options):
-        raise UnsupportedPayloadError("Payload data not supported: send application/json in UTF-8.")
+        raise UnsupportedMediaTypeError("Send the body as application/json in UTF-8.")
+
+
+async def text_body(req: func.HttpRequest) -> bytes:
+    """The body in UTF-8, by its bytes and the charset of its Content-Type, whatever that is else.
+
+    Raises InvalidRequestError where it cannot be decoded.
+    """
+    body, charset = req.get_body(), charset_of(req.headers.get("Content-Type", ""))
+    return await to_thread_if_large(len(body), utf8_body, body, charset)
 
 
 def boolean(query: Mapping[str, str], name: str, *, default: bool) -> bool:

@@ -58,6 +58,7 @@ from shared.storage.keys import encode
 from shared.storage.names import FUNCTION_KEYS
 from shared.storage.tables import Entity
 from shared.web import requests
+from shared.web.charsets import charset_of, utf8_body
 from shared.web.continuations import from_opaque
 from shared.web.document_form import content_of, read_upload
 from shared.web.documents import row_from_text
@@ -242,7 +243,7 @@ def _accept(text: str) -> object:
 def _content_type(text: str) -> object:
     request = _request(headers={"Content-Type": f"application/json; {text}"})
     requests.check_sends_json(request)
-    return request
+    return utf8_body(b"[]", charset_of(text)), utf8_body(b"[]", text)
 
 
 def _boundary(text: str) -> object:

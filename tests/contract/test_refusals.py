@@ -43,9 +43,7 @@ FAULTS = (
     Fault("version no number", 400, "version", about="version"),
     Fault("old database", 400, "Invalid DB Version"),
     Fault("too many bytes", 413, str(MAX_BODY_BYTES)),
-    Fault("accepts no json", 406, "application/json"),
     Fault("encoded", 415, "Content-Encoding"),
-    Fault("another media type", 501, "Payload data not supported"),
     Fault("key of another call", 422, "Idempotency-Key"),
     Fault("not json", 400, "not valid JSON"),
     Fault("not only objects", 501, "Payload data not supported"),
@@ -78,12 +76,8 @@ def _headers(sender: Sender, faults: set[str]) -> dict[str, str]:
         headers["X-Functions-Key"] = "pig_nobody"
     if "another software key" in faults:
         headers["X-Software-Key"] += "x"
-    if "accepts no json" in faults:
-        headers["Accept"] = "text/html"
     if "encoded" in faults:
         headers["Content-Encoding"] = "gzip"
-    if "another media type" in faults:
-        headers["Content-Type"] = "application/xml"
     if "key of another call" in faults:
         headers["Idempotency-Key"] = USED
     return headers

@@ -129,6 +129,20 @@ def test_what_cannot_be_retried_is_refused(
     assert gateway.get(f"/api/imports/{parent}", sender).json["childIds"] == []
 
 
+@pytest.mark.parametrize(
+    "media_type", ["application/x-www-form-urlencoded", "text/plain", "application/xml"]
+)
+def test_an_empty_retry_or_cancel_has_no_media_type_to_judge(
+    gateway: GatewayProcess, sender: Sender, parent: str, media_type: str
+) -> None:
+    headers = {**sender.headers, "Content-Type": media_type, "Accept": "*; q=.2"}
+    cancel = gateway.call("POST", f"/api/imports/{parent}/cancel", b"", headers)
+    check_refusal(cancel, 409, "has ended")
+    answer = _retry(gateway, sender, parent, **headers)
+    assert (answer.status, answer.json["rows"]["total"]) == (200, 2)
+    check_refusal(_retry(gateway, sender, parent, b"[]", **headers), 415, "application/json")
+
+
 def test_an_import_that_has_ended_is_not_cancelled(
     gateway: GatewayProcess, sender: Sender, parent: str
 ) -> None:

@@ -49,7 +49,8 @@ def _import(kind: ImportType, max_rows: int) -> Operation:
         summary=f"Import {kind.name}",
         text="Each row is its own commit: a failing one neither undoes nor blocks another, and "
         "its result says why. Property names match in any case; a missing property keeps what is "
-        "stored, null or blank clears it.",
+        "stored, null or blank clears it. The body is judged by its bytes, whatever its media type "
+        "and `Accept` say; `Content-Type` is read for a charset alone, and the answer is JSON.",
         tag=TAG,
         access=Access.KEY_PAIR,
         parameters=(_version(kind), PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
@@ -62,7 +63,7 @@ def _import(kind: ImportType, max_rows: int) -> Operation:
             ),
             202: still_running("Preference-Applied", "Idempotent-Replayed"),
         },
-        refusals=(400, 401, 403, 406, 410, 413, 415, 422, 501),
+        refusals=(400, 401, 403, 410, 413, 415, 422, 501),
         message_type=kind.name,
     )
 

@@ -1,0 +1,64 @@
+"""What a caller's `Accept` header prefers (RFC 9110, 12.5.1), read as tolerantly as clients write.
+
+Clients send `*`, `*/*; q=.2`, parameters that no media type has, and worse. What cannot be read
+counts as `*/*`, so that it refuses nothing. The cost grows with the length of the header, as there
+is nothing in it that is looked at twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+ANYTHING: Final = "*/*"
+_QUOTED: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_WORD: Final = r"[!#$%&'+.^_`|~0-9a-z-]+"
+_RANGE: Final = re.compile(rf"\*/\*|{_WORD}/(?:\*|{_WORD})")
+_QUALITY: Final = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
+
+
+def preferred_type(accept: str, offered: Sequence[str]) -> str | None:
+    """The offered media type that the header prefers; the first of those that it prefers alike.
+
+    None where the header excludes all of them.
+    """
+    qualities: dict[str, float] = {}
+    for element in _QUOTED.sub("", accept).split(","):
+        if element.strip():
+            media_range, quality = _read_element(element)
+            qualities[media_range] = max(quality, qualities.get(media_range, 0.0))
+    if not qualities:
+        return offered[0]
+    best: str | None = None
+    best_rank = (0.0, 0)
+    for media_type in offered:
+        rank = _rank(media_type, qualities)
+        if rank[0] > 0 and rank > best_rank:
+            best, best_rank = media_type, rank
+    return best
+
+
+def _read_element(element: str) -> tuple[str, float]:
+    """A media range and its quality; an element that cannot be read as `*/*`."""
+    name, *parameters = (part.strip() for part in element.lower().split(";"))
+    media_range = ANYTHING if name == "*" else "".join(name.split())
+    quality = 1.0
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            if not _QUALITY.fullmatch(value.strip()):
+                return ANYTHING, 1.0
+            quality = min(float(value), 1.0)
+    if not _RANGE.fullmatch(media_range):
+        return ANYTHING, 1.0
+    return media_range, quality
+
+
+def _rank(media_type: str, qualities: dict[str, float]) -> tuple[float, int]:
+    """The quality of the closest range that includes the type, and how close it is."""
+    ranges = (media_type, media_type.partition("/")[0] + "/*", ANYTHING)
+    for distance, media_range in enumerate(ranges):
+        if media_range in qualities:
+            return qualities[media_range], len(ranges) - distance
+    return 0.0, 0

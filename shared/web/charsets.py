@@ -1,0 +1,83 @@
+"""A body in any charset as UTF-8, which is what the readers of bodies take.
+
+The bytes come first: a byte order mark, or the zero bytes that UTF-16 has in its first character,
+say what a body is, whatever its Content-Type names. Without them the named charset decides.
+"""
+
+from __future__ import annotations
+
+import codecs
+from encodings import normalize_encoding
+from encodings.aliases import aliases
+from typing import Final
+
+from werkzeug.http import parse_options_header
+
+from shared.errors import InvalidRequestError
+
+_MARKS: Final = (
+    # UTF-32 first: its little-endian mark begins with that of UTF-16.
+    (codecs.BOM_UTF32_LE, "utf_32_le"),
+    (codecs.BOM_UTF32_BE, "utf_32_be"),
+    (codecs.BOM_UTF8, "utf_8"),
+    (codecs.BOM_UTF16_LE, "utf_16_le"),
+    (codecs.BOM_UTF16_BE, "utf_16_be"),
+)
+_TOLD_BY_BYTES: Final = ("", "utf_8", "ascii", "utf_16", "utf_16_le", "utf_16_be")
+_NO_CHARSETS: Final = frozenset(
+    (
+        "base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "tactis",
+        "utf_7", "uu_codec", "zlib_codec",
+    )
+)  # fmt: skip
+"""What the library lists among its charsets, and turns bytes into something else."""
+_CHARSETS: Final = frozenset(aliases.values()) - _NO_CHARSETS
+_MAX_NAME: Final = 40
+
+
+def charset_of(content_type: str) -> str:
+    """The charset that a Content-Type header names, as it was sent; "" where it names none."""
+    return parse_options_header(content_type)[1].get("charset", "")
+
+
+def utf8_body(body: bytes, charset: str) -> bytes:
+    """The body in UTF-8; one that is taken for UTF-8 as it is, without a look at its bytes.
+
+    Raises InvalidRequestError for an unknown charset, and for bytes that it does not have.
+    """
+    for mark, encoding in _MARKS:
+        if body.startswith(mark):
+            return body if encoding == "utf_8" else _decoded(body[len(mark) :], encoding)
+    name = _known_charset(charset)
+    first, second = (*body[:2], 1, 1)[:2]
+    if name in _TOLD_BY_BYTES:
+        # Every body begins with an ASCII character, of which UTF-16 makes a zero byte.
+        if first == 0 < second:
+            return _decoded(body, "utf_16_be")
+        return _decoded(body, "utf_16_le") if second == 0 < first else body
+    return _decoded(body, name)
+
+
+def _known_charset(charset: str) -> str:
+    """The library's name of a charset. Only names of a fixed list are ever looked up."""
+    if not charset:
+        return ""
+    name = normalize_encoding(charset[:_MAX_NAME]).lower() if charset.isascii() else ""
+    name = aliases.get(name, name)
+    if name not in _CHARSETS or len(charset) > _MAX_NAME:
+        raise InvalidRequestError(
+            "The Content-Type names a charset that is not known: send UTF-8, with charset=utf-8 or "
+            "without a charset."
+        )
+    return name
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    try:
+        return body.decode(encoding).encode()
+    except UnicodeError as error:
+        at = f" at offset {error.start}" if isinstance(error, UnicodeDecodeError) else ""
+        raise InvalidRequestError(
+            f"The body has bytes{at} that its charset ({encoding.replace('_', '-')}) does not "
+            "have: send UTF-8, or name the charset that the body is in."
+        ) from None
