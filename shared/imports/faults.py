@@ -14,6 +14,7 @@ from shared.imports.fields import (
     NOT_A_DATE,
     NOT_A_NUMBER,
     NOT_BASE64,
+    NOT_IN_XML,
     NOT_UNICODE,
     REFERENCE_LENGTH,
 )
@@ -43,6 +44,7 @@ FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
     "string_pattern_mismatch": (1004, "the pattern is {pattern}"),
     "string_unicode": (1004, _NO_TEXT),
     NOT_UNICODE: (1004, _NO_TEXT),
+    NOT_IN_XML: (1004, "the text has a control character that XML does not have; remove it"),
     "literal_error": (1005, "one of {expected} is expected"),
     NOT_A_DATE: (1006, None),
     NOT_BASE64: (3002, None),

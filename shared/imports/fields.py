@@ -54,12 +54,16 @@ INT32: Final = 2**31
 
 REFERENCE_LENGTH: Final = "reference_length"
 NOT_UNICODE: Final = "not_unicode"
+NOT_IN_XML: Final = "not_in_xml"
 NOT_BASE64: Final = "not_base64"
 NOT_A_DATE: Final = "not_a_date"
 NOT_A_NUMBER: Final = "not_a_number"
 AMOUNT_RANGE: Final = "amount_range"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+XML_ESCAPE: Final = "\ufdd0"
+"""Stands for nothing in Unicode; XML has it in texts and not in names."""
+_XML_FAULT = re.compile(f"{XML_ESCAPE}U\\+[0-9A-F]{{4}}{XML_ESCAPE}")
 _MIDNIGHT = "T00:00:00"
 _DATE = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -85,6 +89,22 @@ def normal_reference(text: str, most: int = MAX_REFERENCE) -> str | None:
 def is_unicode(text: str) -> bool:
     """Whether the text can be written as UTF-8, that is, has no lone surrogate."""
     return text.isascii() or _SURROGATE.search(text) is None
+
+
+def xml_fault(character: str) -> str:
+    """What stands in a row for a character of its XML that XML 1.0 does not have."""
+    return f"{XML_ESCAPE}U+{ord(character):04X}{XML_ESCAPE}"
+
+
+def has_xml_fault(text: str) -> bool:
+    """Whether a text came from XML with a character that XML 1.0 does not have."""
+    return XML_ESCAPE in text and _XML_FAULT.search(text) is not None
+
+
+def _xml_text(text: str) -> str:
+    if has_xml_fault(text):
+        raise PydanticCustomError(NOT_IN_XML, "a character that XML does not have")
+    return text
 
 
 def _reference_of(most: int) -> Callable[[str], str]:
@@ -174,6 +194,9 @@ def _percentage(value: Any) -> str:
 Text = Annotated[str, Strict(), StringConstraints(max_length=MAX_TEXT)]
 """Any text, as sent. The bound also makes pydantic refuse lone surrogates."""
 
+XmlText = Annotated[Text, AfterValidator(_xml_text)]
+"""The same, of a record that may come as XML: without a character that XML does not have."""
+
 Reference = Annotated[
     str,
     Strict(),
@@ -187,6 +210,7 @@ Reference = Annotated[
 LicenseReference = Annotated[
     str,
     Strict(),
+    AfterValidator(_xml_text),
     AfterValidator(_reference_of(MAX_LICENSE_REFERENCE)),
     Mark.CONVERTED,
     Mark.REFERENCE,

@@ -35,6 +35,16 @@ _CHARSETS: Final = frozenset(aliases.values()) - _NO_CHARSETS
 _MAX_NAME: Final = 40
 
 
+def marked_utf16(body: bytes, charset: str) -> bytes:
+    """XML that its Content-Type calls UTF-16, with the byte order mark that it may lack."""
+    is_utf16 = normalize_encoding(charset[:_MAX_NAME]).lower().startswith("utf_16")
+    if not is_utf16 or body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return body
+    if body.startswith(b"\0"):
+        return codecs.BOM_UTF16_BE + body
+    return codecs.BOM_UTF16_LE + body if body[1:2] == b"\0" else body
+
+
 def charset_of(content_type: str) -> str:
     """The charset that a Content-Type header names, as it was sent; "" where it names none."""
     return parse_options_header(content_type)[1].get("charset", "")

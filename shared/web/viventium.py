@@ -30,6 +30,7 @@ from shared.services.licenses.imported_files import hash_of
 from shared.services.reporting import ImportReport
 from shared.storage.import_records import ImportRecord
 from shared.web import requests
+from shared.web.charsets import charset_of, marked_utf16
 from shared.web.dry_run_views import judged_rows
 from shared.web.import_calls import ImportCall, answer_import
 from shared.web.import_views import import_view, not_yet
@@ -44,6 +45,7 @@ _FORMATS: Mapping[str, BodyFormat] = {
     "application/xml": BodyFormat.XML,
     "application/x-www-form-urlencoded": BodyFormat.FORM,
 }
+_CHARSETS = frozenset(("", "utf-8", "utf8", "us-ascii", "utf-16", "utf-16le", "utf-16be"))
 _IN_JSON = (requests.JSON, "text/json")
 _IN_XML = ("application/xml", "text/xml")
 
@@ -57,13 +59,16 @@ async def licenses_call(
     action = _action(query, deletes=deletes)
     allow_same = deletes or requests.boolean(query, "allowSameFile", default=True)
     requests.check_size(req, gateway.settings.max_body_bytes)
-    media_type = accepted_media_type(req)
-    reader = BodyReader(_body_format(req), gateway.settings.max_document_bytes)
     dry_run = requests.dry_run(query)
+    is_by_row = dry_run is DryRun.ROWS
+    media_type = accepted_media_type(req, _IN_JSON if is_by_row else _offered_for(req))
+    format_ = _body_format(req)
+    reader = BodyReader(format_, gateway.settings.max_document_bytes)
     body = req.get_body()
     options = replace(caller.options, action=action.value)
     if dry_run is not DryRun.NO:
-        planned = await gateway.intake.read(LICENSES, caller.tenant, body, reader)
+        text = await _text_body(req, format_)
+        planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
         gateway.dry_runs.check_rows(planned)
         if not allow_same:
             await gateway.files.check(caller.tenant, await hash_of(body))
@@ -72,7 +77,8 @@ async def licenses_call(
     keyed = await keyed_call(req, caller.tenant, [body])
 
     async def accept(import_id: str) -> ImportRecord | None:
-        planned = await gateway.intake.read(LICENSES, caller.tenant, body, reader)
+        text = await _text_body(req, format_)
+        planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
         if not planned.rows:
             return None
         draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id)
@@ -99,8 +105,6 @@ async def _answer_dry_run(
 ) -> func.HttpResponse:
     """What the call would be answered, without a key of an import."""
     is_by_row = wished is DryRun.ROWS
-    if is_by_row and not _is_json(media_type):
-        raise NotAcceptableError("view=rows answers application/json: accept that.")
     judgement = await gateway.dry_runs.judge(LICENSES, draft, planned, with_changes=is_by_row)
     if is_by_row:
         return await judged_rows(LICENSES, judgement, media_type)
@@ -119,12 +123,21 @@ async def licenses_answer(
     return await asyncio.to_thread(_rendered, results, record.import_id, media_type)
 
 
-def accepted_media_type(req: func.HttpRequest) -> str:
-    """JSON or XML, as the caller likes it best; JSON where all is the same to it.
+def accepted_media_type(
+    req: func.HttpRequest, offered: Sequence[str] = (*_IN_JSON, *_IN_XML)
+) -> str:
+    """The media type that the caller prefers; the first one offered where it does not say.
 
     Raises NotAcceptableError.
     """
-    return requests.accepted_type(req, *_IN_JSON, *_IN_XML)
+    return requests.accepted_type(req, *offered)
+
+
+def _offered_for(req: func.HttpRequest) -> list[str]:
+    """What can be answered with; first the media type of the request, where it is one of them."""
+    sent = _media_type(req)
+    offered = (*_IN_XML, *_IN_JSON) if sent in _IN_XML else (*_IN_JSON, *_IN_XML)
+    return sorted(offered, key=lambda each: each != sent)
 
 
 def licenses_refusal(req: func.HttpRequest, error: BaseException) -> func.HttpResponse:
@@ -210,10 +223,22 @@ def _action(query: Mapping[str, str], *, deletes: bool) -> LicenseAction:
 def _body_format(req: func.HttpRequest) -> BodyFormat:
     """How the body is written. Raises UnsupportedMediaTypeError."""
     requests.check_encoding(req)
-    media_type, options = parse_options_header(req.headers.get("Content-Type", ""))
-    found = _FORMATS.get(media_type.lower() or requests.JSON)
-    if found is None and media_type.lower().endswith("+json"):
+    media_type = _media_type(req)
+    found = _FORMATS.get(media_type or requests.JSON)
+    if found is None and media_type.endswith("+json"):
         found = BodyFormat.JSON
-    if found is None or not requests.is_utf8(options):
-        raise UnsupportedMediaTypeError(f"Send {', '.join(_FORMATS)}, in UTF-8.")
+    charset = charset_of(req.headers.get("Content-Type", "")).lower()
+    if found is None or charset not in _CHARSETS:
+        raise UnsupportedMediaTypeError(f"Send {', '.join(_FORMATS)}, in UTF-8 or UTF-16.")
     return found
+
+
+def _media_type(req: func.HttpRequest) -> str:
+    return parse_options_header(req.headers.get("Content-Type", ""))[0].lower()
+
+
+async def _text_body(req: func.HttpRequest, format_: BodyFormat) -> bytes:
+    """The body in UTF-8; XML says itself what it is in, if it has its byte order mark."""
+    if format_ is BodyFormat.XML:
+        return marked_utf16(req.get_body(), charset_of(req.headers.get("Content-Type", "")))
+    return await requests.text_body(req)

@@ -79,7 +79,8 @@ def test_the_vendors_xml_sample_leaves_what_the_json_sample_leaves(
     media_type: str,
 ) -> None:
     other = next(unused_senders)
-    answer = send(gateway, sender, golden("request.xml"), Content_Type=media_type)
+    headers = {"Content_Type": media_type, "Accept": "application/json"}
+    answer = send(gateway, sender, golden("request.xml"), **headers)
     assert counted(answer) == counted(send(gateway, other, golden("request.json"))) == (1, 1, 0)
     [license_] = stored_licenses(storage, sender, SAMPLE_COMPANY)
     [as_json] = stored_licenses(storage, other, SAMPLE_COMPANY)
@@ -167,7 +168,7 @@ def test_faults_of_rows_are_the_same_in_all_formats(
         FORM: license_form(rows),
     }
     answers = [
-        send(gateway, sender, body, Content_Type=kind).json["errors"]
+        send(gateway, sender, body, Content_Type=kind, Accept="application/json").json["errors"]
         for kind, body in bodies.items()
     ]
     assert answers[0] == answers[1] == answers[2]
@@ -268,6 +269,116 @@ def test_who_is_not_known_is_told_so_in_xml_too(gateway: GatewayProcess, method:
     headers = {"Content-Type": XML, "Accept": "text/xml", "X-Functions-Key": "x"}
     check_xml_refusal(gateway.call(method, LICENSES, b"<a/>", headers), 401)
     check_refusal(gateway.call(method, LICENSES, b"[]", {"X-Functions-Key": "x"}), 401)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "accept", "chosen"),
+    [
+        (XML, "", XML),
+        (XML, "*/*", XML),
+        (XML, "*; q=.2", XML),
+        (XML, "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", XML),
+        ("application/xml; charset=utf-8", "*/*", "application/xml"),
+        ("APPLICATION/XML", "", "application/xml"),
+        (XML, "application/*", "application/xml"),
+        (XML, "application/json", "application/json"),
+        (XML, "application/json, */*;q=0.1", "application/json"),
+        ("text/json", "", "text/json"),
+        ("application/problem+json", "", "application/json"),
+        ("application/json", "*", "application/json"),
+        ("application/json", "text/xml", XML),
+        (FORM, "", "application/json"),
+        (FORM, "*/*", "application/json"),
+        (FORM, XML, XML),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_without_a_preference_the_answer_comes_in_the_type_of_the_request(
+    gateway: GatewayProcess,
+    sender: Sender,
+    content_type: str,
+    accept: str,
+    chosen: str,
+    method: str,
+) -> None:
+    rows = [a_license()]
+    body = json.dumps(rows).encode()
+    if "xml" in content_type.lower():
+        body = license_xml(rows)
+    elif content_type == FORM:
+        body = license_form(rows)
+    headers = {"Content_Type": content_type} | ({"Accept": accept} if accept else {})
+    answer = send(gateway, sender, body, method=method, **headers)
+    assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, chosen)
+    waiting = send(gateway, sender, body, method=method, Prefer="respond-async", **headers)
+    assert waiting.status == 202
+    said = waiting.headers["content-type"].partition(";")[0]
+    assert said == (chosen if "xml" in chosen else "application/json")
+
+
+@pytest.mark.parametrize("content_type", [XML, FORM, "application/json"])
+def test_the_rows_of_a_dry_run_are_json_whatever_was_sent(
+    gateway: GatewayProcess, sender: Sender, content_type: str
+) -> None:
+    rows = [a_license()]
+    bodies = {XML: license_xml(rows), FORM: license_form(rows)}
+    body = bodies.get(content_type) or json.dumps(rows).encode()
+    query = "dryRun=true&view=rows"
+    answer = send(gateway, sender, body, query, Content_Type=content_type)
+    assert [item["outcome"] for item in answer.json["items"]] == ["new"]
+    refused = send(gateway, sender, body, query, Content_Type=content_type, Accept="text/xml")
+    assert refused.status == 406
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("content_type", [XML, "application/json", "text/json"])
+def test_utf_16_is_read_with_and_without_its_mark(
+    gateway: GatewayProcess, sender: Sender, storage: str, codec: str, content_type: str
+) -> None:
+    rows = [a_license(notes="B\u00e4r \u5c71")]
+    text = (license_xml(rows) if content_type == XML else json.dumps(rows).encode()).decode()
+    if content_type == XML:
+        text = '<?xml version="1.0" encoding="utf-16"?>' + text
+    headers = {"Content_Type": f"{content_type}; charset=utf-16", "Accept": "application/json"}
+    assert counted(send(gateway, sender, text.encode(codec), **headers)) == (1, 0, 0)
+    [license_] = stored_licenses(storage, sender)
+    assert license_["notes"] == "B\u00e4r \u5c71"
+
+
+def test_a_control_character_in_xml_fails_its_row(gateway: GatewayProcess, sender: Sender) -> None:
+    rows = [a_license("L1"), a_license("L2", notes="a@b"), a_license("L3")]
+    body = license_xml(rows).replace(b"a@b", b"a&#x1;b")
+    answer = send(gateway, sender, body, Content_Type=XML, Accept="application/json")
+    assert counted(answer) == (2, 0, 1)
+    [error] = answer.json["errors"]
+    assert (error["index"], error["details"][0]["propertyName"]) == (1, "Notes")
+    assert "remove it" in error["details"][0]["errorMessages"][0]
+    in_xml = send(gateway, sender, body, Content_Type=XML)
+    assert b"<Index>1</Index>" in in_xml.body
+    etree.fromstring(in_xml.body)
+
+
+@pytest.mark.parametrize("action", ["Update", "Merge"])
+def test_what_a_dotnet_client_has_not_set_keeps_what_is_stored(
+    gateway: GatewayProcess, sender: Sender, storage: str, action: str
+) -> None:
+    full = a_license(notes="n", employeePersonalId=5, issuedDate="2020-01-02")
+    send(gateway, sender, [full])
+    [before] = stored_licenses(storage, sender)
+    unset: dict[str, Any] = {
+        "notes": None,
+        "employeePersonalId": 0,
+        "issuedDate": None,
+        "stateCode": None,
+    }
+    query = f"importAction={action}"
+    for key in ("<empty>", "00000000-0000-0000-0000-000000000000", None):
+        row = a_license(licenseKey=key, **unset)
+        assert counted(send(gateway, sender, [row], query)) == (0, 1, 0)
+    assert stored_licenses(storage, sender) == [before]
+    send(gateway, sender, [a_license(notes="")], query)
+    [after] = stored_licenses(storage, sender)
+    assert "notes" not in after
 
 
 def test_an_unknown_action_is_refused_with_those_that_there_are(

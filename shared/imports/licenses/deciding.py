@@ -7,8 +7,8 @@
     Replace   like Override, and the employee has no others afterwards; all of its rows or none
     Delete    one that is missing is an error
 
-null or blank clears in all. A row that names nobody speaks of the license of its key, whosever it
-is: the license stays with its employee.
+A blank text clears in all, null in those that replace (`silent_values`). A row that names nobody
+speaks of the license of its key, whosever it is: the license stays with its employee.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.imports.definition import Document
-from shared.imports.fields import MAX_LICENSE_REFERENCE
+from shared.imports.fields import MAX_LICENSE_REFERENCE, has_xml_fault
 from shared.imports.licenses.model import guid_text
 from shared.imports.reading import usable_reference
 from shared.imports.reference_text import is_blank
@@ -134,9 +134,7 @@ def sent_identity(folded: Mapping[str, Any]) -> Document:
     for name in ("companyCode", *EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber"):
         value = folded.get(name.lower())
         is_number = name == PERSONAL_ID
-        usable: Any = (
-            _whole_number(value) if is_number else usable_reference(value, MAX_LICENSE_REFERENCE)
-        )
+        usable: Any = _personal_id(value) if is_number else usable_license_reference(value)
         if usable is not None:
             values[name] = usable
     for name in KEY_FIELDS:
@@ -146,8 +144,18 @@ def sent_identity(folded: Mapping[str, Any]) -> Document:
     return values
 
 
+def usable_license_reference(value: Any) -> str | None:
+    """A reference of a license as it is stored, from whatever a row sends; None: unusable."""
+    if type(value) is str and has_xml_fault(value):
+        return None
+    return usable_reference(value, MAX_LICENSE_REFERENCE)
+
+
 def sent_employee(folded: Mapping[str, Any], identity: Document) -> Document:
-    """What a row of this identity says of whose the license is; None where it clears."""
+    """What a row of this identity says of whose the license is; None where it clears.
+
+    Properties that say nothing (`without_silent_values`) are not among the folded ones.
+    """
     return {
         name: identity.get(name)
         for name in EMPLOYEE_FIELDS
@@ -165,8 +173,9 @@ def _is_empty(value: Any) -> bool:
     return value is None or (type(value) is str and is_blank(value))
 
 
-def _whole_number(value: Any) -> int | None:
-    return value if type(value) is int else None
+def _personal_id(value: Any) -> int | None:
+    """The id; None for 0, which is what a client sends that has not set it."""
+    return value or None if type(value) is int else None
 
 
 def _key(value: Any) -> str | None:

@@ -20,8 +20,8 @@ from shared.imports.fields import (
     Flag,
     LicenseReference,
     Mark,
-    Text,
     WholeNumber,
+    XmlText,
 )
 from shared.imports.shapes import MergeKind, Record
 
@@ -99,10 +99,10 @@ class LicenseDocument(Record):
     merge_kind = MergeKind.WHOLE
 
     content: Annotated[Base64 | None, Mark.SENSITIVE] = None
-    name: Text | None = None
-    sourcePath: Text | None = None
-    mimeType: Text | None = None
-    documentTypeCode: Text | None = None
+    name: XmlText | None = None
+    sourcePath: XmlText | None = None
+    mimeType: XmlText | None = None
+    documentTypeCode: XmlText | None = None
 
 
 class LicenseIdentity(Record):
@@ -121,10 +121,10 @@ class LicenseIdentity(Record):
 class License(LicenseIdentity):
     """One row of a licenses import, and the license that is stored."""
 
-    licenseCertificateCode: Text | None = None
+    licenseCertificateCode: XmlText | None = None
     issuedDate: CalendarDate | None = None
     expirationDate: CalendarDate | None = None
     reminder: LicenseReminder | None = None
-    notes: Text | None = None
-    stateCode: Text | None = None
+    notes: XmlText | None = None
+    stateCode: XmlText | None = None
     documents: Annotated[list[LicenseDocument], Field(max_length=MAX_DOCUMENTS)] | None = None

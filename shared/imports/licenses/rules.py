@@ -8,13 +8,19 @@ from typing import Any, Final
 
 from shared.imports.definition import ReadRow, RowKey, Rules
 from shared.imports.faults import is_sensitive
-from shared.imports.fields import MAX_LICENSE_REFERENCE
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.identity import IDENTITY_FIELDS, given_key, sent_identity, shown_key
+from shared.imports.licenses.identity import (
+    IDENTITY_FIELDS,
+    given_key,
+    sent_identity,
+    shown_key,
+    usable_license_reference,
+)
 from shared.imports.licenses.model import License, LicenseIdentity
+from shared.imports.licenses.silent_values import without_silent_values
 from shared.imports.messages import Message
 from shared.imports.payload import fold_names
-from shared.imports.reading import read_row, usable_reference
+from shared.imports.reading import read_row
 from shared.imports.schema import schema_of
 from shared.imports.shapes import shape_of
 
@@ -31,11 +37,12 @@ def read_license(index: int, row: Mapping[str, Any], action: LicenseAction) -> R
     senders write an empty list for documents that they do not know.
     """
     model = LicenseIdentity if action is LicenseAction.DELETE else License
-    read = read_row(index, row, model, (GROUP,))
+    spoken = without_silent_values(row, action)
+    read = read_row(index, spoken, model, (GROUP,))
     if not read.is_readable:
-        return replace(read, key=sent_key(row))
+        return replace(read, key=sent_key(spoken))
     values = read.values
-    if action.keeps_what_is_absent and fold_names(row).get("documents") == []:
+    if action.keeps_what_is_absent and fold_names(spoken).get("documents") == []:
         values = {name: value for name, value in values.items() if name != "documents"}
     first, second = values.get("licenseKey"), values.get("serializableLicenseKey")
     messages = read.messages
@@ -52,7 +59,7 @@ def sent_key(row: Mapping[str, Any]) -> tuple[str | None, ...]:
 
 def identify(folded: Mapping[str, Any]) -> RowKey | None:
     """The company: its rows are one unit of order (DESIGN 1.2)."""
-    company = usable_reference(folded.get(GROUP.lower()), MAX_LICENSE_REFERENCE)
+    company = usable_license_reference(folded.get(GROUP.lower()))
     return None if company is None else RowKey(company, "")
 
 

@@ -158,7 +158,10 @@ def _list_reader(read_item: Reader) -> Reader:
 
 
 def _read_date(element: etree._Element, depth: int) -> Any:
-    """Year, month and day as ISO text; what is none becomes text that is no date."""
+    """Year, month and day as ISO text; what is none becomes text that is no date.
+
+    .NET sends a date that is not set as three zeros.
+    """
     if not len(element):
         return element.text or ""
     parts = _texts(element)

@@ -15,6 +15,7 @@ from lxml import etree
 
 from shared.errors import InvalidRequestError, TooLargeError, UnsupportedPayloadError
 from shared.imports.definition import Document
+from shared.imports.licenses.xml_characters import unescape_characters
 from shared.imports.licenses.xml_elements import (
     UnreadableRowError,
     is_blank,
@@ -50,12 +51,13 @@ def read_license_xml(body: bytes, max_rows: int) -> Iterator[Document]:
     InvalidRequestError for what is no such XML, UnsupportedPayloadError for a row that is nil,
     TooLargeError for too many rows; never quoting the body.
     """
-    xml, start = screened_xml(body)
-    _check_root(xml, start)
+    xml = screened_xml(body)
+    _check_root(xml.data, xml.start)
     count = 0
-    for element in _row_elements(xml):
+    for element in _row_elements(xml.data):
         if count < max_rows:
-            yield _row(element, count)
+            row = _row(element, count)
+            yield unescape_characters(row) if xml.is_escaped else row
         count += 1
     if count > max_rows:
         raise TooLargeError(

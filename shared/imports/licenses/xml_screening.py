@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import codecs
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from shared.errors import InvalidRequestError
+from shared.imports.licenses.xml_characters import escape_characters
 
 MAX_ATTRIBUTES: Final = 100
 """Attributes of one element."""
@@ -41,8 +43,20 @@ _ENCODINGS: Final = {
 _WITHOUT_MARK: Final = (b"utf-8", b"us-ascii", b"ascii")
 
 
-def screened_xml(body: bytes) -> tuple[bytes, int]:
-    """The body in UTF-8 without byte order mark, and the offset of its root element.
+@dataclass(frozen=True, slots=True)
+class ScreenedXml:
+    """A body in UTF-8 without byte order mark, and the offset of its root element.
+
+    `is_escaped`: it had characters that XML does not have (`xml_characters`).
+    """
+
+    data: bytes
+    start: int
+    is_escaped: bool
+
+
+def screened_xml(body: bytes) -> ScreenedXml:
+    """The body as the parser takes it.
 
     Raises InvalidRequestError for another encoding than UTF-8 or UTF-16 with its mark, for a
     document type, and for more or longer attributes or more tags than any license has.
@@ -50,7 +64,7 @@ def screened_xml(body: bytes) -> tuple[bytes, int]:
     """
     if not body:
         raise InvalidRequestError("The body is empty: send an ArrayOfEmployeeLicenseImportDTO.")
-    xml = _in_utf8(body)
+    xml, is_escaped = escape_characters(_in_utf8(body))
     if xml.count(b"<") > MAX_TAGS:
         raise InvalidRequestError(
             f"The body has more than {MAX_TAGS} tags: send it in several calls."
@@ -62,7 +76,7 @@ def screened_xml(body: bytes) -> tuple[bytes, int]:
             f"An attribute of the body has over {MAX_ATTRIBUTE} bytes: send the vendor's "
             "namespaces and no other attributes."
         )
-    return xml, _root_offset(xml)
+    return ScreenedXml(xml, _root_offset(xml), is_escaped)
 
 
 def not_well_formed(line: int, column: int) -> InvalidRequestError:
@@ -84,15 +98,17 @@ def _decoded(body: bytes, encoding: str) -> bytes:
     try:
         return body.decode(encoding).encode()
     except UnicodeDecodeError:
-        raise InvalidRequestError("The body has a UTF-16 mark and is not UTF-16.") from None
+        raise InvalidRequestError(
+            "The body has a UTF-16 mark and is not UTF-16: send UTF-8, or UTF-16 whole."
+        ) from None
 
 
 def _checked(xml: bytes, names: tuple[bytes, ...]) -> bytes:
     declared = _DECLARATION.match(xml)
     if declared is not None and declared[1].lower() not in names:
         raise InvalidRequestError(
-            "The XML declaration names another encoding than the body has: send UTF-8, or UTF-16 "
-            "with a byte order mark."
+            "The XML declaration names another encoding than the body has: send UTF-8 or UTF-16, "
+            "and name it or leave the declaration out."
         )
     return xml
 

@@ -16,6 +16,7 @@ from shared.imports.definition import ReadRow
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.identity import sent_identity
 from shared.imports.licenses.rules import GROUP, read_license, sent_key
+from shared.imports.licenses.silent_values import without_silent_values
 from shared.imports.licenses.units import Sketch, sketch
 from shared.imports.outcomes import RowResult, failed
 from shared.imports.payload import fold_names, read_line
@@ -62,7 +63,7 @@ def read_company_lines(tenant: str, data: bytes, action: LicenseAction) -> Licen
     without: list[RowResult] = []
     order: list[int] = []
     for index, start, end, row in _lines(data):
-        folded = fold_names(row)
+        folded = fold_names(without_silent_values(row, action))
         order.append(index)
         company = sent_identity(folded).get(GROUP)
         if company is None:

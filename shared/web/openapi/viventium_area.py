@@ -59,7 +59,8 @@ def _import(max_rows: int) -> Operation:
         summary="Import licenses",
         text="A license is found by its key, else by employee, type and number. As JSON, as the "
         "vendor's XML, or as a form with names like `[0].companyCode`; answered as JSON or XML by "
-        "`Accept`.",
+        "`Accept`, without it in the type of the request (a form as JSON). Under Update and Merge "
+        "null says nothing, and an empty text clears.",
         tag=TAG,
         access=Access.KEY_PAIR,
         parameters=(

@@ -67,7 +67,8 @@ def test_a_plain_field_that_is_absent_is_kept(action: LicenseAction, name: str) 
     old, new = PLAIN[name]
     cases: list[tuple[dict[str, Any], Any, Any]] = [
         (ABSENT, old, (UNCHANGED, [1103])),
-        ({name: None}, None, (UPDATED, [])),
+        ({name: None}, old, (UNCHANGED, [1103])),
+        ({name: ""}, None, (UPDATED, [])),
         ({name: new}, new, (UPDATED, [])),
         ({name: old}, old, (UNCHANGED, [1103])),
     ]
@@ -88,6 +89,7 @@ def test_a_plain_field_that_is_absent_is_replaced_by_nothing(
     for sent, left, said in (
         (ABSENT, None, (UPDATED, [])),
         ({name: None}, None, (UPDATED, [])),
+        ({name: ""}, None, (UPDATED, [])),
         ({name: new}, new, (UPDATED, [])),
         ({name: old}, old, (UNCHANGED, [1103])),
     ):
@@ -112,8 +114,10 @@ def test_a_reminder_merges_property_by_property(action: LicenseAction, name: str
         (ABSENT, ALL_SET),
         ({"reminder": {}}, ALL_SET),
         ({"reminder": changed}, ALL_SET | changed),
-        ({"reminder": {name: None}}, without),
-        ({"reminder": None}, None),
+        ({"reminder": {name: None}}, ALL_SET),
+        ({"reminder": {name: ""}}, without),
+        ({"reminder": None}, ALL_SET),
+        ({"reminder": ""}, None),
     ):
         company = Company().holding(of_employee(reminder=ALL_SET))
         company.send(action, of_employee(**sent))
@@ -138,7 +142,7 @@ def test_a_reminder_is_replaced_whole(action: LicenseAction, name: str) -> None:
 
 def test_a_reminder_whose_last_property_is_cleared_is_gone() -> None:
     company = Company().holding(of_employee(reminder={"offset": 5}))
-    company.send(MERGE, of_employee(reminder={"offset": None}))
+    company.send(MERGE, of_employee(reminder={"offset": ""}))
     assert "reminder" not in company.only()
 
 
@@ -172,6 +176,8 @@ def test_what_identifies_a_license_merges_too_where_its_key_is_given(
     company = Company().holding(stored)
     key = company.only()["licenseKey"]
     company.send(action, {"companyCode": "C1", "licenseKey": key, "licenseTypeCode": None})
+    assert "licenseTypeCode" in company.only()
+    company.send(action, {"companyCode": "C1", "licenseKey": key, "licenseTypeCode": ""})
     assert "licenseTypeCode" not in company.only()
 
 
@@ -206,10 +212,13 @@ def test_a_row_that_names_a_division_alone_names_nobody(action: LicenseAction) -
 
 
 @pytest.mark.parametrize("action", [*KEEPING, *REPLACING])
-def test_null_takes_the_license_away_from_its_employee(action: LicenseAction) -> None:
+def test_a_value_that_clears_takes_the_license_away_from_its_employee(
+    action: LicenseAction,
+) -> None:
     company = Company().holding(of_employee(divisionCode="D1"))
     key = company.only()["licenseKey"]
-    nobody = {"divisionCode": None, "employeeNumber": None, "employeePersonalId": None}
+    nothing = "" if action in KEEPING else None
+    nobody = dict.fromkeys(("divisionCode", "employeeNumber", "employeePersonalId"), nothing)
     company.send(action, {"companyCode": "C1", "licenseKey": key, "licenseNumber": "L1"} | nobody)
     assert not company.only().keys() & nobody.keys()
 

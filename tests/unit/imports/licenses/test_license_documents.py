@@ -100,7 +100,7 @@ def test_documents_are_set(action: LicenseAction) -> None:
     [
         *((action, {}, ["a"]) for action in KEEPING),
         *((action, {"documents": []}, ["a"]) for action in KEEPING),
-        *((action, {"documents": None}, []) for action in KEEPING),
+        *((action, {"documents": None}, ["a"]) for action in KEEPING),
         *((action, {"documents": " "}, []) for action in KEEPING),
         *((action, {}, []) for action in SETTING),
         *((action, {"documents": []}, []) for action in SETTING),
