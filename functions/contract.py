@@ -9,7 +9,7 @@ import azure.functions as func
 
 from shared.bootstrap import gateway
 from shared.errors import NotFoundError, StorageUnavailableError, UnknownMessageTypeError
-from shared.imports.catalogue import IMPORT_TYPES, MESSAGE_TYPES
+from shared.imports.catalogue import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.web.calls import answered
 from shared.web.import_views import json_answer
 from shared.web.refusals import RETRY_AFTER
@@ -47,10 +47,10 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 (t
 async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
     """The JSON Schema of a message type: `workers.v1.schema`."""
     wanted = req.route_params["schema"].lower()
-    for kind in MESSAGE_TYPES.values():
-        if kind.schema_name == wanted:
-            return json_answer(kind.rules.json_schema())
-    names = ", ".join(kind.schema_name for kind in MESSAGE_TYPES.values())
+    kinds = {kind.schema_name: kind for kind in TYPE_CATALOGUE.all if kind.has_schema}
+    if wanted in kinds:
+        return json_answer(kinds[wanted].rules.json_schema())
+    names = ", ".join(kinds)
     raise NotFoundError(
         f"There is no schema of this name; there are: {names}. Rows are sent with POST."
     )

@@ -7,7 +7,7 @@ import azure.functions as func
 from shared.auth.caller import AnyCaller
 from shared.bootstrap import Gateway, gateway
 from shared.errors import GoneError, NotFoundError
-from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.definition import ImportType
 from shared.services.failed_rows import UNREADABLE
 from shared.services.reporting import NO_SUCH_IMPORT, ImportReport
@@ -131,9 +131,10 @@ async def imports_cancel(req: func.HttpRequest) -> func.HttpResponse:
 
 def _type_of(record: ImportRecord) -> ImportType:
     """The type of an import. Raises GoneError where its record does not say it any more."""
-    if record.type_name not in IMPORT_TYPES:
+    found = TYPE_CATALOGUE.find(record.type_name, record.type_version)
+    if found is None:
         raise GoneError(UNREADABLE)
-    return IMPORT_TYPES[record.type_name]
+    return found
 
 
 async def _report(app: Gateway, req: func.HttpRequest) -> ImportReport:

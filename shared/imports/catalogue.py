@@ -1,9 +1,10 @@
-"""Every import type of the gateway, by name: one line each."""
+"""Every import type of the gateway, by name and version: one line each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Final
 
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.definition import AUTHDATA
@@ -12,18 +13,51 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS
 
-_TYPES = (
-    WORKERS,
-    ASSIGNMENTS,
-    LICENSES,
-    DOCUMENTS,
-    AUTHDATA,
-)
 
-IMPORT_TYPES: Mapping[str, ImportType] = MappingProxyType({kind.name: kind for kind in _TYPES})
+class Catalogue:
+    """Import types by name and version.
+
+    The versions of a type share its name, its address, its table and its queues, so that their
+    imports follow one another and write the same records. `lowest` has the lowest version of each
+    type by name, `all` every version.
+    """
+
+    def __init__(self, types: Sequence[ImportType]) -> None:
+        """Raises ValueError where two types of one name are no versions of each other."""
+        self._versions: dict[str, tuple[ImportType, ...]] = {}
+        for kind in types:
+            others = self._versions.get(kind.name, ())
+            if any(kind.version == other.version or _differ(kind, other) for other in others):
+                raise ValueError(f"{kind.name} v{kind.version} is no version beside the others")
+            versions = sorted((*others, kind), key=lambda each: each.version)
+            self._versions[kind.name] = tuple(versions)
+        self.all: Final = tuple(kind for each in self._versions.values() for kind in each)
+        self.lowest: Final[Mapping[str, ImportType]] = MappingProxyType(
+            {name: versions[0] for name, versions in self._versions.items()}
+        )
+
+    def versions(self, name: str) -> tuple[ImportType, ...]:
+        """The versions of the type of that name, the lowest first; none where there is no type."""
+        return self._versions.get(name, ())
+
+    def find(self, name: str, version: int | None = None) -> ImportType | None:
+        """The type of that name and version, by default the lowest; None where there is none."""
+        if version is None:
+            return self.lowest.get(name)
+        return next((kind for kind in self.versions(name) if kind.version == version), None)
+
+
+def _differ(kind: ImportType, other: ImportType) -> bool:
+    return (kind.table, kind.address, kind.queues) != (other.table, other.address, other.queues)
+
+
+TYPE_CATALOGUE: Final = Catalogue((WORKERS, ASSIGNMENTS, LICENSES, DOCUMENTS, AUTHDATA))
+
+IMPORT_TYPES: Final = TYPE_CATALOGUE.lowest
+"""The types by name, each in its lowest version: what the versions of a type share."""
 
 MESSAGE_TYPES: Mapping[str, ImportType] = MappingProxyType(
-    {kind.name: kind for kind in _TYPES if kind.has_schema}
+    {name: kind for name, kind in IMPORT_TYPES.items() if kind.has_schema}
 )
 """The types that are sent as JSON, and have a schema."""
 
@@ -33,6 +67,9 @@ def types_of_table(table: str) -> list[ImportType]:
     return [kind for kind in IMPORT_TYPES.values() if kind.table == table]
 
 
-def import_type(name: str) -> ImportType:
-    """The import type of that name; raises KeyError where there is none."""
-    return IMPORT_TYPES[name]
+def import_type(name: str, version: int | None = None) -> ImportType:
+    """The import type of that name and version; raises KeyError where there is none."""
+    found = TYPE_CATALOGUE.find(name, version)
+    if found is None:
+        raise KeyError(name)
+    return found

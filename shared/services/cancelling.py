@@ -36,7 +36,10 @@ class Cancelling:
         A record that was not read but accepted just now is read first: the write is conditional.
         Raises ConflictError where the import has ended.
         """
-        if not record.is_broken and not import_type(record.type_name).has_queues:
+        if (
+            not record.is_broken
+            and not import_type(record.type_name, record.type_version).has_queues
+        ):
             raise ConflictError(AT_ONCE)
         if not record.etag:
             record = await self._again(record)
@@ -61,7 +64,7 @@ class Cancelling:
 
     async def _send_messages(self, record: ImportRecord) -> None:
         """What storage refuses here, the sweep makes up for: the cancel stands."""
-        kind = import_type(record.type_name)
+        kind = import_type(record.type_name, record.type_version)
         queue = queue_for(record, kind.queue, kind.bulk_queue)
         try:
             done = (await self._imports.progress(record.import_id)).chunks

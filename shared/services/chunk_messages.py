@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.planning import SMALL_IMPORT
 from shared.storage.import_records import ImportRecord, OpenImport
 
@@ -88,7 +88,7 @@ def messages_for(
 
 def has_queues(record: ImportRecord) -> bool:
     """Whether chunks of the import go through queues; those of a type that cannot be read may."""
-    kind = IMPORT_TYPES.get(record.type_name)
+    kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
     return kind is None or kind.has_queues
 
 

@@ -227,7 +227,7 @@ class ChunkProcessor:
         queue: it is a document, which is quicker done than handed on.
         """
         started = looked = self._clock.elapsed()
-        has_queues = import_type(record.type_name).has_queues
+        has_queues = import_type(record.type_name, record.type_version).has_queues
 
         async def before_commit() -> None:
             nonlocal looked
@@ -289,7 +289,7 @@ class ChunkProcessor:
             await self._hold_back.wake(record, chunk)
 
     async def _send_again(self, message: ChunkMessage, record: ImportRecord) -> None:
-        kind = import_type(record.type_name)
+        kind = import_type(record.type_name, record.type_version)
         if not kind.has_queues:
             log.event("chunk.left_to_the_sweep", import_id=record.import_id, chunk=message.chunk)
             return
@@ -314,7 +314,7 @@ def _in_order(
     """With the rows whose lines are broken, in the order of the lines."""
     if lines.order is None:
         return results
-    nothing = (None,) * len(import_type(record.type_name).rules.key_fields)
+    nothing = (None,) * len(import_type(record.type_name, record.type_version).rules.key_fields)
     unreadable = Message(COULD_NOT_BE_PROCESSED, detail=UNREADABLE_ROW)
     by_index = {result.index: result for result in results}
     return [by_index.get(index) or failed(index, nothing, unreadable) for index in lines.order]

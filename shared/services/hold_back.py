@@ -134,7 +134,7 @@ class HoldBack:
         It is noted then, and the chunk's message will be sent when the nearest such import ends.
         Raises StorageUnavailableError.
         """
-        for name in import_type(record.type_name).waits_for:
+        for name in import_type(record.type_name, record.type_version).waits_for:
             async for page in self._imports.open_nearest_first(record, name):
                 for opened in page:
                     if await self._is_noted(record, chunk, opened, None):
@@ -170,7 +170,7 @@ class HoldBack:
         self, record: ImportRecord, chunk: int, opened: OpenImport, awaited: int | None
     ) -> bool:
         """Whether the chunk waits now; False where what it would wait for is done."""
-        kind = import_type(record.type_name)
+        kind = import_type(record.type_name, record.type_version)
         waiting = WaitingChunk(
             tenant=record.tenant,
             number=record.number,

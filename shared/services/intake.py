@@ -108,6 +108,7 @@ class Intake:
             number=0,
             import_id=import_id or self._ids.new(),
             type_name=kind.name,
+            type_version=kind.version,
             rows=planned.rows,
             chunks=planned.chunks,
             options=options,

@@ -40,7 +40,7 @@ class KeyedWork:
         clock: Clock,
         offload: Offload,
         noticed: Noticed | None = None,
-        type_of: Callable[[str], ImportType] = import_type,
+        type_of: Callable[[str], ImportType] | None = None,
     ) -> None:
         self._tables = tables
         self._imports = imports
@@ -63,7 +63,7 @@ class KeyedWork:
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
         """See `Work`."""
-        kind = self._type_of(record.type_name)
+        kind = self._type(record)
         message = Message(code)
         resolve = ending(record, message, await closed_through(self._imports, kind, record))
         results: list[RowResult] = []
@@ -72,6 +72,11 @@ class KeyedWork:
             results += _in_order(part, [*part.without_key, *settled])
         return results
 
+    def _type(self, record: ImportRecord) -> ImportType:
+        if self._type_of is not None:
+            return self._type_of(record.type_name)
+        return import_type(record.type_name, record.type_version)
+
     def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
         """See `Work`: what a row says is the rules' business."""
         return True
@@ -79,7 +84,7 @@ class KeyedWork:
     async def _settle_by_rules(
         self, record: ImportRecord, part: ChunkRows, before_commit: BeforeCommit
     ) -> list[RowResult]:
-        kind = self._type_of(record.type_name)
+        kind = self._type(record)
         await self._names.begin(kind, record.tenant)
         await self._groups.note(kind.table, record.tenant, part.groups)
         rows = [row for key in part.keys for row in key.rows]
@@ -122,7 +127,7 @@ class KeyedWork:
     async def _parts(
         self, record: ImportRecord, lines: bytes, reading: Reading
     ) -> AsyncIterator[ChunkRows]:
-        kind = self._type_of(record.type_name)
+        kind = self._type(record)
         slices = read_slices(kind, record.tenant, lines, reading)
         while (part := await self._offload(len(lines), next, slices, None)) is not None:
             yield part

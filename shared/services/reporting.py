@@ -11,7 +11,7 @@ from typing import Final
 from shared import log
 from shared.clock import Clock
 from shared.errors import GoneError, NotFoundError, UnreadableDataError
-from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, LOST_ROW, Message
 from shared.imports.outcomes import Outcome, RowResult, failed
 from shared.services.import_log import ImportLog
@@ -268,7 +268,7 @@ def _pace(done: int, rows: int, seconds: float) -> Pace:
 
 def lost_row(record: ImportRecord, index: int) -> RowResult:
     """The result of a row of an ended import of which no result tells."""
-    kind = IMPORT_TYPES.get(record.type_name)
+    kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
     nothing = (None,) * (len(kind.rules.key_fields) if kind else 0)
     return failed(index, nothing, Message(COULD_NOT_BE_PROCESSED, detail=LOST_ROW))
 
@@ -278,7 +278,7 @@ def _rows_in(record: ImportRecord, chunk: int) -> int:
 
 
 def _is_possible(record: ImportRecord, row: RowResult) -> bool:
-    kind = IMPORT_TYPES.get(record.type_name)
+    kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
     width = len(row.key) if kind is None else len(kind.rules.key_fields)
     return 0 <= row.index < record.rows and len(row.key) == width
 

@@ -75,7 +75,7 @@ class Retrying:
         return child
 
     async def _child(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
-        kind = import_type(parent.type_name)
+        kind = import_type(parent.type_name, parent.type_version)
         special = self._special.get(kind.name)
         if special is not None:
             return await special.retry(parent, body, import_id)

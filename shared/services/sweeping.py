@@ -92,7 +92,7 @@ class Sweep:
         if not missing:
             await self._close(record)
             return
-        if not import_type(record.type_name).has_queues:
+        if not import_type(record.type_name, record.type_version).has_queues:
             await self._finish_here(record, missing)
             return
         times = (record.accepted_at, record.swept_at, *progress.times)
@@ -135,7 +135,7 @@ class Sweep:
     ) -> None:
         if not await self._imports.mark_swept(record, iso(self._clock.now())):
             return
-        kind: ImportType = import_type(record.type_name)
+        kind: ImportType = import_type(record.type_name, record.type_version)
         earlier = [
             other
             for other in all_open

@@ -107,6 +107,7 @@ class ImportRecord:
     is_broken: bool = False
     has_counts: bool = True
     etag: str = ""
+    type_version: int = 1
 
     @property
     def blob_name(self) -> str:
@@ -288,7 +289,10 @@ def from_entity(entity: Entity) -> ImportRecord:
     import_id = read(lambda: str(_required(entity, "ImportId")), "")
     chosen = read(options, Options())
     origins = read(lambda: unpack_origins(unpack_json("Origins", entity.values) or ()), NO_ORIGINS)
-    type_name = read(lambda: import_type(entity.text("Type")).name, entity.text("Type"))
+    type_version = read(lambda: entity.number("TypeVersion", 1), 1)
+    type_name = read(
+        lambda: import_type(entity.text("Type"), type_version).name, entity.text("Type")
+    )
     is_broken = bool(faults)
     rows = read(lambda: entity.number("Rows", -1), -1)
     counts = read(lambda: counts_of(entity), None)
@@ -298,6 +302,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         number=number_of(entity.row),
         import_id=import_id,
         type_name=type_name,
+        type_version=type_version,
         rows=rows if rows >= 0 else sum(chunk.rows for chunk in chunks),
         chunks=chunks,
         options=chosen,
@@ -360,6 +365,7 @@ def _to_entity(record: ImportRecord) -> Entity:
     values: dict[str, Value] = {
         "ImportId": record.import_id,
         "Type": record.type_name,
+        "TypeVersion": record.type_version,
         "Rows": record.rows,
         "OnExisting": record.options.on_existing.value,
         "AcceptedAt": record.accepted_at,

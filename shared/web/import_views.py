@@ -10,7 +10,7 @@ from typing import Any
 import azure.functions as func
 
 from shared.errors import InvalidRequestError
-from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.catalogue import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.definition import ImportType
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
@@ -74,7 +74,7 @@ def _rounded(value: float | None, digits: int) -> float | int | None:
 def _links(report: ImportReport) -> dict[str, str]:
     """Where to go from here: only what there is, and what can be done now."""
     record = report.record
-    kind = IMPORT_TYPES.get(record.type_name)
+    kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
     has_queues = kind is not None and kind.has_queues
     here = address(record)
     links = {"self": here}

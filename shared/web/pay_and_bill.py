@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,8 @@ import azure.functions as func
 
 from shared.auth.caller import Caller, check_database, check_database_version
 from shared.bootstrap import Gateway
-from shared.errors import InvalidRequestError, UnknownMessageTypeError
 from shared.imports.assignments.definition import ASSIGNMENTS
+from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.catalogue_entry import Severity
 from shared.imports.definition import ImportType
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
@@ -29,20 +28,24 @@ from shared.web.import_calls import ImportCall, answer_import
 from shared.web.import_views import message_view
 from shared.web.repeated_calls import keyed_call
 from shared.web.requests import DryRun
+from shared.web.versions import version_in_query
 
 TYPES = frozenset({WORKERS.name, ASSIGNMENTS.name})
 NEEDED_DATABASE_VERSION = 1
-_VERSION = re.compile(r"[0-9]{1,100}")
 
 
 async def import_call(
-    gateway: Gateway, kind: ImportType, req: func.HttpRequest
+    gateway: Gateway, lowest: ImportType, req: func.HttpRequest
 ) -> func.HttpResponse:
-    """POST of a message type: refuse in the order of CONTRACTS 0, accept, wait, answer."""
+    """POST of a message type: refuse in the order of CONTRACTS 0, accept, wait, answer.
+
+    The query says which version of the type it is.
+    """
     caller = await gateway.callers.authenticate(req.headers)
     check_database(caller)
     query = requests.query_of(req)
-    _check_version(kind, caller, query)
+    kind = version_in_query(TYPE_CATALOGUE, lowest.name, query)
+    check_database_version(caller, NEEDED_DATABASE_VERSION)
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_encoding(req)
     dry_run = requests.dry_run(query)
@@ -100,17 +103,6 @@ async def vendor_answer(
 def _answer(rows: Sequence[str], headers: Mapping[str, str] | None = None) -> func.HttpResponse:
     body = f'{{"results":[{",".join(rows)}]}}'
     return func.HttpResponse(body, mimetype=requests.JSON, headers=headers)
-
-
-def _check_version(kind: ImportType, caller: Caller, query: Mapping[str, str]) -> None:
-    text = query.get("version", "1")
-    if not _VERSION.fullmatch(text):
-        raise InvalidRequestError(f"version must be a whole number: send {kind.version}.")
-    if int(text) != kind.version:
-        raise UnknownMessageTypeError(
-            f"Message Type not found/implemented: {kind.name} has version {kind.version}."
-        )
-    check_database_version(caller, NEEDED_DATABASE_VERSION)
 
 
 def rendered_rows(

@@ -36,4 +36,6 @@ async def answer_later(
         return await document_answer(gateway, record)
     if record.type_name == AUTHDATA.name:
         return await authdata.authdata_answer(gateway, record)
-    return await pay_and_bill.vendor_answer(gateway, import_type(record.type_name), record)
+    return await pay_and_bill.vendor_answer(
+        gateway, import_type(record.type_name, record.type_version), record
+    )

@@ -244,3 +244,17 @@ def test_a_reference_that_looks_like_another_is_warned_of_and_its_ends_are_trimm
     odd = [r"A\u200b1", r"A1\u0000", '="007"', "1.23E+12", "'008"]
     assert shown == [(2003, "PersonnelRef", value) for value in odd]
     assert [each["recordIds"][1]["value"] for each in results][:3] == ["A1", "A\u200b1", "A1"]
+
+
+def test_without_a_version_the_lowest_is_meant_and_a_key_is_bound_to_the_query(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    headers = {**sender.headers, "Idempotency-Key": "k"}
+    first = gateway.call("POST", "/api/import/workers", GOOD, headers)
+    assert first.status == 200
+    again = gateway.call("POST", "/api/import/workers?", GOOD, headers)
+    assert (again.status, again.import_id) == (200, first.import_id)
+    check_refusal(gateway.call("POST", "/api/import/workers?version=1", GOOD, headers), 422)
+    unknown = gateway.call("POST", "/api/import/workers?Version=2", GOOD, headers)
+    check_refusal(unknown, 501, "workers has version 1")
+    check_refusal(gateway.call("GET", "/api/import/workers.v2.schema"), 404, "workers.v1.schema")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.definition import ImportType
 from shared.imports.messages import CATALOGUE
 from shared.web.openapi.document import VERSION, operations
@@ -25,7 +25,7 @@ def capabilities(limits: Limits) -> dict[str, Any]:
     found = operations(limits)
     return {
         "version": VERSION,
-        "messageTypes": [_message_type(kind, found) for kind in IMPORT_TYPES.values()],
+        "messageTypes": [_message_type(kind, found) for kind in TYPE_CATALOGUE.all],
         "limits": limits.view(),
         "links": LINKS,
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.auth.scopes import Scope
-from shared.imports.catalogue import MESSAGE_TYPES
+from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.web.openapi import (
     authdata_area,
     documents_area,
@@ -106,7 +106,7 @@ def _components() -> dict[str, Any]:
             **authdata_area.shapes(),
             **gateway_area.shapes(),
             **tokens_area.shapes(),
-            **row_schemas(MESSAGE_TYPES.values()),
+            **row_schemas(kind for kind in TYPE_CATALOGUE.all if kind.has_schema),
         },
         "parameters": {CORRELATION_ID: _parameter(OWN_CORRELATION_ID)},
         "headers": {

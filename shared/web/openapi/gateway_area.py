@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.imports.catalogue import MESSAGE_TYPES
+from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.definition import ImportType
 from shared.web.openapi.limits import limit_names
 from shared.web.openapi.operations import Access, Answer, Operation, Parameter
 from shared.web.openapi.parameters import headers
+from shared.web.openapi.row_schemas import component_name
 from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, nullable, reference
 
 TAG = "The gateway"
@@ -20,7 +21,7 @@ def operations() -> tuple[Operation, ...]:
     """Health, schemas, capabilities, errors, this document and its page."""
     return (
         _health(),
-        *(_schema(kind) for kind in MESSAGE_TYPES.values()),
+        *(_schema(kind) for kind in TYPE_CATALOGUE.all if kind.has_schema),
         _told(
             "capabilities", "/api/capabilities", "What can be sent and asked for", "Capabilities"
         ),
@@ -72,7 +73,7 @@ def _health() -> Operation:
 def _schema(kind: ImportType) -> Operation:
     return Operation(
         function="import_schema",
-        name=f"{kind.name}_schema",
+        name=f"{component_name(kind).replace('.', '_')}_schema",
         method="GET",
         path=f"/api/import/{kind.schema_name}",
         summary=f"The JSON Schema of a row of {kind.name}",

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from shared.imports.assignments.definition import ASSIGNMENTS
+from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.definition import ImportType
 from shared.imports.workers.definition import WORKERS
 from shared.web.openapi.following_area import still_running
 from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
 from shared.web.openapi.parameters import DRY_RUN, IDEMPOTENCY_KEY, PREFER, VIEW, headers
+from shared.web.openapi.row_schemas import component_name
 from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, reference
 
 TAG = "Pay & Bill"
-TYPES = (WORKERS, ASSIGNMENTS)
+TYPES = (WORKERS.name, ASSIGNMENTS.name)
 
 
 def operations(max_rows: int) -> tuple[Operation, ...]:
     """The calls that send rows, and the refusal of every other type."""
-    return (*(_import(kind, max_rows) for kind in TYPES), _unknown())
+    return (
+        *(import_operation(TYPE_CATALOGUE.versions(name), max_rows) for name in TYPES),
+        _unknown(),
+    )
 
 
 def shapes() -> dict[str, dict[str, Any]]:
@@ -40,8 +46,12 @@ def shapes() -> dict[str, dict[str, Any]]:
     }
 
 
-def _import(kind: ImportType, max_rows: int) -> Operation:
-    rows = {**listed(reference(kind.name)), "maxItems": max_rows}
+def import_operation(versions: Sequence[ImportType], max_rows: int) -> Operation:
+    """The call that sends rows of a type, in whichever of its versions (the lowest comes first)."""
+    kind = versions[0]
+    shapes_of_rows = [reference(component_name(each)) for each in versions]
+    row = shapes_of_rows[0] if len(shapes_of_rows) == 1 else {"anyOf": shapes_of_rows}
+    rows = {**listed(row), "maxItems": max_rows}
     return Operation(
         function=f"import_{kind.name}",
         method="POST",
@@ -53,7 +63,7 @@ def _import(kind: ImportType, max_rows: int) -> Operation:
         "and `Accept` say; `Content-Type` is read for a charset alone, and the answer is JSON.",
         tag=TAG,
         access=Access.KEY_PAIR,
-        parameters=(_version(kind), PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
+        parameters=(_version(versions), PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
         body=Body(dict.fromkeys((JSON, "text/json"), rows), f"{kind.name}.json"),
         answers={
             200: Answer(
@@ -68,9 +78,11 @@ def _import(kind: ImportType, max_rows: int) -> Operation:
     )
 
 
-def _version(kind: ImportType) -> Parameter:
-    schema = {"type": "integer", "enum": [kind.version], "default": kind.version}
-    return Parameter("version", "query", "The version of the message type.", schema)
+def _version(versions: Sequence[ImportType]) -> Parameter:
+    numbers = [kind.version for kind in versions]
+    schema = {"type": "integer", "enum": numbers, "default": numbers[0]}
+    text = "The version of the message type; without it, the lowest one."
+    return Parameter("version", "query", text, schema)
 
 
 def _unknown() -> Operation:

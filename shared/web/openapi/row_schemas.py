@@ -15,15 +15,21 @@ _OWN = "#/$defs/"
 
 
 def row_schemas(kinds: Iterable[ImportType]) -> dict[str, dict[str, Any]]:
-    """A component for the row of each type, named as the type, and for each object in it."""
+    """A component for the row of each type, and for each object in it."""
     found: dict[str, dict[str, Any]] = {}
     for kind in kinds:
+        owner = component_name(kind)
         schema = dict(kind.rules.json_schema())
         schema.pop("$schema", None)
         for name, definition in schema.pop("$defs", {}).items():
-            found[f"{kind.name}.{name}"] = _readdressed(definition, kind.name)
-        found[kind.name] = _readdressed(schema, kind.name)
+            found[f"{owner}.{name}"] = _readdressed(definition, owner)
+        found[owner] = _readdressed(schema, owner)
     return found
+
+
+def component_name(kind: ImportType) -> str:
+    """The name of the type, with the version where that is another than the first."""
+    return kind.name if kind.version == 1 else f"{kind.name}.v{kind.version}"
 
 
 def _readdressed(node: Any, owner: str) -> Any:
