@@ -17,6 +17,7 @@ from tests.emulator import Emulator
 ACCOUNTS = (
     ACCOUNT,
     "contract",
+    "clients",
     "keys",
     "tls",
     "killed",
