@@ -15,7 +15,7 @@ ANYTHING: Final = "*/*"
 _QUOTED: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _WORD: Final = r"[!#$%&'+.^_`|~0-9a-z-]+"
 _RANGE: Final = re.compile(rf"\*/\*|{_WORD}/(?:\*|{_WORD})")
-_QUALITY: Final = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
+_QUALITY: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 
 
 def preferred_type(accept: str, offered: Sequence[str]) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from shared.web.accept import preferred_type
@@ -71,3 +73,25 @@ def test_a_caller_that_excludes_json_gets_none(accept: str) -> None:
 )
 def test_the_type_that_the_caller_prefers_is_chosen(accept: str, preferred: str) -> None:
     assert preferred_type(accept, (JSON, XML)) == preferred
+
+
+@pytest.mark.parametrize(
+    ("beginning", "piece", "end"),
+    [
+        ("a/b;q=", "1", "x"),
+        ("a/b;q=1.", "1", "x"),
+        ("a/b;q=", "9", ""),
+        ("", "a/b;q=.1,", ""),
+        ("", ",", ""),
+        ("", ";", ""),
+        ("", "a", "/"),
+        ('"', '\\"', ""),
+        ("", '"', ""),
+        ("", " ", "a"),
+    ],
+)
+def test_the_cost_is_linear(beginning: str, piece: str, end: str) -> None:
+    accept = beginning + piece * (1_000_000 // len(piece)) + end
+    started = time.process_time()
+    assert preferred_type(accept, (JSON, "a/b")) is not None
+    assert time.process_time() - started < 5
