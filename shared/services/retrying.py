@@ -88,7 +88,7 @@ class Retrying:
         planned = await self._intake.read(kind, parent.tenant, payload)
         draft = self._intake.draft(kind, parent.tenant, planned, parent.options, import_id)
         kinship = Parent(parent.import_id, parent.number)
-        draft = replace(draft, parent=kinship, origins=origins)
+        draft = replace(draft, parent=kinship, origins=origins, media_type=parent.media_type)
         return await self._intake.accept_planned(kind, draft, planned)
 
     async def _failed(self, parent: ImportRecord, corrections: Mapping[int, str]) -> dict[int, str]:

@@ -108,6 +108,8 @@ class ImportRecord:
     has_counts: bool = True
     etag: str = ""
     type_version: int = 1
+    media_type: str = ""
+    """What its call was answered in, where its type has more than one form of answer."""
 
     @property
     def blob_name(self) -> str:
@@ -303,6 +305,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         import_id=import_id,
         type_name=type_name,
         type_version=type_version,
+        media_type=entity.text("MediaType"),
         rows=rows if rows >= 0 else sum(chunk.rows for chunk in chunks),
         chunks=chunks,
         options=chosen,
@@ -371,6 +374,8 @@ def _to_entity(record: ImportRecord) -> Entity:
         "AcceptedAt": record.accepted_at,
         **pack_json("Chunks", [_packed(chunk) for chunk in record.chunks]),
     }
+    if record.media_type:
+        values["MediaType"] = record.media_type
     if record.options.action:
         values["Action"] = record.options.action
     if record.inline:

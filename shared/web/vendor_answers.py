@@ -24,7 +24,7 @@ async def answer_later(
     """
     record = report.record
     if record.type_name == LICENSES.name:
-        media_type = viventium.accepted_media_type(req)
+        media_type = viventium.accepted_media_type(req, viventium.offered_first(record.media_type))
         if record.is_open:
             return viventium.licenses_not_yet(report, media_type)
         return await viventium.licenses_answer(gateway, record, media_type)

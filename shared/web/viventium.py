@@ -61,7 +61,9 @@ async def licenses_call(
     requests.check_size(req, gateway.settings.max_body_bytes)
     dry_run = requests.dry_run(query)
     is_by_row = dry_run is DryRun.ROWS
-    media_type = accepted_media_type(req, _IN_JSON if is_by_row else _offered_for(req))
+    media_type = accepted_media_type(
+        req, _IN_JSON if is_by_row else offered_first(_media_type(req))
+    )
     format_ = _body_format(req)
     reader = BodyReader(format_, gateway.settings.max_document_bytes)
     body = req.get_body()
@@ -82,6 +84,7 @@ async def licenses_call(
         if not planned.rows:
             return None
         draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id)
+        draft = replace(draft, media_type=media_type)
         if not deletes:
             draft = replace(draft, body_sha256=await hash_of(body))
         if allow_same:
@@ -133,11 +136,10 @@ def accepted_media_type(
     return requests.accepted_type(req, *offered)
 
 
-def _offered_for(req: func.HttpRequest) -> list[str]:
-    """What can be answered with; first the media type of the request, where it is one of them."""
-    sent = _media_type(req)
-    offered = (*_IN_XML, *_IN_JSON) if sent in _IN_XML else (*_IN_JSON, *_IN_XML)
-    return sorted(offered, key=lambda each: each != sent)
+def offered_first(media_type: str) -> list[str]:
+    """What can be answered with; first that media type, where it is one of them."""
+    offered = (*_IN_XML, *_IN_JSON) if media_type in _IN_XML else (*_IN_JSON, *_IN_XML)
+    return sorted(offered, key=lambda each: each != media_type)
 
 
 def licenses_refusal(req: func.HttpRequest, error: BaseException) -> func.HttpResponse:

@@ -316,6 +316,27 @@ def test_without_a_preference_the_answer_comes_in_the_type_of_the_request(
     assert said == (chosen if "xml" in chosen else "application/json")
 
 
+@pytest.mark.parametrize(
+    ("content_type", "accept", "later"),
+    [
+        (XML, "", XML),
+        ("application/xml", "*/*", "application/xml"),
+        (XML, "text/json", "text/json"),
+    ],
+)
+def test_the_answer_that_is_fetched_later_has_the_form_that_the_call_had(
+    gateway: GatewayProcess, sender: Sender, content_type: str, accept: str, later: str
+) -> None:
+    headers = {"Content_Type": content_type} | ({"Accept": accept} if accept else {})
+    answer = send(gateway, sender, license_xml([a_license()]), **headers)
+    path = f"/api/imports/{answer.import_id}/answer"
+    fetched = gateway.call("GET", path, None, sender.headers)
+    assert fetched.headers["content-type"].partition(";")[0] == later
+    assert fetched.body == answer.body
+    chosen = gateway.call("GET", path, None, {**sender.headers, "Accept": "application/json"})
+    assert chosen.json["newRecords"] == 1
+
+
 @pytest.mark.parametrize("content_type", [XML, FORM, "application/json"])
 def test_the_rows_of_a_dry_run_are_json_whatever_was_sent(
     gateway: GatewayProcess, sender: Sender, content_type: str
