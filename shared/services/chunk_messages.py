@@ -10,12 +10,15 @@ top: the host writes top-level properties of a JSON message over the message's o
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.planning import SMALL_IMPORT
-from shared.storage.import_records import ImportRecord, OpenImport
+from shared.storage.import_records import LAST_NUMBER, ImportRecord, OpenImport
+
+_TENANT = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class UnreadableMessageError(ValueError):
@@ -58,9 +61,13 @@ class ChunkMessage:
             after = content["after"]
             if after != "all" and not isinstance(after, list):
                 raise TypeError
+            tenant, number = str(content["tenant"]), int(content["number"])
+            # What no tenant is called may be no key either: storage would refuse to look for it.
+            if not _TENANT.fullmatch(tenant) or not 0 < number < LAST_NUMBER:
+                raise ValueError
             return cls(
-                tenant=str(content["tenant"]),
-                number=int(content["number"]),
+                tenant=tenant,
+                number=number,
                 import_id=str(content["importId"]),
                 chunk=int(content["chunk"]),
                 # An earlier version named the imports one by one.

@@ -67,6 +67,12 @@ def test_a_message_that_names_earlier_imports_one_by_one_looks_back() -> None:
     [
         {"number": "x"},
         {"number": 1e999},
+        {"number": 10**40},
+        {"number": -1},
+        {"tenant": "a/b"},
+        {"tenant": ""},
+        {"tenant": "\ud800"},
+        {"tenant": "x" * 2_000},
         {"chunk": None},
         {"after": "some"},
         {"after": 5},
