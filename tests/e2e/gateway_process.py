@@ -114,7 +114,7 @@ class GatewayProcess:
     def stop(self) -> int:
         """Ask it to end, as an operator does; returns its exit status."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(90)
 
     def peak_memory(self) -> int:
         """The most memory it has ever held, in bytes (VmHWM: what the kernel saw)."""
