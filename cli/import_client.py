@@ -1,7 +1,7 @@
 """Calls of a client that imports: what is possible, send, follow, read results.
 
 Every call may be made again, since a part has its Idempotency-Key: a call without an answer, and a
-503, are tried again a few times. What else the gateway refuses is raised with its own words.
+503 or 429, are tried again a few times. What else the gateway refuses is raised with its own words.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class ImportClient:
                 continue
             if answer.status in (200, 202):
                 return answer
-            if answer.status != 503 or not left:
+            if answer.status not in (429, 503) or not left:
                 raise RefusedCallError(answer.refusal)
             self.pause(float(answer.headers.get("retry-after", "1")))
         raise AssertionError

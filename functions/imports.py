@@ -68,7 +68,8 @@ async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
     query = query_of(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
     start, outcome = views.place_from_text(query), views.outcome_wanted(query)
-    page = await app.reporting.results(record, start, size, outcome)
+    async with app.shares.exports.place(record.tenant):
+        page = await app.reporting.results(record, start, size, outcome)
     kind = _type_of(record)
     return views.json_answer(
         {
@@ -88,7 +89,8 @@ async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
     app = await gateway()
     report = await _report(app, req)
     _type_of(report.record)
-    return await answer_later(app, req, report)
+    async with app.shares.exports.place(report.record.tenant):
+        return await answer_later(app, req, report)
 
 
 @blueprint.function_name("imports_failed_rows")
@@ -101,9 +103,11 @@ async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
     app = await gateway()
     record = (await _report(app, req)).record
     rules = _type_of(record).rules
-    if accepted_type(req, JSON, CSV) == CSV:
-        return await failed_rows_as_csv(app.failed_rows, rules, record)
-    return await failed_rows_as_json(app.failed_rows, rules, record)
+    is_csv = accepted_type(req, JSON, CSV) == CSV
+    async with app.shares.exports.place(record.tenant):
+        if is_csv:
+            return await failed_rows_as_csv(app.failed_rows, rules, record)
+        return await failed_rows_as_json(app.failed_rows, rules, record)
 
 
 @blueprint.function_name("imports_retry")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from shared.services.reporting import Reporting
     from shared.services.retrying import Retrying
     from shared.services.sweeping import Sweep
+    from shared.services.tenant_shares import TenantShares
     from shared.services.tenants import TenantService
     from shared.services.waiting import Waiting
     from shared.settings import Settings
@@ -66,6 +67,7 @@ class Gateway:
     retrying: Retrying
     cancelling: Cancelling
     dry_runs: DryRuns
+    shares: TenantShares
     repeats: Repeats
     documents: DocumentServices
     authdata: AuthdataServices

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     BYTES = "bytes"
     SECONDS = "seconds"
     DAYS = "days"
+    IMPORTS = "imports"
     HASH_KEYS = "hash keys"
     ADDRESS = "address"
     SECURE_ADDRESS = "https address"

@@ -158,6 +158,21 @@ class Settings:
         "The most rows of a dry run, which works inside the call and keeps in memory what its rows "
         "would write.",
     )  # fmt: skip
+    imports_at_once: int = _number(
+        "GATEWAY_TENANT_IMPORTS_AT_ONCE", Kind.IMPORTS, 4, 1, 1_000,
+        "How many imports of up to 100 rows of one tenant and type are worked on at a time; "
+        "of larger ones a quarter of that, and of one import four times as many chunks. The others "
+        "wait, so that other tenants need not wait behind them.",
+    )  # fmt: skip
+    open_imports: int = _number(
+        "GATEWAY_TENANT_OPEN_IMPORTS", Kind.IMPORTS, 1_000, 1, 100_000,
+        "How many open imports a tenant may have before a call that would add one is answered 429.",
+    )  # fmt: skip
+    waiting_calls: int = _number(
+        "GATEWAY_TENANT_WAITING_CALLS", Kind.CALLS, 200, 1, 10_000,
+        "How many calls of one tenant and kind (imports, dry runs, downloads) may wait for their "
+        "turn in a process before the next one is answered 429.",
+    )  # fmt: skip
     keep_payload_days: int = _number(
         "GATEWAY_KEEP_PAYLOADS_DAYS", Kind.DAYS, 30, 1, 3_650,
         "How long after its end the rows of an import are kept, and so how long it can be retried.",

@@ -30,7 +30,7 @@ async def accept_without_messages(
         imports=gateway.imports,
         blobs=gateway.account.blobs,
         queues=queues,
-        hold_back=HoldBack(gateway.imports, queues),
+        hold_back=HoldBack(gateway.imports, queues, 8),
         clock=SystemClock(),
         ids=RandomIds(),
         offload=to_thread_if_large,

@@ -27,6 +27,7 @@ from shared.services.repeat_store import RepeatStore
 from shared.services.repeats import Repeats
 from shared.services.retrying import Retrying
 from shared.services.sweeping import Sweep
+from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
 from shared.services.tenants import TenantService
 from shared.services.waiting import Waiting
 from shared.settings import FORWARDED, Settings
@@ -71,6 +72,7 @@ def compose(
         ),
         cancelling=Cancelling(parts.imports, account.queues, clock),
         dry_runs=dry_runs_of(parts),
+        shares=_shares(parts),
         repeats=_repeats(parts),
         documents=compose_documents(
             account, settings, clock, parts.imports, chunks, parts.reporting, tenants.list_ids
@@ -79,6 +81,17 @@ def compose(
         trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),
         sweep=_sweep(parts, tenants, chunks),
         health=Health(partial(account.check, WORKERS.queue), clock),
+    )
+
+
+def _shares(parts: Parts) -> TenantShares:
+    most_waiting = parts.settings.waiting_calls
+    return TenantShares(
+        acceptance=TenantPlaces("imports", places=32, per_tenant=2, most_waiting=most_waiting),
+        exports=TenantPlaces("downloads", places=4, per_tenant=2, most_waiting=most_waiting),
+        open_imports=OpenImportLimit(
+            parts.settings.open_imports, parts.clock, parts.imports.count_open
+        ),
     )
 
 

@@ -44,7 +44,7 @@ def parts_of(settings: Settings, clock: Clock, stop: ProcessStop) -> Parts:
     """The parts of a gateway with these settings; nothing connects yet."""
     account, ids = Account(settings.storage), RandomIds()
     imports = ImportLog(account.tables)
-    hold_back = HoldBack(imports, account.queues)
+    hold_back = HoldBack(imports, account.queues, settings.imports_at_once)
     results = Results(account.tables, account.blobs, to_thread_if_large)
     limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
     return Parts(

@@ -54,6 +54,7 @@ def dry_runs_of(parts: Parts) -> DryRuns:
         make_works=partial(_works, parts, NothingOpen()),
         max_rows=parts.settings.dry_run_rows,
         max_bytes=parts.settings.max_body_bytes,
+        most_waiting=parts.settings.waiting_calls,
     )
 
 

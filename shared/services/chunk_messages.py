@@ -101,4 +101,9 @@ def has_queues(record: ImportRecord) -> bool:
 
 def queue_for(record: ImportRecord, queue: str, bulk_queue: str) -> str:
     """The queue of an import: small ones never stand behind large ones."""
-    return queue if record.rows <= SMALL_IMPORT else bulk_queue
+    return queue if is_small(record.rows) else bulk_queue
+
+
+def is_small(rows: int) -> bool:
+    """Whether an import of so many rows goes to the queue of small imports."""
+    return rows <= SMALL_IMPORT

@@ -84,7 +84,7 @@ class ChunkProcessor:
             return
         if message.looks_back and not record.is_cancelled:
             earlier = self._hold_back.earlier(record)
-            if await self._hold_back.waits_for_records(record, message.chunk, earlier):
+            if await self._hold_back.waits(record, message.chunk, earlier):
                 return
         try:
             await self._run(message, record)

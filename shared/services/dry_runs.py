@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from shared import log
-from shared.errors import StorageUnavailableError, TooLargeError
+from shared.errors import TooLargeError, TooManyRequestsError
 from shared.imports.changes import changed_fields, changes_text
 from shared.imports.definition import Document, ImportType
 from shared.imports.folding import Noticed
 from shared.imports.outcomes import RowResult
 from shared.imports.planning import Plan
+from shared.services.chunk_messages import is_small
+from shared.services.tenant_shares import TenantPlaces
 from shared.services.what_if import WhatIfBlobs, WhatIfTables
 from shared.services.work import Works
 from shared.storage.blobs import Blobs
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.tables import Tables
-from shared.storage_time import storage_time_now
 
-_AT_ONCE = 2
-"""Dry runs that one process works on; each holds what its rows would write."""
+_LARGE_AT_ONCE = 2
+"""Dry runs of many rows in one process; each keeps in memory what its rows would write."""
+_SMALL_AT_ONCE = 4
 
 _MOST_MESSAGES = 500_000
 """Messages of all rows, which a dry run keeps in memory: 25 for each of 20,000 rows."""
@@ -74,6 +76,7 @@ class DryRuns:
         make_works: MakeWorks,
         max_rows: int,
         max_bytes: int,
+        most_waiting: int,
         seconds: float = 200.0,
     ) -> None:
         self._tables = tables
@@ -82,8 +85,38 @@ class DryRuns:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._seconds = seconds
-        self._places = asyncio.Semaphore(_AT_ONCE)
-        self._storage_failed_at = 0.0
+        self._small = TenantPlaces(
+            "dry runs", places=_SMALL_AT_ONCE, per_tenant=2, most_waiting=most_waiting
+        )
+        self._large = TenantPlaces(
+            "dry runs", places=_LARGE_AT_ONCE, per_tenant=1, most_waiting=most_waiting
+        )
+
+    @asynccontextmanager
+    async def place(self, tenant: str, rows: int) -> AsyncIterator[None]:
+        """A place to judge so many rows, for the time of the block.
+
+        A small dry run never waits behind a large one, and a tenant has only a part of the places.
+        Raises TooManyRequestsError, and TooLargeError where the time of a call does not suffice.
+        """
+        places = self._small if is_small(rows) else self._large
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await stack.enter_async_context(places.place(tenant))
+            except TimeoutError:
+                raise TooManyRequestsError(
+                    "Other dry runs are being worked on: send this one again later.",
+                    retry_after=10,
+                ) from None
+            try:
+                async with asyncio.timeout(self._seconds):
+                    yield
+            except TimeoutError:
+                raise TooLargeError(
+                    f"The dry run was stopped after {self._seconds:.0f} seconds: send the rows in "
+                    "several calls."
+                ) from None
 
     def check_rows(self, planned: Plan) -> None:
         """Raises TooLargeError for more rows than a dry run takes."""
@@ -102,30 +135,10 @@ class DryRuns:
         rows, for more changes than an answer holds, and where the time of a call does not suffice.
         """
         self.check_rows(planned)
-        try:
-            async with asyncio.timeout(self._seconds), self._place():
-                judgement = await self._judged(kind, draft, planned, with_changes)
-        except TimeoutError:
-            raise TooLargeError(
-                f"The dry run was stopped after {self._seconds:.0f} seconds: send the rows in "
-                "several calls."
-            ) from None
+        async with self.place(draft.tenant, planned.rows):
+            judgement = await self._judged(kind, draft, planned, with_changes)
         log.event("dry_run.judged", tenant=draft.tenant, type=kind.name, rows=planned.rows)
         return judgement
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """One of the places. A wait for dry runs that storage then failed is storage's time."""
-        now = asyncio.get_running_loop().time
-        begun = now()
-        async with self._places:
-            if self._storage_failed_at > begun:
-                storage_time_now().spend(now() - begun)
-            try:
-                yield
-            except StorageUnavailableError:
-                self._storage_failed_at = now()
-                raise
 
     async def _judged(
         self, kind: ImportType, draft: ImportRecord, planned: Plan, with_changes: bool

@@ -4,13 +4,17 @@ A chunk does not start while a chunk of an earlier import that may touch the sam
 result. It does not ask again and again: it notes what it waits for (`waiting_chunks`) and its
 message is gone. The handler that records the result, or closes the import, sends a new message.
 
-1. A wait always points to a lower number, so no chunks wait in a circle.
+1. A wait always points to a lower number, or to a lower chunk of the same import, so no chunks wait
+   in a circle.
 2. A chunk waits for one thing at a time, the nearest earlier import that it may meet. Then it looks
    again: in a line of imports of one record, everything before the nearest one is done by then.
 3. No wake-up is lost. The chunk first notes that it waits and then reads once more whether it has
    to; the other handler first writes its result and then reads who waits. One of the two sees the
    other. A handler that dies in between gets its message again, and wakes whoever is still noted.
-4. What no message can repeat (the sweep itself died after it closed an import) the sweep finds:
+4. All tenants use the same queues, and each has a share of them: so many of its imports of one type
+   and size are worked on at a time, and so many chunks of one import. The others wait in the same
+   way, for the end of an earlier import or for an earlier chunk of their own.
+5. What no message can repeat (the sweep itself died after it closed an import) the sweep finds:
    an import without a new result that has nothing to wait for.
 """
 
@@ -22,13 +26,15 @@ from collections.abc import AsyncIterator, Sequence
 from shared import log
 from shared.imports.catalogue import IMPORT_TYPES, import_type
 from shared.imports.planning import Span
-from shared.services.chunk_messages import ChunkMessage, queue_for
+from shared.services.chunk_messages import ChunkMessage, is_small, queue_for
 from shared.services.import_log import ImportLog
 from shared.storage.import_records import ImportRecord, OpenImport
 from shared.storage.queues import Queues
 from shared.storage.waiting_chunks import WaitingChunk
 
 _SENT_AT_ONCE = 8
+_SEEN_FOR_SHARE = 32
+"""Fewer than are read at once, so that it is known of each whether it meets one just before."""
 
 
 class OpenImportsBefore:
@@ -44,6 +50,7 @@ class OpenImportsBefore:
         self._known: list[OpenImport] = []
         self._reading = asyncio.Lock()
         self._fault: Exception | None = None
+        self._ended: set[int] = set()
         self._unfinished: dict[int, tuple[ImportRecord, frozenset[int]] | None] = {}
 
     async def overlapping(self, span: Span) -> AsyncIterator[OpenImport]:
@@ -54,6 +61,29 @@ class OpenImportsBefore:
             position += 1
             if opened.span is not None and opened.span.overlaps(span):
                 yield opened
+
+    async def blocking_share(self, rows: int, at_once: int) -> OpenImport | None:
+        """The import whose end leaves a place in the tenant's share; None where there is one now.
+
+        That is the last of the `at_once` nearest imports that go to the same queue. Those that wait
+        for an earlier import themselves have no message there and do not count, as far as that can
+        be seen from the nearest imports.
+        """
+        found = 0
+        for position in range(_SEEN_FOR_SHARE):
+            if not await self._has(position):
+                return None
+            opened = self._known[position]
+            if opened.number in self._ended or is_small(opened.rows) is not is_small(rows):
+                continue
+            found += not may_meet_earlier(opened, self._known[position + 1 :])
+            if found == at_once:
+                return opened
+        return None
+
+    def note_end(self, opened: OpenImport) -> None:
+        """It has ended since it was read."""
+        self._ended.add(opened.number)
 
     async def unfinished_chunks(self, opened: OpenImport, span: Span) -> Sequence[int | None]:
         """Its chunks that may still touch records of the span, the last one first.
@@ -102,23 +132,70 @@ class OpenImportsBefore:
 
 
 class HoldBack:
-    """Makes chunks wait, and wakes them."""
+    """Makes chunks wait, and wakes them.
 
-    def __init__(self, imports: ImportLog, queues: Queues) -> None:
+    `at_once` is how many imports of up to 100 rows of one tenant and type are worked on at a time;
+    of larger ones a quarter of that, and four times as many chunks of each.
+    """
+
+    def __init__(self, imports: ImportLog, queues: Queues, at_once: int) -> None:
         self._imports = imports
         self._queues = queues
+        self._at_once = at_once
 
     def earlier(self, record: ImportRecord) -> OpenImportsBefore:
         """What one pass over the chunks of an import shares."""
         return OpenImportsBefore(self._imports, record)
 
-    async def waits_for_records(
-        self, record: ImportRecord, chunk: int, earlier: OpenImportsBefore
-    ) -> bool:
-        """Whether an earlier import may still work on records of the chunk.
+    def may_wait(self, opened: OpenImport, all_open: Sequence[OpenImport]) -> bool:
+        """Whether every missing row of an import may wait for an earlier one of these.
+
+        Then no message of it is lost. Of two imports the one with the lower number never waits for
+        the other, so that of all open imports at least one does not wait.
+        """
+        kind = import_type(opened.type_name)
+        earlier = [other for other in all_open if other.number < opened.number]
+        if any(other.type_name in kind.waits_for for other in earlier):
+            return True
+        same_type = [other for other in earlier if other.type_name == opened.type_name]
+        same_size = [other for other in same_type if is_small(other.rows) is is_small(opened.rows)]
+        is_share_used = len(same_size) >= self._share(opened.rows)
+        return is_share_used or may_meet_earlier(opened, same_type)
+
+    async def waits(self, record: ImportRecord, chunk: int, earlier: OpenImportsBefore) -> bool:
+        """Whether the chunk has to wait for an import accepted earlier.
 
         It is noted then, and the chunk's message will be sent. Raises StorageUnavailableError.
         """
+        # The share first: it needs the nearest imports only. By the time it lets the chunk through,
+        # few earlier imports are open, and to look whether the chunk meets one costs little.
+        return (
+            await self._waits_for_share(record, chunk, earlier)
+            or await self._waits_for_records(record, chunk, earlier)
+            or await self._waits_for_own_chunk(record, chunk)
+        )
+
+    def _share(self, rows: int) -> int:
+        return self._at_once if is_small(rows) else max(1, self._at_once // 4)
+
+    async def _waits_for_share(
+        self, record: ImportRecord, chunk: int, earlier: OpenImportsBefore
+    ) -> bool:
+        share = self._share(record.rows)
+        while (opened := await earlier.blocking_share(record.rows, share)) is not None:
+            if await self._is_noted(record, chunk, opened, None):
+                return True
+            earlier.note_end(opened)
+        return False
+
+    async def _waits_for_own_chunk(self, record: ImportRecord, chunk: int) -> bool:
+        awaited = chunk - 4 * self._at_once
+        return awaited >= 0 and await self._is_noted(record, chunk, record, awaited)
+
+    async def _waits_for_records(
+        self, record: ImportRecord, chunk: int, earlier: OpenImportsBefore
+    ) -> bool:
+        """Whether an earlier import may still work on records of the chunk."""
         span = record.chunks[chunk].span
         if span is None:
             return False
@@ -167,7 +244,11 @@ class HoldBack:
         log.event("chunk.woken", import_id=waiting.import_id, chunk=waiting.chunk)
 
     async def _is_noted(
-        self, record: ImportRecord, chunk: int, opened: OpenImport, awaited: int | None
+        self,
+        record: ImportRecord,
+        chunk: int,
+        opened: OpenImport | ImportRecord,
+        awaited: int | None,
     ) -> bool:
         """Whether the chunk waits now; False where what it would wait for is done."""
         kind = import_type(record.type_name, record.type_version)
@@ -192,3 +273,12 @@ class HoldBack:
             return False
         log.event("chunk.waits", import_id=record.import_id, chunk=chunk, number=opened.number)
         return True
+
+
+def may_meet_earlier(opened: OpenImport, others: Sequence[OpenImport]) -> bool:
+    """Whether one of the others was accepted earlier and may touch the same records."""
+    span = opened.span
+    return span is not None and any(
+        other.span is not None and other.number < opened.number and other.span.overlaps(span)
+        for other in others
+    )

@@ -265,6 +265,11 @@ class ImportLog:
         found = await self._tables.query(IMPORTS, record.tenant, first, last, most=most)
         return [records.open_from_entity(entity) for entity in reversed(found)]
 
+    async def count_open(self, tenant: str, most: int) -> int:
+        """How many open imports a tenant has, of all types; counted up to `most`."""
+        first, last = records.OPEN_OF_ALL_TYPES
+        return len(await self._tables.query(IMPORTS, tenant, first, last, select=[], most=most))
+
     async def add_waiting(self, chunk: WaitingChunk) -> None:
         """Note what a chunk waits for; noted twice, it is noted once."""
         await self._tables.write(IMPORTS, waiting.adding(chunk))

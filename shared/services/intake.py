@@ -176,6 +176,6 @@ class Intake:
     async def _ask_for_chunk(
         self, record: ImportRecord, chunk: int, queue: str, earlier: OpenImportsBefore
     ) -> None:
-        if not await self._hold_back.waits_for_records(record, chunk, earlier):
+        if not await self._hold_back.waits(record, chunk, earlier):
             message = ChunkMessage(record.tenant, record.number, record.import_id, chunk)
             await self._queues.send(queue, message.to_text())

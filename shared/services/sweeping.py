@@ -96,7 +96,7 @@ class Sweep:
             await self._finish_here(record, missing)
             return
         times = (record.accepted_at, record.swept_at, *progress.times)
-        may_wait = not record.is_cancelled and _may_wait(opened, all_open)
+        may_wait = not record.is_cancelled and self._hold_back.may_wait(opened, all_open)
         if not may_wait and self._is_past(self._quiet, *times):
             await self._send_missing(record, missing, all_open)
 
@@ -150,22 +150,3 @@ class Sweep:
             tenant=record.tenant,
             chunks=len(missing),
         )
-
-
-def _may_wait(opened: OpenImport, all_open: Sequence[OpenImport]) -> bool:
-    """Whether every missing row may wait for an earlier import: then no message is lost.
-
-    Of two imports that look like this to each other, the one with the lower number does not wait.
-    """
-    sources = import_type(opened.type_name).waits_for
-    return any(
-        other.type_name in sources
-        or (
-            other.type_name == opened.type_name
-            and other.span is not None
-            and opened.span is not None
-            and other.span.overlaps(opened.span)
-        )
-        for other in all_open
-        if other.number < opened.number
-    )

@@ -144,6 +144,7 @@ class OpenImport:
     import_id: str
     type_name: str
     span: Span | None
+    rows: int = 0
 
 
 def payload_blob(tenant: str, import_id: str) -> str:
@@ -219,6 +220,7 @@ def acceptance(record: ImportRecord) -> list[Operation]:
         open_row(record.type_name, record.number),
         {
             "ImportId": record.import_id,
+            "Rows": record.rows,
             "First": span.first if span else "",
             "Last": span.last if span else "",
             **_places(span),
@@ -352,7 +354,14 @@ def open_from_entity(entity: Entity) -> OpenImport:
         span = _open_span(entity)
     except UnreadableDataError:
         span = Span("", "\U0010ffff")
-    return OpenImport(entity.partition, int(number), entity.text("ImportId"), type_name, span)
+    return OpenImport(
+        tenant=entity.partition,
+        number=int(number),
+        import_id=entity.text("ImportId"),
+        type_name=type_name,
+        span=span,
+        rows=entity.number("Rows"),
+    )
 
 
 @reading("the places of an open import")

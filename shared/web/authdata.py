@@ -7,6 +7,7 @@ Idempotency-Key is bound to a keyed hash of the body.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import azure.functions as func
@@ -44,10 +45,11 @@ async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespon
         return await authdata_dry_runs.of_call(gateway, caller, call, dry_run, is_whole=False)
 
     async def run(call_id: str) -> func.HttpResponse:
-        call = await _read(gateway, req)
-        if not call.commit:
-            gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
-        staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
+        async with gateway.shares.acceptance.place(caller.tenant):
+            call = await _read(gateway, req)
+            if not call.commit:
+                gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
+            staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
         return await rendered(staged.answer)
 
     keyed = await keyed_call(req, caller.tenant, [req.get_body()], _secrets(gateway))
@@ -65,19 +67,21 @@ async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> fun
     wished = requests.preferences(req, gateway.settings.wait_seconds)
 
     async def run(call_id: str) -> func.HttpResponse:
-        call = await _read(gateway, req)
-        if not call.commit:
-            gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
-        staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
-        if not staged.is_staged:
-            return await rendered(staged.answer)
-        try:
-            return await _processed(gateway, caller.tenant, staged.file_log_id, wished)
-        except AcceptanceUnknownError:
-            raise
-        except StorageUnavailableError as error:
-            # The records are staged: "nothing was accepted" would have them staged twice.
-            raise StagingUnknownError(staged.file_log_id) from error
+        async with gateway.shares.accepting(caller.tenant):
+            call = await _read(gateway, req)
+            if not call.commit:
+                gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
+            staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
+            if not staged.is_staged:
+                return await rendered(staged.answer)
+            try:
+                record = await gateway.authdata.processing.begin(caller.tenant, staged.file_log_id)
+            except AcceptanceUnknownError:
+                raise
+            except StorageUnavailableError as error:
+                # The records are staged: "nothing was accepted" would have them staged twice.
+                raise StagingUnknownError(staged.file_log_id) from error
+        return await _processed(gateway, record, staged.file_log_id, wished)
 
     keyed = await keyed_call(req, caller.tenant, [req.get_body()], _secrets(gateway))
     return await answer_once(gateway, keyed, run)
@@ -92,7 +96,14 @@ async def process_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResp
     wished = requests.preferences(req, gateway.settings.wait_seconds)
 
     async def run(_call_id: str) -> func.HttpResponse:
-        return await _processed(gateway, caller.tenant, _file_log_id(req), wished)
+        file_log_id = _file_log_id(req)
+        batch = await gateway.authdata.staging.find(caller.tenant, file_log_id)
+        async with AsyncExitStack() as stack:
+            # A batch that became an import before is answered, however many imports are open.
+            if batch.state is BatchState.STAGED:
+                await stack.enter_async_context(gateway.shares.accepting(caller.tenant))
+            record = await gateway.authdata.processing.begin(caller.tenant, file_log_id)
+        return await _processed(gateway, record, file_log_id, wished)
 
     keyed = await keyed_call(req, caller.tenant, [req.get_body()], _secrets(gateway))
     return await answer_once(gateway, keyed, run)
@@ -122,9 +133,8 @@ async def authdata_answer(gateway: Gateway, record: ImportRecord) -> func.HttpRe
 
 
 async def _processed(
-    gateway: Gateway, tenant: str, file_log_id: str, wished: Preferences
+    gateway: Gateway, record: ImportRecord | None, file_log_id: str, wished: Preferences
 ) -> func.HttpResponse:
-    record = await gateway.authdata.processing.begin(tenant, file_log_id)
     if record is None:
         return await rendered(vendor_answer(file_log_id, ()))
     response = await _answer_to(gateway, record, wished.seconds)

@@ -27,7 +27,8 @@ async def of_call(
     """What a stage call would be answered, or (`is_whole`) the call that processes too."""
     _check_rows(gateway, len(call.rows))
     gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
-    judged = await gateway.authdata.staging.judge_call(caller.tenant, call)
+    async with gateway.dry_runs.place(caller.tenant, len(call.rows)):
+        judged = await gateway.authdata.staging.judge_call(caller.tenant, call)
     if wished is DryRun.ROWS:
         return await _judged_rows(judged, 0 if is_whole else judged.before)
     file_log_id = call.file_log_id or NO_FILE_LOG_ID
@@ -46,7 +47,8 @@ async def of_batch(
         )
     _check_rows(gateway, batch.rows)
     gateway.trials.spend(caller.tenant, caller.name, batch.rows)
-    judged = await gateway.authdata.staging.judge_batch(batch)
+    async with gateway.dry_runs.place(caller.tenant, batch.rows):
+        judged = await gateway.authdata.staging.judge_batch(batch)
     if wished is DryRun.ROWS:
         return await _judged_rows(judged, 0)
     return await rendered(await asyncio.to_thread(judged.whole, file_log_id))

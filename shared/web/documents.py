@@ -109,14 +109,15 @@ async def _take(
 ) -> func.HttpResponse:
     """Called again with the same id it comes to the same import."""
     intake, tenant = gateway.documents.intake, caller.tenant
-    placed = await intake.place(tenant, upload)
-    await intake.keep(tenant, import_id, _parts(the_file(form).content), upload.size)
-    record = await intake.accept(tenant, import_id, placed, caller.options)
-    try:
-        taken = await intake.finish(record)
-    except Exception as error:
-        log.failure("call.left_running", error, import_id=import_id)
-        taken = None
+    async with gateway.shares.acceptance.place(tenant):
+        placed = await intake.place(tenant, upload)
+        await intake.keep(tenant, import_id, _parts(the_file(form).content), upload.size)
+        record = await intake.accept(tenant, import_id, placed, caller.options)
+        try:
+            taken = await intake.finish(record)
+        except Exception as error:
+            log.failure("call.left_running", error, import_id=import_id)
+            taken = None
     return _answer(record, taken)
 
 
@@ -124,7 +125,8 @@ async def _answer_dry_run(
     gateway: Gateway, tenant: str, upload: Upload, wished: DryRun
 ) -> func.HttpResponse:
     """What the upload would be answered; nothing is imported, and there is nothing to follow."""
-    judgement = await gateway.documents.trials.judge(tenant, upload)
+    async with gateway.dry_runs.place(tenant, 1):
+        judgement = await gateway.documents.trials.judge(tenant, upload)
     if wished is DryRun.ROWS:
         return await judged_rows(DOCUMENTS, judgement)
     [result] = judgement.results

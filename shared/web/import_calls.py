@@ -69,7 +69,8 @@ class _Work:
 
     async def begin(self, import_id: str) -> func.HttpResponse:
         """Accept the payload, wait, answer."""
-        record = await self._call.accept(import_id)
+        async with self._gateway.shares.accepting(self._call.tenant):
+            record = await self._call.accept(import_id)
         if record is None:
             return await self._call.render(None, self._call.media_type)
         return await self._answer(record)

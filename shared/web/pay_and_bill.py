@@ -72,7 +72,8 @@ async def _answer_dry_run(
 ) -> func.HttpResponse:
     """What the call would be answered; nothing is imported, and there is nothing to follow."""
     is_by_row = wished is DryRun.ROWS
-    planned = await gateway.intake.read(kind, caller.tenant, body)
+    async with gateway.shares.acceptance.place(caller.tenant):
+        planned = await gateway.intake.read(kind, caller.tenant, body)
     draft = gateway.intake.draft(kind, caller.tenant, planned, caller.options)
     judgement = await gateway.dry_runs.judge(kind, draft, planned, with_changes=is_by_row)
     if is_by_row:

@@ -69,8 +69,9 @@ async def licenses_call(
     body = req.get_body()
     options = replace(caller.options, action=action.value)
     if dry_run is not DryRun.NO:
-        text = await _text_body(req, format_)
-        planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
+        async with gateway.shares.acceptance.place(caller.tenant):
+            text = await _text_body(req, format_)
+            planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
         gateway.dry_runs.check_rows(planned)
         if not allow_same:
             await gateway.files.check(caller.tenant, await hash_of(body))

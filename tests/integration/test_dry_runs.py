@@ -81,6 +81,7 @@ def test_a_dry_run_that_takes_too_long_is_stopped(delivered: str) -> None:
             make_works=lambda _tables, _blobs, _noticed: works,
             max_rows=1,
             max_bytes=1_000,
+            most_waiting=10,
             seconds=0.05,
         )
         with pytest.raises(TooLargeError, match="stopped"):

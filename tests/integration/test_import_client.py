@@ -15,6 +15,7 @@ from cli.import_client import TRIES, ImportClient, RefusedCallError, call_of, li
 
 Told = tuple[int, dict[str, str], Any]
 NOT_NOW: Told = (503, {"Retry-After": "7"}, {"message": "Not now."})
+SLOW_DOWN: Told = (429, {"Retry-After": "7"}, {"message": "Send fewer at a time."})
 NO_ANSWER: Told = (0, {}, None)
 
 
@@ -96,7 +97,7 @@ def test_an_import_is_followed_on_its_own_gateway(client: ImportClient, script: 
     assert script.calls[-1] == ("GET", "/api/imports/i/answer")
 
 
-@pytest.mark.parametrize("answer", [NOT_NOW, NO_ANSWER], ids=["503", "no answer"])
+@pytest.mark.parametrize("answer", [NOT_NOW, SLOW_DOWN, NO_ANSWER], ids=["503", "429", "no answer"])
 def test_a_gateway_that_stays_away_is_given_up(
     client: ImportClient, script: Script, answer: Told
 ) -> None:

@@ -85,10 +85,11 @@ def a_process(
     ids: CountedIds,
     chunk_rows: int,
     handler_seconds: float,
+    imports_at_once: int = 8,
 ) -> Process:
     """A process that cuts payloads into chunks of so many rows."""
     imports, completions = ImportLog(tables), Completions()
-    hold_back = HoldBack(imports, queues)
+    hold_back = HoldBack(imports, queues, imports_at_once)
     payloads, results = Payloads(blobs), Results(tables, blobs, at_once)
     failed_rows = FailedRows(Reporting(imports, results, clock), payloads)
     lists = ReferenceLists(tables, clock, ids, cache_seconds=1e9)

@@ -90,6 +90,8 @@ class Simulation:
         self.queues = MemoryQueues(self.turnstile)
         self.blobs = MemoryBlobs(self.turnstile)
         ids = CountedIds()
+        chunk_rows = self._chunk_rows()
+        imports_at_once = random.Random(self.seed).choice([1, 2, 8])
         self.processes = [
             a_process(
                 self.tables,
@@ -97,8 +99,9 @@ class Simulation:
                 self.queues,
                 self.clock,
                 ids,
-                self._chunk_rows(),
+                chunk_rows,
                 self.handler_seconds,
+                imports_at_once,
             )
             for _ in range(2)
         ]

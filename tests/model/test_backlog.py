@@ -25,6 +25,7 @@ from tests.counted_storage import CountedBlobs, CountedQueues, CountedTables
 from tests.model.processes import TENANT, CountedIds, ModelClock, a_process
 
 LENGTHS = (50, 200, 400)
+IMPORTS_AT_ONCE = 4
 Rows = list[dict[str, Any]]
 
 
@@ -40,7 +41,7 @@ class Cost:
 class Backlog:
     """Imports that are accepted one after another before any of them is worked on."""
 
-    def __init__(self) -> None:
+    def __init__(self, chunk_rows: int = 1_000) -> None:
         self.requests: Counter[str] = Counter()
         self.tables = CountedTables(self.requests)
         self.queues = CountedQueues(self.requests)
@@ -50,15 +51,28 @@ class Backlog:
             self.queues,
             ModelClock(),
             CountedIds(),
-            chunk_rows=1_000,
+            chunk_rows=chunk_rows,
             handler_seconds=300,
+            imports_at_once=IMPORTS_AT_ONCE,
         )
         self.accepted = 0
 
-    async def accept(self, kind: ImportType, rows: Rows) -> None:
-        caller = Caller(TENANT, "S", "S", Integration(TENANT, "S", "S"))
+    async def accept(self, kind: ImportType, rows: Rows, tenant: str = TENANT) -> None:
+        caller = Caller(tenant, "S", "S", Integration(tenant, "S", "S"))
         assert await self.process.intake.accept(kind, caller, json.dumps(rows).encode())
         self.accepted += 1
+
+    async def place_of(self, tenant: str) -> int:
+        """How many messages of other tenants are delivered before the last one of this tenant."""
+        before, others = 0, 0
+        while self.queues.messages:
+            message = ChunkMessage.from_text(self.queues.messages.pop(0))
+            await self.process.chunks.process(message)
+            if message.tenant == tenant:
+                before = others
+            else:
+                others += 1
+        return before
 
     async def work_off(self) -> Cost:
         """Deliver messages until there are none; everything has ended then."""
@@ -114,11 +128,12 @@ def test_a_line_of_imports_costs_the_same_for_each_however_long_it_is(
         assert cost.entities <= entities, (length, cost)
 
 
-def test_imports_that_do_not_meet_pay_nothing_for_waiting() -> None:
+def test_imports_that_do_not_meet_cost_the_same_however_many_there_are() -> None:
     for length in LENGTHS:
         cost = asyncio.run(_cost_of_workers(_apart, length))
         assert cost.runs == 1
         assert cost.requests <= 20, (length, cost)
+        assert cost.entities <= 110, (length, cost)
 
 
 async def _cost_of_workers(rows: Callable[[int], Rows], length: int) -> Cost:
@@ -146,3 +161,31 @@ def test_rows_that_wait_for_a_reference_run_twice_however_long_the_line_is(lengt
     cost = asyncio.run(play())
     assert cost.runs <= 2, cost
     assert cost.requests <= 30, cost
+
+
+@pytest.mark.parametrize("rows", [_apart, _of_one_record])
+def test_a_one_row_import_stands_behind_a_few_of_another_tenant(
+    rows: Callable[[int], Rows],
+) -> None:
+    async def play() -> int:
+        backlog = Backlog()
+        for number in range(150):
+            await backlog.accept(WORKERS, rows(number))
+        await backlog.accept(WORKERS, _apart(0), "other")
+        return await backlog.place_of("other")
+
+    assert asyncio.run(play()) <= IMPORTS_AT_ONCE
+
+
+def test_a_large_import_stands_behind_a_few_chunks_of_another_tenant() -> None:
+    async def play() -> int:
+        backlog = Backlog(chunk_rows=2)
+        for first in range(0, 1_000, 200):
+            many = [_worker(f"P{number}") for number in range(first, first + 200)]
+            await backlog.accept(WORKERS, many)
+        await backlog.accept(WORKERS, [_worker(f"P{number}") for number in range(101)], "other")
+        return await backlog.place_of("other")
+
+    # The other tenant's import has 51 chunks, of which 16 are worked on at a time, as are 16 of the
+    # first tenant's: they take turns.
+    assert asyncio.run(play()) <= 51 + 4 * IMPORTS_AT_ONCE

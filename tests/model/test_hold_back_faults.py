@@ -24,14 +24,14 @@ def test_where_the_open_imports_cannot_be_read_no_chunk_may_start() -> None:
         ACTOR.set(1)
         turnstile = Turnstile()
         imports = ImportLog(MemoryTables(turnstile))
-        hold_back = HoldBack(imports, MemoryQueues(turnstile))
+        hold_back = HoldBack(imports, MemoryQueues(turnstile), 8)
         releasing = asyncio.create_task(_release(turnstile, fates := [Fate.DONE] * 20))
         await imports.accept(FIRST)
         second = await imports.accept(replace(FIRST, import_id="import-2"))
         fates[:] = [Fate.LOST] + [Fate.DONE] * 100
         earlier = hold_back.earlier(second)
         found = await asyncio.gather(
-            *(hold_back.waits_for_records(second, chunk.number, earlier) for chunk in CHUNKS),
+            *(hold_back.waits(second, chunk.number, earlier) for chunk in CHUNKS),
             return_exceptions=True,
         )
         releasing.cancel()

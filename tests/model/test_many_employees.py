@@ -49,7 +49,7 @@ class Small:
         self.queues = CountedQueues(self.requests)
         blobs, clock, ids = CountedBlobs(self.requests), SystemClock(), RandomIds()
         payloads, self.imports = Payloads(blobs), ImportLog(self.tables)
-        hold_back = HoldBack(self.imports, self.queues)
+        hold_back = HoldBack(self.imports, self.queues, 8)
         results = Results(self.tables, blobs, to_thread_if_large)
         limits = AuthdataLimits(LIMITS, [HashKey("k", b"k" * 32)], 3, 604_800, 900)
         parts = AuthdataParts(

@@ -50,7 +50,8 @@ REASONS: Final = {
     413: "Over a limit; the message names it.",
     415: "A media type or an encoding that is not taken.",
     422: "The same Idempotency-Key with another call.",
-    429: "Too many calls with wrong credentials, or too many dry runs of authentication data: send "
+    429: "Too many calls with wrong credentials or dry runs of authentication data, too many open "
+    "imports of the tenant, or too many of its calls at a time: send "
     "the call again after Retry-After.",
     500: "The gateway failed unexpectedly.",
     501: "No such message type or version, or a payload of another kind.",
