@@ -15,12 +15,13 @@ from tests.e2e.gateway_process import WORKERS, started
 pytestmark = pytest.mark.e2e
 
 
-def test_a_gateway_without_its_storage_answers_503(tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "storage.invalid"])
+def test_a_gateway_without_its_storage_answers_503(tmp_path: Path, host: str) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         ports = dict.fromkeys(("blob", "queue", "table"), port)
-        storage = emulator_connection_string("127.0.0.1", ports)
+        storage = emulator_connection_string(host, ports)
         with started(storage, tmp_path, LOCAL_HOST_STOP_SECONDS="1") as gateway:
             keys = {"X-Functions-Key": "pig_any", "X-Software-Key": "any"}
             for answer, said in (
