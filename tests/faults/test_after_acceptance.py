@@ -36,15 +36,13 @@ from tests.faults.proxy import (
 from tests.integration.authdata_stage import an_employee
 from tests.tenants import Sender
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(120)]
 POINT_READ = r"/Imports\(PartitionKey='[^']*',RowKey='n|/ImportResults"
 """What is read of an import after it was accepted: its record, its results."""
 FAULTS: Mapping[str, Fault] = {
     "another page": ReplaceBody(b"<html>It works!</html>", "text/html"),
-    "no body": ReplaceBody(b""),
     "a cut body": CutAnswer(520),
     "not found, by something else": FaultAnswer(404, b"<html/>", "text/html"),
-    "an error": FaultAnswer(500),
 }
 
 

@@ -41,7 +41,7 @@ from tests.integration.authdata_stage import an_employee
 from tests.tenants import Sender
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 TOO_LONG = 25.0
 """Seconds; ten are meant. Without a limit for the whole call it is 46 to 315."""
 WRITES = ("POST", "PUT", "PATCH", "MERGE", "DELETE")
@@ -67,18 +67,18 @@ class Way:
 AWAY = FaultAnswer(503)
 WAYS: dict[str, Way] = {
     "hangs": Way(Hang()),
-    "refuses connections": Way(refuses=True),
-    "answers 503": Way(AWAY),
-    "throttles for two minutes": Way(throttled(120)),
-    "answers 503 to writes": Way(AWAY, methods=WRITES),
-    "trickles": Way(Trickle(1, 0.5)),
     "hangs on writes to tables": Way(Hang(), Service.TABLE, WRITES),
-    "answers 503 for tables": Way(AWAY, Service.TABLE),
+    "refuses connections": Way(refuses=True),
+    "throttles for two minutes": Way(throttled(120)),
     "answers 503 for queues": Way(AWAY, Service.QUEUE),
+    "answers 503 to writes": Way(AWAY, methods=WRITES),
     "answers 503 for blobs": Way(AWAY, Service.BLOB),
 }
 MORE_WAYS: dict[str, Way] = {
+    "trickles": Way(Trickle(1, 0.5)),
     "answers 500": Way(FaultAnswer(500)),
+    "answers 503": Way(AWAY),
+    "answers 503 for tables": Way(AWAY, Service.TABLE),
     "answers 500 to writes that it applies": Way(FaultAnswer(500, applied=True), methods=WRITES),
     "resets connections": Way(CutConnection()),
     "resets connections after it has applied": Way(CutConnection(applied=True), methods=WRITES),
