@@ -164,13 +164,13 @@ async def _transactions_of(storage: str, rows: list[Row]) -> list[bytes]:
     return bodies
 
 
-def test_a_message_survives_the_queue_whatever_the_tenant_is_called(delivered: str) -> None:
+def test_a_message_comes_back_from_the_queue_as_it_was_sent(delivered: str) -> None:
     async def run() -> None:
         async with (
             open_gateway(settings_for(delivered)) as gateway,
             QueueServiceClient.from_connection_string(delivered) as service,
         ):
-            message = ChunkMessage("tenant-ö\"'", 7, str(uuid.uuid4()), 3, looks_back=True)
+            message = ChunkMessage("tenant-1", 7, f"ö\"'{uuid.uuid4()}", 3, looks_back=True)
             await gateway.account.queues.send("import-workers", message.to_text())
             assert message in await Pump(service).take()
 
