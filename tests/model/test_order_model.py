@@ -10,12 +10,15 @@ import asyncio
 import os
 from collections import Counter
 
+import pytest
+
 from tests.model.judging import judge
 from tests.model.simulation import Simulation
 from tests.model.unswept_simulation import UnsweptSimulation
 
 RUNS = int(os.environ.get("ORDER_MODEL_RUNS", "600"))
 FIRST = int(os.environ.get("ORDER_MODEL_FIRST", "0"))
+pytestmark = pytest.mark.timeout(120 + RUNS)
 
 
 async def _play(world: Simulation) -> Simulation:
