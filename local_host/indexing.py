@@ -81,14 +81,19 @@ def load_functions(directory: Path) -> list[func.Function]:
         raise AppRefusedError([f"there is no {script} in {directory}"])
     os.chdir(directory)
     sys.path.insert(0, str(directory))
+    name = script.removesuffix(".py")
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ != str(directory / script):
+        # The app of another folder, which this process has loaded before.
+        del sys.modules[name]
     try:
-        return _only_app(importlib.import_module(script.removesuffix(".py")), script)
+        return _only_app(importlib.import_module(name), script)
     except AppRefusedError:
         raise
     except Exception as error:
         _log.exception("%s cannot be loaded", script)
-        name = _function_in(error.__traceback__)
-        where = f"function {name}: " if name else ""
+        function = _function_in(error.__traceback__)
+        where = f"function {function}: " if function else ""
         raise AppRefusedError([f"{where}{script} cannot be loaded: {error!r}"]) from error
 
 
