@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,7 +42,9 @@ MAX_DOCUMENT_VALUES = 2_000_000
 _FAR_TOO_MANY = 2
 """Times the limit of rows: from there on the rest of the body is not read."""
 _BLANK = re.compile(r"[ \t\n\r]*")
-_INDEX = re.compile(rb"[0-9]{1,9}")
+_HEAD = re.compile(rb"([0-9]{1,9}):[0-9a-f]{8}")
+"""Of a line: the index of its row and the checksum of index and JSON."""
+_HEAD_BYTES = len(":01234567\t\n")
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 _MANY_COMMAS = re.compile(f"(?:[^,]*+,){{{MAX_VALUES}}}")
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
@@ -72,13 +75,12 @@ class Payload:
     def line_size(self, row: RawRow) -> int:
         """The length of the row's line in bytes."""
         if self.text.isascii():
-            return len(str(row.index)) + row.end - row.start + 2
+            return len(str(row.index)) + row.end - row.start + _HEAD_BYTES
         return len(self.line(row))
 
     def line(self, row: RawRow) -> bytes:
-        """The row as one line: its index, a tab, the JSON as sent (line breaks as blanks)."""
-        sent = self.text[row.start : row.end].translate(_LINE_BREAKS)
-        return f"{row.index}\t{sent}\n".encode()
+        """The row as one line; line breaks of the JSON become blanks."""
+        return line_of(row.index, self.text[row.start : row.end].translate(_LINE_BREAKS))
 
 
 def read_payload(
@@ -142,6 +144,20 @@ def payload_of(
     return Payload("".join(texts), raw)
 
 
+def line_of(index: int, text: str) -> bytes:
+    """The line of a row: index, colon, checksum, tab, JSON.
+
+    A byte that storage garbles may leave valid JSON: without the checksum a wrong amount would be
+    imported.
+    """
+    sent = text.encode()
+    return b"%d:%08x\t%b\n" % (index, _checksum(index, sent), sent)
+
+
+def _checksum(index: int, text: bytes) -> int:
+    return zlib.crc32(text, index)
+
+
 def read_lines(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     """The inverse of `Payload.line`: index and row of each line, names as sent.
 
@@ -154,39 +170,44 @@ def read_lines(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def read_line(line: bytes) -> tuple[int, dict[str, Any]]:
     """Index and row of one line. Raises UnreadablePayloadError."""
-    index, _, text = line.partition(b"\t")
     try:
+        index, text = split_line(line)
         row = json.loads(text, parse_float=Decimal)
         if isinstance(row, dict):
-            return line_index(index), row
+            return index, row
     except (ValueError, ArithmeticError, RecursionError):
         pass
     raise UnreadablePayloadError("a row in the payload of the import")
 
 
-def line_index(text: bytes) -> int:
-    """The index before the tab of a line. Raises ValueError where it is none."""
-    if not _INDEX.fullmatch(text):
+def split_line(line: bytes) -> tuple[int, bytes]:
+    """Index and JSON of a line. Raises ValueError where it is not as it was written."""
+    head, _, text = line.partition(b"\t")
+    index = _index_of(head)
+    if int(head[-8:], 16) != _checksum(index, text):
+        raise ValueError("the checksum does not fit")
+    return index, text
+
+
+def _index_of(head: bytes) -> int:
+    found = _HEAD.fullmatch(head)
+    if found is None:
         raise ValueError("no index")
-    return int(text)
+    return int(found[1])
 
 
 def read_texts(data: bytes) -> Iterator[tuple[int, str]]:
     """Index and text of the row of each line, the JSON as it was sent.
 
-    Lines without an index or in broken UTF-8 are left out, and both of two lines with one index:
-    neither is the row for certain. Whether the text is JSON is not looked at.
+    Broken lines are left out.
     """
-    found: dict[int, bytes | None] = {}
+    found: set[int] = set()
     for line in data.split(b"\n"):
-        index, _, text = line.partition(b"\t")
         with suppress(ValueError):
-            place = line_index(index)
-            found[place] = None if place in found else text
-    for place, kept in found.items():
-        if kept is not None:
-            with suppress(UnicodeDecodeError):
-                yield place, kept.decode()
+            index, text = split_line(line)
+            if index not in found:
+                found.add(index)
+                yield index, text.decode()
 
 
 def is_row(text: str) -> bool:
@@ -219,7 +240,7 @@ def is_whole(data: bytes, rows: int, rows_of_import: int) -> bool:
     if len(lines) != rows + 1 or lines.pop():
         return False
     try:
-        indexes = {line_index(line[: line.index(b"\t")]) for line in lines}
+        indexes = {split_line(line)[0] for line in lines}
     except ValueError:
         return False
     return len(indexes) == rows and max(indexes, default=0) < rows_of_import
@@ -230,17 +251,15 @@ def screen_lines(
 ) -> ChunkLines:
     """Leave the broken lines of a chunk out; `rows` is how many rows the import has.
 
-    `is_readable` is the type's own word on a row that is JSON. An index that two lines claim is
-    broken: which of them is that row cannot be known.
+    `is_readable` is the type's own word on a row that is JSON. Of two lines of one row, which are
+    equal, the first counts.
     """
     lines: dict[int, bytes] = {}
     for line in data.split(b"\n"):
-        index, _, _text = line.partition(b"\t")
         with suppress(ValueError):
-            place = line_index(index)
-            if place < rows:
-                is_usable = place not in lines and _is_usable(line, is_readable)
-                lines[place] = line + b"\n" if is_usable else b""
+            index = _index_of(line.partition(b"\t")[0])
+            if index < rows and not lines.get(index):
+                lines[index] = line + b"\n" if _is_usable(line, is_readable) else b""
     usable = [line for line in lines.values() if line]
     return ChunkLines(b"".join(usable), len(usable), list(lines))
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from azure.data.tables.aio import TableServiceClient
 
+from shared.imports.payload import line_of
+
 Break = Callable[[bytes], bytes]
 
 
@@ -22,20 +24,26 @@ def _line(number: int, change: Callable[[bytes], bytes]) -> Break:
     return broken
 
 
+def _line_of(index: int, text: str) -> bytes:
+    return line_of(index, text).removesuffix(b"\n")
+
+
 PAYLOADS: Mapping[str, tuple[Break, int]] = {
     "empty": (lambda _: b"", 0),
     "cut in a line": (lambda data: data[: data.index(b"\n") + 9], 1),
     "cut behind the first line": (lambda data: data[: data.index(b"\n") + 1], 1),
     "one byte of JSON": (_line(1, lambda line: line.replace(b"{", b"\0", 1)), 2),
-    "no JSON": (_line(1, lambda _: b"1\tno json"), 2),
-    "an array": (_line(1, lambda _: b"1\t[1]"), 2),
-    "null": (_line(1, lambda _: b"1\tnull"), 2),
+    "another value": (_line(1, lambda line: line.replace(b"Sample", b"Simple")), 2),
+    "no JSON": (_line(1, lambda _: _line_of(1, "no json")), 2),
+    "an array": (_line(1, lambda _: _line_of(1, "[1]")), 2),
+    "null": (_line(1, lambda _: _line_of(1, "null")), 2),
     "no UTF-8": (_line(1, lambda line: line.replace(b"Sample", b"\xff\xfe")), 2),
     # Longer than it was: what is behind the end of the chunk is cut off.
-    "nested too deep": (_line(1, lambda _: b"1\t" + b'{"a":' * 100_000), 1),
+    "nested too deep": (_line(1, lambda _: _line_of(1, '{"a":' * 100_000)), 1),
     "no index": (_line(1, lambda line: b"x" + line), 2),
     "a negative index": (_line(1, lambda line: b"-" + line), 2),
-    "an index of another row": (_line(1, lambda line: b"0" + line[1:]), 1),
+    "an index of another row": (_line(1, lambda line: b"0" + line[1:]), 2),
+    "a line twice": (_line(1, lambda line: line + b"\n" + line), 2),
     "an index of no row": (_line(1, lambda line: b"7" + line[1:]), 2),
     "no tab": (_line(1, lambda line: line.replace(b"\t", b" ")), 2),
     "a line break inside": (_line(1, lambda line: line[:9] + b"\n" + line[10:]), 2),

@@ -11,6 +11,7 @@ from shared.auth.key_store import KeyStore
 from shared.clock import RandomIds, SystemClock
 from shared.errors import ForbiddenError, UnreadableDataError
 from shared.imports.outcomes import Outcome
+from shared.imports.payload import line_of
 from shared.services.documents.rounds import RoundStatus
 from shared.storage.import_records import record_row
 from shared.storage.keys import encode
@@ -54,7 +55,7 @@ def test_a_broken_document_is_left_out_and_told(delivered: str, columns: Mapping
     at_desk(delivered, piece, document_sweep_seconds=0)
 
 
-@pytest.mark.parametrize("line", ["", "0\tnull\n", "0\t{}\n", "x"])
+@pytest.mark.parametrize("line", ["", line_of(0, "null").decode(), line_of(0, "{}").decode(), "x"])
 def test_a_document_whose_row_is_broken_ends(delivered: str, line: str) -> None:
     async def piece(desk: Desk) -> None:
         record = await desk.accept(b"%PDF-1")

@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
-from shared.imports.payload import read_lines
+from shared.imports.payload import line_of, read_lines
 from shared.imports.reference_text import warn_of_reference
 
 
@@ -71,7 +71,7 @@ class Upload:
         """Its line in the payload of the import, as `payload.read_lines` reads it."""
         values = asdict(self) | {"fault": self.fault.pack() if self.fault else None}
         row = {_NAMES.get(name, name): value for name, value in values.items()}
-        return f"0\t{json.dumps(row, separators=(',', ':'))}\n".encode()
+        return line_of(0, json.dumps(row, separators=(",", ":")))
 
     @classmethod
     def from_lines(cls, lines: bytes) -> Upload:

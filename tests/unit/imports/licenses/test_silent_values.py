@@ -11,6 +11,7 @@ from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.form_rows import read_license_form
 from shared.imports.licenses.xml_names import DATES, KEYS
 from shared.imports.licenses.xml_rows import read_license_xml
+from shared.imports.payload import line_of
 from shared.services.licenses.lines import read_company_lines
 from tests.unit.imports.licenses.company import (
     FAILED,
@@ -97,7 +98,7 @@ def test_what_is_not_set_is_not_there_after_an_override(
 def test_a_row_without_a_number_and_with_an_unset_personal_id_names_nobody(value: Any) -> None:
     row = of_employee(employee=None, employeePersonalId=value)
     assert told(Company().send(LicenseAction.MERGE, row)) == [(FAILED, [3003])]
-    lines = b'0\t{"companyCode":"C1","employeePersonalId":0}\n'
+    lines = line_of(0, '{"companyCode":"C1","employeePersonalId":0}')
     [company] = read_company_lines("tenant", lines, LicenseAction.MERGE).companies
     assert not company.rows[0].employee.is_named
 
@@ -112,7 +113,7 @@ def test_a_row_of_a_key_leaves_a_license_with_its_employee_where_nobody_is_set(
         unset |= {"employeeNumber": None, "divisionCode": None}
     company.send(action, of_key(KEY, notes="new", **unset))
     assert company.only()["employeeNumber"] == "7"
-    line = f"0\t{json.dumps(of_key(KEY, **unset))}\n".encode()
+    line = line_of(0, json.dumps(of_key(KEY, **unset)))
     [lines] = read_company_lines("tenant", line, action).companies
     assert lines.rows[0].sent == {}
 
