@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -13,6 +14,8 @@ _FEW = 2
 MAX_MESSAGES = 200
 """Messages kept for one row; a hostile row could bring one per byte."""
 
+MAX_CHUNK_MESSAGES = 20_000
+"""Messages kept in full for the rows of one chunk, and so for an import a multiple of that."""
 
 MAX_FULL_ANSWER = 32 * 1024 * 1024
 """Characters of an answer from which on a row shows only its first message. A call of 300 KB can
@@ -64,6 +67,16 @@ class RowResult:
 def failed(index: int, key: tuple[str | None, ...], *messages: Message) -> RowResult:
     """A row that did not go in, and why."""
     return RowResult(index, key, Outcome.FAILED, messages)
+
+
+def cap_messages(results: Iterable[RowResult]) -> list[RowResult]:
+    """The results of one chunk; rows behind `MAX_CHUNK_MESSAGES` keep their first message only."""
+    room = MAX_CHUNK_MESSAGES
+    capped: list[RowResult] = []
+    for result in results:
+        room -= len(result.messages)
+        capped.append(result if room >= 0 else result.shortened())
+    return capped
 
 
 def pack_result(result: RowResult) -> list[Any]:

@@ -17,7 +17,7 @@ from shared.errors import (
 )
 from shared.imports.catalogue import import_type
 from shared.imports.messages import CANCELLED, COULD_NOT_BE_PROCESSED, UNREADABLE_ROW, Message
-from shared.imports.outcomes import RowResult, failed
+from shared.imports.outcomes import RowResult, cap_messages, failed
 from shared.imports.payload import ChunkLines, is_whole, screen_lines
 from shared.process_stop import ProcessStop
 from shared.services.chunk_messages import ChunkMessage, has_queues, queue_for
@@ -256,7 +256,8 @@ class ChunkProcessor:
         """
         now = iso(self._clock.now())
         lost = max(0, record.chunks[message.chunk].rows - len(results))
-        result = ChunkResult(record.import_id, message.chunk, tuple(results), now, lost)
+        kept = tuple(cap_messages(results))
+        result = ChunkResult(record.import_id, message.chunk, kept, now, lost)
         is_first = await self._results.add(result)
         log.event("chunk.done", import_id=record.import_id, chunk=message.chunk, rows=len(results))
         await self._close_and_wake(message, record, result if is_first else None)

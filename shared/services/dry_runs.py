@@ -17,7 +17,7 @@ from shared.errors import TooLargeError, TooManyRequestsError
 from shared.imports.changes import changed_fields, changes_text
 from shared.imports.definition import Document, ImportType
 from shared.imports.folding import Noticed
-from shared.imports.outcomes import RowResult
+from shared.imports.outcomes import RowResult, cap_messages
 from shared.imports.planning import Plan
 from shared.services.chunk_messages import is_small
 from shared.services.tenant_shares import TenantPlaces
@@ -30,9 +30,6 @@ from shared.storage.tables import Tables
 _LARGE_AT_ONCE = 2
 """Dry runs of many rows in one process; each keeps in memory what its rows would write."""
 _SMALL_AT_ONCE = 4
-
-_MOST_MESSAGES = 500_000
-"""Messages of all rows, which a dry run keeps in memory: 25 for each of 20,000 rows."""
 
 MakeWorks = Callable[[Tables, Blobs, Noticed | None], Works]
 """The works of all types on some storage, telling `Noticed` of each row that takes effect."""
@@ -148,17 +145,9 @@ class DryRuns:
         tables, blobs = WhatIfTables(self._tables), WhatIfBlobs(self._blobs)
         work = self._make_works(tables, blobs, noted.note if noted else None).of(record)
         results: list[RowResult] = []
-        messages = 0
         chunks = iter(planned.lines())
         while (lines := await asyncio.to_thread(next, chunks, None)) is not None:
-            some = await work.run(record, lines, _never_stops)
-            messages += sum(len(result.messages) for result in some)
-            if messages > _MOST_MESSAGES:
-                raise TooLargeError(
-                    f"The rows have more than {_MOST_MESSAGES} messages, which is the limit of a "
-                    "dry run: send them in several calls."
-                )
-            results += some
+            results += cap_messages(await work.run(record, lines, _never_stops))
             if noted is not None:
                 noted.check_size()
         return Judgement(tuple(results), noted.of(results) if noted is not None else {})

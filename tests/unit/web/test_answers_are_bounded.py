@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.assignments.model import Assignment
 from shared.imports.licenses.answering import import_answer
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome, RowResult, failed
+from shared.imports.outcomes import (
+    MAX_CHUNK_MESSAGES,
+    Outcome,
+    RowResult,
+    cap_messages,
+    failed,
+)
 from shared.imports.reading import read_row
 from shared.web.pay_and_bill import rendered_rows
 
@@ -37,3 +44,14 @@ def test_an_answer_to_many_empty_rates_is_not_many_times_the_row() -> None:
     assert len(text) < 10 * len(json.dumps(row))
     last = [message for message in read.messages if (message.field or "").startswith("Rates")][-1]
     assert last.text.endswith("and at 180 more places of the list")
+
+
+def test_the_rows_of_a_chunk_keep_so_many_messages_and_behind_them_the_first_error() -> None:
+    message, error = Message(2003, "Notes"), Message(1001, "ClientRef")
+    many = RowResult(0, ("E1", "A1"), Outcome.FAILED, (message,) * 199 + (error,))
+    rows = [replace(many, index=index) for index in range(1_000)]
+    kept = cap_messages(rows)
+    assert [row.index for row in kept] == list(range(1_000))
+    full = MAX_CHUNK_MESSAGES // 200
+    assert kept[:full] == rows[:full]
+    assert {row.messages for row in kept[full:]} == {(error,)}
