@@ -47,7 +47,8 @@ async def _grant(app: Gateway, req: func.HttpRequest) -> func.HttpResponse:
         return token_answer(await app.identity.grant(request))
     except TokenRefusedError as error:
         if error.fault is TokenFault.INVALID_CLIENT:
-            app.failures.count(req.headers, "client", normal_client_id(request.client_id))
+            ids = {normal_client_id(each.client_id) for each in request.readings}
+            app.failures.count(req.headers, "client", *sorted(ids))
         raise
 
 

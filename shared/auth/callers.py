@@ -8,12 +8,15 @@ A wrong credential is counted, and past the budgets of `FailureThrottle` it is r
 place of 401 or 403. An expired token was right once and is not counted: its owner has to see the
 401 to ask for a new one.
 
-Where an Authorization header is sent it alone decides, whatever else comes with it. The caller that
-comes back says which tenant it is and what it `sees`; an endpoint need not know which way it came.
+Where `Authorization: Bearer` is sent to an endpoint that takes tokens, it alone decides. Any other
+Authorization is passed over beside a key pair, and so is every Authorization where no token is
+taken: proxies and browsers add one that the caller does not know of. The caller that comes back
+says which tenant it is and what it `sees`; an endpoint need not know which way it came.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -33,6 +36,8 @@ NO_CREDENTIAL = (
     "Send a token from /connect/token as `Authorization: Bearer …`, or X-Functions-Key with "
     "X-Software-Key."
 )
+# A host joins several headers of one name with commas; a Bearer among them decides too.
+_BEARER = re.compile(r"(?:^|,)\s*bearer(?![A-Za-z0-9_-])", re.IGNORECASE)
 
 
 class BearerTokens(Protocol):
@@ -65,7 +70,7 @@ class Callers:
             return await self._key_pairs.authenticate(headers)
         except (UnauthenticatedError, WrongSoftwareKeyError):
             key = headers.get(FUNCTION_KEY_HEADER, "").strip()
-            if key and AUTHORIZATION_HEADER not in headers:
+            if key:
                 self._failures.count(headers, "function key", key)
             raise
 
@@ -85,9 +90,11 @@ class Callers:
 
     async def authenticate_any(self, headers: Mapping[str, str]) -> AnyCaller:
         """The caller of an endpoint that takes the key pair or a token of any scope."""
-        if AUTHORIZATION_HEADER in headers:
+        authorization = headers.get(AUTHORIZATION_HEADER)
+        has_key = bool(headers.get(FUNCTION_KEY_HEADER, "").strip())
+        if authorization is not None and (_BEARER.search(authorization) or not has_key):
             return await self._of_token(headers)
-        if not headers.get(FUNCTION_KEY_HEADER, "").strip():
+        if not has_key:
             raise BearerTokenError(NO_CREDENTIAL, is_sent=False)
         try:
             return await self.authenticate(headers)

@@ -42,15 +42,19 @@ class FailureThrottle:
         self._sources = Budgets(per_source, _MINUTE, clock)
         self._is_forwarded = is_forwarded
 
-    def count(self, headers: Mapping[str, str], kind: str, credential: str) -> None:
+    def count(self, headers: Mapping[str, str], kind: str, *credentials: str) -> None:
         """Count a call whose credential turned out wrong; only a digest of it is remembered.
 
-        Raises TooManyRequestsError where it is one too many.
+        Several `credentials` are readings of the one that was sent. Raises TooManyRequestsError
+        where it is one too many.
         """
-        text = f"{kind}\0{credential}".encode("utf-8", "replace")
-        name = hashlib.sha256(text).hexdigest()
+        names = [
+            hashlib.sha256(f"{kind}\0{each}".encode("utf-8", "replace")).hexdigest()
+            for each in credentials
+        ]
         source = caller_address(headers) if self._is_forwarded else ""
-        seconds = max(self._credentials.seconds_until(name), self._sources.seconds_until(source))
+        waits = [self._credentials.seconds_until(name) for name in names]
+        seconds = max(*waits, self._sources.seconds_until(source))
         if seconds:
             log.event("credential.throttled", reason=kind)
             raise TooManyRequestsError(
@@ -58,7 +62,8 @@ class FailureThrottle:
                 f"them, and send the call again after {seconds} seconds.",
                 seconds,
             )
-        self._credentials.spend(name)
+        for name in names:
+            self._credentials.spend(name)
         self._sources.spend(source)
 
 

@@ -38,8 +38,8 @@ from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS
 from shared.storage.tables import Tables
 
 FUNCTION_KEY_HEADER = "x-functions-key"
-SOFTWARE_KEY_HEADER = "x-software-key"
 AUTHORIZATION_HEADER = "authorization"
+SOFTWARE_KEY_HEADER = "x-software-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,11 @@ class KeyPairAuthenticator:
         return Caller(key.tenant, key.name, integration.software_key, integration)
 
     async def _identify(self, headers: Mapping[str, str]) -> _Credential:
-        if AUTHORIZATION_HEADER in headers:
-            raise UnauthenticatedError(
-                "This endpoint takes no bearer token: leave Authorization out and send "
-                "X-Functions-Key and X-Software-Key."
-            )
         key = headers.get(FUNCTION_KEY_HEADER, "").strip()
+        if not key and AUTHORIZATION_HEADER in headers:
+            raise UnauthenticatedError(
+                "This endpoint takes no bearer token: send X-Functions-Key and X-Software-Key."
+            )
         if not key:
             raise UnauthenticatedError("Send your function key in the header X-Functions-Key.")
         credential = await self.lookups.get(hash_function_key(key))

@@ -9,6 +9,7 @@ of no use for trying out secrets.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msal  # type: ignore[import-untyped]
@@ -19,7 +20,7 @@ from shared.auth.clients import Client
 from shared.auth.entra_authority import EntraAuthority
 from shared.auth.scopes import Scope
 from shared.errors import TokenFault, TokenRefusedError
-from shared.services.token_requests import IssuedToken
+from shared.services.token_requests import Claim, IssuedToken
 
 _AT_ONCE = 4
 _WRONG_CLIENT = ("invalid_client", "unauthorized_client")
@@ -45,6 +46,10 @@ class EntraTokenSource:
         self._authority = authority
         self._scope = f"{audience}/.default"
         self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    def choose(self, claims: Sequence[Claim]) -> tuple[Client, str] | None:
+        """See `TokenSource`. Entra is asked once for a request: about its most likely reading."""
+        return next(((client, secret) for client, secret in claims if client is not None), None)
 
     async def exchange(
         self,

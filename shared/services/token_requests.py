@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from shared import log
 from shared.auth.client_lookups import ClientLookups
-from shared.auth.client_secrets import SecretChecker
+from shared.auth.client_secrets import SecretChecker, may_match
 from shared.auth.clients import Client
 from shared.auth.scopes import Scope
 from shared.errors import TokenFault, TokenRefusedError
@@ -22,12 +23,30 @@ NO_SUCH_CLIENT = (
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """One reading of the credentials that a client sent."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What a client sent; `scopes` is None where it asked for whatever it may have."""
+    """What a client sent; `scopes` is None where it asked for whatever it may have.
+
+    A header does not say whether its client encodes what it puts in. Where that makes a difference,
+    `other_readings` are the less likely readings of the same header.
+    """
 
     client_id: str
     client_secret: str = field(repr=False)
     scopes: tuple[str, ...] | None
+    other_readings: tuple[Credentials, ...] = ()
+
+    @property
+    def readings(self) -> tuple[Credentials, ...]:
+        """Every reading of the credentials, the most likely one first."""
+        return (Credentials(self.client_id, self.client_secret), *self.other_readings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +58,19 @@ class IssuedToken:
     scopes: tuple[str, ...]
 
 
+Claim = tuple[Client | None, str]
+"""A client, None for an id that no client has, and the secret that came with that id."""
+
+
 class TokenSource(Protocol):
     """An identity provider, as the token endpoint sees it."""
+
+    def choose(self, claims: Sequence[Claim]) -> tuple[Client, str] | None:
+        """The one claim that is worth asking for a token; None where no claim can be right.
+
+        An unknown client costs as much work as a known one, so that the time of a refusal does not
+        say which ids are in use.
+        """
 
     async def exchange(
         self, client: Client, secret: str, scopes: frozenset[Scope]
@@ -54,6 +84,15 @@ class LocalTokenSource:
     def __init__(self, tokens: LocalTokens, secrets: SecretChecker) -> None:
         self._tokens = tokens
         self._secrets = secrets
+
+    def choose(self, claims: Sequence[Claim]) -> tuple[Client, str] | None:
+        """See `TokenSource`. The quick hash chooses, so at most one slow hash is computed."""
+        chosen = None
+        for client, secret in claims:
+            is_likely = may_match(client.secret_hash if client else "", secret)
+            if is_likely and client is not None and chosen is None:
+                chosen = client, secret
+        return chosen
 
     async def exchange(
         self, client: Client, secret: str, scopes: frozenset[Scope]
@@ -77,11 +116,15 @@ class TokenRequests:
 
         Who does not prove to be the client is not told which scopes it has.
         """
-        client = await self._clients.find(request.client_id)
-        if client is None:
+        readings = request.readings
+        clients = await asyncio.gather(*(self._clients.read(each.client_id) for each in readings))
+        secrets = [each.client_secret for each in readings]
+        chosen = self._source.choose(list(zip(clients, secrets, strict=True)))
+        if chosen is None:
             raise TokenRefusedError(NO_SUCH_CLIENT, TokenFault.INVALID_CLIENT)
+        client, secret = chosen
         scopes = _granted(client, request.scopes)
-        issued = await self._source.exchange(client, request.client_secret, scopes or client.scopes)
+        issued = await self._source.exchange(client, secret, scopes or client.scopes)
         if issued is None:
             raise TokenRefusedError(NO_SUCH_CLIENT, TokenFault.INVALID_CLIENT)
         if scopes is None:

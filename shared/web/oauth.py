@@ -19,7 +19,7 @@ from shared.errors import (
     TokenRefusedError,
     TooManyRequestsError,
 )
-from shared.services.token_requests import IssuedToken, TokenRequest
+from shared.services.token_requests import Credentials, IssuedToken, TokenRequest
 from shared.web.refusals import RETRY_AFTER
 from shared.web.requests import JSON
 
@@ -32,6 +32,10 @@ _MOST_CHARACTERS = 1_000
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BASIC = re.compile(r"\s*basic +([A-Za-z0-9+/_=-]*)\s*", re.IGNORECASE)
+_SCHEME = re.compile(r"\s*basic\b", re.IGNORECASE)
+_ENCODED = r"(?:[A-Za-z0-9*._~!'()+-]|%[0-9A-Fa-f]{2})*"
+_FORM_ENCODED = re.compile(rf"(?=[^+]*\Z|[^%]*%){_ENCODED}:{_ENCODED}")
+"""Form-encoding leaves no other text; a plus alone is more likely a plus than a blank."""
 _SCOPES = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
 
 
@@ -45,8 +49,9 @@ def read_token_request(req: func.HttpRequest) -> TokenRequest:
         raise TokenRefusedError(
             f"grant_type must be {GRANT_TYPE}.", TokenFault.UNSUPPORTED_GRANT_TYPE
         )
-    client_id, secret = _read_credentials(req.headers.get("Authorization"), form)
-    return TokenRequest(client_id, secret, _read_scopes(form.get("scope")))
+    first, *others = _read_credentials(req.headers.get("Authorization"), form)
+    scopes = _read_scopes(form.get("scope"))
+    return TokenRequest(first.client_id, first.client_secret, scopes, tuple(others))
 
 
 def token_answer(issued: IssuedToken) -> func.HttpResponse:
@@ -105,43 +110,82 @@ def _read_form(req: func.HttpRequest) -> Mapping[str, str]:
     return form
 
 
-def _read_credentials(authorization: str | None, form: Mapping[str, str]) -> tuple[str, str]:
-    """Client id and secret, from the header or from the form, never from both."""
+def _read_credentials(
+    authorization: str | None, form: Mapping[str, str]
+) -> tuple[Credentials, ...]:
+    """Every reading of client id and secret, from the header or from the form, never from both.
+
+    Another scheme than Basic counts only where the form has no secret: browsers and proxies add
+    a header of their own to a request that is complete without it.
+    """
     client_id, secret = form.get("client_id"), form.get("client_secret")
-    if authorization is not None:
-        if secret is not None:
-            raise _invalid("Send client_secret in the form or in Authorization, not in both.")
-        basic_id, secret = _read_basic(authorization)
-        if client_id not in (None, basic_id):
+    if authorization is not None and secret is not None and _SCHEME.match(authorization):
+        raise _invalid("Send client_secret in the form or in Authorization, not in both.")
+    if authorization is not None and secret is None:
+        readings = _read_basic(authorization)
+        if client_id is not None:
+            readings = [each for each in readings if each.client_id == client_id]
+        if not readings:
             raise _invalid("client_id of the form and of Authorization differ.")
-        client_id = basic_id
-    if not client_id or not secret:
+    else:
+        readings = [Credentials(client_id or "", secret or "")]
+    complete = [each for each in readings if each.client_id and each.client_secret]
+    if not complete:
         raise TokenRefusedError(
             "Send client_id and client_secret in the form, or both in Authorization: Basic.",
             TokenFault.INVALID_CLIENT,
         )
-    if max(len(client_id), len(secret)) > _MOST_CHARACTERS:
+    possible = [
+        each
+        for each in complete
+        if max(len(each.client_id), len(each.client_secret)) <= _MOST_CHARACTERS
+    ]
+    if not possible:
         raise _invalid(f"client_id or client_secret has over {_MOST_CHARACTERS} characters.")
-    return client_id, secret
+    return tuple(possible)
 
 
-def _read_basic(authorization: str) -> tuple[str, str]:
-    """Client id and secret of a Basic header; each is form-encoded in it (RFC 6749, 2.3.1)."""
+def _read_basic(authorization: str) -> list[Credentials]:
+    """Every reading of a Basic header, the most likely one first; at most four.
+
+    RFC 6749, 2.3.1 has id and secret form-encoded in it. The clients of many OAuth libraries send
+    them as they are, in UTF-8 or Latin-1, even where the id contains a colon. The text alone does
+    not tell which was meant, so each different reading is tried.
+    """
     unreadable = TokenRefusedError(
-        "Authorization must be Basic with base64 of client_id:client_secret, both percent-encoded.",
+        "Authorization must be Basic with base64 of client_id:client_secret, both form-encoded or "
+        "both as they are.",
         TokenFault.INVALID_CLIENT,
     )
     found = _BASIC.fullmatch(authorization)
     if found is None:
         raise unreadable
     try:
-        text = base64.b64decode(found[1], validate=True).decode("utf-8")
-        client_id, colon, secret = text.partition(":")
-        if not colon:
-            raise unreadable
-        return unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
+        sent = base64.b64decode(found[1], validate=True)
     except (binascii.Error, ValueError):
         raise unreadable from None
+    try:
+        text = sent.decode("utf-8")
+    except UnicodeDecodeError:
+        text = sent.decode("latin-1")
+    if ":" not in text:
+        raise unreadable
+    as_sent = [text.split(":", 1), text.rsplit(":", 1)]
+    decoded = [
+        [unquote_plus(part, errors="strict") for part in pair]
+        for pair in as_sent
+        if _is_decodable(text)
+    ]
+    in_order = [*decoded, *as_sent] if _FORM_ENCODED.fullmatch(text) else [*as_sent, *decoded]
+    return list(dict.fromkeys(Credentials(*pair) for pair in in_order))
+
+
+def _is_decodable(text: str) -> bool:
+    try:
+        unquote_plus(text, errors="strict")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_scopes(scope: str | None) -> tuple[str, ...] | None:

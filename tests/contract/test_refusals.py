@@ -33,7 +33,6 @@ class Fault:
 
 
 FAULTS = (
-    Fault("authorization sent", 401, "Authorization", about="key"),
     Fault("no key", 401, "X-Functions-Key", about="key"),
     Fault("unknown key", 401, "not known", about="key"),
     Fault("another software key", 403, "Key name does not match Software Key"),
@@ -68,8 +67,6 @@ def _send(
 
 def _headers(sender: Sender, faults: set[str]) -> dict[str, str]:
     headers = {"Content-Type": "application/json", **sender.headers}
-    if "authorization sent" in faults:
-        headers["Authorization"] = "Bearer something"
     if "no key" in faults:
         del headers["X-Functions-Key"]
     if "unknown key" in faults:

@@ -14,6 +14,7 @@ from shared.web.openapi.operations import Access, Operation
 from tests.contract.refusals import check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for
+from tests.tenants import Sender
 from tests.tokens import TokenClient, a_token_client
 
 pytestmark = pytest.mark.e2e
@@ -83,6 +84,56 @@ def test_a_call_for_key_pairs_takes_no_token(
     answer = call(gateway, operation, dict(clients[Scope.IMPORT_INBOX].headers))
     check_refusal(answer, 401, "takes no bearer token")
     assert "www-authenticate" not in answer.headers
+
+
+# What proxies, browsers and desktop networks add to a call that has a key pair already.
+ADDED = ["Basic YTpi", "basic", "Negotiate YII=", "NTLM TlRM", 'Digest username="bearer"', "", "x"]
+
+
+@named(TAKING_TOKENS + KEY_PAIR_ONLY)
+def test_an_authorization_that_is_no_bearer_is_passed_over_beside_a_key_pair(
+    gateway: GatewayProcess, sender: Sender, operation: Operation
+) -> None:
+    alone = call(gateway, operation, dict(sender.headers)).status
+    assert alone not in (401, 500)
+    for added in ADDED:
+        answer = call(gateway, operation, {**sender.headers, "Authorization": added})
+        assert (added, answer.status) == (added, alone), answer.body
+        wrong = {**sender.headers, "X-Functions-Key": "pig_x", "Authorization": added}
+        check_refusal(call(gateway, operation, wrong), 401, "function key")
+
+
+BEARERS = ["Bearer", "Bearer a.b.c", "bearer  x", "Basic YTpi, Bearer a.b", "Bearer a.b.c,Basic Y"]
+
+
+@named(TAKING_TOKENS)
+def test_a_bearer_token_decides_alone_where_tokens_are_taken(
+    gateway: GatewayProcess,
+    sender: Sender,
+    clients: dict[Scope, TokenClient],
+    operation: Operation,
+) -> None:
+    for header in BEARERS:
+        answer = call(gateway, operation, {**sender.headers, "Authorization": header})
+        check_refusal(answer, 401)
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    right = clients[Scope(operation.scope or Scope.IMPORT_INBOX)]
+    wrong_pair = {"X-Functions-Key": "pig_x", "X-Software-Key": "S", **right.headers}
+    assert call(gateway, operation, wrong_pair).status != 401
+
+
+@named(KEY_PAIR_ONLY)
+def test_a_bearer_token_is_passed_over_where_no_token_is_taken(
+    gateway: GatewayProcess,
+    sender: Sender,
+    clients: dict[Scope, TokenClient],
+    operation: Operation,
+) -> None:
+    alone = call(gateway, operation, dict(sender.headers)).status
+    for header in [*BEARERS, clients[Scope.IMPORT_INBOX].headers["Authorization"]]:
+        both = {**sender.headers, "Authorization": header}
+        assert call(gateway, operation, both).status == alone
+        check_refusal(call(gateway, operation, {**both, "X-Functions-Key": "pig_x"}), 401)
 
 
 def test_every_call_that_takes_tokens_has_a_scope_or_follows_imports() -> None:

@@ -8,11 +8,21 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from shared.auth.client_secrets import matches
+from shared.auth.client_lookups import ClientLookups
+from shared.auth.client_secrets import SecretChecker, matches
 from shared.auth.scopes import Scope
 from shared.bootstrap import Gateway, open_gateway
-from shared.errors import ConflictError, InvalidRequestError, NotFoundError, RefusedError
+from shared.clock import SystemClock
+from shared.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    RefusedError,
+    TokenRefusedError,
+)
+from shared.services.token_requests import LocalTokenSource, TokenRequest, TokenRequests
 from tests.emulator import settings_for
+from tests.integration.counted_tables import CountedTables
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.integration
@@ -99,5 +109,27 @@ def test_what_cannot_be_done_is_refused(tell: Tell) -> None:
         for asked, error in refused:
             with pytest.raises(error):
                 await asked
+
+    tell(story)
+
+
+def test_a_wrong_secret_costs_the_same_whether_the_client_is_known_or_not(tell: Tell) -> None:
+    """No refusal is answered from memory: only ids that somebody uses would be there."""
+
+    async def story(gateway: Gateway) -> None:
+        issued = await gateway.clients.add(await new_tenant(gateway), "", INBOX)
+        known = issued.client.client_id
+        tables = CountedTables(gateway.account.tables)
+        checker = SecretChecker()
+        source = LocalTokenSource(gateway.identity.local_tokens, checker)
+        requests = TokenRequests(ClientLookups(tables, SystemClock(), 60), source)
+        for client_id in (known, "nobody", known, "nobody"):
+            before = tables.reads, tables.queries
+            with pytest.raises(TokenRefusedError):
+                await requests.grant(TokenRequest(client_id, "pigs_wrong", None))
+            assert (tables.reads - before[0], tables.queries - before[1]) == (0, 1), client_id
+        assert checker.computed == 0
+        await requests.grant(TokenRequest(known, issued.client_secret, None))
+        assert checker.computed == 1
 
     tell(story)

@@ -228,13 +228,16 @@ def test_a_key_whose_integration_is_gone_is_told_so(tell: Tell) -> None:
     tell(story)
 
 
-def test_authorization_alone_decides_where_it_is_sent(tell: Tell) -> None:
+def test_authorization_is_passed_over_beside_a_key_pair_and_named_without_one(tell: Tell) -> None:
     async def story(house: House) -> None:
         issued = await house.integration()
-        for authorization in ("Bearer abc", "bearer abc", ""):
-            error = await house.refusal({**headers_of(issued), "authorization": authorization})
+        for authorization in ("Bearer abc", "Basic YTpi", "Negotiate abc", ""):
+            headers = {**headers_of(issued), "authorization": authorization}
+            caller = await house.authenticator.authenticate(headers)
+            assert caller.tenant == issued.integration.tenant
+            error = await house.refusal({"authorization": authorization})
             assert isinstance(error, UnauthenticatedError)
-            assert "Authorization" in error.message
+            assert "takes no bearer token" in error.message
 
     tell(story)
 

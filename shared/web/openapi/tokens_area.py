@@ -56,7 +56,7 @@ def _token() -> Operation:
         path="/connect/token",
         summary="A bearer token for a client's credentials",
         text="As RFC 6749 has it (4.4). The credentials come in the form, or as `Authorization: "
-        "Basic` with both parts percent-encoded.",
+        "Basic` with both parts form-encoded, or both as they are.",
         tag=TAG,
         body=Body({FORM: _form()}),
         answers={

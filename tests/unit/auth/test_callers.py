@@ -47,10 +47,21 @@ def challenge_of(error: Exception) -> str | None:
     return found
 
 
-def test_an_authorization_header_alone_decides() -> None:
+def test_a_bearer_token_alone_decides() -> None:
     assert ask({**TOKEN, **KEYS}) is CLIENT
+    for wrong in ("Bearer x", "bearer", "Basic YTpi, Bearer x"):
+        with pytest.raises(BearerTokenError) as caught:
+            ask({"authorization": wrong, **KEYS})
+        assert challenge_of(caught.value) == 'Bearer error="invalid_token"'
+
+
+@pytest.mark.parametrize("added", ["", "Basic YTpi", "Negotiate x", "bearerish x", "Bearer-2 x"])
+def test_another_authorization_is_passed_over_beside_a_key_pair(added: str) -> None:
+    with pytest.raises(BearerTokenError, match="function key") as caught:
+        ask({"authorization": added, **KEYS})
+    assert challenge_of(caught.value) == "Bearer"
     with pytest.raises(BearerTokenError) as caught:
-        ask({"authorization": "", **KEYS})
+        ask({"authorization": added})
     assert challenge_of(caught.value) == 'Bearer error="invalid_token"'
 
 
