@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import traceback
+from pathlib import Path
 
 import typer
 
@@ -23,6 +25,7 @@ from cli import (
     tenants,
 )
 from cli.output import AsJson
+from cli.surroundings import ROOT
 from shared.errors import GatewayError, SettingsError, StorageUnavailableError
 
 app = typer.Typer(
@@ -61,16 +64,35 @@ def main() -> None:
     """Run the command line. Exit status 1 for a refusal or a fault, 2 for wrong usage."""
     try:
         app()
-    except GatewayError as error:
+    except Exception as error:
+        if sys.flags.dev_mode and not isinstance(error, GatewayError):
+            raise
         print(_sentence(error), file=sys.stderr)
         sys.exit(1)
 
 
-def _sentence(error: GatewayError) -> str:
+def _sentence(error: Exception) -> str:
     match error:
         case SettingsError():
             return "\n".join(error.problems)
         case StorageUnavailableError():
             return f"Storage cannot be reached: {error}. Is the local gateway running?"
-        case _:
+        case GatewayError():
             return str(error)
+        case OSError() if error.filename and error.strerror:
+            return f"{error.filename} cannot be used: {error.strerror}."
+        case _:
+            # The text of a library's error may quote a row or a key, so it is not printed.
+            return (
+                f"The command failed with an error that it does not know ({_origin(error)}). Run "
+                "it with `python -X dev manage.py` for the whole report."
+            )
+
+
+def _origin(error: Exception) -> str:
+    """The type of an error, and the line of this repository that it passed last."""
+    *_, frame = traceback.extract_tb(error.__traceback__)
+    for passed in traceback.extract_tb(error.__traceback__):
+        if Path(passed.filename).is_relative_to(ROOT) and "site-packages" not in passed.filename:
+            frame = passed
+    return f"{type(error).__name__} at {Path(frame.filename).name}, line {frame.lineno}"

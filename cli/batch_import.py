@@ -18,6 +18,7 @@ from cli.import_client import ImportClient
 from cli.output import columns
 from cli.parts import Part, PartLimits
 from cli.row_files import read_rows
+from cli.text_files import read_text_file
 from shared.errors import GatewayError
 from shared.imports.authdata.definition import AUTHDATA
 
@@ -80,10 +81,13 @@ class BatchOutcome:
 
 
 def read_batch_file(path: Path, schema: Mapping[str, Any], *, blank_clears: bool) -> BatchFile:
-    """Records as an array, NDJSON or CSV, or the body of a stage call. Raises RowFileError."""
+    """Records as an array, NDJSON or CSV, or the body of a stage call.
+
+    Raises UnreadableFileError.
+    """
     try:
-        document = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (ValueError, OSError):
+        document = json.loads(read_text_file(path))
+    except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict) and isinstance(document.get("employee"), list):
         options = {name: document[name] for name in OPTIONS if document.get(name) is not None}

@@ -24,6 +24,10 @@ class CallFailedError(GatewayError):
     """The gateway did not answer, or not with JSON."""
 
 
+class ImpossibleCallError(CallFailedError):
+    """The call cannot be made at all, so that trying again does not help."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyPair:
     """The credentials of a call."""
@@ -51,6 +55,11 @@ class Answer:
         message = self.document.get("message") if isinstance(self.document, dict) else None
         return str(message or f"The gateway answered {self.status}.")
 
+    def pause_seconds(self, otherwise: float) -> float:
+        """What Retry-After asks for, where it is a number of seconds."""
+        text = self.headers.get("retry-after", "").strip()
+        return float(text) if text.isascii() and text.isdigit() else otherwise
+
 
 def send_import(url: str, path: str, body: bytes, keys: KeyPair) -> Answer:
     """Post an import and wait for its answer, also where the gateway answers 202 at first."""
@@ -68,7 +77,7 @@ def _await_answer(address: str, keys: KeyPair) -> Answer:
         answer = call("GET", address, keys.headers())
         if answer.status != 202:
             return answer
-        time.sleep(float(answer.headers.get("retry-after", "2")))
+        time.sleep(answer.pause_seconds(2.0))
 
 
 class Readable(Protocol):
@@ -85,8 +94,8 @@ def call(
     body: bytes | Readable | None = None,
 ) -> Answer:
     """One call. Raises CallFailedError; a refusal is an answer."""
-    if urlsplit(address).scheme not in ("http", "https"):
-        raise CallFailedError("The gateway's address must begin with http:// or https://.")
+    _check_address(address)
+    _check_headers(headers)
     request = urllib.request.Request(address, body, dict(headers), method=method)  # noqa: S310
     try:
         with _opener(address).open(request, timeout=CALL_SECONDS) as response:
@@ -98,6 +107,38 @@ def call(
         raise CallFailedError(
             f"No answer from {address}: is the gateway running? ({type(error).__name__})"
         ) from error
+
+
+def address_of(url: str, path: str) -> str:
+    """The address of a path of the gateway at `url`. Raises ImpossibleCallError."""
+    _check_address(url)
+    return urljoin(f"{url.rstrip('/')}/", path.lstrip("/"))
+
+
+def _check_address(address: str) -> None:
+    """Raises ImpossibleCallError for what is no address of a gateway."""
+    try:
+        parts = urlsplit(address)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_address = is_address and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_address = False
+    if not is_address or not address.isascii() or not address.isprintable() or " " in address:
+        raise ImpossibleCallError(
+            "The gateway's address must begin with http:// or https:// and name a host, without "
+            "blanks."
+        )
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """Raises ImpossibleCallError for a header that HTTP cannot carry; never quotes its value."""
+    for name, value in headers.items():
+        is_latin = all(character < "\u0100" for character in value)
+        if not is_latin or any(character in "\r\n\0" for character in value):
+            raise ImpossibleCallError(
+                f"The header {name} cannot be sent: its value has a line break, or a character "
+                "that a header cannot carry. Correct the key or the option that it is made of."
+            )
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -17,17 +17,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from shared.imports.csv_rows import ERROR, INDEX, MORE, WORDS, is_guarded, restored
 from shared.imports.faults import MAX_SHOWN
 from shared.imports.payload import MAX_DEPTH
-from shared.imports.reference_text import escaped, trimmed, without_hidden
+from shared.imports.reference_text import ENDS, escaped, is_blank, trimmed, without_hidden
 
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]{1,4})\]")
 _PATH: Final = re.compile(r"[^.\[\]]+(?:\[[0-9]{1,4}\]|\.[^.\[\]]+)*")
 _DELIMITERS: Final = ",;\t"
+_SEPARATOR_LINE: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*[\r\n]*', re.IGNORECASE)
+_BLANK_CELLS: Final = ENDS + _DELIMITERS + "\"'"
+"""What a line of blank cells is made of, whatever its delimiter."""
 _MOST_NAMED: Final = 10
 _LONGEST_CELL: Final = 16 * 1024 * 1024
 
@@ -45,51 +48,100 @@ class _Column:
 
 
 _MORE: Final = _Column((MORE,), frozenset())
+_NAMELESS: Final = _Column((), frozenset())
 
 
 def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False) -> list[str]:
-    """The JSON text of each row. Raises ValueError with what is wrong, and where."""
+    """The JSON text of each row. Raises ValueError with what is wrong, and where.
+
+    The header is the first line that is neither blank nor `sep=;`, the line by which spreadsheets
+    name their delimiter. Rows of blanks are no rows.
+    """
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    lines = StringIO(text, newline="")
+    before, delimiter = _lines_before_header(lines)
+    start = lines.tell()
+    if not delimiter:
+        delimiter = max(_DELIMITERS, key=lambda mark: _count_columns(lines, start, mark))
+    lines.seek(start)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    line = before + 1
     try:
         header = next(reader, [])
-        columns = _columns(header, schema)
+        columns = _columns(header, schema, line)
         place = columns.index(_MORE) if _MORE in columns else len(columns)
+        nameless = [at for at, column in enumerate(columns) if column is _NAMELESS]
         rows = []
+        line = before + reader.line_num + 1
         for cells in reader:
-            if any(cells):
-                _check_width(cells, header, reader.line_num)
-                known, said = _with_more(columns, cells, place, schema)
+            if any(not is_blank(cell) for cell in cells):
+                _check_names(cells, nameless, len(columns), line, before + 1)
+                known, said = _with_more(columns, cells[: len(columns)], place, schema)
                 rows.append(_row(_values(known, said, blank_clears)))
+            line = before + reader.line_num + 1
         return rows
     except csv.Error as error:
-        raise ValueError(f"{error} (line {reader.line_num}).") from None
+        raise ValueError(_told(error, line)) from None
 
 
-def _delimiter(text: str) -> str:
-    """The mark that parts the header into most columns: a comma, a semicolon or a tab."""
-    head = text[: text.find("\n") + 1] or text
-    return max(_DELIMITERS, key=lambda mark: len(next(csv.reader([head], delimiter=mark), [])))
+def _lines_before_header(lines: TextIO) -> tuple[int, str]:
+    """Pass over what stands above the header: how many lines, and the delimiter that they name."""
+    count, delimiter = 0, ""
+    while line := lines.readline():
+        named = _SEPARATOR_LINE.fullmatch(line)
+        if named is None and line.strip(_BLANK_CELLS):
+            lines.seek(lines.tell() - len(line))
+            break
+        delimiter = named[1] if named else delimiter
+        count += 1
+    return count, delimiter
 
 
-def _columns(header: Sequence[str], schema: Mapping[str, Any]) -> list[_Column | None]:
+def _count_columns(lines: TextIO, start: int, delimiter: str) -> int:
+    """Into how many columns the header falls with a delimiter."""
+    lines.seek(start)
+    try:
+        return len(next(csv.reader(lines, delimiter=delimiter), []))
+    except csv.Error:
+        return 0
+
+
+def _told(error: csv.Error, line: int) -> str:
+    """What the library says of the row that begins in a line, for people."""
+    said = str(error)
+    if "unexpected end of data" in said:
+        what = "a cell begins with a quotation mark that is never closed; close it"
+    elif "expected after" in said:
+        what = "text follows the closing quotation mark of a cell; write a mark within it twice"
+    elif "field limit" in said:
+        what = f"a cell has more than {_LONGEST_CELL} characters, which is the limit; shorten it"
+    else:
+        what = said
+    return f"the row that begins in line {line} cannot be read: {what}."
+
+
+def _columns(header: Sequence[str], schema: Mapping[str, Any], line: int) -> list[_Column | None]:
     names = [_name(name, schema) for name in header]
-    folded = [name.lower() for name in names]
-    twice = sorted(name for name, count in Counter(folded).items() if count > 1)
-    if twice or "" in folded:
+    counts = Counter(name.lower() for name in names if name)
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    if twice:
         shown = ", ".join(map(escaped, twice[:_MOST_NAMED]))[:MAX_SHOWN]
-        raise ValueError(f"line 1 has a column without a name, or one twice: {shown}.")
-    return [_column(name, schema) for name in names]
+        raise ValueError(
+            f"line {line} has more than one column of the same name: {shown}; leave one of them."
+        )
+    return [_column(name, schema) if name else _NAMELESS for name in names]
 
 
 def _name(header: str, schema: Mapping[str, Any]) -> str:
     """The name that a header cell means.
 
     Where it is a field's name but for characters that cannot be seen, it means the field. Otherwise
-    it stays, and the gateway names it with these characters escaped.
+    it stays, and the gateway names it with these characters escaped. "" where nothing can be seen.
     """
     name = restored(trimmed(header))
     seen = without_hidden(name)
+    if not seen:
+        return ""
     is_known = seen in (INDEX, ERROR, MORE) or is_field(path_of(seen), schema)
     return seen if is_known else name
 
@@ -108,7 +160,10 @@ def path_of(name: str) -> tuple[Step, ...]:
     Raises ValueError for a path that is deeper than a row may be.
     """
     if name.count(".") + name.count("[") >= MAX_DEPTH:
-        raise ValueError(f"a column of line 1 is nested more than {MAX_DEPTH} levels deep.")
+        raise ValueError(
+            f"the header has a column that is nested more than {MAX_DEPTH} levels deep; correct "
+            "its name."
+        )
     if not _PATH.fullmatch(name):
         return (name,)
     return tuple(step or int(place) for step, place in _STEP.findall(name))
@@ -155,9 +210,16 @@ def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
     return node
 
 
-def _check_width(cells: Sequence[str], header: Sequence[str], line: int) -> None:
-    if len(cells) > len(header):
-        raise ValueError(f"the row that ends in line {line} has more cells than line 1 has names.")
+def _check_names(
+    cells: Sequence[str], nameless: Sequence[int], width: int, line: int, header: int
+) -> None:
+    """Raises ValueError for a value in a column without a name; blanks there are usual."""
+    for place in (*nameless, *range(width, len(cells))):
+        if place < len(cells) and not is_blank(cells[place]):
+            raise ValueError(
+                f"line {line} has a value in column {place + 1}, which has no name in line "
+                f"{header}; name the column there, or clear the cell."
+            )
 
 
 def _with_more(
@@ -244,11 +306,18 @@ def _place(tree: Tree, path: Sequence[Step], value: str) -> None:
     for step in path[:-1]:
         inner = tree.setdefault(step, {})
         if not isinstance(inner, dict):
-            raise ValueError(f"the columns contradict each other at {path[0]}.")
+            raise ValueError(_contradiction(path))
         tree = inner
     if isinstance(tree.get(path[-1]), dict):
-        raise ValueError(f"the columns contradict each other at {path[0]}.")
+        raise ValueError(_contradiction(path))
     tree[path[-1]] = value
+
+
+def _contradiction(path: Sequence[Step]) -> str:
+    return (
+        f"the columns contradict each other at {escaped(str(path[0]))}: one names a field, another "
+        "one a part of it; leave one of them."
+    )
 
 
 def _rendered(node: Tree | str) -> str:

@@ -10,9 +10,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
-from cli.calls import Answer, CallFailedError, KeyPair, call
+from cli.calls import (
+    Answer,
+    CallFailedError,
+    ImpossibleCallError,
+    KeyPair,
+    address_of,
+    call,
+)
 from cli.parts import PartLimits
 
 TRIES: Final = 5
@@ -94,12 +101,12 @@ class ImportClient:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
         sent = {"Content-Type": "application/json"} if body is not None else {}
-        address = urljoin(f"{self.url.rstrip('/')}/", path.lstrip("/"))
+        address = address_of(self.url, path)
         for left in reversed(range(TRIES)):
             try:
                 answer = call(method, address, {**self.keys.headers(), **sent, **headers}, body)
-            except CallFailedError:
-                if not left:
+            except CallFailedError as error:
+                if not left or isinstance(error, ImpossibleCallError):
                     raise
                 self.pause(_LONGEST_PAUSE_SECONDS)
                 continue
@@ -107,7 +114,7 @@ class ImportClient:
                 return answer
             if answer.status not in (429, 503) or not left:
                 raise RefusedCallError(answer.refusal)
-            self.pause(float(answer.headers.get("retry-after", "1")))
+            self.pause(answer.pause_seconds(1.0))
         raise AssertionError
 
 

@@ -10,6 +10,7 @@ import typer
 from cli.access import on_gateway
 from cli.integrations import TenantOption
 from cli.output import AsJson, columns, show
+from cli.text_files import read_text_file
 from shared.bootstrap import Gateway
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.reporting import ImportReport, Place
@@ -74,7 +75,7 @@ def retry_one(
     """Send the failed rows of an import again, as they were or corrected; a running gateway
     works on them.
     """
-    body = b"" if rows is None else rows.read_bytes()
+    body = b"" if rows is None else read_text_file(rows).encode()
 
     async def retry(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
         found = await gateway.tenants.find(tenant)

@@ -10,6 +10,7 @@ import typer
 from cli.access import on_gateway
 from cli.integrations import TenantOption
 from cli.output import AsJson, show
+from cli.text_files import read_text_file
 from shared.bootstrap import Gateway
 from shared.errors import InvalidRequestError
 from shared.imports.reference_kinds import ReferenceKind, find_kind
@@ -47,9 +48,5 @@ def load(file: File, tenant: TenantOption, kind: Kind, as_json: AsJson = False) 
 
 
 def read_values(file: Path) -> list[str]:
-    """The lines of a file that say something. Raises InvalidRequestError."""
-    try:
-        lines = file.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise InvalidRequestError(f"{file.name} is not UTF-8: save it as that.") from None
-    return [line for line in lines if line.strip()]
+    """The lines of a file that are not blank. Raises UnreadableFileError."""
+    return [line for line in read_text_file(file).splitlines() if line.strip()]

@@ -8,20 +8,21 @@ say is translated (`cli.csv_files`). Failed rows as the gateway gives them out (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from cli.csv_files import read_csv
-from shared.errors import GatewayError, RefusedError
-from shared.imports.payload import member_text, read_payload
+from cli.text_files import UnreadableFileError, read_text_file
+from shared.errors import RefusedError
+from shared.imports.payload import member_text, read_payload, read_row_of_line
 
 FAR_MORE_THAN_ANY = 2**40
 """Rows of a file are limited by memory alone; those of a call by its part."""
 
 
-class RowFileError(GatewayError):
+class RowFileError(UnreadableFileError):
     """The file cannot be read as rows; the message says where and why, and quotes nothing."""
 
 
@@ -58,20 +59,15 @@ def read_rows(path: Path, schema: Mapping[str, Any], *, blank_clears: bool = Fal
     empty cell null instead of leaving the field out.
     """
     try:
-        # Some editors put a second mark of the byte order before the first.
-        text = path.read_bytes().decode("utf-8").lstrip("\ufeff")
-    except UnicodeDecodeError as error:
-        raise RowFileError(
-            f"{path.name} is not UTF-8: the byte at offset {error.start} does not fit."
-        ) from None
-    except OSError as error:
-        raise RowFileError(f"{path.name} cannot be read: {error.strerror}.") from None
+        text = read_text_file(path)
+    except UnreadableFileError as error:
+        raise RowFileError(str(error)) from None
     try:
         match format_of(path, text):
             case Format.JSON:
                 return _array(text)
             case Format.NDJSON:
-                return _array(_lines_as_array(text))
+                return _lines(text)
             case Format.CSV:
                 return read_csv(text, schema, blank_clears=blank_clears)
     except (RefusedError, ValueError) as error:
@@ -92,21 +88,31 @@ def _array(text: str) -> list[str]:
 
     def look(row: Mapping[str, Any]) -> None:
         nonlocal are_failed_rows
-        are_failed_rows &= _FAILED_ROW.issuperset(row) and isinstance(row.get("row"), dict)
+        are_failed_rows &= _is_failed_row(row)
 
     if not text.strip():
         return []
     payload = read_payload(text.encode(), look, FAR_MORE_THAN_ANY)
     rows = [payload.text[row.start : row.end] for row in payload.rows]
-    return [member_text(row, 0, "row") for row in rows] if are_failed_rows else rows
+    return _without_messages(rows) if are_failed_rows else rows
 
 
-def _lines_as_array(text: str) -> str:
-    """A row per line as one array with the same line numbers; blank lines are passed over."""
-    is_first = True
-    lines = []
-    for line in text.split("\n"):
-        is_blank = not line.strip()
-        lines.append(line if is_blank or is_first else f",{line}")
-        is_first = is_first and is_blank
-    return f"[{chr(10).join(lines)}]"
+def _lines(text: str) -> list[str]:
+    """The row of each line, read as strictly; blank lines are passed over."""
+    are_failed_rows = True
+    rows = []
+    # A JSON text has no line break within a string, so a carriage return ends a line too.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            are_failed_rows &= _is_failed_row(read_row_of_line(line, number))
+            rows.append(line.strip())
+    return _without_messages(rows) if are_failed_rows else rows
+
+
+def _is_failed_row(row: Mapping[str, Any]) -> bool:
+    return _FAILED_ROW.issuperset(row) and isinstance(row.get("row"), dict)
+
+
+def _without_messages(rows: Sequence[str]) -> list[str]:
+    return [member_text(row, 0, "row") for row in rows]

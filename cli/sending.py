@@ -86,6 +86,10 @@ def send(
     A large file goes in several calls. Interrupted, or without an answer, the same command goes on
     where it stopped: no row is done twice.
     """
+    if failed_rows is not None and not failed_rows.absolute().parent.is_dir():
+        raise typer.BadParameter(
+            "its folder does not exist; make it first.", param_hint="--failed-rows"
+        )
     errand = Errand(
         kind=MESSAGE_TYPES[type_name.value],
         file=file,

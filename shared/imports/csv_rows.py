@@ -9,7 +9,7 @@ what was sent, whatever columns have been deleted from the file meanwhile.
 | sent                   | in the cell                                          |
 |------------------------|------------------------------------------------------|
 | text                   | as it is, or behind an apostrophe                    |
-| blank text             | a lone apostrophe                                    |
+| blank text             | behind an apostrophe                                 |
 | number, true, false    | its JSON text; no formula can be made of it          |
 | null, [] and {}        | `null`, `[]`, `{}`; the same as text: behind an apostrophe |
 | nothing                | empty                                                |
@@ -60,7 +60,8 @@ def is_guarded(cell: str) -> bool:
 
 def _needs_guard(text: str) -> bool:
     bare = text.lstrip("'")
-    is_risky = bare.startswith(("\t", "\r", "\n")) or _first_seen(bare) in tuple(_RISKY)
+    # A cell of blanks needs one too: a row of nothing but blanks is read as no row.
+    is_risky = bare.startswith(("\t", "\r", "\n")) or _first_seen(bare) in ("", *_RISKY)
     return is_risky or bare in WORDS
 
 

@@ -19,6 +19,7 @@ from shared.imports.fields import (
     REFERENCE_LENGTH,
 )
 from shared.imports.messages import Message
+from shared.imports.payload import json_kind
 from shared.imports.shapes import Field, Shape
 
 MAX_SHOWN: Final = 200
@@ -65,25 +66,11 @@ def message_of(error: Mapping[str, Any], shape: Shape) -> Message:
     if detail is not None:
         detail = detail.format_map(error.get("ctx", {}))
     if fault == WRONG_TYPE:
-        detail = f"{detail}, {_kind(value)} was sent" if detail else f"{_kind(value)} was sent"
+        detail = (
+            f"{detail}, {json_kind(value)} was sent" if detail else f"{json_kind(value)} was sent"
+        )
     shown = None if is_sensitive(path, shape) else as_sent(value)
     return Message(fault, dotted(path), shown, detail)
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case bool():
-            return "true or false"
-        case str():
-            return "a string"
-        case int():
-            return "a number"
-        case Decimal() | float():
-            return "a number with a fraction"
-        case list():
-            return "a list"
-        case _:
-            return "an object"
 
 
 def dotted(path: Sequence[str | int]) -> str:

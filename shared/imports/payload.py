@@ -98,13 +98,12 @@ def read_payload(
     """
     text = _decode(body, "a JSON array of objects")
     try:
-        rows, objects_only, count = _walk(text, place, max_rows, max_row_bytes)
+        rows, not_supported, count = _walk(text, place, max_rows, max_row_bytes)
     except json.JSONDecodeError as error:
-        raise _not_json(error) from None
-    except RecursionError:
-        raise _too_deep() from None
-    if not objects_only:
-        raise UnsupportedPayloadError("Payload data not supported: send a JSON array of objects.")
+        where = f"line {error.lineno}, column {error.colno}"
+        raise _not_json("The body", error, where) from None
+    if not_supported:
+        raise UnsupportedPayloadError(f"Payload data not supported: {not_supported}.")
     if count > max_rows:
         raise _too_many(str(count), max_rows)
     return Payload(text, rows)
@@ -123,10 +122,49 @@ def read_document(body: bytes) -> Any:
         document, end = _decode_at(text, start, None)
         _expect_end(text, end)
     except json.JSONDecodeError as error:
-        raise _not_json(error) from None
-    except RecursionError:
-        raise _too_deep() from None
+        where = f"line {error.lineno}, column {error.colno}"
+        raise _not_json("The body", error, where) from None
     return document
+
+
+def read_row_of_line(line: str, number: int) -> Mapping[str, Any]:
+    """The object on a line of NDJSON; its own names in lower case.
+
+    The same is refused as in a payload. Raises InvalidRequestError, UnsupportedPayloadError and
+    TooLargeError, which name the line and never quote it.
+    """
+    name = f"line {number}"
+    if len(line) > MAX_ROW_BYTES:
+        raise over_a_cap(name, f"{MAX_ROW_BYTES} bytes")
+    try:
+        element, end = _BoundedDecoder(line).decode(_skip(line, 0), name)
+        _expect_end(line, end)
+    except json.JSONDecodeError as error:
+        raise _not_json(name, error, f"column {error.colno}") from None
+    if not isinstance(element, dict):
+        raise UnsupportedPayloadError(
+            f"{name} is {json_kind(element)}: each line must hold one JSON object."
+        )
+    return element
+
+
+def json_kind(value: Any) -> str:
+    """What a JSON value is, in the words of messages."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case str():
+            return "a string"
+        case int():
+            return "a number"
+        case Decimal() | float():
+            return "a number with a fraction"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
 
 
 def payload_of(
@@ -299,13 +337,15 @@ def _decode(body: bytes, wanted: str) -> str:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidRequestError(
-            f"The body is not UTF-8: the byte at offset {error.start} does not fit."
+            f"The body is not UTF-8: the byte at offset {error.start} does not fit; send it in "
+            "UTF-8."
         ) from None
 
 
-def _not_json(error: json.JSONDecodeError) -> InvalidRequestError:
-    where = f"line {error.lineno}, column {error.colno}"
-    return InvalidRequestError(f"The body is not valid JSON: {error.msg} ({where}).")
+def _not_json(name: str, error: json.JSONDecodeError, where: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{name} is not valid JSON: {error.msg} ({where}); correct it there and send it again."
+    )
 
 
 def _walk(
@@ -313,21 +353,35 @@ def _walk(
     place: Callable[[Mapping[str, Any]], str | None],
     max_rows: int,
     max_row_bytes: int,
-) -> tuple[list[RawRow], bool, int]:
-    """The rows kept, whether every element was an object, and how many elements there were."""
+) -> tuple[list[RawRow], str, int]:
+    """The rows kept, which element is no object ("" where all are), and how many there were."""
     rows: list[RawRow] = []
-    objects_only = True
+    not_supported = ""
     index = -1
+    is_array = text.startswith("[", _skip(text, 0))
     for index, (element, start, end) in enumerate(_elements(text)):
         if index >= _FAR_TOO_MANY * max_rows:
             raise _too_many(f"more than {_FAR_TOO_MANY * max_rows}", max_rows)
         if end - start > max_row_bytes:
             raise over_a_cap(index, f"{max_row_bytes} bytes")
-        if not isinstance(element, dict):
-            objects_only = False
-        elif objects_only and index < max_rows:
+        if not_supported:
+            continue
+        if not isinstance(element, dict) or not is_array:
+            not_supported = _not_supported(text, element, index if is_array else None, start)
+        elif index < max_rows:
             rows.append(RawRow(index, place(element), start, end))
-    return rows, objects_only, index + 1
+    return rows, not_supported, index + 1
+
+
+def _not_supported(text: str, element: Any, index: int | None, start: int) -> str:
+    """Which element is no row, and what it is; `index` is None where it is the whole body."""
+    if index is None:
+        return f"the body is {json_kind(element)}; send a JSON array of objects"
+    line = text.count("\n", 0, start) + 1
+    return (
+        f"index {index} (line {line}) is {json_kind(element)}; send a JSON array of objects, each "
+        "of them a row"
+    )
 
 
 def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
@@ -337,7 +391,7 @@ def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
     if text[position : position + 1] != "[":
         element, end = decoder.decode(position, 0)
         _expect_end(text, end)
-        yield None if isinstance(element, dict) else element, position, end
+        yield element, position, end
         return
     position = _skip(text, position + 1)
     if text[position : position + 1] == "]":
@@ -370,8 +424,8 @@ class _BoundedDecoder:
         self._text = text
         self._window, self._start, self._end = text, 0, -1
 
-    def decode(self, position: int, row: int) -> tuple[Any, int]:
-        """The element at a position and its end; `row` is its index."""
+    def decode(self, position: int, row: int | str) -> tuple[Any, int]:
+        """The element at a position and its end; `row` is its index, or what it is called."""
         if position >= self._end:
             self._open_window(position)
         while self._end < len(self._text):
@@ -393,7 +447,7 @@ class _BoundedDecoder:
         self._window = self._text[position : self._end] if found else ""
 
 
-def _check_values(text: str, start: int, row: int) -> None:
+def _check_values(text: str, start: int, row: int | str) -> None:
     """Raises TooLargeError where the value that begins here has too many values in it."""
     depth = count = 0
     for found in _TOKEN.finditer(text, start):
@@ -421,37 +475,43 @@ def _expect_end(text: str, position: int) -> None:
         raise json.JSONDecodeError("Extra data", text, position)
 
 
-def _decode_at(text: str, position: int, row: int | None) -> tuple[Any, int]:
+def _decode_at(text: str, position: int, row: int | str | None) -> tuple[Any, int]:
     """The value at a position and its end; `row` is None where it is the whole body."""
     try:
         element, end = _DECODER.raw_decode(text, position)
     except _DuplicateNameError:
         raise InvalidRequestError(
-            f"{_named(row)} has a property name twice; names that differ only in "
-            "upper and lower case count as the same."
+            f"{_named(row)} has a property name twice; leave one of them out (names that differ "
+            "only in upper and lower case count as the same)."
         ) from None
     except _TooManyNamesError as error:
         raise over_a_cap(row, str(error)) from None
     except (InvalidOperation, OverflowError):
-        raise InvalidRequestError(f"{_named(row)} has a number out of range.") from None
+        raise InvalidRequestError(
+            f"{_named(row)} has a number out of range; send a smaller exponent."
+        ) from None
     except json.JSONDecodeError:
         raise
     except ValueError:
         raise InvalidRequestError(
-            f"{_named(row)} has a number with too many digits, or NaN or Infinity."
+            f"{_named(row)} has a number with too many digits, or NaN or Infinity; send a number "
+            "of the field's range."
         ) from None
-    _check_depth(text, position, end, element)
+    except RecursionError:
+        raise _too_deep(row) from None
+    if _is_too_deep(text, position, end, element):
+        raise _too_deep(row)
     _check_surrogates(text, position, end, element, row)
     return element, end
 
 
-def _check_depth(text: str, start: int, end: int, element: Any) -> None:
-    if text.count("{", start, end) + text.count("[", start, end) >= MAX_DEPTH:
-        level = [element]
-        for _ in range(MAX_DEPTH - 1):
-            level = [child for node in level for child in _children(node)]
-        if level:
-            raise _too_deep()
+def _is_too_deep(text: str, start: int, end: int, element: Any) -> bool:
+    if text.count("{", start, end) + text.count("[", start, end) < MAX_DEPTH:
+        return False
+    level = [element]
+    for _ in range(MAX_DEPTH - 1):
+        level = [child for node in level for child in _children(node)]
+    return bool(level)
 
 
 def _children(node: Any) -> list[Any]:
@@ -459,11 +519,13 @@ def _children(node: Any) -> list[Any]:
     return [value for value in values if isinstance(value, (dict, list))]
 
 
-def _named(row: int | None) -> str:
+def _named(row: int | str | None) -> str:
+    if isinstance(row, str):
+        return row
     return "The body" if row is None else f"Row {row} (counted from 0)"
 
 
-def _check_surrogates(text: str, start: int, end: int, element: Any, row: int | None) -> None:
+def _check_surrogates(text: str, start: int, end: int, element: Any, row: int | str | None) -> None:
     """Half a surrogate pair is no character: it could not be stored."""
     if text.find("\\u", start, end) < 0:
         return
@@ -471,7 +533,8 @@ def _check_surrogates(text: str, start: int, end: int, element: Any, row: int | 
         json.dumps(element, ensure_ascii=False, default=str).encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidRequestError(
-            f"{_named(row)} has half a surrogate pair in an escape: no character."
+            f"{_named(row)} has half a surrogate pair in an escape, which is no character; send "
+            "both halves."
         ) from None
 
 
@@ -481,13 +544,16 @@ def _too_many(count: str, most: int) -> TooLargeError:
     )
 
 
-def over_a_cap(row: int | None, cap: str) -> TooLargeError:
+def over_a_cap(row: int | str | None, cap: str) -> TooLargeError:
     """The refusal of a body for one of its rows (None: for the whole body), which names the cap."""
     return TooLargeError(f"{_named(row)} has more than {cap}, which is the limit: send less of it.")
 
 
-def _too_deep() -> InvalidRequestError:
-    return InvalidRequestError(f"The body is nested more than {MAX_DEPTH} levels deep.")
+def _too_deep(row: int | str | None) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{_named(row)} is nested more than {MAX_DEPTH} levels deep; send the fields of the schema "
+        "only."
+    )
 
 
 class _DuplicateNameError(ValueError):

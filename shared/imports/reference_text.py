@@ -20,7 +20,7 @@ _MARKS_OF_NO_WIDTH: Final = (
     "\xad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062"
     "\u2063\u2064\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f\ufeff"
 )
-_ENDS: Final = _BLANK_MARKS + _MARKS_OF_NO_WIDTH
+ENDS: Final = _BLANK_MARKS + _MARKS_OF_NO_WIDTH
 LOOKS_WRONG: Final = 2003
 _MOST_SHOWN: Final = 200
 """Characters of a reference that a message shows."""
@@ -39,7 +39,7 @@ _HIDDEN_LETTERS: Final = re.compile(
 
 def trimmed(text: str) -> str:
     """The text without blanks, no-break spaces and marks of no width at its ends."""
-    return text.strip() if text.isascii() else text.strip(_ENDS)
+    return text.strip() if text.isascii() else text.strip(ENDS)
 
 
 def is_blank(text: str) -> bool:

@@ -70,10 +70,24 @@ def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> Non
         ("a.json", b'{"A":1}', "array of objects"),
         ("a.ndjson", b'{"A":1}\n\n{"A"}', "line 3"),
         ("a.ndjson", b'{"A":1,"a":2}', "twice"),
+        ("a.ndjson", b'{"A":1}\nnull\n', "line 2 is null: each line must hold one JSON object"),
+        ("a.ndjson", b'[{"A":1}]\n', "line 1 is a list"),
+        ("a.ndjson", b'\n{"A":1},{"A":2}\n', r"line 2 .* \(column 8\); correct it"),
+        ("a.ndjson", b'{"A":1}\r\r{"A":\r', r"line 3 .* \(column 6\)"),
+        ("a.ndjson", b'{"A":' + b"[" * 40_000, "line 1 is nested more than 32 levels"),
+        ("a.ndjson", b'{"A":1e99999999999999999999}', "line 1 has a number out of range"),
+        ("a.json", b'[{"A":1},\n {"A":2},\n null]', r"index 2 \(line 3\) is null"),
+        ("a.json", b'[{"A":1},["x"],5]', r"index 1 \(line 1\) is a list"),
+        ("a.json", b"[5, true]", r"index 0 \(line 1\) is a number"),
+        ("a.json", b'"text"', "the body is a string; send a JSON array of objects"),
         ("a.json", b'[{"A":"\xff"}]', "offset 7"),
-        ("a.csv", b"A,A\n", "twice"),
-        ("a.csv", b"A,B\n1,2,3\n", "line 2"),
-        ("a.csv", b'A,B\n"1,2\n', "line"),
+        ("a.csv", b"A,A\n", "line 1 has more than one column of the same name: a;"),
+        ("a.csv", b",\n\nA,A\n", "line 3 has more than one column"),
+        ("a.csv", b"A,B\n1,2,3\n", "line 2 has a value in column 3, which has no name in line 1"),
+        ("a.csv", b"A,,B\n1,,2\n1,x,2\n", "line 3 has a value in column 2"),
+        ("a.csv", b'A,B\n1,2\n"1,2\n\n', "begins in line 3 cannot be read: .* never closed"),
+        ("a.csv", b'A,B\n"1"x,2\n', "begins in line 2 cannot be read: text follows"),
+        ("a.csv", b'A,"B', "begins in line 1 cannot be read"),
         ("a.csv", b"A,A.B\n1,2\n", "contradict"),
         ("a.txt", b"A,B\n1,2,3\n", r"read as CSV, since .* line 2"),
     ],
@@ -253,3 +267,57 @@ def test_a_header_that_is_no_field_stays_as_it_is_and_one_that_comes_twice_is_sh
         _read(tmp_path, "a.csv", "PersonnelRef,Personnel\u200bRef\n1,2\n")
     with pytest.raises(RowFileError, match=r"o\\u200bdd"):
         _read(tmp_path, "a.csv", "O\u200bdd,O\u200bdd\n1,2\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\r\nEmployerRef;PersonnelRef\r\nC1;3\r\n",
+        '"sep=|"\nEmployerRef|PersonnelRef\nC1|3\n',
+        "SEP=\t\nEmployerRef\tPersonnelRef\nC1\t3\n",
+        "sep=,,,\nEmployerRef,PersonnelRef\nC1,3\n",
+        "\nsep=;\n\nEmployerRef;PersonnelRef\nC1;3\n",
+        ",,\nEmployerRef,PersonnelRef\nC1,3\n",
+        ",,,,\n;;;\nEmployerRef;PersonnelRef\nC1;3\n",
+        '\n  \n"","  "\n\u00a0,\u200b\nEmployerRef,PersonnelRef\nC1,3\n',
+        "EmployerRef,PersonnelRef,,\nC1,3,,\n",
+        "EmployerRef,PersonnelRef\nC1,3,, ,\u00a0\n",
+        ",EmployerRef,,PersonnelRef, \n,C1,,3\n",
+        "EmployerRef,PersonnelRef\n , \nC1,3\n,,\n\u00a0,\u200b\n",
+        "EmployerRef,PersonnelRef\rC1,3\r",
+        '"Employer\rRef","Personnel\r\nRef"\nC1,3\n',
+        '"Employer\rRef";"Personnel\nRef"\rC1;3\r',
+        "EmployerRef,PersonnelRef\nC1,3\n\x1a",
+        "EmployerRef,PersonnelRef\r\nC1,3\x1a\x1a\r\n",
+    ],
+)
+def test_a_csv_as_spreadsheets_save_it_is_read(tmp_path: Path, text: str) -> None:
+    [row] = _read(tmp_path, "a.csv", text)
+    assert json.loads(row) == {"EmployerRef": "C1", "PersonnelRef": "3"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_in_any_way(tmp_path: Path, end: str) -> None:
+    rows = end.join(['{"A":1}', "", '{"A":2}', "\x1a"])
+    assert _read(tmp_path, "a.ndjson", rows) == ['{"A":1}', '{"A":2}']
+    assert len(_read(tmp_path, "a.json", f"[{end}{{}},{end}{{}}]{end}\x1a")) == 2
+
+
+@pytest.mark.parametrize("text", ["", "\n", ",,\n", "sep=;\n", "A,B\n", "A,B\n , \n\x1a"])
+def test_a_csv_without_a_row_has_no_rows(tmp_path: Path, text: str) -> None:
+    assert _read(tmp_path, "a.csv", text) == []
+
+
+@given(text=st.text(st.sampled_from(" ,;\t\"'\r\n=AsepR.[0]_\x1a\u200b{}:1null"), max_size=60))
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson", "a.json", "a"])
+def test_any_text_is_read_or_refused_in_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, name: str, text: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    refused = ""
+    try:
+        _read(folder, name, text)
+    except RowFileError as error:
+        refused = str(error)
+    assert not refused or refused.startswith(name)
+    assert "\n" not in refused
