@@ -120,9 +120,21 @@ class DocumentBlobs:
         """A dropped blob as it is now; None where there is none."""
         try:
             async with storage_call():
-                return _drop(await self._dropped(name).get_blob_properties(), name)
+                drop = _drop(await self._dropped(name).get_blob_properties(), name)
+            # A proxy or a broken answer may lose the length, and an empty file is rejected for
+            # good: so storage is asked for its first byte.
+            if drop.size == 0 and not drop.is_folder and await self._has_bytes(drop):
+                raise StorageUnavailableError("storage gives a drop two lengths")
         except PreconditionFailedError:
             return None
+        return drop
+
+    async def _has_bytes(self, drop: Drop) -> bool:
+        async with storage_call():
+            download = await self._dropped(drop.name).download_blob(
+                offset=0, length=1, decompress=False, **_unchanged(drop)
+            )
+            return bool(await download.readall())
 
     async def drops_before(self, moment: datetime, prefix: str = "") -> AsyncIterator[Drop]:
         """Dropped blobs whose names begin with `prefix`, and that have not changed since `moment`.

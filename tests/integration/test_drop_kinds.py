@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlobTier
 
-from shared.errors import PreconditionFailedError
+from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.imports.documents import messages
 from shared.imports.documents.upload import derived_id
 from shared.imports.messages import COULD_NOT_BE_PROCESSED
@@ -27,7 +27,7 @@ from shared.storage.import_records import index_row, record_row
 from shared.storage.names import DOCUMENT_DROP, IMPORTS
 from shared.storage.tables import Entity, Insert
 from tests.documents import PDF, ROUND, make_ready
-from tests.faults.proxy import Answer, Rule, Service, running_proxy, throttled
+from tests.faults.proxy import Answer, ReplaceBody, Rule, Service, running_proxy, throttled
 from tests.integration.test_drops import Drops, drops
 from tests.tenants import new_sender
 
@@ -351,3 +351,18 @@ def test_a_drop_that_storage_does_not_give_out_does_not_hold_up_the_others(
     with running_proxy(delivered) as proxy:
         drops(proxy.connection_string, piece, document_sweep_seconds=0)
     assert "bad.pdf" in caplog.text
+
+
+def test_a_drop_whose_length_was_lost_on_the_way_is_not_rejected_as_empty(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        name = await put(play, PDF)
+        rule = proxy.add(Rule(ReplaceBody(b""), Service.BLOB, "HEAD", "a.pdf", times=1))
+        with pytest.raises(StorageUnavailableError):
+            await play.take_in(name)
+        assert rule.applied == 1
+        await play.take_in(name)
+        assert await play.names(play.box) == []
+        assert await the_stored(play) == PDF
+
+    with running_proxy(delivered) as proxy:
+        drops(proxy.connection_string, piece)
