@@ -27,6 +27,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from azure.core.exceptions import (
+    AzureError,
     ClientAuthenticationError,
     HttpResponseError,
     IncompleteReadError,
@@ -105,12 +106,10 @@ async def storage_call(longest: float = math.inf) -> AsyncIterator[None]:
             raise
         except Exception as error:
             ours = translate(error)
-            if (
-                ours is None
-                and call.has_answer
-                and _has_no_status(error)
-                and _is_raised_in_sdk(error)
-            ):
+            # The SDK may raise once more while it handles a cut answer, which was never
+            # noted as one.
+            is_of_answer = call.has_answer or isinstance(error.__context__, AzureError)
+            if ours is None and is_of_answer and _has_no_status(error) and _is_raised_in_sdk(error):
                 name = type(error).__name__
                 ours = StorageUnavailableError(f"the answer of storage cannot be read ({name})")
             if ours is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 from types import ModuleType
@@ -9,11 +10,12 @@ from types import ModuleType
 import azure.core.exceptions
 import azure.data.tables
 import pytest
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError, IncompleteReadError
+from azure.data.tables._error import _decode_error
 
 from shared import errors
 from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
-from shared.storage.failures import translate
+from shared.storage.failures import storage_call, translate
 from shared.web.refusals import STATUS, refusal
 
 UNAVAILABLE, LOST, FAULT = StorageUnavailableError, PreconditionFailedError, None
@@ -98,6 +100,29 @@ def test_the_status_of_an_answer_decides(status: int) -> None:
 @pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError(), OSError()])
 def test_a_broken_connection_is_unavailable(error: OSError) -> None:
     assert isinstance(translate(error), StorageUnavailableError)
+
+
+def test_an_error_of_the_sdk_while_it_handles_a_cut_answer_is_unavailable() -> None:
+    """The tables library looks for the headers of an answer that never came whole, in an insert."""
+
+    async def call() -> None:
+        async with storage_call():
+            try:
+                raise IncompleteReadError("cut")
+            except HttpResponseError as error:
+                _decode_error(error.response, error.message)  # type: ignore[no-untyped-call]
+
+    with pytest.raises(StorageUnavailableError):
+        asyncio.run(call())
+
+
+def test_an_error_of_ours_stays_what_it_is() -> None:
+    async def call() -> None:
+        async with storage_call():
+            raise AttributeError("ours")
+
+    with pytest.raises(AttributeError):
+        asyncio.run(call())
 
 
 OURS = {name: found for name, found in _classes(errors).items() if issubclass(found, GatewayError)}
