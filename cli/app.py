@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from pathlib import Path
 
 import typer
+from typer._click.exceptions import ClickException
 
 from cli import (
     batch_rules,
@@ -26,6 +28,7 @@ from cli import (
 )
 from cli.output import AsJson
 from cli.surroundings import ROOT
+from cli.terminal import complain
 from shared.errors import GatewayError, SettingsError, StorageUnavailableError
 
 app = typer.Typer(
@@ -63,30 +66,39 @@ def every_command(as_json: AsJson = False) -> None:
 def main() -> None:
     """Run the command line. Exit status 1 for a refusal or a fault, 2 for wrong usage."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except ClickException as error:
+        # The message repeats what was typed, which may be the name of a file.
+        said = io.StringIO()
+        error.show(said)
+        complain(said.getvalue().splitlines())
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        complain(["Aborted!"])
+        sys.exit(1)
     except Exception as error:
         if sys.flags.dev_mode and not isinstance(error, GatewayError):
             raise
-        print(_sentence(error), file=sys.stderr)
+        complain(_lines(error))
         sys.exit(1)
 
 
-def _sentence(error: Exception) -> str:
+def _lines(error: Exception) -> list[str]:
     match error:
         case SettingsError():
-            return "\n".join(error.problems)
+            return list(error.problems)
         case StorageUnavailableError():
-            return f"Storage cannot be reached: {error}. Is the local gateway running?"
+            return [f"Storage cannot be reached: {error}. Is the local gateway running?"]
         case GatewayError():
-            return str(error)
+            return [str(error)]
         case OSError() if error.filename and error.strerror:
-            return f"{error.filename} cannot be used: {error.strerror}."
+            return [f"{error.filename} cannot be used: {error.strerror}."]
         case _:
             # The text of a library's error may quote a row or a key, so it is not printed.
-            return (
+            return [
                 f"The command failed with an error that it does not know ({_origin(error)}). Run "
                 "it with `python -X dev manage.py` for the whole report."
-            )
+            ]
 
 
 def _origin(error: Exception) -> str:

@@ -18,6 +18,7 @@ from cli.demo_batch import show_batch
 from cli.demo_documents import show_documents
 from cli.rows import failed_rows, from_neutral, row_lines
 from cli.surroundings import ROOT, commands_settings, data_folder, trusted_certificate
+from cli.terminal import complain, say
 from shared.errors import ConflictError, GatewayError, NotFoundError
 from shared.imports.catalogue import import_type
 
@@ -65,12 +66,12 @@ def main() -> int:
         keys = recall(_memory()) or KeyPair(SOFTWARE_KEY, "")
         faults.append(show_batch(url, keys))
         faults.append(show_documents(url, keys, TENANT))
-        print(render_credentials(url, keys))
+        say(render_credentials(url, keys).split("\n"))
     except GatewayError as error:
-        print(error, file=sys.stderr)
+        complain([str(error)])
         return 1
     for fault in filter(None, faults):
-        print(f"The demo did not go as expected: {fault}", file=sys.stderr)
+        complain([f"The demo did not go as expected: {fault}"])
     return 1 if any(faults) else 0
 
 
@@ -80,8 +81,8 @@ def show_sample(url: str, sample: Sample) -> str:
     if answer.status == 200 and "results" not in answer.document:
         answer = _with_results(url, answer)
     if answer.status == 200:
-        print(f"\nsamples/{sample.type_name}.json")
-        print(*row_lines(answer.document["results"]), sep="\n")
+        say(["", f"samples/{sample.type_name}.json"])
+        say(row_lines(answer.document["results"]))
     return find_fault(sample, answer)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from cli.calls import Answer, KeyPair, call
 from cli.surroundings import ROOT
+from cli.terminal import say
 
 FILE = "samples/authdata.json"
 HERE = "/api/admin/authdata"
@@ -28,10 +29,10 @@ def show_batch(url: str, keys: KeyPair) -> str:
     batch = staged.document["fileLogId"]
     processed = call("POST", f"{url}{HERE}/{batch}", keys.headers())
     if processed.status == 200:
-        print(f"\n{FILE}: batch {batch}")
-        print(f"  staged     {totals(staged.document)}")
-        print(f"  processed  {totals(processed.document)}")
-        print(*batch_lines(processed.document), sep="\n")
+        say(["", f"{FILE}: batch {batch}"])
+        say([f"  staged     {totals(staged.document)}"])
+        say([f"  processed  {totals(processed.document)}"])
+        say(batch_lines(processed.document))
     return find_batch_fault(staged, processed)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from cli.calls import Answer, KeyPair, call
 from cli.document_client import post_document
 from cli.surroundings import ROOT, commands_settings
+from cli.terminal import say
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -38,11 +39,11 @@ def show_documents(url: str, keys: KeyPair, tenant: str) -> str:
     if answer.status != 200:
         return answer.refusal
     [item] = answer.document["items"]
-    print("\nsamples/documents")
-    print(f"  {BY_CALL.name}  by call  {_said(item['documentId'], is_replaced=item['overridden'])}")
+    say(["", "samples/documents"])
+    say([f"  {BY_CALL.name}  by call  {_said(item['documentId'], is_replaced=item['overridden'])}"])
     there = _dropped(url, keys)
     if there:
-        print(f"  {BY_DROP.name}   by drop  there since {there['importTime']}")
+        say([f"  {BY_DROP.name}   by drop  there since {there['importTime']}"])
         return ""
     return _by_drop(url, keys, tenant)
 
@@ -51,14 +52,14 @@ def _by_drop(url: str, keys: KeyPair, tenant: str) -> str:
     """Drop a file and wait until it is listed; only once, since a start is to take seconds."""
     settings = commands_settings()
     if settings.storage.uses_identity:
-        print(f"  {BY_DROP.name}   not dropped: this storage account is reached by identity")
+        say([f"  {BY_DROP.name}   not dropped: this storage account is reached by identity"])
         return ""
     _drop(settings, tenant)
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         found = _dropped(url, keys)
         if found:
-            print(f"  {BY_DROP.name}   by drop  {_said(found['documentId'], is_replaced=False)}")
+            say([f"  {BY_DROP.name}   by drop  {_said(found['documentId'], is_replaced=False)}"])
             return ""
         time.sleep(_PAUSE)
     return f"the dropped file {BY_DROP.name} was not imported within {_SECONDS:.0f} s."

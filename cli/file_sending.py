@@ -6,7 +6,6 @@ Rows go as imports, one after another; authentication data as one batch. Both en
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from cli.import_client import ImportClient, RefusedCallError, call_of, limits_of
 from cli.parts import Part, cut
 from cli.progress import row_progress
 from cli.row_files import read_rows
+from cli.terminal import complain
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.definition import ImportType
 
@@ -105,11 +105,11 @@ def _shown(errand: Errand, tally: Tally) -> Iterator[Callable[[int], None]]:
         try:
             yield heard
         except KeyboardInterrupt:
-            print(_how_far(tally), file=sys.stderr)
+            complain([_how_far(tally)])
             raise typer.Exit(INTERRUPTED) from None
         except CallFailedError as error:
             if tally.import_ids or not isinstance(error, RefusedCallError):
-                print(_how_far(tally), file=sys.stderr)
+                complain([_how_far(tally)])
             raise
 
 

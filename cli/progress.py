@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from shared.printable import printable
+
 
 class RateColumn(ProgressColumn):
     """Rows per second over the last half minute."""
@@ -44,7 +46,7 @@ def row_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(escape(title), total=total)
+        task = progress.add_task(escape(printable(title)), total=total)
         yield lambda done: progress.update(task, completed=done)
 
 
@@ -60,5 +62,5 @@ def byte_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(escape(title), total=total)
+        task = progress.add_task(escape(printable(title)), total=total)
         yield lambda done: progress.update(task, completed=done)

@@ -8,6 +8,7 @@ import typer
 
 from cli.access import on_gateway
 from cli.output import AsJson, columns, show
+from cli.terminal import say
 from shared.bootstrap import Gateway
 from shared.composition.record_repair import record_repair_of
 from shared.errors import InvalidRequestError
@@ -51,7 +52,7 @@ def repair(
     found = on_gateway(lambda gateway: _go_through(gateway, tenant, types, repairs=yes))
     _show(found, as_json, "DONE" if yes else "WOULD BE DONE")
     if not yes and found and not as_json:
-        print("Nothing was changed: add --yes to do it.")
+        say(["Nothing was changed: add --yes to do it."])
     if any(done not in _DONE.values() for _, _, done in found):
         raise typer.Exit(1)
 

@@ -20,6 +20,7 @@ from local_host.app_settings import load_settings_file
 from local_host.errors import AppRefusedError
 from local_host.host_json import HostOptions, read_host_json
 from local_host.indexing import AppFunction, index, load_functions
+from local_host.log_lines import FORMAT, PrintableFormatter
 from local_host.serving import TlsFiles, bind, serve
 
 _log = logging.getLogger("local_host")
@@ -28,9 +29,9 @@ _log = logging.getLogger("local_host")
 def main(arguments: list[str] | None = None) -> int:
     """Run the host; returns the exit status."""
     options = _parse(arguments)
-    logging.basicConfig(
-        stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter(FORMAT))
+    logging.basicConfig(handlers=[handler], level="INFO")
     for noisy in ("azure", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from local_host.log_lines import printable_lines
+
 
 class SetupError(Exception):
     """Something that a person has to mend; the text says what and how.
@@ -21,12 +23,12 @@ class SetupError(Exception):
 
 def say(text: str) -> None:
     """Print a line at once, even into a pipe."""
-    print(text, flush=True)
+    print(printable_lines(text), flush=True)
 
 
 def note(text: str) -> None:
     """Print a line for a person that is no output of the command: progress, what went wrong."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable_lines(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from shared import log
 from shared.bootstrap import PROCESS_STOP
 from shared.clock import RandomIds
 from shared.errors import GatewayStoppingError, RefusedError, SettingsError
+from shared.printable import printable
 from shared.services.acceptance import acceptance_noted
 from shared.services.reporting import ImportReport
 from shared.storage_time import CALL_SECONDS, storage_time
@@ -105,4 +106,4 @@ def _tell(error: Exception, correlation_id: str, name: str) -> None:
     log.failure("call.failed", error, function=name, correlation_id=correlation_id)
     if isinstance(error, SettingsError):
         for problem in error.problems:
-            log.LOGGER.error("settings: %s", problem)
+            log.LOGGER.error("settings: %s", printable(problem))

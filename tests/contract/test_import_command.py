@@ -24,6 +24,7 @@ from shared.web.openapi.document import SAMPLES
 from tests.builders import a_worker
 from tests.contract.limits import DRY_RUN_ROWS, MAX_ROWS
 from tests.e2e.gateway_process import GatewayProcess
+from tests.integration.manage import Manage
 from tests.tenants import Sender
 from tests.waiting import wait_until
 
@@ -104,6 +105,36 @@ def test_a_small_file_shows_every_row_and_a_table_of_what_failed(client: Client)
     assert re.match(r"2 +E1 / 008 +1002 +Gender +Value has the wrong type", lines[6])
     assert lines[-2] == "3 rows: 2 new, 0 updated, 0 unchanged; 1 failed."
     assert lines[-1].startswith("Import ")
+
+
+def test_control_characters_of_rows_and_file_names_do_not_reach_the_terminal(
+    client: Client, storage: str, sender: Sender, tmp_path: Path
+) -> None:
+    ref, field = "\x1b]0;x\x07\u202e1", "\x1b[2JOdd\x9b\u2028"
+    rows = [a_worker(ref, **{field: 1}), a_worker(ref, Gender="x")]
+    words = "workers", client.file("\x1b[31mrows\u202e.json", rows)
+    shown = [client.run(*words), client.run(*words, "--dry-run"), client.run(*words, "--json")]
+    found = json.loads(shown[2].stdout)
+    assert ref in json.dumps(found, ensure_ascii=True).encode().decode("unicode_escape")
+    manage = Manage(storage, tmp_path)
+    of_tenant = ("--tenant", sender.tenant)
+    missing = tmp_path / "\x1b[31mmissing"
+    shown += [
+        Ran(ran.returncode, ran.stdout, ran.stderr)
+        for ran in (
+            manage.run("imports", "show", *of_tenant, found["importIds"][0]),
+            manage.run("imports", "show", *of_tenant, "\x1b[31m\u202eno-import"),
+            manage.run("tenant", "show", "\x1b[31m\u202e"),
+            manage.run("reference", "load", *of_tenant, "--kind", "x", str(missing)),
+            manage.run("\x1b[31mno-command"),
+        )
+    ]
+    for ran in shown:
+        text = ran.stdout + ran.stderr
+        assert text.strip()
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]", text), ascii(text)
+    assert r"\x1b]0;x\x07\u202e1" in shown[0].stdout
+    assert r"\x1b]0;x\x07\u202e1" in shown[3].stdout
 
 
 def test_a_file_over_the_limits_goes_in_several_calls_and_only_once(
