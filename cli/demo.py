@@ -164,7 +164,7 @@ def recall(memory: Path) -> KeyPair | None:
 
 def remember(memory: Path, keys: KeyPair) -> None:
     """Keep the key pair where only this user can read it."""
-    memory.parent.mkdir(parents=True, exist_ok=True)
+    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     memory.unlink(missing_ok=True)
     document = {
         "tenant": TENANT,

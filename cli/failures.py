@@ -73,6 +73,7 @@ def write_failed_rows(path: Path, rows: Sequence[str], failed: Sequence[Result])
     shown = sorted(failed, key=lambda result: int(result["index"]))
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        os.fchmod(handle, 0o600)  # A file that was there already keeps its mode otherwise.
         file.write(_text_of(format_of(path, "["), rows, shown))
 
 

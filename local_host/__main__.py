@@ -3,7 +3,8 @@
 Prints `ready http://127.0.0.1:PORT` (https with `--tls-cert` and `--tls-key`) on a line of its own
 on standard output when calls are answered; logs go to standard error. `--address-setting NAME` puts
 that address into a setting of the app, unless it is set: WEBSITE_HOSTNAME, which the platform sets,
-does not say whether it is http or https. Exit status: 0 stopped by a signal, 1 the app was refused,
+does not say whether it is http or https. The app finds the process id in LOCAL_HOST, which no other
+host sets. Exit status: 0 stopped by a signal, 1 the app was refused,
 2 wrong use or the port is taken.
 """
 
@@ -91,6 +92,7 @@ def _tell_address(options: argparse.Namespace, bound: socket) -> str:
     host = f"127.0.0.1:{bound.getsockname()[1]}"
     address = f"https://{host}" if options.tls_cert else f"http://{host}"
     os.environ["WEBSITE_HOSTNAME"] = host
+    os.environ["LOCAL_HOST"] = str(os.getpid())
     name = options.address_setting
     if name and not os.environ.get(name, "").strip():
         os.environ[name] = address

@@ -17,6 +17,8 @@ from shared.imports.authdata.fingerprints import HashKey
 FORM = "id:secret, or several with commas between, the current one first"
 MOST_KEYS = 5
 LEAST_BYTES = 32
+EXAMPLE_SECRET = b"for a local gateway only, no secret"
+"""The secret of the example file, which everybody can read."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 

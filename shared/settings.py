@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from shared.errors import SettingsError
-from shared.hash_keys import read_hash_keys
+from shared.hash_keys import EXAMPLE_SECRET, read_hash_keys
 from shared.imports.authdata.fingerprints import HashKey
 from shared.setting_kinds import Kind, Setting
 from shared.setting_kinds import choice as _choice
@@ -39,6 +39,13 @@ from shared.storage_account import (
     read_storage_account,
 )
 
+LOCAL_HOST = "LOCAL_HOST"
+EXAMPLE_KEY_PROBLEM = (
+    "GATEWAY_AUTHDATA_KEYS has the key of local.settings.example.json, which everybody can read. "
+    'It counts under the local host only. Make a key with `python3 -c "import base64, secrets; '
+    'print(base64.b64encode(secrets.token_bytes(32)).decode())"` and set a name for it, a colon, '
+    "and the key."
+)
 DROP_SOURCE = "GATEWAY_DROP_SOURCE"
 POLLING = "polling"
 UNKNOWN = "unknown"
@@ -287,8 +294,10 @@ COMMAND_NAMES = {
 """Names that only the commands read: no settings of the gateway, and no mistakes either."""
 
 
-def read_settings(environ: Mapping[str, str]) -> Settings:
+def read_settings(environ: Mapping[str, str], *, takes_example_key: bool = True) -> Settings:
     """Read and check every declared setting; a blank value counts as not set.
+
+    `takes_example_key`: whether the key of the example file counts; not where real data goes.
 
     Raises SettingsError with one sentence for each problem, a misspelt GATEWAY_ name included.
     """
@@ -302,14 +311,22 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     values.setdefault("base_url", own_address(environ))
     problems.extend(_problems_between(values))
     problems.extend(_unknown_names(environ))
+    hash_keys: tuple[HashKey, ...] = values.get("authdata_keys", ())
+    if not takes_example_key and any(key.secret == EXAMPLE_SECRET for key in hash_keys):
+        problems.append(EXAMPLE_KEY_PROBLEM)
     if problems:
         raise SettingsError(problems)
     return Settings(**values)
 
 
 def settings_in_force() -> Settings:
-    """The settings of this process's environment. Raises SettingsError."""
-    return read_settings(os.environ)
+    """The settings of this process's environment. Raises SettingsError.
+
+    The public key of the example file counts under the local host only, which says by LOCAL_HOST
+    which process it is.
+    """
+    is_local = os.environ.get(LOCAL_HOST) == str(os.getpid())
+    return read_settings(os.environ, takes_example_key=is_local)
 
 
 def _problems_between(values: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ from pathlib import Path
 from local_host.setup import processes
 from local_host.setup.messages import SetupError
 from local_host.setup.places import CHECKOUT, Checkout, packages_of
+from local_host.setup.private import FOLDER_MODE
 
 ACCOUNT = "devstoreaccount1"
 # The emulator's published account key: the same on every machine, no secret.
@@ -121,7 +122,7 @@ def start(
     has_access_log: bool = False,
 ) -> Azurite:
     """Like `running`, but it ends only by `stop` or with the thread that called this."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     # A file and no pipe: the emulator has to be able to write while it ends, even if we are gone.
     with log.open("wb") as output:
         process = processes.start(

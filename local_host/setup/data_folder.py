@@ -12,10 +12,18 @@ from local_host.setup import processes
 from local_host.setup.gateway_file import read_gateway, remove_gateway
 from local_host.setup.locks import locked
 from local_host.setup.messages import SetupError, note
+from local_host.setup.private import FOLDER_MODE, close_to_others
 
 _PATIENCE = 15.0
 """Seconds for a predecessor that is just stopping."""
 _STRAY_EMULATOR = ((signal.SIGTERM, 30.0), (signal.SIGKILL, 5.0))
+_OWN = frozenset(
+    {
+        "azurite", "azurite.log", "azurite.pid", "bench", "demo.json", "gateway.json",
+        "gateway.json.new", "gateway.log", "logs", "run.lock", "setup.lock", "tls",
+    }
+)  # fmt: skip
+"""What the gateway and `dev.py` put into the folder."""
 _STRAY_HOST = ((signal.SIGKILL, 5.0),)
 
 
@@ -49,8 +57,10 @@ class DataFolder:
     def held(self) -> Iterator[None]:
         """No other gateway runs on the folder during the block, and none is left of an earlier one.
 
-        Raises SetupError where one goes on running.
+        Other users of the machine cannot read what is in it. Raises SetupError where one goes on
+        running.
         """
+        self._close_to_others()
         with locked(
             self.folder / "run.lock",
             patience=_PATIENCE,
@@ -77,6 +87,18 @@ class DataFolder:
     def forget_emulator(self) -> None:
         """The emulator has ended as it should."""
         self._emulator_pid.unlink(missing_ok=True)
+
+    def _close_to_others(self) -> None:
+        """Of a folder that holds something else, as the home folder does, only what is ours."""
+        try:
+            self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            names = {entry.name for entry in self.folder.iterdir()}
+            for name in names & _OWN:
+                close_to_others(self.folder / name)
+            if names <= _OWN:
+                self.folder.chmod(FOLDER_MODE)
+        except OSError as error:
+            raise SetupError(f"Cannot write to {self.folder}: {error.strerror}.") from error
 
     @property
     def _emulator_pid(self) -> Path:

@@ -22,6 +22,7 @@ from local_host.setup.host_process import (
 from local_host.setup.messages import SetupError, note, say
 from local_host.setup.places import CHECKOUT
 from local_host.setup.preparing import is_prepared, prepare
+from local_host.setup.private import files_are_private
 from local_host.setup.run_options import (
     DATA,
     STORAGE,
@@ -49,7 +50,7 @@ def run(options: RunOptions) -> int:
     data = DataFolder(options.data)
     stops = StopRequests()
     try:
-        with data.held():
+        with files_are_private(), data.held():
             if options.fresh:
                 data.empty()
             with _storage(data, environ) as (connection, emulator):

@@ -11,6 +11,7 @@ from pathlib import Path
 from local_host.setup import processes
 from local_host.setup.failures import explain
 from local_host.setup.messages import SetupError, note, timed_step
+from local_host.setup.private import FOLDER_MODE
 
 _PAUSE = 0.1
 _REPORT_SECONDS = 5.0
@@ -31,7 +32,7 @@ def install(
 
     Raises SetupError with the reason when it fails. An interruption ends the installer too.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     with timed_step(text), log.open("wb") as output:
         process = processes.start(
             command,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local_host.setup.messages import SetupError
+from local_host.setup.private import FOLDER_MODE
 
 _PAUSE = 0.1
 
@@ -33,7 +34,7 @@ def locked(
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise SetupError(f"Cannot write to {path.parent}: {error.strerror}.") from error

@@ -58,11 +58,16 @@ def test_a_second_start_takes_under_five_seconds_of_work(tmp_path: Path) -> None
 
 
 def test_while_it_runs_it_is_announced_and_ctrl_c_ends_it_in_order(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "gateway.log").touch(0o644)
     with started("--no-demo", "--data", str(tmp_path)) as (gateway, url):
         said = json.loads((tmp_path / "gateway.json").read_text())
         assert said["url"] == url
         assert "TableEndpoint=http://127.0.0.1:" in said["storage"]
         assert answers(url)
+        everything = [tmp_path, *tmp_path.rglob("*")]
+        assert len(everything) > 5
+        assert [path for path in everything if path.stat().st_mode & 0o077] == []
         gateway.send_signal(signal.SIGINT)
         assert gateway.wait(90) == 0
     assert not (tmp_path / "gateway.json").exists()

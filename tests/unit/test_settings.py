@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from cli.settings_page import PAGE, render
 from shared.errors import SettingsError
 from shared.imports.documents.file_types import FILE_TYPES
 from shared.setting_kinds import Setting
-from shared.settings import SETTINGS, Settings, read_settings
+from shared.settings import SETTINGS, Settings, read_settings, settings_in_force
 from shared.storage_account import StorageAccount, emulator_connection_string
 
 ROOT = Path(__file__).parents[2]
@@ -238,6 +239,31 @@ def test_the_example_file_has_exactly_the_declared_settings_with_their_defaults(
     expected["GATEWAY_AUTHDATA_KEYS"] = values["GATEWAY_AUTHDATA_KEYS"]
     expected["GATEWAY_DOCUMENT_SWEEP_SECONDS"] = "60"
     assert values == expected
+
+
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("marker", [None, "", "1", "true"])
+def test_the_key_of_the_example_is_refused_but_under_the_local_host(
+    monkeypatch: pytest.MonkeyPatch, marker: str | None, at: int
+) -> None:
+    values = json.loads((ROOT / "local.settings.example.json").read_text())["Values"]
+    keys = [f"2027:{SECRET}"]
+    keys.insert(at, values["GATEWAY_AUTHDATA_KEYS"].replace("local:", "renamed:"))
+    changed = {"GATEWAY_AUTHDATA_KEYS": ",".join(keys), "GATEWAY_MAX_ROWS": "none"}
+    for name, value in {**values, **changed}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("LOCAL_HOST", raising=False)
+    if marker is not None:
+        monkeypatch.setenv("LOCAL_HOST", marker)
+    with pytest.raises(SettingsError) as caught:
+        settings_in_force()
+    _, problem = caught.value.problems
+    assert "GATEWAY_AUTHDATA_KEYS" in problem
+    assert "secrets.token_bytes(32)" in problem
+    assert keys[at].partition(":")[2] not in problem
+    monkeypatch.setenv("LOCAL_HOST", str(os.getpid()))
+    monkeypatch.delenv("GATEWAY_MAX_ROWS")
+    assert len(settings_in_force().authdata_keys) == 2
 
 
 def test_the_settings_page_is_the_one_that_the_table_renders() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.csv_files import read_csv
+from cli.failures import write_failed_rows
 from cli.row_files import Format, RowFileError, format_of, read_rows
 from shared.imports import csv_rows
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
@@ -56,6 +57,16 @@ def test_ndjson_rows_stay_as_they_stand(tmp_path: Path) -> None:
         '{"A":1.0}',
         '{"A":[2]}',
     ]
+
+
+def test_failed_rows_are_written_for_this_user_only_over_a_file_that_others_could_read(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "failed.json"
+    file.touch(0o644)
+    file.chmod(0o644)
+    write_failed_rows(file, [], [])
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> None:
