@@ -15,12 +15,15 @@ from typing import Any, Final
 from cli.output import columns
 from cli.row_files import Format, format_of
 from shared.imports import csv_rows
+from shared.imports.reference_text import escaped
 
 MOST_SHOWN: Final = 100
 """Failed rows in the table; the file of `--failed-rows` has them all."""
 _LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
 _SIDES: Final = ("before", "after")
-_HEAD: Final = ("ROW", "KEY", "ID", "FIELD", "MESSAGE")
+_HEAD: Final = ("ROW", "KEY", "ID", "FIELD", "VALUE", "MESSAGE")
+_MOST_OF_A_VALUE: Final = 40
+"""Characters of a value in the table; the file of `--failed-rows` has all of it."""
 
 Result = dict[str, Any]
 
@@ -53,6 +56,7 @@ def failure_table(failed: Sequence[Result]) -> list[str]:
             key_of(result),
             str(message["errorID"]),
             message.get("fieldName", ""),
+            _shown(message.get("fieldValue", "")),
             message["message"],
         )
         for result in failed[:MOST_SHOWN]
@@ -62,6 +66,12 @@ def failure_table(failed: Sequence[Result]) -> list[str]:
     lines = columns(_HEAD, cells) if cells else []
     more = len(failed) - MOST_SHOWN
     return [*lines, f"… and {more} more failed rows."] if more > 0 else lines
+
+
+def _shown(value: str) -> str:
+    """A value as it fits into a line of the table, with what cannot be seen in it escaped."""
+    text = escaped(value)
+    return text if len(text) <= _MOST_OF_A_VALUE else f"{text[: _MOST_OF_A_VALUE - 1]}…"
 
 
 def write_failed_rows(path: Path, rows: Sequence[str], failed: Sequence[Result]) -> None:

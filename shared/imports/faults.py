@@ -47,7 +47,7 @@ FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
     NOT_UNICODE: (1004, _NO_TEXT),
     NOT_IN_XML: (1004, "the text has a control character that XML does not have; remove it"),
     "literal_error": (1005, "one of {expected} is expected"),
-    NOT_A_DATE: (1006, None),
+    NOT_A_DATE: (1006, "{advice}"),
     NOT_BASE64: (3002, None),
     "greater_than_equal": (1008, "at least {ge} is expected"),
     "less_than_equal": (1008, "at most {le} is expected"),

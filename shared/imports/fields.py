@@ -71,6 +71,9 @@ _DATE = re.compile(
     r"(?:Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?)?"
 )
 
+_DAY_NUMBER = re.compile(r"[0-9]{4,6}(?:[.,][0-9]+)?")
+DATE_FORM: Final = "send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS"
+
 
 def normal_reference(text: str, most: int = MAX_REFERENCE) -> str | None:
     """The text of a reference, trimmed and in NFC; None where it is empty or too long.
@@ -128,7 +131,18 @@ def _calendar_date(text: str) -> str:
             return day
     except ValueError:
         pass
-    raise PydanticCustomError(NOT_A_DATE, "no calendar date")
+    raise PydanticCustomError(NOT_A_DATE, "no calendar date", {"advice": _date_advice(text)})
+
+
+def _date_advice(text: str) -> str:
+    """What to do about a text that is no date, by what it most likely is."""
+    if _DATE.fullmatch(text):
+        return "there is no such day; send one that exists"
+    if _DAY_NUMBER.fullmatch(text):
+        return f"this is a spreadsheet's number of a day; format the cell as a date, {DATE_FORM}"
+    if _DATE.fullmatch(text.replace(" ", "T", 1)):
+        return "write a T between the date and the time, or send the date alone"
+    return DATE_FORM
 
 
 MAX_PERCENTAGE: Final = 100

@@ -19,11 +19,16 @@ BROKEN_RECORD: Final = (
     "`manage.py records repair`, then the row can be sent again"
 )
 UNREADABLE_ROW: Final = "the row is stored but cannot be read any more: send it again"
+SEND_AGAIN: Final = (
+    "send the row again, which is safe, and quote the correlation id {id} if it happens again"
+)
 LOST_ROW: Final = (
     "what was sent, or what became of it, cannot be read any more; compare what is stored, and "
     "send the row again"
 )
 """Details of 9001: why a row could not be processed."""
+TOO_LARGE_RECORD: Final = "the record would take more than 1 MiB; send shorter texts"
+"""The detail of 1003 for a record as a whole."""
 
 
 def _entries() -> tuple[CatalogueEntry, ...]:
@@ -292,6 +297,8 @@ def _processing_entries() -> tuple[CatalogueEntry, ...]:
 
 
 CATALOGUE = {entry.id: entry for entry in _entries()}
+DETAILED: Final = frozenset((1002, 1003, 1004, 1005, 1006, 1008, 2002, 2003))
+"""Messages whose detail says what is expected, since the catalogue cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,10 +326,23 @@ class Message:
         return self.severity is Severity.ERROR
 
     @property
-    def text(self) -> str:
-        """The sentence for the caller."""
+    def finding(self) -> str:
+        """What is wrong, without the catalogue's advice."""
         text = CATALOGUE[self.id].text
         return text if self.detail is None else f"{text}: {self.detail}"
+
+    @property
+    def text(self) -> str:
+        """The sentence for the caller: what is wrong, and what to do.
+
+        A detail says itself what is expected; those of DETAILED always have one. The vendor's
+        sentences stay as they are, and an Info of which nothing follows needs no advice.
+        """
+        entry = CATALOGUE[self.id]
+        is_whole = self.detail is not None or self.id in DETAILED
+        if is_whole or entry.is_verbatim or not entry.asks_for_something:
+            return self.finding
+        return f"{entry.text}: {entry.advice_clause}"
 
     def pack(self) -> list[Any]:
         """As a JSON list without trailing blanks."""

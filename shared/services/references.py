@@ -30,7 +30,10 @@ from shared.storage.stored_records import partition_of, row_of
 from shared.storage.tables import Entity, Tables
 
 NOT_FOUND = 2001
-_NO_RECORD = "no record of this name is stored with the employer of the row"
+_NO_RECORD = (
+    "no record of this name is stored with the employer of the row; import it first, or correct "
+    "the reference"
+)
 _Place = tuple[str, str, str]
 
 
@@ -79,7 +82,7 @@ class References:
                 NOT_FOUND,
                 value.field,
                 None if value.is_sensitive else as_sent(value.value),
-                f"it is not in the list {value.kind.value}",
+                f"it is not in the tenant's list {value.kind.value}; correct it, or have it added",
             )
             for value in self.rules.listed(document)
             if value not in known and not self.lists.allows(value.kind, value.value)

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from shared.imports.definition import Document, ImportType, ReadRow, Reference
 from shared.imports.folding import Folded, Noticed, all_failed, fold
-from shared.imports.messages import Message
+from shared.imports.messages import TOO_LARGE_RECORD, Message
 from shared.imports.origins import OVERTAKEN
 from shared.imports.outcomes import RowResult, failed
 from shared.services.moments import iso
@@ -83,7 +83,7 @@ def rules_resolver(
             names = names_of(kind, folded.document) - names_of(kind, document)
             return Settlement(folded.results, tuple(records.writing(written, stored)), names)
         except RecordTooLargeError:
-            return Settlement(all_failed(rows.rows, Message(TOO_LONG, detail="record over 1 MiB")))
+            return Settlement(all_failed(rows.rows, Message(TOO_LONG, detail=TOO_LARGE_RECORD)))
 
     return resolve
 

@@ -22,7 +22,7 @@ from shared.errors import (
 )
 from shared.imports.definition import ReadRow
 from shared.imports.folding import all_failed
-from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.services.name_index import NamedRecord
 from shared.services.offload import Offload
@@ -160,7 +160,7 @@ class Settler:
         return tuple(done.get(row.index) or failed(row.index, row.key, fault) for row in rows.rows)
 
     def _unforeseen(self) -> Message:
-        return Message(COULD_NOT_BE_PROCESSED, detail=f"correlation id {self._correlation_id}")
+        return Message(COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=self._correlation_id))
 
     async def _commit(self, batch: _Batch) -> None:
         if not batch.entries:

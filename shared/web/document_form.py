@@ -8,15 +8,14 @@ from datetime import datetime
 from typing import IO
 
 from shared.errors import InvalidRequestError, TooLargeError
-from shared.imports.documents.file_names import MOST_CHARACTERS, safe_name
+from shared.imports.documents.file_names import MOST_CHARACTERS, name_fault, safe_name
 from shared.imports.documents.file_types import HEAD_BYTES, file_type_of
 from shared.imports.documents.moments import past_moment
 from shared.imports.documents.upload import Upload
 from shared.imports.fields import MAX_REFERENCE, normal_reference
+from shared.imports.reference_text import escaped
 from shared.services.moments import iso
-from shared.web.multipart import MAX_FIELD_BYTES, Form, SentFile
-
-FILE = "file"
+from shared.web.multipart import FILE, MAX_FIELD_BYTES, NO_FILE_NAME, Form, SentFile
 
 
 def read_upload(form: Form, now: datetime, types: AbstractSet[str], max_bytes: int) -> Upload:
@@ -27,7 +26,8 @@ def read_upload(form: Form, now: datetime, types: AbstractSet[str], max_bytes: i
     for sent in form.files:
         check_file_size(_size(sent.content), max_bytes)
     if form.repeated:
-        raise InvalidRequestError("A field of the form comes twice: send each field once.")
+        names = ", ".join(escaped(name) for name in sorted(form.repeated))
+        raise InvalidRequestError(f"A field of the form comes twice: send {names} once.")
     file = the_file(form)
     size = _size(file.content)
     if size == 0:
@@ -50,7 +50,7 @@ def read_upload(form: Form, now: datetime, types: AbstractSet[str], max_bytes: i
 def the_file(form: Form) -> SentFile:
     """The one file of the form. Raises InvalidRequestError."""
     if FILE in form.fields:
-        raise InvalidRequestError("The part `file` has no file name: send it as a file.")
+        raise InvalidRequestError(NO_FILE_NAME)
     if not form.files:
         raise InvalidRequestError("The form has no file: send one in the part `file`.")
     if len(form.files) > 1 or form.files[0].field != FILE:
@@ -85,19 +85,21 @@ def check_form_size(size: int, most: int) -> None:
 def _name(file: SentFile) -> str:
     if not file.name.strip():
         raise InvalidRequestError("The file has no name: send it under the name it is to have.")
-    name = safe_name(file.name)
-    if name is None:
+    fault = name_fault(file.name)
+    if fault:
         raise InvalidRequestError(
-            "The file name is not safe: send a plain name of at most "
+            f"The file name is not safe: {fault}, and send a plain name of at most "
             f"{MOST_CHARACTERS} characters, without a path."
         )
-    return name
+    return safe_name(file.name) or ""
 
 
 def _reference(form: Form, field: str) -> str:
     reference = normal_reference(form.text(field) or "")
     if reference is None:
-        raise InvalidRequestError(f"{field} must have 1 to {MAX_REFERENCE} characters.")
+        raise InvalidRequestError(
+            f"{field} is missing or too long: send 1 to {MAX_REFERENCE} characters."
+        )
     return reference
 
 

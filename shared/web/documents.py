@@ -186,11 +186,7 @@ def _fault(result: RowResult) -> GatewayError:
     kind = _ERRORS.get(fault.id)
     if kind is None:
         return GatewayError(fault.text)
-    return kind(f"{fault.text}: {_as_clause(CATALOGUE[fault.id].advice)}")
-
-
-def _as_clause(advice: str) -> str:
-    return advice[:1].lower() + advice[1:]
+    return kind(f"{fault.finding}: {CATALOGUE[fault.id].advice_clause}.")
 
 
 def document_view(document: Document) -> dict[str, Any]:

@@ -9,17 +9,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
+from shared.imports.reference_text import escaped
 from shared.web.part_encodings import decode_part, is_plain, part_charset
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
 MEDIA_TYPE = "multipart/form-data"
+FILE = "file"
+"""The part that holds the document."""
+NO_FILE_NAME = (
+    "The part `file` has no file name: send it as a file, with filename= in its "
+    "Content-Disposition."
+)
 MAX_PARTS = 50
 MAX_FIELD_BYTES = 1_048_576
 """Bytes of all fields that are no files."""
@@ -93,10 +101,10 @@ def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
     texts: list[tuple[str, str]] = []
     files: list[SentFile] = []
     try:
-        for part, content in _parts(boundary.encode("ascii"), body, made):
-            name = _field_name(part.name)
+        for place, (part, content) in enumerate(_parts(boundary.encode("ascii"), body, made), 1):
+            name = _field_name(part.name, place)
             if isinstance(content, bytes):
-                texts.append((name, _field_text(part.headers, content)))
+                texts.append((name, _field_text(name, part.headers, content)))
             else:
                 files.append(SentFile(name, part.filename, _file_content(part, content, made)))
     except RequestEntityTooLarge:
@@ -104,10 +112,8 @@ def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
             f"The form has more than {MAX_PARTS} parts, or fields of more than "
             f"{MAX_FIELD_BYTES} bytes: send the fields of the contract only."
         ) from None
-    except (ValueError, LookupError):
-        raise InvalidRequestError(
-            "The form cannot be read: it is cut off or malformed; send it again whole."
-        ) from None
+    except (ValueError, LookupError) as error:
+        raise _unreadable(error, len(texts) + len(files) + 1) from None
     names = Counter(name for name, _ in texts)
     return Form(
         dict(texts), tuple(files), frozenset(name for name, count in names.items() if count > 1)
@@ -149,22 +155,55 @@ def _parts(
                     yield part, bytes(field)
 
 
-def _field_name(name: str | None) -> str:
-    """The lower-cased name of a part. Raises ValueError where it has none."""
-    if not name or _REPLACED in name:
-        raise ValueError
+def _unreadable(error: Exception, place: int) -> InvalidRequestError:
+    """What the library has against a form, at the part of that place or behind it."""
+    if isinstance(error, UnicodeDecodeError):
+        what = "The file name" if b"filename" in error.object.lower() else "A header"
+        return InvalidRequestError(
+            f"{what} of part {place} of the form is not UTF-8: send it in UTF-8, a file name also "
+            "as filename*=UTF-8''…"
+        )
+    if "Content-Disposition" in str(error):
+        return InvalidRequestError(
+            f"Part {place} of the form has no Content-Disposition: send one with the name of the "
+            "field."
+        )
+    return InvalidRequestError(
+        f"The form cannot be read from part {place} on: it is cut off or malformed; send it again "
+        "whole, as an HTTP library makes it."
+    )
+
+
+def _field_name(name: str | None, place: int) -> str:
+    """The lower-cased name of a part. Raises InvalidRequestError."""
+    if not name:
+        raise InvalidRequestError(
+            f"Part {place} of the form has no name: send name= in its Content-Disposition."
+        )
+    if _REPLACED in name:
+        raise InvalidRequestError(
+            f"The name of part {place} of the form has a mark in place of a character: send the "
+            "field's name in UTF-8."
+        )
     return name.lower()
 
 
-def _field_text(headers: Headers, content: bytes) -> str:
-    """The text of a field. Raises ValueError for bytes that are no text of its charset.
+def _field_text(name: str, headers: Headers, content: bytes) -> str:
+    """The text of a field. Raises InvalidRequestError for bytes that are no text of its charset.
 
     A replacement mark counts as such a byte: two references must not become the same one.
     """
-    text = decode_part(headers, content).decode(part_charset(headers))
-    if _REPLACED in text:
-        raise ValueError
-    return text
+    charset = part_charset(headers)
+    with suppress(ValueError):
+        text = decode_part(headers, content).decode(charset)
+        if _REPLACED not in text:
+            return text
+    if name == FILE:
+        raise InvalidRequestError(NO_FILE_NAME)
+    raise InvalidRequestError(
+        f"The part `{escaped(name)}` is not text in {charset}: send it in UTF-8, or name its "
+        "charset in the Content-Type of the part."
+    )
 
 
 def _file_content(part: Any, content: IO[bytes], made: list[IO[bytes]]) -> IO[bytes]:

@@ -44,12 +44,14 @@ def implausible(sent: Document) -> Iterator[Message]:
 def _order(values: Document, first: str, last: str, path: str = "") -> Iterator[Message]:
     begin, end = values.get(first), values.get(last)
     if begin is not None and end is not None and end < begin:
-        yield Message(CONTRADICTION, path + last, detail=f"it is before {first}")
+        detail = f"it is before {first}; check both"
+        yield Message(CONTRADICTION, path + last, as_sent(end), detail)
 
 
 def _splits(splits: Sequence[dict[str, Any]]) -> Iterator[Message]:
     if splits and sum(Fraction(split["Split"]) for split in splits) != MAX_PERCENTAGE:
-        yield Message(CONTRADICTION, "ConsultantSplits", detail="they do not add up to 100")
+        detail = f"they do not add up to {MAX_PERCENTAGE}; correct the shares"
+        yield Message(CONTRADICTION, "ConsultantSplits", detail=detail)
 
 
 def _rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
@@ -59,6 +61,6 @@ def _rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
         yield Message(IMPLAUSIBLE, f"{path}RateType", as_sent(kind), detail)
     for name in FOREIGN_FIELDS.get(kind or "", ()):
         if name in rate:
-            detail = f"rates of the type {kind} do not have this field"
+            detail = f"rates of the type {kind} do not have this field; leave it out"
             yield Message(IMPLAUSIBLE, path + name, as_sent(rate[name]), detail)
     yield from _order(rate, "RateEffectiveDate", "RateExpiryDate", path)

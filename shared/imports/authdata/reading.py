@@ -22,6 +22,7 @@ from shared.imports.authdata.records import (
     AuthRecord,
 )
 from shared.imports.messages import Message
+from shared.imports.payload import json_kind
 from shared.imports.reference_text import escaped, trimmed, warn_of_reference
 
 REQUIRED: Final = 1001
@@ -36,6 +37,7 @@ MOST_CHARACTERS: Final[Mapping[str, int]] = {
     EMPLOYEE_STATUS: 60,
     **dict.fromkeys(VALUE_FIELDS, 200),
 }
+OTHER_FORMAT: Final = "it does not have the format that the tenant asks of this field; correct it"
 _MAX_UNKNOWN: Final = 20
 _MAX_SHOWN: Final = 100
 _LONGEST_IN_NFC: Final = 4
@@ -95,18 +97,24 @@ class RecordReader:
         if value is None:
             return None
         if type(value) is not str:
-            faults.append(Message(WRONG_TYPE, name, detail="text is wanted"))
+            faults.append(
+                Message(
+                    WRONG_TYPE, name, detail=f"a string is expected, {json_kind(value)} was sent"
+                )
+            )
             return None
         text = trimmed(value) if name == EMPLOYEE_ID else value.strip()
         most = MOST_CHARACTERS[name]
         if len(text) <= most * _LONGEST_IN_NFC:
             text = unicodedata.normalize("NFC", text)
         if len(text) > most:
-            faults.append(Message(WRONG_LENGTH, name, detail=f"at most {most} characters"))
+            faults.append(
+                Message(WRONG_LENGTH, name, detail=f"at most {most} characters are allowed")
+            )
             return None
         matches = self._formats.get(name)
         if text and matches is not None and not matches(text):
-            faults.append(Message(WRONG_FORM, name))
+            faults.append(Message(WRONG_FORM, name, detail=OTHER_FORMAT))
         return text or None
 
     def _check_whole(self, values: Mapping[str, str | None], faults: list[Message]) -> None:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
-_SEGMENTS = 4
+_PARTS = ("tenant", "round", "worker", "file name")
+_SEGMENTS = len(_PARTS)
 _TENANT = re.compile(r"[a-z0-9-]{3,40}")
 _UNLISTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Controls, and what XML 1.0 does not know: the list of a container is XML."""
@@ -62,15 +63,29 @@ def tenant_of(name: str) -> str | None:
 
 def read_path(name: str) -> DropPath | None:
     """The path that a blob's name is; None where it is none."""
-    segments = name.split("/")
-    tenant = tenant_of(name)
-    if tenant is None or len(segments) != _SEGMENTS:
+    if path_fault(name):
         return None
-    decoded = [_decoded(segment) for segment in segments[1:]]
-    if any(not text for text in decoded):
-        return None
-    round_code, worker_ref, file_name = (text or "" for text in decoded)
+    tenant, *encoded = name.split("/")
+    round_code, worker_ref, file_name = (_decoded(segment) or "" for segment in encoded)
     return DropPath(tenant, round_code, worker_ref, file_name)
+
+
+def path_fault(name: str) -> str:
+    """Why a blob's name is no path, and what to do about it; "" for one that is."""
+    segments = name.split("/")
+    if len(segments) != _SEGMENTS:
+        return (
+            f"it has {len(segments)} parts and {_SEGMENTS} are expected; percent-encode a slash "
+            "within a part as %2F"
+        )
+    for part, segment in zip(_PARTS[1:], segments[1:], strict=True):
+        if not segment:
+            return f"its {part} is empty; name it"
+        if not _ENCODED.fullmatch(segment):
+            return f"its {part} has a percent sign that encodes nothing; write it as %25"
+        if _decoded(segment) is None:
+            return f"its {part} is not UTF-8 once it is decoded; encode it in UTF-8"
+    return "" if tenant_of(name) else "its tenant is no id of a tenant; correct it"
 
 
 def _decoded(segment: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from shared.imports.catalogue_entry import CatalogueEntry, Severity
@@ -23,6 +24,23 @@ ENCODED: Final = 4014
 DAMAGED: Final = 4015
 PAGE_BLOB: Final = 4016
 ARCHIVED: Final = 4017
+
+FIELD_OF: Final[Mapping[int, str]] = {
+    UNSAFE_NAME: "fileName",
+    EMPTY_FILE: "file",
+    TOO_LARGE: "file",
+    WRONG_TIME: "generationTime",
+    NO_ROUND: "communicationRoundCode",
+    ROUND_NOT_OPEN: "communicationRoundCode",
+    NO_WORKER: "workerexternalId",
+    AMBIGUOUS_WORKER: "workerexternalId",
+    WRONG_TYPE: "fileName",
+    ENCODED: "file",
+    DAMAGED: "file",
+    PAGE_BLOB: "file",
+    ARCHIVED: "file",
+}
+"""The field of an upload that a message is about; the others are about several, or about none."""
 
 _TEXTS = (
     (

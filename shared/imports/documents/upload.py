@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from shared.imports.documents.messages import FIELD_OF
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import line_of, read_lines
-from shared.imports.reference_text import warn_of_reference
+from shared.imports.reference_text import escaped, warn_of_reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,16 @@ class Upload:
     worker: WorkerKey | None = None
     fault: Message | None = None
 
-    def refused(self, id_: int) -> Upload:
-        """The same with this fault."""
-        return replace(self, fault=Message(id_))
+    def refused(self, id_: int, detail: str | None = None) -> Upload:
+        """The same with this fault, on the field that it is about."""
+        field = FIELD_OF.get(id_)
+        values = {
+            "workerexternalId": self.worker_ref,
+            "communicationRoundCode": self.round_code,
+            "fileName": self.file_name,
+        }
+        value = escaped(values.get(field or "", "")) or None
+        return replace(self, fault=Message(id_, field, value, detail))
 
     def document_id(self, tenant: str) -> str:
         """The id of the document: the same for every upload of this worker, round and name.

@@ -36,11 +36,11 @@ from shared.imports.licenses.model import License
 from shared.imports.licenses.row_results import NOTHING_DONE, Done, Results
 from shared.imports.licenses.shelf import Held, Shelf
 from shared.imports.merging import NO_CHANGE, merge
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, TOO_LARGE_RECORD, Message
 from shared.imports.outcomes import Outcome, RowResult, failed
 
 UNIDENTIFIED: Final = 3003
-NEEDED_TO_FIND: Final = "licenseKey, employeeNumber or employeePersonalId is needed"
+NEEDED_TO_FIND: Final = "send licenseKey, employeeNumber or employeePersonalId"
 EXISTS: Final = 3004
 UNKNOWN_TO_UPDATE: Final = 3005
 UNKNOWN_TO_DELETE: Final = 3006
@@ -235,7 +235,7 @@ class LicenseImport:
         self._file_documents(row.values, stored or {}, document, keeps=keeps)
         text = json.dumps(document, ensure_ascii=False)
         if len(text) > MAX_DOCUMENT:
-            raise RowFailedError(Message(TOO_LONG, detail="license over 1 MiB"))
+            raise RowFailedError(Message(TOO_LONG, detail=TOO_LARGE_RECORD))
         self.weight += len(json.dumps(text))
         return document
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shared.imports.definition import ReadRow, RowKey, Rules
-from shared.imports.faults import is_sensitive
+from shared.imports.faults import WRONG_TYPE, is_sensitive
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.identity import (
     IDENTITY_FIELDS,
@@ -18,6 +18,7 @@ from shared.imports.licenses.identity import (
 )
 from shared.imports.licenses.model import License, LicenseIdentity
 from shared.imports.licenses.silent_values import without_silent_values
+from shared.imports.licenses.xml_names import DATES, DOCUMENT, INPUT, KEYS
 from shared.imports.messages import Message
 from shared.imports.payload import fold_names
 from shared.imports.reading import read_row
@@ -25,6 +26,18 @@ from shared.imports.schema import schema_of
 from shared.imports.shapes import shape_of
 
 KEYS_DIFFER: Final = 3001
+_DATE_FORM: Final = (
+    f"send YYYY-MM-DD, or in XML the elements Year, Month and Day of the namespace {DATES}"
+)
+_KEY_FORM: Final = f"send a guid, or in XML _value within _entityKey, both of the namespace {KEYS}"
+XML_FORMS: Final[Mapping[str, str]] = {
+    "issuedDate": _DATE_FORM,
+    "expirationDate": _DATE_FORM,
+    "licenseKey": _KEY_FORM,
+    "reminder": f"in XML, send its elements in the namespace {INPUT}",
+    "documents": f"in XML, send {DOCUMENT.partition('}')[2]} elements of the namespace {INPUT}",
+}
+"""What XML has to say where a value is more than a text."""
 GROUP: Final = "companyCode"
 _OF_BYTES: Final = ("sha256", "length")
 """What is stored of a document and was not sent like that."""
@@ -40,7 +53,8 @@ def read_license(index: int, row: Mapping[str, Any], action: LicenseAction) -> R
     spoken = without_silent_values(row, action)
     read = read_row(index, spoken, model, (GROUP,))
     if not read.is_readable:
-        return replace(read, key=sent_key(spoken))
+        told = tuple(_with_xml_form(message) for message in read.messages)
+        return replace(read, key=sent_key(spoken), messages=told)
     values = read.values
     if action.keeps_what_is_absent and fold_names(spoken).get("documents") == []:
         values = {name: value for name, value in values.items() if name != "documents"}
@@ -49,6 +63,20 @@ def read_license(index: int, row: Mapping[str, Any], action: LicenseAction) -> R
     if first is not None and second is not None and first != second:
         messages = (*messages, Message(KEYS_DIFFER, "licenseKey", first))
     return ReadRow(index, shown_key(values, given_key(values)), values, messages)
+
+
+def _with_xml_form(message: Message) -> Message:
+    """The message of a wrong type, with what XML would have to say.
+
+    An element of another namespace comes as an object, which tells the sender of XML nothing.
+    """
+    detail = message.detail or ""
+    if message.id != WRONG_TYPE or message.field is None:
+        return message
+    form = XML_FORMS.get(message.field)
+    if form is None and detail.endswith("an object was sent"):
+        form = "in XML, send text without elements in it"
+    return message if form is None else replace(message, detail=f"{detail}; {form}")
 
 
 def sent_key(row: Mapping[str, Any]) -> tuple[str | None, ...]:

@@ -47,7 +47,9 @@ def implausible(sent: Document) -> Iterator[Message]:
     for name in EMAILS:
         email = sent.get(name)
         if email is not None and not _EMAIL.fullmatch(email):
-            yield Message(IMPLAUSIBLE, name, as_sent(email), "this is no e-mail address")
+            yield Message(
+                IMPLAUSIBLE, name, as_sent(email), "an e-mail address has one @ between two parts"
+            )
     for name in ADDRESSES:
         yield from _address(name, sent.get(name) or {})
     for name in BANK_DETAILS:
@@ -60,11 +62,15 @@ def _address(name: str, address: dict[str, Any]) -> Iterator[Message]:
     country, postcode = address.get("Country"), address.get("Postcode")
     if country is not None:
         if len(country) > MAX_COUNTRY:
-            yield _country(name, country, f"it is longer than {MAX_COUNTRY} characters")
+            yield _country(name, country, f"at most {MAX_COUNTRY} characters are usual")
         if "?" in country or "*" in country:
-            yield _country(name, country, "it has a question mark or an asterisk")
+            yield _country(
+                name, country, "names of countries have no question mark and no asterisk"
+            )
     if postcode is not None and is_british(country) and not is_postcode(postcode):
-        detail = "this is no postcode of the United Kingdom"
+        detail = (
+            "postcodes of the United Kingdom have the form AA9A 9AA; correct it, or the country"
+        )
         yield Message(IMPLAUSIBLE, f"{name}.Postcode", as_sent(postcode), detail)
 
 
@@ -75,7 +81,11 @@ def _country(name: str, country: str, detail: str) -> Message:
 def _bank_details(name: str, details: dict[str, Any]) -> Iterator[Message]:
     iban, bic = details.get("IBAN"), details.get("BIC")
     if iban is not None and not is_iban(iban):
-        yield Message(IMPLAUSIBLE, f"{name}.IBAN", detail="its form or its check digits are wrong")
+        yield Message(
+            IMPLAUSIBLE,
+            f"{name}.IBAN",
+            detail="its form or its check digits are wrong; compare it with its source",
+        )
     if bic is not None and not _BIC.fullmatch(_compact(bic)):
         yield Message(IMPLAUSIBLE, f"{name}.BIC", detail="8 or 11 letters and digits are usual")
 

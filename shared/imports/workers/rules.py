@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from shared.imports.definition import Document, FoundBy, ListedValue
+from shared.imports.faults import as_sent
 from shared.imports.listing import listed_values
 from shared.imports.merging_types import merging_rules
 from shared.imports.messages import Message
@@ -35,7 +36,8 @@ def _review(sent: Document, merged: Document) -> Iterator[Message]:
     if "LeavingDate" in sent or "StartDate" in sent:
         start, leaving = merged.get("StartDate"), merged.get("LeavingDate")
         if start is not None and leaving is not None and leaving < start:
-            yield Message(CONTRADICTION, "LeavingDate", detail="it is before StartDate")
+            detail = "it is before StartDate; check both"
+            yield Message(CONTRADICTION, "LeavingDate", as_sent(leaving), detail)
     yield from implausible(sent)
 
 

@@ -28,12 +28,13 @@ from shared.imports.documents import messages
 from shared.imports.documents.drop_paths import (
     DropPath,
     names_a_tenant,
+    path_fault,
     plain_name,
     read_path,
     rejected_path,
     tenant_of,
 )
-from shared.imports.documents.file_names import safe_name
+from shared.imports.documents.file_names import name_fault, safe_name
 from shared.imports.documents.file_types import HEAD_BYTES, file_type_of
 from shared.imports.documents.moments import past_moment
 from shared.imports.documents.upload import Upload, derived_id
@@ -90,9 +91,10 @@ class Drops:
         tenant = tenant_of(drop.name)
         features = None if tenant is None else await self._features.of(tenant)
         if tenant is None or features is None:
-            is_path = names_a_tenant(drop.name)
-            fault = messages.UNKNOWN_TENANT if is_path else messages.WRONG_PATH
-            await self._reject(drop, import_id, Message(fault))
+            fault = Message(messages.UNKNOWN_TENANT)
+            if not names_a_tenant(drop.name):
+                fault = Message(messages.WRONG_PATH, detail=path_fault(drop.name))
+            await self._reject(drop, import_id, fault)
             return
         # A drop that was taken in and could not leave, because of a lease, is not copied again.
         record = await self._documents.find_record(tenant, import_id)
@@ -142,7 +144,7 @@ class Drops:
         path = read_path(drop.name)
         if path is None:
             blank = Upload("", "", drop.name.rpartition("/")[2], iso(drop.created_at), drop.size)
-            return blank.refused(messages.WRONG_PATH)
+            return blank.refused(messages.WRONG_PATH, path_fault(drop.name))
         assert path.tenant == tenant
         return self._checked(drop, path)
 
@@ -168,11 +170,15 @@ class Drops:
             (drop.is_archived, messages.ARCHIVED),
             (made is None, messages.WRONG_TIME),
         )
-        return next((upload.refused(id_) for is_so, id_ in faults if is_so), upload)
+        for is_so, id_ in faults:
+            if is_so:
+                is_name = id_ == messages.UNSAFE_NAME
+                return upload.refused(id_, name_fault(path.file_name) if is_name else None)
+        return upload
 
     async def _reject(self, drop: Drop, import_id: str, fault: Message) -> None:
         """Move the drop to the rejected ones, with the reason in its metadata."""
-        reason = f"{fault.text}. {CATALOGUE[fault.id].advice}"
+        reason = f"{fault.finding}. {CATALOGUE[fault.id].advice}"
         metadata = {"reason": quote(reason), "errorid": str(fault.id), "importid": import_id}
         sent = drop.metadata.get(GENERATION_TIME, "")[:_LONGEST_TIME]
         if sent:

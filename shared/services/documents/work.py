@@ -17,7 +17,7 @@ from shared.errors import GatewayError, PreconditionFailedError, StorageUnavaila
 from shared.imports.definition import Document, ReadRow
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.upload import Upload
-from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.import_log import ImportLog
@@ -67,7 +67,7 @@ class DocumentWork:
             raise
         except Exception as error:
             log.failure("row.failed", error, import_id=record.import_id)
-            said = Message(COULD_NOT_BE_PROCESSED, detail=f"correlation id {record.import_id}")
+            said = Message(COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=record.import_id))
             return [upload.result(Outcome.FAILED, None, said)]
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:

@@ -24,7 +24,7 @@ from shared.imports.licenses.identity import Employee, employee_of
 from shared.imports.licenses.row_results import NOTHING_DONE, done_before
 from shared.imports.licenses.shelf import Held, Shelf
 from shared.imports.licenses.units import Sketch, Unit, units
-from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.services.licenses.lines import CompanyLines
 from shared.services.licenses.segments import Part, Segment, segments
@@ -229,7 +229,7 @@ class CompanyAtWork:
 
     def _unforeseen(self, error: Exception) -> Message:
         log.failure("row.failed", error, correlation_id=self.record.import_id)
-        detail = f"correlation id {self.record.import_id}"
+        detail = SEND_AGAIN.format(id=self.record.import_id)
         return Message(COULD_NOT_BE_PROCESSED, detail=detail)
 
     async def _commit(self, segment: Segment) -> None:

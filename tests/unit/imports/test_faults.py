@@ -79,3 +79,30 @@ def test_a_value_is_shown_as_its_json_text(value: Any, text: str | None) -> None
 
 def test_paths_are_dotted_and_lists_are_counted_from_zero() -> None:
     assert dotted(("Prices", 1, "Code")) == "Prices[1].Code"
+
+
+@pytest.mark.parametrize(
+    ("sent", "advice"),
+    [
+        ("01/05/1980", "send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS"),
+        ("today", "send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS"),
+        ("19800501", "send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS"),
+        ("1980-5-1", "send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS"),
+        ("0000-00-00", "there is no such day"),
+        ("2023-02-30", "there is no such day; send one that exists"),
+        ("2023-02-30T00:00:00", "there is no such day; send one that exists"),
+        ("44197", "a spreadsheet's number of a day; format the cell as a date, send YYYY-MM-DD"),
+        ("44197.5", "a spreadsheet's number of a day"),
+        ("1980-05-01 00:00:00", "write a T between the date and the time"),
+        ("1980-05-01T24:00:00", "send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS"),
+    ],
+)
+def test_a_text_that_is_no_date_is_shown_with_the_form_that_is_expected(
+    sent: str, advice: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Item.model_validate(an_item(Due=sent))
+    message = message_of(caught.value.errors()[0], shape_of(Item))
+    assert (message.id, message.value) == (1006, sent)
+    assert message.text.startswith("Value is not a calendar date: ")
+    assert advice in message.text

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.catalogue_entry import Severity
-from shared.imports.messages import CATALOGUE, Message, bounded
+from shared.imports.catalogue_entry import CatalogueEntry, Severity
+from shared.imports.messages import CATALOGUE, DETAILED, Message, bounded
 
 SEVERITIES = {
     Severity.ERROR: {
@@ -54,6 +54,15 @@ def test_texts_tell_ids_apart() -> None:
 
 def test_a_detail_makes_the_sentence_specific() -> None:
     assert Message(2003, "IBAN", detail="too short").text == "Value looks wrong: too short"
+
+
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=str)
+def test_a_message_without_a_detail_says_what_to_do(entry: CatalogueEntry) -> None:
+    text = Message(entry.id).text
+    if entry.is_verbatim or entry.id in DETAILED or entry.advice.startswith("Nothing has to be"):
+        assert text == entry.text
+    else:
+        assert text.lower() == f"{entry.text}: {entry.advice}".lower().rstrip(".")
 
 
 def test_too_many_messages_end_with_how_many_more_there_were() -> None:

@@ -156,3 +156,42 @@ def test_a_field_is_decoded_as_its_part_says() -> None:
 def test_a_part_whose_md5_fits_is_taken() -> None:
     digest = base64.b64encode(hashlib.md5(PDF, usedforsecurity=False).digest()).decode()
     assert _file_of(f"Content-MD5: {digest}", PDF) == PDF
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            a_part('name="file"', PDF + b"\xff"),
+            "The part `file` has no file name: send it as a file, with filename=",
+        ),
+        (a_part('name="FILE"', b"\x89PNG"), "The part `file` has no file name"),
+        (
+            a_part('name="generationTime"', b"x") + a_part('name="workerexternalId"', b"M\xfcller"),
+            "The part `workerexternalid` is not text in utf-8: send it in UTF-8, or name its",
+        ),
+        (a_part('name="a\tb"', b"\xff"), r"The part `a\\u0009b` is not text in utf-8"),
+        (a_part("", b"x"), "Part 1 of the form has no name: send name="),
+        (
+            a_part('name="a"', b"x") + a_part('filename="payslip.pdf"', PDF),
+            "Part 2 of the form has no name: send name=",
+        ),
+        (
+            a_part('name="\xff"', b"x").replace("\xff".encode(), b"\xff"),
+            "A header of part 1 of the form is not UTF-8: send it in UTF-8",
+        ),
+        (
+            a_part('name="a"', b"x")
+            + a_part('name="file"; filename="B\xfcro.txt"', b"x").replace("\xfc".encode(), b"\xfc"),
+            "The file name of part 2 of the form is not UTF-8: send it in UTF-8",
+        ),
+        (a_part('name="\ufffd"', b"x"), "The name of part 1 of the form has a mark in place of"),
+        (
+            a_part('name="a"', b"x").replace(b"Content-Disposition", b"Content-Disposal"),
+            "Part 1 of the form has no Content-Disposition",
+        ),
+    ],
+)
+def test_a_part_that_cannot_be_read_is_named(body: bytes, said: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"^{said}"):
+        read_form(MEDIA_TYPE, body + END)

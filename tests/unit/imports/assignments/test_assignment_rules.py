@@ -201,7 +201,7 @@ def test_what_says_the_same_is_unchanged(sent: dict[str, Any]) -> None:
     ],
 )
 def test_an_end_before_the_start_is_a_warning(sent: dict[str, Any], path: str | None) -> None:
-    assert messages_of(**sent) == ([(2002, path, None)] if path else [])
+    assert messages_of(**sent) == ([(2002, path, sent[path])] if path else [])
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ ADHOC = {
         ),
         (
             PAY_AND_BILL | {"RateExpiryDate": "2023-12-31"},
-            [(2002, "Rates[1].RateExpiryDate", None)],
+            [(2002, "Rates[1].RateExpiryDate", "2023-12-31")],
         ),
     ],
 )

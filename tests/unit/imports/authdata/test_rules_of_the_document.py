@@ -108,10 +108,16 @@ def test_an_error_takes_no_part_in_the_contest_of_duplicates() -> None:
     ("row", "value"),
     [
         (a_record(None), "employeeId: Required field missing or empty"),
-        (a_record(7), "employeeId: Value has the wrong type: text is wanted"),
+        (
+            a_record(7),
+            "employeeId: Value has the wrong type: a string is expected, a number was sent",
+        ),
         (a_record("x" * 61), "employeeId: Value is too long or too short: at most 60 characters"),
         (a_record("E1", "x" * 201), "authValue1: Value is too long or too short: at most 200"),
-        (a_record("E1", ["x"]), "authValue1: Value has the wrong type: text is wanted"),
+        (
+            a_record("E1", ["x"]),
+            "authValue1: Value has the wrong type: a string is expected, a list was sent",
+        ),
         (a_record("E1", None), "Record has no authentication value"),
         (a_record("E1", status=False), "employeeStatus: Value has the wrong type"),
     ],

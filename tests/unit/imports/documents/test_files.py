@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.documents.file_names import extension_of, safe_name
+from shared.imports.documents.file_names import extension_of, name_fault, safe_name
 from shared.imports.documents.file_types import FILE_TYPES, file_type_of
 from shared.imports.documents.moments import past_moment
 from tests.documents import JPEG, PDF, PNG, an_archive
@@ -41,6 +41,31 @@ def test_a_name_is_kept_in_one_form_of_unicode() -> None:
 )  # fmt: skip
 def test_an_unsafe_name_is_refused(name: str) -> None:
     assert safe_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", "it is missing"),
+        ("a/b.pdf", "it has the character / at character 2; leave it out"),
+        ("a\\b.pdf", "it has the character \\ at character 2"),
+        ("abc:d.pdf", "it has the character : at character 4"),
+        ("a\n.pdf", "it has the character U+000A at character 2"),
+        ("a\u202efdp.exe", "it has the character U+202E (RIGHT-TO-LEFT OVERRIDE) at character 2"),
+        ("a\u2028.pdf", "it has the character U+2028 (LINE SEPARATOR)"),
+        ("a\ud800.pdf", "it has the character U+D800 at character 2"),
+        ("a\ufffd.pdf", "its character 2 is not UTF-8; send the name in UTF-8"),
+        (".hidden", "it begins with a dot"),
+        ("a.pdf.", "it ends with a dot"),
+        ("NUL.txt", "nul is the name of a device"),
+        ("x" * 201, "it has more than 200 characters or 255 bytes; shorten it"),
+        ("語" * 90, "it has more than 200 characters or 255 bytes; shorten it"),
+    ],
+)
+def test_a_name_that_is_refused_is_refused_with_the_mark(name: str, said: str) -> None:
+    fault = name_fault(name)
+    assert fault.startswith(said)
+    assert fault.isprintable()
 
 
 @given(st.text(max_size=220))

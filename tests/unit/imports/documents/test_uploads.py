@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.imports.documents.drop_paths import DropPath, read_path, tenant_of
+from shared.imports.documents.drop_paths import DropPath, path_fault, read_path, tenant_of
 from shared.imports.documents.upload import Upload, WorkerKey, derived_id
 from shared.imports.messages import Message
 
@@ -63,3 +63,21 @@ def test_any_other_path_is_none(name: str) -> None:
 def test_the_tenant_is_known_where_the_rest_is_not() -> None:
     assert tenant_of("acme/x") == "acme"
     assert tenant_of("../x") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("acme/r/w/f/more.pdf", "it has 5 parts and 4 are expected"),
+        ("a.pdf", "it has 1 parts and 4 are expected"),
+        ("acme//w/f.pdf", "its round is empty"),
+        ("acme/r//f.pdf", "its worker is empty"),
+        ("acme/r/w/", "its file name is empty"),
+        ("acme/r/100%/f.pdf", "its worker has a percent sign that encodes nothing; write it as"),
+        ("acme/%FC/w/f.pdf", "its round is not UTF-8 once it is decoded"),
+        ("Acme Ltd/r/w/f.pdf", "its tenant is no id of a tenant"),
+    ],
+)
+def test_a_path_that_is_none_is_told_which_part_of_it_is_wrong(name: str, said: str) -> None:
+    assert path_fault(name).startswith(said)
+    assert read_path(name) is None

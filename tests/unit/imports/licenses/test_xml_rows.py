@@ -14,7 +14,9 @@ from shared.errors import (
     TooLargeError,
     UnsupportedPayloadError,
 )
+from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.model import License
+from shared.imports.licenses.rules import read_license
 from shared.imports.licenses.xml_names import DATES, INPUT, KEYS
 from shared.imports.licenses.xml_rows import PIECE, read_license_xml
 from shared.imports.reading import read_row
@@ -314,3 +316,47 @@ def within(namespace: str, elements: str) -> str:
     """The elements under a prefix for that namespace."""
     prefixed = re.sub(r"<(/?)", r"<\1p:", elements)
     return re.sub(r"<p:([A-Za-z_]+)", rf'<p:\1 xmlns:p="{namespace}"', prefixed)
+
+
+@pytest.mark.parametrize(
+    ("content", "field", "said"),
+    [
+        (
+            "<ExpirationDate><Year>2027</Year><Month>2</Month><Day>3</Day></ExpirationDate>",
+            "expirationDate",
+            f"in XML the elements Year, Month and Day of the namespace {DATES}",
+        ),
+        (
+            '<IssuedDate xmlns:d="urn:d"><d:Year>2027</d:Year></IssuedDate>',
+            "issuedDate",
+            f"in XML the elements Year, Month and Day of the namespace {DATES}",
+        ),
+        (
+            f"<LicenseKey><_entityKey><_value>{KEY}</_value></_entityKey></LicenseKey>",
+            "licenseKey",
+            f"in XML _value within _entityKey, both of the namespace {KEYS}",
+        ),
+        ("<Reminder>soon</Reminder>", "reminder", f"its elements in the namespace {INPUT}"),
+        (
+            "<Documents><Document><Name>a</Name></Document></Documents>",
+            "documents",
+            f"send DivisionDocumentSubImportDTO elements of the namespace {INPUT}",
+        ),
+        ("<Notes><b>a</b></Notes>", "notes", "in XML, send text without elements in it"),
+        ("<Reminder><Offset><b>1</b></Offset></Reminder>", "reminder.offset", "without elements"),
+        (
+            f'<ExpirationDate xmlns:d="{DATES}"><d:Year>2027</d:Year></ExpirationDate>',
+            "expirationDate",
+            "there is no such day; send one that exists",
+        ),
+    ],
+)
+def test_an_element_that_cannot_be_read_is_told_what_xml_has_to_say(
+    content: str, field: str, said: str
+) -> None:
+    row = row_of(f"<CompanyCode>C</CompanyCode><EmployeeNumber>1</EmployeeNumber>{content}")
+    [message] = [
+        each for each in read_license(0, row, LicenseAction.OVERRIDE).messages if each.is_error
+    ]
+    assert message.field == field
+    assert said in message.text
