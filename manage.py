@@ -12,7 +12,7 @@ def run() -> None:
     except ModuleNotFoundError as missing:
         sys.exit(
             f"manage.py needs {missing.name}, which this Python does not have: use "
-            "`python3 dev.py manage …`, or install requirements-dev.txt."
+            "`python3 dev.py manage …`, or install requirements.txt and then requirements-dev.txt."
         )
     main()
 

@@ -23,6 +23,7 @@ USAGE = """usage: python3 dev.py COMMAND
   test [ARGUMENT ...]   set up, then every test; the arguments go to pytest
   check                 format, lint, strict types, unit tests: a minute or two
   bench [NAME ...]      the benchmarks
+  lock [--upgrade]      write requirements.txt (what is deployed, with hashes) from requirements.in
   manage [--data DIR] ARGUMENT ...
                         manage.py on the storage of the running gateway; manage --help lists all
 
@@ -85,6 +86,12 @@ def _bench(words: list[str]) -> int:
     _become(["-m", "benchmarks", *words], own, CHECKOUT.root)
 
 
+def _lock(words: list[str]) -> int:
+    from local_host.setup.package_lock import lock
+
+    return lock(words)
+
+
 def _manage(words: list[str]) -> int:
     own = {}
     if len(words) > 1 and words[0] == "--data":
@@ -108,5 +115,6 @@ _COMMANDS: Mapping[str, Callable[[list[str]], int]] = {
     "test": _test,
     "check": _check,
     "bench": _bench,
+    "lock": _lock,
     "manage": _manage,
 }

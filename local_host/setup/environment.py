@@ -1,4 +1,8 @@
-"""Virtual environments from the pinned requirements, made once and healed when half made."""
+"""Virtual environments from the pinned requirements, made once and healed when half made.
+
+An environment has the locked packages of requirements.txt, installed as the platform installs them
+for a deployment (versions and hashes), and then what the work on the app needs besides.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ from local_host.setup.installing import install
 from local_host.setup.messages import SetupError, timed_step
 from local_host.setup.places import Checkout, base_python
 
+LOCKED = "requirements.txt"
+"""The packages of a deployment; written by `dev.py lock`."""
 _HIDDEN = ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PYTHONHOME")
 
 
@@ -22,7 +28,7 @@ _HIDDEN = ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PY
 class Environment:
     """A virtual environment that should be: where, of which Python, with which requirements.
 
-    `requirements` are names of files in the checkout, the one to install last.
+    `requirements` are names of files in the checkout, in the order in which they are installed.
     """
 
     checkout: Checkout
@@ -85,23 +91,27 @@ class Environment:
             raise SetupError(f"Python could not make {self.folder}: {' '.join(said)}")
 
     def _install(self, log: str) -> None:
-        root = self.checkout.root
-        command = [str(self.interpreter), "-m", "pip", "install", "--no-input", "--retries", "3"]
-        command += ["--progress-bar", "off", "-r", self.requirements[-1], "-c", "constraints.txt"]
-        install(
-            f"Installing the Python packages of {self.requirements[-1]}",
-            "pip",
-            command,
-            log=self.checkout.log(log),
-            environ=_pip_environ(),
-            folder=root,
-        )
+        pip = [str(self.interpreter), "-m", "pip", "install", "--no-input", "--retries", "3"]
+        pip += ["--progress-bar", "off"]
+        for name in self.requirements:
+            # pip demands a hash of every package as soon as one has a hash, so the locked packages
+            # are a call of their own. The calls after it leave them as they are.
+            is_locked = name == LOCKED
+            strictness = ["--require-hashes"] if is_locked else ["-c", "constraints.txt"]
+            install(
+                f"Installing the Python packages of {name}",
+                "pip",
+                [*pip, *strictness, "-r", name],
+                log=self.checkout.log(f"{log}-locked" if is_locked else log),
+                environ=_pip_environ(),
+                folder=self.checkout.root,
+            )
 
 
 def main_environment(checkout: Checkout) -> Environment:
     """The environment that everything runs in."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    requirements = ("requirements.txt", "requirements-dev.txt")
+    requirements = (LOCKED, "requirements-dev.txt")
     return Environment(checkout, checkout.environment, base_python(), version, requirements)
 
 

@@ -16,6 +16,8 @@ _UNTRUSTED = re.compile(
 _FULL = re.compile(r"No space left on device|ENOSPC")
 _READ_ONLY = re.compile(r"Read-only file system|EROFS|Permission denied|EACCES")
 _MISSING = re.compile(r"No matching distribution found for (\S+)|ETARGET|E404")
+_ALTERED = re.compile(r"DO NOT MATCH THE HASHES|EINTEGRITY")
+_NOT_LOCKED = re.compile(r"In --require-hashes mode|Hashes are required in --require-hashes mode")
 
 
 def explain(tool: str, output: str, log: Path) -> str:
@@ -34,6 +36,16 @@ def _reason(tool: str, output: str) -> str:
         return (
             f"{tool} cannot reach the package index. Check the network, the proxy, or which index "
             f"{tool} is configured to use, and start again."
+        )
+    if _ALTERED.search(output):
+        return (
+            f"{tool} received a package whose content is not what this checkout has recorded, and "
+            f"did not install it. Check which package index {tool} is configured to use."
+        )
+    if _NOT_LOCKED.search(output):
+        return (
+            "requirements.txt is not complete. Write it anew from requirements.in, in a checkout "
+            "that is set up: python3 dev.py lock"
         )
     if _FULL.search(output):
         return "The disk is full."

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from local_host.setup.environment import Environment
+from local_host.setup.environment import LOCKED, Environment
 from local_host.setup.messages import SetupError, note
 from local_host.setup.places import CHECKOUT, Checkout, base_python
 from local_host.setup.preparing import alone_in, make
@@ -40,7 +40,7 @@ def prepare_worker(checkout: Checkout = CHECKOUT) -> Path | None:
 
 def worker_environment(checkout: Checkout, python: str) -> Environment:
     """What it should be."""
-    requirements = ("requirements.txt", "requirements-worker.txt")
+    requirements = (LOCKED, "requirements-worker.txt")
     return Environment(checkout, checkout.worker_environment, python, VERSION, requirements)
 
 

@@ -29,6 +29,10 @@ ERROR: No matching distribution found for pydantic==2.14.3
         ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", "certificate"),
         ("OSError: [Errno 28] No space left on device", "disk is full"),
         ("OSError: [Errno 30] Read-only file system: '/x'", "may not write"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "recorded"),
+        ("npm error code EINTEGRITY", "recorded"),
+        ("ERROR: Hashes are required in --require-hashes mode, but they are missing", "lock"),
+        ("ERROR: In --require-hashes mode, all requirements must have their versions", "lock"),
         ("something new", "pip failed."),
     ],
 )

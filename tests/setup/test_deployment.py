@@ -1,0 +1,238 @@
+"""What is deployed is what .funcignore leaves, and its packages are one locked, hashed set."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import pathspec
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+# Nothing imports aiohttp by name: the asynchronous clients of Azure Storage load it.
+LOADED_BY_OTHERS = {"aiohttp"}
+HASH = re.compile(r"\s+--hash=sha256:[0-9a-f]{64}")
+THIS_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+VERSIONS = ("3.11", "3.12", "3.13")
+
+# Imports every module of the folder, indexes the functions, and renders the published document.
+USE_EVERYTHING = """
+import importlib, json, pathlib, sys
+folder, packages = sys.argv[1:]
+sys.path[:0] = [folder, packages]
+for path in sorted(pathlib.Path(folder).rglob("*.py")):
+    parts = path.relative_to(folder).with_suffix("").parts
+    importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+import function_app
+print(len(function_app.app.get_functions()))
+"""
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the files that a deployment takes from a clean checkout."""
+    folder = tmp_path_factory.mktemp("deployed")
+    for name in deployed_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+def test_only_the_app_and_its_papers_are_deployed() -> None:
+    assert {name.partition("/")[0] for name in deployed_files()} == {
+        "function_app.py", "functions", "shared", "samples", "host.json", "requirements.txt",
+        "README.md", "LICENSE",
+    }  # fmt: skip
+
+
+def test_every_locked_package_has_hashes_so_that_pip_checks_them() -> None:
+    requirements = [line for line in logical_lines("requirements.txt") if line]
+    assert len(requirements) > 30
+    assert [line for line in requirements if not HASH.search(line)] == []
+    for line in requirements:
+        assert re.fullmatch(r"==[0-9][0-9A-Za-z.]*", str(Requirement(HASH.sub("", line)).specifier))
+
+
+def test_every_package_that_the_deployed_code_imports_is_required_directly(deployed: Path) -> None:
+    imported = {package for path in deployed.rglob("*.py") for package in packages_of(path)}
+    assert {"werkzeug", "azure-core", "pydantic-core"} <= imported
+    assert direct_names("requirements.in") == imported | LOADED_BY_OTHERS
+
+
+def test_every_package_that_the_other_code_imports_is_required_directly() -> None:
+    outside = ("cli", "local_host", "tests", "benchmarks")
+    paths = [path for folder in outside for path in (ROOT / folder).rglob("*.py")]
+    imported = {
+        package
+        for path in paths
+        if not {"node_modules", "apps"} & set(path.parts)
+        for package in packages_of(path)
+    }
+    files = ("requirements.in", "requirements-dev.txt", "requirements-worker.txt")
+    required = {name for file in files for name in direct_names(file)}
+    assert {"rich", "typer", "pytest"} <= imported
+    assert imported - required == set()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_locked_set_is_complete_and_has_nothing_else(version: str) -> None:
+    """Follows what each package says that it needs. The installed metadata is that of the lock."""
+    locked = {canonicalize_name(item.name) for item in locked_requirements(version)}
+    assert len(locked) == len(locked_requirements(version))
+    environment = {"python_version": version, "python_full_version": f"{version}.0", "extra": ""}
+    needed: set[str] = set()
+    rest = requirements_of("requirements.in")
+    while rest:
+        wanted = rest.pop()
+        name = canonicalize_name(wanted.name)
+        extras = ("", *wanted.extras)
+        if wanted.marker and not any(
+            wanted.marker.evaluate({**environment, "extra": extra}) for extra in extras
+        ):
+            continue
+        if name in needed:
+            continue
+        needed.add(name)
+        for text in metadata.requires(name) or ():
+            inner = Requirement(text)
+            if inner.marker is None or any(
+                inner.marker.evaluate({**environment, "extra": extra}) for extra in extras
+            ):
+                inner.marker = None
+                rest.append(inner)
+    assert locked == needed
+
+
+def test_this_environment_has_exactly_the_locked_versions() -> None:
+    differing = [
+        f"{item.name}: {metadata.version(item.name)} is installed, not {item.specifier}"
+        for item in locked_requirements(THIS_VERSION)
+        if not item.specifier.contains(metadata.version(item.name))
+    ]
+    assert differing == []
+
+
+def test_the_deployed_folder_runs_on_the_locked_packages_alone(
+    deployed: Path, tmp_path: Path
+) -> None:
+    for item in locked_requirements(THIS_VERSION):
+        link_package(item.name, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", USE_EVERYTHING, str(deployed), str(tmp_path)],
+        env={"PATH": os.environ["PATH"], "AzureWebJobsStorage": "UseDevelopmentStorage=true"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 20
+
+
+def test_no_requirement_file_names_a_host() -> None:
+    for path in ROOT.glob("*require*"):
+        assert not re.search(r"https?://|--(extra-)?index-url|--find-links", path.read_text()), path
+
+
+def deployed_files() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    ignored = pathspec.GitIgnoreSpec.from_lines((ROOT / ".funcignore").read_text().splitlines())
+    names = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    return [name for name in names if not ignored.match_file(name)]
+
+
+def packages_of(path: Path) -> set[str]:
+    """The packages that bring the modules that a file imports, at its head or later."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found.update(package for name in names if (package := package_of(name)))
+    return found
+
+
+@cache
+def package_of(module: str) -> str:
+    """The package that brings a module; "" for the standard library and for our own code."""
+    top = module.partition(".")[0]
+    if top in sys.stdlib_module_names or (ROOT / top).exists() or (ROOT / f"{top}.py").exists():
+        return ""
+    owners = set(owners_of_modules().get(top, [top]))
+    if len(owners) > 1:
+        # A namespace of several packages, as azure is: the longest known name decides.
+        parts = module.split(".")
+        names = [".".join(parts[:length]) for length in range(len(parts), 1, -1)]
+        owners = next(owned for name in names if (owned := modules_in_namespaces().get(name)))
+    assert len(owners) == 1, f"{module} comes from {owners}"
+    return canonicalize_name(next(iter(owners)))
+
+
+@cache
+def owners_of_modules() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+@cache
+def modules_in_namespaces() -> dict[str, set[str]]:
+    """Dotted name of a package inside a shared namespace -> the distribution that has it."""
+    shared = {top for top, owners in owners_of_modules().items() if len(set(owners)) > 1}
+    found: dict[str, set[str]] = {}
+    for owner in {owner for top in shared for owner in owners_of_modules()[top]}:
+        for file in metadata.files(owner) or ():
+            if file.parts[0] in shared and file.name.endswith(".py"):
+                parts = file.with_suffix("").parts
+                name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+                found.setdefault(name, set()).add(owner)
+    return found
+
+
+def link_package(name: str, folder: Path) -> None:
+    """Give `folder` the files of one installed package."""
+    distribution = metadata.distribution(name)
+    for file in distribution.files or ():
+        if file.parts[0] not in ("..", "bin"):
+            target = folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(Path(str(distribution.locate_file(file))))
+
+
+def logical_lines(name: str) -> list[str]:
+    """The requirements of a file, each on one line, without comments and options."""
+    text = (ROOT / name).read_text().replace("\\\n", " ")
+    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("-")]
+
+
+def requirements_of(name: str) -> list[Requirement]:
+    return [Requirement(HASH.sub("", line)) for line in logical_lines(name)]
+
+
+def direct_names(name: str) -> set[str]:
+    return {canonicalize_name(item.name) for item in requirements_of(name)}
+
+
+def locked_requirements(version: str) -> list[Requirement]:
+    """What pip takes from requirements.txt for a version of Python on this platform."""
+    environment = {"python_version": version, "python_full_version": f"{version}.0"}
+    return [
+        item
+        for item in requirements_of("requirements.txt")
+        if item.marker is None or item.marker.evaluate(environment)
+    ]
