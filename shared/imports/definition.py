@@ -37,10 +37,12 @@ class Options:
     """How rows are to be taken: what the caller's integration says, and what the call says.
 
     `action` is a type's own word for it (the importAction of licenses), "" for types without.
+    `accepted_on` is the day of the import as ISO text, for what must not be in the future.
     """
 
     on_existing: OnExisting = OnExisting.UPDATE
     action: str = ""
+    accepted_on: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -14,6 +14,7 @@ import binascii
 import re
 import unicodedata
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum, auto
@@ -44,6 +45,35 @@ class Mark(Enum):
     IN_RECORD = auto()
     """May be missing in a row, but not in the record that the row leaves behind."""
 
+
+SHORTEST: Final = 255
+"""Characters of the texts that are usually the shortest."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsualLength:
+    """Characters that a text of the field usually has at most: SHORTEST or more."""
+
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsualNumbers:
+    """Between which numbers a value of the field usually is, both included."""
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsualDays:
+    """The field is a date; `is_past`: one that is not after the day of the import."""
+
+    is_past: bool = False
+
+
+Usual = UsualLength | UsualNumbers | UsualDays
+"""What is usual for a field: another value is taken, with Warning 2003."""
 
 MAX_REFERENCE: Final = 60
 MAX_LICENSE_REFERENCE: Final = 200
@@ -205,8 +235,11 @@ def _percentage(value: Any) -> str:
     return text
 
 
-Text = Annotated[str, Strict(), StringConstraints(max_length=MAX_TEXT)]
+Text = Annotated[str, Strict(), StringConstraints(max_length=MAX_TEXT), UsualLength(SHORTEST)]
 """Any text, as sent. The bound also makes pydantic refuse lone surrogates."""
+
+LongText = Annotated[Text, UsualLength(10_000)]
+"""Text for people to read, which may be long."""
 
 XmlText = Annotated[Text, AfterValidator(_xml_text)]
 """The same, of a record that may come as XML: without a character that XML does not have."""
@@ -243,9 +276,13 @@ CalendarDate = Annotated[
     Strict(),
     AfterValidator(_calendar_date),
     Mark.CONVERTED,
+    UsualDays(),
     WithJsonSchema({"type": "string", "pattern": f"^{_DATE.pattern}$"}),
 ]
 """A day from 0001-01-01 on; a time of day and an offset are read over, not applied."""
+
+BirthDate = Annotated[CalendarDate, UsualDays(is_past=True)]
+"""The same, of a day that has been."""
 
 Amount = Annotated[
     str,
@@ -271,6 +308,12 @@ Base64 = Annotated[
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
 ]
 """The bytes of a file as padded base64 of the usual alphabet; its size is the caller's matter."""
+
+Money = Annotated[Amount, UsualNumbers(0, 1_000_000)]
+"""An amount of money, in the currency of its record."""
+
+Weeks = Annotated[Amount, UsualNumbers(0, 520)]
+"""A number of weeks: ten years are many."""
 
 SortCode = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{6}$")]
 AccountNumber = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{8}[0-9]{0,2}$")]

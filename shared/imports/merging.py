@@ -16,6 +16,7 @@ from shared.imports.definition import Decision, Document, OnExisting, Options, R
 from shared.imports.messages import Message, bounded
 from shared.imports.outcomes import Outcome
 from shared.imports.shapes import Record, Shape, shape_of
+from shared.imports.usual_values import unusual_values
 
 REQUIRED: Final = 1001
 NO_CHANGE: Final = 1103
@@ -60,6 +61,7 @@ def decide_merge(
     merged = merge(stored, row.values, model)
     missing = [name for name in shape_of(model).required_in_record if name not in merged]
     found = [*(Message(REQUIRED, name) for name in missing), *review(row.values, merged)]
+    found += unusual_values(row.values, shape_of(model), options.accepted_on)
     messages = bounded(sorted(found, key=lambda message: not message.is_error), MAX_REVIEW_MESSAGES)
     if any(message.is_error for message in messages):
         return Decision(Outcome.FAILED, None, messages)

@@ -14,18 +14,20 @@ level, and an unknown property must be reported with its path (CONTRACTS 0).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 from annotated_types import MaxLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from shared.imports.fields import Mark
+from shared.imports.fields import Mark, Usual, UsualDays, UsualLength, UsualNumbers
+
+Declared = TypeVar("Declared", UsualLength, UsualDays, UsualNumbers)
 
 
 class MergeKind(Enum):
@@ -52,7 +54,7 @@ class Field:
     `kind` is the Python type of its value (`str` where only some texts are allowed), which is
     what text from XML or a form is converted to. `nested` is the shape of its object, or of its
     list's elements, of which there may be `max_items`; `is_sensitive` says that its value may hold
-    something that no message shows.
+    something that no message shows; `usual` is what its values usually are.
     """
 
     name: str
@@ -62,6 +64,16 @@ class Field:
     max_items: int | None
     is_sensitive: bool
     nested: Shape | None
+    usual: Usual | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsualFields:
+    """The fields of one model class for which something is usual, by what that is."""
+
+    lengths: Mapping[str, UsualLength]
+    days: Mapping[str, UsualDays]
+    numbers: Mapping[str, UsualNumbers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,7 @@ class Shape:
     required_in_record: tuple[str, ...]
     is_sensitive: bool
     merge_kind: MergeKind
+    usual: UsualFields
 
 
 @cache
@@ -105,6 +118,11 @@ def shape_of(model: type[Record]) -> Shape:
         required_in_record=tuple(name for name in fields if name in in_record),
         is_sensitive=any(field.is_sensitive for field in fields.values()),
         merge_kind=model.merge_kind,
+        usual=UsualFields(
+            lengths=_of_kind(fields, UsualLength),
+            days=_of_kind(fields, UsualDays),
+            numbers=_of_kind(fields, UsualNumbers),
+        ),
     )
 
 
@@ -131,7 +149,26 @@ def _field(name: str, info: FieldInfo, owner: type[Record]) -> Field:
         or (nested is not None and nested.is_sensitive)
         or name in _marked(owner, Mark.SENSITIVE),
         nested=nested,
+        # Of several the outermost counts, which comes last.
+        usual=next(
+            (
+                item
+                for item in (*info.metadata[::-1], *bare.metadata[::-1])
+                if isinstance(item, Usual)
+            ),
+            None,
+        ),
     )
+
+
+def _of_kind(fields: Mapping[str, Field], kind: type[Declared]) -> dict[str, Declared]:
+    return {name: field.usual for name, field in fields.items() if isinstance(field.usual, kind)}
+
+
+def _usual(metadata: Sequence[Any]) -> Usual | None:
+    """What is usual for a field; of several declarations the outermost one, which comes last."""
+    found = [item for item in metadata if isinstance(item, Usual)]
+    return found[-1] if found else None
 
 
 def _max_length(metadata: Iterable[Any]) -> int | None:

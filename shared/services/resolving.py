@@ -50,6 +50,7 @@ def rules_resolver(
     Rows that name a record which may still come wait: they have neither results nor writes. Rows of
     a retry that are as they were sent fail with 1101 where a later import has changed the record.
     """
+    options = replace(record.options, accepted_on=record.accepted_at[:10])
 
     def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
         before = recorded_results(record, rows, stored)
@@ -67,7 +68,7 @@ def rules_resolver(
             return references.missing(named, document, before)
 
         document = stored.document if stored is not None else None
-        folded = fold(kind.record_rules, left, document, record.options, missing, noticed)
+        folded = fold(kind.record_rules, left, document, options, missing, noticed)
         if unread is not None:
             not_read = [each for each in to_find if not references.was_read(each)]
             if not_read:

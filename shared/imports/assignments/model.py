@@ -18,9 +18,13 @@ from shared.imports.fields import (
     Amount,
     CalendarDate,
     Flag,
+    LongText,
+    Money,
     Percentage,
     Reference,
     Text,
+    UsualNumbers,
+    Weeks,
     WholeNumber,
 )
 from shared.imports.shapes import MergeKind, Record
@@ -78,15 +82,15 @@ class Rate(Record):
     RateDescription: Text | None = None
     IsAWRable: Flag | None = None
     IsPensionable: Flag | None = None
-    PayRate: Amount | None = None
-    BillRate: Amount | None = None
+    PayRate: Money | None = None
+    BillRate: Money | None = None
     RateFrequency: Text | None = None
     BillingGroup: Text | None = None
     RateEffectiveDate: CalendarDate | None = None
     RateExpiryDate: CalendarDate | None = None
     ReceiptOption: Text | None = None
-    PayAmount: Amount | None = None
-    BillAmount: Amount | None = None
+    PayAmount: Money | None = None
+    BillAmount: Money | None = None
     PayrollTaxCode: Text | None = None
 
 
@@ -117,20 +121,20 @@ class Assignment(Record):
     InvoiceToClientRef: Text | None = None
     ReportsToId: Text | None = None
     ContactName: Text | None = None
-    Notes: Text | None = None
+    Notes: LongText | None = None
     SalesTaxArea: Text | None = None
     ComparatorTitle: Text | None = None
-    HolOverrideWeeks: Amount | None = None
-    HolOverrideHourPerc: Amount | None = None
-    PrevAWRWeeks: Amount | None = None
-    AWRQualificationWeeks: Amount | None = None
+    HolOverrideWeeks: Weeks | None = None
+    HolOverrideHourPerc: Annotated[Amount | None, UsualNumbers(0, 100)] = None
+    PrevAWRWeeks: Weeks | None = None
+    AWRQualificationWeeks: Weeks | None = None
     ComparatorRef: Text | None = None
     IsCancelled: Flag | None = None
     EndReason: Text | None = None
     AssignmentType: Text | None = None
     TimesheetFrequency: Text | None = None
     ContractRefPrimaryContract: Text | None = None
-    ExternalNotes: Text | None = None
+    ExternalNotes: LongText | None = None
     IsManualInterpretation: Flag | None = None
     SupplierContact: Text | None = None
     SecondaryContract: Text | None = None

@@ -20,6 +20,7 @@ from shared.imports.fields import (
     Flag,
     LicenseReference,
     Mark,
+    UsualLength,
     WholeNumber,
     XmlText,
 )
@@ -125,6 +126,6 @@ class License(LicenseIdentity):
     issuedDate: CalendarDate | None = None
     expirationDate: CalendarDate | None = None
     reminder: LicenseReminder | None = None
-    notes: XmlText | None = None
+    notes: Annotated[XmlText | None, UsualLength(10_000)] = None
     stateCode: XmlText | None = None
     documents: Annotated[list[LicenseDocument], Field(max_length=MAX_DOCUMENTS)] | None = None

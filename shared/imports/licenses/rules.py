@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from shared.imports.definition import ReadRow, RowKey, Rules
+from shared.imports.definition import Document, ReadRow, RowKey, Rules
 from shared.imports.faults import WRONG_TYPE, is_sensitive
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.identity import (
@@ -24,8 +24,10 @@ from shared.imports.payload import fold_names
 from shared.imports.reading import read_row
 from shared.imports.schema import schema_of
 from shared.imports.shapes import shape_of
+from shared.imports.usual_values import unusual_values
 
 KEYS_DIFFER: Final = 3001
+CONTRADICTION: Final = 2002
 _DATE_FORM: Final = (
     f"send YYYY-MM-DD, or in XML the elements Year, Month and Day of the namespace {DATES}"
 )
@@ -62,7 +64,15 @@ def read_license(index: int, row: Mapping[str, Any], action: LicenseAction) -> R
     messages = read.messages
     if first is not None and second is not None and first != second:
         messages = (*messages, Message(KEYS_DIFFER, "licenseKey", first))
+    messages = (*messages, *unusual_values(values, shape_of(model)), *_order_of_dates(values))
     return ReadRow(index, shown_key(values, given_key(values)), values, messages)
+
+
+def _order_of_dates(values: Document) -> Iterator[Message]:
+    issued, expires = values.get("issuedDate"), values.get("expirationDate")
+    if issued is not None and expires is not None and expires < issued:
+        detail = "it is before issuedDate; check both"
+        yield Message(CONTRADICTION, "expirationDate", expires, detail)
 
 
 def _with_xml_form(message: Message) -> Message:

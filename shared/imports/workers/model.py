@@ -13,8 +13,10 @@ from pydantic import StringConstraints
 
 from shared.imports.fields import (
     AccountNumber,
+    BirthDate,
     CalendarDate,
     Flag,
+    LongText,
     Mark,
     Reference,
     SortCode,
@@ -99,7 +101,7 @@ class Worker(Record):
     WorkerAddress: Address | None = None
     TelephoneNumber: Text | None = None
     Gender: WholeNumber | None = None
-    DateOfBirth: CalendarDate | None = None
+    DateOfBirth: BirthDate | None = None
     MaritalStatus: Text | None = None
     Nationality: Text | None = None
     Citizenship: Text | None = None
@@ -130,8 +132,8 @@ class Worker(Record):
     AnalysisCode3: Text | None = None
     AnalysisCode4: Text | None = None
     AnalysisCode5: Text | None = None
-    PersonnelNotes: Text | None = None
-    PayrollNotes: Text | None = None
+    PersonnelNotes: LongText | None = None
+    PayrollNotes: LongText | None = None
     EIREngagementStatus: Text | None = None
     PrimaryPayMethod: Text | None = None
     SecondaryPayMethod: Text | None = None

@@ -1,0 +1,63 @@
+"""Values that every rule allows and that look wrong all the same: Warning 2003 (CONTRACTS 1).
+
+What is usual is declared with the fields of a model (`fields.UsualLength`, `UsualDays`,
+`UsualNumbers`), so this holds for every type. Each value that a row sent is looked at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+from shared.imports.definition import Document
+from shared.imports.faults import as_sent
+from shared.imports.fields import MAX_TEXT, SHORTEST
+from shared.imports.messages import Message
+from shared.imports.shapes import Shape
+
+IMPLAUSIBLE: Final = 2003
+FIRST_DAY: Final = "1900-01-01"
+LAST_DAY: Final = "2199-12-31"
+
+
+def unusual_values(
+    sent: Document, shape: Shape, accepted_on: str = "", path: str = ""
+) -> Iterator[Message]:
+    """A Warning for each value of a row, by contract names, that is not usual for its field.
+
+    `accepted_on` is the day of the import as ISO text, which dates of birth are compared with; ""
+    where it is not known. `path` stands before the names.
+    """
+    usual = shape.usual
+    details: dict[str, str] = {}
+    # Nearly every text passes here, so it costs one comparison.
+    long = [name for name, value in sent.items() if type(value) is str and len(value) > SHORTEST]
+    for name in long:
+        most = usual.lengths[name].most if name in usual.lengths else MAX_TEXT
+        if len(sent[name]) > most:
+            details[name] = f"it has {len(sent[name])} characters, at most {most} are usual"
+    for name, days in usual.days.items():
+        value = sent.get(name)
+        if value is None:
+            continue
+        if value < FIRST_DAY:
+            details[name] = f"it is before {FIRST_DAY}"
+        elif days.is_past and accepted_on and value > accepted_on:
+            details[name] = "it is in the future"
+        elif value > LAST_DAY:
+            details[name] = f"it is after {LAST_DAY}"
+    for name, numbers in usual.numbers.items():
+        value = sent.get(name)
+        if value is not None and not numbers.least <= Decimal(value) <= numbers.most:
+            details[name] = f"{numbers.least} to {numbers.most} is usual"
+    for name, detail in details.items():
+        shown = None if shape.fields[name].is_sensitive else as_sent(sent[name])
+        yield Message(IMPLAUSIBLE, path + name, shown, f"{detail}; check it")
+    for name, nested in shape.nested.items():
+        value = sent.get(name)
+        if isinstance(value, list):
+            for place, item in enumerate(value):
+                yield from unusual_values(item, nested, accepted_on, f"{path}{name}[{place}].")
+        elif value is not None:
+            yield from unusual_values(value, nested, accepted_on, f"{path}{name}.")
