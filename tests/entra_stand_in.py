@@ -98,7 +98,8 @@ class EntraStandIn:
     def sign(self, claims: Mapping[str, Any], kid: str = "") -> str:
         """A token with these claims, by the newest key or by another one of its own."""
         chosen = kid or list(self.keys)[-1]
-        return jwt.encode(dict(claims), self.keys[chosen], "RS256", {"kid": chosen})
+        body = json.dumps(dict(claims)).encode()  # The library refuses to write some claims.
+        return jwt.PyJWS().encode(body, self.keys[chosen], "RS256", {"kid": chosen})
 
     def answer(self, path: str, form: Mapping[str, list[str]] | None) -> tuple[int, Any]:
         """What is at an address; `form` is the body of a POST."""

@@ -16,11 +16,19 @@ from shared.auth.clients import known_scopes, normal_client_id
 from shared.auth.entra_authority import ALGORITHM
 from shared.auth.entra_keys import EntraKeys
 from shared.auth.local_tokens import LEEWAY_SECONDS
-from shared.auth.token_faults import TokenClaims, key_id_of, refusing_faults
+from shared.auth.token_faults import (
+    TokenClaims,
+    check_claim_types,
+    key_id_of,
+    refusing_faults,
+)
 from shared.errors import BearerTokenError
 
 CLAIMS = ("iss", "aud", "sub", "tid", "ver", "iat", "nbf", "exp")
 """Every claim that a token of an application has in either version."""
+_TEXTS = ("iss", "aud", "sub", "tid")
+_TIMES = ("iat", "nbf", "exp")
+_MEDIA_TYPE = "jwt"
 _CALLER = {"1.0": "appid", "2.0": "azp"}
 
 
@@ -35,7 +43,7 @@ class EntraTokens:
     async def read(self, token: str) -> TokenClaims:
         """What a token says. Raises BearerTokenError, IdentityProviderUnavailableError."""
         with refusing_faults():
-            key = await self._keys.find(key_id_of(token, ALGORITHM))
+            key = await self._keys.find(key_id_of(token, ALGORITHM, _MEDIA_TYPE))
             if key is None:
                 raise BearerTokenError(
                     "The token was signed with a key that Entra does not publish for this "
@@ -54,6 +62,7 @@ class EntraTokens:
             return self._checked(claims, issuers)
 
     def _checked(self, claims: Mapping[str, Any], issuers: Mapping[str, str]) -> TokenClaims:
+        check_claim_types(claims, _TEXTS, _TIMES)
         version = claims["ver"]
         if not isinstance(version, str) or version not in _CALLER:
             raise jwt.InvalidIssuerError("an unknown version")
@@ -63,7 +72,8 @@ class EntraTokens:
             raise BearerTokenError(
                 "The token is one of a user: get one for the application, from /connect/token."
             )
-        application, roles = claims.get(_CALLER[version]), claims.get("roles", [])
-        if not isinstance(application, str) or not isinstance(roles, list):
-            raise jwt.InvalidTokenError("a claim of another kind")
+        application, roles = claims.get(_CALLER[version], ""), claims.get("roles", [])
+        if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+            raise jwt.InvalidTokenError("roles is no list of texts")
+        check_claim_types(claims, (_CALLER[version],), ())
         return TokenClaims(normal_client_id(application), known_scopes(roles))

@@ -17,7 +17,12 @@ from shared.auth.clients import Client, known_scopes
 from shared.auth.key_store import KeyStore
 from shared.auth.scopes import Scope
 from shared.auth.signing_keys import ALGORITHM
-from shared.auth.token_faults import TokenClaims, key_id_of, refusing_faults
+from shared.auth.token_faults import (
+    TokenClaims,
+    check_claim_types,
+    key_id_of,
+    refusing_faults,
+)
 from shared.clock import Clock, Ids
 from shared.errors import BearerTokenError
 
@@ -26,7 +31,12 @@ LEEWAY_SECONDS = 30
 
 CLAIMS = ("iss", "aud", "sub", "tenant", "reg", "scope", "iat", "exp", "jti")
 """Every claim of a token; one that lacks any is refused."""
-_TEXTS = ("sub", "tenant", "reg", "scope", "jti")
+_TEXTS = ("iss", "aud", "sub", "tenant", "reg", "scope", "jti")
+_TIMES = ("iat", "exp", "nbf")
+MEDIA_TYPE = "at+jwt"
+"""The `typ` of access tokens (RFC 9068, 2.1)."""
+LONGEST_LIFE_SECONDS = 86_400
+"""The upper limit of GATEWAY_TOKEN_SECONDS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +72,13 @@ class LocalTokens:
             "exp": now + self.terms.lifetime,
             "jti": self._ids.new(),
         }
-        header = {"kid": key.kid, "typ": "at+jwt"}
+        header = {"kid": key.kid, "typ": MEDIA_TYPE}
         return jwt.encode(claims, key.private, ALGORITHM, header)
 
     async def read(self, token: str) -> TokenClaims:
         """What a token says. Raises BearerTokenError."""
         with refusing_faults():
-            key = await self._keys.find(key_id_of(token, ALGORITHM))
+            key = await self._keys.find(key_id_of(token, ALGORITHM, MEDIA_TYPE))
             if key is None:
                 raise BearerTokenError(
                     "The token was signed with a key that does not count here any more, or never "
@@ -83,8 +93,9 @@ class LocalTokens:
                 leeway=LEEWAY_SECONDS,
                 options={"require": list(CLAIMS), "strict_aud": True},
             )
-            if not all(isinstance(claims[name], str) for name in _TEXTS):
-                raise jwt.InvalidTokenError("a claim is no text")
+            check_claim_types(claims, _TEXTS, _TIMES)
+            if claims["exp"] - claims["iat"] > LONGEST_LIFE_SECONDS:
+                raise jwt.InvalidTokenError("valid for longer than any token")
         return TokenClaims(
             client_id=claims["sub"],
             scopes=known_scopes(claims["scope"].split()),

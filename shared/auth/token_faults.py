@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import jwt
 
 from shared.auth.scopes import Scope
 from shared.errors import BearerTokenError, ExpiredTokenError
 
+_FAR_OFF = 10**11
+"""Seconds: no time that an issuer sets is beyond it (the year 5138)."""
 NOT_VALID = "The token is not valid here: get one from /connect/token of this gateway."
 _SENTENCES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ExpiredSignatureError, "The token has expired: get a new one from /connect/token."),
@@ -51,15 +53,48 @@ class TokenReader(Protocol):
         """What it says. Raises BearerTokenError, StorageUnavailableError."""
 
 
-def key_id_of(token: str, algorithm: str) -> str:
-    """The id of the key that a token names. Raises jwt.PyJWTError for any other algorithm."""
+def key_id_of(token: str, algorithm: str, media_type: str) -> str:
+    """The id of the key that a token names.
+
+    Raises jwt.PyJWTError for any other algorithm, and for a `typ` other than `media_type`: what
+    was signed with the same key for another purpose is no access token (RFC 8725, 3.11).
+    """
     header = jwt.get_unverified_header(token)
     if header.get("alg") != algorithm:
         raise jwt.InvalidAlgorithmError("another algorithm")
+    named = header.get("typ")
+    if not isinstance(named, str) or named.lower().removeprefix("application/") != media_type:
+        raise jwt.InvalidTokenError("another type of token")
     kid = header.get("kid")
     if not isinstance(kid, str):
         raise jwt.InvalidTokenError("no key id")
     return kid
+
+
+def check_claim_types(
+    claims: Mapping[str, Any], texts: Iterable[str], times: Iterable[str]
+) -> None:
+    """Raise jwt.PyJWTError where a claim is of another type than its issuer gives it.
+
+    The library also takes a time as text, and an audience as a list.
+    """
+    for name in texts:
+        claim = claims.get(name)
+        if not isinstance(claim, str) or not _is_encodable(claim):
+            raise jwt.InvalidTokenError(f"{name} is no text")
+    for name in times:
+        # `type`, since True is an int.
+        if name in claims and (type(claims[name]) is not int or not 0 <= claims[name] < _FAR_OFF):
+            raise jwt.InvalidTokenError(f"{name} is no time")
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether it is without halves of surrogate pairs, which storage cannot look up."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextmanager

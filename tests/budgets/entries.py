@@ -205,7 +205,7 @@ def _key_pair(name: str) -> Callable[[str], object]:
 class _AnyKey:
     async def read(self, token: str) -> TokenClaims:
         with refusing_faults():
-            return TokenClaims(key_id_of(token, "ES256"), frozenset())
+            return TokenClaims(key_id_of(token, "ES256", "at+jwt"), frozenset())
 
 
 def _bearer(text: str) -> object:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -48,11 +49,12 @@ class Mint:
         """A token that the gateway itself might have signed, but for these changes."""
         claims = {**self.claims, **changes}
         kept = {name: value for name, value in claims.items() if name not in without}
-        return jwt.encode(kept, self.key.private, "ES256", {"kid": self.key.kid})
+        return _encoded(kept, self.key.private, "ES256", {"kid": self.key.kid, "typ": "at+jwt"})
 
     def signed_with(self, key: Any, algorithm: str, **header: Any) -> str:
         """The good claims under another signature."""
-        return jwt.encode(dict(self.claims), key, algorithm, {"kid": self.key.kid, **header})
+        named = {"kid": self.key.kid, "typ": "at+jwt", **header}
+        return jwt.encode(dict(self.claims), key, algorithm, named)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,12 @@ def test_a_good_token_is_let_in_whatever_case_its_scheme_has(
     assert call(gateway, mint.token(), scheme).status == 200
 
 
+NOW = int(time.time()) + 600
+NO_TIMES: list[Any] = [
+    str(NOW), f" {NOW} ", float(NOW), NOW + 0.5, True, [NOW], {"a": NOW}, math.nan, math.inf,
+    -math.inf, -1, 10**12, 10**400,
+]  # fmt: skip
+NO_TEXTS: list[Any] = [7, 10**400, True, [], ["a"], {}, math.nan, "\ud800"]
 CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "expired": ({"exp": int(time.time()) - 31, "iat": int(time.time()) - 4_000}, "expired"),
     "of a time to come": ({"iat": int(time.time()) + 3_000}, "time to come"),
@@ -101,6 +109,18 @@ CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "with a scope that is no text": ({"scope": ["import_inbox"]}, "not valid here"),
     "with an expiry that is no number": ({"exp": "tomorrow"}, "not valid here"),
     "that is valid for ever": ({"exp": None}, "not valid here"),
+    **{
+        f"with {name} = {value!r}": ({name: value}, "")
+        for name in ("exp", "iat", "nbf")
+        for value in NO_TIMES
+    },
+    "that lives for two days": ({"exp": NOW + 2 * 86_400}, "not valid here"),
+    "for an audience in a list": ({"aud": ["payroll-import-gateway"]}, "audience"),
+    **{
+        f"with {name} = {value!r}": ({name: value}, "")
+        for name in ("iss", "aud", "sub", "tenant", "reg", "scope", "jti")
+        for value in NO_TEXTS
+    },
 }
 
 
@@ -117,6 +137,14 @@ def test_a_token_without_any_one_claim_is_refused(
     gateway: GatewayProcess, mint: Mint, claim: str
 ) -> None:
     check_invalid(call(gateway, mint.token(claim)), "not valid here")
+
+
+@pytest.mark.parametrize("media_type", ["at+jwt", "AT+JWT", "application/at+jwt"])
+def test_the_type_of_access_tokens_is_read_in_each_of_its_forms(
+    gateway: GatewayProcess, mint: Mint, media_type: str
+) -> None:
+    token = mint.signed_with(mint.key.private, "ES256", typ=media_type)
+    assert call(gateway, token).status == 200
 
 
 def test_clocks_may_differ_a_little(gateway: GatewayProcess, mint: Mint) -> None:
@@ -170,7 +198,15 @@ FORGED: dict[str, Callable[[Mint], str]] = {
         ec.generate_private_key(ec.SECP384R1()), "ES384"
     ),
     "an unknown key id": lambda mint: mint.signed_with(mint.key.private, "ES256", kid="unknown"),
-    "no key id": lambda mint: jwt.encode(dict(mint.claims), mint.key.private, "ES256"),
+    "no key id": lambda mint: jwt.encode(
+        dict(mint.claims), mint.key.private, "ES256", {"typ": "at+jwt"}
+    ),
+    "the type of an id token": lambda mint: mint.signed_with(mint.key.private, "ES256", typ="JWT"),
+    "the type of a logout token": lambda mint: mint.signed_with(
+        mint.key.private, "ES256", typ="logout+jwt"
+    ),
+    "no type": lambda mint: mint.signed_with(mint.key.private, "ES256", typ=None),
+    "a type that is no text": lambda mint: _headed(mint, typ=7),
     "changed claims": _tampered,
     "a cut signature": lambda mint: mint.token()[:-10],
     "no signature": lambda mint: mint.token().rpartition(".")[0] + ".",
@@ -240,6 +276,20 @@ def test_a_revoked_client_is_out_within_seconds_and_its_name_does_not_bring_it_b
     asyncio.run(revoke_and_add())
     wait_until(lambda: call(gateway, client.token).status == 401, "the refusal", seconds=5)
     check_invalid(call(gateway, client.token), "revoked")
+
+
+def _headed(mint: Mint, **header: Any) -> str:
+    """The good claims, really signed, under a header that the library would not write."""
+    named = {"alg": "ES256", "kid": mint.key.kid, "typ": "at+jwt", **header}
+    signed = f"{_part(named)}.{_part(dict(mint.claims))}"
+    algorithm = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256)
+    signature = algorithm.sign(signed.encode(), mint.key.private)
+    return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+def _encoded(claims: Mapping[str, Any], key: Any, algorithm: str, header: dict[str, Any]) -> str:
+    """A signed token whose claims may have any type; the library would refuse to write some."""
+    return jwt.PyJWS().encode(json.dumps(dict(claims)).encode(), key, algorithm, header)
 
 
 def _part(value: object) -> str:

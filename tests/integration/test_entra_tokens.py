@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -92,6 +93,9 @@ def test_without_roles_there_are_no_scopes(house: House) -> None:
     assert asyncio.run(house.tokens.read(house.entra.sign(claims))).scopes == frozenset()
 
 
+NOW = int(time.time()) + 60
+NO_TIMES: list[Any] = [str(NOW), float(NOW), True, [NOW], math.nan, math.inf, 10**12, -1]
+NO_TEXTS: list[Any] = [7, 10**400, True, [], {}, math.nan]
 CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "expired": ({"exp": int(time.time()) - 31}, "expired"),
     "of a time to come": ({"nbf": int(time.time()) + 3_000}, "time to come"),
@@ -106,6 +110,19 @@ CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "of a user by its type": ({"idtyp": "user"}, "one of a user"),
     "without an application": ({"azp": None}, "not valid here"),
     "with roles of another kind": ({"roles": "import_inbox"}, "not valid here"),
+    "with a role of another kind": ({"roles": ["import_inbox", 7]}, "not valid here"),
+    "for an audience in a list": ({"aud": [AUDIENCE]}, "not valid here"),
+    "with an application that is no text": ({"azp": "\ud800"}, "not valid here"),
+    **{
+        f"with {name} = {value!r}": ({name: value}, "")
+        for name in ("exp", "iat", "nbf")
+        for value in NO_TIMES
+    },
+    **{
+        f"with {name} = {value!r}": ({name: value}, "")
+        for name in ("iss", "aud", "sub", "tid", "ver", "azp")
+        for value in NO_TEXTS
+    },
 }
 
 
@@ -114,6 +131,14 @@ def test_a_token_that_says_something_else_is_refused(house: House, name: str) ->
     changes, wording = CHANGED[name]
     token = house.entra.sign({**house.entra.claims(APPLICATION), **changes})
     assert wording in asyncio.run(house.refusal(token))
+
+
+@pytest.mark.parametrize("media_type", ["at+jwt", "logout+jwt", "", None])
+def test_a_token_of_another_type_is_refused(house: House, media_type: str | None) -> None:
+    kid, private = list(house.entra.keys.items())[-1]
+    header = {"kid": kid, "typ": media_type}
+    token = jwt.encode(house.entra.claims(APPLICATION), private, "RS256", header)
+    assert "not valid here" in asyncio.run(house.refusal(token))
 
 
 def test_a_token_without_any_one_claim_is_refused(house: House) -> None:

@@ -37,7 +37,7 @@ class Reader:
 
     async def read(self, token: str) -> TokenClaims:
         with refusing_faults():
-            return TokenClaims(key_id_of(token, "ES256"), frozenset())
+            return TokenClaims(key_id_of(token, "ES256", "at+jwt"), frozenset())
 
 
 def _part(text: str) -> str:
