@@ -49,7 +49,7 @@ async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
     wanted = req.route_params["schema"].lower()
     kinds = {kind.schema_name: kind for kind in TYPE_CATALOGUE.all if kind.has_schema}
     if wanted in kinds:
-        return json_answer(kinds[wanted].rules.json_schema())
+        return json_answer(kinds[wanted].rules.json_schema(), 200, _KEPT)
     names = ", ".join(kinds)
     raise NotFoundError(
         f"There is no schema of this name; there are: {names}. Rows are sent with POST."

@@ -21,6 +21,7 @@ _KNOWN_KEYS = (
     "sendcanceledinvocationstoworker|metadataprovidertimeout|"
 )
 _DEFAULT_TIMEOUT: float | None = 1800.0
+_USUAL_HSTS_DAYS = 30
 _OVERRIDE_PREFIX = "azurefunctionsjobhost"
 _TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?", re.ASCII)
 _LEVELS = {"trace": "DEBUG", "information": "INFO", "none": "CRITICAL"}
@@ -34,6 +35,8 @@ class HttpOptions:
     max_outstanding: int
     max_concurrent: int
     custom_headers: tuple[tuple[str, str], ...]
+    strict_transport: str = ""
+    """The value of Strict-Transport-Security on answers over https, "" where `hsts` is off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,34 @@ def _http(values: _Values) -> HttpOptions:
         max_outstanding=values.integer("extensions.http.maxOutstandingRequests", -1, -1),
         max_concurrent=values.integer("extensions.http.maxConcurrentRequests", -1, -1),
         custom_headers=values.below("extensions.http.customHeaders"),
+        strict_transport=_strict_transport(values),
     )
+
+
+def _strict_transport(values: _Values) -> str:
+    name = "extensions.http.hsts."
+    if not values.read(name + "isEnabled", False, _truth, "true or false"):
+        return ""
+    seconds = values.read(
+        name + "maxAge", _USUAL_HSTS_DAYS * 86_400.0, _days_or_time_span, "days or d.hh:mm:ss"
+    )
+    flags = [
+        flag
+        for flag in ("includeSubDomains", "preload")
+        if values.read(name + flag, False, _truth, "true or false")
+    ]
+    return "; ".join([f"max-age={seconds:.0f}", *flags])
+
+
+def _days_or_time_span(text: str) -> float:
+    """.NET reads a number alone as days."""
+    return int(text) * 86_400.0 if text.strip().isdecimal() else parse_time_span(text)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def _queues(values: _Values) -> QueueOptions:

@@ -96,14 +96,15 @@ class HttpFrontEnd:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        custom = self._options.custom_headers
+        strict = self._strict_transport(scope)
+        custom = (*self._options.custom_headers, *strict)
         try:
             answer = await self._answer(scope, receive)
             headers = _encode_headers(answer, custom)
         except _RequestRefusedError as refused:
             answer = refused.answer
             is_throttled = isinstance(refused, _ThrottledError)
-            headers = _encode_headers(answer, () if is_throttled else custom)
+            headers = _encode_headers(answer, strict if is_throttled else custom)
         except asyncio.CancelledError:
             # The host stops and has waited long enough: the client gets a whole answer.
             answer = Answer(503, (_RETRY_AFTER, ("Connection", "close")))
@@ -113,6 +114,14 @@ class HttpFrontEnd:
             answer, headers = Answer(500), [(b"content-length", b"0")]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
+
+    def _strict_transport(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        """Not for localhost: a browser would then refuse http to every program of this machine."""
+        value = self._options.strict_transport
+        host = dict(scope["headers"]).get(b"host", b"").lower()
+        if not value or scope["scheme"] != "https" or host.startswith(b"localhost"):
+            return ()
+        return (("Strict-Transport-Security", value),)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         method, path = scope["method"], _decode_path(scope["raw_path"])

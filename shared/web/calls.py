@@ -1,4 +1,4 @@
-"""Every HTTP call goes through here: correlation id, refusals, one log line."""
+"""Every HTTP call goes through here: correlation id, caching, refusals, one log line."""
 
 from __future__ import annotations
 
@@ -64,6 +64,8 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
                 else:
                     response = follow(req, just_accepted(acceptance.record))
         response.headers[CORRELATION_HEADER] = correlation_id
+        # Most answers show what is stored of people; those that are public say so themselves.
+        response.headers.setdefault("Cache-Control", "no-store")
         log.event(
             "call.answered",
             function=name,

@@ -218,7 +218,6 @@ def content_answer(document: Document, content: bytes) -> func.HttpResponse:
             "Content-Type": FILE_TYPES[document["fileType"]].content_type(content),
             "Content-Disposition": disposition,
             "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "private, no-store",
         },
     )
 

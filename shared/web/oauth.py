@@ -30,7 +30,7 @@ _MOST_FIELDS = 30
 _MOST_CHARACTERS = 1_000
 """Of a client id or a secret; what is longer is neither."""
 
-_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, 5.1
 _BASIC = re.compile(r"\s*basic +([A-Za-z0-9+/_=-]*)\s*", re.IGNORECASE)
 _SCHEME = re.compile(r"\s*basic\b", re.IGNORECASE)
 _ENCODED = r"(?:[A-Za-z0-9*._~!'()+-]|%[0-9A-Fa-f]{2})*"

@@ -50,6 +50,23 @@ def test_values_are_honoured(tmp_path: Path) -> None:
     assert options.log_level == "WARNING"
 
 
+@pytest.mark.parametrize(
+    ("hsts", "expected"),
+    [
+        ({}, ""),
+        ({"isEnabled": False, "maxAge": "10"}, ""),
+        ({"isEnabled": True}, "max-age=2592000"),
+        ({"isEnabled": True, "maxAge": "10"}, "max-age=864000"),
+        ({"isEnabled": "true", "maxAge": "1.00:00:01"}, "max-age=86401"),
+        ({"isEnabled": True, "includeSubDomains": True}, "max-age=2592000; includeSubDomains"),
+    ],
+)
+def test_strict_transport_security(tmp_path: Path, hsts: dict[str, Any], expected: str) -> None:
+    document = {"version": "2.0", "extensions": {"http": {"hsts": hsts}}}
+    (tmp_path / "host.json").write_text(json.dumps(document))
+    assert read_host_json(tmp_path / "host.json").http.strict_transport == expected
+
+
 def test_environment_overrides_host_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AzureFunctionsJobHost__extensions__queues__batchSize", "3")
     assert read(tmp_path, {"version": "2.0"}).queues.batch_size == 3

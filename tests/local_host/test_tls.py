@@ -6,6 +6,7 @@ import json
 import ssl
 import subprocess
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -31,6 +32,28 @@ def test_over_tls_the_app_sees_https_and_is_told_its_address(
                 told = json.load(answer)
                 assert told["url"] == address
                 assert told["setting"] == f"https://127.0.0.1:{host.port}"
+
+
+def test_over_https_answers_ask_for_https(connection_string: str, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    tls = ("--tls-cert", str(certificate), "--tls-key", str(tmp_path / "key.pem"))
+    environment = host_environment(connection_string)
+    with started(environment, tmp_path, SAMPLE, *tls) as host:
+        trust = ssl.create_default_context(cafile=certificate)
+        for name, path, expected in (
+            ("127.0.0.1", "/echo", "max-age=864000; preload"),
+            ("127.0.0.1", "/nowhere", "max-age=864000; preload"),
+            ("localhost", "/echo", None),
+        ):
+            try:
+                answer = urlopen(f"https://{name}:{host.port}{path}", context=trust, timeout=10)
+            except HTTPError as error:
+                answer = error
+            with answer:
+                assert answer.headers["strict-transport-security"] == expected
+    (tmp_path / "http").mkdir()
+    with started(environment, tmp_path / "http", SAMPLE) as host:
+        assert host.call("GET", "/echo").header("strict-transport-security") is None
 
 
 def test_tls_files_that_cannot_be_used_are_refused(connection_string: str, tmp_path: Path) -> None:
