@@ -26,7 +26,7 @@ from shared.imports.faults import is_sensitive
 from shared.imports.merging import Review, decide_merge
 from shared.imports.messages import Message
 from shared.imports.reading import read_key, read_row
-from shared.imports.schema import schema_of
+from shared.imports.schema import UNDESCRIBED, schema_of
 from shared.imports.shapes import Record, shape_of
 
 
@@ -39,6 +39,7 @@ def merging_rules(
     exists: int,
     review: Review,
     columns: tuple[str, ...],
+    meanings: Mapping[str, Mapping[str, str]] = UNDESCRIBED,
     lookups: Callable[[Document], Sequence[str]] = none_of,
     found_by: Callable[[Document], Sequence[FoundBy]] = none_of,
     references: Callable[[Document], Sequence[Reference]] = none_of,
@@ -48,7 +49,7 @@ def merging_rules(
 
     `key_fields` are the group's field and the reference's. `exists` is the message, on the
     reference, where the integration takes a row for a stored record as an error. `columns` are the
-    fields that people search by.
+    fields that people search by; `meanings` describe the fields by model class.
     """
     group, reference = (name.lower() for name in key_fields)
 
@@ -71,7 +72,7 @@ def merging_rules(
         columns=lambda document: text_columns(document, columns),
         lookups=lookups,
         found_by=found_by,
-        json_schema=lambda: schema_of(model, title),
+        json_schema=lambda: schema_of(model, title, meanings),
         references=references,
         listed=listed,
         is_sensitive=lambda path: is_sensitive(path, shape_of(model)),

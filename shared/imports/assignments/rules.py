@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from shared.imports.assignments.meanings import MEANINGS
 from shared.imports.assignments.model import Assignment
 from shared.imports.assignments.plausibility import implausible
 from shared.imports.definition import Document, ListedValue, Reference
@@ -54,6 +55,7 @@ RULES = merging_rules(
     record_id_fields=("AssignmentRef",),
     exists=ALREADY_EXISTS,
     review=_review,
+    meanings=MEANINGS,
     columns=COLUMNS,
     references=references,
     listed=listed,

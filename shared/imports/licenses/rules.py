@@ -16,6 +16,7 @@ from shared.imports.licenses.identity import (
     shown_key,
     usable_license_reference,
 )
+from shared.imports.licenses.meanings import MEANINGS
 from shared.imports.licenses.model import License, LicenseIdentity
 from shared.imports.licenses.silent_values import without_silent_values
 from shared.imports.licenses.xml_names import DATES, DOCUMENT, INPUT, KEYS
@@ -105,6 +106,6 @@ RULES = Rules(
     key_fields=IDENTITY_FIELDS,
     record_id_fields=(),
     identify=identify,
-    json_schema=lambda: schema_of(License, "Licenses v1"),
+    json_schema=lambda: schema_of(License, "Licenses v1", MEANINGS),
     is_sensitive=lambda path: path[-1] not in _OF_BYTES and is_sensitive(path, shape_of(License)),
 )

@@ -11,6 +11,7 @@ from shared.imports.listing import listed_values
 from shared.imports.merging_types import merging_rules
 from shared.imports.messages import Message
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL
+from shared.imports.workers.meanings import MEANINGS
 from shared.imports.workers.model import Worker
 from shared.imports.workers.plausibility import implausible
 
@@ -74,6 +75,7 @@ RULES = merging_rules(
     record_id_fields=("EmployerRef", "PersonnelRef"),
     exists=ALREADY_EXISTS,
     review=_review,
+    meanings=MEANINGS,
     columns=COLUMNS,
     lookups=lookups,
     found_by=found_by,
