@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome
@@ -30,6 +30,13 @@ class OnExisting(StrEnum):
 
     UPDATE = "update"
     ERROR = "error"
+
+
+ON_EXISTING_MEANINGS: Final[Mapping[OnExisting, str]] = {
+    OnExisting.UPDATE: "A row changes the record that is stored under its key.",
+    OnExisting.ERROR: "A row whose key is stored already fails (10000, 10001).",
+}
+"""What each value says, for the documents."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from shared.imports.catalogue_entry import Severity
 from shared.imports.messages import Message
@@ -34,6 +34,15 @@ class Outcome(StrEnum):
     def took_effect(self) -> bool:
         """Whether the row changed what is stored."""
         return self in (Outcome.NEW, Outcome.UPDATED)
+
+
+OUTCOME_MEANINGS: Final[Mapping[Outcome, str]] = {
+    Outcome.NEW: "The row made a record.",
+    Outcome.UPDATED: "The row changed a stored record.",
+    Outcome.UNCHANGED: "The stored record already said what the row says.",
+    Outcome.FAILED: "The row has an Error and changed nothing.",
+}
+"""What each outcome says, for the documents."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,18 @@ class ImportState(StrEnum):
     CANCELLED = "Cancelled"
 
 
+STATE_MEANINGS: Final[Mapping[ImportState, str]] = {
+    ImportState.ACCEPTED: "The gateway has the import; no row is done yet. It may wait for an "
+    "earlier import.",
+    ImportState.PROCESSING: "Some rows are done.",
+    ImportState.COMPLETED: "All rows are done, and every one went in.",
+    ImportState.COMPLETED_WITH_ERRORS: "All rows are done, and at least one failed.",
+    ImportState.CANCELLED: "A cancel or a threshold ended it. Rows that were done by then stay "
+    "as they are.",
+}
+"""What each state says, for the documents."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Rows per second since acceptance, and the seconds that are left at that pace.

@@ -46,6 +46,7 @@ def test_the_page_draws_every_operation_and_asks_only_here(
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"http://127.0.0.1:{gateway.port}/api/docs")
     page.get_by_role("heading", name=TITLE).wait_for()
+    page.get_by_role("heading", name="Which key goes where").wait_for()
     page.locator(".opblock").first.wait_for()
     assert page.locator(".opblock").count() == len(operations(Limits.of(settings_for(""))))
     for name in ("import_workers", "health"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from shared.errors import InvalidRequestError
 
@@ -23,6 +26,29 @@ class LicenseAction(StrEnum):
         return self in (LicenseAction.UPDATE, LicenseAction.MERGE)
 
 
+@dataclass(frozen=True, slots=True)
+class ActionMeaning:
+    """What an action does: to a license that is stored, to one that is not, to what is absent."""
+
+    stored: str
+    missing: str
+    absent: str
+
+
+_CLEARED: Final = "clears the field"
+_KEPT: Final = "keeps the stored value; an empty text clears it"
+ACTION_MEANINGS: Final[Mapping[LicenseAction, ActionMeaning]] = {
+    LicenseAction.INSERT: ActionMeaning("fails with 3004", "is made", "stays empty"),
+    LicenseAction.UPDATE: ActionMeaning("is changed", "fails with 3005", _KEPT),
+    LicenseAction.MERGE: ActionMeaning("is changed", "is made", _KEPT),
+    LicenseAction.OVERRIDE: ActionMeaning("is replaced whole", "is made", _CLEARED),
+    LicenseAction.REPLACE: ActionMeaning(
+        "is replaced whole; the employee's licenses that are not sent are removed",
+        "is made",
+        _CLEARED,
+    ),
+}
+"""What each importAction does, for the documents."""
 IMPORT_ACTIONS = tuple(action for action in LicenseAction if action is not LicenseAction.DELETE)
 
 

@@ -133,9 +133,21 @@ def _call(max_rows: int) -> dict[str, Any]:
         "type": "object",
         "properties": {
             "fileLogId": nullable(GUID),
-            "validate": {**flag, "default": True},
-            "allowNoAuth": {**flag, "default": False},
-            "commit": {**flag, "default": True},
+            "validate": {
+                **flag,
+                "default": True,
+                "description": "Whether the tenant's formats are checked.",
+            },
+            "allowNoAuth": {
+                **flag,
+                "default": False,
+                "description": "Whether a record may have no authentication value.",
+            },
+            "commit": {
+                **flag,
+                "default": True,
+                "description": "false: the records are judged, and nothing is stored.",
+            },
             "employee": {**listed(reference(AUTHDATA.name)), "maxItems": max_rows},
         },
         "required": ["employee"],

@@ -37,7 +37,22 @@ SAMPLES: Final = Path(__file__).resolve().parents[3] / "samples"
 ABOUT: Final = (
     "Takes HR and payroll data in the vendors' own contracts, works on every row by itself, and "
     "tells for each row what became of it and why. The examples are the samples of the "
-    "repository: they can be sent as they stand, and some of their rows are bad on purpose."
+    "repository: they can be sent as they stand, and some of their rows are bad on purpose.\n\n"
+    "### Which key goes where\n\n"
+    "| calls | send | how to get it |\n"
+    "| --- | --- | --- |\n"
+    "| workers, assignments, licenses | `X-Functions-Key` and `X-Software-Key` | The gateway's "
+    "administrator makes an integration for you and hands out both. The function key is shown "
+    "once. |\n"
+    "| documents, authentication data | `Authorization: Bearer` with a token, or the key pair | "
+    "The administrator makes a client for you and hands out its id and secret. `POST "
+    "/connect/token` gives a token for them. |\n"
+    "| following imports | either of them | A key pair sees the tenant's imports, a token those "
+    "of its scopes. |\n"
+    "| schemas, capabilities, messages, health | nothing | |\n\n"
+    "**Authorize** on this page takes the key pair or the client's id and secret. On the local "
+    "gateway you are the administrator: `python3 dev.py manage integration add` and `python3 "
+    "dev.py manage client add` make both."
 )
 REASONS: Final = {
     400: "The call cannot be read, or asks for the impossible.",
@@ -115,9 +130,24 @@ def _components() -> dict[str, Any]:
             for name, text in HEADERS.items()
         },
         "securitySchemes": {
-            "functionKey": {"type": "apiKey", "in": "header", "name": "X-Functions-Key"},
-            "softwareKey": {"type": "apiKey", "in": "header", "name": "X-Software-Key"},
-            "token": {"type": "oauth2", "flows": {"clientCredentials": _TOKENS}},
+            "functionKey": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "X-Functions-Key",
+                "description": "The secret of an integration, shown once when it is made.",
+            },
+            "softwareKey": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "X-Software-Key",
+                "description": "The name of the integration; sent together with its function key.",
+            },
+            "token": {
+                "type": "oauth2",
+                "description": "For documents and authentication data: the id and the secret of "
+                "a client.",
+                "flows": {"clientCredentials": _TOKENS},
+            },
         },
     }
 

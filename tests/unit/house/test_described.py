@@ -99,3 +99,12 @@ def test_the_errors_are_the_message_table() -> None:
     told = catalogue_view()["errors"]
     assert [item["errorID"] for item in told] == sorted(CATALOGUE)
     assert all(item["message"] == CATALOGUE[item["errorID"]].text for item in told)
+
+
+def test_the_document_opens_with_the_keys_and_how_to_get_them(published: dict[str, Any]) -> None:
+    opening = published["info"]["description"]
+    assert "Which key goes where" in opening
+    schemes = published["components"]["securitySchemes"].values()
+    assert all(scheme["description"].endswith(".") for scheme in schemes)
+    for name in ("X-Functions-Key", "X-Software-Key", "/connect/token", "how to get it"):
+        assert name in opening

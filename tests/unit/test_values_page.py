@@ -1,0 +1,20 @@
+"""The page of states, actions and options is what the code says, and leaves none of them out."""
+
+from __future__ import annotations
+
+from cli.values_page import PAGE, render
+from shared.imports.definition import ON_EXISTING_MEANINGS, OnExisting
+from shared.imports.licenses.actions import ACTION_MEANINGS, IMPORT_ACTIONS
+from shared.imports.outcomes import OUTCOME_MEANINGS, Outcome
+from shared.services.reporting import STATE_MEANINGS, ImportState
+
+
+def test_the_page_of_values_is_the_one_that_the_code_renders() -> None:
+    assert PAGE.read_text(encoding="utf-8") == render(), "run: python -m cli.values_page"
+
+
+def test_every_value_has_its_meaning() -> None:
+    assert tuple(STATE_MEANINGS) == tuple(ImportState)
+    assert tuple(OUTCOME_MEANINGS) == tuple(Outcome)
+    assert tuple(ACTION_MEANINGS) == IMPORT_ACTIONS
+    assert tuple(ON_EXISTING_MEANINGS) == tuple(OnExisting)
