@@ -10,6 +10,7 @@ import azure.functions as func
 from shared.bootstrap import gateway
 from shared.errors import NotFoundError, StorageUnavailableError, UnknownMessageTypeError
 from shared.imports.catalogue import IMPORT_TYPES, TYPE_CATALOGUE
+from shared.web import query_names
 from shared.web.calls import answered
 from shared.web.import_views import json_answer
 from shared.web.refusals import RETRY_AFTER
@@ -30,8 +31,9 @@ _KEPT = {"Cache-Control": "no-cache"}
 @blueprint.function_name("health")
 @blueprint.route("api/health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
-async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 (the host passes it)
+async def health(req: func.HttpRequest) -> func.HttpResponse:
     """200 only when tables, queues and blobs take a write, a second ago at most."""
+    query_names.NONE.read(req)
     try:
         is_working = await (await gateway()).health.is_storage_working()
     except StorageUnavailableError:
@@ -46,6 +48,7 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 (t
 @answered
 async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
     """The JSON Schema of a message type: `workers.v1.schema`."""
+    query_names.VENDORS_NONE.read(req)
     wanted = req.route_params["schema"].lower()
     kinds = {kind.schema_name: kind for kind in TYPE_CATALOGUE.all if kind.has_schema}
     if wanted in kinds:
@@ -59,8 +62,9 @@ async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.function_name("capabilities")
 @blueprint.route("api/capabilities", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
-async def capabilities(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+async def capabilities(req: func.HttpRequest) -> func.HttpResponse:
     """The message types, the calls that take them, the limits in force."""
+    query_names.NONE.read(req)
     from shared.web.openapi.capabilities import capabilities as told
 
     return json_answer(await asyncio.to_thread(told, await _limits()), 200, _KEPT)
@@ -69,8 +73,9 @@ async def capabilities(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG
 @blueprint.function_name("errors")
 @blueprint.route("api/errors", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
-async def errors(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+async def errors(req: func.HttpRequest) -> func.HttpResponse:
     """The message catalogue."""
+    query_names.NONE.read(req)
     from shared.web.openapi.capabilities import catalogue_view
 
     return json_answer(catalogue_view(), 200, _KEPT)
@@ -79,8 +84,9 @@ async def errors(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
 @blueprint.function_name("openapi")
 @blueprint.route("api/openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
-async def openapi(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+async def openapi(req: func.HttpRequest) -> func.HttpResponse:
     """The contract as an OpenAPI 3.1 document."""
+    query_names.NONE.read(req)
     from shared.web.openapi.document import document_text
 
     text = await asyncio.to_thread(document_text, await _limits())
@@ -90,8 +96,9 @@ async def openapi(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
 @blueprint.function_name("docs")
 @blueprint.route("api/docs", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
-async def docs(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+async def docs(req: func.HttpRequest) -> func.HttpResponse:
     """The contract as a page to read and try."""
+    query_names.NONE.read(req)
     from shared.web.openapi.page import PAGE, POLICY
 
     headers = {**_KEPT, "Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
@@ -103,6 +110,7 @@ async def docs(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
 @answered
 async def docs_file(req: func.HttpRequest) -> func.HttpResponse:
     """A file of that page, compressed where the browser takes that."""
+    query_names.NONE.read(req)
     from shared.web.openapi.page import page_file
 
     found = await asyncio.to_thread(page_file, req.route_params["file"])

@@ -10,9 +10,10 @@ from shared.bootstrap import gateway
 from shared.settings import drops_come_as_events
 from shared.storage_time import BACKGROUND_SECONDS, storage_time
 from shared.web import import_views as views
+from shared.web import query_names
 from shared.web.calls import answered
 from shared.web.continuations import to_opaque
-from shared.web.requests import query_of, whole_number
+from shared.web.requests import whole_number
 
 blueprint = func.Blueprint()
 
@@ -67,7 +68,7 @@ async def documents_list(req: func.HttpRequest) -> func.HttpResponse:
 
     app = await gateway()
     caller = await app.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
-    query = query_of(req)
+    query = query_names.DOCUMENTS_LIST.read(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
     page = await app.documents.reading.page(
         caller.tenant,
@@ -95,5 +96,6 @@ async def documents_content(req: func.HttpRequest) -> func.HttpResponse:
 
     app = await gateway()
     caller = await app.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
+    query_names.NONE.read(req)
     document = await app.documents.reading.find(caller.tenant, req.route_params["documentId"])
     return content_answer(document, await app.documents.reading.content(caller.tenant, document))

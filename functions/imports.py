@@ -13,10 +13,12 @@ from shared.services.failed_rows import UNREADABLE
 from shared.services.reporting import NO_SUCH_IMPORT, ImportReport
 from shared.storage.import_records import ImportRecord
 from shared.web import import_views as views
+from shared.web import query_names
 from shared.web.calls import answered
 from shared.web.changing_imports import cancel_call, retry_call
 from shared.web.failed_rows_view import failed_rows_as_csv, failed_rows_as_json
-from shared.web.requests import CSV, JSON, accepted_type, query_of, whole_number
+from shared.web.query_names import QueryNames, query_of
+from shared.web.requests import CSV, JSON, accepted_type, whole_number
 from shared.web.vendor_answers import answer_later
 
 blueprint = func.Blueprint()
@@ -32,7 +34,7 @@ async def imports_list(req: func.HttpRequest) -> func.HttpResponse:
     """The tenant's imports that the caller sees, newest first; of one type or state, if wanted."""
     app = await gateway()
     caller = await app.callers.authenticate_any(req.headers)
-    query = query_of(req)
+    query = query_names.IMPORTS_LIST.read(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
     after, wanted = views.number_from_text(query), views.imports_wanted(query)
 
@@ -64,7 +66,7 @@ async def imports_show(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
     """The results of an import's rows, in plan order, page by page."""
     app = await gateway()
-    record = (await _report(app, req)).record
+    record = (await _report(app, req, query_names.IMPORTS_RESULTS)).record
     query = query_of(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
     start, outcome = views.place_from_text(query), views.outcome_wanted(query)
@@ -141,13 +143,21 @@ def _type_of(record: ImportRecord) -> ImportType:
     return found
 
 
-async def _report(app: Gateway, req: func.HttpRequest) -> ImportReport:
-    return (await _seen(app, req))[1]
+async def _report(
+    app: Gateway, req: func.HttpRequest, names: QueryNames = query_names.NONE
+) -> ImportReport:
+    return (await _seen(app, req, names))[1]
 
 
-async def _seen(app: Gateway, req: func.HttpRequest) -> tuple[AnyCaller, ImportReport]:
-    """The caller and the import of the address; one that the caller does not see is not found."""
+async def _seen(
+    app: Gateway, req: func.HttpRequest, names: QueryNames = query_names.NONE
+) -> tuple[AnyCaller, ImportReport]:
+    """The caller and the import of the address; one that the caller does not see is not found.
+
+    Raises InvalidRequestError for a query parameter that is none of `names`.
+    """
     caller = await app.callers.authenticate_any(req.headers)
+    names.read(req)
     report = await app.reporting.find(caller.tenant, req.route_params["importId"])
     if not caller.sees(report.record.type_name):
         raise NotFoundError(NO_SUCH_IMPORT)

@@ -20,6 +20,7 @@ from shared.web.calls import answered
 from shared.web.discovery import discovery_document
 from shared.web.import_views import json_answer
 from shared.web.oauth import read_token_request, token_answer, token_refusal
+from shared.web.query_names import wants_dry_run
 
 blueprint = func.Blueprint()
 
@@ -42,6 +43,8 @@ async def connect_token(req: func.HttpRequest) -> func.HttpResponse:
 
 async def _grant(app: Gateway, req: func.HttpRequest) -> func.HttpResponse:
     """A wrong secret is counted, and past the budget it is refused with 429."""
+    if wants_dry_run(req):
+        raise TokenRefusedError("A token request has no dry run: leave dryRun out of the query.")
     request = read_token_request(req)
     try:
         return token_answer(await app.identity.grant(request))

@@ -28,7 +28,7 @@ from shared.services.authdata.staging import NO_SUCH_BATCH, refuse_expired
 from shared.services.offload import to_thread_if_large
 from shared.storage.batch_records import Batch, BatchState
 from shared.storage.import_records import ImportRecord
-from shared.web import authdata_dry_runs, requests
+from shared.web import authdata_dry_runs, query_names, requests
 from shared.web.authdata_dry_runs import rendered
 from shared.web.import_views import just_accepted, not_yet
 from shared.web.repeated_calls import answer_once, keyed_call
@@ -112,6 +112,7 @@ async def process_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResp
 async def review_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
     """The whole batch as Process would decide it now, or as it was processed."""
     caller = await _authenticated(gateway, req)
+    query_names.VENDORS_NONE.read(req)
     requests.check_accepts_json(req)
     batch = await gateway.authdata.staging.find(caller.tenant, _file_log_id(req))
     refuse_expired(batch)
@@ -168,9 +169,10 @@ async def _authenticated(gateway: Gateway, req: func.HttpRequest) -> AnyCaller:
 
 def _check(gateway: Gateway, req: func.HttpRequest) -> DryRun:
     """What is refused before the body is looked at; whether the call is a dry run."""
+    query = query_names.AUTHDATA.read(req)
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_accepts_json(req)
-    return requests.dry_run(requests.query_of(req))
+    return requests.dry_run(query)
 
 
 async def _read(gateway: Gateway, req: func.HttpRequest) -> BatchCall:

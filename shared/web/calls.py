@@ -19,6 +19,7 @@ from shared.services.acceptance import acceptance_noted
 from shared.services.reporting import ImportReport
 from shared.storage_time import CALL_SECONDS, storage_time
 from shared.web.import_views import just_accepted, not_yet
+from shared.web.query_names import DRY_RUN_HEADER, wants_dry_run
 from shared.web.refusals import refusal
 
 CORRELATION_HEADER = "X-Correlation-Id"
@@ -36,7 +37,8 @@ def answered(handler: Handler) -> Handler:
 
     What the handler raises becomes a refusal; only the class of an unforeseen error is logged.
     Where an import was accepted before, it becomes 202 and where to follow the import. Storage may
-    keep the call waiting for `CALL_SECONDS`, all in all.
+    keep the call waiting for `CALL_SECONDS`, all in all. Every answer to a dry run says that it is
+    one: where a call has no dry run, `QueryNames` refuses it.
     """
     return answered_with(lambda _req, error: refusal(error), lambda _req, report: not_yet(report))(
         handler
@@ -66,6 +68,8 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
         response.headers[CORRELATION_HEADER] = correlation_id
         # Most answers show what is stored of people; those that are public say so themselves.
         response.headers.setdefault("Cache-Control", "no-store")
+        if wants_dry_run(req):
+            response.headers[DRY_RUN_HEADER] = "true"
         log.event(
             "call.answered",
             function=name,

@@ -13,6 +13,7 @@ from shared.imports.documents.file_types import HEAD_BYTES, file_type_of
 from shared.imports.documents.moments import past_moment
 from shared.imports.documents.upload import Upload
 from shared.imports.fields import MAX_REFERENCE, normal_reference
+from shared.imports.near_names import is_like_dry_run
 from shared.imports.reference_text import escaped
 from shared.services.moments import iso
 from shared.web.multipart import FILE, MAX_FIELD_BYTES, NO_FILE_NAME, Form, SentFile
@@ -28,6 +29,10 @@ def read_upload(form: Form, now: datetime, types: AbstractSet[str], max_bytes: i
     if form.repeated:
         names = ", ".join(escaped(name) for name in sorted(form.repeated))
         raise InvalidRequestError(f"A field of the form comes twice: send {names} once.")
+    if any(map(is_like_dry_run, form.fields)):
+        raise InvalidRequestError(
+            "A form cannot ask for a dry run, and nothing was done: send dryRun=true in the query."
+        )
     file = the_file(form)
     size = _size(file.content)
     if size == 0:

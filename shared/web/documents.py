@@ -36,7 +36,7 @@ from shared.imports.outcomes import Outcome, RowResult
 from shared.services.documents.uploads import Taken
 from shared.services.moments import iso
 from shared.storage.import_records import ImportRecord
-from shared.web import requests
+from shared.web import query_names, requests
 from shared.web.continuations import from_opaque, wrong_continuation
 from shared.web.document_form import check_form_size, content_of, read_upload, the_file
 from shared.web.dry_run_views import judged_rows
@@ -76,9 +76,10 @@ async def upload_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespo
     """
     caller = await gateway.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
     await gateway.documents.intake.check_enabled(caller.tenant)
+    query = query_names.DOCUMENT_UPLOAD.read(req)
     form = await _read(gateway, req)
     try:
-        return await _take_once(gateway, caller, req, form)
+        return await _take_once(gateway, caller, req, query, form)
     except _NotTakenError as refused:
         return refused.response
     finally:
@@ -86,11 +87,15 @@ async def upload_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespo
 
 
 async def _take_once(
-    gateway: Gateway, caller: AnyCaller, req: func.HttpRequest, form: Form
+    gateway: Gateway,
+    caller: AnyCaller,
+    req: func.HttpRequest,
+    query: Mapping[str, str],
+    form: Form,
 ) -> func.HttpResponse:
     settings, now = gateway.settings, SystemClock().now()
     upload = read_upload(form, now, settings.document_types, settings.max_document_bytes)
-    wished = requests.dry_run(requests.query_of(req))
+    wished = requests.dry_run(query)
     if wished is not DryRun.NO:
         return await _answer_dry_run(gateway, caller.tenant, upload, wished)
     keyed = await keyed_call(req, caller.tenant, content_of(form) if HEADER in req.headers else ())
@@ -225,7 +230,7 @@ def content_answer(document: Document, content: bytes) -> func.HttpResponse:
 def row_from_text(query: Mapping[str, str]) -> str:
     """The row that a continuation names; "" where there is none. Raises InvalidRequestError."""
     sent = query.get("continuation")
-    if sent is None:
+    if not sent:
         return ""
     row = from_opaque(sent)
     if not _ROW.fullmatch(row):

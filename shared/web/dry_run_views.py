@@ -31,7 +31,7 @@ def _rendered(kind: ImportType, judgement: Judgement) -> bytes:
         f"{judgement.changes.get(result.index, '[]')}}}".encode()
         for result in judgement.results
     ]
-    return b'{"items":[' + b",".join(items) + b'],"continuation":null}'
+    return b'{"dryRun":true,"items":[' + b",".join(items) + b'],"continuation":null}'
 
 
 def _shown(kind: ImportType, result: RowResult) -> str:

@@ -150,7 +150,7 @@ def imports_wanted(query: Mapping[str, str]) -> Callable[[ImportReport], bool]:
 def outcome_wanted(query: Mapping[str, str]) -> Outcome | None:
     """The outcome that a list is limited to. Raises InvalidRequestError."""
     text = query.get("outcome")
-    if text is None:
+    if not text:
         return None
     try:
         return Outcome(text.lower())
@@ -167,7 +167,7 @@ def place_to_text(place: Place | None) -> str | None:
 def place_from_text(query: Mapping[str, str]) -> Place:
     """The place that a continuation names. Raises InvalidRequestError."""
     text = query.get("continuation")
-    if text is None:
+    if not text:
         return Place()
     chunk, rows = _numbers(text, 2)
     return Place(chunk, rows)
@@ -181,7 +181,7 @@ def number_to_text(number: int | None) -> str | None:
 def number_from_text(query: Mapping[str, str]) -> int | None:
     """The inverse of `number_to_text`. Raises InvalidRequestError."""
     text = query.get("continuation")
-    return None if text is None else _numbers(text, 1)[0]
+    return _numbers(text, 1)[0] if text else None
 
 
 def _numbers(continuation: str, count: int) -> list[int]:

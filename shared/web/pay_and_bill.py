@@ -22,7 +22,7 @@ from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import MAX_FULL_ANSWER, Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord
-from shared.web import requests
+from shared.web import query_names, requests
 from shared.web.dry_run_views import judged_rows
 from shared.web.import_calls import ImportCall, answer_import
 from shared.web.import_views import message_view
@@ -43,7 +43,7 @@ async def import_call(
     """
     caller = await gateway.callers.authenticate(req.headers)
     check_database(caller)
-    query = requests.query_of(req)
+    query = query_names.PAY_AND_BILL.read(req)
     kind = version_in_query(TYPE_CATALOGUE, lowest.name, query)
     check_database_version(caller, NEEDED_DATABASE_VERSION)
     requests.check_size(req, gateway.settings.max_body_bytes)

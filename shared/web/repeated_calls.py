@@ -30,7 +30,8 @@ from shared.errors import AcceptanceUnknownError, GoneError, InvalidRequestError
 from shared.services.offload import to_thread_if_large
 from shared.services.repeats import KeyedCall, RepeatableWork, Sight
 from shared.storage.repeat_records import KeptAnswer
-from shared.web.requests import JSON, is_utf8, query_of
+from shared.web.query_names import query_of
+from shared.web.requests import JSON, is_utf8
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"

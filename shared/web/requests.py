@@ -20,6 +20,7 @@ from shared.errors import (
 from shared.services.offload import to_thread_if_large
 from shared.web.accept import preferred_type
 from shared.web.charsets import charset_of, utf8_body
+from shared.web.query_names import DRY_RUN
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -43,15 +44,10 @@ class DryRun(Enum):
     ROWS = auto()
 
 
-def query_of(req: func.HttpRequest) -> Mapping[str, str]:
-    """The query by lower-cased name; names match in any case."""
-    return {name.lower(): value for name, value in req.params.items()}
-
-
 def whole_number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
     """A query value from 1 to `most`. Raises InvalidRequestError."""
     text = query.get(name.lower())
-    if text is None:
+    if not text:
         return default
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
         raise InvalidRequestError(f"{name} must be a whole number from 1 to {most}.")
@@ -124,18 +120,23 @@ async def text_body(req: func.HttpRequest) -> bytes:
 
 
 def boolean(query: Mapping[str, str], name: str, *, default: bool) -> bool:
-    """A query value that is true or false, in any case. Raises InvalidRequestError."""
+    """A query value that is true or false, in any case. Raises InvalidRequestError.
+
+    A name without a value is refused: `?dryRun` must not import.
+    """
     text = query.get(name.lower())
     if text is None:
         return default
     if text.lower() not in ("true", "false"):
-        raise InvalidRequestError(f"{name} must be true or false.")
+        raise InvalidRequestError(
+            f"{name} in the query must be true or false, and once: nothing was done."
+        )
     return text.lower() == "true"
 
 
 def dry_run(query: Mapping[str, str]) -> DryRun:
     """What the call says of `dryRun` and `view`. Raises InvalidRequestError."""
-    is_dry, view = boolean(query, "dryRun", default=False), query.get("view", "").lower()
+    is_dry, view = boolean(query, DRY_RUN, default=False), query.get("view", "").lower()
     if view and not is_dry:
         raise InvalidRequestError("view belongs to a dry run: send dryRun=true with it.")
     if view not in ("", "rows"):

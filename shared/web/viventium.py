@@ -29,7 +29,7 @@ from shared.imports.planning import Plan
 from shared.services.licenses.imported_files import hash_of
 from shared.services.reporting import ImportReport
 from shared.storage.import_records import ImportRecord
-from shared.web import requests
+from shared.web import query_names, requests
 from shared.web.charsets import charset_of, marked_utf16
 from shared.web.dry_run_views import judged_rows
 from shared.web.import_calls import ImportCall, answer_import
@@ -55,7 +55,7 @@ async def licenses_call(
 ) -> func.HttpResponse:
     """An import or a deletion: refuse in the order of CONTRACTS 0, accept, wait, answer."""
     caller = await gateway.callers.authenticate(req.headers)
-    query = requests.query_of(req)
+    query = (query_names.LICENSE_DELETION if deletes else query_names.LICENSES).read(req)
     action = _action(query, deletes=deletes)
     allow_same = deletes or requests.boolean(query, "allowSameFile", default=True)
     requests.check_size(req, gateway.settings.max_body_bytes)
@@ -220,7 +220,7 @@ def _is_json(media_type: str) -> bool:
 def _action(query: Mapping[str, str], *, deletes: bool) -> LicenseAction:
     if deletes:
         return LicenseAction.DELETE
-    return import_action(query.get("importaction", LicenseAction.OVERRIDE.value))
+    return import_action(query.get("importaction") or LicenseAction.OVERRIDE.value)
 
 
 def _body_format(req: func.HttpRequest) -> BodyFormat:

@@ -57,7 +57,7 @@ from shared.services.licenses.segments import segments
 from shared.storage.keys import encode
 from shared.storage.names import FUNCTION_KEYS
 from shared.storage.tables import Entity
-from shared.web import requests
+from shared.web import query_names, requests
 from shared.web.charsets import charset_of, utf8_body
 from shared.web.continuations import from_opaque
 from shared.web.document_form import content_of, read_upload
@@ -260,7 +260,9 @@ def _idempotency_key(text: str) -> object:
 
 
 def _query(text: str) -> object:
-    query = requests.query_of(_request(params={"version": text, "pageSize": text, text: "1"}))
+    request = _request(params={"version": text, "pageSize": text, text: "1"})
+    query = query_names.VENDORS_NONE.read(request)
+    query_names.IMPORTS_RESULTS.read(request)
     requests.boolean({"dryrun": text}, "dryRun", default=False)
     return requests.whole_number(query, "pageSize", 1, 1_000)
 

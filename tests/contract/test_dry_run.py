@@ -78,7 +78,11 @@ def test_a_dry_run_neither_waits_nor_remembers_a_key(
 
 def test_no_rows_run_dry_too(gateway: GatewayProcess, sender: Sender) -> None:
     assert _post(gateway, sender, [], DRY).json == {"results": []}
-    assert _post(gateway, sender, [], ROWS).json == {"items": [], "continuation": None}
+    assert _post(gateway, sender, [], ROWS).json == {
+        "dryRun": True,
+        "items": [],
+        "continuation": None,
+    }
 
 
 def test_the_rows_show_what_each_would_change(gateway: GatewayProcess, sender: Sender) -> None:

@@ -125,7 +125,7 @@ def test_what_cannot_be_retried_is_refused(
     ):
         check_refusal(_retry(gateway, sender, parent, body), status, wording)
     dry = gateway.call("POST", f"/api/imports/{parent}/retry?dryRun=true", b"", sender.headers)
-    check_refusal(dry, 501, "no dry run")
+    check_refusal(dry, 400, "no dry run")
     assert gateway.get(f"/api/imports/{parent}", sender).json["childIds"] == []
 
 

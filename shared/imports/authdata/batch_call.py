@@ -9,8 +9,11 @@ from typing import Any
 
 from shared.errors import InvalidRequestError, TooLargeError
 from shared.imports.authdata.answering import NO_FILE_LOG_ID
+from shared.imports.near_names import is_like_dry_run, is_one_slip_away
 from shared.imports.payload import read_document
+from shared.imports.reference_text import escaped
 
+_NAMES = ("fileLogId", "validate", "allowNoAuth", "commit", "employee")
 _GUID = re.compile(
     r"(?P<open>[{(])?"
     r"([0-9a-f]{8})(?P<dash>-)?([0-9a-f]{4})(?(dash)-)([0-9a-f]{4})(?(dash)-)([0-9a-f]{4})"
@@ -38,6 +41,7 @@ def read_call(body: bytes, max_rows: int) -> BatchCall:
     document = read_document(body)
     if not isinstance(document, dict):
         raise InvalidRequestError("The body must be a JSON object with an array `employee`.")
+    _check_names(document)
     rows = document.get("employee")
     if not isinstance(rows, list):
         raise InvalidRequestError("employee must be an array of records.")
@@ -57,6 +61,18 @@ def read_call(body: bytes, max_rows: int) -> BatchCall:
         commit=_flag(document, "commit", default=True),
         rows=rows,
     )
+
+
+def _check_names(document: Mapping[str, Any]) -> None:
+    """Raises InvalidRequestError for a misspelt name: a trial (`commit`) must not be staged."""
+    known = {name.lower() for name in _NAMES}
+    for name in document:
+        slips = [each for each in _NAMES if is_one_slip_away(name, each)]
+        if name not in known and (slips or is_like_dry_run(name)):
+            raise InvalidRequestError(
+                f"The body has a property that is not known here: {escaped(name)}. Correct it or "
+                f"leave it out: the call takes {', '.join(_NAMES)}, and dryRun=true in its query."
+            )
 
 
 def read_file_log_id(value: Any) -> str | None:

@@ -2,14 +2,16 @@
 
     document_text(limits)  -> the JSON text, made once per process and kept
 
-Every operation may also end in 500 and 503, and one that asks for a credential in 429. That is said
-here and not by each of them. 501 is an
-answer of the contract: an unknown message type or version, a payload of another kind.
+Every operation may also end in 400 (a query parameter that it does not know), 500 and 503, and one
+that asks for a credential in 429. That is said here and not by each of them, and so is the header
+of dry runs. 501 is an answer of the contract: an unknown message type or version, a payload of
+another kind.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -27,9 +29,16 @@ from shared.web.openapi import (
 )
 from shared.web.openapi.limits import Limits
 from shared.web.openapi.operations import Answer, Operation, Parameter
-from shared.web.openapi.parameters import CORRELATION_ID, HEADERS, OWN_CORRELATION_ID, headers
+from shared.web.openapi.parameters import (
+    CORRELATION_ID,
+    DRY_RUN,
+    HEADERS,
+    OWN_CORRELATION_ID,
+    headers,
+)
 from shared.web.openapi.row_schemas import row_schemas
 from shared.web.openapi.shapes import JSON, TEXT, reference, shared_shapes
+from shared.web.query_names import DRY_RUN_HEADER
 
 VERSION: Final = "0.1.0"
 """The gateway's; a test holds it to `pyproject.toml`."""
@@ -210,11 +219,12 @@ def _responses(operation: Operation) -> dict[str, Any]:
     answers = {
         **{
             status: _refusal(status, operation)
-            for status in (*operation.refusals, *slowed, 500, 503)
+            for status in (*operation.refusals, 400, *slowed, 500, 503)
         },
         **operation.answers,
     }
-    return {str(status): _response(answers[status]) for status in sorted(answers)}
+    of_all = headers(DRY_RUN_HEADER) if DRY_RUN in operation.parameters else {}
+    return {str(status): _response(answers[status], of_all) for status in sorted(answers)}
 
 
 def _refusal(status: int, operation: Operation) -> Answer:
@@ -225,8 +235,8 @@ def _refusal(status: int, operation: Operation) -> Answer:
     return Answer(REASONS[status], media, headers(*names))
 
 
-def _response(answer: Answer) -> dict[str, Any]:
-    names = (CORRELATION_ID, *answer.headers)
+def _response(answer: Answer, of_all: Mapping[str, str]) -> dict[str, Any]:
+    names = (CORRELATION_ID, *answer.headers, *of_all)
     told: dict[str, Any] = {
         "description": answer.text,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},

@@ -6,6 +6,7 @@ from typing import Final
 
 from shared.web.openapi.operations import Parameter
 from shared.web.openapi.shapes import GUID
+from shared.web.query_names import DRY_RUN_HEADER
 
 PREFER: Final = Parameter(
     "Prefer",
@@ -22,7 +23,8 @@ IDEMPOTENCY_KEY: Final = Parameter(
 DRY_RUN: Final = Parameter(
     "dryRun",
     "query",
-    "`true`: answered as the import would be, and nothing is imported.",
+    "`true`: answered as the import would be, and nothing is imported; every answer then has the "
+    "header `Dry-Run: true`. A name or value that is nearly this one is refused.",
     {"type": "boolean", "default": False},
 )
 VIEW: Final = Parameter(
@@ -58,6 +60,7 @@ HEADERS: Final = {
     "Location": "Where the import is followed.",
     "Retry-After": "Seconds until it is worth asking again.",
     "Preference-Applied": "What of `Prefer` was followed.",
+    DRY_RUN_HEADER: "`true`: the call was a dry run, and nothing was done.",
     "Idempotent-Replayed": "`true`: the first answer to an earlier call with this key.",
     "Content-Disposition": "The name to save the file under.",
     "WWW-Authenticate": "How a token is asked for, and what was wrong with one.",

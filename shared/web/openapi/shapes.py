@@ -55,7 +55,9 @@ def shared_shapes() -> dict[str, dict[str, Any]]:
         "Result": _result(),
         "ResultPage": page_of("Result"),
         "JudgedRow": _judged_row(),
-        "JudgedPage": page_of("JudgedRow"),
+        "JudgedPage": closed(
+            {"dryRun": {"const": True}, **page_of("JudgedRow")["properties"]},
+        ),
         "FailedRow": _failed_row(),
         "CorrectedRow": _corrected_row(),
         "Import": _import(),
