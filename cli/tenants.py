@@ -1,4 +1,4 @@
-"""`manage.py tenant`: create, list, show."""
+"""`manage.py tenant`: create, rename, disable and enable, list, show."""
 
 from __future__ import annotations
 
@@ -8,48 +8,94 @@ import typer
 
 from cli.access import on_gateway
 from cli.output import AsJson, columns, show
-from shared.bootstrap import Gateway
 from shared.services.tenants import Tenant
 
 app = typer.Typer(no_args_is_help=True, help="Tenants: whose data it is.")
 
 Name = Annotated[str, typer.Argument(help="What people call the tenant; any characters.")]
 Reference = Annotated[str, typer.Argument(metavar="TENANT", help="Its id, or its exact name.")]
+AllowSameName = Annotated[
+    bool,
+    typer.Option("--allow-same-name", help="Take the name although another tenant has it."),
+]
 
 
 @app.command()
-def create(name: Name, as_json: AsJson = False) -> None:
-    """Create a tenant; prints the id that the other commands take."""
-
-    async def make(gateway: Gateway) -> tuple[Tenant, list[str]]:
-        made = await gateway.tenants.create(name)
-        everyone = await gateway.tenants.list_tenants()
-        return made, [each.id for each in everyone if each.name == made.name and each != made]
-
-    tenant, others = on_gateway(make)
-    lines = [f"Tenant {tenant.id} ({tenant.name}) is there."]
-    if others:
-        lines.append(f"The same name have: {', '.join(others)}. Use ids to tell them apart.")
+def create(name: Name, allow_same_name: AllowSameName = False, as_json: AsJson = False) -> None:
+    """Create a tenant and print its id, which the other commands take."""
+    tenant = on_gateway(
+        lambda gateway: gateway.tenants.create(name, allows_same_name=allow_same_name)
+    )
+    lines = [f"Created tenant {tenant.id} ({tenant.name})."]
+    if allow_same_name:
+        lines.append("Name it by its id: its name may not be its alone.")
     show(as_json, tenant_document(tenant), lines)
+
+
+@app.command()
+def rename(
+    tenant: Reference, name: Name, allow_same_name: AllowSameName = False, as_json: AsJson = False
+) -> None:
+    """Give a tenant another name; its id, its data and its keys stay as they are."""
+    renamed, is_new = on_gateway(
+        lambda gateway: gateway.tenants.rename(tenant, name, allows_same_name=allow_same_name)
+    )
+    said = "is named {name} now" if is_new else "was named {name} already: nothing changed"
+    line = f"Tenant {renamed.id} {said.format(name=renamed.name)}."
+    show(as_json, tenant_document(renamed), [line])
+
+
+@app.command()
+def disable(tenant: Reference, as_json: AsJson = False) -> None:
+    """Refuse every call of a tenant with 403; what it has imported stays, open imports end."""
+    _switch(tenant, as_json, is_enabled=False)
+
+
+@app.command()
+def enable(tenant: Reference, as_json: AsJson = False) -> None:
+    """Take calls of a disabled tenant again."""
+    _switch(tenant, as_json, is_enabled=True)
 
 
 @app.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List all tenants."""
     tenants = on_gateway(lambda gateway: gateway.tenants.list_tenants())
-    rows = [(tenant.id, tenant.name, tenant.created_at) for tenant in tenants]
+    rows = [
+        (tenant.id, tenant.name, "yes" if tenant.is_enabled else "no", tenant.created_at)
+        for tenant in tenants
+    ]
     document = {"tenants": [tenant_document(tenant) for tenant in tenants]}
-    show(as_json, document, columns(("TENANT", "NAME", "CREATED"), rows))
+    show(as_json, document, columns(("TENANT", "NAME", "ENABLED", "CREATED"), rows))
 
 
 @app.command("show")
 def show_one(tenant: Reference, as_json: AsJson = False) -> None:
     """Show one tenant."""
     found = on_gateway(lambda gateway: gateway.tenants.find(tenant))
-    lines = [f"Tenant   {found.id}", f"Name     {found.name}", f"Created  {found.created_at}"]
+    lines = [
+        f"Tenant   {found.id}",
+        f"Name     {found.name}",
+        f"Enabled  {'yes' if found.is_enabled else 'no'}",
+        f"Created  {found.created_at}",
+    ]
     show(as_json, tenant_document(found), lines)
+
+
+def _switch(reference: str, as_json: bool, *, is_enabled: bool) -> None:
+    tenant, is_new = on_gateway(
+        lambda gateway: gateway.tenants.switch(reference, is_enabled=is_enabled)
+    )
+    word = "enabled" if is_enabled else "disabled"
+    when = "is {} now; in force within five seconds" if is_new else "was {} already"
+    show(as_json, tenant_document(tenant), [f"Tenant {tenant.id} {when.format(word)}."])
 
 
 def tenant_document(tenant: Tenant) -> dict[str, Any]:
     """A tenant for programs."""
-    return {"tenant": tenant.id, "name": tenant.name, "createdAt": tenant.created_at}
+    return {
+        "tenant": tenant.id,
+        "name": tenant.name,
+        "enabled": tenant.is_enabled,
+        "createdAt": tenant.created_at,
+    }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.auth.client_lookups import ClientLookups
     from shared.auth.key_store import KeyStore
     from shared.auth.local_tokens import LocalTokens
+    from shared.auth.tenant_lookups import TenantLookups
     from shared.auth.token_faults import TokenReader
     from shared.clock import Clock, Ids
     from shared.services.token_requests import (
@@ -45,11 +46,19 @@ class _Provider:
 class Identity:
     """Tokens: who a bearer is, new ones, and the keys that they are checked with."""
 
-    def __init__(self, settings: Settings, tables: Tables, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        tables: Tables,
+        clock: Clock,
+        ids: Ids,
+        tenants: TenantLookups,
+    ) -> None:
         self._settings = settings
         self._tables = tables
         self._clock = clock
         self._ids = ids
+        self._tenants = tenants
 
     async def authenticate(self, authorization: str) -> TokenCaller:
         """The caller of a bearer token. Raises BearerTokenError, StorageUnavailableError."""
@@ -98,7 +107,7 @@ class Identity:
     def _requests(self) -> TokenRequests:
         from shared.services.token_requests import TokenRequests
 
-        return TokenRequests(self._clients, self._provider.source)
+        return TokenRequests(self._clients, self._provider.source, self._tenants)
 
     @cached_property
     def _clients(self) -> ClientLookups:

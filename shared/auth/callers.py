@@ -6,7 +6,8 @@
 
 A wrong credential is counted, and past the budgets of `FailureThrottle` it is refused with 429 in
 place of 401 or 403. An expired token was right once and is not counted: its owner has to see the
-401 to ask for a new one.
+401 to ask for a new one. The callers of a disabled tenant are refused with 403 once they have
+shown a right credential.
 
 Where `Authorization: Bearer` is sent to an endpoint that takes tokens, it alone decides. Any other
 Authorization is passed over beside a key pair, and so is every Authorization where no token is
@@ -24,6 +25,7 @@ from shared.auth.caller import AnyCaller, Caller, TokenCaller
 from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.key_pair import AUTHORIZATION_HEADER, FUNCTION_KEY_HEADER, KeyPairAuthenticator
 from shared.auth.scopes import Scope
+from shared.auth.tenant_lookups import TenantLookups
 from shared.errors import (
     BearerTokenError,
     ExpiredTokenError,
@@ -58,21 +60,28 @@ class Callers:
     """
 
     def __init__(
-        self, key_pairs: KeyPairAuthenticator, tokens: BearerTokens, failures: FailureThrottle
+        self,
+        key_pairs: KeyPairAuthenticator,
+        tokens: BearerTokens,
+        tenants: TenantLookups,
+        failures: FailureThrottle,
     ) -> None:
         self._key_pairs = key_pairs
         self._tokens = tokens
+        self._tenants = tenants
         self._failures = failures
 
     async def authenticate(self, headers: Mapping[str, str]) -> Caller:
         """The caller of an endpoint that takes the key pair only."""
         try:
-            return await self._key_pairs.authenticate(headers)
+            caller = await self._key_pairs.authenticate(headers)
         except (UnauthenticatedError, WrongSoftwareKeyError):
             key = headers.get(FUNCTION_KEY_HEADER, "").strip()
             if key:
                 self._failures.count(headers, "function key", key)
             raise
+        await self._tenants.check_enabled(caller.tenant)
+        return caller
 
     async def authenticate_for(self, headers: Mapping[str, str], scope: Scope) -> AnyCaller:
         """The caller of an endpoint that takes the key pair or a token of this scope.
@@ -104,9 +113,11 @@ class Callers:
     async def _of_token(self, headers: Mapping[str, str]) -> TokenCaller:
         sent = headers[AUTHORIZATION_HEADER]
         try:
-            return await self._tokens.authenticate(sent)
+            caller = await self._tokens.authenticate(sent)
         except ExpiredTokenError:
             raise
         except BearerTokenError:
             self._failures.count(headers, "token", sent)
             raise
+        await self._tenants.check_enabled(caller.tenant)
+        return caller

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from shared.auth.tenant_lookups import TenantLookups
 from shared.clock import Clock
 from shared.services.chunks import ChunkProcessor
 from shared.services.documents.drops import Drops
@@ -45,6 +46,7 @@ def compose_documents(
     chunks: ChunkProcessor,
     reporting: Reporting,
     tenants: Callable[[], Awaitable[list[str]]],
+    tenant_lookups: TenantLookups,
 ) -> DocumentServices:
     """All of them, on the services that imports of every type share."""
     features, rounds = Features(account.tables), Rounds(account.tables)
@@ -63,6 +65,7 @@ def compose_documents(
         files=account.documents,
         documents=intake,
         features=features,
+        tenants=tenant_lookups,
         clock=clock,
         max_bytes=settings.max_document_bytes,
         types=settings.document_types,

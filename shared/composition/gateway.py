@@ -7,6 +7,7 @@ from functools import partial
 from shared.auth.callers import Callers
 from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.key_pair import KeyPairAuthenticator
+from shared.auth.tenant_lookups import TenantLookups
 from shared.bootstrap import Gateway
 from shared.clock import Clock, SystemClock
 from shared.composition.documents import compose_documents
@@ -40,7 +41,8 @@ def compose(
     parts = parts_of(settings, clock or SystemClock(), stop or ProcessStop())
     account, clock = parts.account, parts.clock
     tenants = TenantService(account.tables, clock)
-    identity = Identity(settings, account.tables, clock, parts.ids)
+    tenant_lookups = TenantLookups(account.tables, clock, settings.cache_seconds)
+    identity = Identity(settings, account.tables, clock, parts.ids, tenant_lookups)
     failed_rows = FailedRows(parts.reporting, parts.payloads)
     authdata = _authdata(parts)
     chunks = chunks_of(parts, authdata)
@@ -54,7 +56,7 @@ def compose(
     return Gateway(
         settings=settings,
         account=account,
-        callers=Callers(key_pairs, identity, failures),
+        callers=Callers(key_pairs, identity, tenant_lookups, failures),
         failures=failures,
         identity=identity,
         tenants=tenants,
@@ -75,7 +77,14 @@ def compose(
         shares=_shares(parts),
         repeats=_repeats(parts),
         documents=compose_documents(
-            account, settings, clock, parts.imports, chunks, parts.reporting, tenants.list_ids
+            account,
+            settings,
+            clock,
+            parts.imports,
+            chunks,
+            parts.reporting,
+            tenants.list_ids,
+            tenant_lookups,
         ),
         authdata=authdata,
         trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),

@@ -9,7 +9,7 @@ once its look-ups have expired (`GATEWAY_CACHE_SECONDS`).
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +25,7 @@ from shared.auth.integration import (
     integration_keys,
     integration_to_entity,
 )
+from shared.auth.tenant_lookups import DISABLED, PARTITION
 from shared.clock import Clock
 from shared.errors import (
     ConflictError,
@@ -36,10 +37,7 @@ from shared.errors import (
 from shared.services.tenant_names import numbered_slug, slug_of
 from shared.storage.keys import encode
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
-from shared.storage.tables import Delete, Entity, Insert, Replace, Tables
-
-PARTITION = "tenants"
-"""All tenants share a partition: they are few, and listed in order of their id."""
+from shared.storage.tables import Delete, Entity, Insert, Merge, Replace, Tables, Value
 
 MOST_NAME = 200
 MOST_SOFTWARE_KEY = 100
@@ -49,11 +47,15 @@ _MOST_CLASHES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant: its slug, the name people know it by, when it was made (ISO text, UTC)."""
+    """A tenant: its slug, the name people know it by, when it was made (ISO text, UTC).
+
+    Calls of a tenant that is not enabled are refused; its imports that were accepted before end.
+    """
 
     id: str
     name: str
     created_at: str
+    is_enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +73,22 @@ class TenantService:
         self._tables = tables
         self._clock = clock
 
-    async def create(self, name: str, slug: str | None = None) -> Tenant:
+    async def create(
+        self, name: str, slug: str | None = None, *, allows_same_name: bool = False
+    ) -> Tenant:
         """A new tenant. Its id is `slug`, or made from the name, with a number on a clash.
 
-        Raises InvalidRequestError, and ConflictError where a given `slug` is taken.
+        Raises InvalidRequestError, and ConflictError where a given `slug` is taken, or where
+        another tenant has the name already and that is not allowed.
         """
         title = _clean(name, "name of the tenant", MOST_NAME)
         base = slug or slug_of(title)
         created_at = self._clock.now().isoformat(timespec="seconds")
         for number in range(1, _MOST_CLASHES):
+            # Looked at again after each clash: two calls with one name want the same id, so the
+            # slower one finds the tenant of the faster one.
+            if not allows_same_name:
+                await self._refuse_same_name(title, "Nothing was created")
             tenant = Tenant(numbered_slug(base, number), title, created_at)
             with suppress(PreconditionFailedError):
                 await self._tables.write(TENANTS, Insert(_tenant_to_entity(tenant)))
@@ -87,6 +96,53 @@ class TenantService:
             if slug is not None:
                 raise ConflictError(f"There is a tenant {slug} already.")
         raise ConflictError("Too many tenants have this name; choose another.")
+
+    async def rename(
+        self, reference: str, name: str, *, allows_same_name: bool = False
+    ) -> tuple[Tenant, bool]:
+        """Give a tenant another name, and say whether that changed anything; its id stays.
+
+        Raises NotFoundError, InvalidRequestError, and ConflictError as `create` does.
+        """
+        tenant = await self.find(reference)
+        title = _clean(name, "name of the tenant", MOST_NAME)
+        if title == tenant.name:
+            return tenant, False
+        if not allows_same_name:
+            await self._refuse_same_name(title, "Nothing was renamed", besides=tenant.id)
+        await self._merge(tenant.id, {"name": title})
+        return replace(tenant, name=title), True
+
+    async def switch(self, reference: str, *, is_enabled: bool) -> tuple[Tenant, bool]:
+        """Enable or disable a tenant, and say whether that changed anything.
+
+        Raises NotFoundError, ConflictError.
+        """
+        tenant = await self.find(reference)
+        if tenant.is_enabled is is_enabled:
+            return tenant, False
+        await self._merge(tenant.id, {DISABLED: not is_enabled})
+        return replace(tenant, is_enabled=is_enabled), True
+
+    async def _refuse_same_name(self, title: str, outcome: str, besides: str = "") -> None:
+        same = [
+            f"{tenant.id} (created {tenant.created_at})"
+            for tenant in await self.list_tenants()
+            if tenant.id != besides and _same_name(tenant.name) == _same_name(title)
+        ]
+        if same:
+            raise ConflictError(
+                f"The name {title!r} is taken already, by tenant {', '.join(same)}. {outcome}: use "
+                "that tenant, choose another name, or add --allow-same-name."
+            )
+
+    async def _merge(self, tenant: str, values: Mapping[str, Value]) -> None:
+        try:
+            await self._tables.write(TENANTS, Merge(Entity(PARTITION, encode(tenant), values)))
+        except PreconditionFailedError:
+            raise NotFoundError(
+                f"There is no tenant {tenant!r}; `tenant list` shows them all."
+            ) from None
 
     async def list_tenants(self) -> list[Tenant]:
         """Every tenant, in order of id."""
@@ -226,10 +282,20 @@ def _clean(text: str, what: str, most: int) -> str:
     return cleaned
 
 
+def _same_name(name: str) -> str:
+    """What two names have in common that people would take for one: case and blanks aside."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
 def _tenant_to_entity(tenant: Tenant) -> Entity:
     values = {"name": tenant.name, "createdAt": tenant.created_at}
     return Entity(PARTITION, encode(tenant.id), values)
 
 
 def _tenant_from_entity(entity: Entity) -> Tenant:
-    return Tenant(entity.row, entity.text("name"), entity.text("createdAt"))
+    return Tenant(
+        entity.row,
+        entity.text("name"),
+        entity.text("createdAt"),
+        is_enabled=not entity.flag(DISABLED),
+    )

@@ -12,6 +12,7 @@ from shared.auth.client_lookups import ClientLookups
 from shared.auth.client_secrets import SecretChecker, may_match
 from shared.auth.clients import Client
 from shared.auth.scopes import Scope
+from shared.auth.tenant_lookups import TenantLookups, refusal_of
 from shared.errors import TokenFault, TokenRefusedError
 
 if TYPE_CHECKING:
@@ -107,14 +108,16 @@ class LocalTokenSource:
 class TokenRequests:
     """Answers token requests; every refusal is a TokenRefusedError."""
 
-    def __init__(self, clients: ClientLookups, source: TokenSource) -> None:
+    def __init__(self, clients: ClientLookups, source: TokenSource, tenants: TenantLookups) -> None:
         self._clients = clients
         self._source = source
+        self._tenants = tenants
 
     async def grant(self, request: TokenRequest) -> IssuedToken:
         """The token. Raises TokenRefusedError, StorageUnavailableError.
 
-        Who does not prove to be the client is not told which scopes it has.
+        Who does not prove to be the client is not told which scopes it has, or that its tenant is
+        disabled.
         """
         readings = request.readings
         clients = await asyncio.gather(*(self._clients.read(each.client_id) for each in readings))
@@ -127,6 +130,8 @@ class TokenRequests:
         issued = await self._source.exchange(client, secret, scopes or client.scopes)
         if issued is None:
             raise TokenRefusedError(NO_SUCH_CLIENT, TokenFault.INVALID_CLIENT)
+        if await self._tenants.is_disabled(client.tenant):
+            raise TokenRefusedError(refusal_of(client.tenant), TokenFault.UNAUTHORIZED_CLIENT)
         if scopes is None:
             names = " ".join(sorted(client.scopes))
             raise TokenRefusedError(

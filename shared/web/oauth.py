@@ -87,6 +87,8 @@ def token_refusal(
         return _answer(401, content, {"WWW-Authenticate": challenge})
     if error.fault is TokenFault.TEMPORARILY_UNAVAILABLE:
         return _answer(503, content, {"Retry-After": RETRY_AFTER})
+    if error.fault is TokenFault.UNAUTHORIZED_CLIENT:
+        return _answer(403, content)
     return _answer(500 if error.fault is TokenFault.SERVER_ERROR else 400, content)
 
 

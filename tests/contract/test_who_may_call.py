@@ -5,17 +5,25 @@ The calls are those of the gateway's own document, so that a new one is among th
 
 from __future__ import annotations
 
+import asyncio
+import uuid
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
 import pytest
 
 from shared.auth.scopes import Scope
+from shared.bootstrap import open_gateway
+from shared.services.clients import IssuedClient
 from shared.web.openapi.document import operations
 from shared.web.openapi.limits import Limits
 from shared.web.openapi.operations import Access, Operation
 from tests.contract.refusals import check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for
-from tests.tenants import Sender
+from tests.tenants import Sender, a_sender
 from tests.tokens import TokenClient, a_token_client
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 OPERATIONS = operations(Limits.of(settings_for("")))
@@ -139,3 +147,67 @@ def test_a_bearer_token_is_passed_over_where_no_token_is_taken(
 def test_every_call_that_takes_tokens_has_a_scope_or_follows_imports() -> None:
     rest = [each.path for each in TAKING_TOKENS if each not in SCOPED]
     assert [path for path in rest if not path.startswith("/api/imports")] == []
+
+
+@dataclass(frozen=True)
+class DisabledTenant:
+    """Right credentials of a tenant that was disabled after its token was issued."""
+
+    sender: Sender
+    client: TokenClient
+    with_secret: IssuedClient
+
+
+@pytest.fixture(scope="module")
+def disabled(gateway: GatewayProcess, storage: str) -> DisabledTenant:
+    sender = a_sender(storage)
+    client = a_token_client(storage, gateway.url, sender.tenant)
+
+    def is_status(status: int) -> bool:
+        return all(
+            gateway.call("GET", "/api/imports", None, dict(one.headers)).status == status
+            for one in (sender, client)
+        )
+
+    async def disable() -> IssuedClient:
+        async with open_gateway(settings_for(storage)) as opened:
+            await opened.tenants.switch(sender.tenant, is_enabled=False)
+            return await opened.clients.add(sender.tenant, uuid.uuid4().hex, Scope)
+
+    assert is_status(200)
+    with_secret = asyncio.run(disable())
+    wait_until(lambda: is_status(403), "callers of the disabled tenant are refused")
+    return DisabledTenant(sender, client, with_secret)
+
+
+@named(TAKING_TOKENS + KEY_PAIR_ONLY)
+def test_a_disabled_tenant_is_refused_at_every_call(
+    gateway: GatewayProcess, disabled: DisabledTenant, operation: Operation
+) -> None:
+    shown = {
+        Access.KEY_PAIR: [disabled.sender.headers],
+        Access.BEARER: [disabled.client.headers],
+        Access.EITHER: [disabled.sender.headers, disabled.client.headers],
+    }
+    for headers in shown[operation.access]:
+        answer = call(gateway, operation, dict(headers))
+        check_refusal(answer, 403, f"The tenant {disabled.sender.tenant} is disabled")
+
+
+def test_a_client_of_a_disabled_tenant_gets_no_token(
+    gateway: GatewayProcess, disabled: DisabledTenant
+) -> None:
+    for secret, status, error in (
+        (disabled.with_secret.client_secret, 403, "unauthorized_client"),
+        ("wrong", 401, "invalid_client"),
+    ):
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": disabled.with_secret.client.client_id,
+            "client_secret": secret,
+        }
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = gateway.call("POST", "/connect/token", urlencode(form).encode(), kind)
+        assert (answer.status, answer.json["error"]) == (status, error)
+        said = f"tenant {disabled.sender.tenant} is disabled" in answer.json["error_description"]
+        assert said is (status == 403)

@@ -11,6 +11,7 @@ import pytest
 from shared.auth.client_lookups import ClientLookups
 from shared.auth.client_secrets import SecretChecker, matches
 from shared.auth.scopes import Scope
+from shared.auth.tenant_lookups import TenantLookups
 from shared.bootstrap import Gateway, open_gateway
 from shared.clock import SystemClock
 from shared.errors import (
@@ -122,7 +123,8 @@ def test_a_wrong_secret_costs_the_same_whether_the_client_is_known_or_not(tell: 
         tables = CountedTables(gateway.account.tables)
         checker = SecretChecker()
         source = LocalTokenSource(gateway.identity.local_tokens, checker)
-        requests = TokenRequests(ClientLookups(tables, SystemClock(), 60), source)
+        tenants = TenantLookups(tables, SystemClock(), 60)
+        requests = TokenRequests(ClientLookups(tables, SystemClock(), 60), source, tenants)
         for client_id in (known, "nobody", known, "nobody"):
             before = tables.reads, tables.queries
             with pytest.raises(TokenRefusedError):

@@ -46,6 +46,30 @@ def test_a_tenant_and_an_integration_are_made_listed_and_changed(
     assert manage.authenticate(headers).options.on_existing is OnExisting.ERROR
 
 
+def test_a_tenant_is_created_once_renamed_disabled_and_enabled(manage: Manage) -> None:
+    name = f"Büro {uuid.uuid4()}"
+    created = manage.run("tenant", "create", name)
+    assert created.stdout.startswith("Created tenant bu")
+    slug = created.stdout.split()[2]
+    again = manage.run("tenant", "create", f" {name.upper()}")
+    assert (again.returncode, again.stdout) == (1, "")
+    for part in (slug, "Nothing was created", "--allow-same-name"):
+        assert part in again.stderr
+    second = manage.document("tenant", "create", name, "--allow-same-name")
+    assert second["tenant"] != slug
+    other = f"Other {uuid.uuid4()}"
+    assert "is named" in manage.run("tenant", "rename", slug, other).stdout
+    assert "already" in manage.run("tenant", "rename", slug, other).stdout
+    assert manage.document("tenant", "rename", other, other)["tenant"] == slug
+    refused = manage.run("tenant", "rename", slug, name)
+    assert (refused.returncode, second["tenant"] in refused.stderr) == (1, True)
+    for word, expected in (("disable", False), ("enable", True)):
+        assert f"is {word}d now" in manage.run("tenant", word, slug).stdout
+        assert f"was {word}d already" in manage.run("tenant", word, slug).stdout
+        assert manage.document("tenant", "show", slug)["enabled"] is expected
+    assert manage.run("tenant", "disable", "nobody").returncode == 1
+
+
 def test_a_rotated_key_is_printed_once_and_replaces_the_old_one(
     manage: Manage, tenant: str
 ) -> None:

@@ -181,6 +181,22 @@ def test_a_drop_without_the_feature_is_rejected(delivered: str) -> None:
     drops(delivered, piece)
 
 
+def test_a_drop_of_a_disabled_tenant_is_rejected_and_open_imports_end(delivered: str) -> None:
+    async def piece(play: Drops) -> None:
+        record = await play.stage.accept([a_worker("P9")])
+        await play.gateway.tenants.switch(play.tenant, is_enabled=False)
+        await play.take_in(await play.drop(f"{ROUND}/P1/a.pdf"))
+        [result] = await play.results()
+        assert [message.id for message in result.messages] == [messages.TENANT_DISABLED]
+        assert await play.names(play.box) == []
+        assert len(await play.names(play.rejected)) == 1
+        await play.stage.drain()
+        assert (await play.stage.stored("P9")) is not None
+        assert not (await play.stage.again(record)).is_open
+
+    drops(delivered, piece)
+
+
 def test_a_drop_that_is_told_of_many_times_at_once_is_one_import(delivered: str) -> None:
     async def piece(play: Drops) -> None:
         good = await play.drop(f"{ROUND}/P1/a.pdf")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import unicodedata
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,12 +12,17 @@ from dataclasses import replace
 import pytest
 from azure.data.tables import TableServiceClient as PlainTables
 
+from shared.auth.caller import TokenCaller
+from shared.auth.callers import Callers
+from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.function_keys import FunctionKey, hash_function_key, key_to_entity
 from shared.auth.integration import Database, Integration
 from shared.auth.key_pair import KeyPairAuthenticator
 from shared.auth.lookups import MOST_MISSING
+from shared.auth.tenant_lookups import TenantLookups
 from shared.clock import SystemClock
 from shared.errors import (
+    BearerTokenError,
     ConflictError,
     ForbiddenError,
     InvalidRequestError,
@@ -25,7 +31,8 @@ from shared.errors import (
     UnauthenticatedError,
 )
 from shared.imports.definition import OnExisting
-from shared.services.tenants import IssuedKey, TenantService
+from shared.services.documents.features import Feature, Features
+from shared.services.tenants import IssuedKey, Tenant, TenantService
 from shared.storage.account import Account
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
 from shared.storage.tables import Delete, Insert
@@ -47,6 +54,13 @@ class HandClock(SystemClock):
         return self.seconds
 
 
+class NoTokens:
+    """Knows no token."""
+
+    async def authenticate(self, authorization: str) -> TokenCaller:
+        raise BearerTokenError("No token is known here.")
+
+
 class House:
     """A service and a gateway's authenticator on the same storage, under one clock."""
 
@@ -55,6 +69,12 @@ class House:
         self.clock = HandClock()
         self.service = TenantService(tables, self.clock)
         self.authenticator = KeyPairAuthenticator(tables, self.clock, CACHE_SECONDS)
+
+    def callers(self) -> Callers:
+        """All that decides about a call, tokens left aside."""
+        failures = FailureThrottle(self.clock, 10**6, 10**6, is_forwarded=False)
+        tenants = TenantLookups(self.tables, self.clock, CACHE_SECONDS)
+        return Callers(self.authenticator, NoTokens(), tenants, failures)
 
     async def integration(self, software_key: str = "PAY ROLL") -> IssuedKey:
         tenant = await self.service.create(f"Tenant {uuid.uuid4()}")
@@ -93,14 +113,105 @@ def tell(connection_string: str) -> Callable[[Story], None]:
 Tell = Callable[[Story], None]
 
 
-def test_names_that_clash_get_numbered_ids(tell: Tell) -> None:
+def test_a_name_that_a_tenant_has_is_refused_unless_that_is_asked_for(tell: Tell) -> None:
     async def story(house: House) -> None:
-        name = f"Łódź {uuid.uuid4().hex}"
-        both = [await house.service.create(name), await house.service.create(f"  {name} ")]
-        assert both[1].id == f"{both[0].id[:38]}-2"
-        assert both[0].id.startswith("lodz-")
-        assert [tenant.name for tenant in both] == [name, name]
-        assert set(both) <= set(await house.service.list_tenants())
+        name = f"Łódź Büro {uuid.uuid4().hex}"
+        first = await house.service.create(name)
+        decomposed = unicodedata.normalize("NFD", name)
+        for again in (name, f"  {name} ", name.upper(), name.replace(" ", "  "), decomposed):
+            with pytest.raises(ConflictError, match=rf"{first.id}.*--allow-same-name"):
+                await house.service.create(again)
+            with pytest.raises(ConflictError, match=first.id):
+                await house.service.create(again, f"t-{uuid.uuid4().hex}")
+        second = await house.service.create(f" {name} ", allows_same_name=True)
+        assert second.id == f"{first.id[:38]}-2"
+        assert first.id.startswith("lodz-")
+        assert [tenant.name for tenant in (first, second)] == [name, name]
+        named = [each for each in await house.service.list_tenants() if each.name == name]
+        assert {each.id for each in named} == {first.id, second.id}
+
+    tell(story)
+
+
+def test_different_names_with_one_slug_get_numbered_ids(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        word = uuid.uuid4().hex
+        both = [await house.service.create(f"{word} {mark}") for mark in ("!", "?")]
+        assert [tenant.id for tenant in both] == [word, f"{word}-2"]
+
+    tell(story)
+
+
+def test_creating_the_same_tenant_at_once_makes_one(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        name = f"Race {uuid.uuid4()}"
+        ended = await asyncio.gather(
+            *(house.service.create(name) for _ in range(5)), return_exceptions=True
+        )
+        (made,) = [one for one in ended if isinstance(one, Tenant)]
+        assert [type(one) for one in ended if one is not made] == [ConflictError] * 4
+        assert await house.service.find(name) == made
+
+    tell(story)
+
+
+def test_a_renamed_tenant_keeps_its_id_and_is_found_by_its_new_name_alone(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        old, new, other = (f"{word} {uuid.uuid4()}" for word in ("Old", "Ünew", "Other"))
+        tenant = await house.service.create(old)
+        await house.service.create(other)
+        renamed, is_new = await house.service.rename(old, f" {new} ")
+        assert (renamed, is_new) == (replace(tenant, name=new), True)
+        assert await house.service.find(new) == renamed
+        with pytest.raises(NotFoundError):
+            await house.service.find(old)
+        assert await house.service.rename(tenant.id, new) == (renamed, False)
+        assert (await house.service.rename(new, new.upper()))[0].name == new.upper()
+        with pytest.raises(ConflictError, match="--allow-same-name"):
+            await house.service.rename(tenant.id, other.lower())
+        same, _ = await house.service.rename(tenant.id, other, allows_same_name=True)
+        assert (same.id, same.name) == (tenant.id, other)
+        for wrong in ("", "two\nlines", "x" * 201):
+            with pytest.raises(InvalidRequestError):
+                await house.service.rename(tenant.id, wrong)
+        with pytest.raises(NotFoundError):
+            await house.service.rename(old, new)
+
+    tell(story)
+
+
+def test_renaming_keeps_what_else_the_record_of_the_tenant_says(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        tenant = await house.service.create(f"Rules {uuid.uuid4()}")
+        await Features(house.tables).switch(tenant.id, Feature.DOCUMENTS, True)
+        await house.service.switch(tenant.id, is_enabled=False)
+        await house.service.rename(tenant.id, f"Renamed {uuid.uuid4()}")
+        assert await Features(house.tables).is_enabled(tenant.id, Feature.DOCUMENTS)
+        assert not (await house.service.find(tenant.id)).is_enabled
+
+    tell(story)
+
+
+def test_a_disabled_tenant_is_refused_within_five_seconds_and_enabled_again(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        issued, other = await house.integration(), await house.integration()
+        tenant = issued.integration.tenant
+        callers = house.callers()
+        await callers.authenticate(headers_of(issued))
+        disabled, is_new = await house.service.switch(tenant, is_enabled=False)
+        assert (disabled.is_enabled, is_new) == (False, True)
+        assert (await house.service.switch(tenant, is_enabled=False))[1] is False
+        house.clock.seconds += IN_FORCE_SECONDS
+        for authenticate in (callers.authenticate, callers.authenticate_any):
+            with pytest.raises(ForbiddenError, match=f"{tenant} is disabled"):
+                await authenticate(headers_of(issued))
+        await callers.authenticate(headers_of(other))
+        wrong = {**headers_of(issued), "x-functions-key": "pig_guess"}
+        with pytest.raises(UnauthenticatedError):
+            await callers.authenticate(wrong)
+        await house.service.switch(tenant, is_enabled=True)
+        house.clock.seconds += IN_FORCE_SECONDS
+        await callers.authenticate(headers_of(issued))
 
     tell(story)
 
@@ -111,7 +222,7 @@ def test_a_tenant_is_found_by_id_and_by_a_name_that_only_it_has(tell: Tell) -> N
         tenant = await house.service.create(name)
         assert await house.service.find(tenant.id) == tenant
         assert await house.service.find(name) == tenant
-        await house.service.create(name)
+        await house.service.create(name, allows_same_name=True)
         with pytest.raises(ConflictError, match=tenant.id):
             await house.service.find(name)
         with pytest.raises(NotFoundError):
@@ -123,9 +234,10 @@ def test_a_tenant_is_found_by_id_and_by_a_name_that_only_it_has(tell: Tell) -> N
 def test_a_chosen_id_is_taken_as_it_is_or_not_at_all(tell: Tell) -> None:
     async def story(house: House) -> None:
         slug = f"t-{uuid.uuid4().hex}"
-        assert (await house.service.create("Any", slug)).id == slug
+        name = f"Any {slug}"
+        assert (await house.service.create(name, slug)).id == slug
         with pytest.raises(ConflictError):
-            await house.service.create("Any", slug)
+            await house.service.create(name, slug, allows_same_name=True)
         with pytest.raises(InvalidRequestError):
             await house.service.create("Any", "Not A Slug")
 

@@ -1,4 +1,4 @@
-"""4001 to 4017: why a document did not go in. Part of the message catalogue."""
+"""4001 to 4018: why a document did not go in. Part of the message catalogue."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ ENCODED: Final = 4014
 DAMAGED: Final = 4015
 PAGE_BLOB: Final = 4016
 ARCHIVED: Final = 4017
+TENANT_DISABLED: Final = 4018
 
 FIELD_OF: Final[Mapping[int, str]] = {
     UNSAFE_NAME: "fileName",
@@ -131,6 +132,11 @@ _TEXTS = (
         ARCHIVED,
         "Dropped file is in the archive tier and cannot be read",
         "Drop the file into the hot, cool or cold tier.",
+    ),
+    (
+        TENANT_DISABLED,
+        "Tenant of the dropped file is disabled",
+        "Ask the operator of the gateway to enable the tenant, then drop the file again.",
     ),
 )
 

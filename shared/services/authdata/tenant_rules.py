@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from shared import log
 from shared.auth.lookups import CachedLookups
+from shared.auth.tenant_lookups import PARTITION
 from shared.clock import Clock
 from shared.errors import (
     InvalidRequestError,
@@ -24,7 +25,6 @@ from shared.imports.authdata.patterns import PatternError, compile_pattern
 from shared.imports.authdata.reading import Formats
 from shared.imports.authdata.records import FIELDS
 from shared.imports.authdata.thresholds import Thresholds, percent_text
-from shared.services.tenants import PARTITION
 from shared.storage.keys import encode
 from shared.storage.names import TENANTS
 from shared.storage.tables import Entity, Merge, Tables, reading

@@ -17,6 +17,7 @@ from string import punctuation
 from urllib.parse import quote
 
 from shared import log
+from shared.auth.tenant_lookups import TenantLookups
 from shared.clock import Clock
 from shared.errors import (
     GatewayStoppingError,
@@ -61,6 +62,7 @@ class Drops:
         files: DocumentBlobs,
         documents: Documents,
         features: Features,
+        tenants: TenantLookups,
         clock: Clock,
         max_bytes: int,
         types: AbstractSet[str],
@@ -68,6 +70,7 @@ class Drops:
         self._files = files
         self._documents = documents
         self._features = features
+        self._tenants = tenants
         self._clock = clock
         self._max_bytes = max_bytes
         self._types = types
@@ -102,6 +105,8 @@ class Drops:
             upload = self._read(drop, tenant)
             if Feature.DOCUMENTS not in features:
                 upload = upload.refused(messages.NOT_ENABLED)
+            if await self._tenants.is_disabled(tenant):
+                upload = upload.refused(messages.TENANT_DISABLED)
             record = await self._accept(drop, tenant, import_id, upload)
         await self._finish(drop, record)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from shared.auth.tenant_lookups import PARTITION
 from shared.errors import NotFoundError, PreconditionFailedError
-from shared.services.tenants import PARTITION
 from shared.storage.keys import encode
 from shared.storage.names import TENANTS
 from shared.storage.tables import Entity, Merge, Tables

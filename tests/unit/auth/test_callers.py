@@ -12,6 +12,7 @@ from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.integration import Integration
 from shared.auth.key_pair import KeyPairAuthenticator
 from shared.auth.scopes import Scope
+from shared.auth.tenant_lookups import TenantLookups
 from shared.clock import SystemClock
 from shared.errors import BearerTokenError, MissingScopeError, UnauthenticatedError
 from shared.web.refusals import refusal
@@ -36,7 +37,9 @@ def unlimited() -> FailureThrottle:
 
 
 def ask(headers: dict[str, str], scope: Scope | None = None) -> AnyCaller:
-    callers = Callers(KeyPairAuthenticator(NoTables(), SystemClock(), 0), OneToken(), unlimited())
+    tables, clock = NoTables(), SystemClock()
+    key_pairs, tenants = KeyPairAuthenticator(tables, clock, 0), TenantLookups(tables, clock, 0)
+    callers = Callers(key_pairs, OneToken(), tenants, unlimited())
     if scope is None:
         return asyncio.run(callers.authenticate_any(headers))
     return asyncio.run(callers.authenticate_for(headers, scope))
@@ -82,7 +85,9 @@ def test_without_a_token_the_challenge_names_no_error(headers: dict[str, str]) -
 
 
 def test_where_only_key_pairs_are_taken_there_is_no_bearer_challenge() -> None:
-    callers = Callers(KeyPairAuthenticator(NoTables(), SystemClock(), 0), OneToken(), unlimited())
+    tables, clock = NoTables(), SystemClock()
+    key_pairs, tenants = KeyPairAuthenticator(tables, clock, 0), TenantLookups(tables, clock, 0)
+    callers = Callers(key_pairs, OneToken(), tenants, unlimited())
     for headers in (TOKEN, {}):
         with pytest.raises(UnauthenticatedError) as caught:
             asyncio.run(callers.authenticate(headers))

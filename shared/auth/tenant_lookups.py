@@ -1,0 +1,47 @@
+"""Whether a tenant is enabled, for a call, a token request or a dropped file."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.auth.lookups import CachedLookups
+from shared.clock import Clock
+from shared.errors import ForbiddenError
+from shared.storage.keys import encode
+from shared.storage.names import TENANTS
+from shared.storage.tables import Tables
+
+PARTITION: Final = "tenants"
+"""All tenants share a partition: they are few, and listed in order of their id."""
+
+DISABLED: Final = "disabled"
+"""The property of a tenant's record; a tenant without it is enabled."""
+
+
+class TenantLookups:
+    """Finds whether tenants are enabled; remembers it for `cache_seconds`."""
+
+    def __init__(self, tables: Tables, clock: Clock, cache_seconds: float) -> None:
+        self._tables = tables
+        self._lookups = CachedLookups(self._read, clock, cache_seconds)
+
+    async def is_disabled(self, tenant: str) -> bool:
+        """Whether an administrator has disabled it. Raises StorageUnavailableError."""
+        return await self._lookups.get(tenant) or False
+
+    async def check_enabled(self, tenant: str) -> None:
+        """Raises ForbiddenError for a disabled tenant, StorageUnavailableError."""
+        if await self.is_disabled(tenant):
+            raise ForbiddenError(refusal_of(tenant))
+
+    async def _read(self, tenant: str) -> bool | None:
+        entity = await self._tables.get(TENANTS, PARTITION, encode(tenant))
+        return None if entity is None else entity.flag(DISABLED)
+
+
+def refusal_of(tenant: str) -> str:
+    """What its callers are answered; without quotes, as an OAuth error has to be."""
+    return (
+        f"The tenant {tenant} is disabled, so the gateway takes no calls for it and nothing was "
+        "done. Ask the operator of the gateway to enable it."
+    )
