@@ -63,6 +63,7 @@ def _token() -> Operation:
             200: Answer("The token.", {JSON: reference("Token")}, _CACHED),
             400: Answer("Not a token request, or a scope that is not had.", refusal, _CACHED),
             401: Answer("Not the credentials of a client.", refusal, headers("Cache-Control")),
+            403: Answer("The tenant of the client is disabled.", refusal, headers("Cache-Control")),
             429: Answer(
                 "Too many wrong credentials for this client, or from this source; right ones pass.",
                 refusal,
