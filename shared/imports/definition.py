@@ -68,27 +68,36 @@ class ReadRow:
     """A row after reading: what it says, and what was wrong with it.
 
     `values` holds what the row sent under contract names, None where it clears a field. A row
-    with an Error among its messages is never decided.
+    with an Error among its messages fails; its `values` are the fields that could be read, so that
+    the rules can name what else is wrong. `unreadable` holds the paths of the other fields: those
+    with a wrong value, and those that must be in every row and are missing. An element of a list
+    keeps its place there as an object of its readable fields.
     """
 
     index: int
     key: tuple[str | None, ...]
     values: Document
     messages: tuple[Message, ...]
+    unreadable: frozenset[str] = frozenset()
 
     @property
     def is_readable(self) -> bool:
-        """Whether the rules may look at it."""
+        """Whether every field could be read; a row that is not readable fails."""
         return not any(message.is_error for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a row does: the record it leaves behind (None: as it was) and what is said of it."""
+    """What a row does: the record it leaves behind (None: as it was) and what is said of it.
+
+    `failed_document` is the record that the readable fields of a failing row would leave, so that
+    the references in it are checked as well.
+    """
 
     outcome: Outcome
     document: Document | None
     messages: tuple[Message, ...] = ()
+    failed_document: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +185,7 @@ class RecordRules(Rules):
     listed(document)             the values that must be in the tenant's reference lists, if any
 
     References and listed values are those of the record that a row would leave behind. They are
-    also asked of what a row sent, where fields may be missing.
+    also asked of rows with faults, so any field may be missing.
     """
 
     read: Callable[[int, Mapping[str, Any]], ReadRow]

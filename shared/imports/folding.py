@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
 
 from shared.imports.definition import Document, Options, ReadRow, RecordRules
-from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome, RowResult, failed
+from shared.imports.merging import NO_CHANGE
+from shared.imports.messages import Message, bounded
+from shared.imports.outcomes import MAX_MESSAGES, RowResult, failed
 
-OVERWRITTEN = 1102
+OVERWRITTEN: Final = 1102
+NO_REFUSALS: Final[Mapping[int, Message]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +54,21 @@ def fold(
     options: Options,
     missing: Missing = nothing_missing,
     noticed: Noticed | None = None,
+    refusals: Mapping[int, Message] = NO_REFUSALS,
 ) -> Folded:
     """Apply the rows of one record in order, each to what the one before left behind.
 
-    A failing row changes nothing. A row that took effect and was overwritten by a later one keeps
-    its outcome and says 1102 (CONTRACTS 0, order). Who wants to know what each row changed is told
-    by `noticed`.
+    A failing row changes nothing; its result names everything that is wrong with it, as far as its
+    fields could be read. A row that took effect and was overwritten by a later one keeps its
+    outcome and says 1102 (CONTRACTS 0, order). Who wants to know what each row changed is told by
+    `noticed`. `refusals` are Errors of rows, by index, that do not come from the row or the record.
     """
     document: Document | None = None
     last = -1
     results: list[RowResult] = []
     for row in rows:
         before = document if last >= 0 else stored
-        result, left = _apply(rules, row, before, options, missing)
+        result, left = _apply(rules, row, before, options, missing, refusals.get(row.index))
         if left is not None:
             if noticed is not None:
                 noticed(row.index, before, left)
@@ -75,18 +81,39 @@ def fold(
 
 
 def _apply(
-    rules: RecordRules, row: ReadRow, stored: Document | None, options: Options, missing: Missing
+    rules: RecordRules,
+    row: ReadRow,
+    stored: Document | None,
+    options: Options,
+    missing: Missing,
+    refusal: Message | None,
 ) -> tuple[RowResult, Document | None]:
-    if not row.is_readable:
-        return failed(row.index, row.key, *row.messages), None
     decision = rules.decide(row, stored, options)
     messages = (*row.messages, *decision.messages)
-    if decision.outcome is not Outcome.UNCHANGED:
-        unknown = missing(row, decision.document or row.values, stored)
-        if unknown:
-            return failed(row.index, row.key, *messages, *unknown), None
+    unknown: tuple[Message, ...] = ()
+    document = decision.document or decision.failed_document
+    if document is not None:
+        unknown = missing(row, document, stored)
+    if refusal is not None:
+        unknown = (refusal, *unknown)
+        messages = tuple(message for message in messages if message.id != NO_CHANGE)
+    if unknown:
+        room = max(1, MAX_MESSAGES - len(messages))
+        return failed(row.index, row.key, *messages, *bounded(unknown, room)), None
     result = RowResult(row.index, row.key, decision.outcome, messages)
     return result, decision.document if decision.outcome.took_effect else None
+
+
+def judge_without_key(
+    rules: RecordRules, row: ReadRow, options: Options, missing: Missing
+) -> RowResult:
+    """The result of a row whose key cannot be read: it fails, with all that its fields have wrong.
+
+    What is stored of its record cannot be known, so nothing is said that depends on it.
+    """
+    keyless = replace(row, unreadable=row.unreadable.union(rules.key_fields))
+    result, _ = _apply(rules, keyless, None, options, missing, None)
+    return failed(row.index, row.key, *result.messages)
 
 
 def all_failed(rows: Sequence[ReadRow], message: Message) -> tuple[RowResult, ...]:

@@ -24,7 +24,8 @@ MAX_REVIEW_MESSAGES: Final = 40
 """Messages kept from deciding: they fit beside those that reading keeps."""
 
 Review = Callable[[Document, Document], Iterable[Message]]
-"""What a type says of a row beyond its fields: review(what the row sent, the merged record)."""
+"""What a type says of a row beyond its fields: review(what the row sent, the merged record). Both
+are without the fields of the row that could not be read."""
 
 
 def merge(stored: Document | None, sent: Document, model: type[Record]) -> Document:
@@ -48,24 +49,45 @@ def decide_merge(
     options: Options,
     *,
     model: type[Record],
+    key_fields: tuple[str, ...],
     exists: Message,
     review: Review,
 ) -> Decision:
     """What a row of a merging import type does to the stored record.
 
     `exists` is said where the integration takes a row for a stored record as an error. A row whose
-    record would lack a field that every record has (1001), or whose review has an Error, fails.
+    record would lack a field that every record has (1001), or whose review has an Error, fails. So
+    does a row with a field that could not be read: its other fields are judged all the same, but
+    for what needs the unreadable one.
     """
-    if stored is not None and options.on_existing is OnExisting.ERROR:
-        return Decision(Outcome.FAILED, None, (exists,))
-    merged = merge(stored, row.values, model)
-    missing = [name for name in shape_of(model).required_in_record if name not in merged]
-    found = [*(Message(REQUIRED, name) for name in missing), *review(row.values, merged)]
+    is_taken = stored is not None and options.on_existing is OnExisting.ERROR
+    found = [exists] if is_taken else []
+    merged = merge(_without_paths(stored or {}, row.unreadable), row.values, model)
+    if row.unreadable.isdisjoint(key_fields):
+        found += [
+            Message(REQUIRED, name)
+            for name in shape_of(model).required_in_record
+            if name not in merged and name not in row.unreadable
+        ]
+    found += review(row.values, merged)
     found += unusual_values(row.values, shape_of(model), options.accepted_on)
     messages = bounded(sorted(found, key=lambda message: not message.is_error), MAX_REVIEW_MESSAGES)
-    if any(message.is_error for message in messages):
-        return Decision(Outcome.FAILED, None, messages)
+    if not row.is_readable or any(message.is_error for message in messages):
+        return Decision(Outcome.FAILED, None, messages, merged)
     if merged == stored:
         return Decision(Outcome.UNCHANGED, None, (*messages, Message(NO_CHANGE)))
     outcome = Outcome.NEW if stored is None else Outcome.UPDATED
     return Decision(outcome, merged, messages)
+
+
+def _without_paths(stored: Document, paths: Iterable[str]) -> Document:
+    """The stored record without the fields that the row would replace by what cannot be read."""
+    kept = stored
+    for path in paths:
+        name, _, rest = path.partition(".")
+        value = kept.get(name)
+        if rest and isinstance(value, dict):
+            kept = kept | {name: _without_paths(value, (rest,))}
+        elif name in kept:
+            kept = {other: value for other, value in kept.items() if other != name}
+    return kept

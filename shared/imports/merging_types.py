@@ -61,7 +61,15 @@ def merging_rules(
 
     def decide(row: ReadRow, stored: Document | None, options: Options) -> Decision:
         said = Message(exists, key_fields[1], row.key[1])
-        return decide_merge(row, stored, options, model=model, exists=said, review=review)
+        return decide_merge(
+            row,
+            stored,
+            options,
+            model=model,
+            key_fields=key_fields,
+            exists=said,
+            review=review,
+        )
 
     return RecordRules(
         key_fields=key_fields,

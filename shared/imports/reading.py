@@ -11,14 +11,16 @@ the unknown names as messages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import cache
+from typing import Annotated, Any, Final
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from shared.imports.definition import Document, ReadRow, RowKey
-from shared.imports.faults import MAX_SHOWN, message_of, printable
+from shared.imports.faults import MAX_SHOWN, dotted, message_of, printable
 from shared.imports.fields import (
     MAX_LICENSE_REFERENCE,
     MAX_REFERENCE,
@@ -58,7 +60,8 @@ def read_row(
     """A row of any spelling as its values and messages; names of the row may be in any case.
 
     `values` has the contract's names, None where the row clears a field; nested objects that are
-    replaced whole come without their empty properties. It is empty where the row has an Error.
+    replaced whole come without their empty properties. Of a row with an Error it holds the fields
+    that could be read.
     """
     shape = shape_of(model)
     unknown = _Unknown()
@@ -66,9 +69,15 @@ def read_row(
     try:
         read = model.model_validate(sent)
     except ValidationError as error:
-        return ReadRow(
-            index, _shown_key(sent, key_fields), {}, _faults(error, shape, sent, unknown)
-        )
+        details = error.errors(include_url=False)
+        shown = _shown_key(sent, key_fields)
+        messages = _faults(details, shape, sent, unknown)
+        for detail in details:
+            _take_out(sent, detail["loc"])
+        _convert_each(sent, shape)
+        _settle(sent, shape)
+        unreadable = frozenset(dotted(detail["loc"]) for detail in details)
+        return ReadRow(index, shown, sent, messages, unreadable)
     _convert(sent, read, shape)
     key = tuple([sent[name] for name in key_fields])
     odd = _odd_references(sent, shape)
@@ -140,6 +149,42 @@ def _convert(sent: Document, read: Record, shape: Shape) -> None:
             _convert(value, values[name], nested)
 
 
+def _take_out(values: Document, path: Sequence[str | int]) -> None:
+    """Remove the value at the path; an element of a list leaves an empty object in its place."""
+    holder: Any = values
+    for step in path[:-1]:
+        holder = holder.get(step) if isinstance(step, str) else holder[step]
+        if holder is None:
+            return
+    last = path[-1]
+    if isinstance(last, str):
+        holder.pop(last, None)
+    else:
+        holder[last] = {}
+
+
+def _convert_each(values: Document, shape: Shape) -> None:
+    """What `_convert` does, field by field, of a row for which there is no model."""
+    for name in shape.converted:
+        value = values.get(name)
+        if value is None:
+            continue
+        nested = shape.fields[name].nested
+        if nested is None:
+            values[name] = _converter(shape.model, name)(value)
+            continue
+        for each in value if isinstance(value, list) else (value,):
+            _convert_each(each, nested)
+
+
+@cache
+def _converter(model: type[Record], name: str) -> Callable[[Any], Any]:
+    info = model.model_fields[name]
+    # Annotated wants something beside the type, which a field may be without; pydantic ignores it.
+    annotated: Any = Annotated[info.annotation, "as in its model", *info.metadata]
+    return TypeAdapter(annotated).validate_python
+
+
 def _settle(values: Document, shape: Shape) -> None:
     """Reduce nested objects that are one value to what they hold; one that holds nothing clears."""
     for name, nested in shape.nested.items():
@@ -158,9 +203,8 @@ def _without_blanks(value: Document, shape: Shape) -> Document:
 
 
 def _faults(
-    error: ValidationError, shape: Shape, sent: Document, unknown: _Unknown
+    details: Sequence[ErrorDetails], shape: Shape, sent: Document, unknown: _Unknown
 ) -> tuple[Message, ...]:
-    details = error.errors(include_url=False)
     found = without_repeats([message_of(each, shape) for each in details])
     return _bounded([*found, *_odd_references(sent, shape)], unknown)
 

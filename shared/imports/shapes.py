@@ -84,6 +84,7 @@ class Shape:
     has the nested objects that merge property by property; `references` names records.
     """
 
+    model: type[Record]
     fields: Mapping[str, Field]
     folded: Mapping[str, Field]
     nested: Mapping[str, Shape]
@@ -104,6 +105,7 @@ def shape_of(model: type[Record]) -> Shape:
     in_record = _marked(model, Mark.IN_RECORD)
     references = _marked(model, Mark.REFERENCE)
     return Shape(
+        model=model,
         fields=fields,
         folded={name.lower(): field for name, field in fields.items()},
         nested=nested,

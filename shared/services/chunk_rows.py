@@ -10,7 +10,6 @@ from typing import Any
 from shared import log
 from shared.imports.definition import ImportType, ReadRow, RowKey
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
-from shared.imports.outcomes import RowResult, failed
 from shared.imports.payload import fold_names, read_lines
 from shared.services.settling import KeyRows
 from shared.storage.stored_records import RecordKey, partition_of, place_of, row_of
@@ -22,13 +21,13 @@ _SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class ChunkRows:
-    """Rows of a chunk: by record, sorted; those without a key already have their result.
+    """Rows of a chunk: by record, sorted, and those without a usable key.
 
     `order` holds the rows' indexes in plan order, `groups` the groups that the records lie in.
     """
 
     keys: Sequence[KeyRows]
-    without_key: Sequence[RowResult]
+    without_key: Sequence[ReadRow]
     order: Sequence[int]
     groups: frozenset[str]
 
@@ -49,32 +48,23 @@ def place_in(kind: ImportType, tenant: str) -> Callable[[Mapping[str, Any]], str
     return place
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How lines become rows, and how a row without a usable key ends."""
-
-    read: Callable[[ImportType, int, Mapping[str, Any]], tuple[RowKey | None, ReadRow]]
-    end: Callable[[ReadRow], RowResult]
+Reading = Callable[[ImportType, int, Mapping[str, Any]], tuple[RowKey | None, ReadRow]]
+"""How a line becomes a row; the key is None where it is unusable."""
 
 
-def _read_by_rules(
+def read_by_rules(
     kind: ImportType, index: int, row: Mapping[str, Any]
 ) -> tuple[RowKey | None, ReadRow]:
+    """Every row by the rules of its type."""
     return kind.rules.identify(fold_names(row)), kind.record_rules.read(index, row)
 
 
-BY_RULES = Reading(_read_by_rules, lambda row: failed(row.index, row.key, *row.messages))
-"""Every row by the rules of its type."""
-
-
-def keys_only(message: Message) -> Reading:
-    """No rule is run: rows have their keys and nothing else, those without one get `message`."""
-
-    def read(kind: ImportType, index: int, row: Mapping[str, Any]) -> tuple[RowKey | None, ReadRow]:
-        folded = fold_names(row)
-        return kind.rules.identify(folded), ReadRow(index, _sent_key(kind, folded), {}, ())
-
-    return Reading(read, lambda row: failed(row.index, row.key, message))
+def read_key_only(
+    kind: ImportType, index: int, row: Mapping[str, Any]
+) -> tuple[RowKey | None, ReadRow]:
+    """No rule is run: a row has its key and nothing else."""
+    folded = fold_names(row)
+    return kind.rules.identify(folded), ReadRow(index, _sent_key(kind, folded), {}, ())
 
 
 def read_slices(
@@ -88,11 +78,11 @@ def read_slices(
     for index, line in read_lines(data):
         key, row = _guarded(kind, reading, index, line)
         if len(rows) >= SLICE_ROWS and (key is None or key != rows[-1][0]):
-            yield _gathered(tenant, rows, reading.end)
+            yield _gathered(tenant, rows)
             rows = []
         rows.append((key, row))
     if rows:
-        yield _gathered(tenant, rows, reading.end)
+        yield _gathered(tenant, rows)
 
 
 def _guarded(
@@ -100,7 +90,7 @@ def _guarded(
 ) -> tuple[RowKey | None, ReadRow]:
     """A fault that reading did not foresee is this row's alone."""
     try:
-        return reading.read(kind, index, line)
+        return reading(kind, index, line)
     except Exception as error:
         log.failure("row.unreadable", error, type=kind.name)
         nothing = (None,) * len(kind.rules.key_fields)
@@ -115,11 +105,7 @@ def _sent_key(kind: ImportType, folded: Mapping[str, Any]) -> tuple[str | None, 
     )
 
 
-def _gathered(
-    tenant: str,
-    rows: Sequence[tuple[RowKey | None, ReadRow]],
-    end: Callable[[ReadRow], RowResult],
-) -> ChunkRows:
+def _gathered(tenant: str, rows: Sequence[tuple[RowKey | None, ReadRow]]) -> ChunkRows:
     placed = sorted(
         ((record_key(tenant, key), row) for key, row in rows if key is not None),
         key=lambda pair: (pair[0].partition, pair[0].row, pair[1].index),
@@ -128,6 +114,6 @@ def _gathered(
         KeyRows(key, tuple(row for _, row in group))
         for key, group in groupby(placed, key=lambda pair: pair[0])
     ]
-    without_key = [end(row) for key, row in rows if key is None]
+    without_key = [row for key, row in rows if key is None]
     groups = frozenset(key.group for key, _ in rows if key is not None)
     return ChunkRows(keys, without_key, [row.index for _, row in rows], groups)

@@ -12,16 +12,16 @@ from typing import Any
 from shared.clock import Clock
 from shared.imports.catalogue import import_type
 from shared.imports.definition import ImportType, Reference
-from shared.imports.folding import Noticed
+from shared.imports.folding import Noticed, all_failed
 from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult
-from shared.services.chunk_rows import BY_RULES, ChunkRows, Reading, keys_only, read_slices
+from shared.services.chunk_rows import ChunkRows, Reading, read_by_rules, read_key_only, read_slices
 from shared.services.groups import GroupRegister
 from shared.services.name_index import NameIndex
 from shared.services.offload import Offload
 from shared.services.references import EarlierImports, ReferenceReader
-from shared.services.resolving import rules_resolver
-from shared.services.settling import KeyRows, Resolver, Settler
+from shared.services.resolving import results_without_key, rules_resolver
+from shared.services.settling import BYTES_PER_ROW, KeyRows, Resolver, Settler
 from shared.services.stamps import closed_through, ending
 from shared.services.work import BeforeCommit
 from shared.storage.import_records import ImportRecord
@@ -57,7 +57,7 @@ class KeyedWork:
     ) -> list[RowResult]:
         """See `Work`; rows wait for a record that an earlier open import may still bring."""
         results: list[RowResult] = []
-        async for part in self._parts(record, lines, BY_RULES):
+        async for part in self._parts(record, lines, read_by_rules):
             results += await self._settle_by_rules(record, part, before_commit)
         return results
 
@@ -67,9 +67,9 @@ class KeyedWork:
         message = Message(code)
         resolve = ending(record, message, await closed_through(self._imports, kind, record))
         results: list[RowResult] = []
-        async for part in self._parts(record, lines, keys_only(message)):
+        async for part in self._parts(record, lines, read_key_only):
             settled = await self._settle(record, kind, part.keys, resolve, _never_stops)
-            results += _in_order(part, [*part.without_key, *settled])
+            results += _in_order(part, [*all_failed(part.without_key, message), *settled])
         return results
 
     def _type(self, record: ImportRecord) -> ImportType:
@@ -88,8 +88,12 @@ class KeyedWork:
         await self._names.begin(kind, record.tenant)
         await self._groups.note(kind.table, record.tenant, part.groups)
         rows = [row for key in part.keys for row in key.rows]
-        references = await self._references.read(kind, record, rows)
-        keys, settled = part.keys, list(part.without_key)
+        references = await self._references.read(kind, record, [*rows, *part.without_key])
+        size = BYTES_PER_ROW * len(part.without_key)
+        settled = await self._offload(
+            size, results_without_key, kind, record, references, part.without_key
+        )
+        keys = part.keys
         while keys:
             unread: set[Reference] = set()
             resolve = rules_resolver(

@@ -122,7 +122,7 @@ class ReferenceReader:
         """What the rows name, as it stands for this import."""
         lists = await self._lists.of(record.tenant)
         known = References(kind.record_rules, record.tenant, lists=lists)
-        names = {reference for row in rows if row.is_readable for reference in _named_by(kind, row)}
+        names = {reference for row in rows for reference in _named_by(kind, row)}
         return await self.read_more(record, known, names)
 
     async def read_more(

@@ -6,12 +6,13 @@ the stamps (`stamps`): what a handler of this import left before counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from shared.imports.definition import Document, ImportType, ReadRow, Reference
-from shared.imports.folding import Folded, Noticed, all_failed, fold
+from shared import log
+from shared.imports.definition import Document, ImportType, Options, ReadRow, Reference
+from shared.imports.folding import Folded, Noticed, all_failed, fold, judge_without_key
 from shared.imports.messages import TOO_LARGE_RECORD, Message
 from shared.imports.origins import OVERTAKEN
 from shared.imports.outcomes import RowResult, failed
@@ -50,14 +51,12 @@ def rules_resolver(
     Rows that name a record which may still come wait: they have neither results nor writes. Rows of
     a retry that are as they were sent fail with 1101 where a later import has changed the record.
     """
-    options = replace(record.options, accepted_on=record.accepted_at[:10])
+    options = _options_of(record)
 
     def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
         before = recorded_results(record, rows, stored)
         if before is not None:
             return Settlement(before)
-        overtaken = _overtaken(record, rows, stored)
-        left = [row for row in rows.rows if row.index not in overtaken]
         to_find: list[Reference] = []
 
         def missing(
@@ -68,7 +67,15 @@ def rules_resolver(
             return references.missing(named, document, before)
 
         document = stored.document if stored is not None else None
-        folded = fold(kind.record_rules, left, document, options, missing, noticed)
+        folded = fold(
+            kind.record_rules,
+            rows.rows,
+            document,
+            options,
+            missing,
+            noticed,
+            _overtaken(record, rows, stored),
+        )
         if unread is not None:
             not_read = [each for each in to_find if not references.was_read(each)]
             if not_read:
@@ -76,7 +83,6 @@ def rules_resolver(
                 return WAITING
         if any(references.may_come(each) for each in to_find):
             return WAITING
-        folded = _in_order(folded, rows, overtaken)
         if folded.document is None:
             return Settlement(folded.results)
         written = _written(kind, record, rows, stored, folded, folded.document, now)
@@ -89,24 +95,52 @@ def rules_resolver(
     return resolve
 
 
+def results_without_key(
+    kind: ImportType, record: ImportRecord, references: References, rows: Sequence[ReadRow]
+) -> list[RowResult]:
+    """The results of rows without a usable key, but for those that wait.
+
+    Such a row fails. It waits all the same for a record that may still come, since only then can
+    its result say whether that record is missing.
+    """
+    options = _options_of(record)
+    results: list[RowResult] = []
+    for row in rows:
+        to_find: list[Reference] = []
+
+        def missing(
+            row: ReadRow,
+            document: Document,
+            _before: Document | None,
+            named: list[Reference] = to_find,
+        ) -> tuple[Message, ...]:
+            named.extend(references.to_find(row, document, None))
+            return references.missing(named, document, None)
+
+        try:
+            result = judge_without_key(kind.record_rules, row, options, missing)
+        except Exception as error:
+            log.failure("row.failed", error, type=kind.name)
+            result = failed(row.index, row.key, *row.messages)
+        if not any(references.may_come(each) for each in to_find):
+            results.append(result)
+    return results
+
+
+def _options_of(record: ImportRecord) -> Options:
+    return replace(record.options, accepted_on=record.accepted_at[:10])
+
+
 def _overtaken(
     record: ImportRecord, rows: KeyRows, stored: StoredRecord | None
-) -> dict[int, RowResult]:
-    """The rows that fail with 1101 (CONTRACTS 5, retry), with what else was wrong with them."""
+) -> dict[int, Message]:
+    """1101 for the rows that fail with it (CONTRACTS 5, retry)."""
     changed_by = 0 if stored is None else stored.stamp.number
     return {
-        row.index: failed(row.index, row.key, *row.messages, Message(OVERTAKEN))
+        row.index: Message(OVERTAKEN)
         for row in rows.rows
         if record.origins.is_overtaken(row.index, changed_by)
     }
-
-
-def _in_order(folded: Folded, rows: KeyRows, overtaken: Mapping[int, RowResult]) -> Folded:
-    """With the results of the overtaken rows in their places: the stamp tells of them too."""
-    if not overtaken:
-        return folded
-    results = {**overtaken, **{result.index: result for result in folded.results}}
-    return replace(folded, results=tuple(results[row.index] for row in rows.rows))
 
 
 def _written(

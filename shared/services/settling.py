@@ -34,7 +34,7 @@ from shared.storage.tables import MAX_OPERATIONS, Delete, Operation, Tables
 
 _MOST_BYTES = 3_500_000
 _MOST_CONFLICTS = 20
-_BYTES_PER_ROW = 1_024
+BYTES_PER_ROW = 1_024
 """About what the rules look at, for the choice of a thread."""
 _HEAD_BYTES = 1_024
 """Keys, headers and short properties of one operation, generously."""
@@ -140,7 +140,7 @@ class Settler:
         """The resolver's word; a fault that no rule foresaw is the result of these rows alone."""
         if stored is not None and stored.is_broken:
             return Settlement(self._results_on_broken(rows, stored))
-        size = _BYTES_PER_ROW * len(rows.rows)
+        size = BYTES_PER_ROW * len(rows.rows)
         try:
             return await self._offload(size, self._resolve, rows, stored)
         except (SupersededError, StorageUnavailableError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime
-from typing import IO
+from typing import IO, TypeVar
 
 from shared.errors import InvalidRequestError, TooLargeError
 from shared.imports.documents.file_names import MOST_CHARACTERS, name_fault, safe_name
@@ -18,38 +20,57 @@ from shared.imports.reference_text import escaped
 from shared.services.moments import iso
 from shared.web.multipart import FILE, MAX_FIELD_BYTES, NO_FILE_NAME, Form, SentFile
 
+_T = TypeVar("_T")
+
 
 def read_upload(form: Form, now: datetime, types: AbstractSet[str], max_bytes: int) -> Upload:
     """The upload in a form; its file is `the_file(form)`.
 
-    Raises TooLargeError for the file, InvalidRequestError for anything else that is wrong.
+    Raises TooLargeError for the file, else InvalidRequestError, which names everything that is
+    wrong with the form.
     """
     for sent in form.files:
         check_file_size(_size(sent.content), max_bytes)
+    faults = list(_faults_of_fields(form))
+
+    def noted(read: Callable[[], _T], otherwise: _T) -> _T:
+        try:
+            return read()
+        except InvalidRequestError as error:
+            faults.append(error.message.rstrip("."))
+            return otherwise
+
+    file = noted(lambda: the_file(form), None)
+    upload = Upload(
+        worker_ref=noted(lambda: _reference(form, "workerexternalId"), ""),
+        round_code=noted(lambda: _reference(form, "communicationRoundCode"), ""),
+        file_name="" if file is None else noted(lambda: _name(file), ""),
+        generation_time=noted(lambda: _generation_time(form, now), ""),
+        size=0 if file is None else noted(lambda: _filled_size(file), 0),
+    )
+    if faults or file is None:
+        raise InvalidRequestError(f"{'; '.join(faults)}.")
+    kind = file_type_of(upload.file_name, file.content.read(HEAD_BYTES), types)
+    file.content.seek(0)
+    return replace(upload, file_type=kind.name if kind else "")
+
+
+def _faults_of_fields(form: Form) -> Iterator[str]:
+    """What is wrong with the form that is no matter of one field's value."""
     if form.repeated:
         names = ", ".join(escaped(name) for name in sorted(form.repeated))
-        raise InvalidRequestError(f"A field of the form comes twice: send {names} once.")
+        yield f"A field of the form comes twice: send {names} once"
     if any(map(is_like_dry_run, form.fields)):
-        raise InvalidRequestError(
-            "A form cannot ask for a dry run, and nothing was done: send dryRun=true in the query."
-        )
-    file = the_file(form)
+        yield "A form cannot ask for a dry run, and nothing was done: send dryRun=true in the query"
+    if (form.text("isSummary") or "false").lower() != "false":
+        yield "isSummary must be false: summaries cannot be imported"
+
+
+def _filled_size(file: SentFile) -> int:
     size = _size(file.content)
     if size == 0:
         raise InvalidRequestError("The file is empty: send one with content.")
-    name = _name(file)
-    if (form.text("isSummary") or "false").lower() != "false":
-        raise InvalidRequestError("isSummary must be false: summaries cannot be imported.")
-    kind = file_type_of(name, file.content.read(HEAD_BYTES), types)
-    file.content.seek(0)
-    return Upload(
-        worker_ref=_reference(form, "workerexternalId"),
-        round_code=_reference(form, "communicationRoundCode"),
-        file_name=name,
-        generation_time=_generation_time(form, now),
-        size=size,
-        file_type=kind.name if kind else "",
-    )
+    return size
 
 
 def the_file(form: Form) -> SentFile:

@@ -37,7 +37,7 @@ from shared.imports.documents.file_names import safe_name
 from shared.imports.documents.file_types import FILE_TYPES
 from shared.imports.documents.moments import past_moment
 from shared.imports.fields import normal_reference
-from shared.imports.folding import fold
+from shared.imports.folding import fold, judge_without_key, nothing_missing
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.answering import import_answer
 from shared.imports.licenses.bodies import BodyFormat, BodyReader
@@ -51,7 +51,7 @@ from shared.imports.outcomes import RowResult
 from shared.imports.payload import read_payload
 from shared.imports.planning import plan
 from shared.imports.workers.definition import WORKERS
-from shared.services.chunk_rows import BY_RULES, place_in, read_slices
+from shared.services.chunk_rows import place_in, read_by_rules, read_slices
 from shared.services.licenses.lines import read_company_lines
 from shared.services.licenses.segments import segments
 from shared.storage.keys import encode
@@ -95,8 +95,11 @@ def _keyed_rows(kind: ImportType) -> Callable[[bytes], object]:
     def read(body: bytes) -> object:
         results: list[RowResult] = []
         for lines in _plan(kind, body, read_payload).lines():
-            for part in read_slices(kind, _TENANT, lines, BY_RULES):
-                results += part.without_key
+            for part in read_slices(kind, _TENANT, lines, read_by_rules):
+                for row in part.without_key:
+                    results.append(
+                        judge_without_key(kind.record_rules, row, Options(), nothing_missing)
+                    )
                 for key in part.keys:
                     results += fold(kind.record_rules, key.rows, None, Options()).results
         return rendered_rows(kind, results)

@@ -49,6 +49,8 @@ def _order(values: Document, first: str, last: str, path: str = "") -> Iterator[
 
 
 def _splits(splits: Sequence[dict[str, Any]]) -> Iterator[Message]:
+    if any("Split" not in split for split in splits):
+        return  # a part of the sum could not be read
     if splits and sum(Fraction(split["Split"]) for split in splits) != MAX_PERCENTAGE:
         detail = f"they do not add up to {MAX_PERCENTAGE}; correct the shares"
         yield Message(CONTRADICTION, "ConsultantSplits", detail=detail)

@@ -36,7 +36,9 @@ def _review(sent: Document, _merged: Document) -> Iterable[Message]:
 
 def references(document: Document) -> tuple[Reference, ...]:
     """The worker, who must be stored with the same employer."""
-    employer, worker = document["EmployerRef"], document["PersonnelRef"]
+    employer, worker = document.get("EmployerRef"), document.get("PersonnelRef")
+    if employer is None or worker is None:
+        return ()
     return (Reference("PersonnelRef", WORKERS.table, employer, worker),)
 
 

@@ -21,13 +21,13 @@ rotated it can be compared only with those under the same one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import Final
 
 from shared.imports.authdata.duplicates import winners
-from shared.imports.authdata.records import AuthRecord, Employee, Stored
+from shared.imports.authdata.records import EMPLOYEE_ID, VALUE_FIELDS, AuthRecord, Employee, Stored
 from shared.imports.authdata.thresholds import Thresholds, exceeded
 from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, Message
 
@@ -71,6 +71,7 @@ class Verdict:
     employee: Employee | None = None
     renamed_from: str = ""
     error: int = 0
+    """What the comparison found, beside the errors of the record itself."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -98,10 +99,14 @@ class BatchOptions:
 
 def classify(records: Sequence[AuthRecord], stored: Stored, options: BatchOptions) -> Classified:
     """The verdicts on a batch; `stored` must hold what `ids_asked` and `triples_asked` name."""
-    left = winners(records)
-    claims = _Claims(frozenset(record.employee_id for record in left))
-    judged = {record.position: claims.judge(record, stored) for record in left}
-    verdicts = tuple(judged.get(record.position) or _set_aside(record) for record in records)
+    left = {record.position: record for record in winners(records)}
+    claims = _Claims(left.values())
+    verdicts = tuple(
+        claims.judge(record, stored)
+        if record.position in left
+        else _set_aside(record, claims, stored)
+        for record in records
+    )
     standings = [verdict.standing for verdict in verdicts]
     return Classified(
         verdicts,
@@ -136,10 +141,12 @@ def _triples_claimed(record: AuthRecord, stored: Stored) -> Iterator[str]:
         yield from merged.triples
 
 
-def _set_aside(record: AuthRecord) -> Verdict:
+def _set_aside(record: AuthRecord, claims: _Claims, stored: Stored) -> Verdict:
     if record.is_empty:
         return Verdict(record, Standing.EMPTY)
-    return Verdict(record, Standing.ERROR if record.is_faulty else Standing.DUPLICATE)
+    if record.is_faulty:
+        return Verdict(record, Standing.ERROR, error=claims.further_error(record, stored))
+    return Verdict(record, Standing.DUPLICATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,25 +191,47 @@ def merge(known: Employee, record: AuthRecord) -> Merged | None:
 class _Claims:
     """Judges the winners of a batch one after another, and keeps what they claim."""
 
-    def __init__(self, ids: frozenset[str | None]) -> None:
-        self._ids = ids
+    def __init__(self, winning: Collection[AuthRecord]) -> None:
+        self._ids = frozenset(record.employee_id for record in winning)
+        self._triples = frozenset(name for record in winning for name in record.prints.triples)
         self._left: set[str] = set()
 
+    def further_error(self, record: AuthRecord, stored: Stored) -> int:
+        """The error that a faulty record would have beside its own; 0 for none.
+
+        It takes part in nothing, so it claims nothing. It is compared only where its id and its
+        values could be read, and where no other record of the batch has them: of two such records
+        one would be a duplicate.
+        """
+        faulty = {message.field for message in record.messages if message.is_error}
+        if (
+            record.employee_id is None
+            or not faulty.isdisjoint((EMPLOYEE_ID, *VALUE_FIELDS))
+            or record.employee_id in self._ids
+            or not self._triples.isdisjoint(record.prints.triples)
+        ):
+            return 0
+        return self._judged(record, stored, claims=False).error
+
     def judge(self, record: AuthRecord, stored: Stored) -> Verdict:
+        """What becomes of a winner, which claims its triple."""
+        return self._judged(record, stored, claims=True)
+
+    def _judged(self, record: AuthRecord, stored: Stored, *, claims: bool) -> Verdict:
         if _needs_unreadable(record, stored):
             return Verdict(record, Standing.ERROR, error=COULD_NOT_BE_PROCESSED)
         known = stored.employees.get(record.employee_id or "")
         if known is not None:
-            return self._known(record, known, stored)
+            return self._known(record, known, stored, claims)
         held = (stored.holders.get(name) for name in record.prints.triples)
         holder = next((name for name in held if name is not None), None)
         if holder is not None:
-            return self._renamed(record, stored.employees[holder])
-        if self._is_left(record.prints.triples):
+            return self._renamed(record, stored.employees[holder], claims)
+        if self._is_left(record.prints.triples, claims):
             return Verdict(record, Standing.ERROR, error=LEFT_TWICE)
         return Verdict(record, Standing.NEW, employee=taken(record))
 
-    def _known(self, record: AuthRecord, known: Employee, stored: Stored) -> Verdict:
+    def _known(self, record: AuthRecord, known: Employee, stored: Stored, claims: bool) -> Verdict:
         merged = merge(known, record)
         if merged is None:
             return Verdict(record, Standing.ERROR, error=CANNOT_COMPLETE)
@@ -212,7 +241,7 @@ class _Claims:
                 return Verdict(record, Standing.ERROR, error=COULD_NOT_BE_PROCESSED)
             if holders != {known.employee_id}:
                 return Verdict(record, Standing.ERROR, error=OTHER_HOLDS)
-            if self._is_left(merged.triples):
+            if self._is_left(merged.triples, claims):
                 return Verdict(record, Standing.ERROR, error=LEFT_TWICE)
         after = merged.employee
         changes = [Change.AUTH_VALUE] if merged.has_new_values else []
@@ -222,10 +251,10 @@ class _Claims:
             return Verdict(record, Standing.UPDATE, tuple(changes), after)
         return Verdict(record, Standing.NO_CHANGE, (), after if after != known else None)
 
-    def _renamed(self, record: AuthRecord, holder: Employee) -> Verdict:
+    def _renamed(self, record: AuthRecord, holder: Employee, claims: bool) -> Verdict:
         if holder.employee_id in self._ids:
             return Verdict(record, Standing.ERROR, error=CLAIMED_TWICE)
-        if self._is_left(record.prints.triples):
+        if self._is_left(record.prints.triples, claims):
             return Verdict(record, Standing.ERROR, error=LEFT_TWICE)
         after = taken(record, holder.status)
         changes = [Change.EMPLOYEE_ID]
@@ -233,11 +262,12 @@ class _Claims:
             changes.append(Change.STATUS)
         return Verdict(record, Standing.UPDATE, tuple(changes), after, holder.employee_id)
 
-    def _is_left(self, triples: Sequence[str]) -> bool:
-        """Whether an earlier record leaves this triple behind; if not, this one does."""
+    def _is_left(self, triples: Sequence[str], claims: bool) -> bool:
+        """Whether an earlier record leaves this triple behind; if not, and it claims, this one."""
         if not self._left.isdisjoint(triples):
             return True
-        self._left.update(triples)
+        if claims:
+            self._left.update(triples)
         return False
 
 

@@ -24,8 +24,10 @@ from shared.imports.folding import Noticed
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.filing import filed, without_blobs
 from shared.imports.licenses.identity import (
+    NATURAL_KEY_FIELDS,
     NOBODY,
     Employee,
+    can_be_found,
     given_key,
     kept_of_employee,
     made_keys,
@@ -39,8 +41,6 @@ from shared.imports.merging import NO_CHANGE, merge
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, TOO_LARGE_RECORD, Message
 from shared.imports.outcomes import Outcome, RowResult, failed
 
-UNIDENTIFIED: Final = 3003
-NEEDED_TO_FIND: Final = "send licenseKey, employeeNumber or employeePersonalId"
 EXISTS: Final = 3004
 UNKNOWN_TO_UPDATE: Final = 3005
 UNKNOWN_TO_DELETE: Final = 3006
@@ -54,11 +54,11 @@ MAX_DOCUMENT: Final = 240_000
 
 
 class RowFailedError(Exception):
-    """The row cannot be applied; `message` says why."""
+    """The row cannot be applied; `messages` say why, beside the row's own."""
 
-    def __init__(self, message: Message) -> None:
-        super().__init__(message.id)
-        self.message = message
+    def __init__(self, *messages: Message) -> None:
+        super().__init__(*(message.id for message in messages))
+        self.messages = messages
 
 
 Whose = Callable[[ReadRow], Employee | None]
@@ -114,15 +114,13 @@ class LicenseImport:
             yield
 
     def _result(self, row: ReadRow, results: Results) -> RowResult:
-        if not row.is_readable:
-            return failed(row.index, row.key, *row.messages)
         try:
             return self._applied(row, results)
         except RowFailedError as error:
-            key = shown_key(row.values, given_key(row.values))
-            return failed(row.index, key, *row.messages, error.message)
+            return failed(row.index, row.key, *row.messages, *error.messages)
         except Exception as error:
-            return failed(row.index, row.key, self.unforeseen(error))
+            own = () if row.is_readable else row.messages
+            return failed(row.index, row.key, *own, self.unforeseen(error))
 
     def _replace(self, employee: Employee, rows: Sequence[ReadRow]) -> None:
         """All of an employee's rows or none; what it has beyond them goes."""
@@ -148,18 +146,31 @@ class LicenseImport:
             self.pending.overwritten(index)
 
     def _applied(self, row: ReadRow, results: Results) -> RowResult:
+        """Raises RowFailedError, with all that is wrong beside the row's own messages.
+
+        A row that could not be read fails; it is judged as far as its license can be found.
+        """
+        if not can_be_found(row):
+            raise RowFailedError
         held, key = self._found(row)
-        self._check_unchanged_since(row, held, key)
+        faults = self._faults_of_found(row, held, key)
         if self.action is LicenseAction.DELETE:
-            if held is None:
-                raise RowFailedError(
-                    Message(UNKNOWN_TO_DELETE, "licenseKey", given_key(row.values))
-                )
+            if faults or held is None or not row.is_readable:
+                raise RowFailedError(*faults)
             self.shelf.remove(held.key, self.number)
             self._notice(row, held, None)
             return self._took_effect(row, held.key, held.document or {}, Outcome.UPDATED, results)
-        document = self._document(row, held, key)
-        self._check_natural_key(row, document, key)
+        is_taken = held is not None and self.action is LicenseAction.INSERT
+        document, contents = self._document(row, None if is_taken else held, key)
+        text = json.dumps(document, ensure_ascii=False)
+        if len(text) > MAX_DOCUMENT:
+            faults.append(Message(TOO_LONG, detail=TOO_LARGE_RECORD))
+        if row.unreadable.isdisjoint(NATURAL_KEY_FIELDS):
+            faults += self._faults_of_natural_key(row, document, key)
+        if faults or not row.is_readable:
+            raise RowFailedError(*faults)
+        self.weight += len(json.dumps(text))
+        self._take_contents(contents)
         if held is not None and held.document == document:
             shown = shown_key(document, key)
             return RowResult(
@@ -198,83 +209,81 @@ class LicenseImport:
             held = self.shelf.by_key(given)
             if held is None and self.action is LicenseAction.UPDATE:
                 raise RowFailedError(Message(UNKNOWN_TO_UPDATE, "licenseKey", given))
-            self._check_may_be_new(held)
             return held, given
         natural = natural_key(row.values)
-        if natural is None:
-            raise RowFailedError(Message(UNIDENTIFIED, detail=NEEDED_TO_FIND))
+        assert natural is not None, "can_be_found has seen to it"
         held = self.shelf.by_natural(natural)
         if held is None and self.action is LicenseAction.UPDATE:
             raise RowFailedError(Message(UNKNOWN_TO_UPDATE))
-        self._check_may_be_new(held)
         if held is not None:
             return held, held.key
         made = made_keys(self.tenant, self.company, natural, self.import_id)
         return None, next(key for key in made if not self.shelf.is_taken(key))
 
-    def _check_may_be_new(self, held: Held | None) -> None:
+    def _faults_of_found(self, row: ReadRow, held: Held | None, key: str) -> list[Message]:
+        """What is wrong with the license that the row speaks of, as it is on the shelf."""
+        faults: list[Message] = []
+        if held is None and self.action is LicenseAction.DELETE:
+            faults.append(Message(UNKNOWN_TO_DELETE, "licenseKey", given_key(row.values)))
         if held is not None and self.action is LicenseAction.INSERT:
-            raise RowFailedError(Message(EXISTS))
-
-    def _check_unchanged_since(self, row: ReadRow, held: Held | None, key: str) -> None:
-        """A row that is sent again as it was must not undo what a later import did (1101)."""
+            faults.append(Message(EXISTS))
+        # A row that is sent again as it was must not undo what a later import did.
         natural = natural_key(row.values) if given_key(row.values) is None else None
         last = held or self.shelf.grave(key, natural)
-        if last is None or last.number == self.number:
-            return
-        if self.is_overtaken(row.index, last.number):
-            raise RowFailedError(Message(CHANGED_SINCE))
+        changed_by = self.number if last is None else last.number
+        if changed_by != self.number and self.is_overtaken(row.index, changed_by):
+            faults.append(Message(CHANGED_SINCE))
+        return faults
 
-    def _document(self, row: ReadRow, held: Held | None, key: str) -> Document:
-        """The license as the row leaves it. Raises RowFailedError where it would be another one."""
+    def _document(
+        self, row: ReadRow, held: Held | None, key: str
+    ) -> tuple[Document, dict[str, bytes]]:
+        """The license as the row leaves it, and the bytes of its new documents by blob name."""
         stored = held.document if held is not None else None
         sent = {name: value for name, value in row.values.items() if name not in _APART}
         keeps = self.action.keeps_what_is_absent
         document = merge(_kept(stored, sent, keeps), sent, License)
         document["licenseKey"] = key
-        self._file_documents(row.values, stored or {}, document, keeps=keeps)
-        text = json.dumps(document, ensure_ascii=False)
-        if len(text) > MAX_DOCUMENT:
-            raise RowFailedError(Message(TOO_LONG, detail=TOO_LARGE_RECORD))
-        self.weight += len(json.dumps(text))
-        return document
-
-    def _check_natural_key(self, row: ReadRow, document: Document, key: str) -> None:
-        """Raises RowFailedError where another license has the natural key, or might have it."""
-        natural = natural_key(document)
-        if natural is None:
-            return
-        if not self.shelf.knows(natural.employee):
-            self.unknown[row.index] = natural.employee
-            raise RowFailedError(Message(COULD_NOT_BE_PROCESSED, detail=MOVED_TOO_OFTEN))
-        other = self.shelf.by_natural(natural)
-        if other is None or other.key == key:
-            return
-        if self._replaced is None or not self._replaced.would_remove(other):
-            raise RowFailedError(Message(NATURAL_KEY_TAKEN))
-        self.shelf.remove(other.key, self.number)
-
-    def _file_documents(
-        self, sent: Document, stored: Document, document: Document, *, keeps: bool
-    ) -> None:
-        before = stored.get("documents", [])
-        if "documents" not in sent:
+        before = (stored or {}).get("documents", [])
+        if "documents" not in row.values:
             if keeps and before:
                 document["documents"] = before
-            return
+            return document, {}
+        documents = row.values["documents"]
         found = filed(
-            sent["documents"] or [],
+            documents or [],
             before,
-            keeps=keeps and sent["documents"] is not None,
-            blob=lambda digest: f"{document['licenseKey']}/{self.number}-{digest}",
+            keeps=keeps and documents is not None,
+            blob=lambda digest: f"{key}/{self.number}-{digest}",
         )
-        for name, data in found.contents.items():
+        if found.documents:
+            document["documents"] = found.documents
+        return document, found.contents
+
+    def _faults_of_natural_key(self, row: ReadRow, document: Document, key: str) -> list[Message]:
+        """Whether another license has the natural key, or might have it."""
+        natural = natural_key(document)
+        if natural is None:
+            return []
+        if not self.shelf.knows(natural.employee):
+            if not row.is_readable:
+                return []
+            self.unknown[row.index] = natural.employee
+            return [Message(COULD_NOT_BE_PROCESSED, detail=MOVED_TOO_OFTEN)]
+        other = self.shelf.by_natural(natural)
+        if other is None or other.key == key:
+            return []
+        if self._replaced is None or not self._replaced.would_remove(other):
+            return [Message(NATURAL_KEY_TAKEN)]
+        self.shelf.remove(other.key, self.number)
+        return []
+
+    def _take_contents(self, contents: dict[str, bytes]) -> None:
+        for name, data in contents.items():
             if name not in self.contents:
                 self.contents[name] = data
                 self.content_bytes += len(data)
                 self.shelf.on_go_back(partial(self._drop_content, name))
-        if found.documents:
-            document["documents"] = found.documents
 
     def _drop_content(self, name: str) -> None:
         self.content_bytes -= len(self.contents.pop(name))

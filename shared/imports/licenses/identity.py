@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shared.imports.definition import Document
+from shared.imports.definition import Document, ReadRow
 from shared.imports.fields import MAX_LICENSE_REFERENCE, has_xml_fault
 from shared.imports.licenses.model import guid_text
 from shared.imports.reading import usable_reference
@@ -30,6 +30,9 @@ PERSONAL_ID: Final = "employeePersonalId"
 NAMING_FIELDS: Final = ("employeeNumber", PERSONAL_ID)
 """What names somebody; a division alone does not."""
 EMPLOYEE_FIELDS: Final = ("divisionCode", *NAMING_FIELDS)
+NATURAL_KEY_FIELDS: Final = (*EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber")
+UNIDENTIFIED: Final = 3003
+NEEDED_TO_FIND: Final = "send licenseKey, employeeNumber or employeePersonalId"
 
 _NAMESPACE: Final = uuid.UUID("0a0d1c8e-5f0d-4b43-9a3e-6a5a3f6f9d51")
 """Of the keys that the gateway makes; drawn once."""
@@ -95,6 +98,31 @@ def natural_key(values: Mapping[str, Any]) -> NaturalKey | None:
 def given_key(values: Mapping[str, Any]) -> str | None:
     """The key that a row gives, under either of its names."""
     return values.get("licenseKey") or values.get("serializableLicenseKey")
+
+
+def keys_differ(values: Mapping[str, Any]) -> bool:
+    """Whether a row gives two keys that are not the same."""
+    first, second = (values.get(name) for name in KEY_FIELDS)
+    return first is not None and second is not None and first != second
+
+
+def is_unidentified(row: ReadRow) -> bool:
+    """Whether a row gives neither a key nor an employee (and none that cannot be read)."""
+    return (
+        given_key(row.values) is None
+        and not employee_of(row.values).is_named
+        and row.unreadable.isdisjoint((*KEY_FIELDS, *NAMING_FIELDS))
+    )
+
+
+def can_be_found(row: ReadRow) -> bool:
+    """Whether the fields that find the license of a row can be read, and say which one it is."""
+    values, unreadable = row.values, row.unreadable
+    if keys_differ(values) or not unreadable.isdisjoint(KEY_FIELDS):
+        return False
+    if given_key(values) is not None:
+        return True
+    return employee_of(values).is_named and unreadable.isdisjoint(NATURAL_KEY_FIELDS)
 
 
 def made_keys(tenant: str, company: str, natural: NaturalKey, spare: str) -> Iterator[str]:

@@ -11,7 +11,11 @@ from shared.imports.faults import WRONG_TYPE, is_sensitive
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.identity import (
     IDENTITY_FIELDS,
+    NEEDED_TO_FIND,
+    UNIDENTIFIED,
     given_key,
+    is_unidentified,
+    keys_differ,
     sent_identity,
     shown_key,
     usable_license_reference,
@@ -55,18 +59,17 @@ def read_license(index: int, row: Mapping[str, Any], action: LicenseAction) -> R
     model = LicenseIdentity if action is LicenseAction.DELETE else License
     spoken = without_silent_values(row, action)
     read = read_row(index, spoken, model, (GROUP,))
-    if not read.is_readable:
-        told = tuple(_with_xml_form(message) for message in read.messages)
-        return replace(read, key=sent_key(spoken), messages=told)
     values = read.values
     if action.keeps_what_is_absent and fold_names(spoken).get("documents") == []:
         values = {name: value for name, value in values.items() if name != "documents"}
-    first, second = values.get("licenseKey"), values.get("serializableLicenseKey")
-    messages = read.messages
-    if first is not None and second is not None and first != second:
-        messages = (*messages, Message(KEYS_DIFFER, "licenseKey", first))
-    messages = (*messages, *unusual_values(values, shape_of(model)), *_order_of_dates(values))
-    return ReadRow(index, shown_key(values, given_key(values)), values, messages)
+    key = shown_key(values, given_key(values)) if read.is_readable else sent_key(spoken)
+    messages = [_with_xml_form(message) for message in read.messages]
+    if keys_differ(values):
+        messages.append(Message(KEYS_DIFFER, "licenseKey", values["licenseKey"]))
+    if is_unidentified(read):
+        messages.append(Message(UNIDENTIFIED, detail=NEEDED_TO_FIND))
+    messages += [*unusual_values(values, shape_of(model)), *_order_of_dates(values)]
+    return replace(read, key=key, values=values, messages=tuple(messages))
 
 
 def _order_of_dates(values: Document) -> Iterator[Message]:

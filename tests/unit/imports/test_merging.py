@@ -12,7 +12,7 @@ from shared.imports.definition import Decision, Document, OnExisting, Options
 from shared.imports.merging import decide_merge, merge
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome
-from tests.unit.imports.builders import Item, read_item
+from tests.unit.imports.builders import KEY_FIELDS, Item, read_item
 
 STORED: Document = {
     "GroupRef": "G1",
@@ -36,7 +36,8 @@ def decide(
         Options(on_existing),
         model=Item,
         exists=Message(10000, "ItemRef"),
-        review=lambda sent, merged: [Message(2002)] if "Count" in sent else [],
+        review=lambda row, _merged: [Message(2002)] if "Count" in row else [],
+        key_fields=KEY_FIELDS,
     )
 
 
@@ -106,12 +107,15 @@ def test_the_first_row_of_a_record_makes_it() -> None:
 
 
 def test_a_record_without_a_field_that_all_have_is_refused() -> None:
-    assert decide(None) == Decision(Outcome.FAILED, None, (Message(1001, "Name"),))
+    decision = decide(None)
+    assert (decision.outcome, decision.document) == (Outcome.FAILED, None)
+    assert decision.messages == (Message(1001, "Name"),)
 
 
 def test_an_existing_record_is_an_error_where_the_integration_says_so() -> None:
-    failed = Decision(Outcome.FAILED, None, (Message(10000, "ItemRef"),))
-    assert decide(STORED, OnExisting.ERROR) == failed
+    decision = decide(STORED, OnExisting.ERROR)
+    assert (decision.outcome, decision.document) == (Outcome.FAILED, None)
+    assert decision.messages == (Message(10000, "ItemRef"),)
     assert decide(None, OnExisting.ERROR, Name="lamp").outcome is Outcome.NEW
 
 

@@ -284,3 +284,39 @@ def test_a_percentage_is_shown_as_configured_without_trailing_zeros(
     percent: str, text: str
 ) -> None:
     assert percent_text(Decimal(percent)) == text
+
+
+STORED_PEOPLE: dict[str, tuple[str | None, str | None, str | None, str | None]] = {
+    "E1": (None, "one", None, None),
+    "E2": (None, "two", None, None),
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "others", "fault"),
+    [
+        (a_record("E1", "two"), [], 5002),
+        (a_record("E9", "one"), [a_record("E1", "one", "more")], 5003),
+    ],
+)
+def test_a_record_with_a_faulty_field_is_compared_with_what_is_stored_too(
+    row: dict[str, Any], others: list[dict[str, Any]], fault: int
+) -> None:
+    faulty = row | {"employeeStatus": 5}
+    for record, told in ((row, [fault]), (faulty, [1002, fault])):
+        judged = judge_plain([*others, record], STORED_PEOPLE)
+        messages = judged.classified.verdicts[-1].messages
+        assert [message.id for message in messages] == told
+        assert judged.answer["totalErrors"] == 1
+        assert len(judged.answer["errorDetails"]) == len(told)
+
+
+def test_a_record_whose_values_cannot_be_read_is_not_compared() -> None:
+    for row in (a_record("E1", "two", 5), a_record(5, "two"), a_record("x" * 61, "two")):
+        [verdict] = judge_plain([row], STORED_PEOPLE).classified.verdicts
+        assert len(verdict.messages) == 1
+
+
+def test_a_faulty_record_claims_nothing() -> None:
+    rows = [a_record("E9", "new") | {"employeeStatus": 5}, a_record("E8", "new")]
+    assert judge_plain(rows).details() == [("E9", "Error"), ("E8", "New Record")]

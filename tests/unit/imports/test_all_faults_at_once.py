@@ -1,0 +1,249 @@
+"""A row with several faults names all of them at once; with all of them mended it is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.imports.assignments.model import Assignment
+from shared.imports.assignments.rules import RULES as ASSIGNMENTS
+from shared.imports.definition import Document, OnExisting, Options, ReadRow, RecordRules
+from shared.imports.folding import fold, judge_without_key
+from shared.imports.messages import Message
+from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.shapes import Record, shape_of
+from shared.imports.workers.model import Worker
+from shared.imports.workers.rules import RULES as WORKERS
+from tests.unit.imports.builders import a_worker, an_assignment, without
+from tests.unit.imports.generated_rows import objects_of
+
+Row = dict[str, Any]
+Told = set[tuple[int, str | None]]
+UNLISTED = frozenset(("NOWHERE", "999999"))
+"""Values that the reference lists of these tests do not have."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Puts one fault into a row; `told` is the message that it must bring."""
+
+    told: tuple[int, str]
+    fields: Mapping[str, Any]
+    absent: str = ""
+
+
+def missing_by(
+    rules: RecordRules, _row: ReadRow, document: Document, _before: Document | None
+) -> tuple[Message, ...]:
+    """Only worker P1 is stored, and each list lacks some values."""
+    return (
+        *(
+            Message(2001, reference.field)
+            for reference in rules.references(document)
+            if reference.reference != "P1"
+        ),
+        *(
+            Message(2001, value.field)
+            for value in rules.listed(document)
+            if value.value in UNLISTED
+        ),
+    )
+
+
+def result_of(
+    rules: RecordRules,
+    row: Row,
+    stored: Document | None = None,
+    on_existing: OnExisting = OnExisting.UPDATE,
+) -> RowResult:
+    read = rules.read(0, row)
+    missing = partial(missing_by, rules)
+    if rules.identify({name.lower(): value for name, value in row.items()}) is None:
+        return judge_without_key(rules, read, Options(), missing)
+    return fold(rules, [read], stored, Options(on_existing), missing).results[0]
+
+
+def errors_of(result: RowResult) -> Told:
+    errors = [(each.id, each.field) for each in result.messages if each.is_error]
+    assert len(set(errors)) == len(errors), "a fault was told twice"
+    return set(errors)
+
+
+def warnings_of(result: RowResult) -> Told:
+    return {(each.id, each.field) for each in result.messages if each.id in (2002, 2003)}
+
+
+A_RATE: Mapping[str, Any] = {"RateCode": "R", "RateType": "PayAndBill"}
+
+WORKER_FAULTS = (
+    Fault((1001, "Surname"), {}, absent="Surname"),
+    Fault((1002, "Gender"), {"Gender": "male"}),
+    Fault((1006, "DateOfBirth"), {"DateOfBirth": "yesterday"}),
+    Fault((1003, "ExternalWorkerRef"), {"ExternalWorkerRef": "x" * 61}),
+    Fault((1002, "IsStudent"), {"IsStudent": "yes"}),
+    Fault((2001, "DivisionRef"), {"DivisionRef": "NOWHERE"}),
+    Fault((2001, "CurrencyRef"), {"CurrencyRef": "NOWHERE"}),
+    Fault((1002, "WorkerAddress.Postcode"), {"WorkerAddress": {"Postcode": 5, "Country": "UK"}}),
+    Fault((1002, "UKPayrollDetails.PAYEMethod"), {"UKPayrollDetails": {"PAYEMethod": "1"}}),
+    Fault(
+        (2001, "PrimaryBankDetails.BankSortCode"),
+        {"PrimaryPayMethod": "BACS", "PrimaryBankDetails": {"BankSortCode": "999999"}},
+    ),
+    Fault(
+        (1004, "SecondaryBankDetails.BankSortCode"),
+        {"SecondaryPayMethod": "BACS", "SecondaryBankDetails": {"BankSortCode": "12"}},
+    ),
+)
+ASSIGNMENT_FAULTS = (
+    Fault((1001, "ClientRef"), {}, absent="ClientRef"),
+    Fault((1001, "ActualEndDate"), {}, absent="ActualEndDate"),
+    Fault((1006, "StartDate"), {"StartDate": "2024-02-30"}),
+    Fault((2001, "PersonnelRef"), {"PersonnelRef": "P9"}),
+    Fault((2001, "DivisionRef"), {"DivisionRef": "NOWHERE"}),
+    Fault((1002, "DepartmentRef"), {"DepartmentRef": 7}),
+    Fault((1002, "HolOverrideWeeks"), {"HolOverrideWeeks": "5"}),
+    Fault(
+        (1001, "Rates[1].RateCode"),
+        {"Rates": [A_RATE, without(dict(A_RATE), "RateCode")]},
+    ),
+    Fault(
+        (2001, "ConsultantSplits[0].ConsultantRef"),
+        {"ConsultantSplits": [{"ConsultantRef": "NOWHERE", "Split": 100}]},
+    ),
+)
+
+
+def broken(row: Row, faults: Iterable[Fault]) -> Row:
+    for fault in faults:
+        row = without({**row, **fault.fields}, fault.absent)
+    return row
+
+
+TYPES = pytest.mark.parametrize(
+    ("rules", "good", "faults"),
+    [
+        pytest.param(WORKERS, a_worker(), WORKER_FAULTS, id="workers"),
+        pytest.param(ASSIGNMENTS, an_assignment(), ASSIGNMENT_FAULTS, id="assignments"),
+    ],
+)
+
+
+@TYPES
+def test_every_fault_is_told_alone_and_beside_all_the_others(
+    rules: RecordRules, good: Row, faults: tuple[Fault, ...]
+) -> None:
+    for fault in faults:
+        assert errors_of(result_of(rules, broken(good, [fault]))) == {fault.told}
+    assert errors_of(result_of(rules, broken(good, faults))) == {fault.told for fault in faults}
+
+
+@TYPES
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_any_faults_are_told_at_once_and_the_mended_row_is_taken(
+    rules: RecordRules, good: Row, faults: tuple[Fault, ...], data: st.DataObject
+) -> None:
+    chosen = data.draw(st.lists(st.sampled_from(faults), unique_by=id, min_size=1))
+    result = result_of(rules, broken(good, chosen))
+    assert result.outcome is Outcome.FAILED
+    assert errors_of(result) == {fault.told for fault in chosen}
+    mended = data.draw(st.sampled_from(chosen))
+    left = [fault for fault in chosen if fault is not mended]
+    assert errors_of(result_of(rules, broken(good, left))) == {fault.told for fault in left}
+    assert result_of(rules, good).outcome is Outcome.NEW
+
+
+def test_a_field_that_cannot_be_read_is_not_also_missing() -> None:
+    for surname, told in ((5, 1002), (None, 1001), ("\ud800", 1004)):
+        result = result_of(WORKERS, a_worker(Surname=surname))
+        assert errors_of(result) == {(told, "Surname")}
+
+
+def test_a_check_is_skipped_where_it_needs_a_field_that_cannot_be_read() -> None:
+    stored = a_worker(StartDate="2024-05-01", PrimaryPayMethod="BACS")
+    late = a_worker(LeavingDate="2024-01-01")
+    assert warnings_of(result_of(WORKERS, late, stored)) == {(2002, "LeavingDate")}
+    unread = late | {"StartDate": "soon", "PrimaryPayMethod": 1}
+    unread |= {"PrimaryBankDetails": {"BankSortCode": "999999"}}
+    result = result_of(WORKERS, unread, stored)
+    assert errors_of(result) == {(1006, "StartDate"), (1002, "PrimaryPayMethod")}
+    assert warnings_of(result) == set()
+    splits = [{"ConsultantRef": "A", "Split": "half"}, {"ConsultantRef": "B", "Split": 50}]
+    result = result_of(ASSIGNMENTS, an_assignment(ConsultantSplits=splits))
+    assert errors_of(result) == {(1002, "ConsultantSplits[0].Split")}
+    assert warnings_of(result) == set()
+
+
+def test_what_is_stored_is_used_for_the_fields_that_a_faulty_row_does_not_send() -> None:
+    stored = a_worker(PrimaryPayMethod="BACS", StartDate="2024-05-01")
+    row = without(a_worker(Gender="male", LeavingDate="2024-01-01"), "Surname")
+    row |= {"PrimaryBankDetails": {"BankSortCode": "999999"}}
+    result = result_of(WORKERS, row, stored)
+    assert errors_of(result) == {(1002, "Gender"), (2001, "PrimaryBankDetails.BankSortCode")}
+    assert warnings_of(result) == {(2002, "LeavingDate")}
+
+
+def test_warnings_are_told_beside_field_faults() -> None:
+    rates = [{"RateCode": 5, "RateType": "Weekly"}, {"RateCode": "A", "RateType": "Monthly"}]
+    splits = [{"ConsultantRef": "A", "Split": 50}]
+    row = an_assignment(ActualEndDate="2020-01-01", Rates=rates, ConsultantSplits=splits)
+    result = result_of(ASSIGNMENTS, row | {"Notes": 5})
+    assert errors_of(result) == {(1002, "Notes"), (1002, "Rates[0].RateCode")}
+    assert warnings_of(result) == {
+        (2002, "ActualEndDate"),
+        (2002, "ConsultantSplits"),
+        (2003, "Rates[0].RateType"),
+        (2003, "Rates[1].RateType"),
+    }
+
+
+def test_a_row_that_exists_already_is_told_its_other_faults_too() -> None:
+    row = a_worker(Gender="male", DivisionRef="NOWHERE")
+    result = result_of(WORKERS, row, a_worker(), OnExisting.ERROR)
+    assert errors_of(result) == {
+        (10000, "PersonnelRef"),
+        (1002, "Gender"),
+        (2001, "DivisionRef"),
+    }
+
+
+def test_a_row_without_a_usable_key_is_told_its_other_faults_too() -> None:
+    row = an_assignment(AssignmentRef="x" * 61, PersonnelRef="P9", ClientRef=5)
+    assert errors_of(result_of(ASSIGNMENTS, row)) == {
+        (1003, "AssignmentRef"),
+        (2001, "PersonnelRef"),
+        (1002, "ClientRef"),
+    }
+    nobody = {"EmployerRef": "ER1", "DivisionRef": "NOWHERE", "Gender": "male"}
+    assert errors_of(result_of(WORKERS, nobody)) == {
+        (1001, "PersonnelRef"),
+        (2001, "DivisionRef"),
+        (1002, "Gender"),
+    }
+    assert result_of(ASSIGNMENTS, without(row, "EmployerRef")).key == (None, "x" * 61)
+
+
+@pytest.mark.parametrize(
+    ("rules", "model", "good"),
+    [(WORKERS, Worker, a_worker()), (ASSIGNMENTS, Assignment, an_assignment())],
+    ids=["workers", "assignments"],
+)
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_no_rule_stumbles_over_a_row_of_which_only_a_part_is_readable(
+    rules: RecordRules, model: type[Record], good: Row, data: st.DataObject
+) -> None:
+    row = good | data.draw(objects_of(shape_of(model)))
+    read = rules.read(0, row)
+    result = result_of(rules, row, data.draw(st.sampled_from([None, good])))
+    if not read.is_readable:
+        assert result.outcome is Outcome.FAILED
+        assert set(read.messages) <= set(result.messages)
+    told = [(each.id, each.field) for each in result.messages if each.id == 1001]
+    assert len(set(told)) == len(told)
