@@ -33,11 +33,11 @@ def test_a_form_with_several_faults_is_refused_with_all_of_them() -> None:
     form = a_form((SentFile("file", "../a.txt", BytesIO(b"")),), isSummary="true")
     message = refusal_of(form)
     for fault in (
-        "isSummary must be false",
-        "workerexternalId must have 1 to 60",
-        "communicationRoundCode must have 1 to 60",
-        "generationTime must be",
-        "The file name is not safe",
+        "isSummary",
+        "workerexternalId",
+        "communicationRoundCode",
+        "generationTime",
+        "The file name",
         "The file is empty",
     ):
         assert message.count(fault) == 1
