@@ -26,6 +26,10 @@ LOST_ROW: Final = (
     "what was sent, or what became of it, cannot be read any more; compare what is stored, and "
     "send the row again"
 )
+UNREADABLE_LIST: Final = (
+    "the list {kind} cannot be read; an administrator loads it again with `manage.py reference "
+    "load`, then the row can be sent again"
+)
 """Details of 9001: why a row could not be processed."""
 TOO_LARGE_RECORD: Final = "the record would take more than 1 MiB; send shorter texts"
 """The detail of 1003 for a record as a whole."""

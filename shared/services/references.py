@@ -20,9 +20,16 @@ from typing import Any, Protocol
 from shared import log
 from shared.errors import UnreadableDataError
 from shared.imports.catalogue import types_of_table
-from shared.imports.definition import Document, ImportType, ReadRow, RecordRules, Reference
+from shared.imports.definition import (
+    Document,
+    ImportType,
+    ListedValue,
+    ReadRow,
+    RecordRules,
+    Reference,
+)
 from shared.imports.faults import as_sent
-from shared.imports.messages import Message
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, UNREADABLE_LIST, Message
 from shared.services.record_ranges import load_records
 from shared.services.reference_lists import NO_LISTS, ReferenceLists, TenantLists
 from shared.storage.import_records import ImportRecord
@@ -78,16 +85,20 @@ class References:
             if not self._is_there(reference)
         ]
         unlisted = [
-            Message(
-                NOT_FOUND,
-                value.field,
-                None if value.is_sensitive else as_sent(value.value),
-                f"it is not in the tenant's list {value.kind.value}; correct it, or have it added",
-            )
+            self._not_listed(value)
             for value in self.rules.listed(document)
             if value not in known and not self.lists.allows(value.kind, value.value)
         ]
         return (*unknown, *unlisted)
+
+    def _not_listed(self, value: ListedValue) -> Message:
+        shown = None if value.is_sensitive else as_sent(value.value)
+        kind = value.kind.value
+        if kind in self.lists.unreadable:
+            detail = UNREADABLE_LIST.format(kind=kind)
+            return Message(COULD_NOT_BE_PROCESSED, value.field, shown, detail)
+        detail = f"it is not in the tenant's list {kind}; correct it, or have it added"
+        return Message(NOT_FOUND, value.field, shown, detail)
 
     def may_come(self, reference: Reference) -> bool:
         """Whether it is not there and an earlier import may still bring it."""
