@@ -7,6 +7,7 @@ effect is there once (its stamp on the record), and the first result record stan
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shared import log
 from shared.clock import Clock
@@ -86,16 +87,7 @@ class ChunkProcessor:
             earlier = self._hold_back.earlier(record)
             if await self._hold_back.waits(record, message.chunk, earlier):
                 return
-        try:
-            await self._run(message, record)
-        except HandlerTimeUpError:
-            await self._send_again(message, record)
-        except SupersededError:
-            await self._give_way(message, record)
-        except UnreadableDataError as error:
-            # Trying again would not help, and later imports wait for this one.
-            log.failure("chunk.unreadable", error, import_id=record.import_id, chunk=message.chunk)
-            await self._end_rows(message, record, ended_code(record))
+        await self._work_on(message, record)
 
     async def work_at_once(self, record: ImportRecord) -> Sequence[RowResult] | None:
         """Do the only chunk of an import that was accepted just now and goes through no queue.
@@ -104,14 +96,23 @@ class ChunkProcessor:
         StorageUnavailableError when storage does not answer: the sweep then does it.
         """
         message = ChunkMessage(record.tenant, record.number, record.import_id, 0)
+        return await self._work_on(message, record)
+
+    async def _work_on(
+        self, message: ChunkMessage, record: ImportRecord
+    ) -> Sequence[RowResult] | None:
+        """`_run`, and what follows from whatever stops it."""
         try:
             return await self._run(message, record)
         except HandlerTimeUpError:
             await self._send_again(message, record)
         except SupersededError:
-            await self._give_way(message, record)
+            if not await self._gives_way(message, record):
+                # Later imports wait for this chunk, so none of them has written what says so.
+                return await self._work_on(message, replace(record, trusts_later_stamps=False))
         except UnreadableDataError as error:
-            log.failure("chunk.unreadable", error, import_id=record.import_id, chunk=0)
+            # Trying again would not help, and later imports wait for this one.
+            log.failure("chunk.unreadable", error, import_id=record.import_id, chunk=message.chunk)
             await self._end_rows(message, record, ended_code(record))
         return None
 
@@ -299,14 +300,13 @@ class ChunkProcessor:
         delay = _AFTER_STOP if self._stop.is_announced else 0
         await self._queues.send(queue, message.to_text(), delay=delay)
 
-    async def _give_way(self, message: ChunkMessage, record: ImportRecord) -> None:
-        """A later import has written here, which it may only when this chunk has its result."""
-        if not await self._imports.has_result(record.import_id, message.chunk):
-            current = await self._imports.read(record.tenant, record.number)
-            if current is None or not current.is_open:
-                return
-            raise RuntimeError("a later import overtook a chunk that has no result")
-        await self._close_and_wake(message, record)
+    async def _gives_way(self, message: ChunkMessage, record: ImportRecord) -> bool:
+        """Whether the chunk has its result, so that a later import may have written here."""
+        if await self._imports.has_result(record.import_id, message.chunk):
+            await self._close_and_wake(message, record)
+            return True
+        current = await self._imports.read(record.tenant, record.number)
+        return current is None or not current.is_open
 
 
 def _in_order(

@@ -141,7 +141,7 @@ class DryRuns:
         self, kind: ImportType, draft: ImportRecord, planned: Plan, with_changes: bool
     ) -> Judgement:
         noted = _Noted(kind, self._max_bytes) if with_changes else None
-        record = replace(draft, number=LAST_NUMBER)
+        record = replace(draft, number=LAST_NUMBER, trusts_later_stamps=False)
         tables, blobs = WhatIfTables(self._tables), WhatIfBlobs(self._blobs)
         work = self._make_works(tables, blobs, noted.note if noted else None).of(record)
         results: list[RowResult] = []

@@ -43,6 +43,7 @@ from shared.storage.stored_records import RecordKey, Stamp, StoredRecord, partit
 from shared.storage.tables import Delete, Entity, Operation, Tables, reading
 
 _PAGE = 500
+_NO_IMPORT = "it was written by an import that does not exist"
 _MOST_SHOWN = 4
 _CALLS, _BATCHES, _SETUP = "calls", "batches", "setup"
 AREAS = (*IMPORT_TYPES, "imports", _CALLS, _BATCHES, _SETUP)
@@ -79,6 +80,7 @@ class RecordRepair:
         self._imports = imports
         self._results = results
         self._clock = clock
+        self._newest: dict[str, int] = {}
 
     async def find(self, tenant: str, areas: Sequence[str] = AREAS) -> AsyncIterator[BrokenThing]:
         """Everything broken in these areas, one area after another."""
@@ -120,9 +122,12 @@ class RecordRepair:
             async for entity in self._entities(kind.table, partition, "r|", "r|~"):
                 own = lookups.pop(entity.row.removeprefix("r|"), [])
                 try:
-                    _check(kind, entity)
+                    newest = _check(kind, entity)
                 except UnreadableDataError as error:
                     yield self._broken_record(tenant, kind, entity, own, str(error))
+                    continue
+                if await self._is_of_no_import(tenant, newest):
+                    yield self._broken_record(tenant, kind, entity, own, _NO_IMPORT)
             for reference, pointing in lookups.items():
                 for entity in pointing:
                     fault = "the record that this look-up names is not there"
@@ -165,6 +170,8 @@ class RecordRepair:
                 key = entity.row.rpartition("|")[2]
                 try:
                     found = license_records.held_from_entity(entity)
+                    if await self._is_of_no_import(tenant, found.number):
+                        yield self._broken_license(tenant, entity, key, _NO_IMPORT)
                     if found.document is not None:
                         held[key] = found
                 except UnreadableDataError as error:
@@ -296,6 +303,12 @@ class RecordRepair:
 
         return BrokenThing(area, key, fault, Repair.REMOVE, carry_out)
 
+    async def _is_of_no_import(self, tenant: str, number: int) -> bool:
+        """Whether a number that was just read is higher than that of every import of the tenant."""
+        if number > self._newest.get(tenant, -1):
+            self._newest[tenant] = await self._imports.newest_number(tenant)
+        return number > self._newest[tenant]
+
     async def _partitions(self, tenant: str, table: str) -> list[str]:
         groups = await self._tables.query(table, encode(tenant), *GROUPS, select=["Group"])
         return [encode(tenant), *(partition_of(tenant, group_of(group)) for group in groups)]
@@ -317,13 +330,14 @@ def masked(text: str) -> str:
     return f"***{text[-_MOST_SHOWN:]}" if len(text) >= 2 * _MOST_SHOWN else "***"
 
 
-def _check(kind: ImportType, entity: Entity) -> None:
-    """Raises UnreadableDataError where a record cannot be read."""
+def _check(kind: ImportType, entity: Entity) -> int:
+    """The highest import number in a record. Raises UnreadableDataError where it is broken."""
     record = stored_records.from_entity(entity)
     record.stamp.results()
     if record.document is not None:
         with reading("a stored record"):
             _check_document(kind, record.document)
+    return max(record.stamp.number, record.ended.closed_through, *record.ended.codes, 0)
 
 
 def _check_document(kind: ImportType, document: Document) -> None:
@@ -352,7 +366,7 @@ def _document(kind: ImportType, entity: Entity) -> Document | None:
 def _readable_json(entity: Entity) -> Document | None:
     try:
         document: Any = json.loads(join_text("Document", entity.values))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 

@@ -145,15 +145,19 @@ class Settler:
             return await self._offload(size, self._resolve, rows, stored)
         except (SupersededError, StorageUnavailableError):
             raise
+        except UnreadableDataError:
+            return Settlement(self._results_on_broken(rows, stored))
         except Exception as error:
             log.failure("row.failed", error, correlation_id=self._correlation_id)
             return Settlement(all_failed(rows.rows, self._unforeseen()))
 
-    def _results_on_broken(self, rows: KeyRows, stored: StoredRecord) -> tuple[RowResult, ...]:
+    def _results_on_broken(
+        self, rows: KeyRows, stored: StoredRecord | None
+    ) -> tuple[RowResult, ...]:
         """Of rows whose stored record cannot be read: they fail, unless it has their own stamp."""
         log.warning("record.broken", import_id=self._correlation_id)
         done: dict[int, RowResult] = {}
-        if stored.stamp.number == self._number:
+        if stored is not None and stored.stamp.number == self._number:
             with suppress(UnreadableDataError):
                 done = {result.index: result for result in stored.stamp.results()}
         fault = Message(COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)

@@ -8,7 +8,9 @@ asks `recorded_results` before it writes, and ends rows with `ending`.
 
 from __future__ import annotations
 
-from shared.errors import StorageUnavailableError
+from typing import NoReturn
+
+from shared.errors import StorageUnavailableError, UnreadableDataError
 from shared.imports.catalogue import types_of_table
 from shared.imports.definition import ImportType
 from shared.imports.folding import all_failed
@@ -28,13 +30,14 @@ def recorded_results(
     """The results that the rows have already; None where the import may write the record.
 
     Raises SupersededError where only a straggler can come: a later import has written the record,
-    or this import had ended when a later one was ended here.
+    or this import had ended when a later one was ended here. Raises UnreadableDataError where the
+    record says so and it cannot be true.
     """
     if stored is None:
         return None
     results = _left_before(record, rows, stored)
     if results is None and not _may_still_write(record, stored):
-        raise SupersededError
+        raise_superseded(record)
     return results
 
 
@@ -61,6 +64,13 @@ def ending(record: ImportRecord, message: Message, closed_through: int) -> Resol
         return Settlement(results, (stored_records.ending(rows.key, stored, ended),))
 
     return resolve
+
+
+def raise_superseded(record: ImportRecord) -> NoReturn:
+    """A stored record names a later import than this one. Raises what `recorded_results` raises."""
+    if record.trusts_later_stamps:
+        raise SupersededError
+    raise UnreadableDataError("the stamp of a record")
 
 
 async def closed_through(imports: EarlierImports, kind: ImportType, record: ImportRecord) -> int:

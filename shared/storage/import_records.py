@@ -108,6 +108,9 @@ class ImportRecord:
     has_counts: bool = True
     etag: str = ""
     type_version: int = 1
+    trusts_later_stamps: bool = True
+    """False where it is known that no later import may have written here yet, so that a stamp of
+    one is broken. It is not stored."""
     media_type: str = ""
     """What its call was answered in, where its type has more than one form of answer."""
 

@@ -40,6 +40,11 @@ COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "a GUID for the number": {
         "Number": EntityProperty("8d7c4a2e-4f2b-4f57-9c0e-0d6ad3a3f1d2", EdmType.GUID)
     },
+    "the number of an import that does not exist": {"Number": 10**9},
+    "imports that do not exist have ended": {
+        "Ended": '{"1000000000":9001}',
+        "ClosedThrough": 10**9,
+    },
     "outcomes that are no JSON": {"Outcomes0": "[[0,"},
     "compressed outcomes that are broken": {"Outcomes0": b"\x78\x9c\x00"},
     "look-ups that are no list": {"Lookups": '{"x"'},
@@ -130,6 +135,7 @@ def test_a_look_up_that_is_not_as_its_record_says_refuses_no_row(
 BROKEN_LICENSES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "a license": ("r|", {"Document0": '{"companyCode"'}),
     "a license without its number": ("r|", {"Number": None}),
+    "a license of an import that does not exist": ("r|", {"Number": 10**9}),
     "a license without its employee": ("r|", {"Employee": "[1"}),
     "the owner of a key": ("k|", {"Whose": "no json"}),
     "the owner of a key is a list": ("k|", {"Whose": "[]"}),
@@ -192,7 +198,16 @@ def test_a_broken_log_of_one_company_fails_its_rows_alone(delivered: str) -> Non
     play(delivered, piece)
 
 
-@pytest.mark.parametrize("way", ["no JSON", "no document", "a text for the number"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "no JSON",
+        "no document",
+        "a text for the number",
+        "the number of an import that does not exist",
+        "imports that do not exist have ended",
+    ],
+)
 def test_only_the_records_about_a_broken_employee_fail(delivered: str, way: str) -> None:
     async def piece(stage: AuthdataStage) -> None:
         await stage.imported([an_employee("E1"), an_employee("E2")])

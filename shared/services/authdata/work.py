@@ -27,8 +27,13 @@ from shared.services.moments import iso
 from shared.services.offload import Offload
 from shared.services.record_ranges import SMALL
 from shared.services.settling import KeyRows, Resolver, Settlement, Settler
-from shared.services.stamps import closed_through, ending, recorded_results
-from shared.services.work import BeforeCommit, SupersededError
+from shared.services.stamps import (
+    closed_through,
+    ending,
+    raise_superseded,
+    recorded_results,
+)
+from shared.services.work import BeforeCommit
 from shared.storage import stored_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.stored_records import NOTHING_ENDED, Stamp, StoredRecord
@@ -179,7 +184,7 @@ class _Commit:
             return None
         holder = self._holders.get(decision.renamed_from)
         if holder is not None and holder.stamp.number > self._record.number:
-            raise SupersededError
+            raise_superseded(self._record)
         if holder is not None and holder.is_broken:
             raise UnreadableDataError("the employee of a rename")
         if holder is None or holder.document is None:

@@ -34,7 +34,7 @@ from shared.services.offload import Offload
 from shared.services.work import BeforeCommit, SupersededError
 from shared.storage import license_records as records
 from shared.storage.blobs import Blobs
-from shared.storage.import_records import ImportRecord
+from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.license_records import LogEntry, Owner
 from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
 from shared.storage.stored_records import partition_of
@@ -144,7 +144,8 @@ class CompanyAtWork:
         action = LicenseAction(self.record.options.action)
         size = _BYTES_OF_ROW * len(rows)
         for some in await self.offload(size, _sliced_units, rows, whose, action, self.also):
-            held = await self.reader.held(some)
+            newest = LAST_NUMBER if self.record.trusts_later_stamps else self.record.number
+            held = await self.reader.held(some, newest)
             licenses = held.licenses
             await self._check_alone(max((each.number for each in licenses), default=0))
             whole: list[Unit] = []

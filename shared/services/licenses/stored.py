@@ -73,10 +73,11 @@ class LicenseReader:
                 owners.broken.add(rows[row])
         return owners
 
-    async def held(self, units: Sequence[Unit]) -> HeldLicenses:
+    async def held(self, units: Sequence[Unit], newest: int) -> HeldLicenses:
         """The licenses, and what is kept of those that are gone, of the units' employees.
 
-        Of licenses that are nobody's only those whose keys the rows give.
+        Of licenses that are nobody's only those whose keys the rows give. One that says that an
+        import after number `newest` wrote it is broken.
         """
         employees = {employee for unit in units for employee in unit.employees}
         prefixes = sorted(records.employee_rows(each) for each in employees if each.is_named)
@@ -89,9 +90,14 @@ class LicenseReader:
         held = HeldLicenses([], set())
         for entity in entities:
             try:
-                held.licenses.append(records.held_from_entity(entity))
+                found = records.held_from_entity(entity)
             except UnreadableDataError:
                 held.broken.add(entity.row)
+                continue
+            if found.number > newest:
+                held.broken.add(entity.row)
+            else:
+                held.licenses.append(found)
         return held
 
     async def _of_employees(self, prefixes: Sequence[str]) -> list[Entity]:
