@@ -6,10 +6,11 @@ number comes from it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 
+from shared import log
 from shared.clock import Clock
 from shared.errors import PreconditionFailedError
 from shared.services.import_log import ImportLog
@@ -40,7 +41,9 @@ class ExpiringImports:
     async def payloads(self, tenant: str, before: datetime) -> AsyncIterator[int]:
         """The rows of imports that ended before then; nothing of them can be retried any more."""
         faults = UpkeepFaults("retention.passed_over")
-        for summary in await self._imports.summaries(tenant):
+        summaries = await self._imports.summaries(tenant)
+        await self._find_open(tenant, [each for each in summaries if not each.ended_at])
+        for summary in summaries:
             if not (summary.ended_before(iso(before)) and summary.has_payload):
                 await self._correct_time(summary)
                 continue
@@ -82,6 +85,22 @@ class ExpiringImports:
             if name not in known:
                 await self._blobs.delete(IMPORT_PAYLOADS, name)
                 yield 1
+
+    async def _find_open(self, tenant: str, summaries: Sequence[ImportSummary]) -> None:
+        """Let the sweep find open imports again whose open-import entity is lost."""
+        if not summaries:
+            return
+        known = {opened.number for opened in await self._imports.open_of(tenant)}
+        for summary in summaries:
+            if summary.number in known:
+                continue
+            record = await self._imports.read(tenant, summary.number)
+            if record is None or not record.is_open:
+                continue
+            if record.is_broken:
+                await self._imports.close(record, self._now())
+            elif await self._imports.reopen(record):
+                log.warning("import.reopened", import_id=record.import_id, tenant=tenant)
 
     async def _correct_time(self, summary: ImportSummary) -> None:
         """An end that a clock wrote which was ahead would keep the import for as much longer."""

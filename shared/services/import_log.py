@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from shared import log
 from shared.errors import (
     AcceptanceUnknownError,
     PreconditionFailedError,
@@ -119,9 +120,9 @@ class ImportLog:
                     pass
                 except StorageUnavailableError:
                     lost_answers += 1
-                mine = await self.number_of(record.tenant, record.import_id)
+                mine = await self._find_accepted(record)
                 if mine is not None:
-                    return self._accepted(await self._of(record, mine), mine)
+                    return self._accepted(mine, mine.number)
                 if lost_answers >= _MOST_LOST_ANSWERS:
                     # The tables have tried several times each time. It may get in late.
                     raise AcceptanceUnknownError(record.import_id)
@@ -134,12 +135,18 @@ class ImportLog:
             raise
         raise StorageUnavailableError("too many imports of this tenant are accepted at once")
 
-    async def _of(self, record: ImportRecord, number: int) -> ImportRecord:
+    async def _find_accepted(self, record: ImportRecord) -> ImportRecord | None:
         """The record of an import that is in; as it was sent where it cannot be read now."""
+        index = await self._tables.get(IMPORTS, record.tenant, records.index_row(record.import_id))
+        if index is None:
+            return None
         try:
-            return await self.read(record.tenant, number) or record
+            return await self._of_index(index, record.import_id) or record
         except StorageUnavailableError:
-            return record
+            number = records.number_in_index(index)
+            if number is None:
+                raise
+            return replace(record, number=number)
 
     def _accepted(self, record: ImportRecord, number: int) -> ImportRecord:
         self._remember(record.tenant, number)
@@ -160,11 +167,6 @@ class ImportLog:
         newest = await self._tables.query(IMPORTS, tenant, first, last, select=["Type"], most=1)
         return records.number_of(newest[0].row) if newest else 0
 
-    async def number_of(self, tenant: str, import_id: str) -> int | None:
-        """The number of an import id in this tenant; None where there is none."""
-        index = await self._tables.get(IMPORTS, tenant, records.index_row(import_id))
-        return None if index is None else index.number("Number")
-
     async def read(self, tenant: str, number: int) -> ImportRecord | None:
         """The record with that number."""
         entity = await self._tables.get(IMPORTS, tenant, records.record_row(number))
@@ -172,9 +174,21 @@ class ImportLog:
 
     async def find(self, tenant: str, import_id: str) -> ImportRecord | None:
         """The record of that import id in this tenant."""
-        number = await self.number_of(tenant, import_id)
-        found = None if number is None else await self.read(tenant, number)
-        return found if found is None or found.import_id else replace(found, import_id=import_id)
+        index = await self._tables.get(IMPORTS, tenant, records.index_row(import_id))
+        return None if index is None else await self._of_index(index, import_id)
+
+    async def _of_index(self, index: Entity, import_id: str) -> ImportRecord | None:
+        """The record that an index entity names. A broken one names none, or another import."""
+        number = records.number_in_index(index)
+        found = None if number is None else await self.read(index.partition, number)
+        if found is not None and not found.import_id:
+            return replace(found, import_id=import_id)
+        if found is not None and found.import_id.lower() == import_id.lower():
+            return found
+        for summary in await self.summaries(index.partition):
+            if summary.import_id.lower() == import_id.lower():
+                return await self.read(index.partition, summary.number)
+        return None
 
     async def sent_as(
         self, tenant: str, type_name: str, body_sha256: str
@@ -365,8 +379,33 @@ class ImportLog:
         try:
             await self._tables.transact(IMPORTS, records.closing(record, counts, now))
         except PreconditionFailedError:
-            return Closing(counts, is_first=False)
+            return Closing(counts, is_first=await self._close_alone(record, counts, now))
         return Closing(counts, is_first=True)
+
+    async def _close_alone(self, record: ImportRecord, counts: Counts, now: str) -> bool:
+        """End an import whose open-import entity is lost; False where it has ended before."""
+        for _ in range(_MOST_TRIES):
+            current = await self.read(record.tenant, record.number)
+            if current is None or not current.is_open:
+                return False
+            log.warning("import.open_entity_lost", import_id=record.import_id, tenant=record.tenant)
+            with suppress(PreconditionFailedError):
+                await self._tables.write(
+                    IMPORTS, records.closing_without_open_entity(current, counts, now)
+                )
+                return True
+        raise StorageUnavailableError("the record of an import keeps changing")
+
+    async def reopen(self, record: ImportRecord) -> bool:
+        """Write the open-import entity of an open import again; False where there is no need to.
+
+        `record` was read and is not broken.
+        """
+        try:
+            await self._tables.transact(IMPORTS, records.reopening(record))
+        except PreconditionFailedError:
+            return False
+        return True
 
 
 def final_counts(record: ImportRecord, progress: Progress) -> Counts:

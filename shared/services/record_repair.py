@@ -236,13 +236,32 @@ class RecordRepair:
     async def _broken_imports(self, tenant: str) -> AsyncIterator[BrokenThing]:
         after: int | None = None
         while found := await self._imports.newest_first(tenant, after, _PAGE):
+            known = {opened.number for opened in await self._imports.open_of(tenant)}
             for record in found:
                 if record.is_broken:
                     yield self._broken_import(record)
+                elif record.is_open and record.number not in known:
+                    lost = await self._lost_open_import(record)
+                    if lost is not None:
+                        yield lost
                 elif not record.results_expired_at:
                     async for thing in self._broken_results(record):
                         yield thing
             after = found[-1].number
+
+    async def _lost_open_import(self, record: ImportRecord) -> BrokenThing | None:
+        """An open import that the sweep does not find; None where it has ended meanwhile."""
+        current = await self._imports.read(record.tenant, record.number)
+        if current is None or not current.is_open or current.is_broken:
+            return None
+        is_open = current
+
+        async def carry_out() -> None:
+            if not await self._imports.reopen(is_open):
+                raise PreconditionFailedError("the import has ended")
+
+        fault = "the entity by which the sweep finds the open import is not there"
+        return BrokenThing("imports", record.import_id, fault, Repair.MEND, carry_out)
 
     def _broken_import(self, record: ImportRecord) -> BrokenThing:
         fault = "the record of the import cannot be read"

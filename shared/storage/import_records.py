@@ -16,8 +16,10 @@ with the first three. The last is there while a chunk waits.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from shared.errors import UnreadableDataError
@@ -170,6 +172,15 @@ def index_row(import_id: str) -> str:
     return f"id|{encode(import_id.lower())}"
 
 
+def number_in_index(index: Entity) -> int | None:
+    """The number that an index entity names; None where it cannot be read."""
+    try:
+        number = index.number("Number")
+    except UnreadableDataError:
+        return None
+    return number if 0 < number < LAST_NUMBER else None
+
+
 def open_row(type_name: str, number: int) -> str:
     """Row key of the open-import entity."""
     return f"open|{type_name}|{number:012d}"
@@ -216,20 +227,12 @@ def number_of_file(row: str) -> int:
 
 def acceptance(record: ImportRecord) -> list[Operation]:
     """The transaction that makes a call an import."""
-    span = record.span
     index = Entity(record.tenant, index_row(record.import_id), {"Number": record.number})
-    opened = Entity(
-        record.tenant,
-        open_row(record.type_name, record.number),
-        {
-            "ImportId": record.import_id,
-            "Rows": record.rows,
-            "First": span.first if span else "",
-            "Last": span.last if span else "",
-            **_places(span),
-        },
-    )
-    operations: list[Operation] = [Insert(_to_entity(record)), Insert(index), Insert(opened)]
+    operations: list[Operation] = [
+        Insert(_to_entity(record)),
+        Insert(index),
+        Insert(_open_entity(record)),
+    ]
     named = {"ImportId": record.import_id}
     if record.parent.number:
         row = child_row(record.parent.number, record.number)
@@ -238,6 +241,35 @@ def acceptance(record: ImportRecord) -> list[Operation]:
         row = file_row(record.type_name, record.body_sha256, record.number)
         operations.append(Insert(Entity(record.tenant, row, named)))
     return operations
+
+
+def _open_entity(record: ImportRecord) -> Entity:
+    span = record.span
+    values: dict[str, Value] = {
+        "ImportId": record.import_id,
+        "Rows": record.rows,
+        "First": span.first if span else "",
+        "Last": span.last if span else "",
+        **_places(span),
+    }
+    values["Sum"] = _checksum(values)
+    return Entity(record.tenant, open_row(record.type_name, record.number), values)
+
+
+def _checksum(values: Mapping[str, Value]) -> str:
+    """The checksum of an open-import entity, whose places decide about the order of imports."""
+    named = sorted((name, str(value)) for name, value in values.items() if name != "Sum")
+    return f"{zlib.crc32(json.dumps(named).encode()):08x}"
+
+
+def reopening(record: ImportRecord) -> list[Operation]:
+    """The transaction that writes the open-import entity again; it fails where the record moved on.
+
+    The record was read, is open and is not broken.
+    """
+    assert record.etag, "the record must be as it was read"
+    unswept = Entity(record.tenant, record_row(record.number), {"SweptAt": ""}, record.etag)
+    return [Merge(unswept), Insert(_open_entity(record))]
 
 
 def closing(record: ImportRecord, counts: Counts, ended_at: str) -> list[Operation]:
@@ -254,6 +286,13 @@ def closing(record: ImportRecord, counts: Counts, ended_at: str) -> list[Operati
         Merge(Entity(record.tenant, record_row(record.number), values)),
         Delete(Entity(record.tenant, open_row(record.type_name, record.number), {})),
     ]
+
+
+def closing_without_open_entity(record: ImportRecord, counts: Counts, ended_at: str) -> Operation:
+    """The write that ends an import whose open-import entity is lost, over the record as read."""
+    assert record.etag, "the record must be as it was read"
+    merge = closing(record, counts, ended_at)[0]
+    return Merge(replace(merge.entity, etag=record.etag))
 
 
 def cancelling(record: ImportRecord, cancelled_at: str) -> Operation:
@@ -353,17 +392,18 @@ def counts_of(entity: Entity) -> Counts:
 def open_from_entity(entity: Entity) -> OpenImport:
     """The open import that an entity tells of; one whose places cannot be read may touch any."""
     _, type_name, number = entity.row.split("|")
-    try:
-        span = _open_span(entity)
-    except UnreadableDataError:
-        span = Span("", "\U0010ffff")
+    span: Span | None = Span("", "\U0010ffff")
+    import_id, rows = "", 0
+    with suppress(UnreadableDataError):
+        span, rows = _open_span(entity), entity.number("Rows")
+        import_id = entity.text("ImportId")
     return OpenImport(
         tenant=entity.partition,
         number=int(number),
-        import_id=entity.text("ImportId"),
+        import_id=import_id,
         type_name=type_name,
         span=span,
-        rows=entity.number("Rows"),
+        rows=rows,
     )
 
 
@@ -371,6 +411,9 @@ def open_from_entity(entity: Entity) -> OpenImport:
 def _open_span(entity: Entity) -> Span | None:
     if "First" not in entity.values or "Last" not in entity.values:
         raise ValueError("no places")
+    # Entities of an earlier version have no checksum.
+    if entity.values.get("Sum", known := _checksum(entity.values)) != known:
+        raise ValueError("other places")
     first, places = entity.text("First"), join_text("Places", entity.values)
     exact = frozenset(json.loads(places)) if places else None
     return Span(first, entity.text("Last"), exact) if first else None
