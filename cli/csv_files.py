@@ -257,9 +257,11 @@ def _values(
     said: dict[tuple[Step, ...], str] = {}
     blank: dict[tuple[Step, ...], str] = {}
     for column, cell in zip(columns, cells, strict=False):
-        if column is not None and cell:
+        if column is None or column is _NAMELESS:
+            continue
+        if cell:
             said[column.path] = _value(cell, column.types)
-        elif column is not None and blank_clears:
+        elif blank_clears:
             blank[_list_of(column.path) or column.path] = "null"
     if blank:
         taken = {path[:steps] for path in said for steps in range(1, len(path) + 1)}

@@ -5,10 +5,14 @@ A test compares the page with the catalogue, so a message cannot change without 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from cli.message_examples import examples
+from cli.refusals import refusals
 from cli.settings_page import markdown_table
-from shared.imports.messages import CATALOGUE
+from shared.imports.messages import CATALOGUE, Message
+from shared.web.refusals import FAULTS
 
 PAGE = Path(__file__).parent.parent / "docs" / "messages.md"
 
@@ -17,19 +21,50 @@ _HEAD = """# Messages of rows
 Every message of a row has one of these ids (`errorID`). An Error means that the row did not go in;
 a Warning and an Info change nothing about it. `fieldName` is the path of the field,
 `PrimaryBankDetails.BankSortCode`; `fieldValue` is what was sent, and is left out for bank details,
-national insurance and passport numbers.
+national insurance and passport numbers. The sentence of a message says what is wrong and what to
+do; the vendor's own sentences stay as they are.
 
 This page is written by `python -m cli.messages_page`.
+"""
+
+
+_REFUSALS = """
+# Refusals of calls
+
+A call that is refused as a whole is answered `{"message": "…"}`; nothing of it was accepted. `…`
+stands for what is known only at the call. A refusal never quotes a key or a personal value.
 """
 
 
 def render() -> str:
     """The whole page, in Markdown."""
     rows = [
-        (str(entry.id), entry.severity.value, entry.text, entry.advice)
-        for entry in CATALOGUE.values()
+        (str(id_), entry.severity.value, entry.text, entry.advice, _shown(example))
+        for (id_, entry), example in zip(CATALOGUE.items(), examples().values(), strict=True)
     ]
-    return f"{_HEAD}\n{markdown_table(('Id', 'Kind', 'Message', 'What to do'), rows)}"
+    head = ("Id", "Kind", "Message", "What to do", "Example")
+    refused = [(str(status), _cell(text)) for status, text in _refusals()]
+    return (
+        f"{_HEAD}\n{markdown_table(head, rows)}{_REFUSALS}\n"
+        f"{markdown_table(('Status', 'Message'), refused)}"
+    )
+
+
+def _refusals() -> Iterator[tuple[int, str]]:
+    """Those that the source raises, and the answers to faults of storage and of the gateway."""
+    told = {(each.status, each.text) for each in refusals()}
+    yield from sorted(told | {(status, text) for status, text in FAULTS})
+
+
+def _shown(message: Message) -> str:
+    """Field, value and sentence, as a caller gets them."""
+    field = f"`{message.field}` " if message.field else ""
+    value = f"`{message.value}` " if message.value else ""
+    return _cell(f"{field}{value}{message.text}")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class CatalogueEntry:
     @property
     def asks_for_something(self) -> bool:
         """Whether the caller has something to do."""
-        return not self.advice.startswith(NOTHING)
+        return self.severity is not Severity.INFO or not self.advice.startswith(NOTHING)
 
     @property
     def advice_clause(self) -> str:

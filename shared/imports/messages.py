@@ -211,7 +211,7 @@ def _license_entries() -> tuple[CatalogueEntry, ...]:
             (
                 3007,
                 "Not applied, because another license of the employee failed",
-                "Correct the employee's other rows: Replace takes all of an employee or none.",
+                "Correct the employee's other rows; Replace takes all of an employee or none.",
             ),
             (
                 3008,
@@ -245,7 +245,7 @@ def _authdata_entries() -> tuple[CatalogueEntry, ...]:
                 5003,
                 error,
                 "Authentication values belong to an employee whose own id is in the batch too",
-                "Send the employee under one id: the old one, or the new one to rename it.",
+                "Send the employee under one id, the old one, or the new one to rename it.",
             ),
             (
                 5004,
@@ -257,7 +257,7 @@ def _authdata_entries() -> tuple[CatalogueEntry, ...]:
                 5005,
                 error,
                 "Stored authentication values cannot be completed",
-                "Send all values of the employee: the stored ones are under a key that is "
+                "Send all values of the employee, since the stored ones are under a key that is "
                 "configured no more.",
             ),
             (

@@ -18,7 +18,9 @@ from shared.storage.import_records import ImportRecord
 from shared.storage.queues import Queues
 
 HAS_ENDED = "This import has ended: there is nothing left to cancel."
-AT_ONCE = "Imports of this type are done at once and cannot be cancelled."
+AT_ONCE = (
+    "Imports of this type are done at once and cannot be cancelled: there is nothing left to stop."
+)
 _MOST_TRIES = 20
 
 

@@ -21,7 +21,9 @@ from shared.storage.import_records import Counts, ImportRecord
 from shared.storage.result_records import StoredResult
 
 _BEHIND: Final = -1
-RESULTS_EXPIRED = "The results of this import have expired: only its counts are kept."
+RESULTS_EXPIRED = (
+    "The results of this import have expired: ask for the import itself, whose counts are kept."
+)
 NO_SUCH_IMPORT = "There is no import of this id: check the id, and that it is one of this tenant."
 
 

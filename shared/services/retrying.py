@@ -136,7 +136,7 @@ def _put_together(
     strange = sorted(corrections.keys() - failed.keys())
     if strange:
         raise InvalidRequestError(
-            f"No failed row has the index {_named(strange)}: see failed-rows."
+            f"No failed row has the index {_named(strange)}: take the indexes from failed-rows."
         )
     rows: list[str] = []
     numbers: list[int] = []

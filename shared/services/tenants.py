@@ -94,7 +94,7 @@ class TenantService:
                 await self._tables.write(TENANTS, Insert(_tenant_to_entity(tenant)))
                 return tenant
             if slug is not None:
-                raise ConflictError(f"There is a tenant {slug} already.")
+                raise ConflictError(f"There is a tenant {slug} already; choose another id.")
         raise ConflictError("Too many tenants have this name; choose another.")
 
     async def rename(

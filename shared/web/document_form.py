@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import IO, TypeVar
 
 from shared.errors import InvalidRequestError, TooLargeError
@@ -31,7 +32,7 @@ def read_upload(form: Form, now: datetime, types: AbstractSet[str], max_bytes: i
     """
     for sent in form.files:
         check_file_size(_size(sent.content), max_bytes)
-    faults = list(_faults_of_fields(form))
+    faults: list[str] = []
 
     def noted(read: Callable[[], _T], otherwise: _T) -> _T:
         try:
@@ -40,6 +41,8 @@ def read_upload(form: Form, now: datetime, types: AbstractSet[str], max_bytes: i
             faults.append(error.message.rstrip("."))
             return otherwise
 
+    for check in (_check_repeated, _check_no_dry_run, _check_no_summary):
+        noted(partial(check, form), None)
     file = noted(lambda: the_file(form), None)
     upload = Upload(
         worker_ref=noted(lambda: _reference(form, "workerexternalId"), ""),
@@ -55,15 +58,22 @@ def read_upload(form: Form, now: datetime, types: AbstractSet[str], max_bytes: i
     return replace(upload, file_type=kind.name if kind else "")
 
 
-def _faults_of_fields(form: Form) -> Iterator[str]:
-    """What is wrong with the form that is no matter of one field's value."""
+def _check_repeated(form: Form) -> None:
     if form.repeated:
         names = ", ".join(escaped(name) for name in sorted(form.repeated))
-        yield f"A field of the form comes twice: send {names} once"
+        raise InvalidRequestError(f"A field of the form comes twice: send {names} once.")
+
+
+def _check_no_dry_run(form: Form) -> None:
     if any(map(is_like_dry_run, form.fields)):
-        yield "A form cannot ask for a dry run, and nothing was done: send dryRun=true in the query"
+        raise InvalidRequestError(
+            "A form cannot ask for a dry run, and nothing was done: send dryRun=true in the query."
+        )
+
+
+def _check_no_summary(form: Form) -> None:
     if (form.text("isSummary") or "false").lower() != "false":
-        yield "isSummary must be false: summaries cannot be imported"
+        raise InvalidRequestError("isSummary must be false: summaries cannot be imported.")
 
 
 def _filled_size(file: SentFile) -> int:

@@ -56,7 +56,22 @@ STOPPING = (
     "it has accepted, or send the call again with the Idempotency-Key that it had."
 )
 UNEXPECTED = "The gateway failed unexpectedly: report the X-Correlation-Id of this answer."
-MISCONFIGURED = "The gateway's settings are wrong: its log lists every problem."
+MISCONFIGURED = (
+    "The gateway's settings are wrong: ask its administrator, whose log lists every problem."
+)
+
+FAULTS = (
+    (503, UNAVAILABLE),
+    (503, UNKNOWN_KEY),
+    (503, MAY_BE_ACCEPTED),
+    (503, MAY_BE_STAGED),
+    (503, NO_IDENTITY),
+    (503, STOPPING),
+    (409, UNREADABLE),
+    (500, MISCONFIGURED),
+    (500, UNEXPECTED),
+)
+"""The answers to faults that no caller has made, with their statuses."""
 
 
 def refusal(error: BaseException) -> func.HttpResponse:

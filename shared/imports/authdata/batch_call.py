@@ -10,7 +10,7 @@ from typing import Any
 from shared.errors import InvalidRequestError, TooLargeError
 from shared.imports.authdata.answering import NO_FILE_LOG_ID
 from shared.imports.near_names import is_like_dry_run, is_one_slip_away
-from shared.imports.payload import read_document
+from shared.imports.payload import json_kind, read_document
 from shared.imports.reference_text import escaped
 
 _NAMES = ("fileLogId", "validate", "allowNoAuth", "commit", "employee")
@@ -48,7 +48,8 @@ def read_call(body: bytes, max_rows: int) -> BatchCall:
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             raise InvalidRequestError(
-                f"employee must hold objects only; element {index} (counted from 0) is none."
+                f"employee must hold objects only; element {index} (counted from 0) is "
+                f"{json_kind(row)}."
             )
     if len(rows) > max_rows:
         raise TooLargeError(

@@ -80,18 +80,23 @@ def percent_decoded(data: bytes) -> bytes:
 def _take(rows: _Branch, pair: bytes, place: int) -> None:
     name, _, value = pair.partition(b"=")
     if len(name) > MAX_NAME:
-        raise _refused(place, f"has a name of more than {MAX_NAME} bytes")
+        raise _refused(
+            place, f"has a name of more than {MAX_NAME} bytes: send the fields of the contract only"
+        )
     try:
         path, text = percent_decoded(name).decode(), percent_decoded(value).decode()
     except ValueError:
-        raise _refused(place, "is not percent-encoded UTF-8") from None
+        raise _refused(place, "is not percent-encoded UTF-8: encode it in UTF-8") from None
     steps = _steps(path)
     if not steps or not isinstance(steps[0], int):
         raise _refused(place, "needs a name like [0].companyCode or [0][companyCode]")
     if len(steps) > MAX_DEPTH:
-        raise _refused(place, f"is nested more than {MAX_DEPTH} levels deep")
+        raise _refused(
+            place,
+            f"is nested more than {MAX_DEPTH} levels deep: send the fields of the contract only",
+        )
     if not _put(rows, steps, text):
-        raise _refused(place, "is there twice, or contradicts another one")
+        raise _refused(place, "is there twice, or contradicts another one: send it once")
 
 
 def _steps(path: str) -> list[int | str]:

@@ -41,8 +41,8 @@ _INPUT_PREFIX: Final = f"{{{INPUT}}}"
 _TRUE: Final = ("true", "1")
 _FALSE: Final = ("false", "0")
 _DIGITS: Final = 16
-_TWICE: Final = "has an element twice where one is expected"
-_TEXT_BETWEEN: Final = "has text between its elements"
+_TWICE: Final = "has an element twice where one is expected: send it once"
+_TEXT_BETWEEN: Final = "has text between its elements: leave the text out"
 
 
 class UnreadableRowError(Exception):
@@ -196,7 +196,9 @@ def _texts(element: etree._Element) -> dict[str, str]:
 def _read_anything(element: etree._Element, depth: int) -> Any:
     """What no field says how to read: its text, or an object whose repeated names are lists."""
     if depth > MAX_DEPTH:
-        raise UnreadableRowError(f"is nested more than {MAX_DEPTH} levels deep")
+        raise UnreadableRowError(
+            f"is nested more than {MAX_DEPTH} levels deep: send the elements of the contract only"
+        )
     if not len(element):
         return element.text or ""
     values: dict[str, list[Any]] = {}

@@ -97,7 +97,10 @@ def _row_elements(xml: bytes) -> Iterator[etree._Element]:
             del element[:]
             previous, tags = element, 0
         if tags > MAX_ROW_TAGS:
-            raise InvalidRequestError(f"A row of the body has more than {MAX_ROW_TAGS} tags.")
+            raise InvalidRequestError(
+                f"A row of the body has more than {MAX_ROW_TAGS} tags: send the elements of the "
+                "contract only."
+            )
     _check_end(parser, previous)
 
 

@@ -70,7 +70,10 @@ def screened_xml(body: bytes) -> ScreenedXml:
             f"The body has more than {MAX_TAGS} tags: send it in several calls."
         )
     if _ATTRIBUTES.search(xml):
-        raise InvalidRequestError(f"An element of the body has over {MAX_ATTRIBUTES} attributes.")
+        raise InvalidRequestError(
+            f"An element of the body has over {MAX_ATTRIBUTES} attributes: send the vendor's "
+            "namespaces and no other attributes."
+        )
     if _LONG_ATTRIBUTE.search(xml):
         raise InvalidRequestError(
             f"An attribute of the body has over {MAX_ATTRIBUTE} bytes: send the vendor's "
@@ -82,7 +85,9 @@ def screened_xml(body: bytes) -> ScreenedXml:
 def not_well_formed(line: int, column: int) -> InvalidRequestError:
     """The refusal of a body that is no XML; the parser's own words would quote the body."""
     place = f" (line {line}, column {column})" if line > 0 else ""
-    return InvalidRequestError(f"The body is not well-formed XML{place}.")
+    return InvalidRequestError(
+        f"The body is not well-formed XML{place}: correct it there and send it again."
+    )
 
 
 def _in_utf8(body: bytes) -> bytes:

@@ -117,7 +117,9 @@ class Processing:
             if found is not None:
                 return found
             if batch.state is not BatchState.PROCESSING:
-                raise GoneError("The import of this batch has expired: only the batch is known.")
+                raise GoneError(
+                    "The import of this batch has expired: ask for the batch, which is still known."
+                )
             return await self._accept(batch)
         except StorageUnavailableError as error:
             # A closed batch is accepted by the next call, or by the upkeep.

@@ -61,7 +61,9 @@ class AuthdataRetrier:
         strange = sorted(rows.keys() - failed)[:_NAMED]
         if strange:
             named = ", ".join(str(index)[:20] for index in strange)
-            raise InvalidRequestError(f"No failed row has the index {named}: see failed-rows.")
+            raise InvalidRequestError(
+                f"No failed row has the index {named}: take the indexes from failed-rows."
+            )
         records = await self._records(parent.tenant, rows)
         planned = await self._offload(len(body), plan_of, parent.tenant, records, self._limits)
         draft = self._intake.draft(AUTHDATA, parent.tenant, planned, Options(), import_id)

@@ -129,9 +129,9 @@ def _percent(name: str, text: str) -> Decimal:
 
 def _checked_pattern(name: str, pattern: str) -> str:
     if name not in FIELDS:
-        raise InvalidRequestError(f"There is no field {name!r}; there are: {', '.join(FIELDS)}.")
+        raise InvalidRequestError(f"There is no field {name!r}; name one of {', '.join(FIELDS)}.")
     try:
         compile_pattern(pattern)
     except PatternError as error:
-        raise InvalidRequestError(f"The format of {name} {error}.") from None
+        raise InvalidRequestError(f"The format of {name} {error}; correct it.") from None
     return pattern

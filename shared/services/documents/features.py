@@ -40,7 +40,9 @@ class Features:
         try:
             await self._tables.write(TENANTS, Merge(change))
         except PreconditionFailedError:
-            raise NotFoundError(f"There is no tenant {tenant}.") from None
+            raise NotFoundError(
+                f"There is no tenant {tenant}; `tenant list` shows them all."
+            ) from None
 
 
 def _column(feature: Feature) -> str:

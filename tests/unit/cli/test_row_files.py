@@ -292,6 +292,7 @@ def test_a_header_that_is_no_field_stays_as_it_is_and_one_that_comes_twice_is_sh
         ",,,,\n;;;\nEmployerRef;PersonnelRef\nC1;3\n",
         '\n  \n"","  "\n\u00a0,\u200b\nEmployerRef,PersonnelRef\nC1,3\n',
         "EmployerRef,PersonnelRef,,\nC1,3,,\n",
+        "EmployerRef,PersonnelRef,,\nC1,3, ,\u00a0\n",
         "EmployerRef,PersonnelRef\nC1,3,, ,\u00a0\n",
         ",EmployerRef,,PersonnelRef, \n,C1,,3\n",
         "EmployerRef,PersonnelRef\n , \nC1,3\n,,\n\u00a0,\u200b\n",

@@ -257,7 +257,9 @@ def test_the_schema_tells_required_from_nullable() -> None:
     assert set(schema["required"]) == {*NOT_NULL, *IN_EVERY_ROW}
     nullable = {name for name, item in schema["properties"].items() if "null" in str(item)}
     assert nullable == set(Assignment.model_fields) - {*NOT_NULL}
-    assert schema["properties"]["Rates"] == {
+    rates = dict(schema["properties"]["Rates"])
+    assert rates.pop("description")
+    assert rates == {
         "type": ["array", "null"],
         "items": {"$ref": "#/$defs/Rate"},
         "maxItems": MAX_RATES,
@@ -265,4 +267,6 @@ def test_the_schema_tells_required_from_nullable() -> None:
     split = schema["$defs"]["ConsultantSplit"]
     assert split["required"] == ["ConsultantRef", "Split"]
     assert split["properties"]["ConsultantRef"]["pattern"] == "^([^(*?a-z)]{1,10})$"
-    assert split["properties"]["Split"] == {"type": "number", "minimum": 0, "maximum": 100}
+    assert split["properties"]["Split"].items() >= {
+        ("type", "number"), ("minimum", 0), ("maximum", 100),
+    }  # fmt: skip
