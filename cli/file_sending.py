@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +36,10 @@ SENT_BEFORE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A file, and how it is to be sent; `asked` is what the calls say besides the rows."""
+    """A file, and how it is to be sent; `asked` is what the calls say besides the rows.
+
+    `secret` keys the hashes that the calls carry.
+    """
 
     kind: ImportType
     file: Path
@@ -45,6 +48,7 @@ class Errand:
     part_rows: int
     blank_clears: bool
     dry_run: bool
+    secret: str = field(repr=False)
 
     @property
     def title(self) -> str:
@@ -73,7 +77,8 @@ def _send_rows(errand: Errand, client: ImportClient) -> Report:
     rows = read_rows(errand.file, kind.rules.json_schema(), blank_clears=errand.blank_clears)
     told = client.capabilities()
     limits = limits_of(told, errand.part_rows, dry_run=errand.dry_run)
-    parts = cut(rows, limits, json.dumps([kind.name, errand.asked, errand.again]))
+    asked = json.dumps([kind.name, errand.asked, errand.again])
+    parts = cut(rows, limits, asked, errand.secret)
     tally = Tally(len(rows))
     with _shown(errand, tally) as heard:
         work = FileImport(client, call_of(told, kind.name), errand.asked, heard)
@@ -88,7 +93,7 @@ def _send_batch(errand: Errand, client: ImportClient) -> Report:
     batch = replace(batch, options={**batch.options, **options_of(errand.asked)})
     limits = limits_of(client.capabilities(), errand.part_rows, dry_run=errand.dry_run)
     asked = json.dumps([errand.kind.name, dict(batch.options), errand.again])
-    parts = cut(batch.rows, limits_with_room(limits), asked)
+    parts = cut(batch.rows, limits_with_room(limits), asked, errand.secret)
     with _shown(errand, Tally(len(batch.rows))) as heard:
         if errand.dry_run or not parts:
             outcome = try_out(client, batch, parts or [Part(0, (), "")])

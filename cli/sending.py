@@ -98,6 +98,7 @@ def send(
         part_rows=part_rows or FAR_MORE_THAN_ANY,
         blank_clears=blank_clears,
         dry_run=dry_run,
+        secret=function_key,
     )
     client = ImportClient(url or local_url(), KeyPair(software_key, function_key))
     report = carry_out(errand, client)

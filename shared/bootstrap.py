@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shared.services.clients import ClientService
     from shared.services.dry_runs import DryRuns
     from shared.services.failed_rows import FailedRows
+    from shared.services.fingerprint_keys import FingerprintKeys
     from shared.services.health import Health
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake
@@ -58,6 +59,7 @@ class Gateway:
     clients: ClientService
     lists: ReferenceLists
     files: ImportedFiles
+    fingerprint_keys: FingerprintKeys
     imports: ImportLog
     intake: Intake
     waiting: Waiting

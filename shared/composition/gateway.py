@@ -22,6 +22,7 @@ from shared.services.cancelling import Cancelling
 from shared.services.chunks import ChunkProcessor
 from shared.services.clients import ClientService
 from shared.services.failed_rows import FailedRows
+from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
 from shared.services.licenses.imported_files import ImportedFiles
 from shared.services.repeat_store import RepeatStore
@@ -63,6 +64,7 @@ def compose(
         clients=ClientService(account.tables, tenants, clock, parts.ids),
         lists=parts.lists,
         files=ImportedFiles(parts.imports),
+        fingerprint_keys=FingerprintKeys(account.tables, settings.authdata_keys),
         imports=parts.imports,
         intake=parts.intake,
         waiting=Waiting(parts.imports, parts.completions, clock, parts.stop),

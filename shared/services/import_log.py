@@ -191,10 +191,10 @@ class ImportLog:
         return None
 
     async def sent_as(
-        self, tenant: str, type_name: str, body_sha256: str
+        self, tenant: str, type_name: str, body_hash: str
     ) -> AsyncIterator[ImportRecord]:
         """The imports of a type that had this body, the newest first; only where that is kept."""
-        first, last = records.file_range(type_name, body_sha256)
+        first, last = records.file_range(type_name, body_hash)
         for entity in await self._tables.query(IMPORTS, tenant, first, last):
             record = await self.read(tenant, records.number_of_file(entity.row))
             if record is not None:

@@ -83,8 +83,8 @@ def removal(record: ImportRecord) -> list[Operation]:
     rows = [records.record_row(record.number), records.index_row(record.import_id)]
     if record.parent.number:
         rows.append(records.child_row(record.parent.number, record.number))
-    if record.body_sha256:
-        rows.append(records.file_row(record.type_name, record.body_sha256, record.number))
+    if record.body_hash:
+        rows.append(records.file_row(record.type_name, record.body_hash, record.number))
     return [Delete(Entity(record.tenant, row, {})) for row in rows]
 
 

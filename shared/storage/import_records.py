@@ -81,8 +81,8 @@ class ImportRecord:
 
     `number` is its place in the tenant's order of acceptance. `inline` holds the lines of a small
     payload; those of a larger one are the blob `blob_name`. `parent` and `origins` are a retry's,
-    `batch` is the batch of authentication data that it processes, `body_sha256` the hash of the
-    body, "" where it is not kept. `is_broken`: what is stored of
+    `batch` is the batch of authentication data that it processes, `body_hash` the keyed hash of
+    the body, "" where it is not kept. `is_broken`: what is stored of
     it does not say what to do with its rows, so it can only be closed. `has_counts` is False where
     its own counts cannot be read.
     """
@@ -103,7 +103,7 @@ class ImportRecord:
     parent: Parent = Parent()
     origins: Origins = NO_ORIGINS
     batch: str = ""
-    body_sha256: str = ""
+    body_hash: str = ""
     payload_expired_at: str = ""
     results_expired_at: str = ""
     is_broken: bool = False
@@ -210,14 +210,14 @@ def child_from_entity(entity: Entity) -> tuple[int, str]:
     return LAST_NUMBER - int(parent), entity.text("ImportId")
 
 
-def file_row(type_name: str, body_sha256: str, number: int) -> str:
+def file_row(type_name: str, body_hash: str, number: int) -> str:
     """Row key of the entity that finds an import by its body."""
-    return f"file|{encode(type_name)}|{body_sha256}|{LAST_NUMBER - number:012d}"
+    return f"file|{encode(type_name)}|{body_hash}|{LAST_NUMBER - number:012d}"
 
 
-def file_range(type_name: str, body_sha256: str) -> tuple[str, str]:
+def file_range(type_name: str, body_hash: str) -> tuple[str, str]:
     """First and last row key of the imports of a type that had this body."""
-    return file_row(type_name, body_sha256, LAST_NUMBER), file_row(type_name, body_sha256, 0)
+    return file_row(type_name, body_hash, LAST_NUMBER), file_row(type_name, body_hash, 0)
 
 
 def number_of_file(row: str) -> int:
@@ -237,8 +237,8 @@ def acceptance(record: ImportRecord) -> list[Operation]:
     if record.parent.number:
         row = child_row(record.parent.number, record.number)
         operations.append(Insert(Entity(record.tenant, row, named)))
-    if record.body_sha256:
-        row = file_row(record.type_name, record.body_sha256, record.number)
+    if record.body_hash:
+        row = file_row(record.type_name, record.body_hash, record.number)
         operations.append(Insert(Entity(record.tenant, row, named)))
     return operations
 
@@ -362,7 +362,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         parent=parent,
         origins=origins,
         batch=entity.text("Batch"),
-        body_sha256=entity.text("BodySha256"),
+        body_hash=entity.text("BodySha256"),
         payload_expired_at=entity.text("PayloadExpiredAt"),
         results_expired_at=entity.text("ResultsExpiredAt"),
         is_broken=is_broken,
@@ -437,8 +437,8 @@ def _to_entity(record: ImportRecord) -> Entity:
         values |= split_text("Lines", record.inline)
     if record.batch:
         values["Batch"] = record.batch
-    if record.body_sha256:
-        values["BodySha256"] = record.body_sha256
+    if record.body_hash:
+        values["BodySha256"] = record.body_hash
     if record.parent.number:
         values |= {"ParentId": record.parent.import_id, "Parent": record.parent.number}
         values["FirstOrigin"] = record.origins.lowest

@@ -6,7 +6,6 @@ Idempotency-Key is bound to a keyed hash of the body.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -52,7 +51,7 @@ async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespon
             staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
         return await rendered(staged.answer)
 
-    keyed = await keyed_call(req, caller.tenant, [req.get_body()], _secrets(gateway))
+    keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
     return await answer_once(gateway, keyed, run)
 
 
@@ -83,7 +82,7 @@ async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> fun
                 raise StagingUnknownError(staged.file_log_id) from error
         return await _processed(gateway, record, staged.file_log_id, wished)
 
-    keyed = await keyed_call(req, caller.tenant, [req.get_body()], _secrets(gateway))
+    keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
     return await answer_once(gateway, keyed, run)
 
 
@@ -105,7 +104,7 @@ async def process_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResp
             record = await gateway.authdata.processing.begin(caller.tenant, file_log_id)
         return await _processed(gateway, record, file_log_id, wished)
 
-    keyed = await keyed_call(req, caller.tenant, [req.get_body()], _secrets(gateway))
+    keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
     return await answer_once(gateway, keyed, run)
 
 
@@ -186,11 +185,6 @@ def _file_log_id(req: func.HttpRequest) -> str:
     if file_log_id is None:
         raise NotFoundError(NO_SUCH_BATCH)
     return file_log_id
-
-
-def _secrets(gateway: Gateway) -> Sequence[bytes]:
-    """What keys the fingerprints of bodies: nobody must guess a value from them."""
-    return [key.secret for key in gateway.settings.authdata_keys] or [b""]
 
 
 def _nothing_in(batch: Batch) -> dict[str, Any]:

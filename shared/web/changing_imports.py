@@ -29,8 +29,7 @@ async def retry_call(
     requests.check_accepts_json(req)
     requests.check_sends_json(req)
     body = req.get_body()
-    secrets = [key.secret for key in gateway.settings.authdata_keys] or [b""]
-    keyed = await keyed_call(req, caller.tenant, [body], secrets)
+    keyed = await keyed_call(req, caller.tenant, [body], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
         return await gateway.retrying.retry(parent, body, import_id)

@@ -98,7 +98,8 @@ async def _take_once(
     wished = requests.dry_run(query)
     if wished is not DryRun.NO:
         return await _answer_dry_run(gateway, caller.tenant, upload, wished)
-    keyed = await keyed_call(req, caller.tenant, content_of(form) if HEADER in req.headers else ())
+    content = content_of(form) if HEADER in req.headers else ()
+    keyed = await keyed_call(req, caller.tenant, content, gateway.fingerprint_keys)
 
     async def run(import_id: str) -> func.HttpResponse:
         response = await _take(gateway, caller, import_id, upload, form)

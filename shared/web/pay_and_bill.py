@@ -52,7 +52,7 @@ async def import_call(
     if dry_run is not DryRun.NO:
         body = await requests.text_body(req)
         return await _answer_dry_run(gateway, kind, caller, body, dry_run)
-    keyed = await keyed_call(req, caller.tenant, [req.get_body()])
+    keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
         body = await requests.text_body(req)

@@ -4,7 +4,7 @@ Every import endpoint asks `keyed_call` once everything that goes before it in t
 has been checked, and hands the work to `answer_once` (or, where the work is an import of rows, to
 `shared.web.import_calls.answer_import`, which does):
 
-    keyed = await keyed_call(req, caller.tenant, [req.get_body()])
+    keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
     return await answer_once(gateway, keyed, run)
 
 `run(import_id)` does the work under that id and returns the answer; it raises refusals. It may be
@@ -27,6 +27,7 @@ from shared import log
 from shared.bootstrap import Gateway
 from shared.clock import RandomIds
 from shared.errors import AcceptanceUnknownError, GoneError, InvalidRequestError, RefusedError
+from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.offload import to_thread_if_large
 from shared.services.repeats import KeyedCall, RepeatableWork, Sight
 from shared.storage.repeat_records import KeptAnswer
@@ -36,7 +37,6 @@ from shared.web.requests import JSON, is_utf8
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 MAX_KEY = 255
-_NO_SECRET = (b"",)
 
 Run = Callable[[str], Awaitable[func.HttpResponse]]
 Render = Callable[[str, str], Awaitable[func.HttpResponse]]
@@ -47,13 +47,13 @@ async def keyed_call(
     req: func.HttpRequest,
     tenant: str,
     content: Sequence[bytes],
-    secrets: Sequence[bytes] = _NO_SECRET,
+    keys: FingerprintKeys,
 ) -> KeyedCall | None:
     """The call's key and what it is bound to; None where the call has none.
 
     `content` is the body; of multipart the parts, each with what it says of itself, so that
-    another boundary makes no other call. `secrets` key the fingerprints, for content that must not
-    be guessed from a hash: the current one first. Raises InvalidRequestError for an unusable key.
+    another boundary makes no other call. Fingerprints are hashed under `keys`. Raises
+    InvalidRequestError for an unusable key, and StorageUnavailableError.
     """
     if HEADER not in req.headers:
         return None
@@ -62,6 +62,7 @@ async def keyed_call(
         raise InvalidRequestError(f"{HEADER} must have 1 to {MAX_KEY} characters.")
     size = sum(map(len, content))
     bound = [part.encode() for part in _bound_to(req)]
+    secrets = await keys.secrets()
     fingerprints = await to_thread_if_large(size, _fingerprints, [*bound, *content], secrets)
     return KeyedCall(tenant, key, fingerprints)
 

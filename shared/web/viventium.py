@@ -26,7 +26,6 @@ from shared.imports.licenses.definition import LICENSES
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.imports.planning import Plan
-from shared.services.licenses.imported_files import hash_of
 from shared.services.reporting import ImportReport
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
@@ -74,10 +73,11 @@ async def licenses_call(
             planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
         gateway.dry_runs.check_rows(planned)
         if not allow_same:
-            await gateway.files.check(caller.tenant, await hash_of(body))
+            hashes = await gateway.fingerprint_keys.body_hashes(body)
+            await gateway.files.check(caller.tenant, hashes)
         draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options)
         return await _answer_dry_run(gateway, draft, planned, dry_run, media_type)
-    keyed = await keyed_call(req, caller.tenant, [body])
+    keyed = await keyed_call(req, caller.tenant, [body], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
         text = await _text_body(req, format_)
@@ -86,11 +86,13 @@ async def licenses_call(
             return None
         draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id)
         draft = replace(draft, media_type=media_type)
+        hashes: tuple[str, ...] = ()
         if not deletes:
-            draft = replace(draft, body_sha256=await hash_of(body))
+            hashes = await gateway.fingerprint_keys.body_hashes(body)
+            draft = replace(draft, body_hash=hashes[0])
         if allow_same:
             return await gateway.intake.accept_planned(LICENSES, draft, planned)
-        check = partial(gateway.files.check, caller.tenant, draft.body_sha256, import_id)
+        check = partial(gateway.files.check, caller.tenant, hashes, import_id)
         await check()  # before the payload is written, and once more with the record
         return await gateway.intake.accept_planned(LICENSES, draft, planned, check)
 

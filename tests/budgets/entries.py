@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +53,7 @@ from shared.imports.payload import read_payload
 from shared.imports.planning import plan
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_rows import place_in, read_by_rules, read_slices
+from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.licenses.lines import read_company_lines
 from shared.services.licenses.segments import segments
 from shared.storage.keys import encode
@@ -70,6 +72,7 @@ from shared.web.repeated_calls import keyed_call
 from shared.web.viventium import accepted_media_type
 from tests.budgets import texts
 from tests.budgets.measuring import Entry
+from tests.counted_storage import CountedTables
 
 MAX_ROWS = 100_000
 _BOUNDARY = "boundary"
@@ -259,7 +262,8 @@ def _prefer(text: str) -> object:
 
 def _idempotency_key(text: str) -> object:
     request = _request(headers={"Idempotency-Key": text})
-    return asyncio.run(keyed_call(request, _TENANT, [b""]))
+    keys = FingerprintKeys(CountedTables(Counter()), ())
+    return asyncio.run(keyed_call(request, _TENANT, [b""], keys))
 
 
 def _query(text: str) -> object:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from shared.bootstrap import open_gateway
+from tests.builders import body_of
 from tests.contract.license_calls import a_license, counted, send
 from tests.contract.refusals import check_refusal
 from tests.e2e.gateway_process import GatewayProcess
+from tests.emulator import settings_for
 from tests.tenants import Sender
 
 pytestmark = pytest.mark.e2e
@@ -51,6 +56,21 @@ def test_content_that_went_in_is_refused_whatever_the_action(
     check_refusal(again, 409, first.import_id)
     foretold = send(gateway, sender, ROWS, f"{ONCE}&importAction={action}&dryRun=true")
     check_refusal(foretold, 409, first.import_id)
+
+
+def test_the_hash_of_a_content_that_is_stored_cannot_be_computed_from_it(
+    gateway: GatewayProcess, storage: str, sender: Sender
+) -> None:
+    send(gateway, sender, body_of(ROWS), ONCE)
+
+    async def stored() -> list[str]:
+        async with open_gateway(settings_for(storage)) as opened:
+            found = await opened.account.tables.query("Imports", sender.tenant)
+            return [f"{entity.row} {entity.values}" for entity in found]
+
+    text = "\n".join(asyncio.run(stored()))
+    assert "file|licenses|" in text
+    assert hashlib.sha256(body_of(ROWS)).hexdigest() not in text
 
 
 def test_other_bytes_or_another_tenant_are_another_content(

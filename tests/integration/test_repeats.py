@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import azure.functions as func
@@ -13,12 +15,16 @@ import pytest
 from shared.bootstrap import Gateway, open_gateway
 from shared.clock import SystemClock
 from shared.errors import GoneError, InvalidRequestError, KeyReusedError
+from shared.imports.authdata.fingerprints import HashKey
 from shared.imports.workers.definition import WORKERS
 from shared.services.expiring_imports import ExpiringImports
+from shared.services.fingerprint_keys import FingerprintKeys
 from shared.storage.names import IDEMPOTENT_ANSWERS
+from shared.storage.tables import Upsert
 from shared.web.pay_and_bill import import_call
 from shared.web.repeated_calls import answer_once, keyed_call
 from tests.builders import a_worker, body_of
+from tests.counted_storage import CountedTables
 from tests.emulator import settings_for
 from tests.integration.stage import Stage, play
 from tests.tenants import new_tenant
@@ -43,15 +49,20 @@ def _request(content_type: str = "application/json", **query: str) -> func.HttpR
     return func.HttpRequest("POST", url, headers=headers, params=query, body=b"")
 
 
+OLD, NEW = HashKey("2026", b"o" * 32), HashKey("2027", b"n" * 32)
+
+
 async def _call(
-    gateway: Gateway, tenant: str, answer: bytes, content: bytes = b"", *secrets: bytes
+    gateway: Gateway, tenant: str, answer: bytes, content: bytes = b"", *keys: HashKey
 ) -> func.HttpResponse:
     async def run(import_id: str) -> func.HttpResponse:
         return func.HttpResponse(
             answer, headers={"X-Import-Id": import_id}, mimetype="application/pdf"
         )
 
-    keyed = await keyed_call(_request(), tenant, [content], secrets or (b"",))
+    keyed = await keyed_call(
+        _request(), tenant, [content], FingerprintKeys(gateway.account.tables, keys)
+    )
     return await answer_once(gateway, keyed, run)
 
 
@@ -123,7 +134,7 @@ def test_after_an_unforeseen_failure_the_next_call_makes_the_same_import(
                 raise RuntimeError
             return func.HttpResponse(status_code=status if len(ids) == 1 and status else 200)
 
-        keyed = await keyed_call(_request(), tenant, [])
+        keyed = await keyed_call(_request(), tenant, [], gateway.fingerprint_keys)
         if status is None:
             with pytest.raises(RuntimeError):
                 await answer_once(gateway, keyed, run)
@@ -142,7 +153,7 @@ def test_a_refusal_leaves_no_record(connection_string: str) -> None:
         async def refuse(_import_id: str) -> func.HttpResponse:
             raise InvalidRequestError("not like that")
 
-        keyed = await keyed_call(_request(), tenant, [])
+        keyed = await keyed_call(_request(), tenant, [], gateway.fingerprint_keys)
         with pytest.raises(InvalidRequestError):
             await answer_once(gateway, keyed, refuse)
         assert await gateway.account.tables.query("Idempotency", tenant) == []
@@ -154,15 +165,16 @@ def test_a_keyed_fingerprint_is_known_under_every_secret_that_is_in_use(
     connection_string: str,
 ) -> None:
     async def piece(gateway: Gateway, tenant: str) -> None:
-        first = await _call(gateway, tenant, b"", b"content", b"old")
-        again = await _call(gateway, tenant, b"", b"content", b"new", b"old")
+        first = await _call(gateway, tenant, b"", b"content", OLD)
+        again = await _call(gateway, tenant, b"", b"content", NEW, OLD)
         assert again.headers["X-Import-Id"] == first.headers["X-Import-Id"]
         with pytest.raises(KeyReusedError):
-            await _call(gateway, tenant, b"", b"content", b"new")
+            await _call(gateway, tenant, b"", b"content", NEW)
         [record] = await gateway.account.tables.query("Idempotency", tenant)
-        plain = await keyed_call(_request(), tenant, [b"content"])
-        assert plain is not None
-        assert record.text("Fingerprint") not in plain.fingerprints
+        without = FingerprintKeys(gateway.account.tables, ())
+        unkeyed = await keyed_call(_request(), tenant, [b"content"], without)
+        assert unkeyed is not None
+        assert record.text("Fingerprint") not in unkeyed.fingerprints
 
     _play(connection_string, piece)
 
@@ -198,9 +210,33 @@ def test_an_answer_comes_again_without_its_payload_but_not_without_its_results(
     play(delivered, piece)
 
 
+def test_without_configured_keys_the_gateways_own_keys_what_is_stored(
+    connection_string: str,
+) -> None:
+    """The hash that anyone could compute, of an earlier version, is only recognised."""
+
+    async def piece(gateway: Gateway, tenant: str) -> None:
+        first = await _call(gateway, tenant, b"", b"content")
+        [record] = await gateway.account.tables.query("Idempotency", tenant)
+        without = FingerprintKeys(gateway.account.tables, ())
+        keyed = await keyed_call(_request(), tenant, [b"content"], without)
+        assert keyed is not None
+        own, plain = keyed.fingerprints
+        assert own != plain
+        assert record.text("Fingerprint") == own
+        entity = replace(record, values={**record.values, "Fingerprint": plain})
+        await gateway.account.tables.write("Idempotency", Upsert(entity))
+        again = await _call(gateway, tenant, b"", b"content", NEW)
+        assert again.headers["X-Import-Id"] == first.headers["X-Import-Id"]
+
+    _play(connection_string, piece)
+
+
 def test_what_a_key_is_bound_to() -> None:
+    keys = FingerprintKeys(CountedTables(Counter()), ())
+
     async def fingerprint(request: func.HttpRequest, *content: bytes) -> str:
-        keyed = await keyed_call(request, "tenant", content)
+        keyed = await keyed_call(request, "tenant", content, keys)
         assert keyed is not None
         return keyed.fingerprints[0]
 

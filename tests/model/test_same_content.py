@@ -7,6 +7,7 @@ the first call's import where that was.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from shared.errors import ConflictError, StorageUnavailableError
 from shared.imports.definition import Options
 from shared.imports.licenses.definition import LICENSES
 from shared.services.intake import INLINE_BYTES
-from shared.services.licenses.imported_files import ImportedFiles, hash_of
+from shared.services.licenses.imported_files import ImportedFiles
 from shared.storage import import_records
 from tests.model.memory_storage import (
     ACTOR,
@@ -57,8 +58,9 @@ class Desk:
         process = a_process(self.tables, blobs, queues, self._clock, self._ids, 100, 40)
         planned = await process.intake.read(LICENSES, TENANT, body)
         draft = process.intake.draft(LICENSES, TENANT, planned, Options(), import_id)
-        draft = replace(draft, body_sha256=await hash_of(body))
-        check = partial(ImportedFiles(process.imports).check, TENANT, draft.body_sha256, import_id)
+        name = hashlib.sha256(body).hexdigest()
+        draft = replace(draft, body_hash=name)
+        check = partial(ImportedFiles(process.imports).check, TENANT, (name,), import_id)
         await check()
         record = await process.intake.accept_planned(LICENSES, draft, planned, check)
         return record.import_id
