@@ -29,6 +29,22 @@ USAGE = """usage: python3 dev.py COMMAND
 
 The first command makes .venv and installs what is pinned (a minute or two, and a package index).
 """
+_HELP = {
+    "test": """usage: python3 dev.py test [ARGUMENT ...]
+
+Set up, then run every test (about ten minutes). The arguments go to pytest:
+
+  python3 dev.py test -k poison             tests with this word in their name
+  python3 dev.py test tests/unit -x         one folder, until the first failure
+
+All options of pytest: .venv/bin/python -m pytest --help
+""",
+    "check": """usage: python3 dev.py check
+
+Set up, then check the format, lint, check the types and run the unit tests, side by side: a minute
+or two. It takes no arguments. The status is 0 where everything passed.
+""",
+}
 _INTERRUPTED = 130
 _WRONG_USAGE = 2
 
@@ -42,6 +58,10 @@ def run_command(words: Sequence[str]) -> int:
     if command is None:
         note(f"dev.py has no command {words[0]!r}.\n\n{USAGE}")
         return _WRONG_USAGE
+    if words[0] in _HELP and {"-h", "--help"} & set(words[1:]):
+        # Shown at once: the set-up takes minutes, and a whole run of the tests takes ten.
+        say(_HELP[words[0]])
+        return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
