@@ -15,8 +15,8 @@ COULD_NOT_BE_PROCESSED: Final = 9001
 CANCELLED: Final = 9002
 """The two ids that rows get from the pipeline, not from a rule."""
 BROKEN_RECORD: Final = (
-    "the stored record of this key cannot be read; an administrator mends or removes it with "
-    "`manage.py records repair`, then the row can be sent again"
+    "the stored record of this key cannot be read; ask the operator of the gateway to repair it, "
+    "then send the row again"
 )
 UNREADABLE_ROW: Final = "the row is stored but cannot be read any more: send it again"
 SEND_AGAIN: Final = (

@@ -43,8 +43,8 @@ MAY_BE_ACCEPTED = (
     "before you send the call again."
 )
 UNREADABLE = (
-    "{what} cannot be read, and trying again will not help: ask an administrator to look with "
-    "`manage.py records check`."
+    "{what} cannot be read, and trying again will not help: ask the operator of the gateway to "
+    "check the stored records."
 )
 MAY_BE_STAGED = (
     "Storage stopped answering while the records were staged: ask for "

@@ -43,7 +43,7 @@ class Fault:
 
 FAULTS = (
     Fault("no credential", 401, "X-Functions-Key"),
-    Fault("feature off", 403, "feature enable documents"),
+    Fault("feature off", 403, "ask the operator of the gateway"),
     Fault("body too large", 413, str(MAX_BODY_BYTES), about="form"),
     Fault("another media type", 415, "multipart/form-data", about="form"),
     Fault("encoded", 415, "Content-Encoding", about="form"),

@@ -119,7 +119,7 @@ def test_from_the_first_upload_to_the_bytes_read_back(
     token = fetch_token(stage.gateway.url, stage.client, SCOPE)
     draft = tmp_path / "payslip.pdf"
     draft.write_bytes(b"%PDF-1.7 draft")
-    with pytest.raises(CallFailedError, match="feature enable documents"):
+    with pytest.raises(CallFailedError, match="ask the operator of the gateway to enable it"):
         upload(stage, token, draft)
     administer(stage, lambda app, tenant: app.features.switch(tenant, Feature.DOCUMENTS, True))
     with pytest.raises(CallFailedError, match="round was not found"):

@@ -81,7 +81,7 @@ def test_only_the_rows_of_broken_workers_fail(delivered: str) -> None:
             assert results[2 * at].outcome.value == "failed", way
             [message] = results[2 * at].messages
             assert message.id == 9001
-            assert "records repair" in message.text
+            assert "ask the operator of the gateway to repair it" in message.text
             assert results[2 * at].key == ("E1", f"P{2 * at:02d}")
             assert results[2 * at + 1].outcome.value == "updated", way
 

@@ -58,8 +58,8 @@ class Formats:
                 compiled[name] = compile_pattern(text)
             except PatternError as error:
                 raise ConflictError(
-                    f"The tenant's format of {name} {error}; an administrator has to set it "
-                    "again (`manage.py format set`), or send validate=false."
+                    f"The tenant's format of {name} {error}: ask the operator of the gateway to "
+                    "set it again, or send validate=false."
                 ) from None
         return compiled
 

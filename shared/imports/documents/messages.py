@@ -47,7 +47,7 @@ _TEXTS = (
     (
         NOT_ENABLED,
         "The feature Documents is not enabled",
-        "Enable it for the tenant with `manage.py feature enable documents`.",
+        "Ask the operator of the gateway to enable it for the tenant.",
     ),
     (
         WRONG_PATH,
@@ -83,13 +83,13 @@ _TEXTS = (
     (
         NO_ROUND,
         "Communication round was not found",
-        "Correct communicationRoundCode, or make the round with `manage.py round add`.",
+        "Correct communicationRoundCode, or ask the operator of the gateway to add the round.",
     ),
     (
         ROUND_NOT_OPEN,
         "Communication round takes no documents",
-        "Send it to a round that is Open or In Progress, or change this one with "
-        "`manage.py round set`.",
+        "Send it to a round that is Open or In Progress, or ask the operator of the gateway to "
+        "open this one.",
     ),
     (
         NO_WORKER,
@@ -111,7 +111,7 @@ _TEXTS = (
     (
         UNKNOWN_TENANT,
         "Tenant of the dropped file is not known",
-        "Begin the path with the id of a tenant, as `manage.py tenant list` shows it.",
+        "Begin the path with the id of the tenant, which the operator of the gateway knows.",
     ),
     (
         ENCODED,

@@ -33,8 +33,8 @@ from shared.storage.import_records import ImportRecord
 from shared.storage.stored_records import place_of
 
 DISABLED = (
-    "The Documents feature is not enabled for this tenant: enable it with "
-    "`manage.py feature enable documents`."
+    "The Documents feature is not enabled for this tenant: ask the operator of the gateway to "
+    "enable it."
 )
 
 
