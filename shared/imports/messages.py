@@ -27,8 +27,8 @@ LOST_ROW: Final = (
     "send the row again"
 )
 UNREADABLE_LIST: Final = (
-    "the list {kind} cannot be read; an administrator loads it again with `manage.py reference "
-    "load`, then the row can be sent again"
+    "the list {kind} cannot be read; ask the operator of the gateway to load it again, then send "
+    "the row again"
 )
 """Details of 9001: why a row could not be processed."""
 TOO_LARGE_RECORD: Final = "the record would take more than 1 MiB; send shorter texts"

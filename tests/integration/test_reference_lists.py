@@ -74,7 +74,7 @@ def test_rows_are_not_judged_by_a_list_that_cannot_be_read(delivered: str, way: 
         await stage.drain()
         assert await stage.codes(record) == [[9001], [], [], [2001]]
         [message] = (await stage.results(record))[0].messages
-        assert "reference load" in message.text
+        assert "ask the operator of the gateway to load it again" in message.text
 
         await lists.load(tenant, ReferenceKind.DIVISION, ["D9"])
         child = await stage.gateway.retrying.retry(await stage.again(record), b"")

@@ -41,9 +41,9 @@ def texts(module: Module) -> Iterator[str]:
     """Every literal text of a module that is no docstring."""
     skipped: set[ast.AST] = set()
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if (module.name, node.name) in ADMINISTRATORS_CALLS:
-                skipped.update(ast.walk(node))
+        name = getattr(node, "name", "")
+        if (module.name, name) in ADMINISTRATORS_CALLS:
+            skipped.update(ast.walk(node))
         body = getattr(node, "body", None)
         for statement in body if isinstance(body, list) else ():
             if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
