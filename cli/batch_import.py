@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cli.failures import Result, failure_table
-from cli.import_client import ImportClient
+from cli.csv_files import RowFile
+from cli.failures import Result, failure_table, with_line
+from cli.import_client import ImportClient, has_messages
+from cli.message_table import Group, group_table
 from cli.output import columns
 from cli.parts import Part, PartLimits
-from cli.row_files import read_rows
+from cli.row_files import RowFileError, read_array, read_rows
 from cli.text_files import read_text_file
-from shared.errors import GatewayError
+from shared.errors import GatewayError, RefusedError
 from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.payload import member_span
 
 STAGE: Final = f"{AUTHDATA.address}/stage"
 OPTIONS: Final = ("validate", "allowNoAuth")
@@ -47,9 +50,9 @@ class UnknownOptionError(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class BatchFile:
-    """The records of a file as JSON texts, and what it says of the batch."""
+    """The records of a file, and what it says of the batch."""
 
-    rows: Sequence[str]
+    file: RowFile
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -60,6 +63,8 @@ class BatchOutcome:
     answer: Document
     failed: Sequence[Result] = ()
     import_id: str = ""
+    groups: Sequence[Group] = ()
+    lines_of_file: Sequence[int] = ()
 
     @property
     def is_good(self) -> bool:
@@ -70,6 +75,8 @@ class BatchOutcome:
         """For people."""
         if self.failed:
             yield from (*failure_table(self.failed), "")
+        if self.groups:
+            yield from (*group_table(self.groups, self.lines_of_file), "")
         cells = [(label, str(self.answer[name])) for name, label in _TABLE]
         width = max(len(count) for _, count in cells)
         yield from columns(
@@ -85,15 +92,20 @@ def read_batch_file(path: Path, schema: Mapping[str, Any], *, blank_clears: bool
 
     Raises UnreadableFileError.
     """
+    text = read_text_file(path)
     try:
-        document = json.loads(read_text_file(path))
+        document = json.loads(text)
     except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict) and isinstance(document.get("employee"), list):
         options = {name: document[name] for name in OPTIONS if document.get(name) is not None}
-        return BatchFile(
-            [json.dumps(row, ensure_ascii=False) for row in document["employee"]], options
-        )
+        start, end = member_span(text, text.index("{"), "employee")
+        # The lines above stay, so that lines are counted as in the file.
+        above = "\n" * text.count("\n", 0, start)
+        try:
+            return BatchFile(read_array(above + text[start:end]), options)
+        except RefusedError as error:
+            raise RowFileError(f"{path.name}: {error.message}") from None
     return BatchFile(read_rows(path, schema, blank_clears=blank_clears))
 
 
@@ -125,9 +137,16 @@ def import_batch(
     done = client.send(f"{AUTHDATA.address}/{batch}", {}, b"", f"process-{batch}")
     if not done.import_id:
         return BatchOutcome(done.document)
-    client.follow(done.import_id, lambda _done: None)
+    ended = client.follow(done.import_id, lambda _done: None)
     failed = sorted(client.results(done.import_id, "failed"), key=lambda each: int(each["index"]))
-    return BatchOutcome(client.answer(done.import_id), failed, done.import_id)
+    lines = file.file.lines
+    return BatchOutcome(
+        client.answer(done.import_id),
+        [with_line(each, lines) for each in failed],
+        done.import_id,
+        client.message_groups(done.import_id) if has_messages(ended) else (),
+        lines,
+    )
 
 
 def try_out(client: ImportClient, file: BatchFile, parts: Sequence[Part]) -> BatchOutcome:

@@ -14,13 +14,14 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, Final, TextIO
 
 from shared.imports.csv_rows import ERROR, INDEX, MORE, WORDS, is_guarded, restored
 from shared.imports.faults import MAX_SHOWN
+from shared.imports.near_names import nearest
 from shared.imports.payload import MAX_DEPTH
 from shared.imports.reference_text import ENDS, escaped, is_blank, trimmed, without_hidden
 
@@ -31,12 +32,33 @@ _DELIMITERS: Final = ",;\t"
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*[\r\n]*', re.IGNORECASE)
 _BLANK_CELLS: Final = ENDS + _DELIMITERS + "\"'"
 """What a line of blank cells is made of, whatever its delimiter."""
+_PLACE: Final = re.compile(r"\[[0-9]+\]")
 _MOST_NAMED: Final = 10
+_MOST_COMPARED: Final = 50
+"""Unknown columns for which the nearest field is looked for: a header may be hostile."""
 _LONGEST_CELL: Final = 16 * 1024 * 1024
 
 Step = str | int
 Tree = dict[Step, Any]
 """A row while it is put together: objects by name, lists by place, JSON text as leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownColumn:
+    """A column that is no field of the type, and the field that it was perhaps meant to be."""
+
+    name: str
+    line: int
+    nearest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RowFile:
+    """The JSON text of each row of a file, and the line of the file that it begins in, from 1."""
+
+    rows: Sequence[str]
+    lines: Sequence[int]
+    unknown_columns: Sequence[UnknownColumn] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +73,8 @@ _MORE: Final = _Column((MORE,), frozenset())
 _NAMELESS: Final = _Column((), frozenset())
 
 
-def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False) -> list[str]:
-    """The JSON text of each row. Raises ValueError with what is wrong, and where.
+def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False) -> RowFile:
+    """The rows of the text. Raises ValueError with what is wrong, and where.
 
     The header is the first line that is neither blank nor `sep=;`, the line by which spreadsheets
     name their delimiter. Rows of blanks are no rows.
@@ -71,15 +93,17 @@ def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False
         columns = _columns(header, schema, line)
         place = columns.index(_MORE) if _MORE in columns else len(columns)
         nameless = [at for at, column in enumerate(columns) if column is _NAMELESS]
-        rows = []
+        rows: list[str] = []
+        places: list[int] = []
         line = before + reader.line_num + 1
         for cells in reader:
             if any(not is_blank(cell) for cell in cells):
                 _check_names(cells, nameless, len(columns), line, before + 1)
                 known, said = _with_more(columns, cells[: len(columns)], place, schema)
                 rows.append(_row(_values(known, said, blank_clears)))
+                places.append(line)
             line = before + reader.line_num + 1
-        return rows
+        return RowFile(rows, places, _unknown_columns(columns, schema, before + 1))
     except csv.Error as error:
         raise ValueError(_told(error, line)) from None
 
@@ -208,6 +232,55 @@ def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
         found: Mapping[str, Any] = schema["$defs"][node["$ref"].rpartition("/")[2]]
         return found
     return node
+
+
+def _unknown_columns(
+    columns: Sequence[_Column | None], schema: Mapping[str, Any], line: int
+) -> list[UnknownColumn]:
+    """The columns that are no field; the first `_MOST_COMPARED` with the nearest field."""
+    paths = [
+        column.path
+        for column in columns
+        if column not in (None, _NAMELESS, _MORE) and not is_field(column.path, schema)
+    ]
+    known = known_paths(schema) if paths else []
+    return [
+        UnknownColumn(
+            shown_path(path),
+            line,
+            nearest_field(shown_path(path), known) if place < _MOST_COMPARED else None,
+        )
+        for place, path in enumerate(paths)
+    ]
+
+
+def shown_path(path: Sequence[Step]) -> str:
+    """A path as messages write it."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")
+
+
+def known_paths(schema: Mapping[str, Any]) -> list[str]:
+    """Every field of a row that holds a value; an element of a list by its first place."""
+    return list(_paths_below(schema, schema, ""))
+
+
+def _paths_below(node: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> Iterator[str]:
+    node = _resolved(node, schema)
+    if "properties" in node:
+        for name, inner in node["properties"].items():
+            yield from _paths_below(inner, schema, f"{path}.{name}" if path else name)
+    elif "items" in node:
+        yield from _paths_below(node["items"], schema, f"{path}[0]")
+    else:
+        yield path
+
+
+def nearest_field(name: str, known: Iterable[str]) -> str | None:
+    """The known path that a name was perhaps meant to be, with the places that the name gives."""
+    found = nearest(_PLACE.sub("[0]", name), known)
+    places = iter(_PLACE.findall(name))
+    return found and _PLACE.sub(lambda each: next(places, each[0]), found)
 
 
 def _check_names(

@@ -1,14 +1,14 @@
-"""Results for people and for files: rows by their place in the file, failures as a table.
+"""Results for people and for files: rows by index and line, failures as a table.
 
 A result is the neutral one of `/api/imports/{id}/results`, its `index` counted within the whole
-file from 0; people count from 1.
+file from 0, and with the `line` of the file, from 1, that the row begins in.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,15 +17,23 @@ from cli.row_files import Format, format_of
 from shared.imports import csv_rows
 from shared.imports.reference_text import escaped
 
+UNKNOWN_FIELD: Final = 1007
 MOST_SHOWN: Final = 100
 """Failed rows in the table; the file of `--failed-rows` has them all."""
 _LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
+_PLACE_WIDTH: Final = len("index 99, line 100")
 _SIDES: Final = ("before", "after")
-_HEAD: Final = ("ROW", "KEY", "ID", "FIELD", "VALUE", "MESSAGE")
+_HEAD: Final = ("INDEX", "LINE", "KEY", "ID", "FIELD", "VALUE", "MESSAGE")
 _MOST_OF_A_VALUE: Final = 40
 """Characters of a value in the table; the file of `--failed-rows` has all of it."""
 
 Result = dict[str, Any]
+
+
+def with_line(result: Result, lines: Sequence[int]) -> Result:
+    """The result with the line of its row; `lines` has that of each row of the file."""
+    index = result["index"]
+    return {**result, "line": lines[index]} if index < len(lines) else result
 
 
 def key_of(result: Result) -> str:
@@ -33,15 +41,27 @@ def key_of(result: Result) -> str:
     return " / ".join(result["key"].values()) or "(no key)"
 
 
-def row_lines(results: Iterable[Result]) -> Iterator[str]:
-    """A line per row, its warnings and infos below it; errors stand in the table of failures."""
+def is_about(message: Mapping[str, Any], columns: Iterable[str]) -> bool:
+    """Whether a message, or a group of them, says that one of these columns is no field."""
+    field = message.get("fieldName", "").lower()
+    return message["errorID"] == UNKNOWN_FIELD and any(
+        f"{name.lower()}.".startswith((f"{field}.", f"{field}[")) for name in columns
+    )
+
+
+def row_lines(results: Iterable[Result], columns: Sequence[str] = ()) -> Iterator[str]:
+    """A line per row, its warnings and infos below it; errors stand in the table of failures.
+
+    That a column is no field is not repeated for each row.
+    """
     for result in results:
-        yield f"{result['index'] + 1:>5}  {key_of(result)}  {result['outcome']}"
+        place = f"index {result['index']}, line {result['line']}"
+        yield f"{place:<{_PLACE_WIDTH}}  {key_of(result)}  {result['outcome']}"
         for change in result.get("changes", ()) if result["outcome"] == "updated" else ():
             before, after = (json.dumps(change[at], ensure_ascii=False) for at in _SIDES)
             yield f"         {change['field']}: {before} → {after}"
         for message in result["messages"]:
-            if message["messageType"] == "Error":
+            if message["messageType"] == "Error" or is_about(message, columns):
                 continue
             field = f" [{message['fieldName']}]" if "fieldName" in message else ""
             said = f"{message['messageType']} {message['errorID']}: {message['message']}"
@@ -52,7 +72,8 @@ def failure_table(failed: Sequence[Result]) -> list[str]:
     """The failed rows, a line per error; how many more there are, if there are."""
     cells = [
         (
-            str(result["index"] + 1),
+            str(result["index"]),
+            str(result.get("line", "")),
             key_of(result),
             str(message["errorID"]),
             message.get("fieldName", ""),

@@ -16,16 +16,21 @@ import typer
 
 from cli.batch_import import import_batch, limits_with_room, options_of, read_batch_file, try_out
 from cli.calls import CallFailedError
-from cli.failures import Result, failure_table, row_lines
+from cli.csv_files import RowFile, known_paths, nearest_field
+from cli.failures import UNKNOWN_FIELD, Result, failure_table, is_about, row_lines
 from cli.file_import import FEW, FileImport, Tally
 from cli.import_client import ImportClient, RefusedCallError, call_of, limits_of
+from cli.message_table import group_table
 from cli.parts import Part, cut
 from cli.progress import row_progress
-from cli.row_files import read_rows
+from cli.row_files import RowFileError, read_rows
 from cli.terminal import complain
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.definition import ImportType
+from shared.imports.reference_text import escaped
 
+MOST_NAMED: Final = 20
+"""Unknown columns and fields that have a line of their own."""
 INTERRUPTED: Final = 130
 """The exit status of a command that Ctrl-C ended."""
 SENT_BEFORE: Final = (
@@ -74,33 +79,57 @@ def carry_out(errand: Errand, client: ImportClient) -> Report:
 
 def _send_rows(errand: Errand, client: ImportClient) -> Report:
     kind = errand.kind
-    rows = read_rows(errand.file, kind.rules.json_schema(), blank_clears=errand.blank_clears)
+    schema = kind.rules.json_schema()
+    file = read_rows(errand.file, schema, blank_clears=errand.blank_clears)
+    _check_rows(errand, file)
     told = client.capabilities()
     limits = limits_of(told, errand.part_rows, dry_run=errand.dry_run)
     asked = json.dumps([kind.name, errand.asked, errand.again])
-    parts = cut(rows, limits, asked, errand.secret)
-    tally = Tally(len(rows))
+    parts = cut(file.rows, limits, asked, errand.secret, file.lines)
+    tally = Tally(file)
     with _shown(errand, tally) as heard:
         work = FileImport(client, call_of(told, kind.name), errand.asked, heard)
         (work.try_out if errand.dry_run else work.send)(parts, tally)
-    lines = _lines(tally, parts, dry_run=errand.dry_run)
-    return Report(tally.document(), lines, rows, tally.failed, not tally.failed)
+    lines = _lines(tally, parts, schema, dry_run=errand.dry_run)
+    return Report(tally.document(), lines, file.rows, tally.failed, not tally.failed)
 
 
 def _send_batch(errand: Errand, client: ImportClient) -> Report:
     schema = errand.kind.rules.json_schema()
     batch = read_batch_file(errand.file, schema, blank_clears=errand.blank_clears)
+    _check_rows(errand, batch.file)
     batch = replace(batch, options={**batch.options, **options_of(errand.asked)})
     limits = limits_of(client.capabilities(), errand.part_rows, dry_run=errand.dry_run)
     asked = json.dumps([errand.kind.name, dict(batch.options), errand.again])
-    parts = cut(batch.rows, limits_with_room(limits), asked, errand.secret)
-    with _shown(errand, Tally(len(batch.rows))) as heard:
-        if errand.dry_run or not parts:
-            outcome = try_out(client, batch, parts or [Part(0, (), "")])
+    file = batch.file
+    parts = cut(file.rows, limits_with_room(limits), asked, errand.secret, file.lines)
+    with _shown(errand, Tally(file)) as heard:
+        if errand.dry_run:
+            outcome = try_out(client, batch, parts)
         else:
             outcome = import_batch(client, batch, parts, heard)
     document = {"importId": outcome.import_id, **outcome.answer}
-    return Report(document, outcome.lines(), batch.rows, outcome.failed, outcome.is_good)
+    return Report(document, outcome.lines(), batch.file.rows, outcome.failed, outcome.is_good)
+
+
+def _check_rows(errand: Errand, file: RowFile) -> None:
+    """Say which columns are no fields, before anything is sent. Raises RowFileError for no rows."""
+    if not file.rows:
+        raise RowFileError(
+            f"{errand.file.name} has no rows, so nothing was sent: check that it is the right file."
+        )
+    columns = file.unknown_columns
+    complain(
+        f"Column {escaped(each.name)} (line {each.line}) is no field of {errand.kind.name}: what "
+        f"it holds is not stored.{_advice(each.nearest)}"
+        for each in columns[:MOST_NAMED]
+    )
+    if len(columns) > MOST_NAMED:
+        complain([f"So are {len(columns) - MOST_NAMED} more columns."])
+
+
+def _advice(nearest: str | None) -> str:
+    return f" Did you mean {nearest}?" if nearest else ""
 
 
 @contextmanager
@@ -126,12 +155,26 @@ def _how_far(tally: Tally) -> str:
     )
 
 
-def _lines(tally: Tally, parts: Sequence[Part], *, dry_run: bool) -> Iterator[str]:
-    """Every row of a small file, the failed ones of any, and the counts."""
+def _lines(
+    tally: Tally, parts: Sequence[Part], schema: Mapping[str, Any], *, dry_run: bool
+) -> Iterator[str]:
+    """Every row of a small file, the failed ones and all messages of any, and the counts."""
+    columns = [escaped(each.name) for each in tally.file.unknown_columns]
     if tally.total <= FEW:
-        yield from row_lines(tally.results)
+        yield from row_lines(tally.results, columns)
     if tally.failed:
         yield from ("", *failure_table(tally.failed), "")
+    # A column that is no field was named before the file was sent, once.
+    groups = [each for each in tally.groups.sorted() if not is_about(each, columns)]
+    if groups:
+        yield from ("", *group_table(groups, tally.file.lines), "")
+    unknown = [each.get("fieldName", "") for each in groups if each["errorID"] == UNKNOWN_FIELD]
+    known = known_paths(schema) if unknown else []
+    for name in unknown[:MOST_NAMED]:
+        advice = _advice(nearest_field(name, known))
+        yield f"Field {escaped(name)} is not known: what it holds is not stored.{advice}"
+    if tally.counts["warnings"] or tally.counts["infos"]:
+        yield f"{_rows(tally, 'warnings')} with warnings, {_rows(tally, 'infos')} with infos."
     counts = ", ".join(f"{tally.counts[name]} {name}" for name in ("new", "updated", "unchanged"))
     would = "would be " if dry_run else ""
     rows = "row" if tally.total == 1 else "rows"
@@ -143,3 +186,8 @@ def _lines(tally: Tally, parts: Sequence[Part], *, dry_run: bool) -> Iterator[st
         yield SENT_BEFORE.format(count=tally.sent_before, parts=len(parts))
     if dry_run and len(parts) > 1:
         yield "Each of the calls was tried by itself, without the rows of those before it."
+
+
+def _rows(tally: Tally, name: str) -> str:
+    count = tally.counts[name]
+    return f"{count} row{'' if count == 1 else 's'}"

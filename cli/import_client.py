@@ -89,6 +89,11 @@ class ImportClient:
                 return
             query["continuation"] = page["continuation"]
 
+    def message_groups(self, import_id: str) -> list[Document]:
+        """What was said of the rows of an import so far, in groups of one id and field."""
+        found: list[Document] = self._document("GET", f"/api/imports/{import_id}/failures")["items"]
+        return found
+
     def answer(self, import_id: str) -> Document:
         """The vendor's answer to an ended import."""
         return self._document("GET", f"/api/imports/{import_id}/answer")
@@ -116,6 +121,11 @@ class ImportClient:
                 raise RefusedCallError(answer.refusal)
             self.pause(answer.pause_seconds(1.0))
         raise AssertionError
+
+
+def has_messages(ended: Document) -> bool:
+    """Whether something was said of the rows of an import, given as the gateway shows it."""
+    return any(ended["rows"].get(name) for name in ("failed", "warnings", "infos"))
 
 
 def call_of(capabilities: Document, type_name: str) -> str:

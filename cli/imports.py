@@ -9,12 +9,14 @@ import typer
 
 from cli.access import on_gateway
 from cli.integrations import TenantOption
+from cli.message_table import group_table
 from cli.output import AsJson, columns, show
 from cli.text_files import read_text_file
 from shared.bootstrap import Gateway
+from shared.imports.message_groups import MessageGroups
 from shared.imports.outcomes import Outcome, RowResult
-from shared.services.reporting import ImportReport, Place
-from shared.web.import_views import import_view
+from shared.services.reporting import ImportReport, Place, RowFilter
+from shared.web.import_views import groups_view, import_view
 
 app = typer.Typer(
     no_args_is_help=True, help="Imports: how they stand, why rows failed; retry and cancel."
@@ -46,22 +48,30 @@ def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) 
         return (await gateway.reporting.newest(found.id, None, most)).reports
 
     reports = on_gateway(read)
-    head = ("IMPORT", "TYPE", "STATE", "ROWS", "DONE", "FAILED", "ACCEPTED")
+    head = ("IMPORT", "TYPE", "STATE", "ROWS", "DONE", "FAILED", "WARNINGS", "INFOS", "ACCEPTED")
     document = {"imports": [import_view(report) for report in reports]}
     show(as_json, document, columns(head, [_cells(report) for report in reports]))
 
 
 @app.command("show")
 def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False) -> None:
-    """Show one import, with the rows that failed so far."""
+    """Show one import, the rows that failed so far, and all messages in groups."""
 
-    async def read(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
+    async def read(
+        gateway: Gateway,
+    ) -> tuple[ImportReport, tuple[RowResult, ...], MessageGroups]:
         found = await gateway.tenants.find(tenant)
         report = await gateway.reporting.find(found.id, import_id)
-        return report, await _failed_of(gateway, report)
+        if report.record.results_expired_at:
+            return report, (), MessageGroups()
+        groups = await gateway.reporting.message_groups(report.record)
+        return report, await _failed_of(gateway, report), groups
 
-    report, failed = on_gateway(read)
-    show(as_json, import_view(report), [*_lines(report), *_failed_lines(failed)])
+    report, failed, groups = on_gateway(read)
+    shown = groups_view(groups)["items"]
+    table = group_table(shown)
+    lines = [*_lines(report), *_failed_lines(failed), *([""] if table else []), *table]
+    show(as_json, {**import_view(report), "messageGroups": shown}, lines)
 
 
 @app.command("retry")
@@ -109,7 +119,9 @@ async def _failed_of(gateway: Gateway, report: ImportReport) -> tuple[RowResult,
     """The rows that failed so far, up to MOST_FAILED; none where results have expired."""
     if report.record.results_expired_at:
         return ()
-    page = await gateway.reporting.results(report.record, Place(), MOST_FAILED, Outcome.FAILED)
+    page = await gateway.reporting.results(
+        report.record, Place(), MOST_FAILED, RowFilter(Outcome.FAILED)
+    )
     return page.results
 
 
@@ -132,6 +144,8 @@ def _cells(report: ImportReport) -> tuple[str, ...]:
         str(record.rows),
         str(counts.done),
         str(counts.failed),
+        str(counts.warnings),
+        str(counts.infos),
         record.accepted_at,
     )
 
@@ -147,6 +161,7 @@ def _lines(report: ImportReport) -> list[str]:
         f"Ended     {record.ended_at or 'not yet'}",
         f"Rows      {counts.done} of {record.rows}: {counts.new} new, {counts.updated} updated, "
         f"{counts.unchanged} unchanged, {counts.failed} failed",
+        f"Messages  {counts.warnings} rows with warnings, {counts.infos} rows with infos",
         *_pace(report),
     ]
 
@@ -160,11 +175,11 @@ def _pace(report: ImportReport) -> list[str]:
 
 
 def _failed_lines(failed: tuple[RowResult, ...]) -> list[str]:
-    """Row number (from 1), key and messages; fields are named, values are not shown."""
+    """Index of the row, key and messages; fields are named, values are not shown."""
     lines = []
     for result in failed:
         key = " / ".join(part or "-" for part in result.key)
-        lines.append(f"{result.index + 1:>5}  {key}")
+        lines.append(f"index {result.index}  {key}")
         for message in result.messages:
             field = f" [{message.field}]" if message.field else ""
             lines.append(f"         {message.severity} {message.id}: {message.text}{field}")

@@ -39,30 +39,37 @@ class PartLimits:
     body_bytes: int
 
 
-def cut(rows: Sequence[str], limits: PartLimits, asked: str, secret: str) -> list[Part]:
+def cut(
+    rows: Sequence[str], limits: PartLimits, asked: str, secret: str, lines: Sequence[int] = ()
+) -> list[Part]:
     """The parts of a file, in order; `asked` is all else that the calls say.
 
     The gateway stores the keys, so they are hashed under the caller's `secret`: no value of a short
-    file can be guessed from one. Raises RowTooLargeError.
+    file can be guessed from one. `lines` has the line of the file that each row begins in, for
+    messages. Raises RowTooLargeError.
     """
     whole = hmac.new(secret.encode(), asked.encode(), "sha256")
     for row in rows:
         whole.update(b"\0" + row.encode())
     parts = []
-    for start, end in _spans(rows, limits):
+    for start, end in _spans(rows, limits, lines):
         own = hashlib.sha256(f"{whole.hexdigest()} {start} {end}".encode()).hexdigest()
         parts.append(Part(start, rows[start:end], f"file-{own[:48]}"))
     return parts
 
 
-def _spans(rows: Sequence[str], limits: PartLimits) -> Iterator[tuple[int, int]]:
+def _spans(
+    rows: Sequence[str], limits: PartLimits, lines: Sequence[int]
+) -> Iterator[tuple[int, int]]:
     """First row, and the row behind the last, of each part; brackets and commas are counted."""
     start, size = 0, 2
     for place, row in enumerate(rows):
         length = len(row.encode()) + 1
         if length + 2 > limits.body_bytes:
+            line = f" (line {lines[place]})" if lines else ""
             raise RowTooLargeError(
-                f"Row {place + 1} has {length - 1} bytes, and a call takes {limits.body_bytes}."
+                f"The row of index {place}{line} has {length - 1} bytes, and a call takes "
+                f"{limits.body_bytes}: shorten the row."
             )
         if place - start == limits.rows or size + length > limits.body_bytes:
             yield start, place

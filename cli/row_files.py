@@ -1,4 +1,4 @@
-"""Files of rows: JSON, NDJSON or CSV, read as the JSON text of each row.
+"""Files of rows: JSON, NDJSON or CSV, read as the JSON text and the line of each row.
 
 The format is that of the file's ending (`.json`; `.ndjson`, `.jsonl`; `.csv`, `.tsv`), else what
 the first character says. Rows stay as they stand in the file, digits and all: only what CSV cannot
@@ -8,12 +8,12 @@ say is translated (`cli.csv_files`). Failed rows as the gateway gives them out (
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from cli.csv_files import read_csv
+from cli.csv_files import RowFile, read_csv
 from cli.text_files import UnreadableFileError, read_text_file
 from shared.errors import RefusedError
 from shared.imports.payload import member_text, read_payload, read_row_of_line
@@ -52,8 +52,8 @@ def format_of(path: Path, text: str = "") -> Format:
     return {"[": Format.JSON, "{": Format.NDJSON}.get(text.lstrip()[:1], Format.CSV)
 
 
-def read_rows(path: Path, schema: Mapping[str, Any], *, blank_clears: bool = False) -> list[str]:
-    """The JSON text of each row of the file. Raises RowFileError.
+def read_rows(path: Path, schema: Mapping[str, Any], *, blank_clears: bool = False) -> RowFile:
+    """The rows of the file. Raises RowFileError.
 
     `schema` is the JSON Schema of a row, for the types of CSV's cells; `blank_clears` makes an
     empty cell null instead of leaving the field out.
@@ -65,7 +65,7 @@ def read_rows(path: Path, schema: Mapping[str, Any], *, blank_clears: bool = Fal
     try:
         match format_of(path, text):
             case Format.JSON:
-                return _array(text)
+                return read_array(text)
             case Format.NDJSON:
                 return _lines(text)
             case Format.CSV:
@@ -82,8 +82,8 @@ def _taken_for(path: Path, text: str) -> str:
     return f" (read as {format_of(path, text).value.upper()}, since its ending names no format)"
 
 
-def _array(text: str) -> list[str]:
-    """The rows of a JSON array, read as strictly as the gateway reads it."""
+def read_array(text: str) -> RowFile:
+    """The rows of a JSON array, read as strictly as the gateway reads it. Raises RefusedError."""
     are_failed_rows = True
 
     def look(row: Mapping[str, Any]) -> None:
@@ -91,23 +91,39 @@ def _array(text: str) -> list[str]:
         are_failed_rows &= _is_failed_row(row)
 
     if not text.strip():
-        return []
+        return RowFile((), ())
     payload = read_payload(text.encode(), look, FAR_MORE_THAN_ANY)
     rows = [payload.text[row.start : row.end] for row in payload.rows]
-    return _without_messages(rows) if are_failed_rows else rows
+    lines = _lines_of(payload.text, [row.start for row in payload.rows])
+    return RowFile(_without_messages(rows) if are_failed_rows else rows, lines)
 
 
-def _lines(text: str) -> list[str]:
+def _lines_of(text: str, starts: Iterable[int]) -> list[int]:
+    """The line, from 1, of each place of a text; the places ascend."""
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
+    lines = []
+    line, counted = 1, 0
+    for start in starts:
+        line += text.count("\n", counted, start)
+        counted = start
+        lines.append(line)
+    return lines
+
+
+def _lines(text: str) -> RowFile:
     """The row of each line, read as strictly; blank lines are passed over."""
     are_failed_rows = True
-    rows = []
+    rows: list[str] = []
+    numbers: list[int] = []
     # A JSON text has no line break within a string, so a carriage return ends a line too.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for number, line in enumerate(lines, 1):
         if line.strip():
             are_failed_rows &= _is_failed_row(read_row_of_line(line, number))
             rows.append(line.strip())
-    return _without_messages(rows) if are_failed_rows else rows
+            numbers.append(number)
+    return RowFile(_without_messages(rows) if are_failed_rows else rows, numbers)
 
 
 def _is_failed_row(row: Mapping[str, Any]) -> bool:

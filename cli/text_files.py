@@ -20,6 +20,15 @@ _BYTE_ORDER_MARK: Final = "\ufeff"
 _END_OF_FILE: Final = "\x1a"
 """Ctrl-Z, which programs in the tradition of DOS write behind the last line."""
 _PADDING: Final = "\x1a\x00 \t\r\n"
+_ZIP: Final = b"PK\x03\x04"
+_GZIP: Final = b"\x1f\x8b"
+_OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+"""Spreadsheets before 2007, and newer ones behind a password."""
+_SHEET_MARKS: Final = (b"xl/", b"opendocument.spreadsheet", b"Index/Tables")
+"""Excel, LibreOffice, Numbers: names in the directory of the archive."""
+_SPREADSHEETS: Final = frozenset(
+    {".xlsx", ".xlsm", ".xlsb", ".xltx", ".xls", ".ods", ".fods", ".numbers"}
+)
 _NAMES: Final = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
 
 
@@ -37,6 +46,9 @@ def read_text_file(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise UnreadableFileError(f"{path.name} cannot be read: {error.strerror}.") from None
+    other = _other_kind(path, content)
+    if other:
+        raise UnreadableFileError(f"{path.name} {other}")
     encoding = _encoding_of(content)
     try:
         # Some editors put a second byte order mark in front of the first.
@@ -48,6 +60,26 @@ def read_text_file(path: Path) -> str:
         ) from None
     end = text.rstrip(_PADDING)
     return end if _END_OF_FILE in text[len(end) :] else text
+
+
+def _other_kind(path: Path, content: bytes) -> str:
+    """What the file is where it is no text, and what to do; "" where it may be text."""
+    is_zip = content.startswith(_ZIP)
+    is_named_so = path.suffix.lower() in _SPREADSHEETS and not _is_saved_as_text(content)
+    if is_named_so or content.startswith(_OLD_OFFICE) or (is_zip and _has_sheets(content)):
+        return "is a spreadsheet: save it as CSV (in a spreadsheet program as “CSV UTF-8”)."
+    if is_zip or content.startswith(_GZIP):
+        return "is compressed: unpack it."
+    return ""
+
+
+def _is_saved_as_text(content: bytes) -> bool:
+    """Some programs export CSV under the ending of a spreadsheet."""
+    return bool(content) and not content.startswith((_ZIP, _OLD_OFFICE)) and b"\0" not in content
+
+
+def _has_sheets(content: bytes) -> bool:
+    return any(mark in content for mark in _SHEET_MARKS)
 
 
 def _encoding_of(content: bytes) -> str:

@@ -10,7 +10,7 @@ from shared.errors import GoneError, NotFoundError
 from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.definition import ImportType
 from shared.services.failed_rows import UNREADABLE
-from shared.services.reporting import NO_SUCH_IMPORT, ImportReport
+from shared.services.reporting import NO_SUCH_IMPORT, ImportReport, RowFilter
 from shared.storage.import_records import ImportRecord
 from shared.web import import_views as views
 from shared.web import query_names
@@ -69,9 +69,10 @@ async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
     record = (await _report(app, req, query_names.IMPORTS_RESULTS)).record
     query = query_of(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
-    start, outcome = views.place_from_text(query), views.outcome_wanted(query)
+    start = views.place_from_text(query)
+    wanted = RowFilter(views.outcome_wanted(query), views.severity_wanted(query))
     async with app.shares.exports.place(record.tenant):
-        page = await app.reporting.results(record, start, size, outcome)
+        page = await app.reporting.results(record, start, size, wanted)
     kind = _type_of(record)
     return views.json_answer(
         {
@@ -93,6 +94,21 @@ async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
     _type_of(report.record)
     async with app.shares.exports.place(report.record.tenant):
         return await answer_later(app, req, report)
+
+
+@blueprint.function_name("imports_failures")
+@blueprint.route(
+    "api/imports/{importId}/failures", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def imports_failures(req: func.HttpRequest) -> func.HttpResponse:
+    """The messages of an import's rows in groups, each with its count and the first indexes."""
+    app = await gateway()
+    record = (await _report(app, req, query_names.IMPORTS_FAILURES)).record
+    severity = views.severity_wanted(query_of(req))
+    async with app.shares.exports.place(record.tenant):
+        groups = await app.reporting.message_groups(record, severity)
+    return views.json_answer(views.groups_view(groups))
 
 
 @blueprint.function_name("imports_failed_rows")

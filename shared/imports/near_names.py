@@ -15,6 +15,7 @@ LONGEST: Final = 100
 """Characters of a name that are compared; no known name is longer."""
 _LIKENESS: Final = 0.6
 """What `difflib` calls a close match."""
+_COMPARED: Final = 5
 
 
 def folded(name: str) -> str:
@@ -56,10 +57,17 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     for each in list(by_text.values()):
         by_text.setdefault(folded(_last_step(each)), each)
     for text in dict.fromkeys((folded(name), folded(_last_step(name)))):
-        found = difflib.get_close_matches(text, by_text, 1, _LIKENESS)
+        found = difflib.get_close_matches(text, by_text, _COMPARED, _LIKENESS)
         if found:
-            return by_text[found[0]]
+            # Of names that are equally like it, the first one of the contract.
+            order = {each: place for place, each in enumerate(by_text)}
+            best = max(found, key=lambda each: (_likeness(each, text), -order[each]))
+            return by_text[best]
     return None
+
+
+def _likeness(known: str, text: str) -> float:
+    return difflib.SequenceMatcher(None, known, text).ratio()
 
 
 def _last_step(path: str) -> str:

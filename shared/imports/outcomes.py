@@ -68,6 +68,13 @@ class RowResult:
         first = next((each for each in self.messages if each.is_error), self.messages[0])
         return replace(self, messages=(first,))
 
+    def with_one_of_each(self) -> RowResult:
+        """The same result with the first of its messages of each severity, in their order."""
+        firsts: dict[Severity, Message] = {}
+        for message in self.messages:
+            firsts.setdefault(message.severity, message)
+        return replace(self, messages=tuple(firsts.values()))
+
     def count(self, severity: Severity) -> int:
         """How many messages of that severity the row has."""
         return sum(1 for message in self.messages if message.severity is severity)
@@ -79,12 +86,15 @@ def failed(index: int, key: tuple[str | None, ...], *messages: Message) -> RowRe
 
 
 def cap_messages(results: Iterable[RowResult]) -> list[RowResult]:
-    """The results of one chunk; rows behind `MAX_CHUNK_MESSAGES` keep their first message only."""
+    """The results of one chunk; rows behind `MAX_CHUNK_MESSAGES` keep one message of a severity.
+
+    So rows that have warnings or infos can still be counted and found.
+    """
     room = MAX_CHUNK_MESSAGES
     capped: list[RowResult] = []
     for result in results:
         room -= len(result.messages)
-        capped.append(result if room >= 0 else result.shortened())
+        capped.append(result if room >= 0 else result.with_one_of_each())
     return capped
 
 

@@ -311,7 +311,13 @@ def _is_usable(line: bytes, is_readable: Callable[[int, Mapping[str, Any]], bool
 
 
 def member_text(text: str, start: int, name: str) -> str:
-    """The text of a member of the JSON object that begins at `start`; its name in any case.
+    """The text of a member of the JSON object that begins at `start`; see `member_span`."""
+    begin, end = member_span(text, start, name)
+    return text[begin:end]
+
+
+def member_span(text: str, start: int, name: str) -> tuple[int, int]:
+    """Where a member of the JSON object that begins at `start` is; its name in any case.
 
     The object was read before, so nothing can be wrong with it, and it has the member.
     """
@@ -321,7 +327,7 @@ def member_text(text: str, start: int, name: str) -> str:
         begin = _skip(text, _skip(text, position) + 1)
         _, end = _AS_IT_STANDS.raw_decode(text, begin)
         if found.lower() == name:
-            return text[begin:end]
+            return begin, end
         position = _skip(text, _skip(text, end) + 1)
 
 

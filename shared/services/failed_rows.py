@@ -10,7 +10,7 @@ from shared.imports.messages import COULD_NOT_BE_PROCESSED
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import is_row, read_texts
 from shared.services.payloads import Payloads
-from shared.services.reporting import Reporting, check_results
+from shared.services.reporting import Reporting, RowFilter, check_results
 from shared.storage.import_records import ImportRecord
 
 PAYLOAD_EXPIRED = (
@@ -21,6 +21,7 @@ UNREADABLE = (
     "send them again."
 )
 _NOTHING = "{}"
+_FAILED = RowFilter(Outcome.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class FailedRows:
         """
         check_results(record)
         check_payload(record)
-        async for chunk, rows in self._reporting.chunks(record, outcome=Outcome.FAILED):
+        async for chunk, rows in self._reporting.chunks(record, wanted=_FAILED):
             failed = [row for row in rows if row.outcome is Outcome.FAILED]
             if failed:
                 yield await self._with_texts(record, chunk, failed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ from shared import log
 from shared.clock import Clock
 from shared.errors import GoneError, NotFoundError, UnreadableDataError
 from shared.imports.catalogue import TYPE_CATALOGUE
+from shared.imports.catalogue_entry import Severity
+from shared.imports.message_groups import MessageGroups
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, LOST_ROW, Message
 from shared.imports.outcomes import Outcome, RowResult, failed
 from shared.services.import_log import ImportLog
@@ -77,6 +80,40 @@ class Place:
 
     chunk: int = 0
     rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """Which results are wanted: those of an outcome, those with a message of a severity, or all."""
+
+    outcome: Outcome | None = None
+    severity: Severity | None = None
+
+    def takes(self, row: RowResult) -> bool:
+        """Whether a result is wanted."""
+        return (self.outcome is None or row.outcome is self.outcome) and (
+            self.severity is None or row.count(self.severity) > 0
+        )
+
+    def may_be_in(self, stored: StoredResult) -> bool:
+        """Whether a chunk can have a result that is wanted, by its counts alone."""
+        counts = stored.counts
+        if counts is None:
+            return True
+        if self.outcome is not None and not getattr(counts, self.outcome.value):
+            return False
+        match self.severity:
+            case Severity.WARNING:
+                return counts.warnings > 0 or not stored.has_message_counts
+            case Severity.INFO:
+                return counts.infos > 0 or not stored.has_message_counts
+            case Severity.ERROR:
+                return counts.failed > 0
+            case None:
+                return True
+
+
+ALL_ROWS: Final = RowFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +203,9 @@ class Reporting:
         return ImportPage(tuple(picked), after)
 
     async def results(
-        self, record: ImportRecord, start: Place, size: int, outcome: Outcome | None
+        self, record: ImportRecord, start: Place, size: int, wanted: RowFilter = ALL_ROWS
     ) -> ResultPage:
-        """Up to `size` results from `start` on, of one outcome or of all, in plan order.
+        """Up to `size` results from `start` on that are wanted, in plan order.
 
         There are fewer where they have very many messages.
 
@@ -177,10 +214,10 @@ class Reporting:
         check_results(record)
         picked: list[RowResult] = []
         room = _MOST_MESSAGES
-        async for chunk, rows in self.chunks(record, start.chunk, outcome):
+        async for chunk, rows in self.chunks(record, start.chunk, wanted):
             skipped = start.rows if chunk == start.chunk else 0
             for position, row in enumerate(rows[skipped:], skipped):
-                if outcome is not None and row.outcome is not outcome:
+                if not wanted.takes(row):
                     continue
                 if len(picked) == size or room <= 0:
                     return ResultPage(tuple(picked), Place(chunk, position))
@@ -199,11 +236,11 @@ class Reporting:
             yield rows
 
     async def chunks(
-        self, record: ImportRecord, first: int = 0, outcome: Outcome | None = None
+        self, record: ImportRecord, first: int = 0, wanted: RowFilter = ALL_ROWS
     ) -> AsyncIterator[tuple[int, Sequence[RowResult]]]:
         """The results chunk by chunk from `first` on, with the number of the chunk.
 
-        Chunks without a row of the outcome may be left out. Raises GoneError where results expire
+        Chunks without a row that is wanted may be left out. Raises GoneError where results expire
         meanwhile.
         """
         following = first
@@ -215,7 +252,7 @@ class Reporting:
                     lost = lost or await self._lost_rows(record)
                     yield chunk, lost.get(chunk, ())
             following = stored.chunk + 1
-            if not _may_hold(stored.counts, outcome):
+            if not wanted.may_be_in(stored):
                 continue
             rows = await self._readable(record, stored)
             if not record.is_open and len(rows) < _rows_in(record, stored.chunk):
@@ -260,6 +297,19 @@ class Reporting:
         shared_out[_BEHIND] = [lost_row(record, index) for index in missing]
         return shared_out
 
+    async def message_groups(
+        self, record: ImportRecord, severity: Severity | None = None
+    ) -> MessageGroups:
+        """The messages of the rows so far, of one severity or of all, in groups.
+
+        Raises GoneError where the results have expired.
+        """
+        check_results(record)
+        groups = MessageGroups()
+        async for _, rows in self.chunks(record, wanted=RowFilter(severity=severity)):
+            await asyncio.to_thread(groups.add, rows, severity)
+        return groups
+
     async def all_results(self, record: ImportRecord) -> AsyncIterator[RowResult]:
         """Every result of an ended import, in plan order."""
         async for results in self.result_chunks(record):
@@ -295,10 +345,6 @@ def _is_possible(record: ImportRecord, row: RowResult) -> bool:
     kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
     width = len(row.key) if kind is None else len(kind.rules.key_fields)
     return 0 <= row.index < record.rows and len(row.key) == width
-
-
-def _may_hold(counts: Counts | None, outcome: Outcome | None) -> bool:
-    return outcome is None or counts is None or getattr(counts, outcome.value) > 0
 
 
 def _state(record: ImportRecord, counts: Counts) -> ImportState:

@@ -40,9 +40,10 @@ RECORDS = ("n|", "n|~")
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many rows ended how; their sum is the number of rows that ended.
+    """How many rows ended how; the sum of the first four is the number of rows that ended.
 
-    `cancelled` are those of the failed ones that a cancel ended before they were stored.
+    `cancelled` are those of the failed ones that a cancel ended before they were stored. `warnings`
+    and `infos` are rows, whatever their outcome, that have a message of that kind.
     """
 
     new: int = 0
@@ -50,6 +51,8 @@ class Counts:
     unchanged: int = 0
     failed: int = 0
     cancelled: int = 0
+    warnings: int = 0
+    infos: int = 0
 
     @property
     def done(self) -> int:
@@ -64,6 +67,8 @@ class Counts:
             self.unchanged + other.unchanged,
             self.failed + other.failed,
             self.cancelled + other.cancelled,
+            self.warnings + other.warnings,
+            self.infos + other.infos,
         )
 
 
@@ -281,6 +286,8 @@ def closing(record: ImportRecord, counts: Counts, ended_at: str) -> list[Operati
         "Unchanged": counts.unchanged,
         "Failed": counts.failed,
         "Cancelled": counts.cancelled,
+        "Warnings": counts.warnings,
+        "Infos": counts.infos,
     }
     return [
         Merge(Entity(record.tenant, record_row(record.number), values)),
@@ -386,6 +393,8 @@ def counts_of(entity: Entity) -> Counts:
         entity.number("Unchanged"),
         entity.number("Failed"),
         entity.number("Cancelled"),
+        entity.number("Warnings"),
+        entity.number("Infos"),
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.errors import UnreadableDataError
+from shared.imports.catalogue_entry import Severity
 from shared.imports.messages import CANCELLED
 from shared.imports.outcomes import Outcome, RowResult, pack_result, unpack_result
 from shared.storage.import_records import Counts, counts_of
@@ -20,7 +21,9 @@ from shared.storage.packing import compress_json, expand_json, join_bytes, split
 from shared.storage.tables import Entity, Value, reading
 
 _MAX_INLINE = 700_000
-PROGRESS_COLUMNS = ("New", "Updated", "Unchanged", "Failed", "Cancelled", "DoneAt")
+PROGRESS_COLUMNS = (
+    *("New", "Updated", "Unchanged", "Failed", "Cancelled", "Warnings", "Infos", "DoneAt"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class ChunkResult:
             outcomes.count(Outcome.UNCHANGED),
             outcomes.count(Outcome.FAILED) + self.lost,
             sum(1 for result in self.results if _is_cancelled(result)),
+            sum(1 for result in self.results if result.count(Severity.WARNING)),
+            sum(1 for result in self.results if result.count(Severity.INFO)),
         )
 
 
@@ -59,7 +64,8 @@ def _is_cancelled(result: RowResult) -> bool:
 class StoredResult:
     """A chunk's record as it was read: `spilled` names the blob where its rows went, or is "".
 
-    `counts` is None where they cannot be read.
+    `counts` is None where they cannot be read. `has_message_counts` is False for a result that an
+    earlier version has written, which did not count warnings and infos.
     """
 
     import_id: str
@@ -67,6 +73,7 @@ class StoredResult:
     counts: Counts | None
     data: bytes
     spilled: str
+    has_message_counts: bool = True
 
 
 def blobs_of(import_id: str) -> str:
@@ -95,6 +102,8 @@ def to_entity(result: ChunkResult) -> tuple[Entity, bytes]:
         "Unchanged": counts.unchanged,
         "Failed": counts.failed,
         "Cancelled": counts.cancelled,
+        "Warnings": counts.warnings,
+        "Infos": counts.infos,
     }
     row = result_row(result.chunk)
     if len(data) <= _MAX_INLINE:
@@ -115,6 +124,7 @@ def from_entity(entity: Entity) -> StoredResult:
         counts=counts,
         data=join_bytes("Data", entity.values),
         spilled=entity.text("Spilled"),
+        has_message_counts="Infos" in entity.values,
     )
 
 

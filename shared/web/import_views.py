@@ -11,7 +11,9 @@ import azure.functions as func
 
 from shared.errors import InvalidRequestError
 from shared.imports.catalogue import IMPORT_TYPES, TYPE_CATALOGUE
+from shared.imports.catalogue_entry import Severity
 from shared.imports.definition import ImportType
+from shared.imports.message_groups import MessageGroup, MessageGroups
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.reporting import ImportReport, ImportState, Place
@@ -47,6 +49,8 @@ def import_view(report: ImportReport) -> dict[str, Any]:
         "updated": counts.updated,
         "unchanged": counts.unchanged,
         "failed": counts.failed,
+        "warnings": counts.warnings,
+        "infos": counts.infos,
     }
     if record.is_cancelled:
         rows["cancelled"] = counts.cancelled
@@ -79,7 +83,11 @@ def _links(report: ImportReport) -> dict[str, str]:
     here = address(record)
     links = {"self": here}
     if not record.results_expired_at:
-        links |= {"results": f"{here}/results", "answer": f"{here}/answer"}
+        links |= {
+            "results": f"{here}/results",
+            "failures": f"{here}/failures",
+            "answer": f"{here}/answer",
+        }
     if report.counts.failed and not record.payload_expired_at:
         links["failedRows"] = f"{here}/failed-rows"
         if not record.is_open and has_queues and not record.is_broken:
@@ -157,6 +165,36 @@ def outcome_wanted(query: Mapping[str, str]) -> Outcome | None:
     except ValueError:
         names = ", ".join(Outcome)
         raise InvalidRequestError(f"outcome must be one of {names}.") from None
+
+
+def severity_wanted(query: Mapping[str, str]) -> Severity | None:
+    """The severity that messages are limited to. Raises InvalidRequestError."""
+    text = query.get("severity", "").lower()
+    severities = {severity.value.lower(): severity for severity in Severity}
+    if text and text not in severities:
+        raise InvalidRequestError(f"severity must be one of {', '.join(severities)}.")
+    return severities.get(text)
+
+
+def groups_view(groups: MessageGroups) -> dict[str, Any]:
+    """Messages in groups, on one page; `leftOut` counts those that no group tells of."""
+    return {
+        "items": [_group_view(group) for group in groups.sorted()],
+        "leftOut": groups.left_out,
+        "continuation": None,
+    }
+
+
+def _group_view(group: MessageGroup) -> dict[str, Any]:
+    view: dict[str, Any] = {
+        "messageType": group.entry.severity.value,
+        "errorID": group.id,
+        "message": group.entry.text,
+        "advice": group.entry.advice,
+    }
+    if group.field_name is not None:
+        view["fieldName"] = group.field_name
+    return {**view, "count": group.count, "firstIndexes": group.indexes}
 
 
 def place_to_text(place: Place | None) -> str | None:

@@ -218,7 +218,9 @@ def _check_import(answer: Answer, total: int) -> None:
     assert shown["importId"] == answer.import_id
     assert shown["type"] == "workers"
     assert shown["state"] in ("Accepted", "Processing")
-    assert set(shown["rows"]) == {"total", "done", "new", "updated", "unchanged", "failed"}
+    assert set(shown["rows"]) == {
+        *("total", "done", "new", "updated", "unchanged", "failed", "warnings", "infos"),
+    }
     assert shown["rows"]["total"] == total
     assert shown["endedAt"] is None
     assert json.dumps(shown["links"]).count(answer.import_id) == len(shown["links"])

@@ -37,6 +37,8 @@ def test_an_ended_import_shows_its_counts(
         "updated": 0,
         "unchanged": 0,
         "failed": BAD,
+        "warnings": 0,
+        "infos": 0,
     }
     assert shown["endedAt"] >= shown["acceptedAt"]
     assert shown["rowsPerSecond"] > 0
@@ -46,6 +48,7 @@ def test_an_ended_import_shows_its_counts(
     assert shown["links"] == {
         "self": here,
         "results": f"{here}/results",
+        "failures": f"{here}/failures",
         "answer": f"{here}/answer",
         "failedRows": f"{here}/failed-rows",
         "retry": f"{here}/retry",

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from cli.batch_import import UnknownOptionError
+from cli.row_files import RowFileError
 from cli.surroundings import ROOT
 from shared.imports.catalogue import MESSAGE_TYPES
 from shared.web.openapi.document import SAMPLES
@@ -99,10 +100,13 @@ def test_a_small_file_shows_every_row_and_a_table_of_what_failed(client: Client)
     ran = client.run("workers", client.file("rows.json", rows))
     assert (ran.returncode, ran.stderr) == (1, "")
     lines = ran.stdout.splitlines()
-    assert lines[0] == "    1  E1 / 007  new"
-    assert lines[1] == "    2  E1 / 008  failed"
+    assert lines[0] == "index 0, line 1     E1 / 007  new"
+    assert lines[1] == "index 1, line 1     E1 / 008  failed"
     assert lines[3].startswith("         Info 1007: ")
-    assert re.match(r"2 +E1 / 008 +1002 +Gender +Value has the wrong type", lines[6])
+    assert re.match(r"1 +1 +E1 / 008 +1002 +Gender +x +Value has the wrong type", lines[6])
+    assert re.search(r"^Info +1007 +Odd +1 +2 +1 ", ran.stdout, re.MULTILINE)
+    assert "Field Odd is not known" in ran.stdout
+    assert "0 rows with warnings, 1 row with infos." in ran.stdout
     assert lines[-2] == "3 rows: 2 new, 0 updated, 0 unchanged; 1 failed."
     assert lines[-1].startswith("Import ")
 
@@ -152,6 +156,8 @@ def test_a_file_over_the_limits_goes_in_several_calls_and_only_once(
         "updated": 0,
         "unchanged": 0,
         "failed": 0,
+        "warnings": 0,
+        "infos": 0,
     }
     assert len(first["importIds"]) == 3
     again = client.run("workers", name)
@@ -182,7 +188,9 @@ def test_a_dry_run_tells_what_would_change_and_stores_nothing(
     out = client.file("failed.ndjson", "")
     ran = client.run("workers", name, "--dry-run", "--failed-rows", out)
     assert (ran.returncode, ran.stderr) == (1, "")
-    assert ran.stdout.startswith('    1  E1 / 1  updated\n         Title: "Mr" → "Dr"\n')
+    assert ran.stdout.startswith(
+        'index 0, line 1     E1 / 1  updated\n         Title: "Mr" → "Dr"\n'
+    )
     assert "3 rows: would be 0 new, 1 updated, 0 unchanged; 2 failed." in ran.stdout
     assert len(Path(out).read_text("utf-8").splitlines()) == 2
     assert len(_imports(gateway, sender)) == 1
@@ -194,6 +202,64 @@ def test_a_long_dry_run_goes_in_calls_of_their_own_limit(client: Client) -> None
     assert ran.returncode == 0
     assert f"would be {DRY_RUN_ROWS + 1} new" in ran.stdout
     assert "Each of the calls was tried by itself" in ran.stdout
+
+
+@pytest.mark.parametrize("words", [(), ("--part-rows", "70"), ("--dry-run",)])
+def test_a_column_that_is_no_field_is_named_once_with_the_nearest_field(
+    client: Client, words: tuple[str, ...]
+) -> None:
+    rows = "".join(f"E1,{number:05d},S,Ann,Bank\n" for number in range(150))
+    name = client.file("r.csv", f"EmployerRef,PersonnelRef,Surname,Forename1,Banked\n{rows}")
+    ran = client.run("workers", name, *words)
+    shown = ran.stdout + ran.stderr
+    assert ran.returncode == 0
+    assert shown.count("Forename1") == 1
+    assert "Column Forename1 (line 1) is no field of workers" in ran.stderr
+    assert "Did you mean FirstForename?" in ran.stderr
+    assert "0 rows with warnings, 150 rows with infos." in ran.stdout
+    found = client.document("workers", name, *words)
+    assert found["unknownColumns"][0] == {
+        "column": "Forename1",
+        "line": 1,
+        "nearest": "FirstForename",
+    }
+    [group, _] = [each for each in found["messageGroups"] if each["errorID"] == 1007]
+    assert (group["fieldName"], group["count"]) == ("Banked", 150)
+    assert group["firstIndexes"] == list(range(10))
+
+
+@pytest.mark.parametrize("words", [(), ("--part-rows", "2"), ("--dry-run",)])
+def test_messages_come_in_groups_with_index_and_line_in_the_file(
+    client: Client, words: tuple[str, ...]
+) -> None:
+    lines = [json.dumps(a_worker(f"{number}", Gender="x", Odd=1)) for number in range(3)]
+    ran = client.run("workers", client.file("r.ndjson", "\n\n".join(lines)), *words)
+    assert ran.returncode == 1
+    assert re.search(r"^Error +1002 +Gender +3 +0, 1, 2 +1, 3, 5 +", ran.stdout, re.MULTILINE)
+    assert re.search(r"^Info +1007 +Odd +3 +0, 1, 2 +1, 3, 5 +", ran.stdout, re.MULTILINE)
+    assert re.search(r"^2 +5 +E1 / 2 +1002 +Gender", ran.stdout, re.MULTILINE)
+
+
+EMPTY = {
+    "a.json": "",
+    "b.json": "[]",
+    "c.csv": "\ufeff",
+    "d.csv": "EmployerRef;PersonnelRef\n;\n",
+    "e.ndjson": "\n\n",
+    "f": " ",
+}
+
+
+@pytest.mark.parametrize("type_name", ["workers", "authdata"])
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_file_without_rows_is_an_error_of_the_command(
+    client: Client, gateway: GatewayProcess, sender: Sender, type_name: str, name: str
+) -> None:
+    file = client.file(name, EMPTY[name])
+    for words in ((), ("--dry-run",)):
+        with pytest.raises(RowFileError, match=f"^{re.escape(name)} has no rows"):
+            client.run(type_name, file, *words)
+    assert _imports(gateway, sender) == []
 
 
 def test_csv_keeps_leading_zeros_and_failed_rows_come_back_as_csv(client: Client) -> None:
@@ -295,7 +361,7 @@ def test_authentication_data_goes_as_one_batch(
     told = client.run("authdata", sample, "--part-rows", "2", "--failed-rows", str(out))
     assert told.returncode == 1, "one record of the sample is bad"
     assert re.search(r"^new +3$", told.stdout, re.MULTILINE)
-    assert re.search(r"^5 +\(no key\) +1001 +employeeId", told.stdout, re.MULTILINE)
+    assert re.search(r"^4 +\d+ +\(no key\) +1001 +employeeId", told.stdout, re.MULTILINE)
     assert [each["row"]["authValue1"] for each in json.loads(out.read_text())] == ["Nobody"]
     again = client.document("authdata", sample, "--part-rows", "2")
     assert {**again, "fileLogId": "", "importId": ""} == {**dry, "fileLogId": "", "importId": ""}

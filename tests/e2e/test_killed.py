@@ -54,6 +54,8 @@ def test_an_import_that_is_killed_in_the_middle_ends_with_every_row_once(
             "updated": 0,
             "unchanged": 0,
             "failed": 0,
+            "warnings": 0,
+            "infos": 0,
         }
         answer = gateway.get(f"/api/imports/{import_id}/answer", sender)
     sent = [(row["EmployerRef"], row["PersonnelRef"]) for row in workers(ROWS)]

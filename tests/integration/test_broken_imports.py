@@ -15,7 +15,7 @@ from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.outcomes import Outcome
 from shared.services.chunk_messages import messages_for
 from shared.services.moments import iso
-from shared.services.reporting import Place
+from shared.services.reporting import Place, RowFilter
 from shared.storage.batch_records import BatchState
 from shared.storage.import_records import ImportRecord, open_row, record_row
 from shared.storage.keys import encode
@@ -86,7 +86,7 @@ def test_a_broken_import_is_closed_and_holds_nothing_up(
         report = await gateway.reporting.find(record.tenant, record.import_id)
         assert not report.record.is_open
         assert (report.counts.failed, report.record.rows) == (2, 2)
-        page = await gateway.reporting.results(report.record, Place(), 10, None)
+        page = await gateway.reporting.results(report.record, Place(), 10)
         assert [(row.index, row.messages[0].id) for row in page.results] == [(0, 9001), (1, 9001)]
         with pytest.raises(GoneError):
             await gateway.retrying.retry(report.record, b"")
@@ -144,7 +144,7 @@ def test_results_that_cannot_be_read_are_told_as_such(
         report = await gateway.reporting.find(record.tenant, record.import_id)
         assert not report.record.is_open
         assert report.counts.done == 2
-        page = await gateway.reporting.results(report.record, Place(), 10, None)
+        page = await gateway.reporting.results(report.record, Place(), 10)
         assert [row.index for row in page.results] == [0, 1]
         if "rows" in way or "blob" in way:
             assert [row.messages[0].id for row in page.results] == [9001, 9001]
@@ -167,7 +167,7 @@ def test_a_deleted_payload_leaves_index_and_outcome_in_the_results(delivered: st
         await stage.drain()
         ended = await stage.again(record)
         for outcome in (None, Outcome.FAILED):
-            page = await stage.gateway.reporting.results(ended, Place(), 10, outcome)
+            page = await stage.gateway.reporting.results(ended, Place(), 10, RowFilter(outcome))
             told = [(row.index, row.outcome.value, row.messages[0].id) for row in page.results]
             assert told == [(0, "failed", 9001), (1, "failed", 9001), (2, "failed", 9001)]
 
@@ -192,7 +192,7 @@ def test_a_retry_beside_a_purge_is_told_that_the_results_have_expired(delivered:
         with pytest.raises(GoneError):
             [rows async for rows in stage.gateway.failed_rows.chunks(as_read)]
         with pytest.raises(GoneError):
-            await stage.gateway.reporting.results(as_read, Place(), 10, None)
+            await stage.gateway.reporting.results(as_read, Place(), 10)
         with pytest.raises(GoneError):
             await vendor_answer(stage.gateway, ASSIGNMENTS, as_read)
 

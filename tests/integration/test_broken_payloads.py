@@ -45,7 +45,7 @@ async def _check_ended(stage: Stage, record: ImportRecord, usable: int) -> None:
     assert report.state is ImportState.COMPLETED_WITH_ERRORS
     counts = report.counts
     assert (counts.new, counts.failed, counts.done) == (usable, 3 - usable, 3)
-    page = await gateway.reporting.results(report.record, Place(), 100, None)
+    page = await gateway.reporting.results(report.record, Place(), 100)
     assert sorted(row.index for row in page.results) == [0, 1, 2]
     failed = [row for row in page.results if row.outcome is Outcome.FAILED]
     assert [[message.id for message in row.messages] for row in failed] == [[9001]] * (3 - usable)

@@ -95,7 +95,7 @@ def test_imports_go_but_the_newest_whose_number_is_needed(delivered: str) -> Non
         report = await stage.gateway.reporting.find(child.tenant, child.import_id)
         assert report.counts.failed == 1
         with pytest.raises(GoneError, match="results of this import have expired"):
-            await stage.gateway.reporting.results(report.record, Place(), 10, None)
+            await stage.gateway.reporting.results(report.record, Place(), 10)
         assert (await _after(stage, 91))["results"] == 0
 
         fresh = ImportLog(stage.gateway.account.tables)

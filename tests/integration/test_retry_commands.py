@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,11 @@ def test_failed_rows_are_retried_with_a_corrected_file(
     assert (child["parentId"], child["rows"]["total"]) == (record.import_id, 1)
     assert child["type"] == WORKERS.name
     shown = run("imports", "show", *here, record.import_id)
+    assert re.search(r"Error +\d+ +Gender +1 +1 ", shown), shown
+    assert re.search(r"^index 1 ", shown, re.MULTILINE), shown
+    assert "0 rows with warnings, 0 rows with infos" in shown
+    document = json.loads(run("imports", "show", *here, record.import_id, "--json"))
+    assert [group["firstIndexes"] for group in document["messageGroups"]] == [[1]]
     assert f"Retry     {child['importId']}" in shown
     cancelled = run("imports", "cancel", *here, child["importId"], "--wait", "0")
     assert f"Retry of  {record.import_id}" in cancelled

@@ -31,7 +31,7 @@ def _links(record: ImportRecord, counts: Counts = SOME_FAILED) -> set[str]:
 
 
 def test_links_name_what_can_be_done_now() -> None:
-    always = {"self", "results", "answer"}
+    always = {"self", "results", "failures", "answer"}
     assert _links(RUNNING, Counts()) == {*always, "cancel"}
     assert _links(RUNNING) == {*always, "failedRows", "cancel"}
     assert _links(replace(RUNNING, cancelled_at="2026")) == {*always, "failedRows"}
@@ -45,7 +45,7 @@ def test_links_name_what_can_be_done_now() -> None:
 
 def test_a_document_is_neither_retried_nor_cancelled() -> None:
     ended = replace(ENDED, type_name="documents")
-    assert _links(ended) == {"self", "results", "answer", "failedRows"}
+    assert _links(ended) == {"self", "results", "failures", "answer", "failedRows"}
     assert "cancel" not in _links(replace(RUNNING, type_name="documents"))
 
 

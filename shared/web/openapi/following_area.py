@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.catalogue_entry import Severity
 from shared.imports.outcomes import Outcome
 from shared.services.reporting import ImportState
 from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter, Schema
@@ -27,7 +28,7 @@ OF_DRY_RUNS = reference("JudgedPage")
 def operations(calls: Iterable[Operation]) -> tuple[Operation, ...]:
     """Everything that follows an import, and what changes it; `calls` make imports."""
     return (
-        *(_list(), _show(), _results(), _answer(calls)),
+        *(_list(), _show(), _results(), _failures(), _answer(calls)),
         *(_failed_rows(), _retry(), _cancel()),
     )
 
@@ -81,10 +82,31 @@ def _results() -> Operation:
         parameters=(
             IMPORT_ID,
             _choice("outcome", "Only rows with this outcome.", (o.value for o in Outcome)),
+            _severity("Only rows with a message of this severity."),
             PAGE_SIZE,
             CONTINUATION,
         ),
         answers={200: Answer("A page of results.", {JSON: reference("ResultPage")})},
+        refusals=(400, 401, 403, 404, 410),
+    )
+
+
+def _severity(text: str) -> Parameter:
+    return _choice("severity", text, (severity.value.lower() for severity in Severity))
+
+
+def _failures() -> Operation:
+    return Operation(
+        function="imports_failures",
+        method="GET",
+        path="/api/imports/{importId}/failures",
+        summary="What was said of the rows, in groups",
+        text="A group is all messages with one id about one field: errors, then warnings, then "
+        "infos, the largest groups first.",
+        tag=TAG,
+        access=Access.EITHER,
+        parameters=(IMPORT_ID, _severity("Only messages of this severity.")),
+        answers={200: Answer("The groups, all on one page.", {JSON: reference("MessageGroups")})},
         refusals=(400, 401, 403, 404, 410),
     )
 

@@ -58,6 +58,14 @@ def shared_shapes() -> dict[str, dict[str, Any]]:
         "JudgedPage": closed(
             {"dryRun": {"const": True}, **page_of("JudgedRow")["properties"]},
         ),
+        "MessageGroup": _message_group(),
+        "MessageGroups": closed(
+            {
+                "items": listed(reference("MessageGroup")),
+                "leftOut": {**COUNT, "description": "Messages that are in none of the groups."},
+                "continuation": {"type": "null"},
+            }
+        ),
         "FailedRow": _failed_row(),
         "CorrectedRow": _corrected_row(),
         "Import": _import(),
@@ -82,6 +90,22 @@ def _message() -> dict[str, Any]:
         "errorID": {**COUNT, "description": "One of /api/errors."},
     }
     return closed(properties, optional=("fieldName", "fieldValue"))
+
+
+def _message_group() -> dict[str, Any]:
+    indexes = {**listed(COUNT), "description": "The first rows, by their index in the payload."}
+    return closed(
+        {
+            "messageType": _severity(),
+            "errorID": {**COUNT, "description": "One of /api/errors."},
+            "message": TEXT,
+            "advice": TEXT,
+            "fieldName": {**TEXT, "description": "The path of the field."},
+            "count": {**COUNT, "description": "How many messages the group has."},
+            "firstIndexes": indexes,
+        },
+        optional=("fieldName",),
+    )
 
 
 def _result() -> dict[str, Any]:
@@ -125,7 +149,10 @@ def _corrected_row() -> dict[str, Any]:
 
 
 def _import() -> dict[str, Any]:
-    counts = ("total", "done", "new", "updated", "unchanged", "failed", "cancelled")
+    counts = (
+        *("total", "done", "new", "updated", "unchanged", "failed"),
+        *("warnings", "infos", "cancelled"),
+    )
     return closed(
         {
             "importId": GUID,

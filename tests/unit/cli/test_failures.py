@@ -13,7 +13,7 @@ from cli.failures import failure_table
 def _failed(**message: str) -> list[dict[str, Any]]:
     said = {"messageType": "Error", "errorID": 1006, "message": "No date: send one", **message}
     key = {"EmployerRef": "C1", "PersonnelRef": "021"}
-    return [{"index": 0, "key": key, "outcome": "failed", "messages": [said]}]
+    return [{"index": 4, "line": 6, "key": key, "outcome": "failed", "messages": [said]}]
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,10 @@ def _failed(**message: str) -> list[dict[str, Any]]:
 )
 def test_the_table_of_failures_names_field_and_value(value: str, shown: str) -> None:
     head, line = failure_table(_failed(fieldName="DateOfBirth", fieldValue=value))
-    assert head.split() == ["ROW", "KEY", "ID", "FIELD", "VALUE", "MESSAGE"]
+    assert head.split() == ["INDEX", "LINE", "KEY", "ID", "FIELD", "VALUE", "MESSAGE"]
     assert re.split(r" {2,}", line) == [
-        "1",
+        "4",
+        "6",
         "C1 / 021",
         "1006",
         "DateOfBirth",
@@ -41,5 +42,17 @@ def test_the_table_of_failures_names_field_and_value(value: str, shown: str) -> 
 def test_a_sensitive_value_leaves_its_cell_empty() -> None:
     _, line = failure_table(_failed(fieldName="UKPayrollDetails.NINumber"))
     assert line.split() == [
-        *["1", "C1", "/", "021", "1006", "UKPayrollDetails.NINumber", "No", "date:", "send", "one"]
+        *[
+            "4",
+            "6",
+            "C1",
+            "/",
+            "021",
+            "1006",
+            "UKPayrollDetails.NINumber",
+            "No",
+            "date:",
+            "send",
+            "one",
+        ]
     ]

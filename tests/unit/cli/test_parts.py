@@ -45,8 +45,8 @@ def test_a_key_says_which_rows_of_which_file_are_asked_for_how() -> None:
 
 
 def test_a_row_that_no_call_carries_is_named() -> None:
-    with pytest.raises(RowTooLargeError, match="Row 2 has 40 bytes"):
-        cut(["{}", "x" * 40], PartLimits(10, 42), "", "pig_x")
+    with pytest.raises(RowTooLargeError, match=r"index 1 \(line 6\) has 40 bytes"):
+        cut(["{}", "x" * 40], PartLimits(10, 42), "", "pig_x", [2, 6])
 
 
 def test_a_key_of_a_call_cannot_be_made_without_the_secret() -> None:

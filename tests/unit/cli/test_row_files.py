@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
-from io import StringIO
+from collections.abc import Sequence
+from io import BytesIO, StringIO
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from hypothesis import given
@@ -23,10 +26,10 @@ from shared.imports.workers.rules import RULES as WORKERS
 SCHEMA = WORKERS.json_schema()
 
 
-def _read(folder: Path, name: str, text: str | bytes, **wished: bool) -> list[str]:
+def _read(folder: Path, name: str, text: str | bytes, **wished: bool) -> Sequence[str]:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_rows(path, SCHEMA, **wished)
+    return read_rows(path, SCHEMA, **wished).rows
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_csv_cells_take_the_types_of_the_schema_and_text_stays_text(tmp_path: Pa
 
 def test_numbers_keep_their_digits_and_lists_their_order() -> None:
     text = "Rates[1].PayRate;Rates[0].RateCode;Rates[0].PayRate\n2.50;X;1.10\n;Y;\n"
-    assert read_csv(text, ASSIGNMENTS.json_schema()) == [
+    assert read_csv(text, ASSIGNMENTS.json_schema()).rows == [
         '{"Rates":[{"RateCode":"X","PayRate":1.10},{"PayRate":2.50}]}',
         '{"Rates":[{"RateCode":"Y"}]}',
     ]
@@ -184,7 +187,7 @@ def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
     left = [place for place, name in enumerate(table[0]) if name in kept or name not in HELPERS]
     written = StringIO()
     csv.writer(written).writerows([cells[place] for place in left] for cells in table)
-    back = read_csv(written.getvalue(), SCHEMA)
+    back = read_csv(written.getvalue(), SCHEMA).rows
     assert [json.loads(row) for row in back] == rows
 
 
@@ -207,7 +210,7 @@ def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
 def test_an_apostrophe_is_taken_for_a_guard_only_before_what_needs_one(
     cell: str, text: str
 ) -> None:
-    [row] = read_csv(f"EmployerRef,PersonnelRef\nC1,{cell}\n", SCHEMA)
+    [row] = read_csv(f"EmployerRef,PersonnelRef\nC1,{cell}\n", SCHEMA).rows
     assert json.loads(row) == {"EmployerRef": "C1", "PersonnelRef": text}
 
 
@@ -230,7 +233,7 @@ def test_a_column_of_further_fields_that_is_none_of_ours_is_refused(more: str) -
 )
 def test_blanks_that_clear_make_no_elements_of_a_list(line: str, expected: dict[str, Any]) -> None:
     header = "Rates[0].RateCode,Rates[0].PayRate,Rates[1].RateCode,Rates[1].PayRate,JobTitle"
-    [row] = read_csv(f"{header}\n{line},x\n", ASSIGNMENTS.json_schema(), blank_clears=True)
+    [row] = read_csv(f"{header}\n{line},x\n", ASSIGNMENTS.json_schema(), blank_clears=True).rows
     assert json.loads(row) == {**expected, "JobTitle": "x"}
 
 
@@ -246,7 +249,7 @@ def test_blanks_that_clear_do_not_contradict_what_stands_above_or_below_them(
     line: str, expected: dict[str, Any]
 ) -> None:
     header = "WorkerAddress,WorkerAddress.Postcode,WorkerAddress.Country,Surname"
-    [row] = read_csv(f"{header}\n{line},x\n", SCHEMA, blank_clears=True)
+    [row] = read_csv(f"{header}\n{line},x\n", SCHEMA, blank_clears=True).rows
     assert json.loads(row) == {**expected, "Surname": "x"}
 
 
@@ -333,3 +336,70 @@ def test_any_text_is_read_or_refused_in_one_sentence(
         refused = str(error)
     assert not refused or refused.startswith(name)
     assert "\n" not in refused
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "lines"),
+    [
+        ("a.json", '[\n{"A":1},\n\n{"A":\n2}, {"A":3}]', [2, 4, 5]),
+        ("a.json", '[\r{"A":1},\r{"A":2}]', [2, 3]),
+        ("a.ndjson", '\n{"A":1}\r\n\n{"A":2}\n', [2, 4]),
+        ("a.csv", 'sep=;\n\nSurname;Title\na;"b\nc"\n;\nd;e\n', [4, 7]),
+        ("a.csv", "Surname\ra\rb\r", [2, 3]),
+    ],
+)
+def test_each_row_knows_the_line_that_it_begins_in(
+    tmp_path: Path, name: str, text: str, lines: list[int]
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    assert list(read_rows(path, SCHEMA).lines) == lines
+
+
+@pytest.mark.parametrize(
+    ("header", "schema", "nearest"),
+    [
+        ("Forename1", SCHEMA, "FirstForename"),
+        ("surename", SCHEMA, "Surname"),
+        ("WorkerAddress.PostCod", SCHEMA, "WorkerAddress.Postcode"),
+        ("Postcode", SCHEMA, "WorkerAddress.Postcode"),
+        ("Rates[2].RateCod", ASSIGNMENTS.json_schema(), "Rates[2].RateCode"),
+        ("zzzzzz", SCHEMA, None),
+    ],
+)
+def test_a_column_that_is_no_field_is_named_with_the_nearest_field(
+    header: str, schema: dict[str, Any], nearest: str | None
+) -> None:
+    file = read_csv(f"\n_index,_error,EmployerRef,{header},,_more\n1,,E1,x,,\n", schema)
+    [column] = file.unknown_columns
+    assert (column.name, column.line, column.nearest) == (header, 2, nearest)
+
+
+def test_a_header_of_thousands_of_unknown_columns_is_read_at_once() -> None:
+    header = ",".join(f"Unknown{number}" for number in range(20_000))
+    assert len(read_csv(f"EmployerRef,{header}\nE1\n", SCHEMA).unknown_columns) == 20_000
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.csv", "a"])
+def test_a_spreadsheet_is_named_as_such_whatever_its_ending(tmp_path: Path, name: str) -> None:
+    content = BytesIO()
+    with ZipFile(content, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(RowFileError, match=r"is a spreadsheet: save it as CSV"):
+        _read(tmp_path, name, content.getvalue())
+    with pytest.raises(RowFileError, match=r"is a spreadsheet: save it as CSV"):
+        _read(tmp_path, name, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100))
+
+
+def test_another_archive_is_to_be_unpacked_and_text_with_the_ending_of_a_spreadsheet_is_read(
+    tmp_path: Path,
+) -> None:
+    content = BytesIO()
+    with ZipFile(content, "w") as archive:
+        archive.writestr("rows.csv", "Surname\nA\n")
+    for packed in (content.getvalue(), gzip.compress(b"Surname\nA\n")):
+        with pytest.raises(RowFileError, match="is compressed: unpack it"):
+            _read(tmp_path, "rows.csv", packed)
+    assert _read(tmp_path, "rows.xls", "Surname\nA\n") == ['{"Surname":"A"}']
+    with pytest.raises(RowFileError, match="is a spreadsheet"):
+        _read(tmp_path, "rows.xlsx", b"\0\1\2")

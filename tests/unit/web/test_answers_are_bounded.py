@@ -46,7 +46,7 @@ def test_an_answer_to_many_empty_rates_is_not_many_times_the_row() -> None:
     assert last.text.endswith("and at 180 more places of the list")
 
 
-def test_the_rows_of_a_chunk_keep_so_many_messages_and_behind_them_the_first_error() -> None:
+def test_the_rows_of_a_chunk_keep_so_many_messages_and_behind_them_one_of_a_severity() -> None:
     message, error = Message(2003, "Notes"), Message(1001, "ClientRef")
     many = RowResult(0, ("E1", "A1"), Outcome.FAILED, (message,) * 199 + (error,))
     rows = [replace(many, index=index) for index in range(1_000)]
@@ -54,4 +54,4 @@ def test_the_rows_of_a_chunk_keep_so_many_messages_and_behind_them_the_first_err
     assert [row.index for row in kept] == list(range(1_000))
     full = MAX_CHUNK_MESSAGES // 200
     assert kept[:full] == rows[:full]
-    assert {row.messages for row in kept[full:]} == {(error,)}
+    assert {row.messages for row in kept[full:]} == {(message, error)}
