@@ -114,7 +114,7 @@ class Settler:
                 self._tables,
                 self._table,
                 partition,
-                [rows.key.row for rows in in_partition],
+                list(dict.fromkeys(rows.key.row for rows in in_partition)),
                 one_in=self._one_in,
             )
             stored = {row: records.from_any_entity(entity) for row, entity in found.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.imports.outcomes import Outcome, RowResult
+from shared.services.authdata.plans import records_of
 from shared.services.authdata.work import AuthdataWork
 from shared.services.chunk_messages import messages_for
 from shared.services.reporting import ImportState
@@ -139,12 +140,54 @@ def test_a_poisoned_chunk_ends_and_no_straggler_commits_its_rows(
         }
         await deliver(stage, record)
         answer = await stage.answer(record)
-        assert answer["totalErrors"] == (CHUNK if is_planned else 110)
+        assert answer["totalErrors"] == CHUNK, "the other chunks have not failed"
         assert answer["totalRecords"] == 110
         await stage.employees()
         again = await stage.imported([an_employee("Z00"), an_employee("N29", "O29-one", "O29-two")])
         assert again["totalErrors"] == 0
         assert {"Z00", "N29"} <= set(await stage.employees())
+
+    play(delivered, piece, chunk_rows=CHUNK)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_chunk_that_is_poisoned_before_the_plan_ends_no_other_chunk(
+    delivered: str, first: int
+) -> None:
+    async def piece(stage: AuthdataStage) -> None:
+        record = await ready(stage)
+        [message] = messages_for(record, [], [first])
+        await stage.gateway.chunks.end_as_failed(message)
+        await deliver(stage, record)
+        found = await results(stage, record)
+        ended = {
+            index for index, row in found.items() if row.messages and row.messages[0].id == 9001
+        }
+        lines = await lines_of(stage, record, first)
+        assert ended == {row.position for row in records_of(lines)}
+        assert (await stage.answer(record))["totalErrors"] == len(ended)
+        again = await stage.imported([an_employee("Z39"), an_employee("A00", "A00-one", "newer")])
+        assert again["totalErrors"] == 0
+
+    play(delivered, piece, chunk_rows=CHUNK)
+
+
+def test_rows_of_one_employee_and_faulty_rows_end_with_their_chunk(delivered: str) -> None:
+    async def piece(stage: AuthdataStage) -> None:
+        rows = [an_employee("A1", f"value {at}", status=None if at else "on") for at in range(30)]
+        rows += [an_employee("x" * 600), an_employee(f"A{2:02d}"), {"employeeId": "A3"}]
+        rows += [an_employee(f"B{at:02d}") for at in range(110)]
+        record = await stage.begin((await stage.stage(rows)).file_log_id)
+        await stage.messages()
+        [message] = messages_for(record, [], [0])
+        await stage.gateway.chunks.end_as_failed(message)
+        work = work_of(stage, record)
+        late = await work.run(record, await lines_of(stage, record, 0), dying_after(99))
+        assert {row.outcome for row in late} <= {Outcome.FAILED, Outcome.UNCHANGED}
+        await deliver(stage, record)
+        stored = await stage.employees()
+        assert not stored.keys() & {"A1", "A02", "A3"}
+        assert {f"B{at:02d}" for at in range(50, 110)} <= stored.keys()
 
     play(delivered, piece, chunk_rows=CHUNK)
 

@@ -4,8 +4,9 @@ A batch is decided as a whole against the store as it was before it, so its rows
 again once some are committed. Imports of one tenant run one after another (every chunk's span is
 the whole tenant); the first chunk whose turn it is makes the plan and inserts it, and whoever comes
 later, or comes again after a crash, works by that one. Where no plan can come any more (the import
-was cancelled, or failed too often before there was one), a void plan says so for all chunks: no
-straggler can commit a row after it was reported as failed.
+was cancelled, or its only chunk failed too often before there was one), a void plan says so: no
+straggler can commit a row after it was reported as failed. A chunk that fails too often leaves the
+other chunks of its import alone: they make the plan, and it decides about its rows too.
 """
 
 from __future__ import annotations

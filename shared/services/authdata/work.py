@@ -18,7 +18,7 @@ from shared.imports.authdata.classification import merge, taken
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import AuthRecord, Employee
 from shared.imports.definition import ReadRow
-from shared.imports.messages import Message
+from shared.imports.messages import CANCELLED, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.services.authdata.employees import Employees, employee_key
 from shared.services.authdata.plans import Decision, Plans, records_of
@@ -82,27 +82,33 @@ class AuthdataWork:
         return [settled.get(row.position) or decisions[row.position].result for row in rows]
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
-        """See `Work`. Where there is no plan, a void one keeps every row from being committed.
+        """See `Work`. No other chunk of the import ends with this one, unless all were cancelled.
 
-        Where the plan cannot be read, every row may have been committed, and is looked at.
+        Without a plan, or with one that cannot be read, any row with an id may be committed by a
+        straggler or have been committed, so each of them is looked at.
         """
         rows = await self._offload(len(lines), records_of, lines)
-        writing = [row for row in rows if row.employee_id is not None]
+        writing = [row for row in rows if row.employee_id is not None and not row.is_faulty]
         try:
-            plan = await self._plans.read(record) or await self._plans.make_void(record, code)
-            if plan.ended:
+            plan = await self._plans.read(record)
+            if plan is None and (code == CANCELLED or len(record.chunks) == 1):
+                plan = await self._plans.make_void(record, code)
+            if plan is not None and plan.ended:
                 return _all_failed(rows, plan.ended)
-            decisions = await self._plans.decisions(plan, rows)
-            if plan.exceeded:
-                await self._mark_stopped(record)
-                return [decisions[row.position].result for row in rows]
-            writing = [row for row in rows if decisions[row.position].writes]
+            if plan is not None:
+                decisions = await self._plans.decisions(plan, rows)
+                if plan.exceeded:
+                    await self._mark_stopped(record)
+                    return [decisions[row.position].result for row in rows]
+                writing = [row for row in rows if decisions[row.position].writes]
         except UnreadableDataError as error:
             log.failure("plan.unreadable", error, import_id=record.import_id)
         resolve = ending(
             record, Message(code), await closed_through(self._imports, AUTHDATA, record)
         )
-        settled = await self._settle(record, resolve, writing, _never_stops)
+        settled: dict[int, RowResult] = {}
+        for some in _apart(writing):
+            settled |= await self._settle(record, resolve, some, _never_stops)
         ended = {each.index: each for each in _all_failed(rows, code)}
         return [settled.get(row.position) or ended[row.position] for row in rows]
 
@@ -241,6 +247,16 @@ def _key_rows(tenant: str, row: AuthRecord) -> KeyRows:
     assert row.employee_id is not None, "a record without an id writes nothing"
     read = ReadRow(row.position, (row.employee_id,), {}, ())
     return KeyRows(employee_key(tenant, row.employee_id), (read,))
+
+
+def _apart(rows: Sequence[AuthRecord]) -> list[list[AuthRecord]]:
+    """The first row of each employee, then the others: no transaction writes a record twice.
+
+    Once the first row has marked the record, the others find the mark and write nothing.
+    """
+    firsts: dict[str | None, AuthRecord] = {}
+    others = [row for row in rows if firsts.setdefault(row.employee_id, row) is not row]
+    return [list(firsts.values()), others]
 
 
 def _all_failed(rows: Sequence[AuthRecord], code: int) -> list[RowResult]:
