@@ -26,7 +26,7 @@ from shared.storage.azure_blobs import AzureBlobs
 from shared.storage.azure_queues import AzureQueues
 from shared.storage.azure_tables import AzureTables
 from shared.storage.document_blobs import DocumentBlobs
-from shared.storage.failures import check_answer, note_answer, storage_call
+from shared.storage.failures import check_answer, keep_answer, note_answer, storage_call
 from shared.storage.names import CONTAINERS, IMPORT_PAYLOADS, IMPORTS
 from shared.storage.poison_queue import PoisonQueue
 from shared.storage.table_batches import SharedKeyLitePolicy, TableBatches, token_policy
@@ -63,6 +63,7 @@ class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # it is loaded
         seconds = max(0.1, min(storage_time_now().longest_try, storage_time_now().left))
         config |= {"connection_timeout": seconds, "read_timeout": seconds}
         response = await super().send(request, **config)
+        keep_answer(response)
         size = _length(request.headers) + _length(response.headers)
         check_answer(response.status_code, response.headers)
         note_answer(response.status_code, size)

@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from azure.core.exceptions import (
     AzureError,
@@ -63,7 +64,8 @@ class _StorageCall:
 
     timeout: asyncio.Timeout
     longest: float
-    has_answer: bool = False
+    answer: Any = None
+    """The last response of the SDK's transport; None before the first."""
 
 
 _RUNNING: ContextVar[_StorageCall | None] = ContextVar("storage_call", default=None)
@@ -100,15 +102,17 @@ async def storage_call(longest: float = math.inf) -> AsyncIterator[None]:
     async with limited_wait(longest) as timeout:
         call = _StorageCall(timeout, longest)
         token = _RUNNING.set(call)
+        is_read = False
         try:
             yield
+            is_read = True
         except GatewayError:
             raise
         except Exception as error:
             ours = translate(error)
             # The SDK may raise once more while it handles a cut answer, which was never
             # noted as one.
-            is_of_answer = call.has_answer or isinstance(error.__context__, AzureError)
+            is_of_answer = call.answer is not None or isinstance(error.__context__, AzureError)
             if ours is None and is_of_answer and _has_no_status(error) and _is_raised_in_sdk(error):
                 name = type(error).__name__
                 ours = StorageUnavailableError(f"the answer of storage cannot be read ({name})")
@@ -117,6 +121,17 @@ async def storage_call(longest: float = math.inf) -> AsyncIterator[None]:
             raise ours from error
         finally:
             _RUNNING.reset(token)
+            if not is_read and call.answer is not None:
+                # The SDK keeps the connection of a download that it did not read to its end,
+                # for example after a time-out.
+                call.answer.internal_response.close()
+
+
+def keep_answer(response: Any) -> None:
+    """Remember the response of the SDK's transport, so that `storage_call` can close it."""
+    call = _RUNNING.get()
+    if call is not None:
+        call.answer = response
 
 
 def check_answer(status: int, headers: Mapping[str, str]) -> None:
@@ -137,8 +152,6 @@ def check_answer(status: int, headers: Mapping[str, str]) -> None:
 def note_answer(status: int, size: int) -> None:
     """An answer to a request of `size` bytes, both ways: storage is there."""
     call = _RUNNING.get()
-    if call is not None:
-        call.has_answer = True
     if status in _PASSING or status >= 500:
         return
     time = storage_time_now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -164,3 +165,5 @@ def test_a_large_blob_on_a_slow_link_may_take_longer_than_storage_may_be_silent(
         stuck.add(Rule(Trickle(512, 0.5)))
         found = asyncio.run(both(slow.connection_string, stuck.connection_string))
     assert found == (2_500_000, 0)
+    # A connection that was not closed warns when it is collected, and a warning is an error.
+    gc.collect()
