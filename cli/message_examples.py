@@ -8,6 +8,8 @@ from typing import Any, Final
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
 from shared.imports.definition import OnExisting, Options, RecordRules
 from shared.imports.documents.file_names import name_fault
+from shared.imports.documents.file_types import FILE_TYPES, type_fault
+from shared.imports.documents.messages import UNSAFE_NAME, WRONG_TYPE
 from shared.imports.documents.upload import Upload
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.rules import read_license
@@ -76,12 +78,15 @@ def _made() -> Iterator[Message]:
     )
     for id_ in (3005, 3006):
         yield Message(id_, "licenseKey", _KEY.format(1))
-    unsafe = "../payslip.pdf"
+    names = {UNSAFE_NAME: "../payslip.pdf", WRONG_TYPE: "payslip.exe"}
+    details = {
+        UNSAFE_NAME: name_fault(names[UNSAFE_NAME]),
+        WRONG_TYPE: type_fault(names[WRONG_TYPE], FILE_TYPES.keys()),
+    }
     for id_ in CATALOGUE:
         if 4000 < id_ < 5000:
-            name = unsafe if CATALOGUE[id_].text.startswith("File name") else "payslip.pdf"
-            upload = Upload("W1", "2026-01", name, _DAY, 10)
-            fault = upload.refused(id_, name_fault(name) or None).fault
+            upload = Upload("W1", "2026-01", names.get(id_, "payslip.pdf"), _DAY, 10)
+            fault = upload.refused(id_, details.get(id_)).fault
             assert fault is not None
             yield fault
     yield Message(9001, detail=SEND_AGAIN.format(id=_KEY.format(1)))

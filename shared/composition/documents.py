@@ -60,6 +60,7 @@ def compose_documents(
         workers=workers,
         files=account.documents,
         clock=clock,
+        types=settings.document_types,
     )
     drops = Drops(
         files=account.documents,

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from shared.imports.fields import (
     AMOUNT_RANGE,
+    DATE_FORM,
     NOT_A_DATE,
     NOT_A_NUMBER,
     NOT_BASE64,
     NOT_IN_XML,
     NOT_UNICODE,
     REFERENCE_LENGTH,
+    UsualDays,
 )
 from shared.imports.messages import Message
 from shared.imports.payload import json_kind
@@ -66,9 +68,11 @@ def message_of(error: Mapping[str, Any], shape: Shape) -> Message:
     if detail is not None:
         detail = detail.format_map(error.get("ctx", {}))
     if fault == WRONG_TYPE:
-        detail = (
-            f"{detail}, {json_kind(value)} was sent" if detail else f"{json_kind(value)} was sent"
-        )
+        field = field_at(path, shape)
+        if field is not None and isinstance(field.usual, UsualDays):
+            detail = f"{DATE_FORM} as a string"
+        sent = f"{json_kind(value)} was sent"
+        detail = f"{detail}, {sent}" if detail else sent
     shown = None if is_sensitive(path, shape) else as_sent(value)
     return Message(fault, dotted(path), shown, detail)
 
@@ -103,10 +107,16 @@ def printable(text: str) -> str:
 
 def is_sensitive(path: Sequence[str | int], shape: Shape) -> bool:
     """Whether the value at the path may hold what no message shows."""
+    field = field_at(path, shape)
+    return field is None or field.is_sensitive
+
+
+def field_at(path: Sequence[str | int], shape: Shape) -> Field | None:
+    """The field that a path leads to; None where the shape has none."""
     current: Shape | None = shape
     field: Field | None = None
     for step in path:
         if isinstance(step, str) and current is not None:
             field = current.fields.get(step)
             current = None if field is None else field.nested
-    return field is None or field.is_sensitive
+    return field

@@ -343,8 +343,8 @@ def _decode(body: bytes, wanted: str) -> str:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidRequestError(
-            f"The body is not UTF-8: the byte at offset {error.start} does not fit; send it in "
-            "UTF-8."
+            f"The body is not UTF-8: the byte at offset {error.start} does not fit. It may be in "
+            "Windows-1252 or another older charset: convert it to UTF-8 and send it again."
         ) from None
 
 

@@ -104,7 +104,7 @@ def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
         for place, (part, content) in enumerate(_parts(boundary.encode("ascii"), body, made), 1):
             name = _field_name(part.name, place)
             if isinstance(content, bytes):
-                texts.append((name, _field_text(name, part.headers, content)))
+                texts.append((name, _field_text(part.name, part.headers, content)))
             else:
                 files.append(SentFile(name, part.filename, _file_content(part, content, made)))
     except RequestEntityTooLarge:
@@ -198,7 +198,7 @@ def _field_text(name: str, headers: Headers, content: bytes) -> str:
         text = decode_part(headers, content).decode(charset)
         if _REPLACED not in text:
             return text
-    if name == FILE:
+    if name.lower() == FILE:
         raise InvalidRequestError(NO_FILE_NAME)
     raise InvalidRequestError(
         f"The part `{escaped(name)}` is not text in {charset}: send it in UTF-8, or name its "

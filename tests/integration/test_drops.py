@@ -97,6 +97,12 @@ BAD: list[tuple[str, bytes, dict[str, str], int]] = [
     ("1999/P1/a.pdf", PDF, {}, messages.NO_ROUND),
     ("closed/P1/a.pdf", PDF, {}, messages.ROUND_NOT_OPEN),
 ]
+DETAILS = {
+    messages.WRONG_TYPE: "; send ",
+    messages.TOO_LARGE: f"it has {LIMIT + 1} bytes and the limit is {LIMIT}",
+    messages.UNSAFE_NAME: "it has the character / at character 2",
+    messages.WRONG_REFERENCE: "the worker, the third part of the path",
+}
 
 
 def test_every_fault_rejects_the_file_with_its_reason(delivered: str) -> None:
@@ -111,7 +117,9 @@ def test_every_fault_rejects_the_file_with_its_reason(delivered: str) -> None:
             assert await blob.readall() == content
             said = blob.properties.metadata
             assert said["errorid"] == str(fault)
-            assert unquote(said["reason"]).endswith(CATALOGUE[fault].advice)
+            reason = unquote(said["reason"])
+            assert reason.endswith(CATALOGUE[fault].advice)
+            assert DETAILS.get(fault, "") in reason
             assert moved == f"{name}/{said['importid']}"
             await play.rejected.delete_blob(moved)
             *_, result = await play.results()

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from shared.imports.documents.file_names import extension_of
+from shared.imports.reference_text import escaped
 
 HEAD_BYTES = 4_096
 """How many of the first bytes are looked at."""
@@ -77,6 +78,21 @@ FILE_TYPES = {
 }
 """Every type that the gateway knows, by its extension; the settings may allow fewer."""
 _ALIASES = {"jpeg": "jpg"}
+
+
+def type_fault(name: str, allowed: AbstractSet[str]) -> str:
+    """Why a file of this name has no type, and what to do about it."""
+    extension = extension_of(name)
+    kind = FILE_TYPES.get(_ALIASES.get(extension, extension))
+    if kind is None or kind.name not in allowed:
+        ending = (
+            f"the name ends in .{escaped(extension)}" if extension else "the name has no extension"
+        )
+        return f"{ending}; send a file of one of these types: {', '.join(sorted(allowed))}"
+    return (
+        f"the content does not begin like a {kind.name} file; send one, or name the file by what "
+        "it is"
+    )
 
 
 def file_type_of(name: str, head: bytes, allowed: AbstractSet[str]) -> FileType | None:

@@ -72,7 +72,7 @@ _TEXTS = (
     (
         TOO_LARGE,
         "File is too large",
-        "Send a smaller file; the limit is GATEWAY_MAX_DOCUMENT_BYTES.",
+        "Send a smaller file.",
     ),
     (
         WRONG_TIME,
@@ -105,8 +105,7 @@ _TEXTS = (
     (
         WRONG_TYPE,
         "File type is not allowed, or the content is of another type than the name says",
-        "Send a file of a type that this gateway takes (its setting GATEWAY_DOCUMENT_TYPES; at "
-        "first pdf, png, jpg, docx, xlsx, csv and txt) under its own extension.",
+        "Send a file of a type that this gateway takes, under its own extension.",
     ),
     (
         UNKNOWN_TENANT,

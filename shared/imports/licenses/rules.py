@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from shared.imports.definition import Document, ReadRow, RowKey, Rules
 from shared.imports.faults import WRONG_TYPE, is_sensitive
+from shared.imports.fields import DATE_FORM
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.identity import (
     IDENTITY_FIELDS,
@@ -34,17 +35,18 @@ from shared.imports.usual_values import unusual_values
 KEYS_DIFFER: Final = 3001
 CONTRADICTION: Final = 2002
 _DATE_FORM: Final = (
-    f"send YYYY-MM-DD, or in XML the elements Year, Month and Day of the namespace {DATES}"
+    f"{DATE_FORM}, or in XML the elements Year, Month and Day of the namespace {DATES}"
 )
 _KEY_FORM: Final = f"send a guid, or in XML _value within _entityKey, both of the namespace {KEYS}"
 XML_FORMS: Final[Mapping[str, str]] = {
     "issuedDate": _DATE_FORM,
     "expirationDate": _DATE_FORM,
     "licenseKey": _KEY_FORM,
-    "reminder": f"in XML, send its elements in the namespace {INPUT}",
-    "documents": f"in XML, send {DOCUMENT.partition('}')[2]} elements of the namespace {INPUT}",
+    "reminder": f"send an object, or in XML its elements in the namespace {INPUT}",
+    "documents": f"send a list of objects, or in XML {DOCUMENT.partition('}')[2]} elements of the "
+    f"namespace {INPUT}",
 }
-"""What XML has to say where a value is more than a text."""
+"""What JSON and XML send where a value is more than a text."""
 GROUP: Final = "companyCode"
 _OF_BYTES: Final = ("sha256", "length")
 """What is stored of a document and was not sent like that."""
@@ -80,17 +82,17 @@ def _order_of_dates(values: Document) -> Iterator[Message]:
 
 
 def _with_xml_form(message: Message) -> Message:
-    """The message of a wrong type, with what XML would have to say.
+    """The message of a wrong type, in words that fit JSON and XML alike.
 
-    An element of another namespace comes as an object, which tells the sender of XML nothing.
+    An XML element with others in it is read as an object, of which its sender knows nothing.
     """
-    detail = message.detail or ""
     if message.id != WRONG_TYPE or message.field is None:
         return message
+    expected, _, sent = (message.detail or "").rpartition(", ")
     form = XML_FORMS.get(message.field)
-    if form is None and detail.endswith("an object was sent"):
-        form = "in XML, send text without elements in it"
-    return message if form is None else replace(message, detail=f"{detail}; {form}")
+    if form is None and sent == "an object was sent":
+        form = f"{expected}, or in XML an element without others in it"
+    return message if form is None else replace(message, detail=form)
 
 
 def sent_key(row: Mapping[str, Any]) -> tuple[str | None, ...]:

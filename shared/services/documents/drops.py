@@ -39,7 +39,7 @@ from shared.imports.documents.file_names import name_fault, safe_name
 from shared.imports.documents.file_types import HEAD_BYTES, file_type_of
 from shared.imports.documents.moments import past_moment
 from shared.imports.documents.upload import Upload, derived_id
-from shared.imports.fields import normal_reference
+from shared.imports.fields import MAX_REFERENCE, normal_reference
 from shared.imports.messages import CATALOGUE, COULD_NOT_BE_PROCESSED, Message
 from shared.services.documents.features import Feature, Features
 from shared.services.documents.uploads import Documents
@@ -165,20 +165,22 @@ class Drops:
             iso(made or drop.created_at),
             drop.size,
         )
+        part = "round, the second" if round_code is None else "worker, the third"
+        reference = f"the {part} part of the path, must have 1 to {MAX_REFERENCE} characters"
+        size = f"it has {drop.size} bytes and the limit is {self._max_bytes}; send a smaller file"
         faults = (
-            (worker is None or round_code is None, messages.WRONG_REFERENCE),
-            (name is None, messages.UNSAFE_NAME),
-            (drop.size == 0, messages.EMPTY_FILE),
-            (drop.size > self._max_bytes, messages.TOO_LARGE),
-            (bool(drop.encoding), messages.ENCODED),
-            (drop.is_page_blob, messages.PAGE_BLOB),
-            (drop.is_archived, messages.ARCHIVED),
-            (made is None, messages.WRONG_TIME),
+            (worker is None or round_code is None, messages.WRONG_REFERENCE, reference),
+            (name is None, messages.UNSAFE_NAME, name_fault(path.file_name)),
+            (drop.size == 0, messages.EMPTY_FILE, None),
+            (drop.size > self._max_bytes, messages.TOO_LARGE, size),
+            (bool(drop.encoding), messages.ENCODED, None),
+            (drop.is_page_blob, messages.PAGE_BLOB, None),
+            (drop.is_archived, messages.ARCHIVED, None),
+            (made is None, messages.WRONG_TIME, None),
         )
-        for is_so, id_ in faults:
+        for is_so, id_, detail in faults:
             if is_so:
-                is_name = id_ == messages.UNSAFE_NAME
-                return upload.refused(id_, name_fault(path.file_name) if is_name else None)
+                return upload.refused(id_, detail)
         return upload
 
     async def _reject(self, drop: Drop, import_id: str, fault: Message) -> None:

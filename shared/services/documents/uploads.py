@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from shared import log
@@ -16,6 +17,7 @@ from shared.errors import ForbiddenError
 from shared.imports.definition import Options
 from shared.imports.documents import messages
 from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.documents.file_types import type_fault
 from shared.imports.documents.upload import Upload
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.planning import Chunk, Span
@@ -65,6 +67,7 @@ class Documents:
         workers: WorkerSearch,
         files: DocumentBlobs,
         clock: Clock,
+        types: AbstractSet[str],
     ) -> None:
         self._imports = imports
         self._chunks = chunks
@@ -74,6 +77,7 @@ class Documents:
         self._workers = workers
         self._files = files
         self._clock = clock
+        self._types = types
 
     async def check_enabled(self, tenant: str) -> None:
         """Raises ForbiddenError where the tenant has not enabled the feature."""
@@ -100,7 +104,7 @@ class Documents:
         if len(workers) > 1:
             return upload.refused(messages.AMBIGUOUS_WORKER)
         if not upload.file_type:
-            return upload.refused(messages.WRONG_TYPE)
+            return upload.refused(messages.WRONG_TYPE, type_fault(upload.file_name, self._types))
         return replace(upload, worker=workers[0])
 
     async def keep(self, tenant: str, import_id: str, parts: Iterable[bytes], size: int) -> None:

@@ -106,3 +106,13 @@ def test_a_text_that_is_no_date_is_shown_with_the_form_that_is_expected(
     assert (message.id, message.value) == (1006, sent)
     assert message.text.startswith("Value is not a calendar date: ")
     assert advice in message.text
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"), [(20260131, "a number"), (True, "true or false"), ([], "a list"), ({}, "an")]
+)
+def test_a_date_that_is_no_string_is_told_the_form_of_dates(value: Any, sent: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Item.model_validate(an_item(Due=value))
+    text = message_of(caught.value.errors()[0], shape_of(Item)).text
+    assert f"send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS as a string, {sent}" in text

@@ -168,7 +168,7 @@ def test_a_part_whose_md5_fits_is_taken() -> None:
         (a_part('name="FILE"', b"\x89PNG"), "The part `file` has no file name"),
         (
             a_part('name="generationTime"', b"x") + a_part('name="workerexternalId"', b"M\xfcller"),
-            "The part `workerexternalid` is not text in utf-8: send it in UTF-8, or name its",
+            "The part `workerexternalId` is not text in utf-8: send it in UTF-8, or name its",
         ),
         (a_part('name="a\tb"', b"\xff"), r"The part `a\\u0009b` is not text in utf-8"),
         (a_part("", b"x"), "Part 1 of the form has no name: send name="),

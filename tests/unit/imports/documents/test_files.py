@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.imports.documents.file_names import extension_of, name_fault, safe_name
-from shared.imports.documents.file_types import FILE_TYPES, file_type_of
+from shared.imports.documents.file_types import FILE_TYPES, file_type_of, type_fault
 from shared.imports.documents.moments import past_moment
 from tests.documents import JPEG, PDF, PNG, an_archive
 
@@ -183,3 +183,18 @@ def test_a_text_is_served_with_the_charset_that_it_has(
 ) -> None:
     kind = FILE_TYPES[extension_of(name)]
     assert kind.content_type(content) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.exe", "the name ends in .exe; send a file of one of these types: csv, pdf"),
+        ("a.docx", "the name ends in .docx; send a file of one of these types: csv, pdf"),
+        ("payslip", "the name has no extension; send a file of one of these types: csv, pdf"),
+        ("a.PDF", "the content does not begin like a pdf file; send one, or name the file by "),
+        ("a.csv", "the content does not begin like a csv file; send one, or name the file by "),
+        ("a.\u200bpdf", "the name ends in .\\u200bpdf; send a file of one of these types"),
+    ],
+)
+def test_a_type_that_is_not_taken_is_named_with_those_that_are(name: str, said: str) -> None:
+    assert type_fault(name, {"pdf", "csv"}).startswith(said)

@@ -336,14 +336,22 @@ def within(namespace: str, elements: str) -> str:
             "licenseKey",
             f"in XML _value within _entityKey, both of the namespace {KEYS}",
         ),
-        ("<Reminder>soon</Reminder>", "reminder", f"its elements in the namespace {INPUT}"),
+        ("<Reminder>soon</Reminder>", "reminder", f"in XML its elements in the namespace {INPUT}"),
         (
             "<Documents><Document><Name>a</Name></Document></Documents>",
             "documents",
-            f"send DivisionDocumentSubImportDTO elements of the namespace {INPUT}",
+            f"in XML DivisionDocumentSubImportDTO elements of the namespace {INPUT}",
         ),
-        ("<Notes><b>a</b></Notes>", "notes", "in XML, send text without elements in it"),
-        ("<Reminder><Offset><b>1</b></Offset></Reminder>", "reminder.offset", "without elements"),
+        (
+            "<Notes><b>a</b></Notes>",
+            "notes",
+            "a string is expected, or in XML an element without others in it",
+        ),
+        (
+            "<Reminder><Offset><b>1</b></Offset></Reminder>",
+            "reminder.offset",
+            "in XML an element without others in it",
+        ),
         (
             f'<ExpirationDate xmlns:d="{DATES}"><d:Year>2027</d:Year></ExpirationDate>',
             "expirationDate",
@@ -360,3 +368,4 @@ def test_an_element_that_cannot_be_read_is_told_what_xml_has_to_say(
     ]
     assert message.field == field
     assert said in message.text
+    assert "was sent" not in message.text, "XML has no objects and strings"
