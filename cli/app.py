@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -29,7 +31,12 @@ from cli import (
 from cli.output import AsJson
 from cli.surroundings import ROOT
 from cli.terminal import complain
-from shared.errors import GatewayError, SettingsError, StorageUnavailableError
+from shared.errors import (
+    GatewayError,
+    InvalidRequestError,
+    SettingsError,
+    StorageUnavailableError,
+)
 
 app = typer.Typer(
     name="manage.py",
@@ -66,6 +73,7 @@ def every_command(as_json: AsJson = False) -> None:
 def main() -> None:
     """Run the command line. Exit status 1 for a refusal or a fault, 2 for wrong usage."""
     try:
+        _check_words(sys.argv[1:])
         sys.exit(app(standalone_mode=False))
     except ClickException as error:
         # The message repeats what was typed, which may be the name of a file.
@@ -81,6 +89,21 @@ def main() -> None:
             raise
         complain(_lines(error))
         sys.exit(1)
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Raises InvalidRequestError for bytes that are no text, but for the name of a file."""
+    for number, word in enumerate(words, 1):
+        if not os.path.lexists(word) and not _is_text(word):
+            raise InvalidRequestError(
+                f"Word {number} behind manage.py is not text in {sys.getfilesystemencoding()}: "
+                "type it again, or rename the file that it names."
+            )
+
+
+def _is_text(word: str) -> bool:
+    """Python reads a byte that is no text as half of a surrogate pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _lines(error: Exception) -> list[str]:

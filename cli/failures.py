@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,7 +106,11 @@ def write_failed_rows(path: Path, rows: Sequence[str], failed: Sequence[Result])
     shown = sorted(failed, key=lambda result: int(result["index"]))
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-        os.fchmod(handle, 0o600)  # A file that was there already keeps its mode otherwise.
+        # A file that was there already keeps its mode otherwise. A device keeps it: the path may be
+        # /dev/null, which every program needs. The file may be one that only its owner can change.
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            with suppress(PermissionError):
+                os.fchmod(handle, 0o600)
         file.write(_text_of(format_of(path, "["), rows, shown))
 
 

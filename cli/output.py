@@ -6,12 +6,13 @@ What is shown came from callers, so it is made printable on its way: see `cli.te
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from cli.terminal import say
+from cli.terminal import fits, say
 from shared.printable import printable, printable_json
 
 
@@ -31,7 +32,8 @@ AsJson = Annotated[
 def show(as_json: bool, document: dict[str, Any], lines: Iterable[str]) -> None:
     """Print `document` as JSON, or `lines`."""
     if as_json:
-        print(printable_json(json.dumps(document, ensure_ascii=False, indent=2)))
+        text = printable_json(json.dumps(document, ensure_ascii=False, indent=2))
+        print(text if fits(text, sys.stdout) else json.dumps(document, indent=2))
         return
     say(lines)
 

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import TextIO
 
 from shared.printable import printable
 
 
 def say(lines: Iterable[str]) -> None:
     """Print each line on standard output."""
-    for line in lines:
-        print(printable(line))
+    _print(lines, sys.stdout)
 
 
 def complain(lines: Iterable[str]) -> None:
     """Print each line on standard error."""
+    _print(lines, sys.stderr)
+
+
+def fits(text: str, stream: TextIO) -> bool:
+    """Whether the stream's charset has every character of the text."""
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _print(lines: Iterable[str], stream: TextIO) -> None:
+    """A character that the terminal's charset does not have is an escape too.
+
+    A command that fails at a name may have printed half of what it shows only once, such as a key.
+    """
+    encoding = stream.encoding or "utf-8"
     for line in lines:
-        print(printable(line), file=sys.stderr)
+        print(printable(line).encode(encoding, "backslashreplace").decode(encoding), file=stream)

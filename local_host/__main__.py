@@ -21,7 +21,7 @@ from local_host.app_settings import load_settings_file
 from local_host.errors import AppRefusedError
 from local_host.host_json import HostOptions, read_host_json
 from local_host.indexing import AppFunction, index, load_functions
-from local_host.log_lines import FORMAT, PrintableFormatter
+from local_host.log_lines import FORMAT, PrintableFormatter, printable_lines
 from local_host.serving import TlsFiles, bind, serve
 
 _log = logging.getLogger("local_host")
@@ -39,15 +39,20 @@ def main(arguments: list[str] | None = None) -> int:
         bound = bind(options.port)
     except OSError as error:
         reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error}"
-        sys.stderr.write(f"Port {options.port} {reason}; choose another with --port.\n")
+        _complain(f"Port {options.port} {reason}; choose another with --port.")
         return 2
     with bound:
         try:
             return _run(options, bound)
         except AppRefusedError as refused:
             for problem in refused.problems:
-                sys.stderr.write(f"refused: {problem}\n")
+                _complain(f"refused: {problem}")
             return 1
+
+
+def _complain(text: str) -> None:
+    """A refusal may quote the name of a file or a setting."""
+    sys.stderr.write(f"{printable_lines(text)}\n")
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from local_host.log_lines import printable_lines
 
@@ -23,12 +24,12 @@ class SetupError(Exception):
 
 def say(text: str) -> None:
     """Print a line at once, even into a pipe."""
-    print(printable_lines(text), flush=True)
+    _print(text, sys.stdout)
 
 
 def note(text: str) -> None:
     """Print a line for a person that is no output of the command: progress, what went wrong."""
-    print(printable_lines(text), file=sys.stderr, flush=True)
+    _print(text, sys.stderr)
 
 
 @contextmanager
@@ -38,3 +39,10 @@ def timed_step(text: str) -> Iterator[None]:
     begun = time.monotonic()
     yield
     note(f"{text}: done in {time.monotonic() - begun:.1f} s")
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """What the charset of the terminal does not have is shown as an escape."""
+    encoding = stream.encoding or "utf-8"
+    line = printable_lines(text).encode(encoding, "backslashreplace").decode(encoding)
+    print(line, file=stream, flush=True)

@@ -134,3 +134,32 @@ def test_an_error_that_no_command_foresees_names_its_place_and_quotes_nothing(
         server.shutdown()
     assert (status, printed.count("\n")) == (1, 1)
     assert "KeyError at import_client.py, line" in printed
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tenant", "show", "\udcff\udcfe"),
+        ("client", "revoke", "\udcff"),
+        ("imports", "show", "--tenant", "t", "\udcff"),
+        ("format", "set", "--tenant=\udcff", "--employee-id", "x"),
+        ("import", "workers", FILE, "--function-key", "\udcff", "--software-key", "s"),
+    ],
+)
+def test_bytes_that_are_no_text_are_named_by_their_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    status, printed = _run(monkeypatch, capsys, *words)
+    [place] = [at for at, word in enumerate(words, 1) if "\udcff" in word]
+    assert (status, printed.count("\n")) == (1, 1)
+    assert printed.startswith(f"Word {place} behind manage.py is not text")
+
+
+def test_the_name_of_a_file_may_be_any_bytes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "\udcff.csv"
+    file.write_bytes(b"EmployerRef\rC1\xff")
+    status, printed = _run(monkeypatch, capsys, "import", "workers", str(file), *HERE)
+    assert (status, printed.count("\n")) == (1, 1)
+    assert printed.startswith("\\udcff.csv is not UTF-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 from collections.abc import Sequence
 from io import BytesIO, StringIO
 from itertools import combinations
@@ -70,6 +71,20 @@ def test_failed_rows_are_written_for_this_user_only_over_a_file_that_others_coul
     file.chmod(0o644)
     write_failed_rows(file, [], [])
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_failed_rows_may_go_into_a_pipe_which_keeps_its_mode(tmp_path: Path) -> None:
+    """So does /dev/null, which root would otherwise close to every other user."""
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe, 0o644)
+    pipe.chmod(0o644)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_failed_rows(pipe, [], [])
+        assert os.read(reader, 100) == b"[]\n"
+    finally:
+        os.close(reader)
+    assert pipe.stat().st_mode & 0o777 == 0o644
 
 
 def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> None:
