@@ -63,7 +63,9 @@ def test_33_levels_are_refused_and_32_are_not(gateway: GatewayProcess, sender: S
 
 
 def test_a_body_that_is_not_utf8_is_refused(gateway: GatewayProcess, sender: Sender) -> None:
-    check_refusal(gateway.post(sender, '[{"Surname": "Bär"}]'.encode("latin-1")), 400, "convert it to UTF-8")
+    check_refusal(
+        gateway.post(sender, '[{"Surname": "Bär"}]'.encode("latin-1")), 400, "convert it to UTF-8"
+    )
 
 
 def test_an_empty_body_is_refused(gateway: GatewayProcess, sender: Sender) -> None:

@@ -28,6 +28,7 @@ from shared.web.openapi import (
     viventium_area,
 )
 from shared.web.openapi.limits import Limits
+from shared.web.openapi.meanings import with_meanings
 from shared.web.openapi.operations import Answer, Operation, Parameter
 from shared.web.openapi.parameters import (
     CORRELATION_ID,
@@ -116,21 +117,24 @@ def document(limits: Limits) -> dict[str, Any]:
         "info": {"title": "Payroll Import Gateway", "version": VERSION, "description": ABOUT},
         "servers": [{"url": "/"}],
         "tags": [{"name": name} for name in dict.fromkeys(item.tag for item in found)],
-        "paths": paths,
+        "paths": with_meanings(paths),
         "components": _components(),
     }
 
 
 def _components() -> dict[str, Any]:
+    answers = {
+        **shared_shapes(),
+        **pay_and_bill_area.shapes(),
+        **viventium_area.shapes(),
+        **documents_area.shapes(),
+        **authdata_area.shapes(),
+        **gateway_area.shapes(),
+        **tokens_area.shapes(),
+    }
     return {
         "schemas": {
-            **shared_shapes(),
-            **pay_and_bill_area.shapes(),
-            **viventium_area.shapes(),
-            **documents_area.shapes(),
-            **authdata_area.shapes(),
-            **gateway_area.shapes(),
-            **tokens_area.shapes(),
+            **{name: with_meanings(shape, name) for name, shape in answers.items()},
             **row_schemas(kind for kind in TYPE_CATALOGUE.all if kind.has_schema),
         },
         "parameters": {CORRELATION_ID: _parameter(OWN_CORRELATION_ID)},

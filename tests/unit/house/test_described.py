@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from shared.imports.messages import CATALOGUE
 from shared.web.openapi.capabilities import capabilities, catalogue_view
 from shared.web.openapi.document import SAMPLES, VERSION, document, operations
 from shared.web.openapi.limits import Limits
+from shared.web.openapi.meanings import MEANINGS
 from shared.web.openapi.operations import Operation
 from shared.web.openapi.shapes import JSON
 from tests.emulator import settings_for
@@ -64,6 +65,30 @@ def test_the_parameters_of_an_address_are_those_of_its_route(
 
 def test_the_document_is_valid(published: dict[str, Any]) -> None:
     assert [error.message for error in OpenAPIV31SpecValidator(published).iter_errors()] == []
+
+
+def test_every_property_of_the_document_says_what_it_means(published: dict[str, Any]) -> None:
+    found = dict(properties_in(published, ""))
+    assert len(found) > 300
+    assert [path for path, schema in found.items() if not schema.get("description")] == []
+
+
+def properties_in(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every property of every schema, references among them, by its place in the document."""
+    if isinstance(node, list):
+        for place, item in enumerate(node):
+            yield from properties_in(item, f"{path}[{place}]")
+    elif isinstance(node, dict):
+        properties = node.get("properties")
+        if isinstance(properties, dict) and "type" in node:
+            yield from ((f"{path}.{name}", item) for name, item in properties.items())
+        for name, item in node.items():
+            yield from properties_in(item, f"{path}/{name}")
+
+
+def test_no_meaning_is_left_over(published: dict[str, Any]) -> None:
+    texts = {schema["description"] for _, schema in properties_in(published, "")}
+    assert [name for name, text in MEANINGS.items() if text not in texts] == []
 
 
 def test_a_misspelt_document_is_not(published: dict[str, Any]) -> None:
