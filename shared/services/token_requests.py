@@ -69,8 +69,8 @@ class TokenSource(Protocol):
     def choose(self, claims: Sequence[Claim]) -> tuple[Client, str] | None:
         """The one claim that is worth asking for a token; None where no claim can be right.
 
-        An unknown client costs as much work as a known one, so that the time of a refusal does not
-        say which ids are in use.
+        Of the gateway's own clients, an unknown one costs as much work as a known one, so that the
+        time of a refusal does not say which ids are in use. Entra's application ids are no secret.
         """
 
     async def exchange(

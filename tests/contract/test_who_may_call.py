@@ -29,6 +29,7 @@ pytestmark = pytest.mark.e2e
 OPERATIONS = operations(Limits.of(settings_for("")))
 TAKING_TOKENS = [each for each in OPERATIONS if each.access in (Access.EITHER, Access.BEARER)]
 KEY_PAIR_ONLY = [each for each in OPERATIONS if each.access is Access.KEY_PAIR]
+OPEN = [each for each in OPERATIONS if each.access is Access.OPEN and each.method == "GET"]
 SCOPES = {
     "/api/admin/authdata": Scope.IMPORT_AUTHDATA,
     "/api/import/documents": Scope.IMPORT_INBOX,
@@ -142,6 +143,17 @@ def test_a_bearer_token_is_passed_over_where_no_token_is_taken(
         both = {**sender.headers, "Authorization": header}
         assert call(gateway, operation, both).status == alone
         check_refusal(call(gateway, operation, {**both, "X-Functions-Key": "pig_x"}), 401)
+
+
+@named(OPEN)
+def test_a_credential_is_passed_over_where_none_is_asked_for(
+    gateway: GatewayProcess, operation: Operation
+) -> None:
+    alone = call(gateway, operation, {}).status
+    assert alone in (200, 404)
+    for header in [*ADDED, *BEARERS]:
+        answer = call(gateway, operation, {"Authorization": header, "X-Functions-Key": "pig_x"})
+        assert (header, answer.status) == (header, alone)
 
 
 def test_every_call_that_takes_tokens_has_a_scope_or_follows_imports() -> None:
