@@ -5,7 +5,7 @@ characters (`007` stays `007`), a number or true/false becomes one where the cel
 sent as text otherwise, so that the gateway says of that row what is wrong. An empty cell leaves the
 field out; `null`, `[]` and `{}` are those values. The failed rows that the gateway gives out as CSV
 come back as they were sent, through `shared.imports.csv_rows`; of its own columns (`_index`,
-`_error`, `_more`) any may have been deleted.
+`_line`, `_error`, `_more`) any may have been deleted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, Final, TextIO
 
-from shared.imports.csv_rows import ERROR, INDEX, MORE, WORDS, is_guarded, restored
+from shared.imports.csv_rows import ERROR, INDEX, LINE, MORE, WORDS, is_guarded, restored
 from shared.imports.faults import MAX_SHOWN
 from shared.imports.near_names import nearest
 from shared.imports.payload import MAX_DEPTH
@@ -88,24 +88,26 @@ def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False
     lines.seek(start)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = before + 1
+    rows: list[str] = []
+    places: list[int] = []
     try:
         header = next(reader, [])
         columns = _columns(header, schema, line)
         place = columns.index(_MORE) if _MORE in columns else len(columns)
         nameless = [at for at, column in enumerate(columns) if column is _NAMELESS]
-        rows: list[str] = []
-        places: list[int] = []
         line = before + reader.line_num + 1
         for cells in reader:
             if any(not is_blank(cell) for cell in cells):
-                _check_names(cells, nameless, len(columns), line, before + 1)
+                row = f"index {len(rows)}, line {line}"
+                _check_names(cells, nameless, len(columns), row, before + 1)
                 known, said = _with_more(columns, cells[: len(columns)], place, schema)
                 rows.append(_row(_values(known, said, blank_clears)))
                 places.append(line)
             line = before + reader.line_num + 1
         return RowFile(rows, places, _unknown_columns(columns, schema, before + 1))
     except csv.Error as error:
-        raise ValueError(_told(error, line)) from None
+        index = len(rows) if line > before + 1 else None
+        raise ValueError(_describe(error, index, line)) from None
 
 
 def _lines_before_header(lines: TextIO) -> tuple[int, str]:
@@ -130,8 +132,8 @@ def _count_columns(lines: TextIO, start: int, delimiter: str) -> int:
         return 0
 
 
-def _told(error: csv.Error, line: int) -> str:
-    """What the library says of the row that begins in a line, for people."""
+def _describe(error: csv.Error, index: int | None, line: int) -> str:
+    """What the library says of the row that begins in a line, for people; no index: the header."""
     said = str(error)
     if "unexpected end of data" in said:
         what = "a cell begins with a quotation mark that is never closed; close it"
@@ -141,7 +143,8 @@ def _told(error: csv.Error, line: int) -> str:
         what = f"a cell has more than {_LONGEST_CELL} characters, which is the limit; shorten it"
     else:
         what = said
-    return f"the row that begins in line {line} cannot be read: {what}."
+    row = "the header" if index is None else f"the row of index {index}"
+    return f"{row} that begins in line {line} cannot be read: {what}."
 
 
 def _columns(header: Sequence[str], schema: Mapping[str, Any], line: int) -> list[_Column | None]:
@@ -166,13 +169,13 @@ def _name(header: str, schema: Mapping[str, Any]) -> str:
     seen = without_hidden(name)
     if not seen:
         return ""
-    is_known = seen in (INDEX, ERROR, MORE) or is_field(path_of(seen), schema)
+    is_known = seen in (INDEX, LINE, ERROR, MORE) or is_field(path_of(seen), schema)
     return seen if is_known else name
 
 
 def _column(name: str, schema: Mapping[str, Any]) -> _Column | None:
     """Where the cells of a column belong; None for those that are no field."""
-    if name in (INDEX, ERROR):
+    if name in (INDEX, LINE, ERROR):
         return None
     path = path_of(name)
     return _Column(path, types_of(path, schema))
@@ -284,14 +287,14 @@ def nearest_field(name: str, known: Iterable[str]) -> str | None:
 
 
 def _check_names(
-    cells: Sequence[str], nameless: Sequence[int], width: int, line: int, header: int
+    cells: Sequence[str], nameless: Sequence[int], width: int, row: str, header: int
 ) -> None:
     """Raises ValueError for a value in a column without a name; blanks there are usual."""
     for place in (*nameless, *range(width, len(cells))):
         if place < len(cells) and not is_blank(cells[place]):
             raise ValueError(
-                f"line {line} has a value in column {place + 1}, which has no name in line "
-                f"{header}; name the column there, or clear the cell."
+                f"{row} has a value in column {place + 1}, which has no name in line {header}; "
+                "name the column there, or clear the cell."
             )
 
 

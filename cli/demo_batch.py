@@ -14,8 +14,8 @@ from cli.terminal import say
 
 FILE = "samples/authdata.json"
 HERE = "/api/admin/authdata"
-MADE_TO_FAIL = 5
-"""The line of the record without an employee id."""
+MADE_TO_FAIL = 4
+"""The index of the record without an employee id; the answer's `line` counts records from 1."""
 COUNTED = {"totalRecords": 5, "totalErrors": 1, "totalDuplicates": 1}
 _SHOWN = ("New", "Updates", "NoChange", "Duplicates", "Errors")
 
@@ -43,11 +43,11 @@ def totals(answer: dict[str, Any]) -> str:
 
 
 def batch_lines(answer: dict[str, Any]) -> Iterator[str]:
-    """A line for each record, and each error with its line in the sample."""
+    """A line for each record, and each error with the index of its record in the sample."""
     for each in answer["employeeDetails"]:
         yield f"       {each['Key'] or '(no id)':<8} {each['Value']}"
     for error in answer["errorDetails"]:
-        yield f"         line {error['line']}: {error['value']}"
+        yield f"         index {error['line'] - 1}: {error['value']}"
     for each in answer["duplicateAuthValues"]:
         known = each["employeeId"] or "(no id)"
         yield f"       {known:<8} Duplicate: another record of the batch counts"
@@ -62,8 +62,8 @@ def find_batch_fault(staged: Answer, processed: Answer) -> str:
         return "a processed batch is not what was staged."
     if {name: answer[name] for name in COUNTED} != COUNTED:
         return "the batch of authentication data does not have the totals of the sample."
-    if [error["line"] for error in answer["errorDetails"]] != [MADE_TO_FAIL]:
-        return f"of the batch, line {MADE_TO_FAIL} is made to fail, and nothing else."
+    if [error["line"] - 1 for error in answer["errorDetails"]] != [MADE_TO_FAIL]:
+        return f"of the batch, index {MADE_TO_FAIL} is made to fail, and nothing else."
     return ""
 
 

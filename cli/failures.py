@@ -34,8 +34,7 @@ Result = dict[str, Any]
 
 def with_line(result: Result, lines: Sequence[int]) -> Result:
     """The result with the line of its row; `lines` has that of each row of the file."""
-    index = result["index"]
-    return {**result, "line": lines[index]} if index < len(lines) else result
+    return {**result, "line": lines[result["index"]]}
 
 
 def key_of(result: Result) -> str:
@@ -75,7 +74,7 @@ def failure_table(failed: Sequence[Result]) -> list[str]:
     cells = [
         (
             str(result["index"]),
-            str(result.get("line", "")),
+            str(result["line"]),
             key_of(result),
             str(message["errorID"]),
             message.get("fieldName", ""),
@@ -128,7 +127,8 @@ def _text_of(wanted: Format, rows: Sequence[str], failed: Sequence[Result]) -> s
 def _as_json(rows: Sequence[str], result: Result) -> str:
     messages = json.dumps(result["messages"], ensure_ascii=False, separators=(",", ":"))
     row = rows[result["index"]].translate(_LINE_BREAKS)
-    return f'{{"index":{result["index"]},"row":{row},"messages":{messages}}}'
+    place = f'"index":{result["index"]},"line":{result["line"]}'
+    return f'{{{place},"row":{row},"messages":{messages}}}'
 
 
 def _csv_lines(rows: Sequence[str], failed: Sequence[Result]) -> Iterator[str]:
@@ -136,10 +136,11 @@ def _csv_lines(rows: Sequence[str], failed: Sequence[Result]) -> Iterator[str]:
     for result in failed:
         csv_rows.note_columns(found, rows[result["index"]])
     found = csv_rows.bounded_columns(found, len(failed))
-    yield csv_rows.header_line(found)
+    yield csv_rows.header_line(found, with_lines=True)
     for result in failed:
         said = "; ".join(
             f"{item['errorID']} {item.get('fieldName', '')}: {item['message']}"
             for item in result["messages"]
         )
-        yield csv_rows.row_line(found, result["index"], said, rows[result["index"]])
+        index = result["index"]
+        yield csv_rows.row_line(found, index, said, rows[index], result["line"])

@@ -11,7 +11,7 @@ from cli.access import on_gateway
 from cli.integrations import TenantOption
 from cli.message_table import group_table
 from cli.output import AsJson, columns, show
-from cli.text_files import read_text_file
+from cli.text_files import UnreadableFileError, read_text_file
 from shared.bootstrap import Gateway
 from shared.imports.message_groups import MessageGroups
 from shared.imports.outcomes import Outcome, RowResult
@@ -86,6 +86,12 @@ def retry_one(
     works on them.
     """
     body = b"" if rows is None else read_text_file(rows).encode()
+    if rows is not None and not body.strip():
+        # An empty body would send all failed rows again as they were.
+        raise UnreadableFileError(
+            f"{rows.name} is empty, so nothing was sent: give a file of corrected rows, or leave "
+            "--rows out to send the failed rows again as they were."
+        )
 
     async def retry(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
         found = await gateway.tenants.find(tenant)

@@ -10,7 +10,7 @@ import typer
 from cli.access import on_gateway
 from cli.integrations import TenantOption
 from cli.output import AsJson, show
-from cli.text_files import read_text_file
+from cli.text_files import UnreadableFileError, read_text_file
 from shared.bootstrap import Gateway
 from shared.errors import InvalidRequestError
 from shared.imports.reference_kinds import ReferenceKind, find_kind
@@ -37,6 +37,11 @@ def load(file: File, tenant: TenantOption, kind: Kind, as_json: AsJson = False) 
     if wanted is None:
         raise InvalidRequestError(f"There is no kind {kind!r}; there are: {_KINDS}.")
     values = read_values(file)
+    if not values:
+        raise UnreadableFileError(
+            f"{file.name} has no values, so the list stays as it was: check that it is the right "
+            "file."
+        )
 
     async def write(gateway: Gateway) -> int:
         found = await gateway.tenants.find(tenant)

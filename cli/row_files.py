@@ -3,7 +3,7 @@
 The format is that of the file's ending (`.json`; `.ndjson`, `.jsonl`; `.csv`, `.tsv`), else what
 the first character says. Rows stay as they stand in the file, digits and all: only what CSV cannot
 say is translated (`cli.csv_files`). Failed rows as the gateway gives them out (`{"index", "row",
-"messages"}`) are read too: their `row` is the row.
+"messages"}`, with `line` where a command wrote them) are read too: their `row` is the row.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ENDINGS = {
     ".csv": Format.CSV,
     ".tsv": Format.CSV,
 }
-_FAILED_ROW = frozenset({"index", "row", "messages"})
+_FAILED_ROW = frozenset({"index", "line", "row", "messages"})
 
 
 def format_of(path: Path, text: str = "") -> Format:
@@ -120,7 +120,7 @@ def _lines(text: str) -> RowFile:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for number, line in enumerate(lines, 1):
         if line.strip():
-            are_failed_rows &= _is_failed_row(read_row_of_line(line, number))
+            are_failed_rows &= _is_failed_row(read_row_of_line(line, len(rows), number))
             rows.append(line.strip())
             numbers.append(number)
     return RowFile(_without_messages(rows) if are_failed_rows else rows, numbers)

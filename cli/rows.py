@@ -9,10 +9,10 @@ Result = dict[str, Any]
 
 
 def row_lines(results: list[Result]) -> Iterator[str]:
-    """Row number, key and status of each row, then a line for each of its messages."""
+    """Index, key and status of each row, then a line for each of its messages."""
     width = max((len(_key(result)) for result in results), default=0)
-    for number, result in enumerate(results, start=1):
-        yield f"{number:>5}  {_key(result):<{width}}  {result['importStatus']}"
+    for index, result in enumerate(results):
+        yield f"index {index:<3}  {_key(result):<{width}}  {result['importStatus']}"
         for message in result["messages"]:
             yield f"         {_said(message)}"
 

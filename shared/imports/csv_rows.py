@@ -27,6 +27,8 @@ from typing import Any, Final
 from unicodedata import category
 
 INDEX: Final = "_index"
+LINE: Final = "_line"
+"""Where rows come from a file: the line of it, from 1, that the row begins in."""
 ERROR: Final = "_error"
 MORE: Final = "_more"
 """Where a row's fields go, as JSON, for which there is no column any more."""
@@ -92,13 +94,14 @@ def bounded_columns(columns: Columns, rows: int) -> Columns:
     return dict(list(columns.items())[:most])
 
 
-def header_line(columns: Columns) -> str:
+def header_line(columns: Columns, *, with_lines: bool = False) -> str:
     """The first line of the file."""
-    return _line([INDEX, ERROR, *(neutralised(name) for name in columns.values()), MORE])
+    places = [INDEX, LINE] if with_lines else [INDEX]
+    return _line([*places, ERROR, *(neutralised(name) for name in columns.values()), MORE])
 
 
-def row_line(columns: Columns, index: int, error: str, text: str) -> str:
-    """The line of a row, given as JSON text."""
+def row_line(columns: Columns, index: int, error: str, text: str, line: int | None = None) -> str:
+    """The line of a row, given as JSON text; `line` is that of the file it came from, if any."""
     cells = dict.fromkeys(columns, "")
     more: dict[str, str] = {}
     for path, cell in _leaves(_parsed(text), ""):
@@ -107,7 +110,8 @@ def row_line(columns: Columns, index: int, error: str, text: str) -> str:
         else:
             more[path] = cell
     rest = neutralised(json.dumps(more, ensure_ascii=False)) if more else ""
-    return _line([str(index), neutralised(error), *cells.values(), rest])
+    places = [index] if line is None else [index, line]
+    return _line([*map(str, places), neutralised(error), *cells.values(), rest])
 
 
 def _parsed(text: str) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from shared.errors import (
     InvalidRequestError,
@@ -127,13 +127,13 @@ def read_document(body: bytes) -> Any:
     return document
 
 
-def read_row_of_line(line: str, number: int) -> Mapping[str, Any]:
-    """The object on a line of NDJSON; its own names in lower case.
+def read_row_of_line(line: str, index: int, number: int) -> Mapping[str, Any]:
+    """The object on a line of NDJSON, the row of an index; its own names in lower case.
 
     The same is refused as in a payload. Raises InvalidRequestError, UnsupportedPayloadError and
     TooLargeError, which name the line and never quote it.
     """
-    name = f"line {number}"
+    name = f"index {index}, line {number}"
     if len(line) > MAX_ROW_BYTES:
         raise over_a_cap(name, f"{MAX_ROW_BYTES} bytes")
     try:
@@ -369,7 +369,7 @@ def _walk(
         if index >= _FAR_TOO_MANY * max_rows:
             raise _too_many(f"more than {_FAR_TOO_MANY * max_rows}", max_rows)
         if end - start > max_row_bytes:
-            raise over_a_cap(index, f"{max_row_bytes} bytes")
+            raise over_a_cap(_RowPlace(text, index, start), f"{max_row_bytes} bytes")
         if not_supported:
             continue
         if not isinstance(element, dict) or not is_array:
@@ -383,11 +383,22 @@ def _not_supported(text: str, element: Any, index: int | None, start: int) -> st
     """Which element is no row, and what it is; `index` is None where it is the whole body."""
     if index is None:
         return f"the body is {json_kind(element)}; send a JSON array of objects"
-    line = text.count("\n", 0, start) + 1
     return (
-        f"index {index} (line {line}) is {json_kind(element)}; send a JSON array of objects, each "
-        "of them a row"
+        f"{_RowPlace(text, index, start)} is {json_kind(element)}; send a JSON array of objects, "
+        "each of them a row"
     )
+
+
+class _RowPlace(NamedTuple):
+    """Where a row of an array is, for messages; the lines are counted when it is shown."""
+
+    text: str
+    row: int
+    start: int
+
+    def __str__(self) -> str:
+        line = self.text.count("\n", 0, self.start) + 1
+        return f"index {self.row} (line {line})"
 
 
 def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
@@ -395,7 +406,7 @@ def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
     decoder = _BoundedDecoder(text)
     position = _skip(text, 0)
     if text[position : position + 1] != "[":
-        element, end = decoder.decode(position, 0)
+        element, end = decoder.decode(position, None)
         _expect_end(text, end)
         yield element, position, end
         return
@@ -405,7 +416,7 @@ def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
         return
     row = 0
     while True:
-        element, end = decoder.decode(position, row)
+        element, end = decoder.decode(position, _RowPlace(text, row, position))
         yield element, position, end
         row += 1
         position = _skip(text, end)
@@ -416,6 +427,10 @@ def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
         if mark != ",":
             raise json.JSONDecodeError("Expecting ',' delimiter", text, position)
         position = _skip(text, position + 1)
+
+
+_RowName = _RowPlace | str | None
+"""What messages call a row; None for the whole body."""
 
 
 class _BoundedDecoder:
@@ -430,8 +445,8 @@ class _BoundedDecoder:
         self._text = text
         self._window, self._start, self._end = text, 0, -1
 
-    def decode(self, position: int, row: int | str) -> tuple[Any, int]:
-        """The element at a position and its end; `row` is its index, or what it is called."""
+    def decode(self, position: int, row: _RowName) -> tuple[Any, int]:
+        """The element at a position and its end; `row` is what messages call it."""
         if position >= self._end:
             self._open_window(position)
         while self._end < len(self._text):
@@ -453,7 +468,7 @@ class _BoundedDecoder:
         self._window = self._text[position : self._end] if found else ""
 
 
-def _check_values(text: str, start: int, row: int | str) -> None:
+def _check_values(text: str, start: int, row: _RowName) -> None:
     """Raises TooLargeError where the value that begins here has too many values in it."""
     depth = count = 0
     for found in _TOKEN.finditer(text, start):
@@ -481,8 +496,8 @@ def _expect_end(text: str, position: int) -> None:
         raise json.JSONDecodeError("Extra data", text, position)
 
 
-def _decode_at(text: str, position: int, row: int | str | None) -> tuple[Any, int]:
-    """The value at a position and its end; `row` is None where it is the whole body."""
+def _decode_at(text: str, position: int, row: _RowName) -> tuple[Any, int]:
+    """The value at a position and its end; `row` is what messages call it."""
     try:
         element, end = _DECODER.raw_decode(text, position)
     except _DuplicateNameError:
@@ -525,13 +540,13 @@ def _children(node: Any) -> list[Any]:
     return [value for value in values if isinstance(value, (dict, list))]
 
 
-def _named(row: int | str | None) -> str:
-    if isinstance(row, str):
-        return row
-    return "The body" if row is None else f"Row {row} (counted from 0)"
+def _named(row: _RowName) -> str:
+    if isinstance(row, _RowPlace):
+        return f"The row of {row}"
+    return "The body" if row is None else row
 
 
-def _check_surrogates(text: str, start: int, end: int, element: Any, row: int | str | None) -> None:
+def _check_surrogates(text: str, start: int, end: int, element: Any, row: _RowName) -> None:
     """Half a surrogate pair is no character: it could not be stored."""
     if text.find("\\u", start, end) < 0:
         return
@@ -550,12 +565,12 @@ def _too_many(count: str, most: int) -> TooLargeError:
     )
 
 
-def over_a_cap(row: int | str | None, cap: str) -> TooLargeError:
+def over_a_cap(row: _RowName, cap: str) -> TooLargeError:
     """The refusal of a body for one of its rows (None: for the whole body), which names the cap."""
     return TooLargeError(f"{_named(row)} has more than {cap}, which is the limit: send less of it.")
 
 
-def _too_deep(row: int | str | None) -> InvalidRequestError:
+def _too_deep(row: _RowName) -> InvalidRequestError:
     return InvalidRequestError(
         f"{_named(row)} is nested more than {MAX_DEPTH} levels deep; send the fields of the schema "
         "only."

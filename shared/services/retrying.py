@@ -103,7 +103,7 @@ class Retrying:
             lost += [row.index for row in rows if row.is_lost and row.index not in corrections]
         if lost:
             raise GoneError(
-                f"What was sent as row {_named(sorted(lost))} cannot be read any more: send the "
+                f"What was sent at index {_named(sorted(lost))} cannot be read any more: send the "
                 'rows of these indexes in the body, as [{"index", "row"}].'
             )
         if not found:

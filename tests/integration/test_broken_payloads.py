@@ -114,7 +114,7 @@ def test_a_retry_asks_for_the_rows_that_cannot_be_read(delivered: str) -> None:
         record, message = await _broken_import(stage, PAYLOADS["no JSON"][0], is_inline=True)
         await stage.gateway.chunks.process(message)
         ended = await stage.again(record)
-        with pytest.raises(GoneError, match="row 1 cannot be read"):
+        with pytest.raises(GoneError, match="index 1 cannot be read"):
             await retry(ended, b"")
         body = b'[{"index":1,"row":{"EmployerRef":"E1","PersonnelRef":"P1","Surname":"S"}}]'
         child = await retry(ended, body)

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
+from cli.text_files import UnreadableFileError
 from shared.bootstrap import open_gateway
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import messages_for
@@ -76,6 +77,21 @@ def test_failed_rows_are_retried_with_a_corrected_file(
     cancelled = run("imports", "cancel", *here, child["importId"], "--wait", "0")
     assert f"Retry of  {record.import_id}" in cancelled
     assert "It goes on while a gateway runs" in cancelled
+
+
+def test_an_empty_file_neither_retries_the_failed_rows_nor_empties_a_list(
+    delivered: str, run: Run, tmp_path: Path
+) -> None:
+    sender = a_sender(delivered)
+    record = _imported(delivered, sender, [a_worker("P1", Gender="x")])
+    here = ("--tenant", sender.tenant)
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\ufeff\n \n", "utf-8")
+    with pytest.raises(UnreadableFileError, match=r"empty\.txt is empty, so nothing was sent"):
+        run("imports", "retry", *here, record.import_id, "--rows", str(empty), "--wait", "0")
+    assert len(json.loads(run("imports", "list", *here, "--json"))["imports"]) == 1
+    with pytest.raises(UnreadableFileError, match=r"empty\.txt has no values"):
+        run("reference", "load", *here, "--kind", "division", str(empty))
 
 
 def test_purge_lets_go_what_has_ended(delivered: str, run: Run) -> None:

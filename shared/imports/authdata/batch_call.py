@@ -48,8 +48,7 @@ def read_call(body: bytes, max_rows: int) -> BatchCall:
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             raise InvalidRequestError(
-                f"employee must hold objects only; element {index} (counted from 0) is "
-                f"{json_kind(row)}."
+                f"employee must hold objects only; index {index} is {json_kind(row)}."
             )
     if len(rows) > max_rows:
         raise TooLargeError(

@@ -46,7 +46,7 @@ _TEXT_BETWEEN: Final = "has text between its elements: leave the text out"
 
 
 class UnreadableRowError(Exception):
-    """A row that refuses the body, like malformed XML; the argument completes "Row 5 …"."""
+    """A row that refuses the body, like malformed XML; "The row of index 5" precedes the text."""
 
 
 def read_row_element(element: etree._Element) -> Document:

@@ -67,11 +67,13 @@ def read_license_xml(body: bytes, max_rows: int) -> Iterator[Document]:
 
 def _row(element: etree._Element, index: int) -> Document:
     if is_nil(element):
-        raise UnsupportedPayloadError(f"Row {index} (counted from 0) is nil: send an element.")
+        raise UnsupportedPayloadError(
+            f"The row of index {index} is nil: send an element for each row."
+        )
     try:
         return read_row_element(element)
     except UnreadableRowError as error:
-        raise InvalidRequestError(f"Row {index} (counted from 0) {error}.") from None
+        raise InvalidRequestError(f"The row of index {index} {error}.") from None
 
 
 def _check_root(xml: bytes, start: int) -> None:

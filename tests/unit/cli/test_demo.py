@@ -110,9 +110,9 @@ def test_a_row_is_a_line_and_each_message_one_below_it() -> None:
     about = {**A_MESSAGE, "fieldName": "Gender", "fieldValue": "1"}
     nameless: dict[str, Any] = {"recordIds": [], "importStatus": "Error", "messages": [about]}
     assert list(row_lines([BAD, nameless])) == [
-        "    1  ER / 00420  Error",
+        "index 0    ER / 00420  Error",
         "         Error 1001: Required field missing or empty",
-        "    2  (no key)    Error",
+        "index 1    (no key)    Error",
         "         Error 1001: Required field missing or empty [Gender = 1]",
     ]
 

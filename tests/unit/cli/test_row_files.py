@@ -99,6 +99,10 @@ def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> Non
         ("a.json", b'{"A":1}', "array of objects"),
         ("a.ndjson", b'{"A":1}\n\n{"A"}', "line 3"),
         ("a.ndjson", b'{"A":1,"a":2}', "twice"),
+        ("a.ndjson", b'{"A":1}\n\n{"A":1,"a":2}', "index 1, line 3 has a property name twice"),
+        ("a.json", b'[{"A":1},\n\n{"A":1,"a":2}]', r"The row of index 1 \(line 3\) has a property"),
+        ("a.json", b'[{},\n{"A":1e99999999999999999999}]', r"index 1 \(line 2\) has a number out"),
+        ("a.json", b'[{},\n{"A":' + b"[" * 99 + b"]" * 99 + b"}]", r"index 1 \(line 2\) is nested"),
         ("a.ndjson", b'{"A":1}\nnull\n', "line 2 is null: each line must hold one JSON object"),
         ("a.ndjson", b'[{"A":1}]\n', "line 1 is a list"),
         ("a.ndjson", b'\n{"A":1},{"A":2}\n', r"line 2 .* \(column 8\); correct it"),
@@ -112,11 +116,19 @@ def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> Non
         ("a.json", b'[{"A":"\xff"}]', "offset 7"),
         ("a.csv", b"A,A\n", "line 1 has more than one column of the same name: a;"),
         ("a.csv", b",\n\nA,A\n", "line 3 has more than one column"),
-        ("a.csv", b"A,B\n1,2,3\n", "line 2 has a value in column 3, which has no name in line 1"),
+        (
+            "a.csv",
+            b"A,B\n1,2,3\n",
+            "index 0, line 2 has a value in column 3, which has no name in line 1",
+        ),
         ("a.csv", b"A,,B\n1,,2\n1,x,2\n", "line 3 has a value in column 2"),
-        ("a.csv", b'A,B\n1,2\n"1,2\n\n', "begins in line 3 cannot be read: .* never closed"),
+        (
+            "a.csv",
+            b'A,B\n1,2\n"1,2\n\n',
+            "index 1 that begins in line 3 cannot be read: .* never closed",
+        ),
         ("a.csv", b'A,B\n"1"x,2\n', "begins in line 2 cannot be read: text follows"),
-        ("a.csv", b'A,"B', "begins in line 1 cannot be read"),
+        ("a.csv", b'A,"B', "the header that begins in line 1 cannot be read"),
         ("a.csv", b"A,A.B\n1,2\n", "contradict"),
         ("a.txt", b"A,B\n1,2,3\n", r"read as CSV, since .* line 2"),
     ],
@@ -418,3 +430,23 @@ def test_another_archive_is_to_be_unpacked_and_text_with_the_ending_of_a_spreads
     assert _read(tmp_path, "rows.xls", "Surname\nA\n") == ['{"Surname":"A"}']
     with pytest.raises(RowFileError, match="is a spreadsheet"):
         _read(tmp_path, "rows.xlsx", b"\0\1\2")
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "ndjson"])
+def test_failed_rows_are_written_with_index_and_line_and_are_read_again(
+    tmp_path: Path, ending: str
+) -> None:
+    row = '{"EmployerRef":"E1","Surname":"S"}'
+    failed = [{"index": 1, "line": 6, "key": {}, "outcome": "failed", "messages": []}]
+    out = tmp_path / f"failed.{ending}"
+    write_failed_rows(out, ["{}", row], failed)
+    text = out.read_text("utf-8-sig")
+    if ending == "csv":
+        [found] = csv.DictReader(StringIO(text, newline=""))
+        assert (found["_index"], found["_line"]) == ("1", "6")
+    else:
+        found = json.loads(text)[0] if ending == "json" else json.loads(text)
+        assert (found["index"], found["line"]) == (1, 6)
+    again = read_rows(out, SCHEMA)
+    assert list(again.rows) == [row]
+    assert not again.unknown_columns

@@ -39,7 +39,7 @@ FINE = {"a": 1}
     ids=["values", "nested values", "names", "nested names", "long name", "bytes"],
 )
 def test_a_row_over_a_cap_refuses_the_call(row: dict[str, Any], cap: str) -> None:
-    with pytest.raises(TooLargeError, match=f"Row 1 .* more than {cap}"):
+    with pytest.raises(TooLargeError, match=rf"index 1 \(line 1\) .* more than {cap}"):
         rows_of(FINE, row, FINE)
 
 
