@@ -28,6 +28,7 @@ from cli import (
     signing_keys,
     tenants,
 )
+from cli.command_help import EMERGENCIES, EVERY_DAY, SET_UP, Overview, command
 from cli.output import AsJson
 from cli.surroundings import ROOT
 from cli.terminal import complain
@@ -38,31 +39,65 @@ from shared.errors import (
     StorageUnavailableError,
 )
 
+_EXAMPLES = """\b
+Examples:
+  Set up       manage.py tenant create "Acme"
+               manage.py integration add --tenant acme --software-key HR1
+  Every day    manage.py import workers workers.csv --dry-run
+               manage.py imports list --tenant acme
+  Emergencies  manage.py key rotate --tenant acme --software-key HR1
+               manage.py records check
+
+\b
+`manage.py COMMAND --help` shows an example of each command. Where the gateway
+was set up by dev.py, `manage.py` is called as `python3 dev.py manage`.
+"""
 app = typer.Typer(
     name="manage.py",
+    cls=Overview,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Administration of the Payroll Import Gateway, on the storage of the settings in force: "
     "AzureWebJobsStorage, else the running local gateway's, else local.settings.json.",
+    epilog=_EXAMPLES,
 )
-app.add_typer(tenants.app, name="tenant")
-app.add_typer(integrations.app, name="integration")
-app.add_typer(integrations.keys, name="key")
-app.add_typer(clients.app, name="client")
-app.add_typer(signing_keys.app, name="signing-key")
-app.add_typer(references.app, name="reference")
-app.add_typer(features.app, name="feature")
-app.add_typer(rounds.app, name="round")
-app.add_typer(batch_rules.thresholds, name="threshold")
-app.add_typer(batch_rules.formats, name="format")
-app.add_typer(documents.app, name="document")
-app.add_typer(imports.app, name="imports")
-app.add_typer(poison.app, name="poison")
-app.add_typer(records.app, name="records")
-app.command("import", no_args_is_help=True)(sending.send)
-app.command("purge")(purge.purge)
+for _heading, _groups in (
+    (
+        SET_UP,
+        {
+            "tenant": tenants.app,
+            "integration": integrations.app,
+            "client": clients.app,
+            "feature": features.app,
+            "round": rounds.app,
+            "reference": references.app,
+            "threshold": batch_rules.thresholds,
+            "format": batch_rules.formats,
+        },
+    ),
+    (EVERY_DAY, {"imports": imports.app, "document": documents.app}),
+    (
+        EMERGENCIES,
+        {
+            "key": integrations.keys,
+            "signing-key": signing_keys.app,
+            "poison": poison.app,
+            "records": records.app,
+        },
+    ),
+):
+    for _name, _group in _groups.items():
+        app.add_typer(_group, name=_name, rich_help_panel=_heading)
+command(
+    app,
+    "import",
+    example="import workers workers.csv --failed-rows failed.csv",
+    panel=EVERY_DAY,
+    no_args_is_help=True,
+)(sending.send)
+command(app, "purge", example="purge --tenant acme --days 30", panel=EMERGENCIES)(purge.purge)
 
 
 @app.callback()

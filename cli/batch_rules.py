@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from cli.access import on_gateway
+from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.output import AsJson, show
 from shared.bootstrap import Gateway
-from shared.errors import InvalidRequestError
+from shared.errors import InvalidRequestError, UnreadableDataError
 from shared.imports.authdata.records import FIELDS
 from shared.imports.authdata.thresholds import Thresholds, percent_text
 from shared.services.authdata.tenant_rules import TenantRules
@@ -20,25 +21,31 @@ NONE = "none"
 """The word that removes a threshold or a format."""
 
 thresholds = typer.Typer(
-    no_args_is_help=True, help="Thresholds of a tenant: when a batch of authdata is cancelled."
+    cls=Overview,
+    no_args_is_help=True,
+    help="Thresholds of a tenant: when a batch of authdata is cancelled.",
 )
 formats = typer.Typer(
-    no_args_is_help=True, help="Formats of a tenant: what fields of authdata must look like."
+    cls=Overview,
+    no_args_is_help=True,
+    help="Formats of a tenant: what fields of authdata must look like.",
 )
 
-_PERCENT = f"Percent, or `{NONE}`."
+_PERCENT = f"A number from 0 to 100, or `{NONE}`."
 _PATTERN = f"A regular expression for the whole value, or `{NONE}`."
-Added = Annotated[str | None, typer.Option("--added", help=_PERCENT)]
-Updated = Annotated[str | None, typer.Option("--updated", help=_PERCENT)]
-Errors = Annotated[str | None, typer.Option("--errors", help=_PERCENT)]
-EmployeeId = Annotated[str | None, typer.Option("--employee-id", help=_PATTERN)]
-EmployeeStatus = Annotated[str | None, typer.Option("--employee-status", help=_PATTERN)]
-AuthValue1 = Annotated[str | None, typer.Option("--auth-value1", help=_PATTERN)]
-AuthValue2 = Annotated[str | None, typer.Option("--auth-value2", help=_PATTERN)]
-AuthValue3 = Annotated[str | None, typer.Option("--auth-value3", help=_PATTERN)]
+Added = Annotated[str | None, typer.Option("--added", metavar="PERCENT", help=_PERCENT)]
+Updated = Annotated[str | None, typer.Option("--updated", metavar="PERCENT", help=_PERCENT)]
+Errors = Annotated[str | None, typer.Option("--errors", metavar="PERCENT", help=_PERCENT)]
+EmployeeId = Annotated[str | None, typer.Option("--employee-id", metavar="PATTERN", help=_PATTERN)]
+EmployeeStatus = Annotated[
+    str | None, typer.Option("--employee-status", metavar="PATTERN", help=_PATTERN)
+]
+AuthValue1 = Annotated[str | None, typer.Option("--auth-value1", metavar="PATTERN", help=_PATTERN)]
+AuthValue2 = Annotated[str | None, typer.Option("--auth-value2", metavar="PATTERN", help=_PATTERN)]
+AuthValue3 = Annotated[str | None, typer.Option("--auth-value3", metavar="PATTERN", help=_PATTERN)]
 
 
-@thresholds.command("set")
+@command(thresholds, "set", example="threshold set --tenant acme --errors 5")
 def set_thresholds(
     tenant: TenantOption,
     added: Added = None,
@@ -49,21 +56,24 @@ def set_thresholds(
     """Set thresholds; those that are not named stay as they are."""
     changes = _changes({"added": added, "updated": updated, "errors": errors})
 
-    async def write(gateway: Gateway) -> tuple[str, Thresholds]:
+    async def write(gateway: Gateway) -> tuple[str, Thresholds, bool]:
         found = await gateway.tenants.find(tenant)
-        return found.id, await gateway.authdata.rules.set_thresholds(found.id, changes)
+        before = await _stored_rules(gateway, found.id)
+        after = await gateway.authdata.rules.set_thresholds(found.id, changes)
+        return found.id, after, before is None or after != before.thresholds
 
-    _show_thresholds(as_json, *on_gateway(write))
+    tenant_id, after, is_new = on_gateway(write)
+    _show_thresholds(as_json, tenant_id, after, _said("thresholds", tenant_id, is_new))
 
 
-@thresholds.command("show")
+@command(thresholds, "show", example="threshold show --tenant acme")
 def show_thresholds(tenant: TenantOption, as_json: AsJson = False) -> None:
     """Show the thresholds of a tenant."""
     found, rules = _rules_of(tenant)
     _show_thresholds(as_json, found, rules.thresholds)
 
 
-@formats.command("set")
+@command(formats, "set", example='format set --tenant acme --employee-id "[0-9]{5}"')
 def set_formats(
     tenant: TenantOption,
     employee_id: EmployeeId = None,
@@ -77,14 +87,17 @@ def set_formats(
     given = (employee_id, employee_status, auth_value1, auth_value2, auth_value3)
     changes = _changes(dict(zip(FIELDS, given, strict=True)))
 
-    async def write(gateway: Gateway) -> tuple[str, Mapping[str, str]]:
+    async def write(gateway: Gateway) -> tuple[str, Mapping[str, str], bool]:
         found = await gateway.tenants.find(tenant)
-        return found.id, (await gateway.authdata.rules.set_formats(found.id, changes)).patterns
+        before = await _stored_rules(gateway, found.id)
+        after = (await gateway.authdata.rules.set_formats(found.id, changes)).patterns
+        return found.id, after, before is None or after != before.formats.patterns
 
-    _show_formats(as_json, *on_gateway(write))
+    tenant_id, after, is_new = on_gateway(write)
+    _show_formats(as_json, tenant_id, after, _said("formats", tenant_id, is_new))
 
 
-@formats.command("show")
+@command(formats, "show", example="format show --tenant acme")
 def show_formats(tenant: TenantOption, as_json: AsJson = False) -> None:
     """Show the formats of a tenant."""
     found, rules = _rules_of(tenant)
@@ -99,6 +112,20 @@ def _rules_of(tenant: str) -> tuple[str, TenantRules]:
     return on_gateway(read)
 
 
+async def _stored_rules(gateway: Gateway, tenant: str) -> TenantRules | None:
+    """The rules as they are; None where they cannot be read, so that setting them mends them."""
+    try:
+        return await gateway.authdata.rules.of(tenant)
+    except UnreadableDataError:
+        return None
+
+
+def _said(what: str, tenant: str, is_new: bool) -> str:
+    if is_new:
+        return f"The {what} of tenant {tenant} were changed."
+    return f"The {what} of tenant {tenant} were these already: nothing changed."
+
+
 def _changes(given: Mapping[str, str | None]) -> dict[str, str | None]:
     """What was named, None where it is to be removed."""
     changes = {name: None if text == NONE else text for name, text in given.items() if text}
@@ -107,7 +134,7 @@ def _changes(given: Mapping[str, str | None]) -> dict[str, str | None]:
     return changes
 
 
-def _show_thresholds(as_json: bool, tenant: str, found: Thresholds) -> None:
+def _show_thresholds(as_json: bool, tenant: str, found: Thresholds, *said: str) -> None:
     percents = {"added": found.added, "updated": found.updated, "errors": found.errors}
     texts = {
         name: None if percent is None else percent_text(percent)
@@ -115,9 +142,10 @@ def _show_thresholds(as_json: bool, tenant: str, found: Thresholds) -> None:
     }
     document: dict[str, Any] = {"tenant": tenant, "thresholds": texts}
     lines = [f"{name:<8} {text or NONE}{' %' if text else ''}" for name, text in texts.items()]
-    show(as_json, document, lines)
+    show(as_json, document, [*said, *lines])
 
 
-def _show_formats(as_json: bool, tenant: str, patterns: Mapping[str, str]) -> None:
+def _show_formats(as_json: bool, tenant: str, patterns: Mapping[str, str], *said: str) -> None:
     document = {"tenant": tenant, "formats": dict(patterns)}
-    show(as_json, document, [f"{name:<15} {patterns.get(name, NONE)}" for name in FIELDS])
+    lines = [f"{name:<15} {patterns.get(name, NONE)}" for name in FIELDS]
+    show(as_json, document, [*said, *lines])

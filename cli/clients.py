@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.access import on_gateway
+from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.output import AsJson, columns, show
 from shared.auth.clients import Client
@@ -14,26 +15,35 @@ from shared.auth.scopes import Scope
 from shared.bootstrap import Gateway
 from shared.services.clients import IssuedClient
 
-app = typer.Typer(no_args_is_help=True, help="OAuth clients: which programs may ask for tokens.")
+app = typer.Typer(
+    cls=Overview, no_args_is_help=True, help="OAuth clients: which programs may ask for tokens."
+)
+
+_SCOPES = ", ".join(Scope)
 
 Name = Annotated[
     str,
-    typer.Option("--name", metavar="N", help="The client's id, for example its company's name."),
+    typer.Option("--name", metavar="NAME", help="The client's id, for example its company's name."),
 ]
 ApplicationId = Annotated[
     str,
     typer.Option("--client-id", metavar="GUID", help="Register this application of Entra instead."),
 ]
 Scopes = Annotated[
-    list[Scope], typer.Option("--scope", help="What its tokens are good for; may be repeated.")
+    list[Scope],
+    typer.Option(
+        "--scope",
+        metavar="SCOPE",
+        help=f"What its tokens are good for: {_SCOPES}. May be repeated.",
+    ),
 ]
 AnyTenant = Annotated[
-    str, typer.Option("--tenant", metavar="T", help="The tenant's id, or its exact name.")
+    str, typer.Option("--tenant", metavar="TENANT", help="The tenant's id, or its exact name.")
 ]
 ClientId = Annotated[str, typer.Argument(metavar="CLIENT_ID", help="As `client list` shows it.")]
 
 
-@app.command()
+@command(app, example="client add --tenant acme --name hr-system --scope import_inbox")
 def add(
     tenant: TenantOption,
     scope: Scopes,
@@ -41,7 +51,7 @@ def add(
     client_id: ApplicationId = "",
     as_json: AsJson = False,
 ) -> None:
-    """Add a client; prints its id and its secret, this once. Entra keeps those of its own."""
+    """Add a client, and print its id and its secret, this once. Entra keeps those of its own."""
 
     async def make(gateway: Gateway) -> IssuedClient:
         if client_id:
@@ -49,7 +59,9 @@ def add(
         return await gateway.clients.add(tenant, name, scope)
 
     issued = on_gateway(make)
-    document, lines = _document(issued.client), _lines(issued.client)
+    document = _document(issued.client)
+    word = "Registered an application of Entra" if client_id else "Added a client"
+    lines = [f"{word}; there was none of this id.", *_lines(issued.client)]
     if issued.client_secret:
         document["clientSecret"] = issued.client_secret
         lines += [
@@ -59,7 +71,7 @@ def add(
     show(as_json, document, lines)
 
 
-@app.command("list")
+@command(app, "list", example="client list --tenant acme")
 def list_all(tenant: AnyTenant = "", as_json: AsJson = False) -> None:
     """List the clients of a tenant, or of all."""
     found = on_gateway(lambda gateway: gateway.clients.list_clients(tenant))
@@ -68,9 +80,9 @@ def list_all(tenant: AnyTenant = "", as_json: AsJson = False) -> None:
     show(as_json, {"clients": [_document(one) for one in found]}, columns(head, rows))
 
 
-@app.command()
+@command(app, example="client revoke hr-system")
 def revoke(client_id: ClientId, tenant: AnyTenant = "", as_json: AsJson = False) -> None:
-    """Take a client away, and with it its tokens; in force within five seconds."""
+    """Remove a client; its tokens count no more within five seconds."""
     gone = on_gateway(lambda gateway: gateway.clients.revoke(client_id, tenant))
     show(as_json, _document(gone), [f"Client {gone.client_id} of tenant {gone.tenant} is revoked."])
 

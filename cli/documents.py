@@ -8,36 +8,61 @@ from typing import Annotated
 
 import typer
 
+from cli.command_help import Overview, command
 from cli.document_client import send_document
 from cli.output import AsJson, show
 from cli.progress import byte_progress
 from cli.sending import Url, local_url
 from cli.tokens import ClientCredentials, fetch_token
 
-app = typer.Typer(no_args_is_help=True, help="Documents: one file for one worker.")
+app = typer.Typer(cls=Overview, no_args_is_help=True, help="Documents: upload a file for a worker.")
 
 SCOPE = "import_inbox"
 
-File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
-Worker = Annotated[
-    str, typer.Option("--worker", help="Its ExternalWorkerRef, or else its PersonnelRef.")
+File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="The file; at most one for each worker, round and name.",
+    ),
 ]
-Round = Annotated[str, typer.Option("--round", help="The code of a communication round.")]
+Worker = Annotated[
+    str,
+    typer.Option(
+        "--worker", metavar="WORKER", help="Its ExternalWorkerRef, or else its PersonnelRef."
+    ),
+]
+Round = Annotated[
+    str, typer.Option("--round", metavar="CODE", help="The code of a communication round.")
+]
 ClientId = Annotated[
     str,
     typer.Option(
         "--client-id",
+        metavar="CLIENT_ID",
         envvar="GATEWAY_CLIENT_ID",
         help="A client with scope import_inbox: see `client add`.",
     ),
 ]
 ClientSecret = Annotated[
     str,
-    typer.Option("--client-secret", envvar="GATEWAY_CLIENT_SECRET", help="Better set than typed."),
+    typer.Option(
+        "--client-secret",
+        metavar="SECRET",
+        envvar="GATEWAY_CLIENT_SECRET",
+        help="Better set in the environment than typed.",
+    ),
 ]
 GenerationTime = Annotated[
     str | None,
-    typer.Option("--generation-time", help="When it was made; by default when the file changed."),
+    typer.Option(
+        "--generation-time",
+        metavar="TIME",
+        help="When the document was made. Default: when the file changed.",
+    ),
 ]
 
 
@@ -46,7 +71,7 @@ def every_document() -> None:
     """The gateway is called over https: start it with `dev.py run --tls`."""
 
 
-@app.command()
+@command(app, example="document upload payslip.pdf --worker hr-7f3a-0418 --round 2026-01")
 def upload(
     file: File,
     worker: Worker,

@@ -7,35 +7,40 @@ from typing import Annotated
 import typer
 
 from cli.access import on_gateway
+from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.output import AsJson, show
 from shared.bootstrap import Gateway
 from shared.services.documents.features import Feature
 
-app = typer.Typer(no_args_is_help=True, help="Features of a tenant: documents.")
+app = typer.Typer(
+    cls=Overview, no_args_is_help=True, help="Features of a tenant: enable or disable documents."
+)
 
 Name = Annotated[Feature, typer.Argument(metavar="FEATURE", help=", ".join(Feature))]
 
 
-@app.command()
+@command(app, example="feature enable documents --tenant acme")
 def enable(feature: Name, tenant: TenantOption, as_json: AsJson = False) -> None:
     """Enable a feature for a tenant."""
     _switch(feature, tenant, True, as_json)
 
 
-@app.command()
+@command(app, example="feature disable documents --tenant acme")
 def disable(feature: Name, tenant: TenantOption, as_json: AsJson = False) -> None:
     """Disable a feature for a tenant; what was imported stays."""
     _switch(feature, tenant, False, as_json)
 
 
 def _switch(feature: Feature, tenant: str, is_on: bool, as_json: bool) -> None:
-    async def write(gateway: Gateway) -> str:
+    async def write(gateway: Gateway) -> tuple[str, bool]:
         found = await gateway.tenants.find(tenant)
+        was_on = await gateway.documents.features.is_enabled(found.id, feature)
         await gateway.documents.features.switch(found.id, feature, is_on)
-        return found.id
+        return found.id, was_on is not is_on
 
-    tenant_id = on_gateway(write)
+    tenant_id, is_new = on_gateway(write)
     word = "enabled" if is_on else "disabled"
     document = {"tenant": tenant_id, "feature": feature.value, "enabled": is_on}
-    show(as_json, document, [f"The feature {feature.value} is {word} for tenant {tenant_id}."])
+    said = f"is {word} now" if is_new else f"was {word} already"
+    show(as_json, document, [f"The feature {feature.value} {said} for tenant {tenant_id}."])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.access import on_gateway
+from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.message_table import group_table
 from cli.output import AsJson, columns, show
@@ -19,27 +20,32 @@ from shared.services.reporting import ImportReport, Place, RowFilter
 from shared.web.import_views import groups_view, import_view
 
 app = typer.Typer(
-    no_args_is_help=True, help="Imports: how they stand, why rows failed; retry and cancel."
+    cls=Overview,
+    no_args_is_help=True,
+    help="Imports: how far they are and why rows failed; retry or cancel one.",
 )
 
 MOST_FAILED = 100
 """Failed rows that `show` prints; all of them are at the import's `results` address."""
 
-Most = Annotated[int, typer.Option("--most", min=1, max=1000, help="How many, newest first.")]
+Most = Annotated[
+    int, typer.Option("--most", metavar="N", min=1, max=1000, help="How many, newest first.")
+]
 ImportId = Annotated[str, typer.Argument(metavar="IMPORT_ID", help="As X-Import-Id named it.")]
 Rows = Annotated[
     Path | None,
     typer.Option(
-        "--rows", exists=True, dir_okay=False, readable=True,
+        "--rows", metavar="FILE", exists=True, dir_okay=False, readable=True,
         help="Corrected rows: the JSON of failed-rows, with what was wrong put right.",
     ),
 ]  # fmt: skip
 Wait = Annotated[
-    int, typer.Option("--wait", metavar="S", min=0, max=3600, help="Seconds to wait for the end.")
+    int,
+    typer.Option("--wait", metavar="SECONDS", min=0, max=3600, help="Seconds to wait for the end."),
 ]
 
 
-@app.command("list")
+@command(app, "list", example="imports list --tenant acme --most 5")
 def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) -> None:
     """List the imports of a tenant, newest first."""
 
@@ -53,7 +59,7 @@ def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) 
     show(as_json, document, columns(head, [_cells(report) for report in reports]))
 
 
-@app.command("show")
+@command(app, "show", example="imports show --tenant acme 7ca8184f-54bc-5718-85ec-12e29c651076")
 def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False) -> None:
     """Show one import, the rows that failed so far, and all messages in groups."""
 
@@ -74,7 +80,11 @@ def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False)
     show(as_json, {**import_view(report), "messageGroups": shown}, lines)
 
 
-@app.command("retry")
+@command(
+    app,
+    "retry",
+    example="imports retry --tenant acme 7ca8184f-54bc-5718-85ec-12e29c651076 --rows failed.json",
+)
 def retry_one(
     tenant: TenantOption,
     import_id: ImportId,
@@ -105,7 +115,7 @@ def retry_one(
     _show_changed(report, as_json, failed)
 
 
-@app.command("cancel")
+@command(app, "cancel", example="imports cancel --tenant acme 7ca8184f-54bc-5718-85ec-12e29c651076")
 def cancel_one(
     tenant: TenantOption, import_id: ImportId, wait: Wait = 30, as_json: AsJson = False
 ) -> None:

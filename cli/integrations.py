@@ -10,13 +10,22 @@ from typing import Annotated, Any
 import typer
 
 from cli.access import on_gateway
+from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
 from shared.auth.integration import DEFAULT_DATABASE_VERSION, Database, Integration
 from shared.imports.definition import OnExisting
 from shared.services.tenants import IssuedKey
 
-app = typer.Typer(no_args_is_help=True, help="Integrations: which software sends for a tenant.")
-keys = typer.Typer(no_args_is_help=True, help="Function keys of integrations.")
+app = typer.Typer(
+    cls=Overview,
+    no_args_is_help=True,
+    help="Integrations: which software sends data for a tenant, and how its rows are imported.",
+)
+keys = typer.Typer(
+    cls=Overview,
+    no_args_is_help=True,
+    help="Function keys: replace one that was lost or that others have seen.",
+)
 
 
 Change = Callable[[Integration], Integration]
@@ -30,21 +39,34 @@ class Truth(StrEnum):
 
 
 TenantOption = Annotated[
-    str, typer.Option("--tenant", metavar="T", help="The tenant's id, or its exact name.")
+    str, typer.Option("--tenant", metavar="TENANT", help="The tenant's id, or its exact name.")
 ]
 SoftwareKey = Annotated[
-    str, typer.Option("--software-key", metavar="K", help="What callers send as X-Software-Key.")
+    str,
+    typer.Option(
+        "--software-key", metavar="SOFTWARE_KEY", help="What callers send as X-Software-Key."
+    ),
 ]
 NameOption = Annotated[
-    str | None, typer.Option("--name", metavar="N", help="What people call the integration.")
+    str | None, typer.Option("--name", metavar="NAME", help="What people call the integration.")
 ]
 OnExistingOption = Annotated[
     OnExisting | None,
-    typer.Option("--on-existing", case_sensitive=False, help="What a row does to a record there."),
+    typer.Option(
+        "--on-existing",
+        metavar="ACTION",
+        case_sensitive=False,
+        help="What happens where a row meets a stored record: update, or error for the row.",
+    ),
 ]
 ActiveOption = Annotated[
     Truth | None,
-    typer.Option("--database-active", case_sensitive=False, help="Is its database active?"),
+    typer.Option(
+        "--database-active",
+        metavar="TRUTH",
+        case_sensitive=False,
+        help="Whether its database is active: true or false.",
+    ),
 ]
 VersionOption = Annotated[
     int | None,
@@ -55,7 +77,7 @@ VersionOption = Annotated[
 ]  # fmt: skip
 
 
-@app.command()
+@command(app, example="integration add --tenant acme --software-key HR1")
 def add(
     tenant: TenantOption,
     software_key: SoftwareKey,
@@ -65,14 +87,15 @@ def add(
     database_version: VersionOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add an integration; prints its function key, this once."""
+    """Add an integration, and print its function key, this once."""
     wanted = _changed(
         Integration(tenant, software_key, ""), name, on_existing, database_active, database_version
     )
-    _show_issued(on_gateway(lambda gateway: gateway.tenants.add_integration(wanted)), as_json)
+    issued = on_gateway(lambda gateway: gateway.tenants.add_integration(wanted))
+    _show_issued(issued, as_json, "Added an integration; there was none of this software key.")
 
 
-@app.command("set")
+@command(app, "set", example="integration set --tenant acme --software-key HR1 --on-existing error")
 def change(
     tenant: TenantOption,
     software_key: SoftwareKey,
@@ -82,14 +105,14 @@ def change(
     database_version: VersionOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given, leave the rest; in force within five seconds."""
+    """Change what the options name, leave the rest; in force within five seconds."""
     given = (name, on_existing, database_active, database_version)
     if all(value is None for value in given):
         raise typer.BadParameter("Say what to change: see --help.")
     _change(tenant, software_key, as_json, lambda stored: _changed(stored, *given))
 
 
-@app.command("list")
+@command(app, "list", example="integration list --tenant acme")
 def list_all(tenant: TenantOption, as_json: AsJson = False) -> None:
     """List the integrations of a tenant."""
     found = on_gateway(lambda gateway: gateway.tenants.list_integrations(tenant))
@@ -101,31 +124,40 @@ def list_all(tenant: TenantOption, as_json: AsJson = False) -> None:
     show(as_json, {"integrations": [_document(item) for item in found]}, columns(head, rows))
 
 
-@app.command()
+@command(app, example="integration enable --tenant acme --software-key HR1")
 def enable(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
     """Let a disabled integration send again."""
     _change(tenant, software_key, as_json, lambda stored: replace(stored, enabled=True))
 
 
-@app.command()
+@command(app, example="integration disable --tenant acme --software-key HR1")
 def disable(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
     """Refuse calls of an integration; its key is kept."""
     _change(tenant, software_key, as_json, lambda stored: replace(stored, enabled=False))
 
 
-@keys.command()
+@command(keys, example="key rotate --tenant acme --software-key HR1")
 def rotate(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
-    """Make a new function key and print it, this once; the old one stops within five seconds."""
-    _show_issued(
-        on_gateway(lambda gateway: gateway.tenants.rotate_key(tenant, software_key)), as_json
-    )
+    """Make a new function key, and print it, this once; the old one stops within five seconds."""
+    issued = on_gateway(lambda gateway: gateway.tenants.rotate_key(tenant, software_key))
+    _show_issued(issued, as_json, "Made a new function key; the old one stops within five seconds.")
 
 
 def _change(tenant: str, software_key: str, as_json: bool, change: Change) -> None:
+    found: list[Integration] = []
+
+    def change_found(stored: Integration) -> Integration:
+        found.append(stored)
+        return change(stored)
+
     changed = on_gateway(
-        lambda gateway: gateway.tenants.change_integration(tenant, software_key, change)
+        lambda gateway: gateway.tenants.change_integration(tenant, software_key, change_found)
     )
-    show(as_json, _document(changed), _lines(changed))
+    if changed == found[-1]:
+        said = "The integration was like this already: nothing changed."
+    else:
+        said = "Changed the integration; in force within five seconds."
+    show(as_json, _document(changed), [said, *_lines(changed)])
 
 
 def _changed(
@@ -148,9 +180,10 @@ def _changed(
     )
 
 
-def _show_issued(issued: IssuedKey, as_json: bool) -> None:
+def _show_issued(issued: IssuedKey, as_json: bool, said: str) -> None:
     document = {**_document(issued.integration), "functionKey": issued.function_key}
     lines = [
+        said,
         *_lines(issued.integration),
         f"X-Functions-Key  {issued.function_key}",
         "The function key is shown only here: keep it now.",

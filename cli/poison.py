@@ -5,14 +5,19 @@ from __future__ import annotations
 import typer
 
 from cli.access import on_gateway
+from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
 from shared.imports.documents.drop_paths import plain_name
 from shared.services.moments import iso
 
-app = typer.Typer(no_args_is_help=True, help="Dropped files that failed too often.")
+app = typer.Typer(
+    cls=Overview,
+    no_args_is_help=True,
+    help="Dropped files that failed too often: list them, and take them in once more.",
+)
 
 
-@app.command("list")
+@command(app, "list", example="poison list")
 def list_failed(as_json: AsJson = False) -> None:
     """List the failed drops, up to 32 of them, the oldest first."""
     failed = on_gateway(lambda gateway: gateway.documents.poisoned.failed())
@@ -21,7 +26,7 @@ def list_failed(as_json: AsJson = False) -> None:
     show(as_json, document, columns(("DROP", "FAILED"), rows))
 
 
-@app.command()
+@command(app, example="poison requeue")
 def requeue(as_json: AsJson = False) -> None:
     """Take every failed drop in once more; status 1 where one fails again."""
     done = on_gateway(lambda gateway: gateway.documents.poisoned.requeue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import Annotated
 
@@ -11,32 +12,41 @@ from cli.access import on_gateway
 from cli.output import AsJson, show
 from shared.bootstrap import Gateway
 from shared.composition.retention import retention_of
+from shared.errors import ConflictError
+from shared.printable import printable
 from shared.services.retention import Purged
 
 Tenant = Annotated[
     str,
-    typer.Option("--tenant", metavar="T", help="Its id, or its exact name. Default: every tenant."),
+    typer.Option(
+        "--tenant", metavar="TENANT", help="The tenant's id, or its exact name. Default: all."
+    ),
 ]
 Days = Annotated[
     int | None,
     typer.Option(
         "--days", metavar="N", min=0, max=3_650,
-        help="Let go what ended more than N days ago, in place of the times of the settings.",
+        help="Delete what ended more than N days ago, in place of the times of the settings.",
     ),
 ]  # fmt: skip
+Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking first.")]
 
 
-def purge(tenant: Tenant = "", days: Days = None, as_json: AsJson = False) -> None:
-    """Let go what has been kept long enough: payloads, results, tombstones and the like.
+def purge(
+    tenant: Tenant = "", days: Days = None, yes: Yes = False, as_json: AsJson = False
+) -> None:
+    """Delete what has been kept long enough: payloads, results, tombstones and the like.
 
-    Only imports that have ended are touched, and a tenant's newest one stays in the list.
-    A step that fails stops no other; the status is then 1.
+    It asks first, unless --yes is given. Only imports that have ended are touched, and the newest
+    import of a tenant stays in the list. A step that fails stops no other; the status is then 1.
     """
     keep = None if days is None else timedelta(days=days)
 
     async def run(gateway: Gateway) -> Purged:
         found = [(await gateway.tenants.find(tenant)).id] if tenant else []
         tenants = found or await gateway.tenants.list_ids()
+        if not yes:
+            _ask(f"tenant {found[0]}" if found else f"all {len(tenants)} tenants", days)
         return await retention_of(gateway).purge(tenants, keep)
 
     purged = on_gateway(run)
@@ -51,10 +61,22 @@ def purge(tenant: Tenant = "", days: Days = None, as_json: AsJson = False) -> No
             "expired": {_as_member(name): count for name, count in purged.went.items()},
             "failed": failed,
         },
-        ["What went:", *lines],
+        ["Deleted:", *lines],
     )
     if failed:
         raise typer.Exit(1)
+
+
+def _ask(whose: str, days: int | None) -> None:
+    """Ask on standard error, so that what --json prints stays one object. Raises ConflictError."""
+    age = "is older than the settings keep it" if days is None else f"ended over {days} days ago"
+    question = f"Delete for good what {age}, of {whose}? [y/N]: "
+    print(printable(question), end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        print(file=sys.stderr)
+    if answer.strip().lower() not in ("y", "yes"):
+        raise ConflictError("Nothing was deleted: answer y, or add --yes to delete without asking.")
 
 
 def _as_member(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.access import on_gateway
+from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
 from cli.terminal import say
 from shared.bootstrap import Gateway
@@ -14,10 +15,12 @@ from shared.composition.record_repair import record_repair_of
 from shared.errors import InvalidRequestError
 from shared.services.record_repair import AREAS, BrokenThing, Repair
 
-app = typer.Typer(no_args_is_help=True, help="Stored records: find and repair what is broken.")
+app = typer.Typer(
+    cls=Overview, no_args_is_help=True, help="Stored records: find and repair what is broken."
+)
 
 Tenant = Annotated[
-    str, typer.Option("--tenant", metavar="T", help="Its id, or its exact name. Default: all.")
+    str, typer.Option("--tenant", metavar="TENANT", help="Its id, or its exact name. Default: all.")
 ]
 Types = Annotated[
     list[str] | None,
@@ -32,7 +35,7 @@ Found = tuple[str, BrokenThing, str]
 """A tenant, a broken thing, and what was done to it."""
 
 
-@app.command("check")
+@command(app, "check", example="records check --tenant acme")
 def check(tenant: Tenant = "", types: Types = None, as_json: AsJson = False) -> None:
     """Look for what cannot be read; changes nothing. Status 1 where something is broken."""
     found = on_gateway(lambda gateway: _go_through(gateway, tenant, types, repairs=False))
@@ -41,7 +44,7 @@ def check(tenant: Tenant = "", types: Types = None, as_json: AsJson = False) -> 
         raise typer.Exit(1)
 
 
-@app.command("repair")
+@command(app, "repair", example="records repair --tenant acme --yes")
 def repair(
     tenant: Tenant = "", types: Types = None, yes: Yes = False, as_json: AsJson = False
 ) -> None:

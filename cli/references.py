@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.access import on_gateway
+from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.output import AsJson, show
 from cli.text_files import UnreadableFileError, read_text_file
@@ -15,14 +16,24 @@ from shared.bootstrap import Gateway
 from shared.errors import InvalidRequestError
 from shared.imports.reference_kinds import ReferenceKind, find_kind
 
-app = typer.Typer(no_args_is_help=True, help="Reference lists: which values rows may name.")
+app = typer.Typer(
+    cls=Overview, no_args_is_help=True, help="Reference lists: which values rows may name."
+)
 
 _KINDS = ", ".join(ReferenceKind)
 File = Annotated[
     Path,
-    typer.Argument(exists=True, dir_okay=False, readable=True, help="One value per line, UTF-8."),
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="One value per line, UTF-8.",
+    ),
 ]
-Kind = Annotated[str, typer.Option("--kind", help=f"One of {_KINDS}; a field's name will do.")]
+Kind = Annotated[
+    str, typer.Option("--kind", metavar="KIND", help=f"One of {_KINDS}; a field's name will do.")
+]
 
 
 @app.callback()
@@ -30,7 +41,7 @@ def every_list() -> None:
     """A list is checked only where the tenant has loaded one of its kind."""
 
 
-@app.command()
+@command(app, example="reference load currencies.txt --tenant acme --kind currency")
 def load(file: File, tenant: TenantOption, kind: Kind, as_json: AsJson = False) -> None:
     """Load a list, in place of the one of that kind that was there."""
     wanted = find_kind(kind)
@@ -43,13 +54,15 @@ def load(file: File, tenant: TenantOption, kind: Kind, as_json: AsJson = False) 
             "file."
         )
 
-    async def write(gateway: Gateway) -> int:
+    async def write(gateway: Gateway) -> tuple[int, bool]:
         found = await gateway.tenants.find(tenant)
-        return await gateway.lists.load(found.id, wanted, values)
+        is_new = not await gateway.lists.is_loaded(found.id, wanted)
+        return await gateway.lists.load(found.id, wanted, values), is_new
 
-    count = on_gateway(write)
+    count, is_new = on_gateway(write)
+    said = "there was none of this kind" if is_new else "it takes the place of the one before"
     document = {"tenant": tenant, "kind": wanted.value, "values": count}
-    show(as_json, document, [f"The list {wanted.value} has {count} values now."])
+    show(as_json, document, [f"Loaded the list {wanted.value} with {count} values; {said}."])
 
 
 def read_values(file: Path) -> list[str]:

@@ -7,21 +7,33 @@ from typing import Annotated, Any
 import typer
 
 from cli.access import on_gateway
+from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.output import AsJson, columns, show
 from shared.bootstrap import Gateway
 from shared.services.documents.rounds import Round, RoundStatus
 
-app = typer.Typer(no_args_is_help=True, help="Communication rounds: what documents are sent to.")
+app = typer.Typer(
+    cls=Overview, no_args_is_help=True, help="Communication rounds: what documents are sent to."
+)
 
-Code = Annotated[str, typer.Option("--code", help="What uploads name it by; case counts.")]
+_STATUSES = ", ".join(RoundStatus)
+
+Code = Annotated[
+    str, typer.Option("--code", metavar="CODE", help="What uploads name it by; case counts.")
+]
 Status = Annotated[
     RoundStatus,
-    typer.Option("--status", case_sensitive=False, help="Open and In Progress take documents."),
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        case_sensitive=False,
+        help=f"{_STATUSES}. Open and In Progress take documents.",
+    ),
 ]
 
 
-@app.command()
+@command(app, example="round add --tenant acme --code 2026-01")
 def add(
     tenant: TenantOption, code: Code, status: Status = RoundStatus.OPEN, as_json: AsJson = False
 ) -> None:
@@ -31,21 +43,29 @@ def add(
         found = await gateway.tenants.find(tenant)
         return await gateway.documents.rounds.add(found.id, code, status)
 
-    _show_one(tenant, on_gateway(write), as_json)
+    made = on_gateway(write)
+    said = f"Added the round {made.code}, which is {made.status.value}."
+    show(as_json, {"tenant": tenant, **_document(made)}, [said])
 
 
-@app.command("set")
+@command(app, "set", example="round set --tenant acme --code 2026-01 --status Closed")
 def change(tenant: TenantOption, code: Code, status: Status, as_json: AsJson = False) -> None:
     """Change the status of a round."""
 
-    async def write(gateway: Gateway) -> Round:
+    async def write(gateway: Gateway) -> tuple[Round, bool]:
+        rounds = gateway.documents.rounds
         found = await gateway.tenants.find(tenant)
-        return await gateway.documents.rounds.change(found.id, code, status)
+        before = await rounds.list_rounds(found.id)
+        changed = await rounds.change(found.id, code, status)
+        return changed, changed not in before
 
-    _show_one(tenant, on_gateway(write), as_json)
+    changed, is_new = on_gateway(write)
+    said = "is {} now" if is_new else "was {} already: nothing changed"
+    line = f"The round {changed.code} {said.format(changed.status.value)}."
+    show(as_json, {"tenant": tenant, **_document(changed)}, [line])
 
 
-@app.command("list")
+@command(app, "list", example="round list --tenant acme")
 def list_all(tenant: TenantOption, as_json: AsJson = False) -> None:
     """List the rounds of a tenant."""
 
@@ -57,11 +77,6 @@ def list_all(tenant: TenantOption, as_json: AsJson = False) -> None:
     rows = [(each.code, each.status.value) for each in rounds]
     document = {"tenant": tenant, "rounds": [_document(each) for each in rounds]}
     show(as_json, document, columns(("ROUND", "STATUS"), rows))
-
-
-def _show_one(tenant: str, round_: Round, as_json: bool) -> None:
-    said = f"The round {round_.code} is {round_.status.value}."
-    show(as_json, {"tenant": tenant, **_document(round_)}, [said])
 
 
 def _document(round_: Round) -> dict[str, Any]:

@@ -24,36 +24,60 @@ TypeName = Annotated[Type, typer.Argument(metavar="TYPE", help=f"{', '.join(MESS
 File = Annotated[
     Path,
     typer.Argument(
-        exists=True, dir_okay=False, readable=True, help="Rows as JSON array, NDJSON or CSV."
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="Rows as JSON array, NDJSON or CSV.",
     ),
 ]
 Url = Annotated[
     str,
-    typer.Option("--url", envvar="GATEWAY_URL", help="Default: the running local gateway."),
+    typer.Option(
+        "--url", metavar="URL", envvar="GATEWAY_URL", help="Default: the running local gateway."
+    ),
 ]
 FunctionKeyOption = Annotated[
     str,
-    typer.Option("--function-key", envvar="GATEWAY_FUNCTION_KEY", help="Better set than typed."),
+    typer.Option(
+        "--function-key",
+        metavar="FUNCTION_KEY",
+        envvar="GATEWAY_FUNCTION_KEY",
+        help="Better set in the environment than typed.",
+    ),
 ]
 SoftwareKeyOption = Annotated[
-    str, typer.Option("--software-key", envvar="GATEWAY_SOFTWARE_KEY", help="X-Software-Key.")
+    str,
+    typer.Option(
+        "--software-key",
+        metavar="SOFTWARE_KEY",
+        envvar="GATEWAY_SOFTWARE_KEY",
+        help="What the calls send as X-Software-Key.",
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would happen; store nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would happen; store nothing.")]
 FailedRows = Annotated[
     Path | None,
     typer.Option(
-        "--failed-rows", metavar="OUT", dir_okay=False, writable=True,
+        "--failed-rows", metavar="FILE", dir_okay=False, writable=True,
         help="Write the rows that failed here, with their messages: .json, .ndjson or .csv.",
     ),
 ]  # fmt: skip
 PartRows = Annotated[
     int | None,
-    typer.Option("--part-rows", min=1, help="The most rows of one call; the gateway's limit else."),
+    typer.Option(
+        "--part-rows",
+        metavar="N",
+        min=1,
+        help="The most rows of one call. Default: the limit of the gateway.",
+    ),
 ]
 Wishes = Annotated[
     list[str],
     typer.Option(
-        "--with", metavar="NAME=VALUE", help="What else the call says: importAction=Merge."
+        "--with",
+        metavar="NAME=VALUE",
+        help="A further option of the call, for example importAction=Merge.",
     ),
 ]
 BlankClears = Annotated[

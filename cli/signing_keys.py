@@ -8,23 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.access import on_gateway
+from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
 from shared.bootstrap import Gateway
 
 if TYPE_CHECKING:
     from shared.auth.signing_keys import SigningKey
 
-app = typer.Typer(no_args_is_help=True, help="Signing keys of the gateway's own tokens.")
+app = typer.Typer(
+    cls=Overview,
+    no_args_is_help=True,
+    help="Signing keys: replace the key that signs the gateway's own tokens.",
+)
 
 AtOnce = Annotated[
     bool,
-    typer.Option("--at-once", help="Forget the older keys now: every token so far is refused."),
+    typer.Option(
+        "--at-once", help="Remove the older keys now, so that every token issued so far is refused."
+    ),
 ]
 
 
-@app.command()
+@command(app, example="signing-key rotate")
 def rotate(at_once: AtOnce = False, as_json: AsJson = False) -> None:
-    """Make a new key; it signs in a minute, and tokens of the older ones go on counting."""
+    """Make a new key, which signs within a minute; tokens of older keys stay valid to their end."""
 
     async def turn(gateway: Gateway) -> tuple[SigningKey, ...]:
         return (await gateway.identity.key_store.rotate(at_once=at_once)).keys
@@ -36,7 +43,7 @@ def rotate(at_once: AtOnce = False, as_json: AsJson = False) -> None:
     show(as_json, {"keys": [_document(key) for key in keys]}, said)
 
 
-@app.command("list")
+@command(app, "list", example="signing-key list")
 def list_all(as_json: AsJson = False) -> None:
     """List the keys whose tokens count, the newest first."""
 

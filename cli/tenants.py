@@ -7,12 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from cli.access import on_gateway
+from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
 from shared.services.tenants import Tenant
 
-app = typer.Typer(no_args_is_help=True, help="Tenants: whose data it is.")
+app = typer.Typer(
+    cls=Overview, no_args_is_help=True, help="Tenants: create, rename, disable and enable them."
+)
 
-Name = Annotated[str, typer.Argument(help="What people call the tenant; any characters.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="What people call the tenant; any characters.")
+]
 Reference = Annotated[str, typer.Argument(metavar="TENANT", help="Its id, or its exact name.")]
 AllowSameName = Annotated[
     bool,
@@ -20,7 +25,7 @@ AllowSameName = Annotated[
 ]
 
 
-@app.command()
+@command(app, example='tenant create "Acme"')
 def create(name: Name, allow_same_name: AllowSameName = False, as_json: AsJson = False) -> None:
     """Create a tenant and print its id, which the other commands take."""
     tenant = on_gateway(
@@ -32,7 +37,7 @@ def create(name: Name, allow_same_name: AllowSameName = False, as_json: AsJson =
     show(as_json, tenant_document(tenant), lines)
 
 
-@app.command()
+@command(app, example='tenant rename acme "Acme Holding"')
 def rename(
     tenant: Reference, name: Name, allow_same_name: AllowSameName = False, as_json: AsJson = False
 ) -> None:
@@ -45,19 +50,19 @@ def rename(
     show(as_json, tenant_document(renamed), [line])
 
 
-@app.command()
+@command(app, example="tenant disable acme")
 def disable(tenant: Reference, as_json: AsJson = False) -> None:
     """Refuse every call of a tenant with 403; what it has imported stays, open imports end."""
     _switch(tenant, as_json, is_enabled=False)
 
 
-@app.command()
+@command(app, example="tenant enable acme")
 def enable(tenant: Reference, as_json: AsJson = False) -> None:
     """Take calls of a disabled tenant again."""
     _switch(tenant, as_json, is_enabled=True)
 
 
-@app.command("list")
+@command(app, "list", example="tenant list")
 def list_all(as_json: AsJson = False) -> None:
     """List all tenants."""
     tenants = on_gateway(lambda gateway: gateway.tenants.list_tenants())
@@ -69,7 +74,7 @@ def list_all(as_json: AsJson = False) -> None:
     show(as_json, document, columns(("TENANT", "NAME", "ENABLED", "CREATED"), rows))
 
 
-@app.command("show")
+@command(app, "show", example="tenant show acme")
 def show_one(tenant: Reference, as_json: AsJson = False) -> None:
     """Show one tenant."""
     found = on_gateway(lambda gateway: gateway.tenants.find(tenant))

@@ -100,6 +100,10 @@ class ReferenceLists:
             self._remembered.popitem(last=False)
         return lists
 
+    async def is_loaded(self, tenant: str, kind: ReferenceKind) -> bool:
+        """Whether the tenant has a list of that kind, readable or not."""
+        return kind.value in await self._heads(tenant)
+
     async def load(self, tenant: str, kind: ReferenceKind, values: Iterable[str]) -> int:
         """Replace the list of that kind; how many values it has now.
 

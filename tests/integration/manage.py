@@ -26,11 +26,20 @@ class Manage:
         kept = {name: value for name, value in os.environ.items() if "GATEWAY_" not in name}
         self._environ = {**kept, "GATEWAY_DATA": str(folder), "PYTHONUTF8": "1"}
 
-    def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, answer: str = "", **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command; `answer` is what is typed."""
         own = {**self._environ, "AzureWebJobsStorage": self._storage, **environ}
         command = [sys.executable, str(ROOT / "manage.py"), *words]
         return subprocess.run(
-            command, env=own, capture_output=True, text=True, encoding="utf-8", check=False
+            command,
+            env=own,
+            input=answer,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
         )
 
     def document(self, *words: str) -> dict[str, Any]:

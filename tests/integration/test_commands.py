@@ -12,7 +12,11 @@ import pytest
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
+from typer.core import TyperGroup
+from typer.main import get_command
+from typer.testing import CliRunner
 
+from cli.app import app
 from shared.imports.definition import OnExisting
 from tests.emulator import Emulator
 from tests.integration.manage import Manage
@@ -189,3 +193,106 @@ def test_failed_drops_are_listed_and_taken_in_once_more(emulator: Emulator, tmp_
         left = [json.loads(base64.b64decode(each.content)) for each in queue.peek_messages(32)]
         assert [each["ContainerName"] for each in left] == ["another"]
         queue.clear_messages()
+
+
+def test_purge_asks_first_and_deletes_nothing_without_a_yes(manage: Manage, tenant: str) -> None:
+    words = ("purge", "--tenant", tenant, "--days", "0")
+    for answer in ("", "n\n"):
+        refused = manage.run(*words, answer=answer)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert f"ended over 0 days ago, of tenant {tenant}? [y/N]" in refused.stderr
+        assert "Nothing was deleted: answer y, or add --yes" in refused.stderr
+    assert manage.run(*words, answer="y\n").stdout.startswith("Deleted:")
+    asked = manage.run(*words, "--json", answer="y\n")
+    assert set(json.loads(asked.stdout)) == {"expired", "failed"}
+    assert set(manage.document(*words, "--yes")) == {"expired", "failed"}
+    unknown = manage.run("purge", "--tenant", "nobody", answer="y\n")
+    assert (unknown.returncode, "There is no tenant" in unknown.stderr) == (1, True)
+
+
+# A command that adds or changes, what it says the first time, and what a second call says.
+SAID = (
+    (
+        ("integration", "add", "--software-key", "S"),
+        "Added an integration",
+        "has an integration with this software key already",
+    ),
+    (
+        ("integration", "set", "--software-key", "S", "--on-existing", "error"),
+        "Changed the integration",
+        "like this already: nothing changed",
+    ),
+    (
+        ("integration", "disable", "--software-key", "S"),
+        "Changed the integration",
+        "like this already: nothing changed",
+    ),
+    (
+        ("integration", "enable", "--software-key", "S"),
+        "Changed the integration",
+        "like this already: nothing changed",
+    ),
+    (
+        ("key", "rotate", "--software-key", "S"),
+        "Made a new function key",
+        "Made a new function key",
+    ),
+    (
+        ("client", "add", "--name", "CLIENT", "--scope", "import_inbox"),
+        "Added a client; there was none of this id",
+        "already",
+    ),
+    (("feature", "enable", "documents"), "is enabled now", "was enabled already"),
+    (("feature", "disable", "documents"), "is disabled now", "was disabled already"),
+    (("round", "add", "--code", "R"), "Added the round R, which is Open", "has this round already"),
+    (
+        ("round", "set", "--code", "R", "--status", "Closed"),
+        "is Closed now",
+        "was Closed already: nothing changed",
+    ),
+    (
+        ("reference", "load", "VALUES", "--kind", "currency"),
+        "with 2 values; there was none of this kind",
+        "with 2 values; it takes the place of the one before",
+    ),
+    (
+        ("threshold", "set", "--errors", "5"),
+        "The thresholds of tenant TENANT were changed",
+        "were these already: nothing changed",
+    ),
+    (
+        ("format", "set", "--employee-id", "[0-9]+"),
+        "The formats of tenant TENANT were changed",
+        "were these already: nothing changed",
+    ),
+)
+
+
+def test_every_command_that_adds_or_sets_says_whether_it_changed_something(
+    connection_string: str, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, since starting Python for each of the calls takes a minute."""
+    monkeypatch.setenv("AzureWebJobsStorage", connection_string)
+    monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
+    values = tmp_path / "values.txt"
+    values.write_text("GBP\nEUR\n")
+    own = {"VALUES": str(values), "CLIENT": f"client-{tenant}"}
+    for words, first, again in SAID:
+        call = [*(own.get(word, word) for word in words), "--tenant", tenant]
+        for said in (first, again):
+            ran = CliRunner().invoke(app, call)
+            assert said.replace("TENANT", tenant) in f"{ran.output}{ran.exception}", words
+
+
+def test_every_command_that_adds_or_sets_is_in_that_table() -> None:
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+    named = {
+        (group, name)
+        for group, each in root.commands.items()
+        for name in getattr(each, "commands", {})
+        if name in ("add", "set", "create", "load", "enable", "disable", "rename")
+    }
+    assert named - {(words[0], words[1]) for words, _, _ in SAID} == {
+        ("tenant", name) for name in ("create", "rename", "enable", "disable")
+    }

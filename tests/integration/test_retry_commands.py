@@ -99,8 +99,8 @@ def test_purge_lets_go_what_has_ended(delivered: str, run: Run) -> None:
     rows = [a_worker("P1", Gender="x")]
     _, newest = (_imported(delivered, sender, rows) for _ in range(2))
     here = ("--tenant", sender.tenant)
-    went = json.loads(run("purge", *here, "--days", "0", "--json"))["expired"]
+    went = json.loads(run("purge", *here, "--days", "0", "--yes", "--json"))["expired"]
     assert (went["payloads"], went["results"]) == (2, 2)
     assert newest.import_id in run("imports", "show", *here, newest.import_id)
     assert "strayPayloads" in went, "names are those of JSON"
-    assert "results" in run("purge", *here)
+    assert "results" in run("purge", *here, "--yes")
