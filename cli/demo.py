@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.calls import Answer, KeyPair, call, send_import
-from cli.demo_batch import show_batch
+from cli.demo_batch import COUNTED, show_batch
 from cli.demo_documents import show_documents
 from cli.rows import failed_rows, from_neutral, row_lines
 from cli.surroundings import ROOT, commands_settings, data_folder, trusted_certificate
@@ -67,6 +67,8 @@ def main() -> int:
         faults.append(show_batch(url, keys))
         faults.append(show_documents(url, keys, TENANT))
         say(render_credentials(url, keys).split("\n"))
+        if not any(faults):
+            say(closing_lines(url))
     except GatewayError as error:
         complain([str(error)])
         return 1
@@ -82,7 +84,7 @@ def show_sample(url: str, sample: Sample) -> str:
         answer = _with_results(url, answer)
     if answer.status == 200:
         say(["", f"samples/{sample.type_name}.json"])
-        say(row_lines(answer.document["results"]))
+        say(row_lines(answer.document["results"], sample.made_to_fail))
     return find_fault(sample, answer)
 
 
@@ -191,6 +193,19 @@ Import a worker of your own:
 curl -sS{trust} '{url}/api/import/workers?version=1' -H 'Content-Type: application/json' \
 -H 'X-Software-Key: {keys.software_key}' -H 'X-Functions-Key: {keys.function_key}' -d '{TRY_IT}'
 """
+
+
+def closing_lines(url: str) -> list[str]:
+    """What the samples came to where all went as designed, and what to do next."""
+    rows = sum(len(json.loads(sample.body)) for sample in SAMPLES)
+    bad = sum(len(sample.made_to_fail) for sample in SAMPLES)
+    return [
+        f"Summary: of {rows} rows {rows - bad} were imported, and {bad} failed, all of them bad on "
+        f"purpose; a batch of {COUNTED['totalRecords']} records of authentication data had "
+        f"{COUNTED['totalErrors']} that is bad on purpose; 2 documents are stored.",
+        f"What to do next: send the call above, read {url}/api/docs, or make a tenant of your own "
+        'in another terminal: python3 dev.py manage tenant create "Acme"',
+    ]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cli.calls import Answer, KeyPair, call
+from cli.rows import BAD_ON_PURPOSE
 from cli.surroundings import ROOT
 from cli.terminal import say
 
@@ -47,7 +48,8 @@ def batch_lines(answer: dict[str, Any]) -> Iterator[str]:
     for each in answer["employeeDetails"]:
         yield f"       {each['Key'] or '(no id)':<8} {each['Value']}"
     for error in answer["errorDetails"]:
-        yield f"         index {error['line'] - 1}: {error['value']}"
+        mark = f"  {BAD_ON_PURPOSE}" if error["line"] - 1 == MADE_TO_FAIL else ""
+        yield f"         index {error['line'] - 1}: {error['value']}{mark}"
     for each in answer["duplicateAuthValues"]:
         known = each["employeeId"] or "(no id)"
         yield f"       {known:<8} Duplicate: another record of the batch counts"

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 Result = dict[str, Any]
 
 
-def row_lines(results: list[Result]) -> Iterator[str]:
-    """Index, key and status of each row, then a line for each of its messages."""
+BAD_ON_PURPOSE = "(bad on purpose)"
+
+
+def row_lines(results: list[Result], made_to_fail: Set[str] = frozenset()) -> Iterator[str]:
+    """Index, key and status of each row, then a line for each of its messages.
+
+    `made_to_fail` has a record id of each row that is to fail; such a row is marked.
+    """
     width = max((len(_key(result)) for result in results), default=0)
     for index, result in enumerate(results):
-        yield f"index {index:<3}  {_key(result):<{width}}  {result['importStatus']}"
+        is_marked = any(part["value"] in made_to_fail for part in result["recordIds"])
+        mark = f"  {BAD_ON_PURPOSE}" if is_marked else ""
+        yield f"index {index:<3}  {_key(result):<{width}}  {result['importStatus']}{mark}"
         for message in result["messages"]:
             yield f"         {_said(message)}"
 

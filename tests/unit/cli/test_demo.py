@@ -17,6 +17,7 @@ from cli.calls import Answer, KeyPair
 from cli.demo import (
     SAMPLES,
     Sample,
+    closing_lines,
     find_fault,
     recall,
     remember,
@@ -115,6 +116,22 @@ def test_a_row_is_a_line_and_each_message_one_below_it() -> None:
         "index 1    (no key)    Error",
         "         Error 1001: Required field missing or empty [Gender = 1]",
     ]
+
+
+def test_rows_that_are_bad_on_purpose_are_marked_and_no_others() -> None:
+    other = a_result("other", "Error", A_MESSAGE)
+    lines = list(row_lines([BAD, other], WORKERS.made_to_fail))
+    assert [line for line in lines if "(bad on purpose)" in line] == [lines[0]]
+    assert MADE_TO_FAIL in lines[0]
+
+
+def test_the_demo_closes_with_a_summary_and_what_to_do_next() -> None:
+    summary, following = closing_lines("http://127.0.0.1:7071")
+    rows = sum(len(json.loads(sample.body)) for sample in SAMPLES)
+    bad = sum(len(sample.made_to_fail) for sample in SAMPLES)
+    assert f"of {rows} rows {rows - bad} were imported, and {bad} failed" in summary
+    assert following.startswith("What to do next: ")
+    assert "http://127.0.0.1:7071/api/docs" in following
 
 
 def test_starting_the_demo_loads_no_storage_client() -> None:

@@ -45,6 +45,6 @@ def test_totals_and_records_are_lines() -> None:
     )
     assert [*batch_lines(as_designed())][-3:] == [
         "       (no id)  Error",
-        "         index 4: employeeId: Required field missing or empty",
+        "         index 4: employeeId: Required field missing or empty  (bad on purpose)",
         "       00412    Duplicate: another record of the batch counts",
     ]
