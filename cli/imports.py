@@ -54,7 +54,10 @@ def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) 
         return (await gateway.reporting.newest(found.id, None, most)).reports
 
     reports = on_gateway(read)
-    head = ("IMPORT", "TYPE", "STATE", "ROWS", "DONE", "FAILED", "WARNINGS", "INFOS", "ACCEPTED")
+    head = (
+        *("IMPORT", "TYPE", "STATE", "ROWS", "DONE", "FAILED", "REPAIRED", "WARNINGS", "INFOS"),
+        "ACCEPTED",
+    )
     document = {"imports": [import_view(report) for report in reports]}
     show(as_json, document, columns(head, [_cells(report) for report in reports]))
 
@@ -92,8 +95,8 @@ def retry_one(
     wait: Wait = 30,
     as_json: AsJson = False,
 ) -> None:
-    """Send the failed rows of an import again, as they were or corrected; a running gateway
-    works on them.
+    """Send the failed rows of an import that are still out again, as they were or corrected; a
+    running gateway works on them.
     """
     body = b"" if rows is None else read_text_file(rows).encode()
     if rows is not None and not body.strip():
@@ -160,6 +163,7 @@ def _cells(report: ImportReport) -> tuple[str, ...]:
         str(record.rows),
         str(counts.done),
         str(counts.failed),
+        str(report.repaired),
         str(counts.warnings),
         str(counts.infos),
         record.accepted_at,
@@ -176,7 +180,8 @@ def _lines(report: ImportReport) -> list[str]:
         f"Accepted  {record.accepted_at}",
         f"Ended     {record.ended_at or 'not yet'}",
         f"Rows      {counts.done} of {record.rows}: {counts.new} new, {counts.updated} updated, "
-        f"{counts.unchanged} unchanged, {counts.failed} failed",
+        f"{counts.unchanged} unchanged, {counts.failed} failed"
+        + (f", {report.repaired} of them repaired by retries" if report.repaired else ""),
         f"Messages  {counts.warnings} rows with warnings, {counts.infos} rows with infos",
         *_pace(report),
     ]

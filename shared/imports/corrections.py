@@ -9,13 +9,15 @@ other properties are read over. Rows stay the text that they are: digits are not
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from shared.errors import InvalidRequestError
 from shared.imports.payload import member_text, read_payload
+from shared.imports.row_sets import rows_in
 
 _ROW = "row"
+_NAMED = 5
 
 
 def read_corrections(body: bytes, max_rows: int) -> dict[int, str]:
@@ -42,6 +44,32 @@ def read_corrections(body: bytes, max_rows: int) -> dict[int, str]:
             raise InvalidRequestError(f"The row of index {index} is there twice: send it once.")
         corrections[index] = member_text(payload.text, raw.start, _ROW)
     return corrections
+
+
+def check_indexes(corrections: Collection[int], failed: Collection[int], repaired: int) -> None:
+    """Raises InvalidRequestError for rows that did not fail, or that a retry brought in since.
+
+    `repaired` is the set of the rows that were brought in.
+    """
+    brought_in = sorted(set(corrections) & set(rows_in(repaired)))
+    if brought_in:
+        raise InvalidRequestError(
+            f"A retry has brought in the row of index {name_indexes(brought_in)}: leave it out. "
+            "failed-rows has the rows that are still out."
+        )
+    strange = sorted(set(corrections) - set(failed))
+    if strange:
+        raise InvalidRequestError(
+            f"No failed row has the index {name_indexes(strange)}: take the indexes from "
+            "failed-rows."
+        )
+
+
+def name_indexes(indexes: Sequence[int]) -> str:
+    """The first of these indexes, and how many more there are."""
+    named = ", ".join(str(index)[:20] for index in indexes[:_NAMED])
+    more = f" and {len(indexes) - _NAMED} more" if len(indexes) > _NAMED else ""
+    return f"{named}{more}"
 
 
 def is_same_row(text: str, other: str) -> bool:

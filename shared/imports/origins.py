@@ -2,13 +2,14 @@
 
 A retry is an import at its own place in the order. A row that it takes over uncorrected was written
 for the store as its original import met it: it fails with 1101 where a later import has changed the
-record since. A corrected row was written today, and is a row like any other.
+record since. A corrected row was written today, and is a row like any other. The retries of the
+original import are no later imports in this sense: they send its own rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
@@ -21,10 +22,12 @@ class Origins:
     """For each row of a retry the number of the import that brought it as it is; 0: corrected.
 
     Empty for an import that is no retry. A row that is retried again as it was keeps the number of
-    the first import that brought it.
+    the first import that brought it. `retries` are the numbers of the retries of those imports, and
+    of their retries; they are not stored here, but looked up before the rows are worked on.
     """
 
     numbers: tuple[int, ...] = ()
+    retries: Mapping[int, frozenset[int]] = field(default_factory=dict, hash=False)
 
     def of(self, index: int) -> int:
         """The number of the import that brought the row as it is; 0 for a row of this import."""
@@ -32,7 +35,8 @@ class Origins:
 
     def is_overtaken(self, index: int, changed_by: int) -> bool:
         """Whether a row fails with 1101: `changed_by` is the number on its record's stamp."""
-        return 0 < self.of(index) < changed_by
+        origin = self.of(index)
+        return 0 < origin < changed_by and changed_by not in self.retries.get(origin, ())
 
     @property
     def lowest(self) -> int:

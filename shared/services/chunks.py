@@ -177,6 +177,7 @@ class ChunkProcessor:
     async def _run_lines(self, record: ImportRecord, lines: ChunkLines) -> Sequence[RowResult]:
         if not lines.rows:
             return ()
+        record = await self._imports.repairs.with_retries(record)
         return await self._works.of(record).run(record, lines.usable, self._watch(record))
 
     async def _lines(
@@ -258,7 +259,8 @@ class ChunkProcessor:
         now = iso(self._clock.now())
         lost = max(0, record.chunks[message.chunk].rows - len(results))
         kept = tuple(cap_messages(results))
-        result = ChunkResult(record.import_id, message.chunk, kept, now, lost)
+        is_of_retry = bool(record.lineage)
+        result = ChunkResult(record.import_id, message.chunk, kept, now, lost, is_of_retry)
         is_first = await self._results.add(result)
         log.event("chunk.done", import_id=record.import_id, chunk=message.chunk, rows=len(results))
         await self._close_and_wake(message, record, result if is_first else None)

@@ -1,4 +1,4 @@
-"""The rows of an import that failed, as they were sent, with what was wrong (CONTRACTS 5)."""
+"""The rows of an import that failed and are still out, as they were sent (CONTRACTS 5)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from shared.errors import GoneError, PayloadGoneError
 from shared.imports.messages import COULD_NOT_BE_PROCESSED
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import is_row, read_texts
+from shared.imports.row_sets import rows_in
 from shared.services.payloads import Payloads
 from shared.services.reporting import Reporting, RowFilter, check_results
 from shared.storage.import_records import ImportRecord
@@ -49,16 +50,23 @@ class FailedRows:
         self._payloads = payloads
 
     async def chunks(self, record: ImportRecord) -> AsyncIterator[Sequence[FailedRow]]:
-        """The failed rows so far, a chunk at a time, in plan order.
+        """The failed rows so far that are still out, a chunk at a time, in plan order.
 
         Raises GoneError where the payload or the results have expired, or cannot be read.
         """
         check_results(record)
         check_payload(record)
+        repaired = frozenset(rows_in(await self.repaired_rows(record)))
         async for chunk, rows in self._reporting.chunks(record, wanted=_FAILED):
-            failed = [row for row in rows if row.outcome is Outcome.FAILED]
+            failed = [
+                row for row in rows if row.outcome is Outcome.FAILED and row.index not in repaired
+            ]
             if failed:
                 yield await self._with_texts(record, chunk, failed)
+
+    async def repaired_rows(self, record: ImportRecord) -> int:
+        """The set of the failed rows that are in by now."""
+        return await self._reporting.repaired_rows(record)
 
     async def _with_texts(
         self, record: ImportRecord, chunk: int, failed: Sequence[RowResult]

@@ -20,6 +20,7 @@ from shared.errors import (
 )
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.services.acceptance import note_accepted
+from shared.services.repairs import Repairs
 from shared.services.turns import Turns
 from shared.storage import import_expiry as expiry
 from shared.storage import import_records as records
@@ -75,6 +76,7 @@ class ImportLog:
         self._tables = tables
         self._last_number: OrderedDict[str, int] = OrderedDict()
         self._turns = Turns()
+        self.repairs = Repairs(tables)
 
     async def accept(
         self, record: ImportRecord, check: AcceptanceCheck | None = None
@@ -326,15 +328,6 @@ class ImportLog:
         times = frozenset(entity.text("DoneAt") for entity in found)
         return Progress(frozenset(chunks), counts, times, frozenset(uncounted))
 
-    async def children(self, tenant: str, newest: int, oldest: int) -> dict[int, list[str]]:
-        """The ids of the retries of the imports between two numbers, by the parent's number."""
-        first, last = records.children_range(newest, oldest)
-        children: dict[int, list[str]] = {}
-        for entity in await self._tables.query(IMPORTS, tenant, first, last):
-            parent, import_id = records.child_from_entity(entity)
-            children.setdefault(parent, []).append(import_id)
-        return children
-
     async def cancel(self, record: ImportRecord, now: str) -> bool:
         """Ask the handlers of an import to stop; what is committed stays.
 
@@ -377,7 +370,8 @@ class ImportLog:
                 return None
             counts = final_counts(record, progress)
         try:
-            await self._tables.transact(IMPORTS, records.closing(record, counts, now))
+            repairs = await self.repairs.of_ended(record)
+            await self._tables.transact(IMPORTS, records.closing(record, counts, now, repairs))
         except PreconditionFailedError:
             return Closing(counts, is_first=await self._close_alone(record, counts, now))
         return Closing(counts, is_first=True)
@@ -389,10 +383,10 @@ class ImportLog:
             if current is None or not current.is_open:
                 return False
             log.warning("import.open_entity_lost", import_id=record.import_id, tenant=record.tenant)
+            closing = records.closing_without_open_entity(current, counts, now)
+            repairs = await self.repairs.of_ended(current)
             with suppress(PreconditionFailedError):
-                await self._tables.write(
-                    IMPORTS, records.closing_without_open_entity(current, counts, now)
-                )
+                await self._tables.transact(IMPORTS, [closing, *repairs])
                 return True
         raise StorageUnavailableError("the record of an import keeps changing")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,10 @@ from shared import log
 from shared.auth.caller import AnyCaller
 from shared.clock import Clock, Ids
 from shared.imports.definition import ImportType, Options
+from shared.imports.origins import Origins
 from shared.imports.payload import Payload, read_payload
 from shared.imports.planning import Plan, plan
+from shared.imports.row_sets import row_set
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_rows import place_in
 from shared.services.hold_back import HoldBack, OpenImportsBefore
@@ -25,7 +27,7 @@ from shared.services.import_log import AcceptanceCheck, ImportLog
 from shared.services.moments import iso
 from shared.services.offload import Offload
 from shared.storage.blobs import Blobs
-from shared.storage.import_records import ImportRecord
+from shared.storage.import_records import ImportRecord, Parent
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.queues import Queues
 from shared.storage_time import storage_time_now
@@ -113,6 +115,26 @@ class Intake:
             chunks=planned.chunks,
             options=options,
             accepted_at=iso(self._clock.now()),
+        )
+
+    async def draft_retry(
+        self,
+        kind: ImportType,
+        parent: ImportRecord,
+        rows: Collection[int],
+        origins: Origins,
+        planned: Plan,
+        import_id: str,
+    ) -> ImportRecord:
+        """The record of a retry of these rows of an import, under its options.
+
+        Raises ConflictError for a retry of a retry, too many times over.
+        """
+        return replace(
+            self.draft(kind, parent.tenant, planned, parent.options, import_id),
+            parent=Parent(parent.import_id, parent.number),
+            lineage=await self._imports.repairs.lineage(parent, row_set(rows)),
+            origins=origins,
         )
 
     async def accept_planned(

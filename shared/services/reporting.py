@@ -17,10 +17,11 @@ from shared.imports.catalogue_entry import Severity
 from shared.imports.message_groups import MessageGroups
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, LOST_ROW, Message
 from shared.imports.outcomes import Outcome, RowResult, failed
+from shared.imports.row_sets import unite
 from shared.services.import_log import ImportLog
 from shared.services.moments import age_of, from_iso
 from shared.services.results import Results
-from shared.storage.import_records import Counts, ImportRecord
+from shared.storage.import_records import Counts, ImportRecord, RetryLink
 from shared.storage.result_records import StoredResult
 
 _BEHIND: Final = -1
@@ -37,6 +38,7 @@ class ImportState(StrEnum):
     PROCESSING = "Processing"
     COMPLETED = "Completed"
     COMPLETED_WITH_ERRORS = "CompletedWithErrors"
+    REPAIRED = "Repaired"
     CANCELLED = "Cancelled"
 
 
@@ -46,6 +48,7 @@ STATE_MEANINGS: Final[Mapping[ImportState, str]] = {
     ImportState.PROCESSING: "Some rows are done.",
     ImportState.COMPLETED: "All rows are done, and every one went in.",
     ImportState.COMPLETED_WITH_ERRORS: "All rows are done, and at least one failed.",
+    ImportState.REPAIRED: "All rows are done, and retries have brought in every one that failed.",
     ImportState.CANCELLED: "A cancel or a threshold ended it. Rows that were done by then stay "
     "as they are.",
 }
@@ -65,13 +68,23 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """One import as it stands now; `children` are the ids of its retries, in order."""
+    """One import as it stands now.
+
+    `children` are the ids of its retries, in order; `repaired` counts the failed rows that they, or
+    their own retries, brought in.
+    """
 
     record: ImportRecord
     counts: Counts
     state: ImportState
     pace: Pace = Pace()
     children: tuple[str, ...] = ()
+    repaired: int = 0
+
+    @property
+    def still_out(self) -> int:
+        """How many failed rows are still out."""
+        return self.counts.failed - self.repaired
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +187,15 @@ class Reporting:
         if not records:
             return []
         newest, oldest = records[0], records[-1]
-        children = await self._imports.children(newest.tenant, newest.number, oldest.number)
+        retries = await self._imports.repairs.listed(newest.tenant, newest.number, oldest.number)
         return [
-            replace(await self.report(record), children=tuple(children.get(record.number, ())))
+            _with_retries(await self.report(record), retries.get(record.number, ()))
             for record in records
         ]
+
+    async def repaired_rows(self, record: ImportRecord) -> int:
+        """The set of the failed rows of an import that are in by now."""
+        return await self._imports.repairs.repaired_rows(record)
 
     async def newest(
         self, tenant: str, after: int | None, size: int, wanted: Wanted = _every
@@ -345,6 +362,19 @@ def _is_possible(record: ImportRecord, row: RowResult) -> bool:
     kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
     width = len(row.key) if kind is None else len(kind.rules.key_fields)
     return 0 <= row.index < record.rows and len(row.key) == width
+
+
+def _with_retries(report: ImportReport, retries: Sequence[RetryLink]) -> ImportReport:
+    repaired = unite(link.repaired for link in retries).bit_count()
+    is_repaired = report.state is ImportState.COMPLETED_WITH_ERRORS and (
+        repaired >= report.counts.failed
+    )
+    return replace(
+        report,
+        children=tuple(link.import_id for link in retries if link.is_child),
+        repaired=min(repaired, report.counts.failed),
+        state=ImportState.REPAIRED if is_repaired else report.state,
+    )
 
 
 def _state(record: ImportRecord, counts: Counts) -> ImportState:

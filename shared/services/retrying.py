@@ -1,31 +1,35 @@
 """Retrying what failed: a child import at its own place in the order (CONTRACTS 5).
 
-The child's rows are the failed rows of its parent, in the order of the parent's payload; corrected
-ones stand in the place of those that failed. It runs under the options of its parent. From then on
-it is an import like any other, and can be followed, cancelled and retried itself; which of its rows
-are as they were sent is kept with its record, for 1101 (`shared.imports.origins`).
+The child's rows are the failed rows of its parent that are still out, in the order of the parent's
+payload; corrected ones stand in the place of those that failed. It runs under the options of its
+parent. From then on it is an import like any other, and can be followed, cancelled and retried
+itself; which of its rows are as they were sent is kept with its record, for 1101
+(`shared.imports.origins`). What it brought in is noted at its end (`shared.services.repairs`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from shared import log
-from shared.errors import ConflictError, GoneError, InvalidRequestError, NotBuiltError
+from shared.errors import ConflictError, GoneError, NotBuiltError
 from shared.imports.catalogue import import_type
-from shared.imports.corrections import is_same_row, read_corrections
+from shared.imports.corrections import check_indexes, is_same_row, name_indexes, read_corrections
 from shared.imports.origins import Origins
 from shared.services.failed_rows import FailedRows, check_payload
 from shared.services.intake import Intake
 from shared.services.offload import Offload
 from shared.services.reporting import check_results
-from shared.storage.import_records import ImportRecord, Parent
+from shared.storage.import_records import ImportRecord
 
 STILL_OPEN = "This import is still running: retry it when it has ended, or cancel it first."
 NOTHING_FAILED = "No row of this import failed: there is nothing to retry."
-_NAMED = 5
+ALL_ARE_IN = (
+    "Retries have brought in all failed rows of this import: there is nothing to retry. To change "
+    "one of the records again, send its row in a new import."
+)
 
 
 class Retrier(Protocol):
@@ -60,11 +64,14 @@ class Retrying:
         """The child import, accepted under `import_id` (a new one by default).
 
         `body` holds corrected rows as `read_corrections` reads them, or nothing. Raises
-        ConflictError for an open parent and where no row failed, GoneError where rows or results
-        have expired, and what is wrong with the body.
+        ConflictError for an open parent and where no failed row is still out, GoneError where rows
+        or results have expired, and what is wrong with the body.
         """
         _check(parent)
-        child = await self._child(parent, body, import_id)
+        repaired = await self._failed_rows.repaired_rows(parent)
+        if repaired.bit_count() >= parent.counts.failed:
+            raise ConflictError(ALL_ARE_IN)
+        child = await self._child(parent, body, import_id, repaired)
         log.event(
             "import.retried",
             import_id=child.import_id,
@@ -74,7 +81,9 @@ class Retrying:
         )
         return child
 
-    async def _child(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
+    async def _child(
+        self, parent: ImportRecord, body: bytes, import_id: str, repaired: int
+    ) -> ImportRecord:
         kind = import_type(parent.type_name, parent.type_version)
         special = self._special.get(kind.name)
         if special is not None:
@@ -83,16 +92,16 @@ class Retrying:
             raise NotBuiltError(f"{kind.name} cannot be retried: send them again in a new call.")
         corrections = await self._offload(len(body), read_corrections, body, self._max_rows)
         failed = await self._failed(parent, corrections)
+        check_indexes(corrections, failed, repaired)
         size = sum(map(len, failed.values())) + len(body)
         payload, origins = await self._offload(size, _put_together, parent, failed, corrections)
         planned = await self._intake.read(kind, parent.tenant, payload)
-        draft = self._intake.draft(kind, parent.tenant, planned, parent.options, import_id)
-        kinship = Parent(parent.import_id, parent.number)
-        draft = replace(draft, parent=kinship, origins=origins, media_type=parent.media_type)
+        draft = await self._intake.draft_retry(kind, parent, failed, origins, planned, import_id)
+        draft = replace(draft, media_type=parent.media_type)
         return await self._intake.accept_planned(kind, draft, planned)
 
     async def _failed(self, parent: ImportRecord, corrections: Mapping[int, str]) -> dict[int, str]:
-        """The text of every failed row by its index, in the order of the payload.
+        """The text of every failed row that is still out, by its index, in that order.
 
         Raises GoneError for rows that cannot be read any more and are not corrected.
         """
@@ -103,8 +112,8 @@ class Retrying:
             lost += [row.index for row in rows if row.is_lost and row.index not in corrections]
         if lost:
             raise GoneError(
-                f"What was sent at index {_named(sorted(lost))} cannot be read any more: send the "
-                'rows of these indexes in the body, as [{"index", "row"}].'
+                f"What was sent at index {name_indexes(sorted(lost))} cannot be read any more: "
+                'send the rows of these indexes in the body, as [{"index", "row"}].'
             )
         if not found:
             raise ConflictError(NOTHING_FAILED)
@@ -120,24 +129,10 @@ def _check(parent: ImportRecord) -> None:
     check_payload(parent)
 
 
-def _named(indexes: Sequence[int]) -> str:
-    named = ", ".join(str(index)[:20] for index in indexes[:_NAMED])
-    more = f" and {len(indexes) - _NAMED} more" if len(indexes) > _NAMED else ""
-    return f"{named}{more}"
-
-
 def _put_together(
     parent: ImportRecord, failed: Mapping[int, str], corrections: Mapping[int, str]
 ) -> tuple[bytes, Origins]:
-    """The child's payload and where its rows come from.
-
-    Raises InvalidRequestError for the index of a row that did not fail.
-    """
-    strange = sorted(corrections.keys() - failed.keys())
-    if strange:
-        raise InvalidRequestError(
-            f"No failed row has the index {_named(strange)}: take the indexes from failed-rows."
-        )
+    """The child's payload and where its rows come from."""
     rows: list[str] = []
     numbers: list[int] = []
     for index, text in failed.items():

@@ -81,8 +81,7 @@ def without_results(summary: ImportSummary, now: str) -> Operation:
 def removal(record: ImportRecord) -> list[Operation]:
     """The transaction that removes the record of an ended import; it fails where it is gone."""
     rows = [records.record_row(record.number), records.index_row(record.import_id)]
-    if record.parent.number:
-        rows.append(records.child_row(record.parent.number, record.number))
+    rows += [records.child_row(ancestor.number, record.number) for ancestor in record.lineage]
     if record.body_hash:
         rows.append(records.file_row(record.type_name, record.body_hash, record.number))
     return [Delete(Entity(record.tenant, row, {})) for row in rows]

@@ -5,12 +5,14 @@ They live in the tenant's partition of `Imports`; one transaction writes the fir
     n|<inverted number>     the record; newest first when listed
     id|<import id>          which number an import id has
     open|<type>|<number>    there while the import is open; carries the places it may touch
-    child|<inverted number of the parent>|<number>    a retry of that import
+    child|<inverted number of an ancestor>|<number>    a retry of that import, or a retry of its
+                            retry: the rows that it takes up, and once it has ended, those that
+                            it brought in
     file|<type>|<SHA-256>|<inverted number>    finds the import by its body, newest first
     wait|<number>|…         a chunk that waits for that import (`waiting_chunks`)
 
-The fourth is there for a retry only, the fifth where the hash of the body is kept; both are written
-with the first three. The last is there while a chunk waits.
+The fourth is there for a retry only, one for each import up to the first; the fifth where the hash
+of the body is kept. Both are written with the first three. The last is there while a chunk waits.
 """
 
 from __future__ import annotations
@@ -22,13 +24,22 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from shared import log
 from shared.errors import UnreadableDataError
 from shared.imports.catalogue import import_type
 from shared.imports.definition import OnExisting, Options
 from shared.imports.origins import NO_ORIGINS, Origins, unpack_origins
 from shared.imports.planning import Chunk, Span
+from shared.imports.row_sets import pack_rows, unpack_rows
 from shared.storage.keys import encode
-from shared.storage.packing import join_text, pack_json, split_text, unpack_json
+from shared.storage.packing import (
+    join_bytes,
+    join_text,
+    pack_json,
+    split_bytes,
+    split_text,
+    unpack_json,
+)
 from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Value, reading
 
 _Part = TypeVar("_Part")
@@ -81,15 +92,43 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True)
+class Ancestor:
+    """An import whose rows a retry takes up: its parent, or an import of which that is a retry.
+
+    `rows` is the set of the ancestor's rows that it takes up, in the order of its own rows. It is
+    there for a retry that is about to be accepted; afterwards the `child|` entity has it.
+    """
+
+    number: int
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLink:
+    """What the `child|` entity of an ancestor and a retry says.
+
+    `is_child`: it is a retry of that import itself, not of a retry of it. `rows` are the rows of
+    the ancestor that it takes up, `repaired` those of them that it brought in.
+    """
+
+    ancestor: int
+    number: int
+    import_id: str
+    is_child: bool
+    rows: int
+    repaired: int
+
+
+@dataclass(frozen=True, slots=True)
 class ImportRecord:
     """One accepted import. Times are ISO text in UTC; "" where it has not happened.
 
     `number` is its place in the tenant's order of acceptance. `inline` holds the lines of a small
-    payload; those of a larger one are the blob `blob_name`. `parent` and `origins` are a retry's,
-    `batch` is the batch of authentication data that it processes, `body_hash` the keyed hash of
-    the body, "" where it is not kept. `is_broken`: what is stored of
-    it does not say what to do with its rows, so it can only be closed. `has_counts` is False where
-    its own counts cannot be read.
+    payload; those of a larger one are the blob `blob_name`. `parent`, `origins` and `lineage` (its
+    parent first, then the parent's parent, and so on) are a retry's. `batch` is the batch of
+    authentication data that it processes, `body_hash` the keyed hash of the body, "" where it is
+    not kept. `is_broken`: what is stored of it does not say what to do with its rows, so it can
+    only be closed. `has_counts` is False where its own counts cannot be read.
     """
 
     tenant: str
@@ -107,6 +146,7 @@ class ImportRecord:
     counts: Counts = Counts()
     parent: Parent = Parent()
     origins: Origins = NO_ORIGINS
+    lineage: tuple[Ancestor, ...] = ()
     batch: str = ""
     body_hash: str = ""
     payload_expired_at: str = ""
@@ -205,14 +245,42 @@ def child_row(parent: int, number: int) -> str:
 
 
 def children_range(newest: int, oldest: int) -> tuple[str, str]:
-    """First and last row key of the retries of the imports with these numbers and between."""
+    """First and last row key of the retries of the imports with these numbers and between.
+
+    With those of the retries' retries.
+    """
     return f"child|{LAST_NUMBER - newest:012d}|", f"child|{LAST_NUMBER - oldest:012d}|~"
 
 
-def child_from_entity(entity: Entity) -> tuple[int, str]:
-    """The parent's number and the import id of a retry."""
-    _, parent, _ = entity.row.split("|")
-    return LAST_NUMBER - int(parent), entity.text("ImportId")
+def retry_link(entity: Entity) -> RetryLink:
+    """What a `child|` entity says; a set of rows that cannot be read counts as empty."""
+    _, ancestor, number = entity.row.split("|")
+    return RetryLink(
+        ancestor=LAST_NUMBER - int(ancestor),
+        number=int(number),
+        import_id=entity.text("ImportId"),
+        is_child=not entity.flag("IsDistant"),
+        rows=_set_of("Rows", entity),
+        repaired=_set_of("Repaired", entity),
+    )
+
+
+def _set_of(name: str, entity: Entity) -> int:
+    try:
+        return unpack_rows(join_bytes(name, entity.values))
+    except UnreadableDataError as error:
+        log.failure("retry.unreadable", error, tenant=entity.partition)
+        return 0
+
+
+LISTED_OF_RETRIES = ("ImportId", "IsDistant", *(f"Repaired{part}" for part in range(8)))
+"""The columns of `child|` entities that a list of imports needs."""
+
+
+def repairing(tenant: str, link: RetryLink, repaired: int) -> Operation:
+    """The write that says which rows of an ancestor a retry brought in."""
+    values = split_bytes("Repaired", pack_rows(repaired))
+    return Merge(Entity(tenant, child_row(link.ancestor, link.number), values))
 
 
 def file_row(type_name: str, body_hash: str, number: int) -> str:
@@ -238,10 +306,13 @@ def acceptance(record: ImportRecord) -> list[Operation]:
         Insert(index),
         Insert(_open_entity(record)),
     ]
-    named = {"ImportId": record.import_id}
-    if record.parent.number:
-        row = child_row(record.parent.number, record.number)
-        operations.append(Insert(Entity(record.tenant, row, named)))
+    named: dict[str, Value] = {"ImportId": record.import_id}
+    for ancestor in record.lineage:
+        row = child_row(ancestor.number, record.number)
+        taken = {**named, **split_bytes("Rows", pack_rows(ancestor.rows))}
+        if ancestor.number != record.parent.number:
+            taken["IsDistant"] = True
+        operations.append(Insert(Entity(record.tenant, row, taken)))
     if record.body_hash:
         row = file_row(record.type_name, record.body_hash, record.number)
         operations.append(Insert(Entity(record.tenant, row, named)))
@@ -277,8 +348,13 @@ def reopening(record: ImportRecord) -> list[Operation]:
     return [Merge(unswept), Insert(_open_entity(record))]
 
 
-def closing(record: ImportRecord, counts: Counts, ended_at: str) -> list[Operation]:
-    """The transaction that ends an import; it fails where somebody else has ended it."""
+def closing(
+    record: ImportRecord, counts: Counts, ended_at: str, repairs: Sequence[Operation] = ()
+) -> list[Operation]:
+    """The transaction that ends an import; it fails where another handler has ended it.
+
+    `repairs` say which rows of other imports it brought in, where it is a retry.
+    """
     values: dict[str, Value] = {
         "EndedAt": ended_at,
         "New": counts.new,
@@ -292,6 +368,7 @@ def closing(record: ImportRecord, counts: Counts, ended_at: str) -> list[Operati
     return [
         Merge(Entity(record.tenant, record_row(record.number), values)),
         Delete(Entity(record.tenant, open_row(record.type_name, record.number), {})),
+        *repairs,
     ]
 
 
@@ -350,6 +427,8 @@ def from_entity(entity: Entity) -> ImportRecord:
     rows = read(lambda: entity.number("Rows", -1), -1)
     counts = read(lambda: counts_of(entity), None)
     parent = read(lambda: Parent(entity.text("ParentId"), entity.number("Parent")), Parent())
+    no_lineage: tuple[Ancestor, ...] = ()
+    lineage = read(lambda: _lineage(entity), no_lineage)
     return ImportRecord(
         tenant=entity.partition,
         number=number_of(entity.row),
@@ -368,6 +447,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         counts=counts or Counts(),
         parent=parent,
         origins=origins,
+        lineage=lineage,
         batch=entity.text("Batch"),
         body_hash=entity.text("BodySha256"),
         payload_expired_at=entity.text("PayloadExpiredAt"),
@@ -376,6 +456,11 @@ def from_entity(entity: Entity) -> ImportRecord:
         has_counts=counts is not None,
         etag=entity.etag,
     )
+
+
+def _lineage(entity: Entity) -> tuple[Ancestor, ...]:
+    numbers = entity.text("Ancestors") or entity.text("Parent")
+    return tuple(Ancestor(int(number)) for number in numbers.split(",") if number)
 
 
 def _required(entity: Entity, name: str) -> Value:
@@ -451,6 +536,7 @@ def _to_entity(record: ImportRecord) -> Entity:
     if record.parent.number:
         values |= {"ParentId": record.parent.import_id, "Parent": record.parent.number}
         values["FirstOrigin"] = record.origins.lowest
+        values["Ancestors"] = ",".join(str(ancestor.number) for ancestor in record.lineage)
         values |= pack_json("Origins", record.origins.pack())
     return Entity(record.tenant, record_row(record.number), values)
 

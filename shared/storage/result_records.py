@@ -16,11 +16,13 @@ from shared.errors import UnreadableDataError
 from shared.imports.catalogue_entry import Severity
 from shared.imports.messages import CANCELLED
 from shared.imports.outcomes import Outcome, RowResult, pack_result, unpack_result
+from shared.imports.row_sets import pack_rows, row_set, unpack_rows
 from shared.storage.import_records import Counts, counts_of
 from shared.storage.packing import compress_json, expand_json, join_bytes, split_bytes
 from shared.storage.tables import Entity, Value, reading
 
 _MAX_INLINE = 700_000
+WENT_IN_COLUMNS = tuple(f"WentIn{part}" for part in range(8))
 PROGRESS_COLUMNS = (
     *("New", "Updated", "Unchanged", "Failed", "Cancelled", "Warnings", "Infos", "DoneAt"),
 )
@@ -30,7 +32,8 @@ PROGRESS_COLUMNS = (
 class ChunkResult:
     """What became of the rows of one chunk, and when it was known (ISO text, UTC).
 
-    `lost` counts rows that failed and have no result: their payload is gone.
+    `lost` counts rows that failed and have no result: their payload is gone. `is_of_retry`: the
+    rows that went in are stored as a set too, for the imports whose rows they repair.
     """
 
     import_id: str
@@ -38,6 +41,7 @@ class ChunkResult:
     results: tuple[RowResult, ...]
     done_at: str
     lost: int = 0
+    is_of_retry: bool = False
 
     @property
     def counts(self) -> Counts:
@@ -105,11 +109,19 @@ def to_entity(result: ChunkResult) -> tuple[Entity, bytes]:
         "Warnings": counts.warnings,
         "Infos": counts.infos,
     }
+    if result.is_of_retry:
+        went_in = [row.index for row in result.results if row.outcome is not Outcome.FAILED]
+        values |= split_bytes("WentIn", pack_rows(row_set(went_in)))
     row = result_row(result.chunk)
     if len(data) <= _MAX_INLINE:
         return Entity(result.import_id, row, values | split_bytes("Data", data)), b""
     spilled = f"{blobs_of(result.import_id)}{row}-{hashlib.sha256(data).hexdigest()[:16]}"
     return Entity(result.import_id, row, values | {"Spilled": spilled}), data
+
+
+def rows_that_went_in(entity: Entity) -> int:
+    """The set of the rows of a retry's chunk that went in. Raises UnreadableDataError."""
+    return unpack_rows(join_bytes("WentIn", entity.values))
 
 
 def from_entity(entity: Entity) -> StoredResult:

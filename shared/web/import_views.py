@@ -49,6 +49,7 @@ def import_view(report: ImportReport) -> dict[str, Any]:
         "updated": counts.updated,
         "unchanged": counts.unchanged,
         "failed": counts.failed,
+        "repaired": report.repaired,
         "warnings": counts.warnings,
         "infos": counts.infos,
     }
@@ -88,7 +89,7 @@ def _links(report: ImportReport) -> dict[str, str]:
             "failures": f"{here}/failures",
             "answer": f"{here}/answer",
         }
-    if report.counts.failed and not record.payload_expired_at:
+    if report.still_out and not record.payload_expired_at:
         links["failedRows"] = f"{here}/failed-rows"
         if not record.is_open and has_queues and not record.is_broken:
             links["retry"] = f"{here}/retry"

@@ -49,7 +49,7 @@ def test_failed_rows_come_as_they_were_sent_with_their_messages(
     }
     assert b'"Gender":10.50' in answer.body, "digits stay as they were sent"
     said = [[message["errorID"] for message in by_index[at]["messages"]] for at in (1, 3, 5)]
-    assert said == [[1002], [1002], [1001, 1001]]
+    assert said == [[1002, 1001], [1002, 2003], [1001, 1001]]
 
 
 def test_failed_rows_come_as_csv_that_no_spreadsheet_runs(

@@ -37,6 +37,7 @@ def test_an_ended_import_shows_its_counts(
         "updated": 0,
         "unchanged": 0,
         "failed": BAD,
+        "repaired": 0,
         "warnings": 0,
         "infos": 0,
     }

@@ -7,7 +7,8 @@ as they were sent is found out here anew, by comparing them with the rows that f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from shared.imports.catalogue import IMPORT_TYPES, import_type
 from shared.imports.definition import Document, Reference
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import fold_names, read_lines
+from shared.imports.row_sets import rows_in
 from shared.storage import import_records, result_records, stored_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.tables import Entity
@@ -34,12 +36,37 @@ class Course:
     """The imports up to one of them: what they left, who wrote it, how their rows ended.
 
     `sent_by` is the number of the import that brought the row as it is, by import and index.
+    `parents` and `taken` say of a retry whose rows it takes up, and which by its own; `repaired`
+    are the failed rows that retries brought in.
     """
 
     documents: dict[Key, Document] = field(default_factory=dict)
     writers: dict[Key, int] = field(default_factory=dict)
     failed: dict[int, list[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
     sent_by: dict[tuple[int, int], int] = field(default_factory=dict)
+    parents: dict[int, int] = field(default_factory=dict)
+    taken: dict[int, list[int]] = field(default_factory=dict)
+    repaired: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    def above(self, number: int) -> set[int]:
+        """The imports of which an import is a retry, or a retry of a retry."""
+        found: set[int] = set()
+        while number in self.parents:
+            number = self.parents[number]
+            found.add(number)
+        return found
+
+    def places_above(self, number: int, index: int) -> Iterator[tuple[int, int]]:
+        """The row itself, and the rows of the imports above that it takes up."""
+        yield number, index
+        while number in self.parents:
+            index, number = self.taken[number][index], self.parents[number]
+            yield number, index
+
+    def is_in(self, number: int, index: int) -> bool:
+        """Whether a retry of the import, or of one above it, brought the failed row in."""
+        above = self.places_above(number, index)
+        return any(place in self.repaired[each] for each, place in above)
 
 
 def judge(world: Simulation) -> None:
@@ -51,29 +78,70 @@ def judge(world: Simulation) -> None:
         results = results_of(world.tables, record)
         judge_counts(record, results)
         judge_ends(world, record)
-        _judge_kinship(record, course)
+        _judge_kinship(world, record, course)
         _follow(record, results, course)
+        _repair(record, results, course)
         course.failed[record.number] = [
             (index, row) for index, row in _rows(record) if results[index].outcome is Outcome.FAILED
         ]
     _judge_stored(world.tables, course.documents)
+    _judge_repairs(world, records, course)
+    for number in world.repaired:
+        for index, _ in course.failed[number]:
+            assert course.is_in(number, index), f"a retry of import {number} was refused"
 
 
 def _rows(record: ImportRecord) -> list[tuple[int, dict[str, Any]]]:
     return sorted(read_lines(record.inline.encode()), key=lambda pair: pair[0])
 
 
-def _judge_kinship(record: ImportRecord, course: Course) -> None:
-    """A retry has the rows of its parent that failed, in their order; some are corrected."""
+def _judge_kinship(world: Simulation, record: ImportRecord, course: Course) -> None:
+    """A retry has rows of its parent that failed, in their order; some are corrected.
+
+    Of all that failed only those are left out that other retries brought in.
+    """
     rows = _rows(record)
     if not record.parent.number:
         course.sent_by.update({(record.number, index): record.number for index, _ in rows})
         return
-    failed = course.failed[record.parent.number]
-    assert len(rows) == len(failed), "a retry of other rows than those that failed"
-    for (index, row), (was, sent) in zip(rows, failed, strict=True):
-        first = course.sent_by[record.parent.number, was]
+    parent = record.parent.number
+    course.parents[record.number] = parent
+    failed = dict(course.failed[parent])
+    link_row = import_records.child_row(parent, record.number)
+    [entity] = world.tables.in_range("Imports", TENANT, link_row, link_row)
+    taken = list(rows_in(import_records.retry_link(entity).rows))
+    course.taken[record.number] = taken
+    world.seen["retry of a retry"] += parent in course.parents
+    world.seen["partial retry"] += len(taken) < len(failed)
+    assert len(rows) == len(taken) > 0, "a retry with a row too many or too few"
+    for index in failed.keys() - set(taken):
+        assert course.is_in(parent, index), "a retry leaves out a row that is still out"
+    for (index, row), was in zip(rows, taken, strict=True):
+        sent = failed[was]
+        first = course.sent_by[parent, was]
         course.sent_by[record.number, index] = first if row == sent else record.number
+
+
+def _repair(record: ImportRecord, results: dict[int, RowResult], course: Course) -> None:
+    """A row that goes in repairs the failed rows of the imports above that it takes up."""
+    for index, result in results.items():
+        if result.outcome is not Outcome.FAILED:
+            _, *above = course.places_above(record.number, index)
+            for number, place in above:
+                course.repaired[number].add(place)
+
+
+def _judge_repairs(world: Simulation, records: Sequence[ImportRecord], course: Course) -> None:
+    """What retries say that they brought in is what they brought in."""
+    said: defaultdict[int, int] = defaultdict(int)
+    for entity in world.tables.in_range("Imports", TENANT, "child|", "child|~"):
+        link = import_records.retry_link(entity)
+        said[link.ancestor] |= link.repaired
+    for record in records:
+        repaired = set(rows_in(said[record.number]))
+        assert repaired == course.repaired[record.number], f"repairs of import {record.number}"
+        assert len(repaired) <= record.counts.failed
+        world.seen["repair"] += bool(repaired)
 
 
 def records_of(tables: MemoryTables) -> list[ImportRecord]:
@@ -135,7 +203,8 @@ def _follow(record: ImportRecord, results: dict[int, RowResult], course: Course)
             continue
         place = rules.identify(fold_names(row))
         key = (record.type_name, place.group, place.reference) if place else ()
-        is_overtaken = course.sent_by[record.number, index] < before.get(key, 0)
+        origin, writer = course.sent_by[record.number, index], before.get(key, 0)
+        is_overtaken = origin < writer and origin not in course.above(writer)
         assert (OVERTAKEN in codes) is is_overtaken, f"1101: import {record.number} row {index}"
         if is_overtaken:
             assert result.outcome is Outcome.FAILED, "1101 of a row that did not fail"

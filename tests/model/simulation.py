@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from shared.auth.caller import Caller
 from shared.auth.integration import Integration
-from shared.errors import ConflictError, StorageUnavailableError
+from shared.errors import ConflictError, InvalidRequestError, StorageUnavailableError
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.definition import OnExisting
 from shared.imports.workers.definition import WORKERS
@@ -81,6 +81,8 @@ class Simulation:
     seen: Counter[str] = field(default_factory=Counter)
     poisoned: set[tuple[str, int]] = field(default_factory=set)
     """Import id and number of each chunk that came to a poison queue."""
+    repaired: set[int] = field(default_factory=set)
+    """Imports of which a retry was refused, since no failed row was out."""
     calls: int = 0
     _actors: int = 0
 
@@ -340,7 +342,13 @@ class Simulation:
                 for failed in rows
                 if self.random.random() < 0.4
             ]
-            await process.retrying.retry(record, json.dumps(corrected).encode())
+            try:
+                await process.retrying.retry(record, json.dumps(corrected).encode())
+            except InvalidRequestError:
+                self.seen["came in meanwhile"] += 1
+            except ConflictError:
+                self.seen["nothing is out"] += 1
+                self.repaired.add(number)
 
     def _failed_imports(self) -> list[int]:
         return [

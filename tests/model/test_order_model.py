@@ -36,6 +36,7 @@ def test_imports_leave_what_one_after_another_would_have_left() -> None:
             raise AssertionError(f"seed {seed}: {error}") from error
         seen += world.seen
     assert {"crash", "straggler", "fault", "cancel", "retry"} <= set(seen), "the model must disturb"
+    assert {"repair", "partial retry", "retry of a retry", "nothing is out"} <= set(seen)
 
 
 def test_no_import_needs_the_sweep_where_every_call_has_sent_its_messages() -> None:

@@ -12,8 +12,7 @@ from dataclasses import replace
 from shared.errors import InvalidRequestError
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import AuthRecord
-from shared.imports.corrections import read_corrections
-from shared.imports.definition import Options
+from shared.imports.corrections import check_indexes, read_corrections
 from shared.imports.origins import Origins
 from shared.imports.outcomes import Outcome
 from shared.imports.payload import fold_names
@@ -22,13 +21,12 @@ from shared.services.authdata.staging import Staging
 from shared.services.intake import Intake, PlanLimits
 from shared.services.offload import Offload
 from shared.services.reporting import Reporting
-from shared.storage.import_records import ImportRecord, Parent
+from shared.storage.import_records import ImportRecord
 
 NEEDS_ROWS = (
     'Authentication values are not kept: send the records that are to be retried as [{"index", '
     '"row"}, …], with all their values.'
 )
-_NAMED = 5
 
 
 class AuthdataRetrier:
@@ -58,21 +56,13 @@ class AuthdataRetrier:
             async for row in self._reporting.all_results(parent)
             if row.outcome is Outcome.FAILED
         }
-        strange = sorted(rows.keys() - failed)[:_NAMED]
-        if strange:
-            named = ", ".join(str(index)[:20] for index in strange)
-            raise InvalidRequestError(
-                f"No failed row has the index {named}: take the indexes from failed-rows."
-            )
+        check_indexes(rows, failed, await self._reporting.repaired_rows(parent))
         records = await self._records(parent.tenant, rows)
         planned = await self._offload(len(body), plan_of, parent.tenant, records, self._limits)
-        draft = self._intake.draft(AUTHDATA, parent.tenant, planned, Options(), import_id)
-        draft = replace(
-            draft,
-            batch=parent.batch,
-            parent=Parent(parent.import_id, parent.number),
-            origins=Origins((0,) * len(records)),
+        draft = await self._intake.draft_retry(
+            AUTHDATA, parent, rows, Origins((0,) * len(records)), planned, import_id
         )
+        draft = replace(draft, batch=parent.batch)
         return await self._intake.accept_planned(AUTHDATA, draft, planned)
 
     async def _records(self, tenant: str, rows: Mapping[int, str]) -> list[AuthRecord]:

@@ -152,9 +152,10 @@ def _failed_rows() -> Operation:
         function="imports_failed_rows",
         method="GET",
         path="/api/imports/{importId}/failed-rows",
-        summary="The rows that failed, as they were sent, with what was wrong",
-        text="As JSON to be corrected, or as CSV for people: there a cell that a spreadsheet would "
-        "run has an apostrophe in front, and so has one that begins with an apostrophe.",
+        summary="The failed rows that are still out, as they were sent, with what was wrong",
+        text="Rows that a retry brought in since are left out. As JSON to be corrected, or as CSV "
+        "for people: there a cell that a spreadsheet would run has an apostrophe in front, and so "
+        "has one that begins with an apostrophe.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID,),
@@ -174,10 +175,13 @@ def _retry() -> Operation:
         function="imports_retry",
         method="POST",
         path="/api/imports/{importId}/retry",
-        summary="Send the failed rows again, as they were or corrected",
+        summary="Send the failed rows that are still out again, as they were or corrected",
         text="Makes a child import, at its own place in the order. The body is optional: corrected "
         "rows by index, the way `failed-rows` gives them. A row as it was sent fails with 1101 "
-        "where a later import has changed its record; a corrected row does not.",
+        "where a later import has changed its record; a corrected row does not, and retries of the "
+        "import that brought the row are no later imports. Rows that a retry brought in are not "
+        "sent again: 400 where the body names one, 409 where no failed row is still out. What the "
+        "child brings in counts in `rows.repaired` of its parent, and of the imports above that.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY),

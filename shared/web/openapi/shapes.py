@@ -149,16 +149,22 @@ def _corrected_row() -> dict[str, Any]:
 
 
 def _import() -> dict[str, Any]:
-    counts = (
-        *("total", "done", "new", "updated", "unchanged", "failed"),
+    names = (
+        *("total", "done", "new", "updated", "unchanged", "failed", "repaired"),
         *("warnings", "infos", "cancelled"),
     )
+    counts = dict.fromkeys(names, COUNT) | {
+        "repaired": {
+            **COUNT,
+            "description": "Failed rows that its retries, or retries of them, brought in since.",
+        },
+    }
     return closed(
         {
             "importId": GUID,
             "type": TEXT,
             "state": {"type": "string", "enum": [state.value for state in ImportState]},
-            "rows": closed(dict.fromkeys(counts, COUNT), optional=("cancelled",)),
+            "rows": closed(counts, optional=("cancelled",)),
             "rowsPerSecond": {"type": ["number", "null"], "minimum": 0},
             "secondsLeft": nullable(COUNT),
             "acceptedAt": MOMENT,

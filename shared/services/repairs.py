@@ -1,0 +1,138 @@
+"""Which failed rows of an import its retries brought in, and which are still out.
+
+Nothing is counted up. A retry says once, in the transaction that ends it, which rows of its parent,
+of the parent's parent and so on it brought in; it writes into `child|` entities of its own, so that
+two retries never write the same one. What is repaired of an import is the union of what its retries
+say.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from shared import log
+from shared.errors import ConflictError, UnreadableDataError
+from shared.imports.row_sets import places_of, select_rows, unite
+from shared.storage import import_records as records
+from shared.storage import result_records as results
+from shared.storage.import_records import Ancestor, ImportRecord, RetryLink
+from shared.storage.names import IMPORT_RESULTS, IMPORTS
+from shared.storage.tables import Operation, Tables
+
+MAX_GENERATIONS = 50
+"""How many imports a retry has above it; each is an entity in the transaction of its acceptance."""
+
+TOO_DEEP = (
+    "This import is a retry of a retry, {generations} times over. Retry the first import of them, "
+    "{first}, instead: that takes up the rows that are still out."
+)
+
+
+class Repairs:
+    """The `child|` entities of a tenant's imports."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def retries(
+        self, tenant: str, newest: int, oldest: int, select: Sequence[str] | None = None
+    ) -> Mapping[int, Sequence[RetryLink]]:
+        """The retries of the imports between two numbers, and their retries, by the ancestor."""
+        first, last = records.children_range(newest, oldest)
+        links: defaultdict[int, list[RetryLink]] = defaultdict(list)
+        for entity in await self._tables.query(IMPORTS, tenant, first, last, select=select):
+            link = records.retry_link(entity)
+            links[link.ancestor].append(link)
+        return links
+
+    async def listed(
+        self, tenant: str, newest: int, oldest: int
+    ) -> Mapping[int, Sequence[RetryLink]]:
+        """What a list of these imports shows of their retries; without the rows they take up."""
+        return await self.retries(tenant, newest, oldest, records.LISTED_OF_RETRIES)
+
+    async def repaired_rows(self, record: ImportRecord) -> int:
+        """The rows of an import that are in by now.
+
+        Its own retries brought them in, or, where it is a retry itself, another retry of an import
+        above it did.
+        """
+        links = await self._retries_of(record, record.number)
+        repaired = unite(link.repaired for link in links)
+        for ancestor in record.lineage:
+            links = await self._retries_of(record, ancestor.number)
+            for own in (link for link in links if link.number == record.number):
+                failed = own.rows & ~own.repaired
+                rows = unite(link.repaired for link in links) & failed
+                repaired |= places_of(rows, among=own.rows)
+        return repaired
+
+    async def lineage(self, parent: ImportRecord, rows: int) -> tuple[Ancestor, ...]:
+        """The lineage of a retry of these rows of an import.
+
+        Raises ConflictError for a retry of a retry, MAX_GENERATIONS times over.
+        """
+        if len(parent.lineage) >= MAX_GENERATIONS:
+            row = records.record_row(parent.lineage[-1].number)
+            first = await self._tables.get(IMPORTS, parent.tenant, row)
+            raise ConflictError(
+                TOO_DEEP.format(
+                    generations=MAX_GENERATIONS, first=first.text("ImportId") if first else ""
+                )
+            )
+        lineage = [Ancestor(parent.number, rows)]
+        for ancestor in parent.lineage:
+            link = await self._link(parent, ancestor)
+            lineage.append(
+                Ancestor(ancestor.number, select_rows(link.rows, rows) if link is not None else 0)
+            )
+        return tuple(lineage)
+
+    async def of_ended(self, record: ImportRecord) -> list[Operation]:
+        """The writes that say which rows of its ancestors an import brought in; none for most."""
+        if not record.lineage:
+            return []
+        went_in = await self._rows_that_went_in(record)
+        operations: list[Operation] = []
+        for ancestor in record.lineage if went_in else ():
+            link = await self._link(record, ancestor)
+            if link is not None:
+                repaired = select_rows(link.rows, went_in)
+                operations.append(records.repairing(record.tenant, link, repaired))
+        return operations
+
+    async def with_retries(self, record: ImportRecord) -> ImportRecord:
+        """A retry with the retries of the imports that its rows come from as they were sent."""
+        numbers = {number for number in record.origins.numbers if number}
+        if not numbers:
+            return record
+        retries: dict[int, frozenset[int]] = {}
+        for number in numbers:
+            links = await self._retries_of(record, number, records.LISTED_OF_RETRIES)
+            retries[number] = frozenset(link.number for link in links)
+        return replace(record, origins=replace(record.origins, retries=retries))
+
+    async def _retries_of(
+        self, record: ImportRecord, number: int, select: Sequence[str] | None = None
+    ) -> Sequence[RetryLink]:
+        """The retries of import `number` of the record's tenant, and their retries."""
+        return (await self.retries(record.tenant, number, number, select)).get(number, ())
+
+    async def _link(self, record: ImportRecord, ancestor: Ancestor) -> RetryLink | None:
+        row = records.child_row(ancestor.number, record.number)
+        entity = await self._tables.get(IMPORTS, record.tenant, row)
+        return None if entity is None else records.retry_link(entity)
+
+    async def _rows_that_went_in(self, record: ImportRecord) -> int:
+        found = await self._tables.query(
+            IMPORT_RESULTS, record.import_id, select=results.WENT_IN_COLUMNS
+        )
+        went_in = 0
+        for entity in found:
+            try:
+                went_in |= results.rows_that_went_in(entity)
+            except UnreadableDataError as error:
+                log.failure("result.unreadable", error, import_id=record.import_id)
+        return went_in
