@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from shared.hash_keys import read_hash_keys
@@ -397,12 +397,15 @@ class _Reference:
         self._documents: dict[tuple[str, str, str], Document] = {}
         self._writers: dict[tuple[str, str, str], int] = {}
         self._sent_by: dict[tuple[int, int], int] = {}
+        self._retries: defaultdict[int, set[int]] = defaultdict(set)
         self._shelves: dict[str, Shelf] = defaultdict(Shelf)
         self._employees: dict[str, Employee] = {}
         self._uploads: dict[str, Document] = {}
 
     def follow(self) -> None:
         for book in self._books.imports:
+            for ancestor in book.record.lineage:
+                self._retries[ancestor.number].add(book.record.number)
             self._judge_kinship(book)
             match book.record.type_name:
                 case WORKERS.name | ASSIGNMENTS.name:
@@ -449,7 +452,8 @@ class _Reference:
                 continue
             place = rules.identify(fold_names(row))
             key = (record.type_name, place.group, place.reference) if place else ("", "", "")
-            is_overtaken = self._sent_by[record.number, index] < before.get(key, 0)
+            origin, writer = self._sent_by[record.number, index], before.get(key, 0)
+            is_overtaken = origin < writer and writer not in self._retries[origin]
             if (OVERTAKEN in codes) is not is_overtaken:
                 self._wrong(record, index, f"1101 {OVERTAKEN in codes}, in order {is_overtaken}")
             if is_overtaken:
@@ -539,6 +543,7 @@ class _Reference:
         whose: Mapping[int, LicenseEmployee],
         results: Mapping[int, RowResult],
     ) -> None:
+        retries = {number: frozenset(later) for number, later in self._retries.items()}
         work = LicenseImport(
             tenant=self._books.tenant,
             company=company,
@@ -547,7 +552,7 @@ class _Reference:
             import_id=record.import_id,
             shelf=self._shelves[company],
             unforeseen=_unforeseen,
-            is_overtaken=record.origins.is_overtaken,
+            is_overtaken=replace(record.origins, retries=retries).is_overtaken,
         )
         for _ in work.steps(rows, lambda row: whose[row.index]):
             pass

@@ -6,6 +6,9 @@ company; rows that ended as 9001 or 9002 count as not sent.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
+
 from shared.imports.definition import ReadRow
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.deciding import LicenseImport
@@ -28,7 +31,12 @@ def judge_licenses(world: Simulation) -> None:
     """Raises AssertionError with what is wrong."""
     shelf = Shelf()
     passed_through: list[Held] = []
-    for record in records_of(world.tables):
+    retries: defaultdict[int, set[int]] = defaultdict(set)
+    for read in records_of(world.tables):
+        for ancestor in read.lineage:
+            retries[ancestor.number].add(read.number)
+        known = {number: frozenset(later) for number, later in retries.items()}
+        record = replace(read, origins=replace(read.origins, retries=known))
         results = results_of(world.tables, record)
         judge_counts(record, results)
         judge_ends(world, record)
