@@ -150,7 +150,8 @@ def _describe(error: csv.Error, index: int | None, line: int) -> str:
 def _columns(header: Sequence[str], schema: Mapping[str, Any], line: int) -> list[_Column | None]:
     names = [_name(name, schema) for name in header]
     counts = Counter(name.lower() for name in names if name)
-    twice = sorted(name for name, count in counts.items() if count > 1)
+    first = {name.lower(): name for name in reversed(names)}
+    twice = sorted(first[name] for name, count in counts.items() if count > 1)
     if twice:
         shown = ", ".join(map(escaped, twice[:_MOST_NAMED]))[:MAX_SHOWN]
         raise ValueError(

@@ -8,10 +8,11 @@ say is translated (`cli.csv_files`). Failed rows as the gateway gives them out (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cli.csv_files import RowFile, read_csv
 from cli.text_files import UnreadableFileError, read_text_file
@@ -20,6 +21,9 @@ from shared.imports.payload import member_text, read_payload, read_row_of_line
 
 FAR_MORE_THAN_ANY = 2**40
 """Rows of a file are limited by memory alone; those of a call by its part."""
+
+
+_XML: Final = re.compile(r"\s*<(?:[A-Za-z_]|\?xml|!)")
 
 
 class RowFileError(UnreadableFileError):
@@ -62,6 +66,11 @@ def read_rows(path: Path, schema: Mapping[str, Any], *, blank_clears: bool = Fal
         text = read_text_file(path)
     except UnreadableFileError as error:
         raise RowFileError(str(error)) from None
+    if _XML.match(text):
+        raise RowFileError(
+            f"{path.name} is XML or HTML: save the rows as CSV, JSON or NDJSON. XML of licenses is "
+            "taken by POST /v1/imports/licenses alone."
+        )
     try:
         match format_of(path, text):
             case Format.JSON:

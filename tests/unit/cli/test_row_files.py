@@ -114,7 +114,7 @@ def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> Non
         ("a.json", b"[5, true]", r"index 0 \(line 1\) is a number"),
         ("a.json", b'"text"', "the body is a string; send a JSON array of objects"),
         ("a.json", b'[{"A":"\xff"}]', "offset 7"),
-        ("a.csv", b"A,A\n", "line 1 has more than one column of the same name: a;"),
+        ("a.csv", b"A,A\n", "line 1 has more than one column of the same name: A;"),
         ("a.csv", b",\n\nA,A\n", "line 3 has more than one column"),
         (
             "a.csv",
@@ -304,9 +304,9 @@ def test_a_header_that_is_no_field_stays_as_it_is_and_one_that_comes_twice_is_sh
 ) -> None:
     [row] = _read(tmp_path, "a.csv", "Od\u200bd\n1\n")
     assert json.loads(row) == {"Od\u200bd": "1"}
-    with pytest.raises(RowFileError, match="personnelref"):
+    with pytest.raises(RowFileError, match="PersonnelRef"):
         _read(tmp_path, "a.csv", "PersonnelRef,Personnel\u200bRef\n1,2\n")
-    with pytest.raises(RowFileError, match=r"o\\u200bdd"):
+    with pytest.raises(RowFileError, match=r"O\\u200bdd"):
         _read(tmp_path, "a.csv", "O\u200bdd,O\u200bdd\n1,2\n")
 
 
@@ -450,3 +450,17 @@ def test_failed_rows_are_written_with_index_and_line_and_are_read_again(
     again = read_rows(out, SCHEMA)
     assert list(again.rows) == [row]
     assert not again.unknown_columns
+
+
+@pytest.mark.parametrize(
+    "text", ["<a/>", '\n<?xml version="1.0"?>\n<a>\n</a>', "<!DOCTYPE html>\n<html>", "<html>"]
+)
+@pytest.mark.parametrize("name", ["a.xml", "a.csv", "a.json", "a"])
+def test_xml_and_html_are_named_as_such(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(RowFileError, match=rf"^{name} is XML or HTML: save the rows as CSV"):
+        _read(tmp_path, name, text)
+
+
+def test_a_column_that_comes_twice_is_named_as_it_is_written(tmp_path: Path) -> None:
+    with pytest.raises(RowFileError, match="of the same name: Surname; leave one"):
+        _read(tmp_path, "a.csv", "Surname,SURNAME\n1,2\n")
