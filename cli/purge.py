@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 from typing import Annotated
 
@@ -10,10 +9,10 @@ import typer
 
 from cli.access import on_gateway
 from cli.output import AsJson, show
+from cli.terminal import confirm
 from shared.bootstrap import Gateway
 from shared.composition.retention import retention_of
 from shared.errors import ConflictError
-from shared.printable import printable
 from shared.services.retention import Purged
 
 Tenant = Annotated[
@@ -71,11 +70,7 @@ def _ask(whose: str, days: int | None) -> None:
     """Ask on standard error, so that what --json prints stays one object. Raises ConflictError."""
     age = "is older than the settings keep it" if days is None else f"ended over {days} days ago"
     question = f"Delete for good what {age}, of {whose}? [y/N]: "
-    print(printable(question), end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
-        print(file=sys.stderr)
-    if answer.strip().lower() not in ("y", "yes"):
+    if not confirm(question):
         raise ConflictError("Nothing was deleted: answer y, or add --yes to delete without asking.")
 
 

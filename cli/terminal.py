@@ -19,6 +19,15 @@ def complain(lines: Iterable[str]) -> None:
     _print(lines, sys.stderr)
 
 
+def confirm(question: str) -> bool:
+    """Ask on standard error; only y or yes on standard input is a yes."""
+    _print([question], sys.stderr, end="")
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        _print([""], sys.stderr)
+    return answer.strip().lower() in ("y", "yes")
+
+
 def fits(text: str, stream: TextIO) -> bool:
     """Whether the stream's charset has every character of the text."""
     try:
@@ -28,11 +37,12 @@ def fits(text: str, stream: TextIO) -> bool:
     return True
 
 
-def _print(lines: Iterable[str], stream: TextIO) -> None:
+def _print(lines: Iterable[str], stream: TextIO, end: str = "\n") -> None:
     """A character that the terminal's charset does not have is an escape too.
 
     A command that fails at a name may have printed half of what it shows only once, such as a key.
     """
     encoding = stream.encoding or "utf-8"
     for line in lines:
-        print(printable(line).encode(encoding, "backslashreplace").decode(encoding), file=stream)
+        text = printable(line).encode(encoding, "backslashreplace").decode(encoding)
+        print(text, end=end, file=stream, flush=not end)  # a prompt waits for an answer
