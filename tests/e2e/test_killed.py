@@ -54,6 +54,7 @@ def test_an_import_that_is_killed_in_the_middle_ends_with_every_row_once(
             "updated": 0,
             "unchanged": 0,
             "failed": 0,
+            "repaired": 0,
             "warnings": 0,
             "infos": 0,
         }
