@@ -22,7 +22,7 @@ from shared.imports.fields import (
 )
 from shared.imports.messages import Message
 from shared.imports.payload import json_kind
-from shared.imports.shapes import Field, Shape
+from shared.imports.shapes import FieldShape, Shape
 
 MAX_SHOWN: Final = 200
 """Characters of a value, or of an unknown name, that a message repeats."""
@@ -111,10 +111,10 @@ def is_sensitive(path: Sequence[str | int], shape: Shape) -> bool:
     return field is None or field.is_sensitive
 
 
-def field_at(path: Sequence[str | int], shape: Shape) -> Field | None:
+def field_at(path: Sequence[str | int], shape: Shape) -> FieldShape | None:
     """The field that a path leads to; None where the shape has none."""
     current: Shape | None = shape
-    field: Field | None = None
+    field: FieldShape | None = None
     for step in path:
         if isinstance(step, str) and current is not None:
             field = current.fields.get(step)

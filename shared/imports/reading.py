@@ -30,7 +30,7 @@ from shared.imports.fields import (
 from shared.imports.messages import Message, bounded, without_repeats
 from shared.imports.outcomes import MAX_MESSAGES
 from shared.imports.reference_text import escaped, is_blank, trimmed, warn_of_reference
-from shared.imports.shapes import Field, MergeKind, Record, Shape, shape_of
+from shared.imports.shapes import FieldShape, MergeKind, Record, Shape, shape_of
 
 UNKNOWN_FIELD: Final = 1007
 MAX_UNKNOWN: Final = 20
@@ -116,7 +116,7 @@ def _spell(row: Mapping[str, Any], shape: Shape, prefix: str, unknown: _Unknown)
     return spelled
 
 
-def _spell_nested(value: Any, field: Field, shape: Shape, path: str, unknown: _Unknown) -> Any:
+def _spell_nested(value: Any, field: FieldShape, shape: Shape, path: str, unknown: _Unknown) -> Any:
     """The same for what stands in an object's or a list's place, whatever it is.
 
     A list that is too long keeps one element too many: enough to be refused.

@@ -2,6 +2,17 @@
 
 A list is optional. Where a tenant has loaded one of a kind, the values of that kind must be in it
 (CONTRACTS 1); where it has not, any value is taken.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final
+
+
+class ReferenceKind(StrEnum):
+    """What the entries of a list name; the value is what `--kind` takes.
 
     kind          fields
     client        ClientRef, ReportToClientRef, InvoiceToClientRef
@@ -13,17 +24,7 @@ A list is optional. Where a tenant has loaded one of a kind, the values of that 
     division      DivisionRef
     job-category  JobCategoryRef
     sort-code     BankSortCode, while the pay method of that account is BACS
-"""
-
-from __future__ import annotations
-
-import re
-from enum import StrEnum
-from typing import Final
-
-
-class ReferenceKind(StrEnum):
-    """What the entries of a list name; the value is what `--kind` takes."""
+    """
 
     CLIENT = "client"
     COMPARATOR = "comparator"

@@ -1,12 +1,8 @@
 """What a model looks like to reading, merging and the schema: worked out once per model class.
 
-A model of an import type is a `Record`; a nested object of it too, and says how it merges:
-
-    class Address(Record):
-        merge_kind = MergeKind.WHOLE
-
-(The class of a nested object needs another name than the field that holds it, or the annotation
-of the field finds the field's default.)
+A model of an import type is a `Record`. So is a nested object of it, which says how it merges by
+its `merge_kind`, for example `MergeKind.WHOLE` for an address. The class of a nested object needs
+another name than the field that holds it, or the annotation of the field finds the field's default.
 
 Reading goes by these shapes, not by pydantic's own aliases: names match in any case at every
 level, and an unknown property must be reported with its path (CONTRACTS 0).
@@ -48,7 +44,7 @@ class Record(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class FieldShape:
     """One property of a model.
 
     `kind` is the Python type of its value (`str` where only some texts are allowed), which is
@@ -85,8 +81,8 @@ class Shape:
     """
 
     model: type[Record]
-    fields: Mapping[str, Field]
-    folded: Mapping[str, Field]
+    fields: Mapping[str, FieldShape]
+    folded: Mapping[str, FieldShape]
     nested: Mapping[str, Shape]
     merging: Mapping[str, Shape]
     converted: frozenset[str]
@@ -136,12 +132,12 @@ def _marked(model: type[Record], mark: Mark) -> frozenset[str]:
     )
 
 
-def _field(name: str, info: FieldInfo, owner: type[Record]) -> Field:
+def _field(name: str, info: FieldInfo, owner: type[Record]) -> FieldShape:
     bare = _unwrap(info.annotation)
     is_list = get_origin(bare.type) is list
     item = _unwrap(get_args(bare.type)[0]).type if is_list else bare.type
     nested = shape_of(item) if isinstance(item, type) and issubclass(item, Record) else None
-    return Field(
+    return FieldShape(
         name=name,
         kind=list if is_list else bare.type if isinstance(bare.type, type) else str,
         is_nullable=bare.is_nullable,
@@ -163,7 +159,7 @@ def _field(name: str, info: FieldInfo, owner: type[Record]) -> Field:
     )
 
 
-def _of_kind(fields: Mapping[str, Field], kind: type[Declared]) -> dict[str, Declared]:
+def _of_kind(fields: Mapping[str, FieldShape], kind: type[Declared]) -> dict[str, Declared]:
     return {name: field.usual for name, field in fields.items() if isinstance(field.usual, kind)}
 
 

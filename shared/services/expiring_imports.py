@@ -24,7 +24,7 @@ from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IMPORT_RE
 from shared.storage.result_records import blobs_of
 from shared.storage.tables import MAX_OPERATIONS, Delete, Entity, Merge, Tables
 
-_READ_AT_ONCE = 500
+_IMPORTS_PER_PAGE = 500
 
 
 class ExpiringImports:
@@ -134,7 +134,7 @@ class ExpiringImports:
         for name in await self._blobs.names_before(IMPORT_RESULT_BLOBS, prefix, self._clock.now()):
             await self._blobs.delete(IMPORT_RESULT_BLOBS, name)
         while found := await self._tables.query(
-            IMPORT_RESULTS, summary.import_id, select=[], most=_READ_AT_ONCE
+            IMPORT_RESULTS, summary.import_id, select=[], most=_IMPORTS_PER_PAGE
         ):
             if not await remove_all(self._tables, IMPORT_RESULTS, found):
                 return False

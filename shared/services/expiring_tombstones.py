@@ -22,7 +22,7 @@ from shared.storage.keys import encode
 from shared.storage.stored_records import ended_imports, partition_of
 from shared.storage.tables import Entity, SearchableTables
 
-_READ_AT_ONCE = 1_000
+_TOMBSTONES_PER_PAGE = 1_000
 _PLACES = ("k|", "r|~")
 """First and last row key between which tombstones lie: records, and the keys that they had."""
 
@@ -85,7 +85,7 @@ class ExpiringTombstones:
     async def _remove_log(self, table: str, partition: str, rows: tuple[str, str]) -> int:
         removed = 0
         while found := await self._tables.query(
-            table, partition, *rows, select=[], most=_READ_AT_ONCE
+            table, partition, *rows, select=[], most=_TOMBSTONES_PER_PAGE
         ):
             some = await remove_all(self._tables, table, found)
             removed += some

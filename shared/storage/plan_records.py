@@ -15,7 +15,7 @@ from shared.storage.packing import join_bytes, pack_json, split_bytes, unpack_js
 from shared.storage.tables import Entity, Value, reading
 
 PLAN_ROW = "plan"
-MAX_INLINE = 24 * 1024
+MAX_INLINE_PLAN = 24 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class PlanRecord:
     blob: str = ""
 
 
-def partition_of(tenant: str, import_id: str) -> str:
+def plan_partition(tenant: str, import_id: str) -> str:
     """Partition key of an import's plan."""
     return join(tenant, import_id)
 
 
-def to_entity(plan: PlanRecord) -> Entity:
+def plan_to_entity(plan: PlanRecord) -> Entity:
     """As it is stored."""
     values: dict[str, Value] = {
         "Exceeded": json.dumps(plan.exceeded),
@@ -50,12 +50,12 @@ def to_entity(plan: PlanRecord) -> Entity:
         **pack_json("Chunks", [[first, *span] for first, span in plan.chunks.items()]),
         **split_bytes("Data", plan.data),
     }
-    return Entity(partition_of(plan.tenant, plan.import_id), PLAN_ROW, values)
+    return Entity(plan_partition(plan.tenant, plan.import_id), PLAN_ROW, values)
 
 
 @reading("the plan of an import")
-def from_entity(tenant: str, import_id: str, entity: Entity) -> PlanRecord:
-    """The inverse of `to_entity`. Raises UnreadableDataError."""
+def plan_from_entity(tenant: str, import_id: str, entity: Entity) -> PlanRecord:
+    """The inverse of `plan_to_entity`. Raises UnreadableDataError."""
     chunks = unpack_json("Chunks", entity.values) or []
     return PlanRecord(
         tenant=tenant,

@@ -13,9 +13,10 @@ import azure.functions as func
 from shared.auth.caller import AnyCaller
 from shared.bootstrap import Gateway
 from shared.errors import ConflictError, TooLargeError
-from shared.imports.authdata.answering import NO_FILE_LOG_ID, results_of
+from shared.imports.authdata.answering import results_of
 from shared.imports.authdata.batch_call import BatchCall
 from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.authdata.records import NO_FILE_LOG_ID
 from shared.services.authdata.staging import Judged
 from shared.storage.batch_records import BatchState
 from shared.web.requests import JSON, DryRun

@@ -27,12 +27,12 @@ async def judged_rows(
 
 def _rendered(kind: ImportType, judgement: Judgement) -> bytes:
     items = [
-        f'{_shown(kind, result)[:-1]},"changes":'
+        f'{_vendor_result(kind, result)[:-1]},"changes":'
         f"{judgement.changes.get(result.index, '[]')}}}".encode()
         for result in judgement.results
     ]
     return b'{"dryRun":true,"items":[' + b",".join(items) + b'],"continuation":null}'
 
 
-def _shown(kind: ImportType, result: RowResult) -> str:
+def _vendor_result(kind: ImportType, result: RowResult) -> str:
     return json.dumps(result_view(kind, result), ensure_ascii=False, separators=(",", ":"))

@@ -78,7 +78,7 @@ def _headers(record: ImportRecord) -> dict[str, str]:
 
 def _json_lines(rules: Rules, rows: Sequence[FailedRow]) -> list[str]:
     return [
-        f'{{"index":{row.index},"row":{_shown(rules, row)},"messages":{_messages(row)}}}'
+        f'{{"index":{row.index},"row":{_row_as_sent(rules, row)},"messages":{_messages(row)}}}'
         for row in rows
     ]
 
@@ -90,12 +90,12 @@ def _messages(row: FailedRow) -> str:
 
 def _note_columns(columns: csv_rows.Columns, rules: Rules, rows: Sequence[FailedRow]) -> None:
     for row in rows:
-        csv_rows.note_columns(columns, _shown(rules, row))
+        csv_rows.note_columns(columns, _row_as_sent(rules, row))
 
 
 def _csv_lines(columns: csv_rows.Columns, rules: Rules, rows: Sequence[FailedRow]) -> list[str]:
     return [
-        csv_rows.row_line(columns, row.index, _said(row.result.messages), _shown(rules, row))
+        csv_rows.row_line(columns, row.index, _said(row.result.messages), _row_as_sent(rules, row))
         for row in rows
     ]
 
@@ -108,7 +108,7 @@ def _said(messages: Sequence[Message]) -> str:
     )
 
 
-def _shown(rules: Rules, row: FailedRow) -> str:
+def _row_as_sent(rules: Rules, row: FailedRow) -> str:
     """The row as it was sent, or what its type shows of it."""
     if rules.shown is None:
         return row.text

@@ -2,10 +2,7 @@
 
 Every import endpoint asks `keyed_call` once everything that goes before it in the order of refusals
 has been checked, and hands the work to `answer_once` (or, where the work is an import of rows, to
-`shared.web.import_calls.answer_import`, which does):
-
-    keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
-    return await answer_once(gateway, keyed, run)
+`shared.web.import_calls.answer_import`, which does).
 
 `run(import_id)` does the work under that id and returns the answer; it raises refusals. It may be
 called again with the same id, in another process, after the first one died, or while the first one

@@ -22,7 +22,6 @@ DUPLICATE: Final = 5101
 EMPTY: Final = 5102
 CHANGES: Final = {Change.AUTH_VALUE: 5103, Change.EMPLOYEE_ID: 5104, Change.STATUS: 5105}
 
-NO_FILE_LOG_ID: Final = "00000000-0000-0000-0000-000000000000"
 _SENT_WITH: Final = "sent with "
 HIDDEN: Final = "***"
 """Stands for an authentication value that was sent."""

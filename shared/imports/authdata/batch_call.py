@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.errors import InvalidRequestError, TooLargeError
-from shared.imports.authdata.answering import NO_FILE_LOG_ID
+from shared.imports.authdata.records import NO_FILE_LOG_ID
 from shared.imports.near_names import is_like_dry_run, is_one_slip_away
 from shared.imports.payload import json_kind, read_document
 from shared.imports.reference_text import escaped

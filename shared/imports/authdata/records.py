@@ -16,6 +16,7 @@ from shared.imports.authdata.fingerprints import (
 from shared.imports.definition import Document
 from shared.imports.messages import Message
 
+NO_FILE_LOG_ID: Final = "00000000-0000-0000-0000-000000000000"
 EMPLOYEE_ID: Final = "employeeId"
 EMPLOYEE_STATUS: Final = "employeeStatus"
 VALUE_FIELDS: Final = ("authValue1", "authValue2", "authValue3")

@@ -166,7 +166,7 @@ def sent_identity(folded: Mapping[str, Any]) -> Document:
         if usable is not None:
             values[name] = usable
     for name in KEY_FIELDS:
-        key = _key(folded.get(name.lower()))
+        key = _key_without_mark(folded.get(name.lower()))
         if key is not None:
             values.setdefault("licenseKey", key)
     return values
@@ -206,7 +206,7 @@ def _personal_id(value: Any) -> int | None:
     return value or None if type(value) is int else None
 
 
-def _key(value: Any) -> str | None:
+def _key_without_mark(value: Any) -> str | None:
     try:
         return guid_text(value) if type(value) is str else None
     except ValueError:

@@ -31,7 +31,7 @@ from shared.imports.licenses.xml_names import (
     pascal,
 )
 from shared.imports.payload import MAX_DEPTH
-from shared.imports.shapes import Field, Shape, shape_of
+from shared.imports.shapes import FieldShape, Shape, shape_of
 
 Reader = Callable[[etree._Element, int], Any]
 """What an element at some depth says."""
@@ -67,7 +67,7 @@ def is_blank(text: str | None) -> bool:
     return not text or text.isspace()
 
 
-def _reader(field: Field) -> Reader | None:
+def _reader(field: FieldShape) -> Reader | None:
     """How the field's element is read; None for one that holds plain text."""
     if field.nested is not None:
         of_object = _ObjectReader(field.nested)

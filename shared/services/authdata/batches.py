@@ -19,7 +19,7 @@ from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
 from shared.storage.packing import compress_json, expand_json
 from shared.storage.tables import Delete, Entity, Tables, Upsert, reading
 
-_BYTES_PER_RECORD = 250
+_BYTES_PER_STAGED_RECORD = 250
 _GROWS = 4
 _READ_AT_ONCE = 1_000
 
@@ -40,7 +40,7 @@ class BatchStore:
 
     async def pack(self, tenant: str, part_id: str, records: Sequence[AuthRecord]) -> PartData:
         """The records of a call, ready to be appended; a large part is in its blob already."""
-        size = _BYTES_PER_RECORD * len(records)
+        size = _BYTES_PER_STAGED_RECORD * len(records)
         data = await self._offload(size, _packed, records)
         part = Part(part_id, len(records))
         if len(data) <= stored.MAX_INLINE:
@@ -117,7 +117,7 @@ class BatchStore:
             partition = stored.partition_of(tenant, noted.text("Batch"))
             await self._remove(Entity(partition, stored.BATCH_ROW, {}))
             if noted.text("ImportId"):
-                plan = plan_records.partition_of(tenant, noted.text("ImportId"))
+                plan = plan_records.plan_partition(tenant, noted.text("ImportId"))
                 await self._remove(Entity(plan, plan_records.PLAN_ROW, {}))
             await self._remove(noted)
         return len(found)

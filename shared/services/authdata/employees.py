@@ -19,7 +19,7 @@ from shared.storage.keys import encode
 from shared.storage.stored_records import RecordKey, StoredRecord, row_of
 from shared.storage.tables import Entity, Tables, reading
 
-_BYTES_PER_RECORD = 1_000
+_BYTES_PER_EMPLOYEE = 1_000
 _RECORDS = ("r|", "r|~")
 
 
@@ -39,7 +39,7 @@ class Employees:
         self, tenant: str, records: Sequence[AuthRecord], *, is_counted: bool
     ) -> Stored:
         """Everything stored that these records touch; `count` only where it is asked for."""
-        size = _BYTES_PER_RECORD * len(records)
+        size = _BYTES_PER_EMPLOYEE * len(records)
         asked = {row_of(name): name for name in ids_asked(records)}
         by_row, broken = await self._load(tenant, set(asked))
         by_id = Stored({employee.employee_id: employee for employee in by_row.values()})
@@ -74,7 +74,7 @@ class Employees:
     async def _load(self, tenant: str, rows: set[str]) -> tuple[dict[str, Employee], set[str]]:
         """Employees by row key, and the row keys of those that cannot be read."""
         found = await self._entities(tenant, sorted(rows))
-        return await self._offload(_BYTES_PER_RECORD * len(found), _employees, found)
+        return await self._offload(_BYTES_PER_EMPLOYEE * len(found), _employees, found)
 
     async def _entities(self, tenant: str, rows: Sequence[str]) -> dict[str, Entity]:
         return await load_records(self._tables, AUTHDATA.table, encode(tenant), rows, one_in=SMALL)

@@ -76,11 +76,11 @@ class Plans:
 
     async def read(self, record: ImportRecord) -> PlanRecord | None:
         """The plan of an import; None where there is none yet."""
-        partition = stored.partition_of(record.tenant, record.import_id)
+        partition = stored.plan_partition(record.tenant, record.import_id)
         entity = await self._tables.get(AUTH_STAGING, partition, stored.PLAN_ROW)
         if entity is None:
             return None
-        return stored.from_entity(record.tenant, record.import_id, entity)
+        return stored.plan_from_entity(record.tenant, record.import_id, entity)
 
     async def make(self, record: ImportRecord) -> PlanRecord:
         """The plan of an import whose turn it is; the one that was made first stands.
@@ -144,7 +144,7 @@ class Plans:
         for first, data in chunks:
             spans[first] = (at, at + len(data))
             at += len(data)
-        if at <= stored.MAX_INLINE:
+        if at <= stored.MAX_INLINE_PLAN:
             return replace(plan, chunks=spans, data=b"".join(data for _, data in chunks))
         blob = f"{plan.tenant}/plans/{plan.import_id}/{self._ids.new()}"
         await self._blobs.put(AUTH_BATCHES, blob, [data for _, data in chunks])
@@ -153,13 +153,13 @@ class Plans:
     async def _stand(self, plan: PlanRecord) -> PlanRecord:
         """Insert a plan, or read the one that was quicker."""
         with suppress(PreconditionFailedError):
-            await self._tables.write(AUTH_STAGING, Insert(stored.to_entity(plan)))
+            await self._tables.write(AUTH_STAGING, Insert(stored.plan_to_entity(plan)))
             return plan
-        partition = stored.partition_of(plan.tenant, plan.import_id)
+        partition = stored.plan_partition(plan.tenant, plan.import_id)
         entity = await self._tables.get(AUTH_STAGING, partition, stored.PLAN_ROW)
         if entity is None:
             raise UnreadableDataError("the plan of an import")
-        standing = stored.from_entity(plan.tenant, plan.import_id, entity)
+        standing = stored.plan_from_entity(plan.tenant, plan.import_id, entity)
         if plan.blob and standing.blob != plan.blob:
             await self._blobs.delete(AUTH_BATCHES, plan.blob)
         return standing

@@ -26,12 +26,12 @@ from shared.errors import (
     TooLargeError,
     UnreadableDataError,
 )
-from shared.imports.authdata.answering import NO_FILE_LOG_ID, results_of, vendor_answer
+from shared.imports.authdata.answering import results_of, vendor_answer
 from shared.imports.authdata.batch_call import BatchCall
 from shared.imports.authdata.classification import BatchOptions, Classified, classify
 from shared.imports.authdata.fingerprints import Hasher, HashKey
 from shared.imports.authdata.reading import Formats, RecordReader
-from shared.imports.authdata.records import AuthRecord, Stored
+from shared.imports.authdata.records import NO_FILE_LOG_ID, AuthRecord, Stored
 from shared.services.authdata.batches import BatchStore
 from shared.services.authdata.employees import Employees
 from shared.services.authdata.tenant_rules import TenantRuleBook, TenantRules

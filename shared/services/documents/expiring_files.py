@@ -21,7 +21,7 @@ from shared.storage.names import DOCUMENT_REJECTED
 from shared.storage.stored_records import from_entity
 from shared.storage.tables import Tables
 
-_READ_AT_ONCE = 1_000
+_DOCUMENTS_PER_PAGE = 1_000
 _A_CALL_IS_OVER = timedelta(days=1)
 """After this time a file belongs to a document or to nobody."""
 
@@ -60,13 +60,13 @@ class ExpiringFiles:
         after = ""
         while True:
             found = await self._tables.query(
-                DOCUMENTS.table, encode(tenant), "r|", "r|~", after=after, most=_READ_AT_ONCE
+                DOCUMENTS.table, encode(tenant), "r|", "r|~", after=after, most=_DOCUMENTS_PER_PAGE
             )
             for entity in found:
                 document = from_entity(entity).document
                 if document is not None:
                     names.add(blob_of(tenant, document["importId"]))
-            if len(found) < _READ_AT_ONCE:
+            if len(found) < _DOCUMENTS_PER_PAGE:
                 return names
             after = found[-1].row
 

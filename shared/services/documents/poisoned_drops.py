@@ -17,7 +17,7 @@ from shared.services.documents.drops import Drops
 from shared.storage.names import DOCUMENT_DROP
 from shared.storage.poison_queue import PoisonedBlob, PoisonQueue
 
-_SECONDS_FOR_ONE: Final = 60
+_SECONDS_PER_DROP: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class PoisonedDrops:
 
     async def _is_settled(self, name: str) -> bool:
         try:
-            async with asyncio.timeout(_SECONDS_FOR_ONE):
+            async with asyncio.timeout(_SECONDS_PER_DROP):
                 await self._drops.take_in(name)
         except Exception as error:
             log.failure("drop.failed", error, drop=plain_name(name))

@@ -18,7 +18,7 @@ from shared.storage.document_blobs import DocumentBlobs, Drop
 _MOST_IN_A_TURN = 500
 _MOST_LISTED = 20_000
 _AT_ONCE = 8
-_SECONDS_FOR_ONE = 60
+_SECONDS_PER_SWEPT_DROP = 60
 _LONGEST_WAIT = timedelta(seconds=60)
 """After this time without a change a drop is taken in also while a lease is held on it."""
 
@@ -55,7 +55,7 @@ class DropSweep:
 
     async def _take_in(self, drop: Drop) -> None:
         try:
-            async with asyncio.timeout(_SECONDS_FOR_ONE):
+            async with asyncio.timeout(_SECONDS_PER_SWEPT_DROP):
                 await self._drops.take_in(drop.name)
         except Exception as error:
             log.failure("drop.failed", error, drop=plain_name(drop.name))

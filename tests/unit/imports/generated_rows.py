@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from shared.imports.shapes import Field, Shape
+from shared.imports.shapes import FieldShape, Shape
 
 scalars = (
     st.none()
@@ -36,7 +36,7 @@ def objects_of(shape: Shape) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(names, st.one_of(anything, *nested), max_size=12)
 
 
-def _held_by(field: Field) -> st.SearchStrategy[Any]:
+def _held_by(field: FieldShape) -> st.SearchStrategy[Any]:
     assert field.nested is not None
     inner = objects_of(field.nested)
     return st.lists(inner, max_size=3) if field.is_list else inner

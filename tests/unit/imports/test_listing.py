@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from shared.imports import reference_kinds
 from shared.imports.assignments.rules import LISTED as ASSIGNMENT_FIELDS
 from shared.imports.listing import listed_form
 from shared.imports.reference_kinds import (
@@ -23,8 +22,8 @@ def test_every_kind_has_fields_and_every_field_is_looked_up() -> None:
 
 
 @pytest.mark.parametrize("kind", ReferenceKind)
-def test_the_text_of_the_module_has_every_kind(kind: ReferenceKind) -> None:
-    assert f"    {kind.value} " in (reference_kinds.__doc__ or "")
+def test_the_text_of_the_enum_has_every_kind(kind: ReferenceKind) -> None:
+    assert f"    {kind.value} " in (ReferenceKind.__doc__ or "")
 
 
 @pytest.mark.parametrize(
