@@ -17,8 +17,7 @@ from shared.services.reporting import STATE_MEANINGS
 from shared.settings import read_settings
 from shared.storage_account import CONNECTION, DEVELOPMENT
 from shared.web.openapi.document import operations
-from shared.web.openapi.limits import Limits
-from shared.web.openapi.operations import Parameter
+from shared.web.openapi.operations import Limits, Parameter
 
 PAGE = Path(__file__).parent.parent / "docs" / "values.md"
 

@@ -17,7 +17,7 @@ from shared.web.refusals import RETRY_AFTER
 from shared.web.requests import JSON
 
 if TYPE_CHECKING:
-    from shared.web.openapi.limits import Limits
+    from shared.web.openapi.operations import Limits
 
 blueprint = func.Blueprint()
 
@@ -65,7 +65,7 @@ async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
 async def capabilities(req: func.HttpRequest) -> func.HttpResponse:
     """The message types, the calls that take them, the limits in force."""
     query_names.NONE.read(req)
-    from shared.web.openapi.capabilities import capabilities as told
+    from shared.web.openapi.document import capabilities as told
 
     return json_answer(await asyncio.to_thread(told, await _limits()), 200, _KEPT)
 
@@ -76,7 +76,7 @@ async def capabilities(req: func.HttpRequest) -> func.HttpResponse:
 async def errors(req: func.HttpRequest) -> func.HttpResponse:
     """The message catalogue."""
     query_names.NONE.read(req)
-    from shared.web.openapi.capabilities import catalogue_view
+    from shared.web.openapi.document import catalogue_view
 
     return json_answer(catalogue_view(), 200, _KEPT)
 
@@ -126,7 +126,7 @@ async def docs_file(req: func.HttpRequest) -> func.HttpResponse:
 
 
 async def _limits() -> Limits:
-    from shared.web.openapi.limits import Limits
+    from shared.web.openapi.operations import Limits
 
     return Limits.of((await gateway()).settings)
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 
 from shared.web.openapi.document import operations
-from shared.web.openapi.limits import Limits
+from shared.web.openapi.operations import Limits
 from tests.e2e.gateway_process import GatewayProcess
 from tests.emulator import settings_for
 from tests.tenants import Sender

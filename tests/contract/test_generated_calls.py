@@ -24,9 +24,7 @@ from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi import checks
 
 from shared.web.openapi.document import SAMPLES, operations
-from shared.web.openapi.limits import Limits
-from shared.web.openapi.operations import Operation
-from shared.web.openapi.shapes import JSON
+from shared.web.openapi.operations import JSON, Limits, Operation
 from tests.documents import Form, a_ready_sender, upload_headers
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.web.openapi.document import operations
-from shared.web.openapi.limits import Limits
-from shared.web.openapi.operations import Operation
+from shared.web.openapi.operations import Limits, Operation
 from tests.builders import a_worker
 from tests.e2e.gateway_process import GatewayProcess
 from tests.emulator import settings_for

@@ -11,7 +11,7 @@ from openapi_schema_validator import OAS31Validator
 
 from shared.imports.messages import CATALOGUE
 from shared.web.openapi.document import document
-from shared.web.openapi.limits import Limits
+from shared.web.openapi.operations import Limits
 from tests.contract.limits import DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS
 from tests.contract.refusals import check_refusal
 from tests.e2e.gateway_process import GatewayProcess

@@ -9,8 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from shared.web.openapi.document import operations
-from shared.web.openapi.limits import Limits
-from shared.web.openapi.operations import Access, Operation
+from shared.web.openapi.operations import Access, Limits, Operation
 from tests.builders import a_worker, body_of
 from tests.contract.authdata_calls import AUTHDATA, STAGE
 from tests.contract.refusals import check_refusal

@@ -16,8 +16,7 @@ from shared.auth.scopes import Scope
 from shared.bootstrap import open_gateway
 from shared.services.clients import IssuedClient
 from shared.web.openapi.document import operations
-from shared.web.openapi.limits import Limits
-from shared.web.openapi.operations import Access, Operation
+from shared.web.openapi.operations import Access, Limits, Operation
 from tests.contract.refusals import check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for

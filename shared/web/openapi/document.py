@@ -18,27 +18,34 @@ from typing import Any, Final
 
 from shared.auth.scopes import Scope
 from shared.imports.catalogue import TYPE_CATALOGUE
+from shared.imports.definition import ImportType
+from shared.imports.messages import CATALOGUE
 from shared.web.openapi import (
-    authdata_area,
-    documents_area,
-    following_area,
-    gateway_area,
-    pay_and_bill_area,
-    tokens_area,
-    viventium_area,
+    about,
+    authdata,
+    documents,
+    following,
+    pay_and_bill,
+    tokens,
+    viventium,
 )
-from shared.web.openapi.limits import Limits
 from shared.web.openapi.meanings import with_meanings
-from shared.web.openapi.operations import Answer, Operation, Parameter
-from shared.web.openapi.parameters import (
+from shared.web.openapi.operations import (
     CORRELATION_ID,
     DRY_RUN,
     HEADERS,
+    JSON,
     OWN_CORRELATION_ID,
+    TEXT,
+    Answer,
+    Limits,
+    Operation,
+    Parameter,
     headers,
+    reference,
+    shared_shapes,
 )
 from shared.web.openapi.row_schemas import row_schemas
-from shared.web.openapi.shapes import JSON, TEXT, reference, shared_shapes
 from shared.web.query_names import DRY_RUN_HEADER
 
 VERSION: Final = "0.1.0"
@@ -87,16 +94,16 @@ REASONS: Final = {
 def operations(limits: Limits) -> tuple[Operation, ...]:
     """Every operation of the gateway, area by area."""
     calls = (
-        *pay_and_bill_area.operations(limits.rows),
-        *viventium_area.operations(limits.rows),
-        *documents_area.operations(),
-        *authdata_area.operations(limits.rows),
+        *pay_and_bill.operations(limits.rows),
+        *viventium.operations(limits.rows),
+        *documents.operations(),
+        *authdata.operations(limits.rows),
     )
     return (
         *calls,
-        *following_area.operations(calls),
-        *tokens_area.operations(),
-        *gateway_area.operations(),
+        *following.operations(calls),
+        *tokens.operations(),
+        *about.operations(),
     )
 
 
@@ -125,12 +132,12 @@ def document(limits: Limits) -> dict[str, Any]:
 def _components() -> dict[str, Any]:
     answers = {
         **shared_shapes(),
-        **pay_and_bill_area.shapes(),
-        **viventium_area.shapes(),
-        **documents_area.shapes(),
-        **authdata_area.shapes(),
-        **gateway_area.shapes(),
-        **tokens_area.shapes(),
+        **pay_and_bill.shapes(),
+        **viventium.shapes(),
+        **documents.shapes(),
+        **authdata.shapes(),
+        **about.shapes(),
+        **tokens.shapes(),
     }
     return {
         "schemas": {
@@ -250,3 +257,61 @@ def _response(answer: Answer, of_all: Mapping[str, str]) -> dict[str, Any]:
             media: {"schema": dict(schema)} for media, schema in answer.media.items()
         }
     return told
+
+
+# What `/api/capabilities` and `/api/errors` tell: drawn from the catalogues, nothing by hand.
+
+LINKS = {
+    "openapi": "/api/openapi.json",
+    "docs": "/api/docs",
+    "errors": "/api/errors",
+    "imports": "/api/imports",
+    "health": "/api/health",
+}
+
+
+def capabilities(limits: Limits) -> dict[str, Any]:
+    """The message types with the calls that take them, the limits, and where to read on."""
+    found = operations(limits)
+    return {
+        "version": VERSION,
+        "messageTypes": [_message_type(kind, found) for kind in TYPE_CATALOGUE.all],
+        "limits": limits.view(),
+        "links": LINKS,
+    }
+
+
+def catalogue_view() -> dict[str, Any]:
+    """Every message of the catalogue, in order of its id."""
+    return {
+        "errors": [
+            {
+                "errorID": entry.id,
+                "messageType": entry.severity.value,
+                "message": entry.text,
+                "advice": entry.advice,
+            }
+            for _, entry in sorted(CATALOGUE.items())
+        ]
+    }
+
+
+def _message_type(kind: ImportType, found: tuple[Operation, ...]) -> dict[str, Any]:
+    return {
+        "type": kind.name,
+        "version": kind.version,
+        "schema": f"/api/import/{kind.schema_name}" if kind.has_schema else None,
+        "keyFields": [*kind.rules.key_fields],
+        "waitsFor": [*kind.waits_for],
+        "calls": [_call(item) for item in found if item.message_type == kind.name],
+    }
+
+
+def _call(operation: Operation) -> dict[str, Any]:
+    answer = operation.answers.get(200)
+    return {
+        "method": operation.method,
+        "path": operation.path,
+        "sends": [*operation.body.media] if operation.body else [],
+        "answers": [*answer.media] if answer else [],
+    }

@@ -6,10 +6,18 @@ published document is complete; that it is true is shown by the tests that call 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
+
+from shared.imports.catalogue_entry import Severity
+from shared.imports.outcomes import MAX_MESSAGES, Outcome
+from shared.imports.payload import MAX_NAME, MAX_NAMES, MAX_ROW_BYTES, MAX_VALUES
+from shared.services.reporting import ImportState
+from shared.settings import Settings
+from shared.web.query_names import DRY_RUN_HEADER
 
 Schema = Mapping[str, Any]
 """A JSON Schema, or a reference to one of the document's components."""
@@ -80,3 +88,287 @@ class Operation:
     message_type: str = ""
     name: str = ""
     """The `operationId`, where the function has more than one operation; else the function's."""
+
+
+# The shapes that several operations share, as components of the document.
+
+JSON: Final = "application/json"
+GUID: Final = {"type": "string", "format": "uuid"}
+TEXT: Final = {"type": "string"}
+COUNT: Final = {"type": "integer", "minimum": 0}
+_ROW: Final = {"type": "object", "description": "A row as it is sent to its endpoint."}
+MOMENT: Final = {"type": "string", "format": "date-time"}
+
+
+def reference(name: str) -> dict[str, Any]:
+    """A reference to a component."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def listed(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An array of these."""
+    return {"type": "array", "items": item}
+
+
+def closed(properties: Mapping[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    """An object with these properties and no others; all but the optional ones are always there."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": [name for name in properties if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, or null."""
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def page_of(item: str) -> dict[str, Any]:
+    """A page of a list; `continuation` is null on the last one."""
+    return closed({"items": listed(reference(item)), "continuation": nullable(TEXT)})
+
+
+def shared_shapes() -> dict[str, dict[str, Any]]:
+    """Every component that belongs to no single area, by name."""
+    return {
+        "Refusal": closed({"message": TEXT}),
+        "Message": _message(),
+        "Result": _result(),
+        "ResultPage": page_of("Result"),
+        "JudgedRow": _judged_row(),
+        "JudgedPage": closed(
+            {"dryRun": {"const": True}, **page_of("JudgedRow")["properties"]},
+        ),
+        "MessageGroup": _message_group(),
+        "MessageGroups": closed(
+            {
+                "items": listed(reference("MessageGroup")),
+                "leftOut": {**COUNT, "description": "Messages that are in none of the groups."},
+                "continuation": {"type": "null"},
+            }
+        ),
+        "FailedRow": _failed_row(),
+        "CorrectedRow": _corrected_row(),
+        "Import": _import(),
+        "ImportPage": page_of("Import"),
+        "CatalogueEntry": closed(
+            {"errorID": COUNT, "messageType": _severity(), "message": TEXT, "advice": TEXT}
+        ),
+        "Catalogue": closed({"errors": listed(reference("CatalogueEntry"))}),
+    }
+
+
+def _severity() -> dict[str, Any]:
+    return {"type": "string", "enum": [severity.value for severity in Severity]}
+
+
+def _message() -> dict[str, Any]:
+    properties = {
+        "messageType": _severity(),
+        "message": TEXT,
+        "fieldName": {**TEXT, "description": "The path of the field."},
+        "fieldValue": {**TEXT, "description": "What was sent; left out for secret fields."},
+        "errorID": {**COUNT, "description": "One of /api/errors."},
+    }
+    return closed(properties, optional=("fieldName", "fieldValue"))
+
+
+def _message_group() -> dict[str, Any]:
+    indexes = {**listed(COUNT), "description": "The first rows, by their index in the payload."}
+    return closed(
+        {
+            "messageType": _severity(),
+            "errorID": {**COUNT, "description": "One of /api/errors."},
+            "message": TEXT,
+            "advice": TEXT,
+            "fieldName": {**TEXT, "description": "The path of the field."},
+            "count": {**COUNT, "description": "How many messages the group has."},
+            "firstIndexes": indexes,
+        },
+        optional=("fieldName",),
+    )
+
+
+def _result() -> dict[str, Any]:
+    return closed(
+        {
+            "index": {**COUNT, "description": "The row's place in the payload, from 0."},
+            "key": {"type": "object", "additionalProperties": TEXT},
+            "outcome": {"type": "string", "enum": [outcome.value for outcome in Outcome]},
+            "messages": listed(reference("Message")),
+        }
+    )
+
+
+def _judged_row() -> dict[str, Any]:
+    change = {
+        "field": {**TEXT, "description": "The path of the field."},
+        "before": {"description": "What is stored, null where nothing is; `***` if secret."},
+        "after": {"description": "What would be stored."},
+    }
+    result: dict[str, Any] = _result()["properties"]
+    return closed({**result, "changes": listed(closed(change))})
+
+
+def _failed_row() -> dict[str, Any]:
+    return closed(
+        {
+            "index": {**COUNT, "description": "The row's place in the payload, from 0."},
+            "row": _ROW,
+            "messages": listed(reference("Message")),
+        }
+    )
+
+
+def _corrected_row() -> dict[str, Any]:
+    """Other properties are read over, so that a failed row can be sent back as it is."""
+    return {
+        "type": "object",
+        "properties": {"index": {**COUNT, "description": "That of the failed row."}, "row": _ROW},
+        "required": ["index", "row"],
+    }
+
+
+def _import() -> dict[str, Any]:
+    names = (
+        *("total", "done", "new", "updated", "unchanged", "failed", "repaired"),
+        *("warnings", "infos", "cancelled"),
+    )
+    counts = dict.fromkeys(names, COUNT) | {
+        "repaired": {
+            **COUNT,
+            "description": "Failed rows that its retries, or retries of them, brought in since.",
+        },
+    }
+    return closed(
+        {
+            "importId": GUID,
+            "type": TEXT,
+            "state": {"type": "string", "enum": [state.value for state in ImportState]},
+            "rows": closed(counts, optional=("cancelled",)),
+            "rowsPerSecond": {"type": ["number", "null"], "minimum": 0},
+            "secondsLeft": nullable(COUNT),
+            "acceptedAt": MOMENT,
+            "endedAt": nullable(MOMENT),
+            "parentId": nullable(GUID),
+            "childIds": {**listed(GUID), "description": "Its retries, in order."},
+            "links": {"type": "object", "additionalProperties": TEXT},
+        }
+    )
+
+
+# The parameters and headers that several operations share.
+
+PREFER: Final = Parameter(
+    "Prefer",
+    "header",
+    "`wait=N` shortens the wait to N seconds, `respond-async` answers 202 at once (RFC 7240).",
+    {"type": "string", "pattern": "^(respond-async|wait=[0-9]{1,3})$"},
+)
+IDEMPOTENCY_KEY: Final = Parameter(
+    "Idempotency-Key",
+    "header",
+    "The same call again, with the same key, is not done again: it gets the first answer.",
+    {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
+)
+DRY_RUN: Final = Parameter(
+    "dryRun",
+    "query",
+    "`true`: answered as the import would be, and nothing is imported; every answer then has the "
+    "header `Dry-Run: true`. A name or value that is nearly this one is refused.",
+    {"type": "boolean", "default": False},
+)
+VIEW: Final = Parameter(
+    "view",
+    "query",
+    "Of a dry run with `rows`: the results row by row, with what each would change.",
+    {"type": "string", "enum": ["rows"]},
+)
+IMPORT_ID: Final = Parameter("importId", "path", "As `X-Import-Id` named it.", GUID, True)
+PAGE_SIZE: Final = Parameter(
+    "pageSize",
+    "query",
+    "The most items of the page.",
+    {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+)
+CONTINUATION: Final = Parameter(
+    "continuation",
+    "query",
+    "The `continuation` of the page before; left out for the first one.",
+    {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,400}$"},
+)
+
+CORRELATION_ID: Final = "X-Correlation-Id"
+OWN_CORRELATION_ID: Final = Parameter(
+    CORRELATION_ID,
+    "header",
+    "The caller's own name for this call; another than a plain one is replaced.",
+    {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+)
+HEADERS: Final = {
+    CORRELATION_ID: "Names this call in the log: the caller's own, if it is a plain one.",
+    "X-Import-Id": "The import that the call made or tells of.",
+    "Location": "Where the import is followed.",
+    "Retry-After": "Seconds until it is worth asking again.",
+    "Preference-Applied": "What of `Prefer` was followed.",
+    DRY_RUN_HEADER: "`true`: the call was a dry run, and nothing was done.",
+    "Idempotent-Replayed": "`true`: the first answer to an earlier call with this key.",
+    "Content-Disposition": "The name to save the file under.",
+    "WWW-Authenticate": "How a token is asked for, and what was wrong with one.",
+    "ETag": "Changes with the content; sent back as `If-None-Match`, it may be answered by 304.",
+    "Cache-Control": "How long the answer may be kept.",
+    "Content-Security-Policy": "What the page may load: its own files and nothing else.",
+}
+"""Every header that answers name, with its meaning."""
+
+
+def headers(*names: str) -> dict[str, str]:
+    """Some of them."""
+    return {name: HEADERS[name] for name in names}
+
+
+# The limits in force that callers have to know: in the document and in `/api/capabilities`.
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in seconds."""
+
+    body_bytes: int
+    document_bytes: int
+    rows: int
+    dry_run_rows: int
+    wait_seconds: int
+    idempotency_seconds: int
+    row_bytes: int = MAX_ROW_BYTES
+    row_values: int = MAX_VALUES
+    object_names: int = MAX_NAMES
+    name_characters: int = MAX_NAME
+    row_messages: int = MAX_MESSAGES
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Those of the settings."""
+        return cls(
+            body_bytes=settings.max_body_bytes,
+            document_bytes=settings.max_document_bytes,
+            rows=settings.max_rows,
+            dry_run_rows=settings.dry_run_rows,
+            wait_seconds=settings.wait_seconds,
+            idempotency_seconds=settings.idempotency_seconds,
+        )
+
+    def view(self) -> dict[str, int]:
+        """By the names that callers see."""
+        return {_camel_case(name): value for name, value in asdict(self).items()}
+
+
+def limit_names() -> list[str]:
+    """The names that callers see."""
+    return [_camel_case(name) for name in Limits.__dataclass_fields__]
+
+
+def _camel_case(name: str) -> str:
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)

@@ -15,12 +15,16 @@ from local_host.indexing import AppFunction
 from local_host.routes import find_route
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.messages import CATALOGUE
-from shared.web.openapi.capabilities import capabilities, catalogue_view
-from shared.web.openapi.document import SAMPLES, VERSION, document, operations
-from shared.web.openapi.limits import Limits
+from shared.web.openapi.document import (
+    SAMPLES,
+    VERSION,
+    capabilities,
+    catalogue_view,
+    document,
+    operations,
+)
 from shared.web.openapi.meanings import MEANINGS
-from shared.web.openapi.operations import Operation
-from shared.web.openapi.shapes import JSON
+from shared.web.openapi.operations import JSON, Limits, Operation
 from tests.emulator import settings_for
 from tests.unit.house.source_tree import ROOT
 

@@ -12,7 +12,7 @@ from shared.imports.definition import ImportType, Options
 from shared.imports.planning import Chunk
 from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord, acceptance, from_entity
-from shared.web.openapi.pay_and_bill_area import import_operation
+from shared.web.openapi.pay_and_bill import import_operation
 from shared.web.openapi.row_schemas import row_schemas
 from shared.web.versions import version_in_query
 

@@ -6,10 +6,25 @@ from typing import Any, Final
 
 from shared.imports.licenses.actions import IMPORT_ACTIONS, LicenseAction
 from shared.imports.licenses.definition import LICENSES
-from shared.web.openapi.following_area import still_running
-from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
-from shared.web.openapi.parameters import DRY_RUN, IDEMPOTENCY_KEY, PREFER, VIEW, headers
-from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, reference
+from shared.web.openapi.following import still_running
+from shared.web.openapi.operations import (
+    COUNT,
+    DRY_RUN,
+    IDEMPOTENCY_KEY,
+    JSON,
+    PREFER,
+    TEXT,
+    VIEW,
+    Access,
+    Answer,
+    Body,
+    Operation,
+    Parameter,
+    closed,
+    headers,
+    listed,
+    reference,
+)
 
 TAG: Final = "Viventium"
 PATH: Final = LICENSES.address

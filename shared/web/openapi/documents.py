@@ -5,23 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from shared.auth.scopes import Scope
-from shared.web.openapi.following_area import still_running
-from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
-from shared.web.openapi.parameters import (
+from shared.web.openapi.following import still_running
+from shared.web.openapi.operations import (
     CONTINUATION,
-    DRY_RUN,
-    IDEMPOTENCY_KEY,
-    PAGE_SIZE,
-    VIEW,
-    headers,
-)
-from shared.web.openapi.shapes import (
     COUNT,
+    DRY_RUN,
     GUID,
+    IDEMPOTENCY_KEY,
     JSON,
     MOMENT,
+    PAGE_SIZE,
     TEXT,
+    VIEW,
+    Access,
+    Answer,
+    Body,
+    Operation,
+    Parameter,
     closed,
+    headers,
     listed,
     page_of,
     reference,

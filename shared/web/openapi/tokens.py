@@ -5,9 +5,18 @@ from __future__ import annotations
 from typing import Any, Final
 
 from shared.auth.scopes import Scope
-from shared.web.openapi.operations import Answer, Body, Operation
-from shared.web.openapi.parameters import headers
-from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, reference
+from shared.web.openapi.operations import (
+    COUNT,
+    JSON,
+    TEXT,
+    Answer,
+    Body,
+    Operation,
+    closed,
+    headers,
+    listed,
+    reference,
+)
 
 TAG: Final = "Tokens"
 FORM: Final = "application/x-www-form-urlencoded"

@@ -9,16 +9,23 @@ from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.catalogue_entry import Severity
 from shared.imports.outcomes import Outcome
 from shared.services.reporting import ImportState
-from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter, Schema
-from shared.web.openapi.parameters import (
+from shared.web.openapi.operations import (
     CONTINUATION,
     IDEMPOTENCY_KEY,
     IMPORT_ID,
+    JSON,
     PAGE_SIZE,
     PREFER,
+    Access,
+    Answer,
+    Body,
+    Operation,
+    Parameter,
+    Schema,
     headers,
+    listed,
+    reference,
 )
-from shared.web.openapi.shapes import JSON, listed, reference
 
 TAG = "Imports"
 OF_DRY_RUNS = reference("JudgedPage")

@@ -8,10 +8,27 @@ from shared.auth.scopes import Scope
 from shared.imports.authdata.answering import HIDDEN
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import EMPLOYEE_ID, VALUE_FIELDS
-from shared.web.openapi.following_area import still_running
-from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
-from shared.web.openapi.parameters import DRY_RUN, IDEMPOTENCY_KEY, PREFER, VIEW, headers
-from shared.web.openapi.shapes import COUNT, GUID, JSON, TEXT, closed, listed, nullable, reference
+from shared.web.openapi.following import still_running
+from shared.web.openapi.operations import (
+    COUNT,
+    DRY_RUN,
+    GUID,
+    IDEMPOTENCY_KEY,
+    JSON,
+    PREFER,
+    TEXT,
+    VIEW,
+    Access,
+    Answer,
+    Body,
+    Operation,
+    Parameter,
+    closed,
+    headers,
+    listed,
+    nullable,
+    reference,
+)
 
 TAG: Final = "Authentication data"
 HERE: Final = "/api/admin/authdata"

@@ -6,11 +6,22 @@ from typing import Any
 
 from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.definition import ImportType
-from shared.web.openapi.limits import limit_names
-from shared.web.openapi.operations import Access, Answer, Operation, Parameter
-from shared.web.openapi.parameters import headers
+from shared.web.openapi.operations import (
+    COUNT,
+    JSON,
+    TEXT,
+    Access,
+    Answer,
+    Operation,
+    Parameter,
+    closed,
+    headers,
+    limit_names,
+    listed,
+    nullable,
+    reference,
+)
 from shared.web.openapi.row_schemas import component_name
-from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, nullable, reference
 
 TAG = "The gateway"
 ANY_OBJECT = {"type": "object"}

@@ -9,11 +9,26 @@ from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.definition import ImportType
 from shared.imports.workers.definition import WORKERS
-from shared.web.openapi.following_area import still_running
-from shared.web.openapi.operations import Access, Answer, Body, Operation, Parameter
-from shared.web.openapi.parameters import DRY_RUN, IDEMPOTENCY_KEY, PREFER, VIEW, headers
+from shared.web.openapi.following import still_running
+from shared.web.openapi.operations import (
+    COUNT,
+    DRY_RUN,
+    IDEMPOTENCY_KEY,
+    JSON,
+    PREFER,
+    TEXT,
+    VIEW,
+    Access,
+    Answer,
+    Body,
+    Operation,
+    Parameter,
+    closed,
+    headers,
+    listed,
+    reference,
+)
 from shared.web.openapi.row_schemas import component_name
-from shared.web.openapi.shapes import COUNT, JSON, TEXT, closed, listed, reference
 
 TAG = "Pay & Bill"
 TYPES = (WORKERS.name, ASSIGNMENTS.name)
