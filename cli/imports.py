@@ -17,7 +17,7 @@ from shared.bootstrap import Gateway
 from shared.imports.message_groups import MessageGroups
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.reporting import ImportReport, Place, RowFilter
-from shared.web.import_views import groups_view, import_view
+from shared.web.imports import groups_view, import_view
 
 app = typer.Typer(
     cls=Overview,

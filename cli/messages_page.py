@@ -12,7 +12,7 @@ from cli.message_examples import examples
 from cli.refusals import refusals
 from cli.settings_page import markdown_table
 from shared.imports.messages import CATALOGUE, Message
-from shared.web.refusals import FAULTS
+from shared.web.responses import FAULTS
 
 PAGE = Path(__file__).parent.parent / "docs" / "messages.md"
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from shared import errors
 from shared.errors import RefusedError
-from shared.web.refusals import STATUS
+from shared.web.responses import STATUS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _FOLDER: Final = ROOT / "shared"

@@ -12,7 +12,7 @@ from shared.bootstrap import gateway
 from shared.imports.authdata.definition import AUTHDATA
 from shared.storage_time import BACKGROUND_SECONDS, storage_time
 from shared.web import authdata
-from shared.web.calls import answered
+from shared.web.responses import answered
 
 blueprint = func.Blueprint()
 add_chunk_triggers(blueprint, AUTHDATA)

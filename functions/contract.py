@@ -11,10 +11,9 @@ from shared.bootstrap import gateway
 from shared.errors import NotFoundError, StorageUnavailableError, UnknownMessageTypeError
 from shared.imports.catalogue import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.web import query_names
-from shared.web.calls import answered
-from shared.web.import_views import json_answer
-from shared.web.refusals import RETRY_AFTER
+from shared.web.imports import json_answer
 from shared.web.requests import JSON
+from shared.web.responses import RETRY_AFTER, answered
 
 if TYPE_CHECKING:
     from shared.web.openapi.operations import Limits

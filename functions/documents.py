@@ -9,11 +9,10 @@ from shared.auth.scopes import Scope
 from shared.bootstrap import gateway
 from shared.settings import drops_come_as_events
 from shared.storage_time import BACKGROUND_SECONDS, storage_time
-from shared.web import import_views as views
+from shared.web import imports as views
 from shared.web import query_names
-from shared.web.calls import answered
-from shared.web.continuations import to_opaque
-from shared.web.requests import whole_number
+from shared.web.requests import to_opaque, whole_number
+from shared.web.responses import answered
 
 blueprint = func.Blueprint()
 

@@ -12,13 +12,13 @@ from shared.imports.definition import ImportType
 from shared.services.failed_rows import UNREADABLE
 from shared.services.reporting import NO_SUCH_IMPORT, ImportReport, RowFilter
 from shared.storage.import_records import ImportRecord
-from shared.web import import_views as views
+from shared.web import imports as views
 from shared.web import query_names
-from shared.web.calls import answered
-from shared.web.changing_imports import cancel_call, retry_call
-from shared.web.failed_rows_view import failed_rows_as_csv, failed_rows_as_json
+from shared.web.imports import failed_rows_as_csv, failed_rows_as_json
 from shared.web.query_names import QueryNames, query_of
 from shared.web.requests import CSV, JSON, accepted_type, whole_number
+from shared.web.responses import answered
+from shared.web.retry_cancel import cancel_call, retry_call
 from shared.web.vendor_answers import answer_later
 
 blueprint = func.Blueprint()

@@ -16,11 +16,10 @@ from shared.errors import (
     TokenRefusedError,
     TooManyRequestsError,
 )
-from shared.web.calls import answered
-from shared.web.discovery import discovery_document
-from shared.web.import_views import json_answer
-from shared.web.oauth import read_token_request, token_answer, token_refusal
+from shared.web.imports import json_answer
 from shared.web.query_names import wants_dry_run
+from shared.web.responses import answered
+from shared.web.tokens import discovery_document, read_token_request, token_answer, token_refusal
 
 blueprint = func.Blueprint()
 

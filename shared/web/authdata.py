@@ -6,7 +6,11 @@ Idempotency-Key is bound to a keyed hash of the body.
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import azure.functions as func
@@ -17,21 +21,86 @@ from shared.auth.scopes import Scope
 from shared.bootstrap import Gateway
 from shared.errors import (
     AcceptanceUnknownError,
+    ConflictError,
     NotFoundError,
     StagingUnknownError,
     StorageUnavailableError,
+    TooLargeError,
 )
-from shared.imports.authdata.answering import vendor_answer
+from shared.imports.authdata.answering import results_of, vendor_answer
 from shared.imports.authdata.batch_call import BatchCall, read_call, read_file_log_id
-from shared.services.authdata.staging import NO_SUCH_BATCH, refuse_expired
+from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.authdata.records import NO_FILE_LOG_ID
+from shared.services.authdata.staging import NO_SUCH_BATCH, Judged, refuse_expired
 from shared.services.offload import to_thread_if_large
 from shared.storage.batch_records import Batch, BatchState
 from shared.storage.import_records import ImportRecord
-from shared.web import authdata_dry_runs, query_names, requests
-from shared.web.authdata_dry_runs import rendered
-from shared.web.import_views import just_accepted, not_yet
-from shared.web.repeated_calls import answer_once, keyed_call
-from shared.web.requests import DryRun, Preferences
+from shared.web import query_names, requests
+from shared.web.import_call import answer_once, keyed_call
+from shared.web.imports import just_accepted, not_yet
+from shared.web.requests import JSON, DryRun, Preferences
+
+# Dry runs of authentication data: judged like a call or a batch, and nothing is written (I5).
+
+
+async def of_call(
+    gateway: Gateway, caller: AnyCaller, call: BatchCall, wished: DryRun, *, is_whole: bool
+) -> func.HttpResponse:
+    """What a stage call would be answered, or (`is_whole`) the call that processes too."""
+    _check_rows(gateway, len(call.rows))
+    gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
+    async with gateway.dry_runs.place(caller.tenant, len(call.rows)):
+        judged = await gateway.authdata.staging.judge_call(caller.tenant, call)
+    if wished is DryRun.ROWS:
+        return await _judged_rows(judged, 0 if is_whole else judged.before)
+    file_log_id = call.file_log_id or NO_FILE_LOG_ID
+    answer = judged.whole if is_whole else judged.answer
+    return await rendered(await asyncio.to_thread(answer, file_log_id))
+
+
+async def of_batch(
+    gateway: Gateway, caller: AnyCaller, file_log_id: str, wished: DryRun
+) -> func.HttpResponse:
+    """What a Process call would be answered."""
+    batch = await gateway.authdata.staging.find(caller.tenant, file_log_id)
+    if batch.state is not BatchState.STAGED:
+        raise ConflictError(
+            "The batch is not staged any more: ask for it with GET, nothing would be done."
+        )
+    _check_rows(gateway, batch.rows)
+    gateway.trials.spend(caller.tenant, caller.name, batch.rows)
+    async with gateway.dry_runs.place(caller.tenant, batch.rows):
+        judged = await gateway.authdata.staging.judge_batch(batch)
+    if wished is DryRun.ROWS:
+        return await _judged_rows(judged, 0)
+    return await rendered(await asyncio.to_thread(judged.whole, file_log_id))
+
+
+async def rendered(
+    answer: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> func.HttpResponse:
+    """200 with an answer, which may be long."""
+    body = await asyncio.to_thread(json.dumps, answer, ensure_ascii=False, separators=(",", ":"))
+    return func.HttpResponse(body, headers=dict(headers or {}), mimetype=JSON)
+
+
+async def _judged_rows(judged: Judged, first: int) -> func.HttpResponse:
+    # Late: it brings pydantic, which indexing does without.
+    from shared.imports.authdata.changes import changes_of
+    from shared.services.dry_runs import Judgement
+    from shared.web.imports import judged_rows
+
+    verdicts = judged.classified.verdicts[first:]
+    results = results_of(judged.classified)[first:]
+    told = tuple(replace(each, index=each.index - first) for each in results)
+    changes = {each.record.position - first: changes_of(each, judged.known) for each in verdicts}
+    return await judged_rows(AUTHDATA, Judgement(told, changes))
+
+
+def _check_rows(gateway: Gateway, rows: int) -> None:
+    most = gateway.settings.dry_run_rows
+    if rows > most:
+        raise TooLargeError(f"There are {rows} records and a dry run takes {most}: send fewer.")
 
 
 async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
@@ -41,7 +110,7 @@ async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespon
     requests.check_sends_json(req)
     if dry_run is not DryRun.NO:
         call = await _read(gateway, req)
-        return await authdata_dry_runs.of_call(gateway, caller, call, dry_run, is_whole=False)
+        return await of_call(gateway, caller, call, dry_run, is_whole=False)
 
     async def run(call_id: str) -> func.HttpResponse:
         async with gateway.shares.acceptance.place(caller.tenant):
@@ -62,7 +131,7 @@ async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> fun
     requests.check_sends_json(req)
     if dry_run is not DryRun.NO:
         call = await _read(gateway, req)
-        return await authdata_dry_runs.of_call(gateway, caller, call, dry_run, is_whole=True)
+        return await of_call(gateway, caller, call, dry_run, is_whole=True)
     wished = requests.preferences(req, gateway.settings.wait_seconds)
 
     async def run(call_id: str) -> func.HttpResponse:
@@ -91,7 +160,7 @@ async def process_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResp
     caller = await _authenticated(gateway, req)
     dry_run = _check(gateway, req)
     if dry_run is not DryRun.NO:
-        return await authdata_dry_runs.of_batch(gateway, caller, _file_log_id(req), dry_run)
+        return await of_batch(gateway, caller, _file_log_id(req), dry_run)
     wished = requests.preferences(req, gateway.settings.wait_seconds)
 
     async def run(_call_id: str) -> func.HttpResponse:

@@ -23,10 +23,8 @@ from shared.imports.outcomes import MAX_FULL_ANSWER, Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
-from shared.web.dry_run_views import judged_rows
-from shared.web.import_calls import ImportCall, answer_import
-from shared.web.import_views import message_view
-from shared.web.repeated_calls import keyed_call
+from shared.web.import_call import ImportCall, answer_import, keyed_call
+from shared.web.imports import judged_rows, message_view
 from shared.web.requests import DryRun
 from shared.web.versions import version_in_query
 

@@ -11,7 +11,7 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.definition import LICENSES
 from shared.services.reporting import ImportReport
 from shared.web import authdata, pay_and_bill, viventium
-from shared.web.import_views import not_yet
+from shared.web.imports import not_yet
 
 
 async def answer_later(

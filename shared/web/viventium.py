@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import partial
+from typing import Any
 
 import azure.functions as func
 from werkzeug.http import parse_options_header
@@ -18,24 +20,77 @@ from werkzeug.http import parse_options_header
 from shared.bootstrap import Gateway
 from shared.errors import (
     NotAcceptableError,
+    TooLargeError,
     UnsupportedMediaTypeError,
 )
 from shared.imports.licenses.actions import LicenseAction, import_action
-from shared.imports.licenses.bodies import BodyFormat, BodyReader
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.filing import content_bytes
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult, failed
+from shared.imports.payload import MAX_ROW_BYTES, Payload, payload_of, read_payload
 from shared.imports.planning import Plan
 from shared.services.reporting import ImportReport
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.charsets import charset_of, marked_utf16
-from shared.web.dry_run_views import judged_rows
-from shared.web.import_calls import ImportCall, answer_import
-from shared.web.import_views import import_view, not_yet
-from shared.web.refusals import refusal
-from shared.web.repeated_calls import keyed_call
+from shared.web.import_call import ImportCall, answer_import, keyed_call
+from shared.web.imports import import_view, judged_rows, not_yet
 from shared.web.requests import DryRun
+from shared.web.responses import refusal
+
+# The bodies of licenses calls in their three formats, as payloads (CONTRACTS 2).
+
+_DOCUMENTS_OF_A_ROW = 2
+"""Documents of the largest size, in base64, that a row in JSON has room for beside its fields."""
+
+Place = Callable[[Mapping[str, Any]], str | None]
+
+
+class BodyFormat(StrEnum):
+    """How the rows of a call are written."""
+
+    JSON = "JSON"
+    XML = "XML"
+    FORM = "form"
+
+
+@dataclass(frozen=True, slots=True)
+class BodyReader:
+    """Reads bodies of one format; a document may have so many bytes."""
+
+    format: BodyFormat
+    max_document_bytes: int
+
+    def __call__(self, body: bytes, place: Place, max_rows: int) -> Payload:
+        """The payload. Raises InvalidRequestError, UnsupportedPayloadError, TooLargeError."""
+        looked_at = self._looking_at_documents(place)
+        match self.format:
+            case BodyFormat.JSON:
+                most = MAX_ROW_BYTES + _DOCUMENTS_OF_A_ROW * self.max_document_bytes * 4 // 3
+                return read_payload(body, looked_at, max_rows, most)
+            case BodyFormat.XML:
+                # lxml is slow to import, and most callers send JSON.
+                from shared.imports.licenses.xml_rows import read_license_xml
+
+                return payload_of(read_license_xml(body, max_rows), looked_at)
+            case BodyFormat.FORM:
+                from shared.imports.licenses.form_rows import read_license_form
+
+                return payload_of(read_license_form(body, max_rows), looked_at)
+
+    def _looking_at_documents(self, place: Place) -> Place:
+        def look(row: Mapping[str, Any]) -> str | None:
+            size = content_bytes(row.get("documents"))
+            if size > self.max_document_bytes:
+                raise TooLargeError(
+                    f"A document has about {size} bytes and the limit is "
+                    f"{self.max_document_bytes}: leave it out, or send a smaller one."
+                )
+            return place(row)
+
+        return look
+
 
 _FORMATS: Mapping[str, BodyFormat] = {
     requests.JSON: BodyFormat.JSON,

@@ -41,7 +41,6 @@ from shared.imports.fields import normal_reference
 from shared.imports.folding import fold, judge_without_key, nothing_missing
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.answering import import_answer
-from shared.imports.licenses.bodies import BodyFormat, BodyReader
 from shared.imports.licenses.deciding import LicenseImport
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.shelf import Shelf
@@ -61,15 +60,13 @@ from shared.storage.names import FUNCTION_KEYS
 from shared.storage.tables import Entity
 from shared.web import query_names, requests
 from shared.web.charsets import charset_of, utf8_body
-from shared.web.continuations import from_opaque
-from shared.web.document_form import content_of, read_upload
-from shared.web.documents import row_from_text
-from shared.web.import_views import place_from_text
-from shared.web.multipart import check_media_type, read_form
-from shared.web.oauth import FORM, read_token_request
+from shared.web.documents import content_of, read_upload, row_from_text
+from shared.web.import_call import keyed_call
+from shared.web.imports import place_from_text
 from shared.web.pay_and_bill import rendered_rows
-from shared.web.repeated_calls import keyed_call
-from shared.web.viventium import accepted_media_type
+from shared.web.requests import check_media_type, from_opaque, read_form
+from shared.web.tokens import FORM, read_token_request
+from shared.web.viventium import BodyFormat, BodyReader, accepted_media_type
 from tests.budgets import texts
 from tests.budgets.measuring import Entry
 from tests.counted_storage import CountedTables

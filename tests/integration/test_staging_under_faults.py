@@ -11,7 +11,7 @@ import pytest
 from shared.bootstrap import open_gateway
 from shared.errors import StagingUnknownError, StorageUnavailableError
 from shared.imports.authdata.batch_call import BatchCall
-from shared.web.refusals import refusal
+from shared.web.responses import refusal
 from tests.emulator import settings_for
 from tests.faults.proxy import Act, CutConnection, FaultProxy, Rule, Service, running_proxy
 from tests.tenants import new_tenant

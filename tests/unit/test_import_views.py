@@ -7,7 +7,7 @@ from dataclasses import replace
 from shared.imports.definition import Options
 from shared.services.reporting import ImportReport, ImportState, Pace
 from shared.storage.import_records import Counts, ImportRecord, Parent
-from shared.web.import_views import import_view
+from shared.web.imports import import_view
 
 RUNNING = ImportRecord(
     tenant="tenant",

@@ -12,7 +12,7 @@ from cli.messages_page import PAGE, render
 from cli.refusals import Refusal, refusals
 from shared.imports.catalogue_entry import Severity
 from shared.imports.messages import CATALOGUE, Message
-from shared.web.refusals import FAULTS
+from shared.web.responses import FAULTS
 
 VERBATIM: Final = (
     "Integration missing for Software Key or disabled",

@@ -15,7 +15,7 @@ from shared.auth.scopes import Scope
 from shared.auth.tenant_lookups import TenantLookups
 from shared.clock import SystemClock
 from shared.errors import BearerTokenError, MissingScopeError, UnauthenticatedError
-from shared.web.refusals import refusal
+from shared.web.responses import refusal
 from tests.unit.auth.no_tables import NoTables
 
 CLIENT = TokenCaller("demo", "Acme", frozenset({Scope.IMPORT_INBOX}))

@@ -129,7 +129,7 @@ def test_only_the_clock_asks_for_the_time_or_for_chance() -> None:
         "shared.imports.licenses.identity",
         "shared.services.fingerprint_keys",
         "shared.storage.table_batches",
-        "shared.web.calls",
+        "shared.web.responses",
     }
 
 

@@ -16,7 +16,7 @@ from azure.data.tables._error import _decode_error
 from shared import errors
 from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
 from shared.storage.failures import storage_call, translate
-from shared.web.refusals import STATUS, refusal
+from shared.web.responses import STATUS, refusal
 
 UNAVAILABLE, LOST, FAULT = StorageUnavailableError, PreconditionFailedError, None
 MEANINGS: dict[str, type[GatewayError] | None] = {

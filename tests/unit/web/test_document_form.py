@@ -8,8 +8,8 @@ from io import BytesIO
 import pytest
 
 from shared.errors import InvalidRequestError, TooLargeError
-from shared.web.document_form import check_form_size, read_upload
-from shared.web.multipart import MAX_FIELD_BYTES, Form, SentFile
+from shared.web.documents import check_form_size, read_upload
+from shared.web.requests import MAX_FIELD_BYTES, Form, SentFile
 
 
 def test_a_body_that_must_hold_too_large_a_file_is_told_its_own_size() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
-from shared.web.multipart import MAX_FIELD_BYTES, MAX_PARTS, check_media_type, read_form
+from shared.web.requests import MAX_FIELD_BYTES, MAX_PARTS, check_media_type, read_form
 from tests.documents import BOUNDARY, MEDIA_TYPE, PDF, Form, a_part
 
 WHOLE = Form().body()

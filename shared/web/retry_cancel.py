@@ -14,9 +14,8 @@ from shared.bootstrap import Gateway
 from shared.services.reporting import ImportReport, ImportState
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web import pay_and_bill, requests
-from shared.web.import_calls import ImportCall, answer_import
-from shared.web.import_views import address, import_view, json_answer, not_yet
-from shared.web.repeated_calls import keyed_call
+from shared.web.import_call import ImportCall, answer_import, keyed_call
+from shared.web.imports import address, import_view, json_answer, not_yet
 
 
 async def retry_call(

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote_plus
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
+from shared.auth.scopes import Scope
 from shared.errors import (
     StorageUnavailableError,
     TokenFault,
@@ -20,8 +21,9 @@ from shared.errors import (
     TooManyRequestsError,
 )
 from shared.services.token_requests import Credentials, IssuedToken, TokenRequest
-from shared.web.refusals import RETRY_AFTER
+from shared.settings import IdentityProvider, Settings
 from shared.web.requests import JSON
+from shared.web.responses import RETRY_AFTER
 
 FORM = "application/x-www-form-urlencoded"
 GRANT_TYPE = "client_credentials"
@@ -213,3 +215,28 @@ def _answer(
         headers={**_NO_STORE, **(headers or {})},
         mimetype=JSON,
     )
+
+
+# The discovery document: where tokens come from, and how they are checked.
+
+
+def discovery_document(settings: Settings) -> dict[str, Any]:
+    """As OpenID Connect Discovery 1.0 and RFC 8414 name things.
+
+    msal insists on an `authorization_endpoint`; there is nothing at that address, since the gateway
+    knows no users.
+    """
+    here = settings.base_url
+    is_local = settings.identity_provider == IdentityProvider.LOCAL
+    return {
+        "issuer": here,
+        "token_endpoint": f"{here}/connect/token",
+        "jwks_uri": f"{here}/.well-known/jwks.json",
+        "authorization_endpoint": f"{here}/connect/authorize",
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+        "scopes_supported": [scope.value for scope in Scope],
+        "response_types_supported": ["none"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256" if is_local else "RS256"],
+    }
