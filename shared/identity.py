@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         TokenSource,
     )
     from shared.settings import Settings
-    from shared.storage.tables import Tables
+    from shared.storage.ports import Tables
 
 Jwk = dict[str, str]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shared.errors import PreconditionFailedError
-from shared.storage.tables import MAX_OPERATIONS, Delete, Entity, Insert, Merge, Operation, Upsert
+from shared.storage.ports import MAX_OPERATIONS, Delete, Entity, Insert, Merge, Operation, Upsert
 
 _PAGE = 1_000
 _BLOCK = 4 * 1024 * 1024

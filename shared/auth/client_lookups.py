@@ -6,7 +6,7 @@ from shared.auth.clients import PARTITION, Client, client_from_entity, client_ro
 from shared.auth.lookups import CachedLookups
 from shared.clock import Clock
 from shared.storage.names import CLIENTS
-from shared.storage.tables import Tables
+from shared.storage.ports import Tables
 
 
 class ClientLookups:

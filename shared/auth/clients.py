@@ -13,8 +13,8 @@ import unicodedata
 from dataclasses import dataclass, field
 
 from shared.auth.scopes import Scope
-from shared.storage.keys import encode
-from shared.storage.tables import Entity
+from shared.storage.entities import encode
+from shared.storage.ports import Entity
 
 PARTITION = "clients"
 """All clients share a partition: they are few, and listed in order of their id."""

@@ -11,7 +11,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass, field
 
-from shared.storage.tables import Entity
+from shared.storage.ports import Entity
 
 PREFIX = "pig_"
 """Begins every key, so that a scanner for leaked secrets can know one."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from shared.errors import UnreadableDataError
 from shared.imports.definition import OnExisting, Options
-from shared.storage.keys import decode, encode
-from shared.storage.tables import Entity, Value, reading
+from shared.storage.entities import decode, encode
+from shared.storage.ports import Entity, Value, reading
 
 DEFAULT_DATABASE_VERSION = 1
 """What an integration has unless told otherwise (CONTRACTS 1)."""

@@ -35,7 +35,7 @@ from shared.errors import (
     WrongSoftwareKeyError,
 )
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS
-from shared.storage.tables import Tables
+from shared.storage.ports import Tables
 
 FUNCTION_KEY_HEADER = "x-functions-key"
 AUTHORIZATION_HEADER = "authorization"

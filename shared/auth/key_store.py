@@ -17,7 +17,7 @@ from shared.auth.signing_keys import (
 from shared.clock import Clock, Ids
 from shared.errors import ConflictError, PreconditionFailedError
 from shared.storage.names import SIGNING_KEYS
-from shared.storage.tables import Insert, Replace, Tables
+from shared.storage.ports import Insert, Replace, Tables
 
 _RECENT_SECONDS = 1.0
 """How old the ring may be that an unknown key id is looked up in."""

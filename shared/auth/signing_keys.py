@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared import log
 from shared.errors import ConflictError, UnreadableDataError
-from shared.storage.tables import Entity, reading
+from shared.storage.ports import Entity, reading
 
 PARTITION, ROW = "signing", "ring"
 ALGORITHM = "ES256"

@@ -7,9 +7,9 @@ from typing import Final
 from shared.auth.lookups import CachedLookups
 from shared.clock import Clock
 from shared.errors import ForbiddenError
-from shared.storage.keys import encode
+from shared.storage.entities import encode
 from shared.storage.names import TENANTS
-from shared.storage.tables import Tables
+from shared.storage.ports import Tables
 
 PARTITION: Final = "tenants"
 """All tenants share a partition: they are few, and listed in order of their id."""

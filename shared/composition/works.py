@@ -18,8 +18,7 @@ from shared.services.keyed_work import KeyedWork
 from shared.services.licenses.work import LicenseWork
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.work import Works
-from shared.storage.blobs import Blobs
-from shared.storage.tables import Tables
+from shared.storage.ports import Blobs, Tables
 
 
 def chunks_of(parts: Parts, authdata: AuthdataServices) -> ChunkProcessor:

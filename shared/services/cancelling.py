@@ -15,7 +15,7 @@ from shared.services.chunk_messages import messages_for, queue_for
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.storage.import_records import ImportRecord
-from shared.storage.queues import Queues
+from shared.storage.ports import Queues
 
 HAS_ENDED = "This import has ended: there is nothing left to cancel."
 AT_ONCE = (

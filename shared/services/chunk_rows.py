@@ -12,7 +12,7 @@ from shared.imports.definition import ImportType, ReadRow, RowKey
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.payload import fold_names, read_lines
 from shared.services.settling import KeyRows
-from shared.storage.stored_records import RecordKey, partition_of, place_of, row_of
+from shared.storage.business_records import RecordKey, partition_of, place_of, row_of
 
 SLICE_ROWS = 250
 _SHOWN = 200

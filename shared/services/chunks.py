@@ -38,7 +38,7 @@ from shared.services.work import (
     ended_code,
 )
 from shared.storage.import_records import ImportRecord
-from shared.storage.queues import Queues
+from shared.storage.ports import Queues
 from shared.storage.result_records import ChunkResult
 
 _AFTER_STOP = 1

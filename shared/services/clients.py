@@ -30,7 +30,7 @@ from shared.errors import (
 )
 from shared.services.tenants import TenantService
 from shared.storage.names import CLIENTS
-from shared.storage.tables import Delete, Entity, Insert, Tables
+from shared.storage.ports import Delete, Entity, Insert, Tables
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,8 @@ from shared.services.chunk_messages import is_small
 from shared.services.tenant_shares import TenantPlaces
 from shared.services.what_if import WhatIfBlobs, WhatIfTables
 from shared.services.work import Works
-from shared.storage.blobs import Blobs
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
-from shared.storage.tables import Tables
+from shared.storage.ports import Blobs, Tables
 
 _LARGE_AT_ONCE = 2
 """Dry runs of many rows in one process; each keeps in memory what its rows would write."""

@@ -16,13 +16,12 @@ from shared.errors import PreconditionFailedError
 from shared.services.import_log import ImportLog
 from shared.services.moments import age_of, iso
 from shared.services.upkeep import UpkeepFaults
-from shared.storage import import_expiry as expiry
+from shared.storage import import_records as expiry
 from shared.storage import import_records as records
-from shared.storage.blobs import ListedBlobs
-from shared.storage.import_expiry import ImportSummary
+from shared.storage.import_records import ImportSummary
 from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IMPORT_RESULTS, IMPORTS
+from shared.storage.ports import MAX_OPERATIONS, Delete, Entity, ListedBlobs, Merge, Tables
 from shared.storage.result_records import blobs_of
-from shared.storage.tables import MAX_OPERATIONS, Delete, Entity, Merge, Tables
 
 _IMPORTS_PER_PAGE = 500
 

@@ -17,10 +17,10 @@ from shared.services.expiring_imports import remove_all
 from shared.services.groups import GROUPS, group_of
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
+from shared.storage.business_records import ended_imports, partition_of
+from shared.storage.entities import encode
 from shared.storage.import_records import LAST_NUMBER
-from shared.storage.keys import encode
-from shared.storage.stored_records import ended_imports, partition_of
-from shared.storage.tables import Entity, SearchableTables
+from shared.storage.ports import Entity, SearchableTables
 
 _TOMBSTONES_PER_PAGE = 1_000
 _PLACES = ("k|", "r|~")

@@ -20,7 +20,7 @@ from shared.errors import ConflictError, PreconditionFailedError
 from shared.imports.authdata.fingerprints import HashKey
 from shared.services.offload import to_thread_if_large
 from shared.storage.names import SIGNING_KEYS
-from shared.storage.tables import Entity, Insert, Replace, Tables
+from shared.storage.ports import Entity, Insert, Replace, Tables
 
 PARTITION, ROW = "fingerprints", "key"
 _BYTES = 32

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from shared.storage.keys import decode, encode
-from shared.storage.tables import MAX_OPERATIONS, Entity, Tables, Upsert
+from shared.storage.entities import decode, encode
+from shared.storage.ports import MAX_OPERATIONS, Entity, Tables, Upsert
 
 _REMEMBERED = 10_000
 GROUPS = ("g|", "g|~")

@@ -29,7 +29,7 @@ from shared.imports.planning import Span
 from shared.services.chunk_messages import ChunkMessage, is_small, queue_for
 from shared.services.import_log import ImportLog
 from shared.storage.import_records import ImportRecord, OpenImport
-from shared.storage.queues import Queues
+from shared.storage.ports import Queues
 from shared.storage.waiting_chunks import WaitingChunk
 
 _SENT_AT_ONCE = 8

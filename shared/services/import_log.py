@@ -22,14 +22,13 @@ from shared.imports.catalogue import IMPORT_TYPES
 from shared.services.acceptance import note_accepted
 from shared.services.repairs import Repairs
 from shared.services.turns import Turns
-from shared.storage import import_expiry as expiry
+from shared.storage import import_records as expiry
 from shared.storage import import_records as records
 from shared.storage import result_records as results
 from shared.storage import waiting_chunks as waiting
-from shared.storage.import_expiry import ImportSummary
-from shared.storage.import_records import Counts, ImportRecord, OpenImport
+from shared.storage.import_records import Counts, ImportRecord, ImportSummary, OpenImport
 from shared.storage.names import IMPORT_RESULTS, IMPORTS
-from shared.storage.tables import Delete, Entity, Tables
+from shared.storage.ports import Delete, Entity, Tables
 from shared.storage.waiting_chunks import WaitingChunk
 
 _MOST_TRIES = 200

@@ -26,10 +26,9 @@ from shared.services.hold_back import HoldBack, OpenImportsBefore
 from shared.services.import_log import AcceptanceCheck, ImportLog
 from shared.services.moments import iso
 from shared.services.offload import Offload
-from shared.storage.blobs import Blobs
 from shared.storage.import_records import ImportRecord, Parent
 from shared.storage.names import IMPORT_PAYLOADS
-from shared.storage.queues import Queues
+from shared.storage.ports import Blobs, Queues
 from shared.storage_time import storage_time_now
 
 Place = Callable[[Mapping[str, Any]], str | None]

@@ -25,7 +25,7 @@ from shared.services.settling import BYTES_PER_ROW, KeyRows, Resolver, Settler
 from shared.services.stamps import closed_through, ending
 from shared.services.work import BeforeCommit
 from shared.storage.import_records import ImportRecord
-from shared.storage.tables import Tables
+from shared.storage.ports import Tables
 
 
 class KeyedWork:

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 from shared.imports.definition import Document, FoundBy, ImportType
 from shared.services.groups import GROUPS, group_of
-from shared.storage.keys import encode
-from shared.storage.stored_records import from_any_entity, partition_of
-from shared.storage.tables import MAX_OPERATIONS, Entity, Tables, Upsert
+from shared.storage.business_records import from_any_entity, partition_of
+from shared.storage.entities import encode
+from shared.storage.ports import MAX_OPERATIONS, Entity, Tables, Upsert
 
 _INDEXED = "indexed"
 _REMEMBERED = 10_000

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from shared.errors import PayloadGoneError
-from shared.storage.blobs import Blobs
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import IMPORT_PAYLOADS
+from shared.storage.ports import Blobs
 
 
 class Payloads:

@@ -11,7 +11,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from shared.storage.tables import Entity, Tables
+from shared.storage.ports import Entity, Tables
 
 _READ_AT_ONCE = 1_000
 _MARGIN = 50

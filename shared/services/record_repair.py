@@ -34,13 +34,12 @@ from shared.services.groups import GROUPS, group_of
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.services.results import Results
-from shared.storage import batch_records, license_records, repeat_records, stored_records
+from shared.storage import authdata_records, business_records, idempotency_records, license_records
+from shared.storage.business_records import RecordKey, Stamp, StoredRecord, partition_of
+from shared.storage.entities import decode, encode, join_text
 from shared.storage.import_records import ImportRecord
-from shared.storage.keys import decode, encode
 from shared.storage.names import AUTH_STAGING, COMMUNICATION_ROUNDS, IDEMPOTENCY, INTEGRATIONS
-from shared.storage.packing import join_text
-from shared.storage.stored_records import RecordKey, Stamp, StoredRecord, partition_of
-from shared.storage.tables import Delete, Entity, Operation, Tables, reading
+from shared.storage.ports import Delete, Entity, Operation, Tables, reading
 
 _PAGE = 500
 _NO_IMPORT = "it was written by an import that does not exist"
@@ -153,7 +152,7 @@ class RecordRepair:
                 columns=None if document is None else _columns(kind, document),
             )
             before = StoredRecord(key, None, mended.stamp, etag=entity.etag)
-            operations = stored_records.writing(mended, before)
+            operations = business_records.writing(mended, before)
             kept = {operation.entity.row for operation in operations}
             operations += [Delete(each) for each in lookups if each.row not in kept]
             await self._tables.transact(kind.table, operations)
@@ -282,9 +281,9 @@ class RecordRepair:
                 yield BrokenThing("imports", key, str(error), Repair.NONE)
 
     async def _calls(self, tenant: str) -> AsyncIterator[BrokenThing]:
-        async for entity in self._entities(IDEMPOTENCY, encode(tenant), *repeat_records.KEYS):
+        async for entity in self._entities(IDEMPOTENCY, encode(tenant), *idempotency_records.KEYS):
             try:
-                repeat_records.from_entity(tenant, "", entity)
+                idempotency_records.from_entity(tenant, "", entity)
             except UnreadableDataError as error:
                 # The key is the caller's own word, and may say anything.
                 key = masked(decode(entity.row.removeprefix("k|")))
@@ -293,11 +292,11 @@ class RecordRepair:
     async def _batches(self, tenant: str) -> AsyncIterator[BrokenThing]:
         async for noted in self._entities(AUTH_STAGING, encode(tenant), "b|", "b|~"):
             file_log_id = noted.text("Batch")
-            partition = batch_records.partition_of(tenant, file_log_id)
-            entity = await self._tables.get(AUTH_STAGING, partition, batch_records.BATCH_ROW)
+            partition = authdata_records.partition_of(tenant, file_log_id)
+            entity = await self._tables.get(AUTH_STAGING, partition, authdata_records.BATCH_ROW)
             try:
                 if entity is not None:
-                    batch_records.from_entity(tenant, file_log_id, entity)
+                    authdata_records.from_entity(tenant, file_log_id, entity)
             except UnreadableDataError as error:
                 # The upkeep of batches removes it.
                 yield BrokenThing(_BATCHES, file_log_id, str(error), Repair.NONE)
@@ -351,7 +350,7 @@ def masked(text: str) -> str:
 
 def _check(kind: ImportType, entity: Entity) -> int:
     """The highest import number in a record. Raises UnreadableDataError where it is broken."""
-    record = stored_records.from_entity(entity)
+    record = business_records.from_entity(entity)
     record.stamp.results()
     if record.document is not None:
         with reading("a stored record"):

@@ -24,9 +24,9 @@ from shared.clock import Clock, Ids
 from shared.errors import PreconditionFailedError, StorageUnavailableError, UnreadableDataError
 from shared.imports.listing import listed_form
 from shared.imports.reference_kinds import ReferenceKind
-from shared.storage.keys import encode
+from shared.storage.entities import encode
 from shared.storage.names import REFERENCES
-from shared.storage.tables import MAX_OPERATIONS, Delete, Entity, Tables, Upsert
+from shared.storage.ports import MAX_OPERATIONS, Delete, Entity, Tables, Upsert
 
 _TENANTS_REMEMBERED = 200
 _MOST_TRIES = 10

@@ -19,7 +19,7 @@ from shared.storage import import_records as records
 from shared.storage import result_records as results
 from shared.storage.import_records import Ancestor, ImportRecord, RetryLink
 from shared.storage.names import IMPORT_RESULTS, IMPORTS
-from shared.storage.tables import Operation, Tables
+from shared.storage.ports import Operation, Tables
 
 MAX_GENERATIONS = 50
 """How many imports a retry has above it; each is an entity in the transaction of its acceptance."""

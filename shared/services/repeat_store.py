@@ -11,12 +11,11 @@ from shared.clock import Ids
 from shared.errors import ConflictError, PreconditionFailedError, UnreadableDataError
 from shared.services.moments import age_of, iso
 from shared.services.offload import Offload
-from shared.storage import repeat_records as records
-from shared.storage.blobs import ListedBlobs
-from shared.storage.keys import encode
+from shared.storage import idempotency_records as records
+from shared.storage.entities import encode
+from shared.storage.idempotency_records import MAX_INLINE, KeptAnswer, RepeatRecord
 from shared.storage.names import IDEMPOTENCY, IDEMPOTENT_ANSWERS
-from shared.storage.repeat_records import MAX_INLINE, KeptAnswer, RepeatRecord
-from shared.storage.tables import Delete, Entity, Insert, Merge, Replace, Tables
+from shared.storage.ports import Delete, Entity, Insert, ListedBlobs, Merge, Replace, Tables
 
 _READ_AT_ONCE = 1_000
 UNREADABLE = (

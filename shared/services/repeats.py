@@ -37,7 +37,7 @@ from shared.process_stop import ProcessStop
 from shared.services.completions import Completions
 from shared.services.moments import age_of, iso
 from shared.services.repeat_store import RepeatStore
-from shared.storage.repeat_records import KeptAnswer, RepeatRecord
+from shared.storage.idempotency_records import KeptAnswer, RepeatRecord
 from shared.storage_time import CALL_SECONDS, CLEAN_UP_SECONDS, storage_time, storage_time_now
 
 _FIRST_PAUSE = 0.25

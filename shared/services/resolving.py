@@ -26,14 +26,9 @@ from shared.services.settling import (
     Settlement,
 )
 from shared.services.stamps import recorded_results
-from shared.storage import stored_records as records
+from shared.storage import business_records as records
+from shared.storage.business_records import NOTHING_ENDED, RecordTooLargeError, Stamp, StoredRecord
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import (
-    NOTHING_ENDED,
-    RecordTooLargeError,
-    Stamp,
-    StoredRecord,
-)
 
 TOO_LONG = 1003
 

@@ -8,10 +8,9 @@ from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.outcomes import RowResult
 from shared.services.offload import Offload
 from shared.storage import result_records as records
-from shared.storage.blobs import Blobs
 from shared.storage.names import IMPORT_RESULT_BLOBS, IMPORT_RESULTS
+from shared.storage.ports import Blobs, Insert, Tables
 from shared.storage.result_records import ChunkResult, StoredResult
-from shared.storage.tables import Insert, Tables
 
 _READ_AT_ONCE = 20
 _BYTES_PER_ROW = 500

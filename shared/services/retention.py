@@ -21,7 +21,7 @@ from shared.clock import Clock
 from shared.services.moments import age_of, iso
 from shared.services.upkeep import UpkeepFaults
 from shared.storage.names import IMPORTS
-from shared.storage.tables import Entity, Tables, Upsert
+from shared.storage.ports import Entity, Tables, Upsert
 
 Expire = Callable[[str, datetime], AsyncIterator[int]]
 """expire(tenant, before): lets go what has had its time before that moment; yields how many things

@@ -28,9 +28,9 @@ from shared.services.name_index import NamedRecord
 from shared.services.offload import Offload
 from shared.services.record_ranges import WORTH_IT, load_records
 from shared.services.work import SupersededError
-from shared.storage import stored_records as records
-from shared.storage.stored_records import RecordKey, StoredRecord
-from shared.storage.tables import MAX_OPERATIONS, Delete, Operation, Tables
+from shared.storage import business_records as records
+from shared.storage.business_records import RecordKey, StoredRecord
+from shared.storage.ports import MAX_OPERATIONS, Delete, Operation, Tables
 
 _MOST_BYTES = 3_500_000
 _MOST_CONFLICTS = 20

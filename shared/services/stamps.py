@@ -19,9 +19,9 @@ from shared.imports.outcomes import RowResult
 from shared.services.references import EarlierImports
 from shared.services.settling import KeyRows, Resolver, Settlement
 from shared.services.work import SupersededError
-from shared.storage import stored_records
+from shared.storage import business_records
+from shared.storage.business_records import MOST_ENDED, NOTHING_ENDED, StoredRecord
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import MOST_ENDED, NOTHING_ENDED, StoredRecord
 
 
 def recorded_results(
@@ -61,7 +61,7 @@ def ending(record: ImportRecord, message: Message, closed_through: int) -> Resol
             raise StorageUnavailableError(
                 "too many imports were ended on one record while an earlier import is open"
             )
-        return Settlement(results, (stored_records.ending(rows.key, stored, ended),))
+        return Settlement(results, (business_records.ending(rows.key, stored, ended),))
 
     return resolve
 

@@ -22,7 +22,7 @@ from shared.services.import_log import ImportLog
 from shared.services.moments import age_of, iso
 from shared.services.upkeep import UpkeepFaults
 from shared.storage.import_records import ImportRecord, OpenImport
-from shared.storage.queues import Queues
+from shared.storage.ports import Queues
 
 
 class Sweep:

@@ -35,9 +35,9 @@ from shared.errors import (
     StorageUnavailableError,
 )
 from shared.services.tenant_names import numbered_slug, slug_of
-from shared.storage.keys import encode
+from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
-from shared.storage.tables import Delete, Entity, Insert, Merge, Replace, Tables, Value
+from shared.storage.ports import Delete, Entity, Insert, Merge, Replace, Tables, Value
 
 MOST_NAME = 200
 MOST_SOFTWARE_KEY = 100

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from shared.errors import PreconditionFailedError
 from shared.services.record_ranges import load_records
-from shared.storage.blobs import Blobs
-from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Tables, Upsert
+from shared.storage.ports import Blobs, Delete, Entity, Insert, Merge, Operation, Tables, Upsert
 
 _END = "\U0010ffff"
 """Sorts behind every row key."""

@@ -25,12 +25,11 @@ from shared.errors import PreconditionFailedError
 from shared.storage.azure_blobs import AzureBlobs
 from shared.storage.azure_queues import AzureQueues
 from shared.storage.azure_tables import AzureTables
-from shared.storage.document_blobs import DocumentBlobs
+from shared.storage.document_blobs import DocumentBlobs, PoisonQueue
 from shared.storage.failures import check_answer, keep_answer, note_answer, storage_call
 from shared.storage.names import CONTAINERS, IMPORT_PAYLOADS, IMPORTS
-from shared.storage.poison_queue import PoisonQueue
+from shared.storage.ports import Entity, Upsert
 from shared.storage.table_batches import SharedKeyLitePolicy, TableBatches, token_policy
-from shared.storage.tables import Entity, Upsert
 from shared.storage_account import StorageAccount
 from shared.storage_time import retried, storage_time_now
 

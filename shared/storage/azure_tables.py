@@ -12,17 +12,8 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.storage.failures import storage_call
+from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Replace, Upsert, Value
 from shared.storage.table_batches import TableBatches
-from shared.storage.tables import (
-    Delete,
-    Entity,
-    Insert,
-    Merge,
-    Operation,
-    Replace,
-    Upsert,
-    Value,
-)
 from shared.storage_time import retried, storage_time_now
 
 Written = TypeVar("Written")
@@ -33,7 +24,7 @@ _KEYS = ("PartitionKey", "RowKey")
 
 
 class AzureTables:
-    """The port `shared.storage.tables.Tables` on a table service."""
+    """The port `shared.storage.ports.Tables` on a table service."""
 
     def __init__(self, service: TableServiceClient, batches: TableBatches) -> None:
         self._service = service
@@ -241,7 +232,7 @@ def _filter(partition: str, first: str, last: str | None, after: str) -> str:
 
 
 def _literal(key: str) -> str:
-    """A key in quotes; our own hold none (`shared.storage.keys`), a message might."""
+    """A key in quotes; our own hold none (`shared.storage.entities`), a message might."""
     return "'" + key.replace("'", "''") + "'"
 
 

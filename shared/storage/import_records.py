@@ -31,8 +31,8 @@ from shared.imports.definition import OnExisting, Options
 from shared.imports.origins import NO_ORIGINS, Origins, unpack_origins
 from shared.imports.planning import Chunk, Span
 from shared.imports.row_sets import pack_rows, unpack_rows
-from shared.storage.keys import encode
-from shared.storage.packing import (
+from shared.storage.entities import (
+    encode,
     join_bytes,
     join_text,
     pack_json,
@@ -40,7 +40,7 @@ from shared.storage.packing import (
     split_text,
     unpack_json,
 )
-from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Value, reading
+from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Value, reading
 
 _Part = TypeVar("_Part")
 LAST_NUMBER = 999_999_999_999
@@ -568,3 +568,86 @@ def _chunks(packed: Sequence[Sequence[Any]]) -> tuple[Chunk, ...]:
             span = Span(first, last, None if exact is None else frozenset(exact))
         chunks.append(Chunk(number, start, end, rows, span))
     return tuple(chunks)
+
+
+# What retention reads and writes of imports: a summary of each, and the marks of what has gone.
+#
+# A record first says that its payload or its results have expired, so that readers are told so
+# (410) while the rest goes; the record itself goes last, with its index and kinship entities.
+
+SUMMARY_COLUMNS = (
+    "ImportId",
+    "EndedAt",
+    "PayloadExpiredAt",
+    "ResultsExpiredAt",
+    "FirstOrigin",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSummary:
+    """An import as retention sees it. Times are ISO text, "" where it has not happened.
+
+    `first_origin` is the lowest number that a row of it is compared with: that of the first import
+    that brought such a row, its own where it is no retry.
+    """
+
+    tenant: str
+    number: int
+    import_id: str
+    ended_at: str
+    has_payload: bool
+    has_results: bool
+    first_origin: int
+
+    def ended_before(self, moment: str) -> bool:
+        """Whether it ended before that moment (ISO text)."""
+        return bool(self.ended_at) and self.ended_at < moment
+
+
+def summary_from_entity(entity: Entity) -> ImportSummary:
+    """The summary that these columns of a record make."""
+    number = number_of(entity.row)
+    return ImportSummary(
+        tenant=entity.partition,
+        number=number,
+        import_id=entity.text("ImportId"),
+        ended_at=entity.text("EndedAt"),
+        has_payload=not entity.text("PayloadExpiredAt"),
+        has_results=not entity.text("ResultsExpiredAt"),
+        first_origin=_first_origin(entity) or number,
+    )
+
+
+def _first_origin(entity: Entity) -> int:
+    """The lowest origin of a retry; 1, which keeps every tombstone, where it cannot be read."""
+    try:
+        return entity.number("FirstOrigin")
+    except UnreadableDataError:
+        return 1
+
+
+def without_payload(entity: Entity, now: str) -> Operation:
+    """The write that takes the lines of a small payload out of a record, given as it was read."""
+    lines = dict.fromkeys((name for name in entity.values if _holds_lines(name)), "")
+    values: dict[str, Value] = {"PayloadExpiredAt": now, **lines}
+    return Merge(Entity(entity.partition, entity.row, values))
+
+
+def without_results(summary: ImportSummary, now: str) -> Operation:
+    """The write that says that the results of an import have expired."""
+    row = record_row(summary.number)
+    return Merge(Entity(summary.tenant, row, {"ResultsExpiredAt": now}))
+
+
+def removal(record: ImportRecord) -> list[Operation]:
+    """The transaction that removes the record of an ended import; it fails where it is gone."""
+    rows = [record_row(record.number), index_row(record.import_id)]
+    rows += [child_row(ancestor.number, record.number) for ancestor in record.lineage]
+    if record.body_hash:
+        rows.append(file_row(record.type_name, record.body_hash, record.number))
+    return [Delete(Entity(record.tenant, row, {})) for row in rows]
+
+
+def _holds_lines(name: str) -> bool:
+    return name.startswith("Lines") and name.removeprefix("Lines").isdigit()

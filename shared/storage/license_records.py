@@ -23,16 +23,16 @@ from shared.imports.licenses.filing import blobs_of
 from shared.imports.licenses.identity import EMPLOYEE_FIELDS, Employee
 from shared.imports.licenses.shelf import Change, Held, buried
 from shared.imports.outcomes import RowResult, pack_result, unpack_result
-from shared.storage.keys import encode
-from shared.storage.packing import (
+from shared.storage.entities import (
     compress_json,
+    encode,
     expand_json,
     join_text,
     pack_json,
     split_text,
     unpack_json,
 )
-from shared.storage.tables import Entity, Insert, Operation, Upsert, Value, reading
+from shared.storage.ports import Entity, Insert, Operation, Upsert, Value, reading
 
 COLUMNS = (
     "companyCode",

@@ -17,9 +17,9 @@ from shared.imports.catalogue_entry import Severity
 from shared.imports.messages import CANCELLED
 from shared.imports.outcomes import Outcome, RowResult, pack_result, unpack_result
 from shared.imports.row_sets import pack_rows, row_set, unpack_rows
+from shared.storage.entities import compress_json, expand_json, join_bytes, split_bytes
 from shared.storage.import_records import Counts, counts_of
-from shared.storage.packing import compress_json, expand_json, join_bytes, split_bytes
-from shared.storage.tables import Entity, Value, reading
+from shared.storage.ports import Entity, Value, reading
 
 _MAX_INLINE = 700_000
 WENT_IN_COLUMNS = tuple(f"WentIn{part}" for part in range(8))

@@ -34,7 +34,7 @@ from azure.core.rest import HttpRequest
 
 from shared.errors import StorageUnavailableError
 from shared.storage.failures import meaning_of, storage_call
-from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Replace, Upsert
+from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Replace, Upsert
 from shared.storage_time import storage_time_now
 
 _VERSION = "2019-02-02"
@@ -147,7 +147,7 @@ def _if_match(entity: Entity) -> str:
 
 
 def _quoted(key: str) -> str:
-    """Keys hold letters, digits and `._-=|` only (`shared.storage.keys`)."""
+    """Keys hold letters, digits and `._-=|` only (`shared.storage.entities`)."""
     return quote(key, safe="._-")
 
 

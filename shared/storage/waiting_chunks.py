@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.storage.tables import Delete, Entity, Operation, Upsert
+from shared.storage.ports import Delete, Entity, Operation, Upsert
 
 _END = "end"
 

@@ -33,7 +33,7 @@ from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import NO_FILE_LOG_ID
 from shared.services.authdata.staging import NO_SUCH_BATCH, Judged, refuse_expired
 from shared.services.offload import to_thread_if_large
-from shared.storage.batch_records import Batch, BatchState
+from shared.storage.authdata_records import Batch, BatchState
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.import_call import answer_once, keyed_call

@@ -23,8 +23,8 @@ from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.offload import to_thread_if_large
 from shared.services.repeats import KeyedCall, RepeatableWork, Sight
 from shared.services.reporting import ImportReport
+from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
-from shared.storage.repeat_records import KeptAnswer
 from shared.web.imports import just_accepted, not_yet
 from shared.web.query_names import query_of
 from shared.web.requests import JSON, Preferences, is_utf8

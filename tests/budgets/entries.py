@@ -55,9 +55,9 @@ from shared.services.chunk_rows import place_in, read_by_rules, read_slices
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.licenses.lines import read_company_lines
 from shared.services.licenses.segments import segments
-from shared.storage.keys import encode
+from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS
-from shared.storage.tables import Entity
+from shared.storage.ports import Entity
 from shared.web import query_names, requests
 from shared.web.charsets import charset_of, utf8_body
 from shared.web.documents import content_of, read_upload, row_from_text

@@ -11,9 +11,9 @@ from typing import Any
 from azure.storage.blob.aio import ContainerClient
 
 from shared.bootstrap import open_gateway
+from shared.storage.business_records import partition_of
 from shared.storage.license_records import held_from_entity
 from shared.storage.names import LICENSE_DOCUMENTS
-from shared.storage.stored_records import partition_of
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for
 from tests.tenants import Sender

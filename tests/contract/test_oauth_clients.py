@@ -22,7 +22,7 @@ from shared.auth.clients import Client, client_to_entity
 from shared.auth.scopes import Scope
 from shared.bootstrap import open_gateway
 from shared.storage.names import CLIENTS
-from shared.storage.tables import Upsert
+from shared.storage.ports import Upsert
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for
 from tests.tenants import new_tenant

@@ -13,9 +13,9 @@ from azure.data.tables import TableServiceClient
 
 from shared.imports.definition import Document
 from shared.imports.outcomes import Outcome, RowResult
-from shared.storage import import_records, result_records, stored_records
+from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord
-from shared.storage.tables import Entity
+from shared.storage.ports import Entity
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Books:
             "Workers", f"{_tenant(tenant)} and RowKey ge 'r|' and RowKey lt 'r}}'"
         )
         documents = {
-            (item.partition, item.row): stored_records.from_entity(item).document for item in found
+            (item.partition, item.row): business_records.from_entity(item).document
+            for item in found
         }
         assert len(documents) == len(found)
         return {key: document for key, document in documents.items() if document is not None}

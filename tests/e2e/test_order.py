@@ -14,8 +14,8 @@ from shared.imports.definition import Document, OnExisting
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import fold_names
 from shared.imports.workers.definition import WORKERS
+from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import partition_of, row_of
 from tests.builders import Row
 from tests.e2e.bookkeeping import Books, check_counts
 from tests.e2e.gateway_process import GatewayProcess, started

@@ -41,8 +41,8 @@ from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import fold_names
 from shared.imports.workers.definition import WORKERS
 from shared.services.authdata.employees import employee_key
+from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import partition_of, row_of
 from tests.emulator import AUTHDATA_KEYS
 from tests.faults.ledger import (
     CallKind,

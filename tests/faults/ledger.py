@@ -22,7 +22,7 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.filing import blobs_of
 from shared.imports.outcomes import RowResult
 from shared.imports.payload import read_lines
-from shared.storage import import_records, result_records, stored_records
+from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.license_records import held_from_entity, owner_of
 from shared.storage.names import (
@@ -34,7 +34,7 @@ from shared.storage.names import (
     IMPORTS,
     LICENSE_DOCUMENTS,
 )
-from shared.storage.tables import Entity
+from shared.storage.ports import Entity
 from tests.builders import Row
 
 RECORD_TABLES = {"workers": "Workers", "assignments": "Assignments", "authdata": "AuthData"}
@@ -231,7 +231,7 @@ class _Reader:
         lookups: set[tuple[str, str]] = set()
         for entity in self._of_tenant(table):
             if entity.row.startswith("r|"):
-                document = stored_records.from_entity(entity).document
+                document = business_records.from_entity(entity).document
                 if document is not None:
                     records[entity.partition, entity.row] = document
             elif entity.row.startswith("x|"):
@@ -258,7 +258,7 @@ class _Reader:
         books = self._books
         for entity in self._of_tenant(DOCUMENTS.table):
             if entity.row.startswith("r|"):
-                document = stored_records.from_entity(entity).document
+                document = business_records.from_entity(entity).document
                 if document is not None:
                     books.documents[document["documentId"]] = document
         container = self._blobs.get_container_client(DOCUMENT_BLOBS)

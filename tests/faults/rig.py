@@ -26,7 +26,7 @@ from local_host.setup.azurite import Azurite, Programs
 from shared.bootstrap import open_gateway
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.storage.names import IMPORT_PAYLOADS, IMPORTS
-from shared.storage.tables import Entity, Upsert
+from shared.storage.ports import Entity, Upsert
 from tests.e2e.gateway_process import GatewayProcess, started_as
 from tests.emulator import settings_for
 from tests.faults.proxy import FaultProxy, Request, Service, running_proxy

@@ -20,9 +20,9 @@ import pytest
 
 from shared.errors import StorageUnavailableError
 from shared.storage.account import Account
+from shared.storage.document_blobs import POISON_QUEUE
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
-from shared.storage.poison_queue import POISON_QUEUE
-from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Replace, Upsert
+from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Replace, Upsert
 from shared.storage_account import StorageAccount
 from tests.emulator import Emulator
 from tests.faults.proxy import (

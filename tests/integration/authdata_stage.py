@@ -15,10 +15,10 @@ from shared.imports.authdata.batch_call import BatchCall
 from shared.imports.authdata.records import Employee
 from shared.services.authdata.staging import Staged
 from shared.services.chunk_messages import ChunkMessage
-from shared.storage import stored_records
+from shared.storage import business_records
+from shared.storage.business_records import StoredRecord
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import StoredRecord
-from shared.storage.tables import Entity
+from shared.storage.ports import Entity
 from tests.emulator import settings_for
 from tests.integration.pump import Pump
 from tests.tenants import new_tenant
@@ -111,7 +111,7 @@ class AuthdataStage:
     async def stored(self) -> dict[str, StoredRecord]:
         """Every employee record of the tenant by row key, tombstones too."""
         found = [each for each in await self.entities() if each.row.startswith("r|")]
-        return {each.row: stored_records.from_entity(each) for each in found}
+        return {each.row: business_records.from_entity(each) for each in found}
 
     async def employees(self) -> dict[str, Employee]:
         """The employees of the tenant; each has exactly its own look-up."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.storage.tables import Entity, Tables
+from shared.storage.ports import Entity, Tables
 
 
 class CountedTables:

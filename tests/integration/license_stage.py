@@ -19,11 +19,11 @@ from shared.services.offload import to_thread_if_large
 from shared.services.payloads import Payloads
 from shared.services.settling import operation_bytes
 from shared.services.work import BeforeCommit
+from shared.storage.business_records import partition_of
+from shared.storage.entities import entity_bytes
 from shared.storage.import_records import ImportRecord
 from shared.storage.license_records import held_from_entity
-from shared.storage.packing import entity_bytes
-from shared.storage.stored_records import partition_of
-from shared.storage.tables import (
+from shared.storage.ports import (
     MAX_ENTITY_BYTES,
     MAX_OPERATIONS,
     MAX_TRANSACTION_BYTES,

@@ -13,10 +13,10 @@ from shared.bootstrap import Gateway, open_gateway
 from shared.imports.outcomes import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
+from shared.storage.business_records import StoredRecord, from_entity, partition_of, row_of
 from shared.storage.import_records import ImportRecord, acceptance, record_row
+from shared.storage.ports import Delete, Entity, Merge
 from shared.storage.result_records import result_row
-from shared.storage.stored_records import StoredRecord, from_entity, partition_of, row_of
-from shared.storage.tables import Delete, Entity, Merge
 from shared.storage.waiting_chunks import WaitingChunk
 from tests.builders import body_of
 from tests.emulator import settings_for

@@ -11,8 +11,8 @@ from shared.services.chunk_messages import messages_for
 from shared.services.reporting import ImportState
 from shared.services.work import BeforeCommit, SupersededError
 from shared.storage.import_records import ImportRecord, acceptance, record_row
+from shared.storage.ports import Delete, Entity, Merge
 from shared.storage.result_records import result_row
-from shared.storage.tables import Delete, Entity, Merge
 from tests.integration.authdata_stage import AuthdataStage, an_employee, play
 
 pytestmark = pytest.mark.integration

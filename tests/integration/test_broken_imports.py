@@ -16,13 +16,13 @@ from shared.imports.outcomes import Outcome
 from shared.services.chunk_messages import messages_for
 from shared.services.moments import iso
 from shared.services.reporting import Place, RowFilter
-from shared.storage.batch_records import BatchState
+from shared.storage.authdata_records import BatchState
+from shared.storage.entities import encode
+from shared.storage.idempotency_records import KeptAnswer, RepeatRecord
 from shared.storage.import_records import ImportRecord, open_row, record_row
-from shared.storage.keys import encode
 from shared.storage.names import IMPORT_PAYLOADS
-from shared.storage.repeat_records import KeptAnswer, RepeatRecord
+from shared.storage.ports import Delete, Entity, Insert, Upsert
 from shared.storage.result_records import result_row
-from shared.storage.tables import Delete, Entity, Insert, Upsert
 from shared.web.pay_and_bill import vendor_answer
 from tests.builders import a_worker, body_of
 from tests.integration.authdata_stage import AuthdataStage, an_employee

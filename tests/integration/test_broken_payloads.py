@@ -8,10 +8,10 @@ from shared.errors import GoneError
 from shared.imports.outcomes import Outcome
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.reporting import ImportState, Place
+from shared.storage.entities import split_text
 from shared.storage.import_records import ImportRecord, record_row
 from shared.storage.names import IMPORT_PAYLOADS, IMPORTS
-from shared.storage.packing import split_text
-from shared.storage.tables import Entity, Merge
+from shared.storage.ports import Entity, Merge
 from tests.builders import a_worker
 from tests.integration.broken import PAYLOADS, Break
 from tests.integration.stage import Stage, play

@@ -13,9 +13,9 @@ from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.definition import ImportType
 from shared.imports.licenses.actions import LicenseAction
 from shared.services.chunk_messages import messages_for
+from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import partition_of, row_of
-from shared.storage.tables import Entity, Insert
+from shared.storage.ports import Entity, Insert
 from tests.builders import a_worker, body_of
 from tests.integration.authdata_stage import AuthdataStage, an_employee
 from tests.integration.authdata_stage import play as play_authdata

@@ -13,9 +13,9 @@ from shared.errors import ForbiddenError, UnreadableDataError
 from shared.imports.outcomes import Outcome
 from shared.imports.payload import line_of
 from shared.services.documents.rounds import RoundStatus
+from shared.storage.business_records import partition_of, row_of
+from shared.storage.entities import encode
 from shared.storage.import_records import record_row
-from shared.storage.keys import encode
-from shared.storage.stored_records import partition_of, row_of
 from tests.documents import ROUND
 from tests.integration.authdata_stage import AuthdataStage, an_employee
 from tests.integration.authdata_stage import play as play_authdata

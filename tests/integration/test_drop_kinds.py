@@ -25,7 +25,7 @@ from shared.services.documents.sweeping_drops import drops_of_turn
 from shared.storage.document_blobs import Drop
 from shared.storage.import_records import index_row, record_row
 from shared.storage.names import DOCUMENT_DROP, IMPORTS
-from shared.storage.tables import Entity, Insert
+from shared.storage.ports import Entity, Insert
 from tests.documents import PDF, ROUND, make_ready
 from tests.faults.proxy import Answer, ReplaceBody, Rule, Service, running_proxy, throttled
 from tests.integration.test_drops import Drops, drops

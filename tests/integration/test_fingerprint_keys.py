@@ -12,7 +12,7 @@ from shared.bootstrap import open_gateway
 from shared.imports.authdata.fingerprints import HashKey
 from shared.services.fingerprint_keys import PARTITION, ROW, FingerprintKeys
 from shared.storage.names import SIGNING_KEYS
-from shared.storage.tables import Entity, Upsert
+from shared.storage.ports import Entity, Upsert
 from tests.emulator import settings_for
 
 pytestmark = pytest.mark.integration

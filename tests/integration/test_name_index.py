@@ -14,8 +14,8 @@ from shared.imports.documents.upload import WorkerKey
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
 from shared.services.documents.worker_search import WorkerSearch
 from shared.services.name_index import NamedRecord, NameIndex
-from shared.storage.keys import encode
-from shared.storage.tables import Delete, Entity, Tables
+from shared.storage.entities import encode
+from shared.storage.ports import Delete, Entity, Tables
 from tests.builders import a_worker
 from tests.integration.stage import Stage, play
 

@@ -28,7 +28,7 @@ from shared.services.reference_lists import ReferenceLists
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.what_if import WhatIfTables
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
-from shared.storage.tables import Delete, Entity, Tables
+from shared.storage.ports import Delete, Entity, Tables
 from tests.builders import Row, a_worker, body_of
 from tests.integration.stage import Stage, play
 

@@ -11,7 +11,7 @@ from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.reporting import ImportState
 from shared.storage.names import IMPORT_PAYLOADS
-from shared.storage.tables import Delete, Entity
+from shared.storage.ports import Delete, Entity
 from shared.web.pay_and_bill import vendor_answer
 from tests.builders import a_worker
 from tests.integration.stage import Stage, play

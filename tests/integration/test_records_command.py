@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from shared.composition.record_repair import record_repair_of
-from shared.storage.stored_records import from_entity, partition_of, row_of
-from shared.storage.tables import Entity, Insert
+from shared.storage.business_records import from_entity, partition_of, row_of
+from shared.storage.ports import Entity, Insert
 from tests.builders import a_worker
 from tests.integration.authdata_stage import AuthdataStage, an_employee
 from tests.integration.authdata_stage import play as play_authdata

@@ -11,7 +11,7 @@ import pytest
 from shared.clock import RandomIds, SystemClock
 from shared.imports.reference_kinds import ReferenceKind
 from shared.services.reference_lists import ReferenceLists
-from shared.storage.tables import Delete, Entity, Operation, Tables
+from shared.storage.ports import Delete, Entity, Operation, Tables
 from tests.builders import a_worker
 from tests.integration.broken import set_columns
 from tests.integration.stage import Stage, play

@@ -17,7 +17,7 @@ from shared.services.reporting import ImportReport, ImportState, Reporting
 from shared.services.results import Results
 from shared.storage import import_records
 from shared.storage.import_records import ImportRecord
-from shared.storage.tables import Merge
+from shared.storage.ports import Merge
 from tests.builders import a_worker, body_of
 from tests.integration.counted_tables import CountedTables
 from tests.integration.stage import Stage, play

@@ -20,7 +20,7 @@ from shared.imports.workers.definition import WORKERS
 from shared.services.expiring_imports import ExpiringImports
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.storage.names import IDEMPOTENT_ANSWERS
-from shared.storage.tables import Upsert
+from shared.storage.ports import Upsert
 from shared.web.import_call import answer_once, keyed_call
 from shared.web.pay_and_bill import import_call
 from tests.builders import a_worker, body_of

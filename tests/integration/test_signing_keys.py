@@ -22,7 +22,7 @@ from shared.clock import RandomIds
 from shared.errors import ConflictError, PreconditionFailedError
 from shared.storage.account import Account
 from shared.storage.names import SIGNING_KEYS
-from shared.storage.tables import Delete, Entity
+from shared.storage.ports import Delete, Entity
 from tests.emulator import Emulator, settings_for
 
 pytestmark = pytest.mark.integration

@@ -11,9 +11,9 @@ from azure.storage.queue.aio import QueueServiceClient
 from shared.bootstrap import open_gateway
 from shared.imports.outcomes import Outcome
 from shared.services.chunk_messages import ChunkMessage, messages_for
-from shared.storage.packing import entity_bytes
-from shared.storage.stored_records import partition_of, row_of
-from shared.storage.tables import MAX_ENTITY_BYTES, MAX_OPERATIONS, MAX_TRANSACTION_BYTES
+from shared.storage.business_records import partition_of, row_of
+from shared.storage.entities import entity_bytes
+from shared.storage.ports import MAX_ENTITY_BYTES, MAX_OPERATIONS, MAX_TRANSACTION_BYTES
 from tests.builders import Row, a_worker, body_of
 from tests.emulator import settings_for
 from tests.faults.proxy import Request, running_proxy

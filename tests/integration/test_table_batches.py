@@ -11,7 +11,7 @@ import pytest
 from shared.bootstrap import open_gateway
 from shared.errors import PreconditionFailedError
 from shared.imports.workers.definition import WORKERS as KIND
-from shared.storage.tables import (
+from shared.storage.ports import (
     MAX_OPERATIONS,
     Delete,
     Entity,

@@ -35,7 +35,7 @@ from shared.services.documents.features import Feature, Features
 from shared.services.tenants import IssuedKey, Tenant, TenantService
 from shared.storage.account import Account
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
-from shared.storage.tables import Delete, Insert
+from shared.storage.ports import Delete, Insert
 from shared.storage_account import StorageAccount
 from tests.integration.counted_tables import CountedTables
 

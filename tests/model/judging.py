@@ -17,9 +17,9 @@ from shared.imports.definition import Document, Reference
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import fold_names, read_lines
 from shared.imports.row_sets import rows_in
-from shared.storage import import_records, result_records, stored_records
+from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord
-from shared.storage.tables import Entity
+from shared.storage.ports import Entity
 from tests.model.memory_storage import MemoryTables
 from tests.model.processes import TENANT
 from tests.model.simulation import Simulation
@@ -245,7 +245,10 @@ def _judge_stored(tables: MemoryTables, documents: dict[Key, Document]) -> None:
             elif row.startswith("x|"):
                 lookups.add((partition, row))
         expected = {
-            (stored_records.partition_of(TENANT, group), stored_records.row_of(reference)): document
+            (
+                business_records.partition_of(TENANT, group),
+                business_records.row_of(reference),
+            ): document
             for (name, group, reference), document in documents.items()
             if name == kind.name
         }
@@ -261,4 +264,4 @@ def _judge_stored(tables: MemoryTables, documents: dict[Key, Document]) -> None:
 
 
 def _document(entity: Entity) -> dict[str, Any] | None:
-    return stored_records.from_entity(entity).document
+    return business_records.from_entity(entity).document

@@ -17,7 +17,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
-from shared.storage.tables import Delete, Entity, Insert, Merge, Operation, Upsert
+from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Upsert
 
 _T = TypeVar("_T")
 

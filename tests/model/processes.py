@@ -26,9 +26,7 @@ from shared.services.results import Results
 from shared.services.retrying import Retrying
 from shared.services.sweeping import Sweep
 from shared.services.work import Works
-from shared.storage.blobs import Blobs
-from shared.storage.queues import Queues
-from shared.storage.tables import Tables
+from shared.storage.ports import Blobs, Queues, Tables
 
 TENANT = "tenant"
 LICENSE_OPERATIONS = 6

@@ -28,9 +28,9 @@ from shared.process_stop import ProcessStop
 from shared.services.import_log import ImportLog
 from shared.services.repeat_store import RepeatStore
 from shared.services.repeats import Given, KeyedCall, Repeats, Sight
+from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
-from shared.storage.repeat_records import KeptAnswer
-from shared.storage.tables import Entity
+from shared.storage.ports import Entity
 from tests.model.memory_storage import ACTOR, Fate, MemoryBlobs, MemoryTables, Turnstile
 from tests.model.processes import CountedIds, at_once
 from tests.model.virtual_time import run_at_once

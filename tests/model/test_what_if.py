@@ -11,16 +11,7 @@ import pytest
 
 from shared.errors import PreconditionFailedError
 from shared.services.what_if import WhatIfBlobs, WhatIfTables
-from shared.storage.tables import (
-    Delete,
-    Entity,
-    Insert,
-    Merge,
-    Operation,
-    Replace,
-    Tables,
-    Upsert,
-)
+from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Replace, Tables, Upsert
 from tests.model.memory_storage import MemoryBlobs, MemoryTables, Turnstile
 
 _T = TypeVar("_T")

@@ -16,10 +16,10 @@ from shared.imports.workers.definition import WORKERS
 from shared.services import stamps
 from shared.services.settling import KeyRows, Settlement
 from shared.services.work import SupersededError
-from shared.storage import stored_records
+from shared.storage import business_records
+from shared.storage.business_records import MOST_ENDED, RecordKey, Stamp, StoredRecord
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import MOST_ENDED, RecordKey, Stamp, StoredRecord
-from shared.storage.tables import MAX_TEXT, Entity, Insert, Merge
+from shared.storage.ports import MAX_TEXT, Entity, Insert, Merge
 
 KEY = RecordKey("T|E1", "r|P1")
 ROWS = KeyRows(KEY, (ReadRow(0, ("E1", "P1"), {}, ()),))
@@ -37,7 +37,7 @@ class StoredEntity:
 
     @property
     def record(self) -> StoredRecord | None:
-        return None if self.entity is None else stored_records.from_entity(self.entity)
+        return None if self.entity is None else business_records.from_entity(self.entity)
 
     def write(self, number: int) -> None:
         before = self.record
@@ -46,9 +46,9 @@ class StoredEntity:
             KEY,
             {"Surname": "Ada"},
             Stamp.of(number, 0, [result]),
-            ended=before.ended if before else stored_records.NOTHING_ENDED,
+            ended=before.ended if before else business_records.NOTHING_ENDED,
         )
-        [operation] = stored_records.writing(written, before)
+        [operation] = business_records.writing(written, before)
         self.entity = operation.entity
 
     def end(self, number: int, code: int, closed_through: int) -> Settlement:
@@ -108,7 +108,7 @@ def test_a_stamp_makes_the_ends_below_it_superfluous() -> None:
     stored.end(7, 9002, closed_through=5)
     stored.write(8)
     assert stored.record is not None
-    assert stored.record.ended == stored_records.NOTHING_ENDED
+    assert stored.record.ended == business_records.NOTHING_ENDED
     for straggler in (5, 7):
         with pytest.raises(SupersededError):
             stored.codes(straggler)

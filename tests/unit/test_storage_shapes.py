@@ -10,9 +10,9 @@ from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
-from shared.storage.stored_records import RecordKey, Stamp, StoredRecord, from_entity, writing
+from shared.storage.business_records import RecordKey, Stamp, StoredRecord, from_entity, writing
+from shared.storage.ports import Insert
 from shared.storage.table_batches import _check_answers
-from shared.storage.tables import Insert
 
 
 def test_a_hundred_thousand_rows_may_name_one_record() -> None:

@@ -10,14 +10,12 @@ from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.records import AuthRecord
 from shared.services.moments import iso, latest_now
 from shared.services.offload import Offload
-from shared.storage import batch_records as stored
-from shared.storage import plan_records
-from shared.storage.batch_records import Batch, Part, PartData
-from shared.storage.blobs import Blobs
-from shared.storage.keys import encode
+from shared.storage import authdata_records
+from shared.storage import authdata_records as stored
+from shared.storage.authdata_records import Batch, Part, PartData
+from shared.storage.entities import compress_json, encode, expand_json
 from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
-from shared.storage.packing import compress_json, expand_json
-from shared.storage.tables import Delete, Entity, Tables, Upsert, reading
+from shared.storage.ports import Blobs, Delete, Entity, Tables, Upsert, reading
 
 _BYTES_PER_STAGED_RECORD = 250
 _GROWS = 4
@@ -117,8 +115,8 @@ class BatchStore:
             partition = stored.partition_of(tenant, noted.text("Batch"))
             await self._remove(Entity(partition, stored.BATCH_ROW, {}))
             if noted.text("ImportId"):
-                plan = plan_records.plan_partition(tenant, noted.text("ImportId"))
-                await self._remove(Entity(plan, plan_records.PLAN_ROW, {}))
+                plan = authdata_records.plan_partition(tenant, noted.text("ImportId"))
+                await self._remove(Entity(plan, authdata_records.PLAN_ROW, {}))
             await self._remove(noted)
         return len(found)
 

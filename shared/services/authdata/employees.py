@@ -14,10 +14,10 @@ from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import AuthRecord, Employee, Stored
 from shared.services.offload import Offload
 from shared.services.record_ranges import SMALL, load_lookups, load_records
-from shared.storage import stored_records
-from shared.storage.keys import encode
-from shared.storage.stored_records import RecordKey, StoredRecord, row_of
-from shared.storage.tables import Entity, Tables, reading
+from shared.storage import business_records
+from shared.storage.business_records import RecordKey, StoredRecord, row_of
+from shared.storage.entities import encode
+from shared.storage.ports import Entity, Tables, reading
 
 _BYTES_PER_EMPLOYEE = 1_000
 _RECORDS = ("r|", "r|~")
@@ -62,7 +62,9 @@ class Employees:
         """The records of some employees with their stamps and ETags, by employee id."""
         rows = {row_of(name): name for name in ids}
         found = await self._entities(tenant, sorted(rows))
-        return {rows[row]: stored_records.from_any_entity(entity) for row, entity in found.items()}
+        return {
+            rows[row]: business_records.from_any_entity(entity) for row, entity in found.items()
+        }
 
     async def count(self, tenant: str) -> int:
         """How many employees there are; a request for each thousand."""
@@ -86,7 +88,7 @@ def _employees(found: dict[str, Entity]) -> tuple[dict[str, Employee], set[str]]
     for row, entity in found.items():
         try:
             with reading("an employee"):
-                document = stored_records.from_entity(entity).document
+                document = business_records.from_entity(entity).document
                 if document is not None:
                     employees[row] = Employee.of(document)
         except UnreadableDataError:

@@ -28,13 +28,12 @@ from shared.services.authdata.employees import Employees
 from shared.services.authdata.tenant_rules import TenantRuleBook
 from shared.services.offload import Offload
 from shared.services.payloads import Payloads
-from shared.storage import plan_records as stored
-from shared.storage.blobs import Blobs
+from shared.storage import authdata_records as stored
+from shared.storage.authdata_records import PlanRecord
+from shared.storage.entities import compress_json, expand_json
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
-from shared.storage.packing import compress_json, expand_json
-from shared.storage.plan_records import PlanRecord
-from shared.storage.tables import Insert, Tables, reading
+from shared.storage.ports import Blobs, Insert, Tables, reading
 
 _GROWS = 6
 

@@ -42,10 +42,10 @@ from shared.services.moments import age_of, iso
 from shared.services.offload import Offload
 from shared.services.reporting import Reporting
 from shared.services.upkeep import UpkeepFaults
-from shared.storage.batch_records import Batch, BatchState
+from shared.storage.authdata_records import Batch, BatchState
+from shared.storage.business_records import place_of
+from shared.storage.entities import encode
 from shared.storage.import_records import ImportRecord
-from shared.storage.keys import encode
-from shared.storage.stored_records import place_of
 
 _MOST_TRIES = 50
 _BYTES_PER_RECORD = 500

@@ -22,8 +22,7 @@ from shared.services.offload import Offload
 from shared.services.payloads import Payloads
 from shared.services.reporting import Reporting
 from shared.services.retrying import Retrier
-from shared.storage.blobs import Blobs
-from shared.storage.tables import Tables
+from shared.storage.ports import Blobs, Tables
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from shared.services.authdata.tenant_rules import TenantRuleBook, TenantRules
 from shared.services.moments import age_of, iso
 from shared.services.offload import Offload
 from shared.services.turns import Turns
-from shared.storage.batch_records import Batch, BatchState, PartData
+from shared.storage.authdata_records import Batch, BatchState, PartData
 
 _MOST_TRIES = 50
 _MOST_PARTS = 5_000

@@ -25,9 +25,9 @@ from shared.imports.authdata.patterns import PatternError, compile_pattern
 from shared.imports.authdata.reading import Formats
 from shared.imports.authdata.records import FIELDS
 from shared.imports.authdata.thresholds import Thresholds, percent_text
-from shared.storage.keys import encode
+from shared.storage.entities import encode
 from shared.storage.names import TENANTS
-from shared.storage.tables import Entity, Merge, Tables, reading
+from shared.storage.ports import Entity, Merge, Tables, reading
 
 MOST_PERCENT = 1_000
 _NAMES = ("added", "updated", "errors")

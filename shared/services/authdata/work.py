@@ -34,10 +34,10 @@ from shared.services.stamps import (
     recorded_results,
 )
 from shared.services.work import BeforeCommit
-from shared.storage import stored_records
+from shared.storage import business_records
+from shared.storage.business_records import NOTHING_ENDED, Stamp, StoredRecord
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import NOTHING_ENDED, Stamp, StoredRecord
-from shared.storage.tables import Tables
+from shared.storage.ports import Tables
 
 _MOST_TRIES = 20
 
@@ -179,9 +179,9 @@ class _Commit:
         holder = self._holder(decision)
         after = _after(row, stored, holder)
         written = self._written(keyed, decision, stored, holder, after)
-        operations = stored_records.writing(written, stored)
+        operations = business_records.writing(written, stored)
         if holder is not None:
-            operations += stored_records.writing(self._left_behind(holder, read.index), holder)
+            operations += business_records.writing(self._left_behind(holder, read.index), holder)
         return Settlement((decision.result,), tuple(operations))
 
     def _holder(self, decision: Decision) -> StoredRecord | None:

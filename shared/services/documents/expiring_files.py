@@ -14,12 +14,11 @@ from shared.clock import Clock
 from shared.imports.documents.definition import DOCUMENTS
 from shared.services.documents.work import blob_of
 from shared.services.import_log import ImportLog
-from shared.storage.blobs import ListedBlobs
+from shared.storage.business_records import from_entity
 from shared.storage.document_blobs import DocumentBlobs
-from shared.storage.keys import encode
+from shared.storage.entities import encode
 from shared.storage.names import DOCUMENT_REJECTED
-from shared.storage.stored_records import from_entity
-from shared.storage.tables import Tables
+from shared.storage.ports import ListedBlobs, Tables
 
 _DOCUMENTS_PER_PAGE = 1_000
 _A_CALL_IS_OVER = timedelta(days=1)

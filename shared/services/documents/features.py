@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from shared.auth.tenant_lookups import PARTITION
 from shared.errors import NotFoundError, PreconditionFailedError
-from shared.storage.keys import encode
+from shared.storage.entities import encode
 from shared.storage.names import TENANTS
-from shared.storage.tables import Entity, Merge, Tables
+from shared.storage.ports import Entity, Merge, Tables
 
 
 class Feature(StrEnum):

@@ -14,10 +14,10 @@ from shared.imports.documents.file_types import FILE_TYPES
 from shared.imports.fields import normal_reference
 from shared.services.documents.work import blob_of, key_of, lookup_of_round, lookup_of_worker
 from shared.services.documents.worker_search import WorkerSearch
+from shared.storage.business_records import from_entity, lookup_range
 from shared.storage.document_blobs import DocumentBlobs
-from shared.storage.keys import encode
-from shared.storage.stored_records import from_entity, lookup_range
-from shared.storage.tables import Entity, Tables, reading
+from shared.storage.entities import encode
+from shared.storage.ports import Entity, Tables, reading
 
 NO_SUCH_DOCUMENT = (
     "There is no document of this id: take one from /api/documents with the same credentials."

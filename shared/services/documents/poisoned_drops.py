@@ -14,8 +14,8 @@ from shared import log
 from shared.errors import StorageUnavailableError
 from shared.imports.documents.drop_paths import plain_name
 from shared.services.documents.drops import Drops
+from shared.storage.document_blobs import PoisonedBlob, PoisonQueue
 from shared.storage.names import DOCUMENT_DROP
-from shared.storage.poison_queue import PoisonedBlob, PoisonQueue
 
 _SECONDS_PER_DROP: Final = 60
 

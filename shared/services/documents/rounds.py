@@ -17,9 +17,9 @@ from shared.errors import (
     PreconditionFailedError,
 )
 from shared.imports.fields import MAX_REFERENCE, normal_reference
-from shared.storage.keys import decode, encode
+from shared.storage.entities import decode, encode
 from shared.storage.names import COMMUNICATION_ROUNDS
-from shared.storage.tables import Entity, Insert, Merge, Tables
+from shared.storage.ports import Entity, Insert, Merge, Tables
 
 
 class RoundStatus(StrEnum):

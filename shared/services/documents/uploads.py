@@ -30,9 +30,9 @@ from shared.services.documents.worker_search import WorkerSearch
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.services.reporting import Reporting
+from shared.storage.business_records import place_of
 from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.import_records import ImportRecord
-from shared.storage.stored_records import place_of
 
 DISABLED = (
     "The Documents feature is not enabled for this tenant: ask the operator of the gateway to "

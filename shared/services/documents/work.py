@@ -30,11 +30,11 @@ from shared.services.work import (
     ImportCancelledError,
     SupersededError,
 )
-from shared.storage import stored_records as records
+from shared.storage import business_records as records
+from shared.storage.business_records import NOTHING_ENDED, RecordKey, Stamp, StoredRecord
+from shared.storage.entities import encode, join
 from shared.storage.import_records import ImportRecord
-from shared.storage.keys import encode, join
-from shared.storage.stored_records import NOTHING_ENDED, RecordKey, Stamp, StoredRecord
-from shared.storage.tables import Tables
+from shared.storage.ports import Tables
 
 _MOST_CONFLICTS = 20
 

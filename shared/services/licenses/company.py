@@ -33,12 +33,11 @@ from shared.services.moments import iso
 from shared.services.offload import Offload
 from shared.services.work import BeforeCommit, SupersededError
 from shared.storage import license_records as records
-from shared.storage.blobs import Blobs
+from shared.storage.business_records import partition_of
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.license_records import LogEntry, Owner
 from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
-from shared.storage.stored_records import partition_of
-from shared.storage.tables import Operation, Tables
+from shared.storage.ports import Blobs, Operation, Tables
 
 _SLICE_ROWS = 250
 _SLICE_BYTES = 4 * 1024 * 1024

@@ -26,7 +26,7 @@ from shared.storage.license_records import (
     obsolete_blobs,
     operations_of,
 )
-from shared.storage.tables import Operation
+from shared.storage.ports import Operation
 
 _MOST_ROWS = 500
 _MOST_WEIGHT = 700_000

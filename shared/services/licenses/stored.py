@@ -12,7 +12,7 @@ from shared.imports.licenses.units import Unit
 from shared.services.record_ranges import load_records
 from shared.storage import license_records as records
 from shared.storage.license_records import LogEntry, Owner
-from shared.storage.tables import Entity, Tables
+from shared.storage.ports import Entity, Tables
 
 _READ_AT_ONCE = 1_000
 _MARGIN = 50

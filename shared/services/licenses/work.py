@@ -31,9 +31,8 @@ from shared.services.licenses.company import CompanyAtWork
 from shared.services.licenses.lines import CompanyLines, LicenseLines, read_company_lines
 from shared.services.offload import Offload
 from shared.services.work import BeforeCommit
-from shared.storage.blobs import Blobs
 from shared.storage.import_records import ImportRecord
-from shared.storage.tables import MAX_OPERATIONS, Tables
+from shared.storage.ports import MAX_OPERATIONS, Blobs, Tables
 
 BROKEN_LOG = (
     "what this import has stored of the company's licenses cannot be read; compare the licenses, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.storage.tables import Entity, Operation
+from shared.storage.ports import Entity, Operation
 
 
 class NoTables:

@@ -85,7 +85,7 @@ def test_a_room_does_not_look_into_those_it_must_not_know(place: str) -> None:
 
 def _is_own_table(module: Module, package: str) -> bool:
     """`functions` may name a table or a queue, as an import type does."""
-    return package == "shared.storage" and not module.imports("shared.storage.tables")
+    return package == "shared.storage" and not module.imports("shared.storage.ports")
 
 
 def test_the_rules_use_the_standard_library_and_pure_libraries_only() -> None:

@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from shared.errors import UnreadableDataError
-from shared.storage.keys import encode
-from shared.storage.packing import join_bytes, join_text, split_bytes, split_text
-from shared.storage.tables import Entity, Value, reading
+from shared.storage.entities import encode, join_bytes, join_text, split_bytes, split_text
+from shared.storage.ports import Entity, Value, reading
 
 MAX_INLINE = 600_000
 """Bytes of a compressed body that still sits in the entity."""

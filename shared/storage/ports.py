@@ -10,9 +10,10 @@ Every write is conditional or idempotent by its kind: `Insert` (must not exist),
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from shared.errors import GatewayError, UnreadableDataError
@@ -162,4 +163,60 @@ class SearchableTables(Tables, Protocol):
         """Entities with first <= row <= last whose boolean property `flag` is true.
 
         The service looks at every entity of the range, but sends only those.
+        """
+
+
+# Blobs: payloads of imports and results that outgrow an entity.
+#
+# `Blobs` is the port of the services; `AzureBlobs` (module `azure_blobs`) carries it out.
+
+
+class Blobs(Protocol):
+    """The port of the services; the order model has an in-memory twin."""
+
+    async def put(
+        self,
+        container: str,
+        name: str,
+        parts: Iterable[bytes],
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write a whole blob, replacing one of that name; `parts` are its bytes in order.
+
+        `metadata` are up to 8 KiB of ASCII; their names are letters.
+        """
+
+    async def read(
+        self, container: str, name: str, start: int = 0, length: int | None = None
+    ) -> bytes | None:
+        """A range of a blob's bytes; None where there is no such blob."""
+
+    async def delete(self, container: str, name: str) -> None:
+        """Remove a blob; a missing one is as good."""
+
+
+class ListedBlobs(Blobs, Protocol):
+    """Blobs that can also be listed, as retention does."""
+
+    async def names_before(self, container: str, prefix: str, moment: datetime) -> list[str]:
+        """The names of the blobs that begin with `prefix` and were last written before then."""
+
+
+# Sending messages to the queues of the app.
+#
+# The queue triggers receive; nothing here does. Messages are base64, as `host.json` says, and
+# never expire: the sweep replaces what is lost, and an old message meets a closed import and is
+# dropped.
+
+MAX_MESSAGE_BYTES = 49_152
+"""64 KiB after base64 (PLATFORM 8.1)."""
+
+
+class Queues(Protocol):
+    """The port of the services; the order model has an in-memory twin."""
+
+    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
+        """Put one message on a queue, visible after `delay` seconds.
+
+        Raises StorageUnavailableError when storage does not answer.
         """

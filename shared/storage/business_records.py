@@ -27,15 +27,16 @@ from shared.errors import UnreadableDataError
 from shared.imports.definition import Document
 from shared.imports.messages import COULD_NOT_BE_PROCESSED
 from shared.imports.outcomes import RowResult, pack_result, unpack_result
-from shared.storage.keys import encode, join
-from shared.storage.packing import (
+from shared.storage.entities import (
+    encode,
     entity_bytes,
+    join,
     join_bytes,
     join_text,
     split_bytes,
     split_text,
 )
-from shared.storage.tables import (
+from shared.storage.ports import (
     MAX_ENTITY_BYTES,
     Delete,
     Entity,
@@ -46,7 +47,7 @@ from shared.storage.tables import (
     Value,
     reading,
 )
-from shared.storage.tables import Replace as ReplaceEntity
+from shared.storage.ports import Replace as ReplaceEntity
 
 _LONG_OUTCOMES = 4_000
 """Characters; a record that one row names has some hundred."""
