@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from shared.services.health import Health
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake
-    from shared.services.licenses.imported_files import ImportedFiles
+    from shared.services.licenses.same_file import ImportedFiles
     from shared.services.reference_lists import ReferenceLists
     from shared.services.repeats import Repeats
     from shared.services.reporting import Reporting

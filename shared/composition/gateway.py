@@ -24,7 +24,7 @@ from shared.services.clients import ClientService
 from shared.services.failed_rows import FailedRows
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
-from shared.services.licenses.imported_files import ImportedFiles
+from shared.services.licenses.same_file import ImportedFiles
 from shared.services.repeat_store import RepeatStore
 from shared.services.repeats import Repeats
 from shared.services.retrying import Retrying

@@ -15,7 +15,7 @@ from shared.services.chunks import ChunkProcessor
 from shared.services.documents.work import DocumentWork
 from shared.services.dry_runs import DryRuns, NothingOpen
 from shared.services.keyed_work import KeyedWork
-from shared.services.licenses.work import LicenseWork
+from shared.services.licenses.processor import LicenseWork
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.work import Works
 from shared.storage.ports import Blobs, Tables

@@ -53,8 +53,8 @@ from shared.imports.planning import plan
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_rows import place_in, read_by_rules, read_slices
 from shared.services.fingerprint_keys import FingerprintKeys
-from shared.services.licenses.lines import read_company_lines
-from shared.services.licenses.segments import segments
+from shared.services.licenses.processor import read_company_lines
+from shared.services.licenses.transactions import segments
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS
 from shared.storage.ports import Entity

@@ -18,7 +18,7 @@ from shared.imports.licenses.shelf import Held, Shelf, buried
 from shared.imports.licenses.units import sketch, units
 from shared.imports.messages import Message
 from shared.imports.payload import fold_names
-from shared.services.licenses.segments import segments
+from shared.services.licenses.transactions import segments
 from tests.unit.imports.licenses.company import TENANT, import_on
 
 ROWS = 20_000

@@ -14,7 +14,7 @@ from shared.imports.licenses.definition import LICENSES
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.hold_back import HoldBack
 from shared.services.intake import Intake, PlanLimits
-from shared.services.licenses.work import LicenseWork
+from shared.services.licenses.processor import LicenseWork
 from shared.services.offload import to_thread_if_large
 from shared.services.payloads import Payloads
 from shared.services.settling import operation_bytes

@@ -17,7 +17,7 @@ from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
 from shared.services.keyed_work import KeyedWork
-from shared.services.licenses.work import LicenseWork
+from shared.services.licenses.processor import LicenseWork
 from shared.services.payloads import Payloads
 from shared.services.reference_lists import ReferenceLists
 from shared.services.references import ReferenceReader

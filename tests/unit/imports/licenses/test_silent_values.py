@@ -12,7 +12,7 @@ from shared.imports.licenses.form_rows import read_license_form
 from shared.imports.licenses.xml_names import DATES, KEYS
 from shared.imports.licenses.xml_rows import read_license_xml
 from shared.imports.payload import line_of
-from shared.services.licenses.lines import read_company_lines
+from shared.services.licenses.processor import read_company_lines
 from tests.unit.imports.licenses.company import (
     FAILED,
     NEW,

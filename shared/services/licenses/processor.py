@@ -5,8 +5,11 @@ See `work` for what the log is for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
 
 from shared import log
 from shared.clock import Clock
@@ -20,15 +23,18 @@ from shared.imports.folding import Noticed
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.deciding import LicenseImport
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.identity import Employee, employee_of
+from shared.imports.licenses.identity import Employee, employee_of, sent_identity
 from shared.imports.licenses.row_results import NOTHING_DONE, done_before
+from shared.imports.licenses.rules import GROUP, read_license, sent_key
 from shared.imports.licenses.shelf import Held, Shelf
-from shared.imports.licenses.units import Sketch, Unit, units
+from shared.imports.licenses.silent_values import without_silent_values
+from shared.imports.licenses.units import Sketch, Unit, sketch, units
 from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
 from shared.imports.outcomes import RowResult, failed
-from shared.services.licenses.lines import CompanyLines
-from shared.services.licenses.segments import Part, Segment, segments
-from shared.services.licenses.stored import LicenseReader
+from shared.imports.payload import fold_names, read_line
+from shared.services.groups import GroupRegister
+from shared.services.licenses.reader import LicenseReader
+from shared.services.licenses.transactions import Part, Segment, segments
 from shared.services.moments import iso
 from shared.services.offload import Offload
 from shared.services.work import BeforeCommit, SupersededError
@@ -37,7 +43,85 @@ from shared.storage.business_records import partition_of
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.license_records import LogEntry, Owner
 from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
-from shared.storage.ports import Blobs, Operation, Tables
+from shared.storage.ports import MAX_OPERATIONS, Blobs, Operation, Tables
+
+# The lines of a chunk of licenses: first only what each row is about, then row by row.
+#
+# A chunk holds all rows of its companies, whose documents may be large, so a row is read when its
+# turn comes and not before.
+
+
+@dataclass
+class CompanyLines:
+    """The rows of one company, in the order they were sent."""
+
+    name: str
+    data: bytes
+    action: LicenseAction
+    rows: list[Sketch] = field(default_factory=list)
+
+    def read(self, row: Sketch) -> ReadRow:
+        """The whole row."""
+        return read_license(row.index, self._line(row), self.action)
+
+    def shown_key(self, row: Sketch) -> tuple[str | None, ...]:
+        """What a result shows of a row that is not read."""
+        return sent_key(self._line(row))
+
+    def _line(self, row: Sketch) -> dict[str, Any]:
+        return _row(self.data[row.start : row.end])
+
+
+@dataclass(frozen=True)
+class LicenseLines:
+    """The rows of a chunk by company; those without one have their result already."""
+
+    companies: Sequence[CompanyLines]
+    without_company: Sequence[RowResult]
+    order: Sequence[int]
+
+    def in_order(self, results: Sequence[RowResult]) -> list[RowResult]:
+        """These results in the order of the lines."""
+        by_index = {result.index: result for result in results}
+        return [by_index[index] for index in self.order if index in by_index]
+
+
+def read_company_lines(tenant: str, data: bytes, action: LicenseAction) -> LicenseLines:
+    """The rows of a chunk's lines, sketched."""
+    companies: dict[str, CompanyLines] = {}
+    without: list[RowResult] = []
+    order: list[int] = []
+    for index, start, end, row in _lines(data):
+        folded = fold_names(without_silent_values(row, action))
+        order.append(index)
+        company = sent_identity(folded).get(GROUP)
+        if company is None:
+            read = read_license(index, row, action)
+            without.append(failed(index, read.key, *read.messages))
+            continue
+        lines = companies.setdefault(company, CompanyLines(company, data, action))
+        lines.rows.append(sketch(tenant, index, start, end, folded))
+    return LicenseLines(list(companies.values()), without, order)
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
+    """Index of the row in each line (`Payload.line`), start and end of its JSON, and the row.
+
+    Raises UnreadablePayloadError.
+    """
+    position = 0
+    while position < len(data):
+        end = data.find(b"\n", position)
+        end = len(data) if end < 0 else end
+        index, row = read_line(data[position:end])
+        yield index, data.index(b"\t", position) + 1, end, row
+        position = end + 1
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(line, parse_float=Decimal)
+    return row
+
 
 _SLICE_ROWS = 250
 _SLICE_BYTES = 4 * 1024 * 1024
@@ -342,3 +426,100 @@ def _slices(ordered: Sequence[Unit]) -> list[list[Unit]]:
         rows += len(unit.rows)
         size += unit_size
     return slices
+
+
+# The work on rows of licenses (CONTRACTS 2): company by company, and in it unit by unit.
+#
+# All rows of a company in an import are in one chunk, and imports of a company follow one another
+# (DESIGN 1.2), so a handler is alone with the company but for stragglers and redelivered messages
+# of its own import. Those meet at the import's log in the company's partition: each transaction
+# inserts the next entry, with the results of the rows that it takes along. A redelivered handler
+# goes on behind the last entry; of two handlers at one place only one can commit; and who ends
+# the rows without running them writes the last entry, so that no straggler goes on.
+#
+# What belongs together and is too much for one transaction (Replace of an employee with many
+# licenses) goes into a blob first; with its first transaction in, whoever comes next carries out
+# the rest, also who only ends the rows.
+
+BROKEN_LOG = (
+    "what this import has stored of the company's licenses cannot be read; compare the licenses, "
+    "then send the row again"
+)
+
+
+class LicenseWork:
+    """`Work` on rows of licenses; `noticed` is told what each row changes."""
+
+    def __init__(
+        self,
+        *,
+        tables: Tables,
+        blobs: Blobs,
+        clock: Clock,
+        offload: Offload,
+        noticed: Noticed | None = None,
+        operations: int = MAX_OPERATIONS,
+    ) -> None:
+        """`operations` is what one transaction may hold; the order model has it small."""
+        self._noticed = noticed
+        self._operations = operations
+        self._tables = tables
+        self._blobs = blobs
+        self._groups = GroupRegister(tables)
+        self._clock = clock
+        self._offload = offload
+
+    async def run(
+        self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
+    ) -> list[RowResult]:
+        """See `Work`."""
+        read = await self._lines(record, lines)
+        companies = [company.name for company in read.companies]
+        await self._groups.note(LICENSES.table, record.tenant, companies)
+        results = list(read.without_company)
+        for company in read.companies:
+            try:
+                results += await self._at_work(record, company).run(before_commit)
+            except UnreadableDataError as error:
+                results += _all_failed(record, company, error)
+        return read.in_order(results)
+
+    async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
+        """See `Work`."""
+        read = await self._lines(record, lines)
+        results = [replace(result, messages=(Message(code),)) for result in read.without_company]
+        for company in read.companies:
+            try:
+                results += await self._at_work(record, company).end(Message(code))
+            except UnreadableDataError as error:
+                results += _all_failed(record, company, error)
+        return read.in_order(results)
+
+    def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """See `Work`: what a row says is the rules' business."""
+        return True
+
+    async def _lines(self, record: ImportRecord, lines: bytes) -> LicenseLines:
+        action = LicenseAction(record.options.action)
+        return await self._offload(len(lines), read_company_lines, record.tenant, lines, action)
+
+    def _at_work(self, record: ImportRecord, company: CompanyLines) -> CompanyAtWork:
+        return CompanyAtWork(
+            record,
+            company,
+            self._tables,
+            self._blobs,
+            self._clock,
+            self._offload,
+            self._noticed,
+            self._operations - 1,
+        )
+
+
+def _all_failed(
+    record: ImportRecord, company: CompanyLines, error: UnreadableDataError
+) -> list[RowResult]:
+    """What the import has done in this company cannot be known; other companies go on."""
+    log.failure("company.unreadable", error, import_id=record.import_id)
+    said = Message(COULD_NOT_BE_PROCESSED, detail=BROKEN_LOG)
+    return [failed(row.index, company.shown_key(row), said) for row in company.rows]
