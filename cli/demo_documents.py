@@ -78,8 +78,7 @@ def _by_call(url: str, keys: KeyPair, tenant: str) -> Answer:
 async def _make_ready(tenant: str) -> None:
     from shared.bootstrap import open_gateway
     from shared.errors import ConflictError
-    from shared.services.documents.features import Feature
-    from shared.services.documents.rounds import RoundStatus
+    from shared.services.documents.rounds import Feature, RoundStatus
 
     async with open_gateway(commands_settings()) as gateway:
         documents = gateway.documents

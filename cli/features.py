@@ -11,7 +11,7 @@ from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.output import AsJson, show
 from shared.bootstrap import Gateway
-from shared.services.documents.features import Feature
+from shared.services.documents.rounds import Feature
 
 app = typer.Typer(
     cls=Overview, no_args_is_help=True, help="Features of a tenant: enable or disable documents."

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.bootstrap import Gateway, open_gateway
-from shared.services.documents.features import Feature
-from shared.services.documents.rounds import RoundStatus
+from shared.services.documents.rounds import Feature, RoundStatus
 from tests.emulator import settings_for
 from tests.tenants import Sender, new_sender
 

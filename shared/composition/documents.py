@@ -8,15 +8,11 @@ from dataclasses import dataclass
 from shared.auth.tenant_lookups import TenantLookups
 from shared.clock import Clock
 from shared.services.chunks import ChunkProcessor
-from shared.services.documents.drops import Drops
-from shared.services.documents.features import Features
-from shared.services.documents.listing import DocumentList
-from shared.services.documents.poisoned_drops import PoisonedDrops
-from shared.services.documents.rounds import Rounds
-from shared.services.documents.sweeping_drops import DropSweep
-from shared.services.documents.trials import DocumentTrials
-from shared.services.documents.uploads import Documents
-from shared.services.documents.worker_search import WorkerSearch
+from shared.services.documents.drops import Drops, DropSweep, PoisonedDrops
+from shared.services.documents.reading import DocumentList
+from shared.services.documents.rounds import Features, Rounds
+from shared.services.documents.uploads import Documents, DocumentTrials
+from shared.services.documents.worker_lookup import WorkerSearch
 from shared.services.import_log import ImportLog
 from shared.services.name_index import NameIndex
 from shared.services.reporting import Reporting

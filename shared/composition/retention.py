@@ -14,11 +14,16 @@ from shared.clock import Clock, SystemClock
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.definition import RecordRules
 from shared.imports.licenses.definition import LICENSES
-from shared.services.documents.expiring_files import ExpiringFiles, ExpiringRejections
 from shared.services.expiring_imports import ExpiringImports
 from shared.services.expiring_tombstones import ExpiringTombstones
 from shared.services.name_index import NameIndex
-from shared.services.retention import Retention, RetentionStep, counted
+from shared.services.retention import (
+    ExpiringFiles,
+    ExpiringRejections,
+    Retention,
+    RetentionStep,
+    counted,
+)
 from shared.storage.license_records import log_up_to
 
 _A_DAY = timedelta(days=1)

@@ -12,7 +12,7 @@ from shared.imports.licenses.definition import LICENSES
 from shared.services.authdata.services import AuthdataServices
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunks import ChunkProcessor
-from shared.services.documents.work import DocumentWork
+from shared.services.documents.processor import DocumentWork
 from shared.services.dry_runs import DryRuns, NothingOpen
 from shared.services.keyed_work import KeyedWork
 from shared.services.licenses.processor import LicenseWork

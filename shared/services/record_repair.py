@@ -27,9 +27,9 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.identity import employee_of
 from shared.imports.licenses.shelf import Change, Held
-from shared.services.documents.listing import readable_document
+from shared.services.documents.processor import lookups_of
+from shared.services.documents.reading import readable_document
 from shared.services.documents.rounds import RoundStatus
-from shared.services.documents.work import lookups_of
 from shared.services.groups import GROUPS, group_of
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso

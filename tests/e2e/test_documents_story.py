@@ -27,8 +27,7 @@ from cli.tokens import ClientCredentials, fetch_token
 from local_host.certificate import make_certificate
 from shared.auth.scopes import Scope
 from shared.bootstrap import open_gateway
-from shared.services.documents.features import Feature
-from shared.services.documents.rounds import RoundStatus
+from shared.services.documents.rounds import Feature, RoundStatus
 from shared.storage.names import DOCUMENT_DROP
 from tests.builders import a_worker, body_of
 from tests.documents import JPEG, PDF, ROUND, SAMPLES, sha256

@@ -21,7 +21,7 @@ from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.imports.documents import messages
 from shared.imports.documents.upload import derived_id
 from shared.imports.messages import COULD_NOT_BE_PROCESSED
-from shared.services.documents.sweeping_drops import drops_of_turn
+from shared.services.documents.drops import drops_of_turn
 from shared.storage.document_blobs import Drop
 from shared.storage.import_records import index_row, record_row
 from shared.storage.names import DOCUMENT_DROP, IMPORTS

@@ -14,8 +14,7 @@ from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from shared.imports.documents import messages
 from shared.imports.messages import CATALOGUE
-from shared.services.documents.features import Feature
-from shared.services.documents.rounds import RoundStatus
+from shared.services.documents.rounds import Feature, RoundStatus
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
 from tests.builders import a_worker
 from tests.documents import JPEG, PDF, ROUND, make_ready

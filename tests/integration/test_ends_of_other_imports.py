@@ -7,7 +7,7 @@ import pytest
 from shared.clock import SystemClock
 from shared.imports.outcomes import Outcome
 from shared.services.chunk_messages import ChunkMessage, messages_for
-from shared.services.documents.work import DocumentWork
+from shared.services.documents.processor import DocumentWork
 from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker
 from tests.integration import authdata_stage

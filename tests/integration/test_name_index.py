@@ -12,7 +12,7 @@ from shared.composition.retention import fill_indexes
 from shared.imports.definition import FoundBy
 from shared.imports.documents.upload import WorkerKey
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
-from shared.services.documents.worker_search import WorkerSearch
+from shared.services.documents.worker_lookup import WorkerSearch
 from shared.services.name_index import NamedRecord, NameIndex
 from shared.storage.entities import encode
 from shared.storage.ports import Delete, Entity, Tables

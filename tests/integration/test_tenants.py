@@ -31,7 +31,7 @@ from shared.errors import (
     UnauthenticatedError,
 )
 from shared.imports.definition import OnExisting
-from shared.services.documents.features import Feature, Features
+from shared.services.documents.rounds import Feature, Features
 from shared.services.tenants import IssuedKey, Tenant, TenantService
 from shared.storage.account import Account
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 from shared import log
 from shared.clock import Clock
-from shared.errors import ForbiddenError
-from shared.imports.definition import Options
+from shared.errors import ForbiddenError, NotFoundError
+from shared.imports.changes import changed_fields, changes_text
+from shared.imports.definition import Document, Options
 from shared.imports.documents import messages
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.file_types import type_fault
@@ -23,10 +24,11 @@ from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.planning import Chunk, Span
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunks import ChunkProcessor
-from shared.services.documents.features import Feature, Features
-from shared.services.documents.rounds import Rounds
-from shared.services.documents.work import blob_of, key_of
-from shared.services.documents.worker_search import WorkerSearch
+from shared.services.documents.processor import blob_of, described, key_of
+from shared.services.documents.reading import DocumentList
+from shared.services.documents.rounds import Feature, Features, Rounds
+from shared.services.documents.worker_lookup import WorkerSearch
+from shared.services.dry_runs import Judgement
 from shared.services.import_log import ImportLog
 from shared.services.moments import iso
 from shared.services.reporting import Reporting
@@ -171,3 +173,35 @@ class Documents:
         async for result in self._reporting.all_results(current):
             return Taken(record, result)
         return None
+
+
+# Dry runs of documents: what an upload would come to, and nothing is written (CONTRACTS 0, I5).
+
+NOT_FORETOLD = "00000000-0000-0000-0000-000000000000"
+"""In place of an id that only a run would make."""
+
+
+class DocumentTrials:
+    """Judges uploads by the code that takes them in."""
+
+    def __init__(self, documents: Documents, reading: DocumentList) -> None:
+        self._documents = documents
+        self._reading = reading
+
+    async def judge(self, tenant: str, upload: Upload) -> Judgement:
+        """What the import of an upload would come to, and what it would change."""
+        placed = await self._documents.place(tenant, upload)
+        if placed.fault is not None:
+            return Judgement((placed.result(Outcome.FAILED, None, placed.fault),))
+        stored = await self._stored(tenant, placed)
+        changes = changed_fields(stored, described(placed), DOCUMENTS.rules.is_sensitive)
+        outcome = Outcome.NEW if stored is None else Outcome.UPDATED
+        document_id = NOT_FORETOLD if stored is None else placed.document_id(tenant)
+        return Judgement((placed.result(outcome, document_id),), {0: changes_text(changes)})
+
+    async def _stored(self, tenant: str, placed: Upload) -> Document | None:
+        try:
+            found = await self._reading.find(tenant, placed.document_id(tenant))
+        except NotFoundError:
+            return None
+        return {name: found[name] for name in described(placed)}

@@ -25,7 +25,7 @@ FOR_ADMINISTRATORS = {
 }
 # The refusals of these are for administrators too; each is a change that only a command makes.
 ADMINISTRATORS_CALLS = {
-    ("shared.services.documents.features", "switch"),
+    ("shared.services.documents.rounds", "switch"),
     ("shared.services.documents.rounds", "add"),
     ("shared.services.documents.rounds", "change"),
     ("shared.services.authdata.tenant_rules", "_merge"),

@@ -12,8 +12,8 @@ from shared.imports.definition import Document
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.file_types import FILE_TYPES
 from shared.imports.fields import normal_reference
-from shared.services.documents.work import blob_of, key_of, lookup_of_round, lookup_of_worker
-from shared.services.documents.worker_search import WorkerSearch
+from shared.services.documents.processor import blob_of, key_of, lookup_of_round, lookup_of_worker
+from shared.services.documents.worker_lookup import WorkerSearch
 from shared.storage.business_records import from_entity, lookup_range
 from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.entities import encode
