@@ -15,7 +15,7 @@ from shared.bootstrap import Gateway
 from shared.errors import InvalidRequestError, UnreadableDataError
 from shared.imports.authdata.records import FIELDS
 from shared.imports.authdata.thresholds import Thresholds, percent_text
-from shared.services.authdata.tenant_rules import TenantRules
+from shared.services.authdata.staging import TenantRules
 
 NONE = "none"
 """The word that removes a threshold or a format."""

@@ -40,7 +40,7 @@ from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import fold_names
 from shared.imports.workers.definition import WORKERS
-from shared.services.authdata.employees import employee_key
+from shared.services.authdata.store import employee_key
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord
 from tests.emulator import AUTHDATA_KEYS

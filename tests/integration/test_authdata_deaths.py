@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.imports.outcomes import Outcome, RowResult
-from shared.services.authdata.plans import records_of
-from shared.services.authdata.work import AuthdataWork
+from shared.services.authdata.processor import AuthdataWork, records_of
 from shared.services.chunk_messages import messages_for
 from shared.services.reporting import ImportState
 from shared.services.work import BeforeCommit, SupersededError

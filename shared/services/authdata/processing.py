@@ -8,7 +8,7 @@ under the same id, and an import id is accepted once, so all calls end up with o
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from shared.errors import (
     AcceptanceUnknownError,
     ConflictError,
     GoneError,
+    InvalidRequestError,
     PreconditionFailedError,
     StorageUnavailableError,
     UnreadableDataError,
@@ -27,15 +28,16 @@ from shared.errors import (
 from shared.imports.authdata.answering import vendor_answer
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import AuthRecord
+from shared.imports.corrections import check_indexes, read_corrections
 from shared.imports.definition import Options
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
-from shared.imports.outcomes import RowResult, failed
-from shared.imports.payload import Payload, RawRow
+from shared.imports.origins import Origins
+from shared.imports.outcomes import Outcome, RowResult, failed
+from shared.imports.payload import Payload, RawRow, fold_names
 from shared.imports.planning import Plan, Span, plan
-from shared.services.authdata.batches import BatchStore
-from shared.services.authdata.employees import employee_key
-from shared.services.authdata.plans import Plans
+from shared.services.authdata.processor import Plans
 from shared.services.authdata.staging import EXPIRED, RECORDS_LOST, Staging
+from shared.services.authdata.store import BatchStore, employee_key
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
 from shared.services.moments import age_of, iso
@@ -268,3 +270,55 @@ def _answer(
     results = {row.index: row for row in found}
     ordered = (results.get(at) or failed(at, (None,), lost) for at in range(record.rows))
     return vendor_answer(record.batch, ordered, exceeded)
+
+
+# Retrying records of authentication data: only with the rows in the body (CONTRACTS 3).
+#
+# The gateway kept no value, so it cannot send a record again; who has the values can.
+
+NEEDS_ROWS = (
+    'Authentication values are not kept: send the records that are to be retried as [{"index", '
+    '"row"}, …], with all their values.'
+)
+
+
+class AuthdataRetrier:
+    """A `Retrier` whose rows come from the body alone."""
+
+    def __init__(
+        self,
+        staging: Staging,
+        intake: Intake,
+        reporting: Reporting,
+        offload: Offload,
+        limits: PlanLimits,
+    ) -> None:
+        self._staging = staging
+        self._intake = intake
+        self._reporting = reporting
+        self._offload = offload
+        self._limits = limits
+
+    async def retry(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
+        """See `Retrier`. Raises InvalidRequestError without rows, or for one that did not fail."""
+        rows = await self._offload(len(body), read_corrections, body, self._limits.max_rows)
+        if not rows:
+            raise InvalidRequestError(NEEDS_ROWS)
+        failed = {
+            row.index
+            async for row in self._reporting.all_results(parent)
+            if row.outcome is Outcome.FAILED
+        }
+        check_indexes(rows, failed, await self._reporting.repaired_rows(parent))
+        records = await self._records(parent.tenant, rows)
+        planned = await self._offload(len(body), plan_of, parent.tenant, records, self._limits)
+        draft = await self._intake.draft_retry(
+            AUTHDATA, parent, rows, Origins((0,) * len(records)), planned, import_id
+        )
+        draft = replace(draft, batch=parent.batch)
+        return await self._intake.accept_planned(AUTHDATA, draft, planned)
+
+    async def _records(self, tenant: str, rows: Mapping[int, str]) -> list[AuthRecord]:
+        """The records in the order of the parent, hashed; they are records of this day."""
+        folded = [fold_names(json.loads(text)) for _, text in sorted(rows.items())]
+        return await self._staging.read_rows(tenant, folded)

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from shared.clock import Clock, Ids
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.fingerprints import HashKey
-from shared.services.authdata.batches import BatchStore
-from shared.services.authdata.employees import Employees
-from shared.services.authdata.plans import Plans
-from shared.services.authdata.processing import Processing
-from shared.services.authdata.retrier import AuthdataRetrier
-from shared.services.authdata.staging import Staging
-from shared.services.authdata.tenant_rules import TenantRuleBook
-from shared.services.authdata.work import AuthdataWork
+from shared.services.authdata.processing import AuthdataRetrier, Processing
+from shared.services.authdata.processor import AuthdataWork, Plans
+from shared.services.authdata.staging import Staging, TenantRuleBook
+from shared.services.authdata.store import BatchStore, Employees
 from shared.services.import_log import ImportLog
 from shared.services.intake import Intake, PlanLimits
 from shared.services.offload import Offload

@@ -28,7 +28,7 @@ ADMINISTRATORS_CALLS = {
     ("shared.services.documents.rounds", "switch"),
     ("shared.services.documents.rounds", "add"),
     ("shared.services.documents.rounds", "change"),
-    ("shared.services.authdata.tenant_rules", "_merge"),
+    ("shared.services.authdata.staging", "_merge"),
 }
 TOLD = [each for each in modules("shared", "functions") if each.name not in FOR_ADMINISTRATORS]
 
