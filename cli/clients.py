@@ -13,7 +13,7 @@ from cli.output import AsJson, columns, show
 from shared.auth.clients import Client
 from shared.auth.scopes import Scope
 from shared.bootstrap import Gateway
-from shared.services.clients import IssuedClient
+from shared.services.admin.clients import IssuedClient
 
 app = typer.Typer(
     cls=Overview, no_args_is_help=True, help="OAuth clients: which programs may ask for tokens."

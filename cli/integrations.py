@@ -14,7 +14,7 @@ from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
 from shared.auth.integration import DEFAULT_DATABASE_VERSION, Database, Integration
 from shared.imports.definition import OnExisting
-from shared.services.tenants import IssuedKey
+from shared.services.admin.tenants import IssuedKey
 
 app = typer.Typer(
     cls=Overview,

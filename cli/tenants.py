@@ -9,7 +9,7 @@ import typer
 from cli.access import on_gateway
 from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
-from shared.services.tenants import Tenant
+from shared.services.admin.tenants import Tenant
 
 app = typer.Typer(
     cls=Overview, no_args_is_help=True, help="Tenants: create, rename, disable and enable them."

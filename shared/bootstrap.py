@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from shared.auth.failure_throttle import FailureThrottle
     from shared.composition.documents import DocumentServices
     from shared.identity import Identity
+    from shared.services.admin.clients import ClientService
+    from shared.services.admin.reference_lists import ReferenceLists
+    from shared.services.admin.tenants import TenantService
     from shared.services.authdata.services import AuthdataServices
     from shared.services.authdata.trials import AuthdataTrials
     from shared.services.cancelling import Cancelling
     from shared.services.chunks import ChunkProcessor
-    from shared.services.clients import ClientService
     from shared.services.dry_runs import DryRuns
     from shared.services.failed_rows import FailedRows
     from shared.services.fingerprint_keys import FingerprintKeys
@@ -34,13 +36,11 @@ if TYPE_CHECKING:
     from shared.services.import_log import ImportLog
     from shared.services.intake import Intake
     from shared.services.licenses.same_file import ImportedFiles
-    from shared.services.reference_lists import ReferenceLists
     from shared.services.repeats import Repeats
     from shared.services.reporting import Reporting
     from shared.services.retrying import Retrying
     from shared.services.sweeping import Sweep
     from shared.services.tenant_shares import TenantShares
-    from shared.services.tenants import TenantService
     from shared.services.waiting import Waiting
     from shared.settings import Settings
     from shared.storage.account import Account

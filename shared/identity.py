@@ -22,12 +22,7 @@ if TYPE_CHECKING:
     from shared.auth.tenant_lookups import TenantLookups
     from shared.auth.token_faults import TokenReader
     from shared.clock import Clock, Ids
-    from shared.services.token_requests import (
-        IssuedToken,
-        TokenRequest,
-        TokenRequests,
-        TokenSource,
-    )
+    from shared.services.admin.tokens import IssuedToken, TokenRequest, TokenRequests, TokenSource
     from shared.settings import Settings
     from shared.storage.ports import Tables
 
@@ -105,7 +100,7 @@ class Identity:
 
     @cached_property
     def _requests(self) -> TokenRequests:
-        from shared.services.token_requests import TokenRequests
+        from shared.services.admin.tokens import TokenRequests
 
         return TokenRequests(self._clients, self._provider.source, self._tenants)
 
@@ -117,7 +112,7 @@ class Identity:
 
     def _local(self) -> _Provider:
         from shared.auth.client_secrets import SecretChecker
-        from shared.services.token_requests import LocalTokenSource
+        from shared.services.admin.tokens import LocalTokenSource
 
         async def public_keys() -> list[Jwk]:
             return [key.jwk for key in await self.key_store.published()]
@@ -131,7 +126,7 @@ class Identity:
         from shared.auth.entra_authority import EntraAuthority
         from shared.auth.entra_keys import EntraKeys
         from shared.auth.entra_tokens import EntraTokens
-        from shared.services.entra_token_requests import EntraTokenSource
+        from shared.services.admin.entra_token_requests import EntraTokenSource
 
         directory, audiences = self._settings.entra_tenant, self._settings.audiences
         authority = EntraAuthority(self._settings.entra_authority, directory, requests.Session)

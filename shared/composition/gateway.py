@@ -16,11 +16,12 @@ from shared.composition.works import chunks_of, dry_runs_of
 from shared.identity import Identity
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
+from shared.services.admin.clients import ClientService
+from shared.services.admin.tenants import TenantService
 from shared.services.authdata.services import AuthdataLimits, AuthdataParts, AuthdataServices
 from shared.services.authdata.trials import AuthdataTrials
 from shared.services.cancelling import Cancelling
 from shared.services.chunks import ChunkProcessor
-from shared.services.clients import ClientService
 from shared.services.failed_rows import FailedRows
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
@@ -30,7 +31,6 @@ from shared.services.repeats import Repeats
 from shared.services.retrying import Retrying
 from shared.services.sweeping import Sweep
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
-from shared.services.tenants import TenantService
 from shared.services.waiting import Waiting
 from shared.settings import FORWARDED, Settings
 

@@ -30,8 +30,8 @@ from shared.imports.definition import (
 )
 from shared.imports.faults import as_sent
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, UNREADABLE_LIST, Message
+from shared.services.admin.reference_lists import NO_LISTS, ReferenceLists, TenantLists
 from shared.services.record_ranges import load_records
-from shared.services.reference_lists import NO_LISTS, ReferenceLists, TenantLists
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity, Tables

@@ -20,7 +20,7 @@ from shared.errors import (
     TokenRefusedError,
     TooManyRequestsError,
 )
-from shared.services.token_requests import Credentials, IssuedToken, TokenRequest
+from shared.services.admin.tokens import Credentials, IssuedToken, TokenRequest
 from shared.settings import IdentityProvider, Settings
 from shared.web.requests import JSON
 from shared.web.responses import RETRY_AFTER

@@ -15,7 +15,7 @@ import pytest
 from shared.auth.local_tokens import CLAIMS
 from shared.auth.scopes import Scope
 from shared.bootstrap import open_gateway
-from shared.services.clients import IssuedClient
+from shared.services.admin.clients import IssuedClient
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for
 from tests.tenants import new_tenant

@@ -15,7 +15,7 @@ import pytest
 
 from shared.auth.scopes import Scope
 from shared.bootstrap import open_gateway
-from shared.services.clients import IssuedClient
+from shared.services.admin.clients import IssuedClient
 from tests.builders import a_worker, body_of
 from tests.contract.authdata_calls import AUTHDATA, STAGE, send
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started

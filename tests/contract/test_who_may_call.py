@@ -14,7 +14,7 @@ import pytest
 
 from shared.auth.scopes import Scope
 from shared.bootstrap import open_gateway
-from shared.services.clients import IssuedClient
+from shared.services.admin.clients import IssuedClient
 from shared.web.openapi.document import operations
 from shared.web.openapi.operations import Access, Limits, Operation
 from tests.contract.refusals import check_refusal

@@ -21,7 +21,7 @@ from shared.errors import (
     RefusedError,
     TokenRefusedError,
 )
-from shared.services.token_requests import LocalTokenSource, TokenRequest, TokenRequests
+from shared.services.admin.tokens import LocalTokenSource, TokenRequest, TokenRequests
 from tests.emulator import settings_for
 from tests.integration.counted_tables import CountedTables
 from tests.tenants import new_tenant

@@ -20,11 +20,11 @@ from shared.imports.origins import Origins
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.shapes import MergeKind, Record
 from shared.imports.workers.definition import WORKERS
+from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.chunk_messages import messages_for
 from shared.services.dry_runs import NothingOpen
 from shared.services.keyed_work import KeyedWork
 from shared.services.offload import to_thread_if_large
-from shared.services.reference_lists import ReferenceLists
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.what_if import WhatIfTables
 from shared.storage.import_records import LAST_NUMBER, ImportRecord

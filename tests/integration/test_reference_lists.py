@@ -10,7 +10,7 @@ import pytest
 
 from shared.clock import RandomIds, SystemClock
 from shared.imports.reference_kinds import ReferenceKind
-from shared.services.reference_lists import ReferenceLists
+from shared.services.admin.reference_lists import ReferenceLists
 from shared.storage.ports import Delete, Entity, Operation, Tables
 from tests.builders import a_worker
 from tests.integration.broken import set_columns

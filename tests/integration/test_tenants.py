@@ -31,8 +31,8 @@ from shared.errors import (
     UnauthenticatedError,
 )
 from shared.imports.definition import OnExisting
+from shared.services.admin.tenants import IssuedKey, Tenant, TenantService
 from shared.services.documents.rounds import Feature, Features
-from shared.services.tenants import IssuedKey, Tenant, TenantService
 from shared.storage.account import Account
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
 from shared.storage.ports import Delete, Insert

@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.imports.licenses.definition import LICENSES
 from shared.process_stop import ProcessStop
+from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.cancelling import Cancelling
 from shared.services.chunks import ChunkProcessor
 from shared.services.completions import Completions
@@ -19,7 +20,6 @@ from shared.services.intake import Intake, PlanLimits
 from shared.services.keyed_work import KeyedWork
 from shared.services.licenses.processor import LicenseWork
 from shared.services.payloads import Payloads
-from shared.services.reference_lists import ReferenceLists
 from shared.services.references import ReferenceReader
 from shared.services.reporting import Reporting
 from shared.services.results import Results

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError
-from shared.services.tenant_names import numbered_slug, slug_of
+from shared.services.admin.tenants import numbered_slug, slug_of
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from shared.auth.client_lookups import ClientLookups
 from shared.auth.token_faults import TokenClaims, key_id_of, refusing_faults
 from shared.clock import SystemClock
 from shared.errors import BearerTokenError, TokenRefusedError
-from shared.services.token_requests import TokenRequest
+from shared.services.admin.tokens import TokenRequest
 from shared.web.tokens import FORM, read_token_request
 from tests.unit.auth.no_tables import NoTables
 

@@ -19,9 +19,9 @@ COMMAND = re.compile(
 FOR_ADMINISTRATORS = {
     "shared.web.openapi.document",
     "shared.settings",
-    "shared.services.clients",
+    "shared.services.admin.clients",
     "shared.services.record_repair",
-    "shared.services.tenants",
+    "shared.services.admin.tenants",
 }
 # The refusals of these are for administrators too; each is a change that only a command makes.
 ADMINISTRATORS_CALLS = {

@@ -28,7 +28,7 @@ from shared.errors import (
     NotFoundError,
     PreconditionFailedError,
 )
-from shared.services.tenants import TenantService
+from shared.services.admin.tenants import TenantService
 from shared.storage.names import CLIENTS
 from shared.storage.ports import Delete, Entity, Insert, Tables
 

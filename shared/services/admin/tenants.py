@@ -8,6 +8,7 @@ once its look-ups have expired (`GATEWAY_CACHE_SECONDS`).
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -34,10 +35,43 @@ from shared.errors import (
     PreconditionFailedError,
     StorageUnavailableError,
 )
-from shared.services.tenant_names import numbered_slug, slug_of
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
 from shared.storage.ports import Delete, Entity, Insert, Merge, Replace, Tables, Value
+
+# A tenant's id: a slug `[a-z0-9-]{3,40}` made from its name (CONTRACTS 4, blob drop).
+
+MOST = 40
+_FALLBACK = "tenant"
+_SLUG = re.compile(r"[a-z0-9-]{3,40}")
+# Latin letters that Unicode does not take apart into a plain letter and a mark.
+_PLAIN = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"})
+
+
+def slug_of(name: str) -> str:
+    """The slug of a name in any script; `tenant` is put before what would be too short."""
+    parted = unicodedata.normalize("NFKD", name.casefold().translate(_PLAIN))
+    plain = "".join(mark for mark in parted if not unicodedata.combining(mark))
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    if not slug:
+        return _FALLBACK
+    if len(slug) < 3:
+        slug = f"{_FALLBACK}-{slug}"
+    return slug[:MOST].rstrip("-")
+
+
+def numbered_slug(slug: str, number: int) -> str:
+    """`slug` itself for number 1, else with the number after it, kept to 40 characters.
+
+    Raises InvalidRequestError where `slug` is none.
+    """
+    if not _SLUG.fullmatch(slug):
+        raise InvalidRequestError("A tenant's id must be 3 to 40 of the characters a-z, 0-9 and -.")
+    if number == 1:
+        return slug
+    tail = f"-{number}"
+    return slug[: MOST - len(tail)].rstrip("-") + tail
+
 
 MOST_NAME = 200
 MOST_SOFTWARE_KEY = 100

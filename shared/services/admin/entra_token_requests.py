@@ -20,7 +20,7 @@ from shared.auth.clients import Client
 from shared.auth.entra_authority import EntraAuthority
 from shared.auth.scopes import Scope
 from shared.errors import TokenFault, TokenRefusedError
-from shared.services.token_requests import Claim, IssuedToken
+from shared.services.admin.tokens import Claim, IssuedToken
 
 _AT_ONCE = 4
 _WRONG_CLIENT = ("invalid_client", "unauthorized_client")
