@@ -16,7 +16,7 @@ from cli.text_files import UnreadableFileError, read_text_file
 from shared.bootstrap import Gateway
 from shared.imports.message_groups import MessageGroups
 from shared.imports.outcomes import Outcome, RowResult
-from shared.services.reporting import ImportReport, Place, RowFilter
+from shared.services.status import ImportReport, Place, RowFilter
 from shared.web.imports import groups_view, import_view
 
 app = typer.Typer(

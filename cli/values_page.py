@@ -13,7 +13,7 @@ from cli.settings_page import markdown_table
 from shared.imports.definition import ON_EXISTING_MEANINGS
 from shared.imports.licenses.actions import ACTION_MEANINGS
 from shared.imports.outcomes import OUTCOME_MEANINGS
-from shared.services.reporting import STATE_MEANINGS
+from shared.services.status import STATE_MEANINGS
 from shared.settings import read_settings
 from shared.storage_account import CONNECTION, DEVELOPMENT
 from shared.web.openapi.document import operations

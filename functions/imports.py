@@ -9,8 +9,7 @@ from shared.bootstrap import Gateway, gateway
 from shared.errors import GoneError, NotFoundError
 from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.definition import ImportType
-from shared.services.failed_rows import UNREADABLE
-from shared.services.reporting import NO_SUCH_IMPORT, ImportReport, RowFilter
+from shared.services.status import NO_SUCH_IMPORT, UNREADABLE, ImportReport, RowFilter
 from shared.storage.import_records import ImportRecord
 from shared.web import imports as views
 from shared.web import query_names

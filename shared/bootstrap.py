@@ -22,26 +22,23 @@ if TYPE_CHECKING:
     from shared.auth.failure_throttle import FailureThrottle
     from shared.composition.documents import DocumentServices
     from shared.identity import Identity
+    from shared.services.accept import Intake
     from shared.services.admin.clients import ClientService
     from shared.services.admin.reference_lists import ReferenceLists
     from shared.services.admin.tenants import TenantService
     from shared.services.authdata.services import AuthdataServices
     from shared.services.authdata.trials import AuthdataTrials
-    from shared.services.cancelling import Cancelling
-    from shared.services.chunks import ChunkProcessor
-    from shared.services.dry_runs import DryRuns
-    from shared.services.failed_rows import FailedRows
+    from shared.services.chunk_processor import ChunkProcessor
+    from shared.services.dry_run import DryRuns
     from shared.services.fingerprint_keys import FingerprintKeys
     from shared.services.health import Health
+    from shared.services.idempotency import Repeats
     from shared.services.import_log import ImportLog
-    from shared.services.intake import Intake
     from shared.services.licenses.same_file import ImportedFiles
-    from shared.services.repeats import Repeats
-    from shared.services.reporting import Reporting
-    from shared.services.retrying import Retrying
-    from shared.services.sweeping import Sweep
+    from shared.services.retry_cancel import Cancelling, Retrying
+    from shared.services.status import FailedRows, Reporting, Waiting
+    from shared.services.sweep import Sweep
     from shared.services.tenant_shares import TenantShares
-    from shared.services.waiting import Waiting
     from shared.settings import Settings
     from shared.storage.account import Account
 

@@ -7,9 +7,9 @@ from shared.bootstrap import Gateway
 from shared.clock import RandomIds, SystemClock
 from shared.errors import StorageUnavailableError
 from shared.imports.workers.definition import WORKERS
-from shared.services.hold_back import HoldBack
-from shared.services.intake import Intake, PlanLimits
-from shared.services.offload import to_thread_if_large
+from shared.services.accept import Intake, PlanLimits
+from shared.services.background import to_thread_if_large
+from shared.services.chunk_processor import HoldBack
 from shared.storage.import_records import ImportRecord
 
 

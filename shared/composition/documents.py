@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.auth.tenant_lookups import TenantLookups
 from shared.clock import Clock
-from shared.services.chunks import ChunkProcessor
+from shared.services.chunk_processor import ChunkProcessor
 from shared.services.documents.drops import Drops, DropSweep, PoisonedDrops
 from shared.services.documents.reading import DocumentList
 from shared.services.documents.rounds import Features, Rounds
@@ -15,7 +15,7 @@ from shared.services.documents.uploads import Documents, DocumentTrials
 from shared.services.documents.worker_lookup import WorkerSearch
 from shared.services.import_log import ImportLog
 from shared.services.name_index import NameIndex
-from shared.services.reporting import Reporting
+from shared.services.status import Reporting
 from shared.settings import Settings
 from shared.storage.account import Account
 

@@ -20,18 +20,15 @@ from shared.services.admin.clients import ClientService
 from shared.services.admin.tenants import TenantService
 from shared.services.authdata.services import AuthdataLimits, AuthdataParts, AuthdataServices
 from shared.services.authdata.trials import AuthdataTrials
-from shared.services.cancelling import Cancelling
-from shared.services.chunks import ChunkProcessor
-from shared.services.failed_rows import FailedRows
+from shared.services.chunk_processor import ChunkProcessor
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
+from shared.services.idempotency import Repeats, RepeatStore
 from shared.services.licenses.same_file import ImportedFiles
-from shared.services.repeat_store import RepeatStore
-from shared.services.repeats import Repeats
-from shared.services.retrying import Retrying
-from shared.services.sweeping import Sweep
+from shared.services.retry_cancel import Cancelling, Retrying
+from shared.services.status import FailedRows, Waiting
+from shared.services.sweep import Sweep
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
-from shared.services.waiting import Waiting
 from shared.settings import FORWARDED, Settings
 
 

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 from shared.clock import Clock, Ids, RandomIds
 from shared.process_stop import ProcessStop
+from shared.services.accept import Intake, PlanLimits
 from shared.services.admin.reference_lists import ReferenceLists
+from shared.services.background import Offload, to_thread_if_large
+from shared.services.chunk_processor import HoldBack
 from shared.services.completions import Completions
-from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
-from shared.services.intake import Intake, PlanLimits
-from shared.services.offload import Offload, to_thread_if_large
-from shared.services.payloads import Payloads
-from shared.services.reporting import Reporting
-from shared.services.results import Results
+from shared.services.results import Payloads, Results
+from shared.services.status import Reporting
 from shared.settings import Settings
 from shared.storage.account import Account
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.bootstrap import Gateway
 from shared.clock import SystemClock
-from shared.services.offload import to_thread_if_large
+from shared.services.background import to_thread_if_large
 from shared.services.record_repair import RecordRepair
 from shared.services.results import Results
 

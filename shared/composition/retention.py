@@ -14,12 +14,12 @@ from shared.clock import Clock, SystemClock
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.definition import RecordRules
 from shared.imports.licenses.definition import LICENSES
-from shared.services.expiring_imports import ExpiringImports
-from shared.services.expiring_tombstones import ExpiringTombstones
 from shared.services.name_index import NameIndex
 from shared.services.retention import (
     ExpiringFiles,
+    ExpiringImports,
     ExpiringRejections,
+    ExpiringTombstones,
     Retention,
     RetentionStep,
     counted,

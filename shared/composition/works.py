@@ -11,13 +11,13 @@ from shared.imports.folding import Noticed
 from shared.imports.licenses.definition import LICENSES
 from shared.services.authdata.services import AuthdataServices
 from shared.services.chunk_messages import ChunkMessage
-from shared.services.chunks import ChunkProcessor
+from shared.services.chunk_processor import ChunkProcessor
 from shared.services.documents.processor import DocumentWork
-from shared.services.dry_runs import DryRuns, NothingOpen
-from shared.services.keyed_work import KeyedWork
+from shared.services.dry_run import DryRuns, NothingOpen
 from shared.services.licenses.processor import LicenseWork
+from shared.services.record_processor import KeyedWork
 from shared.services.references import EarlierImports, ReferenceReader
-from shared.services.work import Works
+from shared.services.row_processor import Works
 from shared.storage.ports import Blobs, Tables
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from shared.errors import ConflictError, PreconditionFailedError
 from shared.imports.authdata.fingerprints import HashKey
-from shared.services.offload import to_thread_if_large
+from shared.services.background import to_thread_if_large
 from shared.storage.names import SIGNING_KEYS
 from shared.storage.ports import Entity, Insert, Replace, Tables
 

@@ -20,8 +20,8 @@ from shared.errors import (
 )
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.services.acceptance import note_accepted
+from shared.services.background import Turns
 from shared.services.repairs import Repairs
-from shared.services.turns import Turns
 from shared.storage import import_records as expiry
 from shared.storage import import_records as records
 from shared.storage import result_records as results

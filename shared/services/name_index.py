@@ -23,9 +23,9 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from shared.imports.definition import Document, FoundBy, ImportType
-from shared.services.groups import GROUPS, group_of
 from shared.storage.business_records import from_any_entity, partition_of
 from shared.storage.entities import encode
+from shared.storage.partition_index import GROUPS, group_of
 from shared.storage.ports import MAX_OPERATIONS, Entity, Tables, Upsert
 
 _INDEXED = "indexed"

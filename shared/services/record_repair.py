@@ -17,7 +17,7 @@ from typing import Any
 
 from shared import log
 from shared.auth.integration import integration_from_entity
-from shared.clock import Clock
+from shared.clock import Clock, iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import Employee
@@ -30,15 +30,14 @@ from shared.imports.licenses.shelf import Change, Held
 from shared.services.documents.processor import lookups_of
 from shared.services.documents.reading import readable_document
 from shared.services.documents.rounds import RoundStatus
-from shared.services.groups import GROUPS, group_of
 from shared.services.import_log import ImportLog
-from shared.services.moments import iso
 from shared.services.results import Results
 from shared.storage import authdata_records, business_records, idempotency_records, license_records
 from shared.storage.business_records import RecordKey, Stamp, StoredRecord, partition_of
 from shared.storage.entities import decode, encode, join_text
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import AUTH_STAGING, COMMUNICATION_ROUNDS, IDEMPOTENCY, INTEGRATIONS
+from shared.storage.partition_index import GROUPS, group_of
 from shared.storage.ports import Delete, Entity, Operation, Tables, reading
 
 _PAGE = 500

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from shared.errors import PreconditionFailedError, UnreadableDataError
+from shared.errors import PayloadGoneError, PreconditionFailedError, UnreadableDataError
 from shared.imports.outcomes import RowResult
-from shared.services.offload import Offload
+from shared.services.background import Offload
 from shared.storage import result_records as records
-from shared.storage.names import IMPORT_RESULT_BLOBS, IMPORT_RESULTS
+from shared.storage.import_records import ImportRecord
+from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IMPORT_RESULTS
 from shared.storage.ports import Blobs, Insert, Tables
 from shared.storage.result_records import ChunkResult, StoredResult
 
@@ -60,3 +61,34 @@ class Results:
                 raise UnreadableDataError("the results of a chunk")
             data = read
         return await self._offload(_GROWS * len(data), records.rows_of, data)
+
+
+# The payload of an import, read by the chunk: from the record where it is small, else the blob.
+
+
+class Payloads:
+    """Reads what intake wrote (`payload.read_lines` reads the lines)."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    async def lines(self, record: ImportRecord, number: int) -> bytes:
+        """The lines of a chunk. Raises PayloadGoneError where they are not there any more."""
+        chunk = record.chunks[number]
+        if record.inline:
+            return record.inline.encode()[chunk.start : chunk.end]
+        data = await self._blobs.read(
+            IMPORT_PAYLOADS, record.blob_name, chunk.start, chunk.end - chunk.start
+        )
+        if data is None:
+            raise PayloadGoneError("the payload of an import is not there")
+        return data
+
+    async def whole(self, record: ImportRecord) -> bytes:
+        """The lines of all chunks. Raises PayloadGoneError where they are not there any more."""
+        if record.inline:
+            return record.inline.encode()
+        data = await self._blobs.read(IMPORT_PAYLOADS, record.blob_name)
+        if data is None:
+            raise PayloadGoneError("the payload of an import is not there")
+        return data

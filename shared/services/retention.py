@@ -13,21 +13,42 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared import log
-from shared.clock import Clock
+from shared.clock import Clock, age_of, iso
+from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.documents.definition import DOCUMENTS
 from shared.services.documents.processor import blob_of
 from shared.services.import_log import ImportLog
-from shared.services.moments import age_of, iso
 from shared.services.upkeep import UpkeepFaults
-from shared.storage.business_records import from_entity
+from shared.storage import import_records as expiry
+from shared.storage import import_records as records
+from shared.storage.business_records import ended_imports, from_entity, partition_of
 from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.entities import encode
-from shared.storage.names import DOCUMENT_REJECTED, IMPORTS
-from shared.storage.ports import Entity, ListedBlobs, Tables, Upsert
+from shared.storage.import_records import LAST_NUMBER, ImportSummary
+from shared.storage.names import (
+    DOCUMENT_REJECTED,
+    IMPORT_PAYLOADS,
+    IMPORT_RESULT_BLOBS,
+    IMPORT_RESULTS,
+    IMPORTS,
+)
+from shared.storage.partition_index import GROUPS, group_of
+from shared.storage.ports import (
+    MAX_OPERATIONS,
+    Delete,
+    Entity,
+    ListedBlobs,
+    Merge,
+    SearchableTables,
+    Tables,
+    Upsert,
+)
+from shared.storage.result_records import blobs_of
 
 Expire = Callable[[str, datetime], AsyncIterator[int]]
 """expire(tenant, before): lets go what has had its time before that moment; yields how many things
@@ -239,3 +260,245 @@ class ExpiringRejections:
         for name in await self._blobs.names_before(DOCUMENT_REJECTED, f"{tenant}/", before):
             await self._blobs.delete(DOCUMENT_REJECTED, name)
             yield 1
+
+
+# Payloads, results and records of imports go after their time (see `retention`).
+#
+# Only imports that have ended are touched, and the tenant's newest record stays for ever: the next
+# number comes from it.
+
+_IMPORTS_PER_PAGE = 500
+
+
+class ExpiringImports:
+    """Three steps: payloads, results with their records, payloads without an import."""
+
+    def __init__(
+        self, tables: Tables, blobs: ListedBlobs, imports: ImportLog, clock: Clock
+    ) -> None:
+        self._tables = tables
+        self._blobs = blobs
+        self._imports = imports
+        self._clock = clock
+
+    async def payloads(self, tenant: str, before: datetime) -> AsyncIterator[int]:
+        """The rows of imports that ended before then; nothing of them can be retried any more."""
+        faults = UpkeepFaults("retention.passed_over")
+        summaries = await self._imports.summaries(tenant)
+        await self._find_open(tenant, [each for each in summaries if not each.ended_at])
+        for summary in summaries:
+            if not (summary.ended_before(iso(before)) and summary.has_payload):
+                await self._correct_time(summary)
+                continue
+            try:
+                await self._expire_payload(summary)
+            except Exception as error:
+                faults.note(error, tenant=tenant, import_id=summary.import_id)
+                continue
+            faults.note_success()
+            yield 1
+
+    async def results(self, tenant: str, before: datetime) -> AsyncIterator[int]:
+        """The results of imports that ended before then, and the imports themselves."""
+        faults = UpkeepFaults("retention.passed_over")
+        for place, summary in enumerate(await self._imports.summaries(tenant)):
+            is_newest = place == 0
+            if not summary.ended_before(iso(before)) or (is_newest and not summary.has_results):
+                continue
+            try:
+                are_gone = await self._expire_results(summary)
+                if are_gone and not is_newest:
+                    await self._remove_record(summary)
+            except Exception as error:
+                faults.note(error, tenant=tenant, import_id=summary.import_id)
+                continue
+            faults.note_success()
+            yield 1
+
+    async def strays(self, tenant: str, before: datetime) -> AsyncIterator[int]:
+        """Payloads without an import: their call died before it was accepted."""
+        names = await self._blobs.names_before(IMPORT_PAYLOADS, f"{tenant}/", before)
+        if not names:
+            return
+        known = {
+            records.payload_blob(tenant, summary.import_id)
+            for summary in await self._imports.summaries(tenant)
+        }
+        for name in names:
+            if name not in known:
+                await self._blobs.delete(IMPORT_PAYLOADS, name)
+                yield 1
+
+    async def _find_open(self, tenant: str, summaries: Sequence[ImportSummary]) -> None:
+        """Let the sweep find open imports again whose open-import entity is lost."""
+        if not summaries:
+            return
+        known = {opened.number for opened in await self._imports.open_of(tenant)}
+        for summary in summaries:
+            if summary.number in known:
+                continue
+            record = await self._imports.read(tenant, summary.number)
+            if record is None or not record.is_open:
+                continue
+            if record.is_broken:
+                await self._imports.close(record, self._now())
+            elif await self._imports.reopen(record):
+                log.warning("import.reopened", import_id=record.import_id, tenant=tenant)
+
+    async def _correct_time(self, summary: ImportSummary) -> None:
+        """An end that a clock wrote which was ahead would keep the import for as much longer."""
+        now = self._clock.now()
+        if summary.ended_at and age_of(summary.ended_at, now) is None:
+            row = records.record_row(summary.number)
+            corrected = Entity(summary.tenant, row, {"EndedAt": iso(now)})
+            with suppress(PreconditionFailedError):
+                await self._tables.write(IMPORTS, Merge(corrected))
+
+    async def _expire_payload(self, summary: ImportSummary) -> None:
+        """The blob first: a record without a mark whose blob is gone says 410 all the same."""
+        name = records.payload_blob(summary.tenant, summary.import_id)
+        await self._blobs.delete(IMPORT_PAYLOADS, name)
+        row = records.record_row(summary.number)
+        entity = await self._tables.get(IMPORTS, summary.tenant, row)
+        if entity is not None:
+            with suppress(PreconditionFailedError):
+                await self._tables.write(IMPORTS, expiry.without_payload(entity, self._now()))
+
+    async def _expire_results(self, summary: ImportSummary) -> bool:
+        """The mark first: without it, an import without results would be told as failed.
+
+        Whether all of them are gone; somebody else may be at it, and the record must not go before.
+        """
+        if summary.has_payload:
+            await self._expire_payload(summary)
+        with suppress(PreconditionFailedError):
+            await self._tables.write(IMPORTS, expiry.without_results(summary, self._now()))
+        prefix = blobs_of(summary.import_id)
+        for name in await self._blobs.names_before(IMPORT_RESULT_BLOBS, prefix, self._clock.now()):
+            await self._blobs.delete(IMPORT_RESULT_BLOBS, name)
+        while found := await self._tables.query(
+            IMPORT_RESULTS, summary.import_id, select=[], most=_IMPORTS_PER_PAGE
+        ):
+            if not await remove_all(self._tables, IMPORT_RESULTS, found):
+                return False
+        return True
+
+    async def _remove_record(self, summary: ImportSummary) -> None:
+        record = await self._imports.read(summary.tenant, summary.number)
+        if record is not None:
+            # A handler that died may have left a note behind that a chunk waits for this import.
+            for waiting in await self._imports.waiting_for(record, None):
+                await self._imports.remove_waiting(waiting)
+            with suppress(PreconditionFailedError):
+                await self._tables.transact(IMPORTS, expiry.removal(record))
+
+    def _now(self) -> str:
+        return iso(self._clock.now())
+
+
+async def remove_all(tables: Tables, table: str, entities: list[Entity]) -> int:
+    """Delete entities of one partition as they were read; how many of them were still so."""
+    assert all(entity.etag for entity in entities), "what is deleted must have been read"
+    removed = 0
+    for at in range(0, len(entities), MAX_OPERATIONS):
+        some = [
+            Delete(Entity(each.partition, each.row, {}, each.etag))
+            for each in entities[at : at + MAX_OPERATIONS]
+        ]
+        try:
+            await tables.transact(table, some)
+            removed += len(some)
+        except PreconditionFailedError:
+            for each in some:
+                with suppress(PreconditionFailedError):
+                    await tables.write(table, each)
+                    removed += 1
+    return removed
+
+
+# Tombstones go when nothing can come any more that they would keep out (see `retention`).
+#
+# A tombstone says that a record was deleted by the import of its number, or which imports were
+# ended for it. It keeps a straggler of such an import from committing, and a row that is retried
+# as it was sent from bringing back what a later import deleted (1101). So it stays while an
+# import with such a row may still come: one that is open, that ended lately, or whose payload is
+# still there. Of a retry the number of the first import counts that brought a row of it.
+
+_TOMBSTONES_PER_PAGE = 1_000
+_PLACES = ("k|", "r|~")
+"""First and last row key between which tombstones lie: records, and the keys that they had."""
+
+LogRange = Callable[[int], tuple[str, str]]
+"""First and last row key of what a type logs of its imports up to a number."""
+
+
+class ExpiringTombstones:
+    """A step that goes through the records of every group of a tenant.
+
+    `tables_of_records` are those whose records lie in the tenant's partition, or in partitions of
+    tenant and group; the range is that of the log which the type keeps of its imports there (None:
+    it keeps none).
+    """
+
+    def __init__(
+        self,
+        tables: SearchableTables,
+        imports: ImportLog,
+        tables_of_records: Mapping[str, LogRange | None],
+    ) -> None:
+        self._tables = tables
+        self._imports = imports
+        self._tables_of_records = tables_of_records
+
+    async def tombstones(self, tenant: str, before: datetime) -> AsyncIterator[int]:
+        """Tombstones and log entries of imports that are over since before then."""
+        number = await self._over(tenant, iso(before))
+        if number <= 0:
+            return
+        for table, log_range in self._tables_of_records.items():
+            for partition in await self._partitions(table, tenant):
+                yield await self._remove_tombstones(table, partition, number)
+                if log_range is not None:
+                    yield await self._remove_log(table, partition, log_range(number))
+
+    async def _over(self, tenant: str, before: str) -> int:
+        """The number up to which no import has a row that may still come."""
+        summaries = await self._imports.summaries(tenant)
+        alive = [
+            each.first_origin
+            for each in summaries
+            if each.has_payload or not each.ended_before(before)
+        ]
+        newest = summaries[0].number if summaries else 0
+        return min(alive) - 1 if alive else newest
+
+    async def _partitions(self, table: str, tenant: str) -> list[str]:
+        groups = await self._tables.query(table, encode(tenant), *GROUPS, select=["Group"])
+        return [encode(tenant), *(partition_of(tenant, group_of(group)) for group in groups)]
+
+    async def _remove_tombstones(self, table: str, partition: str, number: int) -> int:
+        found = await self._tables.flagged(
+            table, partition, *_PLACES, "Deleted", ["Number", "Ended"]
+        )
+        return await remove_all(
+            self._tables, table, [each for each in found if _last_number(each) <= number]
+        )
+
+    async def _remove_log(self, table: str, partition: str, rows: tuple[str, str]) -> int:
+        removed = 0
+        while found := await self._tables.query(
+            table, partition, *rows, select=[], most=_TOMBSTONES_PER_PAGE
+        ):
+            some = await remove_all(self._tables, table, found)
+            removed += some
+            if not some:
+                break
+        return removed
+
+
+def _last_number(tombstone: Entity) -> int:
+    """The last import that it may still have to keep out; any, where that cannot be read."""
+    try:
+        return max([tombstone.number("Number"), *ended_imports(tombstone).codes])
+    except UnreadableDataError:
+        return LAST_NUMBER

@@ -16,9 +16,9 @@ from shared.imports.definition import ImportType
 from shared.imports.folding import all_failed
 from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult
+from shared.services.record_commit import KeyRows, Resolver, Settlement
 from shared.services.references import EarlierImports
-from shared.services.settling import KeyRows, Resolver, Settlement
-from shared.services.work import SupersededError
+from shared.services.row_processor import SupersededError
 from shared.storage import business_records
 from shared.storage.business_records import MOST_ENDED, NOTHING_ENDED, StoredRecord
 from shared.storage.import_records import ImportRecord

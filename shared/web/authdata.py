@@ -32,7 +32,7 @@ from shared.imports.authdata.batch_call import BatchCall, read_call, read_file_l
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import NO_FILE_LOG_ID
 from shared.services.authdata.staging import NO_SUCH_BATCH, Judged, refuse_expired
-from shared.services.offload import to_thread_if_large
+from shared.services.background import to_thread_if_large
 from shared.storage.authdata_records import Batch, BatchState
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
@@ -87,7 +87,7 @@ async def rendered(
 async def _judged_rows(judged: Judged, first: int) -> func.HttpResponse:
     # Late: it brings pydantic, which indexing does without.
     from shared.imports.authdata.changes import changes_of
-    from shared.services.dry_runs import Judgement
+    from shared.services.dry_run import Judgement
     from shared.web.imports import judged_rows
 
     verdicts = judged.classified.verdicts[first:]

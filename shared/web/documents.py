@@ -23,7 +23,7 @@ from shared import log
 from shared.auth.caller import AnyCaller
 from shared.auth.scopes import Scope
 from shared.bootstrap import Gateway
-from shared.clock import SystemClock
+from shared.clock import SystemClock, iso
 from shared.errors import (
     ConflictError,
     GatewayError,
@@ -46,7 +46,6 @@ from shared.imports.near_names import is_like_dry_run
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.reference_text import escaped
 from shared.services.documents.uploads import Taken
-from shared.services.moments import iso
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.import_call import HEADER, answer_once, keyed_call

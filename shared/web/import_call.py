@@ -19,10 +19,10 @@ from shared import log
 from shared.bootstrap import Gateway
 from shared.clock import RandomIds
 from shared.errors import AcceptanceUnknownError, GoneError, InvalidRequestError, RefusedError
+from shared.services.background import to_thread_if_large
 from shared.services.fingerprint_keys import FingerprintKeys
-from shared.services.offload import to_thread_if_large
-from shared.services.repeats import KeyedCall, RepeatableWork, Sight
-from shared.services.reporting import ImportReport
+from shared.services.idempotency import KeyedCall, RepeatableWork, Sight
+from shared.services.status import ImportReport
 from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
 from shared.web.imports import just_accepted, not_yet

@@ -19,13 +19,12 @@ from shared.imports.definition import ImportType, Rules
 from shared.imports.message_groups import MessageGroup, MessageGroups
 from shared.imports.messages import Message
 from shared.imports.outcomes import MAX_FULL_ANSWER, Outcome, RowResult
-from shared.services.failed_rows import FailedRow, FailedRows
-from shared.services.reporting import ImportReport, ImportState, Place
+from shared.services.status import FailedRow, FailedRows, ImportReport, ImportState, Place
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web.requests import CSV, JSON, from_opaque, to_opaque, wrong_continuation
 
 if TYPE_CHECKING:
-    from shared.services.dry_runs import Judgement
+    from shared.services.dry_run import Judgement
 
 
 IMPORTS = "/api/imports"

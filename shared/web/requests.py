@@ -24,7 +24,7 @@ from shared.errors import (
     UnsupportedMediaTypeError,
 )
 from shared.imports.reference_text import escaped
-from shared.services.offload import to_thread_if_large
+from shared.services.background import to_thread_if_large
 from shared.web.accept import preferred_type
 from shared.web.charsets import charset_of, utf8_body
 from shared.web.part_encodings import decode_part, is_plain, part_charset

@@ -17,7 +17,7 @@ from shared.clock import RandomIds
 from shared.errors import GatewayStoppingError, RefusedError, SettingsError
 from shared.printable import printable
 from shared.services.acceptance import acceptance_noted
-from shared.services.reporting import ImportReport
+from shared.services.status import ImportReport
 from shared.storage_time import CALL_SECONDS, storage_time
 from shared.web.imports import just_accepted, not_yet
 from shared.web.query_names import DRY_RUN_HEADER, wants_dry_run

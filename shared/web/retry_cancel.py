@@ -11,7 +11,7 @@ import azure.functions as func
 from shared import log
 from shared.auth.caller import AnyCaller, Caller, check_database
 from shared.bootstrap import Gateway
-from shared.services.reporting import ImportReport, ImportState
+from shared.services.status import ImportReport, ImportState
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web import pay_and_bill, requests
 from shared.web.import_call import ImportCall, answer_import, keyed_call

@@ -9,7 +9,7 @@ from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.catalogue import import_type
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.definition import LICENSES
-from shared.services.reporting import ImportReport
+from shared.services.status import ImportReport
 from shared.web import authdata, pay_and_bill, viventium
 from shared.web.imports import not_yet
 

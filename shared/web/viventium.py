@@ -30,7 +30,7 @@ from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.imports.payload import MAX_ROW_BYTES, Payload, payload_of, read_payload
 from shared.imports.planning import Plan
-from shared.services.reporting import ImportReport
+from shared.services.status import ImportReport
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.charsets import charset_of, marked_utf16

@@ -51,10 +51,10 @@ from shared.imports.outcomes import RowResult
 from shared.imports.payload import read_payload
 from shared.imports.planning import plan
 from shared.imports.workers.definition import WORKERS
-from shared.services.chunk_rows import place_in, read_by_rules, read_slices
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.licenses.processor import read_company_lines
 from shared.services.licenses.transactions import segments
+from shared.services.record_processor import place_in, read_by_rules, read_slices
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS
 from shared.storage.ports import Entity

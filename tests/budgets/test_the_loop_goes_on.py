@@ -14,7 +14,7 @@ from contextlib import suppress
 import pytest
 
 from shared.errors import GatewayError
-from shared.services.offload import to_thread_if_large
+from shared.services.background import to_thread_if_large
 from tests.budgets.entries import entries
 
 MOST_SECONDS = 0.6

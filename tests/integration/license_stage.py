@@ -11,14 +11,14 @@ from shared.clock import RandomIds, SystemClock
 from shared.imports.definition import Document
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
+from shared.services.accept import Intake, PlanLimits
+from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage, messages_for
-from shared.services.hold_back import HoldBack
-from shared.services.intake import Intake, PlanLimits
+from shared.services.chunk_processor import HoldBack
 from shared.services.licenses.processor import LicenseWork
-from shared.services.offload import to_thread_if_large
-from shared.services.payloads import Payloads
-from shared.services.settling import operation_bytes
-from shared.services.work import BeforeCommit
+from shared.services.record_commit import operation_bytes
+from shared.services.results import Payloads
+from shared.services.row_processor import BeforeCommit
 from shared.storage.business_records import partition_of
 from shared.storage.entities import entity_bytes
 from shared.storage.import_records import ImportRecord

@@ -7,8 +7,8 @@ import pytest
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.authdata.processor import AuthdataWork, records_of
 from shared.services.chunk_messages import messages_for
-from shared.services.reporting import ImportState
-from shared.services.work import BeforeCommit, SupersededError
+from shared.services.row_processor import BeforeCommit, SupersededError
+from shared.services.status import ImportState
 from shared.storage.import_records import ImportRecord, acceptance, record_row
 from shared.storage.ports import Delete, Entity, Merge
 from shared.storage.result_records import result_row

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from shared.clock import SystemClock
+from shared.clock import SystemClock, iso
 from shared.composition.retention import retention_of
 from shared.errors import ConflictError, GoneError
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.outcomes import Outcome
 from shared.services.chunk_messages import messages_for
-from shared.services.moments import iso
-from shared.services.reporting import Place, RowFilter
+from shared.services.status import Place, RowFilter
 from shared.storage.authdata_records import BatchState
 from shared.storage.entities import encode
 from shared.storage.idempotency_records import KeptAnswer, RepeatRecord

@@ -7,7 +7,7 @@ import pytest
 from shared.errors import GoneError
 from shared.imports.outcomes import Outcome
 from shared.services.chunk_messages import ChunkMessage, messages_for
-from shared.services.reporting import ImportState, Place
+from shared.services.status import ImportState, Place
 from shared.storage.entities import split_text
 from shared.storage.import_records import ImportRecord, record_row
 from shared.storage.names import IMPORT_PAYLOADS, IMPORTS

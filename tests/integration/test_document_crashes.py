@@ -12,7 +12,7 @@ from shared.imports.definition import Options
 from shared.imports.documents.upload import Upload
 from shared.imports.outcomes import Outcome
 from shared.services.chunk_messages import ChunkMessage
-from shared.services.reporting import ImportState
+from shared.services.status import ImportState
 from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker
 from tests.documents import ROUND, make_ready

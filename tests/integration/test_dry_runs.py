@@ -20,8 +20,8 @@ from shared.imports.definition import OnExisting
 from shared.imports.outcomes import RowResult
 from shared.imports.reference_kinds import ReferenceKind
 from shared.imports.workers.definition import WORKERS
-from shared.services.dry_runs import DryRuns
-from shared.services.work import BeforeCommit, Works
+from shared.services.dry_run import DryRuns
+from shared.services.row_processor import BeforeCommit, Works
 from shared.storage.import_records import ImportRecord
 from shared.web.pay_and_bill import import_call
 from shared.web.viventium import licenses_call

@@ -21,12 +21,11 @@ from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.shapes import MergeKind, Record
 from shared.imports.workers.definition import WORKERS
 from shared.services.admin.reference_lists import ReferenceLists
+from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import messages_for
-from shared.services.dry_runs import NothingOpen
-from shared.services.keyed_work import KeyedWork
-from shared.services.offload import to_thread_if_large
+from shared.services.dry_run import NothingOpen, WhatIfTables
+from shared.services.record_processor import KeyedWork
 from shared.services.references import EarlierImports, ReferenceReader
-from shared.services.what_if import WhatIfTables
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.ports import Delete, Entity, Tables
 from tests.builders import Row, a_worker, body_of

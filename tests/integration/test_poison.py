@@ -9,7 +9,7 @@ import pytest
 from shared.imports.outcomes import Outcome
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage, messages_for
-from shared.services.reporting import ImportState
+from shared.services.status import ImportState
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Delete, Entity
 from shared.web.pay_and_bill import vendor_answer

@@ -16,7 +16,7 @@ from shared.imports.licenses.definition import LICENSES
 from shared.imports.payload import read_texts
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage, messages_for
-from shared.services.payloads import Payloads
+from shared.services.results import Payloads
 from shared.storage.import_records import ImportRecord
 from tests.builders import Row, a_worker, body_of
 from tests.contract.test_assignments import an_assignment

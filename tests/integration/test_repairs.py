@@ -10,11 +10,11 @@ from cli.imports import _lines
 from shared.clock import SystemClock
 from shared.errors import ConflictError
 from shared.imports.row_sets import rows_in
+from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import messages_for
 from shared.services.import_log import ImportLog
-from shared.services.offload import to_thread_if_large
-from shared.services.reporting import ImportReport, ImportState, Reporting
 from shared.services.results import Results
+from shared.services.status import ImportReport, ImportState, Reporting
 from shared.storage import import_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Merge

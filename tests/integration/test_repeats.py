@@ -17,8 +17,8 @@ from shared.clock import SystemClock
 from shared.errors import GoneError, InvalidRequestError, KeyReusedError
 from shared.imports.authdata.fingerprints import HashKey
 from shared.imports.workers.definition import WORKERS
-from shared.services.expiring_imports import ExpiringImports
 from shared.services.fingerprint_keys import FingerprintKeys
+from shared.services.retention import ExpiringImports
 from shared.storage.names import IDEMPOTENT_ANSWERS
 from shared.storage.ports import Upsert
 from shared.web.import_call import answer_once, keyed_call

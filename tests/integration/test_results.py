@@ -11,7 +11,7 @@ from shared.bootstrap import Gateway
 from shared.imports.messages import Message
 from shared.imports.outcomes import RowResult, failed
 from shared.imports.reading import MAX_UNKNOWN
-from shared.services.offload import to_thread_if_large
+from shared.services.background import to_thread_if_large
 from shared.services.results import Results
 from shared.storage.names import IMPORT_RESULT_BLOBS
 from shared.storage.result_records import ChunkResult

@@ -18,12 +18,9 @@ from shared.imports.definition import Options
 from shared.imports.documents.upload import Upload, WorkerKey
 from shared.imports.licenses.definition import LICENSES
 from shared.services.chunk_messages import messages_for
-from shared.services.expiring_imports import ExpiringImports
-from shared.services.expiring_tombstones import ExpiringTombstones
-from shared.services.failed_rows import FailedRow
 from shared.services.import_log import ImportLog
-from shared.services.reporting import Place
-from shared.services.retention import Retention, RetentionStep
+from shared.services.retention import ExpiringImports, ExpiringTombstones, Retention, RetentionStep
+from shared.services.status import FailedRow, Place
 from shared.storage.import_records import ImportRecord, payload_blob
 from shared.storage.names import DOCUMENT_REJECTED, IMPORT_PAYLOADS
 from tests.builders import a_worker

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from shared.errors import ConflictError, GoneError
-from shared.services.reporting import ImportState
+from shared.services.status import ImportState
 from shared.storage.names import IMPORT_PAYLOADS
 from tests.builders import a_worker, body_of
 from tests.integration.stage import Stage, play

@@ -9,23 +9,19 @@ from typing import Any
 
 from shared.imports.licenses.definition import LICENSES
 from shared.process_stop import ProcessStop
+from shared.services.accept import Intake, PlanLimits
 from shared.services.admin.reference_lists import ReferenceLists
-from shared.services.cancelling import Cancelling
-from shared.services.chunks import ChunkProcessor
+from shared.services.chunk_processor import ChunkProcessor, HoldBack
 from shared.services.completions import Completions
-from shared.services.failed_rows import FailedRows
-from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
-from shared.services.intake import Intake, PlanLimits
-from shared.services.keyed_work import KeyedWork
 from shared.services.licenses.processor import LicenseWork
-from shared.services.payloads import Payloads
+from shared.services.record_processor import KeyedWork
 from shared.services.references import ReferenceReader
-from shared.services.reporting import Reporting
-from shared.services.results import Results
-from shared.services.retrying import Retrying
-from shared.services.sweeping import Sweep
-from shared.services.work import Works
+from shared.services.results import Payloads, Results
+from shared.services.retry_cancel import Cancelling, Retrying
+from shared.services.row_processor import Works
+from shared.services.status import FailedRows, Reporting
+from shared.services.sweep import Sweep
 from shared.storage.ports import Blobs, Queues, Tables
 
 TENANT = "tenant"

@@ -9,7 +9,7 @@ from shared.errors import StorageUnavailableError
 from shared.imports.definition import Options
 from shared.imports.planning import Chunk, Span
 from shared.imports.workers.definition import WORKERS
-from shared.services.hold_back import HoldBack
+from shared.services.chunk_processor import HoldBack
 from shared.services.import_log import ImportLog
 from shared.storage.import_records import ImportRecord
 from tests.model.memory_storage import ACTOR, Fate, MemoryQueues, MemoryTables, Turnstile

@@ -18,18 +18,16 @@ from shared.clock import RandomIds, SystemClock
 from shared.imports.authdata.batch_call import BatchCall
 from shared.imports.authdata.fingerprints import HashKey
 from shared.process_stop import ProcessStop
+from shared.services.accept import Intake, PlanLimits
 from shared.services.authdata.services import AuthdataLimits, AuthdataParts
+from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage
-from shared.services.chunks import ChunkProcessor
+from shared.services.chunk_processor import ChunkProcessor, HoldBack
 from shared.services.completions import Completions
-from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
-from shared.services.intake import Intake, PlanLimits
-from shared.services.offload import to_thread_if_large
-from shared.services.payloads import Payloads
-from shared.services.reporting import Reporting
-from shared.services.results import Results
-from shared.services.work import Works
+from shared.services.results import Payloads, Results
+from shared.services.row_processor import Works
+from shared.services.status import Reporting
 from tests.counted_storage import CountedBlobs, CountedQueues, CountedTables
 
 EMPLOYEES = int(os.environ.get("AUTHDATA_EMPLOYEES", "20000"))

@@ -25,9 +25,8 @@ from shared.errors import (
 from shared.imports.definition import Options
 from shared.imports.planning import Chunk, Span
 from shared.process_stop import ProcessStop
+from shared.services.idempotency import Given, KeyedCall, Repeats, RepeatStore, Sight
 from shared.services.import_log import ImportLog
-from shared.services.repeat_store import RepeatStore
-from shared.services.repeats import Given, KeyedCall, Repeats, Sight
 from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from shared.errors import PreconditionFailedError
-from shared.services.what_if import WhatIfBlobs, WhatIfTables
+from shared.services.dry_run import WhatIfBlobs, WhatIfTables
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Replace, Tables, Upsert
 from tests.model.memory_storage import MemoryBlobs, MemoryTables, Turnstile
 

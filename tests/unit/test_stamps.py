@@ -14,8 +14,8 @@ from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services import stamps
-from shared.services.settling import KeyRows, Settlement
-from shared.services.work import SupersededError
+from shared.services.record_commit import KeyRows, Settlement
+from shared.services.row_processor import SupersededError
 from shared.storage import business_records
 from shared.storage.business_records import MOST_ENDED, RecordKey, Stamp, StoredRecord
 from shared.storage.import_records import ImportRecord

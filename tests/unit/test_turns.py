@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.services.turns import Turns
+from shared.services.background import Turns
 from tests.model.virtual_time import run_at_once
 
 

@@ -6,7 +6,7 @@ from cli.values_page import PAGE, render
 from shared.imports.definition import ON_EXISTING_MEANINGS, OnExisting
 from shared.imports.licenses.actions import ACTION_MEANINGS, IMPORT_ACTIONS
 from shared.imports.outcomes import OUTCOME_MEANINGS, Outcome
-from shared.services.reporting import STATE_MEANINGS, ImportState
+from shared.services.status import STATE_MEANINGS, ImportState
 
 
 def test_the_page_of_values_is_the_one_that_the_code_renders() -> None:

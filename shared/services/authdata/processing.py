@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared import log
-from shared.clock import Clock, Ids
+from shared.clock import Clock, Ids, age_of, iso
 from shared.errors import (
     AcceptanceUnknownError,
     ConflictError,
@@ -35,14 +35,13 @@ from shared.imports.origins import Origins
 from shared.imports.outcomes import Outcome, RowResult, failed
 from shared.imports.payload import Payload, RawRow, fold_names
 from shared.imports.planning import Plan, Span, plan
+from shared.services.accept import Intake, PlanLimits
 from shared.services.authdata.processor import Plans
 from shared.services.authdata.staging import EXPIRED, RECORDS_LOST, Staging
 from shared.services.authdata.store import BatchStore, employee_key
+from shared.services.background import Offload
 from shared.services.import_log import ImportLog
-from shared.services.intake import Intake, PlanLimits
-from shared.services.moments import age_of, iso
-from shared.services.offload import Offload
-from shared.services.reporting import Reporting
+from shared.services.status import Reporting
 from shared.services.upkeep import UpkeepFaults
 from shared.storage.authdata_records import Batch, BatchState
 from shared.storage.business_records import place_of

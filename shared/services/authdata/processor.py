@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from shared import log
-from shared.clock import Clock, Ids
+from shared.clock import Clock, Ids, iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.answering import results_of
 from shared.imports.authdata.classification import (
@@ -34,19 +34,18 @@ from shared.imports.outcomes import RowResult, failed, pack_result, unpack_resul
 from shared.imports.payload import read_lines, read_texts, screen_lines
 from shared.services.authdata.staging import TenantRuleBook
 from shared.services.authdata.store import Employees, employee_key
+from shared.services.background import Offload
 from shared.services.import_log import ImportLog
-from shared.services.moments import iso
-from shared.services.offload import Offload
-from shared.services.payloads import Payloads
+from shared.services.record_commit import KeyRows, Resolver, Settlement, Settler
 from shared.services.record_ranges import SMALL
-from shared.services.settling import KeyRows, Resolver, Settlement, Settler
+from shared.services.results import Payloads
+from shared.services.row_processor import BeforeCommit
 from shared.services.stamps import (
     closed_through,
     ending,
     raise_superseded,
     recorded_results,
 )
-from shared.services.work import BeforeCommit
 from shared.storage import authdata_records as stored
 from shared.storage import business_records
 from shared.storage.authdata_records import PlanRecord

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from shared.clock import Clock, Ids
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.fingerprints import HashKey
+from shared.services.accept import Intake, PlanLimits
 from shared.services.authdata.processing import AuthdataRetrier, Processing
 from shared.services.authdata.processor import AuthdataWork, Plans
 from shared.services.authdata.staging import Staging, TenantRuleBook
 from shared.services.authdata.store import BatchStore, Employees
+from shared.services.background import Offload
 from shared.services.import_log import ImportLog
-from shared.services.intake import Intake, PlanLimits
-from shared.services.offload import Offload
-from shared.services.payloads import Payloads
-from shared.services.reporting import Reporting
-from shared.services.retrying import Retrier
+from shared.services.results import Payloads
+from shared.services.retry_cancel import Retrier
+from shared.services.status import Reporting
 from shared.storage.ports import Blobs, Tables
 
 

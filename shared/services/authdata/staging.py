@@ -18,7 +18,7 @@ from typing import Any
 from shared import log
 from shared.auth.lookups import CachedLookups
 from shared.auth.tenant_lookups import PARTITION
-from shared.clock import Clock
+from shared.clock import Clock, age_of, iso
 from shared.errors import (
     ConflictError,
     GoneError,
@@ -41,9 +41,7 @@ from shared.imports.authdata.reading import Formats, RecordReader
 from shared.imports.authdata.records import FIELDS, NO_FILE_LOG_ID, AuthRecord, Stored
 from shared.imports.authdata.thresholds import Thresholds, percent_text
 from shared.services.authdata.store import BatchStore, Employees
-from shared.services.moments import age_of, iso
-from shared.services.offload import Offload
-from shared.services.turns import Turns
+from shared.services.background import Offload, Turns
 from shared.storage.authdata_records import Batch, BatchState, PartData
 from shared.storage.entities import encode
 from shared.storage.names import TENANTS

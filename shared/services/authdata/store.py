@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from shared.clock import iso, latest_now
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.classification import ids_asked, triples_asked
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.records import AuthRecord, Employee, Stored
-from shared.services.moments import iso, latest_now
-from shared.services.offload import Offload
+from shared.services.background import Offload
 from shared.services.record_ranges import SMALL, load_lookups, load_records
 from shared.storage import authdata_records, business_records
 from shared.storage import authdata_records as stored

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from shared import log
 from shared.auth.tenant_lookups import TenantLookups
-from shared.clock import Clock
+from shared.clock import Clock, iso
 from shared.errors import (
     GatewayError,
     GatewayStoppingError,
@@ -51,7 +51,6 @@ from shared.imports.messages import CATALOGUE, COULD_NOT_BE_PROCESSED, Message
 from shared.services.documents.processor import blob_of
 from shared.services.documents.rounds import Feature, Features
 from shared.services.documents.uploads import Documents
-from shared.services.moments import iso
 from shared.storage.document_blobs import DocumentBlobs, Drop, PoisonedBlob, PoisonQueue
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import DOCUMENT_DROP

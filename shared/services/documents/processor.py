@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from shared import log
-from shared.clock import Clock
+from shared.clock import Clock, iso
 from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
 from shared.imports.definition import Document, ReadRow
 from shared.imports.documents.definition import DOCUMENTS
@@ -21,15 +21,14 @@ from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.import_log import ImportLog
-from shared.services.moments import iso
-from shared.services.settling import KeyRows, Resolver, Settlement
-from shared.services.stamps import closed_through, ending, recorded_results
-from shared.services.work import (
+from shared.services.record_commit import KeyRows, Resolver, Settlement
+from shared.services.row_processor import (
     BeforeCommit,
     HandlerTimeUpError,
     ImportCancelledError,
     SupersededError,
 )
+from shared.services.stamps import closed_through, ending, recorded_results
 from shared.storage import business_records as records
 from shared.storage.business_records import NOTHING_ENDED, RecordKey, Stamp, StoredRecord
 from shared.storage.entities import encode, join

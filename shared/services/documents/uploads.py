@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from shared import log
-from shared.clock import Clock
+from shared.clock import Clock, iso
 from shared.errors import ForbiddenError, NotFoundError
 from shared.imports.changes import changed_fields, changes_text
 from shared.imports.definition import Document, Options
@@ -23,15 +23,14 @@ from shared.imports.documents.upload import Upload
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.planning import Chunk, Span
 from shared.services.chunk_messages import ChunkMessage
-from shared.services.chunks import ChunkProcessor
+from shared.services.chunk_processor import ChunkProcessor
 from shared.services.documents.processor import blob_of, described, key_of
 from shared.services.documents.reading import DocumentList
 from shared.services.documents.rounds import Feature, Features, Rounds
 from shared.services.documents.worker_lookup import WorkerSearch
-from shared.services.dry_runs import Judgement
+from shared.services.dry_run import Judgement
 from shared.services.import_log import ImportLog
-from shared.services.moments import iso
-from shared.services.reporting import Reporting
+from shared.services.status import Reporting
 from shared.storage.business_records import place_of
 from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.import_records import ImportRecord

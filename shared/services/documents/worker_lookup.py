@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from shared.imports.definition import Document, FoundBy
 from shared.imports.documents.upload import WorkerKey
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
-from shared.services.groups import GROUPS, group_of
 from shared.services.name_index import NameIndex
 from shared.storage.business_records import from_any_entity, lookup_range, partition_of, row_of
 from shared.storage.entities import encode
+from shared.storage.partition_index import GROUPS, group_of
 from shared.storage.ports import Entity, Tables
 
 _AT_ONCE = 8

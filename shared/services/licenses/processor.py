@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared import log
-from shared.clock import Clock
+from shared.clock import Clock, iso
 from shared.errors import (
     PreconditionFailedError,
     StorageUnavailableError,
@@ -32,17 +32,16 @@ from shared.imports.licenses.units import Sketch, Unit, sketch, units
 from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.imports.payload import fold_names, read_line
-from shared.services.groups import GroupRegister
+from shared.services.background import Offload
 from shared.services.licenses.reader import LicenseReader
 from shared.services.licenses.transactions import Part, Segment, segments
-from shared.services.moments import iso
-from shared.services.offload import Offload
-from shared.services.work import BeforeCommit, SupersededError
+from shared.services.row_processor import BeforeCommit, SupersededError
 from shared.storage import license_records as records
 from shared.storage.business_records import partition_of
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.license_records import LogEntry, Owner
 from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
+from shared.storage.partition_index import GroupRegister
 from shared.storage.ports import MAX_OPERATIONS, Blobs, Operation, Tables
 
 # The lines of a chunk of licenses: first only what each row is about, then row by row.

@@ -19,7 +19,7 @@ from shared.imports.licenses.identity import Employee
 from shared.imports.licenses.row_results import result_weight
 from shared.imports.licenses.shelf import Change
 from shared.imports.outcomes import RowResult
-from shared.services.settling import operation_bytes
+from shared.services.record_commit import operation_bytes
 from shared.storage.license_records import (
     MOST_OPERATIONS,
     count_operations,

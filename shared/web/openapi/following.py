@@ -8,7 +8,7 @@ from typing import Any
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.catalogue_entry import Severity
 from shared.imports.outcomes import Outcome
-from shared.services.reporting import ImportState
+from shared.services.status import ImportState
 from shared.web.openapi.operations import (
     CONTINUATION,
     IDEMPOTENCY_KEY,

@@ -15,7 +15,7 @@ from typing import Any, Final
 from shared.imports.catalogue_entry import Severity
 from shared.imports.outcomes import MAX_MESSAGES, Outcome
 from shared.imports.payload import MAX_NAME, MAX_NAMES, MAX_ROW_BYTES, MAX_VALUES
-from shared.services.reporting import ImportState
+from shared.services.status import ImportState
 from shared.settings import Settings
 from shared.web.query_names import DRY_RUN_HEADER
 

@@ -24,10 +24,10 @@ from shared.imports.definition import ReadRow
 from shared.imports.folding import all_failed
 from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
 from shared.imports.outcomes import RowResult, failed
+from shared.services.background import Offload
 from shared.services.name_index import NamedRecord
-from shared.services.offload import Offload
 from shared.services.record_ranges import WORTH_IT, load_records
-from shared.services.work import SupersededError
+from shared.services.row_processor import SupersededError
 from shared.storage import business_records as records
 from shared.storage.business_records import RecordKey, StoredRecord
 from shared.storage.ports import MAX_OPERATIONS, Delete, Operation, Tables

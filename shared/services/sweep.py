@@ -11,15 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from shared import log
-from shared.clock import Clock
+from shared.clock import Clock, age_of, iso
 from shared.errors import StorageUnavailableError
 from shared.imports.catalogue import import_type
 from shared.imports.definition import ImportType
 from shared.services.chunk_messages import ChunkMessage, has_queues, messages_for, queue_for
+from shared.services.chunk_processor import HoldBack
 from shared.services.completions import Completions
-from shared.services.hold_back import HoldBack
 from shared.services.import_log import ImportLog
-from shared.services.moments import age_of, iso
 from shared.services.upkeep import UpkeepFaults
 from shared.storage.import_records import ImportRecord, OpenImport
 from shared.storage.ports import Queues

@@ -14,18 +14,17 @@ from typing import Any
 
 from shared import log
 from shared.auth.caller import AnyCaller
-from shared.clock import Clock, Ids
+from shared.clock import Clock, Ids, iso
 from shared.imports.definition import ImportType, Options
 from shared.imports.origins import Origins
 from shared.imports.payload import Payload, read_payload
 from shared.imports.planning import Plan, plan
 from shared.imports.row_sets import row_set
+from shared.services.background import Offload
 from shared.services.chunk_messages import ChunkMessage, queue_for
-from shared.services.chunk_rows import place_in
-from shared.services.hold_back import HoldBack, OpenImportsBefore
+from shared.services.chunk_processor import HoldBack, OpenImportsBefore
 from shared.services.import_log import AcceptanceCheck, ImportLog
-from shared.services.moments import iso
-from shared.services.offload import Offload
+from shared.services.record_processor import place_in
 from shared.storage.import_records import ImportRecord, Parent
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Blobs, Queues

@@ -5,24 +5,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from shared import log
-from shared.clock import Clock
-from shared.errors import GoneError, NotFoundError, UnreadableDataError
+from shared.clock import Clock, age_of, from_iso
+from shared.errors import (
+    GoneError,
+    NotFoundError,
+    PayloadGoneError,
+    StorageUnavailableError,
+    UnreadableDataError,
+)
 from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.catalogue_entry import Severity
 from shared.imports.message_groups import MessageGroups
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, LOST_ROW, Message
 from shared.imports.outcomes import Outcome, RowResult, failed
-from shared.imports.row_sets import unite
+from shared.imports.payload import is_row, read_texts
+from shared.imports.row_sets import rows_in, unite
+from shared.process_stop import ProcessStop
+from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
-from shared.services.moments import age_of, from_iso
-from shared.services.results import Results
+from shared.services.results import Payloads, Results
 from shared.storage.import_records import Counts, ImportRecord, RetryLink
 from shared.storage.result_records import StoredResult
+from shared.storage_time import storage_time_now
 
 _BEHIND: Final = -1
 RESULTS_EXPIRED = (
@@ -383,3 +392,134 @@ def _state(record: ImportRecord, counts: Counts) -> ImportState:
     if record.is_cancelled:
         return ImportState.CANCELLED
     return ImportState.COMPLETED_WITH_ERRORS if counts.failed else ImportState.COMPLETED
+
+
+# Waiting for an import to end: by news within the process, and by looking with growing pauses.
+
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 2.0
+_GROWTH = 1.5
+_SHORTEST_READ = 1.0
+
+
+class Waiting:
+    """What a call does between acceptance and its answer."""
+
+    def __init__(
+        self, imports: ImportLog, completions: Completions, clock: Clock, stop: ProcessStop
+    ) -> None:
+        self._stop = stop
+        self._imports = imports
+        self._completions = completions
+        self._clock = clock
+
+    async def until_ended(self, record: ImportRecord, seconds: float) -> bool:
+        """Whether the import ended within so many seconds.
+
+        A short storage fault is waited out: the import is accepted, and goes on by itself. Where
+        storage does not answer for as long as a call waits for it, the wait is over. Where the end
+        of the process is announced, the import is looked at once more and not waited for.
+        """
+        end = self._clock.elapsed() + seconds
+        pause = _FIRST_PAUSE
+        with self._completions.listening(record.import_id) as ended:
+            while (left := end - self._clock.elapsed()) > 0 and storage_time_now().left > 0:
+                await self._stop.wait_with(ended, min(pause, left))
+                if self._stop.is_announced:
+                    end = self._clock.elapsed()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(_SHORTEST_READ, end - self._clock.elapsed())):
+                        if ended.is_set() or await self._has_ended(record):
+                            return True
+                pause = min(_LONGEST_PAUSE, pause * _GROWTH)
+        return False
+
+    async def _has_ended(self, record: ImportRecord) -> bool:
+        try:
+            current = await self._imports.read(record.tenant, record.number)
+        except StorageUnavailableError:
+            return False
+        return current is not None and not current.is_open
+
+
+# The rows of an import that failed and are still out, as they were sent (CONTRACTS 5).
+
+PAYLOAD_EXPIRED = (
+    "The rows of this import have expired: take them from where they came from and send them again."
+)
+UNREADABLE = (
+    "What is stored of this import cannot be read: take its rows from where they came from and "
+    "send them again."
+)
+_NOTHING = "{}"
+_FAILED = RowFilter(Outcome.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """A row that failed: `text` is its JSON object as it was sent.
+
+    `is_lost`: what was sent cannot be read any more, and the text is an empty object.
+    """
+
+    result: RowResult
+    text: str = field(repr=False)
+    is_lost: bool = False
+
+    @property
+    def index(self) -> int:
+        """Its 0-based place in the payload."""
+        return self.result.index
+
+
+class FailedRows:
+    """Puts results and payload together again."""
+
+    def __init__(self, reporting: Reporting, payloads: Payloads) -> None:
+        self._reporting = reporting
+        self._payloads = payloads
+
+    async def chunks(self, record: ImportRecord) -> AsyncIterator[Sequence[FailedRow]]:
+        """The failed rows so far that are still out, a chunk at a time, in plan order.
+
+        Raises GoneError where the payload or the results have expired, or cannot be read.
+        """
+        check_results(record)
+        check_payload(record)
+        repaired = frozenset(rows_in(await self.repaired_rows(record)))
+        async for chunk, rows in self._reporting.chunks(record, wanted=_FAILED):
+            failed = [
+                row for row in rows if row.outcome is Outcome.FAILED and row.index not in repaired
+            ]
+            if failed:
+                yield await self._with_texts(record, chunk, failed)
+
+    async def repaired_rows(self, record: ImportRecord) -> int:
+        """The set of the failed rows that are in by now."""
+        return await self._reporting.repaired_rows(record)
+
+    async def _with_texts(
+        self, record: ImportRecord, chunk: int, failed: Sequence[RowResult]
+    ) -> Sequence[FailedRow]:
+        try:
+            lines = await self._payloads.lines(record, chunk)
+        except PayloadGoneError:
+            raise GoneError(PAYLOAD_EXPIRED) from None
+        texts = dict(read_texts(lines))
+        return [_failed_row(result, texts.get(result.index)) for result in failed]
+
+
+def _failed_row(result: RowResult, text: str | None) -> FailedRow:
+    # Only a row that was not processed can be broken: any other one was read.
+    may_be_broken = any(message.id == COULD_NOT_BE_PROCESSED for message in result.messages)
+    if text is None or (may_be_broken and not is_row(text)):
+        return FailedRow(result, _NOTHING, is_lost=True)
+    return FailedRow(result, text)
+
+
+def check_payload(record: ImportRecord) -> None:
+    """Raises GoneError where the rows of an import have expired, or cannot be found any more."""
+    if record.payload_expired_at:
+        raise GoneError(PAYLOAD_EXPIRED)
+    if record.is_broken:
+        raise GoneError(UNREADABLE)

@@ -11,20 +11,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared import log
+from shared.clock import iso
 from shared.imports.definition import Document, ImportType, Options, ReadRow, Reference
 from shared.imports.folding import Folded, Noticed, all_failed, fold, judge_without_key
 from shared.imports.messages import TOO_LARGE_RECORD, Message
 from shared.imports.origins import OVERTAKEN
 from shared.imports.outcomes import RowResult, failed
-from shared.services.moments import iso
 from shared.services.name_index import names_of
+from shared.services.record_commit import WAITING, KeyRows, Resolver, Settlement
 from shared.services.references import References
-from shared.services.settling import (
-    WAITING,
-    KeyRows,
-    Resolver,
-    Settlement,
-)
 from shared.services.stamps import recorded_results
 from shared.storage import business_records as records
 from shared.storage.business_records import NOTHING_ENDED, RecordTooLargeError, Stamp, StoredRecord

@@ -1,0 +1,361 @@
+"""Dry runs: what an import would answer, without an import (CONTRACTS 0, I5).
+
+The rows are planned and worked on by the code of a run, chunk by chunk inside the call, on storage
+whose writes only the dry run can see (`what_if`). Its place in the order is behind everything, and
+nothing is open before it: a missing reference is an error at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from shared import log
+from shared.errors import PreconditionFailedError, TooLargeError, TooManyRequestsError
+from shared.imports.changes import changed_fields, changes_text
+from shared.imports.definition import Document, ImportType
+from shared.imports.folding import Noticed
+from shared.imports.outcomes import RowResult, cap_messages
+from shared.imports.planning import Plan
+from shared.services.chunk_messages import is_small
+from shared.services.record_ranges import load_records
+from shared.services.row_processor import Works
+from shared.services.tenant_shares import TenantPlaces
+from shared.storage.import_records import LAST_NUMBER, ImportRecord
+from shared.storage.ports import Blobs, Delete, Entity, Insert, Merge, Operation, Tables, Upsert
+
+# Storage as it would be: reads go to the real one, writes stay in memory (CONTRACTS 0, dryRun).
+#
+# A dry run gives these to the very services that a run uses. So it decides by the same code, meets
+# what its own rows have done before, and cannot leave a trace: it has nothing to write with.
+#
+# Conditions of writes are judged as the service would. What has been read through here is known;
+# what has not, a refused insert for example, is read first.
+
+_END = "\U0010ffff"
+"""Sorts behind every row key."""
+
+
+@dataclass(slots=True)
+class _Partition:
+    """What is known of a partition: what was written here, and what was seen of the real one.
+
+    `written` has None for a deleted entity. `seen` has the ETags of real entities; between the two
+    keys of each of `covered` there is no other one, and none at the keys `absent`.
+    """
+
+    written: dict[str, Entity | None] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+    covered: list[tuple[str, str]] = field(default_factory=list)
+
+    def knows(self, row: str) -> bool:
+        """Whether it is known if there is such an entity."""
+        return (
+            row in self.written
+            or row in self.seen
+            or row in self.absent
+            or any(first <= row <= last for first, last in self.covered)
+        )
+
+    def etag(self, row: str) -> str | None:
+        """The ETag of a known entity; None where there is none."""
+        if row in self.written:
+            entity = self.written[row]
+            return None if entity is None else entity.etag
+        return self.seen.get(row)
+
+
+class WhatIfTables:
+    """`Tables` whose writes only it can see. For one dry run, and not shared between tasks."""
+
+    def __init__(self, base: Tables) -> None:
+        self._base = base
+        self._partitions: defaultdict[tuple[str, str], _Partition] = defaultdict(_Partition)
+        self._writes = 0
+
+    async def get(self, table: str, partition: str, row: str) -> Entity | None:
+        """See `Tables.get`."""
+        known = self._partitions[table, partition]
+        if row in known.written:
+            return known.written[row]
+        found = await self._base.get(table, partition, row)
+        if found is None:
+            known.absent.add(row)
+        else:
+            known.seen[row] = found.etag
+        return found
+
+    async def query(
+        self,
+        table: str,
+        partition: str,
+        first: str = "",
+        last: str | None = None,
+        *,
+        after: str = "",
+        select: Sequence[str] | None = None,
+        most: int | None = None,
+    ) -> list[Entity]:
+        """See `Tables.query`."""
+        known = self._partitions[table, partition]
+        begin = max(first, f"{after}\0" if after else "")
+        mine = {row: item for row, item in known.written.items() if begin <= row <= (last or _END)}
+        wanted = None if most is None else most + len(mine)
+        found = await self._base.query(
+            table, partition, first, last, after=after, select=select, most=wanted
+        )
+        end = found[-1].row if wanted is not None and len(found) >= wanted else last or _END
+        known.covered.append((begin, end))
+        known.seen.update((entity.row, entity.etag) for entity in found)
+        merged: dict[str, Entity | None] = {entity.row: entity for entity in found}
+        merged |= {row: entity for row, entity in mine.items() if row <= end}
+        left = [entity for _, entity in sorted(merged.items()) if entity is not None]
+        return left[:most]
+
+    async def write(self, table: str, operation: Operation) -> str:
+        """See `Tables.write`."""
+        await self.transact(table, [operation])
+        entity = operation.entity
+        return self._partitions[table, entity.partition].etag(entity.row) or ""
+
+    async def transact(self, table: str, operations: Sequence[Operation]) -> None:
+        """See `Tables.transact`."""
+        partition = operations[0].entity.partition
+        await self._learn(table, partition, operations)
+        known = self._partitions[table, partition]
+        for operation in operations:
+            _check(operation, known.etag(operation.entity.row))
+        for operation in operations:
+            known.written[operation.entity.row] = await self._left_by(table, operation)
+
+    async def _learn(self, table: str, partition: str, operations: Iterable[Operation]) -> None:
+        """Find out what is there, for the operations whose condition asks for it."""
+        known = self._partitions[table, partition]
+        rows = {each.entity.row for each in operations if not isinstance(each, Upsert)}
+        unknown = sorted(row for row in rows if not known.knows(row))
+        if unknown:
+            await load_records(self, table, partition, unknown, select=())
+
+    async def _left_by(self, table: str, operation: Operation) -> Entity | None:
+        if isinstance(operation, Delete):
+            return None
+        self._writes += 1
+        entity = replace(operation.entity, etag=f"what-if-{self._writes}")
+        if not isinstance(operation, Merge):
+            return entity
+        before = await self.get(table, entity.partition, entity.row)
+        return replace(entity, values={**(before.values if before else {}), **entity.values})
+
+
+def _check(operation: Operation, etag: str | None) -> None:
+    """Raises PreconditionFailedError where the operation does not fit what is there."""
+    if isinstance(operation, Upsert):
+        return
+    if isinstance(operation, Insert):
+        holds = etag is None
+    else:
+        sent = operation.entity.etag
+        holds = etag is not None and sent in ("", etag)
+    if not holds:
+        raise PreconditionFailedError("another state, as far as a dry run has come")
+
+
+class WhatIfBlobs:
+    """`Blobs` whose writes only it can see."""
+
+    def __init__(self, base: Blobs) -> None:
+        self._base = base
+        self._written: dict[tuple[str, str], bytes | None] = {}
+
+    @property
+    def written(self) -> Mapping[tuple[str, str], bytes | None]:
+        """What was written, by container and name; None: deleted."""
+        return self._written
+
+    async def put(
+        self,
+        container: str,
+        name: str,
+        parts: Iterable[bytes],
+        metadata: Mapping[str, str] | None = None,  # noqa: ARG002  (nobody asks a what-if for them)
+    ) -> None:
+        """See `Blobs.put`."""
+        self._written[container, name] = b"".join(parts)
+
+    async def read(
+        self, container: str, name: str, start: int = 0, length: int | None = None
+    ) -> bytes | None:
+        """See `Blobs.read`."""
+        if (container, name) not in self._written:
+            return await self._base.read(container, name, start, length)
+        data = self._written[container, name]
+        if data is None:
+            return None
+        return data[start:] if length is None else data[start : start + length]
+
+    async def delete(self, container: str, name: str) -> None:
+        """See `Blobs.delete`."""
+        self._written[container, name] = None
+
+
+_LARGE_AT_ONCE = 2
+"""Dry runs of many rows in one process; each keeps in memory what its rows would write."""
+_SMALL_AT_ONCE = 4
+
+MakeWorks = Callable[[Tables, Blobs, Noticed | None], Works]
+"""The works of all types on some storage, telling `Noticed` of each row that takes effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the rows of a payload would come to, in plan order.
+
+    `changes` has what the rows that would take effect change, by their index, as `changes_text`; it
+    is empty unless asked for.
+    """
+
+    results: tuple[RowResult, ...] = ()
+    changes: Mapping[int, str] = field(default_factory=dict)
+
+    def in_order_sent(self) -> list[RowResult]:
+        """The results in the order of the payload."""
+        return sorted(self.results, key=lambda result: result.index)
+
+
+class NothingOpen:
+    """For `ReferenceReader`: no import is open that could bring a missing record."""
+
+    async def oldest_open_before(
+        self,
+        record: ImportRecord,
+        type_name: str,
+    ) -> None:
+        """There is none."""
+
+
+class DryRuns:
+    """Judges planned payloads."""
+
+    def __init__(
+        self,
+        *,
+        tables: Tables,
+        blobs: Blobs,
+        make_works: MakeWorks,
+        max_rows: int,
+        max_bytes: int,
+        most_waiting: int,
+        seconds: float = 200.0,
+    ) -> None:
+        self._tables = tables
+        self._blobs = blobs
+        self._make_works = make_works
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._seconds = seconds
+        self._small = TenantPlaces(
+            "dry runs", places=_SMALL_AT_ONCE, per_tenant=2, most_waiting=most_waiting
+        )
+        self._large = TenantPlaces(
+            "dry runs", places=_LARGE_AT_ONCE, per_tenant=1, most_waiting=most_waiting
+        )
+
+    @asynccontextmanager
+    async def place(self, tenant: str, rows: int) -> AsyncIterator[None]:
+        """A place to judge so many rows, for the time of the block.
+
+        A small dry run never waits behind a large one, and a tenant has only a part of the places.
+        Raises TooManyRequestsError, and TooLargeError where the time of a call does not suffice.
+        """
+        places = self._small if is_small(rows) else self._large
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await stack.enter_async_context(places.place(tenant))
+            except TimeoutError:
+                raise TooManyRequestsError(
+                    "Other dry runs are being worked on: send this one again later.",
+                    retry_after=10,
+                ) from None
+            try:
+                async with asyncio.timeout(self._seconds):
+                    yield
+            except TimeoutError:
+                raise TooLargeError(
+                    f"The dry run was stopped after {self._seconds:.0f} seconds: send the rows in "
+                    "several calls."
+                ) from None
+
+    def check_rows(self, planned: Plan) -> None:
+        """Raises TooLargeError for more rows than a dry run takes."""
+        if planned.rows > self._max_rows:
+            raise TooLargeError(
+                f"The payload has {planned.rows} rows and a dry run takes {self._max_rows}: send "
+                "it in several calls."
+            )
+
+    async def judge(
+        self, kind: ImportType, draft: ImportRecord, planned: Plan, *, with_changes: bool
+    ) -> Judgement:
+        """What an import of this plan would come to; nothing is written anywhere.
+
+        `draft` is the record that it would have (`Intake.draft`). Raises TooLargeError for too many
+        rows, for more changes than an answer holds, and where the time of a call does not suffice.
+        """
+        self.check_rows(planned)
+        async with self.place(draft.tenant, planned.rows):
+            judgement = await self._judged(kind, draft, planned, with_changes)
+        log.event("dry_run.judged", tenant=draft.tenant, type=kind.name, rows=planned.rows)
+        return judgement
+
+    async def _judged(
+        self, kind: ImportType, draft: ImportRecord, planned: Plan, with_changes: bool
+    ) -> Judgement:
+        noted = _Noted(kind, self._max_bytes) if with_changes else None
+        record = replace(draft, number=LAST_NUMBER, trusts_later_stamps=False)
+        tables, blobs = WhatIfTables(self._tables), WhatIfBlobs(self._blobs)
+        work = self._make_works(tables, blobs, noted.note if noted else None).of(record)
+        results: list[RowResult] = []
+        chunks = iter(planned.lines())
+        while (lines := await asyncio.to_thread(next, chunks, None)) is not None:
+            results += cap_messages(await work.run(record, lines, _never_stops))
+            if noted is not None:
+                noted.check_size()
+        return Judgement(tuple(results), noted.of(results) if noted is not None else {})
+
+
+class _Noted:
+    """What rows change, as text by their index."""
+
+    def __init__(self, kind: ImportType, max_bytes: int) -> None:
+        self._is_sensitive = kind.rules.is_sensitive
+        self._max_bytes = max_bytes
+        self._texts: dict[int, str] = {}
+        self._size = 0
+
+    def note(self, index: int, before: Document | None, after: Document | None) -> None:
+        """Told of each row that takes effect; of a row that is judged again, the last counts."""
+        text = changes_text(changed_fields(before, after, self._is_sensitive))
+        self._size += len(text) - len(self._texts.get(index, ""))
+        self._texts[index] = text
+
+    def check_size(self) -> None:
+        """Raises TooLargeError for more text than an answer holds."""
+        if self._size > self._max_bytes:
+            raise TooLargeError(
+                f"What the rows would change takes more than the {self._max_bytes} bytes of an "
+                "answer: send fewer rows, or leave out view=rows."
+            )
+
+    def of(self, results: Sequence[RowResult]) -> dict[int, str]:
+        """The changes of the rows that took effect in the end."""
+        effective = {result.index for result in results if result.outcome.took_effect}
+        return {index: text for index, text in self._texts.items() if index in effective}
+
+
+async def _never_stops() -> None:
+    """Nobody can cancel a dry run; its time is limited as a whole."""
