@@ -25,8 +25,8 @@ from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.definition import Document, ImportType, RecordRules
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.identity import employee_of
-from shared.imports.licenses.shelf import Change, Held
+from shared.imports.licenses.license_set import Change, Held
+from shared.imports.licenses.model import employee_of
 from shared.services.documents.processor import lookups_of
 from shared.services.documents.reading import readable_document
 from shared.services.documents.rounds import RoundStatus

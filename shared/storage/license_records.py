@@ -19,9 +19,9 @@ from typing import Any
 
 from shared.imports.columns import text_columns
 from shared.imports.definition import Document
-from shared.imports.licenses.filing import blobs_of
-from shared.imports.licenses.identity import EMPLOYEE_FIELDS, Employee
-from shared.imports.licenses.shelf import Change, Held, buried
+from shared.imports.licenses.attachments import blobs_of
+from shared.imports.licenses.license_set import Change, Held, buried
+from shared.imports.licenses.model import EMPLOYEE_FIELDS, Employee
 from shared.imports.outcomes import RowResult, pack_result, unpack_result
 from shared.storage.entities import (
     compress_json,

@@ -24,8 +24,8 @@ from shared.errors import (
     UnsupportedMediaTypeError,
 )
 from shared.imports.licenses.actions import LicenseAction, import_action
+from shared.imports.licenses.attachments import content_bytes
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.filing import content_bytes
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.imports.payload import MAX_ROW_BYTES, Payload, payload_of, read_payload
@@ -71,11 +71,11 @@ class BodyReader:
                 return read_payload(body, looked_at, max_rows, most)
             case BodyFormat.XML:
                 # lxml is slow to import, and most callers send JSON.
-                from shared.imports.licenses.xml_rows import read_license_xml
+                from shared.imports.licenses.xml_reader import read_license_xml
 
                 return payload_of(read_license_xml(body, max_rows), looked_at)
             case BodyFormat.FORM:
-                from shared.imports.licenses.form_rows import read_license_form
+                from shared.imports.licenses.form_reader import read_license_form
 
                 return payload_of(read_license_form(body, max_rows), looked_at)
 
@@ -222,7 +222,7 @@ def _accepts(req: func.HttpRequest, media_types: Sequence[str]) -> bool:
 
 
 def _in_xml(response: func.HttpResponse, media_type: str) -> func.HttpResponse:
-    from shared.imports.licenses.xml_answer import refusal_xml
+    from shared.imports.licenses.answer import refusal_xml
 
     message = json.loads(response.get_body())["message"]
     return func.HttpResponse(
@@ -238,7 +238,7 @@ def licenses_not_yet(report: ImportReport, media_type: str) -> func.HttpResponse
     response = not_yet(report)
     if _is_json(media_type):
         return response
-    from shared.imports.licenses.xml_answer import import_xml
+    from shared.imports.licenses.answer import import_xml
 
     return func.HttpResponse(
         import_xml(import_view(report)),
@@ -252,14 +252,14 @@ def _rendered(
     results: Sequence[RowResult], import_id: str | None, media_type: str
 ) -> func.HttpResponse:
     # The models are slow to import, and the app is indexed without them.
-    from shared.imports.licenses.answering import import_answer
+    from shared.imports.licenses.answer import import_answer
 
     answer = import_answer(results, import_id)
     headers = {} if import_id is None else {"X-Import-Id": import_id}
     if _is_json(media_type):
         body: str | bytes = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
     else:
-        from shared.imports.licenses.xml_answer import answer_xml
+        from shared.imports.licenses.answer import answer_xml
 
         body = answer_xml(answer)
     return func.HttpResponse(body, headers=headers, mimetype=media_type)

@@ -40,11 +40,11 @@ from shared.imports.documents.moments import past_moment
 from shared.imports.fields import normal_reference
 from shared.imports.folding import fold, judge_without_key, nothing_missing
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.answering import import_answer
-from shared.imports.licenses.deciding import LicenseImport
+from shared.imports.licenses.answer import import_answer
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.shelf import Shelf
-from shared.imports.licenses.units import units
+from shared.imports.licenses.license_set import Shelf
+from shared.imports.licenses.row_groups import units
+from shared.imports.licenses.rules import LicenseImport
 from shared.imports.listing import listed_form
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.outcomes import RowResult

@@ -12,10 +12,10 @@ import pytest
 
 from shared.imports.definition import ReadRow
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.deciding import LicenseImport
-from shared.imports.licenses.identity import Employee, employee_of, given_key, shown_key
-from shared.imports.licenses.shelf import Held, Shelf, buried
-from shared.imports.licenses.units import sketch, units
+from shared.imports.licenses.license_set import Held, Shelf, buried
+from shared.imports.licenses.model import Employee, employee_of, given_key, shown_key
+from shared.imports.licenses.row_groups import sketch, units
+from shared.imports.licenses.rules import LicenseImport
 from shared.imports.messages import Message
 from shared.imports.payload import fold_names
 from shared.services.licenses.transactions import segments

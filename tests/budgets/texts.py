@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 
-from shared.imports.licenses.xml_names import INPUT
+from shared.imports.licenses.xml_reader import INPUT
 
 Text = Callable[[int], str]
 Body = Callable[[int], bytes]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from shared.imports.licenses.xml_names import ENTITY_KEY, OUTPUT, VALUE
+from shared.imports.licenses.xml_reader import ENTITY_KEY, OUTPUT, VALUE
 from tests.contract.license_calls import LICENSES, a_license, counted, send, stored_licenses
 from tests.contract.limits import MAX_BODY_BYTES
 from tests.contract.refusals import GUID, check_refusal

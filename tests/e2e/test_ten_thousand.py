@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from shared.imports.licenses.xml_names import OUTPUT
+from shared.imports.licenses.xml_reader import OUTPUT
 from tests.builders import a_full_worker, a_worker, body_of
 from tests.e2e.bookkeeping import Books, check_counts
 from tests.e2e.gateway_process import GatewayProcess, started

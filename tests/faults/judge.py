@@ -30,12 +30,11 @@ from shared.imports.definition import Document, ReadRow, Reference
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.upload import Upload
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.deciding import LicenseImport
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.identity import Employee as LicenseEmployee
-from shared.imports.licenses.identity import employee_of, natural_key, sent_identity
-from shared.imports.licenses.rules import read_license
-from shared.imports.licenses.shelf import Shelf
+from shared.imports.licenses.license_set import Shelf
+from shared.imports.licenses.model import Employee as LicenseEmployee
+from shared.imports.licenses.model import employee_of, natural_key, sent_identity
+from shared.imports.licenses.rules import LicenseImport, read_license
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import fold_names

@@ -19,7 +19,7 @@ from azure.storage.blob import BlobServiceClient
 
 from shared.imports.definition import Document
 from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.licenses.filing import blobs_of
+from shared.imports.licenses.attachments import blobs_of
 from shared.imports.outcomes import RowResult
 from shared.imports.payload import read_lines
 from shared.storage import business_records, import_records, result_records

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.imports.licenses.filing import blobs_of
+from shared.imports.licenses.attachments import blobs_of
 from shared.services.row_processor import HandlerTimeUpError
 from shared.storage.names import LICENSE_DOCUMENTS
 from tests.integration.license_stage import (

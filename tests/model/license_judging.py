@@ -11,11 +11,10 @@ from dataclasses import replace
 
 from shared.imports.definition import ReadRow
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.deciding import LicenseImport
-from shared.imports.licenses.filing import blobs_of
-from shared.imports.licenses.identity import Employee, employee_of, natural_key, sent_identity
-from shared.imports.licenses.rules import read_license
-from shared.imports.licenses.shelf import Held, Shelf, buried
+from shared.imports.licenses.attachments import blobs_of
+from shared.imports.licenses.license_set import Held, Shelf, buried
+from shared.imports.licenses.model import Employee, employee_of, natural_key, sent_identity
+from shared.imports.licenses.rules import LicenseImport, read_license
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import fold_names, read_lines

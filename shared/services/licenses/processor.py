@@ -21,14 +21,19 @@ from shared.errors import (
 from shared.imports.definition import Document, ReadRow
 from shared.imports.folding import Noticed
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.deciding import LicenseImport
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.identity import Employee, employee_of, sent_identity
-from shared.imports.licenses.row_results import NOTHING_DONE, done_before
-from shared.imports.licenses.rules import GROUP, read_license, sent_key
-from shared.imports.licenses.shelf import Held, Shelf
+from shared.imports.licenses.license_set import Held, Shelf
+from shared.imports.licenses.model import Employee, employee_of, sent_identity
+from shared.imports.licenses.row_groups import Sketch, Unit, sketch, units
+from shared.imports.licenses.rules import (
+    GROUP,
+    NOTHING_DONE,
+    LicenseImport,
+    done_before,
+    read_license,
+    sent_key,
+)
 from shared.imports.licenses.silent_values import without_silent_values
-from shared.imports.licenses.units import Sketch, Unit, sketch, units
 from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
 from shared.imports.outcomes import RowResult, failed
 from shared.imports.payload import fold_names, read_line

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.errors import UnreadableDataError
-from shared.imports.licenses.identity import Employee
-from shared.imports.licenses.shelf import Held
-from shared.imports.licenses.units import Unit
+from shared.imports.licenses.license_set import Held
+from shared.imports.licenses.model import Employee
+from shared.imports.licenses.row_groups import Unit
 from shared.services.record_ranges import load_records
 from shared.storage import license_records as records
 from shared.storage.license_records import LogEntry, Owner

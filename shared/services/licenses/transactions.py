@@ -13,11 +13,10 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from shared.imports.definition import ReadRow
-from shared.imports.licenses.deciding import LicenseImport
-from shared.imports.licenses.filing import blob_metadata
-from shared.imports.licenses.identity import Employee
-from shared.imports.licenses.row_results import result_weight
-from shared.imports.licenses.shelf import Change
+from shared.imports.licenses.attachments import blob_metadata
+from shared.imports.licenses.license_set import Change
+from shared.imports.licenses.model import Employee
+from shared.imports.licenses.rules import LicenseImport, result_weight
 from shared.imports.outcomes import RowResult
 from shared.services.record_commit import operation_bytes
 from shared.storage.license_records import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.assignments.model import Assignment
-from shared.imports.licenses.answering import import_answer
+from shared.imports.licenses.answer import import_answer
 from shared.imports.messages import Message
 from shared.imports.outcomes import (
     MAX_CHUNK_MESSAGES,

@@ -7,10 +7,9 @@ from typing import Any
 
 from shared.imports.definition import Document
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.deciding import LicenseImport
-from shared.imports.licenses.identity import Employee, employee_of, sent_identity
-from shared.imports.licenses.rules import read_license
-from shared.imports.licenses.shelf import Shelf
+from shared.imports.licenses.license_set import Shelf
+from shared.imports.licenses.model import Employee, employee_of, sent_identity
+from shared.imports.licenses.rules import LicenseImport, read_license
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.payload import fold_names

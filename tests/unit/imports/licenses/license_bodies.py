@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from lxml import etree
 
-from shared.imports.licenses.xml_names import (
+from shared.imports.licenses.xml_reader import (
     DATES,
     DOCUMENT,
     ENTITY_KEY,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.errors import RefusedError
 from shared.imports.licenses.model import License
-from shared.imports.licenses.xml_rows import read_license_xml
+from shared.imports.licenses.xml_reader import read_license_xml
 from shared.imports.payload import read_lines
 from shared.imports.reading import read_row
 from shared.web.viventium import BodyFormat, BodyReader

@@ -10,9 +10,8 @@ import pytest
 from shared.errors import InvalidRequestError
 from shared.imports.fields import xml_fault
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.form_rows import read_license_form
-from shared.imports.licenses.xml_names import INPUT
-from shared.imports.licenses.xml_rows import read_license_xml
+from shared.imports.licenses.form_reader import read_license_form
+from shared.imports.licenses.xml_reader import INPUT, read_license_xml
 from tests.unit.imports.licenses.company import FAILED, NEW, Company, of_employee, told
 from tests.unit.imports.licenses.license_bodies import CLOSING, OPENING, body_of
 

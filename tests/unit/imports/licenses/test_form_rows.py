@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError, TooLargeError, UnsupportedPayloadError
-from shared.imports.licenses.form_rows import (
+from shared.imports.licenses.form_reader import (
     MAX_FIELDS,
     MAX_NAME,
     percent_decoded,

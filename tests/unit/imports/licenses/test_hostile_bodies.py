@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from shared.errors import InvalidRequestError
-from shared.imports.licenses.form_rows import read_license_form
-from shared.imports.licenses.xml_rows import read_license_xml
+from shared.imports.licenses.form_reader import read_license_form
+from shared.imports.licenses.xml_reader import read_license_xml
 from tests.unit.imports.licenses.license_bodies import CLOSING, OPENING, body_of
 
 resource = pytest.importorskip("resource")

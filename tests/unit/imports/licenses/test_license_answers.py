@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from shared.imports.licenses.answering import import_answer
-from shared.imports.licenses.xml_answer import answer_xml, refusal_xml
-from shared.imports.licenses.xml_names import OUTPUT
+from shared.imports.licenses.answer import answer_xml, import_answer, refusal_xml
+from shared.imports.licenses.xml_reader import OUTPUT
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult, failed
 from tests.unit.imports.licenses.license_bodies import KEY, golden

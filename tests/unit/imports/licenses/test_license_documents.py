@@ -10,7 +10,7 @@ import pytest
 
 from shared.imports.definition import Document
 from shared.imports.licenses.actions import IMPORT_ACTIONS, LicenseAction
-from shared.imports.licenses.filing import blobs_of, content_bytes
+from shared.imports.licenses.attachments import blobs_of, content_bytes
 from tests.unit.imports.licenses.company import (
     UNCHANGED,
     UPDATED,

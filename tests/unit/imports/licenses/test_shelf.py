@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.imports.licenses.identity import Employee
-from shared.imports.licenses.shelf import Held, Shelf
+from shared.imports.licenses.license_set import Held, Shelf
+from shared.imports.licenses.model import Employee
 from tests.unit.imports.licenses.license_bodies import KEY
 
 ELSEWHERE = "5b1f3c52-7a39-4d0e-9c55-0f3f0a4f8d10"

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from shared.imports.definition import Document
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.identity import EMPLOYEE_FIELDS, Employee, natural_key
+from shared.imports.licenses.license_set import Held, Shelf
+from shared.imports.licenses.model import EMPLOYEE_FIELDS, Employee, natural_key
+from shared.imports.licenses.row_groups import Sketch, Unit, sketch, units
 from shared.imports.licenses.rules import read_license
-from shared.imports.licenses.shelf import Held, Shelf
-from shared.imports.licenses.units import Sketch, Unit, sketch, units
 from shared.imports.outcomes import RowResult
 from shared.imports.payload import fold_names
 from tests.unit.imports.licenses.company import (

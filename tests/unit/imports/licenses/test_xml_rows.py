@@ -17,8 +17,7 @@ from shared.errors import (
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.model import License
 from shared.imports.licenses.rules import read_license
-from shared.imports.licenses.xml_names import DATES, INPUT, KEYS
-from shared.imports.licenses.xml_rows import PIECE, read_license_xml
+from shared.imports.licenses.xml_reader import DATES, INPUT, KEYS, PIECE, read_license_xml
 from shared.imports.reading import read_row
 from tests.unit.imports.licenses.license_bodies import (
     CLOSING,

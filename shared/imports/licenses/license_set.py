@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.imports.definition import Document
-from shared.imports.licenses.identity import (
+from shared.imports.licenses.model import (
     EMPLOYEE_FIELDS,
     Employee,
     NaturalKey,

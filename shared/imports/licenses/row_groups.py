@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from shared.imports.definition import Document
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.identity import (
+from shared.imports.licenses.model import (
     Employee,
     employee_of,
     given_key,

@@ -14,7 +14,7 @@ from typing import Any, Final
 from shared.errors import InvalidRequestError, TooLargeError, UnsupportedPayloadError
 from shared.imports.definition import Document
 from shared.imports.licenses.model import License
-from shared.imports.licenses.text_values import typed
+from shared.imports.licenses.xml_reader import typed
 from shared.imports.payload import MAX_DEPTH
 from shared.imports.shapes import Shape, shape_of
 
