@@ -7,10 +7,8 @@ from typing import Any, Final
 
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
 from shared.imports.definition import OnExisting, Options, RecordRules
-from shared.imports.documents.file_names import name_fault
-from shared.imports.documents.file_types import FILE_TYPES, type_fault
 from shared.imports.documents.messages import UNSAFE_NAME, WRONG_TYPE
-from shared.imports.documents.upload import Upload
+from shared.imports.documents.model import FILE_TYPES, Upload, name_fault, type_fault
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.rules import read_license
 from shared.imports.messages import CATALOGUE, SEND_AGAIN, Message

@@ -8,7 +8,7 @@ from cli.access import on_gateway
 from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
 from shared.clock import iso
-from shared.imports.documents.drop_paths import plain_name
+from shared.imports.documents.model import plain_name
 
 app = typer.Typer(
     cls=Overview,

@@ -47,7 +47,7 @@ async def import_documents(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def documents_drop(blob: func.InputStream) -> None:
     """Take a dropped file in. Its name is all that is used: the content is read from storage."""
-    from shared.imports.documents.drop_paths import plain_name
+    from shared.imports.documents.model import plain_name
 
     name = (blob.name or "").partition("/")[2]
     try:

@@ -36,10 +36,16 @@ from shared.errors import (
 from shared.imports.definition import Document
 from shared.imports.documents import messages
 from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.documents.file_names import MOST_CHARACTERS, name_fault, safe_name
-from shared.imports.documents.file_types import FILE_TYPES, HEAD_BYTES, file_type_of
-from shared.imports.documents.moments import past_moment
-from shared.imports.documents.upload import Upload
+from shared.imports.documents.model import (
+    FILE_TYPES,
+    HEAD_BYTES,
+    MOST_CHARACTERS,
+    Upload,
+    file_type_of,
+    name_fault,
+    past_moment,
+    safe_name,
+)
 from shared.imports.fields import MAX_REFERENCE, normal_reference
 from shared.imports.messages import CANCELLED, CATALOGUE
 from shared.imports.near_names import is_like_dry_run

@@ -33,10 +33,7 @@ from shared.imports.authdata.reading import Formats, RecordReader
 from shared.imports.authdata.records import Stored
 from shared.imports.corrections import is_same_row, read_corrections
 from shared.imports.definition import ImportType, Options
-from shared.imports.documents.drop_paths import read_path
-from shared.imports.documents.file_names import safe_name
-from shared.imports.documents.file_types import FILE_TYPES
-from shared.imports.documents.moments import past_moment
+from shared.imports.documents.model import FILE_TYPES, past_moment, read_path, safe_name
 from shared.imports.fields import normal_reference
 from shared.imports.folding import fold, judge_without_key, nothing_missing
 from shared.imports.licenses.actions import LicenseAction

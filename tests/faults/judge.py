@@ -28,7 +28,7 @@ from shared.imports.authdata.records import AuthRecord, Employee, Stored
 from shared.imports.catalogue import import_type
 from shared.imports.definition import Document, ReadRow, Reference
 from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.documents.upload import Upload
+from shared.imports.documents.model import Upload
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import Shelf

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from shared.imports.definition import Options
-from shared.imports.documents.upload import Upload
+from shared.imports.documents.model import Upload
 from shared.imports.outcomes import Outcome
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.status import ImportState

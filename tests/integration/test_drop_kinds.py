@@ -19,7 +19,7 @@ from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlo
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.imports.documents import messages
-from shared.imports.documents.upload import derived_id
+from shared.imports.documents.model import derived_id
 from shared.imports.messages import COULD_NOT_BE_PROCESSED
 from shared.services.documents.drops import drops_of_turn
 from shared.storage.document_blobs import Drop

@@ -10,7 +10,7 @@ import pytest
 
 from shared.composition.retention import fill_indexes
 from shared.imports.definition import FoundBy
-from shared.imports.documents.upload import WorkerKey
+from shared.imports.documents.model import WorkerKey
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
 from shared.services.documents.worker_lookup import WorkerSearch
 from shared.services.name_index import NamedRecord, NameIndex

@@ -15,7 +15,7 @@ from shared.clock import SystemClock
 from shared.composition.retention import retention_of
 from shared.errors import GoneError, NotFoundError
 from shared.imports.definition import Options
-from shared.imports.documents.upload import Upload, WorkerKey
+from shared.imports.documents.model import Upload, WorkerKey
 from shared.imports.licenses.definition import LICENSES
 from shared.services.chunk_messages import messages_for
 from shared.services.import_log import ImportLog

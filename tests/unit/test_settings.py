@@ -11,7 +11,7 @@ import pytest
 
 from cli.settings_page import PAGE, render
 from shared.errors import SettingsError
-from shared.imports.documents.file_types import FILE_TYPES
+from shared.imports.documents.model import FILE_TYPES
 from shared.setting_kinds import Setting
 from shared.settings import SETTINGS, Settings, read_settings, settings_in_force
 from shared.storage_account import StorageAccount, emulator_connection_string

@@ -33,19 +33,22 @@ from shared.errors import (
 )
 from shared.imports.definition import Options
 from shared.imports.documents import messages
-from shared.imports.documents.drop_paths import (
+from shared.imports.documents.model import (
+    HEAD_BYTES,
     DropPath,
+    Upload,
+    derived_id,
+    file_type_of,
+    name_fault,
     names_a_tenant,
+    past_moment,
     path_fault,
     plain_name,
     read_path,
     rejected_path,
+    safe_name,
     tenant_of,
 )
-from shared.imports.documents.file_names import name_fault, safe_name
-from shared.imports.documents.file_types import HEAD_BYTES, file_type_of
-from shared.imports.documents.moments import past_moment
-from shared.imports.documents.upload import Upload, derived_id
 from shared.imports.fields import MAX_REFERENCE, normal_reference
 from shared.imports.messages import CATALOGUE, COULD_NOT_BE_PROCESSED, Message
 from shared.services.documents.processor import blob_of

@@ -16,7 +16,7 @@ from shared.clock import Clock, iso
 from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
 from shared.imports.definition import Document, ReadRow
 from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.documents.upload import Upload
+from shared.imports.documents.model import Upload
 from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
 from shared.imports.outcomes import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage

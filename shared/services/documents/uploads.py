@@ -18,8 +18,7 @@ from shared.imports.changes import changed_fields, changes_text
 from shared.imports.definition import Document, Options
 from shared.imports.documents import messages
 from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.documents.file_types import type_fault
-from shared.imports.documents.upload import Upload
+from shared.imports.documents.model import Upload, type_fault
 from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.planning import Chunk, Span
 from shared.services.chunk_messages import ChunkMessage

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 
 from shared.imports.definition import Document, FoundBy
-from shared.imports.documents.upload import WorkerKey
+from shared.imports.documents.model import WorkerKey
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
 from shared.services.name_index import NameIndex
 from shared.storage.business_records import from_any_entity, lookup_range, partition_of, row_of

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.imports.assignments.model import Assignment
 from shared.imports.authdata.fingerprints import Hasher
 from shared.imports.authdata.reading import RecordReader
-from shared.imports.documents.upload import Upload
+from shared.imports.documents.model import Upload
 from shared.imports.fields import normal_reference
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.rules import read_license

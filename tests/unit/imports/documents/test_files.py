@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.documents.file_names import extension_of, name_fault, safe_name
-from shared.imports.documents.file_types import FILE_TYPES, file_type_of, type_fault
-from shared.imports.documents.moments import past_moment
+from shared.imports.documents.model import (
+    FILE_TYPES,
+    extension_of,
+    file_type_of,
+    name_fault,
+    past_moment,
+    safe_name,
+    type_fault,
+)
 from tests.documents import JPEG, PDF, PNG, an_archive
 
 ALL = frozenset(FILE_TYPES)

@@ -7,8 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from shared.imports.documents.drop_paths import DropPath, path_fault, read_path, tenant_of
-from shared.imports.documents.upload import Upload, WorkerKey, derived_id
+from shared.imports.documents.model import (
+    DropPath,
+    Upload,
+    WorkerKey,
+    derived_id,
+    path_fault,
+    read_path,
+    tenant_of,
+)
 from shared.imports.messages import Message
 
 UPLOAD = Upload(
