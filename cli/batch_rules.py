@@ -13,8 +13,8 @@ from cli.integrations import TenantOption
 from cli.output import AsJson, show
 from shared.bootstrap import Gateway
 from shared.errors import InvalidRequestError, UnreadableDataError
-from shared.imports.authdata.records import FIELDS
-from shared.imports.authdata.thresholds import Thresholds, percent_text
+from shared.imports.authdata.model import FIELDS
+from shared.imports.authdata.rules import Thresholds, percent_text
 from shared.services.authdata.staging import TenantRules
 
 NONE = "none"

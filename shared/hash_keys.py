@@ -12,7 +12,7 @@ import base64
 import binascii
 import re
 
-from shared.imports.authdata.fingerprints import HashKey
+from shared.imports.authdata.hashing import HashKey
 
 FORM = "id:secret, or several with commas between, the current one first"
 MOST_KEYS = 5

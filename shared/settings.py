@@ -18,7 +18,7 @@ from typing import Any
 
 from shared.errors import SettingsError
 from shared.hash_keys import EXAMPLE_SECRET, read_hash_keys
-from shared.imports.authdata.fingerprints import HashKey
+from shared.imports.authdata.hashing import HashKey
 from shared.setting_kinds import Kind, Setting
 from shared.setting_kinds import choice as _choice
 from shared.setting_kinds import number as _number

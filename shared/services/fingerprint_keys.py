@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from shared.errors import ConflictError, PreconditionFailedError
-from shared.imports.authdata.fingerprints import HashKey
+from shared.imports.authdata.hashing import HashKey
 from shared.services.background import to_thread_if_large
 from shared.storage.names import SIGNING_KEYS
 from shared.storage.ports import Entity, Insert, Replace, Tables

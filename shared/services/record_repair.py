@@ -20,7 +20,7 @@ from shared.auth.integration import integration_from_entity
 from shared.clock import Clock, iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.records import Employee
+from shared.imports.authdata.model import Employee
 from shared.imports.catalogue import IMPORT_TYPES
 from shared.imports.definition import Document, ImportType, RecordRules
 from shared.imports.documents.definition import DOCUMENTS

@@ -27,10 +27,9 @@ from shared.errors import (
     StorageUnavailableError,
     TooLargeError,
 )
-from shared.imports.authdata.answering import results_of, vendor_answer
-from shared.imports.authdata.batch_call import BatchCall, read_call, read_file_log_id
+from shared.imports.authdata.answer import results_of, vendor_answer
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.records import NO_FILE_LOG_ID
+from shared.imports.authdata.model import NO_FILE_LOG_ID, BatchCall, read_call, read_file_log_id
 from shared.services.authdata.staging import NO_SUCH_BATCH, Judged, refuse_expired
 from shared.services.background import to_thread_if_large
 from shared.storage.authdata_records import Batch, BatchState

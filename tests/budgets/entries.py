@@ -26,11 +26,9 @@ from shared.auth.key_pair import KeyPairAuthenticator
 from shared.auth.token_faults import TokenClaims, key_id_of, refusing_faults
 from shared.clock import SystemClock
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.authdata.batch_call import read_call
-from shared.imports.authdata.classification import BatchOptions, classify
-from shared.imports.authdata.fingerprints import Hasher, HashKey
-from shared.imports.authdata.reading import Formats, RecordReader
-from shared.imports.authdata.records import Stored
+from shared.imports.authdata.hashing import Hasher, HashKey
+from shared.imports.authdata.model import Formats, RecordReader, Stored, read_call
+from shared.imports.authdata.rules import BatchOptions, classify
 from shared.imports.corrections import is_same_row, read_corrections
 from shared.imports.definition import ImportType, Options
 from shared.imports.documents.model import FILE_TYPES, past_moment, read_path, safe_name

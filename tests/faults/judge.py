@@ -19,12 +19,11 @@ from enum import StrEnum
 
 from shared.hash_keys import read_hash_keys
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.authdata.answering import results_of
-from shared.imports.authdata.classification import BatchOptions, Verdict, classify
+from shared.imports.authdata.answer import results_of
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.fingerprints import Hasher
-from shared.imports.authdata.reading import RecordReader
-from shared.imports.authdata.records import AuthRecord, Employee, Stored
+from shared.imports.authdata.hashing import Hasher
+from shared.imports.authdata.model import AuthRecord, Employee, RecordReader, Stored
+from shared.imports.authdata.rules import BatchOptions, Verdict, classify
 from shared.imports.catalogue import import_type
 from shared.imports.definition import Document, ReadRow, Reference
 from shared.imports.documents.definition import DOCUMENTS

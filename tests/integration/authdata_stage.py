@@ -11,8 +11,7 @@ from typing import Any
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.bootstrap import Gateway, open_gateway
-from shared.imports.authdata.batch_call import BatchCall
-from shared.imports.authdata.records import Employee
+from shared.imports.authdata.model import BatchCall, Employee
 from shared.services.authdata.staging import Staged
 from shared.services.chunk_messages import ChunkMessage
 from shared.storage import business_records

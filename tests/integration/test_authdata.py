@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.errors import ConflictError, NotFoundError, TooLargeError
-from shared.imports.authdata.records import NO_FILE_LOG_ID
+from shared.imports.authdata.model import NO_FILE_LOG_ID
 from shared.imports.outcomes import Outcome
 from shared.services.status import ImportState
 from shared.storage.authdata_records import Batch

@@ -9,7 +9,7 @@ import hmac
 import pytest
 
 from shared.bootstrap import open_gateway
-from shared.imports.authdata.fingerprints import HashKey
+from shared.imports.authdata.hashing import HashKey
 from shared.services.fingerprint_keys import PARTITION, ROW, FingerprintKeys
 from shared.storage.names import SIGNING_KEYS
 from shared.storage.ports import Entity, Upsert

@@ -15,7 +15,7 @@ import pytest
 from shared.bootstrap import Gateway, open_gateway
 from shared.clock import SystemClock
 from shared.errors import GoneError, InvalidRequestError, KeyReusedError
-from shared.imports.authdata.fingerprints import HashKey
+from shared.imports.authdata.hashing import HashKey
 from shared.imports.workers.definition import WORKERS
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.retention import ExpiringImports

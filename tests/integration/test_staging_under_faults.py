@@ -10,7 +10,7 @@ import pytest
 
 from shared.bootstrap import open_gateway
 from shared.errors import StagingUnknownError, StorageUnavailableError
-from shared.imports.authdata.batch_call import BatchCall
+from shared.imports.authdata.model import BatchCall
 from shared.web.responses import refusal
 from tests.emulator import settings_for
 from tests.faults.proxy import Act, CutConnection, FaultProxy, Rule, Service, running_proxy

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 import pytest
 
 from shared.clock import RandomIds, SystemClock
-from shared.imports.authdata.batch_call import BatchCall
-from shared.imports.authdata.fingerprints import HashKey
+from shared.imports.authdata.hashing import HashKey
+from shared.imports.authdata.model import BatchCall
 from shared.process_stop import ProcessStop
 from shared.services.accept import Intake, PlanLimits
 from shared.services.authdata.services import AuthdataLimits, AuthdataParts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.imports.authdata.classification import Standing, Verdict
-from shared.imports.authdata.records import FIELDS, VALUE_FIELDS, Employee, Stored
+from shared.imports.authdata.model import FIELDS, VALUE_FIELDS, Employee, Stored
+from shared.imports.authdata.rules import Standing, Verdict
 from shared.imports.changes import changed_fields, changes_text
 from shared.imports.definition import Document
 

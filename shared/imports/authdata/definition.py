@@ -7,7 +7,7 @@ from shared.imports.definition import ImportType, Rules
 
 def _load_rules() -> Rules:
     """The rules, imported when they are needed."""
-    from shared.imports.authdata.rules import RULES
+    from shared.imports.authdata.schema import RULES
 
     return RULES
 

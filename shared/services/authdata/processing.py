@@ -25,9 +25,9 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
-from shared.imports.authdata.answering import vendor_answer
+from shared.imports.authdata.answer import vendor_answer
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.records import AuthRecord
+from shared.imports.authdata.model import AuthRecord
 from shared.imports.corrections import check_indexes, read_corrections
 from shared.imports.definition import Options
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message

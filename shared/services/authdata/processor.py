@@ -17,17 +17,10 @@ from typing import Any
 from shared import log
 from shared.clock import Clock, Ids, iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
-from shared.imports.authdata.answering import results_of
-from shared.imports.authdata.classification import (
-    BatchOptions,
-    Classified,
-    Verdict,
-    classify,
-    merge,
-    taken,
-)
+from shared.imports.authdata.answer import results_of
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.records import AuthRecord, Employee
+from shared.imports.authdata.model import AuthRecord, Employee
+from shared.imports.authdata.rules import BatchOptions, Classified, Verdict, classify, merge, taken
 from shared.imports.definition import ReadRow
 from shared.imports.messages import CANCELLED, Message
 from shared.imports.outcomes import RowResult, failed, pack_result, unpack_result

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.clock import Clock, Ids
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.fingerprints import HashKey
+from shared.imports.authdata.hashing import HashKey
 from shared.services.accept import Intake, PlanLimits
 from shared.services.authdata.processing import AuthdataRetrier, Processing
 from shared.services.authdata.processor import AuthdataWork, Plans

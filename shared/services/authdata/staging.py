@@ -32,14 +32,25 @@ from shared.errors import (
     TooLargeError,
     UnreadableDataError,
 )
-from shared.imports.authdata.answering import results_of, vendor_answer
-from shared.imports.authdata.batch_call import BatchCall
-from shared.imports.authdata.classification import BatchOptions, Classified, classify
-from shared.imports.authdata.fingerprints import Hasher, HashKey
+from shared.imports.authdata.answer import results_of, vendor_answer
+from shared.imports.authdata.hashing import Hasher, HashKey
+from shared.imports.authdata.model import (
+    FIELDS,
+    NO_FILE_LOG_ID,
+    AuthRecord,
+    BatchCall,
+    Formats,
+    RecordReader,
+    Stored,
+)
 from shared.imports.authdata.patterns import PatternError, compile_pattern
-from shared.imports.authdata.reading import Formats, RecordReader
-from shared.imports.authdata.records import FIELDS, NO_FILE_LOG_ID, AuthRecord, Stored
-from shared.imports.authdata.thresholds import Thresholds, percent_text
+from shared.imports.authdata.rules import (
+    BatchOptions,
+    Classified,
+    Thresholds,
+    classify,
+    percent_text,
+)
 from shared.services.authdata.store import BatchStore, Employees
 from shared.services.background import Offload, Turns
 from shared.storage.authdata_records import Batch, BatchState, PartData

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from shared.clock import iso, latest_now
 from shared.errors import PreconditionFailedError, UnreadableDataError
-from shared.imports.authdata.classification import ids_asked, triples_asked
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.records import AuthRecord, Employee, Stored
+from shared.imports.authdata.model import AuthRecord, Employee, Stored
+from shared.imports.authdata.rules import ids_asked, triples_asked
 from shared.services.background import Offload
 from shared.services.record_ranges import SMALL, load_lookups, load_records
 from shared.storage import authdata_records, business_records

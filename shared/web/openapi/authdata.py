@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from shared.auth.scopes import Scope
-from shared.imports.authdata.answering import HIDDEN
+from shared.imports.authdata.answer import HIDDEN
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.records import EMPLOYEE_ID, VALUE_FIELDS
+from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS
 from shared.web.openapi.following import still_running
 from shared.web.openapi.operations import (
     COUNT,

@@ -10,7 +10,7 @@ import pytest
 from cli.calls import Answer
 from cli.demo_batch import FILE, batch_lines, find_batch_fault, totals
 from cli.surroundings import ROOT
-from shared.imports.authdata.records import Stored
+from shared.imports.authdata.model import Stored
 from tests.unit.imports.authdata.plain_batches import judge, read_all
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.imports.assignments.model import Assignment
-from shared.imports.authdata.fingerprints import Hasher
-from shared.imports.authdata.reading import RecordReader
+from shared.imports.authdata.hashing import Hasher
+from shared.imports.authdata.model import RecordReader
 from shared.imports.documents.model import Upload
 from shared.imports.fields import normal_reference
 from shared.imports.licenses.actions import LicenseAction

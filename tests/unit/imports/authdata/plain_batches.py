@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.imports.authdata.answering import results_of, vendor_answer
-from shared.imports.authdata.classification import BatchOptions, Classified, classify
-from shared.imports.authdata.fingerprints import Hasher, HashKey
-from shared.imports.authdata.reading import Formats, RecordReader
-from shared.imports.authdata.records import AuthRecord, Employee, Stored
-from shared.imports.authdata.thresholds import Thresholds
+from shared.imports.authdata.answer import results_of, vendor_answer
+from shared.imports.authdata.hashing import Hasher, HashKey
+from shared.imports.authdata.model import AuthRecord, Employee, Formats, RecordReader, Stored
+from shared.imports.authdata.rules import BatchOptions, Classified, Thresholds, classify
 from tests.unit.imports.authdata.reference_model import Person, Raw
 
 OLD, CURRENT = HashKey("k1", b"o" * 32), HashKey("k2", b"c" * 32)

@@ -11,9 +11,9 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shared.imports.authdata.fingerprints import Hasher
-from shared.imports.authdata.records import Stored
-from shared.imports.authdata.thresholds import Thresholds
+from shared.imports.authdata.hashing import Hasher
+from shared.imports.authdata.model import Stored
+from shared.imports.authdata.rules import Thresholds
 from tests.unit.imports.authdata.plain_batches import (
     CURRENT,
     OLD,

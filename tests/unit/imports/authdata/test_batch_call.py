@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError, RefusedError, TooLargeError
-from shared.imports.authdata.batch_call import BatchCall, read_call
-from shared.imports.authdata.records import NO_FILE_LOG_ID, AuthRecord
+from shared.imports.authdata.model import NO_FILE_LOG_ID, AuthRecord, BatchCall, read_call
 from tests.unit.imports.authdata.plain_batches import read_all
 
 GUID = "8375fb13-cce4-4cf1-8280-7bad9e6cb16f"

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from shared.errors import ConflictError
+from shared.imports.authdata.model import Formats
 from shared.imports.authdata.patterns import PatternError, compile_pattern
-from shared.imports.authdata.reading import Formats
 
 PLAIN = [
     r"\d+",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.imports.authdata.thresholds import Thresholds, exceeded, percent_text
+from shared.imports.authdata.rules import Thresholds, exceeded, percent_text
 from tests.unit.imports.authdata.plain_batches import (
     CURRENT,
     OLD,

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from shared.imports.authdata.classification import Change, Classified, Standing, Verdict
-from shared.imports.authdata.records import EMPLOYEE_ID, VALUE_FIELDS
+from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS
+from shared.imports.authdata.rules import Change, Classified, Standing, Verdict
 from shared.imports.messages import Message
 from shared.imports.outcomes import Outcome, RowResult
 

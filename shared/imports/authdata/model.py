@@ -1,0 +1,350 @@
+"""The records of a batch and the stored employees, as the rules see them: without any value."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from shared.errors import ConflictError, InvalidRequestError, TooLargeError
+from shared.imports.authdata.hashing import (
+    NO_FINGERPRINTS,
+    NO_VALUES,
+    Fingerprints,
+    Hasher,
+    Triple,
+    name_of,
+)
+from shared.imports.authdata.patterns import Matches, PatternError, compile_pattern
+from shared.imports.definition import Document
+from shared.imports.messages import Message
+from shared.imports.near_names import is_like_dry_run, is_one_slip_away
+from shared.imports.payload import json_kind, read_document
+from shared.imports.reference_text import escaped, trimmed, warn_of_reference
+
+NO_FILE_LOG_ID: Final = "00000000-0000-0000-0000-000000000000"
+EMPLOYEE_ID: Final = "employeeId"
+EMPLOYEE_STATUS: Final = "employeeStatus"
+VALUE_FIELDS: Final = ("authValue1", "authValue2", "authValue3")
+FIELDS: Final = (EMPLOYEE_ID, EMPLOYEE_STATUS, *VALUE_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthRecord:
+    """One submitted record after scrub: blanks are None, values are hashes.
+
+    `position` counts from 0 over all calls of its batch, in the order in which they were appended.
+    `messages` is what reading found; a record with an Error takes part in nothing.
+    """
+
+    position: int
+    employee_id: str | None = None
+    status: str | None = None
+    prints: Fingerprints = NO_FINGERPRINTS
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether the record is an error by itself, whatever is stored."""
+        return any(message.is_error for message in self.messages)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no data at all: scrub drops it."""
+        return (
+            self.employee_id is None
+            and self.status is None
+            and not self.prints.has_values
+            and not self.is_faulty
+        )
+
+    @property
+    def filled(self) -> int:
+        """How many of its five fields say something."""
+        named = (self.employee_id is not None) + (self.status is not None)
+        return named + sum(self.prints.present)
+
+    def pack(self) -> dict[str, Any]:
+        """As a small JSON object without its position, for staging and payload."""
+        packed = {
+            EMPLOYEE_ID: self.employee_id,
+            EMPLOYEE_STATUS: self.status,
+            "prints": self.prints.pack(),
+            "messages": [message.pack() for message in self.messages],
+        }
+        return {name: value for name, value in packed.items() if value}
+
+    @classmethod
+    def unpack(cls, position: int, packed: Mapping[str, Any]) -> AuthRecord:
+        """The inverse of `pack`."""
+        prints = packed.get("prints")
+        return cls(
+            position,
+            packed.get(EMPLOYEE_ID),
+            packed.get(EMPLOYEE_STATUS),
+            Fingerprints.unpack(prints) if prints else NO_FINGERPRINTS,
+            tuple(Message.unpack(message) for message in packed.get("messages", ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Employee:
+    """What is stored of an employee: all present hashes are under one key, `key`."""
+
+    employee_id: str
+    status: str | None = None
+    key: str = ""
+    values: Triple = NO_VALUES
+
+    @property
+    def has_values(self) -> bool:
+        """Whether any value is stored."""
+        return any(self.values)
+
+    @property
+    def triple(self) -> str | None:
+        """The name of its triple; None without values."""
+        return name_of(self.key, self.values) if self.has_values else None
+
+    def document(self) -> Document:
+        """As it is stored; what there is not is left out."""
+        named = {EMPLOYEE_ID: self.employee_id, EMPLOYEE_STATUS: self.status}
+        if self.has_values:
+            named |= {"hashKey": self.key, **dict(zip(VALUE_FIELDS, self.values, strict=True))}
+        return {name: value for name, value in named.items() if value is not None}
+
+    @classmethod
+    def of(cls, document: Document) -> Employee:
+        """The inverse of `document`. Raises what another document makes it raise."""
+        if not isinstance(document[EMPLOYEE_ID], str):
+            raise ValueError("no employee")
+        first, second, third = (document.get(name) for name in VALUE_FIELDS)
+        return cls(
+            document[EMPLOYEE_ID],
+            document.get(EMPLOYEE_STATUS),
+            document.get("hashKey", ""),
+            (first, second, third),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a batch needs to know of the employees that are stored.
+
+    `employees` by id, `holders` the id of the employee that has a triple, by the triple's name;
+    both need only hold what the batch asks for. `count` is how many employees there are.
+    `unreadable` are the ids of employees whose stored record is broken; holders may name them.
+    """
+
+    employees: Mapping[str, Employee] = field(default_factory=dict)
+    holders: Mapping[str, str] = field(default_factory=dict)
+    count: int = 0
+    unreadable: frozenset[str] = frozenset()
+
+
+# A submitted record: scrubbed, checked, and hashed, so that no value leaves this module.
+#
+# Scrub (CONTRACTS 3): text is trimmed, blanks and missing fields are the same. Formats are checked
+# here because nothing later knows the values. Whatever JSON object comes, it ends with messages.
+
+REQUIRED: Final = 1001
+WRONG_TYPE: Final = 1002
+WRONG_LENGTH: Final = 1003
+WRONG_FORM: Final = 1004
+UNKNOWN_FIELD: Final = 1007
+NO_VALUE: Final = 5001
+
+MOST_CHARACTERS: Final[Mapping[str, int]] = {
+    EMPLOYEE_ID: 60,
+    EMPLOYEE_STATUS: 60,
+    **dict.fromkeys(VALUE_FIELDS, 200),
+}
+OTHER_FORMAT: Final = "it does not have the format that the tenant asks of this field; correct it"
+_MAX_UNKNOWN: Final = 20
+_MAX_SHOWN: Final = 100
+_LONGEST_IN_NFC: Final = 4
+"""NFC shrinks text to a quarter at most; normalising a longer one would only cost time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """The tenant's regular expressions by field name; a value has to match as a whole."""
+
+    patterns: Mapping[str, str] = field(default_factory=dict)
+
+    def compiled(self) -> Mapping[str, Matches]:
+        """Ready to match. Raises ConflictError for a pattern that cannot be run any more."""
+        compiled: dict[str, Matches] = {}
+        for name, text in self.patterns.items():
+            try:
+                compiled[name] = compile_pattern(text)
+            except PatternError as error:
+                raise ConflictError(
+                    f"The tenant's format of {name} {error}: ask the operator of the gateway to "
+                    "set it again, or send validate=false."
+                ) from None
+        return compiled
+
+
+class RecordReader:
+    """Reads the records of one call. `formats` is empty where the call does not validate."""
+
+    def __init__(
+        self, hasher: Hasher, formats: Mapping[str, Matches], *, allow_no_auth: bool
+    ) -> None:
+        self._hasher = hasher
+        self._formats = formats
+        self._allow_no_auth = allow_no_auth
+
+    def read(self, position: int, row: Mapping[str, Any]) -> AuthRecord:
+        """The record of a row whose names are in lower case."""
+        faults: list[Message] = []
+        values = {name: self._text(name, row.get(name.lower()), faults) for name in FIELDS}
+        employee_id = values[EMPLOYEE_ID]
+        odd = None if employee_id is None else warn_of_reference(EMPLOYEE_ID, employee_id)
+        has_data = bool(faults) or any(values.values())
+        if has_data:
+            self._check_whole(values, faults)
+        prints = self._hasher.fingerprints([values[name] for name in VALUE_FIELDS])
+        return AuthRecord(
+            position,
+            values[EMPLOYEE_ID],
+            values[EMPLOYEE_STATUS],
+            prints,
+            (*faults, *((odd,) if odd else ()), *_unknown_fields(row)),
+        )
+
+    def _text(self, name: str, value: Any, faults: list[Message]) -> str | None:
+        """A field after scrub; None where it is blank, or has a fault that is told."""
+        if value is None:
+            return None
+        if type(value) is not str:
+            faults.append(
+                Message(
+                    WRONG_TYPE, name, detail=f"a string is expected, {json_kind(value)} was sent"
+                )
+            )
+            return None
+        text = trimmed(value) if name == EMPLOYEE_ID else value.strip()
+        most = MOST_CHARACTERS[name]
+        if len(text) <= most * _LONGEST_IN_NFC:
+            text = unicodedata.normalize("NFC", text)
+        if len(text) > most:
+            faults.append(
+                Message(WRONG_LENGTH, name, detail=f"at most {most} characters are allowed")
+            )
+            return None
+        matches = self._formats.get(name)
+        if text and matches is not None and not matches(text):
+            faults.append(Message(WRONG_FORM, name, detail=OTHER_FORMAT))
+        return text or None
+
+    def _check_whole(self, values: Mapping[str, str | None], faults: list[Message]) -> None:
+        named = {message.field for message in faults}
+        if values[EMPLOYEE_ID] is None and EMPLOYEE_ID not in named:
+            faults.append(Message(REQUIRED, EMPLOYEE_ID))
+        has_value = any(values[name] is not None or name in named for name in VALUE_FIELDS)
+        if not has_value and not self._allow_no_auth:
+            faults.append(Message(NO_VALUE))
+
+
+def _unknown_fields(row: Mapping[str, Any]) -> list[Message]:
+    unknown = [name for name in row if name not in _FOLDED]
+    return [Message(UNKNOWN_FIELD, escaped(name[:_MAX_SHOWN])) for name in unknown[:_MAX_UNKNOWN]]
+
+
+_FOLDED: Final = frozenset(name.lower() for name in FIELDS)
+
+
+# The body of a call: what it asks for, and its records, not yet looked into (CONTRACTS 3).
+
+_NAMES = ("fileLogId", "validate", "allowNoAuth", "commit", "employee")
+_GUID = re.compile(
+    r"(?P<open>[{(])?"
+    r"([0-9a-f]{8})(?P<dash>-)?([0-9a-f]{4})(?(dash)-)([0-9a-f]{4})(?(dash)-)([0-9a-f]{4})"
+    r"(?(dash)-)([0-9a-f]{12})"
+    r"(?(open)[)}])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCall:
+    """`file_log_id` is in lower case with dashes, None where a new batch is wanted.
+
+    The rows have their names in lower case; they hold values in the clear.
+    """
+
+    file_log_id: str | None
+    validate: bool
+    allow_no_auth: bool
+    commit: bool
+    rows: Sequence[Mapping[str, Any]] = field(repr=False)
+
+
+def read_call(body: bytes, max_rows: int) -> BatchCall:
+    """The call in a body. Raises InvalidRequestError, TooLargeError; neither quotes the body."""
+    document = read_document(body)
+    if not isinstance(document, dict):
+        raise InvalidRequestError("The body must be a JSON object with an array `employee`.")
+    _check_names(document)
+    rows = document.get("employee")
+    if not isinstance(rows, list):
+        raise InvalidRequestError("employee must be an array of records.")
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise InvalidRequestError(
+                f"employee must hold objects only; index {index} is {json_kind(row)}."
+            )
+    if len(rows) > max_rows:
+        raise TooLargeError(
+            f"The call has {len(rows)} records and the limit is {max_rows}: send several batches."
+        )
+    return BatchCall(
+        file_log_id=read_file_log_id(document.get("filelogid")),
+        validate=_flag(document, "validate", default=True),
+        allow_no_auth=_flag(document, "allowNoAuth", default=False),
+        commit=_flag(document, "commit", default=True),
+        rows=rows,
+    )
+
+
+def _check_names(document: Mapping[str, Any]) -> None:
+    """Raises InvalidRequestError for a misspelt name: a trial (`commit`) must not be staged."""
+    known = {name.lower() for name in _NAMES}
+    for name in document:
+        slips = [each for each in _NAMES if is_one_slip_away(name, each)]
+        if name not in known and (slips or is_like_dry_run(name)):
+            raise InvalidRequestError(
+                f"The body has a property that is not known here: {escaped(name)}. Correct it or "
+                f"leave it out: the call takes {', '.join(_NAMES)}, and dryRun=true in its query."
+            )
+
+
+def read_file_log_id(value: Any) -> str | None:
+    """A guid in lower case with dashes; None for none, blank and all zeros.
+
+    Raises InvalidRequestError.
+    """
+    if value is None:
+        return None
+    text = value.strip().lower() if isinstance(value, str) else "?"
+    if not text:
+        return None
+    match = _GUID.fullmatch(text)
+    if match is None:
+        raise InvalidRequestError(
+            "fileLogId must be a guid: 8-4-4-4-12 hexadecimal digits; leave it out for a new batch."
+        )
+    guid = "-".join(match.group(2, 4, 5, 6, 7))
+    return None if guid == NO_FILE_LOG_ID else guid
+
+
+def _flag(document: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = document.get(name.lower())
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"{name} must be true or false.")
+    return value
