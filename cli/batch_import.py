@@ -23,7 +23,7 @@ from cli.row_files import RowFileError, read_array, read_rows
 from cli.text_files import read_text_file
 from shared.errors import GatewayError, RefusedError
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.payload import member_span
+from shared.imports.json_rows import member_span
 
 STAGE: Final = f"{AUTHDATA.address}/stage"
 OPTIONS: Final = ("validate", "allowNoAuth")

@@ -4,7 +4,7 @@ CSV knows only text, so the schema of the type says what a cell is: a field that
 characters (`007` stays `007`), a number or true/false becomes one where the cell is one, and is
 sent as text otherwise, so that the gateway says of that row what is wrong. An empty cell leaves the
 field out; `null`, `[]` and `{}` are those values. The failed rows that the gateway gives out as CSV
-come back as they were sent, through `shared.imports.csv_rows`; of its own columns (`_index`,
+come back as they were sent, through `shared.imports.csv_export`; of its own columns (`_index`,
 `_line`, `_error`, `_more`) any may have been deleted.
 """
 
@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, Final, TextIO
 
-from shared.imports.csv_rows import ERROR, INDEX, LINE, MORE, WORDS, is_guarded, restored
-from shared.imports.faults import MAX_SHOWN
+from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, WORDS, is_guarded, restored
+from shared.imports.json_rows import MAX_DEPTH
 from shared.imports.near_names import nearest
-from shared.imports.payload import MAX_DEPTH
 from shared.imports.reference_text import ENDS, escaped, is_blank, trimmed, without_hidden
+from shared.imports.row_reader import MAX_SHOWN
 
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]{1,4})\]")

@@ -20,7 +20,7 @@ from cli.rows import failed_rows, from_neutral, row_lines
 from cli.surroundings import ROOT, commands_settings, data_folder, trusted_certificate
 from cli.terminal import complain, say
 from shared.errors import ConflictError, GatewayError, NotFoundError
-from shared.imports.catalogue import import_type
+from shared.imports.registry import import_type
 
 TENANT = "demo"
 TENANT_NAME = "Demo Payroll"

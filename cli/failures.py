@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from cli.output import columns
 from cli.row_files import Format, format_of
-from shared.imports import csv_rows
+from shared.imports import csv_export
 from shared.imports.reference_text import escaped
 
 UNKNOWN_FIELD: Final = 1007
@@ -132,15 +132,15 @@ def _as_json(rows: Sequence[str], result: Result) -> str:
 
 
 def _csv_lines(rows: Sequence[str], failed: Sequence[Result]) -> Iterator[str]:
-    found: csv_rows.Columns = {}
+    found: csv_export.Columns = {}
     for result in failed:
-        csv_rows.note_columns(found, rows[result["index"]])
-    found = csv_rows.bounded_columns(found, len(failed))
-    yield csv_rows.header_line(found, with_lines=True)
+        csv_export.note_columns(found, rows[result["index"]])
+    found = csv_export.bounded_columns(found, len(failed))
+    yield csv_export.header_line(found, with_lines=True)
     for result in failed:
         said = "; ".join(
             f"{item['errorID']} {item.get('fieldName', '')}: {item['message']}"
             for item in result["messages"]
         )
         index = result["index"]
-        yield csv_rows.row_line(found, index, said, rows[index], result["line"])
+        yield csv_export.row_line(found, index, said, rows[index], result["line"])

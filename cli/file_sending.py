@@ -26,7 +26,7 @@ from cli.progress import row_progress
 from cli.row_files import RowFileError, read_rows
 from cli.terminal import complain
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
 from shared.imports.reference_text import escaped
 
 MOST_NAMED: Final = 20

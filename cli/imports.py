@@ -15,7 +15,7 @@ from cli.output import AsJson, columns, show
 from cli.text_files import UnreadableFileError, read_text_file
 from shared.bootstrap import Gateway
 from shared.imports.message_groups import MessageGroups
-from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.results import Outcome, RowResult
 from shared.services.status import ImportReport, Place, RowFilter
 from shared.web.imports import groups_view, import_view
 

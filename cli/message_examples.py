@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
-from shared.imports.definition import OnExisting, Options, RecordRules
-from shared.imports.documents.messages import UNSAFE_NAME, WRONG_TYPE
 from shared.imports.documents.model import FILE_TYPES, Upload, name_fault, type_fault
+from shared.imports.import_type import OnExisting, Options, RecordRules
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.rules import read_license
-from shared.imports.messages import CATALOGUE, SEND_AGAIN, Message
+from shared.imports.messages import CATALOGUE, SEND_AGAIN, UNSAFE_NAME, WRONG_TYPE, Message
 from shared.imports.workers.rules import RULES as WORKERS
 
 Row = dict[str, Any]

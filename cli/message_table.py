@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from cli.output import columns
-from shared.imports.catalogue_entry import Severity
 from shared.imports.message_groups import MOST_GROUPS, MOST_INDEXES
-from shared.imports.messages import CATALOGUE
+from shared.imports.messages import CATALOGUE, Severity
 
 MOST_SHOWN: Final = 50
 _FIRST: Final = 3

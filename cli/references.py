@@ -14,7 +14,7 @@ from cli.output import AsJson, show
 from cli.text_files import UnreadableFileError, read_text_file
 from shared.bootstrap import Gateway
 from shared.errors import InvalidRequestError
-from shared.imports.reference_kinds import ReferenceKind, find_kind
+from shared.imports.import_type import ReferenceKind, find_kind
 
 app = typer.Typer(
     cls=Overview, no_args_is_help=True, help="Reference lists: which values rows may name."

@@ -17,7 +17,7 @@ from typing import Any, Final
 from cli.csv_files import RowFile, read_csv
 from cli.text_files import UnreadableFileError, read_text_file
 from shared.errors import RefusedError
-from shared.imports.payload import member_text, read_payload, read_row_of_line
+from shared.imports.json_rows import member_text, read_payload, read_row_of_line
 
 FAR_MORE_THAN_ANY = 2**40
 """Rows of a file are limited by memory alone; those of a call by its part."""

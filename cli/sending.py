@@ -16,7 +16,7 @@ from cli.import_client import ImportClient
 from cli.output import AsJson, show
 from cli.row_files import FAR_MORE_THAN_ANY
 from cli.surroundings import local_gateway
-from shared.imports.catalogue import MESSAGE_TYPES
+from shared.imports.registry import MESSAGE_TYPES
 
 Type = Enum("Type", {name: name for name in MESSAGE_TYPES})  # type: ignore[misc]
 TypeName = Annotated[Type, typer.Argument(metavar="TYPE", help=f"{', '.join(MESSAGE_TYPES)}.")]

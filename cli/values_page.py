@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cli.settings_page import markdown_table
-from shared.imports.definition import ON_EXISTING_MEANINGS
+from shared.imports.import_type import ON_EXISTING_MEANINGS
 from shared.imports.licenses.actions import ACTION_MEANINGS
-from shared.imports.outcomes import OUTCOME_MEANINGS
+from shared.imports.results import OUTCOME_MEANINGS
 from shared.services.status import STATE_MEANINGS
 from shared.settings import read_settings
 from shared.storage_account import CONNECTION, DEVELOPMENT

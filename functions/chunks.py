@@ -8,7 +8,7 @@ import azure.functions as func
 
 from shared import log
 from shared.bootstrap import gateway
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.storage_time import BACKGROUND_SECONDS, storage_time
 

@@ -9,7 +9,7 @@ import azure.functions as func
 
 from shared.bootstrap import gateway
 from shared.errors import NotFoundError, StorageUnavailableError, UnknownMessageTypeError
-from shared.imports.catalogue import IMPORT_TYPES, TYPE_CATALOGUE
+from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.web import query_names
 from shared.web.imports import json_answer
 from shared.web.requests import JSON

@@ -7,8 +7,8 @@ import azure.functions as func
 from shared.auth.caller import AnyCaller
 from shared.bootstrap import Gateway, gateway
 from shared.errors import GoneError, NotFoundError
-from shared.imports.catalogue import TYPE_CATALOGUE
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
+from shared.imports.registry import TYPE_CATALOGUE
 from shared.services.status import NO_SUCH_IMPORT, UNREADABLE, ImportReport, RowFilter
 from shared.storage.import_records import ImportRecord
 from shared.web import imports as views

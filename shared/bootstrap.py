@@ -149,7 +149,7 @@ async def _build() -> Gateway:
 
 
 async def _ensure(gateway: Gateway) -> None:
-    from shared.imports.catalogue import IMPORT_TYPES
+    from shared.imports.registry import IMPORT_TYPES
     from shared.storage.names import TABLES
 
     kinds = IMPORT_TYPES.values()

@@ -33,7 +33,7 @@ from local_host.setup.host_process import HostProcess
 from local_host.setup.places import CHECKOUT
 from shared.auth.integration import Integration
 from shared.bootstrap import open_gateway
-from shared.imports.catalogue import MESSAGE_TYPES
+from shared.imports.registry import MESSAGE_TYPES
 from shared.settings import Settings
 from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULTS
 from shared.storage_account import CONNECTION, StorageAccount

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from shared.auth.integration import Integration
 from shared.auth.scopes import Scope
 from shared.errors import ForbiddenError, InvalidRequestError
-from shared.imports.definition import Options
+from shared.imports.import_type import Options
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shared.errors import UnreadableDataError
-from shared.imports.definition import OnExisting, Options
+from shared.imports.import_type import OnExisting, Options
 from shared.storage.entities import decode, encode
 from shared.storage.ports import Entity, Value, reading
 

@@ -11,9 +11,9 @@ from datetime import timedelta
 
 from shared.bootstrap import Gateway
 from shared.clock import Clock, SystemClock
-from shared.imports.catalogue import IMPORT_TYPES
-from shared.imports.definition import RecordRules
+from shared.imports.import_type import RecordRules
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.registry import IMPORT_TYPES
 from shared.services.name_index import NameIndex
 from shared.services.retention import (
     ExpiringFiles,

@@ -7,8 +7,8 @@ from functools import partial
 from shared.composition.parts import Parts
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.folding import Noticed
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.merge_rules import Noticed
 from shared.services.authdata.services import AuthdataServices
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.imports.catalogue_entry import CatalogueEntry, Severity
-from shared.imports.messages import CATALOGUE
-from shared.imports.outcomes import RowResult
+from shared.imports.messages import CATALOGUE, CatalogueEntry, Severity
+from shared.imports.results import RowResult
 
 MOST_GROUPS: Final = 500
 """Each row of a hostile payload can name fields of its own."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from shared.imports.payload import Payload, RawRow
+from shared.imports.json_rows import Payload, RawRow
 
 SMALL_IMPORT = 100
 """Up to this many rows an import is one chunk, and its message goes to the quick queue."""

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from shared.imports.definition import Document
-from shared.imports.faults import as_sent
-from shared.imports.fields import MAX_TEXT, SHORTEST
+from shared.imports.import_type import Document
 from shared.imports.messages import Message
-from shared.imports.shapes import Shape
+from shared.imports.model import MAX_TEXT, SHORTEST, Shape
+from shared.imports.row_reader import as_sent
 
 IMPLAUSIBLE: Final = 2003
 FIRST_DAY: Final = "1900-01-01"

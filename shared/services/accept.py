@@ -15,10 +15,10 @@ from typing import Any
 from shared import log
 from shared.auth.caller import AnyCaller
 from shared.clock import Clock, Ids, iso
-from shared.imports.definition import ImportType, Options
-from shared.imports.origins import Origins
-from shared.imports.payload import Payload, read_payload
+from shared.imports.import_type import ImportType, Options
+from shared.imports.json_rows import Payload, read_payload
 from shared.imports.planning import Plan, plan
+from shared.imports.results import Origins
 from shared.imports.row_sets import row_set
 from shared.services.background import Offload
 from shared.services.chunk_messages import ChunkMessage, queue_for

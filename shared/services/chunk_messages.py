@@ -14,8 +14,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.imports.catalogue import TYPE_CATALOGUE
 from shared.imports.planning import SMALL_IMPORT
+from shared.imports.registry import TYPE_CATALOGUE
 from shared.storage.import_records import LAST_NUMBER, ImportRecord, OpenImport
 
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,100}")

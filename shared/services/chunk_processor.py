@@ -17,11 +17,11 @@ from shared.errors import (
     UnreadableDataError,
     UnreadablePayloadError,
 )
-from shared.imports.catalogue import IMPORT_TYPES, import_type
+from shared.imports.json_rows import ChunkLines, is_whole, screen_lines
 from shared.imports.messages import CANCELLED, COULD_NOT_BE_PROCESSED, UNREADABLE_ROW, Message
-from shared.imports.outcomes import RowResult, cap_messages, failed
-from shared.imports.payload import ChunkLines, is_whole, screen_lines
 from shared.imports.planning import Span
+from shared.imports.registry import IMPORT_TYPES, import_type
+from shared.imports.results import RowResult, cap_messages, failed
 from shared.process_stop import ProcessStop
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage, has_queues, is_small, queue_for

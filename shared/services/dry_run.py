@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 
 from shared import log
 from shared.errors import PreconditionFailedError, TooLargeError, TooManyRequestsError
-from shared.imports.changes import changed_fields, changes_text
-from shared.imports.definition import Document, ImportType
-from shared.imports.folding import Noticed
-from shared.imports.outcomes import RowResult, cap_messages
+from shared.imports.field_diff import changed_fields, changes_text
+from shared.imports.import_type import Document, ImportType
+from shared.imports.merge_rules import Noticed
 from shared.imports.planning import Plan
+from shared.imports.results import RowResult, cap_messages
 from shared.services.chunk_messages import is_small
 from shared.services.record_ranges import load_records
 from shared.services.row_processor import Works

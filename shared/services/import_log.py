@@ -18,7 +18,7 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
-from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.registry import IMPORT_TYPES
 from shared.services.acceptance import note_accepted
 from shared.services.background import Turns
 from shared.services.repairs import Repairs

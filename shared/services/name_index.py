@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-from shared.imports.definition import Document, FoundBy, ImportType
+from shared.imports.import_type import Document, FoundBy, ImportType
 from shared.storage.business_records import from_any_entity, partition_of
 from shared.storage.entities import encode
 from shared.storage.partition_index import GROUPS, group_of

@@ -20,10 +20,10 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
-from shared.imports.definition import ReadRow
-from shared.imports.folding import all_failed
+from shared.imports.import_type import ReadRow
+from shared.imports.merge_rules import all_failed
 from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
-from shared.imports.outcomes import RowResult, failed
+from shared.imports.results import RowResult, failed
 from shared.services.background import Offload
 from shared.services.name_index import NamedRecord
 from shared.services.record_ranges import WORTH_IT, load_records

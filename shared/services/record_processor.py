@@ -13,12 +13,12 @@ from typing import Any
 
 from shared import log
 from shared.clock import Clock
-from shared.imports.catalogue import import_type
-from shared.imports.definition import ImportType, ReadRow, Reference, RowKey
-from shared.imports.folding import Noticed, all_failed
+from shared.imports.import_type import ImportType, ReadRow, Reference, RowKey
+from shared.imports.json_rows import fold_names, read_lines
+from shared.imports.merge_rules import Noticed, all_failed
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
-from shared.imports.outcomes import RowResult
-from shared.imports.payload import fold_names, read_lines
+from shared.imports.registry import import_type
+from shared.imports.results import RowResult
 from shared.services.background import Offload
 from shared.services.name_index import NameIndex
 from shared.services.record_commit import BYTES_PER_ROW, KeyRows, Resolver, Settler

@@ -21,12 +21,12 @@ from shared.clock import Clock, iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import Employee
-from shared.imports.catalogue import IMPORT_TYPES
-from shared.imports.definition import Document, ImportType, RecordRules
 from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.import_type import Document, ImportType, RecordRules
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import Change, Held
 from shared.imports.licenses.model import employee_of
+from shared.imports.registry import IMPORT_TYPES
 from shared.services.documents.processor import lookups_of
 from shared.services.documents.reading import readable_document
 from shared.services.documents.rounds import RoundStatus

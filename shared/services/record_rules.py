@@ -12,11 +12,10 @@ from datetime import datetime
 
 from shared import log
 from shared.clock import iso
-from shared.imports.definition import Document, ImportType, Options, ReadRow, Reference
-from shared.imports.folding import Folded, Noticed, all_failed, fold, judge_without_key
+from shared.imports.import_type import Document, ImportType, Options, ReadRow, Reference
+from shared.imports.merge_rules import Folded, Noticed, all_failed, fold, judge_without_key
 from shared.imports.messages import TOO_LARGE_RECORD, Message
-from shared.imports.origins import OVERTAKEN
-from shared.imports.outcomes import RowResult, failed
+from shared.imports.results import OVERTAKEN, RowResult, failed
 from shared.services.name_index import names_of
 from shared.services.record_commit import WAITING, KeyRows, Resolver, Settlement
 from shared.services.references import References

@@ -19,8 +19,7 @@ from typing import Any, Protocol
 
 from shared import log
 from shared.errors import UnreadableDataError
-from shared.imports.catalogue import types_of_table
-from shared.imports.definition import (
+from shared.imports.import_type import (
     Document,
     ImportType,
     ListedValue,
@@ -28,8 +27,9 @@ from shared.imports.definition import (
     RecordRules,
     Reference,
 )
-from shared.imports.faults import as_sent
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, UNREADABLE_LIST, Message
+from shared.imports.registry import types_of_table
+from shared.imports.row_reader import as_sent
 from shared.services.admin.reference_lists import NO_LISTS, ReferenceLists, TenantLists
 from shared.services.record_ranges import load_records
 from shared.storage.business_records import partition_of, row_of

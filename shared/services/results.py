@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from shared.errors import PayloadGoneError, PreconditionFailedError, UnreadableDataError
-from shared.imports.outcomes import RowResult
+from shared.imports.results import RowResult
 from shared.services.background import Offload
 from shared.storage import result_records as records
 from shared.storage.import_records import ImportRecord

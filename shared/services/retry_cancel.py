@@ -4,7 +4,7 @@ The child's rows are the failed rows of its parent that are still out, in the or
 payload; corrected ones stand in the place of those that failed. It runs under the options of its
 parent. From then on it is an import like any other, and can be followed, cancelled and retried
 itself; which of its rows are as they were sent is kept with its record, for 1101
-(`shared.imports.origins`). What it brought in is noted at its end (`shared.services.repairs`).
+(`shared.imports.results`). What it brought in is noted at its end (`shared.services.repairs`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Protocol
 from shared import log
 from shared.clock import Clock, iso
 from shared.errors import ConflictError, GoneError, NotBuiltError, StorageUnavailableError
-from shared.imports.catalogue import import_type
-from shared.imports.corrections import check_indexes, is_same_row, name_indexes, read_corrections
-from shared.imports.origins import Origins
+from shared.imports.json_rows import check_indexes, is_same_row, name_indexes, read_corrections
+from shared.imports.registry import import_type
+from shared.imports.results import Origins
 from shared.services.accept import Intake
 from shared.services.background import Offload
 from shared.services.chunk_messages import messages_for, queue_for

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from shared.imports.messages import CANCELLED, COULD_NOT_BE_PROCESSED
-from shared.imports.outcomes import RowResult
+from shared.imports.results import RowResult
 from shared.storage.import_records import ImportRecord
 
 BeforeCommit = Callable[[], Awaitable[None]]

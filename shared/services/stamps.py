@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import NoReturn
 
 from shared.errors import StorageUnavailableError, UnreadableDataError
-from shared.imports.catalogue import types_of_table
-from shared.imports.definition import ImportType
-from shared.imports.folding import all_failed
+from shared.imports.import_type import ImportType
+from shared.imports.merge_rules import all_failed
 from shared.imports.messages import Message
-from shared.imports.outcomes import RowResult
+from shared.imports.registry import types_of_table
+from shared.imports.results import RowResult
 from shared.services.record_commit import KeyRows, Resolver, Settlement
 from shared.services.references import EarlierImports
 from shared.services.row_processor import SupersededError

@@ -18,12 +18,11 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
-from shared.imports.catalogue import TYPE_CATALOGUE
-from shared.imports.catalogue_entry import Severity
+from shared.imports.json_rows import is_row, read_texts
 from shared.imports.message_groups import MessageGroups
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, LOST_ROW, Message
-from shared.imports.outcomes import Outcome, RowResult, failed
-from shared.imports.payload import is_row, read_texts
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, LOST_ROW, Message, Severity
+from shared.imports.registry import TYPE_CATALOGUE
+from shared.imports.results import Outcome, RowResult, failed
 from shared.imports.row_sets import rows_in, unite
 from shared.process_stop import ProcessStop
 from shared.services.completions import Completions

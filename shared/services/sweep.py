@@ -13,8 +13,8 @@ from datetime import timedelta
 from shared import log
 from shared.clock import Clock, age_of, iso
 from shared.errors import StorageUnavailableError
-from shared.imports.catalogue import import_type
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
+from shared.imports.registry import import_type
 from shared.services.chunk_messages import ChunkMessage, has_queues, messages_for, queue_for
 from shared.services.chunk_processor import HoldBack
 from shared.services.completions import Completions

@@ -24,9 +24,9 @@ from types import MappingProxyType
 from typing import Any
 
 from shared.errors import UnreadableDataError
-from shared.imports.definition import Document
+from shared.imports.import_type import Document
 from shared.imports.messages import COULD_NOT_BE_PROCESSED
-from shared.imports.outcomes import RowResult, pack_result, unpack_result
+from shared.imports.results import RowResult, pack_result, unpack_result
 from shared.storage.entities import (
     encode,
     entity_bytes,

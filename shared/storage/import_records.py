@@ -26,10 +26,10 @@ from typing import Any, TypeVar
 
 from shared import log
 from shared.errors import UnreadableDataError
-from shared.imports.catalogue import import_type
-from shared.imports.definition import OnExisting, Options
-from shared.imports.origins import NO_ORIGINS, Origins, unpack_origins
+from shared.imports.import_type import OnExisting, Options
 from shared.imports.planning import Chunk, Span
+from shared.imports.registry import import_type
+from shared.imports.results import NO_ORIGINS, Origins, unpack_origins
 from shared.imports.row_sets import pack_rows, unpack_rows
 from shared.storage.entities import (
     encode,

@@ -17,12 +17,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.imports.columns import text_columns
-from shared.imports.definition import Document
+from shared.imports.import_type import Document
 from shared.imports.licenses.attachments import blobs_of
 from shared.imports.licenses.license_set import Change, Held, buried
 from shared.imports.licenses.model import EMPLOYEE_FIELDS, Employee
-from shared.imports.outcomes import RowResult, pack_result, unpack_result
+from shared.imports.merge_rules import text_columns
+from shared.imports.results import RowResult, pack_result, unpack_result
 from shared.storage.entities import (
     compress_json,
     encode,

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.errors import UnreadableDataError
-from shared.imports.catalogue_entry import Severity
-from shared.imports.messages import CANCELLED
-from shared.imports.outcomes import Outcome, RowResult, pack_result, unpack_result
+from shared.imports.messages import CANCELLED, Severity
+from shared.imports.results import Outcome, RowResult, pack_result, unpack_result
 from shared.imports.row_sets import pack_rows, row_set, unpack_rows
 from shared.storage.entities import compress_json, expand_json, join_bytes, split_bytes
 from shared.storage.import_records import Counts, counts_of

@@ -33,8 +33,7 @@ from shared.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from shared.imports.definition import Document
-from shared.imports.documents import messages
+from shared.imports import messages
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import (
     FILE_TYPES,
@@ -46,11 +45,12 @@ from shared.imports.documents.model import (
     past_moment,
     safe_name,
 )
-from shared.imports.fields import MAX_REFERENCE, normal_reference
+from shared.imports.import_type import Document
 from shared.imports.messages import CANCELLED, CATALOGUE
+from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.imports.near_names import is_like_dry_run
-from shared.imports.outcomes import Outcome, RowResult
 from shared.imports.reference_text import escaped
+from shared.imports.results import Outcome, RowResult
 from shared.services.documents.uploads import Taken
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests

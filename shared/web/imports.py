@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import azure.functions as func
 
 from shared.errors import InvalidRequestError
-from shared.imports import csv_rows
-from shared.imports.catalogue import IMPORT_TYPES, TYPE_CATALOGUE
-from shared.imports.catalogue_entry import Severity
-from shared.imports.definition import ImportType, Rules
+from shared.imports import csv_export
+from shared.imports.import_type import ImportType, Rules
 from shared.imports.message_groups import MessageGroup, MessageGroups
-from shared.imports.messages import Message
-from shared.imports.outcomes import MAX_FULL_ANSWER, Outcome, RowResult
+from shared.imports.messages import Message, Severity
+from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
+from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
 from shared.services.status import FailedRow, FailedRows, ImportReport, ImportState, Place
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web.requests import CSV, JSON, from_opaque, to_opaque, wrong_continuation
@@ -260,13 +259,13 @@ async def failed_rows_as_csv(
 
     The rows are read twice, so that memory holds a chunk of them and the text of the answer.
     """
-    columns: csv_rows.Columns = {name.lower(): name for name in rules.key_fields}
+    columns: csv_export.Columns = {name.lower(): name for name in rules.key_fields}
     count = 0
     async for rows in failed.chunks(record):
         count += len(rows)
         await asyncio.to_thread(_note_columns, columns, rules, rows)
-    columns = csv_rows.bounded_columns(columns, count)
-    parts = [csv_rows.header_line(columns)]
+    columns = csv_export.bounded_columns(columns, count)
+    parts = [csv_export.header_line(columns)]
     used = 0
     async for rows in failed.chunks(record):
         lines = await asyncio.to_thread(_csv_lines, columns, rules, _bounded(rows, used))
@@ -308,14 +307,16 @@ def _messages(row: FailedRow) -> str:
     return json.dumps(views, ensure_ascii=False, separators=(",", ":"))
 
 
-def _note_columns(columns: csv_rows.Columns, rules: Rules, rows: Sequence[FailedRow]) -> None:
+def _note_columns(columns: csv_export.Columns, rules: Rules, rows: Sequence[FailedRow]) -> None:
     for row in rows:
-        csv_rows.note_columns(columns, _row_as_sent(rules, row))
+        csv_export.note_columns(columns, _row_as_sent(rules, row))
 
 
-def _csv_lines(columns: csv_rows.Columns, rules: Rules, rows: Sequence[FailedRow]) -> list[str]:
+def _csv_lines(columns: csv_export.Columns, rules: Rules, rows: Sequence[FailedRow]) -> list[str]:
     return [
-        csv_rows.row_line(columns, row.index, _said(row.result.messages), _row_as_sent(rules, row))
+        csv_export.row_line(
+            columns, row.index, _said(row.result.messages), _row_as_sent(rules, row)
+        )
         for row in rows
     ]
 

@@ -15,11 +15,10 @@ import azure.functions as func
 from shared.auth.caller import Caller, check_database, check_database_version
 from shared.bootstrap import Gateway
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.catalogue import TYPE_CATALOGUE
-from shared.imports.catalogue_entry import Severity
-from shared.imports.definition import ImportType
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
-from shared.imports.outcomes import MAX_FULL_ANSWER, Outcome, RowResult
+from shared.imports.import_type import ImportType
+from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message, Severity
+from shared.imports.registry import TYPE_CATALOGUE
+from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests

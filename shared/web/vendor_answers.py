@@ -6,9 +6,9 @@ import azure.functions as func
 
 from shared.bootstrap import Gateway
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.catalogue import import_type
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.registry import import_type
 from shared.services.status import ImportReport
 from shared.web import authdata, pay_and_bill, viventium
 from shared.web.imports import not_yet

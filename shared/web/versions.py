@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.errors import InvalidRequestError, UnknownMessageTypeError
-from shared.imports.catalogue import Catalogue
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
+from shared.imports.registry import Catalogue
 
 _VERSION: Final = re.compile(r"[0-9]{1,100}")
 

@@ -23,13 +23,13 @@ from shared.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
+from shared.imports.json_rows import MAX_ROW_BYTES, Payload, payload_of, read_payload
 from shared.imports.licenses.actions import LicenseAction, import_action
 from shared.imports.licenses.attachments import content_bytes
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
-from shared.imports.outcomes import RowResult, failed
-from shared.imports.payload import MAX_ROW_BYTES, Payload, payload_of, read_payload
 from shared.imports.planning import Plan
+from shared.imports.results import RowResult, failed
 from shared.services.status import ImportReport
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests

@@ -29,22 +29,20 @@ from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.hashing import Hasher, HashKey
 from shared.imports.authdata.model import Formats, RecordReader, Stored, read_call
 from shared.imports.authdata.rules import BatchOptions, classify
-from shared.imports.corrections import is_same_row, read_corrections
-from shared.imports.definition import ImportType, Options
 from shared.imports.documents.model import FILE_TYPES, past_moment, read_path, safe_name
-from shared.imports.fields import normal_reference
-from shared.imports.folding import fold, judge_without_key, nothing_missing
+from shared.imports.import_type import ImportType, Options
+from shared.imports.json_rows import is_same_row, read_corrections, read_payload
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.answer import import_answer
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import Shelf
 from shared.imports.licenses.row_groups import units
 from shared.imports.licenses.rules import LicenseImport
-from shared.imports.listing import listed_form
+from shared.imports.merge_rules import fold, judge_without_key, listed_form, nothing_missing
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
-from shared.imports.outcomes import RowResult
-from shared.imports.payload import read_payload
+from shared.imports.model import normal_reference
 from shared.imports.planning import plan
+from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.licenses.processor import read_company_lines

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from shared.imports.definition import ReadRow
+from shared.imports.import_type import ReadRow
+from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.license_set import Held, Shelf, buried
 from shared.imports.licenses.model import Employee, employee_of, given_key, shown_key
 from shared.imports.licenses.row_groups import sketch, units
 from shared.imports.licenses.rules import LicenseImport
 from shared.imports.messages import Message
-from shared.imports.payload import fold_names
 from shared.services.licenses.transactions import segments
 from tests.unit.imports.licenses.company import TENANT, import_on
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from shared.bootstrap import open_gateway
-from shared.imports.definition import OnExisting
-from shared.imports.reference_kinds import ReferenceKind
+from shared.imports.import_type import OnExisting, ReferenceKind
 from tests.builders import a_worker, body_of
 from tests.contract import authdata_calls, document_calls, license_calls
 from tests.contract.test_assignments import an_assignment

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from shared.imports.definition import OnExisting
+from shared.imports.import_type import OnExisting
 from tests.builders import SAMPLE, a_worker
 from tests.contract.refusals import GUID
 from tests.e2e.gateway_process import Answer, GatewayProcess

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from shared.bootstrap import open_gateway
-from shared.imports.definition import OnExisting
-from shared.imports.reference_kinds import ReferenceKind
+from shared.imports.import_type import OnExisting, ReferenceKind
 from tests.builders import a_worker, body_of
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for

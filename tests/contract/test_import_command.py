@@ -20,7 +20,7 @@ from cli.app import app
 from cli.batch_import import UnknownOptionError
 from cli.row_files import RowFileError
 from cli.surroundings import ROOT
-from shared.imports.catalogue import MESSAGE_TYPES
+from shared.imports.registry import MESSAGE_TYPES
 from shared.web.openapi.document import SAMPLES
 from tests.builders import a_worker
 from tests.contract.limits import DRY_RUN_ROWS, MAX_ROWS

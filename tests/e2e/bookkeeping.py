@@ -11,8 +11,8 @@ from typing import Any
 
 from azure.data.tables import TableServiceClient
 
-from shared.imports.definition import Document
-from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.import_type import Document
+from shared.imports.results import Outcome, RowResult
 from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.imports.outcomes import Outcome
+from shared.imports.results import Outcome
 from tests.builders import workers
 from tests.e2e.bookkeeping import Books, check_counts
 from tests.e2e.gateway_process import started

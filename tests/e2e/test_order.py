@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.imports.definition import Document, OnExisting
-from shared.imports.outcomes import Outcome, RowResult
-from shared.imports.payload import fold_names
+from shared.imports.import_type import Document, OnExisting
+from shared.imports.json_rows import fold_names
+from shared.imports.results import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord

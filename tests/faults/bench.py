@@ -17,7 +17,7 @@ from azure.core.exceptions import AzureError
 
 from shared.bootstrap import open_gateway
 from shared.errors import GatewayError
-from shared.imports.definition import OnExisting
+from shared.imports.import_type import OnExisting
 from tests.documents import make_ready
 from tests.emulator import settings_for
 from tests.faults.judge import FindingKind, Judgement, judge

@@ -24,10 +24,10 @@ from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.hashing import Hasher
 from shared.imports.authdata.model import AuthRecord, Employee, RecordReader, Stored
 from shared.imports.authdata.rules import BatchOptions, Verdict, classify
-from shared.imports.catalogue import import_type
-from shared.imports.definition import Document, ReadRow, Reference
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload
+from shared.imports.import_type import Document, ReadRow, Reference
+from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import Shelf
@@ -35,8 +35,8 @@ from shared.imports.licenses.model import Employee as LicenseEmployee
 from shared.imports.licenses.model import employee_of, natural_key, sent_identity
 from shared.imports.licenses.rules import LicenseImport, read_license
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome, RowResult
-from shared.imports.payload import fold_names
+from shared.imports.registry import import_type
+from shared.imports.results import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.authdata.store import employee_key
 from shared.storage.business_records import partition_of, row_of

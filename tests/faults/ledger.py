@@ -17,11 +17,11 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import TableServiceClient
 from azure.storage.blob import BlobServiceClient
 
-from shared.imports.definition import Document
 from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.import_type import Document
+from shared.imports.json_rows import read_lines
 from shared.imports.licenses.attachments import blobs_of
-from shared.imports.outcomes import RowResult
-from shared.imports.payload import read_lines
+from shared.imports.results import RowResult
 from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.license_records import held_from_entity, owner_of

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome
+from shared.imports.results import Outcome
 from tests.faults.conftest import Round
 from tests.faults.judge import FindingKind, judge
 from tests.faults.ledger import (

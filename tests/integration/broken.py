@@ -10,7 +10,7 @@ from typing import Any
 
 from azure.data.tables.aio import TableServiceClient
 
-from shared.imports.payload import line_of
+from shared.imports.json_rows import line_of
 
 Break = Callable[[bytes], bytes]
 

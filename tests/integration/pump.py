@@ -9,7 +9,7 @@ import base64
 
 from azure.storage.queue.aio import QueueServiceClient
 
-from shared.imports.catalogue import IMPORT_TYPES
+from shared.imports.registry import IMPORT_TYPES
 from shared.services.chunk_messages import ChunkMessage
 
 QUEUES = tuple(queue for kind in IMPORT_TYPES.values() for queue in kind.queues)

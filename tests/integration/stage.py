@@ -10,7 +10,7 @@ from typing import Any
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.bootstrap import Gateway, open_gateway
-from shared.imports.outcomes import RowResult
+from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from shared.storage.business_records import StoredRecord, from_entity, partition_of, row_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.results import Outcome, RowResult
 from shared.services.authdata.processor import AuthdataWork, records_of
 from shared.services.chunk_messages import messages_for
 from shared.services.row_processor import BeforeCommit, SupersededError

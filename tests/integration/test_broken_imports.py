@@ -12,7 +12,7 @@ from shared.clock import SystemClock, iso
 from shared.composition.retention import retention_of
 from shared.errors import ConflictError, GoneError
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.outcomes import Outcome
+from shared.imports.results import Outcome
 from shared.services.chunk_messages import messages_for
 from shared.services.status import Place, RowFilter
 from shared.storage.authdata_records import BatchState

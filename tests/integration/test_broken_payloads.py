@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import GoneError
-from shared.imports.outcomes import Outcome
+from shared.imports.results import Outcome
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.status import ImportState, Place
 from shared.storage.entities import split_text

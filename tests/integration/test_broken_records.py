@@ -10,7 +10,7 @@ import pytest
 from azure.data.tables import EdmType, EntityProperty
 
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
 from shared.imports.licenses.actions import LicenseAction
 from shared.services.chunk_messages import messages_for
 from shared.storage.business_records import partition_of, row_of

@@ -10,8 +10,8 @@ import pytest
 from shared.auth.key_store import KeyStore
 from shared.clock import RandomIds, SystemClock
 from shared.errors import ForbiddenError, UnreadableDataError
-from shared.imports.outcomes import Outcome
-from shared.imports.payload import line_of
+from shared.imports.json_rows import line_of
+from shared.imports.results import Outcome
 from shared.services.documents.rounds import RoundStatus
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.entities import encode

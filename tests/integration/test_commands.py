@@ -17,7 +17,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from cli.app import app
-from shared.imports.definition import OnExisting
+from shared.imports.import_type import OnExisting
 from tests.emulator import Emulator
 from tests.integration.manage import Manage
 

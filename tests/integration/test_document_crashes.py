@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from shared.imports.definition import Options
 from shared.imports.documents.model import Upload
-from shared.imports.outcomes import Outcome
+from shared.imports.import_type import Options
+from shared.imports.results import Outcome
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.status import ImportState
 from shared.storage.import_records import ImportRecord

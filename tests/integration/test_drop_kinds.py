@@ -18,7 +18,7 @@ import pytest
 from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlobTier
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
-from shared.imports.documents import messages
+from shared.imports import messages
 from shared.imports.documents.model import derived_id
 from shared.imports.messages import COULD_NOT_BE_PROCESSED
 from shared.services.documents.drops import drops_of_turn

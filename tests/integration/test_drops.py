@@ -12,7 +12,7 @@ import pytest
 from azure.storage.blob import BlobClient
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-from shared.imports.documents import messages
+from shared.imports import messages
 from shared.imports.messages import CATALOGUE
 from shared.services.documents.rounds import Feature, RoundStatus
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED

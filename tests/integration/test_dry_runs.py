@@ -16,9 +16,8 @@ import pytest
 from shared.bootstrap import Gateway
 from shared.errors import TooLargeError
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.definition import OnExisting
-from shared.imports.outcomes import RowResult
-from shared.imports.reference_kinds import ReferenceKind
+from shared.imports.import_type import OnExisting, ReferenceKind
+from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.dry_run import DryRuns
 from shared.services.row_processor import BeforeCommit, Works

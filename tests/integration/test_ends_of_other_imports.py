@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.clock import SystemClock
-from shared.imports.outcomes import Outcome
+from shared.imports.results import Outcome
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.documents.processor import DocumentWork
 from shared.storage.import_records import ImportRecord

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from shared.composition.retention import fill_indexes
-from shared.imports.definition import FoundBy
 from shared.imports.documents.model import WorkerKey
+from shared.imports.import_type import FoundBy
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
 from shared.services.documents.worker_lookup import WorkerSearch
 from shared.services.name_index import NamedRecord, NameIndex

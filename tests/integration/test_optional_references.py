@@ -12,13 +12,11 @@ from typing import Annotated, Any
 import pytest
 
 from shared.clock import SystemClock
-from shared.imports.definition import Document, ImportType, Options, Reference
-from shared.imports.fields import Mark, Text
-from shared.imports.fields import Reference as ReferenceText
-from shared.imports.merging_types import merging_rules
-from shared.imports.origins import Origins
-from shared.imports.outcomes import Outcome, RowResult
-from shared.imports.shapes import MergeKind, Record
+from shared.imports.import_type import Document, ImportType, Options, Reference
+from shared.imports.merge_rules import merging_rules
+from shared.imports.model import Mark, MergeKind, Record, Text
+from shared.imports.model import Reference as ReferenceText
+from shared.imports.results import Origins, Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.background import to_thread_if_large

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from shared.imports.outcomes import Outcome
+from shared.imports.results import Outcome
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.status import ImportState

@@ -9,11 +9,11 @@ import pytest
 
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.catalogue import IMPORT_TYPES
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
+from shared.imports.json_rows import read_texts
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.payload import read_texts
+from shared.imports.registry import IMPORT_TYPES
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.results import Payloads

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.clock import RandomIds, SystemClock
-from shared.imports.reference_kinds import ReferenceKind
+from shared.imports.import_type import ReferenceKind
 from shared.services.admin.reference_lists import ReferenceLists
 from shared.storage.ports import Delete, Entity, Operation, Tables
 from tests.builders import a_worker

@@ -9,8 +9,8 @@ import pytest
 
 from shared.bootstrap import Gateway
 from shared.imports.messages import Message
-from shared.imports.outcomes import RowResult, failed
-from shared.imports.reading import MAX_UNKNOWN
+from shared.imports.results import RowResult, failed
+from shared.imports.row_reader import MAX_UNKNOWN
 from shared.services.background import to_thread_if_large
 from shared.services.results import Results
 from shared.storage.names import IMPORT_RESULT_BLOBS

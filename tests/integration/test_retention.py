@@ -14,8 +14,8 @@ from azure.storage.blob import BlobClient, ContentSettings
 from shared.clock import SystemClock
 from shared.composition.retention import retention_of
 from shared.errors import GoneError, NotFoundError
-from shared.imports.definition import Options
 from shared.imports.documents.model import Upload, WorkerKey
+from shared.imports.import_type import Options
 from shared.imports.licenses.definition import LICENSES
 from shared.services.chunk_messages import messages_for
 from shared.services.import_log import ImportLog

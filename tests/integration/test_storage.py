@@ -9,7 +9,7 @@ import pytest
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.bootstrap import open_gateway
-from shared.imports.outcomes import Outcome
+from shared.imports.results import Outcome
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.entities import entity_bytes

@@ -30,7 +30,7 @@ from shared.errors import (
     RefusedError,
     UnauthenticatedError,
 )
-from shared.imports.definition import OnExisting
+from shared.imports.import_type import OnExisting
 from shared.services.admin.tenants import IssuedKey, Tenant, TenantService
 from shared.services.documents.rounds import Feature, Features
 from shared.storage.account import Account

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.imports.catalogue import IMPORT_TYPES, import_type
-from shared.imports.definition import Document, Reference
-from shared.imports.outcomes import Outcome, RowResult
-from shared.imports.payload import fold_names, read_lines
+from shared.imports.import_type import Document, Reference
+from shared.imports.json_rows import fold_names, read_lines
+from shared.imports.registry import IMPORT_TYPES, import_type
+from shared.imports.results import Outcome, RowResult
 from shared.imports.row_sets import rows_in
 from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from shared.imports.definition import ReadRow
+from shared.imports.import_type import ReadRow
+from shared.imports.json_rows import fold_names, read_lines
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.attachments import blobs_of
 from shared.imports.licenses.license_set import Held, Shelf, buried
 from shared.imports.licenses.model import Employee, employee_of, natural_key, sent_identity
 from shared.imports.licenses.rules import LicenseImport, read_license
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome, RowResult
-from shared.imports.payload import fold_names, read_lines
+from shared.imports.results import Outcome, RowResult
 from shared.storage.import_records import ImportRecord
 from shared.storage.license_records import held_from_entity, owner_of
 from shared.storage.names import LICENSE_DOCUMENTS

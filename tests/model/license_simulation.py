@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from shared.errors import StorageUnavailableError
-from shared.imports.definition import Options
+from shared.imports.import_type import Options
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from tests.model.processes import TENANT, Process

@@ -21,7 +21,7 @@ from shared.auth.caller import Caller
 from shared.auth.integration import Integration
 from shared.errors import ConflictError, InvalidRequestError, StorageUnavailableError
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.definition import OnExisting
+from shared.imports.import_type import OnExisting
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from shared.storage import import_records

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import AcceptanceUnknownError, StorageUnavailableError
-from shared.imports.definition import Options
+from shared.imports.import_type import Options
 from shared.imports.planning import Chunk, Span
 from shared.services.import_log import ImportLog
 from shared.storage.import_records import ImportRecord

@@ -18,7 +18,7 @@ import pytest
 from shared.auth.caller import Caller
 from shared.auth.integration import Integration
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from tests.counted_storage import CountedBlobs, CountedQueues, CountedTables

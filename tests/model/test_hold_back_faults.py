@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from shared.errors import StorageUnavailableError
-from shared.imports.definition import Options
+from shared.imports.import_type import Options
 from shared.imports.planning import Chunk, Span
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_processor import HoldBack

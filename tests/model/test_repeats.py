@@ -22,7 +22,7 @@ from shared.errors import (
     RefusedError,
     StorageUnavailableError,
 )
-from shared.imports.definition import Options
+from shared.imports.import_type import Options
 from shared.imports.planning import Chunk, Span
 from shared.process_stop import ProcessStop
 from shared.services.idempotency import Given, KeyedCall, Repeats, RepeatStore, Sight

@@ -18,7 +18,7 @@ from functools import partial
 import pytest
 
 from shared.errors import ConflictError, StorageUnavailableError
-from shared.imports.definition import Options
+from shared.imports.import_type import Options
 from shared.imports.licenses.definition import LICENSES
 from shared.services.accept import INLINE_BYTES
 from shared.services.licenses.same_file import ImportedFiles

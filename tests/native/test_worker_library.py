@@ -14,8 +14,8 @@ import pytest
 from azure.storage.queue import QueueServiceClient
 
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.catalogue import MESSAGE_TYPES
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.registry import MESSAGE_TYPES
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from tests.builders import a_worker

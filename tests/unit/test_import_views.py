@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shared.imports.definition import Options
+from shared.imports.import_type import Options
 from shared.services.status import ImportReport, ImportState, Pace
 from shared.storage.import_records import Counts, ImportRecord, Parent
 from shared.web.imports import import_view

@@ -10,8 +10,7 @@ import pytest
 from cli.message_examples import examples
 from cli.messages_page import PAGE, render
 from cli.refusals import Refusal, refusals
-from shared.imports.catalogue_entry import Severity
-from shared.imports.messages import CATALOGUE, Message
+from shared.imports.messages import CATALOGUE, Message, Severity
 from shared.web.responses import FAULTS
 
 VERBATIM: Final = (

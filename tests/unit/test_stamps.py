@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from shared.errors import StorageUnavailableError
-from shared.imports.definition import Options, ReadRow
+from shared.imports.import_type import Options, ReadRow
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.results import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services import stamps
 from shared.services.record_commit import KeyRows, Settlement

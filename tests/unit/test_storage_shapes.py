@@ -8,7 +8,7 @@ import pytest
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.storage.business_records import RecordKey, Stamp, StoredRecord, from_entity, writing
 from shared.storage.ports import Insert

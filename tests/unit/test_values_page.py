@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cli.values_page import PAGE, render
-from shared.imports.definition import ON_EXISTING_MEANINGS, OnExisting
+from shared.imports.import_type import ON_EXISTING_MEANINGS, OnExisting
 from shared.imports.licenses.actions import ACTION_MEANINGS, IMPORT_ACTIONS
-from shared.imports.outcomes import OUTCOME_MEANINGS, Outcome
+from shared.imports.results import OUTCOME_MEANINGS, Outcome
 from shared.services.status import STATE_MEANINGS, ImportState
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.imports.definition import ImportType, Rules
+from shared.imports.import_type import ImportType, Rules
 
 
 def _load_rules() -> Rules:

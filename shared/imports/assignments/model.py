@@ -14,20 +14,21 @@ from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
-from shared.imports.fields import (
+from shared.imports.model import (
     Amount,
     CalendarDate,
     Flag,
     LongText,
+    MergeKind,
     Money,
     Percentage,
+    Record,
     Reference,
     Text,
     UsualNumbers,
     Weeks,
     WholeNumber,
 )
-from shared.imports.shapes import MergeKind, Record
 
 MAX_SPLITS: Final = 100
 MAX_RATES: Final = 1000

@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from shared.imports.assignments.meanings import MEANINGS
 from shared.imports.assignments.model import Assignment
-from shared.imports.definition import Document, ListedValue, Reference
-from shared.imports.faults import as_sent
-from shared.imports.fields import MAX_PERCENTAGE
-from shared.imports.listing import listed_values
-from shared.imports.merging_types import merging_rules
+from shared.imports.import_type import Document, ListedValue, Reference
+from shared.imports.merge_rules import listed_values, merging_rules
 from shared.imports.messages import Message
+from shared.imports.model import MAX_PERCENTAGE
+from shared.imports.row_reader import as_sent
 from shared.imports.workers.definition import WORKERS
 
 # Values of an assignment that are taken, but look wrong: Warnings 2002 and 2003 (CONTRACTS 1).

@@ -14,7 +14,7 @@ from typing import Any, Final
 from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS
 from shared.imports.authdata.rules import Change, Classified, Standing, Verdict
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.results import Outcome, RowResult
 
 NO_CHANGE: Final = 1103
 STOPPED: Final = 5006

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from shared.imports.authdata.model import FIELDS, VALUE_FIELDS, Employee, Stored
 from shared.imports.authdata.rules import Standing, Verdict
-from shared.imports.changes import changed_fields, changes_text
-from shared.imports.definition import Document
+from shared.imports.field_diff import changed_fields, changes_text
+from shared.imports.import_type import Document
 
 
 def changes_of(verdict: Verdict, known: Stored) -> str:

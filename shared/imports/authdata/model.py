@@ -18,10 +18,10 @@ from shared.imports.authdata.hashing import (
     name_of,
 )
 from shared.imports.authdata.patterns import Matches, PatternError, compile_pattern
-from shared.imports.definition import Document
+from shared.imports.import_type import Document
+from shared.imports.json_rows import json_kind, read_document
 from shared.imports.messages import Message
 from shared.imports.near_names import is_like_dry_run, is_one_slip_away
-from shared.imports.payload import json_kind, read_document
 from shared.imports.reference_text import escaped, trimmed, warn_of_reference
 
 NO_FILE_LOG_ID: Final = "00000000-0000-0000-0000-000000000000"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.imports.authdata.model import EMPLOYEE_ID, EMPLOYEE_STATUS, FIELDS, MOST_CHARACTERS
-from shared.imports.definition import RowKey, Rules
+from shared.imports.import_type import RowKey, Rules
 
 _TITLES = {
     EMPLOYEE_ID: "Which employee; required.",

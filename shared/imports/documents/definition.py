@@ -5,7 +5,7 @@ Its work is done inside the call or the blob trigger; where that dies, the sweep
 
 from __future__ import annotations
 
-from shared.imports.definition import ImportType, Rules
+from shared.imports.import_type import ImportType, Rules
 
 KEY_FIELDS = ("workerexternalId", "communicationRoundCode", "fileName", "documentId")
 _SENT = (*KEY_FIELDS[:3], "generationTime", "size")

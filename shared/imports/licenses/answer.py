@@ -24,7 +24,7 @@ from shared.imports.licenses.xml_reader import (
     pascal,
 )
 from shared.imports.messages import Message
-from shared.imports.outcomes import MAX_FULL_ANSWER, Outcome, RowResult
+from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
 
 _INDEX = re.compile(r"\[([0-9]+)\]")
 LICENSE_KEY: Final = -1

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from shared.imports.definition import Document
+from shared.imports.import_type import Document
 
 DESCRIBED: Final = ("name", "sourcePath", "mimeType", "documentTypeCode")
 TOLD_BY_BLOB: Final = ("name", "documentTypeCode", "mimeType")

@@ -12,11 +12,11 @@ import re
 from typing import Any, Final
 
 from shared.errors import InvalidRequestError, TooLargeError, UnsupportedPayloadError
-from shared.imports.definition import Document
+from shared.imports.import_type import Document
+from shared.imports.json_rows import MAX_DEPTH
 from shared.imports.licenses.model import License
 from shared.imports.licenses.xml_reader import typed
-from shared.imports.payload import MAX_DEPTH
-from shared.imports.shapes import Shape, shape_of
+from shared.imports.model import Shape, shape_of
 
 MAX_FIELDS: Final = 40_000
 """Fields of a form, 2,000 licenses of 20: more is a matter for JSON or XML."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Final
 
-from shared.imports.definition import Document
+from shared.imports.import_type import Document
 from shared.imports.licenses.model import (
     EMPLOYEE_FIELDS,
     Employee,

@@ -16,22 +16,23 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 from pydantic_core import PydanticKnownError
 
-from shared.imports.definition import Document, ReadRow
-from shared.imports.fields import (
+from shared.imports.import_type import Document, ReadRow
+from shared.imports.model import (
     MAX_LICENSE_REFERENCE,
     Base64,
     CalendarDate,
     Flag,
     LicenseReference,
     Mark,
+    MergeKind,
+    Record,
     UsualLength,
     WholeNumber,
     XmlText,
     has_xml_fault,
 )
-from shared.imports.reading import usable_reference
 from shared.imports.reference_text import is_blank
-from shared.imports.shapes import MergeKind, Record
+from shared.imports.row_reader import usable_reference
 
 # ruff: noqa: N815  (the names are the contract's)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 
-from shared.imports.definition import Document
+from shared.imports.import_type import Document
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.model import (
     Employee,

@@ -20,10 +20,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
-from shared.imports.definition import Document, ReadRow, RowKey, Rules
-from shared.imports.faults import WRONG_TYPE, is_sensitive
-from shared.imports.fields import DATE_FORM
-from shared.imports.folding import Noticed
+from shared.imports.import_type import Document, ReadRow, RowKey, Rules
+from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.attachments import filed, without_blobs
 from shared.imports.licenses.license_set import Held, Shelf
@@ -50,13 +48,11 @@ from shared.imports.licenses.model import (
 )
 from shared.imports.licenses.silent_values import without_silent_values
 from shared.imports.licenses.xml_reader import DATES, DOCUMENT, INPUT, KEYS
-from shared.imports.merging import NO_CHANGE, merge
+from shared.imports.merge_rules import NO_CHANGE, Noticed, merge
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, TOO_LARGE_RECORD, Message
-from shared.imports.outcomes import Outcome, RowResult, failed
-from shared.imports.payload import fold_names
-from shared.imports.reading import read_row
-from shared.imports.schema import schema_of
-from shared.imports.shapes import shape_of
+from shared.imports.model import DATE_FORM, schema_of, shape_of
+from shared.imports.results import Outcome, RowResult, failed
+from shared.imports.row_reader import WRONG_TYPE, is_sensitive, read_row
 from shared.imports.usual_values import unusual_values
 
 # Results of the rows of a licenses import as they come, and those that are there already.

@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.imports.definition import Document
+from shared.imports.import_type import Document
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.model import License
-from shared.imports.shapes import Shape, shape_of
+from shared.imports.model import Shape, shape_of
 
 _ZERO_DATE = re.compile(r"\s*(?:0{1,4}/0{1,2}/0{1,4}|0{1,4}-0{1,2}-0{1,2}(?:T[0:.]{1,20}Z?)?)\s*")
 _NUMBER: Final = "employeePersonalId"

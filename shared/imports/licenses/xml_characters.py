@@ -14,7 +14,7 @@ import re
 from typing import Any, Final
 
 from shared.errors import InvalidRequestError
-from shared.imports.fields import XML_ESCAPE, xml_fault
+from shared.imports.model import XML_ESCAPE, xml_fault
 
 MAX_ESCAPED: Final = 1_000_000
 """Characters of a body that may be escaped: each takes six bytes instead."""

@@ -18,12 +18,12 @@ from typing import Any, Final, cast
 from lxml import etree
 
 from shared.errors import InvalidRequestError, TooLargeError, UnsupportedPayloadError
-from shared.imports.definition import Document
-from shared.imports.faults import MAX_SHOWN
+from shared.imports.import_type import Document
+from shared.imports.json_rows import MAX_DEPTH
 from shared.imports.licenses.model import License
 from shared.imports.licenses.xml_characters import escape_characters, unescape_characters
-from shared.imports.payload import MAX_DEPTH
-from shared.imports.shapes import FieldShape, Shape, shape_of
+from shared.imports.model import FieldShape, Shape, shape_of
+from shared.imports.row_reader import MAX_SHOWN
 
 # What is looked at before a body is given to the XML parser: its encoding and its limits.
 #

@@ -11,19 +11,20 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from shared.imports.fields import (
+from shared.imports.model import (
     AccountNumber,
     BirthDate,
     CalendarDate,
     Flag,
     LongText,
     Mark,
+    MergeKind,
+    Record,
     Reference,
     SortCode,
     Text,
     WholeNumber,
 )
-from shared.imports.shapes import MergeKind, Record
 
 AccountName = Annotated[Text, StringConstraints(max_length=30)]
 

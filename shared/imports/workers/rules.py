@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from shared.imports.definition import Document, FoundBy, ListedValue
-from shared.imports.faults import as_sent
-from shared.imports.listing import listed_values
-from shared.imports.merging_types import merging_rules
+from shared.imports.import_type import Document, FoundBy, ListedValue
+from shared.imports.merge_rules import listed_values, merging_rules
 from shared.imports.messages import Message
+from shared.imports.row_reader import as_sent
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL
 from shared.imports.workers.meanings import MEANINGS
 from shared.imports.workers.model import Worker

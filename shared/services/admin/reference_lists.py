@@ -22,8 +22,8 @@ from types import MappingProxyType
 from shared import log
 from shared.clock import Clock, Ids
 from shared.errors import PreconditionFailedError, StorageUnavailableError, UnreadableDataError
-from shared.imports.listing import listed_form
-from shared.imports.reference_kinds import ReferenceKind
+from shared.imports.import_type import ReferenceKind
+from shared.imports.merge_rules import listed_form
 from shared.storage.entities import encode
 from shared.storage.names import REFERENCES
 from shared.storage.ports import MAX_OPERATIONS, Delete, Entity, Tables, Upsert

@@ -28,13 +28,11 @@ from shared.errors import (
 from shared.imports.authdata.answer import vendor_answer
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import AuthRecord
-from shared.imports.corrections import check_indexes, read_corrections
-from shared.imports.definition import Options
+from shared.imports.import_type import Options
+from shared.imports.json_rows import Payload, RawRow, check_indexes, fold_names, read_corrections
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
-from shared.imports.origins import Origins
-from shared.imports.outcomes import Outcome, RowResult, failed
-from shared.imports.payload import Payload, RawRow, fold_names
 from shared.imports.planning import Plan, Span, plan
+from shared.imports.results import Origins, Outcome, RowResult, failed
 from shared.services.accept import Intake, PlanLimits
 from shared.services.authdata.processor import Plans
 from shared.services.authdata.staging import EXPIRED, RECORDS_LOST, Staging

@@ -21,10 +21,10 @@ from shared.imports.authdata.answer import results_of
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import AuthRecord, Employee
 from shared.imports.authdata.rules import BatchOptions, Classified, Verdict, classify, merge, taken
-from shared.imports.definition import ReadRow
+from shared.imports.import_type import ReadRow
+from shared.imports.json_rows import read_lines, read_texts, screen_lines
 from shared.imports.messages import CANCELLED, Message
-from shared.imports.outcomes import RowResult, failed, pack_result, unpack_result
-from shared.imports.payload import read_lines, read_texts, screen_lines
+from shared.imports.results import RowResult, failed, pack_result, unpack_result
 from shared.services.authdata.staging import TenantRuleBook
 from shared.services.authdata.store import Employees, employee_key
 from shared.services.background import Offload

@@ -31,8 +31,7 @@ from shared.errors import (
     PreconditionFailedError,
     StorageUnavailableError,
 )
-from shared.imports.definition import Options
-from shared.imports.documents import messages
+from shared.imports import messages
 from shared.imports.documents.model import (
     HEAD_BYTES,
     DropPath,
@@ -49,8 +48,9 @@ from shared.imports.documents.model import (
     safe_name,
     tenant_of,
 )
-from shared.imports.fields import MAX_REFERENCE, normal_reference
+from shared.imports.import_type import Options
 from shared.imports.messages import CATALOGUE, COULD_NOT_BE_PROCESSED, Message
+from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.services.documents.processor import blob_of
 from shared.services.documents.rounds import Feature, Features
 from shared.services.documents.uploads import Documents

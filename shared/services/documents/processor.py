@@ -14,11 +14,11 @@ from typing import Any
 from shared import log
 from shared.clock import Clock, iso
 from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
-from shared.imports.definition import Document, ReadRow
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload
+from shared.imports.import_type import Document, ReadRow
 from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
-from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.import_log import ImportLog
 from shared.services.record_commit import KeyRows, Resolver, Settlement

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import GoneError, NotFoundError, UnreadableDataError
-from shared.imports.definition import Document
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import FILE_TYPES
-from shared.imports.fields import normal_reference
+from shared.imports.import_type import Document
+from shared.imports.model import normal_reference
 from shared.services.documents.processor import blob_of, key_of, lookup_of_round, lookup_of_worker
 from shared.services.documents.worker_lookup import WorkerSearch
 from shared.storage.business_records import from_entity, lookup_range

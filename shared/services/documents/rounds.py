@@ -17,7 +17,7 @@ from shared.errors import (
     NotFoundError,
     PreconditionFailedError,
 )
-from shared.imports.fields import MAX_REFERENCE, normal_reference
+from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.storage.entities import decode, encode
 from shared.storage.names import COMMUNICATION_ROUNDS, TENANTS
 from shared.storage.ports import Entity, Insert, Merge, Tables

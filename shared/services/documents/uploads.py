@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from shared import log
 from shared.clock import Clock, iso
 from shared.errors import ForbiddenError, NotFoundError
-from shared.imports.changes import changed_fields, changes_text
-from shared.imports.definition import Document, Options
-from shared.imports.documents import messages
+from shared.imports import messages
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload, type_fault
-from shared.imports.outcomes import Outcome, RowResult
+from shared.imports.field_diff import changed_fields, changes_text
+from shared.imports.import_type import Document, Options
 from shared.imports.planning import Chunk, Span
+from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.documents.processor import blob_of, described, key_of

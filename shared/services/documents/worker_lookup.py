@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from shared.imports.definition import Document, FoundBy
 from shared.imports.documents.model import WorkerKey
+from shared.imports.import_type import Document, FoundBy
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
 from shared.services.name_index import NameIndex
 from shared.storage.business_records import from_any_entity, lookup_range, partition_of, row_of

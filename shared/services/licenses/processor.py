@@ -18,8 +18,8 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
-from shared.imports.definition import Document, ReadRow
-from shared.imports.folding import Noticed
+from shared.imports.import_type import Document, ReadRow
+from shared.imports.json_rows import fold_names, read_line
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import Held, Shelf
@@ -34,9 +34,9 @@ from shared.imports.licenses.rules import (
     sent_key,
 )
 from shared.imports.licenses.silent_values import without_silent_values
+from shared.imports.merge_rules import Noticed
 from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
-from shared.imports.outcomes import RowResult, failed
-from shared.imports.payload import fold_names, read_line
+from shared.imports.results import RowResult, failed
 from shared.services.background import Offload
 from shared.services.licenses.reader import LicenseReader
 from shared.services.licenses.transactions import Part, Segment, segments

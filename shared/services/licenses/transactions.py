@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TypeVar
 
-from shared.imports.definition import ReadRow
+from shared.imports.import_type import ReadRow
 from shared.imports.licenses.attachments import blob_metadata
 from shared.imports.licenses.license_set import Change
 from shared.imports.licenses.model import Employee
 from shared.imports.licenses.rules import LicenseImport, result_weight
-from shared.imports.outcomes import RowResult
+from shared.imports.results import RowResult
 from shared.services.record_commit import operation_bytes
 from shared.storage.license_records import (
     MOST_OPERATIONS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.imports.catalogue import TYPE_CATALOGUE
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
+from shared.imports.registry import TYPE_CATALOGUE
 from shared.web.openapi.operations import (
     COUNT,
     JSON,

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.auth.scopes import Scope
-from shared.imports.catalogue import TYPE_CATALOGUE
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
 from shared.imports.messages import CATALOGUE
+from shared.imports.registry import TYPE_CATALOGUE
 from shared.web.openapi import (
     about,
     authdata,

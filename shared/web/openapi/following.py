@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from shared.imports.catalogue import IMPORT_TYPES
-from shared.imports.catalogue_entry import Severity
-from shared.imports.outcomes import Outcome
+from shared.imports.messages import Severity
+from shared.imports.registry import IMPORT_TYPES
+from shared.imports.results import Outcome
 from shared.services.status import ImportState
 from shared.web.openapi.operations import (
     CONTINUATION,

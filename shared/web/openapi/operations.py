@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from shared.imports.catalogue_entry import Severity
-from shared.imports.outcomes import MAX_MESSAGES, Outcome
-from shared.imports.payload import MAX_NAME, MAX_NAMES, MAX_ROW_BYTES, MAX_VALUES
+from shared.imports.json_rows import MAX_NAME, MAX_NAMES, MAX_ROW_BYTES, MAX_VALUES
+from shared.imports.messages import Severity
+from shared.imports.results import MAX_MESSAGES, Outcome
 from shared.services.status import ImportState
 from shared.settings import Settings
 from shared.web.query_names import DRY_RUN_HEADER

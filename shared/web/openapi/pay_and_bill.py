@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.catalogue import TYPE_CATALOGUE
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
+from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.workers.definition import WORKERS
 from shared.web.openapi.following import still_running
 from shared.web.openapi.operations import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
 
 _OWN = "#/$defs/"
 

@@ -21,7 +21,7 @@ from shared.auth.integration import (
     integration_to_entity,
 )
 from shared.errors import ForbiddenError, InvalidRequestError
-from shared.imports.definition import OnExisting, Options
+from shared.imports.import_type import OnExisting, Options
 
 
 def an_integration(**changes: object) -> Integration:

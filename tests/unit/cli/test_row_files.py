@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from cli.csv_files import read_csv
 from cli.failures import write_failed_rows
 from cli.row_files import Format, RowFileError, format_of, read_rows
-from shared.imports import csv_rows
+from shared.imports import csv_export
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
 from shared.imports.workers.rules import RULES as WORKERS
 
@@ -193,7 +193,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-HELPERS = (csv_rows.INDEX, csv_rows.ERROR, csv_rows.MORE)
+HELPERS = (csv_export.INDEX, csv_export.ERROR, csv_export.MORE)
 
 
 @pytest.mark.parametrize(
@@ -203,14 +203,14 @@ HELPERS = (csv_rows.INDEX, csv_rows.ERROR, csv_rows.MORE)
 def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
     kept: set[str], rows: list[dict[str, Any]]
 ) -> None:
-    columns: csv_rows.Columns = {}
+    columns: csv_export.Columns = {}
     texts = [json.dumps(row) for row in rows]
     for text in texts:
-        csv_rows.note_columns(columns, text)
-    most = 2 if csv_rows.MORE in kept else len(columns)
-    few = csv_rows.bounded_columns(dict(list(columns.items())[:most]), len(rows))
-    lines = [csv_rows.row_line(few, at, "=bad", text) for at, text in enumerate(texts)]
-    table = list(csv.reader(StringIO(csv_rows.header_line(few) + "".join(lines), newline="")))
+        csv_export.note_columns(columns, text)
+    most = 2 if csv_export.MORE in kept else len(columns)
+    few = csv_export.bounded_columns(dict(list(columns.items())[:most]), len(rows))
+    lines = [csv_export.row_line(few, at, "=bad", text) for at, text in enumerate(texts)]
+    table = list(csv.reader(StringIO(csv_export.header_line(few) + "".join(lines), newline="")))
     left = [place for place, name in enumerate(table[0]) if name in kept or name not in HELPERS]
     written = StringIO()
     csv.writer(written).writerows([cells[place] for place in left] for cells in table)

@@ -8,8 +8,8 @@ import pytest
 
 from local_host.indexing import AppFunction
 from local_host.routes import find_route, sort_key
-from shared.imports.catalogue import IMPORT_TYPES
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
+from shared.imports.registry import IMPORT_TYPES
 from shared.storage.names import TABLES
 
 CONNECTION = "AzureWebJobsStorage"

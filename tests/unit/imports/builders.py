@@ -6,18 +6,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.imports.definition import ReadRow
-from shared.imports.fields import (
+from shared.imports.import_type import ReadRow
+from shared.imports.model import (
     Amount,
     CalendarDate,
     Flag,
     Mark,
+    MergeKind,
+    Record,
     Reference,
     Text,
     WholeNumber,
 )
-from shared.imports.reading import read_row
-from shared.imports.shapes import MergeKind, Record
+from shared.imports.row_reader import read_row
 
 KEY_FIELDS = ("GroupRef", "ItemRef")
 

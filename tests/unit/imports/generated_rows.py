@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from shared.imports.shapes import FieldShape, Shape
+from shared.imports.model import FieldShape, Shape
 
 scalars = (
     st.none()

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from shared.imports.assignments.model import Assignment
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
-from shared.imports.definition import Document, OnExisting, Options, ReadRow, RecordRules
-from shared.imports.folding import fold, judge_without_key
+from shared.imports.import_type import Document, OnExisting, Options, ReadRow, RecordRules
+from shared.imports.merge_rules import fold, judge_without_key
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome, RowResult
-from shared.imports.shapes import Record, shape_of
+from shared.imports.model import Record, shape_of
+from shared.imports.results import Outcome, RowResult
 from shared.imports.workers.model import Worker
 from shared.imports.workers.rules import RULES as WORKERS
 from tests.unit.imports.builders import a_worker, an_assignment, without

@@ -7,10 +7,10 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.changes import FieldChange, changed_fields
-from shared.imports.definition import Document
-from shared.imports.faults import is_sensitive
-from shared.imports.shapes import shape_of
+from shared.imports.field_diff import FieldChange, changed_fields
+from shared.imports.import_type import Document
+from shared.imports.model import shape_of
+from shared.imports.row_reader import is_sensitive
 from tests.unit.imports.builders import Item
 
 changes = partial(changed_fields, is_sensitive=lambda path: is_sensitive(path, shape_of(Item)))

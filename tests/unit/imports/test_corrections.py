@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError, TooLargeError, UnsupportedPayloadError
-from shared.imports.corrections import is_same_row, read_corrections
+from shared.imports.json_rows import is_same_row, read_corrections
 
 ROW = '{"Surname" : "Zo\\u00eb {\\"row\\":1}", "Amount": 10.50, "Rates":[{"row":[]}]}'
 JSON = st.recursive(

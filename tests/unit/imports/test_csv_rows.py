@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.csv_rows import (
+from shared.imports.csv_export import (
     Columns,
     bounded_columns,
     header_line,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.imports.faults import FAULTS, as_sent, dotted, message_of
 from shared.imports.messages import CATALOGUE
-from shared.imports.shapes import shape_of
+from shared.imports.model import shape_of
+from shared.imports.row_reader import FAULTS, as_sent, dotted, message_of
 from tests.unit.imports.builders import Item, an_item, without
 
 EXAMPLES: dict[str, dict[str, Any]] = {

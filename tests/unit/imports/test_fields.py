@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.fields import normal_reference
+from shared.imports.model import normal_reference
 from tests.unit.imports.builders import read_item
 
 

@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.imports.assignments.rules import LISTED as ASSIGNMENT_FIELDS
-from shared.imports.listing import listed_form
-from shared.imports.reference_kinds import (
-    FIELDS_OF_KIND,
-    KIND_OF_FIELD,
-    ReferenceKind,
-    find_kind,
-)
+from shared.imports.import_type import FIELDS_OF_KIND, KIND_OF_FIELD, ReferenceKind, find_kind
+from shared.imports.merge_rules import listed_form
 from shared.imports.workers.rules import LISTED as WORKER_FIELDS
 
 

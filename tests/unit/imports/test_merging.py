@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from shared.imports.definition import Decision, Document, OnExisting, Options
-from shared.imports.merging import decide_merge, merge
+from shared.imports.import_type import Decision, Document, OnExisting, Options
+from shared.imports.merge_rules import decide_merge, merge
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome
+from shared.imports.results import Outcome
 from tests.unit.imports.builders import KEY_FIELDS, Item, read_item
 
 STORED: Document = {

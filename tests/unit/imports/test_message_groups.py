@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 
-from shared.imports.catalogue_entry import Severity
 from shared.imports.message_groups import MOST_INDEXES, MessageGroups
-from shared.imports.messages import Message
-from shared.imports.outcomes import MAX_CHUNK_MESSAGES, Outcome, RowResult, cap_messages
+from shared.imports.messages import Message, Severity
+from shared.imports.results import MAX_CHUNK_MESSAGES, Outcome, RowResult, cap_messages
 
 ERROR, WARNING, INFO = Message(1002, "Gender"), Message(2002, "EndDate"), Message(1007, "Odd")
 

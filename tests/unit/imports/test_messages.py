@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.catalogue_entry import CatalogueEntry, Severity
-from shared.imports.messages import CATALOGUE, DETAILED, Message, bounded
+from shared.imports.messages import CATALOGUE, DETAILED, CatalogueEntry, Message, Severity, bounded
 
 SEVERITIES = {
     Severity.ERROR: {

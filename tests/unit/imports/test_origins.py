@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.origins import NO_ORIGINS, Origins, unpack_origins
+from shared.imports.results import NO_ORIGINS, Origins, unpack_origins
 
 
 @given(st.lists(st.sampled_from([0, 0, 7, 12])))

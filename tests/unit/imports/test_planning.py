@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.payload import Payload, read_lines, read_payload
+from shared.imports.json_rows import Payload, read_lines, read_payload
 from shared.imports.planning import SMALL_IMPORT, Plan, Span, plan, rows_per_chunk
 
 KEYS = st.lists(st.one_of(st.none(), st.integers(0, 20)), max_size=300)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.imports.definition import RowKey
-from shared.imports.outcomes import MAX_MESSAGES
-from shared.imports.reading import read_key, read_row
+from shared.imports.import_type import RowKey
+from shared.imports.results import MAX_MESSAGES
+from shared.imports.row_reader import read_key, read_row
 from tests.unit.imports.builders import KEY_FIELDS, Item, an_item, read_item, without
 
 

@@ -13,13 +13,13 @@ from shared.imports.assignments.model import Assignment
 from shared.imports.authdata.hashing import Hasher
 from shared.imports.authdata.model import RecordReader
 from shared.imports.documents.model import Upload
-from shared.imports.fields import normal_reference
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.rules import read_license
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome
-from shared.imports.reading import read_row
+from shared.imports.model import normal_reference
 from shared.imports.reference_text import LOOKS_WRONG, warn_of_reference
+from shared.imports.results import Outcome
+from shared.imports.row_reader import read_row
 from shared.imports.workers.model import Worker
 from tests.builders import a_worker
 

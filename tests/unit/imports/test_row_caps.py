@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequestError, TooLargeError
-from shared.imports.payload import (
+from shared.imports.json_rows import (
     MAX_NAME,
     MAX_NAMES,
     MAX_ROW_BYTES,

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from shared.imports.assignments import meanings as of_assignments
-from shared.imports.catalogue import TYPE_CATALOGUE
-from shared.imports.definition import ImportType
+from shared.imports.import_type import ImportType
 from shared.imports.licenses import meanings as of_licenses
 from shared.imports.licenses.model import LicenseIdentity
-from shared.imports.schema import DIALECT, schema_of
+from shared.imports.model import DIALECT, schema_of
+from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.workers import meanings as of_workers
 from shared.imports.workers.meanings import MEANINGS
 from shared.imports.workers.rules import RULES

@@ -9,14 +9,14 @@ import pytest
 
 from shared.imports.assignments.model import MAX_RATES, Assignment
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
-from shared.imports.definition import Options
+from shared.imports.import_type import Options
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.model import License
 from shared.imports.licenses.rules import read_license
-from shared.imports.merging import MAX_REVIEW_MESSAGES
+from shared.imports.merge_rules import MAX_REVIEW_MESSAGES
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome
-from shared.imports.shapes import Record, shape_of
+from shared.imports.model import Record, shape_of
+from shared.imports.results import Outcome
 from shared.imports.usual_values import unusual_values
 from shared.imports.workers.model import Worker
 from shared.imports.workers.rules import RULES as WORKERS

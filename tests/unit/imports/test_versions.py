@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import InvalidRequestError, UnknownMessageTypeError
-from shared.imports.catalogue import IMPORT_TYPES, TYPE_CATALOGUE, Catalogue
-from shared.imports.definition import ImportType, Options
+from shared.imports.import_type import ImportType, Options
 from shared.imports.planning import Chunk
+from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE, Catalogue
 from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord, acceptance, from_entity
 from shared.web.openapi.pay_and_bill import import_operation

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 
 from shared.imports.assignments.model import Assignment
 from shared.imports.assignments.rules import RULES
-from shared.imports.definition import Options
-from shared.imports.outcomes import MAX_MESSAGES, Outcome, RowResult, pack_result
-from shared.imports.shapes import shape_of
+from shared.imports.import_type import Options
+from shared.imports.model import shape_of
+from shared.imports.results import MAX_MESSAGES, Outcome, RowResult, pack_result
 from tests.unit.imports.builders import an_assignment
 from tests.unit.imports.generated_rows import good_rows, objects_of
 

@@ -17,7 +17,7 @@ from shared.imports.assignments.model import (
     Rate,
 )
 from shared.imports.assignments.rules import RULES
-from shared.imports.shapes import MergeKind, shape_of
+from shared.imports.model import MergeKind, shape_of
 from tests.unit.imports.builders import an_assignment, without
 
 

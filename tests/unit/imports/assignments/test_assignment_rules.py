@@ -12,16 +12,9 @@ import pytest
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.assignments.model import MAX_RATES
 from shared.imports.assignments.rules import RULES, listed, references
-from shared.imports.definition import (
-    Decision,
-    Document,
-    OnExisting,
-    Options,
-    Reference,
-    RowKey,
-)
-from shared.imports.merging import MAX_REVIEW_MESSAGES
-from shared.imports.outcomes import Outcome
+from shared.imports.import_type import Decision, Document, OnExisting, Options, Reference, RowKey
+from shared.imports.merge_rules import MAX_REVIEW_MESSAGES
+from shared.imports.results import Outcome
 from tests.unit.imports.builders import an_assignment
 
 ROOT = Path(__file__).parents[4]

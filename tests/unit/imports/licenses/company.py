@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.imports.definition import Document
+from shared.imports.import_type import Document
+from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.license_set import Shelf
 from shared.imports.licenses.model import Employee, employee_of, sent_identity
 from shared.imports.licenses.rules import LicenseImport, read_license
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome, RowResult
-from shared.imports.payload import fold_names
+from shared.imports.results import Outcome, RowResult
 
 KEYS = [f"0000000{digit}-0000-4000-8000-000000000000" for digit in range(1, 6)]
 TENANT = "tenant"

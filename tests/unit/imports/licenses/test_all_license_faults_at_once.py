@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.outcomes import RowResult
+from shared.imports.results import RowResult
 from tests.unit.imports.licenses.company import FAILED, KEYS, Company, of_employee, of_key
 
 UNREADABLE: dict[str, Any] = {

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequestError
-from shared.imports.fields import xml_fault
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.form_reader import read_license_form
 from shared.imports.licenses.xml_reader import INPUT, read_license_xml
+from shared.imports.model import xml_fault
 from tests.unit.imports.licenses.company import FAILED, NEW, Company, of_employee, told
 from tests.unit.imports.licenses.license_bodies import CLOSING, OPENING, body_of
 

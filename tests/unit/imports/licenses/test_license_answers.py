@@ -11,7 +11,7 @@ from lxml import etree
 from shared.imports.licenses.answer import answer_xml, import_answer, refusal_xml
 from shared.imports.licenses.xml_reader import OUTPUT
 from shared.imports.messages import Message
-from shared.imports.outcomes import Outcome, RowResult, failed
+from shared.imports.results import Outcome, RowResult, failed
 from tests.unit.imports.licenses.license_bodies import KEY, golden
 
 IMPORT = "5e0a1b52-7a0c-4a51-9a55-0d9b3c4f6a11"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.imports.definition import Document
+from shared.imports.import_type import Document
 from shared.imports.licenses.actions import IMPORT_ACTIONS, LicenseAction
 from shared.imports.licenses.attachments import blobs_of, content_bytes
 from tests.unit.imports.licenses.company import (

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.imports.definition import ReadRow
+from shared.imports.import_type import ReadRow
 from shared.imports.licenses.model import License, LicenseIdentity
-from shared.imports.reading import read_row
-from shared.imports.schema import schema_of
+from shared.imports.model import schema_of
+from shared.imports.row_reader import read_row
 from tests.unit.imports.licenses.license_bodies import KEY, a_license, sample_rows
 
 

@@ -12,14 +12,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.imports.definition import Document
+from shared.imports.import_type import Document
+from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.license_set import Held, Shelf
 from shared.imports.licenses.model import EMPLOYEE_FIELDS, Employee, natural_key
 from shared.imports.licenses.row_groups import Sketch, Unit, sketch, units
 from shared.imports.licenses.rules import read_license
-from shared.imports.outcomes import RowResult
-from shared.imports.payload import fold_names
+from shared.imports.results import RowResult
 from tests.unit.imports.licenses.company import (
     FAILED,
     KEYS,

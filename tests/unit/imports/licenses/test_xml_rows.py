@@ -18,7 +18,7 @@ from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.model import License
 from shared.imports.licenses.rules import read_license
 from shared.imports.licenses.xml_reader import DATES, INPUT, KEYS, PIECE, read_license_xml
-from shared.imports.reading import read_row
+from shared.imports.row_reader import read_row
 from tests.unit.imports.licenses.license_bodies import (
     CLOSING,
     KEY,

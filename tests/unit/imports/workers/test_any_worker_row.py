@@ -7,9 +7,9 @@ from typing import Any
 
 from hypothesis import given, settings
 
-from shared.imports.definition import Options
-from shared.imports.outcomes import MAX_MESSAGES, Outcome, RowResult, pack_result
-from shared.imports.shapes import shape_of
+from shared.imports.import_type import Options
+from shared.imports.model import shape_of
+from shared.imports.results import MAX_MESSAGES, Outcome, RowResult, pack_result
 from shared.imports.workers.model import Worker
 from shared.imports.workers.rules import RULES
 from tests.unit.imports.builders import a_worker

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.imports.shapes import MergeKind, shape_of
+from shared.imports.model import MergeKind, shape_of
 from shared.imports.workers.model import Address, BankDetails, UKPayroll, Worker
 from shared.imports.workers.rules import RULES
 from tests.unit.imports.builders import a_worker

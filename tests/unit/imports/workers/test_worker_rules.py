@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from shared.imports.catalogue_entry import Severity
-from shared.imports.definition import Decision, Document, OnExisting, Options, RowKey
-from shared.imports.outcomes import Outcome
+from shared.imports.import_type import Decision, Document, OnExisting, Options, RowKey
+from shared.imports.messages import Severity
+from shared.imports.results import Outcome
 from shared.imports.workers.rules import RULES, listed, lookups
 from tests.unit.imports.builders import a_worker, without
 

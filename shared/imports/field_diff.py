@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shared.imports.definition import Document
-from shared.imports.faults import dotted
+from shared.imports.import_type import Document
+from shared.imports.row_reader import dotted
 
 MASK: Final = "***"
 """What is shown of a value that no message shows."""

@@ -8,8 +8,8 @@ from typing import Final
 
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.definition import ImportType
 from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.import_type import ImportType
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS
 
