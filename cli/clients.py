@@ -10,8 +10,7 @@ from cli.access import on_gateway
 from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.output import AsJson, columns, show
-from shared.auth.clients import Client
-from shared.auth.scopes import Scope
+from shared.auth.clients import Client, Scope
 from shared.bootstrap import Gateway
 from shared.services.admin.clients import IssuedClient
 

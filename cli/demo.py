@@ -135,7 +135,7 @@ def find_fault(sample: Sample, answer: Answer) -> str:
 async def issue_key() -> str:
     """A new function key of the demo's integration; tenant and integration are made if need be."""
     # Storage is slow to import, and a second start does without it.
-    from shared.auth.integration import Integration
+    from shared.auth.integrations import Integration
     from shared.bootstrap import open_gateway
 
     async with open_gateway(commands_settings()) as gateway:

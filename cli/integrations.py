@@ -12,7 +12,7 @@ import typer
 from cli.access import on_gateway
 from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
-from shared.auth.integration import DEFAULT_DATABASE_VERSION, Database, Integration
+from shared.auth.integrations import DEFAULT_DATABASE_VERSION, Database, Integration
 from shared.imports.import_type import OnExisting
 from shared.services.admin.tenants import IssuedKey
 

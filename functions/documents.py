@@ -5,7 +5,7 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared import log
-from shared.auth.scopes import Scope
+from shared.auth.clients import Scope
 from shared.bootstrap import gateway
 from shared.settings import drops_come_as_events
 from shared.storage_time import BACKGROUND_SECONDS, storage_time

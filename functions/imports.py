@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.auth.caller import AnyCaller
+from shared.auth.callers import AnyCaller
 from shared.bootstrap import Gateway, gateway
 from shared.errors import GoneError, NotFoundError
 from shared.imports.import_type import ImportType

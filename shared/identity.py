@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 from shared.settings import IdentityProvider
 
 if TYPE_CHECKING:
-    from shared.auth.bearer import BearerAuthenticator
-    from shared.auth.caller import TokenCaller
-    from shared.auth.client_lookups import ClientLookups
-    from shared.auth.key_store import KeyStore
+    from shared.auth.bearer import BearerAuthenticator, TokenReader
+    from shared.auth.callers import TokenCaller
+    from shared.auth.clients import ClientLookups
     from shared.auth.local_tokens import LocalTokens
+    from shared.auth.signing_keys import KeyStore
     from shared.auth.tenant_lookups import TenantLookups
-    from shared.auth.token_faults import TokenReader
     from shared.clock import Clock, Ids
     from shared.services.admin.tokens import IssuedToken, TokenRequest, TokenRequests, TokenSource
     from shared.settings import Settings
@@ -70,7 +69,7 @@ class Identity:
     @cached_property
     def key_store(self) -> KeyStore:
         """The gateway's own signing keys."""
-        from shared.auth.key_store import KeyStore
+        from shared.auth.signing_keys import KeyStore
 
         return KeyStore(self._tables, self._clock, self._ids, self._settings.cache_seconds)
 
@@ -106,7 +105,7 @@ class Identity:
 
     @cached_property
     def _clients(self) -> ClientLookups:
-        from shared.auth.client_lookups import ClientLookups
+        from shared.auth.clients import ClientLookups
 
         return ClientLookups(self._tables, self._clock, self._settings.cache_seconds)
 
@@ -123,9 +122,8 @@ class Identity:
     def _entra(self) -> _Provider:
         import requests
 
-        from shared.auth.entra_authority import EntraAuthority
-        from shared.auth.entra_keys import EntraKeys
-        from shared.auth.entra_tokens import EntraTokens
+        from shared.auth.entra import EntraAuthority
+        from shared.auth.entra_tokens import EntraKeys, EntraTokens
         from shared.services.admin.entra_token_requests import EntraTokenSource
 
         directory, audiences = self._settings.entra_tenant, self._settings.audiences

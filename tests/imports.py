@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.auth.caller import Caller
+from shared.auth.callers import Caller
 from shared.bootstrap import Gateway
 from shared.clock import RandomIds, SystemClock
 from shared.errors import StorageUnavailableError

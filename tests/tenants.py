@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from shared.auth.caller import Caller
-from shared.auth.integration import Integration
+from shared.auth.callers import Caller
+from shared.auth.integrations import Integration
 from shared.bootstrap import Gateway, open_gateway
 from tests.emulator import settings_for
 

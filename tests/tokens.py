@@ -11,9 +11,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from shared.auth.caller import TokenCaller
-from shared.auth.clients import Client
-from shared.auth.scopes import Scope
+from shared.auth.callers import TokenCaller
+from shared.auth.clients import Client, Scope
 from shared.bootstrap import Gateway, open_gateway
 from tests.emulator import settings_for
 from tests.tenants import new_tenant

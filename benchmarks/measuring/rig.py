@@ -31,7 +31,7 @@ from local_host.setup import processes
 from local_host.setup.azurite import Azurite, Programs, running
 from local_host.setup.host_process import HostProcess
 from local_host.setup.places import CHECKOUT
-from shared.auth.integration import Integration
+from shared.auth.integrations import Integration
 from shared.bootstrap import open_gateway
 from shared.imports.registry import MESSAGE_TYPES
 from shared.settings import Settings

@@ -7,12 +7,118 @@ within seconds, and not only when its last token expires.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from shared.auth.caller import TokenCaller
-from shared.auth.client_lookups import ClientLookups
-from shared.auth.clients import Client
-from shared.auth.token_faults import TokenClaims, TokenReader
-from shared.errors import BearerTokenError
+import jwt
+
+from shared.auth.callers import TokenCaller
+from shared.auth.clients import Client, ClientLookups, Scope
+from shared.errors import BearerTokenError, ExpiredTokenError
+
+# What a read token says, and what callers are told of one that does not count.
+
+_FAR_OFF = 10**11
+"""Seconds: no time that an issuer sets is beyond it (the year 5138)."""
+NOT_VALID = "The token is not valid here: get one from /connect/token of this gateway."
+_SENTENCES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
+    (jwt.ExpiredSignatureError, "The token has expired: get a new one from /connect/token."),
+    (
+        jwt.ImmatureSignatureError,
+        "The token is of a time to come: set the clock of the machine that issued it.",
+    ),
+    (
+        jwt.InvalidAudienceError,
+        "The token is for another audience: get one from /connect/token of this gateway.",
+    ),
+    (
+        jwt.InvalidIssuerError,
+        "The token is of another issuer: get one from /connect/token of this gateway.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaims:
+    """What a token with a right signature says of its client.
+
+    `tenant` and `registration` are those that the client had when the gateway issued the token;
+    None where another party issued it, who does not know them.
+    """
+
+    client_id: str
+    scopes: frozenset[Scope]
+    tenant: str | None = None
+    registration: str | None = None
+
+
+class TokenReader(Protocol):
+    """Checks everything about a token but whether its client is still there."""
+
+    async def read(self, token: str) -> TokenClaims:
+        """What it says. Raises BearerTokenError, StorageUnavailableError."""
+
+
+def key_id_of(token: str, algorithm: str, media_type: str) -> str:
+    """The id of the key that a token names.
+
+    Raises jwt.PyJWTError for any other algorithm, and for a `typ` other than `media_type`: what
+    was signed with the same key for another purpose is no access token (RFC 8725, 3.11).
+    """
+    header = jwt.get_unverified_header(token)
+    if header.get("alg") != algorithm:
+        raise jwt.InvalidAlgorithmError("another algorithm")
+    named = header.get("typ")
+    if not isinstance(named, str) or named.lower().removeprefix("application/") != media_type:
+        raise jwt.InvalidTokenError("another type of token")
+    kid = header.get("kid")
+    if not isinstance(kid, str):
+        raise jwt.InvalidTokenError("no key id")
+    return kid
+
+
+def check_claim_types(
+    claims: Mapping[str, Any], texts: Iterable[str], times: Iterable[str]
+) -> None:
+    """Raise jwt.PyJWTError where a claim is of another type than its issuer gives it.
+
+    The library also takes a time as text, and an audience as a list.
+    """
+    for name in texts:
+        claim = claims.get(name)
+        if not isinstance(claim, str) or not _is_encodable(claim):
+            raise jwt.InvalidTokenError(f"{name} is no text")
+    for name in times:
+        # `type`, since True is an int.
+        if name in claims and (type(claims[name]) is not int or not 0 <= claims[name] < _FAR_OFF):
+            raise jwt.InvalidTokenError(f"{name} is no time")
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether it is without halves of surrogate pairs, which storage cannot look up."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def refusing_faults() -> Iterator[None]:
+    """What the library has against a token becomes a refusal that quotes nothing of it.
+
+    A header that is nested without end is one of its faults that it does not call one.
+    """
+    try:
+        yield
+    except (jwt.PyJWTError, RecursionError) as fault:
+        told = next((said for kind, said in _SENTENCES if isinstance(fault, kind)), NOT_VALID)
+        # The signature has been checked before the time.
+        is_expired = isinstance(fault, jwt.ExpiredSignatureError)
+        raise (ExpiredTokenError if is_expired else BearerTokenError)(told) from None
+
 
 MOST_CHARACTERS = 16_384
 """Of the header; tokens of Entra with many roles have some thousands."""

@@ -11,10 +11,31 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from shared.auth.scopes import Scope
+from shared.auth.lookups import CachedLookups
+from shared.clock import Clock
 from shared.storage.entities import encode
-from shared.storage.ports import Entity
+from shared.storage.names import CLIENTS
+from shared.storage.ports import Entity, Tables
+
+# What a bearer token may be good for, and which imports each scope shows (CONTRACTS 0 and 4).
+
+
+class Scope(StrEnum):
+    """A scope by its name in tokens, and in the options of `manage.py client`."""
+
+    IMPORT_INBOX = "import_inbox"
+    IMPORT_AUTHDATA = "import_authdata"
+
+    @property
+    def type_name(self) -> str:
+        """The import type whose imports a token of this scope sees."""
+        return _TYPES[self]
+
+
+_TYPES = {Scope.IMPORT_INBOX: "documents", Scope.IMPORT_AUTHDATA: "authdata"}
+
 
 PARTITION = "clients"
 """All clients share a partition: they are few, and listed in order of their id."""
@@ -87,3 +108,33 @@ def client_from_entity(entity: Entity) -> Client:
 def known_scopes(names: list[str]) -> frozenset[Scope]:
     """The scopes of these names; other names are passed over."""
     return frozenset(scope for scope in Scope if scope.value in names)
+
+
+# Finding a client by its id, for a token request or a token.
+
+
+class ClientLookups:
+    """Finds clients by id; remembers them for `cache_seconds`."""
+
+    def __init__(self, tables: Tables, clock: Clock, cache_seconds: float) -> None:
+        self._tables = tables
+        self._lookups = CachedLookups(self._read, clock, cache_seconds)
+
+    async def find(self, client_id: str) -> Client | None:
+        """The client of that id, None for a revoked or unknown one."""
+        return await self._lookups.get(client_row(client_id))
+
+    async def read(self, client_id: str) -> Client | None:
+        """The same from storage, as it is now, in the same time whether the id is known or not.
+
+        For calls that prove nothing yet: what is remembered would be answered faster, and by that
+        tell which ids are in use. A query takes as long where it finds nothing; a point read of
+        what is missing is a fault, which takes its own time.
+        """
+        row = client_row(client_id)
+        found = await self._tables.query(CLIENTS, PARTITION, row, row)
+        return client_from_entity(found[0]) if found else None
+
+    async def _read(self, row: str) -> Client | None:
+        entity = await self._tables.get(CLIENTS, PARTITION, row)
+        return None if entity is None else client_from_entity(entity)

@@ -13,16 +13,9 @@ from typing import Any
 
 import jwt
 
-from shared.auth.clients import Client, known_scopes
-from shared.auth.key_store import KeyStore
-from shared.auth.scopes import Scope
-from shared.auth.signing_keys import ALGORITHM
-from shared.auth.token_faults import (
-    TokenClaims,
-    check_claim_types,
-    key_id_of,
-    refusing_faults,
-)
+from shared.auth.bearer import TokenClaims, check_claim_types, key_id_of, refusing_faults
+from shared.auth.clients import Client, Scope, known_scopes
+from shared.auth.signing_keys import ALGORITHM, KeyStore
 from shared.clock import Clock, Ids
 from shared.errors import BearerTokenError
 

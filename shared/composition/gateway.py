@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from shared.auth.callers import Callers
+from shared.auth.callers import Callers, KeyPairAuthenticator
 from shared.auth.failure_throttle import FailureThrottle
-from shared.auth.key_pair import KeyPairAuthenticator
 from shared.auth.tenant_lookups import TenantLookups
 from shared.bootstrap import Gateway
 from shared.clock import Clock, SystemClock

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared import log
-from shared.auth.caller import AnyCaller
+from shared.auth.callers import AnyCaller
 from shared.clock import Clock, Ids, iso
 from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import Payload, read_payload

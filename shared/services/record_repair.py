@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from shared import log
-from shared.auth.integration import integration_from_entity
+from shared.auth.integrations import integration_from_entity
 from shared.clock import Clock, iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.definition import AUTHDATA

@@ -16,8 +16,8 @@ from typing import Any
 import azure.functions as func
 
 from shared import log
-from shared.auth.caller import AnyCaller
-from shared.auth.scopes import Scope
+from shared.auth.callers import AnyCaller
+from shared.auth.clients import Scope
 from shared.bootstrap import Gateway
 from shared.errors import (
     AcceptanceUnknownError,

@@ -20,8 +20,8 @@ from urllib.parse import quote
 import azure.functions as func
 
 from shared import log
-from shared.auth.caller import AnyCaller
-from shared.auth.scopes import Scope
+from shared.auth.callers import AnyCaller
+from shared.auth.clients import Scope
 from shared.bootstrap import Gateway
 from shared.clock import SystemClock, iso
 from shared.errors import (

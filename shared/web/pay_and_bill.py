@@ -12,7 +12,7 @@ from typing import Any
 
 import azure.functions as func
 
-from shared.auth.caller import Caller, check_database, check_database_version
+from shared.auth.callers import Caller, check_database, check_database_version
 from shared.bootstrap import Gateway
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import ImportType

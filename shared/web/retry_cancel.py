@@ -9,7 +9,7 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared import log
-from shared.auth.caller import AnyCaller, Caller, check_database
+from shared.auth.callers import AnyCaller, Caller, check_database
 from shared.bootstrap import Gateway
 from shared.services.status import ImportReport, ImportState
 from shared.storage.import_records import Counts, ImportRecord

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote_plus
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
-from shared.auth.scopes import Scope
+from shared.auth.clients import Scope
 from shared.errors import (
     StorageUnavailableError,
     TokenFault,

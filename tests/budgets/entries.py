@@ -19,11 +19,10 @@ import azure.functions as func
 
 from cli.references import read_values
 from cli.row_files import RowFileError, read_rows
-from shared.auth.bearer import BearerAuthenticator
-from shared.auth.client_lookups import ClientLookups
-from shared.auth.function_keys import ROW
-from shared.auth.key_pair import KeyPairAuthenticator
-from shared.auth.token_faults import TokenClaims, key_id_of, refusing_faults
+from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, refusing_faults
+from shared.auth.callers import KeyPairAuthenticator
+from shared.auth.clients import ClientLookups
+from shared.auth.integrations import ROW
 from shared.clock import SystemClock
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.hashing import Hasher, HashKey

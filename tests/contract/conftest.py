@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from shared.auth.integration import Database
+from shared.auth.integrations import Database
 from shared.bootstrap import open_gateway
 from shared.services.documents.rounds import RoundStatus
 from tests.builders import a_worker

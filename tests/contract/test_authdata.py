@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.auth.scopes import Scope
+from shared.auth.clients import Scope
 from tests.contract.authdata_calls import AUTHDATA, STAGE, process, send
 from tests.contract.limits import MAX_ROWS
 from tests.contract.refusals import check_refusal

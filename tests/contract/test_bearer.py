@@ -22,8 +22,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from shared.auth.clients import Scope
 from shared.auth.local_tokens import CLAIMS
-from shared.auth.scopes import Scope
 from shared.auth.signing_keys import SigningKey
 from shared.bootstrap import open_gateway
 from tests.contract.refusals import check_refusal

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.auth.scopes import Scope
+from shared.auth.clients import Scope
 from tests.builders import a_worker
 from tests.contract.document_calls import UPLOAD, item_of, send
 from tests.contract.refusals import check_refusal

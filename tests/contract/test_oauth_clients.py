@@ -18,8 +18,7 @@ from oauthlib.oauth2 import BackendApplicationClient  # type: ignore[import-unty
 from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
 
 from shared.auth.client_secrets import hash_client_secret
-from shared.auth.clients import Client, client_to_entity
-from shared.auth.scopes import Scope
+from shared.auth.clients import Client, Scope, client_to_entity
 from shared.bootstrap import open_gateway
 from shared.storage.names import CLIENTS
 from shared.storage.ports import Upsert

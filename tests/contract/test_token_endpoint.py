@@ -12,8 +12,8 @@ from urllib.parse import quote, urlencode
 import jwt
 import pytest
 
+from shared.auth.clients import Scope
 from shared.auth.local_tokens import CLAIMS
-from shared.auth.scopes import Scope
 from shared.bootstrap import open_gateway
 from shared.services.admin.clients import IssuedClient
 from tests.e2e.gateway_process import Answer, GatewayProcess

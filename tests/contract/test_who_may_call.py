@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from shared.auth.scopes import Scope
+from shared.auth.clients import Scope
 from shared.bootstrap import open_gateway
 from shared.services.admin.clients import IssuedClient
 from shared.web.openapi.document import operations

@@ -25,7 +25,7 @@ from cli.document_client import send_document
 from cli.documents import SCOPE
 from cli.tokens import ClientCredentials, fetch_token
 from local_host.certificate import make_certificate
-from shared.auth.scopes import Scope
+from shared.auth.clients import Scope
 from shared.bootstrap import open_gateway
 from shared.services.documents.rounds import Feature, RoundStatus
 from shared.storage.names import DOCUMENT_DROP

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from shared.auth.scopes import Scope
+from shared.auth.clients import Scope
 from shared.bootstrap import open_gateway
 from tests.contract.refusals import check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess, started

@@ -17,7 +17,7 @@ import pytest
 from cli.calls import CallFailedError, call
 from cli.tokens import ClientCredentials, fetch_token
 from local_host.certificate import make_certificate
-from shared.auth.scopes import Scope
+from shared.auth.clients import Scope
 from shared.bootstrap import open_gateway
 from tests.e2e.gateway_process import GatewayProcess, started_over_tls
 from tests.emulator import Emulator, settings_for

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.surroundings import ROOT
-from shared.auth.caller import Caller
-from shared.auth.key_pair import KeyPairAuthenticator
+from shared.auth.callers import Caller, KeyPairAuthenticator
 from shared.clock import SystemClock
 from shared.storage.account import Account
 from shared.storage_account import StorageAccount

@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from shared.auth.client_lookups import ClientLookups
 from shared.auth.client_secrets import SecretChecker, matches
-from shared.auth.scopes import Scope
+from shared.auth.clients import ClientLookups, Scope
 from shared.auth.tenant_lookups import TenantLookups
 from shared.bootstrap import Gateway, open_gateway
 from shared.clock import SystemClock

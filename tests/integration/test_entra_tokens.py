@@ -22,11 +22,17 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from shared.auth.entra_authority import EntraAuthority
-from shared.auth.entra_keys import MOST_AGE_SECONDS, PAUSE_SECONDS, REFRESH_SECONDS, EntraKeys
-from shared.auth.entra_tokens import CLAIMS, EntraTokens
-from shared.auth.scopes import Scope
-from shared.auth.token_faults import TokenClaims
+from shared.auth.bearer import TokenClaims
+from shared.auth.clients import Scope
+from shared.auth.entra import EntraAuthority
+from shared.auth.entra_tokens import (
+    CLAIMS,
+    MOST_AGE_SECONDS,
+    PAUSE_SECONDS,
+    REFRESH_SECONDS,
+    EntraKeys,
+    EntraTokens,
+)
 from shared.clock import SystemClock
 from shared.errors import BearerTokenError, IdentityProviderUnavailableError
 from tests.entra_stand_in import AUDIENCE, GATEWAY_ID, TENANT, EntraStandIn, running_stand_in

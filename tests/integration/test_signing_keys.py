@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.auth.key_store import KeyStore
 from shared.auth.signing_keys import (
     LEAD_SECONDS,
     MOST_KEYS,
     OVERLAP_SECONDS,
     PARTITION,
     ROW,
+    KeyStore,
     ring_from_entity,
 )
 from shared.clock import RandomIds

@@ -12,12 +12,15 @@ from dataclasses import replace
 import pytest
 from azure.data.tables import TableServiceClient as PlainTables
 
-from shared.auth.caller import TokenCaller
-from shared.auth.callers import Callers
+from shared.auth.callers import Callers, KeyPairAuthenticator, TokenCaller
 from shared.auth.failure_throttle import FailureThrottle
-from shared.auth.function_keys import FunctionKey, hash_function_key, key_to_entity
-from shared.auth.integration import Database, Integration
-from shared.auth.key_pair import KeyPairAuthenticator
+from shared.auth.integrations import (
+    Database,
+    FunctionKey,
+    Integration,
+    hash_function_key,
+    key_to_entity,
+)
 from shared.auth.lookups import MOST_MISSING
 from shared.auth.tenant_lookups import TenantLookups
 from shared.clock import SystemClock

@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from shared.auth.caller import Caller
-from shared.auth.integration import Integration
+from shared.auth.callers import Caller
+from shared.auth.integrations import Integration
 from shared.errors import ConflictError, InvalidRequestError, StorageUnavailableError
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import OnExisting

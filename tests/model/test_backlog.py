@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from shared.auth.caller import Caller
-from shared.auth.integration import Integration
+from shared.auth.callers import Caller
+from shared.auth.integrations import Integration
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import ImportType
 from shared.imports.workers.definition import WORKERS

@@ -14,13 +14,13 @@ from shared.auth.clients import (
     MOST_CLIENT_ID,
     PARTITION,
     Client,
+    Scope,
     client_from_entity,
     client_row,
     client_to_entity,
     is_application_id,
     normal_client_id,
 )
-from shared.auth.scopes import Scope
 from shared.clock import Clock, Ids
 from shared.errors import (
     ConflictError,

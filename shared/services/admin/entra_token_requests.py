@@ -16,9 +16,8 @@ import msal  # type: ignore[import-untyped]
 import requests
 
 from shared import log
-from shared.auth.clients import Client
-from shared.auth.entra_authority import EntraAuthority
-from shared.auth.scopes import Scope
+from shared.auth.clients import Client, Scope
+from shared.auth.entra import EntraAuthority
 from shared.errors import TokenFault, TokenRefusedError
 from shared.services.admin.tokens import Claim, IssuedToken
 

@@ -14,17 +14,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from shared.auth.function_keys import (
+from shared.auth.integrations import (
     FunctionKey,
-    hash_function_key,
-    key_to_entity,
-    new_function_key,
-)
-from shared.auth.integration import (
     Integration,
+    hash_function_key,
     integration_from_any_entity,
     integration_keys,
     integration_to_entity,
+    key_to_entity,
+    new_function_key,
 )
 from shared.auth.tenant_lookups import DISABLED, PARTITION
 from shared.clock import Clock

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from shared import log
-from shared.auth.client_lookups import ClientLookups
 from shared.auth.client_secrets import SecretChecker, may_match
-from shared.auth.clients import Client
-from shared.auth.scopes import Scope
+from shared.auth.clients import Client, ClientLookups, Scope
 from shared.auth.tenant_lookups import TenantLookups, refusal_of
 from shared.errors import TokenFault, TokenRefusedError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from shared.auth.scopes import Scope
+from shared.auth.clients import Scope
 from shared.imports.authdata.answer import HIDDEN
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS

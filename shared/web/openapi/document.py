@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from shared.auth.scopes import Scope
+from shared.auth.clients import Scope
 from shared.imports.import_type import ImportType
 from shared.imports.messages import CATALOGUE
 from shared.imports.registry import TYPE_CATALOGUE

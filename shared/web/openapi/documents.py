@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.auth.scopes import Scope
+from shared.auth.clients import Scope
 from shared.web.openapi.following import still_running
 from shared.web.openapi.operations import (
     CONTINUATION,

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.auth.bearer import BearerAuthenticator
-from shared.auth.client_lookups import ClientLookups
-from shared.auth.token_faults import TokenClaims, key_id_of, refusing_faults
+from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, refusing_faults
+from shared.auth.clients import ClientLookups
 from shared.clock import SystemClock
 from shared.errors import BearerTokenError, TokenRefusedError
 from shared.services.admin.tokens import TokenRequest

@@ -6,12 +6,10 @@ import asyncio
 
 import pytest
 
-from shared.auth.caller import AnyCaller, Caller, TokenCaller
-from shared.auth.callers import Callers
+from shared.auth.callers import AnyCaller, Caller, Callers, KeyPairAuthenticator, TokenCaller
+from shared.auth.clients import Scope
 from shared.auth.failure_throttle import FailureThrottle
-from shared.auth.integration import Integration
-from shared.auth.key_pair import KeyPairAuthenticator
-from shared.auth.scopes import Scope
+from shared.auth.integrations import Integration
 from shared.auth.tenant_lookups import TenantLookups
 from shared.clock import SystemClock
 from shared.errors import BearerTokenError, MissingScopeError, UnauthenticatedError

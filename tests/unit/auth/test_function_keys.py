@@ -6,19 +6,17 @@ import hashlib
 
 import pytest
 
-from shared.auth.caller import Caller, check_database, check_database_version
-from shared.auth.function_keys import (
+from shared.auth.callers import Caller, check_database, check_database_version
+from shared.auth.integrations import (
+    Database,
     FunctionKey,
+    Integration,
     hash_function_key,
+    integration_from_entity,
+    integration_to_entity,
     key_from_entity,
     key_to_entity,
     new_function_key,
-)
-from shared.auth.integration import (
-    Database,
-    Integration,
-    integration_from_entity,
-    integration_to_entity,
 )
 from shared.errors import ForbiddenError, InvalidRequestError
 from shared.imports.import_type import OnExisting, Options
