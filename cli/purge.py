@@ -10,8 +10,8 @@ import typer
 from cli.access import on_gateway
 from cli.output import AsJson, show
 from cli.terminal import confirm
+from shared.app import retention_of
 from shared.bootstrap import Gateway
-from shared.composition.retention import retention_of
 from shared.errors import ConflictError
 from shared.services.retention import Purged
 

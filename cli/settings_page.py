@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.hash_keys import FORM
-from shared.setting_kinds import Kind, Setting
-from shared.settings import COMMAND_NAMES, SETTINGS
+from shared.settings import COMMAND_NAMES, FORM, SETTINGS, Kind, Setting
 from shared.storage_account import CONNECTION, PARTS
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"

@@ -29,7 +29,7 @@ async def retention(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host
     """Enter older records in the index of names; let payloads, results, tombstones and the like go
     after their time, a tenant once a day.
     """
-    from shared.composition.retention import fill_indexes, retention_of
+    from shared.app import fill_indexes, retention_of
 
     with storage_time(BACKGROUND_SECONDS):
         app = await gateway()

@@ -18,15 +18,14 @@ from shared.process_stop import ProcessStop, announce_on_sigterm
 from shared.storage_time import CALL_SECONDS, limited_wait, storage_time
 
 if TYPE_CHECKING:
+    from shared.app import AuthdataServices, DocumentServices
     from shared.auth.callers import Callers
     from shared.auth.failure_throttle import FailureThrottle
-    from shared.composition.documents import DocumentServices
     from shared.identity import Identity
     from shared.services.accept import Intake
     from shared.services.admin.clients import ClientService
     from shared.services.admin.reference_lists import ReferenceLists
     from shared.services.admin.tenants import TenantService
-    from shared.services.authdata.services import AuthdataServices
     from shared.services.authdata.trials import AuthdataTrials
     from shared.services.chunk_processor import ChunkProcessor
     from shared.services.dry_run import DryRuns
@@ -78,7 +77,7 @@ class Gateway:
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """A gateway of one's own, with its tables and queues in place; closed at the end."""
-    from shared.composition.gateway import compose
+    from shared.app import compose
 
     gateway = compose(settings)
     try:
@@ -132,7 +131,7 @@ _BUILDING: WeakKeyDictionary[asyncio.AbstractEventLoop, _Building] = WeakKeyDict
 
 async def _build() -> Gateway:
     from shared import log
-    from shared.composition.gateway import compose
+    from shared.app import compose
     from shared.settings import settings_in_force
 
     settings = settings_in_force()

@@ -8,6 +8,8 @@ should not meet them one restart at a time.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,29 +17,172 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
-from shared.hash_keys import EXAMPLE_SECRET, read_hash_keys
 from shared.imports.authdata.hashing import HashKey
-from shared.setting_kinds import Kind, Setting
-from shared.setting_kinds import choice as _choice
-from shared.setting_kinds import number as _number
-from shared.setting_kinds import text as _text
-from shared.setting_kinds import words as _words
-from shared.setting_texts import (
-    DEFAULT_ADDRESS,
-    own_address,
-    read_address,
-    read_guid,
-    read_names,
-    read_secure_address,
-)
 from shared.storage_account import (
     CONNECTION,
     DEVELOPMENT,
     StorageAccount,
     read_storage_account,
 )
+
+# How a setting is declared: its kind, its row in the table, the field of `Settings` made of it.
+
+
+class Kind(StrEnum):
+    """How the text of a setting is read."""
+
+    CONNECTION = "connection"
+    CHOICE = "choice"
+    WORDS = "words"
+    ROWS = "rows"
+    CALLS = "calls"
+    BYTES = "bytes"
+    SECONDS = "seconds"
+    DAYS = "days"
+    IMPORTS = "imports"
+    HASH_KEYS = "hash keys"
+    ADDRESS = "address"
+    SECURE_ADDRESS = "https address"
+    GUID = "GUID"
+    NAMES = "names"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table. `least` and `most` bound a number, `choices` a word."""
+
+    name: str
+    kind: Kind
+    default: str
+    purpose: str
+    least: int = 0
+    most: int = 0
+    choices: tuple[str, ...] = ()
+
+
+def number(name: str, kind: Kind, default: int, least: int, most: int, purpose: str) -> Any:
+    """A field of a whole number from `least` to `most`."""
+    declared = Setting(name, kind, str(default), purpose, least, most)
+    return field(default=default, metadata={"setting": declared})
+
+
+def choice(name: str, default: str, choices: tuple[str, ...], purpose: str) -> Any:
+    """A field of one of these words."""
+    declared = Setting(name, Kind.CHOICE, default, purpose, choices=choices)
+    return field(default=default, metadata={"setting": declared})
+
+
+def text(name: str, kind: Kind, declared: str, default: Any, purpose: str) -> Any:
+    """A field of text; `declared` is its default as the documents show it."""
+    return field(default=default, metadata={"setting": Setting(name, kind, declared, purpose)})
+
+
+def words(name: str, choices: tuple[str, ...], purpose: str) -> Any:
+    """A field of some of these words, all of them by default."""
+    declared = Setting(name, Kind.WORDS, ",".join(choices), purpose, choices=choices)
+    return field(default=frozenset(choices), metadata={"setting": declared})
+
+
+# Reading those settings that are texts: addresses, GUIDs, lists of names.
+#
+# Each reader returns the text in its one form, None where it is wrong; no problem quotes it whole.
+
+PLATFORM_HOST = "WEBSITE_HOSTNAME"
+"""Set by the platform to the app's own host name, and by Core Tools to `localhost` and the port."""
+DEFAULT_ADDRESS = "http://localhost:7071"
+"""Where `func start` and the local host answer by default."""
+
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_NAME = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,200}")
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104 (only compared)
+
+
+def read_address(text: str) -> str | None:
+    """An http or https address without query and without a slash at its end."""
+    try:
+        parts = urlsplit(text)
+        is_address = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.netloc)
+    except ValueError:
+        return None
+    if not is_address or parts.query or parts.fragment or re.search(r"[\s?#]", text):
+        return None
+    return text.rstrip("/")
+
+
+def read_secure_address(text: str) -> str | None:
+    """The same, https only."""
+    return read_address(text) if text.lower().startswith("https://") else None
+
+
+def read_guid(text: str) -> str | None:
+    """A GUID in lower case."""
+    return text.lower() if _GUID.fullmatch(text) else None
+
+
+def read_names(text: str) -> tuple[str, ...] | None:
+    """Names with commas between them; at least one."""
+    names = tuple(name.strip() for name in text.split(","))
+    return names if all(_NAME.fullmatch(name) for name in names) else None
+
+
+def own_address(environ: Mapping[str, str]) -> str:
+    """Where the gateway is reached, as far as the platform tells."""
+    host = environ.get(PLATFORM_HOST, "").strip()
+    if not _HOST.fullmatch(host):
+        return DEFAULT_ADDRESS
+    is_local = host.rpartition(":")[0] in _LOCAL_HOSTS or host in _LOCAL_HOSTS
+    return f"http://{host}" if is_local else f"https://{host}"
+
+
+# The keys under which authentication values are hashed, as a setting holds them (CONTRACTS 3).
+#
+#     GATEWAY_AUTHDATA_KEYS = 2027:<base64>,2026:<base64>
+#
+# An id and a secret for each key, the current one first. The others are compared with, so that
+# what was stored under them is still recognised while keys are being rotated.
+
+FORM = "id:secret, or several with commas between, the current one first"
+MOST_KEYS = 5
+LEAST_BYTES = 32
+EXAMPLE_SECRET = b"for a local gateway only, no secret"
+"""The secret of the example file, which everybody can read."""
+_ID = re.compile(r"[A-Za-z0-9_-]{1,20}")
+
+
+def read_hash_keys(name: str, text: str, problems: list[str]) -> tuple[HashKey, ...]:
+    """The keys of a setting; what is wrong is told in `problems`, never quoting a secret."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) > MOST_KEYS:
+        problems.append(f"{name} must have at most {MOST_KEYS} keys.")
+        return ()
+    keys = [_read_key(part) for part in parts]
+    if None in keys:
+        problems.append(
+            f"{name} must be {FORM}: an id of up to 20 letters, digits, _ and -, and at least "
+            f"{LEAST_BYTES} random bytes in base64 (key number {keys.index(None) + 1} is not)."
+        )
+        return ()
+    found = tuple(key for key in keys if key is not None)
+    if len({key.id for key in found}) != len(found):
+        problems.append(f"{name} must give each key an id of its own.")
+        return ()
+    return found
+
+
+def _read_key(part: str) -> HashKey | None:
+    id_, _, secret = part.partition(":")
+    try:
+        data = base64.b64decode(secret, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if not _ID.fullmatch(id_) or len(data) < LEAST_BYTES:
+        return None
+    return HashKey(id_, data)
+
 
 LOCAL_HOST = "LOCAL_HOST"
 EXAMPLE_KEY_PROBLEM = (
@@ -87,122 +232,122 @@ class Settings:
             )
         }
     )
-    worker_runtime: str = _choice(
+    worker_runtime: str = choice(
         "FUNCTIONS_WORKER_RUNTIME", "python", ("python",), "The platform's choice of language."
     )
-    host_body_bytes: int = _number(
+    host_body_bytes: int = number(
         "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", Kind.BYTES, 104_857_600, 104_857_600, 2_147_483_647,
         "The largest body that the host hands to the app; it answers a larger one with an empty "
         "500. Set it well above GATEWAY_MAX_BODY_BYTES, as the example file does: up to it the "
         "gateway answers 413 and says why.",
     )  # fmt: skip
-    max_body_bytes: int = _number(
+    max_body_bytes: int = number(
         "GATEWAY_MAX_BODY_BYTES", Kind.BYTES, 99_614_720, 1, 104_857_600,
         "The largest body of a call; the host's own limit is FUNCTIONS_REQUEST_BODY_SIZE_LIMIT.",
     )  # fmt: skip
-    max_document_bytes: int = _number(
+    max_document_bytes: int = number(
         "GATEWAY_MAX_DOCUMENT_BYTES", Kind.BYTES, 26_214_400, 1, 104_857_600,
         "The largest document, uploaded, dropped or in a license.",
     )  # fmt: skip
-    max_rows: int = _number(
+    max_rows: int = number(
         "GATEWAY_MAX_ROWS", Kind.ROWS, 100_000, 1, 1_000_000, "The most rows of one import."
     )
-    wait_seconds: int = _number(
+    wait_seconds: int = number(
         "GATEWAY_WAIT_SECONDS", Kind.SECONDS, 200, 0, 225,
         "How long a call waits for its rows before it answers 202; the platform cuts at 230 s.",
     )  # fmt: skip
-    chunk_rows: int = _number(
+    chunk_rows: int = number(
         "GATEWAY_CHUNK_ROWS", Kind.ROWS, 1_000, 1, 1_000,
         "Rows of one chunk. Rows of one key stay together, even past this.",
     )  # fmt: skip
-    chunk_bytes: int = _number(
+    chunk_bytes: int = number(
         "GATEWAY_CHUNK_BYTES", Kind.BYTES, 4_194_304, 1_024, 4_194_304,
         "Bytes of one chunk, counted as its rows are written to the payload.",
     )  # fmt: skip
-    cache_seconds: int = _number(
+    cache_seconds: int = number(
         "GATEWAY_CACHE_SECONDS", Kind.SECONDS, 3, 0, 5,
         "How long a look-up of a key or an integration is remembered, and so how long a change by "
         "`manage.py` may take.",
     )  # fmt: skip
-    sweep_after_seconds: int = _number(
+    sweep_after_seconds: int = number(
         "GATEWAY_SWEEP_AFTER_SECONDS", Kind.SECONDS, 900, 1, 86_400,
         "How long an open import is without a new result before the sweep sends what is missing.",
     )  # fmt: skip
-    handler_seconds: int = _number(
+    handler_seconds: int = number(
         "GATEWAY_HANDLER_SECONDS", Kind.SECONDS, 300, 1, 600,
         "How long a queue handler commits before it hands the rest to a new message.",
     )  # fmt: skip
-    failures_per_credential: int = _number(
+    failures_per_credential: int = number(
         "GATEWAY_FAILURES_PER_CREDENTIAL", Kind.CALLS, 30, 1, 1_000_000,
         "How many calls a minute with one wrong function key, token or client id are answered as "
         "wrong; further ones are answered 429. A right credential always passes.",
     )  # fmt: skip
-    failures_per_source: int = _number(
+    failures_per_source: int = number(
         "GATEWAY_FAILURES_PER_SOURCE", Kind.CALLS, 120, 1, 1_000_000,
         "The same for all calls with wrong credentials of one source.",
     )  # fmt: skip
-    caller_address: str = _choice(
+    caller_address: str = choice(
         "GATEWAY_CALLER_ADDRESS", UNKNOWN, (UNKNOWN, FORWARDED),
         "What tells sources apart: nothing, or the last entry of X-Forwarded-For. Set `forwarded` "
         "only where a front end appends the caller's address there, as Azure's does.",
     )  # fmt: skip
-    trial_calls: int = _number(
+    trial_calls: int = number(
         "GATEWAY_AUTHDATA_TRIAL_CALLS", Kind.CALLS, 30, 1, 1_000_000,
         "How many dry runs of authentication data a caller may make a minute; each tells whether "
         "values are those that are stored.",
     )  # fmt: skip
-    trial_records: int = _number(
+    trial_records: int = number(
         "GATEWAY_AUTHDATA_TRIAL_RECORDS", Kind.ROWS, 100_000, 1, 1_000_000_000,
         "How many records a caller may try in such dry runs an hour.",
     )  # fmt: skip
-    stop_seconds: int = _number(
+    stop_seconds: int = number(
         "GATEWAY_STOP_SECONDS", Kind.SECONDS, 5, 1, 60,
         "How long the process goes on after SIGTERM: calls that wait answer 202, chunks in work "
         "are handed on, and what does not finish is answered 503.",
     )  # fmt: skip
-    dry_run_rows: int = _number(
+    dry_run_rows: int = number(
         "GATEWAY_DRY_RUN_ROWS", Kind.ROWS, 20_000, 1, 100_000,
         "The most rows of a dry run, which works inside the call and keeps in memory what its rows "
         "would write.",
     )  # fmt: skip
-    imports_at_once: int = _number(
+    imports_at_once: int = number(
         "GATEWAY_TENANT_IMPORTS_AT_ONCE", Kind.IMPORTS, 4, 1, 1_000,
         "How many imports of up to 100 rows of one tenant and type are worked on at a time; "
         "of larger ones a quarter of that, and of one import four times as many chunks. The others "
         "wait, so that other tenants need not wait behind them.",
     )  # fmt: skip
-    open_imports: int = _number(
+    open_imports: int = number(
         "GATEWAY_TENANT_OPEN_IMPORTS", Kind.IMPORTS, 1_000, 1, 100_000,
         "How many open imports a tenant may have before a call that would add one is answered 429.",
     )  # fmt: skip
-    waiting_calls: int = _number(
+    waiting_calls: int = number(
         "GATEWAY_TENANT_WAITING_CALLS", Kind.CALLS, 200, 1, 10_000,
         "How many calls of one tenant and kind (imports, dry runs, downloads) may wait for their "
         "turn in a process before the next one is answered 429.",
     )  # fmt: skip
-    keep_payload_days: int = _number(
+    keep_payload_days: int = number(
         "GATEWAY_KEEP_PAYLOADS_DAYS", Kind.DAYS, 30, 1, 3_650,
         "How long after its end the rows of an import are kept, and so how long it can be retried.",
     )  # fmt: skip
-    keep_result_days: int = _number(
+    keep_result_days: int = number(
         "GATEWAY_KEEP_RESULTS_DAYS", Kind.DAYS, 90, 1, 3_650,
         "How long after its end an import is listed and its results are kept; its rows go with "
         "them at the latest.",
     )  # fmt: skip
-    keep_tombstone_days: int = _number(
+    keep_tombstone_days: int = number(
         "GATEWAY_KEEP_TOMBSTONES_DAYS", Kind.DAYS, 30, 1, 3_650,
         "How much longer than the rows of imports the marks are kept that deleted records and "
         "ended rows leave behind.",
     )  # fmt: skip
-    keep_replaced_days: int = _number(
+    keep_replaced_days: int = number(
         "GATEWAY_KEEP_REPLACED_DAYS", Kind.DAYS, 30, 1, 3_650,
         "How long the file of a document is kept once the document has another one.",
     )  # fmt: skip
-    idempotency_seconds: int = _number(
+    idempotency_seconds: int = number(
         "GATEWAY_IDEMPOTENCY_SECONDS", Kind.SECONDS, 86_400, 1, 2_592_000,
         "How long an Idempotency-Key is remembered, and so the first answer to its call.",
     )  # fmt: skip
-    take_over_seconds: int = _number(
+    take_over_seconds: int = number(
         "GATEWAY_TAKE_OVER_SECONDS", Kind.SECONDS, 60, 1, 600,
         "How long a call with an Idempotency-Key may work before the next call with that key "
         "takes it for dead and does the same work.",
@@ -222,52 +367,52 @@ class Settings:
             )
         },
     )
-    batch_seconds: int = _number(
+    batch_seconds: int = number(
         "GATEWAY_BATCH_SECONDS", Kind.SECONDS, 604_800, 60, 31_536_000,
         "How long a staged batch of authentication data waits for its Process call after the last "
         "record came; then it expires and its records are removed.",
     )  # fmt: skip
-    identity_provider: str = _choice(
+    identity_provider: str = choice(
         "GATEWAY_IDENTITY_PROVIDER", IdentityProvider.LOCAL.value, tuple(IdentityProvider),
         "Who issues the bearer tokens: the gateway itself, or Entra ID.",
     )  # fmt: skip
-    base_url: str = _text(
+    base_url: str = text(
         "GATEWAY_BASE_URL", Kind.ADDRESS, "", DEFAULT_ADDRESS,
         "Where callers reach the gateway: the issuer of its tokens and the addresses in its "
         "discovery document. By default https and the platform's WEBSITE_HOSTNAME.",
     )  # fmt: skip
-    audiences: tuple[str, ...] = _text(
+    audiences: tuple[str, ...] = text(
         "GATEWAY_AUDIENCE", Kind.NAMES, _AUDIENCE, (_AUDIENCE,),
         "The audience of tokens. With Entra the gateway's application: its id URI, and its client "
         "id behind a comma.",
     )  # fmt: skip
-    token_seconds: int = _number(
+    token_seconds: int = number(
         "GATEWAY_TOKEN_SECONDS", Kind.SECONDS, 3_600, 60, 86_400,
         "How long a token of the gateway's own lives.",
     )  # fmt: skip
-    entra_tenant: str = _text(
+    entra_tenant: str = text(
         "GATEWAY_ENTRA_TENANT", Kind.GUID, "", "",
         "The directory (tenant) id whose tokens are taken; required with Entra.",
     )  # fmt: skip
-    entra_authority: str = _text(
+    entra_authority: str = text(
         "GATEWAY_ENTRA_AUTHORITY", Kind.SECURE_ADDRESS, _AUTHORITY, _AUTHORITY,
         "Where Entra ID answers; national clouds have another one.",
     )  # fmt: skip
-    document_types: frozenset[str] = _words(
+    document_types: frozenset[str] = words(
         "GATEWAY_DOCUMENT_TYPES", ("pdf", "png", "jpg", "docx", "xlsx", "csv", "txt"),
         "The types of documents that are taken, separated by commas.",
     )  # fmt: skip
-    drop_source: str = _choice(
+    drop_source: str = choice(
         DROP_SOURCE, POLLING, (POLLING, EVENT_GRID),
         "How the app hears of dropped files: by looking at the container, or by events that a "
         "subscription of Event Grid sends (the Flex Consumption plan knows only those).",
     )  # fmt: skip
-    document_sweep_seconds: int = _number(
+    document_sweep_seconds: int = number(
         "GATEWAY_DOCUMENT_SWEEP_SECONDS", Kind.SECONDS, 300, 1, 86_400,
         "How long a document's import is open, or a dropped file lies (a minute at most), before "
         "the sweep does the work.",
     )  # fmt: skip
-    log_level: str = _choice(
+    log_level: str = choice(
         "GATEWAY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"),
         "The least severe log lines that are written.",
     )  # fmt: skip

@@ -13,8 +13,7 @@ from typing import Any
 
 from local_host.setup.azurite import Azurite
 from shared.bootstrap import open_gateway
-from shared.hash_keys import read_hash_keys
-from shared.settings import Settings
+from shared.settings import Settings, read_hash_keys
 from shared.storage_account import StorageAccount
 
 _LINE = re.compile(r'"([A-Z]+) /([a-z0-9]+)(\S*) HTTP/1\.1" (\d{3})')

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from shared.hash_keys import read_hash_keys
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.answer import results_of
 from shared.imports.authdata.definition import AUTHDATA
@@ -39,6 +38,7 @@ from shared.imports.registry import import_type
 from shared.imports.results import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.authdata.store import employee_key
+from shared.settings import read_hash_keys
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord
 from tests.emulator import AUTHDATA_KEYS

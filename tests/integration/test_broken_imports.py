@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from shared.app import retention_of
 from shared.clock import SystemClock, iso
-from shared.composition.retention import retention_of
 from shared.errors import ConflictError, GoneError
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.results import Outcome

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from shared.app import retention_of
 from shared.clock import SystemClock
 from shared.composition.record_repair import record_repair_of
-from shared.composition.retention import retention_of
 from shared.errors import NotFoundError
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import messages_for

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.composition.retention import fill_indexes
+from shared.app import fill_indexes
 from shared.imports.documents.model import WorkerKey
 from shared.imports.import_type import FoundBy
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS

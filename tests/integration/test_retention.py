@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 import pytest
 from azure.storage.blob import BlobClient, ContentSettings
 
+from shared.app import retention_of
 from shared.clock import SystemClock
-from shared.composition.retention import retention_of
 from shared.errors import GoneError, NotFoundError
 from shared.imports.documents.model import Upload, WorkerKey
 from shared.imports.import_type import Options

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 
 import pytest
 
+from shared.app import AuthdataLimits, AuthdataParts
 from shared.clock import RandomIds, SystemClock
 from shared.imports.authdata.hashing import HashKey
 from shared.imports.authdata.model import BatchCall
 from shared.process_stop import ProcessStop
 from shared.services.accept import Intake, PlanLimits
-from shared.services.authdata.services import AuthdataLimits, AuthdataParts
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor, HoldBack

@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import SettingsError
-from shared.setting_texts import own_address, read_address, read_guid, read_names
-from shared.settings import Settings, read_settings
+from shared.settings import (
+    Settings,
+    own_address,
+    read_address,
+    read_guid,
+    read_names,
+    read_settings,
+)
 
 DEVELOPMENT = {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
 GUID = "72F988BF-0000-4000-8000-2D7CD011DB47"

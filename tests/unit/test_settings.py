@@ -12,8 +12,7 @@ import pytest
 from cli.settings_page import PAGE, render
 from shared.errors import SettingsError
 from shared.imports.documents.model import FILE_TYPES
-from shared.setting_kinds import Setting
-from shared.settings import SETTINGS, Settings, read_settings, settings_in_force
+from shared.settings import SETTINGS, Setting, Settings, read_settings, settings_in_force
 from shared.storage_account import StorageAccount, emulator_connection_string
 
 ROOT = Path(__file__).parents[2]
