@@ -18,7 +18,7 @@ from cli.failures import Result, failure_table, with_line
 from cli.import_client import ImportClient, has_messages
 from cli.message_table import Group, group_table
 from cli.output import columns
-from cli.parts import Part, PartLimits
+from cli.parts import PartLimits, RequestChunk
 from cli.row_files import RowFileError, read_array, read_rows
 from cli.text_files import read_text_file
 from shared.errors import GatewayError, RefusedError
@@ -125,7 +125,10 @@ def limits_with_room(limits: PartLimits) -> PartLimits:
 
 
 def import_batch(
-    client: ImportClient, file: BatchFile, parts: Sequence[Part], told: Callable[[int], None]
+    client: ImportClient,
+    file: BatchFile,
+    parts: Sequence[RequestChunk],
+    told: Callable[[int], None],
 ) -> BatchOutcome:
     """Stage every part into one batch and process it."""
     batch = str(uuid.uuid5(uuid.NAMESPACE_OID, "".join(part.key for part in parts)))
@@ -149,7 +152,7 @@ def import_batch(
     )
 
 
-def try_out(client: ImportClient, file: BatchFile, parts: Sequence[Part]) -> BatchOutcome:
+def try_out(client: ImportClient, file: BatchFile, parts: Sequence[RequestChunk]) -> BatchOutcome:
     """What the file would come to; of several calls each by itself, so counts are the sum."""
     answers = [
         client.try_out(AUTHDATA.address, {"dryRun": "true"}, _body(file, part, None))
@@ -163,6 +166,6 @@ def try_out(client: ImportClient, file: BatchFile, parts: Sequence[Part]) -> Bat
     return BatchOutcome(total)
 
 
-def _body(file: BatchFile, part: Part, batch: str | None) -> bytes:
+def _body(file: BatchFile, part: RequestChunk, batch: str | None) -> bytes:
     said = json.dumps({**file.options, "fileLogId": batch})
     return f'{said[:-1]},"employee":[{",".join(part.rows)}]}}'.encode()

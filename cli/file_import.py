@@ -16,7 +16,7 @@ from cli.csv_files import RowFile, UnknownColumn
 from cli.failures import Result, with_line
 from cli.import_client import ImportClient, has_messages
 from cli.message_table import GroupTally
-from cli.parts import Part
+from cli.parts import RequestChunk
 
 FEW = 100
 """Rows of a file up to which every result is asked for, not only those of failed rows."""
@@ -27,7 +27,7 @@ _COUNTS = (*OUTCOMES, *_SEVERITIES)
 
 
 @dataclass(slots=True)
-class Tally:
+class ImportProgress:
     """What became of the rows so far; `results` has the failed rows, or all of a small file."""
 
     file: RowFile
@@ -74,7 +74,7 @@ class FileImport:
     query: Mapping[str, str]
     told: Callable[[int], None]
 
-    def send(self, parts: Sequence[Part], tally: Tally) -> None:
+    def send(self, parts: Sequence[RequestChunk], tally: ImportProgress) -> None:
         """Import every part; what is known when this raises stands in the tally."""
         for part in parts:
             accepted = self.client.send(self.path, self.query, part.body(), part.key)
@@ -82,7 +82,7 @@ class FileImport:
             follow(self.client, accepted.import_id, part.first, tally, self.told)
             self.told(part.first + len(part.rows))
 
-    def try_out(self, parts: Sequence[Part], tally: Tally) -> None:
+    def try_out(self, parts: Sequence[RequestChunk], tally: ImportProgress) -> None:
         """What would become of every part, each by itself; nothing is stored."""
         for part in parts:
             answer = self.client.try_out(self.path, {**self.query, **_BY_ROW}, part.body())
@@ -97,7 +97,11 @@ class FileImport:
 
 
 def follow(
-    client: ImportClient, import_id: str, first: int, tally: Tally, told: Callable[[int], None]
+    client: ImportClient,
+    import_id: str,
+    first: int,
+    tally: ImportProgress,
+    told: Callable[[int], None],
 ) -> None:
     """Wait for an import of the rows from place `first` on, and note what became of them."""
     if not import_id:

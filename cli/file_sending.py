@@ -18,10 +18,10 @@ from cli.batch_import import import_batch, limits_with_room, options_of, read_ba
 from cli.calls import CallFailedError
 from cli.csv_files import RowFile, known_paths, nearest_field
 from cli.failures import UNKNOWN_FIELD, Result, failure_table, is_about, row_lines
-from cli.file_import import FEW, FileImport, Tally
+from cli.file_import import FEW, FileImport, ImportProgress
 from cli.import_client import ImportClient, RefusedCallError, call_of, limits_of
 from cli.message_table import group_table
-from cli.parts import Part, cut
+from cli.parts import RequestChunk, cut
 from cli.progress import row_progress
 from cli.row_files import RowFileError, read_rows
 from cli.terminal import complain
@@ -40,7 +40,7 @@ SENT_BEFORE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ImportJob:
     """A file, and how it is to be sent; `asked` is what the calls say besides the rows.
 
     `secret` keys the hashes that the calls carry.
@@ -72,12 +72,12 @@ class Report:
     is_good: bool
 
 
-def carry_out(errand: Errand, client: ImportClient) -> Report:
+def carry_out(errand: ImportJob, client: ImportClient) -> Report:
     """Send the file. Raises RowFileError, CallFailedError; typer.Exit where it is interrupted."""
     return (_send_batch if errand.kind is AUTHDATA else _send_rows)(errand, client)
 
 
-def _send_rows(errand: Errand, client: ImportClient) -> Report:
+def _send_rows(errand: ImportJob, client: ImportClient) -> Report:
     kind = errand.kind
     schema = kind.rules.json_schema()
     file = read_rows(errand.file, schema, blank_clears=errand.blank_clears)
@@ -86,7 +86,7 @@ def _send_rows(errand: Errand, client: ImportClient) -> Report:
     limits = limits_of(told, errand.part_rows, dry_run=errand.dry_run)
     asked = json.dumps([kind.name, errand.asked, errand.again])
     parts = cut(file.rows, limits, asked, errand.secret, file.lines)
-    tally = Tally(file)
+    tally = ImportProgress(file)
     with _shown(errand, tally) as heard:
         work = FileImport(client, call_of(told, kind.name), errand.asked, heard)
         (work.try_out if errand.dry_run else work.send)(parts, tally)
@@ -94,7 +94,7 @@ def _send_rows(errand: Errand, client: ImportClient) -> Report:
     return Report(tally.document(), lines, file.rows, tally.failed, not tally.failed)
 
 
-def _send_batch(errand: Errand, client: ImportClient) -> Report:
+def _send_batch(errand: ImportJob, client: ImportClient) -> Report:
     schema = errand.kind.rules.json_schema()
     batch = read_batch_file(errand.file, schema, blank_clears=errand.blank_clears)
     _check_rows(errand, batch.file)
@@ -103,7 +103,7 @@ def _send_batch(errand: Errand, client: ImportClient) -> Report:
     asked = json.dumps([errand.kind.name, dict(batch.options), errand.again])
     file = batch.file
     parts = cut(file.rows, limits_with_room(limits), asked, errand.secret, file.lines)
-    with _shown(errand, Tally(file)) as heard:
+    with _shown(errand, ImportProgress(file)) as heard:
         if errand.dry_run:
             outcome = try_out(client, batch, parts)
         else:
@@ -112,7 +112,7 @@ def _send_batch(errand: Errand, client: ImportClient) -> Report:
     return Report(document, outcome.lines(), batch.file.rows, outcome.failed, outcome.is_good)
 
 
-def _check_rows(errand: Errand, file: RowFile) -> None:
+def _check_rows(errand: ImportJob, file: RowFile) -> None:
     """Say which columns are no fields, before anything is sent. Raises RowFileError for no rows."""
     if not file.rows:
         raise RowFileError(
@@ -133,7 +133,7 @@ def _advice(nearest: str | None) -> str:
 
 
 @contextmanager
-def _shown(errand: Errand, tally: Tally) -> Iterator[Callable[[int], None]]:
+def _shown(errand: ImportJob, tally: ImportProgress) -> Iterator[Callable[[int], None]]:
     """A progress bar for the time of the block, and a word where it is stopped."""
     with row_progress(errand.title, tally.total) as heard:
         try:
@@ -147,7 +147,7 @@ def _shown(errand: Errand, tally: Tally) -> Iterator[Callable[[int], None]]:
             raise
 
 
-def _how_far(tally: Tally) -> str:
+def _how_far(tally: ImportProgress) -> str:
     known = sum(tally.counts.values())
     return (
         f"Stopped: {known} of {tally.total} rows are known to be done. What was accepted goes on; "
@@ -156,7 +156,11 @@ def _how_far(tally: Tally) -> str:
 
 
 def _lines(
-    tally: Tally, parts: Sequence[Part], schema: Mapping[str, Any], *, dry_run: bool
+    tally: ImportProgress,
+    parts: Sequence[RequestChunk],
+    schema: Mapping[str, Any],
+    *,
+    dry_run: bool,
 ) -> Iterator[str]:
     """Every row of a small file, the failed ones and all messages of any, and the counts."""
     columns = [escaped(each.name) for each in tally.file.unknown_columns]
@@ -188,6 +192,6 @@ def _lines(
         yield "Each of the calls was tried by itself, without the rows of those before it."
 
 
-def _rows(tally: Tally, name: str) -> str:
+def _rows(tally: ImportProgress, name: str) -> str:
     count = tally.counts[name]
     return f"{count} row{'' if count == 1 else 's'}"

@@ -16,7 +16,7 @@ from cli.text_files import UnreadableFileError, read_text_file
 from shared.bootstrap import Gateway
 from shared.imports.message_groups import MessageGroups
 from shared.imports.results import Outcome, RowResult
-from shared.services.status import ImportReport, Place, RowFilter
+from shared.services.status import ImportReport, ResultCursor, RowFilter
 from shared.web.imports import groups_view, import_view
 
 app = typer.Typer(
@@ -139,7 +139,7 @@ async def _failed_of(gateway: Gateway, report: ImportReport) -> tuple[RowResult,
     if report.record.results_expired_at:
         return ()
     page = await gateway.reporting.results(
-        report.record, Place(), MOST_FAILED, RowFilter(Outcome.FAILED)
+        report.record, ResultCursor(), MOST_FAILED, RowFilter(Outcome.FAILED)
     )
     return page.results
 

@@ -19,7 +19,7 @@ class RowTooLargeError(GatewayError):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RequestChunk:
     """The rows of one call; `first` is the place in the file of its first row, from 0."""
 
     first: int
@@ -41,7 +41,7 @@ class PartLimits:
 
 def cut(
     rows: Sequence[str], limits: PartLimits, asked: str, secret: str, lines: Sequence[int] = ()
-) -> list[Part]:
+) -> list[RequestChunk]:
     """The parts of a file, in order; `asked` is all else that the calls say.
 
     The gateway stores the keys, so they are hashed under the caller's `secret`: no value of a short
@@ -54,7 +54,7 @@ def cut(
     parts = []
     for start, end in _spans(rows, limits, lines):
         own = hashlib.sha256(f"{whole.hexdigest()} {start} {end}".encode()).hexdigest()
-        parts.append(Part(start, rows[start:end], f"file-{own[:48]}"))
+        parts.append(RequestChunk(start, rows[start:end], f"file-{own[:48]}"))
     return parts
 
 

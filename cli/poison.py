@@ -7,7 +7,7 @@ import typer
 from cli.access import on_gateway
 from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
-from shared.clock import iso
+from shared.clock import to_iso
 from shared.imports.documents.model import plain_name
 
 app = typer.Typer(
@@ -21,8 +21,10 @@ app = typer.Typer(
 def list_failed(as_json: AsJson = False) -> None:
     """List the failed drops, up to 32 of them, the oldest first."""
     failed = on_gateway(lambda gateway: gateway.documents.poisoned.failed())
-    rows = [(plain_name(blob.name), iso(blob.failed_at)) for blob in failed]
-    document = {"failed": [{"name": blob.name, "failedAt": iso(blob.failed_at)} for blob in failed]}
+    rows = [(plain_name(blob.name), to_iso(blob.failed_at)) for blob in failed]
+    document = {
+        "failed": [{"name": blob.name, "failedAt": to_iso(blob.failed_at)} for blob in failed]
+    }
     show(as_json, document, columns(("DROP", "FAILED"), rows))
 
 

@@ -11,7 +11,7 @@ import typer
 
 from cli.calls import CallFailedError, KeyPair
 from cli.failures import write_failed_rows
-from cli.file_sending import Errand, carry_out
+from cli.file_sending import ImportJob, carry_out
 from cli.import_client import ImportClient
 from cli.output import AsJson, show
 from cli.row_files import FAR_MORE_THAN_ANY
@@ -114,7 +114,7 @@ def send(
         raise typer.BadParameter(
             "its folder does not exist; make it first.", param_hint="--failed-rows"
         )
-    errand = Errand(
+    errand = ImportJob(
         kind=MESSAGE_TYPES[type_name.value],
         file=file,
         asked=_asked(wishes),

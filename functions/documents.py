@@ -52,7 +52,7 @@ async def documents_drop(blob: func.InputStream) -> None:
     name = (blob.name or "").partition("/")[2]
     try:
         with storage_time(BACKGROUND_SECONDS):
-            await (await gateway()).documents.drops.take_in(name)
+            await (await gateway()).documents.drops.import_drop(name)
     except Exception as error:
         log.failure("drop.failed", error, function="documents_drop", drop=plain_name(name))
         raise DropFailedError(type(error).__name__) from None

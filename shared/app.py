@@ -18,16 +18,16 @@ from shared.imports.authdata.hashing import HashKey
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.import_type import RecordRules
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.merge_rules import Noticed
+from shared.imports.merge_rules import ChangeListener
 from shared.imports.registry import IMPORT_TYPES
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
-from shared.services.accept import Intake, PlanLimits
+from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.admin.clients import ClientService
 from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.admin.tenants import TenantService
 from shared.services.authdata.processing import AuthdataRetrier, Processing
-from shared.services.authdata.processor import AuthdataWork, Plans
+from shared.services.authdata.processor import AuthdataProcessor, Plans
 from shared.services.authdata.staging import Staging, TenantRuleBook
 from shared.services.authdata.store import BatchStore, Employees
 from shared.services.authdata.trials import AuthdataTrials
@@ -36,7 +36,7 @@ from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor, HoldBack
 from shared.services.completions import Completions
 from shared.services.documents.drops import Drops, DropSweep, PoisonedDrops
-from shared.services.documents.processor import DocumentWork
+from shared.services.documents.processor import DocumentProcessor
 from shared.services.documents.reading import DocumentList
 from shared.services.documents.rounds import Features, Rounds
 from shared.services.documents.uploads import Documents, DocumentTrials
@@ -46,10 +46,10 @@ from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
 from shared.services.idempotency import Repeats, RepeatStore
 from shared.services.import_log import ImportLog
-from shared.services.licenses.processor import LicenseWork
+from shared.services.licenses.processor import LicenseProcessor
 from shared.services.licenses.same_file import ImportedFiles
 from shared.services.name_index import NameIndex
-from shared.services.record_processor import KeyedWork
+from shared.services.record_processor import RecordProcessor
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.results import Payloads, Results
 from shared.services.retention import (
@@ -62,7 +62,7 @@ from shared.services.retention import (
     counted,
 )
 from shared.services.retry_cancel import Cancelling, Retrier, Retrying
-from shared.services.row_processor import Works
+from shared.services.row_processor import Processors
 from shared.services.status import FailedRows, Reporting, Waiting
 from shared.services.sweep import Sweep
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
@@ -75,7 +75,7 @@ from shared.storage.ports import Blobs, Tables
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Dependencies:
     """One of each in a gateway."""
 
     settings: Settings
@@ -91,18 +91,18 @@ class Parts:
     payloads: Payloads
     lists: ReferenceLists
     limits: PlanLimits
-    intake: Intake
+    intake: ImportAcceptor
     reporting: Reporting
 
 
-def parts_of(settings: Settings, clock: Clock, stop: ProcessStop) -> Parts:
+def parts_of(settings: Settings, clock: Clock, stop: ProcessStop) -> Dependencies:
     """The parts of a gateway with these settings; nothing connects yet."""
     account, ids = Account(settings.storage), RandomIds()
     imports = ImportLog(account.tables)
     hold_back = HoldBack(imports, account.queues, settings.imports_at_once)
     results = Results(account.tables, account.blobs, to_thread_if_large)
     limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
-    return Parts(
+    return Dependencies(
         settings=settings,
         account=account,
         clock=clock,
@@ -116,7 +116,7 @@ def parts_of(settings: Settings, clock: Clock, stop: ProcessStop) -> Parts:
         payloads=Payloads(account.blobs),
         lists=ReferenceLists(account.tables, clock, ids, settings.cache_seconds),
         limits=limits,
-        intake=Intake(
+        intake=ImportAcceptor(
             imports=imports,
             blobs=account.blobs,
             queues=account.queues,
@@ -303,9 +303,9 @@ class AuthdataParts:
             offload=offload,
         )
 
-    def work(self) -> AuthdataWork:
+    def work(self) -> AuthdataProcessor:
         """The work on the rows of chunks."""
-        return AuthdataWork(
+        return AuthdataProcessor(
             tables=self._tables,
             imports=self._imports,
             employees=self._employees,
@@ -314,7 +314,7 @@ class AuthdataParts:
             offload=self._offload,
         )
 
-    def services(self, intake: Intake, reporting: Reporting) -> AuthdataServices:
+    def services(self, intake: ImportAcceptor, reporting: Reporting) -> AuthdataServices:
         """What triggers and commands call."""
         limits = self._limits
         batches = BatchStore(self._tables, self._blobs, self._offload)
@@ -354,20 +354,20 @@ class AuthdataServices:
     staging: Staging
     processing: Processing
     retriers: Mapping[str, Retrier]
-    work: AuthdataWork
+    work: AuthdataProcessor
 
 
 # The work on rows, type by type: what chunks are given to, and what dry runs ask.
 
 
-def chunks_of(parts: Parts, authdata: AuthdataServices) -> ChunkProcessor:
+def chunks_of(parts: Dependencies, authdata: AuthdataServices) -> ChunkProcessor:
     """Works on the chunks of every type, documents among them, whose work may do another's."""
 
     async def run_earlier(message: ChunkMessage) -> None:
         await chunks.process(message)
 
     account = parts.account
-    documents = DocumentWork(account.tables, parts.imports, parts.clock, run_earlier)
+    documents = DocumentProcessor(account.tables, parts.imports, parts.clock, run_earlier)
     works = _works(parts, parts.imports, account.tables, account.blobs)
     chunks = ChunkProcessor(
         payloads=parts.payloads,
@@ -384,7 +384,7 @@ def chunks_of(parts: Parts, authdata: AuthdataServices) -> ChunkProcessor:
     return chunks
 
 
-def dry_runs_of(parts: Parts) -> DryRuns:
+def dry_runs_of(parts: Dependencies) -> DryRuns:
     """Judges payloads by the works of a run."""
     return DryRuns(
         tables=parts.account.tables,
@@ -397,25 +397,25 @@ def dry_runs_of(parts: Parts) -> DryRuns:
 
 
 def _works(
-    parts: Parts,
+    parts: Dependencies,
     earlier: EarlierImports,
     tables: Tables,
     blobs: Blobs,
-    noticed: Noticed | None = None,
-) -> Works:
+    on_change: ChangeListener | None = None,
+) -> Processors:
     """The works that need storage alone: the account's, or what a dry run makes of it."""
-    keyed = KeyedWork(
+    keyed = RecordProcessor(
         tables=tables,
         imports=earlier,
         references=ReferenceReader(tables, earlier, parts.lists),
         clock=parts.clock,
         offload=parts.offload,
-        noticed=noticed,
+        on_change=on_change,
     )
-    licenses = LicenseWork(
-        tables=tables, blobs=blobs, clock=parts.clock, offload=parts.offload, noticed=noticed
+    licenses = LicenseProcessor(
+        tables=tables, blobs=blobs, clock=parts.clock, offload=parts.offload, on_change=on_change
     )
-    return Works(keyed, {LICENSES.name: licenses})
+    return Processors(keyed, {LICENSES.name: licenses})
 
 
 def compose(
@@ -478,7 +478,7 @@ def compose(
     )
 
 
-def _shares(parts: Parts) -> TenantShares:
+def _shares(parts: Dependencies) -> TenantShares:
     most_waiting = parts.settings.waiting_calls
     return TenantShares(
         acceptance=TenantPlaces("imports", places=32, per_tenant=2, most_waiting=most_waiting),
@@ -489,7 +489,7 @@ def _shares(parts: Parts) -> TenantShares:
     )
 
 
-def _repeats(parts: Parts) -> Repeats:
+def _repeats(parts: Dependencies) -> Repeats:
     account, settings = parts.account, parts.settings
     return Repeats(
         store=RepeatStore(account.tables, account.blobs, parts.ids, parts.offload),
@@ -501,7 +501,7 @@ def _repeats(parts: Parts) -> Repeats:
     )
 
 
-def _sweep(parts: Parts, tenants: TenantService, chunks: ChunkProcessor) -> Sweep:
+def _sweep(parts: Dependencies, tenants: TenantService, chunks: ChunkProcessor) -> Sweep:
     return Sweep(
         imports=parts.imports,
         queues=parts.account.queues,
@@ -516,7 +516,7 @@ def _sweep(parts: Parts, tenants: TenantService, chunks: ChunkProcessor) -> Swee
     )
 
 
-def _authdata(parts: Parts) -> AuthdataServices:
+def _authdata(parts: Dependencies) -> AuthdataServices:
     account, settings = parts.account, parts.settings
     limits = AuthdataLimits(
         plan=parts.limits,

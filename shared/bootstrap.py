@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shared.auth.callers import Callers
     from shared.auth.failure_throttle import FailureThrottle
     from shared.identity import Identity
-    from shared.services.accept import Intake
+    from shared.services.accept import ImportAcceptor
     from shared.services.admin.clients import ClientService
     from shared.services.admin.reference_lists import ReferenceLists
     from shared.services.admin.tenants import TenantService
@@ -57,7 +57,7 @@ class Gateway:
     files: ImportedFiles
     fingerprint_keys: FingerprintKeys
     imports: ImportLog
-    intake: Intake
+    intake: ImportAcceptor
     waiting: Waiting
     chunks: ChunkProcessor
     reporting: Reporting

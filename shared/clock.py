@@ -55,19 +55,19 @@ _CLOCKS_DIFFER = timedelta(seconds=30)
 """How far the clock of another machine may be ahead; a later time was written by a wrong clock."""
 
 
-def iso(moment: datetime) -> str:
+def to_iso(moment: datetime) -> str:
     """`2026-01-31T09:05:00.000Z`; `moment` is aware, in UTC. Sorts as time does."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def from_iso(text: str) -> datetime:
-    """The inverse of `iso`."""
+    """The inverse of `to_iso`."""
     return datetime.fromisoformat(text)
 
 
 def latest_now(now: datetime) -> str:
     """The latest time that another machine may have written by now, ISO text."""
-    return iso(now + _CLOCKS_DIFFER)
+    return to_iso(now + _CLOCKS_DIFFER)
 
 
 def age_of(text: str, now: datetime) -> timedelta | None:

@@ -7,7 +7,7 @@ from shared.bootstrap import Gateway
 from shared.clock import RandomIds, SystemClock
 from shared.errors import StorageUnavailableError
 from shared.imports.workers.definition import WORKERS
-from shared.services.accept import Intake, PlanLimits
+from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_processor import HoldBack
 from shared.storage.import_records import ImportRecord
@@ -26,7 +26,7 @@ async def accept_without_messages(
 ) -> ImportRecord:
     """An accepted import of workers whose messages got lost on the way."""
     queues = RefusingQueues()
-    intake = Intake(
+    intake = ImportAcceptor(
         imports=gateway.imports,
         blobs=gateway.account.blobs,
         queues=queues,

@@ -240,7 +240,7 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordRules(Rules):
-    """The pure part of a type whose rows each name one record by its key (`KeyedWork`).
+    """The pure part of a type whose rows each name one record by its key (`RecordProcessor`).
 
     read(index, row)             every fault of the row as messages, its values by contract name
     decide(row, stored, options) what the row does to the stored record (None: there is none)

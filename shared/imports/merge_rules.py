@@ -140,7 +140,7 @@ Missing = Callable[[ReadRow, Document, Document | None], tuple[Message, ...]]
 would leave (what it sent, where it leaves none), and the record before it."""
 
 
-Noticed = Callable[[int, Document | None, Document | None], None]
+ChangeListener = Callable[[int, Document | None, Document | None], None]
 """Told of each row that takes effect: its index, the record before it, the record after it."""
 
 
@@ -157,15 +157,15 @@ def fold(
     stored: Document | None,
     options: Options,
     missing: Missing = nothing_missing,
-    noticed: Noticed | None = None,
+    on_change: ChangeListener | None = None,
     refusals: Mapping[int, Message] = NO_REFUSALS,
 ) -> Folded:
     """Apply the rows of one record in order, each to what the one before left behind.
 
     A failing row changes nothing; its result names everything that is wrong with it, as far as its
     fields could be read. A row that took effect and was overwritten by a later one keeps its
-    outcome and says 1102 (CONTRACTS 0, order). Who wants to know what each row changed is told by
-    `noticed`. `refusals` are Errors of rows, by index, that do not come from the row or the record.
+    outcome and says 1102 (CONTRACTS 0, order). `on_change` is called with what each row changed.
+    `refusals` are Errors of rows, by index, that do not come from the row or the record.
     """
     document: Document | None = None
     last = -1
@@ -174,8 +174,8 @@ def fold(
         before = document if last >= 0 else stored
         result, left = _apply(rules, row, before, options, missing, refusals.get(row.index))
         if left is not None:
-            if noticed is not None:
-                noticed(row.index, before, left)
+            if on_change is not None:
+                on_change(row.index, before, left)
             if last >= 0:
                 results[last] = results[last].with_message(Message(OVERWRITTEN))
             document, last = left, len(results)

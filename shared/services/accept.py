@@ -14,7 +14,7 @@ from typing import Any
 
 from shared import log
 from shared.auth.callers import AnyCaller
-from shared.clock import Clock, Ids, iso
+from shared.clock import Clock, Ids, to_iso
 from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import Payload, read_payload
 from shared.imports.planning import Plan, plan
@@ -49,7 +49,7 @@ class PlanLimits:
     chunk_bytes: int
 
 
-class Intake:
+class ImportAcceptor:
     """Turns the payload of a known caller into an accepted import."""
 
     def __init__(
@@ -112,7 +112,7 @@ class Intake:
             rows=planned.rows,
             chunks=planned.chunks,
             options=options,
-            accepted_at=iso(self._clock.now()),
+            accepted_at=to_iso(self._clock.now()),
         )
 
     async def draft_retry(

@@ -43,7 +43,7 @@ _PATIENCE_SECONDS = 1.0
 """How long nobody may get on before a call goes ahead without its turn."""
 
 
-class Turns:
+class KeyedLocks:
     """A queue for each name, kept as long as somebody is in it."""
 
     def __init__(self) -> None:

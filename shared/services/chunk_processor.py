@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from shared import log
-from shared.clock import Clock, iso
+from shared.clock import Clock, to_iso
 from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
@@ -32,8 +32,8 @@ from shared.services.row_processor import (
     BeforeCommit,
     HandlerTimeUpError,
     ImportCancelledError,
+    Processors,
     SupersededError,
-    Works,
     ended_code,
 )
 from shared.storage.import_records import ImportRecord, OpenImport
@@ -331,7 +331,7 @@ class ChunkProcessor:
         hold_back: HoldBack,
         imports: ImportLog,
         results: Results,
-        works: Works,
+        works: Processors,
         completions: Completions,
         clock: Clock,
         stop: ProcessStop,
@@ -529,7 +529,7 @@ class ChunkProcessor:
 
         Rows of the chunk without a result are lost: they count as failed.
         """
-        now = iso(self._clock.now())
+        now = to_iso(self._clock.now())
         lost = max(0, record.chunks[message.chunk].rows - len(results))
         kept = tuple(cap_messages(results))
         is_of_retry = bool(record.lineage)
@@ -547,7 +547,7 @@ class ChunkProcessor:
         `only` is the chunk's result where this handler has recorded it.
         """
         known = [only.counts] if only is not None else []
-        closing = await self._imports.close(record, iso(self._clock.now()), known)
+        closing = await self._imports.close(record, to_iso(self._clock.now()), known)
         if closing is not None and closing.is_first:
             log.event(
                 "import.ended",

@@ -17,12 +17,12 @@ from shared import log
 from shared.errors import PreconditionFailedError, TooLargeError, TooManyRequestsError
 from shared.imports.field_diff import changed_fields, changes_text
 from shared.imports.import_type import Document, ImportType
-from shared.imports.merge_rules import Noticed
+from shared.imports.merge_rules import ChangeListener
 from shared.imports.planning import Plan
 from shared.imports.results import RowResult, cap_messages
 from shared.services.chunk_messages import is_small
 from shared.services.record_ranges import load_records
-from shared.services.row_processor import Works
+from shared.services.row_processor import Processors
 from shared.services.tenant_shares import TenantPlaces
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.ports import Blobs, Delete, Entity, Insert, Merge, Operation, Tables, Upsert
@@ -206,12 +206,12 @@ _LARGE_AT_ONCE = 2
 """Dry runs of many rows in one process; each keeps in memory what its rows would write."""
 _SMALL_AT_ONCE = 4
 
-MakeWorks = Callable[[Tables, Blobs, Noticed | None], Works]
-"""The works of all types on some storage, telling `Noticed` of each row that takes effect."""
+MakeWorks = Callable[[Tables, Blobs, ChangeListener | None], Processors]
+"""The processors of all types on some storage. They tell `ChangeListener` each change."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class DryRunResult:
     """What the rows of a payload would come to, in plan order.
 
     `changes` has what the rows that would take effect change, by their index, as `changes_text`; it
@@ -300,11 +300,12 @@ class DryRuns:
 
     async def judge(
         self, kind: ImportType, draft: ImportRecord, planned: Plan, *, with_changes: bool
-    ) -> Judgement:
+    ) -> DryRunResult:
         """What an import of this plan would come to; nothing is written anywhere.
 
-        `draft` is the record that it would have (`Intake.draft`). Raises TooLargeError for too many
-        rows, for more changes than an answer holds, and where the time of a call does not suffice.
+        `draft` is the record that it would have (`ImportAcceptor.draft`). Raises TooLargeError
+        for too many rows, for more changes than an answer holds, and where the time of a
+        call does not suffice.
         """
         self.check_rows(planned)
         async with self.place(draft.tenant, planned.rows):
@@ -314,7 +315,7 @@ class DryRuns:
 
     async def _judged(
         self, kind: ImportType, draft: ImportRecord, planned: Plan, with_changes: bool
-    ) -> Judgement:
+    ) -> DryRunResult:
         noted = _Noted(kind, self._max_bytes) if with_changes else None
         record = replace(draft, number=LAST_NUMBER, trusts_later_stamps=False)
         tables, blobs = WhatIfTables(self._tables), WhatIfBlobs(self._blobs)
@@ -325,7 +326,7 @@ class DryRuns:
             results += cap_messages(await work.run(record, lines, _never_stops))
             if noted is not None:
                 noted.check_size()
-        return Judgement(tuple(results), noted.of(results) if noted is not None else {})
+        return DryRunResult(tuple(results), noted.of(results) if noted is not None else {})
 
 
 class _Noted:

@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from shared import log
-from shared.clock import Clock, Ids, age_of, iso
+from shared.clock import Clock, Ids, age_of, to_iso
 from shared.errors import (
     AcceptanceUnknownError,
     ConflictError,
@@ -132,7 +132,7 @@ class RepeatStore:
         The blob goes first: a record that is left without it has expired all the same. Then blobs
         that nobody names: a call wrote them, and died before it could name them.
         """
-        removed = await self._remove_records(tenant, iso(moment), now)
+        removed = await self._remove_records(tenant, to_iso(moment), now)
         for name in await self._blobs.names_before(IDEMPOTENT_ANSWERS, f"{tenant}/", moment):
             await self._blobs.delete(IDEMPOTENT_ANSWERS, name)
         return removed
@@ -160,7 +160,7 @@ class RepeatStore:
             after = found[-1].row
 
     async def _correct_time(self, entity: Entity, now: datetime) -> None:
-        corrected = Entity(entity.partition, entity.row, {"CreatedAt": iso(now)}, entity.etag)
+        corrected = Entity(entity.partition, entity.row, {"CreatedAt": to_iso(now)}, entity.etag)
         with suppress(PreconditionFailedError):
             await self._tables.write(IDEMPOTENCY, Merge(corrected))
 
@@ -196,7 +196,7 @@ class KeyedCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ImportSnapshot:
     """An import that a call with the same key has had accepted.
 
     `answer` renders what can be said of it now: the final answer where it has ended.
@@ -220,12 +220,12 @@ class RepeatableWork(Protocol):
         the end, or still be at it. What is there already must be found, not done again.
         """
 
-    async def look(self, import_id: str) -> Sight | None:
+    async def look(self, import_id: str) -> ImportSnapshot | None:
         """The import of this id; None where there is none yet, or where there never is one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class KeyedAnswer:
     """The answer to a call with a key; `is_replayed` where another call did the work."""
 
     answer: KeptAnswer
@@ -255,7 +255,7 @@ class Repeats:
         self._news = Completions()
         self._releases: set[asyncio.Task[None]] = set()
 
-    async def answer_once(self, call: KeyedCall, work: RepeatableWork) -> Given:
+    async def answer_once(self, call: KeyedCall, work: RepeatableWork) -> KeyedAnswer:
         """The one answer of all calls with this key.
 
         Raises KeyReusedError where the key is bound to another call, RepeatUnknownError where
@@ -282,7 +282,7 @@ class Repeats:
 
     async def _claim(self, call: KeyedCall) -> tuple[RepeatRecord, bool]:
         """The record of the key, and whether it is this call's own."""
-        now, owner = iso(self._clock.now()), self._ids.new()
+        now, owner = to_iso(self._clock.now()), self._ids.new()
         wanted = RepeatRecord(
             call.tenant, call.key, call.fingerprints[0], self._ids.new(), owner, now, now
         )
@@ -311,13 +311,15 @@ class Repeats:
             return found, False
         raise StorageUnavailableError("too many calls with one key at once")
 
-    async def _join(self, claim: RepeatRecord, work: RepeatableWork, end: float) -> Given | None:
+    async def _join(
+        self, claim: RepeatRecord, work: RepeatableWork, end: float
+    ) -> KeyedAnswer | None:
         """The answer of the call that has the key; None where that call gave the key back."""
         pause = _FIRST_PAUSE
         current: RepeatRecord | None = claim
         with self._news.listening(claim.import_id) as answered:
             while current is not None and current.import_id == claim.import_id:
-                given = await self._given_by(current, work, end)
+                given = await self._await_answer(current, work, end)
                 if given is not None:
                     return given
                 await self._stop.wait_with(answered, pause)
@@ -325,34 +327,36 @@ class Repeats:
                 current = await self._store.read(claim.tenant, claim.key)
         return None
 
-    async def _given_by(
+    async def _await_answer(
         self, current: RepeatRecord, work: RepeatableWork, end: float
-    ) -> Given | None:
+    ) -> KeyedAnswer | None:
         """What can be answered now; None where it is better to wait a little."""
         import_id = current.import_id
         if current.answer is not None:
             log.event("repeat.replayed", import_id=import_id, tenant=current.tenant)
-            return Given(current.answer, import_id, is_replayed=True)
+            return KeyedAnswer(current.answer, import_id, is_replayed=True)
         sight = await work.look(import_id)
         if sight is not None and sight.has_ended:
             answer = await self._settle(current, await sight.answer())
-            return Given(answer, import_id, is_replayed=True)
+            return KeyedAnswer(answer, import_id, is_replayed=True)
         if sight is not None:
             is_over = self._clock.elapsed() >= end or self._stop.is_announced
-            return Given(await sight.answer(), import_id, is_replayed=True) if is_over else None
+            return (
+                KeyedAnswer(await sight.answer(), import_id, is_replayed=True) if is_over else None
+            )
         if self._is_abandoned(current):
             taken = await self._take_over(current)
             return None if taken is None else await self._begin_again(taken, work)
         return None
 
-    async def _begin(self, claim: RepeatRecord, work: RepeatableWork) -> Given:
+    async def _begin(self, claim: RepeatRecord, work: RepeatableWork) -> KeyedAnswer:
         try:
             return await self._run(claim, work, is_repeat=False)
         except RefusedError:
             await self._remove(claim)
             raise
 
-    async def _begin_again(self, taken: RepeatRecord, work: RepeatableWork) -> Given | None:
+    async def _begin_again(self, taken: RepeatRecord, work: RepeatableWork) -> KeyedAnswer | None:
         """The same for a claim that was taken over.
 
         None where the work is refused now, and yet the slow call before had its import accepted.
@@ -365,7 +369,9 @@ class Repeats:
             await self._remove(taken)
             raise
 
-    async def _run(self, claim: RepeatRecord, work: RepeatableWork, *, is_repeat: bool) -> Given:
+    async def _run(
+        self, claim: RepeatRecord, work: RepeatableWork, *, is_repeat: bool
+    ) -> KeyedAnswer:
         try:
             answer = await work.run(claim.import_id, is_repeat=is_repeat)
         except RefusedError:
@@ -377,11 +383,11 @@ class Repeats:
             await self._give_up(claim)
         else:
             answer = await self._settle(claim, answer)
-        return Given(answer, claim.import_id, is_replayed=False)
+        return KeyedAnswer(answer, claim.import_id, is_replayed=False)
 
     async def _take_over(self, current: RepeatRecord) -> RepeatRecord | None:
         """The record as this call's own; None where another call was quicker."""
-        mine = replace(current, owner=self._ids.new(), claimed_at=iso(self._clock.now()))
+        mine = replace(current, owner=self._ids.new(), claimed_at=to_iso(self._clock.now()))
         try:
             taken = await self._store.replace(mine)
         except PreconditionFailedError:

@@ -20,7 +20,7 @@ from shared.errors import (
 )
 from shared.imports.registry import IMPORT_TYPES
 from shared.services.acceptance import note_accepted
-from shared.services.background import Turns
+from shared.services.background import KeyedLocks
 from shared.services.repairs import Repairs
 from shared.storage import import_records as expiry
 from shared.storage import import_records as records
@@ -74,7 +74,7 @@ class ImportLog:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._last_number: OrderedDict[str, int] = OrderedDict()
-        self._turns = Turns()
+        self._turns = KeyedLocks()
         self.repairs = Repairs(tables)
 
     async def accept(

@@ -49,7 +49,7 @@ class KeyRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class RecordOutcome:
     """What becomes of the rows of one record, and the writes that make it so (often none)."""
 
     results: tuple[RowResult, ...]
@@ -58,18 +58,18 @@ class Settlement:
     """New names of the record, to be entered in the index before it is written."""
 
 
-WAITING = Settlement(())
+WAITING = RecordOutcome(())
 """The rows wait for a record that may still come."""
 
 Enter = Callable[[Iterable[NamedRecord]], Awaitable[None]]
 """Enters names in the index."""
 
-Resolver = Callable[[KeyRows, StoredRecord | None], Settlement]
+Resolver = Callable[[KeyRows, StoredRecord | None], RecordOutcome]
 """Pure; raises SupersededError where a later import has already written the record, and
 StorageUnavailableError where the rows cannot be settled for now."""
 
 
-class Settler:
+class RecordCommitter:
     """Brings the records of one chunk to rest, in one table.
 
     `before_commit` is awaited before each transaction and may raise to stop the work there;
@@ -136,20 +136,20 @@ class Settler:
                 batch.add(rows, settlement)
         await self._commit(batch)
 
-    async def _resolved(self, rows: KeyRows, stored: StoredRecord | None) -> Settlement:
+    async def _resolved(self, rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
         """The resolver's word; a fault that no rule foresaw is the result of these rows alone."""
         if stored is not None and stored.is_broken:
-            return Settlement(self._results_on_broken(rows, stored))
+            return RecordOutcome(self._results_on_broken(rows, stored))
         size = BYTES_PER_ROW * len(rows.rows)
         try:
             return await self._offload(size, self._resolve, rows, stored)
         except (SupersededError, StorageUnavailableError):
             raise
         except UnreadableDataError:
-            return Settlement(self._results_on_broken(rows, stored))
+            return RecordOutcome(self._results_on_broken(rows, stored))
         except Exception as error:
             log.failure("row.failed", error, correlation_id=self._correlation_id)
-            return Settlement(all_failed(rows.rows, self._unforeseen()))
+            return RecordOutcome(all_failed(rows.rows, self._unforeseen()))
 
     def _results_on_broken(
         self, rows: KeyRows, stored: StoredRecord | None
@@ -232,11 +232,11 @@ class _Batch:
     """The operations of one transaction, within its limits."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[KeyRows, Settlement]] = []
+        self.entries: list[tuple[KeyRows, RecordOutcome]] = []
         self.operations: list[Operation] = []
         self._bytes = 0
 
-    def add(self, rows: KeyRows, settlement: Settlement) -> bool:
+    def add(self, rows: KeyRows, settlement: RecordOutcome) -> bool:
         """Put one record's writes in; False where they do not fit (an empty batch takes any)."""
         size = sum(operation_bytes(operation) for operation in settlement.operations)
         count = len(self.operations) + len(settlement.operations)

@@ -15,20 +15,20 @@ from shared import log
 from shared.clock import Clock
 from shared.imports.import_type import ImportType, ReadRow, Reference, RowKey
 from shared.imports.json_rows import fold_names, read_lines
-from shared.imports.merge_rules import Noticed, all_failed
+from shared.imports.merge_rules import ChangeListener, all_failed
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.registry import import_type
 from shared.imports.results import RowResult
 from shared.services.background import Offload
 from shared.services.name_index import NameIndex
-from shared.services.record_commit import BYTES_PER_ROW, KeyRows, Resolver, Settler
+from shared.services.record_commit import BYTES_PER_ROW, KeyRows, RecordCommitter, Resolver
 from shared.services.record_rules import results_without_key, rules_resolver
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.row_processor import BeforeCommit
 from shared.services.stamps import closed_through, ending
 from shared.storage.business_records import RecordKey, partition_of, place_of, row_of
 from shared.storage.import_records import ImportRecord
-from shared.storage.partition_index import GroupRegister
+from shared.storage.partition_index import PartitionIndex
 from shared.storage.ports import Tables
 
 # From the lines of a chunk to rows that were read, gathered by the record they speak of.
@@ -138,8 +138,8 @@ def _gathered(tenant: str, rows: Sequence[tuple[RowKey | None, ReadRow]]) -> Chu
     return ChunkRows(keys, without_key, [row.index for _, row in rows], groups)
 
 
-class KeyedWork:
-    """`Work` on rows with keys; `noticed` is told what each row changes."""
+class RecordProcessor:
+    """`Work` on rows with keys; `on_change` is told what each row changes."""
 
     def __init__(
         self,
@@ -149,17 +149,17 @@ class KeyedWork:
         references: ReferenceReader,
         clock: Clock,
         offload: Offload,
-        noticed: Noticed | None = None,
+        on_change: ChangeListener | None = None,
         type_of: Callable[[str], ImportType] | None = None,
     ) -> None:
         self._tables = tables
         self._imports = imports
         self._references = references
-        self._groups = GroupRegister(tables)
+        self._groups = PartitionIndex(tables)
         self._names = NameIndex(tables)
         self._clock = clock
         self._offload = offload
-        self._noticed = noticed
+        self._noticed = on_change
         self._type_of = type_of
 
     async def run(
@@ -226,7 +226,7 @@ class KeyedWork:
         resolve: Resolver,
         before_commit: BeforeCommit,
     ) -> list[RowResult]:
-        settler = Settler(
+        settler = RecordCommitter(
             self._tables,
             kind.table,
             resolve,

@@ -17,14 +17,14 @@ from typing import Any
 
 from shared import log
 from shared.auth.integrations import integration_from_entity
-from shared.clock import Clock, iso
+from shared.clock import Clock, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import Employee
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.import_type import Document, ImportType, RecordRules
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.license_set import Change, Held
+from shared.imports.licenses.license_set import Change, StoredLicense
 from shared.imports.licenses.model import employee_of
 from shared.imports.registry import IMPORT_TYPES
 from shared.services.documents.processor import lookups_of
@@ -146,7 +146,7 @@ class RecordRepair:
                 stamp=Stamp(number, -1, "[]"),
                 created_by=number,
                 created_at=entity.text("CreatedAt"),
-                updated_at=iso(self._clock.now()),
+                updated_at=to_iso(self._clock.now()),
                 lookups=() if document is None else _lookups(kind, document),
                 columns=None if document is None else _columns(kind, document),
             )
@@ -163,7 +163,7 @@ class RecordRepair:
     async def _licenses(self, tenant: str) -> AsyncIterator[BrokenThing]:
         open_numbers = [opened.number for opened in await self._imports.open_of(tenant)]
         for partition in await self._partitions(tenant, LICENSES.table):
-            held: dict[str, Held] = {}
+            held: dict[str, StoredLicense] = {}
             async for entity in self._entities(LICENSES.table, partition, "r|", "r|~"):
                 key = entity.row.rpartition("|")[2]
                 try:
@@ -174,7 +174,7 @@ class RecordRepair:
                         held[key] = found
                 except UnreadableDataError as error:
                     yield self._broken_license(tenant, entity, key, str(error))
-                    held[key] = Held(key, employee_of({}), None, 0)
+                    held[key] = StoredLicense(key, employee_of({}), None, 0)
             async for entity in self._entities(LICENSES.table, partition, "k|", "k|~"):
                 key = entity.row.removeprefix("k|")
                 fault = _fault_of_owner(entity, is_there=key in held)
@@ -199,7 +199,7 @@ class RecordRepair:
         if document is not None:
             employee = employee_of(document)
             if license_records.license_row(employee, key) == entity.row:
-                place = Held(key, employee, document, 0, entity.text("CreatedAt"))
+                place = StoredLicense(key, employee, document, 0, entity.text("CreatedAt"))
 
         async def carry_out() -> None:
             await self._tables.write(LICENSES.table, Delete(entity))
@@ -214,7 +214,7 @@ class RecordRepair:
         repair = Repair.REMOVE if place is None else Repair.MEND
         return BrokenThing(LICENSES.name, shown, fault, repair, carry_out)
 
-    def _broken_owner(self, entity: Entity, held: Held | None, fault: str) -> BrokenThing:
+    def _broken_owner(self, entity: Entity, held: StoredLicense | None, fault: str) -> BrokenThing:
         shown = _shown_key(entity.partition, entity.row.removeprefix("k|"))
         if held is None or held.document is None:
             return self._removal(LICENSES.name, LICENSES.table, shown, fault, [Delete(entity)])
@@ -225,9 +225,9 @@ class RecordRepair:
 
         return BrokenThing(LICENSES.name, shown, fault, Repair.MEND, carry_out)
 
-    async def _write_license(self, partition: str, held: Held) -> None:
+    async def _write_license(self, partition: str, held: StoredLicense) -> None:
         change = Change(held.key, None, held, is_reused=True)
-        now = iso(self._clock.now())
+        now = to_iso(self._clock.now())
         operations = license_records.operations_of(partition, change, held.number, now)
         await self._tables.transact(LICENSES.table, operations)
 
@@ -265,7 +265,7 @@ class RecordRepair:
         fault = "the record of the import cannot be read"
 
         async def carry_out() -> None:
-            await self._imports.close(record, iso(self._clock.now()))
+            await self._imports.close(record, to_iso(self._clock.now()))
 
         if not record.is_open:
             return BrokenThing("imports", record.import_id, fault, Repair.NONE)

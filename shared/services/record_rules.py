@@ -11,13 +11,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared import log
-from shared.clock import iso
+from shared.clock import to_iso
 from shared.imports.import_type import Document, ImportType, Options, ReadRow, Reference
-from shared.imports.merge_rules import Folded, Noticed, all_failed, fold, judge_without_key
+from shared.imports.merge_rules import ChangeListener, Folded, all_failed, fold, judge_without_key
 from shared.imports.messages import TOO_LARGE_RECORD, Message
 from shared.imports.results import OVERTAKEN, RowResult, failed
 from shared.services.name_index import names_of
-from shared.services.record_commit import WAITING, KeyRows, Resolver, Settlement
+from shared.services.record_commit import WAITING, KeyRows, RecordOutcome, Resolver
 from shared.services.references import References
 from shared.services.stamps import recorded_results
 from shared.storage import business_records as records
@@ -32,7 +32,7 @@ def rules_resolver(
     record: ImportRecord,
     references: References,
     now: datetime,
-    noticed: Noticed | None = None,
+    on_change: ChangeListener | None = None,
     unread: set[Reference] | None = None,
 ) -> Resolver:
     """Rows are folded by the rules and written once, with the stamp of this import.
@@ -42,10 +42,10 @@ def rules_resolver(
     """
     options = _options_of(record)
 
-    def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
+    def resolve(rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
         before = recorded_results(record, rows, stored)
         if before is not None:
-            return Settlement(before)
+            return RecordOutcome(before)
         to_find: list[Reference] = []
 
         def missing(
@@ -62,7 +62,7 @@ def rules_resolver(
             document,
             options,
             missing,
-            noticed,
+            on_change,
             _overtaken(record, rows, stored),
         )
         if unread is not None:
@@ -73,13 +73,13 @@ def rules_resolver(
         if any(references.may_come(each) for each in to_find):
             return WAITING
         if folded.document is None:
-            return Settlement(folded.results)
+            return RecordOutcome(folded.results)
         written = _written(kind, record, rows, stored, folded, folded.document, now)
         try:
             names = names_of(kind, folded.document) - names_of(kind, document)
-            return Settlement(folded.results, tuple(records.writing(written, stored)), names)
+            return RecordOutcome(folded.results, tuple(records.writing(written, stored)), names)
         except RecordTooLargeError:
-            return Settlement(all_failed(rows.rows, Message(TOO_LONG, detail=TOO_LARGE_RECORD)))
+            return RecordOutcome(all_failed(rows.rows, Message(TOO_LONG, detail=TOO_LARGE_RECORD)))
 
     return resolve
 
@@ -141,7 +141,7 @@ def _written(
     document: Document,
     now: datetime,
 ) -> StoredRecord:
-    moment = iso(now)
+    moment = to_iso(now)
     is_there = stored is not None and stored.document is not None
     return StoredRecord(
         key=rows.key,

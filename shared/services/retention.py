@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared import log
-from shared.clock import Clock, age_of, iso
+from shared.clock import Clock, age_of, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.documents.definition import DOCUMENTS
 from shared.services.documents.processor import blob_of
@@ -189,7 +189,7 @@ class Retention:
         return age is None or age >= _EVERY
 
     async def _note_turn(self, tenant: str) -> None:
-        mark = Entity(tenant, _MARK, {"At": iso(self._clock.now())})
+        mark = Entity(tenant, _MARK, {"At": to_iso(self._clock.now())})
         await self._tables.write(IMPORTS, Upsert(mark))
 
 
@@ -287,7 +287,7 @@ class ExpiringImports:
         summaries = await self._imports.summaries(tenant)
         await self._find_open(tenant, [each for each in summaries if not each.ended_at])
         for summary in summaries:
-            if not (summary.ended_before(iso(before)) and summary.has_payload):
+            if not (summary.ended_before(to_iso(before)) and summary.has_payload):
                 await self._correct_time(summary)
                 continue
             try:
@@ -303,7 +303,7 @@ class ExpiringImports:
         faults = UpkeepFaults("retention.passed_over")
         for place, summary in enumerate(await self._imports.summaries(tenant)):
             is_newest = place == 0
-            if not summary.ended_before(iso(before)) or (is_newest and not summary.has_results):
+            if not summary.ended_before(to_iso(before)) or (is_newest and not summary.has_results):
                 continue
             try:
                 are_gone = await self._expire_results(summary)
@@ -350,7 +350,7 @@ class ExpiringImports:
         now = self._clock.now()
         if summary.ended_at and age_of(summary.ended_at, now) is None:
             row = records.record_row(summary.number)
-            corrected = Entity(summary.tenant, row, {"EndedAt": iso(now)})
+            corrected = Entity(summary.tenant, row, {"EndedAt": to_iso(now)})
             with suppress(PreconditionFailedError):
                 await self._tables.write(IMPORTS, Merge(corrected))
 
@@ -393,7 +393,7 @@ class ExpiringImports:
                 await self._tables.transact(IMPORTS, expiry.removal(record))
 
     def _now(self) -> str:
-        return iso(self._clock.now())
+        return to_iso(self._clock.now())
 
 
 async def remove_all(tables: Tables, table: str, entities: list[Entity]) -> int:
@@ -452,7 +452,7 @@ class ExpiringTombstones:
 
     async def tombstones(self, tenant: str, before: datetime) -> AsyncIterator[int]:
         """Tombstones and log entries of imports that are over since before then."""
-        number = await self._over(tenant, iso(before))
+        number = await self._over(tenant, to_iso(before))
         if number <= 0:
             return
         for table, log_range in self._tables_of_records.items():

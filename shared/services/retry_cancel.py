@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from shared import log
-from shared.clock import Clock, iso
+from shared.clock import Clock, to_iso
 from shared.errors import ConflictError, GoneError, NotBuiltError, StorageUnavailableError
 from shared.imports.json_rows import check_indexes, is_same_row, name_indexes, read_corrections
 from shared.imports.registry import import_type
 from shared.imports.results import Origins
-from shared.services.accept import Intake
+from shared.services.accept import ImportAcceptor
 from shared.services.background import Offload
 from shared.services.chunk_messages import messages_for, queue_for
 from shared.services.import_log import ImportLog
@@ -52,7 +52,7 @@ class Retrying:
     def __init__(
         self,
         failed_rows: FailedRows,
-        intake: Intake,
+        intake: ImportAcceptor,
         offload: Offload,
         max_rows: int,
         special: Mapping[str, Retrier],
@@ -183,12 +183,12 @@ class Cancelling:
         for _ in range(_MOST_TRIES):
             if record.is_cancelled:
                 if record.is_broken and record.is_open:
-                    await self._imports.close(record, iso(self._clock.now()))
+                    await self._imports.close(record, to_iso(self._clock.now()))
                     return await self._again(record)
                 return record
             if not record.is_open:
                 raise ConflictError(HAS_ENDED)
-            if await self._imports.cancel(record, iso(self._clock.now())):
+            if await self._imports.cancel(record, to_iso(self._clock.now())):
                 log.event("import.cancelled", import_id=record.import_id, tenant=record.tenant)
                 if not record.is_broken:
                     await self._send_messages(record)

@@ -1,7 +1,8 @@
 """The work on the rows of a chunk: what differs between import types behind one interface.
 
-The chunk processor knows messages, order, results and time; a `Work` knows how rows are read,
-decided and committed. Types whose rows each speak of one record by its key share `KeyedWork`.
+The chunk processor knows messages, order, results and time; a `RowProcessor` knows how rows are
+read, decided and committed. Types whose rows each speak of one record by its key share
+`RecordProcessor`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class SupersededError(Exception):
     """A later import was here: this handler is a straggler, its chunk has a result already."""
 
 
-class Work(Protocol):
+class RowProcessor(Protocol):
     """What an import type does with the lines of one chunk (`payload.read_lines` reads them).
 
     Both may be called again for the same chunk, also while an earlier call still runs: a row whose
@@ -57,18 +58,18 @@ class Work(Protocol):
         """
 
 
-class Works:
+class Processors:
     """Which work does the rows of an import; `special` goes by the name of its type."""
 
-    def __init__(self, usual: Work, special: Mapping[str, Work]) -> None:
+    def __init__(self, usual: RowProcessor, special: Mapping[str, RowProcessor]) -> None:
         self._usual = usual
         self._special = special
 
-    def with_one(self, type_name: str, work: Work) -> Works:
+    def with_one(self, type_name: str, work: RowProcessor) -> Processors:
         """The same, and a work for one more type."""
-        return Works(self._usual, {**self._special, type_name: work})
+        return Processors(self._usual, {**self._special, type_name: work})
 
-    def of(self, record: ImportRecord) -> Work:
+    def of(self, record: ImportRecord) -> RowProcessor:
         """The work of the import's type."""
         return self._special.get(record.type_name, self._usual)
 

@@ -16,7 +16,7 @@ from shared.imports.merge_rules import all_failed
 from shared.imports.messages import Message
 from shared.imports.registry import types_of_table
 from shared.imports.results import RowResult
-from shared.services.record_commit import KeyRows, Resolver, Settlement
+from shared.services.record_commit import KeyRows, RecordOutcome, Resolver
 from shared.services.references import EarlierImports
 from shared.services.row_processor import SupersededError
 from shared.storage import business_records
@@ -47,13 +47,13 @@ def ending(record: ImportRecord, message: Message, closed_through: int) -> Resol
     `closed_through` is the function of that name, asked before.
     """
 
-    def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
+    def resolve(rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
         results = None if stored is None else _left_before(record, rows, stored)
         if results is not None:
-            return Settlement(results)
+            return RecordOutcome(results)
         results = all_failed(rows.rows, message)
         if stored is not None and not _may_still_write(record, stored):
-            return Settlement(results)
+            return RecordOutcome(results)
         before = NOTHING_ENDED if stored is None else stored.ended
         ended = before.with_import(record.number, message.id, closed_through)
         if len(ended.codes) > MOST_ENDED:
@@ -61,7 +61,7 @@ def ending(record: ImportRecord, message: Message, closed_through: int) -> Resol
             raise StorageUnavailableError(
                 "too many imports were ended on one record while an earlier import is open"
             )
-        return Settlement(results, (business_records.ending(rows.key, stored, ended),))
+        return RecordOutcome(results, (business_records.ending(rows.key, stored, ended),))
 
     return resolve
 

@@ -64,7 +64,7 @@ STATE_MEANINGS: Final[Mapping[ImportState, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Throughput:
     """Rows per second since acceptance, and the seconds that are left at that pace.
 
     Both are None before the first rows are done.
@@ -85,7 +85,7 @@ class ImportReport:
     record: ImportRecord
     counts: Counts
     state: ImportState
-    pace: Pace = Pace()
+    pace: Throughput = Throughput()
     children: tuple[str, ...] = ()
     repaired: int = 0
 
@@ -96,7 +96,7 @@ class ImportReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ResultCursor:
     """Where a list of results goes on: this chunk, behind so many of its rows."""
 
     chunk: int = 0
@@ -142,7 +142,7 @@ class ResultPage:
     """A part of the results, in plan order; `following` is None at the end."""
 
     results: tuple[RowResult, ...]
-    following: Place | None
+    following: ResultCursor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class Reporting:
         with suppress(ValueError):
             end = from_iso(record.ended_at)
         age = age_of(record.accepted_at, end)
-        pace = Pace() if age is None else _pace(counts.done, record.rows, age.total_seconds())
+        pace = Throughput() if age is None else _pace(counts.done, record.rows, age.total_seconds())
         return ImportReport(record, counts, _state(record, counts), pace)
 
     async def _reports(self, records: Sequence[ImportRecord]) -> list[ImportReport]:
@@ -228,7 +228,7 @@ class Reporting:
         return ImportPage(tuple(picked), after)
 
     async def results(
-        self, record: ImportRecord, start: Place, size: int, wanted: RowFilter = ALL_ROWS
+        self, record: ImportRecord, start: ResultCursor, size: int, wanted: RowFilter = ALL_ROWS
     ) -> ResultPage:
         """Up to `size` results from `start` on that are wanted, in plan order.
 
@@ -245,7 +245,7 @@ class Reporting:
                 if not wanted.takes(row):
                     continue
                 if len(picked) == size or room <= 0:
-                    return ResultPage(tuple(picked), Place(chunk, position))
+                    return ResultPage(tuple(picked), ResultCursor(chunk, position))
                 picked.append(row)
                 room -= len(row.messages)
         return ResultPage(tuple(picked), None)
@@ -348,11 +348,11 @@ def check_results(record: ImportRecord) -> None:
         raise GoneError(RESULTS_EXPIRED)
 
 
-def _pace(done: int, rows: int, seconds: float) -> Pace:
+def _pace(done: int, rows: int, seconds: float) -> Throughput:
     if not done:
-        return Pace()
+        return Throughput()
     rate = done / max(seconds, 0.001)
-    return Pace(rate, (rows - done) / rate)
+    return Throughput(rate, (rows - done) / rate)
 
 
 def lost_row(record: ImportRecord, index: int) -> RowResult:

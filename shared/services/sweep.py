@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from shared import log
-from shared.clock import Clock, age_of, iso
+from shared.clock import Clock, age_of, to_iso
 from shared.errors import StorageUnavailableError
 from shared.imports.import_type import ImportType
 from shared.imports.registry import import_type
@@ -122,7 +122,7 @@ class Sweep:
         return all(age >= pause for age in ages if age is not None)
 
     async def _close(self, record: ImportRecord) -> None:
-        closing = await self._imports.close(record, iso(self._clock.now()))
+        closing = await self._imports.close(record, to_iso(self._clock.now()))
         if closing is not None and closing.is_first:
             log.warning("sweep.closed", import_id=record.import_id, tenant=record.tenant)
             self._completions.announce(record.import_id)
@@ -132,7 +132,7 @@ class Sweep:
     async def _send_missing(
         self, record: ImportRecord, missing: list[int], all_open: Sequence[OpenImport]
     ) -> None:
-        if not await self._imports.mark_swept(record, iso(self._clock.now())):
+        if not await self._imports.mark_swept(record, to_iso(self._clock.now())):
             return
         kind: ImportType = import_type(record.type_name, record.type_version)
         earlier = [

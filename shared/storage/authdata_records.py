@@ -38,7 +38,7 @@ class BatchState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StagedPart:
     """What one call appended: how many records, under the call's id."""
 
     id: str
@@ -59,7 +59,7 @@ class Batch:
     opened_at: str
     changed_at: str
     state: BatchState = BatchState.STAGED
-    parts: tuple[Part, ...] = ()
+    parts: tuple[StagedPart, ...] = ()
     import_id: str = ""
     exceeded: tuple[str, ...] = ()
     closed_by: str = ""
@@ -80,7 +80,7 @@ class Batch:
 class PartData:
     """The packed records of a call: in the entity, or in a blob of that name."""
 
-    part: Part
+    part: StagedPart
     data: bytes = b""
     blob: str = ""
 
@@ -149,12 +149,12 @@ def appending(batch: Batch, added: PartData) -> list[Operation]:
     return [Insert(Entity(partition, row, values)), writing(batch)]
 
 
-def part_from_entity(entity: Entity, part: Part) -> PartData:
+def part_from_entity(entity: Entity, part: StagedPart) -> PartData:
     """The records of a call as they were stored."""
     return PartData(part, join_bytes("Data", entity.values), entity.text("Blob"))
 
 
-def part_row(part: Part) -> str:
+def part_row(part: StagedPart) -> str:
     """Row key of a call's records."""
     return f"p|{encode(part.id)}"
 
@@ -171,7 +171,7 @@ def from_entity(tenant: str, file_log_id: str, entity: Entity) -> Batch:
         opened_at=entity.text("OpenedAt"),
         changed_at=entity.text("ChangedAt"),
         state=BatchState(entity.text("State")),
-        parts=tuple(Part(str(id_), int(rows)) for id_, rows in parts),
+        parts=tuple(StagedPart(str(id_), int(rows)) for id_, rows in parts),
         import_id=entity.text("ImportId"),
         exceeded=tuple(json.loads(entity.text("Exceeded", "[]"))),
         closed_by=entity.text("ClosedBy"),

@@ -19,7 +19,7 @@ from typing import Any
 
 from shared.imports.import_type import Document
 from shared.imports.licenses.attachments import blobs_of
-from shared.imports.licenses.license_set import Change, Held, buried
+from shared.imports.licenses.license_set import Change, StoredLicense, as_tombstone
 from shared.imports.licenses.model import EMPLOYEE_FIELDS, Employee
 from shared.imports.merge_rules import text_columns
 from shared.imports.results import RowResult, pack_result, unpack_result
@@ -111,7 +111,7 @@ def owner_of(entity: Entity) -> Owner:
 
 
 @reading("a stored license")
-def held_from_entity(entity: Entity) -> Held:
+def held_from_entity(entity: Entity) -> StoredLicense:
     """The license, or what is kept of it, that an entity holds. Raises UnreadableDataError."""
     is_gone = entity.flag("Deleted")
     division, number, personal_id = json.loads(entity.text("Employee"))
@@ -119,7 +119,7 @@ def held_from_entity(entity: Entity) -> Held:
     is_complete = entity.text("LicenseKey") and "Number" in entity.values
     if not is_complete or not (is_gone or isinstance(document, dict)):
         raise ValueError("no license")
-    return Held(
+    return StoredLicense(
         key=entity.text("LicenseKey"),
         employee=Employee(division, number, personal_id),
         document=document,
@@ -137,14 +137,14 @@ def operations_of(partition: str, change: Change, number: int, now: str) -> list
     before, after = change.before, change.after
     operations: list[Operation] = []
     if before is not None and (after is None or after.employee != before.employee):
-        operations.append(Upsert(_tombstone(partition, buried(before, number))))
+        operations.append(Upsert(_tombstone(partition, as_tombstone(before, number))))
     if after is not None:
         operations.append(Upsert(_license(partition, after, now)))
     if before is None and after is not None:
         owner = _owner(partition, after)
         operations.append(Upsert(owner) if change.is_reused else Insert(owner))
     elif before is not None and after is None:
-        operations.append(Upsert(_owner(partition, buried(before, number))))
+        operations.append(Upsert(_owner(partition, as_tombstone(before, number))))
     elif before is not None and after is not None and _whose(before) != _whose(after):
         operations.append(Upsert(_owner(partition, after)))
     return operations
@@ -252,7 +252,7 @@ def unpack_parts(data: bytes) -> list[tuple[list[RowResult], list[Operation]]]:
     ]
 
 
-def _license(partition: str, held: Held, now: str) -> Entity:
+def _license(partition: str, held: StoredLicense, now: str) -> Entity:
     document = held.document or {}
     columns = text_columns(document, COLUMNS)
     values: dict[str, Value] = {
@@ -266,34 +266,34 @@ def _license(partition: str, held: Held, now: str) -> Entity:
     return Entity(partition, license_row(held.employee, held.key), values)
 
 
-def _tombstone(partition: str, grave: Held) -> Entity:
+def _tombstone(partition: str, tombstone: StoredLicense) -> Entity:
     values: dict[str, Value] = {
-        **_place(grave),
-        "Number": grave.number,
+        **_place(tombstone),
+        "Number": tombstone.number,
         "Deleted": True,
-        "Remains": json.dumps(grave.remains, ensure_ascii=False),
+        "Remains": json.dumps(tombstone.remains, ensure_ascii=False),
     }
-    return Entity(partition, license_row(grave.employee, grave.key), values)
+    return Entity(partition, license_row(tombstone.employee, tombstone.key), values)
 
 
-def _owner(partition: str, held: Held) -> Entity:
+def _owner(partition: str, held: StoredLicense) -> Entity:
     values: dict[str, Value] = {"Whose": json.dumps(_whose(held), ensure_ascii=False)}
     if held.document is None:
         values |= {"Deleted": True, "Number": held.number}
     return Entity(partition, key_row(held.key), values)
 
 
-def _whose(held: Held) -> Document:
+def _whose(held: StoredLicense) -> Document:
     said = held.document or held.remains or {}
     return {name: said[name] for name in EMPLOYEE_FIELDS if name in said}
 
 
-def _place(held: Held) -> dict[str, Value]:
+def _place(held: StoredLicense) -> dict[str, Value]:
     """Keys of rows may be shortened, so the whole place stands in the entity."""
     employee = held.employee
     parts = [employee.division, employee.number, employee.personal_id]
     return {"LicenseKey": held.key, "Employee": json.dumps(parts, ensure_ascii=False)}
 
 
-def _blobs(held: Held | None) -> set[str]:
+def _blobs(held: StoredLicense | None) -> set[str]:
     return blobs_of(((held.document if held else None) or {}).get("documents", []))

@@ -18,7 +18,7 @@ GROUPS = ("g|", "g|~")
 """First and last row key between which a tenant's groups lie."""
 
 
-class GroupRegister:
+class PartitionIndex:
     """Notes groups once; remembers in this process which ones it has noted."""
 
     def __init__(self, tables: Tables) -> None:

@@ -86,14 +86,14 @@ async def rendered(
 async def _judged_rows(judged: Judged, first: int) -> func.HttpResponse:
     # Late: it brings pydantic, which indexing does without.
     from shared.imports.authdata.changes import changes_of
-    from shared.services.dry_run import Judgement
+    from shared.services.dry_run import DryRunResult
     from shared.web.imports import judged_rows
 
     verdicts = judged.classified.verdicts[first:]
     results = results_of(judged.classified)[first:]
     told = tuple(replace(each, index=each.index - first) for each in results)
     changes = {each.record.position - first: changes_of(each, judged.known) for each in verdicts}
-    return await judged_rows(AUTHDATA, Judgement(told, changes))
+    return await judged_rows(AUTHDATA, DryRunResult(told, changes))
 
 
 def _check_rows(gateway: Gateway, rows: int) -> None:

@@ -23,7 +23,7 @@ from shared import log
 from shared.auth.callers import AnyCaller
 from shared.auth.clients import Scope
 from shared.bootstrap import Gateway
-from shared.clock import SystemClock, iso
+from shared.clock import SystemClock, to_iso
 from shared.errors import (
     ConflictError,
     GatewayError,
@@ -51,7 +51,7 @@ from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.imports.near_names import is_like_dry_run
 from shared.imports.reference_text import escaped
 from shared.imports.results import Outcome, RowResult
-from shared.services.documents.uploads import Taken
+from shared.services.documents.uploads import ImportedDocument
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.import_call import HEADER, answer_once, keyed_call
@@ -198,7 +198,7 @@ def _generation_time(form: Form, now: datetime) -> str:
             "generationTime must be YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS and not after now; without "
             "an offset it is UTC."
         )
-    return iso(moment)
+    return to_iso(moment)
 
 
 def _size(content: IO[bytes]) -> int:
@@ -298,7 +298,7 @@ async def _answer_dry_run(
     [result] = judgement.results
     if result.outcome is Outcome.FAILED:
         return refusal(_fault(result))
-    return _envelope(result, iso(SystemClock().now()))
+    return _envelope(result, to_iso(SystemClock().now()))
 
 
 async def document_answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
@@ -323,7 +323,7 @@ def _parts(content: IO[bytes]) -> Iterator[bytes]:
     return iter(lambda: content.read(_PART), b"")
 
 
-def _answer(record: ImportRecord, taken: Taken | None) -> func.HttpResponse:
+def _answer(record: ImportRecord, taken: ImportedDocument | None) -> func.HttpResponse:
     if taken is None:
         return not_yet(just_accepted(record))
     response = (

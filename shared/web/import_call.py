@@ -21,7 +21,7 @@ from shared.clock import RandomIds
 from shared.errors import AcceptanceUnknownError, GoneError, InvalidRequestError, RefusedError
 from shared.services.background import to_thread_if_large
 from shared.services.fingerprint_keys import FingerprintKeys
-from shared.services.idempotency import KeyedCall, RepeatableWork, Sight
+from shared.services.idempotency import ImportSnapshot, KeyedCall, RepeatableWork
 from shared.services.status import ImportReport
 from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
@@ -121,7 +121,7 @@ class _Inside:
         """See `RepeatableWork`."""
         return kept(await self._run(import_id))
 
-    async def look(self, import_id: str) -> Sight | None:  # noqa: ARG002
+    async def look(self, import_id: str) -> ImportSnapshot | None:  # noqa: ARG002
         """See `RepeatableWork`."""
         return None
 
@@ -224,7 +224,7 @@ class _Work:
         has_ended = "X-Import-Id" in response.headers and response.status_code == 200
         return kept(response, is_rendered=has_ended and self._call.is_lasting)
 
-    async def look(self, import_id: str) -> Sight | None:
+    async def look(self, import_id: str) -> ImportSnapshot | None:
         """See `RepeatableWork`."""
         record = await self._find(import_id)
         if record is None:
@@ -240,7 +240,7 @@ class _Work:
                     log.failure("call.left_running", error, import_id=import_id)
             return kept(self._named(await self._not_yet(found)))
 
-        return Sight(not record.is_open, answer)
+        return ImportSnapshot(not record.is_open, answer)
 
     async def render_again(self, import_id: str, media_type: str) -> func.HttpResponse:
         """The answer of an ended import. Raises GoneError where its records are not there."""

@@ -18,12 +18,12 @@ from shared.imports.message_groups import MessageGroup, MessageGroups
 from shared.imports.messages import Message, Severity
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
-from shared.services.status import FailedRow, FailedRows, ImportReport, ImportState, Place
+from shared.services.status import FailedRow, FailedRows, ImportReport, ImportState, ResultCursor
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web.requests import CSV, JSON, from_opaque, to_opaque, wrong_continuation
 
 if TYPE_CHECKING:
-    from shared.services.dry_run import Judgement
+    from shared.services.dry_run import DryRunResult
 
 
 IMPORTS = "/api/imports"
@@ -203,18 +203,18 @@ def _group_view(group: MessageGroup) -> dict[str, Any]:
     return {**view, "count": group.count, "firstIndexes": group.indexes}
 
 
-def place_to_text(place: Place | None) -> str | None:
+def place_to_text(place: ResultCursor | None) -> str | None:
     """A continuation for the caller, which need not know what is in it."""
     return None if place is None else to_opaque(f"{place.chunk}.{place.rows}")
 
 
-def place_from_text(query: Mapping[str, str]) -> Place:
+def place_from_text(query: Mapping[str, str]) -> ResultCursor:
     """The place that a continuation names. Raises InvalidRequestError."""
     text = query.get("continuation")
     if not text:
-        return Place()
+        return ResultCursor()
     chunk, rows = _numbers(text, 2)
-    return Place(chunk, rows)
+    return ResultCursor(chunk, rows)
 
 
 def number_to_text(number: int | None) -> str | None:
@@ -340,14 +340,14 @@ def _row_as_sent(rules: Rules, row: FailedRow) -> str:
 
 
 async def judged_rows(
-    kind: ImportType, judgement: Judgement, media_type: str = JSON
+    kind: ImportType, judgement: DryRunResult, media_type: str = JSON
 ) -> func.HttpResponse:
     """200 with every row as `/results` would show it, and its `changes`; all on one page."""
     body = await asyncio.to_thread(_rendered, kind, judgement)
     return func.HttpResponse(body, mimetype=media_type)
 
 
-def _rendered(kind: ImportType, judgement: Judgement) -> bytes:
+def _rendered(kind: ImportType, judgement: DryRunResult) -> bytes:
     items = [
         f'{_vendor_result(kind, result)[:-1]},"changes":'
         f"{judgement.changes.get(result.index, '[]')}}}".encode()

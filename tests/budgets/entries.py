@@ -34,9 +34,9 @@ from shared.imports.json_rows import is_same_row, read_corrections, read_payload
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.answer import import_answer
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.license_set import Shelf
+from shared.imports.licenses.license_set import LicenseSet
 from shared.imports.licenses.row_groups import units
-from shared.imports.licenses.rules import LicenseImport
+from shared.imports.licenses.rules import LicenseRules
 from shared.imports.merge_rules import fold, judge_without_key, listed_form, nothing_missing
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.model import normal_reference
@@ -121,14 +121,14 @@ def _license_rows(format_: BodyFormat, action: LicenseAction) -> Callable[[bytes
     return read
 
 
-def _license_import(company: str, action: LicenseAction) -> LicenseImport:
-    return LicenseImport(
+def _license_import(company: str, action: LicenseAction) -> LicenseRules:
+    return LicenseRules(
         tenant=_TENANT,
         company=company,
         action=action,
         number=1,
         import_id="import",
-        shelf=Shelf(),
+        shelf=LicenseSet(),
         unforeseen=lambda _error: Message(COULD_NOT_BE_PROCESSED),
     )
 

@@ -13,10 +13,10 @@ import pytest
 from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.license_set import Held, Shelf, buried
+from shared.imports.licenses.license_set import LicenseSet, StoredLicense, as_tombstone
 from shared.imports.licenses.model import Employee, employee_of, given_key, shown_key
-from shared.imports.licenses.row_groups import sketch, units
-from shared.imports.licenses.rules import LicenseImport
+from shared.imports.licenses.row_groups import outline_row, units
+from shared.imports.licenses.rules import LicenseRules
 from shared.imports.messages import Message
 from shared.services.licenses.transactions import segments
 from tests.unit.imports.licenses.company import TENANT, import_on
@@ -68,19 +68,19 @@ def of_keys(count: int) -> list[Row]:
     return [{"companyCode": "C1", "licenseKey": _key(place)} for place in range(count)]
 
 
-def nothing(_rows: Sequence[Row]) -> list[Held]:
+def nothing(_rows: Sequence[Row]) -> list[StoredLicense]:
     return []
 
 
-def tombstones(rows: Sequence[Row]) -> list[Held]:
+def tombstones(rows: Sequence[Row]) -> list[StoredLicense]:
     """Each license was there and was removed."""
-    return [buried(each, 1) for each in stored(rows)]
+    return [as_tombstone(each, 1) for each in stored(rows)]
 
 
-def stored(rows: Sequence[Row]) -> list[Held]:
+def stored(rows: Sequence[Row]) -> list[StoredLicense]:
     """Each row's license is there, under a key of its own."""
     return [
-        Held(
+        StoredLicense(
             row.get("licenseKey", _key(place)),
             employee_of(row),
             {**row, "licenseKey": row.get("licenseKey", _key(place)), "notes": "old"},
@@ -92,13 +92,13 @@ def stored(rows: Sequence[Row]) -> list[Held]:
 
 def _seconds(
     make: Callable[[int], list[Row]],
-    there: Callable[[Sequence[Row]], list[Held]],
+    there: Callable[[Sequence[Row]], list[StoredLicense]],
     action: LicenseAction,
     count: int,
 ) -> float:
     rows = make(count)
-    work = import_on(Shelf(there(rows)), action, 2)
-    sketches = [sketch(TENANT, index, 0, 0, fold_names(row)) for index, row in enumerate(rows)]
+    work = import_on(LicenseSet(there(rows)), action, 2)
+    sketches = [outline_row(TENANT, index, 0, 0, fold_names(row)) for index, row in enumerate(rows)]
     found = units(sketches, {}, action)
     read: list[list[tuple[ReadRow, Employee]]] = [
         [(_read(row.index, rows[row.index]), row.employee) for row in unit.rows] for unit in found
@@ -116,7 +116,7 @@ def _read(index: int, row: Row) -> ReadRow:
     return ReadRow(index, shown_key(row, given_key(row)), dict(row), messages)
 
 
-def _all(work: LicenseImport, read: list[list[tuple[ReadRow, Employee]]]) -> int:
+def _all(work: LicenseRules, read: list[list[tuple[ReadRow, Employee]]]) -> int:
     indexes = {
         result.index
         for segment in segments(work, "partition", read, "now", 99)
@@ -142,7 +142,7 @@ def _all(work: LicenseImport, read: list[list[tuple[ReadRow, Employee]]]) -> int
 )
 def test_twice_the_rows_take_no_more_than_twice_the_time(
     make: Callable[[int], list[Row]],
-    there: Callable[[Sequence[Row]], list[Held]],
+    there: Callable[[Sequence[Row]], list[StoredLicense]],
     action: LicenseAction,
 ) -> None:
     count = ROWS if (make, there) == (chained, stored) else ROWS // 7

@@ -22,17 +22,17 @@ from shared.imports.authdata.answer import results_of
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.hashing import Hasher
 from shared.imports.authdata.model import AuthRecord, Employee, RecordReader, Stored
-from shared.imports.authdata.rules import BatchOptions, Verdict, classify
+from shared.imports.authdata.rules import BatchOptions, Classification, classify
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload
 from shared.imports.import_type import Document, ReadRow, Reference
 from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.license_set import Shelf
+from shared.imports.licenses.license_set import LicenseSet
 from shared.imports.licenses.model import Employee as LicenseEmployee
 from shared.imports.licenses.model import employee_of, natural_key, sent_identity
-from shared.imports.licenses.rules import LicenseImport, read_license
+from shared.imports.licenses.rules import LicenseRules, read_license
 from shared.imports.messages import Message
 from shared.imports.registry import import_type
 from shared.imports.results import Outcome, RowResult
@@ -396,7 +396,7 @@ class _Reference:
         self._writers: dict[tuple[str, str, str], int] = {}
         self._sent_by: dict[tuple[int, int], int] = {}
         self._retries: defaultdict[int, set[int]] = defaultdict(set)
-        self._shelves: dict[str, Shelf] = defaultdict(Shelf)
+        self._shelves: dict[str, LicenseSet] = defaultdict(LicenseSet)
         self._employees: dict[str, Employee] = {}
         self._uploads: dict[str, Document] = {}
 
@@ -542,7 +542,7 @@ class _Reference:
         results: Mapping[int, RowResult],
     ) -> None:
         retries = {number: frozenset(later) for number, later in self._retries.items()}
-        work = LicenseImport(
+        work = LicenseRules(
             tenant=self._books.tenant,
             company=company,
             action=action,
@@ -600,7 +600,7 @@ class _Reference:
         stored = Stored(dict(self._employees), holders, len(self._employees))
         classified = classify(records, stored, BatchOptions())
         results = {row.index: row for row in book.results}
-        effects: list[Verdict] = []
+        effects: list[Classification] = []
         pairs = zip(results_of(classified), classified.verdicts, strict=True)
         for expected, verdict in pairs:
             result = results[expected.index]

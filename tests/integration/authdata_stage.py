@@ -122,7 +122,9 @@ class AuthdataStage:
         return {employee.employee_id: employee for employee in employees}
 
 
-def play(storage: str, piece: Callable[[AuthdataStage], Awaitable[None]], **settings: Any) -> None:
+def play(
+    storage: str, scenario: Callable[[AuthdataStage], Awaitable[None]], **settings: Any
+) -> None:
     """Run a test on a stage of its own; `settings` by the names of `Settings`."""
 
     async def run() -> None:
@@ -133,6 +135,6 @@ def play(storage: str, piece: Callable[[AuthdataStage], Awaitable[None]], **sett
         ):
             pump = Pump(service)
             await pump.take()
-            await piece(AuthdataStage(gateway, pump, await new_tenant(gateway)))
+            await scenario(AuthdataStage(gateway, pump, await new_tenant(gateway)))
 
     asyncio.run(run())

@@ -11,11 +11,11 @@ from shared.clock import RandomIds, SystemClock
 from shared.imports.import_type import Document
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
-from shared.services.accept import Intake, PlanLimits
+from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.chunk_processor import HoldBack
-from shared.services.licenses.processor import LicenseWork
+from shared.services.licenses.processor import LicenseProcessor
 from shared.services.record_commit import operation_bytes
 from shared.services.results import Payloads
 from shared.services.row_processor import BeforeCommit
@@ -32,7 +32,7 @@ from shared.storage.ports import (
     Tables,
 )
 from tests.imports import RefusingQueues
-from tests.integration.stage import Stage
+from tests.integration.stage import Harness
 
 MERGE, OVERRIDE, REPLACE = LicenseAction.MERGE, LicenseAction.OVERRIDE, LicenseAction.REPLACE
 
@@ -84,13 +84,13 @@ async def always() -> None:
 class LicenseStage:
     """A stage with one import of licenses after another."""
 
-    stage: Stage
+    stage: Harness
 
     async def accept(self, action: LicenseAction, rows: list[dict[str, Any]]) -> ImportRecord:
         """An accepted import whose messages got lost."""
         gateway, caller = self.stage.gateway, self.stage.sender.caller
         queues = RefusingQueues()
-        intake = Intake(
+        intake = ImportAcceptor(
             imports=gateway.imports,
             blobs=gateway.account.blobs,
             queues=queues,
@@ -121,7 +121,7 @@ class LicenseStage:
     ) -> None:
         """A handler of a process of its own, which may die."""
         account = self.stage.gateway.account
-        work = LicenseWork(
+        work = LicenseProcessor(
             tables=tables, blobs=account.blobs, clock=SystemClock(), offload=to_thread_if_large
         )
         lines = await Payloads(account.blobs).lines(record, 0)

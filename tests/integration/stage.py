@@ -27,7 +27,7 @@ from tests.waiting import until
 
 
 @dataclass(frozen=True)
-class Stage:
+class Harness:
     """What a test plays with."""
 
     gateway: Gateway
@@ -126,7 +126,7 @@ class Stage:
         return found
 
 
-def play(storage: str, piece: Callable[[Stage], Awaitable[None]], **settings: int) -> None:
+def play(storage: str, scenario: Callable[[Harness], Awaitable[None]], **settings: int) -> None:
     """Run a test on a stage of its own; `settings` by the names of `Settings`."""
 
     async def run() -> None:
@@ -136,6 +136,6 @@ def play(storage: str, piece: Callable[[Stage], Awaitable[None]], **settings: in
         ):
             pump = Pump(service)
             await pump.take()
-            await piece(Stage(gateway, pump, await new_sender(gateway)))
+            await scenario(Harness(gateway, pump, await new_sender(gateway)))
 
     asyncio.run(run())

@@ -27,7 +27,7 @@ def totals(answer: dict[str, Any]) -> tuple[int, ...]:
 
 
 def test_a_staged_batch_changes_nothing_until_it_is_processed(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         rows = [an_employee("E1", status="on"), an_employee("E2"), {"employeeId": " "}]
         staged = await stage.stage([*rows, an_employee("", "x")])
         assert totals(staged.answer) == (2, 0, 1, 0, 0)
@@ -46,11 +46,11 @@ def test_a_staged_batch_changes_nothing_until_it_is_processed(delivered: str) ->
         counts = report.counts
         assert (counts.new, counts.unchanged, counts.failed) == (2, 1, 1)
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_every_class_of_record_is_processed(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         ids = ("SAME", "AUTH", "STATUS", "OLD", "BOTH", "HELD")
         await stage.imported([an_employee(name, status="on") for name in ids])
         before = await stage.stored()
@@ -85,11 +85,11 @@ def test_every_class_of_record_is_processed(delivered: str) -> None:
         assert employees["RENAMED"].status == "on"
         assert employees["BOTH"].status == "off"
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_an_employee_can_be_renamed_back_and_forth(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         values = ("one", "two", "three")
         renames = []
         for name in ("A", "B", "A"):
@@ -98,11 +98,11 @@ def test_an_employee_can_be_renamed_back_and_forth(delivered: str) -> None:
             assert [*await stage.employees()] == [name]
         assert renames == [0, 1, 1]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_calls_with_one_id_append_to_one_batch(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         batch = str(uuid.uuid4())
         first = await stage.stage([an_employee("E1", "a"), an_employee("E2", "b")], batch)
         second = await stage.stage(
@@ -120,11 +120,11 @@ def test_calls_with_one_id_append_to_one_batch(delivered: str) -> None:
         assert await stage.process(batch) == whole
         assert sorted(await stage.employees()) == ["E1", "E3"]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_two_calls_at_once_lose_nothing_and_count_nothing_twice(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         batch = str(uuid.uuid4())
         calls = [[an_employee(f"E{at}"), an_employee("SAME", f"v{at}")] for at in range(8)]
         done = await asyncio.gather(*(stage.stage(rows, batch) for rows in calls))
@@ -134,11 +134,11 @@ def test_two_calls_at_once_lose_nothing_and_count_nothing_twice(delivered: str) 
         assert totals(whole) == (9, 0, 0, 0, 7)
         assert await stage.process(batch) == whole
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_call_that_is_made_again_under_its_id_is_in_once(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         call_id, batch = str(uuid.uuid4()), str(uuid.uuid4())
         await stage.stage([an_employee("E0")], batch)
         once = await stage.stage([an_employee("E1")], batch, call_id=call_id)
@@ -149,11 +149,11 @@ def test_a_call_that_is_made_again_under_its_id_is_in_once(delivered: str) -> No
         new = [await stage.stage([an_employee("N")], call_id=call_id) for _ in range(2)]
         assert new[0] == new[1]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_without_commit_nothing_is_staged(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         batch = str(uuid.uuid4())
         for given, answered in ((None, NO_FILE_LOG_ID), (batch, batch)):
             told = await stage.stage([an_employee("E1")], given, commit=False)
@@ -163,11 +163,11 @@ def test_without_commit_nothing_is_staged(delivered: str) -> None:
             await stage.begin(batch)
         assert await stage.entities("AuthStaging") == []
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_batch_is_processed_once_however_often_process_is_called(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         staged = await stage.stage([an_employee("E1"), an_employee("E2")])
         records = await asyncio.gather(*(stage.begin(staged.file_log_id) for _ in range(6)))
         assert len({record.number for record in records}) == 1
@@ -181,11 +181,11 @@ def test_a_batch_is_processed_once_however_often_process_is_called(delivered: st
             await stage.stage([an_employee("E3")], staged.file_log_id)
         assert (await stage.employees())["E1"].values[1] is not None
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_process_call_that_died_is_taken_up_by_the_next_one(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         gateway = stage.gateway
         made: list[Batch] = []
         for _ in range(2):
@@ -201,11 +201,11 @@ def test_a_process_call_that_died_is_taken_up_by_the_next_one(delivered: str) ->
         await stage.drain()
         assert sorted(await stage.employees()) == ["E0", "E1"], "the upkeep took up the other"
 
-    play(delivered, piece, sweep_after_seconds=0)
+    play(delivered, scenario, sweep_after_seconds=0)
 
 
 def test_two_batches_at_once_are_decided_one_after_the_other(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         values = ("one", "two")
         first = await stage.stage([an_employee("A", *values), an_employee("X")])
         second = await stage.stage([an_employee("B", *values), an_employee("X")])
@@ -218,7 +218,7 @@ def test_two_batches_at_once_are_decided_one_after_the_other(delivered: str) -> 
         assert later[1]["totalEmpIdUpdate"] == 1
         assert len(await stage.employees()) == 2
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_over_a_threshold_no_entity_changes(
 ) -> None:
     """Of four employees two change and two are added; one of five records is an error."""
 
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         rules = stage.gateway.authdata.rules
         await stage.imported([an_employee(f"E{number}", status="on") for number in range(4)])
         rows = [an_employee(f"E{number}", status="off") for number in range(2)]
@@ -266,11 +266,11 @@ def test_over_a_threshold_no_entity_changes(
         }
         assert len(await stage.employees()) == 6
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_threshold_cancels_the_whole_batch_while_it_is_staged(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         await stage.gateway.authdata.rules.set_thresholds(stage.tenant, {"errors": "30"})
         batch, call_id = str(uuid.uuid4()), str(uuid.uuid4())
         bad = [an_employee("")]
@@ -289,11 +289,11 @@ def test_a_threshold_cancels_the_whole_batch_while_it_is_staged(delivered: str) 
         assert unnamed.answer["fileLogId"] == NO_FILE_LOG_ID
         assert await stage.entities() == []
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_batch_without_records_is_processed_without_an_import(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         staged = await stage.stage([])
         assert (
             await stage.gateway.authdata.processing.begin(stage.tenant, staged.file_log_id) is None
@@ -304,22 +304,22 @@ def test_a_batch_without_records_is_processed_without_an_import(delivered: str) 
         answer = await stage.process(scrubbed.file_log_id)
         assert answer["totalRecords"] == 0
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_batch_has_at_most_the_rows_of_an_import(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         batch = str(uuid.uuid4())
         await stage.stage([an_employee(f"E{at}") for at in range(3)], batch)
         with pytest.raises(TooLargeError, match="limits are 4"):
             await stage.stage([an_employee(f"F{at}") for at in range(2)], batch)
         assert (await stage.review(batch))["totalRecords"] == 3
 
-    play(delivered, piece, max_rows=4)
+    play(delivered, scenario, max_rows=4)
 
 
 def test_batches_of_tenants_do_not_meet(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         other = AuthdataStage(stage.gateway, stage.pump, f"{stage.tenant}-2")
         batch = str(uuid.uuid4())
         await stage.stage([an_employee("E1")], batch)
@@ -333,11 +333,11 @@ def test_batches_of_tenants_do_not_meet(delivered: str) -> None:
         assert ([*mine], [*others]) == (["E1"], ["E2"])
         assert mine["E1"].values != others["E2"].values, "hashes are bound to the tenant"
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_results_show_ids_and_no_hashes(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         staged = await stage.stage([an_employee("E1"), an_employee("E2", None), an_employee("E1")])
         record = await stage.begin(staged.file_log_id)
         await stage.drain()
@@ -350,4 +350,4 @@ def test_results_show_ids_and_no_hashes(delivered: str) -> None:
             2: (("E1",), Outcome.NEW),
         }
 
-    play(delivered, piece)
+    play(delivered, scenario)

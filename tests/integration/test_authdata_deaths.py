@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.imports.results import Outcome, RowResult
-from shared.services.authdata.processor import AuthdataWork, records_of
+from shared.services.authdata.processor import AuthdataProcessor, records_of
 from shared.services.chunk_messages import messages_for
 from shared.services.row_processor import BeforeCommit, SupersededError
 from shared.services.status import ImportState
@@ -48,9 +48,9 @@ async def ready(stage: AuthdataStage) -> ImportRecord:
     return record
 
 
-def work_of(stage: AuthdataStage, record: ImportRecord) -> AuthdataWork:
+def work_of(stage: AuthdataStage, record: ImportRecord) -> AuthdataProcessor:
     work = stage.gateway.chunks._works.of(record)
-    assert isinstance(work, AuthdataWork)
+    assert isinstance(work, AuthdataProcessor)
     return work
 
 
@@ -84,7 +84,7 @@ async def forget_results(stage: AuthdataStage, record: ImportRecord) -> None:
 def test_a_handler_that_died_in_the_middle_is_taken_up_and_decides_nothing_anew(
     delivered: str, commits: int
 ) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         record = await ready(stage)
         work = work_of(stage, record)
         for chunk in range(len(record.chunks)):
@@ -99,11 +99,11 @@ def test_a_handler_that_died_in_the_middle_is_taken_up_and_decides_nothing_anew(
         assert answer["totalEmpIdUpdate"] == 30
         assert len(await stage.employees()) == 110
 
-    play(delivered, piece, chunk_rows=CHUNK)
+    play(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_message_delivered_again_tells_what_was_done_the_first_time(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         record = await ready(stage)
         await deliver(stage, record)
         answer, stored = await stage.answer(record), await stage.stored()
@@ -115,14 +115,14 @@ def test_a_message_delivered_again_tells_what_was_done_the_first_time(delivered:
         assert await stage.stored() == stored
         assert await stage.answer(record) == answer
 
-    play(delivered, piece, chunk_rows=CHUNK)
+    play(delivered, scenario, chunk_rows=CHUNK)
 
 
 @pytest.mark.parametrize("is_planned", [True, False])
 def test_a_poisoned_chunk_ends_and_no_straggler_commits_its_rows(
     delivered: str, is_planned: bool
 ) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         record = await ready(stage)
         chunks, work = stage.gateway.chunks, work_of(stage, record)
         if is_planned:
@@ -146,14 +146,14 @@ def test_a_poisoned_chunk_ends_and_no_straggler_commits_its_rows(
         assert again["totalErrors"] == 0
         assert {"Z00", "N29"} <= set(await stage.employees())
 
-    play(delivered, piece, chunk_rows=CHUNK)
+    play(delivered, scenario, chunk_rows=CHUNK)
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
 def test_a_chunk_that_is_poisoned_before_the_plan_ends_no_other_chunk(
     delivered: str, first: int
 ) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         record = await ready(stage)
         [message] = messages_for(record, [], [first])
         await stage.gateway.chunks.end_as_failed(message)
@@ -168,11 +168,11 @@ def test_a_chunk_that_is_poisoned_before_the_plan_ends_no_other_chunk(
         again = await stage.imported([an_employee("Z39"), an_employee("A00", "A00-one", "newer")])
         assert again["totalErrors"] == 0
 
-    play(delivered, piece, chunk_rows=CHUNK)
+    play(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_rows_of_one_employee_and_faulty_rows_end_with_their_chunk(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         rows = [an_employee("A1", f"value {at}", status=None if at else "on") for at in range(30)]
         rows += [an_employee("x" * 600), an_employee(f"A{2:02d}"), {"employeeId": "A3"}]
         rows += [an_employee(f"B{at:02d}") for at in range(110)]
@@ -188,11 +188,11 @@ def test_rows_of_one_employee_and_faulty_rows_end_with_their_chunk(delivered: st
         assert not stored.keys() & {"A1", "A02", "A3"}
         assert {f"B{at:02d}" for at in range(50, 110)} <= stored.keys()
 
-    play(delivered, piece, chunk_rows=CHUNK)
+    play(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_cancelled_import_keeps_what_is_committed(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         record = await ready(stage)
         await deliver(stage, record, 0)
         current = await stage.again(record)
@@ -207,11 +207,11 @@ def test_a_cancelled_import_keeps_what_is_committed(delivered: str) -> None:
         assert await stage.answer(repeated) == answer
         await stage.employees()
 
-    play(delivered, piece, chunk_rows=CHUNK)
+    play(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_an_import_cancelled_before_its_turn_changes_nothing(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         record = await ready(stage)
         before = await stage.entities()
         assert await stage.gateway.imports.cancel(record_read := await stage.again(record), "x")
@@ -222,11 +222,11 @@ def test_an_import_cancelled_before_its_turn_changes_nothing(delivered: str) -> 
         assert {row.messages[-1].id for row in late} == {9002}
         assert await stage.entities() == before, "not even a mark"
 
-    play(delivered, piece, chunk_rows=CHUNK)
+    play(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_straggler_of_an_earlier_import_gives_way(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         record = await ready(stage)
         await deliver(stage, record)
         told = await results(stage, record)
@@ -240,11 +240,11 @@ def test_a_straggler_of_an_earlier_import_gives_way(delivered: str) -> None:
         assert await stage.stored() == stored
         assert await results(stage, record) == told
 
-    play(delivered, piece, chunk_rows=CHUNK)
+    play(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_lost_payload_ends_the_import(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         rows = [an_employee(f"E{at:03d}") for at in range(200)]
         record = await stage.begin((await stage.stage(rows)).file_log_id)
         await stage.gateway.account.blobs.delete("import-payloads", record.blob_name)
@@ -254,4 +254,4 @@ def test_a_lost_payload_ends_the_import(delivered: str) -> None:
         assert (answer["totalErrors"], answer["totalRecords"]) == (200, 200)
         assert await stage.employees() == {}
 
-    play(delivered, piece, chunk_rows=100)
+    play(delivered, scenario, chunk_rows=100)

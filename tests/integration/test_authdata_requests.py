@@ -30,7 +30,7 @@ def load(changed: int = 0) -> list[Row]:
 def test_storage_is_asked_seldom_and_the_same_file_again_writes_nothing(
     emulator: Emulator, delivered: str
 ) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         async def counted(rows: list[Row]) -> tuple[float, int]:
             watch = emulator.watch("delivered")
             staged = await stage.stage(rows)
@@ -55,4 +55,4 @@ def test_storage_is_asked_seldom_and_the_same_file_again_writes_nothing(
         figures = {"first": first, "again": again, "changed": changed}
         assert {name: value for name, value in figures.items() if value > MOST[name]} == {}
 
-    play(delivered, piece)
+    play(delivered, scenario)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 
 def test_a_batch_that_nobody_processes_expires(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         staged = await stage.stage([an_employee("E1")])
         for call in (
             stage.stage([an_employee("E2")], staged.file_log_id),
@@ -38,13 +38,13 @@ def test_a_batch_that_nobody_processes_expires(delivered: str) -> None:
         with pytest.raises(NotFoundError):
             await stage.begin(staged.file_log_id)
 
-    play(delivered, piece, batch_seconds=0, sweep_after_seconds=0)
+    play(delivered, scenario, batch_seconds=0, sweep_after_seconds=0)
 
 
 def test_upkeep_removes_the_records_of_what_is_processed_and_leaves_the_answer(
     delivered: str,
 ) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         rows = [an_employee(f"E{at:04d}", "x" * 150, str(at)) for at in range(300)]
         staged, waiting = await stage.stage(rows), await stage.stage([an_employee("W")])
         answer = await stage.process(staged.file_log_id)
@@ -58,4 +58,4 @@ def test_upkeep_removes_the_records_of_what_is_processed_and_leaves_the_answer(
         assert await blobs.names_before("authdata-batches", f"{stage.tenant}/", later) == []
         assert await stage.process(waiting.file_log_id)
 
-    play(delivered, piece, sweep_after_seconds=0)
+    play(delivered, scenario, sweep_after_seconds=0)

@@ -39,15 +39,15 @@ def test_formats_are_set_one_by_one_and_removed(manage: Manage, tenant: str) -> 
 def test_a_threshold_that_is_no_percentage_is_refused(
     delivered: str, changes: dict[str, str | None]
 ) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         with pytest.raises(InvalidRequestError, match="percentage"):
             await stage.gateway.authdata.rules.set_thresholds(stage.tenant, changes)
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_format_is_in_force_and_a_bad_one_is_refused(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         rules = stage.gateway.authdata.rules
         await rules.set_formats(stage.tenant, {"authValue1": r"\d+"})
         rows = [an_employee("E1", "12"), an_employee("E2", "x12")]
@@ -61,4 +61,4 @@ def test_a_format_is_in_force_and_a_bad_one_is_refused(delivered: str) -> None:
         with pytest.raises(NotFoundError):
             await rules.set_formats("nobody", {"authValue1": "x"})
 
-    play(delivered, piece)
+    play(delivered, scenario)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from shared.app import retention_of
-from shared.clock import SystemClock, iso
+from shared.clock import SystemClock, to_iso
 from shared.errors import ConflictError, GoneError
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.results import Outcome
 from shared.services.chunk_messages import messages_for
-from shared.services.status import Place, RowFilter
+from shared.services.status import ResultCursor, RowFilter
 from shared.storage.authdata_records import BatchState
 from shared.storage.entities import encode
 from shared.storage.idempotency_records import KeptAnswer, RepeatRecord
@@ -27,11 +27,11 @@ from tests.builders import a_worker, body_of
 from tests.integration.authdata_stage import AuthdataStage, an_employee
 from tests.integration.authdata_stage import play as play_authdata
 from tests.integration.broken import set_columns
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 from tests.tenants import new_sender, new_tenant
 
 pytestmark = pytest.mark.integration
-AHEAD = iso(datetime.now(UTC) + timedelta(days=400))
+AHEAD = to_iso(datetime.now(UTC) + timedelta(days=400))
 
 IMPORTS: Mapping[str, Mapping[str, Any]] = {
     "chunks": {"Chunks0": b"\0"},
@@ -43,7 +43,7 @@ IMPORTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-async def _break_import(stage: Stage, storage: str, record: ImportRecord, way: str) -> None:
+async def _break_import(stage: Harness, storage: str, record: ImportRecord, way: str) -> None:
     place = record.tenant, record_row(record.number)
     await set_columns(storage, "Imports", *place, IMPORTS[way])
 
@@ -59,7 +59,7 @@ async def _break_import(stage: Stage, storage: str, record: ImportRecord, way: s
 def test_a_broken_import_is_closed_and_holds_nothing_up(
     delivered: str, way: str, noticed_by: str
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         gateway, rows = stage.gateway, [a_worker("P1"), a_worker("P2")]
         before = await stage.accept([a_worker("P0")])
         await stage.drain()
@@ -85,7 +85,7 @@ def test_a_broken_import_is_closed_and_holds_nothing_up(
         report = await gateway.reporting.find(record.tenant, record.import_id)
         assert not report.record.is_open
         assert (report.counts.failed, report.record.rows) == (2, 2)
-        page = await gateway.reporting.results(report.record, Place(), 10)
+        page = await gateway.reporting.results(report.record, ResultCursor(), 10)
         assert [(row.index, row.messages[0].id) for row in page.results] == [(0, 9001), (1, 9001)]
         with pytest.raises(GoneError):
             await gateway.retrying.retry(report.record, b"")
@@ -98,11 +98,11 @@ def test_a_broken_import_is_closed_and_holds_nothing_up(
         purged = await retention_of(gateway, SystemClock()).purge([record.tenant], timedelta(0))
         assert purged.failed == ()
 
-    play(delivered, piece, sweep_after_seconds=0)
+    play(delivered, scenario, sweep_after_seconds=0)
 
 
 def test_an_open_entity_without_its_import_makes_no_row_wait(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept_quietly([a_worker("P1")])
         await stage.forget("Imports", record.tenant, record_row(record.number))
         row = {"EmployerRef": "E1", "AssignmentRef": "A1", "PersonnelRef": "P1"}
@@ -114,7 +114,7 @@ def test_an_open_entity_without_its_import_makes_no_row_wait(delivered: str) -> 
         )
         assert left is None
 
-    play(delivered, piece, sweep_after_seconds=0)
+    play(delivered, scenario, sweep_after_seconds=0)
 
 
 RESULTS: Mapping[str, Mapping[str, Any]] = {
@@ -131,7 +131,7 @@ RESULTS: Mapping[str, Mapping[str, Any]] = {
 def test_results_that_cannot_be_read_are_told_as_such(
     delivered: str, way: str, is_open: bool
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         gateway = stage.gateway
         rows = [a_worker("P1"), a_worker("P2", Gender="x")]
         record = await stage.accept(rows)
@@ -143,7 +143,7 @@ def test_results_that_cannot_be_read_are_told_as_such(
         report = await gateway.reporting.find(record.tenant, record.import_id)
         assert not report.record.is_open
         assert report.counts.done == 2
-        page = await gateway.reporting.results(report.record, Place(), 10)
+        page = await gateway.reporting.results(report.record, ResultCursor(), 10)
         assert [row.index for row in page.results] == [0, 1]
         if "rows" in way or "blob" in way:
             assert [row.messages[0].id for row in page.results] == [9001, 9001]
@@ -155,26 +155,28 @@ def test_results_that_cannot_be_read_are_told_as_such(
             await stage.drain()
             assert not (await stage.again(child)).is_open
 
-    play(delivered, piece, sweep_after_seconds=0)
+    play(delivered, scenario, sweep_after_seconds=0)
 
 
 def test_a_deleted_payload_leaves_index_and_outcome_in_the_results(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         rows = [a_worker(f"P{at}", PersonnelNotes="x" * 10_000) for at in range(3)]
         record = await stage.accept(rows)
         await stage.gateway.account.blobs.delete(IMPORT_PAYLOADS, record.blob_name)
         await stage.drain()
         ended = await stage.again(record)
         for outcome in (None, Outcome.FAILED):
-            page = await stage.gateway.reporting.results(ended, Place(), 10, RowFilter(outcome))
+            page = await stage.gateway.reporting.results(
+                ended, ResultCursor(), 10, RowFilter(outcome)
+            )
             told = [(row.index, row.outcome.value, row.messages[0].id) for row in page.results]
             assert told == [(0, "failed", 9001), (1, "failed", 9001), (2, "failed", 9001)]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_retry_beside_a_purge_is_told_that_the_results_have_expired(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept([a_worker("P1", Gender="x")])
         await stage.drain()
         await stage.accept([a_worker("P2")])
@@ -191,15 +193,15 @@ def test_a_retry_beside_a_purge_is_told_that_the_results_have_expired(delivered:
         with pytest.raises(GoneError):
             [rows async for rows in stage.gateway.failed_rows.chunks(as_read)]
         with pytest.raises(GoneError):
-            await stage.gateway.reporting.results(as_read, Place(), 10)
+            await stage.gateway.reporting.results(as_read, ResultCursor(), 10)
         with pytest.raises(GoneError):
             await vendor_answer(stage.gateway, ASSIGNMENTS, as_read)
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_clock_that_was_ahead_does_not_stop_the_sweep(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept_quietly([a_worker(f"P{at}") for at in range(150)], 100)
         first, _ = messages_for(record, [], [0, 1])
         await stage.gateway.chunks.process(first)
@@ -212,11 +214,11 @@ def test_a_clock_that_was_ahead_does_not_stop_the_sweep(delivered: str) -> None:
         report = await stage.gateway.reporting.find(record.tenant, record.import_id)
         assert report.counts.new == 150
 
-    play(delivered, piece, sweep_after_seconds=0)
+    play(delivered, scenario, sweep_after_seconds=0)
 
 
 def test_a_clock_that_was_ahead_does_not_stop_retention(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         gateway, tenant = stage.gateway, stage.sender.tenant
         records = []
         for name in ("P1", "P2"):
@@ -231,11 +233,11 @@ def test_a_clock_that_was_ahead_does_not_stop_retention(delivered: str) -> None:
             records[1].number
         ]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_step_goes_past_an_import_and_a_tenant_that_fail(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         gateway = stage.gateway
         broken = await new_tenant(gateway)
         # A document without its file's name: no file of that tenant can be called unused.
@@ -248,14 +250,14 @@ def test_a_step_goes_past_an_import_and_a_tenant_that_fail(delivered: str) -> No
         assert purged.failed == ((broken, "replaced documents"),)
         assert purged.went["payloads"] == 1
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_an_idempotency_key_whose_record_is_broken(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         store = stage.gateway.repeats._store
         tenant = stage.sender.tenant
-        now = iso(datetime.now(UTC))
+        now = to_iso(datetime.now(UTC))
         for key in ("answer", "import"):
             made = await store.insert(RepeatRecord(tenant, key, "print", "id", "owner", now, now))
             await store.keep(made, KeptAnswer(200, {}, "application/json", b"x" * 100))
@@ -273,7 +275,7 @@ def test_an_idempotency_key_whose_record_is_broken(delivered: str) -> None:
         assert await store.remove_before(tenant, later - timedelta(days=1), later) == 1
         assert await store.remove_before(tenant, later + timedelta(days=1), later) == 1
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 LOST: Mapping[str, Mapping[str, Any] | None] = {
@@ -286,7 +288,7 @@ LOST: Mapping[str, Mapping[str, Any] | None] = {
 
 @pytest.mark.parametrize("way", LOST)
 def test_a_batch_that_lost_records_ends_and_holds_no_tenant_up(delivered: str, way: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         processing = stage.gateway.authdata.processing
         batches = [(await stage.stage([an_employee("E1")])).file_log_id for _ in range(2)]
         for file_log_id in batches:
@@ -314,14 +316,14 @@ def test_a_batch_that_lost_records_ends_and_holds_no_tenant_up(delivered: str, w
         assert [row for row in noted if row.startswith("b|")] == []
         assert (await stage.imported([an_employee("E1")]))["totalErrors"] == 0
 
-    play_authdata(delivered, piece, sweep_after_seconds=0)
+    play_authdata(delivered, scenario, sweep_after_seconds=0)
 
 
 @pytest.mark.parametrize(
     "columns", [{"State": "Perhaps"}, {"Parts0": b"\0"}, {"Parts0": None}, {"Exceeded": "["}]
 )
 def test_a_broken_batch_is_told_and_tidied_up(delivered: str, columns: Mapping[str, Any]) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         file_log_id = (await stage.stage([an_employee("E1")])).file_log_id
         await set_columns(
             delivered, "AuthStaging", f"{stage.tenant}|{file_log_id}", "batch", columns
@@ -334,11 +336,11 @@ def test_a_broken_batch_is_told_and_tidied_up(delivered: str, columns: Mapping[s
         noted = [each.row[0] for each in await stage.entities("AuthStaging")]
         assert noted == ["d"]
 
-    play_authdata(delivered, piece, sweep_after_seconds=0)
+    play_authdata(delivered, scenario, sweep_after_seconds=0)
 
 
 def test_a_batch_that_a_clock_opened_which_was_ahead_still_expires(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         processing, tables = stage.gateway.authdata.processing, stage.gateway.account.tables
         file_log_id = (await stage.stage([an_employee("E1")])).file_log_id
         [noted] = await stage.entities("AuthStaging")
@@ -352,4 +354,4 @@ def test_a_batch_that_a_clock_opened_which_was_ahead_still_expires(delivered: st
         batch = await stage.gateway.authdata.staging.find(stage.tenant, file_log_id)
         assert batch.state is BatchState.EXPIRED
 
-    play_authdata(delivered, piece, sweep_after_seconds=0, batch_seconds=0)
+    play_authdata(delivered, scenario, sweep_after_seconds=0, batch_seconds=0)

@@ -18,7 +18,7 @@ from shared.services.record_repair import Repair
 from shared.storage.import_records import index_row, open_row, record_row
 from tests.builders import a_worker, body_of
 from tests.integration.broken import set_columns
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 
@@ -44,7 +44,7 @@ INDEX: Mapping[str, Mapping[str, Any]] = {
 
 @pytest.mark.parametrize("way", OPEN)
 def test_a_broken_open_import_holds_back_what_it_must_and_no_more(delivered: str, way: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         first = await stage.accept_quietly([a_worker("P1", Title="Ms")])
         row = open_row("workers", first.number)
         await set_columns(delivered, "Imports", first.tenant, row, OPEN[way])
@@ -59,11 +59,11 @@ def test_a_broken_open_import_holds_back_what_it_must_and_no_more(delivered: str
         assert stored.document is not None
         assert (stored.document["Title"], stored.created_by) == ("Dr", first.number)
 
-    play(delivered, piece, sweep_after_seconds=0)
+    play(delivered, scenario, sweep_after_seconds=0)
 
 
 def test_an_import_whose_open_entity_is_lost_ends_with_its_last_chunk(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept_quietly([a_worker("P1")])
         await stage.forget("Imports", record.tenant, open_row("workers", record.number))
         [message] = messages_for(record, [], [0])
@@ -74,11 +74,11 @@ def test_an_import_whose_open_entity_is_lost_ends_with_its_last_chunk(delivered:
         await stage.gateway.chunks.process(message)
         assert (await stage.again(record)).ended_at == ended.ended_at
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_cancel_ends_an_import_whose_open_entity_is_lost(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept_quietly([a_worker("P1")])
         await stage.forget("Imports", record.tenant, open_row("workers", record.number))
         await stage.gateway.cancelling.cancel(await stage.again(record))
@@ -87,14 +87,14 @@ def test_a_cancel_ends_an_import_whose_open_entity_is_lost(delivered: str) -> No
         assert not (await stage.again(record)).is_open
         assert await stage.codes(record) == [[9002]]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 @pytest.mark.parametrize("healer", ["retention", "records repair"])
 def test_an_open_import_that_the_sweep_cannot_find_is_found_again(
     delivered: str, healer: str
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         gateway, tenant = stage.gateway, stage.sender.tenant
         lost = await stage.accept_quietly([a_worker("P1")])
         broken = await stage.accept_quietly([a_worker("P2")])
@@ -117,12 +117,12 @@ def test_an_open_import_that_the_sweep_cannot_find_is_found_again(
         assert (await stage.again(lost)).counts.new == 1
         assert (await stage.again(broken)).counts.failed == 1
 
-    play(delivered, piece, sweep_after_seconds=0)
+    play(delivered, scenario, sweep_after_seconds=0)
 
 
 @pytest.mark.parametrize("way", INDEX)
 def test_an_import_is_found_by_its_id_whatever_the_index_says(delivered: str, way: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         gateway, tenant = stage.gateway, stage.sender.tenant
         record = await stage.accept([a_worker("P1")])
         await stage.accept([a_worker("P2")])
@@ -140,4 +140,4 @@ def test_an_import_is_found_by_its_id_whatever_the_index_says(delivered: str, wa
         with pytest.raises(NotFoundError):
             await gateway.reporting.find(tenant, "0b5c7a0e-0000-4000-8000-000000000000")
 
-    play(delivered, piece)
+    play(delivered, scenario)

@@ -7,14 +7,14 @@ import pytest
 from shared.errors import GoneError
 from shared.imports.results import Outcome
 from shared.services.chunk_messages import ChunkMessage, messages_for
-from shared.services.status import ImportState, Place
+from shared.services.status import ImportState, ResultCursor
 from shared.storage.entities import split_text
 from shared.storage.import_records import ImportRecord, record_row
 from shared.storage.names import IMPORT_PAYLOADS, IMPORTS
 from shared.storage.ports import Entity, Merge
 from tests.builders import a_worker
 from tests.integration.broken import PAYLOADS, Break
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 LONG = "x" * 10_000
@@ -22,7 +22,7 @@ LONG = "x" * 10_000
 
 
 async def _broken_import(
-    stage: Stage, change: Break, *, is_inline: bool
+    stage: Harness, change: Break, *, is_inline: bool
 ) -> tuple[ImportRecord, ChunkMessage]:
     notes = {} if is_inline else {"PersonnelNotes": LONG}
     record = await stage.accept_quietly([a_worker(f"P{at}", **notes) for at in range(3)])
@@ -39,13 +39,13 @@ async def _broken_import(
     return record, message
 
 
-async def _check_ended(stage: Stage, record: ImportRecord, usable: int) -> None:
+async def _check_ended(stage: Harness, record: ImportRecord, usable: int) -> None:
     gateway = stage.gateway
     report = await gateway.reporting.find(record.tenant, record.import_id)
     assert report.state is ImportState.COMPLETED_WITH_ERRORS
     counts = report.counts
     assert (counts.new, counts.failed, counts.done) == (usable, 3 - usable, 3)
-    page = await gateway.reporting.results(report.record, Place(), 100)
+    page = await gateway.reporting.results(report.record, ResultCursor(), 100)
     assert sorted(row.index for row in page.results) == [0, 1, 2]
     failed = [row for row in page.results if row.outcome is Outcome.FAILED]
     assert [[message.id for message in row.messages] for row in failed] == [[9001]] * (3 - usable)
@@ -59,7 +59,7 @@ async def _check_ended(stage: Stage, record: ImportRecord, usable: int) -> None:
 def test_only_what_cannot_be_read_fails_and_a_later_import_goes_in(
     delivered: str, is_inline: bool
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         for name, (change, usable) in PAYLOADS.items():
             if is_inline and name == "no UTF-8":
                 continue  # a column of text is always UTF-8
@@ -73,7 +73,7 @@ def test_only_what_cannot_be_read_fails_and_a_later_import_goes_in(
             # The next way begins with an empty store.
             await stage.forget_workers()
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 @pytest.mark.parametrize("way", ["empty", "no JSON", "no index", "a line that went"])
@@ -81,7 +81,7 @@ def test_only_what_cannot_be_read_fails_and_a_later_import_goes_in(
 def test_the_last_resort_needs_nothing_of_the_payload(
     delivered: str, way: str, is_cancelled: bool
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record, message = await _broken_import(stage, PAYLOADS[way][0], is_inline=False)
         if is_cancelled:
             await stage.gateway.cancelling.cancel(await stage.again(record))
@@ -93,11 +93,11 @@ def test_the_last_resort_needs_nothing_of_the_payload(
         assert (ended.counts.failed, ended.counts.done) == (3, 3)
         assert ended.is_cancelled is is_cancelled
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_sweep_brings_an_import_with_a_broken_payload_to_its_end(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record, _ = await _broken_import(stage, PAYLOADS["zeros"][0], is_inline=False)
         await stage.gateway.sweep.run()
         await stage.drain()
@@ -105,11 +105,11 @@ def test_a_sweep_brings_an_import_with_a_broken_payload_to_its_end(delivered: st
         assert await stage.messages() == []
         await _check_ended(stage, record, 0)
 
-    play(delivered, piece, sweep_after_seconds=0)
+    play(delivered, scenario, sweep_after_seconds=0)
 
 
 def test_a_retry_asks_for_the_rows_that_cannot_be_read(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         retry = stage.gateway.retrying.retry
         record, message = await _broken_import(stage, PAYLOADS["no JSON"][0], is_inline=True)
         await stage.gateway.chunks.process(message)
@@ -127,4 +127,4 @@ def test_a_retry_asks_for_the_rows_that_cannot_be_read(delivered: str) -> None:
         with pytest.raises(GoneError, match="expired"):
             await retry(await stage.again(lost), b"")
 
-    play(delivered, piece)
+    play(delivered, scenario)

@@ -21,7 +21,7 @@ from tests.integration.authdata_stage import AuthdataStage, an_employee
 from tests.integration.authdata_stage import play as play_authdata
 from tests.integration.broken import set_columns
 from tests.integration.license_stage import MERGE, REPLACE, LicenseStage, a_row
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 from tests.unit.imports.licenses.company import KEYS
 
 pytestmark = pytest.mark.integration
@@ -53,7 +53,7 @@ COLUMNS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-async def _ended(stage: Stage, kind: ImportType, rows: list[Any]) -> ImportRecord:
+async def _ended(stage: Harness, kind: ImportType, rows: list[Any]) -> ImportRecord:
     record = await stage.gateway.intake.accept(kind, stage.sender.caller, body_of(rows))
     assert record is not None
     await stage.drain()
@@ -63,7 +63,7 @@ async def _ended(stage: Stage, kind: ImportType, rows: list[Any]) -> ImportRecor
 def test_only_the_rows_of_broken_workers_fail(delivered: str) -> None:
     """Every second worker is broken, each in another way."""
 
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         rows = [
             a_worker(f"P{at:02d}", ExternalWorkerRef=f"X{at}") for at in range(2 * len(COLUMNS))
         ]
@@ -93,11 +93,11 @@ def test_only_the_rows_of_broken_workers_fail(delivered: str) -> None:
         await stage.drain()
         assert (await stage.again(again)).counts.failed == 0
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_an_assignment_of_a_broken_worker_goes_in(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         await stage.accept([a_worker("P1")])
         await stage.drain()
         place = partition_of(stage.sender.tenant, "E1"), row_of("P1")
@@ -108,14 +108,14 @@ def test_an_assignment_of_a_broken_worker_goes_in(delivered: str) -> None:
         [result] = (await stage.results(record)).values()
         assert 2001 not in [message.id for message in result.messages]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 @pytest.mark.parametrize("is_missing", [True, False], ids=["missing", "left behind"])
 def test_a_look_up_that_is_not_as_its_record_says_refuses_no_row(
     delivered: str, is_missing: bool
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         tables = stage.gateway.account.tables
         await stage.accept([a_worker("P1", ExternalWorkerRef="old")])
         await stage.drain()
@@ -129,7 +129,7 @@ def test_a_look_up_that_is_not_as_its_record_says_refuses_no_row(
         results = await stage.results(changed)
         assert [results[at].outcome.value for at in (0, 1)] == ["updated", "new"]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 BROKEN_LICENSES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -146,7 +146,7 @@ BROKEN_LICENSES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 def test_only_the_rows_of_employees_with_a_broken_license_fail(
     delivered: str, action: LicenseAction
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         licenses, count = LicenseStage(stage), len(BROKEN_LICENSES)
         keys = [str(uuid.uuid4()) for _ in range(count + 1)]
         rows = [a_row(f"L{at}", str(at), licenseKey=key) for at, key in enumerate(keys)]
@@ -163,11 +163,11 @@ def test_only_the_rows_of_employees_with_a_broken_license_fail(
         assert told[:count] == [("failed", [9001])] * count
         assert told[count][0] == "updated"
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_key_whose_license_is_lost_can_be_given_again(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         licenses = LicenseStage(stage)
         rows = [a_row("L1", "1", licenseKey=KEYS[0])]
         await licenses.done(MERGE, rows)
@@ -177,11 +177,11 @@ def test_a_key_whose_license_is_lost_can_be_given_again(delivered: str) -> None:
         record = await licenses.done(MERGE, rows)
         assert [outcome for outcome, _ in await licenses.told(record)] == ["new"]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_broken_log_of_one_company_fails_its_rows_alone(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         licenses = LicenseStage(stage)
         rows = [a_row("L1", "1"), a_row("L2", "2") | {"companyCode": "C2"}]
         record = await licenses.accept(MERGE, rows)
@@ -195,7 +195,7 @@ def test_a_broken_log_of_one_company_fails_its_rows_alone(delivered: str) -> Non
         later = await licenses.done(MERGE, [rows[0] | {"notes": "later"}])
         assert [outcome for outcome, _ in await licenses.told(later)] == ["updated"]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_broken_log_of_one_company_fails_its_rows_alone(delivered: str) -> Non
     ],
 )
 def test_only_the_records_about_a_broken_employee_fail(delivered: str, way: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         await stage.imported([an_employee("E1"), an_employee("E2")])
         await set_columns(delivered, "AuthData", stage.tenant, "r|E1", COLUMNS[way])
         rows = [
@@ -222,14 +222,14 @@ def test_only_the_records_about_a_broken_employee_fail(delivered: str, way: str)
         answer = await stage.imported(rows)
         assert (answer["totalErrors"], answer["totalRecords"]) == (2, 4)
 
-    play_authdata(delivered, piece)
+    play_authdata(delivered, scenario)
 
 
 @pytest.mark.parametrize("columns", [{"Chunks0": b"\0"}, {"Data0": b"\0"}, {"Exceeded": "["}])
 def test_a_broken_plan_ends_the_import_and_keeps_what_was_stored(
     delivered: str, columns: Mapping[str, Any]
 ) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         rows = [an_employee(f"E{at}") for at in range(3)]
         record = await stage.begin((await stage.stage(rows)).file_log_id)
         [message] = messages_for(record, [], [0])
@@ -243,7 +243,7 @@ def test_a_broken_plan_ends_the_import_and_keeps_what_was_stored(
         later = await stage.imported([an_employee("E1", "later")])
         assert later["totalErrors"] == 0
 
-    play_authdata(delivered, piece)
+    play_authdata(delivered, scenario)
 
 
 async def _goes_on() -> None:

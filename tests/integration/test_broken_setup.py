@@ -20,7 +20,7 @@ from tests.documents import ROUND
 from tests.integration.authdata_stage import AuthdataStage, an_employee
 from tests.integration.authdata_stage import play as play_authdata
 from tests.integration.broken import set_columns
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 from tests.integration.test_document_crashes import Desk, at_desk
 from tests.tenants import new_sender
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
     "columns", [{"Document0": "{"}, {"Document0": '{"documentId": "x"}'}, {"Number": "one"}]
 )
 def test_a_broken_document_is_left_out_and_told(delivered: str, columns: Mapping[str, Any]) -> None:
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         for name in ("a.pdf", "b.pdf"):
             await desk.accept(b"%PDF-1", name)
         await desk.gateway.sweep.run()
@@ -52,12 +52,12 @@ def test_a_broken_document_is_left_out_and_told(delivered: str, columns: Mapping
             assert await desk.outcome(broken) is Outcome.FAILED
         assert not await desk.gateway.imports.open_of(desk.tenant)
 
-    at_desk(delivered, piece, document_sweep_seconds=0)
+    at_desk(delivered, scenario, document_sweep_seconds=0)
 
 
 @pytest.mark.parametrize("line", ["", line_of(0, "null").decode(), line_of(0, "{}").decode(), "x"])
 def test_a_document_whose_row_is_broken_ends(delivered: str, line: str) -> None:
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         record = await desk.accept(b"%PDF-1")
         row = record_row(record.number)
         await set_columns(delivered, "Imports", desk.tenant, row, {"Lines0": line})
@@ -65,22 +65,22 @@ def test_a_document_whose_row_is_broken_ends(delivered: str, line: str) -> None:
         assert await desk.outcome(record) is Outcome.FAILED
         assert not (await desk.stage.again(record)).is_open
 
-    at_desk(delivered, piece, document_sweep_seconds=0)
+    at_desk(delivered, scenario, document_sweep_seconds=0)
 
 
 def test_a_document_finds_the_worker_whose_record_is_broken(delivered: str) -> None:
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         place = partition_of(desk.tenant, "E1"), row_of("P1")
         await set_columns(delivered, "Workers", *place, {"Document0": "{"})
         record = await desk.accept(b"%PDF-1", worker="P1")
         await desk.gateway.sweep.run()
         assert await desk.outcome(record) is Outcome.NEW
 
-    at_desk(delivered, piece, document_sweep_seconds=0)
+    at_desk(delivered, scenario, document_sweep_seconds=0)
 
 
 def test_a_round_whose_status_is_broken_takes_no_documents(delivered: str) -> None:
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         rounds = desk.gateway.documents.rounds
         await rounds.add(desk.tenant, "other", RoundStatus.OPEN)
         place = encode(desk.tenant), encode(ROUND)
@@ -95,14 +95,14 @@ def test_a_round_whose_status_is_broken_takes_no_documents(delivered: str) -> No
         await desk.gateway.sweep.run()
         assert await desk.outcome(taken) is Outcome.NEW
 
-    at_desk(delivered, piece, document_sweep_seconds=0)
+    at_desk(delivered, scenario, document_sweep_seconds=0)
 
 
 @pytest.mark.parametrize("columns", [{"onExisting": "perhaps"}, {"databaseVersion": "one"}])
 def test_a_broken_integration_is_refused_listed_and_mended(
     delivered: str, columns: Mapping[str, Any]
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         gateway, sender = stage.gateway, stage.sender
         other = await new_sender(gateway, sender.tenant)
         key = sender.integration.software_key
@@ -120,7 +120,7 @@ def test_a_broken_integration_is_refused_listed_and_mended(
         await gateway.tenants.change_integration(sender.tenant, key, lambda _: sender.integration)
         assert (await gateway.callers.authenticate(headers)).tenant == sender.tenant
 
-    play(delivered, piece, cache_seconds=0)
+    play(delivered, scenario, cache_seconds=0)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_broken_integration_is_refused_listed_and_mended(
 def test_rules_that_cannot_be_read_refuse_the_call_until_they_are_set(
     delivered: str, columns: Mapping[str, Any]
 ) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         await set_columns(delivered, "Tenants", "tenants", stage.tenant, columns)
         with pytest.raises(UnreadableDataError):
             await stage.stage([an_employee("E1")])
@@ -139,13 +139,13 @@ def test_rules_that_cannot_be_read_refuse_the_call_until_they_are_set(
         await rules.set_formats(stage.tenant, {})
         assert (await stage.imported([an_employee("E1")]))["totalErrors"] == 0
 
-    play_authdata(delivered, piece)
+    play_authdata(delivered, scenario)
 
 
 def test_one_broken_signing_key_leaves_the_others_and_a_broken_ring_is_replaced(
     delivered: str,
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         tables = stage.gateway.account.tables
         store = KeyStore(tables, SystemClock(), RandomIds(), 0)
         await store.signing()
@@ -162,4 +162,4 @@ def test_one_broken_signing_key_leaves_the_others_and_a_broken_ring_is_replaced(
         ring = await store.rotate(at_once=True)
         assert (await store.signing()).kid == ring.keys[0].kid
 
-    play(delivered, piece)
+    play(delivered, scenario)

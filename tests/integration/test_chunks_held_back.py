@@ -7,13 +7,13 @@ import pytest
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker, workers
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 
 
 def test_imports_of_one_record_wait_in_a_line_and_each_wakes_the_next(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         line = [await stage.accept([a_worker("P1", Title=f"T{number}")]) for number in range(4)]
         apart = await stage.accept([a_worker("P2")])
         sent = await stage.messages()
@@ -31,13 +31,13 @@ def test_imports_of_one_record_wait_in_a_line_and_each_wakes_the_next(delivered:
         assert await stage.waiting() == []
         await stage.gateway.chunks.process(_of(apart))
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_chunk_waits_for_the_chunk_that_it_meets_and_not_for_the_whole_import(
     delivered: str,
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         rows = workers(250)
         bulk = await stage.accept_quietly(rows, chunk_rows=100)
         one = await stage.accept([rows[0]])
@@ -52,11 +52,11 @@ def test_a_chunk_waits_for_the_chunk_that_it_meets_and_not_for_the_whole_import(
         await stage.gateway.chunks.process(woken)
         assert (await stage.again(one)).counts.unchanged == 1
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_message_that_looks_back_waits_where_one_that_does_not_starts(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         first = await stage.accept_quietly([a_worker("P1")])
         second = await stage.accept_quietly([a_worker("P1", Title="Dr")])
         apart = await stage.accept_quietly([a_worker("P2")])
@@ -68,13 +68,13 @@ def test_a_message_that_looks_back_waits_where_one_that_does_not_starts(delivere
         await stage.drain()
         assert (await stage.again(second)).counts.updated == 1
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_handler_that_died_after_its_result_wakes_when_its_message_comes_back(
     delivered: str,
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         first = await stage.accept([a_worker("P1")])
         second = await stage.accept([a_worker("P1", Title="Dr")])
         [message] = await stage.messages()
@@ -87,13 +87,13 @@ def test_a_handler_that_died_after_its_result_wakes_when_its_message_comes_back(
             await stage.make_wait(second, first)
         await stage.gateway.chunks.process(_of(second))
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_cancelled_import_wakes_the_next_one_which_waits_for_the_one_before(
     delivered: str,
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         first, second, third = [
             await stage.accept([a_worker("P1", Title=f"T{number}")]) for number in range(3)
         ]
@@ -111,7 +111,7 @@ def test_a_cancelled_import_wakes_the_next_one_which_waits_for_the_one_before(
         assert not (await stage.again(first)).is_open
         assert (await stage.again(third)).counts.failed == 0
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def _of(record: ImportRecord, *, looks_back: bool = False) -> ChunkMessage:

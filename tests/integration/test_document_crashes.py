@@ -16,7 +16,7 @@ from shared.services.status import ImportState
 from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker
 from tests.documents import ROUND, make_ready
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 class Desk:
     """Uploads of one tenant, step by step."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Harness) -> None:
         self.stage = stage
         self.gateway = stage.gateway
         self.tenant = stage.sender.tenant
@@ -49,18 +49,18 @@ class Desk:
         return await reading.content(self.tenant, document)
 
 
-def at_desk(storage: str, piece: Callable[[Desk], Awaitable[None]], **settings: int) -> None:
-    async def run(stage: Stage) -> None:
+def at_desk(storage: str, scenario: Callable[[Desk], Awaitable[None]], **settings: int) -> None:
+    async def run(stage: Harness) -> None:
         await make_ready(stage.gateway, stage.sender.tenant)
         await stage.accept([a_worker("P1", ExternalWorkerRef="hr-1")])
         await stage.drain()
-        await piece(Desk(stage))
+        await scenario(Desk(stage))
 
     play(storage, run, **settings)
 
 
 def test_the_sweep_finishes_what_a_dead_call_has_left(delivered: str) -> None:
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         good = await desk.accept(b"%PDF-1")
         bad = await desk.accept(b"%PDF-2", worker="nobody")
         report = await desk.gateway.reporting.report(good)
@@ -71,21 +71,21 @@ def test_the_sweep_finishes_what_a_dead_call_has_left(delivered: str) -> None:
         assert not (await desk.stage.again(good)).is_open
         assert await desk.content() == b"%PDF-1"
 
-    at_desk(delivered, piece, document_sweep_seconds=0)
+    at_desk(delivered, scenario, document_sweep_seconds=0)
 
 
 def test_the_sweep_leaves_a_call_the_time_it_has(delivered: str) -> None:
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         record = await desk.accept(b"%PDF-1")
         await desk.gateway.sweep.run()
         assert await desk.outcome(record) is None
         await desk.intake.finish(record)
 
-    at_desk(delivered, piece, document_sweep_seconds=300)
+    at_desk(delivered, scenario, document_sweep_seconds=300)
 
 
 def test_a_later_upload_first_ends_the_earlier_one_whose_call_is_dead(delivered: str) -> None:
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         earlier = await desk.accept(b"%PDF-1")
         other = await desk.accept(b"%PDF-x", name="b.pdf")
         later = await desk.accept(b"%PDF-2", worker="hr-1")
@@ -99,22 +99,22 @@ def test_a_later_upload_first_ends_the_earlier_one_whose_call_is_dead(delivered:
         assert await desk.outcome(earlier) is Outcome.NEW
         await desk.intake.finish(other)
 
-    at_desk(delivered, piece)
+    at_desk(delivered, scenario)
 
 
 def test_everybody_at_once_comes_to_the_same_end(delivered: str) -> None:
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         records = [await desk.accept(f"%PDF-{number}".encode()) for number in range(5)]
         await asyncio.gather(*(desk.intake.finish(record) for record in records[::-1] * 2))
         outcomes = [await desk.outcome(record) for record in records]
         assert outcomes == [Outcome.NEW, *[Outcome.UPDATED] * 4]
         assert await desk.content() == b"%PDF-4"
 
-    at_desk(delivered, piece)
+    at_desk(delivered, scenario)
 
 
 def test_a_run_that_died_before_its_result_says_the_same_again(delivered: str) -> None:
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         record = await desk.accept(b"%PDF-1")
         first = await desk.intake.finish(record)
         assert first is not None
@@ -124,11 +124,11 @@ def test_a_run_that_died_before_its_result_says_the_same_again(delivered: str) -
         assert again is not None
         assert again.result == first.result
 
-    at_desk(delivered, piece, document_sweep_seconds=0)
+    at_desk(delivered, scenario, document_sweep_seconds=0)
 
 
 def test_a_document_that_was_ended_by_force_is_not_committed_afterwards(delivered: str) -> None:
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         record = await desk.accept(b"%PDF-1")
         message = ChunkMessage(desk.tenant, record.number, record.import_id, 0)
         await desk.gateway.chunks.end_as_failed(message)
@@ -140,11 +140,11 @@ def test_a_document_that_was_ended_by_force_is_not_committed_afterwards(delivere
         await desk.intake.finish(await desk.accept(b"%PDF-2"))
         assert await desk.content() == b"%PDF-2"
 
-    at_desk(delivered, piece)
+    at_desk(delivered, scenario)
 
 
 def test_lists_are_paged_without_loss_by_worker_by_round_and_whole(delivered: str) -> None:
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         await desk.stage.accept([a_worker("P2")])
         await desk.stage.drain()
         for number in range(7):
@@ -166,4 +166,4 @@ def test_lists_are_paged_without_loss_by_worker_by_round_and_whole(delivered: st
                     after = page.following
                 assert len(found) == len(set(found)) == count
 
-    at_desk(delivered, piece)
+    at_desk(delivered, scenario)

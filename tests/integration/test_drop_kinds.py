@@ -78,9 +78,9 @@ def test_an_encoded_drop_is_rejected_with_the_bytes_that_it_has(
 ) -> None:
     """Unzipped on its way it would be copied with the length of what was zipped."""
 
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         settings = ContentSettings(content_encoding=encoding)
-        await play.take_in(await put(play, content, content_settings=settings))
+        await play.import_drop(await put(play, content, content_settings=settings))
         assert await play.names(play.box) == []
         kept, said, properties = await the_rejected(play)
         assert kept == content
@@ -89,14 +89,14 @@ def test_an_encoded_drop_is_rejected_with_the_bytes_that_it_has(
         assert said["errorid"] == str(fault)
         assert await play.documents() == []
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 @pytest.mark.parametrize("content", [PDF, NOISE, b"%PDF-" + bytes(2 * BLOCK + 1)])
 def test_other_properties_change_nothing_about_what_is_stored(
     delivered: str, content: bytes
 ) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         settings = ContentSettings(
             content_encoding="identity",
             content_type="text/html",
@@ -104,23 +104,23 @@ def test_other_properties_change_nothing_about_what_is_stored(
             content_disposition="inline; filename=evil.html",
             cache_control="public",
         )
-        await play.take_in(await put(play, content, content_settings=settings))
+        await play.import_drop(await put(play, content, content_settings=settings))
         assert await play.names(play.box) == []
         assert await the_stored(play) == content
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 @pytest.mark.parametrize("is_right", [True, False])
 def test_a_drop_that_does_not_have_its_md5_is_rejected(delivered: str, is_right: bool) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         name = f"{play.tenant}/{ROUND}/P1/a.pdf"
         blob = play.box.get_blob_client(name)
         await blob.stage_block("YQ==", PDF)
         digest = hashlib.md5(PDF if is_right else b"", usedforsecurity=False).digest()
         settings = ContentSettings(content_md5=bytearray(digest))
         await blob.commit_block_list([BlobBlock("YQ==")], content_settings=settings)
-        await play.take_in(name)
+        await play.import_drop(name)
         assert await play.names(play.box) == []
         if is_right:
             assert await the_stored(play) == PDF
@@ -128,40 +128,40 @@ def test_a_drop_that_does_not_have_its_md5_is_rejected(delivered: str, is_right:
             content, said, _ = await the_rejected(play)
             assert (content, said["errorid"]) == (PDF, str(messages.DAMAGED))
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 def test_an_append_blob_goes_in_and_a_page_blob_is_rejected(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
-        await play.take_in(await put(play, PDF, blob_type=BlobType.APPENDBLOB))
+    async def scenario(play: Drops) -> None:
+        await play.import_drop(await put(play, PDF, blob_type=BlobType.APPENDBLOB))
         assert await the_stored(play) == PDF
         page = PDF.ljust(-(-len(PDF) // 512) * 512, b"\0")
-        await play.take_in(await put(play, page, blob_type=BlobType.PAGEBLOB))
+        await play.import_drop(await put(play, page, blob_type=BlobType.PAGEBLOB))
         assert await play.names(play.box) == []
         content, said, _ = await the_rejected(play)
         assert (content, said["errorid"]) == (page, str(messages.PAGE_BLOB))
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 def test_an_archived_drop_is_rejected_and_readable_again(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         await put(play, PDF, standard_blob_tier=StandardBlobTier.ARCHIVE)
         await play.gateway.documents.drop_sweep.run()
         assert await play.names(play.box) == []
         content, said, _ = await the_rejected(play)
         assert (content, said["errorid"]) == (PDF, str(messages.ARCHIVED))
 
-    drops(delivered, piece, document_sweep_seconds=0)
+    drops(delivered, scenario, document_sweep_seconds=0)
 
 
 def test_a_leased_drop_goes_in_once_and_leaves_when_the_lease_ends(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         good, bad = await put(play, PDF), await put(play, PDF, f"{ROUND}/nobody/a.pdf")
         leases = [await play.box.get_blob_client(name).acquire_lease() for name in (good, bad)]
         for _ in range(2):
             for name in (good, bad):
-                await play.take_in(name)
+                await play.import_drop(name)
         assert await the_stored(play) == PDF
         assert len(await play.results()) == 2
         assert len(await play.names(play.rejected)) == 1
@@ -171,38 +171,38 @@ def test_a_leased_drop_goes_in_once_and_leaves_when_the_lease_ends(delivered: st
         assert await play.names(play.box) == []
         assert len(await play.results()) == 2
 
-    drops(delivered, piece, document_sweep_seconds=0)
+    drops(delivered, scenario, document_sweep_seconds=0)
 
 
 def test_a_drop_with_snapshots_goes_in_and_leaves_with_them(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         name = await put(play, b"%PDF-1.7 before")
         await play.box.get_blob_client(name).create_snapshot()
         await put(play, PDF)
-        await play.take_in(name)
+        await play.import_drop(name)
         assert await the_stored(play) == PDF
         assert [
             blob async for blob in play.box.list_blobs(play.tenant, include=["snapshots"])
         ] == []
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 def test_a_directory_stays_and_a_file_that_calls_itself_one_does_not(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         folder = await put(play, b"", f"{ROUND}/P1", metadata={"hdi_isfolder": "true"})
         await put(play, PDF, metadata={"hdi_isfolder": "true"})
         await play.gateway.documents.drop_sweep.run()
         assert await play.names(play.box) == [folder]
         assert await the_stored(play) == PDF
 
-    drops(delivered, piece, document_sweep_seconds=0)
+    drops(delivered, scenario, document_sweep_seconds=0)
 
 
 def test_a_drop_that_is_written_over_while_it_is_read_ends_as_its_last_version(
     delivered: str,
 ) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         name = await put(play, b"%PDF-" + bytes(3 * BLOCK))
         files = play.gateway.account.documents
         drop = await files.find_drop(name)
@@ -212,10 +212,10 @@ def test_a_drop_that_is_written_over_while_it_is_read_ends_as_its_last_version(
             with pytest.raises(PreconditionFailedError):
                 await copy
         assert await play.names(play.rejected) == []
-        await play.take_in(name)
+        await play.import_drop(name)
         assert await the_stored(play) == PDF
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 NAMES = [
@@ -233,7 +233,7 @@ def test_a_drop_of_any_name_is_rejected_and_does_not_hold_up_another(
 ) -> None:
     caplog.set_level(logging.INFO, logger="gateway")
 
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         for name in NAMES:
             await put(play, PDF, f"{ROUND}/P1/{name}")
         for name in ("a\x01b", "\ufffe", "%zz", "x/y"):
@@ -248,7 +248,7 @@ def test_a_drop_of_any_name_is_rejected_and_does_not_hold_up_another(
         assert all(name.count("/") < 254 and len(name) <= 1_024 for name in rejected)
         assert f"drop={good}" in caplog.text
 
-    drops(delivered, piece, document_sweep_seconds=0)
+    drops(delivered, scenario, document_sweep_seconds=0)
     assert r"a\x01b.pdf" in caplog.text
     assert all(line.isprintable() for line in caplog.messages)
 
@@ -256,10 +256,10 @@ def test_a_drop_of_any_name_is_rejected_and_does_not_hold_up_another(
 def test_a_drop_whose_file_cannot_be_kept_ends_as_could_not_be_processed(delivered: str) -> None:
     """By a refusal that would come again at every try."""
 
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         name = await put(play, PDF)
         proxy.add(Rule(Answer(400), Service.BLOB, "PUT", f"/documents/{play.tenant}/"))
-        await play.take_in(name)
+        await play.import_drop(name)
         assert await play.names(play.box) == []
         content, said, _ = await the_rejected(play)
         assert (content, said["errorid"]) == (PDF, str(COULD_NOT_BE_PROCESSED))
@@ -267,13 +267,13 @@ def test_a_drop_whose_file_cannot_be_kept_ends_as_could_not_be_processed(deliver
         assert [message.id for message in result.messages] == [COULD_NOT_BE_PROCESSED]
 
     with running_proxy(delivered) as proxy:
-        drops(proxy.connection_string, piece)
+        drops(proxy.connection_string, scenario)
 
 
 def test_a_drop_that_fails_every_time_does_not_hold_up_those_of_others(
     delivered: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         other = await new_sender(play.gateway)
         await make_ready(play.gateway, other.tenant)
         bad = f"{other.tenant}/{ROUND}/P1/b\x01ad.pdf"
@@ -294,7 +294,7 @@ def test_a_drop_that_fails_every_time_does_not_hold_up_those_of_others(
         finally:
             await play.box.delete_blob(bad)
 
-    drops(delivered, piece, document_sweep_seconds=0)
+    drops(delivered, scenario, document_sweep_seconds=0)
     [line] = [line for line in caplog.messages if line.startswith("drop.failed")]
     assert r"b\x01ad.pdf" in line
 
@@ -314,7 +314,7 @@ def test_the_drops_of_a_turn_are_of_every_tenant() -> None:
 
 
 def test_a_list_that_fails_as_a_whole_is_read_by_tenant(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         await put(play, PDF)
         rule = proxy.add(
             Rule(
@@ -331,13 +331,13 @@ def test_a_list_that_fails_as_a_whole_is_read_by_tenant(delivered: str) -> None:
         assert await the_stored(play) == PDF
 
     with running_proxy(delivered) as proxy:
-        drops(proxy.connection_string, piece, document_sweep_seconds=0)
+        drops(proxy.connection_string, scenario, document_sweep_seconds=0)
 
 
 def test_a_drop_that_storage_does_not_give_out_does_not_hold_up_the_others(
     delivered: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         bad = await put(play, PDF, f"{ROUND}/P1/bad.pdf")
         await put(play, PDF)
         proxy.add(Rule(throttled(), Service.BLOB, "HEAD", "bad.pdf"))
@@ -349,20 +349,20 @@ def test_a_drop_that_storage_does_not_give_out_does_not_hold_up_the_others(
         assert await play.names(play.box) == []
 
     with running_proxy(delivered) as proxy:
-        drops(proxy.connection_string, piece, document_sweep_seconds=0)
+        drops(proxy.connection_string, scenario, document_sweep_seconds=0)
     assert "bad.pdf" in caplog.text
 
 
 def test_a_drop_whose_length_was_lost_on_the_way_is_not_rejected_as_empty(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         name = await put(play, PDF)
         rule = proxy.add(Rule(ReplaceBody(b""), Service.BLOB, "HEAD", "a.pdf", times=1))
         with pytest.raises(StorageUnavailableError):
-            await play.take_in(name)
+            await play.import_drop(name)
         assert rule.applied == 1
-        await play.take_in(name)
+        await play.import_drop(name)
         assert await play.names(play.box) == []
         assert await the_stored(play) == PDF
 
     with running_proxy(delivered) as proxy:
-        drops(proxy.connection_string, piece)
+        drops(proxy.connection_string, scenario)

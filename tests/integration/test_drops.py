@@ -18,7 +18,7 @@ from shared.services.documents.rounds import Feature, RoundStatus
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
 from tests.builders import a_worker
 from tests.documents import JPEG, PDF, ROUND, make_ready
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = [
     pytest.mark.integration,
@@ -30,7 +30,7 @@ LIMIT = 5_000_000
 class Drops:
     """The containers of one tenant, and the imports that came of them."""
 
-    def __init__(self, stage: Stage, service: BlobServiceClient) -> None:
+    def __init__(self, stage: Harness, service: BlobServiceClient) -> None:
         self.stage = stage
         self.tenant = stage.sender.tenant
         self.gateway = stage.gateway
@@ -43,8 +43,8 @@ class Drops:
         await self.box.upload_blob(name, content, metadata=metadata, overwrite=True)
         return name
 
-    async def take_in(self, name: str) -> None:
-        await self.gateway.documents.drops.take_in(name)
+    async def import_drop(self, name: str) -> None:
+        await self.gateway.documents.drops.import_drop(name)
 
     async def names(self, container: ContainerClient) -> list[str]:
         return [blob.name async for blob in container.list_blobs(self.tenant)]
@@ -66,16 +66,16 @@ class Drops:
         return list(page.documents)
 
 
-def drops(storage: str, piece: Callable[[Drops], Awaitable[None]], **settings: Any) -> None:
+def drops(storage: str, scenario: Callable[[Drops], Awaitable[None]], **settings: Any) -> None:
     """Run a test with a tenant that may take documents and has the worker P1 of two employers."""
 
-    async def run(stage: Stage) -> None:
+    async def run(stage: Harness) -> None:
         rounds = (ROUND, RoundStatus.OPEN), ("closed", RoundStatus.CLOSED)
         await make_ready(stage.gateway, stage.sender.tenant, *rounds)
         await stage.accept([a_worker("P1"), a_worker("P2"), a_worker("P2", EmployerRef="E2")])
         await stage.drain()
         async with BlobServiceClient.from_connection_string(storage) as service:
-            await piece(Drops(stage, service))
+            await scenario(Drops(stage, service))
 
     play(storage, run, **settings)
 
@@ -105,10 +105,10 @@ DETAILS = {
 
 
 def test_every_fault_rejects_the_file_with_its_reason(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         for path, content, metadata, fault in BAD:
             name = await play.drop(path, content, **metadata)
-            await play.take_in(name)
+            await play.import_drop(name)
             assert await play.names(play.box) == []
             [moved] = await play.names(play.rejected)
             assert moved.startswith(f"{name}/")
@@ -125,7 +125,7 @@ def test_every_fault_rejects_the_file_with_its_reason(delivered: str) -> None:
             assert [message.id for message in result.messages] == [fault]
         assert await play.documents() == []
 
-    drops(delivered, piece, max_document_bytes=LIMIT)
+    drops(delivered, scenario, max_document_bytes=LIMIT)
 
 
 @pytest.mark.parametrize("sent", ["fr\xfch", "x" * 4000])
@@ -134,17 +134,17 @@ def test_a_time_that_is_none_at_all_does_not_keep_the_file_in_the_container(
 ) -> None:
     """Bytes that no header may have are kept percent-encoded, and no more than metadata hold."""
 
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         name = f"{play.tenant}/{ROUND}/P1/a.pdf"
         await asyncio.to_thread(drop_with_time, delivered, name, sent)
-        await play.take_in(name)
+        await play.import_drop(name)
         assert await play.names(play.box) == []
         [moved] = await play.names(play.rejected)
         said = (await play.rejected.get_blob_client(moved).get_blob_properties()).metadata
         assert said["errorid"] == str(messages.WRONG_TIME)
         assert said["generationtime"] in ("fr%FCh", "x" * 100)
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 def drop_with_time(storage: str, name: str, sent: str) -> None:
@@ -154,45 +154,45 @@ def drop_with_time(storage: str, name: str, sent: str) -> None:
 
 
 def test_a_file_of_the_largest_size_goes_in_block_by_block(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         content = b"%PDF-" + bytes(range(256)) * (LIMIT // 256 + 1)
         name = await play.drop(f"{ROUND}/P1/large.pdf", content[:LIMIT])
-        await play.take_in(name)
+        await play.import_drop(name)
         [document] = await play.documents()
         assert document["size"] == LIMIT
         kept = await play.gateway.documents.reading.content(play.tenant, document)
         assert kept == content[:LIMIT]
 
-    drops(delivered, piece, max_document_bytes=LIMIT)
+    drops(delivered, scenario, max_document_bytes=LIMIT)
 
 
 def test_a_drop_of_a_tenant_that_is_none_is_rejected_without_an_import(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         name = f"no-{play.tenant}"[:40] + f"/{ROUND}/P1/a.pdf"
         await play.box.upload_blob(name, PDF)
-        await play.take_in(name)
+        await play.import_drop(name)
         moved = [blob async for blob in play.rejected.list_blobs(f"{name}/", include=["metadata"])]
         assert [blob.metadata["errorid"] for blob in moved] == [str(messages.UNKNOWN_TENANT)]
         assert await play.results() == []
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 def test_a_drop_without_the_feature_is_rejected(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         await play.gateway.documents.features.switch(play.tenant, Feature.DOCUMENTS, False)
-        await play.take_in(await play.drop(f"{ROUND}/P1/a.pdf"))
+        await play.import_drop(await play.drop(f"{ROUND}/P1/a.pdf"))
         [result] = await play.results()
         assert [message.id for message in result.messages] == [messages.NOT_ENABLED]
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 def test_a_drop_of_a_disabled_tenant_is_rejected_and_open_imports_end(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         record = await play.stage.accept([a_worker("P9")])
         await play.gateway.tenants.switch(play.tenant, is_enabled=False)
-        await play.take_in(await play.drop(f"{ROUND}/P1/a.pdf"))
+        await play.import_drop(await play.drop(f"{ROUND}/P1/a.pdf"))
         [result] = await play.results()
         assert [message.id for message in result.messages] == [messages.TENANT_DISABLED]
         assert await play.names(play.box) == []
@@ -201,69 +201,69 @@ def test_a_drop_of_a_disabled_tenant_is_rejected_and_open_imports_end(delivered:
         assert (await play.stage.stored("P9")) is not None
         assert not (await play.stage.again(record)).is_open
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 def test_a_drop_that_is_told_of_many_times_at_once_is_one_import(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         good = await play.drop(f"{ROUND}/P1/a.pdf")
         bad = await play.drop(f"{ROUND}/nobody/a.pdf")
-        await asyncio.gather(*(play.take_in(name) for name in (good, bad) * 5))
-        await play.take_in(good)
+        await asyncio.gather(*(play.import_drop(name) for name in (good, bad) * 5))
+        await play.import_drop(good)
         assert len(await play.results()) == 2
         assert len(await play.documents()) == 1
         assert await play.names(play.box) == []
         assert len(await play.names(play.rejected)) == 1
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 def test_a_file_dropped_again_replaces_the_document(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         for content in (b"%PDF-1.7 one", b"%PDF-1.7 two"):
-            await play.take_in(await play.drop(f"{ROUND}/P1/a.pdf", content))
+            await play.import_drop(await play.drop(f"{ROUND}/P1/a.pdf", content))
         [document] = await play.documents()
         assert await play.gateway.documents.reading.content(play.tenant, document) == content
         assert [result.outcome.value for result in await play.results()] == ["new", "updated"]
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 def test_the_default_time_is_when_the_blob_was_made(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
-        await play.take_in(await play.drop(f"{ROUND}/P1/a.pdf"))
+    async def scenario(play: Drops) -> None:
+        await play.import_drop(await play.drop(f"{ROUND}/P1/a.pdf"))
         [document] = await play.documents()
         made = datetime.fromisoformat(document["generationTime"])
         assert abs(datetime.now(UTC) - made) < timedelta(minutes=5)
         assert (document["EmployerRef"], document["PersonnelRef"]) == ("E1", "P1")
 
-    drops(delivered, piece)
+    drops(delivered, scenario)
 
 
 def test_the_sweep_takes_in_what_has_lain_for_a_while(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         await play.drop(f"{ROUND}/P1/a.pdf")
         await play.drop(f"{ROUND}/nobody/a.pdf")
         await play.gateway.documents.drop_sweep.run()
         assert await play.names(play.box) == []
         assert len(await play.documents()) == 1
 
-    drops(delivered, piece, document_sweep_seconds=0)
+    drops(delivered, scenario, document_sweep_seconds=0)
 
 
 def test_the_sweep_leaves_to_the_trigger_what_is_new(delivered: str) -> None:
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         await play.drop(f"{ROUND}/P1/a.pdf")
         await play.gateway.documents.drop_sweep.run()
         assert len(await play.names(play.box)) == 1
 
-    drops(delivered, piece, document_sweep_seconds=300)
+    drops(delivered, scenario, document_sweep_seconds=300)
 
 
 def test_the_sweep_leaves_alone_what_somebody_holds_a_lease_on(delivered: str) -> None:
     """It could not be deleted: each sweep would copy it again, and many would fill its turn."""
 
-    async def piece(play: Drops) -> None:
+    async def scenario(play: Drops) -> None:
         name = await play.drop(f"{ROUND}/P1/a.pdf")
         lease = await play.box.get_blob_client(name).acquire_lease()
         await play.gateway.documents.drop_sweep.run()
@@ -273,4 +273,4 @@ def test_the_sweep_leaves_alone_what_somebody_holds_a_lease_on(delivered: str) -
         assert len(await play.documents()) == 1
         assert await play.names(play.box) == []
 
-    drops(delivered, piece, document_sweep_seconds=0)
+    drops(delivered, scenario, document_sweep_seconds=0)

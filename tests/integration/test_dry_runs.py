@@ -20,12 +20,12 @@ from shared.imports.import_type import OnExisting, ReferenceKind
 from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.dry_run import DryRuns
-from shared.services.row_processor import BeforeCommit, Works
+from shared.services.row_processor import BeforeCommit, Processors
 from shared.storage.import_records import ImportRecord
 from shared.web.pay_and_bill import import_call
 from shared.web.viventium import licenses_call
 from tests.builders import Row, a_worker, body_of
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 from tests.snapshot import snapshot
 from tests.tenants import Sender, new_sender
 
@@ -36,7 +36,7 @@ Call = Callable[[Gateway, func.HttpRequest], Awaitable[func.HttpResponse]]
 
 
 def test_a_dry_run_answers_what_the_run_answers_and_leaves_no_trace(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         pick = random.Random(20_260_101)
         strict = await new_sender(stage.gateway, stage.sender.tenant, on_existing=OnExisting.ERROR)
         lists = stage.gateway.lists
@@ -55,11 +55,11 @@ def test_a_dry_run_answers_what_the_run_answers_and_leaves_no_trace(delivered: s
             assert dry.status_code == 200
             assert dry.get_body() == _without_id(real), f"round {number}"
 
-    play(delivered, piece, chunk_rows=50)
+    play(delivered, scenario, chunk_rows=50)
 
 
 def test_a_reference_that_may_still_come_is_an_error_at_once(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         await stage.accept_quietly([a_worker("P1")])
         body = body_of([_an_assignment(random.Random(1)) | {"PersonnelRef": "P1"}])
         request = _request(stage.sender, body, dryrun="true", view="rows")
@@ -68,12 +68,12 @@ def test_a_reference_that_may_still_come_is_an_error_at_once(delivered: str) -> 
         await stage.gateway.sweep.run()
         await stage.drain()
 
-    play(delivered, piece, sweep_after_seconds=0)
+    play(delivered, scenario, sweep_after_seconds=0)
 
 
 def test_a_dry_run_that_takes_too_long_is_stopped(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
-        account, works = stage.gateway.account, Works(Endless(), {})
+    async def scenario(stage: Harness) -> None:
+        account, works = stage.gateway.account, Processors(Endless(), {})
         runs = DryRuns(
             tables=account.tables,
             blobs=account.blobs,
@@ -86,18 +86,18 @@ def test_a_dry_run_that_takes_too_long_is_stopped(delivered: str) -> None:
         with pytest.raises(TooLargeError, match="stopped"):
             await _judged(stage, runs)
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_changes_that_no_answer_holds_are_refused(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         with pytest.raises(TooLargeError, match="view=rows"):
             await _judged(stage, stage.gateway.dry_runs)
 
-    play(delivered, piece, max_body_bytes=10)
+    play(delivered, scenario, max_body_bytes=10)
 
 
-async def _judged(stage: Stage, runs: DryRuns) -> None:
+async def _judged(stage: Harness, runs: DryRuns) -> None:
     kind, tenant, intake = WORKERS, stage.sender.tenant, stage.gateway.intake
     planned = await intake.read(kind, tenant, body_of([a_worker("P1")]))
     draft = intake.draft(kind, tenant, planned, stage.sender.caller.options)
@@ -121,7 +121,7 @@ class Endless:
 
 
 def test_dry_runs_of_one_process_do_not_meet(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         body = body_of([a_worker(f"P{number}", ExternalWorkerRef="X") for number in range(30)])
         answers = await asyncio.gather(
             *(
@@ -132,7 +132,7 @@ def test_dry_runs_of_one_process_do_not_meet(delivered: str) -> None:
         assert len({answer.get_body() for answer in answers}) == 1
         assert b'"errorCount":1' not in answers[0].get_body()
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 async def _import_workers(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
@@ -143,7 +143,7 @@ async def _import_assignments(gateway: Gateway, req: func.HttpRequest) -> func.H
     return await import_call(gateway, ASSIGNMENTS, req)
 
 
-async def _run(stage: Stage, call: Call, req: func.HttpRequest) -> func.HttpResponse:
+async def _run(stage: Harness, call: Call, req: func.HttpRequest) -> func.HttpResponse:
     running = asyncio.ensure_future(call(stage.gateway, req))
     while not running.done():
         for message in await stage.messages():

@@ -7,12 +7,12 @@ import pytest
 from shared.clock import SystemClock
 from shared.imports.results import Outcome
 from shared.services.chunk_messages import ChunkMessage, messages_for
-from shared.services.documents.processor import DocumentWork
+from shared.services.documents.processor import DocumentProcessor
 from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker
 from tests.integration import authdata_stage
 from tests.integration.authdata_stage import AuthdataStage, an_employee
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 from tests.integration.test_authdata_deaths import dying_after, lines_of, work_of
 from tests.integration.test_document_crashes import Desk, at_desk
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 END = pytest.mark.parametrize("code", [9001, 9002])
 
 
-async def _end(stage: Stage, record: ImportRecord, code: int) -> None:
+async def _end(stage: Harness, record: ImportRecord, code: int) -> None:
     """Poison every chunk of an import, or cancel it."""
     if code == 9002:
         await stage.gateway.cancelling.cancel(record)
@@ -31,7 +31,7 @@ async def _end(stage: Stage, record: ImportRecord, code: int) -> None:
             await stage.gateway.chunks.end_as_failed(message)
 
 
-async def _run(stage: Stage, record: ImportRecord) -> None:
+async def _run(stage: Harness, record: ImportRecord) -> None:
     for message in messages_for(record, [], range(len(record.chunks))):
         await stage.gateway.chunks.process(message)
 
@@ -40,7 +40,7 @@ async def _run(stage: Stage, record: ImportRecord) -> None:
 def test_the_end_of_later_workers_imports_fails_no_row_of_an_earlier_one(
     delivered: str, code: int
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         await stage.accept([a_worker("P0", Title="Mr"), a_worker("P1")])
         await stage.drain()
         rows = [a_worker(f"P{number}", Title="Dr") for number in range(6)]
@@ -60,7 +60,7 @@ def test_the_end_of_later_workers_imports_fails_no_row_of_an_earlier_one(
         await _run(stage, later[0])
         assert await stage.codes(later[0]) == [[1103]] * 4
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 @END
@@ -70,10 +70,10 @@ def test_the_end_of_a_later_upload_leaves_an_earlier_one_its_document(
     async def leave_open(message: ChunkMessage) -> None:
         """As where the time of the handler is up."""
 
-    async def piece(desk: Desk) -> None:
+    async def scenario(desk: Desk) -> None:
         first, later = await desk.accept(b"%PDF-1"), await desk.accept(b"%PDF-2")
         gateway = desk.gateway
-        work = DocumentWork(gateway.account.tables, gateway.imports, SystemClock(), leave_open)
+        work = DocumentProcessor(gateway.account.tables, gateway.imports, SystemClock(), leave_open)
         [failed] = await work.end(later, later.inline.encode(), code)
         assert [message.id for message in failed.messages] == [code]
         [result] = await work.run(first, first.inline.encode(), _never_stops)
@@ -81,14 +81,14 @@ def test_the_end_of_a_later_upload_leaves_an_earlier_one_its_document(
         [straggler] = await work.run(later, later.inline.encode(), _never_stops)
         assert straggler == failed
 
-    at_desk(delivered, piece)
+    at_desk(delivered, scenario)
 
 
 @END
 def test_the_end_of_a_later_authdata_import_fails_no_row_of_an_earlier_one(
     delivered: str, code: int
 ) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         rows = [an_employee(f"A{number}") for number in range(4)]
         first = await stage.begin((await stage.stage(rows)).file_log_id)
         later = await stage.begin((await stage.stage(rows)).file_log_id)
@@ -101,7 +101,7 @@ def test_the_end_of_a_later_authdata_import_fails_no_row_of_an_earlier_one(
         assert [row.outcome for row in found] == [Outcome.NEW] * 4
         assert await work.run(later, lines, dying_after(99)) == failed
 
-    authdata_stage.play(delivered, piece)
+    authdata_stage.play(delivered, scenario)
 
 
 async def _never_stops() -> None:

@@ -17,7 +17,7 @@ from tests.integration.license_stage import (
     of_employees,
     of_one,
 )
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 from tests.unit.imports.licenses.company import KEYS
 
 pytestmark = pytest.mark.integration
@@ -32,7 +32,7 @@ DOCUMENT = {"name": "a", "content": "QEA="}
 def test_a_redelivered_chunk_goes_on_behind_what_is_committed(
     delivered: str, is_answered: bool
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         play = LicenseStage(stage)
         record = await play.accept(
             OVERRIDE, [*of_employees(100), *of_one(range(3), documents=[DOCUMENT])]
@@ -49,14 +49,14 @@ def test_a_redelivered_chunk_goes_on_behind_what_is_committed(
             name = f"{record.tenant}/{blob}"
             assert await stage.gateway.account.blobs.read(LICENSE_DOCUMENTS, name) == b"@@"
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 @pytest.mark.parametrize("is_cancelled", [True, False])
 def test_what_is_committed_stays_and_the_rest_ends(delivered: str, is_cancelled: bool) -> None:
     """By a cancel in the middle, or because the chunk failed too often."""
 
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         play, chunks = LicenseStage(stage), stage.gateway.chunks
         record = await play.accept(OVERRIDE, of_employees(120))
         assert await play.killed(record, 1)
@@ -77,11 +77,11 @@ def test_what_is_committed_stays_and_the_rest_ends(delivered: str, is_cancelled:
         assert await play.licenses() == committed, "a straggler committed what had ended"
         assert await play.told(record) == told
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_handler_whose_time_is_up_goes_on_from_its_log(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         play = LicenseStage(stage)
         record = await play.accept(OVERRIDE, of_employees(120))
         turns = 0
@@ -102,13 +102,13 @@ def test_a_handler_whose_time_is_up_goes_on_from_its_log(delivered: str) -> None
         await stage.gateway.chunks.process(play.message(record))
         assert await play.told(record) == [NEW] * 120
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_rows_that_are_overwritten_say_so_whatever_lies_between(delivered: str) -> None:
     """Two rows of a license, in different transactions, of two handlers."""
 
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         play = LicenseStage(stage)
         rows = [*of_one(range(60), notes="a"), *of_one(range(60), notes="b")]
         record = await play.accept(MERGE, rows)
@@ -117,7 +117,7 @@ def test_rows_that_are_overwritten_say_so_whatever_lies_between(delivered: str) 
         assert await play.told(record) == [("new", [1102])] * 60 + [("updated", [])] * 60
         assert {each["notes"] for each in await play.licenses()} == {"b"}
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def _replacing() -> list[dict[str, object]]:
@@ -136,7 +136,7 @@ TOLD = [*[UNCHANGED] * 20, *[NEW] * 110, NEW]
 def test_a_large_replace_is_completed_once_it_has_begun(
     delivered: str, transactions: int, is_ended: bool
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         play, chunks = LicenseStage(stage), stage.gateway.chunks
         await _with_many(play)
         record = await play.accept(REPLACE, _replacing())
@@ -151,11 +151,11 @@ def test_a_large_replace_is_completed_once_it_has_begun(
         licenses = [each for each in await play.licenses() if each["employeeNumber"] == "7"]
         assert [each["licenseNumber"] for each in licenses] == [f"L{at}" for at in range(110, 240)]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_large_replace_that_has_not_begun_ends_without_a_trace(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         play = LicenseStage(stage)
         await _with_many(play)
         before = await play.licenses()
@@ -165,14 +165,14 @@ def test_a_large_replace_that_has_not_begun_ends_without_a_trace(delivered: str)
         assert await play.told(record) == [LOST] * 131
         assert await play.licenses() == before
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body")
 def test_the_largest_licenses_keep_to_the_limits_of_storage(delivered: str) -> None:
     """Each transaction is measured; the emulator would take any."""
 
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         play = LicenseStage(stage)
         tables = DyingTables(stage.gateway.account.tables)
         long = "\U0001f4c4" * 60_000 + "\u4e2d" * 150_000
@@ -183,20 +183,20 @@ def test_the_largest_licenses_keep_to_the_limits_of_storage(delivered: str) -> N
             assert {outcome for outcome, _ in await play.told(record)} <= {"new", "updated"}
         assert max(tables.sizes) > 2_000_000
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_thousands_of_rows_of_a_company_can_end(delivered: str) -> None:
     """Their results are more than one entity holds."""
 
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         play = LicenseStage(stage)
         rows = [a_row(f"{at:x}" * 9, f"E{at}", divisionCode=f"D{at}" * 5) for at in range(4_100)]
         record = await play.accept(OVERRIDE, rows)
         await stage.gateway.chunks.end_as_failed(play.message(record))
         assert await play.told(record) == [LOST] * 4_100
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_license_that_two_rows_move_does_not_meet_another_of_its_natural_key(
@@ -204,7 +204,7 @@ def test_a_license_that_two_rows_move_does_not_meet_another_of_its_natural_key(
 ) -> None:
     """Neither row names the employee whose license it would be in the end."""
 
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         play = LicenseStage(stage)
         await play.done(
             OVERRIDE,
@@ -223,4 +223,4 @@ def test_a_license_that_two_rows_move_does_not_meet_another_of_its_natural_key(
         ]
         assert [each["divisionCode"] for each in await play.licenses()] == ["D2", "D3"]
 
-    play(delivered, piece)
+    play(delivered, scenario)

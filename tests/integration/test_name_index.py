@@ -17,7 +17,7 @@ from shared.services.name_index import NamedRecord, NameIndex
 from shared.storage.entities import encode
 from shared.storage.ports import Delete, Entity, Tables
 from tests.builders import a_worker
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 EMPLOYERS = 60
@@ -54,7 +54,7 @@ class CountedReads:
         )
 
 
-async def found(stage: Stage, name: str) -> tuple[list[tuple[str, str]], int]:
+async def found(stage: Harness, name: str) -> tuple[list[tuple[str, str]], int]:
     """Employer and reference of the workers that the name means, and how many reads it took."""
     tables = CountedReads(stage.gateway.account.tables)
     search = WorkerSearch(tables, NameIndex(tables))
@@ -62,14 +62,14 @@ async def found(stage: Stage, name: str) -> tuple[list[tuple[str, str]], int]:
     return [(worker.employer, worker.personnel) for worker in workers], tables.reads
 
 
-async def employ(stage: Stage, *rows: dict[str, Any]) -> None:
+async def employ(stage: Harness, *rows: dict[str, Any]) -> None:
     """Import the workers and wait for the end."""
     await stage.accept(list(rows))
     await stage.drain()
 
 
 def test_the_number_of_employers_does_not_matter(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         await employ(
             stage,
             *(
@@ -85,11 +85,11 @@ def test_the_number_of_employers_does_not_matter(delivered: str) -> None:
         assert reads < 15
         assert (await found(stage, "P3"))[0] == []
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_reference_that_was_given_up_finds_its_worker_no_more(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         await employ(stage, a_worker("P1", ExternalWorkerRef="X1"))
         await employ(stage, a_worker("P1", ExternalWorkerRef="X2"))
         await employ(stage, a_worker("P2", ExternalWorkerRef="X1"))
@@ -100,13 +100,13 @@ def test_a_reference_that_was_given_up_finds_its_worker_no_more(delivered: str) 
         await employ(stage, a_worker("P1", ExternalWorkerRef="X1"))
         assert (await found(stage, "X1"))[0] == [("E1", "P1")]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_an_external_reference_comes_before_a_reference_of_another_employer(
     delivered: str,
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         await employ(
             stage,
             a_worker("77", EmployerRef="E1"),
@@ -116,13 +116,13 @@ def test_an_external_reference_comes_before_a_reference_of_another_employer(
         assert (await found(stage, "77"))[0] == [("E2", "P2")]
         assert (await found(stage, "88"))[0] == [("E3", "88")]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_handler_that_died_between_index_and_record_leaves_nothing_to_be_found(
     delivered: str,
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         index = NameIndex(stage.gateway.account.tables)
         await employ(stage, a_worker("P1"))
         names = [
@@ -135,13 +135,13 @@ def test_a_handler_that_died_between_index_and_record_leaves_nothing_to_be_found
         await employ(stage, a_worker("P9", ExternalWorkerRef="X9"))
         assert (await found(stage, "X9"))[0] == [("E1", "P9")]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_workers_of_before_the_index_are_found_and_are_entered_by_the_timer(
     delivered: str,
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         tables, tenant = stage.gateway.account.tables, stage.sender.tenant
         await employ(
             stage,
@@ -158,11 +158,11 @@ def test_workers_of_before_the_index_are_found_and_are_entered_by_the_timer(
             await fill_indexes(stage.gateway)
         assert (await found(stage, "X1"))[1] == 3
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_dry_run_leaves_no_name_behind(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         kind, gateway, tenant = WORKERS, stage.gateway, stage.sender.tenant
         planned = await gateway.intake.read(
             kind, tenant, b'[{"EmployerRef":"E1","PersonnelRef":"P1","Surname":"S"}]'
@@ -171,11 +171,11 @@ def test_a_dry_run_leaves_no_name_behind(delivered: str) -> None:
         await gateway.dry_runs.judge(kind, draft, planned, with_changes=False)
         assert await gateway.account.tables.query("Workers", encode(tenant)) == []
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_many_workers_cost_a_request_for_a_hundred_names(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         await employ(stage, *(a_worker(f"P{at}", ExternalWorkerRef=f"X{at}") for at in range(300)))
         answers = await asyncio.gather(*(found(stage, f"X{at}") for at in range(0, 300, 37)))
         assert [answer for answer, _ in answers] == [[("E1", f"P{at}")] for at in range(0, 300, 37)]
@@ -183,4 +183,4 @@ def test_many_workers_cost_a_request_for_a_hundred_names(delivered: str) -> None
             stage.gateway.account.tables, NameIndex(stage.gateway.account.tables)
         ).find(stage.sender.tenant, "P0")
 
-    play(delivered, piece)
+    play(delivered, scenario)

@@ -22,12 +22,12 @@ from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import messages_for
 from shared.services.dry_run import NothingOpen, WhatIfTables
-from shared.services.record_processor import KeyedWork
+from shared.services.record_processor import RecordProcessor
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.ports import Delete, Entity, Tables
 from tests.builders import Row, a_worker, body_of
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 
@@ -100,7 +100,7 @@ def a_team(reference: str, **fields: Any) -> Row:
 class Teams:
     """Imports of teams, worked on in one chunk."""
 
-    stage: Stage
+    stage: Harness
 
     async def accept(self, rows: Sequence[Row]) -> ImportRecord:
         intake, tenant = self.stage.gateway.intake, self.stage.sender.tenant
@@ -131,9 +131,9 @@ class Teams:
         assert codes(results) == foretold
         return foretold
 
-    def _work(self, tables: Tables, earlier: EarlierImports) -> KeyedWork:
+    def _work(self, tables: Tables, earlier: EarlierImports) -> RecordProcessor:
         clock, ids = SystemClock(), self.stage.gateway.intake._ids
-        return KeyedWork(
+        return RecordProcessor(
             tables=tables,
             imports=earlier,
             references=ReferenceReader(tables, earlier, ReferenceLists(tables, clock, ids, 0)),
@@ -149,15 +149,15 @@ def codes(results: Sequence[RowResult]) -> list[list[int]]:
     return [[message.id for message in result.messages] for result in ordered]
 
 
-def with_teams(storage: str, piece: Callable[[Teams], Awaitable[None]]) -> None:
+def with_teams(storage: str, scenario: Callable[[Teams], Awaitable[None]]) -> None:
     """Workers W1 and W2 are stored with E1, and G1 with E2."""
 
-    async def run(stage: Stage) -> None:
+    async def run(stage: Harness) -> None:
         await stage.accept(
             [a_worker("W1"), a_worker("W2"), {**a_worker("G1"), "EmployerRef": "E2"}]
         )
         await stage.drain()
-        await piece(Teams(stage))
+        await scenario(Teams(stage))
 
     play(storage, run)
 
@@ -172,7 +172,7 @@ FULL: Row = {
 
 
 def test_a_stored_reference_is_known_where_a_row_does_not_repeat_it(delivered: str) -> None:
-    async def piece(teams: Teams) -> None:
+    async def scenario(teams: Teams) -> None:
         assert await teams.imported(a_team("T1", **FULL), a_team("T2", **FULL)) == [[], []]
         assert await teams.imported(a_team("T1", Name="Night crew")) == [[]]
         assert await teams.imported(a_team("T1", Office={"Room": "2"}), a_team("T2")) == [
@@ -181,11 +181,11 @@ def test_a_stored_reference_is_known_where_a_row_does_not_repeat_it(delivered: s
         ]
         assert await teams.imported(a_team("T1", LeaderRef=None, Name="Day crew")) == [[]]
 
-    with_teams(delivered, piece)
+    with_teams(delivered, scenario)
 
 
 def test_a_stored_reference_stays_known_when_its_record_is_gone(delivered: str) -> None:
-    async def piece(teams: Teams) -> None:
+    async def scenario(teams: Teams) -> None:
         assert await teams.imported(a_team("T1", **FULL), a_team("T2", **FULL)) == [[], []]
         await _remove_worker(teams.stage, "W1")
         rows = [
@@ -199,11 +199,11 @@ def test_a_stored_reference_stays_known_when_its_record_is_gone(delivered: str) 
             assert found == expected, "whatever its neighbours name"
         assert await teams.imported(*rows) == [[], [2001], [2001]]
 
-    with_teams(delivered, piece)
+    with_teams(delivered, scenario)
 
 
 def test_a_row_is_judged_by_what_it_and_its_stored_record_name_together(delivered: str) -> None:
-    async def piece(teams: Teams) -> None:
+    async def scenario(teams: Teams) -> None:
         stored = [a_team(f"T{at}", GuestRef="W1") for at in range(4)]
         assert await teams.imported(*stored) == [[]] * 4
         rows = [
@@ -218,11 +218,11 @@ def test_a_row_is_judged_by_what_it_and_its_stored_record_name_together(delivere
         assert await teams.imported(*rows) == expected
         assert await teams.imported(a_team("T1", GuestRef="W1")) == [[2001]], "not with E2"
 
-    with_teams(delivered, piece)
+    with_teams(delivered, scenario)
 
 
 def test_rows_of_one_record_are_judged_one_after_another(delivered: str) -> None:
-    async def piece(teams: Teams) -> None:
+    async def scenario(teams: Teams) -> None:
         rows = [
             a_team("T1", LeaderRef="W9"),
             a_team("T1", LeaderRef="W1"),
@@ -232,11 +232,11 @@ def test_rows_of_one_record_are_judged_one_after_another(delivered: str) -> None
         ]
         assert await teams.imported(*rows) == [[2001], [1102], [], [2001], [2001]]
 
-    with_teams(delivered, piece)
+    with_teams(delivered, scenario)
 
 
 def test_only_a_row_that_names_what_may_come_waits(delivered: str) -> None:
-    async def piece(teams: Teams) -> None:
+    async def scenario(teams: Teams) -> None:
         stored = [a_team(f"T{at}", LeaderRef="W1", GuestEmployerRef="E2") for at in range(3)]
         assert await teams.imported(*stored) == [[]] * 3
         await _remove_worker(teams.stage, "W1")
@@ -256,11 +256,11 @@ def test_only_a_row_that_names_what_may_come_waits(delivered: str) -> None:
         assert codes(again) == [[], [], [2001], [], []]
         assert await teams.run(record) == again, "a redelivery says the same"
 
-    with_teams(delivered, piece)
+    with_teams(delivered, scenario)
 
 
 def test_a_retried_row_that_does_not_repeat_a_reference_goes_in(delivered: str) -> None:
-    async def piece(teams: Teams) -> None:
+    async def scenario(teams: Teams) -> None:
         first = await teams.accept([a_team("T1", LeaderRef="W1"), a_team("T2", LeaderRef="W9")])
         assert codes(await teams.run(first)) == [[], [2001]]
         same = await teams.accept([a_team("T1", Name="Night crew"), a_team("T2", LeaderRef="W9")])
@@ -269,15 +269,15 @@ def test_a_retried_row_that_does_not_repeat_a_reference_goes_in(delivered: str) 
         assert [result.outcome for result in results] == [Outcome.UPDATED, Outcome.FAILED]
         assert codes(results) == [[], [2001]]
 
-    with_teams(delivered, piece)
+    with_teams(delivered, scenario)
 
 
-async def _work_on(stage: Stage, record: ImportRecord) -> None:
+async def _work_on(stage: Harness, record: ImportRecord) -> None:
     for message in messages_for(record, [], range(len(record.chunks))):
         await stage.gateway.chunks.process(message)
 
 
-async def _remove_worker(stage: Stage, reference: str) -> None:
+async def _remove_worker(stage: Harness, reference: str) -> None:
     stored = await stage.stored(reference)
     assert stored is not None
     place = Entity(stored.key.partition, stored.key.row, {})

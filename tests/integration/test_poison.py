@@ -14,7 +14,7 @@ from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Delete, Entity
 from shared.web.pay_and_bill import vendor_answer
 from tests.builders import a_worker
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 LONG = "x" * 300
@@ -28,7 +28,7 @@ def _large(count: int, **changes: object) -> list[dict[str, object]]:
 def test_an_import_whose_payload_is_lost_ends_and_its_rows_are_answered_as_9001(
     delivered: str,
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept(_large(90))
         await stage.gateway.account.blobs.delete(IMPORT_PAYLOADS, record.blob_name)
         [message] = await stage.messages()
@@ -43,11 +43,11 @@ def test_an_import_whose_payload_is_lost_ends_and_its_rows_are_answered_as_9001(
             [9001]
         ] * record.rows
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_rows_that_were_not_committed_end_as_9001_and_the_import_ends(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept(_large(90))
         [message] = await stage.messages()
         await stage.gateway.chunks.end_as_failed(message)
@@ -60,11 +60,11 @@ def test_rows_that_were_not_committed_end_as_9001_and_the_import_ends(delivered:
         assert tombstone is not None
         assert (tombstone.document, tombstone.ended.codes) == (None, {record.number: 9001})
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_rows_with_a_stamp_of_the_import_keep_their_outcome(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         gateway = stage.gateway
         before = await stage.accept([a_worker("P001", Title="Mr")])
         await stage.drain()
@@ -96,10 +96,10 @@ def test_rows_with_a_stamp_of_the_import_keep_their_outcome(delivered: str) -> N
         assert changed.document["Title"] == "Dr"
         assert changed.created_by == before.number
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
-async def _forget(stage: Stage, message: ChunkMessage, reference: str) -> None:
+async def _forget(stage: Harness, message: ChunkMessage, reference: str) -> None:
     """As if the handler had died before it committed one record and wrote its result."""
     record = await stage.gateway.imports.read(message.tenant, message.number)
     stored = await stage.stored(reference)
@@ -111,7 +111,7 @@ async def _forget(stage: Stage, message: ChunkMessage, reference: str) -> None:
 
 
 def test_a_straggler_commits_nothing_of_rows_that_were_reported_as_failed(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept_quietly([a_worker("P1"), a_worker("P2")])
         [message] = messages_for(record, [], [0])
         await stage.gateway.chunks.end_as_failed(message)
@@ -124,11 +124,11 @@ def test_a_straggler_commits_nothing_of_rows_that_were_reported_as_failed(delive
             assert stored is not None
             assert stored.document is None
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_row_that_ended_as_9001_goes_in_when_it_is_sent_again(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         rows = [a_worker("P1", ExternalWorkerRef="X1")]
         record = await stage.accept_quietly(rows)
         [message] = messages_for(record, [], [0])
@@ -141,11 +141,11 @@ def test_a_row_that_ended_as_9001_goes_in_when_it_is_sent_again(delivered: str) 
         assert stored.document is not None
         assert stored.created_by == again.number
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_message_delivered_twice_has_one_effect(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept_quietly([a_worker("P1"), a_worker("P1", Title="Dr")])
         [message] = messages_for(record, [], [0])
         await stage.gateway.chunks.process(message)
@@ -158,4 +158,4 @@ def test_a_message_delivered_twice_has_one_effect(delivered: str) -> None:
         counts = (await stage.again(record)).counts
         assert (counts.new, counts.updated, counts.done) == (1, 1, 2)
 
-    play(delivered, piece)
+    play(delivered, scenario)

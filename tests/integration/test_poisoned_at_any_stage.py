@@ -22,7 +22,7 @@ from tests.builders import Row, a_worker, body_of
 from tests.contract.test_assignments import an_assignment
 from tests.integration.authdata_stage import AuthdataStage, an_employee
 from tests.integration.license_stage import a_row
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 CHUNK, ROWS, POISONED = 10, 30, 1
@@ -34,7 +34,7 @@ QUEUED = [kind for kind in IMPORT_TYPES.values() if kind.has_queues]
 class Play:
     """Imports of one type in three chunks each, always of the same 30 records."""
 
-    stage: Stage
+    stage: Harness
     kind: ImportType
 
     async def accept(self) -> ImportRecord:
@@ -197,7 +197,7 @@ KEPT = [_committed, _not_closed, _ended]
 
 @pytest.mark.parametrize("kind", QUEUED, ids=lambda kind: kind.name)
 def test_a_poisoned_chunk_ends_its_own_rows_only(delivered: str, kind: ImportType) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         play = Play(stage, kind)
         if kind is ASSIGNMENTS:
             await stage.accept([a_worker("P000")])
@@ -209,4 +209,4 @@ def test_a_poisoned_chunk_ends_its_own_rows_only(delivered: str, kind: ImportTyp
             assert poisoned == ({9001} if at_stage in FAILED else set()), at_stage
         assert await play.has_gone_in(await _ended(play)), "nothing keeps the records closed"
 
-    play(delivered, piece, chunk_rows=CHUNK, sweep_after_seconds=0)
+    play(delivered, scenario, chunk_rows=CHUNK, sweep_after_seconds=0)

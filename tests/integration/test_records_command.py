@@ -18,7 +18,7 @@ from tests.integration.authdata_stage import play as play_authdata
 from tests.integration.broken import set_columns
 from tests.integration.license_stage import MERGE, LicenseStage, a_row
 from tests.integration.manage import Manage
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 from tests.unit.imports.licenses.company import KEYS
 
 pytestmark = pytest.mark.integration
@@ -29,7 +29,7 @@ def fixture_on_delivered(delivered: str, tmp_path: Any) -> Manage:
     return Manage(delivered, tmp_path)
 
 
-async def _repaired(stage: Stage | AuthdataStage, tenant: str) -> list[tuple[str, str]]:
+async def _repaired(stage: Harness | AuthdataStage, tenant: str) -> list[tuple[str, str]]:
     """Areas and repairs of what was broken; nothing is left that a repair can mend."""
     repair = record_repair_of(stage.gateway)
     things = [thing async for thing in repair.find(tenant)]
@@ -48,7 +48,7 @@ async def _run(manage: Manage, status: int, *words: str) -> list[Mapping[str, st
 def test_workers_are_mended_or_removed_and_their_rows_go_in_again(
     delivered: str, on_delivered: Manage
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         tables, tenant = stage.gateway.account.tables, stage.sender.tenant
         rows = [a_worker(f"P{at}", ExternalWorkerRef=f"X{at}") for at in range(3)]
         await stage.accept(rows)
@@ -79,11 +79,11 @@ def test_workers_are_mended_or_removed_and_their_rows_go_in_again(
         outcomes = [results[at].outcome.value for at in range(3)]
         assert outcomes == ["unchanged", "new", "unchanged"]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_licenses_their_keys_and_logs(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         tables, tenant = stage.gateway.account.tables, stage.sender.tenant
         licenses = LicenseStage(stage)
         rows = [a_row(f"L{at}", str(at), licenseKey=KEYS[at]) for at in (0, 1, 2)]
@@ -106,11 +106,11 @@ def test_licenses_their_keys_and_logs(delivered: str) -> None:
             "unchanged", "new", "unchanged",
         ]  # fmt: skip
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_employees_and_imports(delivered: str) -> None:
-    async def piece(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataStage) -> None:
         await stage.imported([an_employee("E1"), an_employee("E2")])
         await set_columns(delivered, "AuthData", stage.tenant, "r|E1", {"Document0": None})
         record = await stage.begin((await stage.stage([an_employee("E3")])).file_log_id)
@@ -124,4 +124,4 @@ def test_employees_and_imports(delivered: str) -> None:
         assert entity is not None
         assert from_entity(entity).document is not None
 
-    play_authdata(delivered, piece)
+    play_authdata(delivered, scenario)

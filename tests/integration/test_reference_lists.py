@@ -14,7 +14,7 @@ from shared.services.admin.reference_lists import ReferenceLists
 from shared.storage.ports import Delete, Entity, Operation, Tables
 from tests.builders import a_worker
 from tests.integration.broken import set_columns
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 HEAD = "h|division"
@@ -54,7 +54,7 @@ def lists_on(tables: Tables) -> ReferenceLists:
 
 @pytest.mark.parametrize("way", [*HEADS, "a value that was lost"])
 def test_rows_are_not_judged_by_a_list_that_cannot_be_read(delivered: str, way: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         tenant, lists = stage.sender.tenant, stage.gateway.lists
         await lists.load(tenant, ReferenceKind.DIVISION, ["D1", "D2"])
         await lists.load(tenant, ReferenceKind.DEPARTMENT, ["Q1"])
@@ -81,11 +81,11 @@ def test_rows_are_not_judged_by_a_list_that_cannot_be_read(delivered: str, way: 
         await stage.drain()
         assert await stage.codes(child) == [[], [2001]]
 
-    play(delivered, piece, cache_seconds=0)
+    play(delivered, scenario, cache_seconds=0)
 
 
 def test_a_list_that_is_replaced_while_it_is_read_is_read_again(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         tenant = stage.sender.tenant
         await stage.gateway.lists.load(tenant, ReferenceKind.DIVISION, ["D1", "D2"])
 
@@ -98,11 +98,11 @@ def test_a_list_that_is_replaced_while_it_is_read_is_read_again(delivered: str) 
         allowed = [found.allows(ReferenceKind.DIVISION, value) for value in ("D1", "D2", "D3")]
         assert allowed == [False, True, True]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_two_loads_at_once_leave_one_whole_list(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         tenant = stage.sender.tenant
 
         async def load_another() -> None:
@@ -115,11 +115,11 @@ def test_two_loads_at_once_leave_one_whole_list(delivered: str) -> None:
         assert found.unreadable == frozenset()
         assert found.values["division"] in ({"D1"}, {"D2", "D3"})
 
-    play(delivered, piece, cache_seconds=0)
+    play(delivered, scenario, cache_seconds=0)
 
 
 def test_a_list_of_an_earlier_version_counts(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         tenant = stage.sender.tenant
         await stage.gateway.lists.load(tenant, ReferenceKind.DIVISION, ["D1"])
         await set_columns(delivered, "References", tenant, HEAD, {"Values": None})
@@ -129,4 +129,4 @@ def test_a_list_of_an_earlier_version_counts(delivered: str) -> None:
         await stage.drain()
         assert await stage.codes(record) == [[], [2001]]
 
-    play(delivered, piece, cache_seconds=0)
+    play(delivered, scenario, cache_seconds=0)

@@ -20,7 +20,7 @@ from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Merge
 from tests.builders import a_worker, body_of
 from tests.integration.counted_tables import CountedTables
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 LONG = "x" * 300
@@ -34,21 +34,21 @@ def corrected(*indexes: int) -> bytes:
     return body_of([{"index": at, "row": a_worker(f"P{at:03d}", Gender=1)} for at in indexes])
 
 
-async def retry(stage: Stage, parent: ImportRecord, body: bytes = b"") -> ImportRecord:
+async def retry(stage: Harness, parent: ImportRecord, body: bytes = b"") -> ImportRecord:
     return await stage.gateway.retrying.retry(await stage.again(parent), body)
 
 
-async def report_of(stage: Stage, record: ImportRecord) -> ImportReport:
+async def report_of(stage: Harness, record: ImportRecord) -> ImportReport:
     return await stage.gateway.reporting.find(record.tenant, record.import_id)
 
 
-async def repaired(stage: Stage, record: ImportRecord) -> list[int]:
+async def repaired(stage: Harness, record: ImportRecord) -> list[int]:
     current = await stage.again(record)
     return list(rows_in(await stage.gateway.reporting.repaired_rows(current)))
 
 
 def test_two_retries_at_once_bring_in_each_row_once(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         parent = await stage.accept(bad(5))
         await stage.drain()
         first = await retry(stage, parent, corrected(0, 1))
@@ -68,11 +68,11 @@ def test_two_retries_at_once_bring_in_each_row_once(delivered: str) -> None:
         assert report.children == (first.import_id, second.import_id, third.import_id)
         assert "5 of them repaired by retries" in "\n".join(_lines(report))
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_two_retries_at_once_without_a_body_do_not_keep_each_other_out(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         parent = await stage.accept_quietly([a_worker("P1"), a_worker("P2")])
         await stage.gateway.cancelling.cancel(parent)
         await stage.drain()
@@ -85,13 +85,13 @@ def test_two_retries_at_once_without_a_body_do_not_keep_each_other_out(delivered
         with pytest.raises(ConflictError, match="brought in all failed rows"):
             await retry(stage, parent)
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_retry_whose_handler_died_before_the_end_repairs_when_the_sweep_ends_it(
     delivered: str,
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         parent = await stage.accept(bad(3))
         await stage.drain()
         child = await retry(stage, parent, corrected(1))
@@ -119,11 +119,11 @@ def test_a_retry_whose_handler_died_before_the_end_repairs_when_the_sweep_ends_i
             await stage.gateway.chunks.process(message)
         assert await repaired(stage, parent) == [1], "a message that comes twice changes nothing"
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_cancelled_retry_repairs_the_rows_that_it_had_committed(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         parent = await stage.accept(bad(90))
         await stage.drain()
         child = await retry(stage, parent, corrected(*range(90)))
@@ -146,11 +146,11 @@ def test_a_cancelled_retry_repairs_the_rows_that_it_had_committed(delivered: str
         assert last.rows == len(failed)
         assert (await report_of(stage, parent)).state is ImportState.REPAIRED
 
-    play(delivered, piece, chunk_rows=40)
+    play(delivered, scenario, chunk_rows=40)
 
 
 def test_a_poisoned_retry_repairs_nothing_and_its_rows_can_be_retried(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         parent = await stage.accept(bad(2))
         await stage.drain()
         child = await retry(stage, parent, corrected(0, 1))
@@ -164,11 +164,11 @@ def test_a_poisoned_retry_repairs_nothing_and_its_rows_can_be_retried(delivered:
         for above in (parent, child):
             assert (await report_of(stage, above)).state is ImportState.REPAIRED
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_list_costs_as_many_queries_with_retries_as_without(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         parent = await stage.accept(bad(3))
         await stage.drain()
 
@@ -186,11 +186,11 @@ def test_a_list_costs_as_many_queries_with_retries_as_without(delivered: str) ->
             await stage.drain()
         assert await cost_of_list() == before == (2, 0)
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_retries_of_retries_have_an_end_that_names_the_first_import(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         first = parent = await stage.accept([a_worker("P1", Gender="x")])
         await stage.drain()
         for _ in range(50):
@@ -203,4 +203,4 @@ def test_retries_of_retries_have_an_end_that_names_the_first_import(delivered: s
         await stage.drain()
         assert (await report_of(stage, first)).state is ImportState.REPAIRED
 
-    play(delivered, piece)
+    play(delivered, scenario)

@@ -26,7 +26,7 @@ from shared.web.pay_and_bill import import_call
 from tests.builders import a_worker, body_of
 from tests.counted_storage import CountedTables
 from tests.emulator import settings_for
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.integration
@@ -35,10 +35,10 @@ LARGE = os.urandom(700_000)
 Piece = Callable[[Gateway, str], Awaitable[None]]
 
 
-def _play(storage: str, piece: Piece, **settings: int) -> None:
+def _play(storage: str, scenario: Piece, **settings: int) -> None:
     async def run() -> None:
         async with open_gateway(settings_for(storage, **settings)) as gateway:
-            await piece(gateway, await new_tenant(gateway))
+            await scenario(gateway, await new_tenant(gateway))
 
     asyncio.run(run())
 
@@ -68,7 +68,7 @@ async def _call(
 
 @pytest.mark.parametrize("body", [b"", b"small", LARGE], ids=["empty", "small", "large"])
 def test_an_answer_is_kept_as_it_was(connection_string: str, body: bytes) -> None:
-    async def piece(gateway: Gateway, tenant: str) -> None:
+    async def scenario(gateway: Gateway, tenant: str) -> None:
         first = await _call(gateway, tenant, body)
         again = await _call(gateway, tenant, b"something else")
         assert again.get_body() == first.get_body() == body
@@ -76,11 +76,11 @@ def test_an_answer_is_kept_as_it_was(connection_string: str, body: bytes) -> Non
         expected = {**first.headers, "Idempotent-Replayed": "true"}
         assert dict(again.headers) == expected
 
-    _play(connection_string, piece)
+    _play(connection_string, scenario)
 
 
 def test_expired_keys_are_removed_with_their_answers(connection_string: str) -> None:
-    async def piece(gateway: Gateway, tenant: str) -> None:
+    async def scenario(gateway: Gateway, tenant: str) -> None:
         await _call(gateway, tenant, LARGE)
         [record] = await gateway.account.tables.query("Idempotency", tenant)
         stray = f"{tenant}/nobody names it"
@@ -94,11 +94,11 @@ def test_expired_keys_are_removed_with_their_answers(connection_string: str) -> 
         spilled = record.text("Spilled")
         assert await gateway.account.blobs.read(IDEMPOTENT_ANSWERS, spilled) is None
 
-    _play(connection_string, piece)
+    _play(connection_string, scenario)
 
 
 def test_an_expired_key_is_a_new_one(connection_string: str) -> None:
-    async def piece(gateway: Gateway, tenant: str) -> None:
+    async def scenario(gateway: Gateway, tenant: str) -> None:
         first = await _call(gateway, tenant, LARGE)
         [record] = await gateway.account.tables.query("Idempotency", tenant)
         again = await _call(gateway, tenant, b"other", b"other content")
@@ -107,25 +107,25 @@ def test_an_expired_key_is_a_new_one(connection_string: str) -> None:
         spilled = record.text("Spilled")
         assert await gateway.account.blobs.read(IDEMPOTENT_ANSWERS, spilled) is None
 
-    _play(connection_string, piece, idempotency_seconds=0)
+    _play(connection_string, scenario, idempotency_seconds=0)
 
 
 def test_an_answer_whose_blob_is_gone_is_said_to_be(connection_string: str) -> None:
-    async def piece(gateway: Gateway, tenant: str) -> None:
+    async def scenario(gateway: Gateway, tenant: str) -> None:
         await _call(gateway, tenant, LARGE)
         [record] = await gateway.account.tables.query("Idempotency", tenant)
         await gateway.account.blobs.delete(IDEMPOTENT_ANSWERS, record.text("Spilled"))
         with pytest.raises(GoneError):
             await _call(gateway, tenant, b"")
 
-    _play(connection_string, piece)
+    _play(connection_string, scenario)
 
 
 @pytest.mark.parametrize("status", [None, 503])
 def test_after_an_unforeseen_failure_the_next_call_makes_the_same_import(
     connection_string: str, status: int | None
 ) -> None:
-    async def piece(gateway: Gateway, tenant: str) -> None:
+    async def scenario(gateway: Gateway, tenant: str) -> None:
         ids: list[str] = []
 
         async def run(import_id: str) -> func.HttpResponse:
@@ -145,11 +145,11 @@ def test_after_an_unforeseen_failure_the_next_call_makes_the_same_import(
         assert len(ids) == 2
         assert len(set(ids)) == 1
 
-    _play(connection_string, piece)
+    _play(connection_string, scenario)
 
 
 def test_a_refusal_leaves_no_record(connection_string: str) -> None:
-    async def piece(gateway: Gateway, tenant: str) -> None:
+    async def scenario(gateway: Gateway, tenant: str) -> None:
         async def refuse(_import_id: str) -> func.HttpResponse:
             raise InvalidRequestError("not like that")
 
@@ -158,13 +158,13 @@ def test_a_refusal_leaves_no_record(connection_string: str) -> None:
             await answer_once(gateway, keyed, refuse)
         assert await gateway.account.tables.query("Idempotency", tenant) == []
 
-    _play(connection_string, piece)
+    _play(connection_string, scenario)
 
 
 def test_a_keyed_fingerprint_is_known_under_every_secret_that_is_in_use(
     connection_string: str,
 ) -> None:
-    async def piece(gateway: Gateway, tenant: str) -> None:
+    async def scenario(gateway: Gateway, tenant: str) -> None:
         first = await _call(gateway, tenant, b"", b"content", OLD)
         again = await _call(gateway, tenant, b"", b"content", NEW, OLD)
         assert again.headers["X-Import-Id"] == first.headers["X-Import-Id"]
@@ -176,13 +176,13 @@ def test_a_keyed_fingerprint_is_known_under_every_secret_that_is_in_use(
         assert unkeyed is not None
         assert record.text("Fingerprint") not in unkeyed.fingerprints
 
-    _play(connection_string, piece)
+    _play(connection_string, scenario)
 
 
 def test_an_answer_comes_again_without_its_payload_but_not_without_its_results(
     delivered: str,
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         headers = {name.lower(): text for name, text in stage.sender.headers.items()}
         headers["idempotency-key"] = "key"
         body = body_of([a_worker("P1"), a_worker("P2", Gender="x")])
@@ -207,7 +207,7 @@ def test_an_answer_comes_again_without_its_payload_but_not_without_its_results(
         with pytest.raises(GoneError):
             await call()
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_without_configured_keys_the_gateways_own_keys_what_is_stored(
@@ -215,7 +215,7 @@ def test_without_configured_keys_the_gateways_own_keys_what_is_stored(
 ) -> None:
     """The hash that anyone could compute, of an earlier version, is only recognised."""
 
-    async def piece(gateway: Gateway, tenant: str) -> None:
+    async def scenario(gateway: Gateway, tenant: str) -> None:
         first = await _call(gateway, tenant, b"", b"content")
         [record] = await gateway.account.tables.query("Idempotency", tenant)
         without = FingerprintKeys(gateway.account.tables, ())
@@ -229,7 +229,7 @@ def test_without_configured_keys_the_gateways_own_keys_what_is_stored(
         again = await _call(gateway, tenant, b"", b"content", NEW)
         assert again.headers["X-Import-Id"] == first.headers["X-Import-Id"]
 
-    _play(connection_string, piece)
+    _play(connection_string, scenario)
 
 
 def test_what_a_key_is_bound_to() -> None:

@@ -16,7 +16,7 @@ from shared.services.results import Results
 from shared.storage.names import IMPORT_RESULT_BLOBS
 from shared.storage.result_records import ChunkResult
 from tests.builders import a_worker
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 WHEN = "2026-01-31T09:05:00.000Z"
@@ -42,7 +42,7 @@ def _noisy(rows: int) -> tuple[RowResult, ...]:
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_results_over_an_entity_go_to_a_blob_and_come_back(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         results = _results(stage.gateway)
         name = stage.sender.tenant
         sent = ChunkResult(name, 0, _noisy(1_000), WHEN)
@@ -54,12 +54,12 @@ def test_results_over_an_entity_go_to_a_blob_and_come_back(delivered: str) -> No
         assert await stage.gateway.account.blobs.read(IMPORT_RESULT_BLOBS, stored.spilled)
         assert tuple(await results.rows(stored)) == sent.results
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_a_second_handler_does_not_write_over_the_rows_of_the_first(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         results = _results(stage.gateway)
         name = stage.sender.tenant
         first = ChunkResult(name, 0, _noisy(1_000), WHEN)
@@ -68,11 +68,11 @@ def test_a_second_handler_does_not_write_over_the_rows_of_the_first(delivered: s
         [stored] = [chunk async for chunk in results.chunks(name)]
         assert tuple(await results.rows(stored)) == first.results
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_the_first_result_of_a_chunk_stands(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         results = _results(stage.gateway)
         name = stage.sender.tenant
         for rows, is_first in ((1, True), (2, False)):
@@ -80,11 +80,11 @@ def test_the_first_result_of_a_chunk_stands(delivered: str) -> None:
         [stored] = [chunk async for chunk in results.chunks(name)]
         assert len(await results.rows(stored)) == 1
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_more_chunks_than_are_read_at_once_come_in_order(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         results = _results(stage.gateway)
         name = stage.sender.tenant
         for number in reversed(range(45)):
@@ -92,14 +92,14 @@ def test_more_chunks_than_are_read_at_once_come_in_order(delivered: str) -> None
         assert [chunk.chunk async for chunk in results.chunks(name)] == list(range(45))
         assert [chunk.chunk async for chunk in results.chunks(name, 41)] == [41, 42, 43, 44]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_of_many_unknown_fields_some_are_named_and_the_rest_are_counted(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         unknown = {f"Unknown{number}": number for number in range(120)}
         record = await stage.accept([a_worker("P1", **unknown)])
         await stage.drain()
         assert await stage.codes(record) == [[1007] * MAX_UNKNOWN]
 
-    play(delivered, piece)
+    play(delivered, scenario)

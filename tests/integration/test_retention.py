@@ -20,11 +20,11 @@ from shared.imports.licenses.definition import LICENSES
 from shared.services.chunk_messages import messages_for
 from shared.services.import_log import ImportLog
 from shared.services.retention import ExpiringImports, ExpiringTombstones, Retention, RetentionStep
-from shared.services.status import FailedRow, Place
+from shared.services.status import FailedRow, ResultCursor
 from shared.storage.import_records import ImportRecord, payload_blob
 from shared.storage.names import DOCUMENT_REJECTED, IMPORT_PAYLOADS
 from tests.builders import a_worker
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 LONG = "x" * 300
@@ -40,7 +40,7 @@ class LaterClock(SystemClock):
         return super().now() + self._ahead
 
 
-async def _after(stage: Stage, days: float) -> Mapping[str, int]:
+async def _after(stage: Harness, days: float) -> Mapping[str, int]:
     """What went, when retention ran so many days from now."""
     retention = retention_of(stage.gateway, LaterClock(days))
     purged = await retention.purge([stage.sender.tenant], None)
@@ -48,13 +48,13 @@ async def _after(stage: Stage, days: float) -> Mapping[str, int]:
     return purged.went
 
 
-async def _failed(stage: Stage, record: ImportRecord) -> Sequence[FailedRow]:
+async def _failed(stage: Harness, record: ImportRecord) -> Sequence[FailedRow]:
     chunks = stage.gateway.failed_rows.chunks(await stage.again(record))
     return [row async for rows in chunks for row in rows]
 
 
 def test_rows_go_first_and_results_stay(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         small = await stage.accept([a_worker("P1", Gender="x")])
         large = await stage.accept([a_worker(f"L{at}", PersonnelNotes=LONG) for at in range(90)])
         await stage.drain()
@@ -76,11 +76,11 @@ def test_rows_go_first_and_results_stay(delivered: str) -> None:
         await stage.gateway.sweep.run()
         await stage.drain()
 
-    play(delivered, piece, sweep_after_seconds=0)
+    play(delivered, scenario, sweep_after_seconds=0)
 
 
 def test_imports_go_but_the_newest_whose_number_is_needed(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         first = await stage.accept([a_worker("P1", Gender="x")])
         await stage.drain()
         child = await stage.gateway.retrying.retry(await stage.again(first), b"")
@@ -92,7 +92,7 @@ def test_imports_go_but_the_newest_whose_number_is_needed(delivered: str) -> Non
         report = await stage.gateway.reporting.find(child.tenant, child.import_id)
         assert report.counts.failed == 1
         with pytest.raises(GoneError, match="results of this import have expired"):
-            await stage.gateway.reporting.results(report.record, Place(), 10)
+            await stage.gateway.reporting.results(report.record, ResultCursor(), 10)
         assert (await _after(stage, 91))["results"] == 0
 
         fresh = ImportLog(stage.gateway.account.tables)
@@ -108,11 +108,11 @@ def test_imports_go_but_the_newest_whose_number_is_needed(delivered: str) -> Non
         assert kept == {"n", "id"}, "nothing is left of the others"
         assert not await stage.gateway.account.tables.query("ImportResults", first.import_id)
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_tombstones_outlive_the_rows_that_could_come_back(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         cancelled = await stage.accept_quietly([a_worker("P1"), a_worker("P2")])
         await stage.gateway.cancelling.cancel(cancelled)
         await stage.drain()
@@ -129,13 +129,13 @@ def test_tombstones_outlive_the_rows_that_could_come_back(delivered: str) -> Non
         await stage.drain()
         assert await stage.stored("P1") is not None
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_retry_keeps_the_tombstones_since_the_import_that_brought_its_rows(
     delivered: str,
 ) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         tables, imports = stage.gateway.account.tables, stage.gateway.imports
         payloads = ExpiringImports(tables, stage.gateway.account.blobs, imports, SystemClock())
         tombstones = ExpiringTombstones(tables, imports, {"Workers": None})
@@ -157,11 +157,11 @@ def test_a_retry_keeps_the_tombstones_since_the_import_that_brought_its_rows(
         assert [went async for went in payloads.payloads(tenant, tomorrow)] == [1]
         assert await remove_tombstones() == 1
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_licenses_lose_the_logs_of_their_imports_and_their_tombstones(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         caller, tenant = stage.sender.caller, stage.sender.tenant
         row = {"companyCode": "C1", "employeeNumber": "7", "licenseTypeCode": "RN"}
         for number, action in (("L1", "Override"), ("L2", "Override"), ("L1", "Delete")):
@@ -184,11 +184,11 @@ def test_licenses_lose_the_logs_of_their_imports_and_their_tombstones(delivered:
         assert (await _after(stage, 61))["tombstones"] == 5
         assert sorted(await kinds()) == ["k", "r"]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_the_file_of_a_replaced_document_goes_and_the_current_one_stays(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         documents, tenant = stage.gateway.documents.intake, stage.sender.tenant
         worker = WorkerKey("E1", "P1")
         upload = Upload("P1", "R1", "a.pdf", "2026-01-01T00:00:00Z", 4, "pdf", worker)
@@ -204,11 +204,11 @@ def test_the_file_of_a_replaced_document_goes_and_the_current_one_stays(delivere
         files = await stage.gateway.account.documents.kept_of(tenant)
         assert [(file.name, file.is_marked) for file in files] == [(f"{tenant}/second", False)]
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_rejected_drops_go_when_rows_do(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         blobs, tenant = stage.gateway.account.blobs, stage.sender.tenant
         names = [f"{tenant}/R1/P1/a.pdf/id", f"{tenant}-other/R1/P1/a.pdf/id"]
         for name in names:
@@ -218,11 +218,11 @@ def test_rejected_drops_go_when_rows_do(delivered: str) -> None:
         assert [await blobs.read(DOCUMENT_REJECTED, name) for name in names] == [None, b"%PDF"]
         await blobs.delete(DOCUMENT_REJECTED, names[1])
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_what_is_read_back_is_what_was_put_whatever_its_properties_say(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         blobs, name = stage.gateway.account.blobs, f"{stage.sender.tenant}/a"
         content = gzip.compress(b"0\t{}\n") * 1_000
         await blobs.put(IMPORT_PAYLOADS, name, [content])
@@ -232,11 +232,11 @@ def test_what_is_read_back_is_what_was_put_whatever_its_properties_say(delivered
         assert await blobs.read(IMPORT_PAYLOADS, name, 5, 20) == content[5:25]
         await blobs.delete(IMPORT_PAYLOADS, name)
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_payloads_that_belong_to_no_import_go_after_a_day(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         blobs, tenant = stage.gateway.account.blobs, stage.sender.tenant
         stray = payload_blob(tenant, "never-accepted")
         await blobs.put(IMPORT_PAYLOADS, stray, [b"0\t{}\n"])
@@ -250,11 +250,11 @@ def test_payloads_that_belong_to_no_import_go_after_a_day(delivered: str) -> Non
         assert await blobs.read(IMPORT_PAYLOADS, stray) is None
         assert await blobs.read(IMPORT_PAYLOADS, known.blob_name)
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_tenant_has_its_turn_once_a_day_and_goes_on_where_time_was_up(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         tables = stage.gateway.account.tables
         seen: list[str] = []
 
@@ -278,4 +278,4 @@ def test_a_tenant_has_its_turn_once_a_day_and_goes_on_where_time_was_up(delivere
         await at(1).run()
         assert len(seen) == 5
 
-    play(delivered, piece)
+    play(delivered, scenario)

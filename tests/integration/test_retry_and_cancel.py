@@ -10,24 +10,24 @@ from shared.errors import ConflictError, GoneError
 from shared.services.status import ImportState
 from shared.storage.names import IMPORT_PAYLOADS
 from tests.builders import a_worker, body_of
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 
 pytestmark = pytest.mark.integration
 LONG = "x" * 300
 
 
 def test_an_open_parent_is_not_retried(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept([a_worker("P1", Gender="x")])
         with pytest.raises(ConflictError, match="still running"):
             await stage.gateway.retrying.retry(record, b"")
         await stage.drain()
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_parent_whose_payload_is_lost_is_gone(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         rows = [a_worker(f"P{at:03d}", Gender="x", PersonnelNotes=LONG) for at in range(90)]
         record = await stage.accept(rows)
         await stage.drain()
@@ -35,11 +35,11 @@ def test_a_parent_whose_payload_is_lost_is_gone(delivered: str) -> None:
         with pytest.raises(GoneError, match="expired"):
             await stage.gateway.retrying.retry(await stage.again(record), b"")
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_large_retry_keeps_which_rows_are_as_they_were_sent(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         rows = [a_worker(f"P{at:03d}", Gender="x", PersonnelNotes=LONG) for at in range(90)]
         parent = await stage.accept(rows)
         await stage.drain()
@@ -58,11 +58,11 @@ def test_a_large_retry_keeps_which_rows_are_as_they_were_sent(delivered: str) ->
         assert stored is not None
         assert stored.stamp.number == later.number
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_an_import_that_waits_for_an_earlier_one_is_cancelled_at_once(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         first = await stage.accept_quietly([a_worker("P1")])
         second = await stage.accept_quietly([a_worker("P1", Title="Dr"), a_worker("P2")])
         cancelled = await stage.gateway.cancelling.cancel(second)
@@ -80,11 +80,11 @@ def test_an_import_that_waits_for_an_earlier_one_is_cancelled_at_once(delivered:
         await stage.gateway.cancelling.cancel(first)
         await stage.drain()
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_an_import_that_has_ended_is_not_called_cancelled(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         accepted = await stage.accept([a_worker("P3")])
         read = await stage.again(accepted)
         await stage.drain()
@@ -93,11 +93,11 @@ def test_an_import_that_has_ended_is_not_called_cancelled(delivered: str) -> Non
                 await stage.gateway.cancelling.cancel(record)
         assert not (await stage.again(accepted)).is_cancelled
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_cancelled_rows_go_in_when_they_are_retried(delivered: str) -> None:
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept_quietly([a_worker("P1"), a_worker("P2")])
         await stage.gateway.cancelling.cancel(record)
         await stage.drain()
@@ -106,4 +106,4 @@ def test_cancelled_rows_go_in_when_they_are_retried(delivered: str) -> None:
         assert (await stage.again(child)).counts.new == 2
         assert json.loads(child.inline.splitlines()[0].partition("\t")[2])["PersonnelRef"] == "P1"
 
-    play(delivered, piece)
+    play(delivered, scenario)

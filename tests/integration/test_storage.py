@@ -19,7 +19,7 @@ from tests.emulator import settings_for
 from tests.faults.proxy import Request, running_proxy
 from tests.imports import accept_without_messages
 from tests.integration.pump import Pump
-from tests.integration.stage import Stage, play
+from tests.integration.stage import Harness, play
 from tests.tenants import new_sender
 
 pytestmark = [
@@ -43,7 +43,7 @@ def test_every_odd_character_may_stand_in_a_reference(delivered: str) -> None:
         for mark in ODD
     ]
 
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept(rows)
         await stage.drain()
         assert (await stage.again(record)).counts.new == len(rows)
@@ -52,7 +52,7 @@ def test_every_odd_character_may_stand_in_a_reference(delivered: str) -> None:
             assert stored is not None
             assert stored.document == row
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_references_of_60_emoji_have_keys_of_their_own_within_the_limit(delivered: str) -> None:
@@ -62,7 +62,7 @@ def test_references_of_60_emoji_have_keys_of_their_own_within_the_limit(delivere
         for end in "😀😁😂"
     ] + [a_worker(long + end, EmployerRef=long + "😀") for end in "😁😂"]
 
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept(rows)
         await stage.drain()
         assert (await stage.again(record)).counts.new == len(rows)
@@ -76,21 +76,21 @@ def test_references_of_60_emoji_have_keys_of_their_own_within_the_limit(delivere
             assert len(partition) <= MOST_KEY
             assert any(item.row.startswith("x|") for item in found)
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 @pytest.mark.parametrize("text", ["x" * 32_001, "é" * 70_000, "😀" * 33_000, "a😀" * 25_000])
 def test_a_long_document_comes_back_as_it_was_sent(delivered: str, text: str) -> None:
     row = a_worker("P1", PersonnelNotes=text)
 
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         await stage.accept([row])
         await stage.drain()
         stored = await stage.stored("P1")
         assert stored is not None
         assert stored.document == row
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 def test_a_record_over_the_limit_is_that_rows_error_and_its_neighbours_go_in(
@@ -102,7 +102,7 @@ def test_a_record_over_the_limit_is_that_rows_error_and_its_neighbours_go_in(
         a_worker("P3", PersonnelNotes="x" * 400_000),
     ]
 
-    async def piece(stage: Stage) -> None:
+    async def scenario(stage: Harness) -> None:
         record = await stage.accept(rows)
         await stage.drain()
         assert await stage.codes(record) == [[], [1003], []]
@@ -116,7 +116,7 @@ def test_a_record_over_the_limit_is_that_rows_error_and_its_neighbours_go_in(
         assert entity is not None
         assert 800_000 < entity_bytes(entity) <= MAX_ENTITY_BYTES
 
-    play(delivered, piece)
+    play(delivered, scenario)
 
 
 @pytest.mark.parametrize(

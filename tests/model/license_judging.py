@@ -13,9 +13,9 @@ from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import fold_names, read_lines
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.attachments import blobs_of
-from shared.imports.licenses.license_set import Held, Shelf, buried
+from shared.imports.licenses.license_set import LicenseSet, StoredLicense, as_tombstone
 from shared.imports.licenses.model import Employee, employee_of, natural_key, sent_identity
-from shared.imports.licenses.rules import LicenseImport, read_license
+from shared.imports.licenses.rules import LicenseRules, read_license
 from shared.imports.messages import Message
 from shared.imports.results import Outcome, RowResult
 from shared.storage.import_records import ImportRecord
@@ -28,8 +28,8 @@ from tests.model.simulation import Simulation
 
 def judge_licenses(world: Simulation) -> None:
     """Raises AssertionError with what is wrong."""
-    shelf = Shelf()
-    passed_through: list[Held] = []
+    shelf = LicenseSet()
+    passed_through: list[StoredLicense] = []
     retries: defaultdict[int, set[int]] = defaultdict(set)
     for read in records_of(world.tables):
         for ancestor in read.lineage:
@@ -46,8 +46,8 @@ def judge_licenses(world: Simulation) -> None:
 def _follow(
     record: ImportRecord,
     results: dict[int, RowResult],
-    shelf: Shelf,
-    passed_through: list[Held],
+    shelf: LicenseSet,
+    passed_through: list[StoredLicense],
 ) -> None:
     """I3, I4: each row does what it reports.
 
@@ -67,7 +67,7 @@ def _follow(
             continue
         rows.append(read_license(index, row, action))
         whose[index] = employee_of(identity)
-    work = LicenseImport(
+    work = LicenseRules(
         tenant=TENANT,
         company="C1",
         action=action,
@@ -79,16 +79,20 @@ def _follow(
     )
     for sent in rows:
         if OVERTAKEN in {message.id for message in results[sent.index].messages}:
-            for grave in passed_through:
-                if _is_about(sent, grave) and record.origins.is_overtaken(sent.index, grave.number):
-                    shelf.fill(grave)
+            for tombstone in passed_through:
+                if _is_about(sent, tombstone) and record.origins.is_overtaken(
+                    sent.index, tombstone.number
+                ):
+                    shelf.fill(tombstone)
     before = {(each.key, each.employee) for each in shelf.all_held()}
-    seen: dict[tuple[str, Employee], Held] = {}
+    seen: dict[tuple[str, Employee], StoredLicense] = {}
     for _ in work.steps(rows, lambda row: whose[row.index]):
         seen |= {(each.key, each.employee): each for each in shelf.all_held()}
     after = {(each.key, each.employee) for each in shelf.all_held()}
     passed_through += [
-        buried(each, record.number) for place, each in seen.items() if place not in before | after
+        as_tombstone(each, record.number)
+        for place, each in seen.items()
+        if place not in before | after
     ]
     for expected in work.pending.take():
         told = results[expected.index]
@@ -99,21 +103,21 @@ def _follow(
     shelf.settle()
 
 
-def _is_about(row: ReadRow, grave: Held) -> bool:
+def _is_about(row: ReadRow, tombstone: StoredLicense) -> bool:
     """Whether the row would find the license that has left that place."""
     if row.values.get("licenseKey") is not None:
-        return bool(row.values["licenseKey"] == grave.key)
+        return bool(row.values["licenseKey"] == tombstone.key)
     natural = natural_key(row.values)
-    return natural is not None and natural == natural_key(grave.remains or {})
+    return natural is not None and natural == natural_key(tombstone.remains or {})
 
 
 def _never_unforeseen(error: Exception) -> Message:
     raise error
 
 
-def _judge_stored(world: Simulation, shelf: Shelf) -> None:
+def _judge_stored(world: Simulation, shelf: LicenseSet) -> None:
     """I4: licenses, keys and blobs are those that one after another would have left."""
-    held: list[Held] = []
+    held: list[StoredLicense] = []
     owners: dict[str, Employee] = {}
     for (partition, row), entity in world.tables.tables["Licenses"].items():
         if row.startswith("r|"):

@@ -9,17 +9,17 @@ from typing import Any
 
 from shared.imports.licenses.definition import LICENSES
 from shared.process_stop import ProcessStop
-from shared.services.accept import Intake, PlanLimits
+from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.chunk_processor import ChunkProcessor, HoldBack
 from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
-from shared.services.licenses.processor import LicenseWork
-from shared.services.record_processor import KeyedWork
+from shared.services.licenses.processor import LicenseProcessor
+from shared.services.record_processor import RecordProcessor
 from shared.services.references import ReferenceReader
 from shared.services.results import Payloads, Results
 from shared.services.retry_cancel import Cancelling, Retrying
-from shared.services.row_processor import Works
+from shared.services.row_processor import Processors
 from shared.services.status import FailedRows, Reporting
 from shared.services.sweep import Sweep
 from shared.storage.ports import Blobs, Queues, Tables
@@ -63,7 +63,7 @@ class Process:
     """One process of the gateway: services that share nothing with the other one's."""
 
     imports: ImportLog
-    intake: Intake
+    intake: ImportAcceptor
     chunks: ChunkProcessor
     sweep: Sweep
     cancelling: Cancelling
@@ -87,14 +87,14 @@ def a_process(
     payloads, results = Payloads(blobs), Results(tables, blobs, at_once)
     failed_rows = FailedRows(Reporting(imports, results, clock), payloads)
     lists = ReferenceLists(tables, clock, ids, cache_seconds=1e9)
-    keyed = KeyedWork(
+    keyed = RecordProcessor(
         tables=tables,
         imports=imports,
         references=ReferenceReader(tables, imports, lists),
         clock=clock,
         offload=at_once,
     )
-    licenses = LicenseWork(
+    licenses = LicenseProcessor(
         tables=tables, blobs=blobs, clock=clock, offload=at_once, operations=LICENSE_OPERATIONS
     )
     chunks = ChunkProcessor(
@@ -103,13 +103,13 @@ def a_process(
         hold_back=hold_back,
         imports=imports,
         results=results,
-        works=Works(keyed, {LICENSES.name: licenses}),
+        works=Processors(keyed, {LICENSES.name: licenses}),
         completions=completions,
         clock=clock,
         stop=ProcessStop(),
         handler_seconds=handler_seconds,
     )
-    intake = Intake(
+    intake = ImportAcceptor(
         imports=imports,
         blobs=blobs,
         queues=queues,

@@ -19,14 +19,14 @@ from shared.clock import RandomIds, SystemClock
 from shared.imports.authdata.hashing import HashKey
 from shared.imports.authdata.model import BatchCall
 from shared.process_stop import ProcessStop
-from shared.services.accept import Intake, PlanLimits
+from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor, HoldBack
 from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
 from shared.services.results import Payloads, Results
-from shared.services.row_processor import Works
+from shared.services.row_processor import Processors
 from shared.services.status import Reporting
 from tests.counted_storage import CountedBlobs, CountedQueues, CountedTables
 
@@ -53,7 +53,7 @@ class Small:
         parts = AuthdataParts(
             self.tables, blobs, payloads, self.imports, clock, ids, to_thread_if_large, limits
         )
-        intake = Intake(
+        intake = ImportAcceptor(
             imports=self.imports,
             blobs=blobs,
             queues=self.queues,
@@ -70,7 +70,7 @@ class Small:
             hold_back=hold_back,
             imports=self.imports,
             results=results,
-            works=Works(parts.work(), {}),
+            works=Processors(parts.work(), {}),
             completions=Completions(),
             clock=clock,
             stop=ProcessStop(),

@@ -25,7 +25,7 @@ from shared.errors import (
 from shared.imports.import_type import Options
 from shared.imports.planning import Chunk, Span
 from shared.process_stop import ProcessStop
-from shared.services.idempotency import Given, KeyedCall, Repeats, RepeatStore, Sight
+from shared.services.idempotency import ImportSnapshot, KeyedAnswer, KeyedCall, Repeats, RepeatStore
 from shared.services.import_log import ImportLog
 from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
@@ -85,7 +85,7 @@ class Work:
                     return _answer(found)
         return _answer(record)
 
-    async def look(self, import_id: str) -> Sight | None:
+    async def look(self, import_id: str) -> ImportSnapshot | None:
         record = await self.imports.find(TENANT, import_id)
         if record is None:
             return None
@@ -94,7 +94,7 @@ class Work:
         async def answer() -> KeptAnswer:
             return _answer(found)
 
-        return Sight(not found.is_open, answer)
+        return ImportSnapshot(not found.is_open, answer)
 
 
 @dataclass
@@ -103,7 +103,7 @@ class World:
 
     pick: random.Random
     turnstile: Turnstile = field(default_factory=Turnstile)
-    given: list[Given] = field(default_factory=list)
+    given: list[KeyedAnswer] = field(default_factory=list)
     refused: list[RefusedError] = field(default_factory=list)
     frozen: dict[int, float] = field(default_factory=dict)
     cut_off: dict[int, int] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shared.imports.import_type import Options
-from shared.services.status import ImportReport, ImportState, Pace
+from shared.services.status import ImportReport, ImportState, Throughput
 from shared.storage.import_records import Counts, ImportRecord, Parent
 from shared.web.imports import import_view
 
@@ -50,12 +50,12 @@ def test_a_document_is_neither_retried_nor_cancelled() -> None:
 
 
 def test_the_pace_is_rounded_and_unknown_before_the_first_rows() -> None:
-    def told(pace: Pace) -> tuple[object, object]:
+    def told(pace: Throughput) -> tuple[object, object]:
         view = import_view(ImportReport(RUNNING, Counts(), ImportState.PROCESSING, pace))
         return view["rowsPerSecond"], view["secondsLeft"]
 
-    assert told(Pace()) == (None, None)
-    assert told(Pace(1234.56, 7.6)) == (1234.6, 8)
+    assert told(Throughput()) == (None, None)
+    assert told(Throughput(1234.56, 7.6)) == (1234.6, 8)
 
 
 def test_only_a_cancelled_import_counts_what_the_cancel_ended() -> None:

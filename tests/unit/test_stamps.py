@@ -14,7 +14,7 @@ from shared.imports.messages import Message
 from shared.imports.results import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services import stamps
-from shared.services.record_commit import KeyRows, Settlement
+from shared.services.record_commit import KeyRows, RecordOutcome
 from shared.services.row_processor import SupersededError
 from shared.storage import business_records
 from shared.storage.business_records import MOST_ENDED, RecordKey, Stamp, StoredRecord
@@ -51,7 +51,7 @@ class StoredEntity:
         [operation] = business_records.writing(written, before)
         self.entity = operation.entity
 
-    def end(self, number: int, code: int, closed_through: int) -> Settlement:
+    def end(self, number: int, code: int, closed_through: int) -> RecordOutcome:
         resolve = stamps.ending(an_import(number), Message(code), closed_through)
         settlement = resolve(ROWS, self.record)
         for operation in settlement.operations:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.services.background import Turns
+from shared.services.background import KeyedLocks
 from tests.model.virtual_time import run_at_once
 
 
 async def _play(names: list[str]) -> list[str]:
     """What happens when everybody takes a turn under one of these names, in two steps."""
-    turns, seen = Turns(), list[str]()
+    turns, seen = KeyedLocks(), list[str]()
 
     async def take(number: int, name: str) -> None:
         async with turns.take(name):
@@ -34,7 +34,7 @@ def test_other_names_do_not_wait() -> None:
 
 def test_nobody_waits_long_for_a_turn_that_does_not_move_on() -> None:
     async def play() -> list[str]:
-        turns, seen, is_over = Turns(), list[str](), asyncio.Event()
+        turns, seen, is_over = KeyedLocks(), list[str](), asyncio.Event()
 
         async def hang() -> None:
             async with turns.take("a"):
@@ -59,7 +59,7 @@ def test_nobody_waits_long_for_a_turn_that_does_not_move_on() -> None:
 
 def test_a_call_that_is_cancelled_while_it_waits_leaves_the_turn_to_the_others() -> None:
     async def play() -> str:
-        turns, is_over = Turns(), asyncio.Event()
+        turns, is_over = KeyedLocks(), asyncio.Event()
 
         async def hold() -> None:
             async with turns.take("a"):

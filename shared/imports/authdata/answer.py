@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS
-from shared.imports.authdata.rules import Change, Classified, Standing, Verdict
+from shared.imports.authdata.rules import Change, Classification, Classified, RecordClass
 from shared.imports.messages import Message
 from shared.imports.results import Outcome, RowResult
 
@@ -27,12 +27,12 @@ HIDDEN: Final = "***"
 """Stands for an authentication value that was sent."""
 
 _OUTCOMES: Final = {
-    Standing.EMPTY: Outcome.UNCHANGED,
-    Standing.ERROR: Outcome.FAILED,
-    Standing.DUPLICATE: Outcome.UNCHANGED,
-    Standing.NEW: Outcome.NEW,
-    Standing.UPDATE: Outcome.UPDATED,
-    Standing.NO_CHANGE: Outcome.UNCHANGED,
+    RecordClass.EMPTY: Outcome.UNCHANGED,
+    RecordClass.ERROR: Outcome.FAILED,
+    RecordClass.DUPLICATE: Outcome.UNCHANGED,
+    RecordClass.NEW: Outcome.NEW,
+    RecordClass.UPDATE: Outcome.UPDATED,
+    RecordClass.NO_CHANGE: Outcome.UNCHANGED,
 }
 
 
@@ -48,15 +48,15 @@ def results_of(classified: Classified) -> list[RowResult]:
     ]
 
 
-def _result(verdict: Verdict) -> RowResult:
+def _result(verdict: Classification) -> RowResult:
     record = verdict.record
     marks = [*verdict.messages, *(Message(CHANGES[change]) for change in verdict.changes)]
     match verdict.standing:
-        case Standing.DUPLICATE:
+        case RecordClass.DUPLICATE:
             marks.append(Message(DUPLICATE, detail=_names(record.prints.present)))
-        case Standing.EMPTY:
+        case RecordClass.EMPTY:
             marks.append(Message(EMPTY))
-        case Standing.NO_CHANGE:
+        case RecordClass.NO_CHANGE:
             marks.append(Message(NO_CHANGE))
         case _:
             pass

@@ -126,7 +126,7 @@ LEFT_TWICE: Final = 5004
 CANNOT_COMPLETE: Final = 5005
 
 
-class Standing(Enum):
+class RecordClass(Enum):
     """Exactly one for each record."""
 
     EMPTY = auto()
@@ -146,7 +146,7 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Classification:
     """What becomes of a record.
 
     `employee` is what is to be stored, None where nothing is written; `renamed_from` is the id
@@ -155,7 +155,7 @@ class Verdict:
     """
 
     record: AuthRecord
-    standing: Standing
+    standing: RecordClass
     changes: tuple[Change, ...] = ()
     employee: Employee | None = None
     renamed_from: str = ""
@@ -175,7 +175,7 @@ class Verdict:
 class Classified:
     """A whole batch: a verdict for each record in order, and the sentences of what is exceeded."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[Classification, ...]
     exceeded: tuple[str, ...] = ()
 
 
@@ -189,7 +189,7 @@ class BatchOptions:
 def classify(records: Sequence[AuthRecord], stored: Stored, options: BatchOptions) -> Classified:
     """The verdicts on a batch; `stored` must hold what `ids_asked` and `triples_asked` name."""
     left = {record.position: record for record in winners(records)}
-    claims = _Claims(left.values())
+    claims = _ClaimedEmployees(left.values())
     verdicts = tuple(
         claims.judge(record, stored)
         if record.position in left
@@ -201,10 +201,10 @@ def classify(records: Sequence[AuthRecord], stored: Stored, options: BatchOption
         verdicts,
         exceeded(
             options.thresholds,
-            added=standings.count(Standing.NEW),
-            updated=standings.count(Standing.UPDATE),
-            errors=standings.count(Standing.ERROR),
-            records=len(standings) - standings.count(Standing.EMPTY),
+            added=standings.count(RecordClass.NEW),
+            updated=standings.count(RecordClass.UPDATE),
+            errors=standings.count(RecordClass.ERROR),
+            records=len(standings) - standings.count(RecordClass.EMPTY),
             stored=stored.count,
         ),
     )
@@ -230,12 +230,12 @@ def _triples_claimed(record: AuthRecord, stored: Stored) -> Iterator[str]:
         yield from merged.triples
 
 
-def _set_aside(record: AuthRecord, claims: _Claims, stored: Stored) -> Verdict:
+def _set_aside(record: AuthRecord, claims: _ClaimedEmployees, stored: Stored) -> Classification:
     if record.is_empty:
-        return Verdict(record, Standing.EMPTY)
+        return Classification(record, RecordClass.EMPTY)
     if record.is_faulty:
-        return Verdict(record, Standing.ERROR, error=claims.further_error(record, stored))
-    return Verdict(record, Standing.DUPLICATE)
+        return Classification(record, RecordClass.ERROR, error=claims.further_error(record, stored))
+    return Classification(record, RecordClass.DUPLICATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +277,7 @@ def merge(known: Employee, record: AuthRecord) -> Merged | None:
     return Merged(mixed, has_new_values=mixed.values != known.values, triples=(triple,))
 
 
-class _Claims:
+class _ClaimedEmployees:
     """Judges the winners of a batch one after another, and keeps what they claim."""
 
     def __init__(self, winning: Collection[AuthRecord]) -> None:
@@ -302,13 +302,13 @@ class _Claims:
             return 0
         return self._judged(record, stored, claims=False).error
 
-    def judge(self, record: AuthRecord, stored: Stored) -> Verdict:
+    def judge(self, record: AuthRecord, stored: Stored) -> Classification:
         """What becomes of a winner, which claims its triple."""
         return self._judged(record, stored, claims=True)
 
-    def _judged(self, record: AuthRecord, stored: Stored, *, claims: bool) -> Verdict:
+    def _judged(self, record: AuthRecord, stored: Stored, *, claims: bool) -> Classification:
         if _needs_unreadable(record, stored):
-            return Verdict(record, Standing.ERROR, error=COULD_NOT_BE_PROCESSED)
+            return Classification(record, RecordClass.ERROR, error=COULD_NOT_BE_PROCESSED)
         known = stored.employees.get(record.employee_id or "")
         if known is not None:
             return self._known(record, known, stored, claims)
@@ -317,39 +317,41 @@ class _Claims:
         if holder is not None:
             return self._renamed(record, stored.employees[holder], claims)
         if self._is_left(record.prints.triples, claims):
-            return Verdict(record, Standing.ERROR, error=LEFT_TWICE)
-        return Verdict(record, Standing.NEW, employee=taken(record))
+            return Classification(record, RecordClass.ERROR, error=LEFT_TWICE)
+        return Classification(record, RecordClass.NEW, employee=taken(record))
 
-    def _known(self, record: AuthRecord, known: Employee, stored: Stored, claims: bool) -> Verdict:
+    def _known(
+        self, record: AuthRecord, known: Employee, stored: Stored, claims: bool
+    ) -> Classification:
         merged = merge(known, record)
         if merged is None:
-            return Verdict(record, Standing.ERROR, error=CANNOT_COMPLETE)
+            return Classification(record, RecordClass.ERROR, error=CANNOT_COMPLETE)
         if merged.has_new_values:
             holders = {stored.holders.get(name, known.employee_id) for name in merged.triples}
             if holders & stored.unreadable:
-                return Verdict(record, Standing.ERROR, error=COULD_NOT_BE_PROCESSED)
+                return Classification(record, RecordClass.ERROR, error=COULD_NOT_BE_PROCESSED)
             if holders != {known.employee_id}:
-                return Verdict(record, Standing.ERROR, error=OTHER_HOLDS)
+                return Classification(record, RecordClass.ERROR, error=OTHER_HOLDS)
             if self._is_left(merged.triples, claims):
-                return Verdict(record, Standing.ERROR, error=LEFT_TWICE)
+                return Classification(record, RecordClass.ERROR, error=LEFT_TWICE)
         after = merged.employee
         changes = [Change.AUTH_VALUE] if merged.has_new_values else []
         if after.status != known.status:
             changes.append(Change.STATUS)
         if changes:
-            return Verdict(record, Standing.UPDATE, tuple(changes), after)
-        return Verdict(record, Standing.NO_CHANGE, (), after if after != known else None)
+            return Classification(record, RecordClass.UPDATE, tuple(changes), after)
+        return Classification(record, RecordClass.NO_CHANGE, (), after if after != known else None)
 
-    def _renamed(self, record: AuthRecord, holder: Employee, claims: bool) -> Verdict:
+    def _renamed(self, record: AuthRecord, holder: Employee, claims: bool) -> Classification:
         if holder.employee_id in self._ids:
-            return Verdict(record, Standing.ERROR, error=CLAIMED_TWICE)
+            return Classification(record, RecordClass.ERROR, error=CLAIMED_TWICE)
         if self._is_left(record.prints.triples, claims):
-            return Verdict(record, Standing.ERROR, error=LEFT_TWICE)
+            return Classification(record, RecordClass.ERROR, error=LEFT_TWICE)
         after = taken(record, holder.status)
         changes = [Change.EMPLOYEE_ID]
         if after.status != holder.status:
             changes.append(Change.STATUS)
-        return Verdict(record, Standing.UPDATE, tuple(changes), after, holder.employee_id)
+        return Classification(record, RecordClass.UPDATE, tuple(changes), after, holder.employee_id)
 
     def _is_left(self, triples: Sequence[str], claims: bool) -> bool:
         """Whether an earlier record leaves this triple behind; if not, and it claims, this one."""

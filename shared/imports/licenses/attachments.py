@@ -38,7 +38,7 @@ class Filed:
     contents: dict[str, bytes]
 
 
-def filed(
+def merge_attachments(
     sent: Iterable[Document], stored: Sequence[Document], *, keeps: bool, blob: Callable[[str], str]
 ) -> Filed:
     """Put the sent documents in place of the stored ones, or (`keeps`) among them.

@@ -24,7 +24,7 @@ REMAINS: Final[tuple[str, ...]] = (*EMPLOYEE_FIELDS, "licenseTypeCode", "license
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredLicense:
     """A license in its place; `number` is the import that changed it last.
 
     `document` is None where the license is gone from this place; `remains` then is what it was
@@ -47,12 +47,12 @@ class Change:
     """
 
     key: str
-    before: Held | None
-    after: Held | None
+    before: StoredLicense | None
+    after: StoredLicense | None
     is_reused: bool = False
 
 
-class Shelf:
+class LicenseSet:
     """The licenses, by key and by natural key.
 
     `taken` are keys of the company's other licenses, `gone` those of licenses that it had, as far
@@ -61,41 +61,41 @@ class Shelf:
 
     def __init__(
         self,
-        held: Iterable[Held] = (),
+        held: Iterable[StoredLicense] = (),
         taken: Iterable[str] = (),
         gone: Iterable[str] = (),
         employees: Set[Employee] | None = None,
     ) -> None:
         self._employees = employees
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, StoredLicense] = {}
         self._natural: dict[NaturalKey, str] = {}
         self._of_employee: dict[Employee, dict[str, None]] = {}
-        self._graves: dict[str | NaturalKey, Held] = {}
+        self._graves: dict[str | NaturalKey, StoredLicense] = {}
         self._graves_at: dict[tuple[str, Employee], set[str | NaturalKey]] = {}
         self._undo: list[Callable[[], object]] | None = None
         self._taken = set(taken)
         self._gone = set(gone)
-        self._before: dict[str, Held | None] = {}
+        self._before: dict[str, StoredLicense | None] = {}
         for each in held:
             self.fill(each)
 
-    def fill(self, held: Held) -> None:
+    def fill(self, held: StoredLicense) -> None:
         """Put a license there as it is stored."""
         if held.document is None:
-            self._bury(held)
+            self._add_tombstone(held)
         else:
             self._enter(held)
 
-    def by_key(self, key: str) -> Held | None:
+    def by_key(self, key: str) -> StoredLicense | None:
         """The license of that key."""
         return self._held.get(key)
 
-    def by_natural(self, natural: NaturalKey) -> Held | None:
+    def by_natural(self, natural: NaturalKey) -> StoredLicense | None:
         """The license of that natural key."""
         key = self._natural.get(natural)
         return None if key is None else self._held[key]
 
-    def grave(self, key: str, natural: NaturalKey | None) -> Held | None:
+    def tombstone(self, key: str, natural: NaturalKey | None) -> StoredLicense | None:
         """What is kept of a license that is gone, by its key or by its natural key."""
         found = self._graves.get(key)
         return found if found is not None or natural is None else self._graves.get(natural)
@@ -108,11 +108,11 @@ class Shelf:
         """Whether all licenses of the employee are there."""
         return self._employees is None or employee in self._employees
 
-    def all_held(self) -> list[Held]:
+    def all_held(self) -> list[StoredLicense]:
         """Every license."""
         return list(self._held.values())
 
-    def held_by(self, employee: Employee) -> list[Held]:
+    def held_by(self, employee: Employee) -> list[StoredLicense]:
         """An employee's licenses."""
         return [self._held[key] for key in self._of_employee.get(employee, ())]
 
@@ -121,12 +121,12 @@ class Shelf:
         self._remember(key)
         before = self._held.get(key)
         created_at = before.created_at if before is not None else ""
-        held = Held(key, employee_of(document), document, number, created_at)
+        held = StoredLicense(key, employee_of(document), document, number, created_at)
         self._leave(key)
-        self._unbury(key, held.employee)
+        self._drop_tombstone(key, held.employee)
         was = self._before[key]
         if was is not None and was.employee != held.employee:
-            self._bury(buried(was, number))
+            self._add_tombstone(as_tombstone(was, number))
         self._enter(held)
 
     def remove(self, key: str, number: int) -> None:
@@ -134,7 +134,7 @@ class Shelf:
         self._remember(key)
         held = self._held[key]
         self._leave(key)
-        self._bury(buried(held, number))
+        self._add_tombstone(as_tombstone(held, number))
         self._discard(self._taken, key)
         self._add(self._gone, key)
 
@@ -180,44 +180,44 @@ class Shelf:
             changes.pop()()
         self._undo = changes or None
 
-    def _unbury(self, key: str, employee: Employee) -> None:
+    def _drop_tombstone(self, key: str, employee: Employee) -> None:
         """A license is back in a place that it was taken from."""
         for name in list(self._graves_at.get((key, employee), ())):
             self._take_grave(name)
             self._add(self._gone, key)
 
-    def _bury(self, grave: Held) -> None:
-        natural = natural_key(grave.remains or {})
-        for name in (grave.key, natural) if natural is not None else (grave.key,):
+    def _add_tombstone(self, tombstone: StoredLicense) -> None:
+        natural = natural_key(tombstone.remains or {})
+        for name in (tombstone.key, natural) if natural is not None else (tombstone.key,):
             known = self._graves.get(name)
-            if known is None or known.number <= grave.number:
+            if known is None or known.number <= tombstone.number:
                 if known is not None:
                     self._take_grave(name)
-                self._put_grave(name, grave)
+                self._put_grave(name, tombstone)
 
-    def _put_grave(self, name: str | NaturalKey, grave: Held) -> None:
-        self._graves[name] = grave
-        self._graves_at.setdefault((grave.key, grave.employee), set()).add(name)
+    def _put_grave(self, name: str | NaturalKey, tombstone: StoredLicense) -> None:
+        self._graves[name] = tombstone
+        self._graves_at.setdefault((tombstone.key, tombstone.employee), set()).add(name)
         self.on_go_back(lambda: self._drop_grave(name))
 
     def _take_grave(self, name: str | NaturalKey) -> None:
-        grave = self._drop_grave(name)
-        self.on_go_back(lambda: self._put_grave(name, grave))
+        tombstone = self._drop_grave(name)
+        self.on_go_back(lambda: self._put_grave(name, tombstone))
 
-    def _drop_grave(self, name: str | NaturalKey) -> Held:
-        grave = self._graves.pop(name)
-        names = self._graves_at[grave.key, grave.employee]
+    def _drop_grave(self, name: str | NaturalKey) -> StoredLicense:
+        tombstone = self._graves.pop(name)
+        names = self._graves_at[tombstone.key, tombstone.employee]
         names.discard(name)
         if not names:
-            del self._graves_at[grave.key, grave.employee]
-        return grave
+            del self._graves_at[tombstone.key, tombstone.employee]
+        return tombstone
 
     def _remember(self, key: str) -> None:
         if key not in self._before:
             self._before[key] = self._held.get(key)
             self.on_go_back(lambda: self._before.pop(key))
 
-    def _enter(self, held: Held) -> None:
+    def _enter(self, held: StoredLicense) -> None:
         known = self._held.get(held.key)
         if known is not None:
             self._drop(known)
@@ -238,14 +238,14 @@ class Shelf:
         if natural is not None and self._natural.get(natural) == key:
             self._set_natural(natural, None)
 
-    def _drop(self, held: Held) -> None:
+    def _drop(self, held: StoredLicense) -> None:
         del self._held[held.key]
         keys = self._of_employee[held.employee]
         del keys[held.key]
         if not keys:
             del self._of_employee[held.employee]
 
-    def _restore(self, held: Held) -> None:
+    def _restore(self, held: StoredLicense) -> None:
         self._held[held.key] = held
         self._of_employee.setdefault(held.employee, {})[held.key] = None
 
@@ -276,8 +276,8 @@ class Shelf:
             self._undo.append(undo)
 
 
-def buried(held: Held, number: int) -> Held:
+def as_tombstone(held: StoredLicense, number: int) -> StoredLicense:
     """What is kept of a license in a place that import `number` took it from."""
     document = held.document or {}
     remains = {name: document[name] for name in REMAINS if name in document}
-    return Held(held.key, held.employee, None, number, remains=remains)
+    return StoredLicense(held.key, held.employee, None, number, remains=remains)

@@ -27,7 +27,7 @@ from shared.imports.licenses.model import (
 
 
 @dataclass(frozen=True, slots=True)
-class Sketch:
+class RowOutline:
     """What is known of a row before it is read: whose license it is about, and of what key.
 
     `start` and `end` are the offsets of its line, `sent` what it says of the employee.
@@ -43,14 +43,14 @@ class Sketch:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class RowGroup:
     """Rows in the order they were sent, and the employees whose licenses they may touch."""
 
-    rows: tuple[Sketch, ...]
+    rows: tuple[RowOutline, ...]
     employees: frozenset[Employee]
 
 
-def sketch(tenant: str, index: int, start: int, end: int, folded: Document) -> Sketch:
+def outline_row(tenant: str, index: int, start: int, end: int, folded: Document) -> RowOutline:
     """The sketch of a row that names a company; its names are in lower case."""
     identity = sent_identity(folded)
     natural = natural_key(identity)
@@ -59,7 +59,7 @@ def sketch(tenant: str, index: int, start: int, end: int, folded: Document) -> S
     if key is None and natural is not None:
         (made,) = islice(made_keys(tenant, identity["companyCode"], natural, ""), 1)
     sent = {} if key is None else sent_employee(folded, identity)
-    return Sketch(index, start, end, sent, employee_of(identity), key, made)
+    return RowOutline(index, start, end, sent, employee_of(identity), key, made)
 
 
 Owners = Mapping[str, Document]
@@ -67,11 +67,11 @@ Owners = Mapping[str, Document]
 
 
 def units(
-    sketches: Sequence[Sketch],
+    sketches: Sequence[RowOutline],
     owners: Owners,
     action: LicenseAction,
     also: Mapping[int, Set[Employee]] = MappingProxyType({}),
-) -> list[Unit]:
+) -> list[RowGroup]:
     """The units of a company's rows.
 
     `also` has further employees that rows (by index) are known to have to do with: what becomes of
@@ -83,16 +83,16 @@ def units(
         employees[each.index] = _employees(each, owners, action) | also.get(each.index, set())
         keys = [key for key in (each.key, each.made_key) if key is not None]
         joined.join(each.index, [*employees[each.index], *keys])
-    members: dict[object, list[Sketch]] = {}
+    members: dict[object, list[RowOutline]] = {}
     for each in sorted(sketches, key=lambda item: item.index):
         members.setdefault(joined.root(each.index), []).append(each)
     return [
-        Unit(tuple(rows), frozenset().union(*(employees[row.index] for row in rows)))
+        RowGroup(tuple(rows), frozenset().union(*(employees[row.index] for row in rows)))
         for rows in members.values()
     ]
 
 
-def _employees(each: Sketch, owners: Owners, action: LicenseAction) -> frozenset[Employee]:
+def _employees(each: RowOutline, owners: Owners, action: LicenseAction) -> frozenset[Employee]:
     """Whom the row names, whose the license of its key is, and whose the row would make it."""
     found = {each.employee}
     owner = None if each.key is None else owners.get(each.key)

@@ -23,8 +23,8 @@ from typing import Any, Final
 from shared.imports.import_type import Document, ReadRow, RowKey, Rules
 from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.attachments import filed, without_blobs
-from shared.imports.licenses.license_set import Held, Shelf
+from shared.imports.licenses.attachments import merge_attachments, without_blobs
+from shared.imports.licenses.license_set import LicenseSet, StoredLicense
 from shared.imports.licenses.meanings import MEANINGS
 from shared.imports.licenses.model import (
     IDENTITY_FIELDS,
@@ -48,7 +48,7 @@ from shared.imports.licenses.model import (
 )
 from shared.imports.licenses.silent_values import without_silent_values
 from shared.imports.licenses.xml_reader import DATES, DOCUMENT, INPUT, KEYS
-from shared.imports.merge_rules import NO_CHANGE, Noticed, merge
+from shared.imports.merge_rules import NO_CHANGE, ChangeListener, merge
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, TOO_LARGE_RECORD, Message
 from shared.imports.model import DATE_FORM, schema_of, shape_of
 from shared.imports.results import Outcome, RowResult, failed
@@ -173,7 +173,7 @@ Whose = Callable[[ReadRow], Employee | None]
 
 
 @dataclass
-class LicenseImport:
+class LicenseRules:
     """One import of licenses of one company at work on a shelf.
 
     `pending` holds the results since they were last taken, `contents` the bytes of new documents by
@@ -182,7 +182,7 @@ class LicenseImport:
     shelf does not have the licenses of the employee whose their license would become.
     `is_overtaken(index, number)` tells whether a row must not be applied where import `number` has
     changed its license (a row of a retry that was not corrected). `unforeseen` is told of an error
-    that no rule foresaw, and says what the row's result is to say; `noticed` of each row that
+    that no rule foresaw, and says what the row's result is to say; `on_change` of each row that
     takes effect.
     """
 
@@ -191,9 +191,9 @@ class LicenseImport:
     action: LicenseAction
     number: int
     import_id: str
-    shelf: Shelf
+    shelf: LicenseSet
     unforeseen: Callable[[Exception], Message]
-    noticed: Noticed | None = None
+    on_change: ChangeListener | None = None
     is_overtaken: Callable[[int, int], bool] = lambda _index, _number: False
     contents: dict[str, bytes] = field(default_factory=dict)
     content_bytes: int = 0
@@ -304,12 +304,12 @@ class LicenseImport:
         else:
             self._last[key] = index
 
-    def _notice(self, row: ReadRow, held: Held | None, after: Document | None) -> None:
-        if self.noticed is not None:
+    def _notice(self, row: ReadRow, held: StoredLicense | None, after: Document | None) -> None:
+        if self.on_change is not None:
             before = held.document if held is not None else None
-            self.noticed(row.index, without_blobs(before), without_blobs(after))
+            self.on_change(row.index, without_blobs(before), without_blobs(after))
 
-    def _found(self, row: ReadRow) -> tuple[Held | None, str]:
+    def _found(self, row: ReadRow) -> tuple[StoredLicense | None, str]:
         """The license that the row speaks of, and its key, which a new one gets here."""
         given = given_key(row.values)
         if given is not None:
@@ -327,7 +327,7 @@ class LicenseImport:
         made = made_keys(self.tenant, self.company, natural, self.import_id)
         return None, next(key for key in made if not self.shelf.is_taken(key))
 
-    def _faults_of_found(self, row: ReadRow, held: Held | None, key: str) -> list[Message]:
+    def _faults_of_found(self, row: ReadRow, held: StoredLicense | None, key: str) -> list[Message]:
         """What is wrong with the license that the row speaks of, as it is on the shelf."""
         faults: list[Message] = []
         if held is None and self.action is LicenseAction.DELETE:
@@ -336,14 +336,14 @@ class LicenseImport:
             faults.append(Message(EXISTS))
         # A row that is sent again as it was must not undo what a later import did.
         natural = natural_key(row.values) if given_key(row.values) is None else None
-        last = held or self.shelf.grave(key, natural)
+        last = held or self.shelf.tombstone(key, natural)
         changed_by = self.number if last is None else last.number
         if changed_by != self.number and self.is_overtaken(row.index, changed_by):
             faults.append(Message(CHANGED_SINCE))
         return faults
 
     def _document(
-        self, row: ReadRow, held: Held | None, key: str
+        self, row: ReadRow, held: StoredLicense | None, key: str
     ) -> tuple[Document, dict[str, bytes]]:
         """The license as the row leaves it, and the bytes of its new documents by blob name."""
         stored = held.document if held is not None else None
@@ -357,7 +357,7 @@ class LicenseImport:
                 document["documents"] = before
             return document, {}
         documents = row.values["documents"]
-        found = filed(
+        found = merge_attachments(
             documents or [],
             before,
             keeps=keeps and documents is not None,
@@ -415,13 +415,13 @@ class _Replaced:
     employee: Employee
     keys: set[str]
 
-    def would_remove(self, held: Held) -> bool:
+    def would_remove(self, held: StoredLicense) -> bool:
         """Whether the license goes in the end, and so cannot be in anybody's way."""
         return held.employee == self.employee and held.key not in self.keys
 
 
 def _by_employee(
-    rows: Sequence[ReadRow], whose: Callable[[ReadRow], Employee | None], shelf: Shelf
+    rows: Sequence[ReadRow], whose: Callable[[ReadRow], Employee | None], shelf: LicenseSet
 ) -> Iterator[tuple[Employee, list[ReadRow]]]:
     """Rows by the employee they name; a row that names nobody goes with the first one of its key
     that does, else with the employee who holds the license.

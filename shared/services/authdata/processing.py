@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared import log
-from shared.clock import Clock, Ids, age_of, iso
+from shared.clock import Clock, Ids, age_of, to_iso
 from shared.errors import (
     AcceptanceUnknownError,
     ConflictError,
@@ -33,7 +33,7 @@ from shared.imports.json_rows import Payload, RawRow, check_indexes, fold_names,
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
 from shared.imports.planning import Plan, Span, plan
 from shared.imports.results import Origins, Outcome, RowResult, failed
-from shared.services.accept import Intake, PlanLimits
+from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.authdata.processor import Plans
 from shared.services.authdata.staging import EXPIRED, RECORDS_LOST, Staging
 from shared.services.authdata.store import BatchStore, employee_key
@@ -60,7 +60,7 @@ class Processing:
         staging: Staging,
         plans: Plans,
         imports: ImportLog,
-        intake: Intake,
+        intake: ImportAcceptor,
         reporting: Reporting,
         clock: Clock,
         ids: Ids,
@@ -164,7 +164,7 @@ class Processing:
         for noted in await self._batches.noted_before(tenant, now - self._orphaned, now):
             try:
                 if await self._is_tidy(tenant, noted.text("Batch")):
-                    await self._batches.strike(noted)
+                    await self._batches.delete_index(noted)
             except Exception as error:
                 faults.note(error, tenant=tenant)
             else:
@@ -177,14 +177,14 @@ class Processing:
             batch = await self._batches.read(tenant, file_log_id)
         except UnreadableDataError as error:
             log.failure("batch.unreadable", error, tenant=tenant)
-            await self._batches.forget_unreadable(tenant, file_log_id, iso(now))
+            await self._batches.forget_unreadable(tenant, file_log_id, to_iso(now))
             return True
         if batch is None:
             return True
         with suppress(PreconditionFailedError):
             if age_of(batch.changed_at, now) is None:
                 # A clock that was ahead, or an unreadable time: the batch's time begins now.
-                batch = await self._batches.change(replace(batch, changed_at=iso(now)))
+                batch = await self._batches.change(replace(batch, changed_at=to_iso(now)))
             batch = await self._staging.expire_if_due(batch)
         if batch.state is BatchState.STAGED:
             return False
@@ -196,7 +196,7 @@ class Processing:
         if batch.import_id and (ended := await self._imports.find(tenant, batch.import_id)):
             await self.note_end(ended)
             await self._plans.forget_blob(ended)
-        await self._batches.forget_records(batch, iso(self._clock.now()))
+        await self._batches.forget_records(batch, to_iso(self._clock.now()))
         return True
 
     async def forget_before(self, tenant: str, before: datetime) -> int:
@@ -205,7 +205,7 @@ class Processing:
 
     async def _closed(self, batch: Batch) -> Batch:
         """The batch closed to records, with the id of the import that it becomes."""
-        now = iso(self._clock.now())
+        now = to_iso(self._clock.now())
         if not batch.rows:
             return await self._batches.change(
                 replace(batch, state=BatchState.PROCESSED, changed_at=now)
@@ -232,7 +232,7 @@ class Processing:
             rows=planned.rows,
             chunks=planned.chunks,
             options=Options(),
-            accepted_at=iso(self._clock.now()),
+            accepted_at=to_iso(self._clock.now()),
             batch=batch.file_log_id,
         )
         return await self._intake.accept_planned(AUTHDATA, draft, planned)
@@ -285,7 +285,7 @@ class AuthdataRetrier:
     def __init__(
         self,
         staging: Staging,
-        intake: Intake,
+        intake: ImportAcceptor,
         reporting: Reporting,
         offload: Offload,
         limits: PlanLimits,

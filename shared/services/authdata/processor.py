@@ -15,12 +15,19 @@ from datetime import datetime
 from typing import Any
 
 from shared import log
-from shared.clock import Clock, Ids, iso
+from shared.clock import Clock, Ids, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.answer import results_of
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import AuthRecord, Employee
-from shared.imports.authdata.rules import BatchOptions, Classified, Verdict, classify, merge, taken
+from shared.imports.authdata.rules import (
+    BatchOptions,
+    Classification,
+    Classified,
+    classify,
+    merge,
+    taken,
+)
 from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import read_lines, read_texts, screen_lines
 from shared.imports.messages import CANCELLED, Message
@@ -29,7 +36,7 @@ from shared.services.authdata.staging import TenantRuleBook
 from shared.services.authdata.store import Employees, employee_key
 from shared.services.background import Offload
 from shared.services.import_log import ImportLog
-from shared.services.record_commit import KeyRows, Resolver, Settlement, Settler
+from shared.services.record_commit import KeyRows, RecordCommitter, RecordOutcome, Resolver
 from shared.services.record_ranges import SMALL
 from shared.services.results import Payloads
 from shared.services.row_processor import BeforeCommit
@@ -131,11 +138,13 @@ class Plans:
         classified = await self._offload(len(lines), classify, records, known, options)
         made = PlanRecord(record.tenant, record.import_id, {}, classified.exceeded)
         chunks = await self._offload(len(lines), _packed, record, lines, classified)
-        return await self._stand(await self._written(made, chunks))
+        return await self._insert_or_get(await self._written(made, chunks))
 
     async def make_void(self, record: ImportRecord, code: int) -> PlanRecord:
         """A plan by which every row ends with `code`, unless there is a plan already."""
-        return await self._stand(PlanRecord(record.tenant, record.import_id, {}, ended=code))
+        return await self._insert_or_get(
+            PlanRecord(record.tenant, record.import_id, {}, ended=code)
+        )
 
     async def decisions(self, plan: PlanRecord, rows: Sequence[AuthRecord]) -> dict[int, Decision]:
         """What is decided of a chunk's rows, by index.
@@ -173,7 +182,7 @@ class Plans:
         await self._blobs.put(AUTH_BATCHES, blob, [data for _, data in chunks])
         return replace(plan, chunks=spans, blob=blob)
 
-    async def _stand(self, plan: PlanRecord) -> PlanRecord:
+    async def _insert_or_get(self, plan: PlanRecord) -> PlanRecord:
         """Insert a plan, or read the one that was quicker."""
         with suppress(PreconditionFailedError):
             await self._tables.write(AUTH_STAGING, Insert(stored.plan_to_entity(plan)))
@@ -224,7 +233,7 @@ def _packed(record: ImportRecord, lines: bytes, classified: Classified) -> list[
     return packed
 
 
-def _entry(verdict: Verdict, result: RowResult, *, stops: bool) -> list[Any]:
+def _entry(verdict: Classification, result: RowResult, *, stops: bool) -> list[Any]:
     writes = verdict.employee is not None and not stops
     return [pack_result(result), writes, verdict.renamed_from]
 
@@ -241,7 +250,7 @@ def _decisions(data: bytes) -> dict[int, Decision]:
 _MOST_TRIES = 20
 
 
-class AuthdataWork:
+class AuthdataProcessor:
     """`Work` on chunks of staged records."""
 
     def __init__(
@@ -328,7 +337,7 @@ class AuthdataWork:
         keys = sorted(
             (_key_rows(record.tenant, row) for row in rows), key=lambda each: each.key.row
         )
-        settler = Settler(
+        settler = RecordCommitter(
             self._tables,
             AUTHDATA.table,
             resolve,
@@ -346,7 +355,7 @@ class AuthdataWork:
             current = await self._imports.read(record.tenant, record.number)
             if current is None or current.is_cancelled or not current.is_open:
                 return
-            if await self._imports.cancel(current, iso(self._clock.now())):
+            if await self._imports.cancel(current, to_iso(self._clock.now())):
                 return
         raise PreconditionFailedError("the record of an import keeps changing")
 
@@ -366,14 +375,14 @@ class _Commit:
         self._rows = {row.position: row for row in rows}
         self._decisions = decisions
         self._holders = holders
-        self._moment = iso(now)
+        self._moment = to_iso(now)
 
-    def resolve(self, keyed: KeyRows, stored: StoredRecord | None) -> Settlement:
+    def resolve(self, keyed: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
         """The writes of one row, or what a handler before this one did."""
         (read,) = keyed.rows
         before = recorded_results(self._record, keyed, stored)
         if before is not None:
-            return Settlement(before)
+            return RecordOutcome(before)
         row, decision = self._rows[read.index], self._decisions[read.index]
         holder = self._holder(decision)
         after = _after(row, stored, holder)
@@ -381,7 +390,7 @@ class _Commit:
         operations = business_records.writing(written, stored)
         if holder is not None:
             operations += business_records.writing(self._left_behind(holder, read.index), holder)
-        return Settlement((decision.result,), tuple(operations))
+        return RecordOutcome((decision.result,), tuple(operations))
 
     def _holder(self, decision: Decision) -> StoredRecord | None:
         """The record under the old id. A later import may have taken it: then this is old news."""

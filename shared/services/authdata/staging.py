@@ -18,7 +18,7 @@ from typing import Any
 from shared import log
 from shared.auth.lookups import CachedLookups
 from shared.auth.tenant_lookups import PARTITION
-from shared.clock import Clock, age_of, iso
+from shared.clock import Clock, age_of, to_iso
 from shared.errors import (
     ConflictError,
     GoneError,
@@ -52,7 +52,7 @@ from shared.imports.authdata.rules import (
     percent_text,
 )
 from shared.services.authdata.store import BatchStore, Employees
-from shared.services.background import Offload, Turns
+from shared.services.background import KeyedLocks, Offload
 from shared.storage.authdata_records import Batch, BatchState, PartData
 from shared.storage.entities import encode
 from shared.storage.names import TENANTS
@@ -217,7 +217,7 @@ class Staging:
         self._offload = offload
         self._max_rows = max_rows
         self._patience = timedelta(seconds=batch_seconds)
-        self._turns = Turns()
+        self._turns = KeyedLocks()
 
     async def stage(self, tenant: str, call: BatchCall, call_id: str) -> Staged:
         """Judge the records of a call, and append them where it commits.
@@ -270,7 +270,7 @@ class Staging:
         if append.added is None:
             append.added = await self._batches.pack(tenant, append.id, records)
         try:
-            await self._batches.append(batch, append.added, iso(self._clock.now()))
+            await self._batches.append(batch, append.added, to_iso(self._clock.now()))
         except StorageUnavailableError:
             append.may_be_in = True
             raise
@@ -338,7 +338,7 @@ class Staging:
         return await self._batches.change(replace(batch, state=BatchState.EXPIRED))
 
     def _new(self, tenant: str, file_log_id: str) -> Batch:
-        now = iso(self._clock.now())
+        now = to_iso(self._clock.now())
         return Batch(tenant, file_log_id, opened_at=now, changed_at=now)
 
     def _read_all(self, tenant: str, call: BatchCall, formats: Formats) -> list[AuthRecord]:

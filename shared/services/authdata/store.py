@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from shared.clock import iso, latest_now
+from shared.clock import latest_now, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import AuthRecord, Employee, Stored
@@ -15,7 +15,7 @@ from shared.services.background import Offload
 from shared.services.record_ranges import SMALL, load_lookups, load_records
 from shared.storage import authdata_records, business_records
 from shared.storage import authdata_records as stored
-from shared.storage.authdata_records import Batch, Part, PartData
+from shared.storage.authdata_records import Batch, PartData, StagedPart
 from shared.storage.business_records import RecordKey, StoredRecord, row_of
 from shared.storage.entities import compress_json, encode, expand_json
 from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
@@ -44,7 +44,7 @@ class BatchStore:
         """The records of a call, ready to be appended; a large part is in its blob already."""
         size = _BYTES_PER_STAGED_RECORD * len(records)
         data = await self._offload(size, _packed, records)
-        part = Part(part_id, len(records))
+        part = StagedPart(part_id, len(records))
         if len(data) <= stored.MAX_INLINE:
             return PartData(part, data)
         blob = stored.part_blob(tenant, part_id)
@@ -95,13 +95,16 @@ class BatchStore:
         """
         partition = encode(tenant)
         found: list[Entity] = []
-        for first, last in (stored.index_before(iso(moment)), stored.index_after(latest_now(now))):
+        for first, last in (
+            stored.index_before(to_iso(moment)),
+            stored.index_after(latest_now(now)),
+        ):
             found += await self._tables.query(
                 AUTH_STAGING, partition, first, last, most=_READ_AT_ONCE
             )
         return found
 
-    async def strike(self, noted: Entity) -> None:
+    async def delete_index(self, noted: Entity) -> None:
         """Remove an index entity."""
         await self._remove(noted)
 
@@ -111,7 +114,7 @@ class BatchStore:
         Those that a clock tidied up which was ahead are noted anew, as of now.
         """
         await self._note_anew(tenant, now)
-        first, last = stored.done_before(iso(moment))
+        first, last = stored.done_before(to_iso(moment))
         found = await self._tables.query(
             AUTH_STAGING, encode(tenant), first, last, most=_READ_AT_ONCE
         )
@@ -129,7 +132,7 @@ class BatchStore:
         for noted in await self._tables.query(
             AUTH_STAGING, encode(tenant), first, last, most=_READ_AT_ONCE
         ):
-            anew = stored.done_row(iso(now), noted.text("Batch"))
+            anew = stored.done_row(to_iso(now), noted.text("Batch"))
             await self._tables.write(
                 AUTH_STAGING, Upsert(Entity(noted.partition, anew, noted.values))
             )
@@ -158,7 +161,7 @@ class BatchStore:
         except PreconditionFailedError:
             return
 
-    async def _data(self, entity: Entity | None, part: Part) -> bytes:
+    async def _data(self, entity: Entity | None, part: StagedPart) -> bytes:
         if entity is not None:
             held = stored.part_from_entity(entity, part)
             data: bytes | None = held.data

@@ -1,8 +1,8 @@
 """Dropped files: a blob in `document-drop` becomes an import of documents (CONTRACTS 4).
 
-The blob trigger, the sweep and `manage.py` call `take_in` with the name of a drop, any number of
-times. `take_in` imports the version that is there now, which its ETag names. The id of the import
-follows from name and ETag, so all calls work on one import. At the end the drop leaves its
+The blob trigger, the sweep and `manage.py` call `import_drop` with the name of a drop, any number
+of times. `import_drop` imports the version that is there now, which its ETag names. The id of the
+import follows from name and ETag, so all calls work on one import. At the end the drop leaves its
 container: it is deleted where it went in, and moved to `document-rejected` where it did not.
 
 What is stored is the drop byte for byte. A drop whose properties say that its bytes mean something
@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from shared import log
 from shared.auth.tenant_lookups import TenantLookups
-from shared.clock import Clock, iso
+from shared.clock import Clock, to_iso
 from shared.errors import (
     GatewayError,
     GatewayStoppingError,
@@ -85,7 +85,7 @@ class Drops:
         self._max_bytes = max_bytes
         self._types = types
 
-    async def take_in(self, name: str) -> None:
+    async def import_drop(self, name: str) -> None:
         """Import what lies under this name now, or reject it; nothing where nothing does.
 
         Raises StorageUnavailableError where it is to be tried again.
@@ -158,7 +158,7 @@ class Drops:
         """What the path and the metadata say; of several faults the first one."""
         path = read_path(drop.name)
         if path is None:
-            blank = Upload("", "", drop.name.rpartition("/")[2], iso(drop.created_at), drop.size)
+            blank = Upload("", "", drop.name.rpartition("/")[2], to_iso(drop.created_at), drop.size)
             return blank.refused(messages.WRONG_PATH, path_fault(drop.name))
         assert path.tenant == tenant
         return self._checked(drop, path)
@@ -172,7 +172,7 @@ class Drops:
             worker or path.worker_ref,
             round_code or path.round_code,
             name or path.file_name,
-            iso(made or drop.created_at),
+            to_iso(made or drop.created_at),
             drop.size,
         )
         part = "round, the second" if round_code is None else "worker, the third"
@@ -260,7 +260,7 @@ class PoisonedDrops:
     async def _is_settled(self, name: str) -> bool:
         try:
             async with asyncio.timeout(_SECONDS_PER_DROP):
-                await self._drops.take_in(name)
+                await self._drops.import_drop(name)
         except Exception as error:
             log.failure("drop.failed", error, drop=plain_name(name))
             return False
@@ -299,18 +299,18 @@ class DropSweep:
         """Look at the container once; a drop that cannot be taken in does not hold up the rest."""
         free = asyncio.Semaphore(_AT_ONCE)
 
-        async def take_in(drop: Drop) -> None:
+        async def import_drop(drop: Drop) -> None:
             async with free:
                 await self._take_in(drop)
 
         drops = drops_of_turn(await self._found(), self._turn)
         self._turn += 1
-        await asyncio.gather(*(take_in(drop) for drop in drops))
+        await asyncio.gather(*(import_drop(drop) for drop in drops))
 
     async def _take_in(self, drop: Drop) -> None:
         try:
             async with asyncio.timeout(_SECONDS_PER_SWEPT_DROP):
-                await self._drops.take_in(drop.name)
+                await self._drops.import_drop(drop.name)
         except Exception as error:
             log.failure("drop.failed", error, drop=plain_name(drop.name))
         else:

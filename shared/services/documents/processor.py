@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from shared import log
-from shared.clock import Clock, iso
+from shared.clock import Clock, to_iso
 from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload
@@ -21,7 +21,7 @@ from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_
 from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.import_log import ImportLog
-from shared.services.record_commit import KeyRows, Resolver, Settlement
+from shared.services.record_commit import KeyRows, RecordOutcome, Resolver
 from shared.services.row_processor import (
     BeforeCommit,
     HandlerTimeUpError,
@@ -40,7 +40,7 @@ _MOST_CONFLICTS = 20
 RunEarlier = Callable[[ChunkMessage], Awaitable[None]]
 
 
-class DocumentWork:
+class DocumentProcessor:
     """`Work` on documents. `run_earlier` brings another import of documents to its end."""
 
     def __init__(
@@ -59,7 +59,7 @@ class DocumentWork:
         if upload.fault is not None:
             return [upload.result(Outcome.FAILED, None, upload.fault)]
         try:
-            await self._earlier_first(record)
+            await self._wait_for_earlier_imports(record)
             resolve = self._writing(record, upload)
             return [await self._settle(record, upload, resolve, before_commit)]
         except (GatewayError, ImportCancelledError, HandlerTimeUpError, SupersededError):
@@ -74,7 +74,7 @@ class DocumentWork:
         upload = Upload.from_lines(lines)
         if upload.fault is not None:
             return [upload.result(Outcome.FAILED, None, Message(code))]
-        await self._earlier_first(record)
+        await self._wait_for_earlier_imports(record)
         resolve = ending(
             record, Message(code), await closed_through(self._imports, DOCUMENTS, record)
         )
@@ -87,7 +87,7 @@ class DocumentWork:
         is_complete = upload.fault is not None or upload.worker is not None
         return index == 0 and is_complete and all(isinstance(text, str) for text in texts)
 
-    async def _earlier_first(self, record: ImportRecord) -> None:
+    async def _wait_for_earlier_imports(self, record: ImportRecord) -> None:
         span = record.span
         for other in await self._imports.open_before(record):
             if span is not None and other.span is not None and span.overlaps(other.span):
@@ -123,14 +123,14 @@ class DocumentWork:
         raise StorageUnavailableError("a document is being written by too many at once")
 
     def _writing(self, record: ImportRecord, upload: Upload) -> Resolver:
-        def resolve(rows: KeyRows, stored: StoredRecord | None) -> Settlement:
+        def resolve(rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
             before = recorded_results(record, rows, stored)
             if before is not None:
-                return Settlement(before)
+                return RecordOutcome(before)
             is_new = stored is None or stored.document is None
             document_id = upload.document_id(record.tenant)
             result = upload.result(Outcome.NEW if is_new else Outcome.UPDATED, document_id)
-            now = iso(self._clock.now())
+            now = to_iso(self._clock.now())
             written = StoredRecord(
                 key=rows.key,
                 document=_document(record, upload, document_id),
@@ -141,7 +141,7 @@ class DocumentWork:
                 updated_at=now,
                 lookups=_lookups(upload),
             )
-            return Settlement((result,), tuple(records.writing(written, stored)))
+            return RecordOutcome((result,), tuple(records.writing(written, stored)))
 
         return resolve
 

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from shared import log
-from shared.clock import Clock, iso
+from shared.clock import Clock, to_iso
 from shared.errors import ForbiddenError, NotFoundError
 from shared.imports import messages
 from shared.imports.documents.definition import DOCUMENTS
@@ -27,7 +27,7 @@ from shared.services.documents.processor import blob_of, described, key_of
 from shared.services.documents.reading import DocumentList
 from shared.services.documents.rounds import Feature, Features, Rounds
 from shared.services.documents.worker_lookup import WorkerSearch
-from shared.services.dry_run import Judgement
+from shared.services.dry_run import DryRunResult
 from shared.services.import_log import ImportLog
 from shared.services.status import Reporting
 from shared.storage.business_records import place_of
@@ -41,7 +41,7 @@ DISABLED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ImportedDocument:
     """An ended import of one document: which import, and what became of the document."""
 
     record: ImportRecord
@@ -132,7 +132,7 @@ class Documents:
                 rows=1,
                 chunks=(Chunk(0, 0, len(line), 1, span),),
                 options=options,
-                accepted_at=iso(self._clock.now()),
+                accepted_at=to_iso(self._clock.now()),
                 inline=line.decode(),
             )
         )
@@ -146,7 +146,7 @@ class Documents:
         )
         return record
 
-    async def finish(self, record: ImportRecord) -> Taken | None:
+    async def finish(self, record: ImportRecord) -> ImportedDocument | None:
         """Do the work of an accepted import and say what became of it.
 
         None where the result is not there yet. Raises StorageUnavailableError.
@@ -155,7 +155,7 @@ class Documents:
         if is_new:
             results = await self._chunks.work_at_once(record)
             if results:
-                return Taken(record, results[0])
+                return ImportedDocument(record, results[0])
         else:
             message = ChunkMessage(record.tenant, record.number, record.import_id, 0)
             await self._chunks.process(message)
@@ -165,11 +165,11 @@ class Documents:
         """The accepted import of this id; None where there is none."""
         return await self._imports.find(tenant, import_id)
 
-    async def find(self, record: ImportRecord) -> Taken | None:
+    async def find(self, record: ImportRecord) -> ImportedDocument | None:
         """What became of an import; None while it has no result."""
         current = await self._imports.read(record.tenant, record.number) or record
         async for result in self._reporting.all_results(current):
-            return Taken(record, result)
+            return ImportedDocument(record, result)
         return None
 
 
@@ -186,16 +186,16 @@ class DocumentTrials:
         self._documents = documents
         self._reading = reading
 
-    async def judge(self, tenant: str, upload: Upload) -> Judgement:
+    async def judge(self, tenant: str, upload: Upload) -> DryRunResult:
         """What the import of an upload would come to, and what it would change."""
         placed = await self._documents.place(tenant, upload)
         if placed.fault is not None:
-            return Judgement((placed.result(Outcome.FAILED, None, placed.fault),))
+            return DryRunResult((placed.result(Outcome.FAILED, None, placed.fault),))
         stored = await self._stored(tenant, placed)
         changes = changed_fields(stored, described(placed), DOCUMENTS.rules.is_sensitive)
         outcome = Outcome.NEW if stored is None else Outcome.UPDATED
         document_id = NOT_FORETOLD if stored is None else placed.document_id(tenant)
-        return Judgement((placed.result(outcome, document_id),), {0: changes_text(changes)})
+        return DryRunResult((placed.result(outcome, document_id),), {0: changes_text(changes)})
 
     async def _stored(self, tenant: str, placed: Upload) -> Document | None:
         try:

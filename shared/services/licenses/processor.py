@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared import log
-from shared.clock import Clock, iso
+from shared.clock import Clock, to_iso
 from shared.errors import (
     PreconditionFailedError,
     StorageUnavailableError,
@@ -22,31 +22,31 @@ from shared.imports.import_type import Document, ReadRow
 from shared.imports.json_rows import fold_names, read_line
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.license_set import Held, Shelf
+from shared.imports.licenses.license_set import LicenseSet, StoredLicense
 from shared.imports.licenses.model import Employee, employee_of, sent_identity
-from shared.imports.licenses.row_groups import Sketch, Unit, sketch, units
+from shared.imports.licenses.row_groups import RowGroup, RowOutline, outline_row, units
 from shared.imports.licenses.rules import (
     GROUP,
     NOTHING_DONE,
-    LicenseImport,
+    LicenseRules,
     done_before,
     read_license,
     sent_key,
 )
 from shared.imports.licenses.silent_values import without_silent_values
-from shared.imports.merge_rules import Noticed
+from shared.imports.merge_rules import ChangeListener
 from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
 from shared.imports.results import RowResult, failed
 from shared.services.background import Offload
 from shared.services.licenses.reader import LicenseReader
-from shared.services.licenses.transactions import Part, Segment, segments
+from shared.services.licenses.transactions import LicenseTransaction, TransactionSlice, segments
 from shared.services.row_processor import BeforeCommit, SupersededError
 from shared.storage import license_records as records
 from shared.storage.business_records import partition_of
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.license_records import LogEntry, Owner
 from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
-from shared.storage.partition_index import GroupRegister
+from shared.storage.partition_index import PartitionIndex
 from shared.storage.ports import MAX_OPERATIONS, Blobs, Operation, Tables
 
 # The lines of a chunk of licenses: first only what each row is about, then row by row.
@@ -56,23 +56,23 @@ from shared.storage.ports import MAX_OPERATIONS, Blobs, Operation, Tables
 
 
 @dataclass
-class CompanyLines:
+class CompanyRows:
     """The rows of one company, in the order they were sent."""
 
     name: str
     data: bytes
     action: LicenseAction
-    rows: list[Sketch] = field(default_factory=list)
+    rows: list[RowOutline] = field(default_factory=list)
 
-    def read(self, row: Sketch) -> ReadRow:
+    def read(self, row: RowOutline) -> ReadRow:
         """The whole row."""
         return read_license(row.index, self._line(row), self.action)
 
-    def shown_key(self, row: Sketch) -> tuple[str | None, ...]:
+    def shown_key(self, row: RowOutline) -> tuple[str | None, ...]:
         """What a result shows of a row that is not read."""
         return sent_key(self._line(row))
 
-    def _line(self, row: Sketch) -> dict[str, Any]:
+    def _line(self, row: RowOutline) -> dict[str, Any]:
         return _row(self.data[row.start : row.end])
 
 
@@ -80,7 +80,7 @@ class CompanyLines:
 class LicenseLines:
     """The rows of a chunk by company; those without one have their result already."""
 
-    companies: Sequence[CompanyLines]
+    companies: Sequence[CompanyRows]
     without_company: Sequence[RowResult]
     order: Sequence[int]
 
@@ -92,7 +92,7 @@ class LicenseLines:
 
 def read_company_lines(tenant: str, data: bytes, action: LicenseAction) -> LicenseLines:
     """The rows of a chunk's lines, sketched."""
-    companies: dict[str, CompanyLines] = {}
+    companies: dict[str, CompanyRows] = {}
     without: list[RowResult] = []
     order: list[int] = []
     for index, start, end, row in _lines(data):
@@ -103,8 +103,8 @@ def read_company_lines(tenant: str, data: bytes, action: LicenseAction) -> Licen
             read = read_license(index, row, action)
             without.append(failed(index, read.key, *read.messages))
             continue
-        lines = companies.setdefault(company, CompanyLines(company, data, action))
-        lines.rows.append(sketch(tenant, index, start, end, folded))
+        lines = companies.setdefault(company, CompanyRows(company, data, action))
+        lines.rows.append(outline_row(tenant, index, start, end, folded))
     return LicenseLines(list(companies.values()), without, order)
 
 
@@ -144,16 +144,16 @@ class _MoreEmployeesError(Exception):
 
 
 @dataclass
-class CompanyAtWork:
+class CompanyProcessor:
     """The rows of one company in a chunk."""
 
     record: ImportRecord
-    company: CompanyLines
+    company: CompanyRows
     tables: Tables
     blobs: Blobs
     clock: Clock
     offload: Offload
-    noticed: Noticed | None
+    on_change: ChangeListener | None
     most_writes: int
     knows_made_keys: bool = False
 
@@ -189,7 +189,7 @@ class CompanyAtWork:
                 await self._read_log()
                 rest = await self.offload(len(self.company.data), self._ended, message)
                 for at in range(0, len(rest), _ENDED_AT_ONCE):
-                    await self._append(Segment(rest[at : at + _ENDED_AT_ONCE]))
+                    await self._append(LicenseTransaction(rest[at : at + _ENDED_AT_ONCE]))
             except PreconditionFailedError:
                 continue
             await self._remove_obsolete()
@@ -235,7 +235,7 @@ class CompanyAtWork:
             held = await self.reader.held(some, newest)
             licenses = held.licenses
             await self._check_alone(max((each.number for each in licenses), default=0))
-            whole: list[Unit] = []
+            whole: list[RowGroup] = []
             for unit in some:
                 if held.touches_broken(unit):
                     self._fail_broken(unit.rows)
@@ -247,9 +247,9 @@ class CompanyAtWork:
             near = {key: known[key] for key in own if key in known}
             gone = _keys_without_license(near, licenses, whole, employees)
             taken = [*(near.keys() - gone), *(own & unreadable)]
-            await self._settle(whole, Shelf(licenses, taken, gone, employees), before_commit)
+            await self._settle(whole, LicenseSet(licenses, taken, gone, employees), before_commit)
 
-    def _fail_broken(self, rows: Sequence[Sketch]) -> None:
+    def _fail_broken(self, rows: Sequence[RowOutline]) -> None:
         """Rows about a stored license that cannot be read."""
         for row in rows:
             log.warning("record.broken", import_id=self.record.import_id)
@@ -257,7 +257,7 @@ class CompanyAtWork:
             self.results[row.index] = failed(row.index, self.company.shown_key(row), said)
 
     async def _settle(
-        self, some: Sequence[Unit], shelf: Shelf, before_commit: BeforeCommit
+        self, some: Sequence[RowGroup], shelf: LicenseSet, before_commit: BeforeCommit
     ) -> None:
         size = sum(row.end - row.start for unit in some for row in unit.rows)
         work = self._work(shelf)
@@ -288,9 +288,9 @@ class CompanyAtWork:
                 self.also.setdefault(index, set()).add(employee)
             raise _MoreEmployeesError
 
-    def _work(self, shelf: Shelf) -> LicenseImport:
+    def _work(self, shelf: LicenseSet) -> LicenseRules:
         record = self.record
-        return LicenseImport(
+        return LicenseRules(
             tenant=record.tenant,
             company=self.company.name,
             action=LicenseAction(record.options.action),
@@ -299,16 +299,16 @@ class CompanyAtWork:
             shelf=shelf,
             unforeseen=self._unforeseen,
             done=self.done,
-            noticed=self.noticed,
+            on_change=self.on_change,
             is_overtaken=record.origins.is_overtaken,
         )
 
-    def _decided(self, work: LicenseImport, some: Sequence[Unit]) -> list[Segment]:
+    def _decided(self, work: LicenseRules, some: Sequence[RowGroup]) -> list[LicenseTransaction]:
         rows = [[(self._read(row), row.employee) for row in unit.rows] for unit in some]
-        now = iso(self.clock.now())
+        now = to_iso(self.clock.now())
         return list(segments(work, self.partition, rows, now, self.most_writes))
 
-    def _read(self, row: Sketch) -> ReadRow:
+    def _read(self, row: RowOutline) -> ReadRow:
         """A fault that reading did not foresee is this row's alone."""
         try:
             return self.company.read(row)
@@ -320,7 +320,7 @@ class CompanyAtWork:
         detail = SEND_AGAIN.format(id=self.record.import_id)
         return Message(COULD_NOT_BE_PROCESSED, detail=detail)
 
-    async def _commit(self, segment: Segment) -> None:
+    async def _commit(self, segment: LicenseTransaction) -> None:
         for blob in segment.blobs:
             name = f"{self.record.tenant}/{blob.name}"
             await self.blobs.put(LICENSE_DOCUMENTS, name, [blob.data], blob.metadata)
@@ -330,7 +330,9 @@ class CompanyAtWork:
         else:
             await self._append(segment)
 
-    async def _append_in_parts(self, segment: Segment, parts: Sequence[Part]) -> None:
+    async def _append_in_parts(
+        self, segment: LicenseTransaction, parts: Sequence[TransactionSlice]
+    ) -> None:
         """Write down all that is to be done, then do it; it cannot be undone half way."""
         if not self.knows_made_keys:
             self.knows_made_keys = True
@@ -362,12 +364,12 @@ class CompanyAtWork:
         company = self.partition.partition("|")[2]
         return f"{self.record.tenant}/{self.record.import_id}.{company}.parts-{begin}"
 
-    async def _append(self, segment: Segment) -> None:
+    async def _append(self, segment: LicenseTransaction) -> None:
         await self._insert(_entry(segment), segment.operations)
         self.results |= {result.index: result for result in segment.results}
 
     async def _insert(self, entry: LogEntry, operations: Sequence[Operation]) -> None:
-        now = iso(self.clock.now())
+        now = to_iso(self.clock.now())
         insert = records.logged(self.partition, self.record.number, len(self.log), entry, now)
         await self.tables.transact(LICENSES.table, [insert, *operations])
         self.log.append(entry)
@@ -377,15 +379,15 @@ class CompanyAtWork:
             await self.blobs.delete(LICENSE_DOCUMENTS, f"{self.record.tenant}/{name}")
 
 
-def _entry(segment: Segment) -> LogEntry:
+def _entry(segment: LicenseTransaction) -> LogEntry:
     written = frozenset(blob.name for blob in segment.blobs)
     return LogEntry(tuple(segment.results), segment.obsolete, written)
 
 
 def _keys_without_license(
     owners: Mapping[str, Owner],
-    licenses: Sequence[Held],
-    units_read: Sequence[Unit],
+    licenses: Sequence[StoredLicense],
+    units_read: Sequence[RowGroup],
     employees: Set[Employee],
 ) -> set[str]:
     """Keys of licenses that are gone, and keys that point at a license which is not there.
@@ -403,23 +405,23 @@ def _keys_without_license(
     return gone
 
 
-def _place(unit: Unit) -> str:
+def _place(unit: RowGroup) -> str:
     named = [records.employee_rows(each) for each in unit.employees if each.is_named]
     return min(named, default=records.employee_rows(Employee()))
 
 
 def _sliced_units(
-    rows: Sequence[Sketch],
+    rows: Sequence[RowOutline],
     whose: Mapping[str, Document],
     action: LicenseAction,
     also: Mapping[int, Set[Employee]],
-) -> list[list[Unit]]:
+) -> list[list[RowGroup]]:
     return _slices(sorted(units(rows, whose, action, also), key=_place))
 
 
-def _slices(ordered: Sequence[Unit]) -> list[list[Unit]]:
+def _slices(ordered: Sequence[RowGroup]) -> list[list[RowGroup]]:
     """Units of some hundred rows, and of some bytes, together; a unit never parts."""
-    slices: list[list[Unit]] = []
+    slices: list[list[RowGroup]] = []
     rows = size = 0
     for unit in ordered:
         unit_size = sum(row.end - row.start for row in unit.rows)
@@ -451,8 +453,8 @@ BROKEN_LOG = (
 )
 
 
-class LicenseWork:
-    """`Work` on rows of licenses; `noticed` is told what each row changes."""
+class LicenseProcessor:
+    """`Work` on rows of licenses; `on_change` is told what each row changes."""
 
     def __init__(
         self,
@@ -461,15 +463,15 @@ class LicenseWork:
         blobs: Blobs,
         clock: Clock,
         offload: Offload,
-        noticed: Noticed | None = None,
+        on_change: ChangeListener | None = None,
         operations: int = MAX_OPERATIONS,
     ) -> None:
         """`operations` is what one transaction may hold; the order model has it small."""
-        self._noticed = noticed
+        self._noticed = on_change
         self._operations = operations
         self._tables = tables
         self._blobs = blobs
-        self._groups = GroupRegister(tables)
+        self._groups = PartitionIndex(tables)
         self._clock = clock
         self._offload = offload
 
@@ -507,8 +509,8 @@ class LicenseWork:
         action = LicenseAction(record.options.action)
         return await self._offload(len(lines), read_company_lines, record.tenant, lines, action)
 
-    def _at_work(self, record: ImportRecord, company: CompanyLines) -> CompanyAtWork:
-        return CompanyAtWork(
+    def _at_work(self, record: ImportRecord, company: CompanyRows) -> CompanyProcessor:
+        return CompanyProcessor(
             record,
             company,
             self._tables,
@@ -521,7 +523,7 @@ class LicenseWork:
 
 
 def _all_failed(
-    record: ImportRecord, company: CompanyLines, error: UnreadableDataError
+    record: ImportRecord, company: CompanyRows, error: UnreadableDataError
 ) -> list[RowResult]:
     """What the import has done in this company cannot be known; other companies go on."""
     log.failure("company.unreadable", error, import_id=record.import_id)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.errors import UnreadableDataError
-from shared.imports.licenses.license_set import Held
+from shared.imports.licenses.license_set import StoredLicense
 from shared.imports.licenses.model import Employee
-from shared.imports.licenses.row_groups import Unit
+from shared.imports.licenses.row_groups import RowGroup
 from shared.services.record_ranges import load_records
 from shared.storage import license_records as records
 from shared.storage.license_records import LogEntry, Owner
@@ -35,10 +35,10 @@ class Owners:
 class HeldLicenses:
     """Licenses, and the row keys of those that cannot be read."""
 
-    licenses: list[Held]
+    licenses: list[StoredLicense]
     broken: set[str]
 
-    def touches_broken(self, unit: Unit) -> bool:
+    def touches_broken(self, unit: RowGroup) -> bool:
         """Whether a license that a unit may touch cannot be read."""
         if not self.broken:
             return False
@@ -73,7 +73,7 @@ class LicenseReader:
                 owners.broken.add(rows[row])
         return owners
 
-    async def held(self, units: Sequence[Unit], newest: int) -> HeldLicenses:
+    async def held(self, units: Sequence[RowGroup], newest: int) -> HeldLicenses:
         """The licenses, and what is kept of those that are gone, of the units' employees.
 
         Of licenses that are nobody's only those whose keys the rows give. One that says that an

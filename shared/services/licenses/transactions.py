@@ -16,7 +16,7 @@ from shared.imports.import_type import ReadRow
 from shared.imports.licenses.attachments import blob_metadata
 from shared.imports.licenses.license_set import Change
 from shared.imports.licenses.model import Employee
-from shared.imports.licenses.rules import LicenseImport, result_weight
+from shared.imports.licenses.rules import LicenseRules, result_weight
 from shared.imports.results import RowResult
 from shared.services.record_commit import operation_bytes
 from shared.storage.license_records import (
@@ -49,7 +49,7 @@ class NewBlob:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TransactionSlice:
     """What one of several transactions writes."""
 
     results: Sequence[RowResult]
@@ -57,7 +57,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Segment:
+class LicenseTransaction:
     """What one transaction writes. One that writes nothing is no transaction."""
 
     results: list[RowResult]
@@ -65,11 +65,11 @@ class Segment:
     blobs: list[NewBlob] = field(default_factory=list)
     obsolete: frozenset[str] = frozenset()
 
-    def parts(self, most_writes: int) -> list[Part]:
+    def parts(self, most_writes: int) -> list[TransactionSlice]:
         """What goes into one transaction each, where all of it is too much for one."""
         writes = _cut(self.operations, most_writes, _MOST_PART, operation_bytes)
         told = _cut(self.results, len(self.results), _MOST_SAID, result_weight)
-        return [Part(*pair) for pair in zip_longest(told, writes, fillvalue=())]
+        return [TransactionSlice(*pair) for pair in zip_longest(told, writes, fillvalue=())]
 
 
 _T = TypeVar("_T")
@@ -93,12 +93,12 @@ def _cut(
 
 
 def segments(
-    work: LicenseImport,
+    work: LicenseRules,
     partition: str,
     units: Sequence[Sequence[tuple[ReadRow, Employee]]],
     now: str,
     most_writes: int,
-) -> Iterator[Segment]:
+) -> Iterator[LicenseTransaction]:
     """Apply the units' rows, each with the employee that it names; units stand by themselves.
 
     A segment has at most `most_writes` operations, or more where they belong together: Replace of
@@ -110,7 +110,7 @@ def segments(
             if _is_full(work, most_writes):
                 yield _taken(work, partition, now)
         if not work.shelf.touched and work.pending:
-            yield Segment(work.pending.take())
+            yield LicenseTransaction(work.pending.take())
     if work.pending:
         yield _taken(work, partition, now)
 
@@ -119,7 +119,7 @@ def _named_in(whose: Mapping[int, Employee]) -> Callable[[ReadRow], Employee | N
     return lambda row: whose.get(row.index)
 
 
-def _is_full(work: LicenseImport, most_writes: int) -> bool:
+def _is_full(work: LicenseRules, most_writes: int) -> bool:
     touched = work.shelf.touched
     if not touched:
         return False
@@ -134,9 +134,9 @@ def _is_full(work: LicenseImport, most_writes: int) -> bool:
     return sum(map(count_operations, work.shelf.changes())) > most_writes - MOST_OPERATIONS
 
 
-def _taken(work: LicenseImport, partition: str, now: str) -> Segment:
+def _taken(work: LicenseRules, partition: str, now: str) -> LicenseTransaction:
     changes = list(work.shelf.changes())
-    segment = Segment(
+    segment = LicenseTransaction(
         results=work.pending.take(),
         operations=_operations(work, partition, now, changes),
         blobs=_new_blobs(changes, work.contents),
@@ -161,7 +161,7 @@ def _new_blobs(changes: Iterable[Change], contents: Mapping[str, bytes]) -> list
 
 
 def _operations(
-    work: LicenseImport, partition: str, now: str, changes: Sequence[Change]
+    work: LicenseRules, partition: str, now: str, changes: Sequence[Change]
 ) -> list[Operation]:
     return [
         operation

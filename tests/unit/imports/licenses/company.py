@@ -8,9 +8,9 @@ from typing import Any
 from shared.imports.import_type import Document
 from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.license_set import Shelf
+from shared.imports.licenses.license_set import LicenseSet
 from shared.imports.licenses.model import Employee, employee_of, sent_identity
-from shared.imports.licenses.rules import LicenseImport, read_license
+from shared.imports.licenses.rules import LicenseRules, read_license
 from shared.imports.messages import Message
 from shared.imports.results import Outcome, RowResult
 
@@ -43,10 +43,10 @@ def never_unforeseen(error: Exception) -> Message:
 
 
 def import_on(
-    shelf: Shelf, action: LicenseAction, number: int = 1, tenant: str = TENANT
-) -> LicenseImport:
+    shelf: LicenseSet, action: LicenseAction, number: int = 1, tenant: str = TENANT
+) -> LicenseRules:
     """An import at work on that shelf."""
-    return LicenseImport(
+    return LicenseRules(
         tenant=tenant,
         company="C1",
         action=action,
@@ -66,7 +66,7 @@ def employee_in(row: dict[str, Any]) -> Employee:
 class Company:
     """The licenses, and the documents' bytes that imports have brought."""
 
-    shelf: Shelf = field(default_factory=Shelf)
+    shelf: LicenseSet = field(default_factory=LicenseSet)
     number: int = 0
     contents: dict[str, bytes] = field(default_factory=dict)
     tenant: str = TENANT

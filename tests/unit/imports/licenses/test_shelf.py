@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from shared.imports.licenses.license_set import Held, Shelf
+from shared.imports.licenses.license_set import LicenseSet, StoredLicense
 from shared.imports.licenses.model import Employee
 from tests.unit.imports.licenses.license_bodies import KEY
 
 ELSEWHERE = "5b1f3c52-7a39-4d0e-9c55-0f3f0a4f8d10"
-HELD = Held(KEY, Employee(number="7"), {"companyCode": "C1", "employeeNumber": "7"}, 1)
+HELD = StoredLicense(KEY, Employee(number="7"), {"companyCode": "C1", "employeeNumber": "7"}, 1)
 
 
 def test_a_key_is_free_once_its_license_is_removed_whoever_knows_that_it_was_taken() -> None:
-    shelf = Shelf([HELD], taken=[KEY, ELSEWHERE])
+    shelf = LicenseSet([HELD], taken=[KEY, ELSEWHERE])
     assert shelf.is_taken(KEY)
     shelf.remove(KEY, 2)
     assert not shelf.is_taken(KEY)
@@ -19,7 +19,7 @@ def test_a_key_is_free_once_its_license_is_removed_whoever_knows_that_it_was_tak
 
 
 def test_a_removal_that_is_undone_takes_the_key_again() -> None:
-    shelf = Shelf([HELD], taken=[KEY])
+    shelf = LicenseSet([HELD], taken=[KEY])
     mark = shelf.mark()
     shelf.remove(KEY, 2)
     shelf.go_back(mark)
@@ -28,7 +28,7 @@ def test_a_removal_that_is_undone_takes_the_key_again() -> None:
 
 
 def test_a_license_that_comes_back_under_its_key_is_no_new_one_to_the_company() -> None:
-    shelf = Shelf([HELD])
+    shelf = LicenseSet([HELD])
     shelf.remove(KEY, 2)
     shelf.settle()
     shelf.put(KEY, {"companyCode": "C1", "employeeNumber": "8"}, 2)

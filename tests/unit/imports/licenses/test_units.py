@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from shared.imports.import_type import Document
 from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
-from shared.imports.licenses.license_set import Held, Shelf
+from shared.imports.licenses.license_set import LicenseSet, StoredLicense
 from shared.imports.licenses.model import EMPLOYEE_FIELDS, Employee, natural_key
-from shared.imports.licenses.row_groups import Sketch, Unit, sketch, units
+from shared.imports.licenses.row_groups import RowGroup, RowOutline, outline_row, units
 from shared.imports.licenses.rules import read_license
 from shared.imports.results import RowResult
 from tests.unit.imports.licenses.company import (
@@ -35,8 +35,8 @@ MERGE, OVERRIDE, REPLACE = LicenseAction.MERGE, LicenseAction.OVERRIDE, LicenseA
 BY_ROW = [action for action in LicenseAction if action is not REPLACE]
 
 
-def _sketched(rows: list[dict[str, Any]]) -> list[Sketch]:
-    return [sketch(TENANT, index, 0, 0, fold_names(row)) for index, row in enumerate(rows)]
+def _sketched(rows: list[dict[str, Any]]) -> list[RowOutline]:
+    return [outline_row(TENANT, index, 0, 0, fold_names(row)) for index, row in enumerate(rows)]
 
 
 def _indexes(
@@ -142,7 +142,7 @@ def payloads(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 def _by_units(
-    action: LicenseAction, number: int, rows: list[dict[str, Any]], stored: list[Held]
+    action: LicenseAction, number: int, rows: list[dict[str, Any]], stored: list[StoredLicense]
 ) -> tuple[dict[str, Document], list[RowResult]]:
     """What the import leaves and says when its units know of nothing but their own licenses."""
     sketches = _sketched(rows)
@@ -162,7 +162,7 @@ def _one_round(
     action: LicenseAction,
     number: int,
     rows: list[dict[str, Any]],
-    stored: list[Held],
+    stored: list[StoredLicense],
     owners: Mapping[str, Document],
     also: Mapping[int, Set[Employee]],
 ) -> tuple[dict[str, Document], list[RowResult], dict[int, Employee]]:
@@ -171,7 +171,7 @@ def _one_round(
     unknown: dict[int, Employee] = {}
     for unit in units(_sketched(rows), owners, action, also):
         mine = _held_by(unit, stored)
-        shelf = Shelf(mine, [each.key for each in stored], (), unit.employees)
+        shelf = LicenseSet(mine, [each.key for each in stored], (), unit.employees)
         work = import_on(shelf, action, number)
         read = [read_license(each.index, rows[each.index], action) for each in unit.rows]
         for _ in work.steps(read, lambda row: employee_in(rows[row.index])):
@@ -186,7 +186,7 @@ def _one_round(
     return left, sorted(results, key=lambda result: result.index), unknown
 
 
-def _held_by(unit: Unit, stored: list[Held]) -> list[Held]:
+def _held_by(unit: RowGroup, stored: list[StoredLicense]) -> list[StoredLicense]:
     """As `LicenseReader.held`: of employees everything, of nobody's what the rows give keys of."""
     keys = {row.key for row in unit.rows}
     return [
@@ -196,7 +196,7 @@ def _held_by(unit: Unit, stored: list[Held]) -> list[Held]:
     ]
 
 
-def _whose(held: Held) -> Document:
+def _whose(held: StoredLicense) -> Document:
     document = held.document or {}
     return {name: document[name] for name in EMPLOYEE_FIELDS if name in document}
 
@@ -222,12 +222,12 @@ def test_unit_by_unit_is_the_same_as_one_after_another(
 def test_no_two_licenses_ever_have_one_natural_key(
     imports: list[tuple[LicenseAction, list[dict[str, Any]]]],
 ) -> None:
-    stored: list[Held] = []
+    stored: list[StoredLicense] = []
     for number, (action, rows) in enumerate(imports, 1):
         left, results = _by_units(action, number, rows, stored)
         assert [result.index for result in results] == [*range(len(rows))]
         _check_natural_keys(left)
-        shelf = Shelf()
+        shelf = LicenseSet()
         for key, document in left.items():
             shelf.put(key, document, number)
         stored = shelf.all_held()
