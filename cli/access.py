@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from cli.surroundings import commands_settings
-from shared.bootstrap import Gateway, open_gateway
+from shared.bootstrap import open_gateway
+from shared.gateway import Gateway
 
 Result = TypeVar("Result")
 

@@ -11,8 +11,8 @@ from cli.access import on_gateway
 from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.output import AsJson, show
-from shared.bootstrap import Gateway
 from shared.errors import InvalidRequestError, UnreadableDataError
+from shared.gateway import Gateway
 from shared.imports.authdata.model import FIELDS
 from shared.imports.authdata.rules import Thresholds, percent_text
 from shared.services.authdata.staging import TenantRules

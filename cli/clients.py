@@ -11,7 +11,7 @@ from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.output import AsJson, columns, show
 from shared.auth.clients import Client, Scope
-from shared.bootstrap import Gateway
+from shared.gateway import Gateway
 from shared.services.admin.clients import IssuedClient
 
 app = typer.Typer(

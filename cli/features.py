@@ -10,7 +10,7 @@ from cli.access import on_gateway
 from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.output import AsJson, show
-from shared.bootstrap import Gateway
+from shared.gateway import Gateway
 from shared.services.documents.rounds import Feature
 
 app = typer.Typer(

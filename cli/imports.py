@@ -13,7 +13,7 @@ from cli.integrations import TenantOption
 from cli.message_table import group_table
 from cli.output import AsJson, columns, show
 from cli.text_files import UnreadableFileError, read_text_file
-from shared.bootstrap import Gateway
+from shared.gateway import Gateway
 from shared.imports.message_groups import MessageGroups
 from shared.imports.results import Outcome, RowResult
 from shared.services.status import ImportReport, ResultCursor, RowFilter

@@ -11,8 +11,8 @@ from cli.access import on_gateway
 from cli.output import AsJson, show
 from cli.terminal import confirm
 from shared.app import retention_of
-from shared.bootstrap import Gateway
 from shared.errors import ConflictError
+from shared.gateway import Gateway
 from shared.services.retention import Purged
 
 Tenant = Annotated[

@@ -10,9 +10,9 @@ from cli.access import on_gateway
 from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
 from cli.terminal import say
-from shared.bootstrap import Gateway
-from shared.composition.record_repair import record_repair_of
+from shared.app import record_repair_of
 from shared.errors import InvalidRequestError
+from shared.gateway import Gateway
 from shared.services.record_repair import AREAS, BrokenThing, Repair
 
 app = typer.Typer(

@@ -12,8 +12,8 @@ from cli.command_help import Overview, command
 from cli.integrations import TenantOption
 from cli.output import AsJson, show
 from cli.text_files import UnreadableFileError, read_text_file
-from shared.bootstrap import Gateway
 from shared.errors import InvalidRequestError
+from shared.gateway import Gateway
 from shared.imports.import_type import ReferenceKind, find_kind
 
 app = typer.Typer(

@@ -10,7 +10,7 @@ import typer
 from cli.access import on_gateway
 from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
-from shared.bootstrap import Gateway
+from shared.gateway import Gateway
 
 if TYPE_CHECKING:
     from shared.auth.signing_keys import SigningKey

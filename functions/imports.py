@@ -5,8 +5,9 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared.auth.callers import AnyCaller
-from shared.bootstrap import Gateway, gateway
+from shared.bootstrap import gateway
 from shared.errors import GoneError, NotFoundError
+from shared.gateway import Gateway
 from shared.imports.import_type import ImportType
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.services.status import NO_SUCH_IMPORT, UNREADABLE, ImportReport, RowFilter

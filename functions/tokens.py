@@ -9,13 +9,14 @@ import azure.functions as func
 
 from shared import log
 from shared.auth.clients import normal_client_id
-from shared.bootstrap import Gateway, gateway
+from shared.bootstrap import gateway
 from shared.errors import (
     StorageUnavailableError,
     TokenFault,
     TokenRefusedError,
     TooManyRequestsError,
 )
+from shared.gateway import Gateway
 from shared.web.imports import json_answer
 from shared.web.query_names import wants_dry_run
 from shared.web.responses import answered

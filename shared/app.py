@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from shared.auth.callers import Callers, KeyPairAuthenticator
 from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.tenant_lookups import TenantLookups
-from shared.bootstrap import Gateway
 from shared.clock import Clock, Ids, RandomIds, SystemClock
+from shared.gateway import AuthdataServices, DocumentServices, Gateway
 from shared.identity import Identity
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.hashing import HashKey
@@ -61,7 +62,7 @@ from shared.services.retention import (
     RetentionStep,
     counted,
 )
-from shared.services.retry_cancel import Cancelling, Retrier, Retrying
+from shared.services.retry_cancel import Cancelling, Retrying
 from shared.services.row_processor import Processors
 from shared.services.status import FailedRows, Reporting, Waiting
 from shared.services.sweep import Sweep
@@ -70,6 +71,9 @@ from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
 from shared.storage.license_records import log_up_to
 from shared.storage.ports import Blobs, Tables
+
+if TYPE_CHECKING:
+    from shared.services.record_repair import RecordRepair
 
 # What services are made of: the account, the clock, and the services that most others need.
 
@@ -131,20 +135,6 @@ def parts_of(settings: Settings, clock: Clock, stop: ProcessStop) -> Dependencie
 
 
 # The services of documents put together: a part of the composition root (`shared.bootstrap`).
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentServices:
-    """What the triggers and commands of documents may call."""
-
-    features: Features
-    rounds: Rounds
-    intake: Documents
-    reading: DocumentList
-    trials: DocumentTrials
-    drops: Drops
-    drop_sweep: DropSweep
-    poisoned: PoisonedDrops
 
 
 def compose_documents(
@@ -346,17 +336,6 @@ class AuthdataParts:
         return AuthdataServices(self._rules, staging, processing, retriers, self.work())
 
 
-@dataclass(frozen=True, slots=True)
-class AuthdataServices:
-    """Everything that a trigger or a command may call for authentication data."""
-
-    rules: TenantRuleBook
-    staging: Staging
-    processing: Processing
-    retriers: Mapping[str, Retrier]
-    work: AuthdataProcessor
-
-
 # The work on rows, type by type: what chunks are given to, and what dry runs ask.
 
 
@@ -536,3 +515,12 @@ def _authdata(parts: Dependencies) -> AuthdataServices:
         limits,
     )
     return made.services(parts.intake, parts.reporting)
+
+
+def record_repair_of(gateway: Gateway) -> RecordRepair:
+    """The repair of stored records, for the commands: a running gateway needs none."""
+    from shared.services.record_repair import RecordRepair
+
+    account = gateway.account
+    results = Results(account.tables, account.blobs, to_thread_if_large)
+    return RecordRepair(account.tables, gateway.imports, results, SystemClock())

@@ -1,6 +1,6 @@
 """The gateway of a process: what triggers and commands call, built once, on first use.
 
-`shared.composition` puts it together. Nothing connects and nothing slow is imported when the app is
+`shared.app` puts it together. Nothing connects and nothing slow is imported when the app is
 indexed; the first call, message or timer builds the gateway in the loop it runs in.
 """
 
@@ -18,60 +18,8 @@ from shared.process_stop import ProcessStop, announce_on_sigterm
 from shared.storage_time import CALL_SECONDS, limited_wait, storage_time
 
 if TYPE_CHECKING:
-    from shared.app import AuthdataServices, DocumentServices
-    from shared.auth.callers import Callers
-    from shared.auth.failure_throttle import FailureThrottle
-    from shared.identity import Identity
-    from shared.services.accept import ImportAcceptor
-    from shared.services.admin.clients import ClientService
-    from shared.services.admin.reference_lists import ReferenceLists
-    from shared.services.admin.tenants import TenantService
-    from shared.services.authdata.trials import AuthdataTrials
-    from shared.services.chunk_processor import ChunkProcessor
-    from shared.services.dry_run import DryRuns
-    from shared.services.fingerprint_keys import FingerprintKeys
-    from shared.services.health import Health
-    from shared.services.idempotency import Repeats
-    from shared.services.import_log import ImportLog
-    from shared.services.licenses.same_file import ImportedFiles
-    from shared.services.retry_cancel import Cancelling, Retrying
-    from shared.services.status import FailedRows, Reporting, Waiting
-    from shared.services.sweep import Sweep
-    from shared.services.tenant_shares import TenantShares
+    from shared.gateway import Gateway
     from shared.settings import Settings
-    from shared.storage.account import Account
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """Everything a trigger or a command may call."""
-
-    settings: Settings
-    account: Account
-    callers: Callers
-    failures: FailureThrottle
-    identity: Identity
-    tenants: TenantService
-    clients: ClientService
-    lists: ReferenceLists
-    files: ImportedFiles
-    fingerprint_keys: FingerprintKeys
-    imports: ImportLog
-    intake: ImportAcceptor
-    waiting: Waiting
-    chunks: ChunkProcessor
-    reporting: Reporting
-    failed_rows: FailedRows
-    retrying: Retrying
-    cancelling: Cancelling
-    dry_runs: DryRuns
-    shares: TenantShares
-    repeats: Repeats
-    documents: DocumentServices
-    authdata: AuthdataServices
-    trials: AuthdataTrials
-    sweep: Sweep
-    health: Health
 
 
 @asynccontextmanager

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.bootstrap import Gateway, open_gateway
+from shared.bootstrap import open_gateway
+from shared.gateway import Gateway
 from shared.services.documents.rounds import Feature, RoundStatus
 from tests.emulator import settings_for
 from tests.tenants import Sender, new_sender

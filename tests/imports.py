@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from shared.auth.callers import Caller
-from shared.bootstrap import Gateway
 from shared.clock import RandomIds, SystemClock
 from shared.errors import StorageUnavailableError
+from shared.gateway import Gateway
 from shared.imports.workers.definition import WORKERS
 from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.background import to_thread_if_large

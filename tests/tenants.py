@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from shared.auth.callers import Caller
 from shared.auth.integrations import Integration
-from shared.bootstrap import Gateway, open_gateway
+from shared.bootstrap import open_gateway
+from shared.gateway import Gateway
 from tests.emulator import settings_for
 
 

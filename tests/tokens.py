@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 from shared.auth.callers import TokenCaller
 from shared.auth.clients import Client, Scope
-from shared.bootstrap import Gateway, open_gateway
+from shared.bootstrap import open_gateway
+from shared.gateway import Gateway
 from tests.emulator import settings_for
 from tests.tenants import new_tenant
 

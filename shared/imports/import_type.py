@@ -284,7 +284,7 @@ class ImportType:
     keeps_rows: bool = True
     """Whether its payload holds the rows as they were sent, so that failed ones can be retried.
 
-    Where it does not, the type names a `Retrier` of its own in `shared/composition`, or its
+    Where it does not, the type names a `Retrier` of its own in `shared/app.py`, or its
     imports are refused to be retried (501).
     """
     has_schema: bool = True

@@ -18,7 +18,6 @@ import azure.functions as func
 from shared import log
 from shared.auth.callers import AnyCaller
 from shared.auth.clients import Scope
-from shared.bootstrap import Gateway
 from shared.errors import (
     AcceptanceUnknownError,
     ConflictError,
@@ -27,6 +26,7 @@ from shared.errors import (
     StorageUnavailableError,
     TooLargeError,
 )
+from shared.gateway import Gateway
 from shared.imports.authdata.answer import results_of, vendor_answer
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import NO_FILE_LOG_ID, BatchCall, read_call, read_file_log_id

@@ -22,7 +22,6 @@ import azure.functions as func
 from shared import log
 from shared.auth.callers import AnyCaller
 from shared.auth.clients import Scope
-from shared.bootstrap import Gateway
 from shared.clock import SystemClock, to_iso
 from shared.errors import (
     ConflictError,
@@ -33,6 +32,7 @@ from shared.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
+from shared.gateway import Gateway
 from shared.imports import messages
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import (

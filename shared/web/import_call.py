@@ -16,9 +16,9 @@ import azure.functions as func
 from werkzeug.http import parse_options_header
 
 from shared import log
-from shared.bootstrap import Gateway
 from shared.clock import RandomIds
 from shared.errors import AcceptanceUnknownError, GoneError, InvalidRequestError, RefusedError
+from shared.gateway import Gateway
 from shared.services.background import to_thread_if_large
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.idempotency import ImportSnapshot, KeyedCall, RepeatableWork

@@ -13,7 +13,7 @@ from typing import Any
 import azure.functions as func
 
 from shared.auth.callers import Caller, check_database, check_database_version
-from shared.bootstrap import Gateway
+from shared.gateway import Gateway
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import ImportType
 from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message, Severity

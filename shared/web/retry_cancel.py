@@ -10,7 +10,7 @@ import azure.functions as func
 
 from shared import log
 from shared.auth.callers import AnyCaller, Caller, check_database
-from shared.bootstrap import Gateway
+from shared.gateway import Gateway
 from shared.services.status import ImportReport, ImportState
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web import pay_and_bill, requests

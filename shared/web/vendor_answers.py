@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.bootstrap import Gateway
+from shared.gateway import Gateway
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.definition import LICENSES

@@ -17,12 +17,12 @@ from typing import Any
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
-from shared.bootstrap import Gateway
 from shared.errors import (
     NotAcceptableError,
     TooLargeError,
     UnsupportedMediaTypeError,
 )
+from shared.gateway import Gateway
 from shared.imports.json_rows import MAX_ROW_BYTES, Payload, payload_of, read_payload
 from shared.imports.licenses.actions import LicenseAction, import_action
 from shared.imports.licenses.attachments import content_bytes

@@ -10,7 +10,8 @@ from typing import Any
 
 from azure.storage.queue.aio import QueueServiceClient
 
-from shared.bootstrap import Gateway, open_gateway
+from shared.bootstrap import open_gateway
+from shared.gateway import Gateway
 from shared.imports.authdata.model import BatchCall, Employee
 from shared.services.authdata.staging import Staged
 from shared.services.chunk_messages import ChunkMessage

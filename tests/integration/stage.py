@@ -9,7 +9,8 @@ from typing import Any
 
 from azure.storage.queue.aio import QueueServiceClient
 
-from shared.bootstrap import Gateway, open_gateway
+from shared.bootstrap import open_gateway
+from shared.gateway import Gateway
 from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage

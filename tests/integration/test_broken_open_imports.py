@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.app import retention_of
+from shared.app import record_repair_of, retention_of
 from shared.clock import SystemClock
-from shared.composition.record_repair import record_repair_of
 from shared.errors import NotFoundError
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import messages_for

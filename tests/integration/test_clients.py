@@ -11,7 +11,7 @@ import pytest
 from shared.auth.client_secrets import SecretChecker, matches
 from shared.auth.clients import ClientLookups, Scope
 from shared.auth.tenant_lookups import TenantLookups
-from shared.bootstrap import Gateway, open_gateway
+from shared.bootstrap import open_gateway
 from shared.clock import SystemClock
 from shared.errors import (
     ConflictError,
@@ -20,6 +20,7 @@ from shared.errors import (
     RefusedError,
     TokenRefusedError,
 )
+from shared.gateway import Gateway
 from shared.services.admin.tokens import LocalTokenSource, TokenRequest, TokenRequests
 from tests.emulator import settings_for
 from tests.integration.counted_tables import CountedTables

@@ -13,8 +13,8 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from shared.bootstrap import Gateway
 from shared.errors import TooLargeError
+from shared.gateway import Gateway
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import OnExisting, ReferenceKind
 from shared.imports.results import RowResult

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.composition.record_repair import record_repair_of
+from shared.app import record_repair_of
 from shared.storage.business_records import from_entity, partition_of, row_of
 from shared.storage.ports import Entity, Insert
 from tests.builders import a_worker

@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 import azure.functions as func
 import pytest
 
-from shared.bootstrap import Gateway, open_gateway
+from shared.bootstrap import open_gateway
 from shared.clock import SystemClock
 from shared.errors import GoneError, InvalidRequestError, KeyReusedError
+from shared.gateway import Gateway
 from shared.imports.authdata.hashing import HashKey
 from shared.imports.workers.definition import WORKERS
 from shared.services.fingerprint_keys import FingerprintKeys

@@ -7,7 +7,7 @@ import string
 
 import pytest
 
-from shared.bootstrap import Gateway
+from shared.gateway import Gateway
 from shared.imports.messages import Message
 from shared.imports.results import RowResult, failed
 from shared.imports.row_reader import MAX_UNKNOWN
