@@ -219,7 +219,8 @@ def _check_import(answer: Answer, total: int) -> None:
     assert shown["type"] == "workers"
     assert shown["state"] in ("Accepted", "Processing")
     assert set(shown["rows"]) == {
-        *("total", "done", "new", "updated", "unchanged", "failed", "warnings", "infos"),
+        *("total", "done", "new", "updated", "unchanged", "failed", "repaired", "warnings"),
+        "infos",
     }
     assert shown["rows"]["total"] == total
     assert shown["endedAt"] is None
