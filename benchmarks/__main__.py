@@ -20,7 +20,7 @@ from benchmarks.catalogue import BENCHES
 from benchmarks.measuring.waiting import BenchError
 from benchmarks.options import Options, read_options
 from local_host.setup.messages import SetupError, note, say
-from local_host.setup.places import CHECKOUT
+from local_host.setup.paths import CHECKOUT
 
 _INTERRUPTED = 130
 

@@ -21,7 +21,7 @@ from benchmarks.measuring.tables import Line, render
 from benchmarks.measuring.waiting import BenchError
 from benchmarks.options import Options
 from local_host.setup.messages import note
-from local_host.setup.places import CHECKOUT
+from local_host.setup.paths import CHECKOUT
 from tests.faults.bench import Tally, run_rounds
 from tests.faults.judge import FindingKind
 from tests.faults.weather import EVENTS, REQUEST_FAULTS

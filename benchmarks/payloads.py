@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from local_host.setup.places import CHECKOUT
+from local_host.setup.paths import CHECKOUT
 
 SAMPLE = CHECKOUT.root / "tests" / "golden" / "payandbill-workers-v1.request.json"
 _POSTCODES = {"WorkerAddress": "EC1A 1BB", "NextOfKinAddress": "M1 1AE", "LastAddress": "B33 8TH"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.payloads import Case, body_of
-from local_host.setup.places import CHECKOUT
+from local_host.setup.paths import CHECKOUT
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS

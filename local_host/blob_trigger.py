@@ -4,6 +4,8 @@ PLATFORM 3. The scan goes every LOCAL_HOST_BLOB_SCAN_SECONDS (10). The host pass
 a queue of its own; here they are run from the scan, and the receipt is written at the end.
 """
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import contextlib
@@ -23,10 +25,9 @@ from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 from azure.storage.queue.aio import QueueClient
 
-from local_host.blob_paths import path_pattern
 from local_host.errors import InvocationFailedError
 from local_host.host_json import BlobOptions
-from local_host.indexing import AppFunction
+from local_host.indexing import AppFunction, path_pattern
 from local_host.invoking import Invoker, decode_trigger
 from local_host.storage import write_blob
 

@@ -25,10 +25,9 @@ from local_host.app_settings import is_set, read_number
 from local_host.errors import InvocationFailedError
 from local_host.host_json import HttpOptions
 from local_host.http_connection import ConnectionLimits
-from local_host.indexing import AppFunction
+from local_host.indexing import AppFunction, find_converter
 from local_host.invoking import Invoker, decode_trigger
 from local_host.routes import Route, find_route
-from local_host.signatures import find_converter
 
 _log = logging.getLogger(__name__)
 

@@ -5,6 +5,8 @@ host would drop one function and run the others, this one does not start: a deve
 notice.
 """
 
+from __future__ import annotations
+
 import importlib
 import inspect
 import json
@@ -12,7 +14,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+import typing
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -20,9 +23,7 @@ from typing import Any
 
 import azure.functions as func
 
-from local_host import signatures
 from local_host.app_settings import expand_settings, is_disabled, resolve_connection
-from local_host.blob_paths import path_pattern
 from local_host.errors import AppRefusedError
 from local_host.host_json import HostOptions
 from local_host.ncrontab import Schedule
@@ -34,6 +35,93 @@ from local_host.routes import (
     same_route,
     sort_key,
 )
+
+# Which handler signatures the worker takes (PLATFORM 7.1), told per function.
+#
+# Only what this host runs is told apart here: a trigger, the optional context, and the `$return`
+# of an HTTP function.
+
+Handler = Callable[..., Any]
+
+
+def signature_problems(handler: Handler, trigger_type: str, parameter: str) -> list[str]:
+    """What the worker would refuse in a handler whose trigger binds `parameter`."""
+    try:
+        hints = typing.get_type_hints(handler)
+        names = list(inspect.signature(handler).parameters)
+    except Exception as error:
+        return [f"its annotations cannot be resolved: {error}"]
+    problems = _parameter_problems(names, hints, parameter)
+    if parameter in hints and not _takes(trigger_type, hints[parameter]):
+        problems.append(
+            f"parameter {parameter!r} of a {trigger_type} cannot be annotated "
+            f"{_show(hints[parameter])}"
+        )
+    if trigger_type == "httpTrigger" and "return" in hints and not _is_answer(hints["return"]):
+        problems.append(
+            f"an HTTP function cannot be annotated to return {_show(hints['return'])}; "
+            "only HttpResponse or str"
+        )
+    if hides_coroutine(handler):
+        problems.append(
+            "a plain function wraps an async one: the worker would take the coroutine for the "
+            "result; the wrapper must be async def too"
+        )
+    return problems
+
+
+def find_converter(binding_type: str) -> Any:
+    """The library's converter for a type of binding, the one that the worker uses."""
+    return func.get_binding_registry().get(binding_type)
+
+
+def wants_context(handler: Handler, parameter: str) -> bool:
+    """Whether the worker passes `context` to this handler."""
+    return parameter != "context" and "context" in inspect.signature(handler).parameters
+
+
+def wants_raw(handler: Handler, parameter: str) -> bool:
+    """Whether a trigger parameter is annotated str or bytes and gets the bare content."""
+    return typing.get_type_hints(handler).get(parameter) in (str, bytes)
+
+
+def hides_coroutine(handler: Handler) -> bool:
+    """Whether a handler that is registered as sync has an async function underneath."""
+    inner: Any = handler
+    while not inspect.iscoroutinefunction(inner) and hasattr(inner, "__wrapped__"):
+        inner = inner.__wrapped__
+    return inner is not handler and inspect.iscoroutinefunction(inner)
+
+
+def _parameter_problems(names: list[str], hints: dict[str, Any], parameter: str) -> list[str]:
+    problems = []
+    if parameter not in names:
+        problems.append(f"the trigger's argument {parameter!r} is no parameter of the function")
+    extra = [name for name in names if name not in (parameter, "context")]
+    if extra:
+        problems.append(f"parameters without a binding: {', '.join(extra)} (only context may be)")
+    hint = hints.get("context")
+    is_bound = parameter == "context" or "context" not in names
+    if not is_bound and hint is not None and getattr(hint, "__name__", "") != "Context":
+        problems.append("parameter 'context' must be annotated azure.functions.Context")
+    return problems
+
+
+def _takes(trigger_type: str, hint: Any) -> bool:
+    if not isinstance(hint, type):
+        return False
+    if hint in (str, bytes):
+        return trigger_type != "httpTrigger"
+    return bool(find_converter(trigger_type).check_input_type_annotation(hint))
+
+
+def _is_answer(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, (func.HttpResponse, str))
+
+
+def _show(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)
+
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +139,7 @@ class AppFunction:
     """A function that this host runs; `trigger` is its binding with settings filled in."""
 
     name: str
-    handler: signatures.Handler
+    handler: Handler
     trigger: dict[str, Any]
     route: Route | None
 
@@ -153,7 +241,7 @@ def _function_problems(function: func.Function, name: str, options: HostOptions)
     if not inspect.isroutine(handler) or trigger is None:
         yield "the handler is no plain function"
     elif trigger.get_binding_name() in _TRIGGERS:
-        yield from signatures.signature_problems(handler, trigger.get_binding_name(), trigger.name)
+        yield from signature_problems(handler, trigger.get_binding_name(), trigger.name)
     if function.get_settings_dict("retry_policy"):
         if trigger is not None and trigger.get_binding_name() == "timerTrigger":
             _log.warning("function %s: its retry policy is not applied here", name)
@@ -244,3 +332,18 @@ def _check_source(trigger: dict[str, Any]) -> None:
             raise ValueError("a blob trigger without data_type BINARY gets mangled bytes")
         if trigger.get("source") not in (None, "EventGrid", "LogsAndContainerScan"):
             raise ValueError(f"the host does not know the blob source {trigger['source']!r}")
+
+
+# The path of a blob trigger, `container/{name}.{ext}`, as a pattern (PLATFORM 3).
+
+
+def path_pattern(path: str) -> re.Pattern[str]:
+    """The blob names that a trigger path takes: `{name}` matches slashes too, and greedily."""
+    container, _, rest = path.partition("/")
+    if "{" in container or not container:
+        raise ValueError(f"the blob path {path!r} must begin with the name of a container")
+    pattern = ""
+    for literal, parameter in re.findall(r"((?:[^{}]|\{\{|\}\})+)|(\{[^{}]+\})", rest or "{name}"):
+        text = literal.replace("{{", "{").replace("}}", "}")
+        pattern += ".+" if parameter else re.escape(text)
+    return re.compile(pattern, re.DOTALL)

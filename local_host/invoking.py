@@ -20,7 +20,7 @@ from typing import Any
 import azure.functions as func
 from azure.functions.meta import Datum
 
-from local_host import signatures
+from local_host import indexing
 from local_host.errors import InvocationFailedError
 from local_host.indexing import AppFunction
 
@@ -60,9 +60,9 @@ class Context:
 
 def decode_trigger(function: AppFunction, content: Datum, metadata: dict[str, Datum]) -> Any:
     """The handler's argument, made by the library's own converter as in the worker."""
-    if signatures.wants_raw(function.handler, function.parameter):
+    if indexing.wants_raw(function.handler, function.parameter):
         return content.value
-    return signatures.find_converter(function.kind).decode(content, trigger_metadata=metadata)
+    return indexing.find_converter(function.kind).decode(content, trigger_metadata=metadata)
 
 
 class Invoker:
@@ -113,7 +113,7 @@ class Invoker:
 
     async def _call(self, function: AppFunction, argument: Any, context: Context) -> Any:
         arguments = {function.parameter: argument}
-        if signatures.wants_context(function.handler, function.parameter):
+        if indexing.wants_context(function.handler, function.parameter):
             arguments["context"] = context
         if inspect.iscoroutinefunction(function.handler):
             _thread_local.invocation_id = context.invocation_id

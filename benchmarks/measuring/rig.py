@@ -30,7 +30,7 @@ from benchmarks.measuring.waiting import BenchError, wait_until
 from local_host.setup import processes
 from local_host.setup.azurite import Azurite, Programs, running
 from local_host.setup.host_process import HostProcess
-from local_host.setup.places import CHECKOUT
+from local_host.setup.paths import CHECKOUT
 from shared.auth.integrations import Integration
 from shared.bootstrap import open_gateway
 from shared.imports.registry import MESSAGE_TYPES

@@ -23,8 +23,7 @@ from pathlib import Path
 
 from local_host.setup import processes
 from local_host.setup.messages import SetupError
-from local_host.setup.places import CHECKOUT, Checkout, packages_of
-from local_host.setup.private import FOLDER_MODE
+from local_host.setup.paths import CHECKOUT, FOLDER_MODE, Checkout, packages_of
 
 ACCOUNT = "devstoreaccount1"
 # The emulator's published account key: the same on every machine, no secret.

@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from local_host.setup.messages import say
-from local_host.setup.places import CHECKOUT
+from local_host.setup.paths import CHECKOUT
 
 _TESTS = ("tests/unit", "tests/model")
 _SAMPLE = {"ORDER_MODEL_RUNS": "100"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +13,10 @@ from typing import NoReturn
 
 from local_host.setup.azurite import Programs
 from local_host.setup.checks import run_checks
+from local_host.setup.environment import LOCKED, prepare
+from local_host.setup.gateway import DATA, read_run_options
 from local_host.setup.messages import SetupError, note, say
-from local_host.setup.places import CHECKOUT
-from local_host.setup.preparing import prepare
-from local_host.setup.run_options import DATA, read_run_options
+from local_host.setup.paths import CHECKOUT
 
 USAGE = """usage: python3 dev.py COMMAND
 
@@ -81,7 +83,7 @@ def _run(words: list[str]) -> int:
 
 
 def _test(words: list[str]) -> int:
-    from local_host.setup.worker import prepare_worker
+    from local_host.setup.environment import prepare_worker
 
     prepare()
     programs = Programs.of(CHECKOUT)
@@ -107,7 +109,6 @@ def _bench(words: list[str]) -> int:
 
 
 def _lock(words: list[str]) -> int:
-    from local_host.setup.package_lock import lock
 
     return lock(words)
 
@@ -138,3 +139,34 @@ _COMMANDS: Mapping[str, Callable[[list[str]], int]] = {
     "lock": _lock,
     "manage": _manage,
 }
+
+
+# `dev.py lock`: writes requirements.txt from requirements.in.
+#
+# The result holds for Python 3.11 and newer on every system, with the hash of each file that the
+# package index has, and everything that the direct requirements bring along. Versions that are in
+# requirements.txt already stay, unless they are to be upgraded.
+
+_DIRECT = "requirements.in"
+
+
+def lock(words: Sequence[str]) -> int:
+    """Carry out the command; returns the exit status. Raises SetupError."""
+    parser = argparse.ArgumentParser(
+        prog="dev.py lock",
+        description=f"Write {LOCKED} from {_DIRECT}: every package of a deployment with its "
+        "version and its hashes. uv asks the package index; UV_DEFAULT_INDEX names another one.",
+    )
+    parser.add_argument(
+        "--upgrade", action="store_true", help="take the newest versions, not those locked so far"
+    )
+    options = parser.parse_args(words)
+    prepare()
+    command = [str(CHECKOUT.environment / "bin" / "uv"), "pip", "compile", _DIRECT]
+    command += ["--output-file", LOCKED, "--quiet", "--universal", "--python-version", "3.11"]
+    command += ["--generate-hashes", "--custom-compile-command", "python3 dev.py lock"]
+    command += ["--upgrade"] if options.upgrade else []
+    if subprocess.run(command, cwd=CHECKOUT.root, check=False).returncode:
+        raise SetupError(f"uv could not write {LOCKED}; its own words are above.")
+    say(f"{LOCKED} is up to date. The next command of dev.py installs what has changed.")
+    return 0

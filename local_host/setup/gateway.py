@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from local_host.setup import azurite, processes
-from local_host.setup.data_folder import DataFolder
-from local_host.setup.gateway_file import RunningGateway, remove_gateway, write_gateway
+from local_host.setup.data_folder import DataFolder, RunningGateway, remove_gateway, write_gateway
+from local_host.setup.environment import is_prepared, prepare
 from local_host.setup.host_process import (
     HostProcess,
     make_certificate,
@@ -20,18 +25,149 @@ from local_host.setup.host_process import (
     running_host,
 )
 from local_host.setup.messages import SetupError, note, say
-from local_host.setup.places import CHECKOUT
-from local_host.setup.preparing import is_prepared, prepare
-from local_host.setup.private import files_are_private
-from local_host.setup.run_options import (
-    DATA,
-    STORAGE,
-    RunOptions,
-    gateway_environ,
-    given_storage,
-    read_local_settings,
-)
-from local_host.setup.stopping import Stopped, StopRequests
+from local_host.setup.paths import CHECKOUT, Checkout, files_are_private
+
+# Being asked to stop: Ctrl-C, SIGTERM, a closed terminal. Once means in order, twice at once.
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PAUSE = 0.02
+
+
+class Stopped(Exception):  # noqa: N818 -- it is a wish, no error
+    """Somebody asked to stop while something was being waited for."""
+
+
+class StopRequests:
+    """Counts the signals from its making on; nothing is interrupted, everything that waits asks.
+
+    A hang-up that `nohup` has switched off stays off.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        for number in _SIGNALS:
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._note)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+
+    def is_urgent(self) -> bool:
+        """Whether somebody has asked again."""
+        return self.count > 1
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Wait for `condition`; False when it did not come true within `seconds`.
+
+        Raises Stopped when asked to stop.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while not condition():
+            if self.count:
+                raise Stopped
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            time.sleep(_PAUSE)
+        return True
+
+
+# What `dev.py run` was asked for, and the environment variables that it gives to the gateway.
+
+STORAGE = "AzureWebJobsStorage"
+DATA = "GATEWAY_DATA"
+_DEVELOPMENT = "UseDevelopmentStorage=true"
+_MAX_PORT = 65_535
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The arguments of `run`. Port 0 means a free one."""
+
+    port: int
+    data: Path
+    fresh: bool
+    demo: bool
+    exit: bool
+    tls: bool
+
+
+def read_run_options(
+    words: Sequence[str], environ: Mapping[str, str], checkout: Checkout
+) -> RunOptions:
+    """Parse the arguments; a mistake ends the program with status 2 and the usage."""
+    parser = argparse.ArgumentParser(
+        prog="dev.py run",
+        description="Set up, start the storage emulator and the gateway, show a demo, serve.",
+    )
+    parser.add_argument(
+        "--port", type=_port, default=7071, help="0 takes a free one (default 7071)"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=default_data(environ, checkout),
+        metavar="DIR",
+        help="the data folder (default %(default)s)",
+    )
+    parser.add_argument("--fresh", action="store_true", help="empty the stored data first")
+    parser.add_argument("--no-demo", dest="demo", action="store_false", help="only serve")
+    parser.add_argument(
+        "--exit", action="store_true", help="stop after the demo; status 0 if it went as expected"
+    )
+    parser.add_argument(
+        "--tls", action="store_true", help="serve https, with a certificate made for this machine"
+    )
+    return RunOptions(**vars(parser.parse_args(words)))
+
+
+def default_data(environ: Mapping[str, str], checkout: Checkout) -> Path:
+    """The data folder where none is named."""
+    return Path(environ.get(DATA) or checkout.local)
+
+
+def read_local_settings(checkout: Checkout) -> dict[str, str]:
+    """`Values` of local.settings.json, or of the example where there is none.
+
+    Raises SetupError for a file that is not what Core Tools would take.
+    """
+    for name in ("local.settings.json", "local.settings.example.json"):
+        file = checkout.root / name
+        if file.exists():
+            return _values(file)
+    return {}
+
+
+def gateway_environ(environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the gateway's process: the settings file gives defaults, ours win.
+
+    Dropped files are looked for every second: somebody waits for them.
+    """
+    own = {"LOCAL_HOST_BLOB_SCAN_SECONDS": "1"}
+    return {**own, **settings, **environ}
+
+
+def given_storage(environ: Mapping[str, str]) -> str:
+    """The connection string of a real account in `environ`; "" where the emulator is meant."""
+    storage = environ.get(STORAGE, "").strip()
+    return "" if storage.rstrip(";") == _DEVELOPMENT else storage
+
+
+def _values(file: Path) -> dict[str, str]:
+    try:
+        values = json.loads(file.read_text("utf-8-sig"))["Values"]
+        return {str(name): value for name, value in values.items() if isinstance(value, str)}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SetupError(
+            f'{file.name} is no settings file: it needs an object "Values" of strings.'
+        ) from error
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{port} is no port")
+    return port
+
 
 _READY_SECONDS = 60.0
 _DEMO_SECONDS = 120.0

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from local_host.setup import processes
 from local_host.setup.messages import SetupError, note, say
-from local_host.setup.places import Checkout
+from local_host.setup.paths import Checkout
 
 _READY = re.compile(r"ready (https?://\S+)\s*")
 _PAUSE = 0.1

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from local_host.setup.messages import SetupError
+from local_host.setup.paths import FOLDER_MODE
 
 TIES = sys.platform == "linux"
 """Whether a child can be told to end with its parent."""
 
-_TIED = Path(__file__).with_name("tied.py")
+_PARENT_DEATH = Path(__file__).with_name("parent_death.py")
 _PAUSE = 0.05
 
 
@@ -34,7 +39,14 @@ def start(
     """
     words = list(command)
     if TIES:
-        tie = [sys.executable, "-I", "-S", str(_TIED), str(int(death_signal)), str(os.getpid())]
+        tie = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(_PARENT_DEATH),
+            str(int(death_signal)),
+            str(os.getpid()),
+        ]
         words = tie + words
     return subprocess.Popen(
         words,
@@ -111,3 +123,53 @@ def has_ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
+
+
+# Locks between processes: a locked file, released by the system when its holder dies.
+
+_LOCK_PAUSE = 0.1
+
+
+@contextmanager
+def locked(
+    path: Path, *, patience: float | None, on_wait: Callable[[], None], refusal: str
+) -> Iterator[None]:
+    """Hold the lock of `path` for the time of the block.
+
+    Where another process has it, `on_wait` is called once; after `patience` seconds (None: any
+    time) a SetupError with `refusal` is raised.
+    """
+    with _opened(path) as file:
+        if not _try_lock(file):
+            on_wait()
+            _wait_for(file, patience, refusal)
+        yield
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    try:
+        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SetupError(f"Cannot write to {path.parent}: {error.strerror}.") from error
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait_for(file: int, patience: float | None, refusal: str) -> None:
+    deadline = None if patience is None else time.monotonic() + patience
+    while not _try_lock(file):
+        if deadline is not None and time.monotonic() > deadline:
+            raise SetupError(refusal)
+        time.sleep(_LOCK_PAUSE)

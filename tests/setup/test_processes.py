@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from local_host.setup import processes
+from local_host.setup.messages import SetupError
+from local_host.setup.processes import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)  # tied-child"]
@@ -63,7 +65,61 @@ def _wait_until_it_is(part: str, pid: int) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         line = processes.command_line(pid)
-        if (part in line and "tied.py" not in line) if part else not line:
+        if (part in line and "parent_death.py" not in line) if part else not line:
             return
         time.sleep(0.01)
     raise AssertionError(f"process {pid} is {processes.command_line(pid)!r}")
+
+
+# One process at a time, whatever becomes of the other.
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from local_host.setup.processes import locked
+with locked(Path(sys.argv[1]), patience=0, on_wait=print, refusal="taken"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def _hold(path: Path) -> subprocess.Popen[str]:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_a_second_holder_is_refused_after_its_patience(tmp_path: Path) -> None:
+    waits: list[str] = []
+    with (
+        _hold(tmp_path / "lock") as holder,
+        pytest.raises(SetupError, match="taken"),
+        locked(tmp_path / "lock", patience=0.3, on_wait=lambda: waits.append("w"), refusal="taken"),
+    ):
+        pass
+    assert waits == ["w"]
+    assert holder.returncode == 0
+
+
+def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
+    with _hold(tmp_path / "lock") as holder:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with locked(tmp_path / "lock", patience=0, on_wait=lambda: None, refusal="taken"):
+            pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(SetupError, match="Cannot write to"),
+        locked(tmp_path / "file" / "lock", patience=0, on_wait=lambda: None, refusal=""),
+    ):
+        pass

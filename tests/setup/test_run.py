@@ -18,7 +18,7 @@ from urllib.request import urlopen
 import pytest
 
 from local_host.setup import processes
-from local_host.setup.preparing import is_prepared
+from local_host.setup.environment import is_prepared
 
 ROOT = Path(__file__).resolve().parents[2]
 

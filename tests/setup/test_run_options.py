@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from local_host.setup.messages import SetupError
-from local_host.setup.places import Checkout
-from local_host.setup.run_options import (
+from local_host.setup.gateway import (
     gateway_environ,
     given_storage,
     read_local_settings,
     read_run_options,
 )
+from local_host.setup.messages import SetupError
+from local_host.setup.paths import Checkout
 
 HERE = Checkout(Path("/checkout"))
 

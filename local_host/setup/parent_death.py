@@ -1,6 +1,6 @@
 """Become another program that gets a signal when its parent dies (Linux only).
 
-    python tied.py SIGNAL PARENT PROGRAM [ARGUMENT ...]
+    python parent_death.py SIGNAL PARENT PROGRAM [ARGUMENT ...]
 
 So a gateway whose `dev.py` was killed does not live on. This is a program of its own, because the
 request has to be made between fork and exec, where a process with threads may not run Python.

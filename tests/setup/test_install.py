@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from local_host.setup.failures import explain
+from local_host.setup.install import (
+    digest,
+    explain,
+    has_current_mark,
+    is_unfinished,
+    mark_finished,
+    mark_unfinished,
+)
 
 LOG = Path("/logs/pip.log")
 PIP_WITHOUT_NETWORK = """\
@@ -42,3 +49,43 @@ def test_the_reason_is_named(output: str, expected: str) -> None:
 
 def test_the_log_is_named() -> None:
     assert str(LOG) in explain("pip", "", LOG)
+
+
+# A folder is current only when it was finished from exactly what is wanted now.
+
+
+def test_a_finished_folder_is_current(tmp_path: Path) -> None:
+    mark_unfinished(tmp_path / "made")
+    mark_finished(tmp_path / "made", "abc")
+    assert has_current_mark(tmp_path / "made", "abc")
+
+
+def test_a_folder_made_from_something_else_is_not_current(tmp_path: Path) -> None:
+    mark_finished(tmp_path, "abc")
+    assert not has_current_mark(tmp_path, "abd")
+
+
+def test_an_interrupted_folder_is_not_current(tmp_path: Path) -> None:
+    mark_finished(tmp_path, "abc")
+    mark_unfinished(tmp_path)
+    assert is_unfinished(tmp_path)
+    assert not has_current_mark(tmp_path, "abc")
+
+
+def test_a_missing_folder_is_not_current(tmp_path: Path) -> None:
+    assert not has_current_mark(tmp_path / "missing", "abc")
+
+
+def test_the_digest_depends_on_contents_words_and_order(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("1")
+    other.write_text("2")
+    digests = {
+        digest([one, other]),
+        digest([other, one]),
+        digest([one, other], "3.11"),
+        digest([one, other], "3.1", "1"),
+        digest([one]),
+    }
+    assert len(digests) == 5
+    assert digest([one, other]) == digest([one, other])
