@@ -1,8 +1,8 @@
-"""A gateway put together from its settings."""
+"""The composition root: a gateway put together from its settings, and what commands add to it."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,7 +15,6 @@ from shared.clock import Clock, Ids, RandomIds, SystemClock
 from shared.gateway import AuthdataServices, DocumentServices, Gateway
 from shared.identity import Identity
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.hashing import HashKey
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.import_type import RecordRules
 from shared.imports.licenses.definition import LICENSES
@@ -70,20 +69,22 @@ from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantS
 from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
 from shared.storage.license_records import log_up_to
-from shared.storage.ports import Blobs, Tables
+from shared.storage.ports import Blobs, ListedBlobs, Queues, Tables
 
 if TYPE_CHECKING:
     from shared.services.record_repair import RecordRepair
 
-# What services are made of: the account, the clock, and the services that most others need.
-
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """One of each in a gateway."""
+    """What services are made of, one of each in a gateway: its storage, its clock, and the services
+    that most others need.
+    """
 
     settings: Settings
-    account: Account
+    tables: Tables
+    blobs: ListedBlobs
+    queues: Queues
     clock: Clock
     ids: Ids
     stop: ProcessStop
@@ -98,62 +99,182 @@ class Dependencies:
     intake: ImportAcceptor
     reporting: Reporting
 
-
-def parts_of(settings: Settings, clock: Clock, stop: ProcessStop) -> Dependencies:
-    """The parts of a gateway with these settings; nothing connects yet."""
-    account, ids = Account(settings.storage), RandomIds()
-    imports = ImportLog(account.tables)
-    hold_back = HoldBack(imports, account.queues, settings.imports_at_once)
-    results = Results(account.tables, account.blobs, to_thread_if_large)
-    limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
-    return Dependencies(
-        settings=settings,
-        account=account,
-        clock=clock,
-        ids=ids,
-        stop=stop,
-        offload=to_thread_if_large,
-        completions=Completions(),
-        imports=imports,
-        hold_back=hold_back,
-        results=results,
-        payloads=Payloads(account.blobs),
-        lists=ReferenceLists(account.tables, clock, ids, settings.cache_seconds),
-        limits=limits,
-        intake=ImportAcceptor(
+    @classmethod
+    def from_storage(
+        cls,
+        settings: Settings,
+        tables: Tables,
+        blobs: ListedBlobs,
+        queues: Queues,
+        clock: Clock,
+        stop: ProcessStop,
+    ) -> Dependencies:
+        """The dependencies on that storage, which nothing here connects to yet."""
+        ids, offload = RandomIds(), to_thread_if_large
+        imports = ImportLog(tables)
+        hold_back = HoldBack(imports, queues, settings.imports_at_once)
+        results = Results(tables, blobs, offload)
+        limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
+        intake = ImportAcceptor(
             imports=imports,
-            blobs=account.blobs,
-            queues=account.queues,
+            blobs=blobs,
+            queues=queues,
             hold_back=hold_back,
             clock=clock,
             ids=ids,
-            offload=to_thread_if_large,
+            offload=offload,
             limits=limits,
+        )
+        return cls(
+            settings=settings,
+            tables=tables,
+            blobs=blobs,
+            queues=queues,
+            clock=clock,
+            ids=ids,
+            stop=stop,
+            offload=offload,
+            completions=Completions(),
+            imports=imports,
+            hold_back=hold_back,
+            results=results,
+            payloads=Payloads(blobs),
+            lists=ReferenceLists(tables, clock, ids, settings.cache_seconds),
+            limits=limits,
+            intake=intake,
+            reporting=Reporting(imports, results, clock),
+        )
+
+
+def compose(
+    settings: Settings, clock: Clock | None = None, stop: ProcessStop | None = None
+) -> Gateway:
+    """Every service, with what it needs; nothing connects yet. By default the machine's clock."""
+    account = Account(settings.storage)
+    dependencies = Dependencies.from_storage(
+        settings,
+        account.tables,
+        account.blobs,
+        account.queues,
+        clock or SystemClock(),
+        stop or ProcessStop(),
+    )
+    clock, ids, imports = dependencies.clock, dependencies.ids, dependencies.imports
+    tenants = TenantService(account.tables, clock)
+    tenant_lookups = TenantLookups(account.tables, clock, settings.cache_seconds)
+    identity = Identity(settings, account.tables, clock, ids, tenant_lookups)
+    failed_rows = FailedRows(dependencies.reporting, dependencies.payloads)
+    authdata = compose_authdata(dependencies)
+    chunks = compose_chunks(dependencies, authdata)
+    key_pairs = KeyPairAuthenticator(account.tables, clock, settings.cache_seconds)
+    failures = FailureThrottle(
+        clock,
+        settings.failures_per_credential,
+        settings.failures_per_source,
+        is_forwarded=settings.caller_address == FORWARDED,
+    )
+    return Gateway(
+        settings=settings,
+        account=account,
+        callers=Callers(key_pairs, identity, tenant_lookups, failures),
+        failures=failures,
+        identity=identity,
+        tenants=tenants,
+        clients=ClientService(account.tables, tenants, clock, ids),
+        lists=dependencies.lists,
+        files=ImportedFiles(imports),
+        fingerprint_keys=FingerprintKeys(account.tables, settings.authdata_keys),
+        imports=imports,
+        intake=dependencies.intake,
+        waiting=Waiting(imports, dependencies.completions, clock, dependencies.stop),
+        chunks=chunks,
+        reporting=dependencies.reporting,
+        failed_rows=failed_rows,
+        retrying=Retrying(
+            failed_rows,
+            dependencies.intake,
+            dependencies.offload,
+            settings.max_rows,
+            authdata.retriers,
         ),
-        reporting=Reporting(imports, results, clock),
+        cancelling=Cancelling(imports, account.queues, clock),
+        dry_runs=_dry_runs(dependencies),
+        shares=_shares(dependencies),
+        repeats=_repeats(dependencies),
+        documents=_documents(dependencies, account, chunks, tenants, tenant_lookups),
+        authdata=authdata,
+        trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),
+        sweep=_sweep(dependencies, tenants, chunks),
+        health=Health(partial(account.check, WORKERS.queue), clock),
     )
 
 
-# The services of documents put together: a part of the composition root (`shared.bootstrap`).
+def compose_authdata(dependencies: Dependencies) -> AuthdataServices:
+    """What triggers and commands call for authentication data, and the work on its rows."""
+    tables, blobs = dependencies.tables, dependencies.blobs
+    clock, offload, limits = dependencies.clock, dependencies.offload, dependencies.limits
+    settings, imports = dependencies.settings, dependencies.imports
+    employees = Employees(tables, offload)
+    rules = TenantRuleBook(tables, clock, settings.cache_seconds)
+    plans = Plans(
+        tables=tables,
+        blobs=blobs,
+        payloads=dependencies.payloads,
+        employees=employees,
+        rules=rules,
+        ids=dependencies.ids,
+        offload=offload,
+    )
+    batches = BatchStore(tables, blobs, offload)
+    staging = Staging(
+        batches=batches,
+        employees=employees,
+        rules=rules,
+        keys=settings.authdata_keys,
+        clock=clock,
+        offload=offload,
+        max_rows=limits.max_rows,
+        batch_seconds=settings.batch_seconds,
+    )
+    processing = Processing(
+        batches=batches,
+        staging=staging,
+        plans=plans,
+        imports=imports,
+        intake=dependencies.intake,
+        reporting=dependencies.reporting,
+        clock=clock,
+        ids=dependencies.ids,
+        offload=offload,
+        limits=limits,
+        orphan_seconds=settings.sweep_after_seconds,
+    )
+    retrier = AuthdataRetrier(staging, dependencies.intake, dependencies.reporting, offload, limits)
+    work = AuthdataProcessor(
+        tables=tables,
+        imports=imports,
+        employees=employees,
+        plans=plans,
+        clock=clock,
+        offload=offload,
+    )
+    return AuthdataServices(rules, staging, processing, {AUTHDATA.name: retrier}, work)
 
 
-def compose_documents(
+def _documents(
+    dependencies: Dependencies,
     account: Account,
-    settings: Settings,
-    clock: Clock,
-    imports: ImportLog,
     chunks: ChunkProcessor,
-    reporting: Reporting,
-    tenants: Callable[[], Awaitable[list[str]]],
+    tenants: TenantService,
     tenant_lookups: TenantLookups,
 ) -> DocumentServices:
-    """All of them, on the services that imports of every type share."""
+    settings, clock = dependencies.settings, dependencies.clock
     features, rounds = Features(account.tables), Rounds(account.tables)
     workers = WorkerSearch(account.tables, NameIndex(account.tables))
     intake = Documents(
-        imports=imports,
+        imports=dependencies.imports,
         chunks=chunks,
-        reporting=reporting,
+        reporting=dependencies.reporting,
         features=features,
         rounds=rounds,
         workers=workers,
@@ -179,10 +300,113 @@ def compose_documents(
         trials=DocumentTrials(intake, reading),
         drops=drops,
         drop_sweep=DropSweep(
-            account.documents, drops, clock, settings.document_sweep_seconds, tenants
+            account.documents, drops, clock, settings.document_sweep_seconds, tenants.list_ids
         ),
         poisoned=PoisonedDrops(account.poison, drops),
     )
+
+
+def _shares(dependencies: Dependencies) -> TenantShares:
+    most_waiting = dependencies.settings.waiting_calls
+    return TenantShares(
+        acceptance=TenantPlaces("imports", places=32, per_tenant=2, most_waiting=most_waiting),
+        exports=TenantPlaces("downloads", places=4, per_tenant=2, most_waiting=most_waiting),
+        open_imports=OpenImportLimit(
+            dependencies.settings.open_imports,
+            dependencies.clock,
+            dependencies.imports.count_open,
+        ),
+    )
+
+
+def _repeats(dependencies: Dependencies) -> Repeats:
+    return Repeats(
+        store=RepeatStore(
+            dependencies.tables, dependencies.blobs, dependencies.ids, dependencies.offload
+        ),
+        clock=dependencies.clock,
+        ids=dependencies.ids,
+        stop=dependencies.stop,
+        keep_seconds=dependencies.settings.idempotency_seconds,
+        take_over_seconds=dependencies.settings.take_over_seconds,
+    )
+
+
+def _sweep(dependencies: Dependencies, tenants: TenantService, chunks: ChunkProcessor) -> Sweep:
+    return Sweep(
+        imports=dependencies.imports,
+        queues=dependencies.queues,
+        hold_back=dependencies.hold_back,
+        completions=dependencies.completions,
+        clock=dependencies.clock,
+        tenants=tenants.list_ids,
+        quiet_seconds=dependencies.settings.sweep_after_seconds,
+        run_here=chunks.process,
+        end_here=chunks.end_as_failed,
+        here_seconds=dependencies.settings.document_sweep_seconds,
+    )
+
+
+# The work on rows, type by type: what chunks are given to, and what dry runs ask.
+
+
+def compose_chunks(dependencies: Dependencies, authdata: AuthdataServices) -> ChunkProcessor:
+    """Works on the chunks of every type, documents among them, whose work may do another's."""
+
+    async def run_earlier(message: ChunkMessage) -> None:
+        await chunks.process(message)
+
+    imports, tables = dependencies.imports, dependencies.tables
+    documents = DocumentProcessor(tables, imports, dependencies.clock, run_earlier)
+    works = _works(dependencies, imports, tables, dependencies.blobs)
+    chunks = ChunkProcessor(
+        payloads=dependencies.payloads,
+        queues=dependencies.queues,
+        hold_back=dependencies.hold_back,
+        imports=imports,
+        results=dependencies.results,
+        works=works.with_one(DOCUMENTS.name, documents).with_one(AUTHDATA.name, authdata.work),
+        completions=dependencies.completions,
+        clock=dependencies.clock,
+        stop=dependencies.stop,
+        handler_seconds=dependencies.settings.handler_seconds,
+    )
+    return chunks
+
+
+def _dry_runs(dependencies: Dependencies) -> DryRuns:
+    """Judges payloads by the works of a run."""
+    return DryRuns(
+        tables=dependencies.tables,
+        blobs=dependencies.blobs,
+        make_works=partial(_works, dependencies, NothingOpen()),
+        max_rows=dependencies.settings.dry_run_rows,
+        max_bytes=dependencies.settings.max_body_bytes,
+        most_waiting=dependencies.settings.waiting_calls,
+    )
+
+
+def _works(
+    dependencies: Dependencies,
+    earlier: EarlierImports,
+    tables: Tables,
+    blobs: Blobs,
+    on_change: ChangeListener | None = None,
+) -> Processors:
+    """The works that need storage alone: the account's, or what a dry run makes of it."""
+    clock, offload = dependencies.clock, dependencies.offload
+    keyed = RecordProcessor(
+        tables=tables,
+        imports=earlier,
+        references=ReferenceReader(tables, earlier, dependencies.lists),
+        clock=clock,
+        offload=offload,
+        on_change=on_change,
+    )
+    licenses = LicenseProcessor(
+        tables=tables, blobs=blobs, clock=clock, offload=offload, on_change=on_change
+    )
+    return Processors(keyed, {LICENSES.name: licenses})
 
 
 # What goes after its time: the list of retention's steps (a part of the composition root).
@@ -244,277 +468,6 @@ def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:
     yield RetentionStep("idempotency keys", remembered, counted(keys), least=_AN_HOUR)
     batches = counted(gateway.authdata.processing.forget_before)
     yield RetentionStep("authentication batches", kept, batches, least=_A_DAY)
-
-
-# The services of authentication data, put together for the composition root.
-
-
-@dataclass(frozen=True, slots=True)
-class AuthdataLimits:
-    """What the settings say; times in seconds."""
-
-    plan: PlanLimits
-    keys: Sequence[HashKey]
-    cache_seconds: float
-    batch_seconds: float
-    orphan_seconds: float
-
-
-class AuthdataParts:
-    """What the work on rows needs and what the calls need, made in the order of their needs."""
-
-    def __init__(
-        self,
-        tables: Tables,
-        blobs: Blobs,
-        payloads: Payloads,
-        imports: ImportLog,
-        clock: Clock,
-        ids: Ids,
-        offload: Offload,
-        limits: AuthdataLimits,
-    ) -> None:
-        self._tables = tables
-        self._blobs = blobs
-        self._imports = imports
-        self._clock = clock
-        self._ids = ids
-        self._offload = offload
-        self._limits = limits
-        self._employees = Employees(tables, offload)
-        self._rules = TenantRuleBook(tables, clock, limits.cache_seconds)
-        self._plans = Plans(
-            tables=tables,
-            blobs=blobs,
-            payloads=payloads,
-            employees=self._employees,
-            rules=self._rules,
-            ids=ids,
-            offload=offload,
-        )
-
-    def work(self) -> AuthdataProcessor:
-        """The work on the rows of chunks."""
-        return AuthdataProcessor(
-            tables=self._tables,
-            imports=self._imports,
-            employees=self._employees,
-            plans=self._plans,
-            clock=self._clock,
-            offload=self._offload,
-        )
-
-    def services(self, intake: ImportAcceptor, reporting: Reporting) -> AuthdataServices:
-        """What triggers and commands call."""
-        limits = self._limits
-        batches = BatchStore(self._tables, self._blobs, self._offload)
-        staging = Staging(
-            batches=batches,
-            employees=self._employees,
-            rules=self._rules,
-            keys=limits.keys,
-            clock=self._clock,
-            offload=self._offload,
-            max_rows=limits.plan.max_rows,
-            batch_seconds=limits.batch_seconds,
-        )
-        processing = Processing(
-            batches=batches,
-            staging=staging,
-            plans=self._plans,
-            imports=self._imports,
-            intake=intake,
-            reporting=reporting,
-            clock=self._clock,
-            ids=self._ids,
-            offload=self._offload,
-            limits=limits.plan,
-            orphan_seconds=limits.orphan_seconds,
-        )
-        retrier = AuthdataRetrier(staging, intake, reporting, self._offload, limits.plan)
-        retriers = {AUTHDATA.name: retrier}
-        return AuthdataServices(self._rules, staging, processing, retriers, self.work())
-
-
-# The work on rows, type by type: what chunks are given to, and what dry runs ask.
-
-
-def chunks_of(parts: Dependencies, authdata: AuthdataServices) -> ChunkProcessor:
-    """Works on the chunks of every type, documents among them, whose work may do another's."""
-
-    async def run_earlier(message: ChunkMessage) -> None:
-        await chunks.process(message)
-
-    account = parts.account
-    documents = DocumentProcessor(account.tables, parts.imports, parts.clock, run_earlier)
-    works = _works(parts, parts.imports, account.tables, account.blobs)
-    chunks = ChunkProcessor(
-        payloads=parts.payloads,
-        queues=account.queues,
-        hold_back=parts.hold_back,
-        imports=parts.imports,
-        results=parts.results,
-        works=works.with_one(DOCUMENTS.name, documents).with_one(AUTHDATA.name, authdata.work),
-        completions=parts.completions,
-        clock=parts.clock,
-        stop=parts.stop,
-        handler_seconds=parts.settings.handler_seconds,
-    )
-    return chunks
-
-
-def dry_runs_of(parts: Dependencies) -> DryRuns:
-    """Judges payloads by the works of a run."""
-    return DryRuns(
-        tables=parts.account.tables,
-        blobs=parts.account.blobs,
-        make_works=partial(_works, parts, NothingOpen()),
-        max_rows=parts.settings.dry_run_rows,
-        max_bytes=parts.settings.max_body_bytes,
-        most_waiting=parts.settings.waiting_calls,
-    )
-
-
-def _works(
-    parts: Dependencies,
-    earlier: EarlierImports,
-    tables: Tables,
-    blobs: Blobs,
-    on_change: ChangeListener | None = None,
-) -> Processors:
-    """The works that need storage alone: the account's, or what a dry run makes of it."""
-    keyed = RecordProcessor(
-        tables=tables,
-        imports=earlier,
-        references=ReferenceReader(tables, earlier, parts.lists),
-        clock=parts.clock,
-        offload=parts.offload,
-        on_change=on_change,
-    )
-    licenses = LicenseProcessor(
-        tables=tables, blobs=blobs, clock=parts.clock, offload=parts.offload, on_change=on_change
-    )
-    return Processors(keyed, {LICENSES.name: licenses})
-
-
-def compose(
-    settings: Settings, clock: Clock | None = None, stop: ProcessStop | None = None
-) -> Gateway:
-    """Every service, with what it needs; nothing connects yet. By default the machine's clock."""
-    parts = parts_of(settings, clock or SystemClock(), stop or ProcessStop())
-    account, clock = parts.account, parts.clock
-    tenants = TenantService(account.tables, clock)
-    tenant_lookups = TenantLookups(account.tables, clock, settings.cache_seconds)
-    identity = Identity(settings, account.tables, clock, parts.ids, tenant_lookups)
-    failed_rows = FailedRows(parts.reporting, parts.payloads)
-    authdata = _authdata(parts)
-    chunks = chunks_of(parts, authdata)
-    key_pairs = KeyPairAuthenticator(account.tables, clock, settings.cache_seconds)
-    failures = FailureThrottle(
-        clock,
-        settings.failures_per_credential,
-        settings.failures_per_source,
-        is_forwarded=settings.caller_address == FORWARDED,
-    )
-    return Gateway(
-        settings=settings,
-        account=account,
-        callers=Callers(key_pairs, identity, tenant_lookups, failures),
-        failures=failures,
-        identity=identity,
-        tenants=tenants,
-        clients=ClientService(account.tables, tenants, clock, parts.ids),
-        lists=parts.lists,
-        files=ImportedFiles(parts.imports),
-        fingerprint_keys=FingerprintKeys(account.tables, settings.authdata_keys),
-        imports=parts.imports,
-        intake=parts.intake,
-        waiting=Waiting(parts.imports, parts.completions, clock, parts.stop),
-        chunks=chunks,
-        reporting=parts.reporting,
-        failed_rows=failed_rows,
-        retrying=Retrying(
-            failed_rows, parts.intake, parts.offload, settings.max_rows, authdata.retriers
-        ),
-        cancelling=Cancelling(parts.imports, account.queues, clock),
-        dry_runs=dry_runs_of(parts),
-        shares=_shares(parts),
-        repeats=_repeats(parts),
-        documents=compose_documents(
-            account,
-            settings,
-            clock,
-            parts.imports,
-            chunks,
-            parts.reporting,
-            tenants.list_ids,
-            tenant_lookups,
-        ),
-        authdata=authdata,
-        trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),
-        sweep=_sweep(parts, tenants, chunks),
-        health=Health(partial(account.check, WORKERS.queue), clock),
-    )
-
-
-def _shares(parts: Dependencies) -> TenantShares:
-    most_waiting = parts.settings.waiting_calls
-    return TenantShares(
-        acceptance=TenantPlaces("imports", places=32, per_tenant=2, most_waiting=most_waiting),
-        exports=TenantPlaces("downloads", places=4, per_tenant=2, most_waiting=most_waiting),
-        open_imports=OpenImportLimit(
-            parts.settings.open_imports, parts.clock, parts.imports.count_open
-        ),
-    )
-
-
-def _repeats(parts: Dependencies) -> Repeats:
-    account, settings = parts.account, parts.settings
-    return Repeats(
-        store=RepeatStore(account.tables, account.blobs, parts.ids, parts.offload),
-        clock=parts.clock,
-        ids=parts.ids,
-        stop=parts.stop,
-        keep_seconds=settings.idempotency_seconds,
-        take_over_seconds=settings.take_over_seconds,
-    )
-
-
-def _sweep(parts: Dependencies, tenants: TenantService, chunks: ChunkProcessor) -> Sweep:
-    return Sweep(
-        imports=parts.imports,
-        queues=parts.account.queues,
-        hold_back=parts.hold_back,
-        completions=parts.completions,
-        clock=parts.clock,
-        tenants=tenants.list_ids,
-        quiet_seconds=parts.settings.sweep_after_seconds,
-        run_here=chunks.process,
-        end_here=chunks.end_as_failed,
-        here_seconds=parts.settings.document_sweep_seconds,
-    )
-
-
-def _authdata(parts: Dependencies) -> AuthdataServices:
-    account, settings = parts.account, parts.settings
-    limits = AuthdataLimits(
-        plan=parts.limits,
-        keys=settings.authdata_keys,
-        cache_seconds=settings.cache_seconds,
-        batch_seconds=settings.batch_seconds,
-        orphan_seconds=settings.sweep_after_seconds,
-    )
-    made = AuthdataParts(
-        account.tables,
-        account.blobs,
-        parts.payloads,
-        parts.imports,
-        parts.clock,
-        parts.ids,
-        parts.offload,
-        limits,
-    )
-    return made.services(parts.intake, parts.reporting)
 
 
 def record_repair_of(gateway: Gateway) -> RecordRepair:

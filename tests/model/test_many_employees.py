@@ -14,27 +14,18 @@ from collections.abc import Mapping
 
 import pytest
 
-from shared.app import AuthdataLimits, AuthdataParts
+from shared.app import Dependencies, compose_authdata, compose_chunks
 from shared.clock import RandomIds, SystemClock
-from shared.imports.authdata.hashing import HashKey
 from shared.imports.authdata.model import BatchCall
 from shared.process_stop import ProcessStop
-from shared.services.accept import ImportAcceptor, PlanLimits
-from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage
-from shared.services.chunk_processor import ChunkProcessor, HoldBack
-from shared.services.completions import Completions
-from shared.services.import_log import ImportLog
-from shared.services.results import Payloads, Results
-from shared.services.row_processor import Processors
-from shared.services.status import Reporting
 from tests.counted_storage import CountedBlobs, CountedQueues, CountedTables
+from tests.emulator import settings_for
 
 EMPLOYEES = int(os.environ.get("AUTHDATA_EMPLOYEES", "20000"))
 CHANGED = range(0, EMPLOYEES, 20)
 REQUESTS = {"first": 0.035, "again": 0.015, "changed": 0.025}
 """The most per record, staged and processed; of 50,000: 0.0317, 0.0125, 0.0196."""
-LIMITS = PlanLimits(100_000, 1_000, 4 * 1024 * 1024)
 IN_FLIGHT = 4
 
 
@@ -45,37 +36,14 @@ class Small:
         self.requests: Counter[str] = Counter()
         self.tables = CountedTables(self.requests)
         self.queues = CountedQueues(self.requests)
-        blobs, clock, ids = CountedBlobs(self.requests), SystemClock(), RandomIds()
-        payloads, self.imports = Payloads(blobs), ImportLog(self.tables)
-        hold_back = HoldBack(self.imports, self.queues, 8)
-        results = Results(self.tables, blobs, to_thread_if_large)
-        limits = AuthdataLimits(LIMITS, [HashKey("k", b"k" * 32)], 3, 604_800, 900)
-        parts = AuthdataParts(
-            self.tables, blobs, payloads, self.imports, clock, ids, to_thread_if_large, limits
+        blobs = CountedBlobs(self.requests)
+        settings = settings_for("nothing connects to it", imports_at_once=8)
+        dependencies = Dependencies.from_storage(
+            settings, self.tables, blobs, self.queues, SystemClock(), ProcessStop()
         )
-        intake = ImportAcceptor(
-            imports=self.imports,
-            blobs=blobs,
-            queues=self.queues,
-            hold_back=hold_back,
-            clock=clock,
-            ids=ids,
-            offload=to_thread_if_large,
-            limits=LIMITS,
-        )
-        self.authdata = parts.services(intake, Reporting(self.imports, results, clock))
-        self.chunks = ChunkProcessor(
-            payloads=payloads,
-            queues=self.queues,
-            hold_back=hold_back,
-            imports=self.imports,
-            results=results,
-            works=Processors(parts.work(), {}),
-            completions=Completions(),
-            clock=clock,
-            stop=ProcessStop(),
-            handler_seconds=300,
-        )
+        self.imports = dependencies.imports
+        self.authdata = compose_authdata(dependencies)
+        self.chunks = compose_chunks(dependencies, self.authdata)
 
     async def load(self, rows: list[Mapping[str, str]]) -> dict[str, int]:
         """Stage and process; the totals of the answer."""
