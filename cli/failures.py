@@ -17,9 +17,9 @@ from typing import Any, Final
 from cli.output import columns
 from cli.row_files import Format, format_of
 from shared.imports import csv_export
+from shared.imports.messages import MessageId
 from shared.imports.reference_text import escaped
 
-UNKNOWN_FIELD: Final = 1007
 MOST_SHOWN: Final = 100
 """Failed rows in the table; the file of `--failed-rows` has them all."""
 _LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
@@ -45,7 +45,7 @@ def key_of(result: Result) -> str:
 def is_about(message: Mapping[str, Any], columns: Iterable[str]) -> bool:
     """Whether a message, or a group of them, says that one of these columns is no field."""
     field = message.get("fieldName", "").lower()
-    return message["errorID"] == UNKNOWN_FIELD and any(
+    return message["errorID"] == MessageId.UNKNOWN_FIELD and any(
         f"{name.lower()}.".startswith((f"{field}.", f"{field}[")) for name in columns
     )
 

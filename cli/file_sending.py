@@ -17,7 +17,7 @@ import typer
 from cli.batch_import import import_batch, limits_with_room, options_of, read_batch_file, try_out
 from cli.calls import CallFailedError
 from cli.csv_files import RowFile, known_paths, nearest_field
-from cli.failures import UNKNOWN_FIELD, Result, failure_table, is_about, row_lines
+from cli.failures import Result, failure_table, is_about, row_lines
 from cli.file_import import FEW, FileImport, ImportProgress
 from cli.import_client import ImportClient, RefusedCallError, call_of, limits_of
 from cli.message_table import group_table
@@ -27,6 +27,7 @@ from cli.row_files import RowFileError, read_rows
 from cli.terminal import complain
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.import_type import ImportType
+from shared.imports.messages import MessageId
 from shared.imports.reference_text import escaped
 
 MOST_NAMED: Final = 20
@@ -172,7 +173,9 @@ def _lines(
     groups = [each for each in tally.groups.sorted() if not is_about(each, columns)]
     if groups:
         yield from ("", *group_table(groups, tally.file.lines), "")
-    unknown = [each.get("fieldName", "") for each in groups if each["errorID"] == UNKNOWN_FIELD]
+    unknown = [
+        each.get("fieldName", "") for each in groups if each["errorID"] == MessageId.UNKNOWN_FIELD
+    ]
     known = known_paths(schema) if unknown else []
     for name in unknown[:MOST_NAMED]:
         advice = _advice(nearest_field(name, known))

@@ -10,7 +10,7 @@ from shared.imports.documents.model import FILE_TYPES, Upload, name_fault, type_
 from shared.imports.import_type import OnExisting, Options, RecordRules
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.rules import read_license
-from shared.imports.messages import CATALOGUE, SEND_AGAIN, UNSAFE_NAME, WRONG_TYPE, Message
+from shared.imports.messages import CATALOGUE, SEND_AGAIN, Message, MessageId
 from shared.imports.workers.rules import RULES as WORKERS
 
 Row = dict[str, Any]
@@ -71,14 +71,20 @@ def _of_license(**values: Any) -> Iterable[Message]:
 def _made() -> Iterator[Message]:
     """What only storage, a batch or a file brings about."""
     yield Message(
-        2001, "PersonnelRef", "W9", "no record of this name is stored with the employer of the row"
+        MessageId.REFERENCE_NOT_FOUND,
+        "PersonnelRef",
+        "W9",
+        "no record of this name is stored with the employer of the row",
     )
-    for id_ in (3005, 3006):
-        yield Message(id_, "licenseKey", _KEY.format(1))
-    names = {UNSAFE_NAME: "../payslip.pdf", WRONG_TYPE: "payslip.exe"}
-    details = {
-        UNSAFE_NAME: name_fault(names[UNSAFE_NAME]),
-        WRONG_TYPE: type_fault(names[WRONG_TYPE], FILE_TYPES.keys()),
+    yield Message(MessageId.NO_LICENSE_TO_UPDATE, "licenseKey", _KEY.format(1))
+    yield Message(MessageId.NO_LICENSE_TO_DELETE, "licenseKey", _KEY.format(1))
+    names: dict[int, str] = {
+        MessageId.UNSAFE_FILE_NAME: "../payslip.pdf",
+        MessageId.WRONG_FILE_TYPE: "payslip.exe",
+    }
+    details: dict[int, str | None] = {
+        MessageId.UNSAFE_FILE_NAME: name_fault(names[MessageId.UNSAFE_FILE_NAME]),
+        MessageId.WRONG_FILE_TYPE: type_fault(names[MessageId.WRONG_FILE_TYPE], FILE_TYPES.keys()),
     }
     for id_ in CATALOGUE:
         if 4000 < id_ < 5000:
@@ -86,4 +92,4 @@ def _made() -> Iterator[Message]:
             fault = upload.refused(id_, details.get(id_)).fault
             assert fault is not None
             yield fault
-    yield Message(9001, detail=SEND_AGAIN.format(id=_KEY.format(1)))
+    yield Message(MessageId.COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=_KEY.format(1)))

@@ -25,7 +25,7 @@ from shared.imports.import_type import (
     RowKey,
     none_of,
 )
-from shared.imports.messages import Message, bounded
+from shared.imports.messages import Message, MessageId, bounded
 from shared.imports.model import UNDESCRIBED, Record, Shape, normal_reference, schema_of, shape_of
 from shared.imports.results import MAX_MESSAGES, Outcome, RowResult, failed
 from shared.imports.row_reader import is_sensitive, read_key, read_row
@@ -39,8 +39,6 @@ from shared.imports.usual_values import unusual_values
 # two records are equal exactly where they say the same: dates are ISO text and equal amounts have
 # equal texts by then.
 
-REQUIRED: Final = 1001
-NO_CHANGE: Final = 1103
 MAX_REVIEW_MESSAGES: Final = 40
 """Messages kept from deciding: they fit beside those that reading keeps."""
 
@@ -86,7 +84,7 @@ def decide_merge(
     merged = merge(_without_paths(stored or {}, row.unreadable), row.values, model)
     if row.unreadable.isdisjoint(key_fields):
         found += [
-            Message(REQUIRED, name)
+            Message(MessageId.REQUIRED_FIELD_MISSING, name)
             for name in shape_of(model).required_in_record
             if name not in merged and name not in row.unreadable
         ]
@@ -96,7 +94,7 @@ def decide_merge(
     if not row.is_readable or any(message.is_error for message in messages):
         return Decision(Outcome.FAILED, None, messages, merged)
     if merged == stored:
-        return Decision(Outcome.UNCHANGED, None, (*messages, Message(NO_CHANGE)))
+        return Decision(Outcome.UNCHANGED, None, (*messages, Message(MessageId.NOTHING_TO_CHANGE)))
     outcome = Outcome.NEW if stored is None else Outcome.UPDATED
     return Decision(outcome, merged, messages)
 
@@ -116,7 +114,6 @@ def _without_paths(stored: Document, paths: Iterable[str]) -> Document:
 
 # Rows of one record within one import: applied in the order they were sent, written once.
 
-OVERWRITTEN: Final = 1102
 NO_REFUSALS: Final[Mapping[int, Message]] = MappingProxyType({})
 
 
@@ -177,7 +174,9 @@ def fold(
             if on_change is not None:
                 on_change(row.index, before, left)
             if last >= 0:
-                results[last] = results[last].with_message(Message(OVERWRITTEN))
+                results[last] = results[last].with_message(
+                    Message(MessageId.OVERWRITTEN_BY_LATER_ROW)
+                )
             document, last = left, len(results)
         results.append(result)
     position = results[last].index if last >= 0 else -1
@@ -200,7 +199,9 @@ def _apply(
         unknown = missing(row, document, stored)
     if refusal is not None:
         unknown = (refusal, *unknown)
-        messages = tuple(message for message in messages if message.id != NO_CHANGE)
+        messages = tuple(
+            message for message in messages if message.id != MessageId.NOTHING_TO_CHANGE
+        )
     if unknown:
         room = max(1, MAX_MESSAGES - len(messages))
         return failed(row.index, row.key, *messages, *bounded(unknown, room)), None

@@ -6,13 +6,87 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Final
-
-# One id of the message catalogue: its own module, so that types can declare theirs beside it.
 
 NOTHING = "Nothing has to be done"
 """How the advice begins of a message after which the caller has nothing to do."""
+
+
+class MessageId(IntEnum):
+    """The ids of the catalogue. They are stored and answered as plain numbers.
+
+    A message keeps its id as an `int`, since one that is read from storage has a number.
+    """
+
+    # What one field of a row has wrong.
+    REQUIRED_FIELD_MISSING = 1001
+    WRONG_TYPE = 1002
+    WRONG_LENGTH = 1003
+    WRONG_FORM = 1004
+    VALUE_NOT_ALLOWED = 1005
+    NOT_A_DATE = 1006
+    UNKNOWN_FIELD = 1007
+    OUT_OF_RANGE = 1008
+
+    # What a row means for the records that are stored, and its references.
+    CHANGED_BY_LATER_IMPORT = 1101
+    OVERWRITTEN_BY_LATER_ROW = 1102
+    NOTHING_TO_CHANGE = 1103
+    REFERENCE_NOT_FOUND = 2001
+    VALUES_DISAGREE = 2002
+    IMPLAUSIBLE_VALUE = 2003
+
+    # Licenses.
+    LICENSE_KEYS_DIFFER = 3001
+    CONTENT_NOT_BASE64 = 3002
+    LICENSE_NOT_IDENTIFIED = 3003
+    LICENSE_EXISTS = 3004
+    NO_LICENSE_TO_UPDATE = 3005
+    NO_LICENSE_TO_DELETE = 3006
+    OTHER_LICENSE_FAILED = 3007
+    LICENSE_NUMBER_TAKEN = 3008
+
+    # Why a document was not taken.
+    DOCUMENTS_NOT_ENABLED = 4001
+    WRONG_DROP_PATH = 4002
+    WRONG_REFERENCE_LENGTH = 4003
+    UNSAFE_FILE_NAME = 4004
+    EMPTY_FILE = 4005
+    FILE_TOO_LARGE = 4006
+    WRONG_GENERATION_TIME = 4007
+    ROUND_NOT_FOUND = 4008
+    ROUND_NOT_OPEN = 4009
+    WORKER_NOT_FOUND = 4010
+    AMBIGUOUS_WORKER = 4011
+    WRONG_FILE_TYPE = 4012
+    UNKNOWN_TENANT = 4013
+    FILE_ENCODED = 4014
+    FILE_DAMAGED = 4015
+    FILE_IS_PAGE_BLOB = 4016
+    FILE_ARCHIVED = 4017
+    TENANT_DISABLED = 4018
+
+    # Records of authentication data: first the errors, then what changes.
+    NO_AUTHENTICATION_VALUE = 5001
+    VALUES_OF_OTHER_EMPLOYEE = 5002
+    VALUES_CLAIMED_TWICE = 5003
+    VALUES_LEFT_TWICE = 5004
+    VALUES_NOT_COMPLETABLE = 5005
+    STOPPED_BY_THRESHOLD = 5006
+    DUPLICATE_RECORD = 5101
+    EMPTY_RECORD = 5102
+    VALUES_CHANGED = 5103
+    EMPLOYEE_ID_CHANGED = 5104
+    STATUS_CHANGED = 5105
+
+    # The pipeline gives these two ids; no rule does.
+    COULD_NOT_BE_PROCESSED = 9001
+    CANCELLED = 9002
+
+    # A key that is stored already, where the integration says that this is an error.
+    WORKER_EXISTS = 10000
+    ASSIGNMENT_EXISTS = 10001
 
 
 class Severity(StrEnum):
@@ -49,152 +123,23 @@ class CatalogueEntry:
         return f"{self.advice[:1].lower()}{self.advice[1:].rstrip('.')}"
 
 
-# 4001 to 4018: why a document did not go in. Part of the message catalogue.
-
-NOT_ENABLED: Final = 4001
-WRONG_PATH: Final = 4002
-WRONG_REFERENCE: Final = 4003
-UNSAFE_NAME: Final = 4004
-EMPTY_FILE: Final = 4005
-TOO_LARGE: Final = 4006
-WRONG_TIME: Final = 4007
-NO_ROUND: Final = 4008
-ROUND_NOT_OPEN: Final = 4009
-NO_WORKER: Final = 4010
-AMBIGUOUS_WORKER: Final = 4011
-WRONG_TYPE: Final = 4012
-UNKNOWN_TENANT: Final = 4013
-ENCODED: Final = 4014
-DAMAGED: Final = 4015
-PAGE_BLOB: Final = 4016
-ARCHIVED: Final = 4017
-TENANT_DISABLED: Final = 4018
-
 FIELD_OF: Final[Mapping[int, str]] = {
-    UNSAFE_NAME: "fileName",
-    EMPTY_FILE: "file",
-    TOO_LARGE: "file",
-    WRONG_TIME: "generationTime",
-    NO_ROUND: "communicationRoundCode",
-    ROUND_NOT_OPEN: "communicationRoundCode",
-    NO_WORKER: "workerexternalId",
-    AMBIGUOUS_WORKER: "workerexternalId",
-    WRONG_TYPE: "fileName",
-    ENCODED: "file",
-    DAMAGED: "file",
-    PAGE_BLOB: "file",
-    ARCHIVED: "file",
+    MessageId.UNSAFE_FILE_NAME: "fileName",
+    MessageId.EMPTY_FILE: "file",
+    MessageId.FILE_TOO_LARGE: "file",
+    MessageId.WRONG_GENERATION_TIME: "generationTime",
+    MessageId.ROUND_NOT_FOUND: "communicationRoundCode",
+    MessageId.ROUND_NOT_OPEN: "communicationRoundCode",
+    MessageId.WORKER_NOT_FOUND: "workerexternalId",
+    MessageId.AMBIGUOUS_WORKER: "workerexternalId",
+    MessageId.WRONG_FILE_TYPE: "fileName",
+    MessageId.FILE_ENCODED: "file",
+    MessageId.FILE_DAMAGED: "file",
+    MessageId.FILE_IS_PAGE_BLOB: "file",
+    MessageId.FILE_ARCHIVED: "file",
 }
 """The field of an upload that a message is about; the others are about several, or about none."""
 
-_TEXTS = (
-    (
-        NOT_ENABLED,
-        "The feature Documents is not enabled",
-        "Ask the operator of the gateway to enable it for the tenant.",
-    ),
-    (
-        WRONG_PATH,
-        "Path of the dropped file is not understood",
-        "Drop it as tenant/round/worker/file, each part percent-encoded.",
-    ),
-    (
-        WRONG_REFERENCE,
-        "Reference is empty or too long",
-        "Send workerexternalId and communicationRoundCode with 1 to 60 characters.",
-    ),
-    (
-        UNSAFE_NAME,
-        "File name is missing or not safe",
-        "Give the file a plain name of at most 200 characters, without a path.",
-    ),
-    (
-        EMPTY_FILE,
-        "File is empty",
-        "Send a file with content.",
-    ),
-    (
-        TOO_LARGE,
-        "File is too large",
-        "Send a smaller file.",
-    ),
-    (
-        WRONG_TIME,
-        "generationTime is not a time in the past",
-        "Send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS that is not after now; without an offset it is "
-        "UTC.",
-    ),
-    (
-        NO_ROUND,
-        "Communication round was not found",
-        "Correct communicationRoundCode, or ask the operator of the gateway to add the round.",
-    ),
-    (
-        ROUND_NOT_OPEN,
-        "Communication round takes no documents",
-        "Send it to a round that is Open or In Progress, or ask the operator of the gateway to "
-        "open this one.",
-    ),
-    (
-        NO_WORKER,
-        "Worker was not found",
-        "Import the worker first, or correct workerexternalId: an ExternalWorkerRef, or else a "
-        "PersonnelRef.",
-    ),
-    (
-        AMBIGUOUS_WORKER,
-        "Several workers have this id",
-        "Give each of them an ExternalWorkerRef of its own and send that.",
-    ),
-    (
-        WRONG_TYPE,
-        "File type is not allowed, or the content is of another type than the name says",
-        "Send a file of a type that this gateway takes, under its own extension.",
-    ),
-    (
-        UNKNOWN_TENANT,
-        "Tenant of the dropped file is not known",
-        "Begin the path with the id of the tenant, which the operator of the gateway knows.",
-    ),
-    (
-        ENCODED,
-        "Dropped file has a Content-Encoding",
-        "Drop the file as it is, neither compressed nor with the property Content-Encoding.",
-    ),
-    (
-        DAMAGED,
-        "Content of the dropped file does not match its Content-MD5",
-        "Drop the file again; it was changed on the way, or its Content-MD5 is of another file.",
-    ),
-    (
-        PAGE_BLOB,
-        "Dropped file is a page blob",
-        "Drop the file as a block blob; a page blob is filled up to a multiple of 512 bytes.",
-    ),
-    (
-        ARCHIVED,
-        "Dropped file is in the archive tier and cannot be read",
-        "Drop the file into the hot, cool or cold tier.",
-    ),
-    (
-        TENANT_DISABLED,
-        "Tenant of the dropped file is disabled",
-        "Ask the operator of the gateway to enable the tenant, then drop the file again.",
-    ),
-)
-
-
-def document_entries() -> tuple[CatalogueEntry, ...]:
-    """The entries of the catalogue; all of them fail the document."""
-    return tuple(
-        CatalogueEntry(id_, Severity.ERROR, text, advice, "CONTRACTS 4")
-        for id_, text, advice in _TEXTS
-    )
-
-
-COULD_NOT_BE_PROCESSED: Final = 9001
-CANCELLED: Final = 9002
-"""The two ids that rows get from the pipeline, not from a rule."""
 BROKEN_RECORD: Final = (
     "the stored record of this key cannot be read; ask the operator of the gateway to repair it, "
     "then send the row again"
@@ -221,7 +166,7 @@ def _entries() -> tuple[CatalogueEntry, ...]:
         *_field_entries(),
         *_record_entries(),
         *_license_entries(),
-        *document_entries(),
+        *_document_entries(),
         *_authdata_entries(),
         *_processing_entries(),
     )
@@ -232,56 +177,56 @@ def _field_entries() -> tuple[CatalogueEntry, ...]:
     error, info = Severity.ERROR, Severity.INFO
     return (
         CatalogueEntry(
-            1001,
+            MessageId.REQUIRED_FIELD_MISSING,
             error,
             "Required field missing or empty",
             "Send a value for the field; null and blank text count as empty.",
             "vendor",
         ),
         CatalogueEntry(
-            1002,
+            MessageId.WRONG_TYPE,
             error,
             "Value has the wrong type",
             "Send the JSON type that the schema names; nothing is converted.",
             "CONTRACTS 0",
         ),
         CatalogueEntry(
-            1003,
+            MessageId.WRONG_LENGTH,
             error,
             "Value is too long or too short",
             "Keep to the length that the message and the schema name.",
             "CONTRACTS 6",
         ),
         CatalogueEntry(
-            1004,
+            MessageId.WRONG_FORM,
             error,
             "Value does not have the required form",
             "Match the whole value to the pattern of the schema, with ASCII digits.",
             "CONTRACTS 1",
         ),
         CatalogueEntry(
-            1005,
+            MessageId.VALUE_NOT_ALLOWED,
             error,
             "Value is not one of the allowed values",
             "Send one of the values that the schema lists.",
             "CONTRACTS 6",
         ),
         CatalogueEntry(
-            1006,
+            MessageId.NOT_A_DATE,
             error,
             "Value is not a calendar date",
             "Send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS with a day that exists.",
             "CONTRACTS 0",
         ),
         CatalogueEntry(
-            1007,
+            MessageId.UNKNOWN_FIELD,
             info,
             "Field is not known and was not stored",
             "Correct the name if it was meant for a field of the schema, or leave the field out.",
             "CONTRACTS 0",
         ),
         CatalogueEntry(
-            1008,
+            MessageId.OUT_OF_RANGE,
             error,
             "Number is out of range",
             "Keep to the range that the message and the schema name.",
@@ -295,56 +240,56 @@ def _record_entries() -> tuple[CatalogueEntry, ...]:
     error, warning, info = Severity.ERROR, Severity.WARNING, Severity.INFO
     return (
         CatalogueEntry(
-            1101,
+            MessageId.CHANGED_BY_LATER_IMPORT,
             error,
             "A later import has changed this record",
             "Compare the record with the row, then send the row corrected instead of as it was.",
             "CONTRACTS 5",
         ),
         CatalogueEntry(
-            1102,
+            MessageId.OVERWRITTEN_BY_LATER_ROW,
             info,
             "A later row of the same import wrote this record again",
             "Nothing has to be done; send one row for each record to avoid this message.",
             "CONTRACTS 0",
         ),
         CatalogueEntry(
-            1103,
+            MessageId.NOTHING_TO_CHANGE,
             info,
             "Nothing to change",
             "Nothing has to be done; the stored record already says what the row says.",
             "CONTRACTS 0",
         ),
         CatalogueEntry(
-            2001,
+            MessageId.REFERENCE_NOT_FOUND,
             error,
             "Referenced record was not found",
             "Import the record that the field refers to first, or correct the reference.",
             "CONTRACTS 1",
         ),
         CatalogueEntry(
-            2002,
+            MessageId.VALUES_DISAGREE,
             warning,
             "Values do not agree with each other",
             "Check the named fields; the row was taken as it is.",
             "CONTRACTS 1",
         ),
         CatalogueEntry(
-            2003,
+            MessageId.IMPLAUSIBLE_VALUE,
             warning,
             "Value looks wrong",
             "Check the value; the row was taken as it is.",
             "CONTRACTS 1",
         ),
         CatalogueEntry(
-            10000,
+            MessageId.WORKER_EXISTS,
             error,
             "Worker already exists in the system",
             "Leave the worker out, or set onExisting of the integration to update.",
             "vendor",
         ),
         CatalogueEntry(
-            10001,
+            MessageId.ASSIGNMENT_EXISTS,
             error,
             "Assignment already exists in the system",
             "Leave the assignment out, or set onExisting of the integration to update.",
@@ -359,47 +304,151 @@ def _license_entries() -> tuple[CatalogueEntry, ...]:
         CatalogueEntry(id_, Severity.ERROR, text, advice, "CONTRACTS 2")
         for id_, text, advice in (
             (
-                3001,
+                MessageId.LICENSE_KEYS_DIFFER,
                 "License keys of the row differ",
                 "Send licenseKey and serializableLicenseKey with the same value, or one of them.",
             ),
             (
-                3002,
+                MessageId.CONTENT_NOT_BASE64,
                 "Document content is not base64",
                 "Send the file's bytes in base64 with its padding; line breaks are read over.",
             ),
             (
-                3003,
+                MessageId.LICENSE_NOT_IDENTIFIED,
                 "License cannot be identified",
                 "Send licenseKey, or employeeNumber or employeePersonalId with the license's own "
                 "type and number.",
             ),
             (
-                3004,
+                MessageId.LICENSE_EXISTS,
                 "License already exists in the system",
                 "Leave the license out, or import it with another importAction than Insert.",
             ),
             (
-                3005,
+                MessageId.NO_LICENSE_TO_UPDATE,
                 "License to update does not exist",
                 "Correct the key of the license, or import it with Merge or Override.",
             ),
             (
-                3006,
+                MessageId.NO_LICENSE_TO_DELETE,
                 "License to delete does not exist",
                 "Nothing has to be done if it was deleted before; else correct its key.",
             ),
             (
-                3007,
+                MessageId.OTHER_LICENSE_FAILED,
                 "Not applied, because another license of the employee failed",
                 "Correct the employee's other rows; Replace takes all of an employee or none.",
             ),
             (
-                3008,
+                MessageId.LICENSE_NUMBER_TAKEN,
                 "Another license has the same employee, type and number",
                 "Send the key of that license, or correct the type or the number.",
             ),
         )
+    )
+
+
+def _document_entries() -> tuple[CatalogueEntry, ...]:
+    """4001 to 4018: why a document did not go in."""
+    texts = (
+        (
+            MessageId.DOCUMENTS_NOT_ENABLED,
+            "The feature Documents is not enabled",
+            "Ask the operator of the gateway to enable it for the tenant.",
+        ),
+        (
+            MessageId.WRONG_DROP_PATH,
+            "Path of the dropped file is not understood",
+            "Drop it as tenant/round/worker/file, each part percent-encoded.",
+        ),
+        (
+            MessageId.WRONG_REFERENCE_LENGTH,
+            "Reference is empty or too long",
+            "Send workerexternalId and communicationRoundCode with 1 to 60 characters.",
+        ),
+        (
+            MessageId.UNSAFE_FILE_NAME,
+            "File name is missing or not safe",
+            "Give the file a plain name of at most 200 characters, without a path.",
+        ),
+        (
+            MessageId.EMPTY_FILE,
+            "File is empty",
+            "Send a file with content.",
+        ),
+        (
+            MessageId.FILE_TOO_LARGE,
+            "File is too large",
+            "Send a smaller file.",
+        ),
+        (
+            MessageId.WRONG_GENERATION_TIME,
+            "generationTime is not a time in the past",
+            "Send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS that is not after now; without an offset it is "
+            "UTC.",
+        ),
+        (
+            MessageId.ROUND_NOT_FOUND,
+            "Communication round was not found",
+            "Correct communicationRoundCode, or ask the operator of the gateway to add the round.",
+        ),
+        (
+            MessageId.ROUND_NOT_OPEN,
+            "Communication round takes no documents",
+            "Send it to a round that is Open or In Progress, or ask the operator of the gateway to "
+            "open this one.",
+        ),
+        (
+            MessageId.WORKER_NOT_FOUND,
+            "Worker was not found",
+            "Import the worker first, or correct workerexternalId: an ExternalWorkerRef, or else a "
+            "PersonnelRef.",
+        ),
+        (
+            MessageId.AMBIGUOUS_WORKER,
+            "Several workers have this id",
+            "Give each of them an ExternalWorkerRef of its own and send that.",
+        ),
+        (
+            MessageId.WRONG_FILE_TYPE,
+            "File type is not allowed, or the content is of another type than the name says",
+            "Send a file of a type that this gateway takes, under its own extension.",
+        ),
+        (
+            MessageId.UNKNOWN_TENANT,
+            "Tenant of the dropped file is not known",
+            "Begin the path with the id of the tenant, which the operator of the gateway knows.",
+        ),
+        (
+            MessageId.FILE_ENCODED,
+            "Dropped file has a Content-Encoding",
+            "Drop the file as it is, neither compressed nor with the property Content-Encoding.",
+        ),
+        (
+            MessageId.FILE_DAMAGED,
+            "Content of the dropped file does not match its Content-MD5",
+            "Drop the file again; it was changed on the way, or its Content-MD5 is of "
+            "another file.",
+        ),
+        (
+            MessageId.FILE_IS_PAGE_BLOB,
+            "Dropped file is a page blob",
+            "Drop the file as a block blob; a page blob is filled up to a multiple of 512 bytes.",
+        ),
+        (
+            MessageId.FILE_ARCHIVED,
+            "Dropped file is in the archive tier and cannot be read",
+            "Drop the file into the hot, cool or cold tier.",
+        ),
+        (
+            MessageId.TENANT_DISABLED,
+            "Tenant of the dropped file is disabled",
+            "Ask the operator of the gateway to enable the tenant, then drop the file again.",
+        ),
+    )
+    return tuple(
+        CatalogueEntry(id_, Severity.ERROR, text, advice, "CONTRACTS 4")
+        for id_, text, advice in texts
     )
 
 
@@ -410,53 +459,63 @@ def _authdata_entries() -> tuple[CatalogueEntry, ...]:
         CatalogueEntry(id_, severity, text, advice, "CONTRACTS 3")
         for id_, severity, text, advice in (
             (
-                5001,
+                MessageId.NO_AUTHENTICATION_VALUE,
                 error,
                 "Record has no authentication value",
                 "Send a value, or set allowNoAuth where employees may have none.",
             ),
             (
-                5002,
+                MessageId.VALUES_OF_OTHER_EMPLOYEE,
                 error,
                 "Another employee has the same authentication values",
                 "Correct the values or the employeeId; first change the other employee if both "
                 "are right.",
             ),
             (
-                5003,
+                MessageId.VALUES_CLAIMED_TWICE,
                 error,
                 "Authentication values belong to an employee whose own id is in the batch too",
                 "Send the employee under one id, the old one, or the new one to rename it.",
             ),
             (
-                5004,
+                MessageId.VALUES_LEFT_TWICE,
                 error,
                 "Another record of the batch leaves the same authentication values",
                 "Send all values of both records and correct those that are equal.",
             ),
             (
-                5005,
+                MessageId.VALUES_NOT_COMPLETABLE,
                 error,
                 "Stored authentication values cannot be completed",
                 "Send all values of the employee, since the stored ones are under a key that is "
                 "configured no more.",
             ),
             (
-                5006,
+                MessageId.STOPPED_BY_THRESHOLD,
                 error,
                 "A threshold of the tenant has stopped the batch",
                 "Check the batch; if it is right, change the threshold and stage it again.",
             ),
             (
-                5101,
+                MessageId.DUPLICATE_RECORD,
                 info,
                 "Duplicate of another record of the batch",
                 "Nothing has to be done; the record with more data, or the last one, was taken.",
             ),
-            (5102, info, "Record without data", "Nothing has to be done; leave such records out."),
-            (5103, info, "Authentication values changed", "Nothing has to be done."),
-            (5104, info, "Employee id changed", "Nothing has to be done."),
-            (5105, info, "Employee status changed", "Nothing has to be done."),
+            (
+                MessageId.EMPTY_RECORD,
+                info,
+                "Record without data",
+                "Nothing has to be done; leave such records out.",
+            ),
+            (
+                MessageId.VALUES_CHANGED,
+                info,
+                "Authentication values changed",
+                "Nothing has to be done.",
+            ),
+            (MessageId.EMPLOYEE_ID_CHANGED, info, "Employee id changed", "Nothing has to be done."),
+            (MessageId.STATUS_CHANGED, info, "Employee status changed", "Nothing has to be done."),
         )
     )
 
@@ -465,14 +524,14 @@ def _processing_entries() -> tuple[CatalogueEntry, ...]:
     """9001 and 9002: rows that ended without being decided."""
     return (
         CatalogueEntry(
-            9001,
+            MessageId.COULD_NOT_BE_PROCESSED,
             Severity.ERROR,
             "Row could not be processed",
             "Send the row again, which is safe; quote the correlation id if it happens again.",
             "CONTRACTS 6",
         ),
         CatalogueEntry(
-            9002,
+            MessageId.CANCELLED,
             Severity.ERROR,
             "Import was cancelled before this row was stored",
             "Retry the import if the row is wanted after all.",
@@ -482,7 +541,7 @@ def _processing_entries() -> tuple[CatalogueEntry, ...]:
 
 
 CATALOGUE = {entry.id: entry for entry in _entries()}
-DETAILED: Final = frozenset((1002, 1003, 1004, 1005, 1006, 1008, 2002, 2003))
+DETAILED: Final = frozenset((MessageId.WRONG_TYPE, 1003, 1004, 1005, 1006, 1008, 2002, 2003))
 """Messages whose detail says what is expected, since the catalogue cannot."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from shared.imports.messages import Message
+from shared.imports.messages import Message, MessageId
 
 _BLANK_MARKS: Final = (
     "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
@@ -21,7 +21,6 @@ _MARKS_OF_NO_WIDTH: Final = (
     "\u2063\u2064\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f\ufeff"
 )
 ENDS: Final = _BLANK_MARKS + _MARKS_OF_NO_WIDTH
-LOOKS_WRONG: Final = 2003
 _MOST_SHOWN: Final = 200
 """Characters of a reference that a message shows."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._/-][A-Za-z0-9 ._/-]*")
@@ -57,7 +56,7 @@ def warn_of_reference(field: str, reference: str) -> Message | None:
         detail = "it is in the form of a spreadsheet; format the column as text"
     else:
         return None
-    return Message(LOOKS_WRONG, field, escaped(reference), detail)
+    return Message(MessageId.IMPLAUSIBLE_VALUE, field, escaped(reference), detail)
 
 
 def escaped(text: str) -> str:

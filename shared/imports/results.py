@@ -128,9 +128,6 @@ def unpack_result(packed: list[Any]) -> RowResult:
 # changed the record since. A corrected row was written today, and is a row like any other. The
 # retries of the original import are no later imports in this sense: they send its own rows.
 
-OVERTAKEN: Final = 1101
-"""What a row says whose record a later import than its own has changed."""
-
 
 @dataclass(frozen=True, slots=True)
 class Origins:

@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 
 from shared.imports.import_type import Document, ReadRow, RowKey
 from shared.imports.json_rows import json_kind
-from shared.imports.messages import Message, bounded, without_repeats
+from shared.imports.messages import Message, MessageId, bounded, without_repeats
 from shared.imports.model import (
     AMOUNT_RANGE,
     DATE_FORM,
@@ -53,33 +53,38 @@ from shared.imports.results import MAX_MESSAGES
 MAX_SHOWN: Final = 200
 """Characters of a value, or of an unknown name, that a message repeats."""
 
-REQUIRED, WRONG_TYPE = 1001, 1002
 
 _NO_TEXT = "the text is not valid Unicode"
 
 FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
-    "missing": (REQUIRED, None),
-    "string_type": (WRONG_TYPE, "a string is expected"),
-    "int_type": (WRONG_TYPE, "a whole number is expected"),
-    "bool_type": (WRONG_TYPE, "true or false is expected"),
-    "model_type": (WRONG_TYPE, "an object is expected"),
-    "list_type": (WRONG_TYPE, "a list is expected"),
-    NOT_A_NUMBER: (WRONG_TYPE, "a number is expected"),
-    REFERENCE_LENGTH: (1003, "1 to {most} characters are allowed"),
-    "string_too_long": (1003, "at most {max_length} characters are allowed"),
-    "string_too_short": (1003, "at least {min_length} characters are needed"),
-    "too_long": (1003, "at most {max_length} elements are allowed"),
-    "too_short": (1003, "at least {min_length} elements are needed"),
-    "string_pattern_mismatch": (1004, "the pattern is {pattern}"),
-    "string_unicode": (1004, _NO_TEXT),
-    NOT_UNICODE: (1004, _NO_TEXT),
-    NOT_IN_XML: (1004, "the text has a control character that XML does not have; remove it"),
-    "literal_error": (1005, "one of {expected} is expected"),
-    NOT_A_DATE: (1006, "{advice}"),
-    NOT_BASE64: (3002, None),
-    "greater_than_equal": (1008, "at least {ge} is expected"),
-    "less_than_equal": (1008, "at most {le} is expected"),
-    AMOUNT_RANGE: (1008, "28 digits at most, before and after the decimal point together"),
+    "missing": (MessageId.REQUIRED_FIELD_MISSING, None),
+    "string_type": (MessageId.WRONG_TYPE, "a string is expected"),
+    "int_type": (MessageId.WRONG_TYPE, "a whole number is expected"),
+    "bool_type": (MessageId.WRONG_TYPE, "true or false is expected"),
+    "model_type": (MessageId.WRONG_TYPE, "an object is expected"),
+    "list_type": (MessageId.WRONG_TYPE, "a list is expected"),
+    NOT_A_NUMBER: (MessageId.WRONG_TYPE, "a number is expected"),
+    REFERENCE_LENGTH: (MessageId.WRONG_LENGTH, "1 to {most} characters are allowed"),
+    "string_too_long": (MessageId.WRONG_LENGTH, "at most {max_length} characters are allowed"),
+    "string_too_short": (MessageId.WRONG_LENGTH, "at least {min_length} characters are needed"),
+    "too_long": (MessageId.WRONG_LENGTH, "at most {max_length} elements are allowed"),
+    "too_short": (MessageId.WRONG_LENGTH, "at least {min_length} elements are needed"),
+    "string_pattern_mismatch": (MessageId.WRONG_FORM, "the pattern is {pattern}"),
+    "string_unicode": (MessageId.WRONG_FORM, _NO_TEXT),
+    NOT_UNICODE: (MessageId.WRONG_FORM, _NO_TEXT),
+    NOT_IN_XML: (
+        MessageId.WRONG_FORM,
+        "the text has a control character that XML does not have; remove it",
+    ),
+    "literal_error": (MessageId.VALUE_NOT_ALLOWED, "one of {expected} is expected"),
+    NOT_A_DATE: (MessageId.NOT_A_DATE, "{advice}"),
+    NOT_BASE64: (MessageId.CONTENT_NOT_BASE64, None),
+    "greater_than_equal": (MessageId.OUT_OF_RANGE, "at least {ge} is expected"),
+    "less_than_equal": (MessageId.OUT_OF_RANGE, "at most {le} is expected"),
+    AMOUNT_RANGE: (
+        MessageId.OUT_OF_RANGE,
+        "28 digits at most, before and after the decimal point together",
+    ),
 }
 """pydantic's error type → catalogue id, and the detail, which may quote limits but no value."""
 
@@ -88,12 +93,12 @@ def message_of(error: Mapping[str, Any], shape: Shape) -> Message:
     """One of pydantic's error details as a message about a row of that shape."""
     path = error["loc"]
     value = error["input"]
-    fault, detail = FAULTS.get(error["type"], (WRONG_TYPE, None))
-    if value is None or fault == REQUIRED:
-        return Message(REQUIRED, dotted(path))
+    fault, detail = FAULTS.get(error["type"], (MessageId.WRONG_TYPE, None))
+    if value is None or fault == MessageId.REQUIRED_FIELD_MISSING:
+        return Message(MessageId.REQUIRED_FIELD_MISSING, dotted(path))
     if detail is not None:
         detail = detail.format_map(error.get("ctx", {}))
-    if fault == WRONG_TYPE:
+    if fault == MessageId.WRONG_TYPE:
         field = field_at(path, shape)
         if field is not None and isinstance(field.usual, UsualDays):
             detail = f"{DATE_FORM} as a string"
@@ -148,7 +153,6 @@ def field_at(path: Sequence[str | int], shape: Shape) -> FieldShape | None:
     return field
 
 
-UNKNOWN_FIELD: Final = 1007
 MAX_UNKNOWN: Final = 20
 """Unknown fields that are named one by one: a payload full of them must not make a huge answer."""
 MAX_READ_MESSAGES: Final = MAX_MESSAGES - 50
@@ -339,7 +343,7 @@ def _odd_references(sent: Document, shape: Shape) -> list[Message]:
 
 def _bounded(messages: list[Message], unknown: _Unknown) -> tuple[Message, ...]:
     """Errors first, then unknown fields; the last of too many says how many more there were."""
-    told = [Message(UNKNOWN_FIELD, path) for path in unknown.paths]
+    told = [Message(MessageId.UNKNOWN_FIELD, path) for path in unknown.paths]
     more = unknown.count - len(told)
     return (
         *bounded(messages, MAX_READ_MESSAGES - MAX_UNKNOWN),

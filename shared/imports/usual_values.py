@@ -11,11 +11,10 @@ from decimal import Decimal
 from typing import Final
 
 from shared.imports.import_type import Document
-from shared.imports.messages import Message
+from shared.imports.messages import Message, MessageId
 from shared.imports.model import MAX_TEXT, SHORTEST, Shape
 from shared.imports.row_reader import as_sent
 
-IMPLAUSIBLE: Final = 2003
 FIRST_DAY: Final = "1900-01-01"
 LAST_DAY: Final = "2199-12-31"
 
@@ -52,7 +51,7 @@ def unusual_values(
             details[name] = f"{numbers.least} to {numbers.most} is usual"
     for name, detail in details.items():
         shown = None if shape.fields[name].is_sensitive else as_sent(sent[name])
-        yield Message(IMPLAUSIBLE, path + name, shown, f"{detail}; check it")
+        yield Message(MessageId.IMPLAUSIBLE_VALUE, path + name, shown, f"{detail}; check it")
     for name, nested in shape.nested.items():
         value = sent.get(name)
         if isinstance(value, list):

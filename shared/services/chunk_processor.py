@@ -18,7 +18,7 @@ from shared.errors import (
     UnreadablePayloadError,
 )
 from shared.imports.json_rows import ChunkLines, is_whole, screen_lines
-from shared.imports.messages import CANCELLED, COULD_NOT_BE_PROCESSED, UNREADABLE_ROW, Message
+from shared.imports.messages import UNREADABLE_ROW, Message, MessageId
 from shared.imports.planning import Span
 from shared.imports.registry import IMPORT_TYPES, import_type
 from shared.imports.results import RowResult, cap_messages, failed
@@ -428,7 +428,7 @@ class ChunkProcessor:
     async def _run(self, message: ChunkMessage, record: ImportRecord) -> Sequence[RowResult] | None:
         """The results that this run has recorded; None where it has recorded none."""
         if record.is_cancelled:
-            await self._end_rows(message, record, CANCELLED)
+            await self._end_rows(message, record, MessageId.CANCELLED)
             return None
         lines = await self._lines(record, message.chunk)
         try:
@@ -438,7 +438,7 @@ class ChunkProcessor:
                 lines = await self._lines(record, message.chunk, is_broken=True)
                 results = await self._run_lines(record, lines)
         except ImportCancelledError:
-            await self._end_rows(message, record, CANCELLED)
+            await self._end_rows(message, record, MessageId.CANCELLED)
             return None
         if len(results) < lines.rows:
             if not await self._hold_back.waits_for_references(record, message.chunk):
@@ -591,6 +591,6 @@ def _in_order(
     if lines.order is None:
         return results
     nothing = (None,) * len(import_type(record.type_name, record.type_version).rules.key_fields)
-    unreadable = Message(COULD_NOT_BE_PROCESSED, detail=UNREADABLE_ROW)
+    unreadable = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=UNREADABLE_ROW)
     by_index = {result.index: result for result in results}
     return [by_index.get(index) or failed(index, nothing, unreadable) for index in lines.order]

@@ -22,7 +22,7 @@ from shared.errors import (
 )
 from shared.imports.import_type import ReadRow
 from shared.imports.merge_rules import all_failed
-from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
+from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
 from shared.imports.results import RowResult, failed
 from shared.services.background import Offload
 from shared.services.name_index import NamedRecord
@@ -160,11 +160,13 @@ class RecordCommitter:
         if stored is not None and stored.stamp.number == self._number:
             with suppress(UnreadableDataError):
                 done = {result.index: result for result in stored.stamp.results()}
-        fault = Message(COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
+        fault = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
         return tuple(done.get(row.index) or failed(row.index, row.key, fault) for row in rows.rows)
 
     def _unforeseen(self) -> Message:
-        return Message(COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=self._correlation_id))
+        return Message(
+            MessageId.COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=self._correlation_id)
+        )
 
     async def _commit(self, batch: _Batch) -> None:
         if not batch.entries:

@@ -16,7 +16,7 @@ from shared.clock import Clock
 from shared.imports.import_type import ImportType, ReadRow, Reference, RowKey
 from shared.imports.json_rows import fold_names, read_lines
 from shared.imports.merge_rules import ChangeListener, all_failed
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import Message, MessageId
 from shared.imports.registry import import_type
 from shared.imports.results import RowResult
 from shared.services.background import Offload
@@ -113,7 +113,7 @@ def _guarded(
     except Exception as error:
         log.failure("row.unreadable", error, type=kind.name)
         nothing = (None,) * len(kind.rules.key_fields)
-        return None, ReadRow(index, nothing, {}, (Message(COULD_NOT_BE_PROCESSED),))
+        return None, ReadRow(index, nothing, {}, (Message(MessageId.COULD_NOT_BE_PROCESSED),))
 
 
 def _sent_key(kind: ImportType, folded: Mapping[str, Any]) -> tuple[str | None, ...]:

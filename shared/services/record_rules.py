@@ -14,8 +14,8 @@ from shared import log
 from shared.clock import to_iso
 from shared.imports.import_type import Document, ImportType, Options, ReadRow, Reference
 from shared.imports.merge_rules import ChangeListener, Folded, all_failed, fold, judge_without_key
-from shared.imports.messages import TOO_LARGE_RECORD, Message
-from shared.imports.results import OVERTAKEN, RowResult, failed
+from shared.imports.messages import TOO_LARGE_RECORD, Message, MessageId
+from shared.imports.results import RowResult, failed
 from shared.services.name_index import names_of
 from shared.services.record_commit import WAITING, KeyRows, RecordOutcome, Resolver
 from shared.services.references import References
@@ -23,8 +23,6 @@ from shared.services.stamps import recorded_results
 from shared.storage import business_records as records
 from shared.storage.business_records import NOTHING_ENDED, RecordTooLargeError, Stamp, StoredRecord
 from shared.storage.import_records import ImportRecord
-
-TOO_LONG = 1003
 
 
 def rules_resolver(
@@ -79,7 +77,9 @@ def rules_resolver(
             names = names_of(kind, folded.document) - names_of(kind, document)
             return RecordOutcome(folded.results, tuple(records.writing(written, stored)), names)
         except RecordTooLargeError:
-            return RecordOutcome(all_failed(rows.rows, Message(TOO_LONG, detail=TOO_LARGE_RECORD)))
+            return RecordOutcome(
+                all_failed(rows.rows, Message(MessageId.WRONG_LENGTH, detail=TOO_LARGE_RECORD))
+            )
 
     return resolve
 
@@ -126,7 +126,7 @@ def _overtaken(
     """1101 for the rows that fail with it (CONTRACTS 5, retry)."""
     changed_by = 0 if stored is None else stored.stamp.number
     return {
-        row.index: Message(OVERTAKEN)
+        row.index: Message(MessageId.CHANGED_BY_LATER_IMPORT)
         for row in rows.rows
         if record.origins.is_overtaken(row.index, changed_by)
     }

@@ -27,7 +27,7 @@ from shared.imports.import_type import (
     RecordRules,
     Reference,
 )
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, UNREADABLE_LIST, Message
+from shared.imports.messages import UNREADABLE_LIST, Message, MessageId
 from shared.imports.registry import types_of_table
 from shared.imports.row_reader import as_sent
 from shared.services.admin.reference_lists import NO_LISTS, ReferenceLists, TenantLists
@@ -36,7 +36,6 @@ from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity, Tables
 
-NOT_FOUND = 2001
 _NO_RECORD = (
     "no record of this name is stored with the employer of the row; import it first, or correct "
     "the reference"
@@ -80,7 +79,7 @@ class References:
         """
         known = () if before is None else self.rules.listed(before)
         unknown = [
-            Message(NOT_FOUND, reference.field, reference.reference, _NO_RECORD)
+            Message(MessageId.REFERENCE_NOT_FOUND, reference.field, reference.reference, _NO_RECORD)
             for reference in found
             if not self._is_there(reference)
         ]
@@ -96,9 +95,9 @@ class References:
         kind = value.kind.value
         if kind in self.lists.unreadable:
             detail = UNREADABLE_LIST.format(kind=kind)
-            return Message(COULD_NOT_BE_PROCESSED, value.field, shown, detail)
+            return Message(MessageId.COULD_NOT_BE_PROCESSED, value.field, shown, detail)
         detail = f"it is not in the tenant's list {kind}; correct it, or have it added"
-        return Message(NOT_FOUND, value.field, shown, detail)
+        return Message(MessageId.REFERENCE_NOT_FOUND, value.field, shown, detail)
 
     def may_come(self, reference: Reference) -> bool:
         """Whether it is not there and an earlier import may still bring it."""

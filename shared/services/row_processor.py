@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from shared.imports.messages import CANCELLED, COULD_NOT_BE_PROCESSED
+from shared.imports.messages import MessageId
 from shared.imports.results import RowResult
 from shared.storage.import_records import ImportRecord
 
@@ -76,4 +76,4 @@ class Processors:
 
 def ended_code(record: ImportRecord) -> int:
     """What rows say that end without being run: cancelled, or failed too often."""
-    return CANCELLED if record.is_cancelled else COULD_NOT_BE_PROCESSED
+    return MessageId.CANCELLED if record.is_cancelled else MessageId.COULD_NOT_BE_PROCESSED

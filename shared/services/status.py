@@ -20,7 +20,7 @@ from shared.errors import (
 )
 from shared.imports.json_rows import is_row, read_texts
 from shared.imports.message_groups import MessageGroups
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, LOST_ROW, Message, Severity
+from shared.imports.messages import LOST_ROW, Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.results import Outcome, RowResult, failed
 from shared.imports.row_sets import rows_in, unite
@@ -359,7 +359,7 @@ def lost_row(record: ImportRecord, index: int) -> RowResult:
     """The result of a row of an ended import of which no result tells."""
     kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
     nothing = (None,) * (len(kind.rules.key_fields) if kind else 0)
-    return failed(index, nothing, Message(COULD_NOT_BE_PROCESSED, detail=LOST_ROW))
+    return failed(index, nothing, Message(MessageId.COULD_NOT_BE_PROCESSED, detail=LOST_ROW))
 
 
 def _rows_in(record: ImportRecord, chunk: int) -> int:
@@ -510,7 +510,9 @@ class FailedRows:
 
 def _failed_row(result: RowResult, text: str | None) -> FailedRow:
     # Only a row that was not processed can be broken: any other one was read.
-    may_be_broken = any(message.id == COULD_NOT_BE_PROCESSED for message in result.messages)
+    may_be_broken = any(
+        message.id == MessageId.COULD_NOT_BE_PROCESSED for message in result.messages
+    )
     if text is None or (may_be_broken and not is_row(text)):
         return FailedRow(result, _NOTHING, is_lost=True)
     return FailedRow(result, text)

@@ -25,7 +25,7 @@ from typing import Any
 
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import Document
-from shared.imports.messages import COULD_NOT_BE_PROCESSED
+from shared.imports.messages import MessageId
 from shared.imports.results import RowResult, pack_result, unpack_result
 from shared.storage.entities import (
     encode,
@@ -192,7 +192,7 @@ def ended_imports(entity: Entity) -> EndedImports:
     """The imports that were ended for the record of an entity. Raises UnreadableDataError."""
     ended = entity.values.get("Ended", "{}")
     if isinstance(ended, int):  # as the first version of this table had it: one number
-        return EndedImports({ended: COULD_NOT_BE_PROCESSED})
+        return EndedImports({ended: MessageId.COULD_NOT_BE_PROCESSED})
     codes = {int(number): int(code) for number, code in json.loads(str(ended)).items()}
     return EndedImports(codes, entity.number("ClosedThrough")) if codes else NOTHING_ENDED
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.errors import UnreadableDataError
-from shared.imports.messages import CANCELLED, Severity
+from shared.imports.messages import MessageId, Severity
 from shared.imports.results import Outcome, RowResult, pack_result, unpack_result
 from shared.imports.row_sets import pack_rows, row_set, unpack_rows
 from shared.storage.entities import compress_json, expand_json, join_bytes, split_bytes
@@ -59,7 +59,7 @@ class ChunkResult:
 
 def _is_cancelled(result: RowResult) -> bool:
     return result.outcome is Outcome.FAILED and any(
-        message.id == CANCELLED for message in result.messages
+        message.id == MessageId.CANCELLED for message in result.messages
     )
 
 

@@ -33,7 +33,6 @@ from shared.errors import (
     UnsupportedMediaTypeError,
 )
 from shared.gateway import Gateway
-from shared.imports import messages
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import (
     FILE_TYPES,
@@ -46,7 +45,7 @@ from shared.imports.documents.model import (
     safe_name,
 )
 from shared.imports.import_type import Document
-from shared.imports.messages import CANCELLED, CATALOGUE
+from shared.imports.messages import CATALOGUE, MessageId
 from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.imports.near_names import is_like_dry_run
 from shared.imports.reference_text import escaped
@@ -211,12 +210,12 @@ _REFUSED = 400
 _PART = 4 * 1024 * 1024
 _ROW = re.compile(r"[rx]\|[A-Za-z0-9._=|-]{1,500}")
 _ERRORS: Mapping[int, type[RefusedError]] = {
-    messages.NO_ROUND: NotFoundError,
-    messages.ROUND_NOT_OPEN: ConflictError,
-    messages.NO_WORKER: NotFoundError,
-    messages.AMBIGUOUS_WORKER: ConflictError,
-    messages.WRONG_TYPE: UnsupportedMediaTypeError,
-    CANCELLED: ConflictError,
+    MessageId.ROUND_NOT_FOUND: NotFoundError,
+    MessageId.ROUND_NOT_OPEN: ConflictError,
+    MessageId.WORKER_NOT_FOUND: NotFoundError,
+    MessageId.AMBIGUOUS_WORKER: ConflictError,
+    MessageId.WRONG_FILE_TYPE: UnsupportedMediaTypeError,
+    MessageId.CANCELLED: ConflictError,
 }
 """How a document that did not go in is answered, by the message of its row."""
 

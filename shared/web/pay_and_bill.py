@@ -16,7 +16,7 @@ from shared.auth.callers import Caller, check_database, check_database_version
 from shared.gateway import Gateway
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import ImportType
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message, Severity
+from shared.imports.messages import Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
@@ -86,7 +86,10 @@ async def vendor_answer(
     A row that no result tells of (its payload was lost) is answered as 9001.
     """
     lost = RowResult(
-        0, (None,) * len(kind.rules.key_fields), Outcome.FAILED, (Message(COULD_NOT_BE_PROCESSED),)
+        0,
+        (None,) * len(kind.rules.key_fields),
+        Outcome.FAILED,
+        (Message(MessageId.COULD_NOT_BE_PROCESSED),),
     )
     rows = [_rendered(kind, lost, is_short=False)] * record.rows
     room = MAX_FULL_ANSWER

@@ -27,7 +27,7 @@ from shared.imports.json_rows import MAX_ROW_BYTES, Payload, payload_of, read_pa
 from shared.imports.licenses.actions import LicenseAction, import_action
 from shared.imports.licenses.attachments import content_bytes
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import Message, MessageId
 from shared.imports.planning import Plan
 from shared.imports.results import RowResult, failed
 from shared.services.status import ImportReport
@@ -267,7 +267,7 @@ def _rendered(
 
 def _lost(index: int) -> RowResult:
     nothing = (None,) * len(LICENSES.rules.key_fields)
-    return failed(index, nothing, Message(COULD_NOT_BE_PROCESSED))
+    return failed(index, nothing, Message(MessageId.COULD_NOT_BE_PROCESSED))
 
 
 def _is_json(media_type: str) -> bool:

@@ -38,7 +38,7 @@ from shared.imports.licenses.license_set import LicenseSet
 from shared.imports.licenses.row_groups import units
 from shared.imports.licenses.rules import LicenseRules
 from shared.imports.merge_rules import fold, judge_without_key, listed_form, nothing_missing
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import Message, MessageId
 from shared.imports.model import normal_reference
 from shared.imports.planning import plan
 from shared.imports.results import RowResult
@@ -129,7 +129,7 @@ def _license_import(company: str, action: LicenseAction) -> LicenseRules:
         number=1,
         import_id="import",
         shelf=LicenseSet(),
-        unforeseen=lambda _error: Message(COULD_NOT_BE_PROCESSED),
+        unforeseen=lambda _error: Message(MessageId.COULD_NOT_BE_PROCESSED),
     )
 
 

@@ -18,9 +18,8 @@ import pytest
 from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlobTier
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
-from shared.imports import messages
 from shared.imports.documents.model import derived_id
-from shared.imports.messages import COULD_NOT_BE_PROCESSED
+from shared.imports.messages import MessageId
 from shared.services.documents.drops import drops_of_turn
 from shared.storage.document_blobs import Drop
 from shared.storage.import_records import index_row, record_row
@@ -85,7 +84,7 @@ def test_an_encoded_drop_is_rejected_with_the_bytes_that_it_has(
         kept, said, properties = await the_rejected(play)
         assert kept == content
         assert not properties.content_settings.content_encoding
-        fault = messages.ENCODED if content else messages.EMPTY_FILE
+        fault = MessageId.FILE_ENCODED if content else MessageId.EMPTY_FILE
         assert said["errorid"] == str(fault)
         assert await play.documents() == []
 
@@ -126,7 +125,7 @@ def test_a_drop_that_does_not_have_its_md5_is_rejected(delivered: str, is_right:
             assert await the_stored(play) == PDF
         else:
             content, said, _ = await the_rejected(play)
-            assert (content, said["errorid"]) == (PDF, str(messages.DAMAGED))
+            assert (content, said["errorid"]) == (PDF, str(MessageId.FILE_DAMAGED))
 
     drops(delivered, scenario)
 
@@ -139,7 +138,7 @@ def test_an_append_blob_goes_in_and_a_page_blob_is_rejected(delivered: str) -> N
         await play.import_drop(await put(play, page, blob_type=BlobType.PAGEBLOB))
         assert await play.names(play.box) == []
         content, said, _ = await the_rejected(play)
-        assert (content, said["errorid"]) == (page, str(messages.PAGE_BLOB))
+        assert (content, said["errorid"]) == (page, str(MessageId.FILE_IS_PAGE_BLOB))
 
     drops(delivered, scenario)
 
@@ -150,7 +149,7 @@ def test_an_archived_drop_is_rejected_and_readable_again(delivered: str) -> None
         await play.gateway.documents.drop_sweep.run()
         assert await play.names(play.box) == []
         content, said, _ = await the_rejected(play)
-        assert (content, said["errorid"]) == (PDF, str(messages.ARCHIVED))
+        assert (content, said["errorid"]) == (PDF, str(MessageId.FILE_ARCHIVED))
 
     drops(delivered, scenario, document_sweep_seconds=0)
 
@@ -262,9 +261,9 @@ def test_a_drop_whose_file_cannot_be_kept_ends_as_could_not_be_processed(deliver
         await play.import_drop(name)
         assert await play.names(play.box) == []
         content, said, _ = await the_rejected(play)
-        assert (content, said["errorid"]) == (PDF, str(COULD_NOT_BE_PROCESSED))
+        assert (content, said["errorid"]) == (PDF, str(MessageId.COULD_NOT_BE_PROCESSED))
         [result] = await play.results()
-        assert [message.id for message in result.messages] == [COULD_NOT_BE_PROCESSED]
+        assert [message.id for message in result.messages] == [MessageId.COULD_NOT_BE_PROCESSED]
 
     with running_proxy(delivered) as proxy:
         drops(proxy.connection_string, scenario)

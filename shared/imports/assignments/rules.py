@@ -10,7 +10,7 @@ from shared.imports.assignments.meanings import MEANINGS
 from shared.imports.assignments.model import Assignment
 from shared.imports.import_type import Document, ListedValue, Reference
 from shared.imports.merge_rules import listed_values, merging_rules
-from shared.imports.messages import Message
+from shared.imports.messages import Message, MessageId
 from shared.imports.model import MAX_PERCENTAGE
 from shared.imports.row_reader import as_sent
 from shared.imports.workers.definition import WORKERS
@@ -21,8 +21,6 @@ from shared.imports.workers.definition import WORKERS
 # that only the other type has, and an expiry before it takes effect. A rate without a type is not
 # judged by type: the contract does not ask for one.
 
-CONTRADICTION: Final = 2002
-IMPLAUSIBLE: Final = 2003
 
 PAY_AND_BILL_FIELDS: Final = (
     "PayRate",
@@ -50,7 +48,7 @@ def _order(values: Document, first: str, last: str, path: str = "") -> Iterator[
     begin, end = values.get(first), values.get(last)
     if begin is not None and end is not None and end < begin:
         detail = f"it is before {first}; check both"
-        yield Message(CONTRADICTION, path + last, as_sent(end), detail)
+        yield Message(MessageId.VALUES_DISAGREE, path + last, as_sent(end), detail)
 
 
 def _splits(splits: Sequence[dict[str, Any]]) -> Iterator[Message]:
@@ -58,22 +56,21 @@ def _splits(splits: Sequence[dict[str, Any]]) -> Iterator[Message]:
         return  # a part of the sum could not be read
     if splits and sum(Fraction(split["Split"]) for split in splits) != MAX_PERCENTAGE:
         detail = f"they do not add up to {MAX_PERCENTAGE}; correct the shares"
-        yield Message(CONTRADICTION, "ConsultantSplits", detail=detail)
+        yield Message(MessageId.VALUES_DISAGREE, "ConsultantSplits", detail=detail)
 
 
 def _rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
     kind = rate.get("RateType")
     if kind is not None and kind not in FOREIGN_FIELDS:
         detail = f"{' or '.join(FOREIGN_FIELDS)} is expected"
-        yield Message(IMPLAUSIBLE, f"{path}RateType", as_sent(kind), detail)
+        yield Message(MessageId.IMPLAUSIBLE_VALUE, f"{path}RateType", as_sent(kind), detail)
     for name in FOREIGN_FIELDS.get(kind or "", ()):
         if name in rate:
             detail = f"rates of the type {kind} do not have this field; leave it out"
-            yield Message(IMPLAUSIBLE, path + name, as_sent(rate[name]), detail)
+            yield Message(MessageId.IMPLAUSIBLE_VALUE, path + name, as_sent(rate[name]), detail)
     yield from _order(rate, "RateEffectiveDate", "RateExpiryDate", path)
 
 
-ALREADY_EXISTS: Final = 10001
 COLUMNS: Final = ("EmployerRef", "AssignmentRef", "PersonnelRef", "ClientRef", "JobTitle")
 """What people search by."""
 LISTED: Final = (
@@ -114,7 +111,7 @@ RULES = merging_rules(
     title="Assignments v1",
     key_fields=("EmployerRef", "AssignmentRef"),
     record_id_fields=("AssignmentRef",),
-    exists=ALREADY_EXISTS,
+    exists=MessageId.ASSIGNMENT_EXISTS,
     review=_review,
     meanings=MEANINGS,
     columns=COLUMNS,

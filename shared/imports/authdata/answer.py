@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS
 from shared.imports.authdata.rules import Change, Classification, Classified, RecordClass
-from shared.imports.messages import Message
+from shared.imports.messages import Message, MessageId
 from shared.imports.results import Outcome, RowResult
 
-NO_CHANGE: Final = 1103
-STOPPED: Final = 5006
-DUPLICATE: Final = 5101
-EMPTY: Final = 5102
-CHANGES: Final = {Change.AUTH_VALUE: 5103, Change.EMPLOYEE_ID: 5104, Change.STATUS: 5105}
+CHANGES: Final = {
+    Change.AUTH_VALUE: MessageId.VALUES_CHANGED,
+    Change.EMPLOYEE_ID: MessageId.EMPLOYEE_ID_CHANGED,
+    Change.STATUS: MessageId.STATUS_CHANGED,
+}
 
 _SENT_WITH: Final = "sent with "
 HIDDEN: Final = "***"
@@ -41,7 +41,7 @@ def results_of(classified: Classified) -> list[RowResult]:
     results = [_result(verdict) for verdict in classified.verdicts]
     if not classified.exceeded:
         return results
-    stopped = Message(STOPPED)
+    stopped = Message(MessageId.STOPPED_BY_THRESHOLD)
     return [
         RowResult(each.index, each.key, Outcome.FAILED, (*each.messages, stopped))
         for each in results
@@ -53,11 +53,11 @@ def _result(verdict: Classification) -> RowResult:
     marks = [*verdict.messages, *(Message(CHANGES[change]) for change in verdict.changes)]
     match verdict.standing:
         case RecordClass.DUPLICATE:
-            marks.append(Message(DUPLICATE, detail=_names(record.prints.present)))
+            marks.append(Message(MessageId.DUPLICATE_RECORD, detail=_names(record.prints.present)))
         case RecordClass.EMPTY:
-            marks.append(Message(EMPTY))
+            marks.append(Message(MessageId.EMPTY_RECORD))
         case RecordClass.NO_CHANGE:
-            marks.append(Message(NO_CHANGE))
+            marks.append(Message(MessageId.NOTHING_TO_CHANGE))
         case _:
             pass
     outcome = _OUTCOMES[verdict.standing]
@@ -82,17 +82,21 @@ class _Tally:
 
     def add(self, result: RowResult, line: int) -> None:
         """Count one result; `line` is what its errors are told under."""
-        errors = [each for each in result.messages if each.is_error and each.id != STOPPED]
+        errors = [
+            each
+            for each in result.messages
+            if each.is_error and each.id != MessageId.STOPPED_BY_THRESHOLD
+        ]
         said = {message.id: message for message in result.messages}
         if errors:
             self._count("totalErrors", result, "Error")
             self.errors += [{"line": line, "value": _sentence(message)} for message in errors]
-        elif EMPTY in said:
+        elif MessageId.EMPTY_RECORD in said:
             self.empty += 1
-        elif DUPLICATE in said:
+        elif MessageId.DUPLICATE_RECORD in said:
             self.counts["totalDuplicates"] += 1
-            self.duplicates.append(_duplicate(result, said[DUPLICATE]))
-        elif NO_CHANGE in said:
+            self.duplicates.append(_duplicate(result, said[MessageId.DUPLICATE_RECORD]))
+        elif MessageId.NOTHING_TO_CHANGE in said:
             self._count("totalNoChange", result, "No Change")
         else:
             self._add_write(result, [change for change in Change if CHANGES[change] in said])

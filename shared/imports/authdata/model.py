@@ -20,7 +20,7 @@ from shared.imports.authdata.hashing import (
 from shared.imports.authdata.patterns import Matches, PatternError, compile_pattern
 from shared.imports.import_type import Document
 from shared.imports.json_rows import json_kind, read_document
-from shared.imports.messages import Message
+from shared.imports.messages import Message, MessageId
 from shared.imports.near_names import is_like_dry_run, is_one_slip_away
 from shared.imports.reference_text import escaped, trimmed, warn_of_reference
 
@@ -149,12 +149,6 @@ class Stored:
 # Scrub (CONTRACTS 3): text is trimmed, blanks and missing fields are the same. Formats are checked
 # here because nothing later knows the values. Whatever JSON object comes, it ends with messages.
 
-REQUIRED: Final = 1001
-WRONG_TYPE: Final = 1002
-WRONG_LENGTH: Final = 1003
-WRONG_FORM: Final = 1004
-UNKNOWN_FIELD: Final = 1007
-NO_VALUE: Final = 5001
 
 MOST_CHARACTERS: Final[Mapping[str, int]] = {
     EMPLOYEE_ID: 60,
@@ -223,7 +217,9 @@ class RecordReader:
         if type(value) is not str:
             faults.append(
                 Message(
-                    WRONG_TYPE, name, detail=f"a string is expected, {json_kind(value)} was sent"
+                    MessageId.WRONG_TYPE,
+                    name,
+                    detail=f"a string is expected, {json_kind(value)} was sent",
                 )
             )
             return None
@@ -233,26 +229,31 @@ class RecordReader:
             text = unicodedata.normalize("NFC", text)
         if len(text) > most:
             faults.append(
-                Message(WRONG_LENGTH, name, detail=f"at most {most} characters are allowed")
+                Message(
+                    MessageId.WRONG_LENGTH, name, detail=f"at most {most} characters are allowed"
+                )
             )
             return None
         matches = self._formats.get(name)
         if text and matches is not None and not matches(text):
-            faults.append(Message(WRONG_FORM, name, detail=OTHER_FORMAT))
+            faults.append(Message(MessageId.WRONG_FORM, name, detail=OTHER_FORMAT))
         return text or None
 
     def _check_whole(self, values: Mapping[str, str | None], faults: list[Message]) -> None:
         named = {message.field for message in faults}
         if values[EMPLOYEE_ID] is None and EMPLOYEE_ID not in named:
-            faults.append(Message(REQUIRED, EMPLOYEE_ID))
+            faults.append(Message(MessageId.REQUIRED_FIELD_MISSING, EMPLOYEE_ID))
         has_value = any(values[name] is not None or name in named for name in VALUE_FIELDS)
         if not has_value and not self._allow_no_auth:
-            faults.append(Message(NO_VALUE))
+            faults.append(Message(MessageId.NO_AUTHENTICATION_VALUE))
 
 
 def _unknown_fields(row: Mapping[str, Any]) -> list[Message]:
     unknown = [name for name in row if name not in _FOLDED]
-    return [Message(UNKNOWN_FIELD, escaped(name[:_MAX_SHOWN])) for name in unknown[:_MAX_UNKNOWN]]
+    return [
+        Message(MessageId.UNKNOWN_FIELD, escaped(name[:_MAX_SHOWN]))
+        for name in unknown[:_MAX_UNKNOWN]
+    ]
 
 
 _FOLDED: Final = frozenset(name.lower() for name in FIELDS)

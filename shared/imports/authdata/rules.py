@@ -28,7 +28,7 @@ from enum import Enum, StrEnum, auto
 from typing import Final
 
 from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS, AuthRecord, Employee, Stored
-from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import BROKEN_RECORD, Message, MessageId
 
 # Which records of a batch are duplicates of others (CONTRACTS 3, duplicates).
 #
@@ -120,12 +120,6 @@ def percent_text(percent: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-OTHER_HOLDS: Final = 5002
-CLAIMED_TWICE: Final = 5003
-LEFT_TWICE: Final = 5004
-CANNOT_COMPLETE: Final = 5005
-
-
 class RecordClass(Enum):
     """Exactly one for each record."""
 
@@ -167,7 +161,7 @@ class Classification:
         """The record's own messages, and the error that the comparison brought."""
         if not self.error:
             return self.record.messages
-        detail = BROKEN_RECORD if self.error == COULD_NOT_BE_PROCESSED else None
+        detail = BROKEN_RECORD if self.error == MessageId.COULD_NOT_BE_PROCESSED else None
         return (*self.record.messages, Message(self.error, detail=detail))
 
 
@@ -308,7 +302,7 @@ class _ClaimedEmployees:
 
     def _judged(self, record: AuthRecord, stored: Stored, *, claims: bool) -> Classification:
         if _needs_unreadable(record, stored):
-            return Classification(record, RecordClass.ERROR, error=COULD_NOT_BE_PROCESSED)
+            return Classification(record, RecordClass.ERROR, error=MessageId.COULD_NOT_BE_PROCESSED)
         known = stored.employees.get(record.employee_id or "")
         if known is not None:
             return self._known(record, known, stored, claims)
@@ -317,7 +311,7 @@ class _ClaimedEmployees:
         if holder is not None:
             return self._renamed(record, stored.employees[holder], claims)
         if self._is_left(record.prints.triples, claims):
-            return Classification(record, RecordClass.ERROR, error=LEFT_TWICE)
+            return Classification(record, RecordClass.ERROR, error=MessageId.VALUES_LEFT_TWICE)
         return Classification(record, RecordClass.NEW, employee=taken(record))
 
     def _known(
@@ -325,15 +319,19 @@ class _ClaimedEmployees:
     ) -> Classification:
         merged = merge(known, record)
         if merged is None:
-            return Classification(record, RecordClass.ERROR, error=CANNOT_COMPLETE)
+            return Classification(record, RecordClass.ERROR, error=MessageId.VALUES_NOT_COMPLETABLE)
         if merged.has_new_values:
             holders = {stored.holders.get(name, known.employee_id) for name in merged.triples}
             if holders & stored.unreadable:
-                return Classification(record, RecordClass.ERROR, error=COULD_NOT_BE_PROCESSED)
+                return Classification(
+                    record, RecordClass.ERROR, error=MessageId.COULD_NOT_BE_PROCESSED
+                )
             if holders != {known.employee_id}:
-                return Classification(record, RecordClass.ERROR, error=OTHER_HOLDS)
+                return Classification(
+                    record, RecordClass.ERROR, error=MessageId.VALUES_OF_OTHER_EMPLOYEE
+                )
             if self._is_left(merged.triples, claims):
-                return Classification(record, RecordClass.ERROR, error=LEFT_TWICE)
+                return Classification(record, RecordClass.ERROR, error=MessageId.VALUES_LEFT_TWICE)
         after = merged.employee
         changes = [Change.AUTH_VALUE] if merged.has_new_values else []
         if after.status != known.status:
@@ -344,9 +342,9 @@ class _ClaimedEmployees:
 
     def _renamed(self, record: AuthRecord, holder: Employee, claims: bool) -> Classification:
         if holder.employee_id in self._ids:
-            return Classification(record, RecordClass.ERROR, error=CLAIMED_TWICE)
+            return Classification(record, RecordClass.ERROR, error=MessageId.VALUES_CLAIMED_TWICE)
         if self._is_left(record.prints.triples, claims):
-            return Classification(record, RecordClass.ERROR, error=LEFT_TWICE)
+            return Classification(record, RecordClass.ERROR, error=MessageId.VALUES_LEFT_TWICE)
         after = taken(record, holder.status)
         changes = [Change.EMPLOYEE_ID]
         if after.status != holder.status:

@@ -161,7 +161,6 @@ NAMING_FIELDS: Final = ("employeeNumber", PERSONAL_ID)
 """What names somebody; a division alone does not."""
 EMPLOYEE_FIELDS: Final = ("divisionCode", *NAMING_FIELDS)
 NATURAL_KEY_FIELDS: Final = (*EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber")
-UNIDENTIFIED: Final = 3003
 NEEDED_TO_FIND: Final = "send licenseKey, employeeNumber or employeePersonalId"
 
 _NAMESPACE: Final = uuid.UUID("0a0d1c8e-5f0d-4b43-9a3e-6a5a3f6f9d51")

@@ -31,7 +31,6 @@ from shared.imports.licenses.model import (
     NATURAL_KEY_FIELDS,
     NEEDED_TO_FIND,
     NOBODY,
-    UNIDENTIFIED,
     Employee,
     License,
     LicenseIdentity,
@@ -48,16 +47,14 @@ from shared.imports.licenses.model import (
 )
 from shared.imports.licenses.silent_values import without_silent_values
 from shared.imports.licenses.xml_reader import DATES, DOCUMENT, INPUT, KEYS
-from shared.imports.merge_rules import NO_CHANGE, ChangeListener, merge
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, TOO_LARGE_RECORD, Message
+from shared.imports.merge_rules import ChangeListener, merge
+from shared.imports.messages import TOO_LARGE_RECORD, Message, MessageId
 from shared.imports.model import DATE_FORM, schema_of, shape_of
 from shared.imports.results import Outcome, RowResult, failed
-from shared.imports.row_reader import WRONG_TYPE, is_sensitive, read_row
+from shared.imports.row_reader import is_sensitive, read_row
 from shared.imports.usual_values import unusual_values
 
 # Results of the rows of a licenses import as they come, and those that are there already.
-
-OVERWRITTEN: Final = 1102
 
 
 class Results:
@@ -87,7 +84,7 @@ class Results:
         if result is None:
             self.elsewhere.append(index)
         else:
-            self.add(result.with_message(Message(OVERWRITTEN)))
+            self.add(result.with_message(Message(MessageId.OVERWRITTEN_BY_LATER_ROW)))
 
     def fail_others(self, message: Message) -> None:
         """Those that did not fail by themselves fail with `message`."""
@@ -148,13 +145,6 @@ def result_weight(result: RowResult) -> int:
 _MARKS: Final = 10
 
 
-EXISTS: Final = 3004
-UNKNOWN_TO_UPDATE: Final = 3005
-UNKNOWN_TO_DELETE: Final = 3006
-SIBLING_FAILED: Final = 3007
-NATURAL_KEY_TAKEN: Final = 3008
-CHANGED_SINCE: Final = 1101
-TOO_LONG: Final = 1003
 MOVED_TOO_OFTEN: Final = "its license changes employees too often in one import"
 MAX_DOCUMENT: Final = 240_000
 """Characters of a license as JSON: four bytes each fit into an entity."""
@@ -240,7 +230,7 @@ class LicenseRules:
             self._replaced.keys.add(result.key[-1] or "")
         if any(result.outcome is Outcome.FAILED for result in results.in_order()):
             self.shelf.go_back(mark)
-            results.fail_others(Message(SIBLING_FAILED))
+            results.fail_others(Message(MessageId.OTHER_LICENSE_FAILED))
             results.elsewhere.clear()
         elif employee.is_named:
             named = {result.key[-1] for result in results.in_order()}
@@ -271,7 +261,7 @@ class LicenseRules:
         document, contents = self._document(row, None if is_taken else held, key)
         text = json.dumps(document, ensure_ascii=False)
         if len(text) > MAX_DOCUMENT:
-            faults.append(Message(TOO_LONG, detail=TOO_LARGE_RECORD))
+            faults.append(Message(MessageId.WRONG_LENGTH, detail=TOO_LARGE_RECORD))
         if row.unreadable.isdisjoint(NATURAL_KEY_FIELDS):
             faults += self._faults_of_natural_key(row, document, key)
         if faults or not row.is_readable:
@@ -281,7 +271,10 @@ class LicenseRules:
         if held is not None and held.document == document:
             shown = shown_key(document, key)
             return RowResult(
-                row.index, shown, Outcome.UNCHANGED, (*row.messages, Message(NO_CHANGE))
+                row.index,
+                shown,
+                Outcome.UNCHANGED,
+                (*row.messages, Message(MessageId.NOTHING_TO_CHANGE)),
             )
         self.shelf.put(key, document, self.number)
         self._notice(row, held, document)
@@ -315,13 +308,13 @@ class LicenseRules:
         if given is not None:
             held = self.shelf.by_key(given)
             if held is None and self.action is LicenseAction.UPDATE:
-                raise RowFailedError(Message(UNKNOWN_TO_UPDATE, "licenseKey", given))
+                raise RowFailedError(Message(MessageId.NO_LICENSE_TO_UPDATE, "licenseKey", given))
             return held, given
         natural = natural_key(row.values)
         assert natural is not None, "can_be_found has seen to it"
         held = self.shelf.by_natural(natural)
         if held is None and self.action is LicenseAction.UPDATE:
-            raise RowFailedError(Message(UNKNOWN_TO_UPDATE))
+            raise RowFailedError(Message(MessageId.NO_LICENSE_TO_UPDATE))
         if held is not None:
             return held, held.key
         made = made_keys(self.tenant, self.company, natural, self.import_id)
@@ -331,15 +324,17 @@ class LicenseRules:
         """What is wrong with the license that the row speaks of, as it is on the shelf."""
         faults: list[Message] = []
         if held is None and self.action is LicenseAction.DELETE:
-            faults.append(Message(UNKNOWN_TO_DELETE, "licenseKey", given_key(row.values)))
+            faults.append(
+                Message(MessageId.NO_LICENSE_TO_DELETE, "licenseKey", given_key(row.values))
+            )
         if held is not None and self.action is LicenseAction.INSERT:
-            faults.append(Message(EXISTS))
+            faults.append(Message(MessageId.LICENSE_EXISTS))
         # A row that is sent again as it was must not undo what a later import did.
         natural = natural_key(row.values) if given_key(row.values) is None else None
         last = held or self.shelf.tombstone(key, natural)
         changed_by = self.number if last is None else last.number
         if changed_by != self.number and self.is_overtaken(row.index, changed_by):
-            faults.append(Message(CHANGED_SINCE))
+            faults.append(Message(MessageId.CHANGED_BY_LATER_IMPORT))
         return faults
 
     def _document(
@@ -376,12 +371,12 @@ class LicenseRules:
             if not row.is_readable:
                 return []
             self.unknown[row.index] = natural.employee
-            return [Message(COULD_NOT_BE_PROCESSED, detail=MOVED_TOO_OFTEN)]
+            return [Message(MessageId.COULD_NOT_BE_PROCESSED, detail=MOVED_TOO_OFTEN)]
         other = self.shelf.by_natural(natural)
         if other is None or other.key == key:
             return []
         if self._replaced is None or not self._replaced.would_remove(other):
-            return [Message(NATURAL_KEY_TAKEN)]
+            return [Message(MessageId.LICENSE_NUMBER_TAKEN)]
         self.shelf.remove(other.key, self.number)
         return []
 
@@ -447,8 +442,6 @@ def _by_employee(
 
 # Reading rows of licenses, and what the house knows of the type (CONTRACTS 2).
 
-KEYS_DIFFER: Final = 3001
-CONTRADICTION: Final = 2002
 _DATE_FORM: Final = (
     f"{DATE_FORM}, or in XML the elements Year, Month and Day of the namespace {DATES}"
 )
@@ -482,9 +475,9 @@ def read_license(index: int, row: Mapping[str, Any], action: LicenseAction) -> R
     key = shown_key(values, given_key(values)) if read.is_readable else sent_key(spoken)
     messages = [_with_xml_form(message) for message in read.messages]
     if keys_differ(values):
-        messages.append(Message(KEYS_DIFFER, "licenseKey", values["licenseKey"]))
+        messages.append(Message(MessageId.LICENSE_KEYS_DIFFER, "licenseKey", values["licenseKey"]))
     if is_unidentified(read):
-        messages.append(Message(UNIDENTIFIED, detail=NEEDED_TO_FIND))
+        messages.append(Message(MessageId.LICENSE_NOT_IDENTIFIED, detail=NEEDED_TO_FIND))
     messages += [*unusual_values(values, shape_of(model)), *_order_of_dates(values)]
     return replace(read, key=key, values=values, messages=tuple(messages))
 
@@ -493,7 +486,7 @@ def _order_of_dates(values: Document) -> Iterator[Message]:
     issued, expires = values.get("issuedDate"), values.get("expirationDate")
     if issued is not None and expires is not None and expires < issued:
         detail = "it is before issuedDate; check both"
-        yield Message(CONTRADICTION, "expirationDate", expires, detail)
+        yield Message(MessageId.VALUES_DISAGREE, "expirationDate", expires, detail)
 
 
 def _with_xml_form(message: Message) -> Message:
@@ -501,7 +494,7 @@ def _with_xml_form(message: Message) -> Message:
 
     An XML element with others in it is read as an object, of which its sender knows nothing.
     """
-    if message.id != WRONG_TYPE or message.field is None:
+    if message.id != MessageId.WRONG_TYPE or message.field is None:
         return message
     expected, _, sent = (message.detail or "").rpartition(", ")
     form = XML_FORMS.get(message.field)

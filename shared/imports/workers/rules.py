@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from shared.imports.import_type import Document, FoundBy, ListedValue
 from shared.imports.merge_rules import listed_values, merging_rules
-from shared.imports.messages import Message
+from shared.imports.messages import Message, MessageId
 from shared.imports.row_reader import as_sent
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL
 from shared.imports.workers.meanings import MEANINGS
@@ -19,7 +19,6 @@ from shared.imports.workers.model import Worker
 # Judged on what a row sends, not on what is stored. The pay authorities' own rules are wider than
 # any shape, so nothing here fails a row. Secret and identity values are never repeated.
 
-IMPLAUSIBLE: Final = 2003
 MAX_COUNTRY: Final = 100
 
 ADDRESSES: Final = ("WorkerAddress", "NextOfKinAddress", "LastAddress")
@@ -53,7 +52,10 @@ def implausible(sent: Document) -> Iterator[Message]:
         email = sent.get(name)
         if email is not None and not _EMAIL.fullmatch(email):
             yield Message(
-                IMPLAUSIBLE, name, as_sent(email), "an e-mail address has one @ between two parts"
+                MessageId.IMPLAUSIBLE_VALUE,
+                name,
+                as_sent(email),
+                "an e-mail address has one @ between two parts",
             )
     for name in ADDRESSES:
         yield from _address(name, sent.get(name) or {})
@@ -76,23 +78,27 @@ def _address(name: str, address: dict[str, Any]) -> Iterator[Message]:
         detail = (
             "postcodes of the United Kingdom have the form AA9A 9AA; correct it, or the country"
         )
-        yield Message(IMPLAUSIBLE, f"{name}.Postcode", as_sent(postcode), detail)
+        yield Message(MessageId.IMPLAUSIBLE_VALUE, f"{name}.Postcode", as_sent(postcode), detail)
 
 
 def _country(name: str, country: str, detail: str) -> Message:
-    return Message(IMPLAUSIBLE, f"{name}.Country", as_sent(country), detail)
+    return Message(MessageId.IMPLAUSIBLE_VALUE, f"{name}.Country", as_sent(country), detail)
 
 
 def _bank_details(name: str, details: dict[str, Any]) -> Iterator[Message]:
     iban, bic = details.get("IBAN"), details.get("BIC")
     if iban is not None and not is_iban(iban):
         yield Message(
-            IMPLAUSIBLE,
+            MessageId.IMPLAUSIBLE_VALUE,
             f"{name}.IBAN",
             detail="its form or its check digits are wrong; compare it with its source",
         )
     if bic is not None and not _BIC.fullmatch(_compact(bic)):
-        yield Message(IMPLAUSIBLE, f"{name}.BIC", detail="8 or 11 letters and digits are usual")
+        yield Message(
+            MessageId.IMPLAUSIBLE_VALUE,
+            f"{name}.BIC",
+            detail="8 or 11 letters and digits are usual",
+        )
 
 
 def _ni_number(path: str, number: str | None) -> Iterator[Message]:
@@ -101,11 +107,17 @@ def _ni_number(path: str, number: str | None) -> Iterator[Message]:
         return
     body, suffix = compact[:8], compact[8:]
     if not _NI_NUMBER.fullmatch(body) or body[:2] in _NI_PREFIXES_NOT_USED:
-        yield Message(IMPLAUSIBLE, path, detail="two letters, six digits and a letter are usual")
+        yield Message(
+            MessageId.IMPLAUSIBLE_VALUE,
+            path,
+            detail="two letters, six digits and a letter are usual",
+        )
     elif not suffix:
-        yield Message(IMPLAUSIBLE, path, detail="the letter at the end is missing")
+        yield Message(MessageId.IMPLAUSIBLE_VALUE, path, detail="the letter at the end is missing")
     elif suffix not in ("A", "B", "C", "D"):
-        yield Message(IMPLAUSIBLE, path, detail="the letter at the end is none of A to D")
+        yield Message(
+            MessageId.IMPLAUSIBLE_VALUE, path, detail="the letter at the end is none of A to D"
+        )
 
 
 def is_british(country: str | None) -> bool:
@@ -131,8 +143,6 @@ def _compact(text: str) -> str:
     return text.replace(" ", "").upper()
 
 
-ALREADY_EXISTS: Final = 10000
-CONTRADICTION: Final = 2002
 COLUMNS: Final = (
     "EmployerRef",
     "PersonnelRef",
@@ -154,7 +164,7 @@ def _review(sent: Document, merged: Document) -> Iterator[Message]:
         start, leaving = merged.get("StartDate"), merged.get("LeavingDate")
         if start is not None and leaving is not None and leaving < start:
             detail = "it is before StartDate; check both"
-            yield Message(CONTRADICTION, "LeavingDate", as_sent(leaving), detail)
+            yield Message(MessageId.VALUES_DISAGREE, "LeavingDate", as_sent(leaving), detail)
     yield from implausible(sent)
 
 
@@ -189,7 +199,7 @@ RULES = merging_rules(
     title="Workers v1",
     key_fields=("EmployerRef", "PersonnelRef"),
     record_id_fields=("EmployerRef", "PersonnelRef"),
-    exists=ALREADY_EXISTS,
+    exists=MessageId.WORKER_EXISTS,
     review=_review,
     meanings=MEANINGS,
     columns=COLUMNS,

@@ -30,7 +30,7 @@ from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import AuthRecord
 from shared.imports.import_type import Options
 from shared.imports.json_rows import Payload, RawRow, check_indexes, fold_names, read_corrections
-from shared.imports.messages import COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import Message, MessageId
 from shared.imports.planning import Plan, Span, plan
 from shared.imports.results import Origins, Outcome, RowResult, failed
 from shared.services.accept import ImportAcceptor, PlanLimits
@@ -263,7 +263,7 @@ def _answer(
     record: ImportRecord, found: Sequence[RowResult], exceeded: Sequence[str]
 ) -> dict[str, Any]:
     """In the order of submission; a row of which no result tells was lost."""
-    lost = Message(COULD_NOT_BE_PROCESSED)
+    lost = Message(MessageId.COULD_NOT_BE_PROCESSED)
     results = {row.index: row for row in found}
     ordered = (results.get(at) or failed(at, (None,), lost) for at in range(record.rows))
     return vendor_answer(record.batch, ordered, exceeded)

@@ -30,7 +30,7 @@ from shared.imports.authdata.rules import (
 )
 from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import read_lines, read_texts, screen_lines
-from shared.imports.messages import CANCELLED, Message
+from shared.imports.messages import Message, MessageId
 from shared.imports.results import RowResult, failed, pack_result, unpack_result
 from shared.services.authdata.staging import TenantRuleBook
 from shared.services.authdata.store import Employees, employee_key
@@ -299,7 +299,7 @@ class AuthdataProcessor:
         writing = [row for row in rows if row.employee_id is not None and not row.is_faulty]
         try:
             plan = await self._plans.read(record)
-            if plan is None and (code == CANCELLED or len(record.chunks) == 1):
+            if plan is None and (code == MessageId.CANCELLED or len(record.chunks) == 1):
                 plan = await self._plans.make_void(record, code)
             if plan is not None and plan.ended:
                 return _all_failed(rows, plan.ended)

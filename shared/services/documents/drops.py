@@ -31,7 +31,6 @@ from shared.errors import (
     PreconditionFailedError,
     StorageUnavailableError,
 )
-from shared.imports import messages
 from shared.imports.documents.model import (
     HEAD_BYTES,
     DropPath,
@@ -49,7 +48,7 @@ from shared.imports.documents.model import (
     tenant_of,
 )
 from shared.imports.import_type import Options
-from shared.imports.messages import CATALOGUE, COULD_NOT_BE_PROCESSED, Message
+from shared.imports.messages import CATALOGUE, Message, MessageId
 from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.services.documents.processor import blob_of
 from shared.services.documents.rounds import Feature, Features
@@ -104,9 +103,9 @@ class Drops:
         tenant = tenant_of(drop.name)
         features = None if tenant is None else await self._features.of(tenant)
         if tenant is None or features is None:
-            fault = Message(messages.UNKNOWN_TENANT)
+            fault = Message(MessageId.UNKNOWN_TENANT)
             if not names_a_tenant(drop.name):
-                fault = Message(messages.WRONG_PATH, detail=path_fault(drop.name))
+                fault = Message(MessageId.WRONG_DROP_PATH, detail=path_fault(drop.name))
             await self._reject(drop, import_id, fault)
             return
         # A drop that was taken in and could not leave, because of a lease, is not copied again.
@@ -114,9 +113,9 @@ class Drops:
         if record is None:
             upload = self._read(drop, tenant)
             if Feature.DOCUMENTS not in features:
-                upload = upload.refused(messages.NOT_ENABLED)
+                upload = upload.refused(MessageId.DOCUMENTS_NOT_ENABLED)
             if await self._tenants.is_disabled(tenant):
-                upload = upload.refused(messages.TENANT_DISABLED)
+                upload = upload.refused(MessageId.TENANT_DISABLED)
             record = await self._accept(drop, tenant, import_id, upload)
         await self._finish(drop, record)
 
@@ -132,7 +131,7 @@ class Drops:
             # What is broken in storage, or in our code, comes again at every try, so it is the
             # drop's outcome (9001).
             log.failure("drop.failed", error, import_id=import_id, drop=plain_name(drop.name))
-            placed = upload.refused(COULD_NOT_BE_PROCESSED)
+            placed = upload.refused(MessageId.COULD_NOT_BE_PROCESSED)
         return await self._documents.accept(tenant, import_id, placed, Options())
 
     async def _prepare(self, drop: Drop, tenant: str, import_id: str, upload: Upload) -> Upload:
@@ -142,7 +141,7 @@ class Drops:
             kind = file_type_of(upload.file_name, copied.head, self._types)
             upload = replace(upload, file_type=kind.name if kind else "")
             if drop.md5 not in (None, copied.md5):
-                upload = upload.refused(messages.DAMAGED)
+                upload = upload.refused(MessageId.FILE_DAMAGED)
         return await self._documents.place(tenant, upload)
 
     async def _finish(self, drop: Drop, record: ImportRecord) -> None:
@@ -159,7 +158,7 @@ class Drops:
         path = read_path(drop.name)
         if path is None:
             blank = Upload("", "", drop.name.rpartition("/")[2], to_iso(drop.created_at), drop.size)
-            return blank.refused(messages.WRONG_PATH, path_fault(drop.name))
+            return blank.refused(MessageId.WRONG_DROP_PATH, path_fault(drop.name))
         assert path.tenant == tenant
         return self._checked(drop, path)
 
@@ -179,14 +178,14 @@ class Drops:
         reference = f"the {part} part of the path, must have 1 to {MAX_REFERENCE} characters"
         size = f"it has {drop.size} bytes and the limit is {self._max_bytes}; send a smaller file"
         faults = (
-            (worker is None or round_code is None, messages.WRONG_REFERENCE, reference),
-            (name is None, messages.UNSAFE_NAME, name_fault(path.file_name)),
-            (drop.size == 0, messages.EMPTY_FILE, None),
-            (drop.size > self._max_bytes, messages.TOO_LARGE, size),
-            (bool(drop.encoding), messages.ENCODED, None),
-            (drop.is_page_blob, messages.PAGE_BLOB, None),
-            (drop.is_archived, messages.ARCHIVED, None),
-            (made is None, messages.WRONG_TIME, None),
+            (worker is None or round_code is None, MessageId.WRONG_REFERENCE_LENGTH, reference),
+            (name is None, MessageId.UNSAFE_FILE_NAME, name_fault(path.file_name)),
+            (drop.size == 0, MessageId.EMPTY_FILE, None),
+            (drop.size > self._max_bytes, MessageId.FILE_TOO_LARGE, size),
+            (bool(drop.encoding), MessageId.FILE_ENCODED, None),
+            (drop.is_page_blob, MessageId.FILE_IS_PAGE_BLOB, None),
+            (drop.is_archived, MessageId.FILE_ARCHIVED, None),
+            (made is None, MessageId.WRONG_GENERATION_TIME, None),
         )
         for is_so, id_, detail in faults:
             if is_so:

@@ -17,7 +17,7 @@ from shared.errors import GatewayError, PreconditionFailedError, StorageUnavaila
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload
 from shared.imports.import_type import Document, ReadRow
-from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
+from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
 from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.import_log import ImportLog
@@ -66,7 +66,9 @@ class DocumentProcessor:
             raise
         except Exception as error:
             log.failure("row.failed", error, import_id=record.import_id)
-            said = Message(COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=record.import_id))
+            said = Message(
+                MessageId.COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=record.import_id)
+            )
             return [upload.result(Outcome.FAILED, None, said)]
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
@@ -108,7 +110,7 @@ class DocumentProcessor:
                 entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
                 stored = None if entity is None else records.from_any_entity(entity)
             if stored is not None and stored.is_broken and stored.stamp.number != record.number:
-                said = Message(COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
+                said = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
                 return upload.result(Outcome.FAILED, None, said)
             settlement = resolve(rows, stored)
             [result] = settlement.results

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from shared import log
 from shared.clock import Clock, to_iso
 from shared.errors import ForbiddenError, NotFoundError
-from shared.imports import messages
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload, type_fault
 from shared.imports.field_diff import changed_fields, changes_text
 from shared.imports.import_type import Document, Options
+from shared.imports.messages import MessageId
 from shared.imports.planning import Chunk, Span
 from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
@@ -96,15 +96,17 @@ class Documents:
             self._workers.find(tenant, upload.worker_ref),
         )
         if round_ is None:
-            return upload.refused(messages.NO_ROUND)
+            return upload.refused(MessageId.ROUND_NOT_FOUND)
         if not round_.status.takes_documents:
-            return upload.refused(messages.ROUND_NOT_OPEN)
+            return upload.refused(MessageId.ROUND_NOT_OPEN)
         if not workers:
-            return upload.refused(messages.NO_WORKER)
+            return upload.refused(MessageId.WORKER_NOT_FOUND)
         if len(workers) > 1:
-            return upload.refused(messages.AMBIGUOUS_WORKER)
+            return upload.refused(MessageId.AMBIGUOUS_WORKER)
         if not upload.file_type:
-            return upload.refused(messages.WRONG_TYPE, type_fault(upload.file_name, self._types))
+            return upload.refused(
+                MessageId.WRONG_FILE_TYPE, type_fault(upload.file_name, self._types)
+            )
         return replace(upload, worker=workers[0])
 
     async def keep(self, tenant: str, import_id: str, parts: Iterable[bytes], size: int) -> None:

@@ -35,7 +35,7 @@ from shared.imports.licenses.rules import (
 )
 from shared.imports.licenses.silent_values import without_silent_values
 from shared.imports.merge_rules import ChangeListener
-from shared.imports.messages import BROKEN_RECORD, COULD_NOT_BE_PROCESSED, SEND_AGAIN, Message
+from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
 from shared.imports.results import RowResult, failed
 from shared.services.background import Offload
 from shared.services.licenses.reader import LicenseReader
@@ -253,7 +253,7 @@ class CompanyProcessor:
         """Rows about a stored license that cannot be read."""
         for row in rows:
             log.warning("record.broken", import_id=self.record.import_id)
-            said = Message(COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
+            said = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
             self.results[row.index] = failed(row.index, self.company.shown_key(row), said)
 
     async def _settle(
@@ -318,7 +318,7 @@ class CompanyProcessor:
     def _unforeseen(self, error: Exception) -> Message:
         log.failure("row.failed", error, correlation_id=self.record.import_id)
         detail = SEND_AGAIN.format(id=self.record.import_id)
-        return Message(COULD_NOT_BE_PROCESSED, detail=detail)
+        return Message(MessageId.COULD_NOT_BE_PROCESSED, detail=detail)
 
     async def _commit(self, segment: LicenseTransaction) -> None:
         for blob in segment.blobs:
@@ -527,5 +527,5 @@ def _all_failed(
 ) -> list[RowResult]:
     """What the import has done in this company cannot be known; other companies go on."""
     log.failure("company.unreadable", error, import_id=record.import_id)
-    said = Message(COULD_NOT_BE_PROCESSED, detail=BROKEN_LOG)
+    said = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_LOG)
     return [failed(row.index, company.shown_key(row), said) for row in company.rows]

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.messages import CATALOGUE, DETAILED, CatalogueEntry, Message, Severity, bounded
+from shared.imports.messages import (
+    CATALOGUE,
+    DETAILED,
+    CatalogueEntry,
+    Message,
+    MessageId,
+    Severity,
+    bounded,
+)
 
 SEVERITIES = {
     Severity.ERROR: {
@@ -26,6 +36,20 @@ SEVERITIES = {
 def test_the_catalogue_has_the_ids_of_the_contract(severity: Severity) -> None:
     ids = {entry.id for entry in CATALOGUE.values() if entry.severity is severity}
     assert ids == SEVERITIES[severity]
+
+
+def test_every_id_has_an_entry() -> None:
+    assert [entry.id for entry in CATALOGUE.values()] == list(CATALOGUE)
+    assert set(CATALOGUE) == set(MessageId)
+
+
+def test_a_message_with_an_id_of_the_enum_is_stored_and_shown_as_its_number() -> None:
+    message = Message(MessageId.CHANGED_BY_LATER_IMPORT)
+    assert json.dumps(message.pack()) == "[1101]"
+    assert json.dumps({message.id: message.id}) == '{"1101": 1101}'
+    assert f"{message.id} {message.id!s}" == "1101 1101"
+    assert message == Message.unpack([1101])
+    assert len({message, Message(1101)}) == 1
 
 
 @pytest.mark.parametrize(

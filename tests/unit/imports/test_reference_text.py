@@ -15,9 +15,9 @@ from shared.imports.authdata.model import RecordReader
 from shared.imports.documents.model import Upload
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.rules import read_license
-from shared.imports.messages import Message
+from shared.imports.messages import Message, MessageId
 from shared.imports.model import normal_reference
-from shared.imports.reference_text import LOOKS_WRONG, warn_of_reference
+from shared.imports.reference_text import warn_of_reference
 from shared.imports.results import Outcome
 from shared.imports.row_reader import read_row
 from shared.imports.workers.model import Worker
@@ -50,7 +50,7 @@ ENDS = [
 def test_an_odd_reference_is_warned_of_and_shown_so_that_it_can_be_seen(reference: str) -> None:
     warning = warn_of_reference("Ref", reference)
     assert warning is not None
-    assert (warning.id, warning.field) == (LOOKS_WRONG, "Ref")
+    assert (warning.id, warning.field) == (MessageId.IMPLAUSIBLE_VALUE, "Ref")
     assert warning.value is not None
     assert warning.value.isprintable()
     assert (warning.value == reference) == (reference in SPREADSHEET)
@@ -139,7 +139,7 @@ def test_every_reference_of_every_type_is_looked_at(
 ) -> None:
     said = read(reference)
     assert sorted(str(message.field) for message in said) == sorted(fields)
-    assert {message.id for message in said} == {LOOKS_WRONG}
+    assert {message.id for message in said} == {MessageId.IMPLAUSIBLE_VALUE}
     assert read("A1") == ()
 
 
@@ -148,7 +148,7 @@ def test_a_row_that_fails_says_it_too() -> None:
     said = read_row(0, row, Worker, ("EmployerRef", "PersonnelRef")).messages
     assert [(message.id, message.field) for message in said] == [
         (1002, "Gender"),
-        (LOOKS_WRONG, "PersonnelRef"),
+        (MessageId.IMPLAUSIBLE_VALUE, "PersonnelRef"),
     ]
 
 
