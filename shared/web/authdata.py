@@ -35,7 +35,7 @@ from shared.services.background import to_thread_if_large
 from shared.storage.authdata_records import Batch, BatchState
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
-from shared.web.import_call import answer_once, keyed_call
+from shared.web.idempotency import answer_once, keyed_call
 from shared.web.imports import just_accepted, not_yet
 from shared.web.requests import JSON, DryRun, Preferences
 

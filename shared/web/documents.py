@@ -53,7 +53,7 @@ from shared.imports.results import Outcome, RowResult
 from shared.services.documents.uploads import ImportedDocument
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
-from shared.web.import_call import HEADER, answer_once, keyed_call
+from shared.web.idempotency import HEADER, answer_once, keyed_call
 from shared.web.imports import json_answer, judged_rows, just_accepted, not_yet
 from shared.web.part_encodings import check_md5
 from shared.web.requests import (

@@ -22,7 +22,8 @@ from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
-from shared.web.import_call import ImportCall, answer_import, keyed_call
+from shared.web.idempotency import keyed_call
+from shared.web.import_call import ImportCall, answer_import
 from shared.web.imports import judged_rows, message_view
 from shared.web.requests import DryRun
 from shared.web.versions import version_in_query

@@ -14,7 +14,8 @@ from shared.gateway import Gateway
 from shared.services.status import ImportReport, ImportState
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web import pay_and_bill, requests
-from shared.web.import_call import ImportCall, answer_import, keyed_call
+from shared.web.idempotency import keyed_call
+from shared.web.import_call import ImportCall, answer_import
 from shared.web.imports import address, import_view, json_answer, not_yet
 
 

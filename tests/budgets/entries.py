@@ -53,7 +53,7 @@ from shared.storage.ports import Entity
 from shared.web import query_names, requests
 from shared.web.charsets import charset_of, utf8_body
 from shared.web.documents import content_of, read_upload, row_from_text
-from shared.web.import_call import keyed_call
+from shared.web.idempotency import keyed_call
 from shared.web.imports import place_from_text
 from shared.web.pay_and_bill import rendered_rows
 from shared.web.requests import check_media_type, from_opaque, read_form

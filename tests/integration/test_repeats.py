@@ -22,7 +22,7 @@ from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.retention import ExpiringImports
 from shared.storage.names import IDEMPOTENT_ANSWERS
 from shared.storage.ports import Upsert
-from shared.web.import_call import answer_once, keyed_call
+from shared.web.idempotency import answer_once, keyed_call
 from shared.web.pay_and_bill import import_call
 from tests.builders import a_worker, body_of
 from tests.counted_storage import CountedTables

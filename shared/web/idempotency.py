@@ -1,0 +1,157 @@
+"""Idempotency-Key over HTTP: what a key is bound to, and answers that come again (CONTRACTS 0).
+
+Every import endpoint asks `keyed_call` once everything that goes before it in the order of
+refusals has been checked, and hands the work to `answer_once` (or, where the work is an import
+of rows, to `shared.web.import_call.answer_import`, which does).
+
+`run(import_id)` does the work under that id and returns the answer; it raises refusals. It may
+be called again with the same id, in another process, after the first one died, or while the
+first one is still slowly at it: it must then find what is there. A refusal that depends on what
+is stored must not be provoked by what was stored under its own id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import azure.functions as func
+from werkzeug.http import parse_options_header
+
+from shared import log
+from shared.clock import RandomIds
+from shared.errors import AcceptanceUnknownError, GoneError, InvalidRequestError, RefusedError
+from shared.gateway import Gateway
+from shared.services.background import to_thread_if_large
+from shared.services.fingerprint_keys import FingerprintKeys
+from shared.services.idempotency import ImportSnapshot, KeyedCall, RepeatableWork
+from shared.storage.idempotency_records import KeptAnswer
+from shared.web.query_names import query_of
+from shared.web.requests import JSON, is_utf8
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotent-Replayed"
+MAX_KEY = 255
+
+Run = Callable[[str], Awaitable[func.HttpResponse]]
+Render = Callable[[str, str], Awaitable[func.HttpResponse]]
+"""The answer of an ended import again, from its id and the media type of the first answer."""
+
+
+async def keyed_call(
+    req: func.HttpRequest,
+    tenant: str,
+    content: Sequence[bytes],
+    keys: FingerprintKeys,
+) -> KeyedCall | None:
+    """The call's key and what it is bound to; None where the call has none.
+
+    `content` is the body; of multipart the parts, each with what it says of itself, so that
+    another boundary makes no other call. Fingerprints are hashed under `keys`. Raises
+    InvalidRequestError for an unusable key, and StorageUnavailableError.
+    """
+    if HEADER not in req.headers:
+        return None
+    key = req.headers[HEADER].strip()
+    if not 1 <= len(key) <= MAX_KEY:
+        raise InvalidRequestError(f"{HEADER} must have 1 to {MAX_KEY} characters.")
+    size = sum(map(len, content))
+    bound = [part.encode() for part in _bound_to(req)]
+    secrets = await keys.secrets()
+    fingerprints = await to_thread_if_large(size, _fingerprints, [*bound, *content], secrets)
+    return KeyedCall(tenant, key, fingerprints)
+
+
+async def answer_once(gateway: Gateway, keyed: KeyedCall | None, run: Run) -> func.HttpResponse:
+    """The answer of `run`, or the first answer to a call with the same key, kept as it was."""
+    if keyed is None:
+        return await run(RandomIds().new())
+    return await answer_repeatable(gateway, keyed, _Inside(run), _never_rendered)
+
+
+async def answer_repeatable(
+    gateway: Gateway, keyed: KeyedCall, work: RepeatableWork, render: Render
+) -> func.HttpResponse:
+    """`answer_once` for work that others can follow; `render` makes bodies that are not kept."""
+    given = await gateway.repeats.answer_once(keyed, work)
+    try:
+        response = await _response(given.answer, given.import_id, render)
+    except RefusedError:
+        raise
+    except Exception as error:
+        # The answer of an import that was accepted cannot be made just now.
+        log.failure("repeat.not_rendered", error, import_id=given.import_id)
+        raise AcceptanceUnknownError(given.import_id) from error
+    if given.is_replayed:
+        response.headers[REPLAYED] = "true"
+    return response
+
+
+def kept(response: func.HttpResponse, *, is_rendered: bool = False) -> KeptAnswer:
+    """What is kept of an answer; see `KeptAnswer` for `is_rendered`."""
+    return KeptAnswer(
+        status=response.status_code,
+        headers=dict(response.headers.items()),
+        media_type=response.mimetype,
+        body=response.get_body(),
+        is_rendered=is_rendered,
+    )
+
+
+class _Inside:
+    """Work that is done when the call is answered, so that others can only wait for its answer."""
+
+    seconds = math.inf
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:  # noqa: ARG002
+        """See `RepeatableWork`."""
+        return kept(await self._run(import_id))
+
+    async def look(self, import_id: str) -> ImportSnapshot | None:  # noqa: ARG002
+        """See `RepeatableWork`."""
+        return None
+
+
+async def _never_rendered(import_id: str, media_type: str) -> func.HttpResponse:
+    raise LookupError(f"the answer of {import_id} is kept, not rendered as {media_type}")
+
+
+async def _response(answer: KeptAnswer, import_id: str, render: Render) -> func.HttpResponse:
+    body = answer.body
+    if body is None and answer.is_rendered:
+        body = (await render(import_id, answer.media_type)).get_body()
+    if body is None:
+        raise GoneError(f"The first answer to this {HEADER} has expired: send a new key.")
+    return func.HttpResponse(
+        body, status_code=answer.status, headers=answer.headers, mimetype=answer.media_type
+    )
+
+
+def _bound_to(req: func.HttpRequest) -> list[str]:
+    """Method, address, query, media type and charset, in one spelling."""
+    address = req.url.partition("?")[0].partition("://")[2].partition("/")[2]
+    media_type, options = parse_options_header(req.headers.get("Content-Type", ""))
+    charset = options.get("charset", "").lower()
+    query = sorted(query_of(req).items())
+    return [
+        req.method,
+        address.strip("/").lower(),
+        (media_type.lower() or JSON) + ("" if is_utf8(options) else f";charset={charset}"),
+        str(len(query)),
+        *(text for pair in query for text in pair),
+    ]
+
+
+def _fingerprints(parts: Iterable[bytes], secrets: Sequence[bytes]) -> tuple[str, ...]:
+    """One hash for each secret, over the parts with their lengths before them."""
+    hashes = [hmac.new(secret, digestmod=hashlib.sha256) for secret in secrets]
+    for part in parts:
+        for each in hashes:
+            each.update(len(part).to_bytes(8, "big"))
+            each.update(part)
+    return tuple(each.hexdigest() for each in hashes)
