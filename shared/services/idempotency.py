@@ -17,21 +17,18 @@ first is the answer of all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from shared import log
 from shared.clock import Clock, Ids, age_of, to_iso
 from shared.errors import (
-    AcceptanceUnknownError,
     ConflictError,
     KeyReusedError,
     PreconditionFailedError,
     RefusedError,
-    RepeatUnknownError,
     StorageUnavailableError,
     UnreadableDataError,
 )
@@ -179,7 +176,6 @@ _LONGEST_PAUSE = 2.0
 _GROWTH = 1.5
 _LONGEST_RELEASE_PAUSE = 15.0
 _MOST_CONFLICTS = 20
-_SERVER_FAULT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,41 +192,26 @@ class KeyedCall:
 
 
 @dataclass(frozen=True, slots=True)
-class ImportSnapshot:
-    """An import that a call with the same key has had accepted.
+class KeyClaim:
+    """What a call knows of its key, from the record as the call has read it.
 
-    `answer` renders what can be said of it now: the final answer where it has ended.
+    `is_mine`: this call does the work under `import_id`, and ends with `Repeats.finish`, `remove`
+    or `give_up`. Else another call has the key, and `answer` is what that call was answered with;
+    None while the key is only claimed.
     """
 
-    has_ended: bool
-    answer: Callable[[], Awaitable[KeptAnswer]]
-
-
-class RepeatableWork(Protocol):
-    """What the endpoint does for a call with a key."""
+    record: RepeatRecord
+    is_mine: bool
 
     @property
-    def seconds(self) -> float:
-        """How long a call that joins another one waits for an import that was accepted."""
+    def import_id(self) -> str:
+        """The id of the one import that the key stands for."""
+        return self.record.import_id
 
-    async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:
-        """Do the work under this id and answer. What it raises refuses the call.
-
-        `is_repeat`: another call began it under the same id, and may have got anywhere, even to
-        the end, or still be at it. What is there already must be found, not done again.
-        """
-
-    async def look(self, import_id: str) -> ImportSnapshot | None:
-        """The import of this id; None where there is none yet, or where there never is one."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyedAnswer:
-    """The answer to a call with a key; `is_replayed` where another call did the work."""
-
-    answer: KeptAnswer
-    import_id: str
-    is_replayed: bool
+    @property
+    def answer(self) -> KeptAnswer | None:
+        """The answer that is kept."""
+        return self.record.answer
 
 
 class Repeats:
@@ -255,40 +236,22 @@ class Repeats:
         self._news = Completions()
         self._releases: set[asyncio.Task[None]] = set()
 
-    async def answer_once(self, call: KeyedCall, work: RepeatableWork) -> KeyedAnswer:
-        """The one answer of all calls with this key.
-
-        Raises KeyReusedError where the key is bound to another call, RepeatUnknownError where
-        storage does not tell what it stands for, and what the work raises: a refusal removes the
-        record, after any other error the next call takes over at once.
-        """
-        end = self._clock.elapsed() + work.seconds
-        while True:
-            try:
-                claim, is_mine = await self._claim(call)
-                given = None if is_mine else await self._join(claim, work, end)
-            except AcceptanceUnknownError:
-                raise
-            except StorageUnavailableError as error:
-                raise RepeatUnknownError("an Idempotency-Key cannot be read") from error
-            if is_mine:
-                return await self._begin(claim, work)
-            if given is not None:
-                return given
-
     async def expire(self, tenant: str, before: datetime) -> int:
         """Remove the tenant's records that were made before then; how many those were."""
         return await self._store.remove_before(tenant, before, self._clock.now())
 
-    async def _claim(self, call: KeyedCall) -> tuple[RepeatRecord, bool]:
-        """The record of the key, and whether it is this call's own."""
+    async def claim(self, call: KeyedCall) -> KeyClaim:
+        """The key as this call's own, or as another call has it.
+
+        Raises KeyReusedError where the key is bound to another call, StorageUnavailableError.
+        """
         now, owner = to_iso(self._clock.now()), self._ids.new()
         wanted = RepeatRecord(
             call.tenant, call.key, call.fingerprints[0], self._ids.new(), owner, now, now
         )
         for _ in range(_MOST_CONFLICTS):
             try:
-                return await self._store.insert(wanted), True
+                return KeyClaim(await self._store.insert(wanted), is_mine=True)
             except PreconditionFailedError:
                 pass
             except StorageUnavailableError:
@@ -298,95 +261,50 @@ class Repeats:
             if found is None:
                 continue
             if found.owner == owner:
-                return found, True
+                return KeyClaim(found, is_mine=True)
             if self._has_expired(found):
                 with suppress(PreconditionFailedError):
-                    return await self._store.renew(found, wanted), True
+                    return KeyClaim(await self._store.renew(found, wanted), is_mine=True)
                 continue
             if found.fingerprint not in call.fingerprints:
                 raise KeyReusedError(
                     "This Idempotency-Key was sent with another call: send a new key, or the "
                     "same method, address, media type and content as before."
                 )
-            return found, False
+            return KeyClaim(found, is_mine=False)
         raise StorageUnavailableError("too many calls with one key at once")
 
-    async def _join(
-        self, claim: RepeatRecord, work: RepeatableWork, end: float
-    ) -> KeyedAnswer | None:
-        """The answer of the call that has the key; None where that call gave the key back."""
+    async def follow(self, claim: KeyClaim) -> AsyncGenerator[KeyClaim]:
+        """The claim of another call, at once and after each pause, until it gives the key back.
+
+        An answer in this process cuts a pause short.
+        """
         pause = _FIRST_PAUSE
-        current: RepeatRecord | None = claim
+        current: RepeatRecord | None = claim.record
         with self._news.listening(claim.import_id) as answered:
             while current is not None and current.import_id == claim.import_id:
-                given = await self._await_answer(current, work, end)
-                if given is not None:
-                    return given
+                yield KeyClaim(current, is_mine=False)
                 await self._stop.wait_with(answered, pause)
                 pause = min(_LONGEST_PAUSE, pause * _GROWTH)
-                current = await self._store.read(claim.tenant, claim.key)
-        return None
+                current = await self._store.read(current.tenant, current.key)
 
-    async def _await_answer(
-        self, current: RepeatRecord, work: RepeatableWork, end: float
-    ) -> KeyedAnswer | None:
-        """What can be answered now; None where it is better to wait a little."""
-        import_id = current.import_id
-        if current.answer is not None:
-            log.event("repeat.replayed", import_id=import_id, tenant=current.tenant)
-            return KeyedAnswer(current.answer, import_id, is_replayed=True)
-        sight = await work.look(import_id)
-        if sight is not None and sight.has_ended:
-            answer = await self._settle(current, await sight.answer())
-            return KeyedAnswer(answer, import_id, is_replayed=True)
-        if sight is not None:
-            is_over = self._clock.elapsed() >= end or self._stop.is_announced
-            return (
-                KeyedAnswer(await sight.answer(), import_id, is_replayed=True) if is_over else None
-            )
-        if self._is_abandoned(current):
-            taken = await self._take_over(current)
-            return None if taken is None else await self._begin_again(taken, work)
-        return None
+    def patience(self, seconds: float) -> Callable[[], bool]:
+        """Tells whether a call has waited so many seconds, or the process is about to stop."""
+        end = self._clock.elapsed() + seconds
+        return lambda: self._clock.elapsed() >= end or self._stop.is_announced
 
-    async def _begin(self, claim: RepeatRecord, work: RepeatableWork) -> KeyedAnswer:
-        try:
-            return await self._run(claim, work, is_repeat=False)
-        except RefusedError:
-            await self._remove(claim)
-            raise
+    def is_abandoned(self, claim: KeyClaim) -> bool:
+        """Whether the claimant must be thought dead, or gave up."""
+        age = age_of(claim.record.claimed_at, self._clock.now())
+        return age is None or age >= self._patience
 
-    async def _begin_again(self, taken: RepeatRecord, work: RepeatableWork) -> KeyedAnswer | None:
-        """The same for a claim that was taken over.
+    async def take_over(self, claim: KeyClaim) -> KeyClaim | None:
+        """An abandoned claim as this call's own; None where another call was quicker.
 
-        None where the work is refused now, and yet the slow call before had its import accepted.
+        The call before may have got anywhere, even to the end, or still be at it: what is there
+        under the import id must be found, not done again.
         """
-        try:
-            return await self._run(taken, work, is_repeat=True)
-        except RefusedError:
-            if await work.look(taken.import_id) is not None:
-                return None
-            await self._remove(taken)
-            raise
-
-    async def _run(
-        self, claim: RepeatRecord, work: RepeatableWork, *, is_repeat: bool
-    ) -> KeyedAnswer:
-        try:
-            answer = await work.run(claim.import_id, is_repeat=is_repeat)
-        except RefusedError:
-            raise
-        except (Exception, asyncio.CancelledError):
-            await self._give_up(claim)
-            raise
-        if answer.status >= _SERVER_FAULT:
-            await self._give_up(claim)
-        else:
-            answer = await self._settle(claim, answer)
-        return KeyedAnswer(answer, claim.import_id, is_replayed=False)
-
-    async def _take_over(self, current: RepeatRecord) -> RepeatRecord | None:
-        """The record as this call's own; None where another call was quicker."""
+        current = claim.record
         mine = replace(current, owner=self._ids.new(), claimed_at=to_iso(self._clock.now()))
         try:
             taken = await self._store.replace(mine)
@@ -396,27 +314,38 @@ class Repeats:
                 return None
             taken = found
         log.warning("repeat.taken_over", import_id=current.import_id, tenant=current.tenant)
-        return taken
+        return KeyClaim(taken, is_mine=True)
 
-    async def _remove(self, claim: RepeatRecord) -> None:
+    @asynccontextmanager
+    async def working(self, claim: KeyClaim) -> AsyncIterator[None]:
+        """The time in which the work is done: any error but a refusal gives the claim up."""
+        try:
+            yield
+        except RefusedError:
+            raise
+        except (Exception, asyncio.CancelledError):
+            await self.give_up(claim)
+            raise
+
+    async def remove(self, claim: KeyClaim) -> None:
         """Leave the key to the next call, unless this one has lost it already."""
         try:
             with storage_time(CLEAN_UP_SECONDS):
-                await self._store.remove(claim)
+                await self._store.remove(claim.record)
         except PreconditionFailedError:
             return
         except StorageUnavailableError:
-            self._release_later(claim)
+            self._release_later(claim.record)
 
-    async def _give_up(self, claim: RepeatRecord) -> None:
+    async def give_up(self, claim: KeyClaim) -> None:
         """Let the next call take over at once, under the same import id."""
         try:
             with storage_time(CLEAN_UP_SECONDS):
-                await self._store.replace(replace(claim, claimed_at=""))
+                await self._store.replace(replace(claim.record, claimed_at=""))
         except PreconditionFailedError:
             return
         except StorageUnavailableError:
-            self._release_later(claim)
+            self._release_later(claim.record)
 
     def _release_later(self, claim: RepeatRecord) -> None:
         """Give a claim up as soon as storage answers: until then, or its take-over, it blocks."""
@@ -440,17 +369,17 @@ class Repeats:
             except StorageUnavailableError:
                 continue
 
-    async def _settle(self, claim: RepeatRecord, answer: KeptAnswer) -> KeptAnswer:
-        """Put the answer into the record; the one that is there first stands.
+    async def finish(self, claim: KeyClaim, answer: KeptAnswer) -> KeptAnswer:
+        """Put the answer into the record; the one that is there first is the answer of all.
 
         A storage fault does not cost the caller the answer: the next call makes it again.
         """
         try:
             with storage_time(max(CLEAN_UP_SECONDS, storage_time_now().left)):
-                standing = await self._kept(claim, answer)
+                standing = await self._kept(claim.record, answer)
         except Exception as error:
             log.failure("repeat.not_kept", error, import_id=claim.import_id)
-            self._release_later(claim)
+            self._release_later(claim.record)
             return answer
         self._news.announce(claim.import_id)
         return standing
@@ -473,8 +402,3 @@ class Repeats:
     def _has_expired(self, record: RepeatRecord) -> bool:
         age = age_of(record.created_at, self._clock.now())
         return age is not None and age >= self._keep
-
-    def _is_abandoned(self, record: RepeatRecord) -> bool:
-        """Whether the claimant must be thought dead, or gave up."""
-        age = age_of(record.claimed_at, self._clock.now())
-        return age is None or age >= self._patience

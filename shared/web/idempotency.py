@@ -16,18 +16,30 @@ import hashlib
 import hmac
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
 
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
 from shared import log
 from shared.clock import RandomIds
-from shared.errors import AcceptanceUnknownError, GoneError, InvalidRequestError, RefusedError
+from shared.errors import (
+    AcceptanceUnknownError,
+    GoneError,
+    InvalidRequestError,
+    RefusedError,
+    RepeatUnknownError,
+    StorageUnavailableError,
+)
 from shared.gateway import Gateway
 from shared.services.background import to_thread_if_large
 from shared.services.fingerprint_keys import FingerprintKeys
-from shared.services.idempotency import ImportSnapshot, KeyedCall, RepeatableWork
+from shared.services.idempotency import KeyClaim, KeyedCall, Repeats
 from shared.storage.idempotency_records import KeptAnswer
+from shared.storage.import_records import ImportRecord
 from shared.web.query_names import query_of
 from shared.web.requests import JSON, is_utf8
 
@@ -64,6 +76,119 @@ async def keyed_call(
     return KeyedCall(tenant, key, fingerprints)
 
 
+class RepeatableWork(Protocol):
+    """What an endpoint does for a call with a key."""
+
+    @property
+    def seconds(self) -> float:
+        """How long a call that joins another one waits for an import that was accepted."""
+
+    async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:
+        """Do the work under this id and answer. What it raises refuses the call.
+
+        `is_repeat`: another call began it under the same id, and may have got anywhere, even to
+        the end, or still be at it. What is there already must be found, not done again.
+        """
+
+    async def find(self, import_id: str) -> ImportRecord | None:
+        """The import of this id; None where there is none yet, or where there never is one."""
+
+    async def answer_found(self, record: ImportRecord) -> KeptAnswer:
+        """What can be said now of an import that another call has had accepted.
+
+        The final answer where it has ended.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedAnswer:
+    """The answer to a call with a key; `is_replayed` where another call did the work."""
+
+    answer: KeptAnswer
+    import_id: str
+    is_replayed: bool
+
+
+async def answer_keyed(keys: Repeats, call: KeyedCall, work: RepeatableWork) -> KeyedAnswer:
+    """The one answer of all calls with this key: claim the key, do the work, finish the claim.
+
+    A call that meets the claim of another one waits for that one's answer. Raises KeyReusedError
+    where the key is bound to another call, RepeatUnknownError where storage does not tell what it
+    stands for, and what the work raises: a refusal removes the record, after any other error the
+    next call takes over at once.
+    """
+    is_over = keys.patience(work.seconds)
+    while True:
+        try:
+            claim = await keys.claim(call)
+            joined = None if claim.is_mine else await _join(keys, claim, work, is_over)
+        except AcceptanceUnknownError:
+            raise
+        except StorageUnavailableError as error:
+            raise RepeatUnknownError("an Idempotency-Key cannot be read") from error
+        if joined is not None:
+            return joined
+        if claim.is_mine:
+            try:
+                return await _run(keys, claim, work, is_repeat=False)
+            except RefusedError:
+                await keys.remove(claim)
+                raise
+
+
+async def _join(
+    keys: Repeats, claim: KeyClaim, work: RepeatableWork, is_over: Callable[[], bool]
+) -> KeyedAnswer | None:
+    """The answer of the call that has the key; None where that call gave the key back."""
+    async with aclosing(keys.follow(claim)) as changes:
+        async for current in changes:
+            import_id = current.import_id
+            if current.answer is not None:
+                log.event("repeat.replayed", import_id=import_id, tenant=current.record.tenant)
+                return KeyedAnswer(current.answer, import_id, is_replayed=True)
+            record = await work.find(import_id)
+            if record is not None and not record.is_open:
+                answer = await keys.finish(current, await work.answer_found(record))
+                return KeyedAnswer(answer, import_id, is_replayed=True)
+            if record is not None and is_over():
+                return KeyedAnswer(await work.answer_found(record), import_id, is_replayed=True)
+            if record is None and keys.is_abandoned(current):
+                answered = await _take_over(keys, current, work)
+                if answered is not None:
+                    return answered
+    return None
+
+
+async def _take_over(keys: Repeats, claim: KeyClaim, work: RepeatableWork) -> KeyedAnswer | None:
+    """The answer to work that another call has begun.
+
+    None where a third call was quicker, or where the work is refused now, and yet the slow call
+    before had its import accepted.
+    """
+    taken = await keys.take_over(claim)
+    if taken is None:
+        return None
+    try:
+        return await _run(keys, taken, work, is_repeat=True)
+    except RefusedError:
+        if await work.find(taken.import_id) is not None:
+            return None
+        await keys.remove(taken)
+        raise
+
+
+async def _run(
+    keys: Repeats, claim: KeyClaim, work: RepeatableWork, *, is_repeat: bool
+) -> KeyedAnswer:
+    async with keys.working(claim):
+        answer = await work.run(claim.import_id, is_repeat=is_repeat)
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        await keys.give_up(claim)
+    else:
+        answer = await keys.finish(claim, answer)
+    return KeyedAnswer(answer, claim.import_id, is_replayed=False)
+
+
 async def answer_once(gateway: Gateway, keyed: KeyedCall | None, run: Run) -> func.HttpResponse:
     """The answer of `run`, or the first answer to a call with the same key, kept as it was."""
     if keyed is None:
@@ -75,7 +200,7 @@ async def answer_repeatable(
     gateway: Gateway, keyed: KeyedCall, work: RepeatableWork, render: Render
 ) -> func.HttpResponse:
     """`answer_once` for work that others can follow; `render` makes bodies that are not kept."""
-    given = await gateway.repeats.answer_once(keyed, work)
+    given = await answer_keyed(gateway.repeats, keyed, work)
     try:
         response = await _response(given.answer, given.import_id, render)
     except RefusedError:
@@ -109,12 +234,16 @@ class _Inside:
         self._run = run
 
     async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:  # noqa: ARG002
-        """See `RepeatableWork`."""
+        """Do the work, again where another call began it."""
         return kept(await self._run(import_id))
 
-    async def look(self, import_id: str) -> ImportSnapshot | None:  # noqa: ARG002
-        """See `RepeatableWork`."""
+    async def find(self, import_id: str) -> ImportRecord | None:  # noqa: ARG002
+        """None: the call that does the work answers it."""
         return None
+
+    async def answer_found(self, record: ImportRecord) -> KeptAnswer:
+        """Never asked for."""
+        raise LookupError(f"nothing is found of {record.import_id} before it is answered")
 
 
 async def _never_rendered(import_id: str, media_type: str) -> func.HttpResponse:

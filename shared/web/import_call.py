@@ -15,7 +15,7 @@ from shared import log
 from shared.clock import RandomIds
 from shared.errors import GoneError
 from shared.gateway import Gateway
-from shared.services.idempotency import ImportSnapshot, KeyedCall
+from shared.services.idempotency import KeyedCall
 from shared.services.status import ImportReport
 from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
@@ -76,33 +76,29 @@ class _Work:
         return await self._answer(record)
 
     async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:
-        """See `RepeatableWork`. An import that was accepted before is not accepted again."""
-        record = await self._find(import_id) if is_repeat else None
+        """The same for a call with a key: what was accepted before is not accepted again."""
+        record = await self.find(import_id) if is_repeat else None
         response = await (self.begin(import_id) if record is None else self._answer(record))
         has_ended = "X-Import-Id" in response.headers and response.status_code == 200
         return kept(response, is_rendered=has_ended and self._call.is_lasting)
 
-    async def look(self, import_id: str) -> ImportSnapshot | None:
-        """See `RepeatableWork`."""
-        record = await self._find(import_id)
-        if record is None:
-            return None
-        found = record
+    async def find(self, import_id: str) -> ImportRecord | None:
+        """The import of that id, where it was accepted."""
+        return await self._gateway.imports.find(self._call.tenant, import_id)
 
-        async def answer() -> KeptAnswer:
-            if not found.is_open:
-                try:
-                    response = self._named(await self._ended(found))
-                    return kept(response, is_rendered=self._call.is_lasting)
-                except Exception as error:
-                    log.failure("call.left_running", error, import_id=import_id)
-            return kept(self._named(await self._not_yet(found)))
-
-        return ImportSnapshot(not record.is_open, answer)
+    async def answer_found(self, record: ImportRecord) -> KeptAnswer:
+        """What can be said now of an import that another call has had accepted."""
+        if not record.is_open:
+            try:
+                response = self._named(await self._ended(record))
+                return kept(response, is_rendered=self._call.is_lasting)
+            except Exception as error:
+                log.failure("call.left_running", error, import_id=record.import_id)
+        return kept(self._named(await self._not_yet(record)))
 
     async def render_again(self, import_id: str, media_type: str) -> func.HttpResponse:
         """The answer of an ended import. Raises GoneError where its records are not there."""
-        record = await self._find(import_id)
+        record = await self.find(import_id)
         if record is None:
             raise GoneError("The import of this Idempotency-Key has expired: send a new key.")
         return await self._call.render(record, media_type)
@@ -132,6 +128,3 @@ class _Work:
         if self._call.wished.applied:
             response.headers["Preference-Applied"] = self._call.wished.applied
         return response
-
-    async def _find(self, import_id: str) -> ImportRecord | None:
-        return await self._gateway.imports.find(self._call.tenant, import_id)

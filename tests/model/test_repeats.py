@@ -25,11 +25,12 @@ from shared.errors import (
 from shared.imports.import_type import Options
 from shared.imports.planning import Chunk, Span
 from shared.process_stop import ProcessStop
-from shared.services.idempotency import ImportSnapshot, KeyedAnswer, KeyedCall, Repeats, RepeatStore
+from shared.services.idempotency import KeyedCall, Repeats, RepeatStore
 from shared.services.import_log import ImportLog
 from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity
+from shared.web.idempotency import KeyedAnswer, answer_keyed
 from tests.model.memory_storage import ACTOR, Fate, MemoryBlobs, MemoryTables, Turnstile
 from tests.model.processes import CountedIds, at_once
 from tests.model.virtual_time import run_at_once
@@ -85,16 +86,11 @@ class Work:
                     return _answer(found)
         return _answer(record)
 
-    async def look(self, import_id: str) -> ImportSnapshot | None:
-        record = await self.imports.find(TENANT, import_id)
-        if record is None:
-            return None
-        found = record
+    async def find(self, import_id: str) -> ImportRecord | None:
+        return await self.imports.find(TENANT, import_id)
 
-        async def answer() -> KeptAnswer:
-            return _answer(found)
-
-        return ImportSnapshot(not found.is_open, answer)
+    async def answer_found(self, record: ImportRecord) -> KeptAnswer:
+        return _answer(record)
 
 
 @dataclass
@@ -149,7 +145,7 @@ class World:
             ACTOR.set(actor)
             try:
                 call = KeyedCall(TENANT, KEY, (content,))
-                self.given.append(await process.repeats.answer_once(call, work))
+                self.given.append(await answer_keyed(process.repeats, call, work))
             except RefusedError as error:
                 self.refused.append(error)
             except StorageUnavailableError:
