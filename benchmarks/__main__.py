@@ -20,12 +20,12 @@ from benchmarks.catalogue import BENCHES
 from benchmarks.measuring.waiting import BenchError
 from benchmarks.options import Options, read_options
 from local_host.setup.messages import SetupError, note, say
-from local_host.setup.paths import CHECKOUT
+from local_host.setup.paths import LOCAL
 
 _INTERRUPTED = 130
 
 
-def main(words: Sequence[str], folder: Path = CHECKOUT.local / "bench") -> int:
+def main(words: Sequence[str], folder: Path = LOCAL / "bench") -> int:
     """Run what is asked for, keep the figures in `folder`; returns the exit status."""
     options = read_options(words, tuple(BENCHES), folder)
     documents: dict[str, Any] = {}

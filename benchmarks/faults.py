@@ -21,7 +21,7 @@ from benchmarks.measuring.tables import Line, render
 from benchmarks.measuring.waiting import BenchError
 from benchmarks.options import Options
 from local_host.setup.messages import note
-from local_host.setup.paths import CHECKOUT
+from local_host.setup.paths import ROOT
 from tests.faults.bench import Tally, run_rounds
 from tests.faults.judge import FindingKind
 from tests.faults.weather import EVENTS, REQUEST_FAULTS
@@ -81,7 +81,7 @@ def _commit() -> str:
     """What is checked out, with a mark where files differ from it; "" outside a repository."""
     words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        ran = subprocess.run(words, cwd=CHECKOUT.root, capture_output=True, check=False, text=True)
+        ran = subprocess.run(words, cwd=ROOT, capture_output=True, check=False, text=True)
     except OSError:
         return ""
     return ran.stdout.strip()

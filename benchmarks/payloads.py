@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from local_host.setup.paths import CHECKOUT
+from local_host.setup.paths import ROOT
 
-SAMPLE = CHECKOUT.root / "tests" / "golden" / "payandbill-workers-v1.request.json"
+SAMPLE = ROOT / "tests" / "golden" / "payandbill-workers-v1.request.json"
 _POSTCODES = {"WorkerAddress": "EC1A 1BB", "NextOfKinAddress": "M1 1AE", "LastAddress": "B33 8TH"}
 _NOTES = "Personnel Notes"
 _BANK = {"IBAN": "GB82WEST12345698765432", "BIC": "WESTGB2L"}

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.payloads import Case, body_of
-from local_host.setup.paths import CHECKOUT
+from local_host.setup.paths import ROOT
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS
 
-_GOLDEN = CHECKOUT.root / "tests" / "golden"
+_GOLDEN = ROOT / "tests" / "golden"
 _GROUPS = 10
 _JSON = "application/json"
 

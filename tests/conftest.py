@@ -36,7 +36,9 @@ ACCOUNTS = (
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """The running emulator; it writes a line for each request to its access log."""
     log = tmp_path_factory.mktemp("emulator") / "access.log"
-    with running(Programs.found(), log=log, accounts=ACCOUNTS, has_access_log=True) as azurite:
+    with running(
+        Programs.from_environ(), log=log, accounts=ACCOUNTS, has_access_log=True
+    ) as azurite:
         yield Emulator(azurite, log)
 
 

@@ -30,7 +30,7 @@ from benchmarks.measuring.waiting import BenchError, wait_until
 from local_host.setup import processes
 from local_host.setup.azurite import Azurite, Programs, running
 from local_host.setup.host_process import HostProcess
-from local_host.setup.paths import CHECKOUT
+from local_host.setup.paths import ROOT
 from shared.auth.integrations import Integration
 from shared.bootstrap import open_gateway
 from shared.imports.registry import MESSAGE_TYPES
@@ -135,7 +135,7 @@ def running_rig(folder: Path, *, has_access_log: bool = False) -> Iterator[Rig]:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "emulator.log"
     with (
-        running(Programs.found(), log=log, has_access_log=has_access_log) as storage,
+        running(Programs.from_environ(), log=log, has_access_log=has_access_log) as storage,
         _running_host(storage.connection_string, folder) as host,
     ):
         rig = Rig(storage, host, log)
@@ -158,7 +158,7 @@ def _running_host(connection: str, folder: Path) -> Iterator[HostProcess]:
                 "GATEWAY_AUTHDATA_KEYS": _HASH_KEYS,
                 "PYTHONUNBUFFERED": "1",
             },
-            folder=CHECKOUT.root,
+            folder=ROOT,
             output=subprocess.PIPE,
             errors=log,
         )

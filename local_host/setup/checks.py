@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from local_host.setup.messages import say
-from local_host.setup.paths import CHECKOUT
+from local_host.setup.paths import PYTHON, ROOT
 
 _TESTS = ("tests/unit", "tests/model")
 _SAMPLE = {"ORDER_MODEL_RUNS": "100"}
@@ -21,17 +21,17 @@ _SAMPLE = {"ORDER_MODEL_RUNS": "100"}
 
 @dataclass
 class Check:
-    """One running tool. Its output is kept, so that those of two do not mix."""
+    """One running tool. Its output is shown at its end, so that the outputs of two do not mix."""
 
     name: str
-    words: list[str]
-    begun: float = field(default_factory=time.monotonic)
+    arguments: list[str]
+    start: float = field(default_factory=time.monotonic)
     output: IO[bytes] = field(default_factory=TemporaryFile)
 
     def __post_init__(self) -> None:
         self.process = subprocess.Popen(
-            [CHECKOUT.python, "-m", *self.words],
-            cwd=CHECKOUT.root,
+            [PYTHON, "-m", *self.arguments],
+            cwd=ROOT,
             env={**_SAMPLE, **os.environ},
             stdin=subprocess.DEVNULL,
             stdout=self.output,
@@ -39,19 +39,19 @@ class Check:
         )
 
     def passes(self) -> bool:
-        """Wait for its end and show what it said."""
+        """Wait for its end and show its output."""
         status = self.process.wait()
         self.output.seek(0)
-        said = self.output.read().decode("utf-8", "replace").rstrip()
-        if said:
-            say(said)
+        text = self.output.read().decode("utf-8", "replace").rstrip()
+        if text:
+            say(text)
         verdict = "failed" if status else "passed"
-        say(f"{self.name}: {verdict} after {time.monotonic() - self.begun:.1f} s")
+        say(f"{self.name}: {verdict} after {time.monotonic() - self.start:.1f} s")
         return status == 0
 
 
 def run_checks() -> int:
-    """Run them all, whatever the first ones say; returns the exit status."""
+    """Run them all, also where the first ones fail; returns the exit status."""
     checks = [
         Check("format", ["ruff", "format", "--check", "--quiet", "."]),
         Check("lint", ["ruff", "check", "--quiet", "."]),
@@ -64,4 +64,4 @@ def run_checks() -> int:
 
 
 def _present_tests() -> list[str]:
-    return [name for name in _TESTS if (CHECKOUT.root / name).is_dir()]
+    return [name for name in _TESTS if (ROOT / name).is_dir()]

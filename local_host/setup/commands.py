@@ -1,4 +1,4 @@
-"""The commands of `dev.py`: which there are, and what each starts in the environment."""
+"""The commands of `dev.py`; most of them end as the Python of the environment."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from local_host.setup.azurite import Programs
+from local_host.setup.azurite import SETUP_PROGRAMS
 from local_host.setup.checks import run_checks
-from local_host.setup.environment import LOCKED, prepare
-from local_host.setup.gateway import DATA, read_run_options
+from local_host.setup.environment import LOCKED, prepare, prepare_worker
 from local_host.setup.messages import SetupError, note, say
-from local_host.setup.paths import CHECKOUT
+from local_host.setup.paths import DATA, PYTHON, ROOT, VENV
 
 USAGE = """usage: python3 dev.py COMMAND
 
@@ -49,86 +48,110 @@ or two. It takes no arguments. The status is 0 where everything passed.
 }
 _INTERRUPTED = 130
 _WRONG_USAGE = 2
+_EMULATOR_VARIABLES = {
+    "AZURITE_NODE": str(SETUP_PROGRAMS.node),
+    "AZURITE_SCRIPT": str(SETUP_PROGRAMS.script),
+}
 
 
-def run_command(words: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str]) -> int:
     """Carry out one command line; returns the exit status."""
-    if not words or words[0] in ("-h", "--help", "help"):
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
         say(USAGE)
-        return 0 if words else _WRONG_USAGE
-    command = _COMMANDS.get(words[0])
+        return 0 if arguments else _WRONG_USAGE
+    name, *rest = arguments
+    command = _COMMANDS.get(name)
     if command is None:
-        note(f"dev.py has no command {words[0]!r}.\n\n{USAGE}")
+        note(f"dev.py has no command {name!r}.\n\n{USAGE}")
         return _WRONG_USAGE
-    if words[0] in _HELP and {"-h", "--help"} & set(words[1:]):
+    if name in _HELP and {"-h", "--help"} & set(rest):
         # Shown at once: the set-up takes minutes, and a whole run of the tests takes ten.
-        say(_HELP[words[0]])
+        say(_HELP[name])
         return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return command(list(words[1:]))
+        return command(rest)
     except SetupError as error:
         note(str(error))
         return error.status
     except KeyboardInterrupt:
-        note("Stopped. The next start goes on where this one was.")
+        note("Stopped. Run the same command again to continue.")
         return _INTERRUPTED
 
 
-def _run(words: list[str]) -> int:
-    from local_host.setup.gateway import run
+def _run(arguments: list[str]) -> int:
+    # Imported late, so that --help is quick: it loads an HTTP client.
+    from local_host.setup.gateway import read_run_options, run
 
-    return run(read_run_options(words, os.environ, CHECKOUT))
+    return run(read_run_options(arguments, os.environ))
 
 
-def _test(words: list[str]) -> int:
-    from local_host.setup.environment import prepare_worker
-
+def _test(arguments: list[str]) -> int:
     prepare()
-    programs = Programs.of(CHECKOUT)
-    own = {"AZURITE_NODE": str(programs.node), "AZURITE_SCRIPT": str(programs.script)}
+    variables = dict(_EMULATOR_VARIABLES)
     worker = prepare_worker()
     if worker is not None:
-        own["GATEWAY_WORKER_PYTHON"] = str(worker)
-    _become(["-m", "pytest", *words], own, CHECKOUT.root)
+        variables["GATEWAY_WORKER_PYTHON"] = str(worker)
+    _become_python(["-m", "pytest", *arguments], variables, ROOT)
 
 
-def _check(words: list[str]) -> int:
-    if words:
+def _check(arguments: list[str]) -> int:
+    if arguments:
         raise SetupError("check takes no arguments.", _WRONG_USAGE)
     prepare()
     return run_checks()
 
 
-def _bench(words: list[str]) -> int:
+def _bench(arguments: list[str]) -> int:
     prepare()
-    programs = Programs.of(CHECKOUT)
-    own = {"AZURITE_NODE": str(programs.node), "AZURITE_SCRIPT": str(programs.script)}
-    _become(["-m", "benchmarks", *words], own, CHECKOUT.root)
+    _become_python(["-m", "benchmarks", *arguments], _EMULATOR_VARIABLES, ROOT)
 
 
-def _lock(words: list[str]) -> int:
+def _lock(arguments: list[str]) -> int:
+    """Write requirements.txt: the packages of a deployment, for Python 3.11 and newer.
 
-    return lock(words)
-
-
-def _manage(words: list[str]) -> int:
-    own = {}
-    if len(words) > 1 and words[0] == "--data":
-        own[DATA] = str(Path(words[1]).resolve())
-        words = words[2:]
+    The result has the hash of each file that the package index has, for every system. Versions
+    that are in requirements.txt already stay, unless they are to be upgraded.
+    """
+    source = "requirements.in"
+    parser = argparse.ArgumentParser(
+        prog="dev.py lock",
+        description=f"Write {LOCKED} from {source}: every package of a deployment with its "
+        "version and its hashes. uv asks the package index; UV_DEFAULT_INDEX names another one.",
+    )
+    parser.add_argument(
+        "--upgrade", action="store_true", help="take the newest versions, not those locked so far"
+    )
+    options = parser.parse_args(arguments)
     prepare()
-    _become([str(CHECKOUT.root / "manage.py"), *words], own, Path.cwd())
+    command = [str(VENV / "bin" / "uv"), "pip", "compile", source]
+    command += ["--output-file", LOCKED, "--quiet", "--universal", "--python-version", "3.11"]
+    command += ["--generate-hashes", "--custom-compile-command", "python3 dev.py lock"]
+    command += ["--upgrade"] if options.upgrade else []
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise SetupError(f"uv could not write {LOCKED}; its message is above.")
+    say(f"{LOCKED} is up to date. The next command of dev.py installs what has changed.")
+    return 0
 
 
-def _become(words: Sequence[str], own: Mapping[str, str], folder: Path) -> NoReturn:
-    """End as the environment's Python, so that its exit status and its signals are ours."""
+def _manage(arguments: list[str]) -> int:
+    variables = {}
+    if len(arguments) > 1 and arguments[0] == "--data":
+        variables[DATA] = str(Path(arguments[1]).resolve())
+        arguments = arguments[2:]
+    prepare()
+    _become_python([str(ROOT / "manage.py"), *arguments], variables, Path.cwd())
+
+
+def _become_python(
+    arguments: Sequence[str], variables: Mapping[str, str], folder: Path
+) -> NoReturn:
+    """Replace this process by the environment's Python, which then gets the signals."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.chdir(folder)
-    python = str(CHECKOUT.python)
-    os.execve(python, [python, *words], {**os.environ, **own})
+    os.execve(PYTHON, [str(PYTHON), *arguments], {**os.environ, **variables})
 
 
 _COMMANDS: Mapping[str, Callable[[list[str]], int]] = {
@@ -139,34 +162,3 @@ _COMMANDS: Mapping[str, Callable[[list[str]], int]] = {
     "lock": _lock,
     "manage": _manage,
 }
-
-
-# `dev.py lock`: writes requirements.txt from requirements.in.
-#
-# The result holds for Python 3.11 and newer on every system, with the hash of each file that the
-# package index has, and everything that the direct requirements bring along. Versions that are in
-# requirements.txt already stay, unless they are to be upgraded.
-
-_DIRECT = "requirements.in"
-
-
-def lock(words: Sequence[str]) -> int:
-    """Carry out the command; returns the exit status. Raises SetupError."""
-    parser = argparse.ArgumentParser(
-        prog="dev.py lock",
-        description=f"Write {LOCKED} from {_DIRECT}: every package of a deployment with its "
-        "version and its hashes. uv asks the package index; UV_DEFAULT_INDEX names another one.",
-    )
-    parser.add_argument(
-        "--upgrade", action="store_true", help="take the newest versions, not those locked so far"
-    )
-    options = parser.parse_args(words)
-    prepare()
-    command = [str(CHECKOUT.environment / "bin" / "uv"), "pip", "compile", _DIRECT]
-    command += ["--output-file", LOCKED, "--quiet", "--universal", "--python-version", "3.11"]
-    command += ["--generate-hashes", "--custom-compile-command", "python3 dev.py lock"]
-    command += ["--upgrade"] if options.upgrade else []
-    if subprocess.run(command, cwd=CHECKOUT.root, check=False).returncode:
-        raise SetupError(f"uv could not write {LOCKED}; its own words are above.")
-    say(f"{LOCKED} is up to date. The next command of dev.py installs what has changed.")
-    return 0

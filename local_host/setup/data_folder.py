@@ -1,4 +1,8 @@
-"""The data folder of a local gateway: one gateway at a time, and nothing left of a dead one."""
+"""The data folder of a local gateway: one gateway at a time, and no process left of a dead one.
+
+The file `gateway.json` in it tells other programs how to reach the gateway that runs. It holds the
+connection string of the storage, so only its owner may read it.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,23 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from local_host.setup import processes
 from local_host.setup.messages import SetupError, note
 from local_host.setup.paths import FOLDER_MODE, close_to_others
-from local_host.setup.processes import locked
+from local_host.setup.processes import end_leftover, file_lock
 
-# `gateway.json`: how other programs find the gateway that runs on a data folder.
-#
-# It holds the connection string of the storage, so only its owner may read it.
-
-_NAME = "gateway.json"
+_GATEWAY_FILE = "gateway.json"
+# What the gateway and `dev.py` put into the folder.
+_FILES = frozenset(
+    {
+        "azurite", "azurite.log", "azurite.pid", "bench", "demo.json", "gateway.json",
+        "gateway.json.new", "gateway.log", "logs", "run.lock", "setup.lock", "tls",
+    }
+)  # fmt: skip
+# Seconds to wait for a gateway that is just stopping.
+_PATIENCE = 15.0
+# Signals with the seconds to wait after each. The emulator writes its data when it is asked to end.
+_END_EMULATOR = ((signal.SIGTERM, 30.0), (signal.SIGKILL, 5.0))
+_END_HOST = ((signal.SIGKILL, 5.0),)
 
 
 @dataclass(frozen=True)
@@ -37,41 +48,31 @@ class RunningGateway:
 
 
 def write_gateway(folder: Path, gateway: RunningGateway) -> None:
-    """Announce the gateway; a reader sees all of it or nothing."""
-    draft = folder / f"{_NAME}.new"
+    """Write gateway.json; a reader sees all of it or nothing."""
+    draft = folder / f"{_GATEWAY_FILE}.new"
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
         json.dump({name: value for name, value in asdict(gateway).items() if value}, file)
-    draft.replace(folder / _NAME)
+    draft.replace(folder / _GATEWAY_FILE)
 
 
 def read_gateway(folder: Path) -> RunningGateway | None:
-    """What is announced in `folder`; None where nothing is, or nothing that can be read."""
+    """The gateway of gateway.json; None where the file is missing or cannot be read."""
     try:
-        said = json.loads((folder / _NAME).read_text("utf-8"))
+        fields = json.loads((folder / _GATEWAY_FILE).read_text("utf-8"))
         return RunningGateway(
-            str(said["url"]), str(said["storage"]), int(said["pid"]), said.get("certificate", "")
+            str(fields["url"]),
+            str(fields["storage"]),
+            int(fields["pid"]),
+            fields.get("certificate", ""),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def remove_gateway(folder: Path) -> None:
-    """Take the announcement back."""
-    (folder / _NAME).unlink(missing_ok=True)
-
-
-_PATIENCE = 15.0
-"""Seconds for a predecessor that is just stopping."""
-_STRAY_EMULATOR = ((signal.SIGTERM, 30.0), (signal.SIGKILL, 5.0))
-_OWN = frozenset(
-    {
-        "azurite", "azurite.log", "azurite.pid", "bench", "demo.json", "gateway.json",
-        "gateway.json.new", "gateway.log", "logs", "run.lock", "setup.lock", "tls",
-    }
-)  # fmt: skip
-"""What the gateway and `dev.py` put into the folder."""
-_STRAY_HOST = ((signal.SIGKILL, 5.0),)
+    """Remove gateway.json, where it is there."""
+    (folder / _GATEWAY_FILE).unlink(missing_ok=True)
 
 
 class DataFolder:
@@ -79,47 +80,35 @@ class DataFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-
-    @property
-    def storage(self) -> Path:
-        """The emulator's data."""
-        return self.folder / "azurite"
-
-    @property
-    def emulator_log(self) -> Path:
-        """What the emulator says."""
-        return self.folder / "azurite.log"
-
-    @property
-    def host_log(self) -> Path:
-        """What the local host and the app say."""
-        return self.folder / "gateway.log"
-
-    @property
-    def tls(self) -> Path:
-        """The certificate of a gateway that serves https, and its key."""
-        return self.folder / "tls"
+        # The data of the emulator, and what the emulator prints.
+        self.storage = self.folder / "azurite"
+        self.emulator_log = self.folder / "azurite.log"
+        # What the local host and the app log.
+        self.host_log = self.folder / "gateway.log"
+        # The certificate of a gateway that serves https, and its key.
+        self.tls = self.folder / "tls"
+        self._emulator_pid = self.folder / "azurite.pid"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """No other gateway runs on the folder during the block, and none is left of an earlier one.
+    def lock(self) -> Iterator[None]:
+        """No other gateway runs on the folder during the block, and no process of an earlier one.
 
-        Other users of the machine cannot read what is in it. Raises SetupError where one goes on
-        running.
+        Other users of the machine cannot read the files of the folder. Raises SetupError where
+        another gateway does not stop.
         """
         self._close_to_others()
-        with locked(
+        with file_lock(
             self.folder / "run.lock",
             patience=_PATIENCE,
-            on_wait=lambda: note(f"{self._running()}: waiting for it to stop ..."),
+            on_wait=self._note_wait,
             refusal=f"Another gateway runs on {self.folder}. Stop it, or name another folder "
             "with --data.",
         ):
-            self._end_strays()
+            self._end_leftovers()
             yield
 
-    def empty(self) -> None:
-        """Forget everything that was stored. Only while held."""
+    def delete_storage(self) -> None:
+        """Delete everything that was stored; to be called inside of `lock`."""
         if not self.storage.exists():
             return
         try:
@@ -127,44 +116,40 @@ class DataFolder:
         except OSError as error:
             raise SetupError(f"Cannot empty {self.storage}: {error.strerror}.") from error
 
-    def note_emulator(self, pid: int) -> None:
-        """Remember the emulator's process, for a start after a sudden end."""
+    def record_emulator(self, pid: int) -> None:
+        """Write down the emulator's process, so that the next start can end it after a crash."""
         self._emulator_pid.write_text(str(pid), "ascii")
 
     def forget_emulator(self) -> None:
-        """The emulator has ended as it should."""
+        """To be called when the emulator has ended."""
         self._emulator_pid.unlink(missing_ok=True)
 
     def _close_to_others(self) -> None:
-        """Of a folder that holds something else, as the home folder does, only what is ours."""
         try:
             self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             names = {entry.name for entry in self.folder.iterdir()}
-            for name in names & _OWN:
+            for name in names & _FILES:
                 close_to_others(self.folder / name)
-            if names <= _OWN:
+            # A folder that holds something else, as the home folder does, is not ours to close.
+            if names <= _FILES:
                 self.folder.chmod(FOLDER_MODE)
         except OSError as error:
             raise SetupError(f"Cannot write to {self.folder}: {error.strerror}.") from error
 
-    @property
-    def _emulator_pid(self) -> Path:
-        return self.folder / "azurite.pid"
-
-    def _running(self) -> str:
+    def _note_wait(self) -> None:
         gateway = read_gateway(self.folder)
         where = f" at {gateway.url}" if gateway else ""
-        return f"A gateway{where} runs on {self.folder}"
+        note(f"A gateway{where} runs on {self.folder}: waiting for it to stop ...")
 
-    def _end_strays(self) -> None:
+    def _end_leftovers(self) -> None:
         gateway = read_gateway(self.folder)
         if gateway is not None:
-            processes.end_stray(gateway.pid, ["local_host", "--port"], _STRAY_HOST)
+            end_leftover(gateway.pid, ["local_host", "--port"], _END_HOST)
             remove_gateway(self.folder)
         try:
             pid = int(self._emulator_pid.read_text("ascii"))
         except (OSError, ValueError):
             return
-        if not processes.end_stray(pid, ["azurite", str(self.storage)], _STRAY_EMULATOR):
+        if not end_leftover(pid, ["azurite", str(self.storage)], _END_EMULATOR):
             raise SetupError(f"An emulator of {self.folder} (process {pid}) cannot be ended.")
         self.forget_emulator()

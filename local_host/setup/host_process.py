@@ -18,13 +18,13 @@ from pathlib import Path
 
 from local_host.setup import processes
 from local_host.setup.messages import SetupError, note, say
-from local_host.setup.paths import Checkout
+from local_host.setup.paths import PYTHON, ROOT
 
 _READY = re.compile(r"ready (https?://\S+)\s*")
 _PAUSE = 0.1
 _HEALTH_SECONDS = 60.0
+# The host lets running functions end before it does.
 _STOP_SECONDS = 40.0
-"""The host lets running functions end before it does."""
 
 
 class HostProcess:
@@ -33,7 +33,7 @@ class HostProcess:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
         self.url = ""
-        self._relay = threading.Thread(target=self._pass_on, name="host output", daemon=True)
+        self._relay = threading.Thread(target=self._relay_output, name="host output", daemon=True)
         self._relay.start()
 
     @property
@@ -42,7 +42,7 @@ class HostProcess:
         return self.process.poll() is not None
 
     def describe_end(self) -> str:
-        """How it ended, for a person."""
+        """How it ended, for the user."""
         status = self.process.wait()
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         return f"The gateway's process ended by itself ({how})."
@@ -62,7 +62,7 @@ class HostProcess:
         self.process.wait()
         self._relay.join(timeout=1)
 
-    def _pass_on(self) -> None:
+    def _relay_output(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             text = line.decode("utf-8", "replace").rstrip("\n")
@@ -76,7 +76,6 @@ class HostProcess:
 
 @contextmanager
 def running_host(
-    checkout: Checkout,
     port: int,
     environ: Mapping[str, str],
     log: Path,
@@ -85,9 +84,10 @@ def running_host(
 ) -> Iterator[HostProcess]:
     """A local host for the time of the block; its log lines go to the end of `log`.
 
-    With a `certificate` (its key lies beside it) it serves https, and the app is told so.
+    With a `certificate` (its key lies beside it) it serves https, and GATEWAY_BASE_URL gives the
+    app the address.
     """
-    command = [str(checkout.python), "-m", "local_host", "--port", str(port)]
+    command = [str(PYTHON), "-m", "local_host", "--port", str(port)]
     if certificate is not None:
         key = certificate.with_name("key.pem")
         command += ["--tls-cert", str(certificate), "--tls-key", str(key)]
@@ -97,7 +97,7 @@ def running_host(
             command,
             death_signal=signal.SIGKILL,
             environ={**environ, "PYTHONUNBUFFERED": "1"},
-            folder=checkout.root,
+            folder=ROOT,
             output=subprocess.PIPE,
             errors=errors,
         )
@@ -108,22 +108,22 @@ def running_host(
         host.stop(is_urgent)
 
 
-def make_certificate(checkout: Checkout, folder: Path) -> Path:
+def make_certificate(folder: Path) -> Path:
     """The certificate for https on this machine, in `folder`. Raises SetupError.
 
     The environment's Python makes it, since the standard library cannot.
     """
-    command = [str(checkout.python), "-m", "local_host.certificate", str(folder)]
-    made = subprocess.run(command, cwd=checkout.root, capture_output=True, check=False, text=True)
-    if made.returncode:
-        raise SetupError(f"No certificate could be made in {folder}: {made.stderr.strip()}")
+    command = [str(PYTHON), "-m", "local_host.certificate", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True)
+    if done.returncode:
+        raise SetupError(f"No certificate could be made in {folder}: {done.stderr.strip()}")
     return folder / "cert.pem"
 
 
-def refusal_of_health(url: str, certificate: Path | None = None) -> str:
-    """Why the gateway cannot work, by its own word: settings that are wrong, storage that is away.
+def find_health_problem(url: str, certificate: Path | None = None) -> str:
+    """What the gateway says is wrong: a setting, or storage that does not answer; "" if nothing is.
 
-    "" where it can; its tables are there then.
+    The health check also creates the tables of the gateway.
     """
     address = f"{url}/api/health"
     trust = ssl.create_default_context(cafile=certificate) if certificate else None
@@ -131,21 +131,21 @@ def refusal_of_health(url: str, certificate: Path | None = None) -> str:
         with urllib.request.urlopen(address, timeout=_HEALTH_SECONDS, context=trust):  # noqa: S310
             return ""
     except urllib.error.HTTPError as error:
-        said = json.loads(error.read() or b"{}")
-        return str(said.get("message") or said.get("status") or f"health answers {error.code}")
+        body = json.loads(error.read() or b"{}")
+        return str(body.get("message") or body.get("status") or f"health answers {error.code}")
     except (OSError, ValueError) as error:
         return f"The gateway does not answer: {error}"
 
 
-def refuse_taken_port(port: int) -> None:
-    """Raise SetupError where something listens on `port` already."""
+def check_port(port: int) -> None:
+    """Raise SetupError where nothing can listen on `port`."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except PermissionError as error:
             raise SetupError(
-                f"Port {port} is not for everybody: choose one over 1023 with --port"
+                f"Port {port} needs administrator rights. Choose a port above 1023 with --port."
             ) from error
         except OSError as error:
             raise SetupError(

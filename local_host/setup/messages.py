@@ -1,4 +1,4 @@
-"""What people read while things are set up: progress lines, and one sentence for a failure."""
+"""What the user reads while things are set up: progress, and one sentence for a failure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local_host.log_lines import printable_lines
 
 
 class SetupError(Exception):
-    """Something that a person has to mend; the text says what and how.
+    """The user has to do something; the text says what is wrong and what to do.
 
     `status` is the exit status of `dev.py`.
     """
@@ -28,21 +28,21 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line for a person that is no output of the command: progress, what went wrong."""
+    """Print a line that is no output of the command: progress, what went wrong."""
     _print(text, sys.stderr)
 
 
 @contextmanager
 def timed_step(text: str) -> Iterator[None]:
-    """Say what begins, and how many seconds it took."""
+    """Print what begins, and how many seconds it took."""
     note(f"{text} ...")
-    begun = time.monotonic()
+    start = time.monotonic()
     yield
-    note(f"{text}: done in {time.monotonic() - begun:.1f} s")
+    note(f"{text}: done in {time.monotonic() - start:.1f} s")
 
 
 def _print(text: str, stream: TextIO) -> None:
-    """What the charset of the terminal does not have is shown as an escape."""
+    # A character that the charset of the terminal does not have is shown as an escape.
     encoding = stream.encoding or "utf-8"
     line = printable_lines(text).encode(encoding, "backslashreplace").decode(encoding)
     print(line, file=stream, flush=True)

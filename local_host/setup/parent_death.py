@@ -2,7 +2,7 @@
 
     python parent_death.py SIGNAL PARENT PROGRAM [ARGUMENT ...]
 
-So a gateway whose `dev.py` was killed does not live on. This is a program of its own, because the
+So a gateway does not outlive a `dev.py` that was killed. This is a program of its own, because the
 request has to be made between fork and exec, where a process with threads may not run Python.
 """
 

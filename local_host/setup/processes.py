@@ -1,4 +1,7 @@
-"""Starting and ending other processes: none outlives us, none that is not ours is ended."""
+"""Starting and ending other processes, and locks between processes.
+
+No child outlives its parent, and only processes that this program started are ended.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,12 @@ from typing import IO
 from local_host.setup.messages import SetupError
 from local_host.setup.paths import FOLDER_MODE
 
-TIES = sys.platform == "linux"
-"""Whether a child can be told to end with its parent."""
+# Whether the system can send a child a signal when its parent dies.
+HAS_PARENT_DEATH_SIGNAL = sys.platform == "linux"
 
 _PARENT_DEATH = Path(__file__).with_name("parent_death.py")
 _PAUSE = 0.05
+_LOCK_PAUSE = 0.1
 
 
 def start(
@@ -38,16 +42,16 @@ def start(
     in the right order.
     """
     words = list(command)
-    if TIES:
-        tie = [
+    if HAS_PARENT_DEATH_SIGNAL:
+        words = [
             sys.executable,
             "-I",
             "-S",
             str(_PARENT_DEATH),
             str(int(death_signal)),
             str(os.getpid()),
+            *command,
         ]
-        words = tie + words
     return subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
@@ -75,7 +79,7 @@ def stop(process: subprocess.Popen[bytes], patience: float) -> bool:
 def command_line(pid: int) -> str:
     """The command line of a process; "" where none runs (or it waits only to be reaped)."""
     try:
-        if TIES:
+        if HAS_PARENT_DEATH_SIGNAL:
             return (
                 Path(f"/proc/{pid}/cmdline")
                 .read_bytes()
@@ -93,27 +97,27 @@ def command_line(pid: int) -> str:
     return listed.stdout.strip()
 
 
-def end_stray(
-    pid: int, marks: Sequence[str], signals: Sequence[tuple[signal.Signals, float]]
+def end_leftover(
+    pid: int, words: Sequence[str], signals: Sequence[tuple[signal.Signals, float]]
 ) -> bool:
-    """End a process that an earlier run left behind; True when it is gone or was never ours.
+    """End a process that an earlier run left behind; True when no such process runs any more.
 
-    Ours is one whose command line holds all `marks`. `signals` are tried in turn, each with the
-    seconds to wait after it.
+    A process whose command line does not have all `words` is another program, which has got the
+    same id since. `signals` are tried in turn, each with the seconds to wait after it.
     """
     for number, patience in signals:
-        if not _is_ours(pid, marks):
+        if not _has_words(pid, words):
             return True
         os.kill(pid, number)
         deadline = time.monotonic() + patience
-        while _is_ours(pid, marks) and time.monotonic() < deadline:
+        while _has_words(pid, words) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
-    return not _is_ours(pid, marks)
+    return not _has_words(pid, words)
 
 
-def _is_ours(pid: int, marks: Sequence[str]) -> bool:
+def _has_words(pid: int, words: Sequence[str]) -> bool:
     line = command_line(pid)
-    return bool(line) and all(mark in line for mark in marks)
+    return bool(line) and all(word in line for word in words)
 
 
 def has_ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
@@ -125,36 +129,29 @@ def has_ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     return True
 
 
-# Locks between processes: a locked file, released by the system when its holder dies.
-
-_LOCK_PAUSE = 0.1
-
-
 @contextmanager
-def locked(
+def file_lock(
     path: Path, *, patience: float | None, on_wait: Callable[[], None], refusal: str
 ) -> Iterator[None]:
-    """Hold the lock of `path` for the time of the block.
+    """Lock the file `path` for the time of the block; the system unlocks it when we die.
 
     Where another process has it, `on_wait` is called once; after `patience` seconds (None: any
     time) a SetupError with `refusal` is raised.
     """
-    with _opened(path) as file:
-        if not _try_lock(file):
-            on_wait()
-            _wait_for(file, patience, refusal)
-        yield
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
     try:
         path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise SetupError(f"Cannot write to {path.parent}: {error.strerror}.") from error
     try:
-        yield file
+        if not _try_lock(file):
+            on_wait()
+            deadline = None if patience is None else time.monotonic() + patience
+            while not _try_lock(file):
+                if deadline is not None and time.monotonic() > deadline:
+                    raise SetupError(refusal)
+                time.sleep(_LOCK_PAUSE)
+        yield
     finally:
         os.close(file)
 
@@ -165,11 +162,3 @@ def _try_lock(file: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _wait_for(file: int, patience: float | None, refusal: str) -> None:
-    deadline = None if patience is None else time.monotonic() + patience
-    while not _try_lock(file):
-        if deadline is not None and time.monotonic() > deadline:
-            raise SetupError(refusal)
-        time.sleep(_LOCK_PAUSE)

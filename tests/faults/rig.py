@@ -245,7 +245,7 @@ def point_of(request: Request) -> str:
 
 def start_emulator(folder: Path) -> Azurite:
     """Start it on the data of this folder."""
-    return azurite.start(Programs.found(), folder / "storage", folder / "azurite.log")
+    return azurite.start(Programs.from_environ(), folder / "storage", folder / "azurite.log")
 
 
 @asynccontextmanager

@@ -50,4 +50,4 @@ def test_a_location_is_never_combined_with_memory() -> None:
 
 def test_the_programs_of_the_variables_are_taken() -> None:
     environ = {"AZURITE_NODE": "/x/node", "AZURITE_SCRIPT": "/x/azurite.js"}
-    assert Programs.found(environ) == Programs(Path("/x/node"), Path("/x/azurite.js"))
+    assert Programs.from_environ(environ) == Programs(Path("/x/node"), Path("/x/azurite.js"))

@@ -15,7 +15,7 @@ from local_host.setup.data_folder import (
     remove_gateway,
     write_gateway,
 )
-from local_host.setup.paths import files_are_private
+from local_host.setup.paths import private_umask
 
 OURS = ("azurite/__queue__/a", "azurite.log", "gateway.log", "demo.json", "tls/key.pem", "logs/x")
 
@@ -40,7 +40,7 @@ def fill(folder: Path, *names: str) -> None:
 
 def test_a_new_folder_and_what_is_made_in_it_are_closed_to_others(tmp_path: Path) -> None:
     folder = tmp_path / "made" / "data"
-    with files_are_private(), DataFolder(folder).held():
+    with private_umask(), DataFolder(folder).lock():
         fill(folder, *OURS)
     assert open_to_others(folder) == []
 
@@ -49,7 +49,7 @@ def test_a_folder_of_an_earlier_version_is_closed(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     fill(folder, *OURS)
     assert open_to_others(folder)
-    with DataFolder(folder).held():
+    with DataFolder(folder).lock():
         assert open_to_others(folder) == []
     assert (folder / "gateway.log").stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -59,13 +59,13 @@ def test_of_a_folder_with_other_things_only_what_is_ours_is_closed(tmp_path: Pat
     folder = tmp_path / "home"
     fill(folder, *OURS, "letter.txt", "music/song")
     (folder / "logs" / "link").symlink_to(folder / "letter.txt")
-    with DataFolder(folder).held():
+    with DataFolder(folder).lock():
         shown = [Path(path).name for path in open_to_others(folder)]
     assert sorted(shown) == ["home", "letter.txt", "link", "music", "song"]
 
 
 def test_the_umask_is_as_it_was_after_a_run(tmp_path: Path) -> None:
-    with files_are_private():
+    with private_umask():
         fill(tmp_path, "during")
     fill(tmp_path, "later")
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("during", "later")] == [

@@ -16,15 +16,15 @@ from local_host.setup.data_folder import DataFolder
 from local_host.setup.messages import SetupError
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = azurite.Programs.found()
+PROGRAMS = azurite.Programs.from_environ()
 KEEP = """
 import sys, threading
 from pathlib import Path
 from local_host.setup import azurite
 from local_host.setup.data_folder import DataFolder
 data = DataFolder(Path(sys.argv[1]))
-with azurite.running(azurite.Programs.found(), location=data.storage) as emulator:
-    data.note_emulator(emulator.process.pid)
+with azurite.running(azurite.Programs.from_environ(), location=data.storage) as emulator:
+    data.record_emulator(emulator.process.pid)
     threads = [threading.Thread(target=threading.Event().wait, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -70,7 +70,7 @@ def test_it_can_be_ended_while_it_starts(tmp_path: Path) -> None:
             starting.terminate()
 
 
-@pytest.mark.skipif(not processes.TIES, reason="only Linux ends a child with its parent")
+@pytest.mark.skipif(not processes.HAS_PARENT_DEATH_SIGNAL, reason="Linux only")
 def test_data_on_disk_outlives_the_sudden_end_of_a_starter_with_threads(tmp_path: Path) -> None:
     keeper = subprocess.Popen(
         [sys.executable, "-c", KEEP, str(tmp_path)],
@@ -84,7 +84,7 @@ def test_data_on_disk_outlives_the_sudden_end_of_a_starter_with_threads(tmp_path
         put(keeper.stdout.readline().strip(), "a")
         keeper.send_signal(signal.SIGKILL)
     data = DataFolder(tmp_path)
-    with data.held(), azurite.running(PROGRAMS, location=data.storage) as emulator:
+    with data.lock(), azurite.running(PROGRAMS, location=data.storage) as emulator:
         assert rows(emulator.connection_string) == ["a"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from local_host.setup.install import (
     digest,
     explain,
-    has_current_mark,
+    is_installed_from,
     is_unfinished,
     mark_finished,
     mark_unfinished,
@@ -36,8 +36,11 @@ ERROR: No matching distribution found for pydantic==2.14.3
         ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", "certificate"),
         ("OSError: [Errno 28] No space left on device", "disk is full"),
         ("OSError: [Errno 30] Read-only file system: '/x'", "may not write"),
-        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "recorded"),
-        ("npm error code EINTEGRITY", "recorded"),
+        (
+            "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.",
+            "differs from the hash",
+        ),
+        ("npm error code EINTEGRITY", "differs from the hash"),
         ("ERROR: Hashes are required in --require-hashes mode, but they are missing", "lock"),
         ("ERROR: In --require-hashes mode, all requirements must have their versions", "lock"),
         ("something new", "pip failed."),
@@ -57,23 +60,23 @@ def test_the_log_is_named() -> None:
 def test_a_finished_folder_is_current(tmp_path: Path) -> None:
     mark_unfinished(tmp_path / "made")
     mark_finished(tmp_path / "made", "abc")
-    assert has_current_mark(tmp_path / "made", "abc")
+    assert is_installed_from(tmp_path / "made", "abc")
 
 
 def test_a_folder_made_from_something_else_is_not_current(tmp_path: Path) -> None:
     mark_finished(tmp_path, "abc")
-    assert not has_current_mark(tmp_path, "abd")
+    assert not is_installed_from(tmp_path, "abd")
 
 
 def test_an_interrupted_folder_is_not_current(tmp_path: Path) -> None:
     mark_finished(tmp_path, "abc")
     mark_unfinished(tmp_path)
     assert is_unfinished(tmp_path)
-    assert not has_current_mark(tmp_path, "abc")
+    assert not is_installed_from(tmp_path, "abc")
 
 
 def test_a_missing_folder_is_not_current(tmp_path: Path) -> None:
-    assert not has_current_mark(tmp_path / "missing", "abc")
+    assert not is_installed_from(tmp_path / "missing", "abc")
 
 
 def test_the_digest_depends_on_contents_words_and_order(tmp_path: Path) -> None:

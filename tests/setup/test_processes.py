@@ -12,7 +12,7 @@ import pytest
 
 from local_host.setup import processes
 from local_host.setup.messages import SetupError
-from local_host.setup.processes import locked
+from local_host.setup.processes import file_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)  # tied-child"]
@@ -25,7 +25,7 @@ time.sleep(600)
 """
 
 
-@pytest.mark.skipif(not processes.TIES, reason="only Linux ends a child with its parent")
+@pytest.mark.skipif(not processes.HAS_PARENT_DEATH_SIGNAL, reason="Linux only")
 def test_a_child_ends_when_its_parent_is_killed() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, *SLEEP], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -47,7 +47,7 @@ def test_a_child_is_asked_to_end() -> None:
 def test_a_process_of_somebody_else_is_left_alone() -> None:
     child = processes.start(SLEEP, death_signal=signal.SIGKILL)
     _wait_until_it_is("tied-child", child.pid)
-    assert processes.end_stray(child.pid, ["azurite"], [(signal.SIGKILL, 5.0)])
+    assert processes.end_leftover(child.pid, ["azurite"], [(signal.SIGKILL, 5.0)])
     assert child.poll() is None
     processes.stop(child, patience=10)
 
@@ -56,7 +56,7 @@ def test_a_stray_of_ours_is_ended() -> None:
     child = processes.start(SLEEP, death_signal=signal.SIGKILL)
     _wait_until_it_is("tied-child", child.pid)
     tries = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)]
-    assert processes.end_stray(child.pid, ["tied-child"], tries)
+    assert processes.end_leftover(child.pid, ["tied-child"], tries)
     assert child.wait() == -signal.SIGTERM
 
 
@@ -76,8 +76,8 @@ def _wait_until_it_is(part: str, pid: int) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from local_host.setup.processes import locked
-with locked(Path(sys.argv[1]), patience=0, on_wait=print, refusal="taken"):
+from local_host.setup.processes import file_lock
+with file_lock(Path(sys.argv[1]), patience=0, on_wait=print, refusal="taken"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -101,7 +101,9 @@ def test_a_second_holder_is_refused_after_its_patience(tmp_path: Path) -> None:
     with (
         _hold(tmp_path / "lock") as holder,
         pytest.raises(SetupError, match="taken"),
-        locked(tmp_path / "lock", patience=0.3, on_wait=lambda: waits.append("w"), refusal="taken"),
+        file_lock(
+            tmp_path / "lock", patience=0.3, on_wait=lambda: waits.append("w"), refusal="taken"
+        ),
     ):
         pass
     assert waits == ["w"]
@@ -112,7 +114,7 @@ def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
     with _hold(tmp_path / "lock") as holder:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        with locked(tmp_path / "lock", patience=0, on_wait=lambda: None, refusal="taken"):
+        with file_lock(tmp_path / "lock", patience=0, on_wait=lambda: None, refusal="taken"):
             pass
 
 
@@ -120,6 +122,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(SetupError, match="Cannot write to"),
-        locked(tmp_path / "file" / "lock", patience=0, on_wait=lambda: None, refusal=""),
+        file_lock(tmp_path / "file" / "lock", patience=0, on_wait=lambda: None, refusal=""),
     ):
         pass

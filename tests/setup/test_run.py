@@ -86,7 +86,7 @@ def test_a_gateway_that_dies_by_itself_is_a_failure(tmp_path: Path) -> None:
         assert "ended by itself (SIGKILL)" in gateway.stderr.read()
 
 
-@pytest.mark.skipif(not processes.TIES, reason="only Linux ends a child with its parent")
+@pytest.mark.skipif(not processes.HAS_PARENT_DEATH_SIGNAL, reason="Linux only")
 def test_after_a_sudden_end_the_next_start_finds_the_data_and_no_strays(tmp_path: Path) -> None:
     with started("--data", str(tmp_path)) as (gateway, _url):
         said = json.loads((tmp_path / "gateway.json").read_text())
