@@ -115,7 +115,9 @@ def options_of(wishes: Mapping[str, str]) -> dict[str, bool]:
     for name, value in wishes.items():
         if name.lower() not in named or value.lower() not in ("true", "false"):
             known = " or ".join(f"{known}=true|false" for known in OPTIONS)
-            raise UnknownOptionError(f"Authentication data is sent with {known}, not with {name}.")
+            raise UnknownOptionError(
+                f"--with {name}={value} is not possible for authdata: use {known}."
+            )
     return {named[name.lower()]: value.lower() == "true" for name, value in wishes.items()}
 
 

@@ -15,7 +15,7 @@ from shared.errors import InvalidRequestError, UnreadableDataError
 from shared.gateway import Gateway
 from shared.imports.authdata.model import FIELDS
 from shared.imports.authdata.rules import Thresholds, percent_text
-from shared.services.authdata.staging import TenantRules
+from shared.services.authdata.staging import MOST_PERCENT, TenantRules
 
 NONE = "none"
 """The word that removes a threshold or a format."""
@@ -31,11 +31,14 @@ formats = typer.Typer(
     help="Formats of a tenant: what fields of authdata must look like.",
 )
 
-_PERCENT = f"A number from 0 to 100, or `{NONE}`."
-_PATTERN = f"A regular expression for the whole value, or `{NONE}`."
-Added = Annotated[str | None, typer.Option("--added", metavar="PERCENT", help=_PERCENT)]
-Updated = Annotated[str | None, typer.Option("--updated", metavar="PERCENT", help=_PERCENT)]
-Errors = Annotated[str | None, typer.Option("--errors", metavar="PERCENT", help=_PERCENT)]
+_PERCENT = f"0 to {MOST_PERCENT}, or `{NONE}` to remove it."
+_PATTERN = f"A regular expression for the whole value, or `{NONE}` to remove it."
+_ADDED = f"The most new employees, in percent of those stored before: {_PERCENT}"
+_UPDATED = f"The most changed employees, in percent of those stored before: {_PERCENT}"
+_ERRORS = f"The most records with errors, in percent of the batch: {_PERCENT}"
+Added = Annotated[str | None, typer.Option("--added", metavar="PERCENT", help=_ADDED)]
+Updated = Annotated[str | None, typer.Option("--updated", metavar="PERCENT", help=_UPDATED)]
+Errors = Annotated[str | None, typer.Option("--errors", metavar="PERCENT", help=_ERRORS)]
 EmployeeId = Annotated[str | None, typer.Option("--employee-id", metavar="PATTERN", help=_PATTERN)]
 EmployeeStatus = Annotated[
     str | None, typer.Option("--employee-status", metavar="PATTERN", help=_PATTERN)
@@ -130,7 +133,9 @@ def _changes(given: Mapping[str, str | None]) -> dict[str, str | None]:
     """What was named, None where it is to be removed."""
     changes = {name: None if text == NONE else text for name, text in given.items() if text}
     if not changes:
-        raise InvalidRequestError("Nothing was named that is to be set.")
+        raise InvalidRequestError(
+            "Nothing to set: give at least one option of those that --help lists."
+        )
     return changes
 
 

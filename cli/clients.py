@@ -26,14 +26,16 @@ Name = Annotated[
 ]
 ApplicationId = Annotated[
     str,
-    typer.Option("--client-id", metavar="GUID", help="Register this application of Entra instead."),
+    typer.Option(
+        "--client-id", metavar="GUID", help="The id of an application of Entra to register."
+    ),
 ]
 Scopes = Annotated[
     list[Scope],
     typer.Option(
         "--scope",
         metavar="SCOPE",
-        help=f"What its tokens are good for: {_SCOPES}. May be repeated.",
+        help=f"What its tokens may be used for: {_SCOPES}. May be given twice.",
     ),
 ]
 AnyTenant = Annotated[
@@ -50,7 +52,10 @@ def add(
     client_id: ApplicationId = "",
     as_json: AsJson = False,
 ) -> None:
-    """Add a client, and print its id and its secret, this once. Entra keeps those of its own."""
+    """Add a client and print its id and its secret, which is shown only once.
+
+    With --client-id the client is an application of Entra, which keeps the secret itself.
+    """
 
     async def make(gateway: Gateway) -> IssuedClient:
         if client_id:
@@ -65,7 +70,7 @@ def add(
         document["clientSecret"] = issued.client_secret
         lines += [
             f"Client secret  {issued.client_secret}",
-            "The secret is shown only here: keep it now.",
+            "Keep the secret now: it is shown only here.",
         ]
     show(as_json, document, lines)
 
@@ -81,7 +86,7 @@ def list_all(tenant: AnyTenant = "", as_json: AsJson = False) -> None:
 
 @command(app, example="client revoke hr-system")
 def revoke(client_id: ClientId, tenant: AnyTenant = "", as_json: AsJson = False) -> None:
-    """Remove a client; its tokens count no more within five seconds."""
+    """Remove a client; its tokens are refused within five seconds."""
     gone = on_gateway(lambda gateway: gateway.clients.revoke(client_id, tenant))
     show(as_json, _document(gone), [f"Client {gone.client_id} of tenant {gone.tenant} is revoked."])
 

@@ -127,9 +127,9 @@ def find_fault(sample: Sample, answer: Answer) -> str:
         names & sample.made_to_fail for names in named
     ):
         expected = ", ".join(sorted(sample.made_to_fail))
-        return f"of the {sample.type_name}, {expected} is made to fail, and nothing else."
+        return f"of the {sample.type_name}, exactly these should fail: {expected}."
     silent = any(not result["messages"] for result in failed)
-    return "a failed row does not say why." if silent else ""
+    return "a failed row has no message." if silent else ""
 
 
 async def issue_key() -> str:
@@ -201,8 +201,8 @@ def closing_lines(url: str) -> list[str]:
     bad = sum(len(sample.made_to_fail) for sample in SAMPLES)
     return [
         f"Summary: of {rows} rows {rows - bad} were imported, and {bad} failed, all of them bad on "
-        f"purpose; a batch of {COUNTED['totalRecords']} records of authentication data had "
-        f"{COUNTED['totalErrors']} that is bad on purpose; 2 documents are stored.",
+        f"purpose. Of the {COUNTED['totalRecords']} records of authentication data, "
+        f"{COUNTED['totalErrors']} is bad on purpose. 2 documents are stored.",
         f"What to do next: send the call above, read {url}/api/docs, or make a tenant of your own "
         'in another terminal: python3 dev.py manage tenant create "Acme"',
     ]

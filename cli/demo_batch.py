@@ -61,11 +61,11 @@ def find_batch_fault(staged: Answer, processed: Answer) -> str:
         return processed.refusal
     answer = processed.document
     if answer != staged.document:
-        return "a processed batch is not what was staged."
+        return "the answer to the processed batch is not the one to the staged batch."
     if {name: answer[name] for name in COUNTED} != COUNTED:
         return "the batch of authentication data does not have the totals of the sample."
     if [error["line"] - 1 for error in answer["errorDetails"]] != [MADE_TO_FAIL]:
-        return f"of the batch, index {MADE_TO_FAIL} is made to fail, and nothing else."
+        return f"of the batch, only the record of index {MADE_TO_FAIL} should fail."
     return ""
 
 

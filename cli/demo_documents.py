@@ -43,7 +43,7 @@ def show_documents(url: str, keys: KeyPair, tenant: str) -> str:
     say([f"  {BY_CALL.name}  by call  {_said(item['documentId'], is_replaced=item['overridden'])}"])
     there = _dropped(url, keys)
     if there:
-        say([f"  {BY_DROP.name}   by drop  there since {there['importTime']}"])
+        say([f"  {BY_DROP.name}   by drop  stored since {there['importTime']}"])
         return ""
     return _by_drop(url, keys, tenant)
 

@@ -26,13 +26,13 @@ File = Annotated[
         exists=True,
         dir_okay=False,
         readable=True,
-        help="The file; at most one for each worker, round and name.",
+        help="The file to upload.",
     ),
 ]
 Worker = Annotated[
     str,
     typer.Option(
-        "--worker", metavar="WORKER", help="Its ExternalWorkerRef, or else its PersonnelRef."
+        "--worker", metavar="WORKER", help="The worker's ExternalWorkerRef, or else PersonnelRef."
     ),
 ]
 Round = Annotated[
@@ -53,7 +53,7 @@ ClientSecret = Annotated[
         "--client-secret",
         metavar="SECRET",
         envvar="GATEWAY_CLIENT_SECRET",
-        help="Better set in the environment than typed.",
+        help="The client's secret; safer in the environment than on the command line.",
     ),
 ]
 GenerationTime = Annotated[
@@ -61,7 +61,7 @@ GenerationTime = Annotated[
     typer.Option(
         "--generation-time",
         metavar="TIME",
-        help="When the document was made. Default: when the file changed.",
+        help="When the document was made. Default: when the file was last changed.",
     ),
 ]
 

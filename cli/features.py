@@ -28,7 +28,7 @@ def enable(feature: Name, tenant: TenantOption, as_json: AsJson = False) -> None
 
 @command(app, example="feature disable documents --tenant acme")
 def disable(feature: Name, tenant: TenantOption, as_json: AsJson = False) -> None:
-    """Disable a feature for a tenant; what was imported stays."""
+    """Disable a feature for a tenant; its documents stay."""
     _switch(feature, tenant, False, as_json)
 
 

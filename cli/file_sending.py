@@ -35,8 +35,8 @@ MOST_NAMED: Final = 20
 INTERRUPTED: Final = 130
 """The exit status of a command that Ctrl-C ended."""
 SENT_BEFORE: Final = (
-    "{count} of {parts} calls were sent before and not done again: what is shown is what became "
-    "of them then. To send them anew, add --again WORD with a word of your own."
+    "{count} of {parts} calls were sent before and are not imported again: the results shown are "
+    "those of the first time. To import them again, add --again WORD with a word of your own."
 )
 
 
@@ -126,7 +126,7 @@ def _check_rows(errand: ImportJob, file: RowFile) -> None:
         for each in columns[:MOST_NAMED]
     )
     if len(columns) > MOST_NAMED:
-        complain([f"So are {len(columns) - MOST_NAMED} more columns."])
+        complain([f"{len(columns) - MOST_NAMED} more columns are no fields either."])
 
 
 def _advice(nearest: str | None) -> str:
@@ -151,8 +151,8 @@ def _shown(errand: ImportJob, tally: ImportProgress) -> Iterator[Callable[[int],
 def _how_far(tally: ImportProgress) -> str:
     known = sum(tally.counts.values())
     return (
-        f"Stopped: {known} of {tally.total} rows are known to be done. What was accepted goes on; "
-        "the same command goes on from there."
+        f"Stopped: {known} of {tally.total} rows are known to be done. The gateway completes the "
+        "calls that it has accepted. Run the same command again to continue from there."
     )
 
 
@@ -192,7 +192,7 @@ def _lines(
     if tally.sent_before:
         yield SENT_BEFORE.format(count=tally.sent_before, parts=len(parts))
     if dry_run and len(parts) > 1:
-        yield "Each of the calls was tried by itself, without the rows of those before it."
+        yield "The dry run tried each call by itself, without the rows of the calls before it."
 
 
 def _rows(tally: ImportProgress, name: str) -> str:

@@ -29,19 +29,23 @@ MOST_FAILED = 100
 """Failed rows that `show` prints; all of them are at the import's `results` address."""
 
 Most = Annotated[
-    int, typer.Option("--most", metavar="N", min=1, max=1000, help="How many, newest first.")
+    int, typer.Option("--most", metavar="N", min=1, max=1000, help="How many imports to list.")
 ]
-ImportId = Annotated[str, typer.Argument(metavar="IMPORT_ID", help="As X-Import-Id named it.")]
+ImportId = Annotated[
+    str, typer.Argument(metavar="IMPORT_ID", help="Its id, from X-Import-Id or `imports list`.")
+]
 Rows = Annotated[
     Path | None,
     typer.Option(
         "--rows", metavar="FILE", exists=True, dir_okay=False, readable=True,
-        help="Corrected rows: the JSON of failed-rows, with what was wrong put right.",
+        help="A file with the corrected JSON of failed-rows.",
     ),
 ]  # fmt: skip
 Wait = Annotated[
     int,
-    typer.Option("--wait", metavar="SECONDS", min=0, max=3600, help="Seconds to wait for the end."),
+    typer.Option(
+        "--wait", metavar="SECONDS", min=0, max=3600, help="Seconds to wait until it has ended."
+    ),
 ]
 
 
@@ -95,8 +99,9 @@ def retry_one(
     wait: Wait = 30,
     as_json: AsJson = False,
 ) -> None:
-    """Send the failed rows of an import that are still out again, as they were or corrected; a
-    running gateway works on them.
+    """Send the failed rows of an import again, as they were or corrected.
+
+    Rows that an earlier retry has imported are left out. A running gateway processes the rows.
     """
     body = b"" if rows is None else read_text_file(rows).encode()
     if rows is not None and not body.strip():
@@ -122,7 +127,7 @@ def retry_one(
 def cancel_one(
     tenant: TenantOption, import_id: ImportId, wait: Wait = 30, as_json: AsJson = False
 ) -> None:
-    """Stop what an import has not committed; what it has stays."""
+    """Cancel an import: rows that it has committed stay, the others fail with 9002."""
 
     async def cancel(gateway: Gateway) -> ImportReport:
         found = await gateway.tenants.find(tenant)
@@ -148,7 +153,7 @@ def _show_changed(report: ImportReport, as_json: bool, failed: tuple[RowResult, 
     """Status 1 where rows failed (of a cancelled import: for another cause than the cancel)."""
     lines = [*_lines(report), *_failed_lines(failed)]
     if report.record.is_open:
-        lines.append("It goes on while a gateway runs: see `imports show`.")
+        lines.append("It has not ended yet. A running gateway continues it: see `imports show`.")
     show(as_json, import_view(report), lines)
     if report.counts.failed > report.counts.cancelled:
         raise typer.Exit(1)

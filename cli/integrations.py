@@ -56,7 +56,7 @@ OnExistingOption = Annotated[
         "--on-existing",
         metavar="ACTION",
         case_sensitive=False,
-        help="What happens where a row meets a stored record: update, or error for the row.",
+        help="What a row does whose record is stored already: update changes it, error fails.",
     ),
 ]
 ActiveOption = Annotated[
@@ -65,14 +65,14 @@ ActiveOption = Annotated[
         "--database-active",
         metavar="TRUTH",
         case_sensitive=False,
-        help="Whether its database is active: true or false.",
+        help="Whether its Pay & Bill database is active: true or false.",
     ),
 ]
 VersionOption = Annotated[
     int | None,
     typer.Option(
         "--database-version", metavar="N", min=0,
-        help=f"The version of its database; {DEFAULT_DATABASE_VERSION} at first.",
+        help=f"The version of its Pay & Bill database; a new one has {DEFAULT_DATABASE_VERSION}.",
     ),
 ]  # fmt: skip
 
@@ -87,12 +87,12 @@ def add(
     database_version: VersionOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add an integration, and print its function key, this once."""
+    """Add an integration and print its function key, which is shown only once."""
     wanted = _changed(
         Integration(tenant, software_key, ""), name, on_existing, database_active, database_version
     )
     issued = on_gateway(lambda gateway: gateway.tenants.add_integration(wanted))
-    _show_issued(issued, as_json, "Added an integration; there was none of this software key.")
+    _show_issued(issued, as_json, "Added an integration with this software key.")
 
 
 @command(app, "set", example="integration set --tenant acme --software-key HR1 --on-existing error")
@@ -105,10 +105,10 @@ def change(
     database_version: VersionOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change what the options name, leave the rest; in force within five seconds."""
+    """Change the settings that the options name; they are in force within five seconds."""
     given = (name, on_existing, database_active, database_version)
     if all(value is None for value in given):
-        raise typer.BadParameter("Say what to change: see --help.")
+        raise typer.BadParameter("name at least one setting to change; --help lists the options.")
     _change(tenant, software_key, as_json, lambda stored: _changed(stored, *given))
 
 
@@ -126,21 +126,23 @@ def list_all(tenant: TenantOption, as_json: AsJson = False) -> None:
 
 @command(app, example="integration enable --tenant acme --software-key HR1")
 def enable(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
-    """Let a disabled integration send again."""
+    """Take calls of a disabled integration again."""
     _change(tenant, software_key, as_json, lambda stored: replace(stored, enabled=True))
 
 
 @command(app, example="integration disable --tenant acme --software-key HR1")
 def disable(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
-    """Refuse calls of an integration; its key is kept."""
+    """Refuse every call of an integration; its function key is kept."""
     _change(tenant, software_key, as_json, lambda stored: replace(stored, enabled=False))
 
 
 @command(keys, example="key rotate --tenant acme --software-key HR1")
 def rotate(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
-    """Make a new function key, and print it, this once; the old one stops within five seconds."""
+    """Make a new function key and print it once; the old key is refused within five seconds."""
     issued = on_gateway(lambda gateway: gateway.tenants.rotate_key(tenant, software_key))
-    _show_issued(issued, as_json, "Made a new function key; the old one stops within five seconds.")
+    _show_issued(
+        issued, as_json, "Made a new function key; the old key is refused within five seconds."
+    )
 
 
 def _change(tenant: str, software_key: str, as_json: bool, change: Change) -> None:
@@ -154,9 +156,9 @@ def _change(tenant: str, software_key: str, as_json: bool, change: Change) -> No
         lambda gateway: gateway.tenants.change_integration(tenant, software_key, change_found)
     )
     if changed == found[-1]:
-        said = "The integration was like this already: nothing changed."
+        said = "The integration had these settings already: nothing changed."
     else:
-        said = "Changed the integration; in force within five seconds."
+        said = "Changed the integration; this is in force within five seconds."
     show(as_json, _document(changed), [said, *_lines(changed)])
 
 
@@ -186,7 +188,7 @@ def _show_issued(issued: IssuedKey, as_json: bool, said: str) -> None:
         said,
         *_lines(issued.integration),
         f"X-Functions-Key  {issued.function_key}",
-        "The function key is shown only here: keep it now.",
+        "Keep the function key now: it is shown only here.",
     ]
     show(as_json, document, lines)
 

@@ -5,8 +5,10 @@ A test compares the page with the catalogue, so a message cannot change without 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from cli.message_examples import examples
 from cli.refusals import refusals
@@ -18,21 +20,25 @@ PAGE = Path(__file__).parent.parent / "docs" / "messages.md"
 
 _HEAD = """# Messages of rows
 
-Every message of a row has one of these ids (`errorID`). An Error means that the row did not go in;
-a Warning and an Info change nothing about it. `fieldName` is the path of the field,
-`PrimaryBankDetails.BankSortCode`; `fieldValue` is what was sent, and is left out for bank details,
-national insurance and passport numbers. The sentence of a message says what is wrong and what to
-do; the vendor's own sentences stay as they are.
+Every message of a row has one of these ids (`errorID`). A row with an Error fails, and nothing of
+it is stored; a Warning or an Info does not make a row fail. `fieldName` is the path of the field,
+such as `PrimaryBankDetails.BankSortCode`. `fieldValue` is the value that was sent; it is left out
+for bank details, national insurance and passport numbers. The sentence of a message says what is
+wrong and what to do; the vendor's own sentences stay as they are.
 
 This page is written by `python -m cli.messages_page`.
 """
 
 
+_PLACEHOLDER: Final = re.compile(r"\{[a-z_]+\}")
 _REFUSALS = """
 # Refusals of calls
 
-A call that is refused as a whole is answered `{"message": "…"}`; nothing of it was accepted. `…`
-stands for what is known only at the call. A refusal never quotes a key or a personal value.
+A call that is refused as a whole is answered `{"message": "…"}`; `/connect/token` answers
+`{"error": "…", "error_description": "…"}`. Nothing of the call was accepted, unless the message
+says that it may have been. `…` in this table is a part that is known only at the call. A refusal
+never quotes a key or a personal value. Some of the messages are those of `manage.py`, which prints
+them on standard error.
 """
 
 
@@ -53,7 +59,7 @@ def render() -> str:
 def _refusals() -> Iterator[tuple[int, str]]:
     """Those that the source raises, and the answers to faults of storage and of the gateway."""
     told = {(each.status, each.text) for each in refusals()}
-    yield from sorted(told | {(status, text) for status, text in FAULTS})
+    yield from sorted(told | {(status, _PLACEHOLDER.sub("…", text)) for status, text in FAULTS})
 
 
 def _shown(message: Message) -> str:

@@ -13,7 +13,7 @@ from shared.imports.documents.model import plain_name
 app = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
-    help="Dropped files that failed too often: list them, and take them in once more.",
+    help="Dropped files that failed too often: list them, and import them once more.",
 )
 
 
@@ -30,7 +30,7 @@ def list_failed(as_json: AsJson = False) -> None:
 
 @command(app, example="poison requeue")
 def requeue(as_json: AsJson = False) -> None:
-    """Take every failed drop in once more; status 1 where one fails again."""
+    """Import every failed drop once more. Exit status 1 where one fails again."""
     done = on_gateway(lambda gateway: gateway.documents.poisoned.requeue())
     rows = [
         (plain_name(each.name), "settled" if each.is_settled else "failed again") for each in done

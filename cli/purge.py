@@ -36,8 +36,9 @@ def purge(
 ) -> None:
     """Delete what has been kept long enough: payloads, results, tombstones and the like.
 
-    It asks first, unless --yes is given. Only imports that have ended are touched, and the newest
-    import of a tenant stays in the list. A step that fails stops no other; the status is then 1.
+    The command asks first, unless --yes is given. Only imports that have ended are touched, and the
+    newest import of a tenant stays in the list. When a step fails, the others run all the same, and
+    the exit status is 1.
     """
     keep = None if days is None else timedelta(days=days)
 
@@ -69,7 +70,7 @@ def purge(
 def _ask(whose: str, days: int | None) -> None:
     """Ask on standard error, so that what --json prints stays one object. Raises ConflictError."""
     age = "is older than the settings keep it" if days is None else f"ended over {days} days ago"
-    question = f"Delete for good what {age}, of {whose}? [y/N]: "
+    question = f"Delete for good everything of {whose} that {age}? [y/N]: "
     if not confirm(question):
         raise ConflictError("Nothing was deleted: answer y, or add --yes to delete without asking.")
 

@@ -20,7 +20,8 @@ app = typer.Typer(
 )
 
 Tenant = Annotated[
-    str, typer.Option("--tenant", metavar="TENANT", help="Its id, or its exact name. Default: all.")
+    str,
+    typer.Option("--tenant", metavar="TENANT", help="A tenant's id or exact name. Default: all."),
 ]
 Types = Annotated[
     list[str] | None,
@@ -29,7 +30,9 @@ Types = Annotated[
         help=f"One of {', '.join(AREAS)}; may be given several times. Default: all of them.",
     ),
 ]  # fmt: skip
-Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without, only show what would be done.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Repair them. Without it, only show what would be done.")
+]
 _DONE = {Repair.MEND: "mended", Repair.REMOVE: "removed", Repair.CLOSE: "closed"}
 Found = tuple[str, BrokenThing, str]
 """A tenant, a broken thing, and what was done to it."""
@@ -37,7 +40,7 @@ Found = tuple[str, BrokenThing, str]
 
 @command(app, "check", example="records check --tenant acme")
 def check(tenant: Tenant = "", types: Types = None, as_json: AsJson = False) -> None:
-    """Look for what cannot be read; changes nothing. Status 1 where something is broken."""
+    """Look for records that cannot be read; change nothing. Exit status 1 where there are some."""
     found = on_gateway(lambda gateway: _go_through(gateway, tenant, types, repairs=False))
     _show(found, as_json, "REPAIR")
     if found:
@@ -48,14 +51,14 @@ def check(tenant: Tenant = "", types: Types = None, as_json: AsJson = False) -> 
 def repair(
     tenant: Tenant = "", types: Types = None, yes: Yes = False, as_json: AsJson = False
 ) -> None:
-    """Mend broken records whose content can be read and remove the others, with --yes.
+    """Repair broken records whose content can be read, and remove the others; needs --yes.
 
-    What is removed goes in again when it is imported again. Status 1 where something stays broken.
+    A removed record comes back with its next import. Exit status 1 where something stays broken.
     """
     found = on_gateway(lambda gateway: _go_through(gateway, tenant, types, repairs=yes))
     _show(found, as_json, "DONE" if yes else "WOULD BE DONE")
     if not yes and found and not as_json:
-        say(["Nothing was changed: add --yes to do it."])
+        say(["Nothing was changed: add --yes to carry this out."])
     if any(done not in _DONE.values() for _, _, done in found):
         raise typer.Exit(1)
 

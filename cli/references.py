@@ -28,11 +28,14 @@ File = Annotated[
         exists=True,
         dir_okay=False,
         readable=True,
-        help="One value per line, UTF-8.",
+        help="A text file in UTF-8, with one value per line.",
     ),
 ]
 Kind = Annotated[
-    str, typer.Option("--kind", metavar="KIND", help=f"One of {_KINDS}; a field's name will do.")
+    str,
+    typer.Option(
+        "--kind", metavar="KIND", help=f"One of {_KINDS}; the name of a field is taken too."
+    ),
 ]
 
 
@@ -43,7 +46,7 @@ def every_list() -> None:
 
 @command(app, example="reference load currencies.txt --tenant acme --kind currency")
 def load(file: File, tenant: TenantOption, kind: Kind, as_json: AsJson = False) -> None:
-    """Load a list, in place of the one of that kind that was there."""
+    """Load a list; it replaces the tenant's list of the same kind."""
     wanted = find_kind(kind)
     if wanted is None:
         raise InvalidRequestError(f"There is no kind {kind!r}; there are: {_KINDS}.")
@@ -60,7 +63,7 @@ def load(file: File, tenant: TenantOption, kind: Kind, as_json: AsJson = False) 
         return await gateway.lists.load(found.id, wanted, values), is_new
 
     count, is_new = on_gateway(write)
-    said = "there was none of this kind" if is_new else "it takes the place of the one before"
+    said = "there was none of this kind" if is_new else "it replaces the one before"
     document = {"tenant": tenant, "kind": wanted.value, "values": count}
     show(as_json, document, [f"Loaded the list {wanted.value} with {count} values; {said}."])
 

@@ -20,7 +20,7 @@ app = typer.Typer(
 _STATUSES = ", ".join(RoundStatus)
 
 Code = Annotated[
-    str, typer.Option("--code", metavar="CODE", help="What uploads name it by; case counts.")
+    str, typer.Option("--code", metavar="CODE", help="The code in uploads, in the same case.")
 ]
 Status = Annotated[
     RoundStatus,
@@ -28,7 +28,7 @@ Status = Annotated[
         "--status",
         metavar="STATUS",
         case_sensitive=False,
-        help=f"{_STATUSES}. Open and In Progress take documents.",
+        help=f"One of {_STATUSES}. A round takes documents while it is Open or In Progress.",
     ),
 ]
 
@@ -37,7 +37,7 @@ Status = Annotated[
 def add(
     tenant: TenantOption, code: Code, status: Status = RoundStatus.OPEN, as_json: AsJson = False
 ) -> None:
-    """Add a round; it may lie in the past."""
+    """Add a round; rounds of past periods can be added too."""
 
     async def write(gateway: Gateway) -> Round:
         found = await gateway.tenants.find(tenant)

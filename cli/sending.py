@@ -34,7 +34,10 @@ File = Annotated[
 Url = Annotated[
     str,
     typer.Option(
-        "--url", metavar="URL", envvar="GATEWAY_URL", help="Default: the running local gateway."
+        "--url",
+        metavar="URL",
+        envvar="GATEWAY_URL",
+        help="The address of the gateway. Default: the running local one.",
     ),
 ]
 FunctionKeyOption = Annotated[
@@ -43,7 +46,7 @@ FunctionKeyOption = Annotated[
         "--function-key",
         metavar="FUNCTION_KEY",
         envvar="GATEWAY_FUNCTION_KEY",
-        help="Better set in the environment than typed.",
+        help="The function key; safer in the environment than on the command line.",
     ),
 ]
 SoftwareKeyOption = Annotated[
@@ -69,7 +72,7 @@ PartRows = Annotated[
         "--part-rows",
         metavar="N",
         min=1,
-        help="The most rows of one call. Default: the limit of the gateway.",
+        help="How many rows a call has at most. Default: the limit of the gateway.",
     ),
 ]
 Wishes = Annotated[
@@ -86,7 +89,7 @@ BlankClears = Annotated[
 Again = Annotated[
     str,
     typer.Option(
-        "--again", metavar="WORD", help="Send anew what was sent within a day, once per WORD."
+        "--again", metavar="WORD", help="Import a file again; each new WORD imports it once more."
     ),
 ]
 
@@ -105,10 +108,10 @@ def send(
     again: Again = "",
     as_json: AsJson = False,
 ) -> None:
-    """Send a file over HTTP and show what became of each row; status 1 where a row failed.
+    """Send a file over HTTP and show what became of each row. Exit status 1 where a row failed.
 
-    A large file goes in several calls. Interrupted, or without an answer, the same command goes on
-    where it stopped: no row is done twice.
+    A large file is sent in several calls. If the command was interrupted, run it again: it
+    continues where it stopped, and imports no row twice.
     """
     if failed_rows is not None and not failed_rows.absolute().parent.is_dir():
         raise typer.BadParameter(

@@ -31,7 +31,10 @@ AtOnce = Annotated[
 
 @command(app, example="signing-key rotate")
 def rotate(at_once: AtOnce = False, as_json: AsJson = False) -> None:
-    """Make a new key, which signs within a minute; tokens of older keys stay valid to their end."""
+    """Make a new key, which signs within a minute.
+
+    Tokens that older keys have signed stay valid until they expire, unless --at-once is given.
+    """
 
     async def turn(gateway: Gateway) -> tuple[SigningKey, ...]:
         return (await gateway.identity.key_store.rotate(at_once=at_once)).keys
@@ -39,13 +42,13 @@ def rotate(at_once: AtOnce = False, as_json: AsJson = False) -> None:
     keys = on_gateway(turn)
     said = [f"Key {keys[0].kid} signs from {_moment(keys[0].signs_from)} on."]
     if at_once:
-        said.append("No older key counts any more: clients must ask for new tokens.")
+        said.append("Tokens of older keys are refused from now on: clients must get new ones.")
     show(as_json, {"keys": [_document(key) for key in keys]}, said)
 
 
 @command(app, "list", example="signing-key list")
 def list_all(as_json: AsJson = False) -> None:
-    """List the keys whose tokens count, the newest first."""
+    """List the keys whose tokens are accepted, newest first."""
 
     async def read(gateway: Gateway) -> tuple[SigningKey, ...]:
         return await gateway.identity.key_store.published()

@@ -18,7 +18,9 @@ app = typer.Typer(
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="What people call the tenant; any characters.")
 ]
-Reference = Annotated[str, typer.Argument(metavar="TENANT", help="Its id, or its exact name.")]
+Reference = Annotated[
+    str, typer.Argument(metavar="TENANT", help="The tenant's id, or its exact name.")
+]
 AllowSameName = Annotated[
     bool,
     typer.Option("--allow-same-name", help="Take the name although another tenant has it."),
@@ -33,7 +35,7 @@ def create(name: Name, allow_same_name: AllowSameName = False, as_json: AsJson =
     )
     lines = [f"Created tenant {tenant.id} ({tenant.name})."]
     if allow_same_name:
-        lines.append("Name it by its id: its name may not be its alone.")
+        lines.append("Use this id in other commands: another tenant may have the same name.")
     show(as_json, tenant_document(tenant), lines)
 
 
@@ -52,7 +54,7 @@ def rename(
 
 @command(app, example="tenant disable acme")
 def disable(tenant: Reference, as_json: AsJson = False) -> None:
-    """Refuse every call of a tenant with 403; what it has imported stays, open imports end."""
+    """Refuse every call of a tenant with 403; its data stays, its open imports are completed."""
     _switch(tenant, as_json, is_enabled=False)
 
 
@@ -92,7 +94,7 @@ def _switch(reference: str, as_json: bool, *, is_enabled: bool) -> None:
         lambda gateway: gateway.tenants.switch(reference, is_enabled=is_enabled)
     )
     word = "enabled" if is_enabled else "disabled"
-    when = "is {} now; in force within five seconds" if is_new else "was {} already"
+    when = "is {} now; this is in force within five seconds" if is_new else "was {} already"
     show(as_json, tenant_document(tenant), [f"Tenant {tenant.id} {when.format(word)}."])
 
 

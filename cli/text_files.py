@@ -21,7 +21,18 @@ _END_OF_FILE: Final = "\x1a"
 """Ctrl-Z, which programs in the tradition of DOS write behind the last line."""
 _PADDING: Final = "\x1a\x00 \t\r\n"
 _ZIP: Final = b"PK\x03\x04"
-_GZIP: Final = b"\x1f\x8b"
+_ARCHIVES: Final = (
+    *(_ZIP, b"PK\x05\x06", b"PK\x07\x08"),
+    *(
+        b"\x1f\x8b",
+        b"BZh91AY&SY",
+        b"\xfd7zXZ\0",
+        b"7z\xbc\xaf\x27\x1c",
+        b"\x28\xb5\x2f\xfd",
+        b"Rar!\x1a",
+    ),
+)
+"""Zip (also empty or in parts), gzip, bzip2, xz, 7-Zip, Zstandard, RAR."""
 _OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """Spreadsheets before 2007, and newer ones behind a password."""
 _SHEET_MARKS: Final = (b"xl/", b"opendocument.spreadsheet", b"Index/Tables")
@@ -68,8 +79,10 @@ def _other_kind(path: Path, content: bytes) -> str:
     is_named_so = path.suffix.lower() in _SPREADSHEETS and not _is_saved_as_text(content)
     if is_named_so or content.startswith(_OLD_OFFICE) or (is_zip and _has_sheets(content)):
         return "is a spreadsheet: save it as CSV (in a spreadsheet program as “CSV UTF-8”)."
-    if is_zip or content.startswith(_GZIP):
+    if content.startswith(_ARCHIVES):
         return "is compressed: unpack it."
+    if content.startswith(b"%PDF-"):
+        return "is a PDF document: export the rows as CSV, JSON or NDJSON."
     return ""
 
 

@@ -23,7 +23,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "values.md"
 
 _HEAD = """# States, actions and options
 
-What the words mean that calls and answers use. This page is written by `python -m cli.values_page`.
+The meaning of the words in calls and answers. This page is written by `python -m cli.values_page`.
 The meaning of every field is in the schemas (`GET /api/import/workers.v1.schema`), and the messages
 are in [messages.md](messages.md).
 """
@@ -42,9 +42,14 @@ def render() -> str:
         "## Outcomes of a row\n",
         markdown_table(("Outcome", "What it says"), _named(OUTCOME_MEANINGS)),
         "## importAction of licenses\n",
-        "`Override` is the default. What is absent is a field that the row does not have.\n",
+        "`Override` is the default.\n",
         markdown_table(
-            ("Action", "A stored license", "A license that is not stored", "What is absent"),
+            (
+                "Action",
+                "A stored license",
+                "A license that is not stored",
+                "A field that the row leaves out",
+            ),
             actions,
         ),
         "## onExisting of an integration\n",

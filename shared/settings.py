@@ -186,8 +186,8 @@ def _read_key(part: str) -> HashKey | None:
 
 LOCAL_HOST = "LOCAL_HOST"
 EXAMPLE_KEY_PROBLEM = (
-    "GATEWAY_AUTHDATA_KEYS has the key of local.settings.example.json, which everybody can read. "
-    'It counts under the local host only. Make a key with `python3 -c "import base64, secrets; '
+    "GATEWAY_AUTHDATA_KEYS has the key of local.settings.example.json, which is public and is "
+    'accepted under the local host only. Make a key with `python3 -c "import base64, secrets; '
     'print(base64.b64encode(secrets.token_bytes(32)).decode())"` and set a name for it, a colon, '
     "and the key."
 )

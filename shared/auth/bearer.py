@@ -138,7 +138,8 @@ class BearerAuthenticator:
         client = await self._clients.find(claims.client_id)
         if client is None or not _is_of(claims, client):
             raise BearerTokenError(
-                "The client of this token is not known, or was revoked: ask for a client."
+                "The client of this token is not known, or was revoked: ask the "
+                "operator of the gateway for a client."
             )
         return TokenCaller(client.tenant, client.client_id, claims.scopes & client.scopes)
 

@@ -294,7 +294,7 @@ class Callers:
         caller = await self.authenticate_any(headers)
         if isinstance(caller, TokenCaller) and scope not in caller.scopes:
             raise MissingScopeError(
-                f"The token is not good for this: ask /connect/token for scope {scope}, which "
+                f"The token lacks the scope for this: ask /connect/token for scope {scope}, which "
                 "the client must have.",
                 scope,
             )

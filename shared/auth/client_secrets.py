@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import secrets
 from collections import OrderedDict
 
@@ -24,6 +25,10 @@ _MEMORY = 64 * 1024 * 1024
 _SALT_BYTES = 16
 _CHECK_BYTES = 3
 _AT_ONCE = 2
+_STORED = re.compile(
+    r"scrypt\$[0-9]+\$[0-9]+\$[0-9]+"
+    rf"\$[0-9a-f]{{{2 * _SALT_BYTES}}}\$[0-9a-f]{{{2 * _CHECK_BYTES}}}\$[0-9a-f]{{64}}"
+)
 _OF_NO_CLIENT = f"scrypt$14$8$5${'00' * _SALT_BYTES}${'00' * _CHECK_BYTES}$00"
 """Stands in for the hash that an unknown client does not have."""
 _MOST_REMEMBERED = 10_000
@@ -44,11 +49,12 @@ def hash_client_secret(secret: str) -> str:
 def may_match(stored: str, secret: str) -> bool:
     """Whether it is worth computing the slow hash.
 
-    Nothing matches an empty hash, but comparing with one takes the same time.
+    Nothing matches an empty or a broken hash, but comparing with one takes the same time.
     """
-    *_, salt, check, _ = (stored or _OF_NO_CLIENT).split("$")
+    is_usable = _STORED.fullmatch(stored) is not None
+    *_, salt, check, _ = (stored if is_usable else _OF_NO_CLIENT).split("$")
     is_alike = hmac.compare_digest(_check(bytes.fromhex(salt), secret), bytes.fromhex(check))
-    return is_alike and bool(stored)
+    return is_alike and is_usable
 
 
 def matches(stored: str, secret: str) -> bool:

@@ -128,7 +128,7 @@ class EntraTokens:
             raise jwt.InvalidIssuerError("another version's, or of another directory")
         if "scp" in claims or claims.get("idtyp", "app") != "app":
             raise BearerTokenError(
-                "The token is one of a user: get one for the application, from /connect/token."
+                "The token belongs to a user: get one for the application, from /connect/token."
             )
         application, roles = claims.get(_CALLER[version], ""), claims.get("roles", [])
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):

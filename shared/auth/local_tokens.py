@@ -74,8 +74,8 @@ class LocalTokens:
             key = await self._keys.find(key_id_of(token, ALGORITHM, MEDIA_TYPE))
             if key is None:
                 raise BearerTokenError(
-                    "The token was signed with a key that does not count here any more, or never "
-                    "did: get a new one from /connect/token."
+                    "The token was signed with a key that the gateway does not accept, or no "
+                    "longer accepts: get a new one from /connect/token."
                 )
             claims = jwt.decode(
                 token,

@@ -91,7 +91,7 @@ class KeyRing:
         kept = self.published(now)
         if len(kept) >= MOST_KEYS:
             raise ConflictError(
-                f"There are {MOST_KEYS} signing keys that still count: wait a day, or rotate with "
+                f"There are {MOST_KEYS} signing keys with valid tokens: wait a day, or rotate with "
                 "--at-once, which refuses all tokens so far."
             )
         ends_at = now + LEAD_SECONDS + OVERLAP_SECONDS
@@ -217,7 +217,7 @@ class KeyStore:
             with suppress(PreconditionFailedError):
                 await self._tables.write(SIGNING_KEYS, Replace(ring_to_entity(changed)))
                 return changed
-        raise ConflictError("The signing keys keep changing; try again.")
+        raise ConflictError("Other processes are changing the signing keys; try again.")
 
     async def _ring(self, lookups: CachedLookups[KeyRing]) -> KeyRing:
         ring = await lookups.get(ROW)
@@ -238,5 +238,5 @@ class KeyStore:
             await self._tables.write(SIGNING_KEYS, Insert(ring_to_entity(first)))
         stored = await self._read()
         if stored is None:
-            raise ConflictError("The signing keys keep changing; try again.")
+            raise ConflictError("Other processes are changing the signing keys; try again.")
         return stored

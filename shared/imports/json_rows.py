@@ -652,8 +652,8 @@ def check_indexes(corrections: Collection[int], failed: Collection[int], repaire
     brought_in = sorted(set(corrections) & set(rows_in(repaired)))
     if brought_in:
         raise InvalidRequestError(
-            f"A retry has brought in the row of index {name_indexes(brought_in)}: leave it out. "
-            "failed-rows has the rows that are still out."
+            f"An earlier retry has imported the row of index {name_indexes(brought_in)}: leave it "
+            "out. failed-rows has the rows that can still be retried."
         )
     strange = sorted(set(corrections) - set(failed))
     if strange:

@@ -285,14 +285,15 @@ def _record_entries() -> tuple[CatalogueEntry, ...]:
             MessageId.WORKER_EXISTS,
             error,
             "Worker already exists in the system",
-            "Leave the worker out, or set onExisting of the integration to update.",
+            "Leave the worker out, or ask the operator of the gateway to set onExisting to update.",
             "vendor",
         ),
         CatalogueEntry(
             MessageId.ASSIGNMENT_EXISTS,
             error,
             "Assignment already exists in the system",
-            "Leave the assignment out, or set onExisting of the integration to update.",
+            "Leave the assignment out, or ask the operator of the gateway to set onExisting to "
+            "update.",
             "CONTRACTS 6",
         ),
     )
@@ -311,7 +312,7 @@ def _license_entries() -> tuple[CatalogueEntry, ...]:
             (
                 MessageId.CONTENT_NOT_BASE64,
                 "Document content is not base64",
-                "Send the file's bytes in base64 with its padding; line breaks are read over.",
+                "Send the file's bytes in base64 with its padding; line breaks are ignored.",
             ),
             (
                 MessageId.LICENSE_NOT_IDENTIFIED,
@@ -487,14 +488,15 @@ def _authdata_entries() -> tuple[CatalogueEntry, ...]:
                 MessageId.VALUES_NOT_COMPLETABLE,
                 error,
                 "Stored authentication values cannot be completed",
-                "Send all values of the employee, since the stored ones are under a key that is "
-                "configured no more.",
+                "Send all values of the employee, since the key of the stored ones is configured "
+                "no longer.",
             ),
             (
                 MessageId.STOPPED_BY_THRESHOLD,
                 error,
                 "A threshold of the tenant has stopped the batch",
-                "Check the batch; if it is right, change the threshold and stage it again.",
+                "Check the batch; if it is right, ask the operator of the gateway to change the "
+                "threshold, and stage it again.",
             ),
             (
                 MessageId.DUPLICATE_RECORD,

@@ -12,8 +12,8 @@ from itertools import compress, count
 
 from shared.errors import UnreadableDataError
 
-_MAX_BYTES = 16 * 1024 * 1024
-"""No import has as many rows as this has bits."""
+_MAX_BYTES = 125_000
+"""A million rows: GATEWAY_MAX_ROWS allows no more."""
 
 
 def row_set(indexes: Collection[int]) -> int:
@@ -60,7 +60,11 @@ def unpack_rows(data: bytes) -> int:
     """The inverse of `pack_rows`; no data is the empty set. Raises UnreadableDataError."""
     if not data:
         return 0
+    unpacker = zlib.decompressobj()
     try:
-        return int.from_bytes(zlib.decompressobj().decompress(data, _MAX_BYTES), "little")
+        bits = unpacker.decompress(data, _MAX_BYTES + 1)
     except zlib.error as error:
         raise UnreadableDataError("a set of rows") from error
+    if len(bits) > _MAX_BYTES or not unpacker.eof:
+        raise UnreadableDataError("a set of rows")
+    return int.from_bytes(bits, "little")

@@ -17,6 +17,8 @@ from shared.imports.row_reader import as_sent
 
 FIRST_DAY: Final = "1900-01-01"
 LAST_DAY: Final = "2199-12-31"
+OPEN_END: Final = "9999-12-31"
+"""Many systems write an open end like this."""
 
 
 def unusual_values(
@@ -43,7 +45,7 @@ def unusual_values(
             details[name] = f"it is before {FIRST_DAY}"
         elif days.is_past and accepted_on and value > accepted_on:
             details[name] = "it is in the future"
-        elif value > LAST_DAY:
+        elif value > LAST_DAY and value != OPEN_END:
             details[name] = f"it is after {LAST_DAY}"
     for name, numbers in usual.numbers.items():
         value = sent.get(name)

@@ -68,7 +68,9 @@ class FingerprintKeys:
                 await self._tables.write(
                     SIGNING_KEYS, Insert(entity) if stored is None else Replace(entity)
                 )
-        raise ConflictError("The key of fingerprints keeps changing: send the call again.")
+        raise ConflictError(
+            "Other processes are changing the key for hashes of bodies: send the call again."
+        )
 
 
 def _decoded(text: str) -> bytes:

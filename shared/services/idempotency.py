@@ -46,7 +46,7 @@ from shared.storage_time import CALL_SECONDS, CLEAN_UP_SECONDS, storage_time, st
 
 _READ_AT_ONCE = 1_000
 UNREADABLE = (
-    "What is kept of this Idempotency-Key cannot be read: look at /api/imports whether the call "
+    "The record of this Idempotency-Key cannot be read: check in /api/imports whether the call "
     "was accepted, and send it with a new key if it was not."
 )
 

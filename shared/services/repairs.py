@@ -17,16 +17,13 @@ from shared.errors import ConflictError, UnreadableDataError
 from shared.imports.row_sets import places_of, select_rows, unite
 from shared.storage import import_records as records
 from shared.storage import result_records as results
-from shared.storage.import_records import Ancestor, ImportRecord, RetryLink
+from shared.storage.import_records import MAX_GENERATIONS, Ancestor, ImportRecord, RetryLink
 from shared.storage.names import IMPORT_RESULTS, IMPORTS
 from shared.storage.ports import Operation, Tables
 
-MAX_GENERATIONS = 50
-"""How many imports a retry has above it; each is an entity in the transaction of its acceptance."""
-
 TOO_DEEP = (
-    "This import is a retry of a retry, {generations} times over. Retry the first import of them, "
-    "{first}, instead: that takes up the rows that are still out."
+    "This import is a retry of a retry, {generations} times over. Retry the first of these "
+    "imports, {first}, instead: that sends all failed rows that no retry has imported yet."
 )
 
 
@@ -110,7 +107,7 @@ class Repairs:
             return record
         retries: dict[int, frozenset[int]] = {}
         for number in numbers:
-            links = await self._retries_of(record, number, records.LISTED_OF_RETRIES)
+            links = await self._retries_of(record, number, select=())
             retries[number] = frozenset(link.number for link in links)
         return replace(record, origins=replace(record.origins, retries=retries))
 

@@ -389,8 +389,14 @@ class ExpiringImports:
             # A handler that died may have left a note behind that a chunk waits for this import.
             for waiting in await self._imports.waiting_for(record, None):
                 await self._imports.remove_waiting(waiting)
-            with suppress(PreconditionFailedError):
-                await self._tables.transact(IMPORTS, expiry.removal(record))
+            removal = expiry.removal(record)
+            try:
+                await self._tables.transact(IMPORTS, removal)
+            except PreconditionFailedError:
+                # One of its entities is lost. The record, which names the others, goes last.
+                for operation in reversed(removal):
+                    with suppress(PreconditionFailedError):
+                        await self._tables.write(IMPORTS, operation)
 
     def _now(self) -> str:
         return to_iso(self._clock.now())

@@ -30,7 +30,7 @@ from shared.storage.ports import Queues
 STILL_OPEN = "This import is still running: retry it when it has ended, or cancel it first."
 NOTHING_FAILED = "No row of this import failed: there is nothing to retry."
 ALL_ARE_IN = (
-    "Retries have brought in all failed rows of this import: there is nothing to retry. To change "
+    "Retries have imported all failed rows of this import: there is nothing to retry. To change "
     "one of the records again, send its row in a new import."
 )
 
@@ -115,8 +115,8 @@ class Retrying:
             lost += [row.index for row in rows if row.is_lost and row.index not in corrections]
         if lost:
             raise GoneError(
-                f"What was sent at index {name_indexes(sorted(lost))} cannot be read any more: "
-                'send the rows of these indexes in the body, as [{"index", "row"}].'
+                f"The rows of index {name_indexes(sorted(lost))} cannot be read any more: "
+                'send these rows in the body, as [{"index", "row"}].'
             )
         if not found:
             raise ConflictError(NOTHING_FAILED)

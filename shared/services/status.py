@@ -54,11 +54,11 @@ STATE_MEANINGS: Final[Mapping[ImportState, str]] = {
     ImportState.ACCEPTED: "The gateway has the import; no row is done yet. It may wait for an "
     "earlier import.",
     ImportState.PROCESSING: "Some rows are done.",
-    ImportState.COMPLETED: "All rows are done, and every one went in.",
+    ImportState.COMPLETED: "All rows are done, and none failed.",
     ImportState.COMPLETED_WITH_ERRORS: "All rows are done, and at least one failed.",
-    ImportState.REPAIRED: "All rows are done, and retries have brought in every one that failed.",
-    ImportState.CANCELLED: "A cancel or a threshold ended it. Rows that were done by then stay "
-    "as they are.",
+    ImportState.REPAIRED: "All rows are done, and retries have imported every one that failed.",
+    ImportState.CANCELLED: "A cancel or a threshold ended the import. Rows that were committed by "
+    "then stay.",
 }
 """What each state says, for the documents."""
 

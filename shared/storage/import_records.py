@@ -45,6 +45,8 @@ from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Value
 _Part = TypeVar("_Part")
 LAST_NUMBER = 999_999_999_999
 """No import ever gets it: the place behind all others."""
+MAX_GENERATIONS = 50
+"""How many imports a retry has above it; each is an entity in the transaction of its acceptance."""
 RECORDS = ("n|", "n|~")
 """First and last row key between which the records of a tenant lie."""
 
@@ -459,8 +461,15 @@ def from_entity(entity: Entity) -> ImportRecord:
 
 
 def _lineage(entity: Entity) -> tuple[Ancestor, ...]:
-    numbers = entity.text("Ancestors") or entity.text("Parent")
-    return tuple(Ancestor(int(number)) for number in numbers.split(",") if number)
+    """The imports above a retry, its parent first; each was accepted before the one under it."""
+    text = entity.text("Ancestors") or entity.text("Parent")
+    numbers = [int(number) for number in text.split(",") if number]
+    if len(numbers) > MAX_GENERATIONS:
+        raise ValueError("too many ancestors")
+    for number, under in zip(numbers, [number_of(entity.row), *numbers], strict=False):
+        if not 0 < number < under:
+            raise ValueError("no ancestor")
+    return tuple(map(Ancestor, numbers))
 
 
 def _required(entity: Entity, name: str) -> Value:

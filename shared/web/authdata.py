@@ -64,7 +64,7 @@ async def of_batch(
     batch = await gateway.authdata.staging.find(caller.tenant, file_log_id)
     if batch.state is not BatchState.STAGED:
         raise ConflictError(
-            "The batch is not staged any more: ask for it with GET, nothing would be done."
+            "The batch is not staged any more, so nothing would be done: ask for it with GET."
         )
     _check_rows(gateway, batch.rows)
     gateway.trials.spend(caller.tenant, caller.name, batch.rows)

@@ -7,7 +7,8 @@ A call that asks for a dry run is refused wherever there is none, so that it nev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
@@ -15,12 +16,15 @@ from urllib.parse import parse_qsl
 import azure.functions as func
 
 from shared.errors import InvalidRequestError
-from shared.imports.near_names import is_like_dry_run, is_one_slip_away
+from shared.imports.near_names import folded, is_like_dry_run, is_one_slip_away
 from shared.imports.reference_text import escaped
 
 DRY_RUN: Final = "dryRun"
 DRY_RUN_HEADER: Final = "Dry-Run"
 """Every answer to a dry run carries it."""
+_ASKING_HEADERS: Final = ("dryrun", "xdryrun")
+"""What the headers by which other systems are asked for a dry run fold to."""
+_GLUE: Final = re.compile("[?&;#]")
 _KEY_OF_THE_HOST: Final = "code"
 """The host takes a function key under this name; it is not for us."""
 _MOST_NAMED: Final = 5
@@ -39,10 +43,10 @@ class QueryNames:
         query = query_of(req)
         unknown = [name for name in _sent_names(req) if not self._is_known(name)]
         refused = unknown if self.is_ours else [name for name in unknown if self._is_slip(name)]
+        refused += _dry_runs_in_values(query)
         if refused:
             raise InvalidRequestError(self._explain(refused))
-        if DRY_RUN in self.names:
-            _refuse_header(req, query)
+        self._refuse_header(req, query)
         return query
 
     def _is_known(self, name: str) -> bool:
@@ -51,18 +55,33 @@ class QueryNames:
     def _is_slip(self, name: str) -> bool:
         return is_like_dry_run(name) or any(is_one_slip_away(name, each) for each in self.names)
 
+    def _refuse_header(self, req: func.HttpRequest, query: Mapping[str, str]) -> None:
+        """Raises InvalidRequestError for a dry run that is asked for in a header."""
+        if not any(folded(name) in _ASKING_HEADERS for name in req.headers):
+            return
+        if DRY_RUN not in self.names:
+            raise InvalidRequestError(
+                "This call has no dry run, and nothing was done: leave out the header "
+                f"{DRY_RUN_HEADER}."
+            )
+        if DRY_RUN.lower() not in query:
+            raise InvalidRequestError(
+                f"{DRY_RUN_HEADER} is a header of answers, and nothing was done: send "
+                f"{DRY_RUN}=true in the query for a dry run."
+            )
+
     def _explain(self, refused: Sequence[str]) -> str:
         if DRY_RUN not in self.names and any(map(is_like_dry_run, refused)):
             return f"This call has no dry run, and nothing was done: {self._advice(refused)}"
-        return f"The query has parameters that are not known here: {self._advice(refused)}"
+        return f"The query has parameters that this call does not take: {self._advice(refused)}"
 
     def _advice(self, refused: Sequence[str]) -> str:
         shown = [escaped(name)[:_LONGEST_NAMED] or "one without a name" for name in refused]
         more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
         left_out = f"{', '.join(shown[:_MOST_NAMED])}{more}"
         if not self.names:
-            return f"{left_out}. Leave it out: this call takes no query parameters."
-        return f"{left_out}. Correct it or leave it out: this call takes {', '.join(self.names)}."
+            return f"{left_out}. Remove them: this call takes no query parameters."
+        return f"{left_out}. Correct or remove them: this call takes {', '.join(self.names)}."
 
 
 def query_of(req: func.HttpRequest) -> dict[str, str]:
@@ -93,14 +112,12 @@ def _names_in_address(req: func.HttpRequest) -> list[str]:
     return [name for name, _ in parse_qsl(query, keep_blank_values=True)]
 
 
-def _refuse_header(req: func.HttpRequest, query: Mapping[str, str]) -> None:
-    """Raises InvalidRequestError for a dry run that is asked for where nothing reads it."""
-    is_asked_for = DRY_RUN_HEADER in req.headers or f"X-{DRY_RUN_HEADER}" in req.headers
-    if is_asked_for and DRY_RUN.lower() not in query:
-        raise InvalidRequestError(
-            f"{DRY_RUN_HEADER} is a header of answers, and nothing was done: send {DRY_RUN}=true "
-            "in the query for a dry run."
-        )
+def _dry_runs_in_values(query: Mapping[str, str]) -> Iterator[str]:
+    """Dry runs that are glued to the value before them, as in `?code=abc?dryRun=true`."""
+    for name, value in query.items():
+        for glued in _GLUE.split(value)[1:]:
+            if folded(glued.partition("=")[0]) == DRY_RUN.lower():
+                yield f"{DRY_RUN} within the value of {name}"
 
 
 _PAGE: Final = ("pageSize", "continuation")

@@ -88,7 +88,7 @@ def accepted_type(req: func.HttpRequest, *offered: str) -> str:
     best = preferred_type(req.headers.get("Accept", ""), offered)
     if best is None:
         names = " or ".join(offered)
-        raise NotAcceptableError(f"This endpoint answers {names}: accept that.")
+        raise NotAcceptableError(f"This endpoint answers {names}: name one of these in Accept.")
     return best
 
 
@@ -393,4 +393,6 @@ def from_opaque(continuation: str) -> str:
 
 def wrong_continuation() -> InvalidRequestError:
     """The refusal of a continuation that no page gave."""
-    return InvalidRequestError("continuation must be the one that the last page gave.")
+    return InvalidRequestError(
+        "continuation must be that of the page before: copy it, or leave it out for the first page."
+    )

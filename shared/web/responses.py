@@ -49,8 +49,8 @@ STATUS: dict[type[errors.GatewayError], int] = {
 
 UNAVAILABLE = "Storage does not answer just now and nothing was accepted: send the call again."
 UNKNOWN_KEY = (
-    "Storage does not answer just now: send the call again with the same Idempotency-Key, which "
-    "has its import accepted once."
+    "Storage does not answer just now: send the call again with the same Idempotency-Key, so that "
+    "its import is accepted only once."
 )
 MAY_BE_ACCEPTED = (
     "Storage stopped answering while the import was accepted: ask for /api/imports/{import_id} "
@@ -64,14 +64,16 @@ MAY_BE_STAGED = (
     "Storage stopped answering while the records were staged: ask for "
     "/api/admin/authdata/{file_log_id} before you send them again."
 )
-NO_IDENTITY = "The token cannot be checked just now, Entra does not answer: send the call again."
+NO_IDENTITY = (
+    "The token cannot be checked, since Entra does not answer just now: send the call again."
+)
 STOPPING = (
     "The gateway is being restarted and has not finished this call: look in /api/imports for what "
     "it has accepted, or send the call again with the Idempotency-Key that it had."
 )
 UNEXPECTED = "The gateway failed unexpectedly: report the X-Correlation-Id of this answer."
 MISCONFIGURED = (
-    "The gateway's settings are wrong: ask its administrator, whose log lists every problem."
+    "The gateway's settings are wrong: ask its operator to look into the log, which lists each."
 )
 
 FAULTS = (

@@ -330,7 +330,7 @@ def test_ctrl_c_ends_it_with_a_word_about_what_goes_on(
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
-    assert "the same command goes on from there" in errors
+    assert "Run the same command again to continue from there" in errors
     assert "Traceback" not in errors
 
 

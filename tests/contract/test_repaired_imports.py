@@ -77,7 +77,7 @@ def test_an_import_is_repaired_when_its_retries_have_brought_in_all_failed_rows(
     assert (last["state"], last["rows"]["total"]) == ("Completed", 1)
     assert standing(gateway, sender, parent) == ("Repaired", 3, 3)
     assert failed_indexes(gateway, sender, parent) == []
-    check_refusal(retry(gateway, sender, parent), 409, "brought in all failed rows")
+    check_refusal(retry(gateway, sender, parent), 409, "imported all failed rows")
     only = gateway.get("/api/imports?state=repaired", sender).json["items"]
     assert [item["importId"] for item in only] == [parent]
     children = gateway.get(f"/api/imports/{parent}", sender).json["childIds"]
@@ -111,7 +111,7 @@ def test_a_row_that_another_retry_of_the_first_import_brought_in_is_not_sent_aga
     second = retry(gateway, sender, first).json["importId"]
     brought_in = retry(gateway, sender, first, {0: good("P1"), 1: good("P2")})
     assert brought_in.json["rows"]["new"] == 2
-    check_refusal(retry(gateway, sender, second), 409, "brought in all failed rows")
+    check_refusal(retry(gateway, sender, second), 409, "imported all failed rows")
 
 
 def test_the_retries_of_an_import_are_no_later_imports_to_each_other(
@@ -169,7 +169,7 @@ def test_authentication_data_is_repaired_by_the_records_that_are_sent(
         answer = retry(gateway, sender, parent, {index: row})
         assert (answer.status, answer.json["rows"]["failed"]) == (200, 0), answer.body
     assert standing(gateway, sender, parent) == ("Repaired", 3, 3)
-    check_refusal(retry(gateway, sender, parent, {0: rows[0]}), 409, "brought in all failed rows")
+    check_refusal(retry(gateway, sender, parent, {0: rows[0]}), 409, "imported all failed rows")
 
 
 def test_the_published_contract_knows_repaired_imports(gateway: GatewayProcess) -> None:

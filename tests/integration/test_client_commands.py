@@ -29,7 +29,7 @@ def test_clients_are_added_listed_and_revoked(manage: Manage, tenant: str) -> No
     assert manage.document("client", "revoke", name) == added
     again = manage.run("client", "revoke", name)
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr.startswith("There is no such client")
+    assert again.stderr.startswith("There is no client of this id")
 
 
 def test_a_secret_is_shown_once(manage: Manage, tenant: str) -> None:

@@ -200,7 +200,7 @@ def test_purge_asks_first_and_deletes_nothing_without_a_yes(manage: Manage, tena
     for answer in ("", "n\n"):
         refused = manage.run(*words, answer=answer)
         assert (refused.returncode, refused.stdout) == (1, "")
-        assert f"ended over 0 days ago, of tenant {tenant}? [y/N]" in refused.stderr
+        assert f"everything of tenant {tenant} that ended over 0 days ago? [y/N]" in refused.stderr
         assert "Nothing was deleted: answer y, or add --yes" in refused.stderr
     assert manage.run(*words, answer="y\n").stdout.startswith("Deleted:")
     asked = manage.run(*words, "--json", answer="y\n")
@@ -220,17 +220,17 @@ SAID = (
     (
         ("integration", "set", "--software-key", "S", "--on-existing", "error"),
         "Changed the integration",
-        "like this already: nothing changed",
+        "had these settings already: nothing changed",
     ),
     (
         ("integration", "disable", "--software-key", "S"),
         "Changed the integration",
-        "like this already: nothing changed",
+        "had these settings already: nothing changed",
     ),
     (
         ("integration", "enable", "--software-key", "S"),
         "Changed the integration",
-        "like this already: nothing changed",
+        "had these settings already: nothing changed",
     ),
     (
         ("key", "rotate", "--software-key", "S"),
@@ -253,7 +253,7 @@ SAID = (
     (
         ("reference", "load", "VALUES", "--kind", "currency"),
         "with 2 values; there was none of this kind",
-        "with 2 values; it takes the place of the one before",
+        "with 2 values; it replaces the one before",
     ),
     (
         ("threshold", "set", "--errors", "5"),

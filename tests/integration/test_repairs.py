@@ -17,7 +17,7 @@ from shared.services.results import Results
 from shared.services.status import ImportReport, ImportState, Reporting
 from shared.storage import import_records
 from shared.storage.import_records import ImportRecord
-from shared.storage.ports import Merge
+from shared.storage.ports import Entity, Merge
 from tests.builders import a_worker, body_of
 from tests.integration.counted_tables import CountedTables
 from tests.integration.stage import Harness, play
@@ -82,7 +82,7 @@ def test_two_retries_at_once_without_a_body_do_not_keep_each_other_out(delivered
         assert (await stage.again(second)).counts.unchanged == 2
         report = await report_of(stage, parent)
         assert (report.repaired, report.state) == (2, ImportState.CANCELLED)
-        with pytest.raises(ConflictError, match="brought in all failed rows"):
+        with pytest.raises(ConflictError, match="imported all failed rows"):
             await retry(stage, parent)
 
     play(delivered, scenario)
@@ -202,5 +202,29 @@ def test_retries_of_retries_have_an_end_that_names_the_first_import(delivered: s
         await retry(stage, first, body)
         await stage.drain()
         assert (await report_of(stage, first)).state is ImportState.REPAIRED
+
+    play(delivered, scenario)
+
+
+@pytest.mark.parametrize("ancestors", ["x", "-5", "0", "2", "1,1", "1,2", ",".join(["1"] * 500)])
+def test_a_retry_whose_stored_ancestors_cannot_be_ends_and_can_be_retried(
+    delivered: str, ancestors: str
+) -> None:
+    async def scenario(stage: Harness) -> None:
+        parent = await stage.accept(bad(2))
+        await stage.drain()
+        child = await retry(stage, parent, corrected(0))
+        row = import_records.record_row(child.number)
+        broken = Entity(child.tenant, row, {"Ancestors": ancestors})
+        await stage.gateway.account.tables.write("Imports", Merge(broken))
+        assert (await stage.again(child)).lineage == ()
+        await stage.drain()
+        assert await stage.codes(child) == [[], [1002]]
+        grandchild = await retry(
+            stage, child, body_of([{"index": 1, "row": a_worker("P001", Gender=1)}])
+        )
+        await stage.drain()
+        assert (await report_of(stage, grandchild)).state is ImportState.COMPLETED
+        assert (await report_of(stage, child)).state is ImportState.REPAIRED
 
     play(delivered, scenario)

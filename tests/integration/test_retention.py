@@ -21,8 +21,16 @@ from shared.services.chunk_messages import messages_for
 from shared.services.import_log import ImportLog
 from shared.services.retention import ExpiringImports, ExpiringTombstones, Retention, RetentionStep
 from shared.services.status import FailedRow, ResultCursor
-from shared.storage.import_records import ImportRecord, payload_blob
+from shared.storage.import_records import (
+    ImportRecord,
+    child_row,
+    index_row,
+    number_of,
+    payload_blob,
+    record_row,
+)
 from shared.storage.names import DOCUMENT_REJECTED, IMPORT_PAYLOADS
+from shared.storage.ports import Entity, Merge
 from tests.builders import a_worker
 from tests.integration.stage import Harness, play
 
@@ -107,6 +115,34 @@ def test_imports_go_but_the_newest_whose_number_is_needed(delivered: str) -> Non
         kept = {entity.row.partition("|")[0] for entity in partition}
         assert kept == {"n", "id"}, "nothing is left of the others"
         assert not await stage.gateway.account.tables.query("ImportResults", first.import_id)
+
+    play(delivered, scenario)
+
+
+@pytest.mark.parametrize("lost", ["id|", "child|", "file|"])
+def test_an_import_goes_when_one_of_its_entities_is_lost(delivered: str, lost: str) -> None:
+    async def scenario(stage: Harness) -> None:
+        tables = stage.gateway.account.tables
+        parent = await stage.accept([a_worker("P1", Gender="x")])
+        await stage.drain()
+        child = await stage.gateway.retrying.retry(await stage.again(parent), b"")
+        await stage.drain()
+        await stage.accept([a_worker("P2")])
+        await stage.drain()
+        if lost == "file|":
+            # As if its body had been kept, and the entity that finds it by that were lost.
+            row = record_row(child.number)
+            hashed = Entity(child.tenant, row, {"BodySha256": "0" * 64})
+            await tables.write("Imports", Merge(hashed))
+        else:
+            row = index_row(child.import_id)
+            if lost == "child|":
+                row = child_row(parent.number, child.number)
+            await stage.forget("Imports", child.tenant, row)
+        await _after(stage, 91)
+        left = await tables.query("Imports", child.tenant)
+        assert [entity.row.partition("|")[0] for entity in left] == ["id", "n"]
+        assert number_of(left[1].row) == child.number + 1
 
     play(delivered, scenario)
 

@@ -76,7 +76,7 @@ def test_failed_rows_are_retried_with_a_corrected_file(
     assert f"Retry     {child['importId']}" in shown
     cancelled = run("imports", "cancel", *here, child["importId"], "--wait", "0")
     assert f"Retry of  {record.import_id}" in cancelled
-    assert "It goes on while a gateway runs" in cancelled
+    assert "It has not ended yet" in cancelled
 
 
 def test_an_empty_file_neither_retries_the_failed_rows_nor_empties_a_list(

@@ -10,11 +10,11 @@ from typing import Final
 
 _OPEN: Final = "The vendor publishes no list of values; any text is taken."
 _CODE: Final = "A number of the vendor's; what each one stands for is not published."
-_DAY: Final = "A calendar day; a time of day is read over."
+_DAY: Final = "A calendar day; a time of day is ignored."
 _MONEY: Final = (
-    "In the currency of the worker's pay; less than 0 or more than 1,000,000 is warned of."
+    "In the currency of the worker's pay; less than 0 or more than 1,000,000 gets a Warning."
 )
-_WEEKS: Final = "In weeks; less than 0 or more than 520 is warned of."
+_WEEKS: Final = "In weeks; less than 0 or more than 520 gets a Warning."
 _CUSTOM: Final = "Its meaning is the customer's."
 
 
@@ -35,7 +35,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "StartDate": f"First day of the assignment. {_DAY}",
         "ExpectedEndDate": f"Day on which it is meant to end; null where that is open. {_DAY}",
         "ActualEndDate": f"Day on which it has ended; null while it goes on. {_DAY}",
-        "PurchaseOrderNumber": "The client's purchase order. No form is asked for.",
+        "PurchaseOrderNumber": "The client's purchase order. Its form is not checked.",
         "BookedBy": "Name of the person who booked the assignment.",
         "BookedById": "Id of that person. Its form is not published; any text is taken.",
         "RateFrequency": f"For which unit of time the rates are, such as an hour. {_OPEN}",
@@ -48,13 +48,13 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "InvoiceToClientRef": _reference("client who gets the invoice"),
         "ReportsToId": "Id of the person to whom the worker reports. Its form is not published.",
         "ContactName": "Name of the contact at the client.",
-        "Notes": "Notes on the assignment; more than 10,000 characters are warned of.",
+        "Notes": "Notes on the assignment; more than 10,000 characters get a Warning.",
         "SalesTaxArea": f"Area whose sales tax applies. {_OPEN}",
         "ComparatorTitle": "Job of the comparable employee of the client under the UK's Agency "
         "Workers Regulations.",
         "HolOverrideWeeks": f"Holiday in place of the usual one. {_WEEKS}",
         "HolOverrideHourPerc": "Holiday for each hour in place of the usual one, in percent; less "
-        "than 0 or more than 100 is warned of.",
+        "than 0 or more than 100 gets a Warning.",
         "PrevAWRWeeks": "Weeks that count as worked before under the Agency Workers Regulations. "
         f"{_WEEKS}",
         "AWRQualificationWeeks": "Weeks after which the Agency Workers Regulations apply in full. "
@@ -65,7 +65,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "AssignmentType": f"Kind of assignment. {_OPEN}",
         "TimesheetFrequency": f"How often a timesheet is due. {_OPEN}",
         "ContractRefPrimaryContract": _reference("first contract"),
-        "ExternalNotes": "Notes that others may see; more than 10,000 characters are warned of.",
+        "ExternalNotes": "Notes that others may see; more than 10,000 characters get a Warning.",
         "IsManualInterpretation": "Whether timesheets are interpreted by hand; its exact meaning "
         "is not published.",
         "SupplierContact": "Name of the contact at the supplier.",
@@ -77,7 +77,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "OnlineOptions": "How the assignment shows in the online portal; its fields merge one by "
         "one.",
         "ConsultantSplits": "The consultants' shares. A list that is sent replaces the stored "
-        "one; a sum other than 100 is warned of.",
+        "one; a sum other than 100 gets a Warning.",
         "CustomerDefinedFields": "Fields to which the customer gives a meaning; they merge one by "
         "one.",
         "Rates": "What is paid and billed. A list that is sent replaces the stored one.",
@@ -108,8 +108,8 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "Split": "The consultant's share in percent, from 0 to 100.",
     },
     "Rate": {
-        "RateType": "PayAndBill for work, Adhoc for single amounts; another type is warned of and "
-        "kept.",
+        "RateType": "PayAndBill for work, Adhoc for single amounts; another type gets a "
+        "Warning and is kept.",
         "RateCode": f"Code of the rate. {_OPEN}",
         "SequenceNumber": "The rate's place among those of the assignment; where it begins is not "
         "published.",

@@ -318,8 +318,9 @@ def _check_names(document: Mapping[str, Any]) -> None:
         slips = [each for each in _NAMES if is_one_slip_away(name, each)]
         if name not in known and (slips or is_like_dry_run(name)):
             raise InvalidRequestError(
-                f"The body has a property that is not known here: {escaped(name)}. Correct it or "
-                f"leave it out: the call takes {', '.join(_NAMES)}, and dryRun=true in its query."
+                f"The body has a property that the call does not take: {escaped(name)}. Correct it "
+                f"or leave it out: the call takes {', '.join(_NAMES)}, and dryRun=true in the "
+                "query."
             )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _OPEN: Final = "The vendor publishes no list of values; any text is taken."
-_DAY: Final = "A calendar day; a time of day is read over. 0/0/0 in XML means none."
+_DAY: Final = "A calendar day; a time of day is ignored. 0/0/0 in XML means none."
 
 _IDENTITY: Final[Mapping[str, str]] = {
     "companyCode": "Code of the company; in every row.",
@@ -17,7 +17,7 @@ _IDENTITY: Final[Mapping[str, str]] = {
     "employeeNumber": "The employee's number in the company. It is not checked against workers.",
     "employeePersonalId": "The employee's personal id; 0 means none.",
     "licenseTypeCode": f"Which kind of license it is. {_OPEN}",
-    "licenseNumber": "The license's own number. No form is asked for.",
+    "licenseNumber": "The license's own number. Its form is not checked.",
     "licenseKey": "The license's guid. Given, it alone decides which license is meant; `<empty>` "
     "and all zeros mean none.",
     "serializableLicenseKey": "The same guid under another name; both must agree.",
@@ -28,10 +28,10 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         **_IDENTITY,
         "licenseCertificateCode": f"Code of the certificate. {_OPEN}",
         "issuedDate": f"First day of the license. {_DAY}",
-        "expirationDate": f"Last day of the license; before issuedDate it is warned of. {_DAY}",
+        "expirationDate": f"Last day of the license; before issuedDate it gets a Warning. {_DAY}",
         "reminder": "When and where the employee is reminded of the end; its fields merge one by "
         "one.",
-        "notes": "Notes on the license; more than 10,000 characters are warned of.",
+        "notes": "Notes on the license; more than 10,000 characters get a Warning.",
         "stateCode": "Code of the state that issued the license. It is not checked.",
         "documents": "Files of the license. Merge and Update add them or replace those of the "
         "same name and type; the other actions replace the list.",

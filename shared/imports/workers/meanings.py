@@ -10,7 +10,7 @@ from typing import Final
 
 _OPEN: Final = "The vendor publishes no list of values; any text is taken."
 _CODE: Final = "A number of the vendor's; what each one stands for is not published."
-_DAY: Final = "A calendar day; a time of day is read over."
+_DAY: Final = "A calendar day; a time of day is ignored."
 _METHOD: Final = (
     "BACS means a payment into the bank account, whose sort code is then checked against the "
     "tenant's list, where there is one; other values are not published."
@@ -38,9 +38,9 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "worker by it, or else by PersonnelRef.",
         "UserIndex": "A code for searching. Its use is not published; any text is taken.",
         "WorkerAddress": "Where the worker lives; one value, replaced whole.",
-        "TelephoneNumber": "Telephone at home. No form is asked for.",
+        "TelephoneNumber": "Telephone at home. Its form is not checked.",
         "Gender": _CODE,
-        "DateOfBirth": f"{_DAY} One before 1900 or in the future is warned of.",
+        "DateOfBirth": f"{_DAY} One before 1900 or in the future gets a Warning.",
         "MaritalStatus": _OPEN,
         "Nationality": f"Nationality in words, such as British. {_OPEN}",
         "Citizenship": f"Country of citizenship. {_OPEN}",
@@ -49,17 +49,17 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "NextOfKin": "Name of the next of kin.",
         "NextOfKinRelation": f"How the next of kin is related to the worker. {_OPEN}",
         "NextOfKinAddress": "Where the next of kin lives; one value, replaced whole.",
-        "NextOfKinTelephone": "Telephone of the next of kin. No form is asked for.",
+        "NextOfKinTelephone": "Telephone of the next of kin. Its form is not checked.",
         "EmergencyContact": "Name of the person to tell in an emergency.",
-        "EmergencyContactTelephone": "Telephone of that person. No form is asked for.",
+        "EmergencyContactTelephone": "Telephone of that person. Its form is not checked.",
         "LastAddress": "The address before the present one; one value, replaced whole.",
-        "WorkTelephone": "Telephone at work. No form is asked for.",
-        "WorkFax": "Fax at work. No form is asked for.",
-        "MobileTelephone": "Mobile telephone. No form is asked for.",
-        "PrimaryEmailAddress": "First e-mail address; one without an @ is warned of.",
-        "SecondaryEmailAddress": "Second e-mail address; one without an @ is warned of.",
+        "WorkTelephone": "Telephone at work. Its form is not checked.",
+        "WorkFax": "Fax at work. Its form is not checked.",
+        "MobileTelephone": "Mobile telephone. Its form is not checked.",
+        "PrimaryEmailAddress": "First e-mail address; one without an @ gets a Warning.",
+        "SecondaryEmailAddress": "Second e-mail address; one without an @ gets a Warning.",
         "StartDate": f"First day of the employment. {_DAY}",
-        "LeavingDate": f"Last day of the employment; before StartDate it is warned of. {_DAY}",
+        "LeavingDate": f"Last day of the employment; before StartDate it gets a Warning. {_DAY}",
         "LeavingCode": f"Why the worker left. {_OPEN}",
         "DivisionRef": _reference("division"),
         "DepartmentRef": _reference("department"),
@@ -71,10 +71,10 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "AnalysisCode3": f"Third analysis code of the customer. {_OPEN}",
         "AnalysisCode4": f"Fourth analysis code of the customer. {_OPEN}",
         "AnalysisCode5": f"Fifth analysis code of the customer. {_OPEN}",
-        "PersonnelNotes": "Notes of the personnel department; more than 10,000 characters are "
-        "warned of.",
-        "PayrollNotes": "Notes of the payroll department; more than 10,000 characters are warned "
-        "of.",
+        "PersonnelNotes": "Notes of the personnel department; more than 10,000 characters "
+        "get a Warning.",
+        "PayrollNotes": "Notes of the payroll department; more than 10,000 characters get a "
+        "Warning.",
         "EIREngagementStatus": "Status in reports of employment intermediaries to the UK's tax "
         f"authority, such as PAYE. {_OPEN}",
         "PrimaryPayMethod": f"How the first part of the pay goes out. {_METHOD}",
@@ -100,24 +100,24 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
             f"AddressLine{line}": f"Line {line} of the address, as it is written on an envelope."
             for line in range(1, 6)
         },
-        "Postcode": "Postcode. In the UK one of another form is warned of.",
+        "Postcode": "Postcode. In the UK one of another form gets a Warning.",
         "Country": "Name or code of the country; none means the UK. More than 100 characters, a "
-        "question mark or an asterisk is warned of.",
+        "question mark or an asterisk gets a Warning.",
     },
     "BankDetails": {
         "BankAccountType": _CODE,
         "BankRef": "Reference of the bank. Its form is not published; any text is taken.",
         "BuildingSocietyName": "Name of the building society, where the account is with one.",
-        "BuildingSocietyNumber": "Roll number at the building society. No form is asked for.",
+        "BuildingSocietyNumber": "Roll number at the building society. Its form is not checked.",
         "BankSortCode": "Sort code: six digits without hyphens.",
         "BankAccountNumber": "Account number: 8 to 10 digits.",
         "BankAccountName": "Name of the account holder: at most 30 characters.",
-        "IBAN": "International account number; wrong check digits are warned of.",
-        "BIC": "International code of the bank; other than 8 or 11 characters are warned of.",
+        "IBAN": "International account number; wrong check digits get a Warning.",
+        "BIC": "International code of the bank; other than 8 or 11 characters get a Warning.",
     },
     "UKPayroll": {
         "NINumber": "National Insurance number: two letters, six digits and a letter. Another "
-        "form is warned of; no message and no log shows it.",
+        "form gets a Warning; no message and no log shows it.",
         "NITableLetter": "Category letter of National Insurance. The letters are those of the "
         "UK's tax authority and are not checked.",
         "IsContractedOut": "Whether the worker is contracted out of the state pension.",

@@ -94,7 +94,7 @@ class ClientService:
         """
         owner = (await self._tenants.find(tenant)).id if tenant else ""
         stored = await self._tables.get(CLIENTS, PARTITION, client_row(client_id))
-        missing = NotFoundError("There is no such client; `client list` shows them.")
+        missing = NotFoundError("There is no client of this id; `client list` shows them.")
         if stored is None:
             raise missing
         client = client_from_entity(stored)

@@ -249,7 +249,7 @@ class TenantService:
                 entity = integration_to_entity(changed, stored.etag)
                 await self._tables.write(INTEGRATIONS, Replace(entity))
                 return changed
-        raise ConflictError("The integration keeps changing; try again.")
+        raise ConflictError("Other commands are changing the integration; try again.")
 
     async def rotate_key(self, tenant: str, software_key: str) -> IssuedKey:
         """A new function key for an integration; the old one stops when look-ups expire.

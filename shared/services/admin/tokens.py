@@ -16,9 +16,7 @@ from shared.errors import TokenFault, TokenRefusedError
 if TYPE_CHECKING:
     from shared.auth.local_tokens import LocalTokens
 
-NO_SUCH_CLIENT = (
-    "Client id and secret do not belong together, or the client was revoked: check both."
-)
+NO_SUCH_CLIENT = "Client id and secret do not match, or the client was revoked: check both."
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ def _file() -> Operation:
         {"type": "string", "enum": ["start.js", "swagger-ui-bundle.js", "swagger-ui.css"]},
         True,
     )
-    known = Parameter("If-None-Match", "header", "The ETag that the browser has.", TEXT)
+    known = Parameter("If-None-Match", "header", "The ETag of the copy that the browser has.", TEXT)
     media = {"text/javascript": TEXT, "text/css": TEXT}
     return Operation(
         function="docs_file",

@@ -53,7 +53,7 @@ VERSION: Final = "0.1.0"
 SAMPLES: Final = Path(__file__).resolve().parents[3] / "samples"
 ABOUT: Final = (
     "Takes HR and payroll data in the vendors' own contracts, works on every row by itself, and "
-    "tells for each row what became of it and why. The examples are the samples of the "
+    "answers for each row what became of it and why. The examples are the samples of the "
     "repository: they can be sent as they stand, and some of their rows are bad on purpose.\n\n"
     "### Which key goes where\n\n"
     "| calls | send | how to get it |\n"
@@ -72,16 +72,16 @@ ABOUT: Final = (
     "dev.py manage client add` make both."
 )
 REASONS: Final = {
-    400: "The call cannot be read, or asks for the impossible.",
-    401: "No credential, or one that nobody has.",
-    403: "A known caller who may not do this.",
-    404: "There is no such thing in this tenant.",
-    406: "`Accept` names nothing that can be answered with.",
-    409: "The present state of the thing forbids it.",
-    410: "It was there, and has expired.",
-    413: "Over a limit; the message names it.",
-    415: "A media type or an encoding that is not taken.",
-    422: "The same Idempotency-Key with another call.",
+    400: "The call cannot be read, or has a wrong value.",
+    401: "No credential, or one that the gateway does not know.",
+    403: "The caller is known, but may not do this.",
+    404: "Not found in this tenant.",
+    406: "`Accept` names no media type that the call answers with.",
+    409: "The present state of the import, batch or record does not allow the call.",
+    410: "It has expired, or cannot be read any more.",
+    413: "The call is over a limit; the message names it.",
+    415: "The call does not take this media type or encoding.",
+    422: "The Idempotency-Key was sent with another call before.",
     429: "Too many calls with wrong credentials or dry runs of authentication data, too many open "
     "imports of the tenant, or too many of its calls at a time: send "
     "the call again after Retry-After.",

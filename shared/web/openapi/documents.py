@@ -130,8 +130,10 @@ def _list() -> Operation:
         access=Access.EITHER,
         scope=Scope.IMPORT_INBOX,
         parameters=(
-            Parameter("workerexternalId", "query", "Only those of this worker.", _REFERENCE),
-            Parameter("communicationRoundCode", "query", "Only those of this round.", _REFERENCE),
+            Parameter("workerexternalId", "query", "Only documents of this worker.", _REFERENCE),
+            Parameter(
+                "communicationRoundCode", "query", "Only documents of this round.", _REFERENCE
+            ),
             PAGE_SIZE,
             CONTINUATION,
         ),
@@ -147,11 +149,13 @@ def _content() -> Operation:
         method="GET",
         path="/api/documents/{documentId}/content",
         summary="The file of a document",
-        text="To be saved under its name; it is never shown by a browser.",
+        text="A browser saves it under its name and never shows it.",
         tag=TAG,
         access=Access.EITHER,
         scope=Scope.IMPORT_INBOX,
-        parameters=(Parameter("documentId", "path", "As the import answered it.", GUID, True),),
+        parameters=(
+            Parameter("documentId", "path", "The `documentId` of the import's answer.", GUID, True),
+        ),
         answers={
             200: Answer(
                 "The file as it was sent.",

@@ -72,7 +72,7 @@ def _show() -> Operation:
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID,),
-        answers={200: Answer("The import as it stands.", {JSON: reference("Import")})},
+        answers={200: Answer("The import in its present state.", {JSON: reference("Import")})},
         refusals=(401, 403, 404),
     )
 
@@ -83,7 +83,8 @@ def _results() -> Operation:
         method="GET",
         path="/api/imports/{importId}/results",
         summary="What became of each row",
-        text="In plan order: rows of one key stand together, each result names its `index`.",
+        text="In the order of processing: rows of one key follow each other, and each result has "
+        "its `index`.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(
@@ -107,9 +108,9 @@ def _failures() -> Operation:
         function="imports_failures",
         method="GET",
         path="/api/imports/{importId}/failures",
-        summary="What was said of the rows, in groups",
-        text="A group is all messages with one id about one field: errors, then warnings, then "
-        "infos, the largest groups first.",
+        summary="The messages of the rows, in groups",
+        text="A group has all messages with one id about one field. Errors come first, then "
+        "warnings, then infos; within each, the largest groups first.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID, _severity("Only messages of this severity.")),
@@ -130,7 +131,7 @@ def _answer(calls: Iterable[Operation]) -> Operation:
         parameters=(IMPORT_ID,),
         answers={
             200: Answer(
-                "What the call answered, or would have, had it waited.",
+                "The answer that the call gave, or would have given if it had waited.",
                 _all_media(imports, 200),
                 headers("X-Import-Id"),
             ),
@@ -159,16 +160,15 @@ def _failed_rows() -> Operation:
         function="imports_failed_rows",
         method="GET",
         path="/api/imports/{importId}/failed-rows",
-        summary="The failed rows that are still out, as they were sent, with what was wrong",
-        text="Rows that a retry brought in since are left out. As JSON to be corrected, or as CSV "
-        "for people: there a cell that a spreadsheet would run has an apostrophe in front, and so "
-        "has one that begins with an apostrophe.",
+        summary="The failed rows that no retry has imported yet, as they were sent, with messages",
+        text="As JSON, to be corrected and sent to `retry`, or as CSV for people. In the CSV, "
+        "text that a spreadsheet would run as a formula has an apostrophe in front.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID,),
         answers={
             200: Answer(
-                "The rows, in plan order.",
+                "The rows, in the order of processing.",
                 {JSON: listed(reference("FailedRow")), "text/csv": {"type": "string"}},
                 headers("X-Import-Id"),
             )
@@ -182,13 +182,14 @@ def _retry() -> Operation:
         function="imports_retry",
         method="POST",
         path="/api/imports/{importId}/retry",
-        summary="Send the failed rows that are still out again, as they were or corrected",
+        summary="Send the failed rows again, as they were or corrected",
         text="Makes a child import, at its own place in the order. The body is optional: corrected "
         "rows by index, the way `failed-rows` gives them. A row as it was sent fails with 1101 "
-        "where a later import has changed its record; a corrected row does not, and retries of the "
-        "import that brought the row are no later imports. Rows that a retry brought in are not "
-        "sent again: 400 where the body names one, 409 where no failed row is still out. What the "
-        "child brings in counts in `rows.repaired` of its parent, and of the imports above that.",
+        "where a later import has changed its record; a corrected row does not. Retries of the "
+        "import that the row comes from do not count as later imports. Rows that an earlier retry "
+        "has imported are not sent again: 400 where the body has one, 409 where no other failed "
+        "row is left. The rows that the child imports are counted in `rows.repaired` of its "
+        "parent, and of the imports above that.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY),
@@ -210,8 +211,8 @@ def _cancel() -> Operation:
         function="imports_cancel",
         method="POST",
         path="/api/imports/{importId}/cancel",
-        summary="Stop what has not been committed",
-        text="What is committed stays; the other rows end as failed with 9002.",
+        summary="Stop an import",
+        text="Rows that are committed stay; the others end as failed with 9002.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID, PREFER),
@@ -230,7 +231,7 @@ def _cancel() -> Operation:
 def still_running(*more: str) -> Answer:
     """202: the import goes on; `more` headers by their names."""
     return Answer(
-        "The import goes on: follow it at `Location`.",
+        "The import has not ended yet: follow it at `Location`.",
         {JSON: reference("Import")},
         headers("Location", "Retry-After", "X-Import-Id", *more),
     )

@@ -239,7 +239,7 @@ def _import() -> dict[str, Any]:
     counts = dict.fromkeys(names, COUNT) | {
         "repaired": {
             **COUNT,
-            "description": "Failed rows that its retries, or retries of them, brought in since.",
+            "description": "Failed rows that retries, or retries of those, have imported since.",
         },
     }
     return closed(
@@ -270,27 +270,30 @@ PREFER: Final = Parameter(
 IDEMPOTENCY_KEY: Final = Parameter(
     "Idempotency-Key",
     "header",
-    "The same call again, with the same key, is not done again: it gets the first answer.",
+    "A repeated call with the same key is not carried out again: it gets the first answer.",
     {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
 )
 DRY_RUN: Final = Parameter(
     "dryRun",
     "query",
-    "`true`: answered as the import would be, and nothing is imported; every answer then has the "
-    "header `Dry-Run: true`. A name or value that is nearly this one is refused.",
+    "`true`: the call is answered as the import would be, and nothing is imported. Every answer to "
+    "such a call has the header `Dry-Run: true`. A name that is nearly `dryRun`, and a value other "
+    "than `true` and `false`, is refused.",
     {"type": "boolean", "default": False},
 )
 VIEW: Final = Parameter(
     "view",
     "query",
-    "Of a dry run with `rows`: the results row by row, with what each would change.",
+    "With `rows`, a dry run answers with a result for each row, and what the row would change.",
     {"type": "string", "enum": ["rows"]},
 )
-IMPORT_ID: Final = Parameter("importId", "path", "As `X-Import-Id` named it.", GUID, True)
+IMPORT_ID: Final = Parameter(
+    "importId", "path", "The id of the import, from `X-Import-Id`.", GUID, True
+)
 PAGE_SIZE: Final = Parameter(
     "pageSize",
     "query",
-    "The most items of the page.",
+    "How many items a page has at most.",
     {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
 )
 CONTINUATION: Final = Parameter(
@@ -304,15 +307,15 @@ CORRELATION_ID: Final = "X-Correlation-Id"
 OWN_CORRELATION_ID: Final = Parameter(
     CORRELATION_ID,
     "header",
-    "The caller's own name for this call; another than a plain one is replaced.",
+    "The caller's own id of this call. The gateway replaces one that does not match the pattern.",
     {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
 )
 HEADERS: Final = {
-    CORRELATION_ID: "Names this call in the log: the caller's own, if it is a plain one.",
-    "X-Import-Id": "The import that the call made or tells of.",
+    CORRELATION_ID: "The id of this call in the log: the caller's own, if it matches the pattern.",
+    "X-Import-Id": "The id of the import that the call made or is about.",
     "Location": "Where the import is followed.",
     "Retry-After": "Seconds until it is worth asking again.",
-    "Preference-Applied": "What of `Prefer` was followed.",
+    "Preference-Applied": "The preferences of `Prefer` that were followed.",
     DRY_RUN_HEADER: "`true`: the call was a dry run, and nothing was done.",
     "Idempotent-Replayed": "`true`: the first answer to an earlier call with this key.",
     "Content-Disposition": "The name to save the file under.",

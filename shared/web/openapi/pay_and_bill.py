@@ -106,7 +106,7 @@ def _unknown() -> Operation:
         method="POST",
         path="/api/import/{messageType}",
         summary="Any other message type",
-        text="There is none: the answer names those that there are.",
+        text="The gateway has no such type: the answer names the types that it has.",
         tag=TAG,
         access=Access.KEY_PAIR,
         parameters=(

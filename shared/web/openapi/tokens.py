@@ -64,14 +64,16 @@ def _token() -> Operation:
         method="POST",
         path="/connect/token",
         summary="A bearer token for a client's credentials",
-        text="As RFC 6749 has it (4.4). The credentials come in the form, or as `Authorization: "
+        text="As in RFC 6749, section 4.4. The credentials come in the form, or as `Authorization: "
         "Basic` with both parts form-encoded, or both as they are.",
         tag=TAG,
         body=Body({FORM: _form()}),
         answers={
             200: Answer("The token.", {JSON: reference("Token")}, _CACHED),
-            400: Answer("Not a token request, or a scope that is not had.", refusal, _CACHED),
-            401: Answer("Not the credentials of a client.", refusal, headers("Cache-Control")),
+            400: Answer("Not a token request, or a scope that the client lacks.", refusal, _CACHED),
+            401: Answer(
+                "The credentials are not those of a client.", refusal, headers("Cache-Control")
+            ),
             403: Answer("The tenant of the client is disabled.", refusal, headers("Cache-Control")),
             429: Answer(
                 "Too many wrong credentials for this client, or from this source; right ones pass.",
@@ -79,7 +81,7 @@ def _token() -> Operation:
                 headers("Cache-Control", "Retry-After"),
             ),
             503: Answer(
-                "Nobody can say just now: send the request again.",
+                "Storage or Entra does not answer just now: send the request again.",
                 refusal,
                 headers("Cache-Control", "Retry-After"),
             ),

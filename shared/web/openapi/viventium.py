@@ -79,12 +79,17 @@ def _import(max_rows: int) -> Operation:
         tag=TAG,
         access=Access.KEY_PAIR,
         parameters=(
-            Parameter("importAction", "query", "What to do with licenses that exist.", actions),
+            Parameter(
+                "importAction",
+                "query",
+                "What to do with licenses that are stored already.",
+                actions,
+            ),
             Parameter(
                 "allowSameFile",
                 "query",
-                "`false` refuses the same content, whatever the action, where an import of it "
-                "runs or ended without errors.",
+                "`false` refuses a body that was imported before, whatever its importAction, while "
+                "that import runs or where it ended without errors.",
                 {"type": "boolean", "default": True},
             ),
             *_SHARED,
@@ -103,8 +108,8 @@ def _deletion(max_rows: int, function: str, method: str, path: str) -> Operation
         method=method,
         path=path,
         summary="Delete licenses",
-        text="Each row names a license by its key, or by employee, type and number; the deleted "
-        "ones are told as updated.",
+        text="Each row names a license by its key, or by employee, type and number; deleted "
+        "licenses are listed as updated.",
         tag=TAG,
         access=Access.KEY_PAIR,
         parameters=_SHARED,

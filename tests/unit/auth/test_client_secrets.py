@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from shared.auth.client_secrets import (
     SecretChecker,
     hash_client_secret,
@@ -66,6 +68,16 @@ def test_the_event_loop_goes_on_while_a_hash_is_computed() -> None:
         return turns
 
     assert asyncio.run(story()) > 10
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["x", "scrypt$14$8$5$00", "scrypt$14$8$5$zz$zz$zz", "$" * 6, "scrypt$14$8$5$00$000000$00$00"],
+)
+def test_nothing_matches_a_stored_hash_that_cannot_be_read(broken: str) -> None:
+    assert not may_match(broken, SECRET)
+    assert not asyncio.run(SecretChecker().is_right(broken, SECRET))
+    assert not may_match(STORED[:-1], SECRET)
 
 
 def test_a_client_without_a_secret_has_no_right_one() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 import os
 from collections.abc import Sequence
 from io import BytesIO, StringIO
@@ -430,6 +432,26 @@ def test_another_archive_is_to_be_unpacked_and_text_with_the_ending_of_a_spreads
     assert _read(tmp_path, "rows.xls", "Surname\nA\n") == ['{"Surname":"A"}']
     with pytest.raises(RowFileError, match="is a spreadsheet"):
         _read(tmp_path, "rows.xlsx", b"\0\1\2")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\x05\x06" + bytes(18), "is compressed: unpack it"),
+        (bz2.compress(b"Surname\nA\n"), "is compressed: unpack it"),
+        (lzma.compress(b"Surname\nA\n"), "is compressed: unpack it"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(26), "is compressed: unpack it"),
+        (b"\x28\xb5\x2f\xfd" + bytes(9), "is compressed: unpack it"),
+        (b"%PDF-1.7\n%\xe2\xe3\n", "is a PDF document: export the rows"),
+        (b"%PDF-1.4\nSurname\n", "is a PDF document: export the rows"),
+    ],
+    ids=["empty zip", "bzip2", "xz", "7-Zip", "Zstandard", "PDF", "PDF of ASCII"],
+)
+def test_a_file_of_another_kind_is_named_as_such(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+    with pytest.raises(RowFileError, match=said):
+        read_rows(path, {})
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "ndjson"])

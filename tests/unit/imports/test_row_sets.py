@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,5 +50,9 @@ def test_a_hundred_thousand_rows_pack_into_one_property() -> None:
 
 def test_what_is_no_set_is_unreadable() -> None:
     assert unpack_rows(b"") == 0
-    with pytest.raises(UnreadableDataError):
-        unpack_rows(b"no set")
+    some = pack_rows(row_set([1, 5, 900]))
+    too_many = zlib.compress(b"\xff" * 125_001)
+    for data in (b"no set", some[:-1], some[:3], some[:-1] + b"\0", too_many):
+        with pytest.raises(UnreadableDataError):
+            unpack_rows(data)
+    assert unpack_rows(pack_rows(row_set([999_999]))).bit_count() == 1
