@@ -52,14 +52,16 @@ _REASONS = (
         "requirements.txt is not complete. Write it again from requirements.in, in a checkout that "
         "is set up: python3 dev.py lock",
     ),
-    ("No space left on device|ENOSPC", "The disk is full."),
+    ("No space left on device|ENOSPC", "The disk is full. Free some space and start again."),
     (
         "Read-only file system|EROFS|Permission denied|EACCES",
-        "{tool} may not write where the checkout is.",
+        "{tool} may not write to the folder of the checkout. Check whose it is, and that its "
+        "disk can be written to.",
     ),
     (
         r"No matching distribution found for (?P<package>\S+)|ETARGET|E404",
-        "The package index that {tool} is configured to use does not have {package}.",
+        "The package index that {tool} is configured to use does not have {package}. Check which "
+        "index that is.",
     ),
     ("", "{tool} failed."),
 )
