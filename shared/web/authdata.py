@@ -15,7 +15,6 @@ from typing import Any
 
 import azure.functions as func
 
-from shared import log
 from shared.auth.callers import AnyCaller
 from shared.auth.clients import Scope
 from shared.errors import (
@@ -36,7 +35,7 @@ from shared.storage.authdata_records import Batch, BatchState
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.idempotency import answer_once, keyed_call
-from shared.web.imports import just_accepted, not_yet
+from shared.web.import_call import answer_pending, answer_when_ended
 from shared.web.requests import JSON, DryRun, Preferences
 
 # Dry runs of authentication data: judged like a call or a batch, and nothing is written (I5).
@@ -188,8 +187,10 @@ async def review_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespo
     if not batch.import_id:
         return await rendered(_nothing_in(batch))
     record = await gateway.authdata.processing.import_of(batch)
-    if record is None or record.is_open:
-        return await _not_yet(gateway, record) if record else await rendered(_nothing_in(batch))
+    if record is None:
+        return await rendered(_nothing_in(batch))
+    if record.is_open:
+        return await answer_pending(gateway, record)
     return await authdata_answer(gateway, record)
 
 
@@ -205,29 +206,12 @@ async def _processed(
 ) -> func.HttpResponse:
     if record is None:
         return await rendered(vendor_answer(file_log_id, ()))
-    response = await _answer_to(gateway, record, wished.seconds)
-    if wished.applied:
-        response.headers["Preference-Applied"] = wished.applied
-    return response
 
+    async def render(accepted: ImportRecord) -> func.HttpResponse:
+        ended = await gateway.imports.read(accepted.tenant, accepted.number)
+        return await authdata_answer(gateway, ended or accepted)
 
-async def _answer_to(gateway: Gateway, record: ImportRecord, seconds: float) -> func.HttpResponse:
-    """An accepted import is never answered as refused."""
-    try:
-        if not record.is_open or await gateway.waiting.until_ended(record, seconds):
-            ended = await gateway.imports.read(record.tenant, record.number)
-            return await authdata_answer(gateway, ended or record)
-    except Exception as error:
-        log.failure("call.left_running", error, import_id=record.import_id)
-    return await _not_yet(gateway, record)
-
-
-async def _not_yet(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
-    try:
-        return not_yet(await gateway.reporting.report(record))
-    except Exception as error:
-        log.failure("call.report_missing", error, import_id=record.import_id)
-        return not_yet(just_accepted(record))
+    return await answer_when_ended(gateway, record, wished, render=render)
 
 
 async def _authenticated(gateway: Gateway, req: func.HttpRequest) -> AnyCaller:

@@ -7,7 +7,7 @@ accepted, and how the vendor's answer is rendered.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import azure.functions as func
 
@@ -16,7 +16,7 @@ from shared.clock import RandomIds
 from shared.errors import GoneError
 from shared.gateway import Gateway
 from shared.services.idempotency import KeyedCall
-from shared.services.status import ImportReport
+from shared.services.status import ImportReport, ImportState
 from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
 from shared.web.idempotency import answer_repeatable, kept
@@ -73,14 +73,14 @@ class _Work:
             record = await self._call.accept(import_id)
         if record is None:
             return await self._call.render(None, self._call.media_type)
-        return await self._answer(record)
+        return await self._answer(record, self._call.wished)
 
     async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:
         """The same for a call with a key: what was accepted before is not accepted again."""
         record = await self.find(import_id) if is_repeat else None
-        response = await (self.begin(import_id) if record is None else self._answer(record))
-        has_ended = "X-Import-Id" in response.headers and response.status_code == 200
-        return kept(response, is_rendered=has_ended and self._call.is_lasting)
+        if record is None:
+            return self._kept(await self.begin(import_id))
+        return self._kept(await self._answer(record, self._call.wished))
 
     async def find(self, import_id: str) -> ImportRecord | None:
         """The import of that id, where it was accepted."""
@@ -88,13 +88,7 @@ class _Work:
 
     async def answer_found(self, record: ImportRecord) -> KeptAnswer:
         """What can be said now of an import that another call has had accepted."""
-        if not record.is_open:
-            try:
-                response = self._named(await self._ended(record))
-                return kept(response, is_rendered=self._call.is_lasting)
-            except Exception as error:
-                log.failure("call.left_running", error, import_id=record.import_id)
-        return kept(self._named(await self._not_yet(record)))
+        return self._kept(await self._answer(record, replace(self._call.wished, seconds=0)))
 
     async def render_again(self, import_id: str, media_type: str) -> func.HttpResponse:
         """The answer of an ended import. Raises GoneError where its records are not there."""
@@ -103,28 +97,58 @@ class _Work:
             raise GoneError("The import of this Idempotency-Key has expired: send a new key.")
         return await self._call.render(record, media_type)
 
-    async def _answer(self, record: ImportRecord) -> func.HttpResponse:
-        """An accepted import is never answered as refused, whatever fails."""
-        try:
-            if await self._gateway.waiting.until_ended(record, self.seconds):
-                return self._named(await self._ended(record))
-        except Exception as error:
-            log.failure("call.left_running", error, import_id=record.import_id)
-        return self._named(await self._not_yet(record))
+    async def _answer(self, record: ImportRecord, wished: Preferences) -> func.HttpResponse:
+        call = self._call
+        return await answer_when_ended(
+            self._gateway,
+            record,
+            wished,
+            render=lambda ended: call.render(ended, call.media_type),
+            pending=lambda report: call.pending(report, call.media_type),
+        )
 
-    async def _ended(self, record: ImportRecord) -> func.HttpResponse:
-        return await self._call.render(record, self._call.media_type)
+    def _kept(self, response: func.HttpResponse) -> KeptAnswer:
+        has_ended = "X-Import-Id" in response.headers and response.status_code == 200
+        return kept(response, is_rendered=has_ended and self._call.is_lasting)
 
-    async def _not_yet(self, record: ImportRecord) -> func.HttpResponse:
-        try:
-            report = await self._gateway.reporting.report(record)
-        except Exception as error:
-            log.failure("call.report_missing", error, import_id=record.import_id)
-            report = just_accepted(record)
-        return self._call.pending(report, self._call.media_type)
 
-    def _named(self, response: func.HttpResponse) -> func.HttpResponse:
-        """With the preferences that were followed."""
-        if self._call.wished.applied:
-            response.headers["Preference-Applied"] = self._call.wished.applied
-        return response
+async def answer_when_ended(
+    gateway: Gateway,
+    record: ImportRecord,
+    wished: Preferences,
+    *,
+    render: Callable[[ImportRecord], Awaitable[func.HttpResponse]],
+    pending: Callable[[ImportReport], func.HttpResponse] = not_yet,
+    state: ImportState = ImportState.ACCEPTED,
+) -> func.HttpResponse:
+    """`render(record)` where the import ends within the seconds that are wished, else a 202.
+
+    What was accepted is never answered as refused: where something fails, the answer is a 202, and
+    where storage does not even tell how far the import is, one with that `state` and no counts.
+    """
+    response = None
+    try:
+        if not record.is_open or await gateway.waiting.until_ended(record, wished.seconds):
+            response = await render(record)
+    except Exception as error:
+        log.failure("call.left_running", error, import_id=record.import_id)
+    if response is None:
+        response = await answer_pending(gateway, record, pending, state)
+    if wished.applied:
+        response.headers["Preference-Applied"] = wished.applied
+    return response
+
+
+async def answer_pending(
+    gateway: Gateway,
+    record: ImportRecord,
+    pending: Callable[[ImportReport], func.HttpResponse] = not_yet,
+    state: ImportState = ImportState.ACCEPTED,
+) -> func.HttpResponse:
+    """202 with how far the import is; see `answer_when_ended` for `state`."""
+    try:
+        report = await gateway.reporting.report(record)
+    except Exception as error:
+        log.failure("call.report_missing", error, import_id=record.import_id)
+        report = just_accepted(record, state)
+    return pending(report)

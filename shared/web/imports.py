@@ -105,9 +105,9 @@ def _links(report: ImportReport) -> dict[str, str]:
     return links
 
 
-def just_accepted(record: ImportRecord) -> ImportReport:
+def just_accepted(record: ImportRecord, state: ImportState = ImportState.ACCEPTED) -> ImportReport:
     """What can be said of an accepted import without asking storage."""
-    return ImportReport(record, Counts(), ImportState.ACCEPTED)
+    return ImportReport(record, Counts(), state)
 
 
 def not_yet(report: ImportReport) -> func.HttpResponse:

@@ -6,17 +6,18 @@ ended, else 202 and where to follow it.
 
 from __future__ import annotations
 
+from functools import partial
+
 import azure.functions as func
 
-from shared import log
 from shared.auth.callers import AnyCaller, Caller, check_database
 from shared.gateway import Gateway
-from shared.services.status import ImportReport, ImportState
-from shared.storage.import_records import Counts, ImportRecord
+from shared.services.status import ImportState
+from shared.storage.import_records import ImportRecord
 from shared.web import pay_and_bill, requests
 from shared.web.idempotency import keyed_call
-from shared.web.import_call import ImportCall, answer_import
-from shared.web.imports import address, import_view, json_answer, not_yet
+from shared.web.import_call import ImportCall, answer_import, answer_when_ended
+from shared.web.imports import address, import_view, json_answer
 
 
 async def retry_call(
@@ -50,23 +51,10 @@ async def cancel_call(
     requests.check_accepts_json(req)
     wished = requests.preferences(req, gateway.settings.wait_seconds)
     cancelled = await gateway.cancelling.cancel(record)
-    response = await _answer_to_cancel(gateway, cancelled, wished.seconds)
-    if wished.applied:
-        response.headers["Preference-Applied"] = wished.applied
-    return response
-
-
-async def _answer_to_cancel(
-    gateway: Gateway, record: ImportRecord, seconds: float
-) -> func.HttpResponse:
-    """From here on the cancel stands, whatever storage does."""
-    try:
-        if not record.is_open or await gateway.waiting.until_ended(record, seconds):
-            return await _ended(gateway, record)
-        return not_yet(await gateway.reporting.report(record))
-    except Exception as error:
-        log.failure("call.report_missing", error, import_id=record.import_id)
-        return not_yet(ImportReport(record, Counts(), ImportState.PROCESSING))
+    # From here on the cancel stands, whatever storage does.
+    return await answer_when_ended(
+        gateway, cancelled, wished, render=partial(_ended, gateway), state=ImportState.PROCESSING
+    )
 
 
 async def _ended(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
