@@ -67,24 +67,24 @@ for _heading, _groups in (
     (
         SET_UP,
         {
-            "tenant": tenants.app,
-            "integration": integrations.app,
-            "client": clients.app,
-            "feature": features.app,
-            "round": rounds.app,
-            "reference": references.app,
+            "tenant": tenants.tenant_commands,
+            "integration": integrations.integration_commands,
+            "client": clients.client_commands,
+            "feature": features.feature_commands,
+            "round": rounds.round_commands,
+            "reference": references.reference_commands,
             "threshold": batch_rules.thresholds,
             "format": batch_rules.formats,
         },
     ),
-    (EVERY_DAY, {"imports": imports.app, "document": documents.app}),
+    (EVERY_DAY, {"imports": imports.import_commands, "document": documents.document_commands}),
     (
         EMERGENCIES,
         {
-            "key": integrations.keys,
-            "signing-key": signing_keys.app,
-            "poison": poison.app,
-            "records": records.app,
+            "key": integrations.key_commands,
+            "signing-key": signing_keys.signing_key_commands,
+            "poison": poison.poison_commands,
+            "records": records.record_commands,
         },
     ),
 ):
@@ -96,7 +96,7 @@ command(
     example="import workers workers.csv --failed-rows failed.csv",
     panel=EVERY_DAY,
     no_args_is_help=True,
-)(sending.send)
+)(sending.import_command)
 command(app, "purge", example="purge --tenant acme --days 30", panel=EMERGENCIES)(purge.purge)
 
 
@@ -122,7 +122,7 @@ def main() -> None:
     except Exception as error:
         if sys.flags.dev_mode and not isinstance(error, GatewayError):
             raise
-        complain(_lines(error))
+        complain(_error_lines(error))
         sys.exit(1)
 
 
@@ -141,7 +141,7 @@ def _is_text(word: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
-def _lines(error: Exception) -> list[str]:
+def _error_lines(error: Exception) -> list[str]:
     match error:
         case SettingsError():
             return list(error.problems)
@@ -154,12 +154,13 @@ def _lines(error: Exception) -> list[str]:
         case _:
             # The text of a library's error may quote a row or a key, so it is not printed.
             return [
-                f"The command failed with an error that it does not know ({_origin(error)}). Run "
-                "it with `python -X dev manage.py` for the whole report."
+                "The command failed with an error that it does not know "
+                f"({_error_origin(error)}). Run it with `python -X dev manage.py` for the whole "
+                "report."
             ]
 
 
-def _origin(error: Exception) -> str:
+def _error_origin(error: Exception) -> str:
     """The type of an error, and the line of this repository that it passed last."""
     *_, frame = traceback.extract_tb(error.__traceback__)
     for passed in traceback.extract_tb(error.__traceback__):

@@ -25,11 +25,11 @@ from shared.errors import GatewayError, RefusedError
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.json_rows import member_span
 
-STAGE: Final = f"{AUTHDATA.address}/stage"
-OPTIONS: Final = ("validate", "allowNoAuth")
-_ROOM: Final = 200
+STAGE_PATH: Final = f"{AUTHDATA.address}/stage"
+BATCH_OPTIONS: Final = ("validate", "allowNoAuth")
+_BODY_OVERHEAD: Final = 200
 """Bytes of a body besides its records."""
-_TABLE: Final = (
+_TOTALS: Final = (
     ("totalNew", "new"),
     ("totalUpdates", "updated"),
     ("totalAuthValueChange", "  authentication values"),
@@ -77,7 +77,7 @@ class BatchOutcome:
             yield from (*failure_table(self.failed), "")
         if self.groups:
             yield from (*group_table(self.groups, self.lines_of_file), "")
-        cells = [(label, str(self.answer[name])) for name, label in _TABLE]
+        cells = [(label, str(self.answer[name])) for name, label in _TOTALS]
         width = max(len(count) for _, count in cells)
         yield from columns(
             ("RECORDS", "COUNT"), [(label, count.rjust(width)) for label, count in cells]
@@ -98,7 +98,7 @@ def read_batch_file(path: Path, schema: Mapping[str, Any], *, blank_clears: bool
     except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict) and isinstance(document.get("employee"), list):
-        options = {name: document[name] for name in OPTIONS if document.get(name) is not None}
+        options = {name: document[name] for name in BATCH_OPTIONS if document.get(name) is not None}
         start, end = member_span(text, text.index("{"), "employee")
         # The lines above stay, so that lines are counted as in the file.
         above = "\n" * text.count("\n", 0, start)
@@ -111,10 +111,10 @@ def read_batch_file(path: Path, schema: Mapping[str, Any], *, blank_clears: bool
 
 def options_of(wishes: Mapping[str, str]) -> dict[str, bool]:
     """What the call is to say, from words. Raises UnknownOptionError."""
-    named = {name.lower(): name for name in OPTIONS}
+    named = {name.lower(): name for name in BATCH_OPTIONS}
     for name, value in wishes.items():
         if name.lower() not in named or value.lower() not in ("true", "false"):
-            known = " or ".join(f"{known}=true|false" for known in OPTIONS)
+            known = " or ".join(f"{known}=true|false" for known in BATCH_OPTIONS)
             raise UnknownOptionError(
                 f"--with {name}={value} is not possible for authdata: use {known}."
             )
@@ -123,7 +123,7 @@ def options_of(wishes: Mapping[str, str]) -> dict[str, bool]:
 
 def limits_with_room(limits: PartLimits) -> PartLimits:
     """The limits of the records of one call."""
-    return PartLimits(limits.rows, limits.body_bytes - _ROOM)
+    return PartLimits(limits.rows, limits.body_bytes - _BODY_OVERHEAD)
 
 
 def import_batch(
@@ -135,7 +135,7 @@ def import_batch(
     """Stage every part into one batch and process it."""
     batch = str(uuid.uuid5(uuid.NAMESPACE_OID, "".join(part.key for part in parts)))
     for part in parts:
-        staged = client.send(STAGE, {}, _body(file, part, batch), part.key).document
+        staged = client.send(STAGE_PATH, {}, _stage_body(file, part, batch), part.key).document
         told(part.first + len(part.rows))
         if staged["thresholdExceptions"]:
             return BatchOutcome(staged)
@@ -154,20 +154,22 @@ def import_batch(
     )
 
 
-def try_out(client: ImportClient, file: BatchFile, parts: Sequence[RequestChunk]) -> BatchOutcome:
+def dry_run_batch(
+    client: ImportClient, file: BatchFile, parts: Sequence[RequestChunk]
+) -> BatchOutcome:
     """What the file would come to; of several calls each by itself, so counts are the sum."""
     answers = [
-        client.try_out(AUTHDATA.address, {"dryRun": "true"}, _body(file, part, None))
+        client.try_out(AUTHDATA.address, {"dryRun": "true"}, _stage_body(file, part, None))
         for part in parts
     ]
     total = dict(answers[0])
-    for name, _label in _TABLE:
+    for name, _label in _TOTALS:
         total[name] = sum(answer[name] for answer in answers)
     exceeded = [said for answer in answers for said in answer["thresholdExceptions"]]
     total["thresholdExceptions"] = list(dict.fromkeys(exceeded))
     return BatchOutcome(total)
 
 
-def _body(file: BatchFile, part: RequestChunk, batch: str | None) -> bytes:
+def _stage_body(file: BatchFile, part: RequestChunk, batch: str | None) -> bytes:
     said = json.dumps({**file.options, "fileLogId": batch})
     return f'{said[:-1]},"employee":[{",".join(part.rows)}]}}'.encode()

@@ -98,11 +98,11 @@ def call(
     _check_headers(headers)
     request = urllib.request.Request(address, body, dict(headers), method=method)  # noqa: S310
     try:
-        with _opener(address).open(request, timeout=CALL_SECONDS) as response:
-            return _read(response.status, response.headers.items(), response.read())
+        with _build_opener(address).open(request, timeout=CALL_SECONDS) as response:
+            return _read_answer(response.status, response.headers.items(), response.read())
     except urllib.error.HTTPError as error:
         with error:
-            return _read(error.code, error.headers.items(), error.read())
+            return _read_answer(error.code, error.headers.items(), error.read())
     except (OSError, HTTPException, ValueError) as error:
         raise CallFailedError(
             f"No answer from {address}: is the gateway running? ({type(error).__name__})"
@@ -148,7 +148,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """None leaves the answer as it is."""
 
 
-def _opener(address: str) -> urllib.request.OpenerDirector:
+def _build_opener(address: str) -> urllib.request.OpenerDirector:
     """A proxy of the environment is not asked for this very machine."""
     handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
     if urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1"):
@@ -160,7 +160,7 @@ def _opener(address: str) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(*handlers)
 
 
-def _read(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:
+def _read_answer(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:
     named = {name.lower(): value for name, value in headers}
     try:
         return Answer(status, named, json.loads(body) if body else None)

@@ -14,13 +14,13 @@ from shared.auth.clients import Client, Scope
 from shared.gateway import Gateway
 from shared.services.admin.clients import IssuedClient
 
-app = typer.Typer(
+client_commands = typer.Typer(
     cls=Overview, no_args_is_help=True, help="OAuth clients: which programs may ask for tokens."
 )
 
 _SCOPES = ", ".join(Scope)
 
-Name = Annotated[
+ClientName = Annotated[
     str,
     typer.Option("--name", metavar="NAME", help="The client's id, for example its company's name."),
 ]
@@ -38,17 +38,19 @@ Scopes = Annotated[
         help=f"What its tokens may be used for: {_SCOPES}. May be given twice.",
     ),
 ]
-AnyTenant = Annotated[
+OptionalTenant = Annotated[
     str, typer.Option("--tenant", metavar="TENANT", help="The tenant's id, or its exact name.")
 ]
 ClientId = Annotated[str, typer.Argument(metavar="CLIENT_ID", help="As `client list` shows it.")]
 
 
-@command(app, example="client add --tenant acme --name hr-system --scope import_inbox")
-def add(
+@command(
+    client_commands, "add", example="client add --tenant acme --name hr-system --scope import_inbox"
+)
+def add_client(
     tenant: TenantOption,
     scope: Scopes,
-    name: Name = "",
+    name: ClientName = "",
     client_id: ApplicationId = "",
     as_json: AsJson = False,
 ) -> None:
@@ -63,9 +65,9 @@ def add(
         return await gateway.clients.add(tenant, name, scope)
 
     issued = on_gateway(make)
-    document = _document(issued.client)
+    document = _client_document(issued.client)
     word = "Registered an application of Entra" if client_id else "Added a client"
-    lines = [f"{word}; there was none of this id.", *_lines(issued.client)]
+    lines = [f"{word}; there was none of this id.", *_client_lines(issued.client)]
     if issued.client_secret:
         document["clientSecret"] = issued.client_secret
         lines += [
@@ -75,23 +77,32 @@ def add(
     show(as_json, document, lines)
 
 
-@command(app, "list", example="client list --tenant acme")
-def list_all(tenant: AnyTenant = "", as_json: AsJson = False) -> None:
+@command(client_commands, "list", example="client list --tenant acme")
+def list_clients(tenant: OptionalTenant = "", as_json: AsJson = False) -> None:
     """List the clients of a tenant, or of all."""
     found = on_gateway(lambda gateway: gateway.clients.list_clients(tenant))
-    rows = [(one.client_id, one.tenant, _scopes(one), _kind(one), one.created_at) for one in found]
+    rows = [
+        (one.client_id, one.tenant, _scopes(one), _secret_kind(one), one.created_at)
+        for one in found
+    ]
     head = ("CLIENT", "TENANT", "SCOPES", "SECRET", "CREATED")
-    show(as_json, {"clients": [_document(one) for one in found]}, columns(head, rows))
+    show(as_json, {"clients": [_client_document(one) for one in found]}, columns(head, rows))
 
 
-@command(app, example="client revoke hr-system")
-def revoke(client_id: ClientId, tenant: AnyTenant = "", as_json: AsJson = False) -> None:
+@command(client_commands, "revoke", example="client revoke hr-system")
+def revoke_client(
+    client_id: ClientId, tenant: OptionalTenant = "", as_json: AsJson = False
+) -> None:
     """Remove a client; its tokens are refused within five seconds."""
     gone = on_gateway(lambda gateway: gateway.clients.revoke(client_id, tenant))
-    show(as_json, _document(gone), [f"Client {gone.client_id} of tenant {gone.tenant} is revoked."])
+    show(
+        as_json,
+        _client_document(gone),
+        [f"Client {gone.client_id} of tenant {gone.tenant} is revoked."],
+    )
 
 
-def _document(client: Client) -> dict[str, Any]:
+def _client_document(client: Client) -> dict[str, Any]:
     return {
         "clientId": client.client_id,
         "tenant": client.tenant,
@@ -102,7 +113,7 @@ def _document(client: Client) -> dict[str, Any]:
     }
 
 
-def _lines(client: Client) -> list[str]:
+def _client_lines(client: Client) -> list[str]:
     return [
         f"Tenant         {client.tenant}",
         f"Client id      {client.client_id}",
@@ -114,5 +125,5 @@ def _scopes(client: Client) -> str:
     return " ".join(sorted(client.scopes))
 
 
-def _kind(client: Client) -> str:
+def _secret_kind(client: Client) -> str:
     return "kept by Entra" if client.is_of_entra else "issued here"

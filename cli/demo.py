@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.calls import Answer, KeyPair, call, send_import
-from cli.demo_batch import COUNTED, show_batch
+from cli.demo_batch import BATCH_TOTALS, show_batch
 from cli.demo_documents import show_documents
 from cli.rows import failed_rows, from_neutral, row_lines
 from cli.surroundings import ROOT, commands_settings, data_folder, trusted_certificate
@@ -201,8 +201,8 @@ def closing_lines(url: str) -> list[str]:
     bad = sum(len(sample.made_to_fail) for sample in SAMPLES)
     return [
         f"Summary: of {rows} rows {rows - bad} were imported, and {bad} failed, all of them bad on "
-        f"purpose. Of the {COUNTED['totalRecords']} records of authentication data, "
-        f"{COUNTED['totalErrors']} is bad on purpose. 2 documents are stored.",
+        f"purpose. Of the {BATCH_TOTALS['totalRecords']} records of authentication data, "
+        f"{BATCH_TOTALS['totalErrors']} is bad on purpose. 2 documents are stored.",
         f"What to do next: send the call above, read {url}/api/docs, or make a tenant of your own "
         'in another terminal: python3 dev.py manage tenant create "Acme"',
     ]

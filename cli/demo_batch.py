@@ -13,33 +13,33 @@ from cli.rows import BAD_ON_PURPOSE
 from cli.surroundings import ROOT
 from cli.terminal import say
 
-FILE = "samples/authdata.json"
-HERE = "/api/admin/authdata"
-MADE_TO_FAIL = 4
+BATCH_FILE = "samples/authdata.json"
+BATCH_PATH = "/api/admin/authdata"
+BATCH_MADE_TO_FAIL = 4
 """The index of the record without an employee id; the answer's `line` counts records from 1."""
-COUNTED = {"totalRecords": 5, "totalErrors": 1, "totalDuplicates": 1}
-_SHOWN = ("New", "Updates", "NoChange", "Duplicates", "Errors")
+BATCH_TOTALS = {"totalRecords": 5, "totalErrors": 1, "totalDuplicates": 1}
+_BATCH_COUNTS = ("New", "Updates", "NoChange", "Duplicates", "Errors")
 
 
 def show_batch(url: str, keys: KeyPair) -> str:
     """Stage and process the sample and print both answers; what was not as designed, or ""."""
     headers = {"Content-Type": "application/json", **keys.headers()}
-    staged = call("POST", f"{url}{HERE}/stage", headers, (ROOT / FILE).read_bytes())
+    staged = call("POST", f"{url}{BATCH_PATH}/stage", headers, (ROOT / BATCH_FILE).read_bytes())
     if staged.status != 200:
         return staged.refusal
     batch = staged.document["fileLogId"]
-    processed = call("POST", f"{url}{HERE}/{batch}", keys.headers())
+    processed = call("POST", f"{url}{BATCH_PATH}/{batch}", keys.headers())
     if processed.status == 200:
-        say(["", f"{FILE}: batch {batch}"])
-        say([f"  staged     {totals(staged.document)}"])
-        say([f"  processed  {totals(processed.document)}"])
+        say(["", f"{BATCH_FILE}: batch {batch}"])
+        say([f"  staged     {batch_totals(staged.document)}"])
+        say([f"  processed  {batch_totals(processed.document)}"])
         say(batch_lines(processed.document))
     return find_batch_fault(staged, processed)
 
 
-def totals(answer: dict[str, Any]) -> str:
+def batch_totals(answer: dict[str, Any]) -> str:
     """The counts of an answer on a line."""
-    counts = ", ".join(f"{answer[f'total{name}']} {_words(name)}" for name in _SHOWN)
+    counts = ", ".join(f"{answer[f'total{name}']} {_words(name)}" for name in _BATCH_COUNTS)
     return f"{answer['totalRecords']} records: {counts}"
 
 
@@ -48,7 +48,7 @@ def batch_lines(answer: dict[str, Any]) -> Iterator[str]:
     for each in answer["employeeDetails"]:
         yield f"       {each['Key'] or '(no id)':<8} {each['Value']}"
     for error in answer["errorDetails"]:
-        mark = f"  {BAD_ON_PURPOSE}" if error["line"] - 1 == MADE_TO_FAIL else ""
+        mark = f"  {BAD_ON_PURPOSE}" if error["line"] - 1 == BATCH_MADE_TO_FAIL else ""
         yield f"         index {error['line'] - 1}: {error['value']}{mark}"
     for each in answer["duplicateAuthValues"]:
         known = each["employeeId"] or "(no id)"
@@ -62,10 +62,10 @@ def find_batch_fault(staged: Answer, processed: Answer) -> str:
     answer = processed.document
     if answer != staged.document:
         return "the answer to the processed batch is not the one to the staged batch."
-    if {name: answer[name] for name in COUNTED} != COUNTED:
+    if {name: answer[name] for name in BATCH_TOTALS} != BATCH_TOTALS:
         return "the batch of authentication data does not have the totals of the sample."
-    if [error["line"] - 1 for error in answer["errorDetails"]] != [MADE_TO_FAIL]:
-        return f"of the batch, only the record of index {MADE_TO_FAIL} should fail."
+    if [error["line"] - 1 for error in answer["errorDetails"]] != [BATCH_MADE_TO_FAIL]:
+        return f"of the batch, only the record of index {BATCH_MADE_TO_FAIL} should fail."
     return ""
 
 

@@ -10,7 +10,7 @@ from cli.calls import Answer, CallFailedError, call
 from cli.upload_form import UploadForm
 
 
-def _untold(_sent: int) -> None:
+def _ignore_progress(_sent: int) -> None:
     """Nobody watches."""
 
 
@@ -19,7 +19,7 @@ def post_document(
     credentials: Mapping[str, str],
     file: Path,
     fields: Mapping[str, str],
-    sent: Callable[[int], None] = _untold,
+    sent: Callable[[int], None] = _ignore_progress,
 ) -> Answer:
     """Send a file; `sent` is told how many of its bytes went. Raises CallFailedError."""
     with file.open("rb") as content:
@@ -37,7 +37,7 @@ def send_document(
     credentials: Mapping[str, str],
     file: Path,
     fields: Mapping[str, str],
-    sent: Callable[[int], None] = _untold,
+    sent: Callable[[int], None] = _ignore_progress,
 ) -> dict[str, Any]:
     """The same, and what became of the document. Raises CallFailedError for a refusal too."""
     answer = post_document(url, credentials, file, fields, sent)

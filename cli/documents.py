@@ -15,11 +15,13 @@ from cli.progress import byte_progress
 from cli.sending import Url, local_url
 from cli.tokens import ClientCredentials, fetch_token
 
-app = typer.Typer(cls=Overview, no_args_is_help=True, help="Documents: upload a file for a worker.")
+document_commands = typer.Typer(
+    cls=Overview, no_args_is_help=True, help="Documents: upload a file for a worker."
+)
 
 SCOPE = "import_inbox"
 
-File = Annotated[
+DocumentFile = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
@@ -29,16 +31,16 @@ File = Annotated[
         help="The file to upload.",
     ),
 ]
-Worker = Annotated[
+WorkerOption = Annotated[
     str,
     typer.Option(
         "--worker", metavar="WORKER", help="The worker's ExternalWorkerRef, or else PersonnelRef."
     ),
 ]
-Round = Annotated[
+RoundOption = Annotated[
     str, typer.Option("--round", metavar="CODE", help="The code of a communication round.")
 ]
-ClientId = Annotated[
+ClientIdOption = Annotated[
     str,
     typer.Option(
         "--client-id",
@@ -47,7 +49,7 @@ ClientId = Annotated[
         help="A client with scope import_inbox: see `client add`.",
     ),
 ]
-ClientSecret = Annotated[
+ClientSecretOption = Annotated[
     str,
     typer.Option(
         "--client-secret",
@@ -56,7 +58,7 @@ ClientSecret = Annotated[
         help="The client's secret; safer in the environment than on the command line.",
     ),
 ]
-GenerationTime = Annotated[
+GenerationTimeOption = Annotated[
     str | None,
     typer.Option(
         "--generation-time",
@@ -66,19 +68,23 @@ GenerationTime = Annotated[
 ]
 
 
-@app.callback()
+@document_commands.callback()
 def every_document() -> None:
     """The gateway is called over https: start it with `dev.py run --tls`."""
 
 
-@command(app, example="document upload payslip.pdf --worker hr-7f3a-0418 --round 2026-01")
-def upload(
-    file: File,
-    worker: Worker,
-    round_code: Round,
-    client_id: ClientId,
-    client_secret: ClientSecret,
-    generation_time: GenerationTime = None,
+@command(
+    document_commands,
+    "upload",
+    example="document upload payslip.pdf --worker hr-7f3a-0418 --round 2026-01",
+)
+def upload_document(
+    file: DocumentFile,
+    worker: WorkerOption,
+    round_code: RoundOption,
+    client_id: ClientIdOption,
+    client_secret: ClientSecretOption,
+    generation_time: GenerationTimeOption = None,
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:

@@ -20,12 +20,12 @@ from shared.imports import csv_export
 from shared.imports.messages import MessageId
 from shared.imports.reference_text import escaped
 
-MOST_SHOWN: Final = 100
+MOST_FAILURES: Final = 100
 """Failed rows in the table; the file of `--failed-rows` has them all."""
 _LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
 _PLACE_WIDTH: Final = len("index 99, line 100")
 _SIDES: Final = ("before", "after")
-_HEAD: Final = ("INDEX", "LINE", "KEY", "ID", "FIELD", "VALUE", "MESSAGE")
+_FAILURE_HEAD: Final = ("INDEX", "LINE", "KEY", "ID", "FIELD", "VALUE", "MESSAGE")
 _MOST_OF_A_VALUE: Final = 40
 """Characters of a value in the table; the file of `--failed-rows` has all of it."""
 
@@ -78,19 +78,19 @@ def failure_table(failed: Sequence[Result]) -> list[str]:
             key_of(result),
             str(message["errorID"]),
             message.get("fieldName", ""),
-            _shown(message.get("fieldValue", "")),
+            _shorten(message.get("fieldValue", "")),
             message["message"],
         )
-        for result in failed[:MOST_SHOWN]
+        for result in failed[:MOST_FAILURES]
         for message in result["messages"]
         if message["messageType"] == "Error"
     ]
-    lines = columns(_HEAD, cells) if cells else []
-    more = len(failed) - MOST_SHOWN
+    lines = columns(_FAILURE_HEAD, cells) if cells else []
+    more = len(failed) - MOST_FAILURES
     return [*lines, f"… and {more} more failed rows."] if more > 0 else lines
 
 
-def _shown(value: str) -> str:
+def _shorten(value: str) -> str:
     """A value as it fits into a line of the table, with what cannot be seen in it escaped."""
     text = escaped(value)
     return text if len(text) <= _MOST_OF_A_VALUE else f"{text[: _MOST_OF_A_VALUE - 1]}…"
@@ -110,10 +110,10 @@ def write_failed_rows(path: Path, rows: Sequence[str], failed: Sequence[Result])
         if stat.S_ISREG(os.fstat(handle).st_mode):
             with suppress(PermissionError):
                 os.fchmod(handle, 0o600)
-        file.write(_text_of(format_of(path, "["), rows, shown))
+        file.write(_failed_rows_text(format_of(path, "["), rows, shown))
 
 
-def _text_of(wanted: Format, rows: Sequence[str], failed: Sequence[Result]) -> str:
+def _failed_rows_text(wanted: Format, rows: Sequence[str], failed: Sequence[Result]) -> str:
     match wanted:
         case Format.CSV:
             return "\ufeff" + "".join(_csv_lines(rows, failed))

@@ -13,26 +13,26 @@ from cli.output import AsJson, show
 from shared.gateway import Gateway
 from shared.services.documents.rounds import Feature
 
-app = typer.Typer(
+feature_commands = typer.Typer(
     cls=Overview, no_args_is_help=True, help="Features of a tenant: enable or disable documents."
 )
 
-Name = Annotated[Feature, typer.Argument(metavar="FEATURE", help=", ".join(Feature))]
+FeatureName = Annotated[Feature, typer.Argument(metavar="FEATURE", help=", ".join(Feature))]
 
 
-@command(app, example="feature enable documents --tenant acme")
-def enable(feature: Name, tenant: TenantOption, as_json: AsJson = False) -> None:
+@command(feature_commands, "enable", example="feature enable documents --tenant acme")
+def enable_feature(feature: FeatureName, tenant: TenantOption, as_json: AsJson = False) -> None:
     """Enable a feature for a tenant."""
-    _switch(feature, tenant, True, as_json)
+    _switch_feature(feature, tenant, True, as_json)
 
 
-@command(app, example="feature disable documents --tenant acme")
-def disable(feature: Name, tenant: TenantOption, as_json: AsJson = False) -> None:
+@command(feature_commands, "disable", example="feature disable documents --tenant acme")
+def disable_feature(feature: FeatureName, tenant: TenantOption, as_json: AsJson = False) -> None:
     """Disable a feature for a tenant; its documents stay."""
-    _switch(feature, tenant, False, as_json)
+    _switch_feature(feature, tenant, False, as_json)
 
 
-def _switch(feature: Feature, tenant: str, is_on: bool, as_json: bool) -> None:
+def _switch_feature(feature: Feature, tenant: str, is_on: bool, as_json: bool) -> None:
     async def write(gateway: Gateway) -> tuple[str, bool]:
         found = await gateway.tenants.find(tenant)
         was_on = await gateway.documents.features.is_enabled(found.id, feature)

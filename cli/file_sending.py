@@ -14,14 +14,20 @@ from typing import Any, Final
 
 import typer
 
-from cli.batch_import import import_batch, limits_with_room, options_of, read_batch_file, try_out
+from cli.batch_import import (
+    dry_run_batch,
+    import_batch,
+    limits_with_room,
+    options_of,
+    read_batch_file,
+)
 from cli.calls import CallFailedError
 from cli.csv_files import RowFile, known_paths, nearest_field
 from cli.failures import Result, failure_table, is_about, row_lines
 from cli.file_import import FEW, FileImport, ImportProgress
 from cli.import_client import ImportClient, RefusedCallError, call_of, limits_of
 from cli.message_table import group_table
-from cli.parts import RequestChunk, cut
+from cli.parts import RequestChunk, cut_into_chunks
 from cli.progress import row_progress
 from cli.row_files import RowFileError, read_rows
 from cli.terminal import complain
@@ -34,8 +40,8 @@ MOST_NAMED: Final = 20
 """Unknown columns and fields that have a line of their own."""
 INTERRUPTED: Final = 130
 """The exit status of a command that Ctrl-C ended."""
-SENT_BEFORE: Final = (
-    "{count} of {parts} calls were sent before and are not imported again: the results shown are "
+ALREADY_SENT: Final = (
+    "{count} of {chunks} calls were sent before and are not imported again: the results shown are "
     "those of the first time. To import them again, add --again WORD with a word of your own."
 )
 
@@ -73,55 +79,55 @@ class Report:
     is_good: bool
 
 
-def carry_out(errand: ImportJob, client: ImportClient) -> Report:
+def import_file(job: ImportJob, client: ImportClient) -> Report:
     """Send the file. Raises RowFileError, CallFailedError; typer.Exit where it is interrupted."""
-    return (_send_batch if errand.kind is AUTHDATA else _send_rows)(errand, client)
+    return (_send_batch if job.kind is AUTHDATA else _send_rows)(job, client)
 
 
-def _send_rows(errand: ImportJob, client: ImportClient) -> Report:
-    kind = errand.kind
+def _send_rows(job: ImportJob, client: ImportClient) -> Report:
+    kind = job.kind
     schema = kind.rules.json_schema()
-    file = read_rows(errand.file, schema, blank_clears=errand.blank_clears)
-    _check_rows(errand, file)
+    file = read_rows(job.file, schema, blank_clears=job.blank_clears)
+    _check_rows(job, file)
     told = client.capabilities()
-    limits = limits_of(told, errand.part_rows, dry_run=errand.dry_run)
-    asked = json.dumps([kind.name, errand.asked, errand.again])
-    parts = cut(file.rows, limits, asked, errand.secret, file.lines)
+    limits = limits_of(told, job.part_rows, dry_run=job.dry_run)
+    asked = json.dumps([kind.name, job.asked, job.again])
+    chunks = cut_into_chunks(file.rows, limits, asked, job.secret, file.lines)
     tally = ImportProgress(file)
-    with _shown(errand, tally) as heard:
-        work = FileImport(client, call_of(told, kind.name), errand.asked, heard)
-        (work.try_out if errand.dry_run else work.send)(parts, tally)
-    lines = _lines(tally, parts, schema, dry_run=errand.dry_run)
+    with _progress(job, tally) as heard:
+        work = FileImport(client, call_of(told, kind.name), job.asked, heard)
+        (work.try_out if job.dry_run else work.send)(chunks, tally)
+    lines = _report_lines(tally, chunks, schema, dry_run=job.dry_run)
     return Report(tally.document(), lines, file.rows, tally.failed, not tally.failed)
 
 
-def _send_batch(errand: ImportJob, client: ImportClient) -> Report:
-    schema = errand.kind.rules.json_schema()
-    batch = read_batch_file(errand.file, schema, blank_clears=errand.blank_clears)
-    _check_rows(errand, batch.file)
-    batch = replace(batch, options={**batch.options, **options_of(errand.asked)})
-    limits = limits_of(client.capabilities(), errand.part_rows, dry_run=errand.dry_run)
-    asked = json.dumps([errand.kind.name, dict(batch.options), errand.again])
+def _send_batch(job: ImportJob, client: ImportClient) -> Report:
+    schema = job.kind.rules.json_schema()
+    batch = read_batch_file(job.file, schema, blank_clears=job.blank_clears)
+    _check_rows(job, batch.file)
+    batch = replace(batch, options={**batch.options, **options_of(job.asked)})
+    limits = limits_of(client.capabilities(), job.part_rows, dry_run=job.dry_run)
+    asked = json.dumps([job.kind.name, dict(batch.options), job.again])
     file = batch.file
-    parts = cut(file.rows, limits_with_room(limits), asked, errand.secret, file.lines)
-    with _shown(errand, ImportProgress(file)) as heard:
-        if errand.dry_run:
-            outcome = try_out(client, batch, parts)
+    chunks = cut_into_chunks(file.rows, limits_with_room(limits), asked, job.secret, file.lines)
+    with _progress(job, ImportProgress(file)) as heard:
+        if job.dry_run:
+            outcome = dry_run_batch(client, batch, chunks)
         else:
-            outcome = import_batch(client, batch, parts, heard)
+            outcome = import_batch(client, batch, chunks, heard)
     document = {"importId": outcome.import_id, **outcome.answer}
     return Report(document, outcome.lines(), batch.file.rows, outcome.failed, outcome.is_good)
 
 
-def _check_rows(errand: ImportJob, file: RowFile) -> None:
+def _check_rows(job: ImportJob, file: RowFile) -> None:
     """Say which columns are no fields, before anything is sent. Raises RowFileError for no rows."""
     if not file.rows:
         raise RowFileError(
-            f"{errand.file.name} has no rows, so nothing was sent: check that it is the right file."
+            f"{job.file.name} has no rows, so nothing was sent: check that it is the right file."
         )
     columns = file.unknown_columns
     complain(
-        f"Column {escaped(each.name)} (line {each.line}) is no field of {errand.kind.name}: what "
+        f"Column {escaped(each.name)} (line {each.line}) is no field of {job.kind.name}: what "
         f"it holds is not stored.{_advice(each.nearest)}"
         for each in columns[:MOST_NAMED]
     )
@@ -134,21 +140,21 @@ def _advice(nearest: str | None) -> str:
 
 
 @contextmanager
-def _shown(errand: ImportJob, tally: ImportProgress) -> Iterator[Callable[[int], None]]:
+def _progress(job: ImportJob, tally: ImportProgress) -> Iterator[Callable[[int], None]]:
     """A progress bar for the time of the block, and a word where it is stopped."""
-    with row_progress(errand.title, tally.total) as heard:
+    with row_progress(job.title, tally.total) as heard:
         try:
             yield heard
         except KeyboardInterrupt:
-            complain([_how_far(tally)])
+            complain([_describe_progress(tally)])
             raise typer.Exit(INTERRUPTED) from None
         except CallFailedError as error:
             if tally.import_ids or not isinstance(error, RefusedCallError):
-                complain([_how_far(tally)])
+                complain([_describe_progress(tally)])
             raise
 
 
-def _how_far(tally: ImportProgress) -> str:
+def _describe_progress(tally: ImportProgress) -> str:
     known = sum(tally.counts.values())
     return (
         f"Stopped: {known} of {tally.total} rows are known to be done. The gateway completes the "
@@ -156,9 +162,9 @@ def _how_far(tally: ImportProgress) -> str:
     )
 
 
-def _lines(
+def _report_lines(
     tally: ImportProgress,
-    parts: Sequence[RequestChunk],
+    chunks: Sequence[RequestChunk],
     schema: Mapping[str, Any],
     *,
     dry_run: bool,
@@ -181,7 +187,8 @@ def _lines(
         advice = _advice(nearest_field(name, known))
         yield f"Field {escaped(name)} is not known: what it holds is not stored.{advice}"
     if tally.counts["warnings"] or tally.counts["infos"]:
-        yield f"{_rows(tally, 'warnings')} with warnings, {_rows(tally, 'infos')} with infos."
+        warnings, infos = (_count_rows_with(tally, name) for name in ("warnings", "infos"))
+        yield f"{warnings} with warnings, {infos} with infos."
     counts = ", ".join(f"{tally.counts[name]} {name}" for name in ("new", "updated", "unchanged"))
     would = "would be " if dry_run else ""
     rows = "row" if tally.total == 1 else "rows"
@@ -190,11 +197,11 @@ def _lines(
         name = "Import" if len(tally.import_ids) == 1 else "Imports"
         yield f"{name} {' '.join(tally.import_ids)}"
     if tally.sent_before:
-        yield SENT_BEFORE.format(count=tally.sent_before, parts=len(parts))
-    if dry_run and len(parts) > 1:
+        yield ALREADY_SENT.format(count=tally.sent_before, chunks=len(chunks))
+    if dry_run and len(chunks) > 1:
         yield "The dry run tried each call by itself, without the rows of the calls before it."
 
 
-def _rows(tally: ImportProgress, name: str) -> str:
+def _count_rows_with(tally: ImportProgress, name: str) -> str:
     count = tally.counts[name]
     return f"{count} row{'' if count == 1 else 's'}"

@@ -19,7 +19,7 @@ from shared.imports.results import Outcome, RowResult
 from shared.services.status import ImportReport, ResultCursor, RowFilter
 from shared.web.imports import groups_view, import_view
 
-app = typer.Typer(
+import_commands = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
     help="Imports: how far they are and why rows failed; retry or cancel one.",
@@ -49,7 +49,7 @@ Wait = Annotated[
 ]
 
 
-@command(app, "list", example="imports list --tenant acme --most 5")
+@command(import_commands, "list", example="imports list --tenant acme --most 5")
 def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) -> None:
     """List the imports of a tenant, newest first."""
 
@@ -66,7 +66,11 @@ def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) 
     show(as_json, document, columns(head, [_cells(report) for report in reports]))
 
 
-@command(app, "show", example="imports show --tenant acme 7ca8184f-54bc-5718-85ec-12e29c651076")
+@command(
+    import_commands,
+    "show",
+    example="imports show --tenant acme 7ca8184f-54bc-5718-85ec-12e29c651076",
+)
 def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False) -> None:
     """Show one import, the rows that failed so far, and all messages in groups."""
 
@@ -88,7 +92,7 @@ def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False)
 
 
 @command(
-    app,
+    import_commands,
     "retry",
     example="imports retry --tenant acme 7ca8184f-54bc-5718-85ec-12e29c651076 --rows failed.json",
 )
@@ -123,7 +127,11 @@ def retry_one(
     _show_changed(report, as_json, failed)
 
 
-@command(app, "cancel", example="imports cancel --tenant acme 7ca8184f-54bc-5718-85ec-12e29c651076")
+@command(
+    import_commands,
+    "cancel",
+    example="imports cancel --tenant acme 7ca8184f-54bc-5718-85ec-12e29c651076",
+)
 def cancel_one(
     tenant: TenantOption, import_id: ImportId, wait: Wait = 30, as_json: AsJson = False
 ) -> None:

@@ -16,12 +16,12 @@ from shared.auth.integrations import DEFAULT_DATABASE_VERSION, Database, Integra
 from shared.imports.import_type import OnExisting
 from shared.services.admin.tenants import IssuedKey
 
-app = typer.Typer(
+integration_commands = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
     help="Integrations: which software sends data for a tenant, and how its rows are imported.",
 )
-keys = typer.Typer(
+key_commands = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
     help="Function keys: replace one that was lost or that others have seen.",
@@ -77,8 +77,8 @@ VersionOption = Annotated[
 ]  # fmt: skip
 
 
-@command(app, example="integration add --tenant acme --software-key HR1")
-def add(
+@command(integration_commands, "add", example="integration add --tenant acme --software-key HR1")
+def add_integration(
     tenant: TenantOption,
     software_key: SoftwareKey,
     name: NameOption = None,
@@ -88,15 +88,19 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add an integration and print its function key, which is shown only once."""
-    wanted = _changed(
+    wanted = _apply_options(
         Integration(tenant, software_key, ""), name, on_existing, database_active, database_version
     )
     issued = on_gateway(lambda gateway: gateway.tenants.add_integration(wanted))
     _show_issued(issued, as_json, "Added an integration with this software key.")
 
 
-@command(app, "set", example="integration set --tenant acme --software-key HR1 --on-existing error")
-def change(
+@command(
+    integration_commands,
+    "set",
+    example="integration set --tenant acme --software-key HR1 --on-existing error",
+)
+def change_integration(
     tenant: TenantOption,
     software_key: SoftwareKey,
     name: NameOption = None,
@@ -109,11 +113,13 @@ def change(
     given = (name, on_existing, database_active, database_version)
     if all(value is None for value in given):
         raise typer.BadParameter("name at least one setting to change; --help lists the options.")
-    _change(tenant, software_key, as_json, lambda stored: _changed(stored, *given))
+    _change_integration(
+        tenant, software_key, as_json, lambda stored: _apply_options(stored, *given)
+    )
 
 
-@command(app, "list", example="integration list --tenant acme")
-def list_all(tenant: TenantOption, as_json: AsJson = False) -> None:
+@command(integration_commands, "list", example="integration list --tenant acme")
+def list_integrations(tenant: TenantOption, as_json: AsJson = False) -> None:
     """List the integrations of a tenant."""
     found = on_gateway(lambda gateway: gateway.tenants.list_integrations(tenant))
     head = ("SOFTWARE KEY", "NAME", "ENABLED", "ON EXISTING", "DATABASE")
@@ -121,23 +127,37 @@ def list_all(tenant: TenantOption, as_json: AsJson = False) -> None:
         (item.software_key, item.name, _word(item.enabled), item.on_existing.value, _database(item))
         for item in found
     ]
-    show(as_json, {"integrations": [_document(item) for item in found]}, columns(head, rows))
+    show(
+        as_json,
+        {"integrations": [_integration_document(item) for item in found]},
+        columns(head, rows),
+    )
 
 
-@command(app, example="integration enable --tenant acme --software-key HR1")
-def enable(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
+@command(
+    integration_commands, "enable", example="integration enable --tenant acme --software-key HR1"
+)
+def enable_integration(
+    tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False
+) -> None:
     """Take calls of a disabled integration again."""
-    _change(tenant, software_key, as_json, lambda stored: replace(stored, enabled=True))
+    _change_integration(tenant, software_key, as_json, lambda stored: replace(stored, enabled=True))
 
 
-@command(app, example="integration disable --tenant acme --software-key HR1")
-def disable(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
+@command(
+    integration_commands, "disable", example="integration disable --tenant acme --software-key HR1"
+)
+def disable_integration(
+    tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False
+) -> None:
     """Refuse every call of an integration; its function key is kept."""
-    _change(tenant, software_key, as_json, lambda stored: replace(stored, enabled=False))
+    _change_integration(
+        tenant, software_key, as_json, lambda stored: replace(stored, enabled=False)
+    )
 
 
-@command(keys, example="key rotate --tenant acme --software-key HR1")
-def rotate(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
+@command(key_commands, "rotate", example="key rotate --tenant acme --software-key HR1")
+def rotate_key(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
     """Make a new function key and print it once; the old key is refused within five seconds."""
     issued = on_gateway(lambda gateway: gateway.tenants.rotate_key(tenant, software_key))
     _show_issued(
@@ -145,7 +165,7 @@ def rotate(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = Fa
     )
 
 
-def _change(tenant: str, software_key: str, as_json: bool, change: Change) -> None:
+def _change_integration(tenant: str, software_key: str, as_json: bool, change: Change) -> None:
     found: list[Integration] = []
 
     def change_found(stored: Integration) -> Integration:
@@ -159,10 +179,10 @@ def _change(tenant: str, software_key: str, as_json: bool, change: Change) -> No
         said = "The integration had these settings already: nothing changed."
     else:
         said = "Changed the integration; this is in force within five seconds."
-    show(as_json, _document(changed), [said, *_lines(changed)])
+    show(as_json, _integration_document(changed), [said, *_integration_lines(changed)])
 
 
-def _changed(
+def _apply_options(
     integration: Integration,
     name: str | None,
     on_existing: OnExisting | None,
@@ -183,17 +203,17 @@ def _changed(
 
 
 def _show_issued(issued: IssuedKey, as_json: bool, said: str) -> None:
-    document = {**_document(issued.integration), "functionKey": issued.function_key}
+    document = {**_integration_document(issued.integration), "functionKey": issued.function_key}
     lines = [
         said,
-        *_lines(issued.integration),
+        *_integration_lines(issued.integration),
         f"X-Functions-Key  {issued.function_key}",
         "Keep the function key now: it is shown only here.",
     ]
     show(as_json, document, lines)
 
 
-def _document(integration: Integration) -> dict[str, Any]:
+def _integration_document(integration: Integration) -> dict[str, Any]:
     return {
         "tenant": integration.tenant,
         "softwareKey": integration.software_key,
@@ -207,7 +227,7 @@ def _document(integration: Integration) -> dict[str, Any]:
     }
 
 
-def _lines(integration: Integration) -> list[str]:
+def _integration_lines(integration: Integration) -> list[str]:
     return [
         f"Tenant           {integration.tenant}",
         f"Integration      {integration.name}",

@@ -29,24 +29,24 @@ _KEY: Final = "12345678-1234-1234-1234-12345678901{}"
 def examples() -> dict[int, Message]:
     """A message of each id, in the order of the catalogue."""
     found: dict[int, Message] = {}
-    for message in (*_from_rows(), *_made()):
+    for message in (*_from_bad_rows(), *_from_storage()):
         found.setdefault(message.id, message)
     return {id_: found.get(id_) or Message(id_) for id_ in CATALOGUE}
 
 
-def _from_rows() -> Iterator[Message]:
+def _from_bad_rows() -> Iterator[Message]:
     """What reading and deciding say of rows that are bad on purpose."""
     yield from WORKERS.read(0, {**_WORKER, "EmployerRef": " "}).messages
     yield from WORKERS.read(0, {**_WORKER, "IsStudent": "yes"}).messages
     yield from WORKERS.read(0, {**_WORKER, "ExternalWorkerRef": "9" * 61}).messages
     bank = {"BankSortCode": "12-34-56"}
     yield from WORKERS.read(0, {**_WORKER, "PrimaryBankDetails": bank}).messages
-    yield from _of_license(reminder={"offsetDirection": "Soon"})
+    yield from _read_license_with(reminder={"offsetDirection": "Soon"})
     yield from WORKERS.read(0, {**_WORKER, "DateOfBirth": "01/05/1980"}).messages
     yield from WORKERS.read(0, {**_WORKER, "Forename1": "Sample"}).messages
     yield from WORKERS.read(0, {**_WORKER, "Gender": 2**40}).messages
-    yield from _decided(WORKERS, {"StartDate": "2026-02-01", "LeavingDate": _DAY, **_WORKER})
-    yield from _decided(ASSIGNMENTS, {**_ASSIGNMENT, "HolOverrideWeeks": -1})
+    yield from _decide_new(WORKERS, {"StartDate": "2026-02-01", "LeavingDate": _DAY, **_WORKER})
+    yield from _decide_new(ASSIGNMENTS, {**_ASSIGNMENT, "HolOverrideWeeks": -1})
     stored = WORKERS.decide(WORKERS.read(0, _WORKER), None, Options()).document
     yield from WORKERS.decide(WORKERS.read(0, _WORKER), stored, Options()).messages
     no_change = Options(on_existing=OnExisting.ERROR)
@@ -55,20 +55,20 @@ def _from_rows() -> Iterator[Message]:
     stored = ASSIGNMENTS.decide(assignment, None, Options()).document
     yield from ASSIGNMENTS.decide(assignment, stored, no_change).messages
     keys = [_KEY.format(digit) for digit in (1, 2)]
-    yield from _of_license(licenseKey=keys[0], serializableLicenseKey=keys[1])
-    yield from _of_license(documents=[{"name": "a.pdf", "content": "*"}])
-    yield from _of_license(employeeNumber=None)
+    yield from _read_license_with(licenseKey=keys[0], serializableLicenseKey=keys[1])
+    yield from _read_license_with(documents=[{"name": "a.pdf", "content": "*"}])
+    yield from _read_license_with(employeeNumber=None)
 
 
-def _decided(rules: RecordRules, row: Row) -> Iterable[Message]:
+def _decide_new(rules: RecordRules, row: Row) -> Iterable[Message]:
     return rules.decide(rules.read(0, row), None, Options(accepted_on=_DAY)).messages
 
 
-def _of_license(**values: Any) -> Iterable[Message]:
+def _read_license_with(**values: Any) -> Iterable[Message]:
     return read_license(0, {**_LICENSE, **values}, LicenseAction.OVERRIDE).messages
 
 
-def _made() -> Iterator[Message]:
+def _from_storage() -> Iterator[Message]:
     """What only storage, a batch or a file brings about."""
     yield Message(
         MessageId.REFERENCE_NOT_FOUND,

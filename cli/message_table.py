@@ -13,12 +13,12 @@ from cli.output import columns
 from shared.imports.message_groups import MOST_GROUPS, MOST_INDEXES
 from shared.imports.messages import CATALOGUE, Severity
 
-MOST_SHOWN: Final = 50
-_FIRST: Final = 3
-_HEAD: Final = ("KIND", "ID", "FIELD", "MESSAGES", "FIRST INDEXES", "MESSAGE")
-_LINES: Final = "FIRST LINES"
-_OF_A_MESSAGE: Final = ("messageType", "errorID", "fieldName")
-_KINDS: Final = [severity.value for severity in Severity]
+MOST_GROUPS_SHOWN: Final = 50
+_PLACES_SHOWN: Final = 3
+_GROUP_HEAD: Final = ("KIND", "ID", "FIELD", "MESSAGES", "FIRST INDEXES", "MESSAGE")
+_LINES_HEAD: Final = "FIRST LINES"
+_MESSAGE_MEMBERS: Final = ("messageType", "errorID", "fieldName")
+_SEVERITIES: Final = [severity.value for severity in Severity]
 
 Group = Mapping[str, Any]
 
@@ -27,13 +27,13 @@ def group_table(groups: Sequence[Group], lines: Sequence[int] = ()) -> list[str]
     """A line per group; `lines` has the line of each row of a file, by its index."""
     if not groups:
         return []
-    head, cells = list(_HEAD), [_cells(group) for group in groups[:MOST_SHOWN]]
+    head, cells = list(_GROUP_HEAD), [_group_cells(group) for group in groups[:MOST_GROUPS_SHOWN]]
     if lines:
-        head.insert(-1, _LINES)
+        head.insert(-1, _LINES_HEAD)
         for group, row in zip(groups, cells, strict=False):
             known = [lines[index] for index in group["firstIndexes"] if index < len(lines)]
-            row.insert(-1, _first(known, group["count"]))
-    more = len(groups) - MOST_SHOWN
+            row.insert(-1, _first_places(known, group["count"]))
+    more = len(groups) - MOST_GROUPS_SHOWN
     return [*columns(head, cells), *([f"… and {more} more groups."] if more > 0 else [])]
 
 
@@ -53,10 +53,15 @@ class GroupTally:
         """Add the messages of results, in order of their indexes, for a call that has no import."""
         for result in results:
             for message in result["messages"]:
-                group = {name: message[name] for name in _OF_A_MESSAGE if name in message}
+                group = {name: message[name] for name in _MESSAGE_MEMBERS if name in message}
                 place = [result["index"] + first]
                 self._add(
-                    {**group, "message": _text_of(message), "count": 1, "firstIndexes": place}
+                    {
+                        **group,
+                        "message": _catalogue_text(message),
+                        "count": 1,
+                        "firstIndexes": place,
+                    }
                 )
 
     def sorted(self) -> list[dict[str, Any]]:
@@ -64,7 +69,7 @@ class GroupTally:
         return sorted(
             self._groups.values(),
             key=lambda group: (
-                _KINDS.index(group["messageType"]),
+                _SEVERITIES.index(group["messageType"]),
                 -group["count"],
                 group["errorID"],
                 group.get("fieldName", ""),
@@ -85,23 +90,23 @@ class GroupTally:
         )[:MOST_INDEXES]
 
 
-def _text_of(message: Mapping[str, Any]) -> str:
+def _catalogue_text(message: Mapping[str, Any]) -> str:
     """The catalogue's text of a message, without what it says of one row."""
     entry = CATALOGUE.get(message["errorID"])
     return entry.text if entry else str(message["message"])
 
 
-def _cells(group: Group) -> list[str]:
+def _group_cells(group: Group) -> list[str]:
     return [
         group["messageType"],
         str(group["errorID"]),
         group.get("fieldName", ""),
         str(group["count"]),
-        _first(group["firstIndexes"], group["count"]),
+        _first_places(group["firstIndexes"], group["count"]),
         group["message"],
     ]
 
 
-def _first(places: Sequence[int], count: int) -> str:
-    shown = ", ".join(map(str, places[:_FIRST]))
-    return f"{shown}, …" if count > min(len(places), _FIRST) else shown
+def _first_places(places: Sequence[int], count: int) -> str:
+    shown = ", ".join(map(str, places[:_PLACES_SHOWN]))
+    return f"{shown}, …" if count > min(len(places), _PLACES_SHOWN) else shown

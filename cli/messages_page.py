@@ -16,9 +16,9 @@ from cli.settings_page import markdown_table
 from shared.imports.messages import CATALOGUE, Message
 from shared.web.responses import FAULTS
 
-PAGE = Path(__file__).parent.parent / "docs" / "messages.md"
+MESSAGES_PAGE = Path(__file__).parent.parent / "docs" / "messages.md"
 
-_HEAD = """# Messages of rows
+_MESSAGES_HEAD = """# Messages of rows
 
 Every message of a row has one of these ids (`errorID`). A row with an Error fails, and nothing of
 it is stored; a Warning or an Info does not make a row fail. `fieldName` is the path of the field,
@@ -31,7 +31,7 @@ This page is written by `python -m cli.messages_page`.
 
 
 _PLACEHOLDER: Final = re.compile(r"\{[a-z_]+\}")
-_REFUSALS = """
+_REFUSALS_HEAD = """
 # Refusals of calls
 
 A call that is refused as a whole is answered `{"message": "…"}`; `/connect/token` answers
@@ -42,27 +42,27 @@ them on standard error.
 """
 
 
-def render() -> str:
+def render_messages_page() -> str:
     """The whole page, in Markdown."""
     rows = [
-        (str(id_), entry.severity.value, entry.text, entry.advice, _shown(example))
+        (str(id_), entry.severity.value, entry.text, entry.advice, _example_text(example))
         for (id_, entry), example in zip(CATALOGUE.items(), examples().values(), strict=True)
     ]
     head = ("Id", "Kind", "Message", "What to do", "Example")
-    refused = [(str(status), _cell(text)) for status, text in _refusals()]
+    refused = [(str(status), _cell(text)) for status, text in _refusal_rows()]
     return (
-        f"{_HEAD}\n{markdown_table(head, rows)}{_REFUSALS}\n"
+        f"{_MESSAGES_HEAD}\n{markdown_table(head, rows)}{_REFUSALS_HEAD}\n"
         f"{markdown_table(('Status', 'Message'), refused)}"
     )
 
 
-def _refusals() -> Iterator[tuple[int, str]]:
+def _refusal_rows() -> Iterator[tuple[int, str]]:
     """Those that the source raises, and the answers to faults of storage and of the gateway."""
     told = {(each.status, each.text) for each in refusals()}
     yield from sorted(told | {(status, _PLACEHOLDER.sub("…", text)) for status, text in FAULTS})
 
 
-def _shown(message: Message) -> str:
+def _example_text(message: Message) -> str:
     """Field, value and sentence, as a caller gets them."""
     field = f"`{message.field}` " if message.field else ""
     value = f"`{message.value}` " if message.value else ""
@@ -74,4 +74,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render(), encoding="utf-8")
+    MESSAGES_PAGE.write_text(render_messages_page(), encoding="utf-8")

@@ -39,7 +39,7 @@ class PartLimits:
     body_bytes: int
 
 
-def cut(
+def cut_into_chunks(
     rows: Sequence[str], limits: PartLimits, asked: str, secret: str, lines: Sequence[int] = ()
 ) -> list[RequestChunk]:
     """The parts of a file, in order; `asked` is all else that the calls say.
@@ -52,13 +52,13 @@ def cut(
     for row in rows:
         whole.update(b"\0" + row.encode())
     parts = []
-    for start, end in _spans(rows, limits, lines):
+    for start, end in _chunk_spans(rows, limits, lines):
         own = hashlib.sha256(f"{whole.hexdigest()} {start} {end}".encode()).hexdigest()
         parts.append(RequestChunk(start, rows[start:end], f"file-{own[:48]}"))
     return parts
 
 
-def _spans(
+def _chunk_spans(
     rows: Sequence[str], limits: PartLimits, lines: Sequence[int]
 ) -> Iterator[tuple[int, int]]:
     """First row, and the row behind the last, of each part; brackets and commas are counted."""

@@ -10,15 +10,15 @@ from cli.output import AsJson, columns, show
 from shared.clock import to_iso
 from shared.imports.documents.model import plain_name
 
-app = typer.Typer(
+poison_commands = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
     help="Dropped files that failed too often: list them, and import them once more.",
 )
 
 
-@command(app, "list", example="poison list")
-def list_failed(as_json: AsJson = False) -> None:
+@command(poison_commands, "list", example="poison list")
+def list_failed_drops(as_json: AsJson = False) -> None:
     """List the failed drops, up to 32 of them, the oldest first."""
     failed = on_gateway(lambda gateway: gateway.documents.poisoned.failed())
     rows = [(plain_name(blob.name), to_iso(blob.failed_at)) for blob in failed]
@@ -28,8 +28,8 @@ def list_failed(as_json: AsJson = False) -> None:
     show(as_json, document, columns(("DROP", "FAILED"), rows))
 
 
-@command(app, example="poison requeue")
-def requeue(as_json: AsJson = False) -> None:
+@command(poison_commands, "requeue", example="poison requeue")
+def requeue_failed_drops(as_json: AsJson = False) -> None:
     """Import every failed drop once more. Exit status 1 where one fails again."""
     done = on_gateway(lambda gateway: gateway.documents.poisoned.requeue())
     rows = [

@@ -15,7 +15,7 @@ from shared.errors import ConflictError
 from shared.gateway import Gateway
 from shared.services.retention import Purged
 
-Tenant = Annotated[
+PurgeTenant = Annotated[
     str,
     typer.Option(
         "--tenant", metavar="TENANT", help="The tenant's id, or its exact name. Default: all."
@@ -28,11 +28,11 @@ Days = Annotated[
         help="Delete what ended more than N days ago, in place of the times of the settings.",
     ),
 ]  # fmt: skip
-Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking first.")]
+ConfirmPurge = Annotated[bool, typer.Option("--yes", help="Delete without asking first.")]
 
 
 def purge(
-    tenant: Tenant = "", days: Days = None, yes: Yes = False, as_json: AsJson = False
+    tenant: PurgeTenant = "", days: Days = None, yes: ConfirmPurge = False, as_json: AsJson = False
 ) -> None:
     """Delete what has been kept long enough: payloads, results, tombstones and the like.
 
@@ -46,7 +46,7 @@ def purge(
         found = [(await gateway.tenants.find(tenant)).id] if tenant else []
         tenants = found or await gateway.tenants.list_ids()
         if not yes:
-            _ask(f"tenant {found[0]}" if found else f"all {len(tenants)} tenants", days)
+            _confirm_purge(f"tenant {found[0]}" if found else f"all {len(tenants)} tenants", days)
         return await retention_of(gateway).purge(tenants, keep)
 
     purged = on_gateway(run)
@@ -67,7 +67,7 @@ def purge(
         raise typer.Exit(1)
 
 
-def _ask(whose: str, days: int | None) -> None:
+def _confirm_purge(whose: str, days: int | None) -> None:
     """Ask on standard error, so that what --json prints stays one object. Raises ConflictError."""
     age = "is older than the settings keep it" if days is None else f"ended over {days} days ago"
     question = f"Delete for good everything of {whose} that {age}? [y/N]: "

@@ -16,7 +16,7 @@ from shared.errors import InvalidRequestError
 from shared.gateway import Gateway
 from shared.imports.import_type import ReferenceKind, find_kind
 
-app = typer.Typer(
+reference_commands = typer.Typer(
     cls=Overview, no_args_is_help=True, help="Reference lists: which values rows may name."
 )
 
@@ -39,13 +39,17 @@ Kind = Annotated[
 ]
 
 
-@app.callback()
+@reference_commands.callback()
 def every_list() -> None:
     """A list is checked only where the tenant has loaded one of its kind."""
 
 
-@command(app, example="reference load currencies.txt --tenant acme --kind currency")
-def load(file: File, tenant: TenantOption, kind: Kind, as_json: AsJson = False) -> None:
+@command(
+    reference_commands,
+    "load",
+    example="reference load currencies.txt --tenant acme --kind currency",
+)
+def load_list(file: File, tenant: TenantOption, kind: Kind, as_json: AsJson = False) -> None:
     """Load a list; it replaces the tenant's list of the same kind."""
     wanted = find_kind(kind)
     if wanted is None:

@@ -14,7 +14,7 @@ from shared.errors import RefusedError
 from shared.web.responses import STATUS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-_FOLDER: Final = ROOT / "shared"
+_SHARED: Final = ROOT / "shared"
 _LEFT_OUT: Final = "…"
 """What stands in a template for a part that is known only at the call."""
 
@@ -35,8 +35,8 @@ def refusals() -> list[Refusal]:
     """Each one once, by status and sentence."""
     found = {
         (status, text): module.relative_to(ROOT).as_posix()
-        for module in sorted(_FOLDER.rglob("*.py"))
-        for status, text in _raised(module)
+        for module in sorted(_SHARED.rglob("*.py"))
+        for status, text in _refusals_in(module)
     }
     return sorted(Refusal(status, text, module) for (status, text), module in found.items())
 
@@ -48,7 +48,7 @@ def _status_of(kind: type[RefusedError], call: ast.Call) -> int:
     return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
 
 
-def _raised(module: Path) -> Iterator[tuple[int, str]]:
+def _refusals_in(module: Path) -> Iterator[tuple[int, str]]:
     tree = ast.parse(module.read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:

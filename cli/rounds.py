@@ -13,16 +13,16 @@ from cli.output import AsJson, columns, show
 from shared.gateway import Gateway
 from shared.services.documents.rounds import Round, RoundStatus
 
-app = typer.Typer(
+round_commands = typer.Typer(
     cls=Overview, no_args_is_help=True, help="Communication rounds: what documents are sent to."
 )
 
 _STATUSES = ", ".join(RoundStatus)
 
-Code = Annotated[
+CodeOption = Annotated[
     str, typer.Option("--code", metavar="CODE", help="The code in uploads, in the same case.")
 ]
-Status = Annotated[
+StatusOption = Annotated[
     RoundStatus,
     typer.Option(
         "--status",
@@ -33,9 +33,12 @@ Status = Annotated[
 ]
 
 
-@command(app, example="round add --tenant acme --code 2026-01")
-def add(
-    tenant: TenantOption, code: Code, status: Status = RoundStatus.OPEN, as_json: AsJson = False
+@command(round_commands, "add", example="round add --tenant acme --code 2026-01")
+def add_round(
+    tenant: TenantOption,
+    code: CodeOption,
+    status: StatusOption = RoundStatus.OPEN,
+    as_json: AsJson = False,
 ) -> None:
     """Add a round; rounds of past periods can be added too."""
 
@@ -45,11 +48,13 @@ def add(
 
     made = on_gateway(write)
     said = f"Added the round {made.code}, which is {made.status.value}."
-    show(as_json, {"tenant": tenant, **_document(made)}, [said])
+    show(as_json, {"tenant": tenant, **_round_document(made)}, [said])
 
 
-@command(app, "set", example="round set --tenant acme --code 2026-01 --status Closed")
-def change(tenant: TenantOption, code: Code, status: Status, as_json: AsJson = False) -> None:
+@command(round_commands, "set", example="round set --tenant acme --code 2026-01 --status Closed")
+def change_round(
+    tenant: TenantOption, code: CodeOption, status: StatusOption, as_json: AsJson = False
+) -> None:
     """Change the status of a round."""
 
     async def write(gateway: Gateway) -> tuple[Round, bool]:
@@ -62,11 +67,11 @@ def change(tenant: TenantOption, code: Code, status: Status, as_json: AsJson = F
     changed, is_new = on_gateway(write)
     said = "is {} now" if is_new else "was {} already: nothing changed"
     line = f"The round {changed.code} {said.format(changed.status.value)}."
-    show(as_json, {"tenant": tenant, **_document(changed)}, [line])
+    show(as_json, {"tenant": tenant, **_round_document(changed)}, [line])
 
 
-@command(app, "list", example="round list --tenant acme")
-def list_all(tenant: TenantOption, as_json: AsJson = False) -> None:
+@command(round_commands, "list", example="round list --tenant acme")
+def list_rounds(tenant: TenantOption, as_json: AsJson = False) -> None:
     """List the rounds of a tenant."""
 
     async def read(gateway: Gateway) -> list[Round]:
@@ -75,9 +80,9 @@ def list_all(tenant: TenantOption, as_json: AsJson = False) -> None:
 
     rounds = on_gateway(read)
     rows = [(each.code, each.status.value) for each in rounds]
-    document = {"tenant": tenant, "rounds": [_document(each) for each in rounds]}
+    document = {"tenant": tenant, "rounds": [_round_document(each) for each in rounds]}
     show(as_json, document, columns(("ROUND", "STATUS"), rows))
 
 
-def _document(round_: Round) -> dict[str, Any]:
+def _round_document(round_: Round) -> dict[str, Any]:
     return {"code": round_.code, "status": round_.status.value}

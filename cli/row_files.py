@@ -76,15 +76,15 @@ def read_rows(path: Path, schema: Mapping[str, Any], *, blank_clears: bool = Fal
             case Format.JSON:
                 return read_array(text)
             case Format.NDJSON:
-                return _lines(text)
+                return _read_ndjson(text)
             case Format.CSV:
                 return read_csv(text, schema, blank_clears=blank_clears)
     except (RefusedError, ValueError) as error:
         said = error.message if isinstance(error, RefusedError) else str(error)
-        raise RowFileError(f"{path.name}{_taken_for(path, text)}: {said}") from None
+        raise RowFileError(f"{path.name}{_format_note(path, text)}: {said}") from None
 
 
-def _taken_for(path: Path, text: str) -> str:
+def _format_note(path: Path, text: str) -> str:
     """For an ending that says nothing: what the file was taken for."""
     if path.suffix.lower() in _ENDINGS:
         return ""
@@ -120,7 +120,7 @@ def _lines_of(text: str, starts: Iterable[int]) -> list[int]:
     return lines
 
 
-def _lines(text: str) -> RowFile:
+def _read_ndjson(text: str) -> RowFile:
     """The row of each line, read as strictly; blank lines are passed over."""
     are_failed_rows = True
     rows: list[str] = []

@@ -16,13 +16,13 @@ def row_lines(results: list[Result], made_to_fail: Set[str] = frozenset()) -> It
 
     `made_to_fail` has a record id of each row that is to fail; such a row is marked.
     """
-    width = max((len(_key(result)) for result in results), default=0)
+    width = max((len(_row_key(result)) for result in results), default=0)
     for index, result in enumerate(results):
         is_marked = any(part["value"] in made_to_fail for part in result["recordIds"])
         mark = f"  {BAD_ON_PURPOSE}" if is_marked else ""
-        yield f"index {index:<3}  {_key(result):<{width}}  {result['importStatus']}{mark}"
+        yield f"index {index:<3}  {_row_key(result):<{width}}  {result['importStatus']}{mark}"
         for message in result["messages"]:
-            yield f"         {_said(message)}"
+            yield f"         {_message_line(message)}"
 
 
 def from_neutral(items: list[dict[str, Any]]) -> list[Result]:
@@ -42,11 +42,11 @@ def failed_rows(results: list[Result]) -> list[Result]:
     return [result for result in results if result["importStatus"] == "Error"]
 
 
-def _key(result: Result) -> str:
+def _row_key(result: Result) -> str:
     return " / ".join(str(part["value"]) for part in result["recordIds"]) or "(no key)"
 
 
-def _said(message: dict[str, Any]) -> str:
+def _message_line(message: dict[str, Any]) -> str:
     about = [f"{message[name]}" for name in ("fieldName", "fieldValue") if name in message]
     field = f" [{' = '.join(about)}]" if about else ""
     return f"{message['messageType']} {message['errorID']}: {message['message']}{field}"

@@ -11,17 +11,19 @@ import typer
 
 from cli.calls import CallFailedError, KeyPair
 from cli.failures import write_failed_rows
-from cli.file_sending import ImportJob, carry_out
+from cli.file_sending import ImportJob, import_file
 from cli.import_client import ImportClient
 from cli.output import AsJson, show
 from cli.row_files import FAR_MORE_THAN_ANY
 from cli.surroundings import local_gateway
 from shared.imports.registry import MESSAGE_TYPES
 
-Type = Enum("Type", {name: name for name in MESSAGE_TYPES})  # type: ignore[misc]
-TypeName = Annotated[Type, typer.Argument(metavar="TYPE", help=f"{', '.join(MESSAGE_TYPES)}.")]
+ImportTypeName = Enum("Type", {name: name for name in MESSAGE_TYPES})  # type: ignore[misc]
+TypeName = Annotated[
+    ImportTypeName, typer.Argument(metavar="TYPE", help=f"{', '.join(MESSAGE_TYPES)}.")
+]
 
-File = Annotated[
+RowsFile = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
@@ -94,9 +96,9 @@ Again = Annotated[
 ]
 
 
-def send(
+def import_command(
     type_name: TypeName,
-    file: File,
+    file: RowsFile,
     function_key: FunctionKeyOption,
     software_key: SoftwareKeyOption,
     url: Url = "",
@@ -117,10 +119,10 @@ def send(
         raise typer.BadParameter(
             "its folder does not exist; make it first.", param_hint="--failed-rows"
         )
-    errand = ImportJob(
+    job = ImportJob(
         kind=MESSAGE_TYPES[type_name.value],
         file=file,
-        asked=_asked(wishes),
+        asked=_read_wishes(wishes),
         again=again,
         part_rows=part_rows or FAR_MORE_THAN_ANY,
         blank_clears=blank_clears,
@@ -128,7 +130,7 @@ def send(
         secret=function_key,
     )
     client = ImportClient(url or local_url(), KeyPair(software_key, function_key))
-    report = carry_out(errand, client)
+    report = import_file(job, client)
     if failed_rows is not None:
         write_failed_rows(failed_rows, report.rows, report.failed)
     show(as_json, report.document, report.lines)
@@ -136,7 +138,7 @@ def send(
         raise typer.Exit(1)
 
 
-def _asked(wishes: list[str]) -> dict[str, str]:
+def _read_wishes(wishes: list[str]) -> dict[str, str]:
     asked = dict(name.split("=", 1) for name in wishes if "=" in name)
     if len(asked) < len(wishes):
         raise typer.BadParameter("it is NAME=VALUE, each name once.", param_hint="--with")

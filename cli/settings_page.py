@@ -11,9 +11,9 @@ from pathlib import Path
 from shared.settings import COMMAND_NAMES, FORM, SETTINGS, Kind, Setting
 from shared.storage_account import CONNECTION, PARTS
 
-PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+SETTINGS_PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 
-_HEAD = """# Settings
+_SETTINGS_HEAD = """# Settings
 
 Settings are environment variables: the application settings of the function app, or `Values` in
 `local.settings.json` (copy `local.settings.example.json`). A blank value counts as not set. All
@@ -22,25 +22,25 @@ problems are reported together when the app starts, and a misspelt `GATEWAY_` na
 This page is written by `python -m cli.settings_page`.
 """
 
-_IDENTITY = f"""## An account reached by identity
+_IDENTITY_HEAD = f"""## An account reached by identity
 
 Instead of `{CONNECTION}` (which wins where both are set):
 """
 
-_COMMANDS = """## Read by the commands only
+_COMMANDS_HEAD = """## Read by the commands only
 """
 
 
-def render() -> str:
+def render_settings_page() -> str:
     """The whole page, in Markdown."""
     parts = [(f"`{CONNECTION}__{suffix}`", purpose) for suffix, purpose in PARTS.items()]
     names = [(f"`{name}`", purpose) for name, purpose in COMMAND_NAMES.items()]
     sections = (
-        _HEAD,
+        _SETTINGS_HEAD,
         render_settings(),
-        _IDENTITY,
+        _IDENTITY_HEAD,
         markdown_table(("Name", "What it is for"), parts),
-        _COMMANDS,
+        _COMMANDS_HEAD,
         markdown_table(("Name", "What it is for"), names),
     )
     return "\n".join(sections)
@@ -48,15 +48,18 @@ def render() -> str:
 
 def render_settings() -> str:
     """The table of the declared settings alone, in Markdown."""
-    rows = [(f"`{item.name}`", _default(item), _limits(item), item.purpose) for item in SETTINGS]
+    rows = [
+        (f"`{item.name}`", _default_text(item), _allowed_text(item), item.purpose)
+        for item in SETTINGS
+    ]
     return markdown_table(("Name", "Default", "Allowed", "What it is for"), rows)
 
 
-def _default(item: Setting) -> str:
+def _default_text(item: Setting) -> str:
     return f"`{item.default}`" if item.default else "none"
 
 
-def _limits(item: Setting) -> str:
+def _allowed_text(item: Setting) -> str:
     if item.kind is Kind.CONNECTION:
         return "connection string"
     if item.kind is Kind.HASH_KEYS:
@@ -77,4 +80,4 @@ def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> st
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render(), encoding="utf-8")
+    SETTINGS_PAGE.write_text(render_settings_page(), encoding="utf-8")

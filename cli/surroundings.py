@@ -65,7 +65,7 @@ def trusted_certificate(url: str, environ: Mapping[str, str] = os.environ) -> Pa
 
 def commands_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings that the commands work with. Raises SettingsError."""
-    merged = {**_file_values(), **environ}
+    merged = {**_read_local_settings(), **environ}
     if not _names_storage(environ):
         gateway = local_gateway(environ)
         if gateway is not None:
@@ -87,7 +87,7 @@ def _names_storage(environ: Mapping[str, str]) -> bool:
     return any(environ.get(name, "").strip() for name in STORAGE_NAMES)
 
 
-def _file_values() -> dict[str, str]:
+def _read_local_settings() -> dict[str, str]:
     try:
         document = json.loads((ROOT / "local.settings.json").read_text("utf-8-sig"))
         return {str(name): str(value) for name, value in document["Values"].items()}

@@ -11,14 +11,14 @@ from cli.command_help import Overview, command
 from cli.output import AsJson, columns, show
 from shared.services.admin.tenants import Tenant
 
-app = typer.Typer(
+tenant_commands = typer.Typer(
     cls=Overview, no_args_is_help=True, help="Tenants: create, rename, disable and enable them."
 )
 
-Name = Annotated[
+TenantName = Annotated[
     str, typer.Argument(metavar="NAME", help="What people call the tenant; any characters.")
 ]
-Reference = Annotated[
+TenantReference = Annotated[
     str, typer.Argument(metavar="TENANT", help="The tenant's id, or its exact name.")
 ]
 AllowSameName = Annotated[
@@ -27,8 +27,10 @@ AllowSameName = Annotated[
 ]
 
 
-@command(app, example='tenant create "Acme"')
-def create(name: Name, allow_same_name: AllowSameName = False, as_json: AsJson = False) -> None:
+@command(tenant_commands, "create", example='tenant create "Acme"')
+def create_tenant(
+    name: TenantName, allow_same_name: AllowSameName = False, as_json: AsJson = False
+) -> None:
     """Create a tenant and print its id, which the other commands take."""
     tenant = on_gateway(
         lambda gateway: gateway.tenants.create(name, allows_same_name=allow_same_name)
@@ -39,9 +41,12 @@ def create(name: Name, allow_same_name: AllowSameName = False, as_json: AsJson =
     show(as_json, tenant_document(tenant), lines)
 
 
-@command(app, example='tenant rename acme "Acme Holding"')
-def rename(
-    tenant: Reference, name: Name, allow_same_name: AllowSameName = False, as_json: AsJson = False
+@command(tenant_commands, "rename", example='tenant rename acme "Acme Holding"')
+def rename_tenant(
+    tenant: TenantReference,
+    name: TenantName,
+    allow_same_name: AllowSameName = False,
+    as_json: AsJson = False,
 ) -> None:
     """Give a tenant another name; its id, its data and its keys stay as they are."""
     renamed, is_new = on_gateway(
@@ -52,20 +57,20 @@ def rename(
     show(as_json, tenant_document(renamed), [line])
 
 
-@command(app, example="tenant disable acme")
-def disable(tenant: Reference, as_json: AsJson = False) -> None:
+@command(tenant_commands, "disable", example="tenant disable acme")
+def disable_tenant(tenant: TenantReference, as_json: AsJson = False) -> None:
     """Refuse every call of a tenant with 403; its data stays, its open imports are completed."""
-    _switch(tenant, as_json, is_enabled=False)
+    _switch_tenant(tenant, as_json, is_enabled=False)
 
 
-@command(app, example="tenant enable acme")
-def enable(tenant: Reference, as_json: AsJson = False) -> None:
+@command(tenant_commands, "enable", example="tenant enable acme")
+def enable_tenant(tenant: TenantReference, as_json: AsJson = False) -> None:
     """Take calls of a disabled tenant again."""
-    _switch(tenant, as_json, is_enabled=True)
+    _switch_tenant(tenant, as_json, is_enabled=True)
 
 
-@command(app, "list", example="tenant list")
-def list_all(as_json: AsJson = False) -> None:
+@command(tenant_commands, "list", example="tenant list")
+def list_tenants(as_json: AsJson = False) -> None:
     """List all tenants."""
     tenants = on_gateway(lambda gateway: gateway.tenants.list_tenants())
     rows = [
@@ -76,8 +81,8 @@ def list_all(as_json: AsJson = False) -> None:
     show(as_json, document, columns(("TENANT", "NAME", "ENABLED", "CREATED"), rows))
 
 
-@command(app, "show", example="tenant show acme")
-def show_one(tenant: Reference, as_json: AsJson = False) -> None:
+@command(tenant_commands, "show", example="tenant show acme")
+def show_tenant(tenant: TenantReference, as_json: AsJson = False) -> None:
     """Show one tenant."""
     found = on_gateway(lambda gateway: gateway.tenants.find(tenant))
     lines = [
@@ -89,7 +94,7 @@ def show_one(tenant: Reference, as_json: AsJson = False) -> None:
     show(as_json, tenant_document(found), lines)
 
 
-def _switch(reference: str, as_json: bool, *, is_enabled: bool) -> None:
+def _switch_tenant(reference: str, as_json: bool, *, is_enabled: bool) -> None:
     tenant, is_new = on_gateway(
         lambda gateway: gateway.tenants.switch(reference, is_enabled=is_enabled)
     )

@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.errors import GatewayError
 
-_MARKS: Final = (
+_BYTE_ORDER_MARKS: Final = (
     # UTF-32 first: its little-endian mark begins with that of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -40,7 +40,7 @@ _SHEET_MARKS: Final = (b"xl/", b"opendocument.spreadsheet", b"Index/Tables")
 _SPREADSHEETS: Final = frozenset(
     {".xlsx", ".xlsm", ".xlsb", ".xltx", ".xls", ".ods", ".fods", ".numbers"}
 )
-_NAMES: Final = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
+_ENCODING_NAMES: Final = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
 
 
 class UnreadableFileError(GatewayError):
@@ -57,7 +57,7 @@ def read_text_file(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise UnreadableFileError(f"{path.name} cannot be read: {error.strerror}.") from None
-    other = _other_kind(path, content)
+    other = _describe_binary(path, content)
     if other:
         raise UnreadableFileError(f"{path.name} {other}")
     encoding = _encoding_of(content)
@@ -66,14 +66,14 @@ def read_text_file(path: Path) -> str:
         text = content.decode(encoding).lstrip(_BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         raise UnreadableFileError(
-            f"{path.name} is not {_NAMES.get(encoding, 'UTF-32')}: {_place(content, error)} does "
-            f"not fit. {_advice(encoding)}"
+            f"{path.name} is not {_ENCODING_NAMES.get(encoding, 'UTF-32')}: "
+            f"{_describe_place(content, error)} does not fit. {_encoding_advice(encoding)}"
         ) from None
     end = text.rstrip(_PADDING)
     return end if _END_OF_FILE in text[len(end) :] else text
 
 
-def _other_kind(path: Path, content: bytes) -> str:
+def _describe_binary(path: Path, content: bytes) -> str:
     """What the file is where it is no text, and what to do; "" where it may be text."""
     is_zip = content.startswith(_ZIP)
     is_named_so = path.suffix.lower() in _SPREADSHEETS and not _is_saved_as_text(content)
@@ -96,7 +96,7 @@ def _has_sheets(content: bytes) -> bool:
 
 
 def _encoding_of(content: bytes) -> str:
-    for mark, encoding in _MARKS:
+    for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return encoding
     # The first character of a file of rows is ASCII, of which UTF-16 makes a zero byte.
@@ -106,7 +106,7 @@ def _encoding_of(content: bytes) -> str:
     return "utf-16-le" if second == 0 < first else "utf-8"
 
 
-def _place(content: bytes, error: UnicodeDecodeError) -> str:
+def _describe_place(content: bytes, error: UnicodeDecodeError) -> str:
     if error.encoding != "utf-8":
         return f"what stands at offset {error.start}"
     line = content.count(b"\n", 0, error.start) + 1
@@ -114,7 +114,7 @@ def _place(content: bytes, error: UnicodeDecodeError) -> str:
     return f"the byte at offset {error.start} (line {line}, byte {column} of it)"
 
 
-def _advice(encoding: str) -> str:
+def _encoding_advice(encoding: str) -> str:
     if encoding != "utf-8":
         return "It may be cut off: save it again, in UTF-8."
     return (

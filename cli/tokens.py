@@ -18,7 +18,7 @@ from cli.surroundings import trusted_certificate
 if TYPE_CHECKING:
     import requests
 
-_SECONDS = 30
+_TOKEN_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def fetch_token(url: str, client: ClientCredentials, scope: str) -> str:
 
     address = f"{url.rstrip('/')}/connect"
     try:
-        with _session(address, trusted_certificate(url)) as session:
+        with _open_session(address, trusted_certificate(url)) as session:
             application = msal.ConfidentialClientApplication(
                 client.client_id,
                 client_credential=client.client_secret,
@@ -73,7 +73,7 @@ def fetch_token(url: str, client: ClientCredentials, scope: str) -> str:
     return str(token)
 
 
-def _session(address: str, certificate: Path | None) -> requests.Session:
+def _open_session(address: str, certificate: Path | None) -> requests.Session:
     import requests
 
     session = requests.Session()
@@ -81,5 +81,5 @@ def _session(address: str, certificate: Path | None) -> requests.Session:
         session.proxies.update(requests.utils.get_environ_proxies(address))
         session.trust_env = False
         session.verify = str(certificate)
-    session.request = partial(session.request, timeout=_SECONDS)  # type: ignore[method-assign]
+    session.request = partial(session.request, timeout=_TOKEN_SECONDS)  # type: ignore[method-assign]
     return session

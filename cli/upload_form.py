@@ -21,10 +21,10 @@ class UploadForm:
     ) -> None:
         boundary = secrets.token_hex(16)
         head = b"".join(
-            _head(boundary, f'name="{field}"') + text.encode() + b"\r\n"
+            _part_head(boundary, f'name="{field}"') + text.encode() + b"\r\n"
             for field, text in fields.items()
         )
-        head += _head(boundary, f'name="file"; filename="{_quoted(name)}"')
+        head += _part_head(boundary, f'name="file"; filename="{_quote_name(name)}"')
         tail = f"\r\n--{boundary}--\r\n".encode()
         self.media_type = f"multipart/form-data; boundary={boundary}"
         self.size = len(head) + content_size + len(tail)
@@ -44,10 +44,10 @@ class UploadForm:
         return b""
 
 
-def _head(boundary: str, disposition: str) -> bytes:
+def _part_head(boundary: str, disposition: str) -> bytes:
     return f"--{boundary}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
 
 
-def _quoted(name: str) -> str:
+def _quote_name(name: str) -> str:
     """As browsers write it."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

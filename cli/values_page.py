@@ -19,9 +19,9 @@ from shared.storage_account import CONNECTION, DEVELOPMENT
 from shared.web.openapi.document import operations
 from shared.web.openapi.operations import Limits, Parameter
 
-PAGE = Path(__file__).parent.parent / "docs" / "values.md"
+VALUES_PAGE = Path(__file__).parent.parent / "docs" / "values.md"
 
-_HEAD = """# States, actions and options
+_VALUES_HEAD = """# States, actions and options
 
 The meaning of the words in calls and answers. This page is written by `python -m cli.values_page`.
 The meaning of every field is in the schemas (`GET /api/import/workers.v1.schema`), and the messages
@@ -29,18 +29,18 @@ are in [messages.md](messages.md).
 """
 
 
-def render() -> str:
+def render_values_page() -> str:
     """The whole page, in Markdown."""
     actions = [
         (f"`{action}`", meaning.stored, meaning.missing, meaning.absent)
         for action, meaning in ACTION_MEANINGS.items()
     ]
     sections = (
-        _HEAD,
+        _VALUES_HEAD,
         "## States of an import\n",
-        markdown_table(("State", "What it says"), _named(STATE_MEANINGS)),
+        markdown_table(("State", "What it says"), _meaning_rows(STATE_MEANINGS)),
         "## Outcomes of a row\n",
-        markdown_table(("Outcome", "What it says"), _named(OUTCOME_MEANINGS)),
+        markdown_table(("Outcome", "What it says"), _meaning_rows(OUTCOME_MEANINGS)),
         "## importAction of licenses\n",
         "`Override` is the default.\n",
         markdown_table(
@@ -53,24 +53,24 @@ def render() -> str:
             actions,
         ),
         "## onExisting of an integration\n",
-        markdown_table(("Value", "What it says"), _named(ON_EXISTING_MEANINGS)),
+        markdown_table(("Value", "What it says"), _meaning_rows(ON_EXISTING_MEANINGS)),
         "## Options of calls\n",
-        markdown_table(("Name", "Where", "What it does", "Calls"), [*_options()]),
+        markdown_table(("Name", "Where", "What it does", "Calls"), [*_option_rows()]),
     )
     return "\n".join(sections)
 
 
-def _named(meanings: Mapping[Any, str]) -> list[tuple[str, str]]:
+def _meaning_rows(meanings: Mapping[Any, str]) -> list[tuple[str, str]]:
     return [(f"`{value}`", text) for value, text in meanings.items()]
 
 
-def _options() -> Iterator[tuple[str, str, str, str]]:
+def _option_rows() -> Iterator[tuple[str, str, str, str]]:
     """Every parameter of the published contract that is no part of an address, once."""
     calls: dict[tuple[str, str, str], list[str]] = {}
     for operation in operations(Limits.of(read_settings({CONNECTION: DEVELOPMENT}))):
         for item in operation.parameters:
             if item.place != "path":
-                key = (item.name, item.place, _text(item))
+                key = (item.name, item.place, _parameter_text(item))
                 calls.setdefault(key, []).append(f"`{operation.method} {operation.path}`")
     for (name, place, text), named in sorted(calls.items(), key=lambda each: each[0][0].lower()):
         few = ", ".join(named[:3])
@@ -78,7 +78,7 @@ def _options() -> Iterator[tuple[str, str, str, str]]:
         yield f"`{name}`", place, text, few + more
 
 
-def _text(item: Parameter) -> str:
+def _parameter_text(item: Parameter) -> str:
     """What a parameter does, its values and its default."""
     values = item.schema.get("enum")
     listed = f" Values: {', '.join(f'`{value}`' for value in values)}." if values else ""
@@ -88,4 +88,4 @@ def _text(item: Parameter) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render(), encoding="utf-8")
+    VALUES_PAGE.write_text(render_values_page(), encoding="utf-8")

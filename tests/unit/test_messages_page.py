@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from cli.message_examples import examples
-from cli.messages_page import PAGE, render
+from cli.messages_page import MESSAGES_PAGE, render_messages_page
 from cli.refusals import Refusal, refusals
 from shared.imports.messages import CATALOGUE, Message, Severity
 from shared.web.responses import FAULTS
@@ -39,7 +39,9 @@ OF_A_WHOLE_ROW: Final = {
 
 
 def test_the_page_of_messages_is_the_one_that_the_catalogue_renders() -> None:
-    assert PAGE.read_text(encoding="utf-8") == render(), "run: python -m cli.messages_page"
+    assert MESSAGES_PAGE.read_text(encoding="utf-8") == render_messages_page(), (
+        "run: python -m cli.messages_page"
+    )
 
 
 @pytest.mark.parametrize("message", examples().values(), ids=lambda message: str(message.id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.values_page import PAGE, render
+from cli.values_page import VALUES_PAGE, render_values_page
 from shared.imports.import_type import ON_EXISTING_MEANINGS, OnExisting
 from shared.imports.licenses.actions import ACTION_MEANINGS, IMPORT_ACTIONS
 from shared.imports.results import OUTCOME_MEANINGS, Outcome
@@ -10,7 +10,9 @@ from shared.services.status import STATE_MEANINGS, ImportState
 
 
 def test_the_page_of_values_is_the_one_that_the_code_renders() -> None:
-    assert PAGE.read_text(encoding="utf-8") == render(), "run: python -m cli.values_page"
+    assert VALUES_PAGE.read_text(encoding="utf-8") == render_values_page(), (
+        "run: python -m cli.values_page"
+    )
 
 
 def test_every_value_has_its_meaning() -> None:

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from cli.calls import Answer
-from cli.demo_batch import FILE, batch_lines, find_batch_fault, totals
+from cli.demo_batch import BATCH_FILE, batch_lines, batch_totals, find_batch_fault
 from cli.surroundings import ROOT
 from shared.imports.authdata.model import Stored
 from tests.unit.imports.authdata.plain_batches import judge, read_all
 
 
 def as_designed(**changes: Any) -> dict[str, Any]:
-    rows = json.loads((ROOT / FILE).read_text("utf-8"))["employee"]
+    rows = json.loads((ROOT / BATCH_FILE).read_text("utf-8"))["employee"]
     return {**judge(read_all(rows), Stored()).answer, **changes}
 
 
@@ -40,7 +40,7 @@ def test_anything_else_is_a_fault(processed: Answer) -> None:
 
 
 def test_totals_and_records_are_lines() -> None:
-    assert totals(as_designed()) == (
+    assert batch_totals(as_designed()) == (
         "5 records: 3 new, 0 updates, 0 no change, 1 duplicates, 1 errors"
     )
     assert [*batch_lines(as_designed())][-3:] == [
