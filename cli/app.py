@@ -12,25 +12,10 @@ from pathlib import Path
 import typer
 from typer._click.exceptions import ClickException
 
-from cli import (
-    batch_rules,
-    clients,
-    documents,
-    features,
-    imports,
-    integrations,
-    poison,
-    purge,
-    records,
-    references,
-    rounds,
-    sending,
-    signing_keys,
-    tenants,
-)
-from cli.command_help import EMERGENCIES, EVERY_DAY, SET_UP, Overview, command
+from cli import documents, import_command, imports, maintenance, tenant_rules, tenants
+from cli.commands import EMERGENCIES, EVERY_DAY, SET_UP, Overview, command
+from cli.environment import ROOT
 from cli.output import AsJson
-from cli.surroundings import ROOT
 from cli.terminal import complain
 from shared.errors import (
     GatewayError,
@@ -68,23 +53,23 @@ for _heading, _groups in (
         SET_UP,
         {
             "tenant": tenants.tenant_commands,
-            "integration": integrations.integration_commands,
-            "client": clients.client_commands,
-            "feature": features.feature_commands,
-            "round": rounds.round_commands,
-            "reference": references.reference_commands,
-            "threshold": batch_rules.thresholds,
-            "format": batch_rules.formats,
+            "integration": tenants.integration_commands,
+            "client": tenants.client_commands,
+            "feature": documents.feature_commands,
+            "round": documents.round_commands,
+            "reference": tenant_rules.reference_commands,
+            "threshold": tenant_rules.thresholds,
+            "format": tenant_rules.formats,
         },
     ),
     (EVERY_DAY, {"imports": imports.import_commands, "document": documents.document_commands}),
     (
         EMERGENCIES,
         {
-            "key": integrations.key_commands,
-            "signing-key": signing_keys.signing_key_commands,
-            "poison": poison.poison_commands,
-            "records": records.record_commands,
+            "key": tenants.key_commands,
+            "signing-key": maintenance.signing_key_commands,
+            "poison": maintenance.poison_commands,
+            "records": maintenance.record_commands,
         },
     ),
 ):
@@ -96,8 +81,8 @@ command(
     example="import workers workers.csv --failed-rows failed.csv",
     panel=EVERY_DAY,
     no_args_is_help=True,
-)(sending.import_command)
-command(app, "purge", example="purge --tenant acme --days 30", panel=EMERGENCIES)(purge.purge)
+)(import_command.import_command)
+command(app, "purge", example="purge --tenant acme --days 30", panel=EMERGENCIES)(maintenance.purge)
 
 
 @app.callback()

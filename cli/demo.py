@@ -10,17 +10,238 @@ import argparse
 import json
 import os
 import sys
+import time
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from cli.calls import Answer, KeyPair, call, send_import
-from cli.demo_batch import BATCH_TOTALS, show_batch
-from cli.demo_documents import show_documents
-from cli.rows import failed_rows, from_neutral, row_lines
-from cli.surroundings import ROOT, commands_settings, data_folder, trusted_certificate
+from cli.calls import Answer, KeyPair, call, post_document, send_import
+from cli.environment import ROOT, commands_settings, data_folder, trusted_certificate
 from cli.terminal import complain, say
 from shared.errors import ConflictError, GatewayError, NotFoundError
 from shared.imports.registry import import_type
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+
+# The demo's documents: one by call, one dropped into the container, as a person would.
+#
+# The tenant is made ready where it is not yet: the feature, and a round.
+
+DOCUMENT_SAMPLES = ROOT / "samples" / "documents"
+BY_CALL, BY_DROP = DOCUMENT_SAMPLES / "payslip.pdf", DOCUMENT_SAMPLES / "notice.jpg"
+DEMO_WORKER = "hr-7f3a-0418"
+"""The external reference of a worker of `samples/workers.json`."""
+DEMO_ROUND = "2026-01"
+UPLOAD_FIELDS = {
+    "workerexternalId": DEMO_WORKER,
+    "communicationRoundCode": DEMO_ROUND,
+    "isSummary": "false",
+    "generationTime": "2026-01-31",
+}
+_DROP_SECONDS = 30.0
+_DROP_PAUSE = 0.1
+_NOT_PREPARED = (403, 404)
+
+
+def show_documents(url: str, keys: KeyPair, tenant: str) -> str:
+    """Send both documents and print what became of them; what was not as designed, or ""."""
+    answer = _upload(url, keys, tenant)
+    if answer.status != 200:
+        return answer.refusal
+    [item] = answer.document["items"]
+    say(["", "samples/documents"])
+    outcome = _describe_upload(item["documentId"], is_replaced=item["overridden"])
+    say([f"  {BY_CALL.name}  by call  {outcome}"])
+    there = _find_dropped(url, keys)
+    if there:
+        say([f"  {BY_DROP.name}   by drop  stored since {there['importTime']}"])
+        return ""
+    return _drop_and_wait(url, keys, tenant)
+
+
+def _drop_and_wait(url: str, keys: KeyPair, tenant: str) -> str:
+    """Drop a file and wait until it is listed; only once, since a start is to take seconds."""
+    settings = commands_settings()
+    if settings.storage.uses_identity:
+        say([f"  {BY_DROP.name}   not dropped: this storage account is reached by identity"])
+        return ""
+    _drop(settings, tenant)
+    deadline = time.monotonic() + _DROP_SECONDS
+    while time.monotonic() < deadline:
+        found = _find_dropped(url, keys)
+        if found:
+            outcome = _describe_upload(found["documentId"], is_replaced=False)
+            say([f"  {BY_DROP.name}   by drop  {outcome}"])
+            return ""
+        time.sleep(_DROP_PAUSE)
+    return f"the dropped file {BY_DROP.name} was not imported within {_DROP_SECONDS:.0f} s."
+
+
+def _upload(url: str, keys: KeyPair, tenant: str) -> Answer:
+    answer = post_document(url, keys.headers(), BY_CALL, UPLOAD_FIELDS)
+    if answer.status not in _NOT_PREPARED:
+        return answer
+    import asyncio
+
+    asyncio.run(_prepare_tenant(tenant))
+    return post_document(url, keys.headers(), BY_CALL, UPLOAD_FIELDS)
+
+
+async def _prepare_tenant(tenant: str) -> None:
+    from shared.bootstrap import open_gateway
+    from shared.errors import ConflictError
+    from shared.services.documents.rounds import Feature, RoundStatus
+
+    async with open_gateway(commands_settings()) as gateway:
+        documents = gateway.documents
+        await documents.features.switch(tenant, Feature.DOCUMENTS, True)
+        try:
+            await documents.rounds.add(tenant, DEMO_ROUND, RoundStatus.OPEN)
+        except ConflictError:
+            await documents.rounds.change(tenant, DEMO_ROUND, RoundStatus.OPEN)
+
+
+def _drop(settings: Settings, tenant: str) -> None:
+    from azure.storage.blob import BlobClient
+
+    from shared.storage.names import DOCUMENT_DROP
+
+    name = "/".join((tenant, quote(DEMO_ROUND, safe=""), quote(DEMO_WORKER, safe=""), BY_DROP.name))
+    connection = settings.storage.connection_string
+    with BlobClient.from_connection_string(connection, DOCUMENT_DROP, name) as blob:
+        blob.upload_blob(BY_DROP.read_bytes(), overwrite=True)
+
+
+def _find_dropped(url: str, keys: KeyPair) -> dict[str, Any]:
+    """The document of the dropped file as it is listed; empty where it is not."""
+    address = (
+        f"{url}/api/documents?workerexternalId={DEMO_WORKER}&communicationRoundCode={DEMO_ROUND}"
+    )
+    answer = call("GET", address, keys.headers())
+    items = answer.document["items"] if answer.status == 200 else []
+    return next((dict(item) for item in items if item["fileName"] == BY_DROP.name), {})
+
+
+def _describe_upload(document_id: str, *, is_replaced: bool) -> str:
+    return f"{'replaced' if is_replaced else 'new'}  {document_id}"
+
+
+# Rows of the vendor's answer for people, for the demo: a line per row, its messages below it.
+
+Result = dict[str, Any]
+
+
+BAD_ON_PURPOSE = "(bad on purpose)"
+
+
+def row_lines(results: list[Result], made_to_fail: Set[str] = frozenset()) -> Iterator[str]:
+    """Index, key and status of each row, then a line for each of its messages.
+
+    `made_to_fail` has a record id of each row that is to fail; such a row is marked.
+    """
+    width = max((len(_row_key(result)) for result in results), default=0)
+    for index, result in enumerate(results):
+        is_marked = any(part["value"] in made_to_fail for part in result["recordIds"])
+        mark = f"  {BAD_ON_PURPOSE}" if is_marked else ""
+        yield f"index {index:<3}  {_row_key(result):<{width}}  {result['importStatus']}{mark}"
+        for message in result["messages"]:
+            yield f"         {_message_line(message)}"
+
+
+def from_neutral(items: list[dict[str, Any]]) -> list[Result]:
+    """Results as `/api/imports/{id}/results` has them, in the order of the payload."""
+    return [
+        {
+            "recordIds": [{"field": name, "value": text} for name, text in item["key"].items()],
+            "importStatus": "Error" if item["outcome"] == "failed" else "OK",
+            "messages": item["messages"],
+        }
+        for item in sorted(items, key=lambda item: int(item["index"]))
+    ]
+
+
+def failed_rows(results: list[Result]) -> list[Result]:
+    """The rows that did not go in."""
+    return [result for result in results if result["importStatus"] == "Error"]
+
+
+def _row_key(result: Result) -> str:
+    return " / ".join(str(part["value"]) for part in result["recordIds"]) or "(no key)"
+
+
+def _message_line(message: dict[str, Any]) -> str:
+    about = [f"{message[name]}" for name in ("fieldName", "fieldValue") if name in message]
+    field = f" [{' = '.join(about)}]" if about else ""
+    return f"{message['messageType']} {message['errorID']}: {message['message']}{field}"
+
+
+# The demo's batch of authentication data: staged, reviewed by eye, processed.
+#
+# Like all of the demo, it imports little (`cli.demo`).
+
+BATCH_FILE = "samples/authdata.json"
+BATCH_PATH = "/api/admin/authdata"
+BATCH_MADE_TO_FAIL = 4
+"""The index of the record without an employee id; the answer's `line` counts records from 1."""
+BATCH_TOTALS = {"totalRecords": 5, "totalErrors": 1, "totalDuplicates": 1}
+_BATCH_COUNTS = ("New", "Updates", "NoChange", "Duplicates", "Errors")
+
+
+def show_batch(url: str, keys: KeyPair) -> str:
+    """Stage and process the sample and print both answers; what was not as designed, or ""."""
+    headers = {"Content-Type": "application/json", **keys.headers()}
+    staged = call("POST", f"{url}{BATCH_PATH}/stage", headers, (ROOT / BATCH_FILE).read_bytes())
+    if staged.status != 200:
+        return staged.refusal
+    batch = staged.document["fileLogId"]
+    processed = call("POST", f"{url}{BATCH_PATH}/{batch}", keys.headers())
+    if processed.status == 200:
+        say(["", f"{BATCH_FILE}: batch {batch}"])
+        say([f"  staged     {batch_totals(staged.document)}"])
+        say([f"  processed  {batch_totals(processed.document)}"])
+        say(batch_lines(processed.document))
+    return find_batch_fault(staged, processed)
+
+
+def batch_totals(answer: dict[str, Any]) -> str:
+    """The counts of an answer on a line."""
+    counts = ", ".join(f"{answer[f'total{name}']} {_words(name)}" for name in _BATCH_COUNTS)
+    return f"{answer['totalRecords']} records: {counts}"
+
+
+def batch_lines(answer: dict[str, Any]) -> Iterator[str]:
+    """A line for each record, and each error with the index of its record in the sample."""
+    for each in answer["employeeDetails"]:
+        yield f"       {each['Key'] or '(no id)':<8} {each['Value']}"
+    for error in answer["errorDetails"]:
+        mark = f"  {BAD_ON_PURPOSE}" if error["line"] - 1 == BATCH_MADE_TO_FAIL else ""
+        yield f"         index {error['line'] - 1}: {error['value']}{mark}"
+    for each in answer["duplicateAuthValues"]:
+        known = each["employeeId"] or "(no id)"
+        yield f"       {known:<8} Duplicate: another record of the batch counts"
+
+
+def find_batch_fault(staged: Answer, processed: Answer) -> str:
+    """What is not as designed, "" where all is."""
+    if processed.status != 200:
+        return processed.refusal
+    answer = processed.document
+    if answer != staged.document:
+        return "the answer to the processed batch is not the one to the staged batch."
+    if {name: answer[name] for name in BATCH_TOTALS} != BATCH_TOTALS:
+        return "the batch of authentication data does not have the totals of the sample."
+    if [error["line"] - 1 for error in answer["errorDetails"]] != [BATCH_MADE_TO_FAIL]:
+        return f"of the batch, only the record of index {BATCH_MADE_TO_FAIL} should fail."
+    return ""
+
+
+def _words(name: str) -> str:
+    return "no change" if name == "NoChange" else name.lower()
+
 
 TENANT = "demo"
 TENANT_NAME = "Demo Payroll"

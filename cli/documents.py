@@ -1,19 +1,22 @@
-"""`manage.py document upload`: send one file over HTTP, with a token that msal gets."""
+"""Documents of workers: `document upload`, and what it needs, `round` and `feature`."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cli.command_help import Overview, command
-from cli.document_client import send_document
-from cli.output import AsJson, show
-from cli.progress import byte_progress
-from cli.sending import Url, local_url
-from cli.tokens import ClientCredentials, fetch_token
+from cli.calls import ClientCredentials, fetch_token, send_document
+from cli.commands import Overview, command, on_gateway
+from cli.import_command import Url, local_url
+from cli.output import AsJson, byte_progress, columns, show
+from cli.tenants import TenantOption
+from shared.gateway import Gateway
+from shared.services.documents.rounds import Feature, Round, RoundStatus
+
+# `manage.py document upload`: send one file over HTTP, with a token that msal gets.
 
 document_commands = typer.Typer(
     cls=Overview, no_args_is_help=True, help="Documents: upload a file for a worker."
@@ -107,3 +110,115 @@ def upload_document(
 def _changed_at(file: Path) -> str:
     changed = datetime.fromtimestamp(file.stat().st_mtime, UTC)
     return min(changed, datetime.now(UTC)).isoformat(timespec="seconds")
+
+
+# `manage.py round`: the communication rounds that documents are sent to.
+
+round_commands = typer.Typer(
+    cls=Overview, no_args_is_help=True, help="Communication rounds: what documents are sent to."
+)
+
+_STATUSES = ", ".join(RoundStatus)
+
+CodeOption = Annotated[
+    str, typer.Option("--code", metavar="CODE", help="The code in uploads, in the same case.")
+]
+StatusOption = Annotated[
+    RoundStatus,
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        case_sensitive=False,
+        help=f"One of {_STATUSES}. A round takes documents while it is Open or In Progress.",
+    ),
+]
+
+
+@command(round_commands, "add", example="round add --tenant acme --code 2026-01")
+def add_round(
+    tenant: TenantOption,
+    code: CodeOption,
+    status: StatusOption = RoundStatus.OPEN,
+    as_json: AsJson = False,
+) -> None:
+    """Add a round; rounds of past periods can be added too."""
+
+    async def write(gateway: Gateway) -> Round:
+        found = await gateway.tenants.find(tenant)
+        return await gateway.documents.rounds.add(found.id, code, status)
+
+    made = on_gateway(write)
+    said = f"Added the round {made.code}, which is {made.status.value}."
+    show(as_json, {"tenant": tenant, **_round_document(made)}, [said])
+
+
+@command(round_commands, "set", example="round set --tenant acme --code 2026-01 --status Closed")
+def change_round(
+    tenant: TenantOption, code: CodeOption, status: StatusOption, as_json: AsJson = False
+) -> None:
+    """Change the status of a round."""
+
+    async def write(gateway: Gateway) -> tuple[Round, bool]:
+        rounds = gateway.documents.rounds
+        found = await gateway.tenants.find(tenant)
+        before = await rounds.list_rounds(found.id)
+        changed = await rounds.change(found.id, code, status)
+        return changed, changed not in before
+
+    changed, is_new = on_gateway(write)
+    said = "is {} now" if is_new else "was {} already: nothing changed"
+    line = f"The round {changed.code} {said.format(changed.status.value)}."
+    show(as_json, {"tenant": tenant, **_round_document(changed)}, [line])
+
+
+@command(round_commands, "list", example="round list --tenant acme")
+def list_rounds(tenant: TenantOption, as_json: AsJson = False) -> None:
+    """List the rounds of a tenant."""
+
+    async def read(gateway: Gateway) -> list[Round]:
+        found = await gateway.tenants.find(tenant)
+        return await gateway.documents.rounds.list_rounds(found.id)
+
+    rounds = on_gateway(read)
+    rows = [(each.code, each.status.value) for each in rounds]
+    document = {"tenant": tenant, "rounds": [_round_document(each) for each in rounds]}
+    show(as_json, document, columns(("ROUND", "STATUS"), rows))
+
+
+def _round_document(round_: Round) -> dict[str, Any]:
+    return {"code": round_.code, "status": round_.status.value}
+
+
+# `manage.py feature`: what a tenant has to enable before it can be used.
+
+feature_commands = typer.Typer(
+    cls=Overview, no_args_is_help=True, help="Features of a tenant: enable or disable documents."
+)
+
+FeatureName = Annotated[Feature, typer.Argument(metavar="FEATURE", help=", ".join(Feature))]
+
+
+@command(feature_commands, "enable", example="feature enable documents --tenant acme")
+def enable_feature(feature: FeatureName, tenant: TenantOption, as_json: AsJson = False) -> None:
+    """Enable a feature for a tenant."""
+    _switch_feature(feature, tenant, True, as_json)
+
+
+@command(feature_commands, "disable", example="feature disable documents --tenant acme")
+def disable_feature(feature: FeatureName, tenant: TenantOption, as_json: AsJson = False) -> None:
+    """Disable a feature for a tenant; its documents stay."""
+    _switch_feature(feature, tenant, False, as_json)
+
+
+def _switch_feature(feature: Feature, tenant: str, is_on: bool, as_json: bool) -> None:
+    async def write(gateway: Gateway) -> tuple[str, bool]:
+        found = await gateway.tenants.find(tenant)
+        was_on = await gateway.documents.features.is_enabled(found.id, feature)
+        await gateway.documents.features.switch(found.id, feature, is_on)
+        return found.id, was_on is not is_on
+
+    tenant_id, is_new = on_gateway(write)
+    word = "enabled" if is_on else "disabled"
+    document = {"tenant": tenant_id, "feature": feature.value, "enabled": is_on}
+    said = f"is {word} now" if is_new else f"was {word} already"
+    show(as_json, document, [f"The feature {feature.value} {said} for tenant {tenant_id}."])

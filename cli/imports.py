@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from cli.access import on_gateway
-from cli.command_help import Overview, command
-from cli.integrations import TenantOption
-from cli.message_table import group_table
+from cli.commands import Overview, command, on_gateway
 from cli.output import AsJson, columns, show
-from cli.text_files import UnreadableFileError, read_text_file
+from cli.result_tables import group_table
+from cli.row_files import UnreadableFileError, read_text_file
+from cli.tenants import TenantOption
 from shared.gateway import Gateway
 from shared.imports.message_groups import MessageGroups
 from shared.imports.results import Outcome, RowResult

@@ -17,8 +17,8 @@ from typing import Any
 
 import azure.functions as func
 
-from cli.references import read_values
 from cli.row_files import RowFileError, read_rows
+from cli.tenant_rules import read_values
 from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, refusing_faults
 from shared.auth.callers import KeyPairAuthenticator
 from shared.auth.clients import ClientLookups

@@ -17,9 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.batch_import import UnknownOptionError
+from cli.environment import ROOT
+from cli.file_import import UnknownOptionError
 from cli.row_files import RowFileError
-from cli.surroundings import ROOT
 from shared.imports.registry import MESSAGE_TYPES
 from shared.web.openapi.document import SAMPLES
 from tests.builders import a_worker

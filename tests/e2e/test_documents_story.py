@@ -20,10 +20,8 @@ from typing import Any
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from cli.calls import CallFailedError, call
-from cli.document_client import send_document
+from cli.calls import CallFailedError, ClientCredentials, call, fetch_token, send_document
 from cli.documents import SCOPE
-from cli.tokens import ClientCredentials, fetch_token
 from local_host.certificate import make_certificate
 from shared.auth.clients import Scope
 from shared.bootstrap import open_gateway

@@ -1,6 +1,6 @@
 """msal as a client of a running gateway: a token over TLS, by the gateway's own discovery document.
 
-What the commands use (`cli.tokens`), against the traps of LIBRARIES 6.
+What the commands use (`cli.calls`), against the traps of LIBRARIES 6.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from urllib.request import Request, urlopen
 import jwt
 import pytest
 
-from cli.calls import CallFailedError, call
-from cli.tokens import ClientCredentials, fetch_token
+from cli.calls import CallFailedError, ClientCredentials, call, fetch_token
 from local_host.certificate import make_certificate
 from shared.auth.clients import Scope
 from shared.bootstrap import open_gateway

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cli.surroundings import ROOT
+from cli.environment import ROOT
 from shared.auth.callers import Caller, KeyPairAuthenticator
 from shared.clock import SystemClock
 from shared.storage.account import Account

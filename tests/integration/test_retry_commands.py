@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.text_files import UnreadableFileError
+from cli.row_files import UnreadableFileError
 from shared.bootstrap import open_gateway
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import messages_for

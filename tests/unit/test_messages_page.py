@@ -7,9 +7,7 @@ from typing import Final
 
 import pytest
 
-from cli.message_examples import examples
-from cli.messages_page import MESSAGES_PAGE, render_messages_page
-from cli.refusals import Refusal, refusals
+from cli.reference_pages import MESSAGES_PAGE, Refusal, examples, refusals, render_messages_page
 from shared.imports.messages import CATALOGUE, Message, Severity
 from shared.web.responses import FAULTS
 
@@ -40,7 +38,7 @@ OF_A_WHOLE_ROW: Final = {
 
 def test_the_page_of_messages_is_the_one_that_the_catalogue_renders() -> None:
     assert MESSAGES_PAGE.read_text(encoding="utf-8") == render_messages_page(), (
-        "run: python -m cli.messages_page"
+        "run: python -m cli.reference_pages"
     )
 
 

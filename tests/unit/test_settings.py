@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.settings_page import SETTINGS_PAGE, render_settings_page
+from cli.reference_pages import SETTINGS_PAGE, render_settings_page
 from shared.errors import SettingsError
 from shared.imports.documents.model import FILE_TYPES
 from shared.settings import SETTINGS, Setting, Settings, read_settings, settings_in_force
@@ -267,5 +267,5 @@ def test_the_key_of_the_example_is_refused_but_under_the_local_host(
 
 def test_the_settings_page_is_the_one_that_the_table_renders() -> None:
     assert SETTINGS_PAGE.read_text(encoding="utf-8") == render_settings_page(), (
-        "run: python -m cli.settings_page"
+        "run: python -m cli.reference_pages"
     )

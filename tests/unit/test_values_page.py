@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.values_page import VALUES_PAGE, render_values_page
+from cli.reference_pages import VALUES_PAGE, render_values_page
 from shared.imports.import_type import ON_EXISTING_MEANINGS, OnExisting
 from shared.imports.licenses.actions import ACTION_MEANINGS, IMPORT_ACTIONS
 from shared.imports.results import OUTCOME_MEANINGS, Outcome
@@ -11,7 +11,7 @@ from shared.services.status import STATE_MEANINGS, ImportState
 
 def test_the_page_of_values_is_the_one_that_the_code_renders() -> None:
     assert VALUES_PAGE.read_text(encoding="utf-8") == render_values_page(), (
-        "run: python -m cli.values_page"
+        "run: python -m cli.reference_pages"
     )
 
 

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.command_help import placeholder
+from cli.commands import placeholder
 
 ROOT = typer.main.get_command(app)
 # A word in capitals, or `NAME=VALUE`; the words of a usage line that no parameter has.

@@ -22,9 +22,9 @@ from cli.demo import (
     recall,
     remember,
     render_credentials,
+    row_lines,
 )
-from cli.rows import row_lines
-from cli.surroundings import ROOT
+from cli.environment import ROOT
 
 WORKERS = SAMPLES[0]
 (MADE_TO_FAIL,) = WORKERS.made_to_fail

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cli.calls import Answer
-from cli.demo_batch import BATCH_FILE, batch_lines, batch_totals, find_batch_fault
-from cli.surroundings import ROOT
+from cli.demo import BATCH_FILE, batch_lines, batch_totals, find_batch_fault
+from cli.environment import ROOT
 from shared.imports.authdata.model import Stored
 from tests.unit.imports.authdata.plain_batches import judge, read_all
 

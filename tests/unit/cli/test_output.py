@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from cli.environment import ROOT
 from cli.output import columns
-from cli.surroundings import ROOT
 
 
 def test_columns_are_aligned_and_nothing_is_cut() -> None:

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.csv_files import read_csv
-from cli.failures import write_failed_rows
+from cli.result_tables import write_failed_rows
 from cli.row_files import Format, RowFileError, format_of, read_rows
 from shared.imports import csv_export
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.references import read_values
-from cli.text_files import UnreadableFileError, read_text_file
+from cli.row_files import UnreadableFileError, read_text_file
+from cli.tenant_rules import read_values
 
 TEXT = "EmployerRef,Surname\r\nC1,Müller\r\n"
 

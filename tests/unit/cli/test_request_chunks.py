@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.parts import PartLimits, RowTooLargeError, cut_into_chunks
+from cli.import_client import PartLimits, RowTooLargeError, cut_into_chunks
 
 ROWS = st.lists(
     st.text(max_size=20).map(json.dumps).map(lambda text: f'{{"A":{text}}}'), max_size=40

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.calls import KeyPair
-from cli.surroundings import (
+from cli.environment import (
     LocalGateway,
     commands_settings,
     data_folder,

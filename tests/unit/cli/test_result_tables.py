@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.failures import failure_table
+from cli.result_tables import failure_table
 
 
 def _failed(**message: str) -> list[dict[str, Any]]:

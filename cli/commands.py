@@ -1,17 +1,23 @@
-"""The help of `manage.py`: commands in groups, sentences in full, an example for each command.
+"""What every command of `manage.py` is made of: its help, and its access to the services.
 
-A placeholder is a word in capitals, in the usage line as well as beside the options.
+The help has commands in groups, sentences in full and an example for each command. A placeholder is
+a word in capitals, in the usage line as well as beside the options.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import typer
 from typer._click import Command, Context, HelpFormatter, Parameter
 from typer.core import TyperCommand, TyperGroup
+
+from cli.environment import commands_settings
+from shared.bootstrap import open_gateway
+from shared.gateway import Gateway
 
 SET_UP: Final = "Set up"
 EVERY_DAY: Final = "Every day"
@@ -92,3 +98,18 @@ class Overview(TyperGroup):
 def _first_paragraph(of: Command) -> str:
     paragraph, _, _ = inspect.cleandoc(of.help or "").partition("\n\n")
     return " ".join(paragraph.split())
+
+
+# The way of a command to the services: open the gateway on the storage in force, use it, close.
+
+Result = TypeVar("Result")
+
+
+def on_gateway(use: Callable[[Gateway], Awaitable[Result]]) -> Result:
+    """Run `use` on the gateway. Raises what it raises, and SettingsError."""
+
+    async def used() -> Result:
+        async with open_gateway(commands_settings()) as gateway:
+            return await use(gateway)
+
+    return asyncio.run(used())

@@ -1,0 +1,262 @@
+"""Commands for emergencies and upkeep: `purge`, `records`, `poison` and `signing-key`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.commands import Overview, command, on_gateway
+from cli.output import AsJson, columns, show
+from cli.terminal import confirm, say
+from shared.app import record_repair_of, retention_of
+from shared.clock import to_iso
+from shared.errors import ConflictError, InvalidRequestError
+from shared.gateway import Gateway
+from shared.imports.documents.model import plain_name
+from shared.services.record_repair import AREAS, BrokenThing, Repair
+from shared.services.retention import Purged
+
+if TYPE_CHECKING:
+    from shared.auth.signing_keys import SigningKey
+
+
+# `manage.py purge`: retention by hand.
+
+PurgeTenant = Annotated[
+    str,
+    typer.Option(
+        "--tenant", metavar="TENANT", help="The tenant's id, or its exact name. Default: all."
+    ),
+]
+Days = Annotated[
+    int | None,
+    typer.Option(
+        "--days", metavar="N", min=0, max=3_650,
+        help="Delete what ended more than N days ago, in place of the times of the settings.",
+    ),
+]  # fmt: skip
+ConfirmPurge = Annotated[bool, typer.Option("--yes", help="Delete without asking first.")]
+
+
+def purge(
+    tenant: PurgeTenant = "", days: Days = None, yes: ConfirmPurge = False, as_json: AsJson = False
+) -> None:
+    """Delete what has been kept long enough: payloads, results, tombstones and the like.
+
+    The command asks first, unless --yes is given. Only imports that have ended are touched, and the
+    newest import of a tenant stays in the list. When a step fails, the others run all the same, and
+    the exit status is 1.
+    """
+    keep = None if days is None else timedelta(days=days)
+
+    async def run(gateway: Gateway) -> Purged:
+        found = [(await gateway.tenants.find(tenant)).id] if tenant else []
+        tenants = found or await gateway.tenants.list_ids()
+        if not yes:
+            _confirm_purge(f"tenant {found[0]}" if found else f"all {len(tenants)} tenants", days)
+        return await retention_of(gateway).purge(tenants, keep)
+
+    purged = on_gateway(run)
+    lines = [f"{count:>8}  {name}" for name, count in purged.went.items()]
+    failed = [{"tenant": name, "step": _as_member(step)} for name, step in purged.failed]
+    if failed:
+        lines.append("Failed, see the log:")
+        lines += [f"          {step} of {name}" for name, step in purged.failed]
+    show(
+        as_json,
+        {
+            "expired": {_as_member(name): count for name, count in purged.went.items()},
+            "failed": failed,
+        },
+        ["Deleted:", *lines],
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+def _confirm_purge(whose: str, days: int | None) -> None:
+    """Ask on standard error, so that what --json prints stays one object. Raises ConflictError."""
+    age = "is older than the settings keep it" if days is None else f"ended over {days} days ago"
+    question = f"Delete for good everything of {whose} that {age}? [y/N]: "
+    if not confirm(question):
+        raise ConflictError("Nothing was deleted: answer y, or add --yes to delete without asking.")
+
+
+def _as_member(name: str) -> str:
+    """The name of a step as programs read it: `stray payloads` is `strayPayloads`."""
+    first, *others = name.split()
+    return "".join((first, *(word.capitalize() for word in others)))
+
+
+# `manage.py records`: what is stored and cannot be read; mending and removing it.
+
+record_commands = typer.Typer(
+    cls=Overview, no_args_is_help=True, help="Stored records: find and repair what is broken."
+)
+
+RecordsTenant = Annotated[
+    str,
+    typer.Option("--tenant", metavar="TENANT", help="A tenant's id or exact name. Default: all."),
+]
+AreaNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type", metavar="TYPE",
+        help=f"One of {', '.join(AREAS)}; may be given several times. Default: all of them.",
+    ),
+]  # fmt: skip
+ConfirmRepair = Annotated[
+    bool, typer.Option("--yes", help="Repair them. Without it, only show what would be done.")
+]
+_REPAIR_DONE = {Repair.MEND: "mended", Repair.REMOVE: "removed", Repair.CLOSE: "closed"}
+BrokenRecord = tuple[str, BrokenThing, str]
+"""A tenant, a broken thing, and what was done to it."""
+
+
+@command(record_commands, "check", example="records check --tenant acme")
+def check_records(
+    tenant: RecordsTenant = "", types: AreaNames = None, as_json: AsJson = False
+) -> None:
+    """Look for records that cannot be read; change nothing. Exit status 1 where there are some."""
+    found = on_gateway(lambda gateway: _check_or_repair(gateway, tenant, types, repairs=False))
+    _show_broken(found, as_json, "REPAIR")
+    if found:
+        raise typer.Exit(1)
+
+
+@command(record_commands, "repair", example="records repair --tenant acme --yes")
+def repair_records(
+    tenant: RecordsTenant = "",
+    types: AreaNames = None,
+    yes: ConfirmRepair = False,
+    as_json: AsJson = False,
+) -> None:
+    """Repair broken records whose content can be read, and remove the others; needs --yes.
+
+    A removed record comes back with its next import. Exit status 1 where something stays broken.
+    """
+    found = on_gateway(lambda gateway: _check_or_repair(gateway, tenant, types, repairs=yes))
+    _show_broken(found, as_json, "DONE" if yes else "WOULD BE DONE")
+    if not yes and found and not as_json:
+        say(["Nothing was changed: add --yes to carry this out."])
+    if any(done not in _REPAIR_DONE.values() for _, _, done in found):
+        raise typer.Exit(1)
+
+
+async def _check_or_repair(
+    gateway: Gateway, tenant: str, types: list[str] | None, *, repairs: bool
+) -> list[BrokenRecord]:
+    unknown = [name for name in types or () if name not in AREAS]
+    if unknown:
+        raise InvalidRequestError(f"--type must be one of {', '.join(AREAS)}.")
+    one = [(await gateway.tenants.find(tenant)).id] if tenant else []
+    found: list[BrokenRecord] = []
+    records = record_repair_of(gateway)
+    for tenant_id in one or await gateway.tenants.list_ids():
+        things = [thing async for thing in records.find(tenant_id, types or AREAS)]
+        for thing in things:
+            done = thing.repair.value
+            if repairs and await records.repair(thing):
+                done = _REPAIR_DONE[thing.repair]
+            found.append((tenant_id, thing, done))
+    return found
+
+
+def _show_broken(found: list[BrokenRecord], as_json: bool, head: str) -> None:
+    rows = [(tenant, thing.area, thing.key, thing.fault, done) for tenant, thing, done in found]
+    names = ("tenant", "type", "key", "fault", "repair")
+    document = {"broken": [dict(zip(names, row, strict=True)) for row in rows]}
+    show(as_json, document, columns(("TENANT", "TYPE", "KEY", "FAULT", head), rows))
+
+
+# `manage.py poison`: dropped files that the blob trigger has given up after its last try.
+
+poison_commands = typer.Typer(
+    cls=Overview,
+    no_args_is_help=True,
+    help="Dropped files that failed too often: list them, and import them once more.",
+)
+
+
+@command(poison_commands, "list", example="poison list")
+def list_failed_drops(as_json: AsJson = False) -> None:
+    """List the failed drops, up to 32 of them, the oldest first."""
+    failed = on_gateway(lambda gateway: gateway.documents.poisoned.failed())
+    rows = [(plain_name(blob.name), to_iso(blob.failed_at)) for blob in failed]
+    document = {
+        "failed": [{"name": blob.name, "failedAt": to_iso(blob.failed_at)} for blob in failed]
+    }
+    show(as_json, document, columns(("DROP", "FAILED"), rows))
+
+
+@command(poison_commands, "requeue", example="poison requeue")
+def requeue_failed_drops(as_json: AsJson = False) -> None:
+    """Import every failed drop once more. Exit status 1 where one fails again."""
+    done = on_gateway(lambda gateway: gateway.documents.poisoned.requeue())
+    rows = [
+        (plain_name(each.name), "settled" if each.is_settled else "failed again") for each in done
+    ]
+    document = {"drops": [{"name": each.name, "settled": each.is_settled} for each in done]}
+    show(as_json, document, columns(("DROP", "OUTCOME"), rows))
+    if not all(each.is_settled for each in done):
+        raise typer.Exit(1)
+
+
+# `manage.py signing-key`: the keys that sign the gateway's own tokens.
+
+signing_key_commands = typer.Typer(
+    cls=Overview,
+    no_args_is_help=True,
+    help="Signing keys: replace the key that signs the gateway's own tokens.",
+)
+
+AtOnce = Annotated[
+    bool,
+    typer.Option(
+        "--at-once", help="Remove the older keys now, so that every token issued so far is refused."
+    ),
+]
+
+
+@command(signing_key_commands, "rotate", example="signing-key rotate")
+def rotate_signing_key(at_once: AtOnce = False, as_json: AsJson = False) -> None:
+    """Make a new key, which signs within a minute.
+
+    Tokens that older keys have signed stay valid until they expire, unless --at-once is given.
+    """
+
+    async def turn(gateway: Gateway) -> tuple[SigningKey, ...]:
+        return (await gateway.identity.key_store.rotate(at_once=at_once)).keys
+
+    keys = on_gateway(turn)
+    said = [f"Key {keys[0].kid} signs from {_iso_time(keys[0].signs_from)} on."]
+    if at_once:
+        said.append("Tokens of older keys are refused from now on: clients must get new ones.")
+    show(as_json, {"keys": [_key_document(key) for key in keys]}, said)
+
+
+@command(signing_key_commands, "list", example="signing-key list")
+def list_signing_keys(as_json: AsJson = False) -> None:
+    """List the keys whose tokens are accepted, newest first."""
+
+    async def read(gateway: Gateway) -> tuple[SigningKey, ...]:
+        return await gateway.identity.key_store.published()
+
+    keys = on_gateway(read)
+    rows = [(key.kid, _iso_time(key.signs_from), _iso_time(key.ends_at)) for key in keys]
+    document = {"keys": [_key_document(key) for key in keys]}
+    show(as_json, document, columns(("KEY", "SIGNS FROM", "COUNTS UNTIL"), rows))
+
+
+def _key_document(key: SigningKey) -> dict[str, Any]:
+    return {
+        "kid": key.kid,
+        "signsFrom": _iso_time(key.signs_from),
+        "endsAt": _iso_time(key.ends_at) or None,
+    }
+
+
+def _iso_time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ""
