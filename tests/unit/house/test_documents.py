@@ -21,6 +21,8 @@ from shared.web.openapi.operations import Limits
 from tests.emulator import settings_for
 from tests.unit.house.source_tree import OUTSIDE, PRODUCT, ROOT, modules
 
+EXAMPLE = "placements"
+"""The type that `docs/adding-an-import-type.md` adds."""
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
@@ -65,7 +67,8 @@ def test_every_module_that_a_page_names_is_there(page: Path) -> None:
         r"\b((?:shared|functions|cli|local_host|tests|benchmarks)/[\w/]+\.py)\b",
         page.read_text("utf-8"),
     )
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    gone = [name for name in named if not (ROOT / name).exists()]
+    assert [name for name in gone if EXAMPLE not in name] == []
 
 
 def test_the_page_of_calls_has_every_call_and_no_other() -> None:
