@@ -39,7 +39,16 @@ from shared.storage import idempotency_records as records
 from shared.storage.entities import encode
 from shared.storage.idempotency_records import MAX_INLINE, KeptAnswer, RepeatRecord
 from shared.storage.names import IDEMPOTENCY, IDEMPOTENT_ANSWERS
-from shared.storage.ports import Delete, Entity, Insert, ListedBlobs, Merge, Replace, Tables
+from shared.storage.ports import (
+    Delete,
+    Entity,
+    Insert,
+    ListedBlobs,
+    Merge,
+    Replace,
+    Tables,
+    query_pages,
+)
 from shared.storage_time import CALL_SECONDS, CLEAN_UP_SECONDS, storage_time, storage_time_now
 
 # Idempotency records as `repeats` reads and writes them: conditional writes, bodies packed.
@@ -135,26 +144,21 @@ class RepeatStore:
         return removed
 
     async def _remove_records(self, tenant: str, moment: str, now: datetime) -> int:
-        removed, after = 0, ""
-        first, last = records.KEYS
-        while True:
-            found = await self._tables.query(
-                IDEMPOTENCY,
-                encode(tenant),
-                first,
-                last,
-                after=after,
-                select=records.EXPIRY_COLUMNS,
-                most=_READ_AT_ONCE,
-            )
-            for entity in found:
+        removed = 0
+        async for page in query_pages(
+            self._tables,
+            IDEMPOTENCY,
+            encode(tenant),
+            *records.KEYS,
+            select=records.EXPIRY_COLUMNS,
+            most=_READ_AT_ONCE,
+        ):
+            for entity in page:
                 if age_of(entity.text("CreatedAt"), now) is None:
                     await self._correct_time(entity, now)
                 elif entity.text("CreatedAt") < moment:
                     removed += await self._removed(entity)
-            if len(found) < _READ_AT_ONCE:
-                return removed
-            after = found[-1].row
+        return removed
 
     async def _correct_time(self, entity: Entity, now: datetime) -> None:
         corrected = Entity(entity.partition, entity.row, {"CreatedAt": to_iso(now)}, entity.etag)

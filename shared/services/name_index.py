@@ -26,7 +26,7 @@ from shared.imports.import_type import Document, FoundBy, ImportType
 from shared.storage.business_records import from_any_entity, partition_of
 from shared.storage.entities import encode
 from shared.storage.partition_index import GROUPS, group_of
-from shared.storage.ports import MAX_OPERATIONS, Entity, Tables, Upsert
+from shared.storage.ports import MAX_OPERATIONS, Entity, Tables, Upsert, query_pages
 
 _INDEXED = "indexed"
 _REMEMBERED = 10_000
@@ -89,16 +89,10 @@ class NameIndex:
     ) -> AsyncIterator[list[tuple[str, str]]]:
         """Group and reference of the records that have the name or had it, some at a time."""
         prefix = _prefix(found_by)
-        after = ""
-        while True:
-            found = await self._tables.query(
-                kind.table, encode(tenant), prefix, f"{prefix}~", after=after, most=_PAGE
-            )
-            if found:
-                yield [(entity.text("Group"), entity.text("Reference")) for entity in found]
-                after = found[-1].row
-            if len(found) < _PAGE:
-                return
+        async for page in query_pages(
+            self._tables, kind.table, encode(tenant), prefix, f"{prefix}~", most=_PAGE
+        ):
+            yield [(entity.text("Group"), entity.text("Reference")) for entity in page]
 
     async def fill(self, kind: ImportType, tenant: str) -> None:
         """Enter all records of a tenant that is not in as a whole; it may be repeated."""
@@ -106,24 +100,15 @@ class NameIndex:
             return
         first, last = GROUPS
         for group in await self._tables.query(kind.table, encode(tenant), first, last):
-            async for entities in self._records(kind, partition_of(tenant, group_of(group))):
+            partition = partition_of(tenant, group_of(group))
+            async for entities in query_pages(
+                self._tables, kind.table, partition, "r|", "r|~", most=_RECORDS_AT_ONCE
+            ):
                 documents = [from_any_entity(entity).document for entity in entities]
                 await self.note(
                     kind, tenant, frozenset().union(*(names_of(kind, each) for each in documents))
                 )
         await self._note_complete(kind, tenant)
-
-    async def _records(self, kind: ImportType, partition: str) -> AsyncIterator[list[Entity]]:
-        after = ""
-        while True:
-            found = await self._tables.query(
-                kind.table, partition, "r|", "r|~", after=after, most=_RECORDS_AT_ONCE
-            )
-            if found:
-                yield found
-                after = found[-1].row
-            if len(found) < _RECORDS_AT_ONCE:
-                return
 
     async def _note_complete(self, kind: ImportType, tenant: str) -> None:
         await self._tables.write(kind.table, Upsert(Entity(encode(tenant), _INDEXED, {})))

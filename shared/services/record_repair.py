@@ -38,7 +38,7 @@ from shared.storage.entities import decode, encode, join_text
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import AUTH_STAGING, COMMUNICATION_ROUNDS, IDEMPOTENCY, INTEGRATIONS
 from shared.storage.partition_index import GROUPS, group_of
-from shared.storage.ports import Delete, Entity, Operation, Tables, reading
+from shared.storage.ports import Delete, Entity, Operation, Tables, query_pages, reading
 
 _PAGE = 500
 _NO_IMPORT = "it was written by an import that does not exist"
@@ -333,13 +333,9 @@ class RecordRepair:
     async def _entities(
         self, table: str, partition: str, first: str = "", last: str | None = None
     ) -> AsyncIterator[Entity]:
-        after = ""
-        while found := await self._tables.query(
-            table, partition, first, last, after=after, most=_PAGE
-        ):
-            for entity in found:
+        async for page in query_pages(self._tables, table, partition, first, last, most=_PAGE):
+            for entity in page:
                 yield entity
-            after = found[-1].row
 
 
 def masked(text: str) -> str:

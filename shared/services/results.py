@@ -10,7 +10,7 @@ from shared.services.background import Offload
 from shared.storage import result_records as records
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IMPORT_RESULTS
-from shared.storage.ports import Blobs, Insert, Tables
+from shared.storage.ports import Blobs, Insert, Tables, query_pages
 from shared.storage.result_records import ChunkResult, StoredResult
 
 _READ_AT_ONCE = 20
@@ -42,15 +42,11 @@ class Results:
     async def chunks(self, import_id: str, first: int = 0) -> AsyncIterator[StoredResult]:
         """The results of an import from chunk `first` on, in plan order."""
         after = records.result_row(first - 1) if first > 0 else ""
-        while True:
-            found = await self._tables.query(
-                IMPORT_RESULTS, import_id, after=after, most=_READ_AT_ONCE
-            )
-            for entity in found:
+        async for page in query_pages(
+            self._tables, IMPORT_RESULTS, import_id, after=after, most=_READ_AT_ONCE
+        ):
+            for entity in page:
                 yield records.from_entity(entity)
-            if len(found) < _READ_AT_ONCE:
-                return
-            after = found[-1].row
 
     async def rows(self, stored: StoredResult) -> Sequence[RowResult]:
         """The rows of a chunk's result, in plan order. Raises UnreadableDataError."""

@@ -47,6 +47,7 @@ from shared.storage.ports import (
     SearchableTables,
     Tables,
     Upsert,
+    query_pages,
 )
 from shared.storage.result_records import blobs_of
 
@@ -235,18 +236,14 @@ class ExpiringFiles:
 
     async def _referred_to(self, tenant: str) -> set[str]:
         names: set[str] = set()
-        after = ""
-        while True:
-            found = await self._tables.query(
-                DOCUMENTS.table, encode(tenant), "r|", "r|~", after=after, most=_DOCUMENTS_PER_PAGE
-            )
-            for entity in found:
+        async for page in query_pages(
+            self._tables, DOCUMENTS.table, encode(tenant), "r|", "r|~", most=_DOCUMENTS_PER_PAGE
+        ):
+            for entity in page:
                 document = from_entity(entity).document
                 if document is not None:
                     names.add(blob_of(tenant, document["importId"]))
-            if len(found) < _DOCUMENTS_PER_PAGE:
-                return names
-            after = found[-1].row
+        return names
 
 
 class ExpiringRejections:

@@ -10,7 +10,7 @@ Every write is conditional or idempotent by its kind: `Insert` (must not exist),
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -152,6 +152,32 @@ class Tables(Protocol):
         At most MAX_OPERATIONS and MAX_TRANSACTION_BYTES. Raises PreconditionFailedError when one
         condition does not hold.
         """
+
+
+async def query_pages(
+    tables: Tables,
+    table: str,
+    partition: str,
+    first: str = "",
+    last: str | None = None,
+    *,
+    after: str = "",
+    select: Sequence[str] | None = None,
+    most: int,
+) -> AsyncIterator[list[Entity]]:
+    """What `Tables.query` returns, in pages of at most `most` entities; no page is empty.
+
+    A range may be longer than memory, and what is read may be deleted between two pages.
+    """
+    while True:
+        page = await tables.query(
+            table, partition, first, last, after=after, select=select, most=most
+        )
+        if page:
+            yield page
+        if len(page) < most:
+            return
+        after = page[-1].row
 
 
 class SearchableTables(Tables, Protocol):

@@ -17,7 +17,7 @@ from shared.services.documents.worker_lookup import WorkerSearch
 from shared.storage.business_records import from_entity, lookup_range
 from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.entities import encode
-from shared.storage.ports import Entity, Tables, reading
+from shared.storage.ports import Entity, Tables, query_pages, reading
 
 NO_SUCH_DOCUMENT = (
     "There is no document of this id: take one from /api/documents with the same credentials."
@@ -96,10 +96,15 @@ class DocumentList:
     ) -> AsyncIterator[tuple[str, Document]]:
         """Documents behind the row `after`, each with the row that led to it, in its order."""
         for first, last in await self._ranges(tenant, worker_ref, round_code):
-            while True:
-                rows = await self._tables.query(
-                    DOCUMENTS.table, encode(tenant), first, last, after=after, most=_AT_ONCE
-                )
+            async for rows in query_pages(
+                self._tables,
+                DOCUMENTS.table,
+                encode(tenant),
+                first,
+                last,
+                after=after,
+                most=_AT_ONCE,
+            ):
                 records = await asyncio.gather(*(self._record(tenant, row) for row in rows))
                 for row, record in zip(rows, records, strict=True):
                     document = None
@@ -107,9 +112,6 @@ class DocumentList:
                         document = None if record is None else _readable(record)
                     if document is not None:
                         yield row.row, document
-                if len(rows) < _AT_ONCE:
-                    break
-                after = rows[-1].row
 
     async def _ranges(
         self, tenant: str, worker_ref: str, round_code: str
