@@ -39,19 +39,19 @@ def main(arguments: list[str] | None = None) -> int:
         bound = bind(options.port)
     except OSError as error:
         reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error}"
-        _complain(f"Port {options.port} {reason}; choose another with --port.")
+        _print_error(f"Port {options.port} {reason}; choose another with --port.")
         return 2
     with bound:
         try:
             return _run(options, bound)
         except AppRefusedError as refused:
             for problem in refused.problems:
-                _complain(f"refused: {problem}")
+                _print_error(f"refused: {problem}")
             return 1
 
 
-def _complain(text: str) -> None:
-    """A refusal may quote the name of a file or a setting."""
+def _print_error(text: str) -> None:
+    # The text may quote the name of a file or a setting.
     sys.stderr.write(f"{printable_lines(text)}\n")
 
 
@@ -84,7 +84,7 @@ def _run(options: argparse.Namespace, bound: socket) -> int:
     tls = TlsFiles(options.tls_cert, options.tls_key) if options.tls_cert else None
     if tls is not None:
         tls.check()
-    address = _tell_address(options, bound)
+    address = _publish_address(options, bound)
     host = read_host_json(directory / "host.json")
     logging.getLogger().setLevel(host.log_level)
     functions = index(load_functions(directory), host)
@@ -92,8 +92,8 @@ def _run(options: argparse.Namespace, bound: socket) -> int:
     return 0
 
 
-def _tell_address(options: argparse.Namespace, bound: socket) -> str:
-    """Our address, which the app finds in its environment."""
+def _publish_address(options: argparse.Namespace, bound: socket) -> str:
+    """The address of this host, which the app finds in its environment."""
     host = f"127.0.0.1:{bound.getsockname()[1]}"
     address = f"https://{host}" if options.tls_cert else f"http://{host}"
     os.environ["WEBSITE_HOSTNAME"] = host
@@ -112,12 +112,12 @@ async def _serve(
     address: str,
     tls: TlsFiles | None,
 ) -> None:
-    """Serve until the end, then leave as the platform ends a worker: an app is not asked.
+    """Serve until the end, then end the process as the platform ends a worker.
 
-    It has no hook to close its clients in, and a sync handler may never return its thread.
+    An app has no hook to close its clients in, and a sync handler may never return its thread.
     """
 
-    def tell_ready() -> None:
+    def print_ready() -> None:
         for function in functions:
             source = function.trigger.get("queueName") or function.trigger.get("schedule") or ""
             where = f"/{function.route.text.lstrip('/')}" if function.route else source
@@ -125,7 +125,7 @@ async def _serve(
         sys.stdout.write(f"ready {address}\n")
         sys.stdout.flush()
 
-    await serve(functions, options, bound, directory, tell_ready, tls)
+    await serve(functions, options, bound, directory, print_ready, tls)
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)

@@ -1,6 +1,6 @@
 """App settings: `local.settings.json` into the environment, `%NAME%`, storage connections.
 
-The platform reads every setting from the environment, so this does too (PLATFORM 6).
+The platform reads every setting from the environment, so this does too (docs/platform.md#6).
 """
 
 import json
@@ -67,7 +67,7 @@ def expand_settings(text: str) -> tuple[str, list[str]]:
 
 
 def resolve_connection(name: str) -> Connection | None:
-    """The connection that a binding names, or None where no setting has it (PLATFORM 6).
+    """The connection that a binding names, or None where no setting has it.
 
     An empty name means AzureWebJobsStorage. A connection string wins over the identity form.
     """
@@ -87,14 +87,14 @@ def resolve_connection(name: str) -> Connection | None:
 def _identity_addresses(prefix: str, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     account = environment.get(f"{prefix}accountName", "")
     shared = environment.get(f"{prefix}serviceUri", "")
-    found = []
+    pairs = []
     for service in _SERVICES:
         address = environment.get(f"{prefix}{service}ServiceUri", "") or shared
         if not address and account:
             address = f"https://{account}.{service}.core.windows.net"
         if address:
-            found.append((service, address))
-    return tuple(found)
+            pairs.append((service, address))
+    return tuple(pairs)
 
 
 def is_disabled(function_name: str) -> bool:

@@ -1,7 +1,8 @@
 """Blob triggers: a scan of the container, receipts per (function, name, ETag), five tries, poison.
 
-PLATFORM 3. The scan goes every LOCAL_HOST_BLOB_SCAN_SECONDS (10). The host passes blobs through
-a queue of its own; here they are run from the scan, and the receipt is written at the end.
+As docs/platform.md#3 describes it, with two differences: the container is scanned every
+LOCAL_HOST_BLOB_SCAN_SECONDS (10), and blobs do not pass through a queue of the host. They are run
+from the scan, and the receipt is written at the end.
 """
 
 from __future__ import annotations
@@ -91,10 +92,10 @@ class BlobListener:
         self._stopping.set()
 
     async def _scan(self) -> None:
-        found: dict[str, str] = {}
+        listed: set[str] = set()
         async for blob in self._container.list_blobs():
             name, etag = str(blob.name), str(blob.etag)
-            found[name] = etag
+            listed.add(name)
             if self._stopping.is_set():
                 return
             if self._seen.get(name) == etag or not self._pattern.fullmatch(name):
@@ -102,10 +103,10 @@ class BlobListener:
             await self._slots.acquire()
             task = asyncio.create_task(self._work_on(name, etag))
             self._running.add(task)
-            task.add_done_callback(self._finished)
-        self._seen = {name: etag for name, etag in self._seen.items() if name in found}
+            task.add_done_callback(self._on_task_end)
+        self._seen = {name: etag for name, etag in self._seen.items() if name in listed}
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._slots.release()
 
@@ -122,7 +123,7 @@ class BlobListener:
                 await self._send_to_poison(name, etag)
             await write_blob(self._hosts, receipt, b"")
         except Exception as error:
-            # Whatever one blob does, the others are run, and this one again.
+            # The other blobs are run all the same, and this one at the next scan.
             self._seen.pop(name, None)
             _log.warning(
                 "function %s: the blob %s is tried again at the next scan: %s",
@@ -132,17 +133,17 @@ class BlobListener:
             )
 
     def _receipt_of(self, name: str, etag: str) -> str:
-        behind = f"{etag.strip(chr(34))}/{self._container.container_name}"
-        receipt = f"{self._receipts}/{behind}/{name}"
+        version = f"{etag.strip(chr(34))}/{self._container.container_name}"
+        receipt = f"{self._receipts}/{version}/{name}"
         if len(receipt) <= _LONGEST_NAME and name.count("/") <= _MOST_SEGMENTS:
             return receipt
-        return f"{self._receipts}/{behind}/sha256-{hashlib.sha256(name.encode()).hexdigest()}"
+        return f"{self._receipts}/{version}/sha256-{hashlib.sha256(name.encode()).hexdigest()}"
 
     async def _attempts(self, name: str, etag: str) -> bool:
         """Whether the blob needs no more tries: done, gone, or changed since the scan."""
         for _ in range(self._options.max_attempts):
             try:
-                # As it lies: the platform's host does not decode by Content-Encoding either.
+                # As it is stored: the platform's host does not decode by Content-Encoding either.
                 stream = await self._container.get_blob_client(name).download_blob(decompress=False)
                 content = await stream.readall()
             except ResourceNotFoundError:

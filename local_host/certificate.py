@@ -1,7 +1,7 @@
 """A self-signed certificate for a gateway on this machine: `python -m local_host.certificate DIR`.
 
-`DIR/cert.pem` and `DIR/key.pem` are kept until the certificate is about to expire, so that who
-trusted it once need not do so again. It is good for this machine's own names only, and cannot sign
+`DIR/cert.pem` and `DIR/key.pem` are kept until the certificate is about to expire, so that a
+client has to trust it only once. It is good for this machine's own names only, and cannot sign
 another one.
 """
 
@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CERTIFICATE, KEY = "cert.pem", "key.pem"
 _LIFE = timedelta(days=365)
-_LEFT = timedelta(days=30)
+_RENEW_BEFORE_END = timedelta(days=30)
 _ADDRESSES = ("127.0.0.1", "::1")
 
 
@@ -31,26 +31,26 @@ def main() -> int:
 
 
 def make_certificate(folder: Path) -> Path:
-    """The certificate in `folder`, made where there is none that lasts; its key lies beside it."""
+    """The certificate in `folder`, made where there is no valid one; its key lies beside it."""
     certificate = folder / CERTIFICATE
-    if _lasts(certificate) and (folder / KEY).exists():
+    if _is_valid(certificate) and (folder / KEY).exists():
         return certificate
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     _write(folder / KEY, _pem_of(key))
-    _write(certificate, _signed(key).public_bytes(serialization.Encoding.PEM))
+    _write(certificate, _build_certificate(key).public_bytes(serialization.Encoding.PEM))
     return certificate
 
 
-def _lasts(certificate: Path) -> bool:
+def _is_valid(certificate: Path) -> bool:
     try:
-        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError):
         return False
-    return found.not_valid_after_utc - _LEFT > datetime.now(UTC)
+    return loaded.not_valid_after_utc - _RENEW_BEFORE_END > datetime.now(UTC)
 
 
-def _signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def _build_certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     now = datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Payroll Import Gateway, local")])
     names = [x509.DNSName("localhost")]
@@ -95,7 +95,7 @@ def _pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Only its owner may read it, and nobody sees half of it."""
+    """Only its owner may read the file, and a reader sees all of it or nothing."""
     draft = file.with_suffix(".new")
     draft.unlink(missing_ok=True)
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,4 +1,4 @@
-"""What the local host can refuse, and how a failed invocation is told from a bug of its own."""
+"""What the local host refuses, and the failure of an invocation."""
 
 from collections.abc import Sequence
 

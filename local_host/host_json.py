@@ -1,4 +1,4 @@
-"""`host.json` with the overrides of the environment, as typed options (PLATFORM 5, 2.1, 1.10)."""
+"""`host.json` with the overrides of the environment, as typed options (docs/platform.md#5)."""
 
 import json
 import logging
@@ -35,8 +35,8 @@ class HttpOptions:
     max_outstanding: int
     max_concurrent: int
     custom_headers: tuple[tuple[str, str], ...]
+    # The value of Strict-Transport-Security on answers over https, "" where `hsts` is off.
     strict_transport: str = ""
-    """The value of Strict-Transport-Security on answers over https, "" where `hsts` is off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class _Values:
         return self.read(path, default, lambda text: _bounded(parse_time_span(text), low, high),
                          f"a time hh:mm:ss of {low:g} to {high:g} seconds")  # fmt: skip
 
-    def below(self, path: str) -> tuple[tuple[str, str], ...]:
+    def read_all_below(self, path: str) -> tuple[tuple[str, str], ...]:
         prefix = path.lower().replace(".", ":") + ":"
         return tuple((k[len(prefix) :], v) for k, v in self._values.items() if k.startswith(prefix))
 
@@ -119,7 +119,7 @@ def read_host_json(path: Path) -> HostOptions:
             "functionTimeout", _DEFAULT_TIMEOUT, _timeout, "hh:mm:ss or -1"
         ),
         log_level=values.read("logging.logLevel.default", "INFO", _level, "a log level"),
-        has_bundle=bool(values.below("extensionBundle")),
+        has_bundle=bool(values.read_all_below("extensionBundle")),
     )
     version = values.read("version", "", str, "")
     if version != "2.0":
@@ -167,12 +167,12 @@ def _flatten(document: Any, path: str = "") -> dict[str, str]:
 
 
 def _overrides(environment: Mapping[str, str]) -> dict[str, str]:
-    found = {}
+    overrides = {}
     for name, value in environment.items():
         prefix, _, path = name.replace("__", ":").lower().partition(":")
         if prefix == _OVERRIDE_PREFIX and path:
-            found[path] = value
-    return found
+            overrides[path] = value
+    return overrides
 
 
 def _http(values: _Values) -> HttpOptions:
@@ -180,7 +180,7 @@ def _http(values: _Values) -> HttpOptions:
         route_prefix=values.read("extensions.http.routePrefix", "api", str, "").strip("/"),
         max_outstanding=values.integer("extensions.http.maxOutstandingRequests", -1, -1),
         max_concurrent=values.integer("extensions.http.maxConcurrentRequests", -1, -1),
-        custom_headers=values.below("extensions.http.customHeaders"),
+        custom_headers=values.read_all_below("extensions.http.customHeaders"),
         strict_transport=_strict_transport(values),
     )
 

@@ -1,4 +1,4 @@
-"""HTTP triggers: a raw ASGI app that answers as host and worker together do (PLATFORM 1)."""
+"""HTTP triggers: an ASGI app that answers as host and worker together do (docs/platform.md#1)."""
 
 import asyncio
 import contextlib
@@ -37,8 +37,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _OWN_PATHS = re.compile(r"/(admin|runtime)(/|$)", re.IGNORECASE)
 _DRAIN_SECONDS = 5.0
+# Bytes of bodies that may be on their way to functions at once (LOCAL_HOST_BODIES_BYTES).
 _BODIES = 1_073_741_824
-"""Bytes of bodies that may be on their way to functions at once (LOCAL_HOST_BODIES_BYTES)."""
 _SECOND_LOOK = 0.1
 _RETRY_AFTER = ("Retry-After", "5")
 _HOME_PAGE = b"<!doctype html><title>Local host</title><p>The function app is running.</p>"
@@ -115,7 +115,7 @@ class HttpFrontEnd:
         await send({"type": "http.response.body", "body": answer.body})
 
     def _strict_transport(self, scope: Scope) -> tuple[tuple[str, str], ...]:
-        """Not for localhost: a browser would then refuse http to every program of this machine."""
+        # Not for localhost: a browser would then refuse http to every program of this machine.
         value = self._options.strict_transport
         host = dict(scope["headers"]).get(b"host", b"").lower()
         if not value or scope["scheme"] != "https" or host.startswith(b"localhost"):
@@ -124,10 +124,10 @@ class HttpFrontEnd:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         method, path = scope["method"], _decode_path(scope["raw_path"])
-        found = None if _OWN_PATHS.match(path) else find_route(self._routes, method, path)
-        if found is None:
+        match = None if _OWN_PATHS.match(path) else find_route(self._routes, method, path)
+        if match is None:
             return _home_page() if (method, path) == ("GET", "/") else Answer(404)
-        route, values = found
+        route, values = match
         function = self._functions[route.function_name]
         if 0 <= self._options.max_outstanding <= self._outstanding:
             raise _ThrottledError
@@ -136,7 +136,7 @@ class HttpFrontEnd:
             # As in the platform's host the body is read inside the slot, so that
             # maxConcurrentRequests bounds the bodies in memory too.
             async with self._slots:
-                with self._holding(_content_length(scope)):
+                with self._reserve_body_bytes(_content_length(scope)):
                     body = await self._read_body(scope, receive, function.name)
                     request = _build_request(function, scope, path, values, body)
                     del body
@@ -145,8 +145,8 @@ class HttpFrontEnd:
             self._outstanding -= 1
 
     @contextlib.contextmanager
-    def _holding(self, size: int) -> Iterator[None]:
-        """Count a body from its head until the function has it, who alone can tell the caller."""
+    def _reserve_body_bytes(self, size: int) -> Iterator[None]:
+        """Count the bytes of a body from its head until the function gets it."""
         counted = min(size, self._body_limit)
         if self._body_bytes + counted > self._most_body_bytes:
             raise _ThrottledError
@@ -192,14 +192,14 @@ class HttpFrontEnd:
 
         async def receive_in_time() -> MutableMapping[str, Any]:
             nonlocal waited
-            began = clock()
+            start = clock()
             due = max(self._limits.body_grace_seconds, total / self._limits.body_bytes_per_second)
-            # A host that stood still finds what came meanwhile only at its second look.
+            # A host that was stopped for a while sees what came meanwhile only at its second look.
             for seconds in (max(0.0, due - waited), _SECOND_LOOK):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         message = await receive()
-                    waited += clock() - began
+                    waited += clock() - start
                     return message
             raise _BodyRefusedError
 
@@ -258,26 +258,26 @@ def _decode_path(raw_path: bytes) -> str:
 
 def _decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Lower-case names; several values of one name joined with a comma."""
-    found: dict[str, str] = {}
+    joined: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name = raw_name.decode("ascii").lower()
         try:
             value = raw_value.decode("utf-8")
         except UnicodeDecodeError:
             raise _RequestRefusedError(400) from None
-        before = found.get(name)
-        found[name] = ",".join(part for part in (before, value) if part) if before else value
-    return found
+        before = joined.get(name)
+        joined[name] = ",".join(part for part in (before, value) if part) if before else value
+    return joined
 
 
 def _decode_query(query: str) -> dict[str, str]:
     """Names match in any case, values of one name are joined, empty ones are dropped."""
-    found: dict[str, str] = {}
+    joined: dict[str, str] = {}
     spelling: dict[str, str] = {}
     for name, value in parse_qsl(query):
         first = spelling.setdefault(name.lower(), name)
-        found[first] = f"{found[first]},{value}" if first in found else value
-    return found
+        joined[first] = f"{joined[first]},{value}" if first in joined else value
+    return joined
 
 
 def _build_request(

@@ -1,4 +1,6 @@
-"""Loads a `function_app.py` and refuses what the real host or worker refuses (PLATFORM 1, 7.1).
+"""Loads a `function_app.py` and refuses what the real host or worker refuses.
+
+The rules are those of docs/platform.md#1, of #3 and of #7.1.
 
 All problems of an app are reported together, each with the name of its function. Where the real
 host would drop one function and run the others, this one does not start: a developer has to
@@ -36,10 +38,15 @@ from local_host.routes import (
     sort_key,
 )
 
-# Which handler signatures the worker takes (PLATFORM 7.1), told per function.
-#
-# Only what this host runs is told apart here: a trigger, the optional context, and the `$return`
-# of an HTTP function.
+_log = logging.getLogger(__name__)
+
+_FUNCTION_NAME = re.compile(r"(?!host$)[a-z][a-z0-9_\-]{0,127}", re.IGNORECASE | re.ASCII)
+_BINDING_NAME = re.compile(r"(?!.*__)[a-zA-Z_][a-zA-Z0-9_]{0,127}|\$return", re.ASCII)
+_QUEUE_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", re.ASCII)
+_SCRIPT_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_\-]*\.py", re.ASCII)
+_STORAGE_TRIGGERS = ("queueTrigger", "blobTrigger")
+_TRIGGERS = ("httpTrigger", "timerTrigger", *_STORAGE_TRIGGERS)
+_EXPANDED = ("queueName", "path", "schedule")
 
 Handler = Callable[..., Any]
 
@@ -123,17 +130,6 @@ def _show(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
-_log = logging.getLogger(__name__)
-
-_FUNCTION_NAME = re.compile(r"(?!host$)[a-z][a-z0-9_\-]{0,127}", re.IGNORECASE | re.ASCII)
-_BINDING_NAME = re.compile(r"(?!.*__)[a-zA-Z_][a-zA-Z0-9_]{0,127}|\$return", re.ASCII)
-_QUEUE_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", re.ASCII)
-_SCRIPT_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_\-]*\.py", re.ASCII)
-_STORAGE_TRIGGERS = ("queueTrigger", "blobTrigger")
-_TRIGGERS = ("httpTrigger", "timerTrigger", *_STORAGE_TRIGGERS)
-_EXPANDED = ("queueName", "path", "schedule")
-
-
 @dataclass(frozen=True, slots=True)
 class AppFunction:
     """A function that this host runs; `trigger` is its binding with settings filled in."""
@@ -188,9 +184,9 @@ def load_functions(directory: Path) -> list[func.Function]:
 def index(functions: Sequence[func.Function], options: HostOptions) -> list[AppFunction]:
     """Check every function, in the host's order; raises AppRefusedError with all that is wrong.
 
-    Disabled functions are checked too, and left out of the answer.
+    Disabled functions are checked too, but not returned.
     """
-    found: list[AppFunction] = []
+    entries: list[AppFunction] = []
     problems: list[str] = []
     for function in sorted(functions, key=lambda f: sort_key(str(f.get_function_name()))):
         name = str(function.get_function_name())
@@ -198,12 +194,12 @@ def index(functions: Sequence[func.Function], options: HostOptions) -> list[AppF
         trigger, missing = _expanded_trigger(function)
         own += [f"the app setting {setting} is not set" for setting in missing]
         if not own:
-            own, entry = _enter(function, name, trigger, options, found)
-            found += [entry] if entry else []
+            own, entry = _build_entry(function, name, trigger, options, entries)
+            entries += [entry] if entry else []
         problems += [f"function {name}: {problem}" for problem in own]
     if problems:
         raise AppRefusedError(problems)
-    return [function for function in found if not is_disabled(function.name)]
+    return [function for function in entries if not is_disabled(function.name)]
 
 
 def _only_app(module: ModuleType, script: str) -> list[func.Function]:
@@ -288,21 +284,21 @@ def _expanded_trigger(function: func.Function) -> tuple[dict[str, Any], list[str
     return trigger, missing
 
 
-def _enter(
+def _build_entry(
     function: func.Function,
     name: str,
     trigger: dict[str, Any],
     options: HostOptions,
-    found: Sequence[AppFunction],
+    earlier: Sequence[AppFunction],
 ) -> tuple[list[str], AppFunction | None]:
-    """The function's entry, judged beside those before it."""
-    if any(other.name.lower() == name.lower() for other in found):
+    """The function's entry, or what is wrong beside the `earlier` ones."""
+    if any(other.name.lower() == name.lower() for other in earlier):
         return ["another function has this name (case does not count)"], None
     route = None
     try:
         if trigger["type"] == "httpTrigger":
             route = _build_route(name, trigger, options)
-            for other in found:
+            for other in earlier:
                 if other.route and same_route(other.route, route):
                     return [f"its route and method are those of function {other.name}"], None
         else:
@@ -334,11 +330,11 @@ def _check_source(trigger: dict[str, Any]) -> None:
             raise ValueError(f"the host does not know the blob source {trigger['source']!r}")
 
 
-# The path of a blob trigger, `container/{name}.{ext}`, as a pattern (PLATFORM 3).
-
-
 def path_pattern(path: str) -> re.Pattern[str]:
-    """The blob names that a trigger path takes: `{name}` matches slashes too, and greedily."""
+    """The blob names that a path like `container/{name}.{ext}` takes.
+
+    `{name}` matches slashes too, and as much as it can.
+    """
     container, _, rest = path.partition("/")
     if "{" in container or not container:
         raise ValueError(f"the blob path {path!r} must begin with the name of a container")

@@ -1,7 +1,7 @@
-"""Runs one invocation the way the Python worker does (PLATFORM 2.7, 7.3).
+"""Runs one invocation the way the Python worker does (docs/platform.md#7.3).
 
 Async handlers are tasks on the one event loop, sync ones run in a thread pool; a failed
-invocation is logged here, once, and told to the caller as InvocationFailedError.
+invocation is logged here, once, and raised to the caller as InvocationFailedError.
 """
 
 import asyncio
@@ -20,9 +20,8 @@ from typing import Any
 import azure.functions as func
 from azure.functions.meta import Datum
 
-from local_host import indexing
 from local_host.errors import InvocationFailedError
-from local_host.indexing import AppFunction
+from local_host.indexing import AppFunction, find_converter, wants_context, wants_raw
 
 _log = logging.getLogger(__name__)
 _thread_local = threading.local()
@@ -39,7 +38,7 @@ class TraceContext:
 
 @dataclass(frozen=True, slots=True)
 class RetryContext:
-    """No retry policies are run here, so there is never a retry to tell about."""
+    """No retry policies are run here, so the counts are always 0."""
 
     retry_count: int = 0
     max_retry_count: int = 0
@@ -60,9 +59,9 @@ class Context:
 
 def decode_trigger(function: AppFunction, content: Datum, metadata: dict[str, Datum]) -> Any:
     """The handler's argument, made by the library's own converter as in the worker."""
-    if indexing.wants_raw(function.handler, function.parameter):
+    if wants_raw(function.handler, function.parameter):
         return content.value
-    return indexing.find_converter(function.kind).decode(content, trigger_metadata=metadata)
+    return find_converter(function.kind).decode(content, trigger_metadata=metadata)
 
 
 class Invoker:
@@ -113,7 +112,7 @@ class Invoker:
 
     async def _call(self, function: AppFunction, argument: Any, context: Context) -> Any:
         arguments = {function.parameter: argument}
-        if indexing.wants_context(function.handler, function.parameter):
+        if wants_context(function.handler, function.parameter):
             arguments["context"] = context
         if inspect.iscoroutinefunction(function.handler):
             _thread_local.invocation_id = context.invocation_id

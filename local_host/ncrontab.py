@@ -1,7 +1,9 @@
-"""NCRONTAB: cron with seconds first, as the timer trigger reads it (PLATFORM 4).
+"""NCRONTAB: cron with seconds first, as the timer trigger reads it (docs/platform.md#4).
 
-A parser of its own: the usual cron libraries take a day that fits day-of-month *or* day-of-week,
-NCRONTAB wants both, and that difference shows only in production.
+There is a parser of its own, since croniter 7.0 does not serve. With `day_or=False` and
+`second_at_beginning=True` it finds the same times, but for `5-5`, which it reads as every value. It
+takes `5-3`, the weekday 7, `?`, `L`, `W`, `#` and `R`, which the platform's host is not known to
+take, and refuses `March`. To refuse all of that here would take a parser as well.
 """
 
 import re
@@ -47,8 +49,8 @@ class Schedule:
         start = moment.replace(microsecond=0) + timedelta(seconds=1)
         day = start
         while day - start < _FURTHEST:
-            if self._takes_day(day) and (found := self._first_from(day)):
-                return found
+            if self._takes_day(day) and (first := self._first_from(day)):
+                return first
             day = (day + timedelta(days=1)).replace(hour=0, minute=0, second=0)
         return None
 

@@ -1,12 +1,12 @@
 """Queue triggers: a listener per function, with the host's polling, lease, tries and poison.
 
-PLATFORM 2. One thing differs on purpose: the lease is short (LOCAL_HOST_LEASE_SECONDS, 30 s) and
+As docs/platform.md#2 describes it, but the lease is short (LOCAL_HOST_LEASE_SECONDS, 30 s) and
 is renewed while the handler runs, so that the messages of a killed process come back soon.
 
-A short lease runs out whenever the machine or the storage stands still for half of it, and a lost
-answer to a renewal leaves the host with an old pop receipt. The listener then receives a message
-that it is still working on. It takes the new receipt over and does not run the message a second
-time: on the platform a stall of less than ten minutes has no effect either.
+A short lease runs out whenever the machine or the storage does not respond for half of it, and a
+lost answer to a renewal leaves the host with an old pop receipt. The listener then receives a
+message that it is still working on. It takes the new receipt over and does not run the message a
+second time. On the platform a stall of less than ten minutes has no effect either.
 """
 
 from __future__ import annotations
@@ -36,8 +36,12 @@ from local_host.host_json import QueueOptions
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker, decode_trigger
 
-# A queue message as the host decodes it and the worker hands it over (PLATFORM 2.5).
+_log = logging.getLogger(__name__)
 
+_SHORTEST_PAUSE = 0.1
+_GONE = 404
+_MOST_FINISHED = 1_000
+_HAND_BACK_SECONDS = 3.0
 _POISON_SUFFIX = "-poison"
 _RESERVED = {"id", "dequeuecount", "insertiontime", "expirationtime", "nextvisibletime"}
 _RESERVED |= {"popreceipt", "queuetrigger"}
@@ -59,7 +63,7 @@ def decode_text(text: str, is_base64: bool) -> bytes:
         raise ValueError("its text is not base64 (host.json messageEncoding)") from None
 
 
-def reserved_property(text: str) -> str:
+def find_reserved_property(text: str) -> str:
     """A top-level property of a JSON message that the host would write over the metadata."""
     if not (text.lstrip().startswith("{") and text.rstrip().endswith("}")):
         return ""
@@ -76,7 +80,7 @@ def reserved_property(text: str) -> str:
 def build_argument(function: AppFunction, message: QueueMessage, body: bytes) -> Any:
     """The handler's argument; raises ValueError where the host would spoil the metadata."""
     text = body.decode("utf-8", "replace")
-    if name := "" if function.is_binary else reserved_property(text):
+    if name := "" if function.is_binary else find_reserved_property(text):
         raise ValueError(
             f"the host would write its top-level property {name!r} over the message's metadata"
         )
@@ -97,15 +101,6 @@ def _time(moment: datetime | None) -> Datum:
     return Datum(json.dumps(text) if text else None, "json" if text else None)
 
 
-_log = logging.getLogger(__name__)
-
-_SHORTEST_PAUSE = 0.1
-_GONE = 404
-_MOST_FINISHED = 1_000
-_HAND_BACK_SECONDS = 3.0
-Move = Callable[[str], None]
-
-
 class Backoff:
     """Randomised exponential pauses, from 100 ms (+-20%) doubling up to a maximum in seconds."""
 
@@ -114,11 +109,11 @@ class Backoff:
         self._exponent = 0
 
     def reset(self) -> None:
-        """Something was found: the next pause is the second shortest, as in the host."""
+        """There were messages: the next pause is the second shortest, as in the host."""
         self._exponent = 1
 
     def next_pause(self) -> float:
-        """The pause after finding nothing."""
+        """The pause when there was no message."""
         pause = _SHORTEST_PAUSE
         if self._exponent:
             pause += random.uniform(0.8, 1.2) * 2.0 ** (self._exponent - 1) * pause  # noqa: S311
@@ -202,9 +197,9 @@ class QueueListener:
         options: QueueOptions,
         invoker: Invoker,
         lease_seconds: float,
-        on_move: Move,
+        on_move: Callable[[str], None],
     ) -> None:
-        """`on_move` is told the name of the poison queue that has just got a message."""
+        """`on_move` is called with the name of the poison queue that has just got a message."""
         self._function = function
         self._queue = queue
         self._poison = poison
@@ -228,7 +223,7 @@ class QueueListener:
             if messages := await self._receive():
                 backoff.reset()
                 for message in messages:
-                    self._take(message)
+                    self._start_message(message)
                 await self._wait_for_room()
             elif not self._is_stopping:
                 await self._pause(backoff.next_pause())
@@ -248,24 +243,24 @@ class QueueListener:
     async def _receive(self) -> list[QueueMessage]:
         count = self._options.batch_size
         try:
-            found = self._queue.receive_messages(
+            pages = self._queue.receive_messages(
                 max_messages=count,
                 messages_per_page=count,
                 visibility_timeout=max(1, round(self._lease_seconds)),
                 retry_total=0,
             )
-            messages = [message async for message in found]
+            messages = [message async for message in pages]
         except ResourceNotFoundError:
-            self._tell_fault(logging.INFO, f"the queue {self._queue.queue_name} is not there yet")
+            self._log_fault(logging.INFO, f"the queue {self._queue.queue_name} is not there yet")
             return []
         except Exception as error:
             # The SDK raises AttributeError and others where an answer is cut or empty.
-            self._tell_fault(logging.WARNING, f"cannot receive: {type(error).__name__}")
+            self._log_fault(logging.WARNING, f"cannot receive: {type(error).__name__}")
             return []
         self._last_fault = ""
         return messages
 
-    def _tell_fault(self, level: int, text: str) -> None:
+    def _log_fault(self, level: int, text: str) -> None:
         if text != self._last_fault:
             _log.log(level, "function %s: %s", self._function.name, text)
         self._last_fault = text
@@ -282,7 +277,7 @@ class QueueListener:
             self._room.clear()
             await self._room.wait()
 
-    def _take(self, message: QueueMessage) -> None:
+    def _start_message(self, message: QueueMessage) -> None:
         message_id = str(message.id)
         if message_id in self._leases:
             _log.warning("message %s: its lease had run out and is taken over", message_id)
@@ -300,9 +295,9 @@ class QueueListener:
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._running.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(self._on_task_end)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._room.set()
         if not task.cancelled() and (error := task.exception()):

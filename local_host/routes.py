@@ -1,4 +1,4 @@
-"""Route templates as ASP.NET's conventional routing matches them (PLATFORM 1.1 to 1.5).
+"""Route templates as ASP.NET's conventional routing matches them (docs/platform.md#1).
 
 The first route that matches wins; no route is "more specific" than another.
 """
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-# The inline constraints of ASP.NET route templates (`{id:guid}`), judged as .NET judges them.
-
+# An inline constraint of a template (`{id:guid}`), which decides as .NET does.
 Check = Callable[[str], bool]
 
+_RESERVED_PREFIXES = ("admin", "runtime")
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 _NUMBER = re.compile(
     r"\s*[+-]?(?:[0-9]{1,3}(?:,?[0-9]{3})*|[0-9]+)?\.?[0-9]*(?:[eE][+-]?[0-9]+)?\s*"
@@ -29,7 +29,7 @@ def build_check(text: str) -> Check:
     """The check for one constraint as written, e.g. `int`, `length(2,5)`, `regex(^a+$)`.
 
     Raises ValueError for a constraint that the host does not know or with wrong arguments: the
-    host would not start (PLATFORM 1.4).
+    host would not start (docs/platform.md#1.4).
     """
     name, bracket, rest = text.partition("(")
     name = name.strip().lower()
@@ -113,9 +113,6 @@ _WITH_NUMBERS: dict[str, tuple[tuple[int, ...], Callable[..., Check]]] = {
 }
 
 
-_RESERVED_PREFIXES = ("admin", "runtime")
-
-
 class BadTemplateError(ValueError):
     """The host would refuse this route template; the text says why."""
 
@@ -140,12 +137,12 @@ class Template:
 
     def match(self, path: str) -> dict[str, str] | None:
         """The route values of a decoded path, or None; an absent optional one has no key."""
-        found = self.pattern.fullmatch(path)
-        if found is None:
+        match = self.pattern.fullmatch(path)
+        if match is None:
             return None
         values = {}
         for position, parameter in enumerate(self.parameters):
-            value = found[f"p{position}"] or parameter.default
+            value = match[f"p{position}"] or parameter.default
             if value is None:
                 continue
             if not all(check(value) for check in parameter.checks):
@@ -227,7 +224,7 @@ def _split_segments(text: str) -> list[str]:
     return [segment for segment in segments if segment]
 
 
-def _segment_pattern(segment: str, is_last: bool, found: list[Parameter], text: str) -> str:
+def _segment_pattern(segment: str, is_last: bool, parameters: list[Parameter], text: str) -> str:
     parts = _split_parts(segment, text)
     pattern = ""
     for is_parameter, part in parts:
@@ -243,9 +240,9 @@ def _segment_pattern(segment: str, is_last: bool, found: list[Parameter], text: 
             raise BadTemplateError(
                 f"the route template {text!r} has an optional part inside a segment"
             )
-        pattern += f"(?P<p{len(found)}>{'.*' if parameter.is_catch_all else '[^/]+'})"
-        found.append(parameter)
-    may_be_absent = len(parts) == 1 and parts[0][0] and _may_be_absent(found[-1])
+        pattern += f"(?P<p{len(parameters)}>{'.*' if parameter.is_catch_all else '[^/]+'})"
+        parameters.append(parameter)
+    may_be_absent = len(parts) == 1 and parts[0][0] and _may_be_absent(parameters[-1])
     return f"(?:/{pattern})?" if may_be_absent else f"/{pattern}"
 
 

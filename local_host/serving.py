@@ -2,8 +2,8 @@
 
 A stop begins with SIGTERM, which the app may handle as well; Ctrl-C is passed on to it as SIGTERM.
 The host takes no new connections, the listeners receive no more, and what runs gets
-LOCAL_HOST_STOP_SECONDS (10) to finish. What is then left is cancelled: calls are answered 503 and
-messages are given back to their queue.
+LOCAL_HOST_STOP_SECONDS (10) to finish. What still runs then is cancelled:
+calls are answered 503 and messages are given back to their queue.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from local_host.queue_trigger import QueueListener, poison_name
 from local_host.storage import StorageClients
 from local_host.timer_trigger import TimerListener
 
-# Builds the listeners of an app's queue, blob and timer triggers.
+_log = logging.getLogger(__name__)
 
 _HOST_CONTAINER = "azure-webjobs-hosts"
 _HOST_ID_SETTING = "AzureFunctionsWebHost__hostid"
@@ -118,9 +118,6 @@ class ListenerFactory:
         return TimerListener(function, hosts, self._host_id, self._invoker)
 
 
-_log = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
     """The PEM files of a host that serves over TLS."""
@@ -139,7 +136,7 @@ class TlsFiles:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn without its own signal handlers, which tells when it listens."""
+    """uvicorn without its own signal handlers, with an event for the moment when it listens."""
 
     def __init__(
         self,
@@ -253,7 +250,7 @@ def _watch_signals() -> asyncio.Event:
 
 
 async def _wait_for_end(stopping: asyncio.Event, running: Sequence[asyncio.Task[None]]) -> None:
-    """Until the signal; a listener that breaks is told at once and ends the host."""
+    """Until the signal; a listener that fails ends the host with its exception."""
     signalled = asyncio.create_task(stopping.wait())
     pending: set[asyncio.Task[object]] = {signalled, *running}
     while signalled in pending:
@@ -268,9 +265,9 @@ async def _finish(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
     _, late = await asyncio.wait(tasks, timeout=seconds)
     for task in late:
         task.cancel()
-    left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+    unfinished = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
     if late:
         _log.warning("handlers did not end in %.0f s and are stopped", seconds)
-        for task in left:
+        for task in unfinished:
             task.cancel()
-    await asyncio.gather(*left, *tasks, return_exceptions=True)
+    await asyncio.gather(*unfinished, *tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Timer triggers: NCRONTAB in UTC, one run at a time, missed runs told as past due (PLATFORM 4).
+"""Timer triggers: NCRONTAB in UTC, one run at a time, missed runs made up (docs/platform.md#4).
 
 The status blob of useMonitor is kept; the blob lease that makes a timer run in only one of
 several processes is not (PARITY.md).
@@ -63,9 +63,9 @@ class TimerListener:
 
     async def _wait_until(self, due: datetime) -> bool:
         """False when stopped first; waits in short steps, since a clock may be set."""
-        while (left := (due - datetime.now(UTC)).total_seconds()) > 0:
+        while (remaining := (due - datetime.now(UTC)).total_seconds()) > 0:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left, 60.0)):
+                async with asyncio.timeout(min(remaining, 60.0)):
                     await self._stopping.wait()
                 return False
         return True
