@@ -9,6 +9,7 @@ from shared.bootstrap import gateway
 from shared.errors import GoneError, NotFoundError
 from shared.gateway import Gateway
 from shared.imports.import_type import ImportType
+from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.services.status import NO_SUCH_IMPORT, UNREADABLE, ImportReport, RowFilter
 from shared.storage.import_records import ImportRecord
@@ -19,7 +20,6 @@ from shared.web.query_names import QueryNames, query_of
 from shared.web.requests import CSV, JSON, accepted_type, whole_number
 from shared.web.responses import answered
 from shared.web.retry_cancel import cancel_call, retry_call
-from shared.web.vendor_answers import answer_later
 
 blueprint = func.Blueprint()
 
@@ -91,9 +91,9 @@ async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
     """The vendor's exact answer, as the call itself would have given it; 202 while running."""
     app = await gateway()
     report = await _report(app, req)
-    _type_of(report.record)
+    module = IMPORT_MODULES[_type_of(report.record).name]
     async with app.shares.exports.place(report.record.tenant):
-        return await answer_later(app, req, report)
+        return await module.answer(app, req, report)
 
 
 @blueprint.function_name("imports_failures")

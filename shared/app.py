@@ -17,8 +17,8 @@ from shared.identity import Identity
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.import_type import RecordRules
-from shared.imports.licenses.definition import LICENSES
 from shared.imports.merge_rules import ChangeListener
+from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import IMPORT_TYPES
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
@@ -46,29 +46,25 @@ from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
 from shared.services.idempotency import Repeats, RepeatStore
 from shared.services.import_log import ImportLog
-from shared.services.licenses.processor import LicenseProcessor
 from shared.services.licenses.same_file import ImportedFiles
 from shared.services.name_index import NameIndex
 from shared.services.record_processor import RecordProcessor
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.results import Payloads, Results
 from shared.services.retention import (
-    ExpiringFiles,
     ExpiringImports,
-    ExpiringRejections,
     ExpiringTombstones,
     Retention,
     RetentionStep,
     counted,
 )
 from shared.services.retry_cancel import Cancelling, Retrying
-from shared.services.row_processor import Processors
+from shared.services.row_processor import ProcessorContext, Processors
 from shared.services.status import FailedRows, Reporting, Waiting
 from shared.services.sweep import Sweep
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
 from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
-from shared.storage.license_records import log_up_to
 from shared.storage.ports import Blobs, ListedBlobs, Queues, Tables
 
 if TYPE_CHECKING:
@@ -358,7 +354,7 @@ def compose_chunks(dependencies: Dependencies, authdata: AuthdataServices) -> Ch
 
     imports, tables = dependencies.imports, dependencies.tables
     documents = DocumentProcessor(tables, imports, dependencies.clock, run_earlier)
-    works = _works(dependencies, imports, tables, dependencies.blobs)
+    works = _processors(dependencies, imports, tables, dependencies.blobs)
     chunks = ChunkProcessor(
         payloads=dependencies.payloads,
         queues=dependencies.queues,
@@ -379,34 +375,44 @@ def _dry_runs(dependencies: Dependencies) -> DryRuns:
     return DryRuns(
         tables=dependencies.tables,
         blobs=dependencies.blobs,
-        make_works=partial(_works, dependencies, NothingOpen()),
+        make_works=partial(_processors, dependencies, NothingOpen()),
         max_rows=dependencies.settings.dry_run_rows,
         max_bytes=dependencies.settings.max_body_bytes,
         most_waiting=dependencies.settings.waiting_calls,
     )
 
 
-def _works(
+def _processors(
     dependencies: Dependencies,
     earlier: EarlierImports,
     tables: Tables,
     blobs: Blobs,
     on_change: ChangeListener | None = None,
 ) -> Processors:
-    """The works that need storage alone: the account's, or what a dry run makes of it."""
-    clock, offload = dependencies.clock, dependencies.offload
-    keyed = RecordProcessor(
+    """The work that needs storage alone: the account's, or what a dry run makes of it."""
+    context = ProcessorContext(
         tables=tables,
+        blobs=blobs,
         imports=earlier,
-        references=ReferenceReader(tables, earlier, dependencies.lists),
-        clock=clock,
-        offload=offload,
+        lists=dependencies.lists,
+        clock=dependencies.clock,
+        offload=dependencies.offload,
         on_change=on_change,
     )
-    licenses = LicenseProcessor(
-        tables=tables, blobs=blobs, clock=clock, offload=offload, on_change=on_change
+    special = {
+        name: module.make_processor(context)
+        for name, module in IMPORT_MODULES.items()
+        if module.make_processor is not None
+    }
+    records = RecordProcessor(
+        tables=tables,
+        imports=earlier,
+        references=ReferenceReader(tables, earlier, context.lists),
+        clock=context.clock,
+        offload=context.offload,
+        on_change=on_change,
     )
-    return Processors(keyed, {LICENSES.name: licenses})
+    return Processors(records, special)
 
 
 # What goes after its time: the list of retention's steps (a part of the composition root).
@@ -421,7 +427,10 @@ _AN_HOUR = timedelta(hours=1)
 def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
     """The retention of a gateway."""
     time = clock or SystemClock()
-    steps = [*_of_imports(gateway, time), *_of_documents(gateway, time), *_of_calls(gateway)]
+    of_types = [
+        step for module in IMPORT_MODULES.values() for step in module.retention(gateway, time)
+    ]
+    steps = [*_of_imports(gateway, time), *of_types, *_of_calls(gateway)]
     return Retention(steps, gateway.account.tables, time, gateway.tenants.list_ids)
 
 
@@ -438,7 +447,10 @@ async def fill_indexes(gateway: Gateway) -> None:
 def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
     settings, tables = gateway.settings, gateway.account.tables
     imports = ExpiringImports(tables, gateway.account.blobs, gateway.imports, clock)
-    logs = {kind.table: None for kind in IMPORT_TYPES.values()} | {LICENSES.table: log_up_to}
+    logs = {
+        module.definition.table: module.log_range() if module.log_range else None
+        for module in IMPORT_MODULES.values()
+    }
     tombstones = ExpiringTombstones(tables, gateway.imports, logs)
     rows = timedelta(days=settings.keep_payload_days)
     kept = timedelta(days=settings.keep_result_days)
@@ -447,16 +459,6 @@ def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
     yield RetentionStep("results", kept, imports.results)
     yield RetentionStep("tombstones", marks, tombstones.tombstones, least=_A_DAY)
     yield RetentionStep("stray payloads", _A_DAY, imports.strays, least=_A_DAY)
-
-
-def _of_documents(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
-    account = gateway.account
-    files = ExpiringFiles(account.tables, account.documents, gateway.imports, clock)
-    kept = timedelta(days=gateway.settings.keep_replaced_days)
-    yield RetentionStep("replaced documents", kept, files.files)
-    # A rejected drop is what the payload of another import is: the rows that failed, as sent.
-    rejected = timedelta(days=gateway.settings.keep_payload_days)
-    yield RetentionStep("rejected drops", rejected, ExpiringRejections(account.blobs).files)
 
 
 def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:

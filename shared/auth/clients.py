@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from shared.auth.lookups import CachedLookups
 from shared.clock import Clock
+from shared.imports.registry import IMPORT_TYPES
 from shared.storage.entities import encode
 from shared.storage.names import CLIENTS
 from shared.storage.ports import Entity, Tables
@@ -31,10 +32,7 @@ class Scope(StrEnum):
     @property
     def type_name(self) -> str:
         """The import type whose imports a token of this scope sees."""
-        return _TYPES[self]
-
-
-_TYPES = {Scope.IMPORT_INBOX: "documents", Scope.IMPORT_AUTHDATA: "authdata"}
+        return next(kind.name for kind in IMPORT_TYPES.values() if kind.scope == self.value)
 
 
 PARTITION = "clients"

@@ -291,6 +291,8 @@ class ImportType:
     """Whether its rows are a JSON message, with a schema to ask for."""
     route: str = ""
     """Where its rows are posted; "" for `/api/import/{name}`."""
+    scope: str = ""
+    """The scope of the tokens that see its imports; "" where only key pairs do."""
 
     @cached_property
     def rules(self) -> Rules:

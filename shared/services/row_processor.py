@@ -8,11 +8,20 @@ read, decided and committed. Types whose rows each speak of one record by its ke
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.imports.messages import MessageId
 from shared.imports.results import RowResult
 from shared.storage.import_records import ImportRecord
+
+if TYPE_CHECKING:
+    from shared.clock import Clock
+    from shared.imports.merge_rules import ChangeListener
+    from shared.services.admin.reference_lists import ReferenceLists
+    from shared.services.background import Offload
+    from shared.services.references import EarlierImports
+    from shared.storage.ports import Blobs, Tables
 
 BeforeCommit = Callable[[], Awaitable[None]]
 """Awaited before each transaction; raises to stop the work there (cancelled, time is up)."""
@@ -56,6 +65,22 @@ class RowProcessor(Protocol):
 
         It may raise for one that has not.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorContext:
+    """What work on rows is made of that needs storage alone: the account's, or a dry run's.
+
+    `imports` says what is open before an import, `on_change` is told what each row changes.
+    """
+
+    tables: Tables
+    blobs: Blobs
+    imports: EarlierImports
+    lists: ReferenceLists
+    clock: Clock
+    offload: Offload
+    on_change: ChangeListener | None = None
 
 
 class Processors:

@@ -14,12 +14,10 @@ import azure.functions as func
 
 from shared.auth.callers import Caller, check_database, check_database_version
 from shared.gateway import Gateway
-from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import ImportType
 from shared.imports.messages import Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
-from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.idempotency import keyed_call
@@ -28,7 +26,6 @@ from shared.web.imports import judged_rows, message_view
 from shared.web.requests import DryRun
 from shared.web.versions import version_in_query
 
-TYPES = frozenset({WORKERS.name, ASSIGNMENTS.name})
 NEEDED_DATABASE_VERSION = 1
 
 

@@ -12,9 +12,10 @@ import azure.functions as func
 
 from shared.auth.callers import AnyCaller, Caller, check_database
 from shared.gateway import Gateway
+from shared.imports.modules import IMPORT_MODULES
 from shared.services.status import ImportState
 from shared.storage.import_records import ImportRecord
-from shared.web import pay_and_bill, requests
+from shared.web import requests
 from shared.web.idempotency import keyed_call
 from shared.web.import_call import ImportCall, answer_import, answer_when_ended
 from shared.web.imports import address, import_view, json_answer
@@ -24,7 +25,8 @@ async def retry_call(
     gateway: Gateway, caller: AnyCaller, parent: ImportRecord, req: func.HttpRequest
 ) -> func.HttpResponse:
     """POST …/retry: accept the child import, wait, answer with it."""
-    if isinstance(caller, Caller) and parent.type_name in pay_and_bill.TYPES:
+    module = IMPORT_MODULES.get(parent.type_name)
+    if isinstance(caller, Caller) and module is not None and module.names_database:
         check_database(caller)
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_accepts_json(req)

@@ -19,4 +19,5 @@ AUTHDATA = ImportType(
     load_rules=_load_rules,
     keeps_rows=False,
     route="/api/admin/authdata",
+    scope="import_authdata",
 )

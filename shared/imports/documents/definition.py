@@ -31,4 +31,5 @@ DOCUMENTS = ImportType(
     has_queues=False,
     keeps_rows=False,
     has_schema=False,
+    scope="import_inbox",
 )

@@ -11,23 +11,21 @@ another kind.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from shared.auth.clients import Scope
 from shared.imports.import_type import ImportType
+from shared.imports.import_type_module import OpenApiArea
 from shared.imports.messages import CATALOGUE
+from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.web.openapi import (
     about,
-    authdata,
-    documents,
     following,
-    pay_and_bill,
     tokens,
-    viventium,
 )
 from shared.web.openapi.meanings import with_meanings
 from shared.web.openapi.operations import (
@@ -93,18 +91,25 @@ REASONS: Final = {
 
 def operations(limits: Limits) -> tuple[Operation, ...]:
     """Every operation of the gateway, area by area."""
-    calls = (
-        *pay_and_bill.operations(limits.rows),
-        *viventium.operations(limits.rows),
-        *documents.operations(),
-        *authdata.operations(limits.rows),
-    )
+    calls = [
+        operation
+        for area, names in _areas().items()
+        for operation in area().operations(limits, names)
+    ]
     return (
         *calls,
         *following.operations(calls),
         *tokens.operations(),
         *about.operations(),
     )
+
+
+def _areas() -> dict[Callable[[], OpenApiArea], list[str]]:
+    """The area of every import type, and the names of the types that share it."""
+    areas: dict[Callable[[], OpenApiArea], list[str]] = {}
+    for name, module in IMPORT_MODULES.items():
+        areas.setdefault(module.openapi_area, []).append(name)
+    return areas
 
 
 @cache
@@ -132,10 +137,7 @@ def document(limits: Limits) -> dict[str, Any]:
 def _components() -> dict[str, Any]:
     answers = {
         **shared_shapes(),
-        **pay_and_bill.shapes(),
-        **viventium.shapes(),
-        **documents.shapes(),
-        **authdata.shapes(),
+        **{name: shape for area in _areas() for name, shape in area().shapes().items()},
         **about.shapes(),
         **tokens.shapes(),
     }

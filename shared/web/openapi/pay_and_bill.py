@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import ImportType
 from shared.imports.registry import TYPE_CATALOGUE
-from shared.imports.workers.definition import WORKERS
 from shared.web.openapi.following import still_running
 from shared.web.openapi.operations import (
     COUNT,
@@ -31,13 +29,12 @@ from shared.web.openapi.operations import (
 from shared.web.openapi.row_schemas import component_name
 
 TAG = "Pay & Bill"
-TYPES = (WORKERS.name, ASSIGNMENTS.name)
 
 
-def operations(max_rows: int) -> tuple[Operation, ...]:
-    """The calls that send rows, and the refusal of every other type."""
+def operations(max_rows: int, names: Sequence[str]) -> tuple[Operation, ...]:
+    """The calls that send rows of these types, and the refusal of every other type."""
     return (
-        *(import_operation(TYPE_CATALOGUE.versions(name), max_rows) for name in TYPES),
+        *(import_operation(TYPE_CATALOGUE.versions(name), max_rows) for name in names),
         _unknown(),
     )
 

@@ -1,0 +1,36 @@
+"""What the import of authentication data hands over to the gateway.
+
+Its rows are worked on and retried by services of its own (`shared.app`), which batches need too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.import_type_module import ImportTypeModule, OpenApiArea, when_ended
+
+if TYPE_CHECKING:
+    import azure.functions as func
+
+    from shared.gateway import Gateway
+    from shared.storage.import_records import ImportRecord
+
+
+async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
+    from shared.web.authdata import authdata_answer
+
+    return await authdata_answer(gateway, record)
+
+
+def _openapi_area() -> OpenApiArea:
+    from shared.web.openapi import authdata
+
+    return OpenApiArea(lambda limits, _names: authdata.operations(limits.rows), authdata.shapes)
+
+
+MODULE = ImportTypeModule(
+    definition=AUTHDATA,
+    answer=when_ended(_answer),
+    openapi_area=_openapi_area,
+)

@@ -1,0 +1,54 @@
+"""What the documents import hands over to the gateway.
+
+Its rows are worked on by services of its own (`shared.app`), which retries and dry runs of rows do
+not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.import_type_module import ImportTypeModule, OpenApiArea, when_ended
+
+if TYPE_CHECKING:
+    import azure.functions as func
+
+    from shared.clock import Clock
+    from shared.gateway import Gateway
+    from shared.services.retention import RetentionStep
+    from shared.storage.import_records import ImportRecord
+
+
+async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
+    from shared.web.documents import document_answer
+
+    return await document_answer(gateway, record)
+
+
+def _openapi_area() -> OpenApiArea:
+    from shared.web.openapi import documents
+
+    return OpenApiArea(lambda _limits, _names: documents.operations(), documents.shapes)
+
+
+def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
+    from shared.services.retention import ExpiringFiles, ExpiringRejections, RetentionStep
+
+    account = gateway.account
+    files = ExpiringFiles(account.tables, account.documents, gateway.imports, clock)
+    kept = timedelta(days=gateway.settings.keep_replaced_days)
+    yield RetentionStep("replaced documents", kept, files.files)
+    # A rejected drop is what the payload of another import is: the rows that failed, as sent.
+    rejected = timedelta(days=gateway.settings.keep_payload_days)
+    yield RetentionStep("rejected drops", rejected, ExpiringRejections(account.blobs).files)
+
+
+MODULE = ImportTypeModule(
+    definition=DOCUMENTS,
+    answer=when_ended(_answer),
+    openapi_area=_openapi_area,
+    retention=_retention,
+)

@@ -1,0 +1,61 @@
+"""What the licenses import hands over to the gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.imports.import_type_module import ImportTypeModule, OpenApiArea
+from shared.imports.licenses.definition import LICENSES
+
+if TYPE_CHECKING:
+    import azure.functions as func
+
+    from shared.gateway import Gateway
+    from shared.services.retention import LogRange
+    from shared.services.row_processor import ProcessorContext, RowProcessor
+    from shared.services.status import ImportReport
+
+
+async def _answer(
+    gateway: Gateway, req: func.HttpRequest, report: ImportReport
+) -> func.HttpResponse:
+    from shared.web import viventium
+
+    record = report.record
+    media_type = viventium.accepted_media_type(req, viventium.offered_first(record.media_type))
+    if record.is_open:
+        return viventium.licenses_not_yet(report, media_type)
+    return await viventium.licenses_answer(gateway, record, media_type)
+
+
+def _openapi_area() -> OpenApiArea:
+    from shared.web.openapi import viventium
+
+    return OpenApiArea(lambda limits, _names: viventium.operations(limits.rows), viventium.shapes)
+
+
+def _make_processor(context: ProcessorContext) -> RowProcessor:
+    from shared.services.licenses.processor import LicenseProcessor
+
+    return LicenseProcessor(
+        tables=context.tables,
+        blobs=context.blobs,
+        clock=context.clock,
+        offload=context.offload,
+        on_change=context.on_change,
+    )
+
+
+def _log_range() -> LogRange:
+    from shared.storage.license_records import log_up_to
+
+    return log_up_to
+
+
+MODULE = ImportTypeModule(
+    definition=LICENSES,
+    answer=_answer,
+    openapi_area=_openapi_area,
+    make_processor=_make_processor,
+    log_range=_log_range,
+)

@@ -1,0 +1,21 @@
+"""The import types with their hooks, by name; `shared/imports/registry.py` has the types alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from shared.imports.assignments.module import MODULE as ASSIGNMENTS
+from shared.imports.authdata.module import MODULE as AUTHDATA
+from shared.imports.documents.module import MODULE as DOCUMENTS
+from shared.imports.import_type_module import ImportTypeModule
+from shared.imports.licenses.module import MODULE as LICENSES
+from shared.imports.workers.module import MODULE as WORKERS
+
+IMPORT_MODULES: Final[Mapping[str, ImportTypeModule]] = MappingProxyType(
+    {
+        module.definition.name: module
+        for module in (WORKERS, ASSIGNMENTS, LICENSES, DOCUMENTS, AUTHDATA)
+    }
+)
