@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from shared.clock import Clock, SystemClock
-from shared.process_stop import ProcessStop, announce_on_sigterm
+from shared.process_stop import PROCESS_STOP, announce_on_sigterm
 from shared.storage_time import CALL_SECONDS, limited_wait, storage_time
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         yield gateway
     finally:
         await gateway.account.close()
-
-
-PROCESS_STOP = ProcessStop()
-"""The announced end of this process, as calls and the gateway of the process know it."""
 
 
 async def gateway() -> Gateway:

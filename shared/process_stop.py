@@ -131,3 +131,7 @@ def announce_on_sigterm(stop: ProcessStop, seconds: float) -> None:
             before(number, frame)
 
     signal.signal(signal.SIGTERM, on_terminate)
+
+
+PROCESS_STOP = ProcessStop()
+"""The announced end of this process, as calls and the gateway of the process know it."""

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 import azure.functions as func
 
 from shared import errors, log
-from shared.bootstrap import PROCESS_STOP
 from shared.clock import RandomIds
 from shared.errors import GatewayStoppingError, RefusedError, SettingsError
 from shared.printable import printable
+from shared.process_stop import PROCESS_STOP
 from shared.services.acceptance import acceptance_noted
 from shared.services.status import ImportReport
 from shared.storage_time import CALL_SECONDS, storage_time
