@@ -3,7 +3,8 @@
 It is a list of small steps, each with a time of its own; whoever stores something that is not kept
 for ever adds a step, in the `MODULE` of its type or in `shared/app.py`. A step goes through one
 tenant at a time and yields whenever something has gone, so that a run can stop between two things;
-what it leaves, the next run finds. Every step can be repeated, and can be run by two processes at once.
+what it leaves, the next run finds. Every step can be repeated, and can be run by two processes at
+once.
 
 The timer runs it every hour; each tenant has its turn once a day. `manage.py purge` runs it by
 hand.
