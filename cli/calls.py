@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
-import secrets
 import ssl
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from cli.environment import trusted_certificate
+from cli.environment import ca_bundle, trusted_certificate
 from shared.errors import GatewayError
 
 if TYPE_CHECKING:
     import requests
+    from requests_toolbelt import MultipartEncoderMonitor  # type: ignore[import-untyped]
 
 
 CALL_SECONDS = 240
@@ -44,7 +40,7 @@ class KeyPair:
     function_key: str = field(repr=False)
 
     def headers(self) -> dict[str, str]:
-        """As headers; their bytes are UTF-8, which `http.client` wants spelt as Latin-1."""
+        """As headers; their bytes are UTF-8, which `requests` wants spelt as Latin-1."""
         software_key = self.software_key.encode("utf-8").decode("latin-1")
         return {"X-Functions-Key": self.function_key.strip(), "X-Software-Key": software_key}
 
@@ -88,33 +84,44 @@ def _await_answer(address: str, keys: KeyPair) -> Answer:
         time.sleep(answer.pause_seconds(2.0))
 
 
-class Readable(Protocol):
-    """A body that is read block by block; its Content-Length is among the headers."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes; none at the end."""
-
-
 def call(
     method: str,
     address: str,
     headers: Mapping[str, str],
-    body: bytes | Readable | None = None,
+    body: bytes | MultipartEncoderMonitor | None = None,
 ) -> Answer:
     """One call. Raises CallFailedError; a refusal is an answer."""
     _check_address(address)
     _check_headers(headers)
-    request = urllib.request.Request(address, body, dict(headers), method=method)  # noqa: S310
+    # Slow to import, and most commands make no call.
+    from urllib3.exceptions import HTTPError
+
+    # `requests` refuses a blank in front of a value. A server ignores it.
+    trimmed = {name: value.strip(" \t") for name, value in headers.items()}
     try:
-        with _build_opener(address).open(request, timeout=CALL_SECONDS) as response:
-            return _read_answer(response.status, response.headers.items(), response.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return _read_answer(error.code, error.headers.items(), error.read())
-    except (OSError, HTTPException, ValueError) as error:
+        with _open_session(address) as session:
+            # The gateway never redirects, and the keys must not go to another address.
+            response = session.request(
+                method,
+                address,
+                data=body,
+                headers=trimmed,
+                timeout=CALL_SECONDS,
+                allow_redirects=False,
+            )
+    except (OSError, HTTPError, ValueError) as error:
         raise CallFailedError(
             f"No answer from {address}: is the gateway running? ({type(error).__name__})"
         ) from error
+    content = response.content
+    try:
+        document = json.loads(content) if content else None
+    except ValueError:
+        raise CallFailedError(
+            f"The gateway answered {response.status_code} without JSON."
+        ) from None
+    lower_case = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, lower_case, document)
 
 
 def address_of(url: str, path: str) -> str:
@@ -142,46 +149,52 @@ def _check_headers(headers: Mapping[str, str]) -> None:
     """Raises ImpossibleCallError for a header that HTTP cannot carry; never quotes its value."""
     for name, value in headers.items():
         is_latin = all(character < "\u0100" for character in value)
-        if not is_latin or any(character in "\r\n\0" for character in value):
+        has_bad_start = value.strip(" \t")[:1].isspace()
+        if not is_latin or has_bad_start or any(character in "\r\n\0" for character in value):
             raise ImpossibleCallError(
                 f"The header {name} cannot be sent: its value has a line break, or a character "
                 "that a header cannot carry. Correct the key or the option that it is made of."
             )
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """The gateway never sends a caller elsewhere, and the library would take the keys along."""
+def _open_session(address: str) -> requests.Session:
+    """A session for the calls to one address. Raises SettingsError.
 
-    def redirect_request(self, *_: Any) -> None:
-        """None leaves the answer as it is."""
+    It trusts the certificate in force alone, if there is one. Otherwise it trusts the authorities
+    of this machine, and those of REQUESTS_CA_BUNDLE or else of the library.
+    """
+    import requests
+    from requests.adapters import HTTPAdapter
 
+    class SystemTrustAdapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            options["ssl_context"] = ssl.create_default_context()
+            super().init_poolmanager(*args, **options)
 
-def _build_opener(address: str) -> urllib.request.OpenerDirector:
-    """A proxy of the environment is not asked for this very machine."""
-    handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
-    if urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1"):
-        handlers.append(urllib.request.ProxyHandler({}))
+        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+            options["ssl_context"] = ssl.create_default_context()
+            return super().proxy_manager_for(*args, **options)
+
     certificate = trusted_certificate(address)
+    session = requests.Session()
+    # The library would prefer REQUESTS_CA_BUNDLE over the certificate, and send what `.netrc` has.
+    session.trust_env = False
+    parts = urlsplit(address)
+    # The proxy of the environment is not asked for this machine itself.
+    if parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        session.proxies.update(requests.utils.get_environ_proxies(address))
     if certificate is not None:
-        trust = ssl.create_default_context(cafile=certificate)
-        handlers.append(urllib.request.HTTPSHandler(context=trust))
-    return urllib.request.build_opener(*handlers)
-
-
-def _read_answer(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:
-    named = {name.lower(): value for name, value in headers}
-    try:
-        return Answer(status, named, json.loads(body) if body else None)
-    except ValueError:
-        raise CallFailedError(f"The gateway answered {status} without JSON.") from None
+        session.verify = str(certificate)
+    elif parts.scheme == "https":
+        session.verify = ca_bundle() or True
+        session.mount("https://", SystemTrustAdapter())
+    return session
 
 
 # A bearer token for the commands, fetched by msal from the gateway's own discovery document.
 #
 # msal takes https only, and an address with a path, which is why the gateway's documents are also
-# there under `/connect`. It asks `requests`, and `requests` prefers REQUESTS_CA_BUNDLE over the
-# certificate that a session is told to trust: so a session with one does not look at the
-# environment.
+# there under `/connect`.
 
 _TOKEN_SECONDS = 30
 
@@ -210,7 +223,9 @@ def fetch_token(url: str, client: ClientCredentials, scope: str) -> str:
 
     address = f"{url.rstrip('/')}/connect"
     try:
-        with _open_session(address, trusted_certificate(url)) as session:
+        with _open_session(address) as session:
+            request = partial(session.request, timeout=_TOKEN_SECONDS)
+            session.request = request  # type: ignore[method-assign]
             application = msal.ConfidentialClientApplication(
                 client.client_id,
                 client_credential=client.client_secret,
@@ -238,71 +253,11 @@ def fetch_token(url: str, client: ClientCredentials, scope: str) -> str:
     return str(token)
 
 
-def _open_session(address: str, certificate: Path | None) -> requests.Session:
-    import requests
-
-    session = requests.Session()
-    if certificate is not None:
-        session.proxies.update(requests.utils.get_environ_proxies(address))
-        session.trust_env = False
-        session.verify = str(certificate)
-    session.request = partial(session.request, timeout=_TOKEN_SECONDS)  # type: ignore[method-assign]
-    return session
-
-
-# A form with one file as it goes over the wire: read block by block, never whole in memory.
-
-
-class UploadForm:
-    """What `http.client` reads as the body of a call; tells `sent` how much of the file went."""
-
-    def __init__(
-        self,
-        fields: Mapping[str, str],
-        name: str,
-        content: IO[bytes],
-        content_size: int,
-        sent: Callable[[int], None],
-    ) -> None:
-        boundary = secrets.token_hex(16)
-        head = b"".join(
-            _part_head(boundary, f'name="{field}"') + text.encode() + b"\r\n"
-            for field, text in fields.items()
-        )
-        head += _part_head(boundary, f'name="file"; filename="{_quote_name(name)}"')
-        tail = f"\r\n--{boundary}--\r\n".encode()
-        self.media_type = f"multipart/form-data; boundary={boundary}"
-        self.size = len(head) + content_size + len(tail)
-        self._parts: list[IO[bytes]] = [io.BytesIO(head), content, io.BytesIO(tail)]
-        self._content = content
-        self._sent = sent
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes, at most `size`; none at the end."""
-        while self._parts:
-            block = self._parts[0].read(size)
-            if block:
-                if self._parts[0] is self._content:
-                    self._sent(self._content.tell())
-                return block
-            self._parts.pop(0)
-        return b""
-
-
-def _part_head(boundary: str, disposition: str) -> bytes:
-    return f"--{boundary}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
-
-
-def _quote_name(name: str) -> str:
-    """As browsers write it."""
-    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-
-
-# Sending a document to a running gateway, block by block; with the standard library alone.
+# Uploads of files.
 
 
 def _ignore_progress(_sent: int) -> None:
-    """Nobody watches."""
+    """The progress of an upload is shown only where a command asks for it."""
 
 
 def post_document(
@@ -310,17 +265,19 @@ def post_document(
     credentials: Mapping[str, str],
     file: Path,
     fields: Mapping[str, str],
-    sent: Callable[[int], None] = _ignore_progress,
+    on_progress: Callable[[int], None] = _ignore_progress,
 ) -> Answer:
-    """Send a file; `sent` is told how many of its bytes went. Raises CallFailedError."""
+    """Send a file block by block, so that it is never whole in memory. Raises CallFailedError.
+
+    `on_progress` is called with the number of bytes of the file that were sent so far.
+    """
+    from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
+
     with file.open("rb") as content:
-        form = UploadForm(fields, file.name, content, file.stat().st_size, sent)
-        headers = {
-            **credentials,
-            "Content-Type": form.media_type,
-            "Content-Length": str(form.size),
-        }
-        return call("POST", f"{url.rstrip('/')}/api/import/documents", headers, form)
+        form = MultipartEncoder({**fields, "file": (file.name, content)})
+        body = MultipartEncoderMonitor(form, lambda _: on_progress(content.tell()))
+        headers = {**credentials, "Content-Type": form.content_type}
+        return call("POST", f"{url.rstrip('/')}/api/import/documents", headers, body)
 
 
 def send_document(
@@ -328,10 +285,10 @@ def send_document(
     credentials: Mapping[str, str],
     file: Path,
     fields: Mapping[str, str],
-    sent: Callable[[int], None] = _ignore_progress,
+    on_progress: Callable[[int], None] = _ignore_progress,
 ) -> dict[str, Any]:
     """The same, and what became of the document. Raises CallFailedError for a refusal too."""
-    answer = post_document(url, credentials, file, fields, sent)
+    answer = post_document(url, credentials, file, fields, on_progress)
     if answer.status != 200:
         raise CallFailedError(answer.refusal)
     [item] = answer.document["items"]

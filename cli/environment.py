@@ -63,6 +63,11 @@ def trusted_certificate(url: str, environ: Mapping[str, str] = os.environ) -> Pa
     return Path(gateway.certificate) if is_its_own else None
 
 
+def ca_bundle(environ: Mapping[str, str] = os.environ) -> str:
+    """The file or folder of certificates that programs with `requests` trust here; "" for none."""
+    return environ.get("REQUESTS_CA_BUNDLE", "") or environ.get("CURL_CA_BUNDLE", "")
+
+
 def commands_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings that the commands work with. Raises SettingsError."""
     merged = {**_read_local_settings(), **environ}
