@@ -93,9 +93,6 @@ def call(
     """One call. Raises CallFailedError; a refusal is an answer."""
     _check_address(address)
     _check_headers(headers)
-    # Slow to import, and most commands make no call.
-    from urllib3.exceptions import HTTPError
-
     # `requests` refuses a blank in front of a value. A server ignores it.
     trimmed = {name: value.strip(" \t") for name, value in headers.items()}
     try:
@@ -109,7 +106,9 @@ def call(
                 timeout=CALL_SECONDS,
                 allow_redirects=False,
             )
-    except (OSError, HTTPError, ValueError) as error:
+    except (OSError, ValueError) as error:
+        # The errors of `requests` are OSErrors. An address or a header that it refuses is a
+        # ValueError.
         raise CallFailedError(
             f"No answer from {address}: is the gateway running? ({type(error).__name__})"
         ) from error
@@ -163,6 +162,7 @@ def _open_session(address: str) -> requests.Session:
     It trusts the certificate in force alone, if there is one. Otherwise it trusts the authorities
     of this machine, and those of REQUESTS_CA_BUNDLE or else of the library.
     """
+    # Slow to import, and most commands make no call.
     import requests
     from requests.adapters import HTTPAdapter
 
