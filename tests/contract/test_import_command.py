@@ -201,7 +201,7 @@ def test_a_long_dry_run_goes_in_calls_of_their_own_limit(client: Client) -> None
     ran = client.run("workers", client.file("rows.json", rows), "--dry-run")
     assert ran.returncode == 0
     assert f"would be {DRY_RUN_ROWS + 1} new" in ran.stdout
-    assert "Each of the calls was tried by itself" in ran.stdout
+    assert "The dry run tried each call by itself" in ran.stdout
 
 
 @pytest.mark.parametrize("words", [(), ("--part-rows", "70"), ("--dry-run",)])
