@@ -25,6 +25,7 @@ from shared import log
 from shared.auth.lookups import CachedLookups
 from shared.clock import Clock, Ids
 from shared.errors import ConflictError, PreconditionFailedError, UnreadableDataError
+from shared.storage.conflicts import retry_on_conflict
 from shared.storage.names import SIGNING_KEYS
 from shared.storage.ports import Entity, Insert, Replace, Tables, reading
 
@@ -161,7 +162,6 @@ def _coordinate(number: int) -> str:
 
 _RECENT_SECONDS = 1.0
 """How old the ring may be that an unknown key id is looked up in."""
-_TRIES = 5
 
 
 class KeyStore:
@@ -196,28 +196,28 @@ class KeyStore:
         found = (await self._ring(self._usual)).find(kid, self.now)
         return found or (await self._ring(self._recent)).find(kid, self.now)
 
+    @retry_on_conflict(
+        5, ConflictError, "Other processes are changing the signing keys; try again."
+    )
     async def rotate(self, *, at_once: bool) -> KeyRing:
         """A new key that takes over in a minute while the older ones go on being accepted.
 
         `at_once` is for keys that may have leaked, or cannot be read: the older ones are
         forgotten, and with them every token so far. Raises ConflictError.
         """
-        for _ in range(_TRIES):
-            if at_once:
-                found = await self._tables.get(SIGNING_KEYS, PARTITION, ROW)
-                stored = await self._make() if found is None else KeyRing((), found.etag)
-            else:
-                stored = await self._read() or await self._make()
-            kid = self._ids.new()
-            changed = (
-                KeyRing((new_signing_key(kid, self.now),), stored.etag)
-                if at_once
-                else stored.rotated(kid, self.now)
-            )
-            with suppress(PreconditionFailedError):
-                await self._tables.write(SIGNING_KEYS, Replace(ring_to_entity(changed)))
-                return changed
-        raise ConflictError("Other processes are changing the signing keys; try again.")
+        if at_once:
+            found = await self._tables.get(SIGNING_KEYS, PARTITION, ROW)
+            stored = await self._make() if found is None else KeyRing((), found.etag)
+        else:
+            stored = await self._read() or await self._make()
+        kid = self._ids.new()
+        changed = (
+            KeyRing((new_signing_key(kid, self.now),), stored.etag)
+            if at_once
+            else stored.rotated(kid, self.now)
+        )
+        await self._tables.write(SIGNING_KEYS, Replace(ring_to_entity(changed)))
+        return changed
 
     async def _ring(self, lookups: CachedLookups[KeyRing]) -> KeyRing:
         ring = await lookups.get(ROW)

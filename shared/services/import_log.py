@@ -26,6 +26,7 @@ from shared.storage import import_records as expiry
 from shared.storage import import_records as records
 from shared.storage import result_records as results
 from shared.storage import waiting_chunks as waiting
+from shared.storage.conflicts import retry_on_conflict
 from shared.storage.import_records import Counts, ImportRecord, ImportSummary, OpenImport
 from shared.storage.names import IMPORT_RESULTS, IMPORTS
 from shared.storage.ports import Delete, Entity, Tables
@@ -375,19 +376,19 @@ class ImportLog:
             return Closing(counts, is_first=await self._close_alone(record, counts, now))
         return Closing(counts, is_first=True)
 
+    @retry_on_conflict(
+        _MOST_TRIES, StorageUnavailableError, "the record of an import keeps changing"
+    )
     async def _close_alone(self, record: ImportRecord, counts: Counts, now: str) -> bool:
         """End an import whose open-import entity is lost; False where it has ended before."""
-        for _ in range(_MOST_TRIES):
-            current = await self.read(record.tenant, record.number)
-            if current is None or not current.is_open:
-                return False
-            log.warning("import.open_entity_lost", import_id=record.import_id, tenant=record.tenant)
-            closing = records.closing_without_open_entity(current, counts, now)
-            repairs = await self.repairs.of_ended(current)
-            with suppress(PreconditionFailedError):
-                await self._tables.transact(IMPORTS, [closing, *repairs])
-                return True
-        raise StorageUnavailableError("the record of an import keeps changing")
+        current = await self.read(record.tenant, record.number)
+        if current is None or not current.is_open:
+            return False
+        log.warning("import.open_entity_lost", import_id=record.import_id, tenant=record.tenant)
+        closing = records.closing_without_open_entity(current, counts, now)
+        repairs = await self.repairs.of_ended(current)
+        await self._tables.transact(IMPORTS, [closing, *repairs])
+        return True
 
     async def reopen(self, record: ImportRecord) -> bool:
         """Write the open-import entity of an open import again; False where there is no need to.

@@ -33,6 +33,7 @@ from shared.errors import (
     PreconditionFailedError,
     StorageUnavailableError,
 )
+from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
 from shared.storage.ports import Delete, Entity, Insert, Merge, Replace, Tables, Value
@@ -73,7 +74,6 @@ def numbered_slug(slug: str, number: int) -> str:
 
 MOST_NAME = 200
 MOST_SOFTWARE_KEY = 100
-_TRIES = 5
 _MOST_CLASHES = 1_000
 
 
@@ -234,6 +234,7 @@ class TenantService:
             key=lambda integration: integration.software_key,
         )
 
+    @retry_on_conflict(5, ConflictError, "Other commands are changing the integration; try again.")
     async def change_integration(
         self, tenant: str, software_key: str, change: Callable[[Integration], Integration]
     ) -> Integration:
@@ -242,14 +243,11 @@ class TenantService:
         Raises NotFoundError, InvalidRequestError, ConflictError.
         """
         found = await self.find(tenant)
-        for _ in range(_TRIES):
-            stored = await self._stored(found.id, software_key)
-            changed = _checked(change(integration_from_any_entity(stored)))
-            with suppress(PreconditionFailedError):
-                entity = integration_to_entity(changed, stored.etag)
-                await self._tables.write(INTEGRATIONS, Replace(entity))
-                return changed
-        raise ConflictError("Other commands are changing the integration; try again.")
+        stored = await self._stored(found.id, software_key)
+        changed = _checked(change(integration_from_any_entity(stored)))
+        entity = integration_to_entity(changed, stored.etag)
+        await self._tables.write(INTEGRATIONS, Replace(entity))
+        return changed
 
     async def rotate_key(self, tenant: str, software_key: str) -> IssuedKey:
         """A new function key for an integration; the old one stops when look-ups expire.

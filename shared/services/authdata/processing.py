@@ -43,10 +43,10 @@ from shared.services.status import Reporting
 from shared.services.upkeep import UpkeepFaults
 from shared.storage.authdata_records import Batch, BatchState
 from shared.storage.business_records import place_of
+from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode
 from shared.storage.import_records import ImportRecord
 
-_MOST_TRIES = 50
 _BYTES_PER_RECORD = 500
 
 
@@ -80,19 +80,17 @@ class Processing:
         self._limits = limits
         self._orphaned = timedelta(seconds=orphan_seconds)
 
+    @retry_on_conflict(50, StorageUnavailableError, "the batch keeps changing")
     async def begin(self, tenant: str, file_log_id: str) -> ImportRecord | None:
         """The import of a batch, accepted by now; None for a batch without any record.
 
         Raises NotFoundError, ConflictError for a batch that was cancelled or has expired before
         it was processed, GoneError where its records are lost, StorageUnavailableError.
         """
-        for _ in range(_MOST_TRIES):
-            batch = await self._staging.find(tenant, file_log_id)
-            if batch.state is not BatchState.STAGED:
-                return await self.import_of(batch)
-            with suppress(PreconditionFailedError):
-                return await self.import_of(await self._closed(batch))
-        raise StorageUnavailableError("the batch keeps changing")
+        batch = await self._staging.find(tenant, file_log_id)
+        if batch.state is BatchState.STAGED:
+            batch = await self._closed(batch)
+        return await self.import_of(batch)
 
     async def import_of(self, batch: Batch) -> ImportRecord | None:
         """The import of a batch that is not staged any more, accepted now where it was not.

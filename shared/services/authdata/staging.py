@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -54,6 +53,7 @@ from shared.imports.authdata.rules import (
 from shared.services.authdata.store import BatchStore, Employees
 from shared.services.background import KeyedLocks, Offload
 from shared.storage.authdata_records import Batch, BatchState, PartData
+from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode
 from shared.storage.names import TENANTS
 from shared.storage.ports import Entity, Merge, Tables, reading
@@ -233,9 +233,7 @@ class Staging:
         append = _Append(call, call_id, call.file_log_id or (call_id if call.commit else ""))
         try:
             async with self._turns.take(f"{tenant} {append.batch_id or call_id}"):
-                for _ in range(_MOST_TRIES):
-                    with suppress(PreconditionFailedError):
-                        return await self._try(tenant, append, records, rules)
+                return await self._append(tenant, append, records, rules)
         except RefusedError:
             # What may have been appended is not taken away from its batch.
             if append.added is not None and not append.may_be_in:
@@ -245,12 +243,13 @@ class Staging:
             if append.may_be_in:
                 raise StagingUnknownError(append.batch_id) from error
             raise
-        raise StorageUnavailableError("too many calls append to this batch at once")
 
-    async def _try(
+    @retry_on_conflict(
+        _MOST_TRIES, StorageUnavailableError, "too many calls append to this batch at once"
+    )
+    async def _append(
         self, tenant: str, append: _Append, records: Sequence[AuthRecord], rules: TenantRules
     ) -> Staged:
-        """One attempt. Raises PreconditionFailedError where the batch moved on meanwhile."""
         batch = await self._read(tenant, append.batch_id) if append.batch_id else None
         batch = batch or self._new(tenant, append.batch_id)
         is_done = batch.has_seen(append.id)
@@ -304,18 +303,16 @@ class Staging:
         size = _BYTES_PER_RECORD * len(rows)
         return await self._offload(size, self._read_all, tenant, call, rules.formats)
 
+    @retry_on_conflict(_MOST_TRIES, StorageUnavailableError, "the batch keeps changing")
     async def find(self, tenant: str, file_log_id: str) -> Batch:
         """The batch of that id, expired where its time is over.
 
         Raises NotFoundError, and GoneError where it cannot be read.
         """
-        for _ in range(_MOST_TRIES):
-            batch = await self._read(tenant, file_log_id)
-            if batch is None:
-                raise NotFoundError(NO_SUCH_BATCH)
-            with suppress(PreconditionFailedError):
-                return await self.expire_if_due(batch)
-        raise StorageUnavailableError("the batch keeps changing")
+        batch = await self._read(tenant, file_log_id)
+        if batch is None:
+            raise NotFoundError(NO_SUCH_BATCH)
+        return await self.expire_if_due(batch)
 
     async def cancel_lost(self, batch: Batch) -> None:
         """End a batch whose records are lost. Raises PreconditionFailedError where it moved on."""

@@ -43,6 +43,7 @@ from shared.services.licenses.transactions import LicenseTransaction, Transactio
 from shared.services.row_processor import BeforeCommit, SupersededError
 from shared.storage import license_records as records
 from shared.storage.business_records import partition_of
+from shared.storage.conflicts import retry_on_conflict
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.license_records import LogEntry, Owner
 from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
@@ -130,6 +131,7 @@ def _row(line: bytes) -> dict[str, Any]:
 _SLICE_ROWS = 250
 _SLICE_BYTES = 4 * 1024 * 1024
 _MOST_CONFLICTS = 20
+_TOO_MANY_WRITERS = "the licenses of a company are written by too many at once"
 _BYTES_OF_ROW = 500
 _BYTES_OF_PART = 50_000
 """About what a part comes to, for the choice of a thread."""
@@ -180,21 +182,17 @@ class CompanyProcessor:
                 continue
             await self._remove_obsolete()
             return list(self.results.values())
-        raise StorageUnavailableError("the licenses of a company are written by too many at once")
+        raise StorageUnavailableError(_TOO_MANY_WRITERS)
 
+    @retry_on_conflict(_MOST_CONFLICTS, StorageUnavailableError, _TOO_MANY_WRITERS)
     async def end(self, message: Message) -> list[RowResult]:
         """Rows without an entry in the log end with `message`; the log is closed by that."""
-        for _ in range(_MOST_CONFLICTS):
-            try:
-                await self._read_log()
-                rest = await self.offload(len(self.company.data), self._ended, message)
-                for at in range(0, len(rest), _ENDED_AT_ONCE):
-                    await self._append(LicenseTransaction(rest[at : at + _ENDED_AT_ONCE]))
-            except PreconditionFailedError:
-                continue
-            await self._remove_obsolete()
-            return list(self.results.values())
-        raise StorageUnavailableError("the licenses of a company are written by too many at once")
+        await self._read_log()
+        rest = await self.offload(len(self.company.data), self._ended, message)
+        for at in range(0, len(rest), _ENDED_AT_ONCE):
+            await self._append(LicenseTransaction(rest[at : at + _ENDED_AT_ONCE]))
+        await self._remove_obsolete()
+        return list(self.results.values())
 
     def _ended(self, message: Message) -> list[RowResult]:
         return [
