@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
+from shared.guids import is_guid
 from shared.imports.authdata.hashing import HashKey
 from shared.storage_account import (
     CONNECTION,
@@ -95,7 +96,6 @@ PLATFORM_HOST = "WEBSITE_HOSTNAME"
 DEFAULT_ADDRESS = "http://localhost:7071"
 """Where `func start` and the local host answer by default."""
 
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NAME = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,200}")
 _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104 (only compared)
@@ -120,7 +120,7 @@ def read_secure_address(text: str) -> str | None:
 
 def read_guid(text: str) -> str | None:
     """A GUID in lower case."""
-    return text.lower() if _GUID.fullmatch(text) else None
+    return text.lower() if is_guid(text) else None
 
 
 def read_names(text: str) -> tuple[str, ...] | None:

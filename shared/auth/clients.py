@@ -8,13 +8,13 @@ first is good for the second.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from shared.auth.lookups import CachedLookups
 from shared.clock import Clock
+from shared.guids import is_guid
 from shared.imports.registry import IMPORT_TYPES
 from shared.storage.entities import encode
 from shared.storage.names import CLIENTS
@@ -39,7 +39,6 @@ PARTITION = "clients"
 """All clients share a partition: they are few, and listed in order of their id."""
 
 MOST_CLIENT_ID = 200
-_APPLICATION_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def normal_client_id(text: str) -> str:
 
 def is_application_id(client_id: str) -> bool:
     """Whether it has the form of an application id of Entra."""
-    return _APPLICATION_ID.fullmatch(client_id) is not None
+    return is_guid(client_id)
 
 
 def client_row(client_id: str) -> str:

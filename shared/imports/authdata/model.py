@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared.errors import ConflictError, InvalidRequestError, TooLargeError
+from shared.guids import GUID_FORM, ZERO_GUID, parse_guid
 from shared.imports.authdata.hashing import (
     NO_FINGERPRINTS,
     NO_VALUES,
@@ -24,7 +24,7 @@ from shared.imports.messages import Message, MessageId
 from shared.imports.near_names import is_like_dry_run, is_one_slip_away
 from shared.imports.reference_text import escaped, trimmed, warn_of_reference
 
-NO_FILE_LOG_ID: Final = "00000000-0000-0000-0000-000000000000"
+NO_FILE_LOG_ID: Final = ZERO_GUID
 EMPLOYEE_ID: Final = "employeeId"
 EMPLOYEE_STATUS: Final = "employeeStatus"
 VALUE_FIELDS: Final = ("authValue1", "authValue2", "authValue3")
@@ -262,12 +262,6 @@ _FOLDED: Final = frozenset(name.lower() for name in FIELDS)
 # The body of a call: what it asks for, and its records, not yet looked into (CONTRACTS 3).
 
 _NAMES = ("fileLogId", "validate", "allowNoAuth", "commit", "employee")
-_GUID = re.compile(
-    r"(?P<open>[{(])?"
-    r"([0-9a-f]{8})(?P<dash>-)?([0-9a-f]{4})(?(dash)-)([0-9a-f]{4})(?(dash)-)([0-9a-f]{4})"
-    r"(?(dash)-)([0-9a-f]{12})"
-    r"(?(open)[)}])"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,12 +328,11 @@ def read_file_log_id(value: Any) -> str | None:
     text = value.strip().lower() if isinstance(value, str) else "?"
     if not text:
         return None
-    match = _GUID.fullmatch(text)
-    if match is None:
+    guid = parse_guid(text)
+    if guid is None:
         raise InvalidRequestError(
-            "fileLogId must be a guid: 8-4-4-4-12 hexadecimal digits; leave it out for a new batch."
+            f"fileLogId must be a guid: {GUID_FORM}; leave it out for a new batch."
         )
-    guid = "-".join(match.group(2, 4, 5, 6, 7))
     return None if guid == NO_FILE_LOG_ID else guid
 
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from lxml import etree
 
-from shared.imports.licenses.model import NO_KEY_TEXT, ZERO_KEY
+from shared.guids import ZERO_GUID
+from shared.imports.licenses.model import NO_KEY_TEXT
 from shared.imports.licenses.xml_reader import (
     ENTITY_KEY,
     HAS_VALUE,
@@ -172,7 +173,7 @@ def _add_import_key(root: etree._Element, key: str) -> None:
     element = etree.SubElement(root, f"{{{OUTPUT}}}ImportKey", nsmap={"d2p1": KEYS})
     wrapped = etree.SubElement(element, ENTITY_KEY)
     etree.SubElement(wrapped, HAS_VALUE).text = "true" if has_value else "false"
-    etree.SubElement(wrapped, VALUE).text = key if has_value else ZERO_KEY
+    etree.SubElement(wrapped, VALUE).text = key if has_value else ZERO_GUID
 
 
 def _writable(text: str) -> str:

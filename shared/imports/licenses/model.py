@@ -7,7 +7,6 @@ capital. Only companyCode is in every row. What a row is matched by (the codes a
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 from pydantic_core import PydanticKnownError
 
+from shared.guids import GUID_FORM, ZERO_GUID, parse_guid
 from shared.imports.import_type import Document, ReadRow
 from shared.imports.model import (
     MAX_LICENSE_REFERENCE,
@@ -42,15 +42,7 @@ MAX_DOCUMENTS: Final = 100
 
 NO_KEY_TEXT: Final = "<empty>"
 """How the vendor writes a key that is none."""
-ZERO_KEY: Final = "00000000-0000-0000-0000-000000000000"
 
-_GUID = re.compile(
-    r"(?P<open>[{(])?"
-    r"([0-9a-f]{8})(?P<dash>-)?([0-9a-f]{4})(?(dash)-)([0-9a-f]{4})(?(dash)-)([0-9a-f]{4})"
-    r"(?(dash)-)([0-9a-f]{12})"
-    r"(?(open)[)}])"
-)
-_GUID_FORM = "8-4-4-4-12 hexadecimal digits"
 _DIRECTIONS = {"after": "After", "before": "Before"}
 
 
@@ -62,11 +54,10 @@ def guid_text(text: str) -> str | None:
     compact = text.strip().lower()
     if compact == NO_KEY_TEXT:
         return None
-    match = _GUID.fullmatch(compact)
-    if match is None:
-        raise ValueError(_GUID_FORM)
-    guid = "-".join(match.group(2, 4, 5, 6, 7))
-    return None if guid == ZERO_KEY else guid
+    guid = parse_guid(compact)
+    if guid is None:
+        raise ValueError(GUID_FORM)
+    return None if guid == ZERO_GUID else guid
 
 
 def _key(text: str) -> str | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from shared import log
 from shared.clock import Clock, to_iso
 from shared.errors import ForbiddenError, NotFoundError
+from shared.guids import ZERO_GUID
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload, type_fault
 from shared.imports.field_diff import changed_fields, changes_text
@@ -177,9 +178,6 @@ class Documents:
 
 # Dry runs of documents: what an upload would come to, and nothing is written (CONTRACTS 0, I5).
 
-NOT_FORETOLD = "00000000-0000-0000-0000-000000000000"
-"""In place of an id that only a run would make."""
-
 
 class DocumentTrials:
     """Judges uploads by the code that takes them in."""
@@ -196,7 +194,8 @@ class DocumentTrials:
         stored = await self._stored(tenant, placed)
         changes = changed_fields(stored, described(placed), DOCUMENTS.rules.is_sensitive)
         outcome = Outcome.NEW if stored is None else Outcome.UPDATED
-        document_id = NOT_FORETOLD if stored is None else placed.document_id(tenant)
+        # A document that is new gets its id only when it is imported.
+        document_id = ZERO_GUID if stored is None else placed.document_id(tenant)
         return DryRunResult((placed.result(outcome, document_id),), {0: changes_text(changes)})
 
     async def _stored(self, tenant: str, placed: Upload) -> Document | None:
