@@ -478,4 +478,9 @@ def record_repair_of(gateway: Gateway) -> RecordRepair:
 
     account = gateway.account
     results = Results(account.tables, account.blobs, to_thread_if_large)
-    return RecordRepair(account.tables, gateway.imports, results, SystemClock())
+    shapes = {
+        name: module.stored_shape()
+        for name, module in IMPORT_MODULES.items()
+        if module.stored_shape is not None
+    }
+    return RecordRepair(account.tables, gateway.imports, results, SystemClock(), shapes)

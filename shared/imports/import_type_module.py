@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
+    from shared.services.record_repair import StoredShape
     from shared.services.retention import LogRange, RetentionStep
     from shared.services.row_processor import ProcessorContext, RowProcessor
     from shared.services.status import ImportReport
@@ -50,6 +51,8 @@ class ImportTypeModule:
     make_processor(context)            the work on its rows, where they do not each name one record
     retention(gateway, clock)          what goes after its time besides payloads and results
     log_range()                        the rows that it logs of its imports beside its records
+    stored_shape()                     how a stored record is checked and mended, where its rows do
+                                       not each name one record
     names_database                     whether its callers name the database that they send to
     """
 
@@ -59,6 +62,7 @@ class ImportTypeModule:
     make_processor: Callable[[ProcessorContext], RowProcessor] | None = None
     retention: Callable[[Gateway, Clock], Iterable[RetentionStep]] = lambda _gateway, _clock: ()
     log_range: Callable[[], LogRange] | None = None
+    stored_shape: Callable[[], StoredShape] | None = None
     names_database: bool = False
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -19,16 +19,11 @@ from shared import log
 from shared.auth.integrations import integration_from_entity
 from shared.clock import Clock, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
-from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.model import Employee
-from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.import_type import Document, ImportType, RecordRules
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import Change, StoredLicense
 from shared.imports.licenses.model import employee_of
 from shared.imports.registry import IMPORT_TYPES
-from shared.services.documents.processor import lookups_of
-from shared.services.documents.reading import readable_document
 from shared.services.documents.rounds import RoundStatus
 from shared.services.import_log import ImportLog
 from shared.services.results import Results
@@ -70,14 +65,46 @@ class BrokenThing:
     carry_out: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredShape:
+    """What a type derives from a stored document.
+
+    `check` raises what a document of another shape makes its readers raise; `lookups` are the row
+    keys of its look-ups, `columns` what is promoted to columns.
+    """
+
+    check: Callable[[Document], object]
+    lookups: Callable[[Document], Sequence[str]]
+    columns: Callable[[Document], Mapping[str, str]]
+
+
+def shape_of_rules(rules: RecordRules) -> StoredShape:
+    """That of a type whose rows each name one record."""
+
+    def check(document: Document) -> None:
+        rules.lookups(document)
+        rules.columns(document)
+
+    return StoredShape(check, rules.lookups, rules.columns)
+
+
 class RecordRepair:
     """Goes through the tables of one tenant; writes only in `carry_out`."""
 
-    def __init__(self, tables: Tables, imports: ImportLog, results: Results, clock: Clock) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        imports: ImportLog,
+        results: Results,
+        clock: Clock,
+        shapes: Mapping[str, StoredShape],
+    ) -> None:
+        """`shapes` by the name of the type, where its rows do not each name one record."""
         self._tables = tables
         self._imports = imports
         self._results = results
         self._clock = clock
+        self._shapes = shapes
         self._newest: dict[str, int] = {}
 
     async def find(self, tenant: str, areas: Sequence[str] = AREAS) -> AsyncIterator[BrokenThing]:
@@ -113,6 +140,7 @@ class RecordRepair:
                 return self._records(tenant, IMPORT_TYPES[area])
 
     async def _records(self, tenant: str, kind: ImportType) -> AsyncIterator[BrokenThing]:
+        shape = self._shape(kind)
         for partition in await self._partitions(tenant, kind.table):
             lookups: defaultdict[str, list[Entity]] = defaultdict(list)
             async for entity in self._entities(kind.table, partition, "x|", "x|~"):
@@ -120,7 +148,7 @@ class RecordRepair:
             async for entity in self._entities(kind.table, partition, "r|", "r|~"):
                 own = lookups.pop(entity.row.removeprefix("r|"), [])
                 try:
-                    newest = _check(kind, entity)
+                    newest = _check(shape, entity)
                 except UnreadableDataError as error:
                     yield self._broken_record(tenant, kind, entity, own, str(error))
                     continue
@@ -132,10 +160,14 @@ class RecordRepair:
                     key = _shown_key(partition, reference)
                     yield self._removal(kind.name, kind.table, key, fault, [Delete(entity)])
 
+    def _shape(self, kind: ImportType) -> StoredShape:
+        return self._shapes.get(kind.name) or shape_of_rules(kind.record_rules)
+
     def _broken_record(
         self, tenant: str, kind: ImportType, entity: Entity, lookups: Sequence[Entity], fault: str
     ) -> BrokenThing:
-        document = _document(kind, entity)
+        shape = self._shape(kind)
+        document = _document(shape, entity)
 
         async def carry_out() -> None:
             key = RecordKey(entity.partition, entity.row)
@@ -147,8 +179,8 @@ class RecordRepair:
                 created_by=number,
                 created_at=entity.text("CreatedAt"),
                 updated_at=to_iso(self._clock.now()),
-                lookups=() if document is None else _lookups(kind, document),
-                columns=None if document is None else _columns(kind, document),
+                lookups=() if document is None else tuple(shape.lookups(document)),
+                columns=None if document is None else dict(shape.columns(document)),
             )
             before = StoredRecord(key, None, mended.stamp, etag=entity.etag)
             operations = business_records.writing(mended, before)
@@ -343,34 +375,23 @@ def masked(text: str) -> str:
     return f"***{text[-_MOST_SHOWN:]}" if len(text) >= 2 * _MOST_SHOWN else "***"
 
 
-def _check(kind: ImportType, entity: Entity) -> int:
+def _check(shape: StoredShape, entity: Entity) -> int:
     """The highest import number in a record. Raises UnreadableDataError where it is broken."""
     record = business_records.from_entity(entity)
     record.stamp.results()
     if record.document is not None:
         with reading("a stored record"):
-            _check_document(kind, record.document)
+            shape.check(record.document)
     return max(record.stamp.number, record.ended.closed_through, *record.ended.codes, 0)
 
 
-def _check_document(kind: ImportType, document: Document) -> None:
-    """Raises what a document of another shape makes its readers raise."""
-    if kind is AUTHDATA:
-        Employee.of(document)
-    elif kind is DOCUMENTS:
-        readable_document(document)
-    else:
-        _lookups(kind, document)
-        _columns(kind, document)
-
-
-def _document(kind: ImportType, entity: Entity) -> Document | None:
+def _document(shape: StoredShape, entity: Entity) -> Document | None:
     """The document of a broken record where that can be read; a tombstone has none."""
     document = None if entity.flag("Deleted") else _readable_json(entity)
     if document is None:
         return None
     try:
-        _check_document(kind, document)
+        shape.check(document)
     except Exception:
         return None
     return document
@@ -382,26 +403,6 @@ def _readable_json(entity: Entity) -> Document | None:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def _rules(kind: ImportType) -> RecordRules:
-    return kind.record_rules
-
-
-def _lookups(kind: ImportType, document: Document) -> tuple[str, ...]:
-    if kind is AUTHDATA:
-        triple = Employee.of(document).triple
-        return () if triple is None else (triple,)
-    if kind is DOCUMENTS:
-        return lookups_of(document)
-    return tuple(_rules(kind).lookups(document))
-
-
-def _columns(kind: ImportType, document: Document) -> dict[str, str]:
-    if kind is AUTHDATA:
-        employee = Employee.of(document)
-        return {"EmployeeId": employee.employee_id, "EmployeeStatus": employee.status or ""}
-    return {} if kind is DOCUMENTS else dict(_rules(kind).columns(document))
 
 
 def _fault_of_owner(entity: Entity, *, is_there: bool) -> str:

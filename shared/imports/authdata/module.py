@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import azure.functions as func
 
     from shared.gateway import Gateway
+    from shared.imports.import_type import Document
+    from shared.services.record_repair import StoredShape
     from shared.storage.import_records import ImportRecord
 
 
@@ -29,8 +31,24 @@ def _openapi_area() -> OpenApiArea:
     return OpenApiArea(lambda limits, _names: authdata.operations(limits.rows), authdata.shapes)
 
 
+def _stored_shape() -> StoredShape:
+    from shared.imports.authdata.model import Employee
+    from shared.services.record_repair import StoredShape
+
+    def lookups(document: Document) -> tuple[str, ...]:
+        triple = Employee.of(document).triple
+        return () if triple is None else (triple,)
+
+    def columns(document: Document) -> dict[str, str]:
+        employee = Employee.of(document)
+        return {"EmployeeId": employee.employee_id, "EmployeeStatus": employee.status or ""}
+
+    return StoredShape(Employee.of, lookups, columns)
+
+
 MODULE = ImportTypeModule(
     definition=AUTHDATA,
     answer=when_ended(_answer),
     openapi_area=_openapi_area,
+    stored_shape=_stored_shape,
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
+    from shared.services.record_repair import StoredShape
     from shared.services.retention import RetentionStep
     from shared.storage.import_records import ImportRecord
 
@@ -46,9 +47,18 @@ def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
     yield RetentionStep("rejected drops", rejected, ExpiringRejections(account.blobs).files)
 
 
+def _stored_shape() -> StoredShape:
+    from shared.services.documents.processor import lookups_of
+    from shared.services.documents.reading import readable_document
+    from shared.services.record_repair import StoredShape
+
+    return StoredShape(readable_document, lookups_of, lambda _document: {})
+
+
 MODULE = ImportTypeModule(
     definition=DOCUMENTS,
     answer=when_ended(_answer),
     openapi_area=_openapi_area,
     retention=_retention,
+    stored_shape=_stored_shape,
 )
