@@ -1,6 +1,7 @@
 """Authentication data: stage, review, process; the triggers on rows; the upkeep of batches.
 
-All routes are absolute: the host refuses function routes that start with `admin` (PLATFORM 1.1).
+All routes are absolute: the host refuses function routes that start with `admin`
+(docs/platform.md#1.1).
 """
 
 from __future__ import annotations

@@ -136,8 +136,8 @@ async def _limits() -> Limits:
 async def import_zz_unknown_type(req: func.HttpRequest) -> func.HttpResponse:
     """501 for a message type that there is not.
 
-    The host takes the first route that matches in order of function name (PLATFORM 1.3), so the
-    name sorts behind those of all message types.
+    The host takes the first route that matches in order of function name (docs/platform.md#1.3), so
+    the name sorts behind those of all message types.
     """
     await (await gateway()).callers.authenticate(req.headers)
     names = ", ".join(IMPORT_TYPES)

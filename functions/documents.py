@@ -1,4 +1,4 @@
-"""Documents: the call, the drop, reading back (CONTRACTS 4)."""
+"""Documents: the call, the drop, reading back (docs/contracts.md#4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following, retrying and cancelling imports: `/api/imports…` (CONTRACTS 5)."""
+"""Following, retrying and cancelling imports: `/api/imports…` (docs/contracts.md#5)."""
 
 from __future__ import annotations
 

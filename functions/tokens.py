@@ -1,4 +1,4 @@
-"""Tokens: `POST /connect/token`, the discovery document, the published keys (CONTRACTS 4).
+"""Tokens: `POST /connect/token`, the discovery document, the published keys (docs/contracts.md#4).
 
 The documents are also there under `/connect/…`: msal takes an authority with a path only.
 """

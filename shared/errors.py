@@ -34,8 +34,8 @@
     └── SettingsError                the settings are wrong; lists every problem
 
 A `RefusedError` carries a message for the caller: one sentence that says what to do. It never
-quotes a key, a body or a personal value (CONTRACTS 0, body of a refusal). Which HTTP status a
-class has is known to `shared.web` alone.
+quotes a key, a body or a personal value (docs/contracts.md#0, body of a refusal). Which HTTP status
+a class has is known to `shared.web` alone.
 """
 
 from __future__ import annotations

@@ -138,7 +138,8 @@ def own_address(environ: Mapping[str, str]) -> str:
     return f"http://{host}" if is_local else f"https://{host}"
 
 
-# The keys under which authentication values are hashed, as a setting holds them (CONTRACTS 3).
+# The keys under which authentication values are hashed, as a setting holds them
+# (docs/contracts.md#3).
 #
 #     GATEWAY_AUTHDATA_KEYS = 2027:<base64>,2026:<base64>
 #

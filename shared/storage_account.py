@@ -2,7 +2,7 @@
 
 Separate from `shared.settings` because these names are the platform's, not ours: the host reads
 `AzureWebJobsStorage` too, and a connection string wins over the `AzureWebJobsStorage__…` parts
-(PLATFORM 6).
+(docs/platform.md#6).
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def emulator_connection_string(
     """The whole connection string of a storage emulator.
 
     Never the host name `localhost`: with a port of its own the tables SDK takes it for another
-    product (LIBRARIES, Table).
+    product (docs/platform.md#tables).
     """
     endpoints = "".join(
         f"{service.capitalize()}Endpoint=http://{host}:{ports[service]}/{_EMULATOR_ACCOUNT};"

@@ -1,8 +1,9 @@
 """A stand-in for Entra ID, over TLS: its metadata, its keys, its token endpoint, signed tokens.
 
-It publishes what a directory of Entra publishes (LIBRARIES 6): two versions of the metadata with
-issuers of their own, keys with certificates and more than one needs, and it answers token requests
-of registered applications with RS256 tokens of either version, errors with AADSTS numbers.
+It publishes what a directory of Entra publishes (docs/platform.md#entra): two versions of the
+metadata with issuers of their own, keys with certificates and more than one needs, and it answers
+token requests of registered applications with RS256 tokens of either version, errors with AADSTS
+numbers.
 """
 
 from __future__ import annotations

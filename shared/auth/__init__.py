@@ -1,1 +1,1 @@
-"""Who is calling: function keys and integrations (CONTRACTS 0 and 1)."""
+"""Who is calling: function keys and integrations (docs/contracts.md#0 and docs/contracts.md#1)."""

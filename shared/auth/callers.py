@@ -1,4 +1,4 @@
-"""The one place that decides who is calling (CONTRACTS 0, who is calling).
+"""The one place that decides who is calling (docs/contracts.md#0, who is calling).
 
     authenticate(headers)             key pair only: workers, assignments, licenses
     authenticate_for(headers, scope)  key pair, or a token of that scope: documents, authdata
@@ -112,7 +112,7 @@ AnyCaller = Caller | TokenCaller
 
 
 def check_database(caller: Caller) -> None:
-    """For Pay & Bill types only: the integration's database must be active (CONTRACTS 1).
+    """For Pay & Bill types only: the integration's database must be active (docs/contracts.md#1).
 
     Raises ForbiddenError with the vendor's words.
     """
@@ -129,7 +129,7 @@ def check_database_version(caller: Caller, needed: int) -> None:
         raise InvalidRequestError("Invalid DB Version")
 
 
-# The key pair `X-Functions-Key` + `X-Software-Key` (CONTRACTS 0 and 1).
+# The key pair `X-Functions-Key` + `X-Software-Key` (docs/contracts.md#0 and docs/contracts.md#1).
 #
 # In this order, each refusal with its own words:
 #

@@ -1,4 +1,4 @@
-"""An OAuth client: a program of a tenant that asks for tokens (CONTRACTS 4).
+"""An OAuth client: a program of a tenant that asks for tokens (docs/contracts.md#4).
 
 Its id is a name that is unique in the whole gateway, since it stands alone in a token request. A
 client of Entra is known by its application id and has no secret here. A revoked client is gone;
@@ -20,7 +20,8 @@ from shared.storage.entities import encode
 from shared.storage.names import CLIENTS
 from shared.storage.ports import Entity, Tables
 
-# What a bearer token may be good for, and which imports each scope shows (CONTRACTS 0 and 4).
+# What a bearer token may be good for, and which imports each scope shows (docs/contracts.md#0 and
+# docs/contracts.md#4).
 
 
 class Scope(StrEnum):

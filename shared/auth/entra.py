@@ -1,8 +1,8 @@
 """What Entra ID publishes of a directory: its issuers and the keys that its tokens are signed with.
 
 Read from the metadata of both versions of its tokens, since an application's registration decides
-which one it gets (LIBRARIES 6): the issuer of the older one is on another host, and every national
-cloud has its own. Everything here blocks; it is called in a thread.
+which one it gets (docs/platform.md#entra): the issuer of the older one is on another host, and
+every national cloud has its own. Everything here blocks; it is called in a thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tokens that Entra ID issued to applications (identity provider `entra`).
 
 Of both versions: the older one names its application in `appid`, the newer one in `azp`, and each
-has an issuer of its own (LIBRARIES 6). What an application may do stands in `roles`. A token that
-Entra issued for a user is none of an application, and is refused.
+has an issuer of its own (docs/platform.md#entra). What an application may do stands in `roles`. A
+token that Entra issued for a user is none of an application, and is refused.
 """
 
 from __future__ import annotations

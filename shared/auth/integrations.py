@@ -17,7 +17,7 @@ from shared.storage.entities import decode, encode
 from shared.storage.ports import Entity, Value, reading
 
 DEFAULT_DATABASE_VERSION = 1
-"""What an integration has unless told otherwise (CONTRACTS 1)."""
+"""What an integration has unless told otherwise (docs/contracts.md#1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,8 @@ def integration_from_any_entity(entity: Entity) -> Integration:
 #
 # A key carries 256 random bits, so a plain SHA-256 is enough: there is nothing to guess that a
 # slow hash would protect. The platform has function keys of its own, but it never tells Python
-# the name of the key that was used (PLATFORM 2), and the name is what the contract checks.
+# the name of the key that was used (docs/platform.md#1.11), and the name is what the contract
+# checks.
 
 PREFIX = "pig_"
 """Begins every key, so that a scanner for leaked secrets can know one."""

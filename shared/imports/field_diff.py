@@ -1,4 +1,4 @@
-"""What a row changes in a record, field by field (CONTRACTS 0, dryRun)."""
+"""What a row changes in a record, field by field (docs/contracts.md#0, dryRun)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from shared.imports.results import Outcome
 # The reference lists that a tenant may load: which kinds there are, and what their entries name.
 #
 # A list is optional. Where a tenant has loaded one of a kind, the values of that kind must be in
-# it (CONTRACTS 1); where it has not, any value is taken.
+# it (docs/contracts.md#1); where it has not, any value is taken.
 
 
 class ReferenceKind(StrEnum):

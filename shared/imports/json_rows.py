@@ -1,11 +1,11 @@
 """Reading a JSON payload: from the bytes of a call to rows that know their identity.
 
 A body is walked row by row and no row's objects outlive its turn, so memory holds the text once and
-a few numbers per row. What CONTRACTS 0 ("JSON in") refuses is refused here, for the whole body:
-not UTF-8, not JSON, duplicate names (also those equal but for case), NaN and Infinity, nesting
-over 32. A row over one of the caps below is refused with the whole body: the decoder makes tens of
-bytes of each byte of it before its key can be known. The standard library's decoder is used because
-it gives the span of each row, exact decimals (`parse_float`) and every name of an object
+a few numbers per row. What docs/contracts.md#0 ("JSON in") refuses is refused here, for the whole
+body: not UTF-8, not JSON, duplicate names (also those equal but for case), NaN and Infinity,
+nesting over 32. A row over one of the caps below is refused with the whole body: the decoder makes
+tens of bytes of each byte of it before its key can be known. The standard library's decoder is used
+because it gives the span of each row, exact decimals (`parse_float`) and every name of an object
 (`object_pairs_hook`) in one pass.
 """
 
@@ -607,7 +607,7 @@ _DECODER = json.JSONDecoder(
 _AS_IT_STANDS = json.JSONDecoder(parse_float=str, parse_int=str)
 
 
-# The body of a retry: corrected rows by their index in the parent (CONTRACTS 5).
+# The body of a retry: corrected rows by their index in the parent (docs/contracts.md#5).
 #
 #     [{"index": 5, "row": {…}}, …]
 #

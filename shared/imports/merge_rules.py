@@ -31,7 +31,8 @@ from shared.imports.results import MAX_MESSAGES, Outcome, RowResult, failed
 from shared.imports.row_reader import is_sensitive, read_key, read_row
 from shared.imports.usual_values import unusual_values
 
-# Merging a row into the stored record, and deciding by that what the row does (CONTRACTS 0).
+# Merging a row into the stored record, and deciding by that what the row does
+# (docs/contracts.md#0).
 #
 # A missing property keeps the stored value, None clears it. A nested object that merges per
 # property does the same one level down, and disappears when it holds nothing any more; everything
@@ -161,8 +162,8 @@ def fold(
 
     A failing row changes nothing; its result names everything that is wrong with it, as far as its
     fields could be read. A row that took effect and was overwritten by a later one keeps its
-    outcome and says 1102 (CONTRACTS 0, order). `on_change` is called with what each row changed.
-    `refusals` are Errors of rows, by index, that do not come from the row or the record.
+    outcome and says 1102 (docs/contracts.md#0, order). `on_change` is called with what each row
+    changed. `refusals` are Errors of rows, by index, that do not come from the row or the record.
     """
     document: Document | None = None
     last = -1

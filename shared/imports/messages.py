@@ -1,4 +1,4 @@
-"""The message catalogue (CONTRACTS 6): the one source of ids, severities and wording."""
+"""The message catalogue (docs/contracts.md#6): the one source of ids, severities and wording."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class MessageId(IntEnum):
 
 
 class Severity(StrEnum):
-    """The `messageType` of a message (CONTRACTS 1)."""
+    """The `messageType` of a message (docs/contracts.md#1)."""
 
     ERROR = "Error"
     WARNING = "Warning"
@@ -188,49 +188,49 @@ def _field_entries() -> tuple[CatalogueEntry, ...]:
             error,
             "Value has the wrong type",
             "Send the JSON type that the schema names; nothing is converted.",
-            "CONTRACTS 0",
+            "docs/contracts.md#0",
         ),
         CatalogueEntry(
             MessageId.WRONG_LENGTH,
             error,
             "Value is too long or too short",
             "Keep to the length that the message and the schema name.",
-            "CONTRACTS 6",
+            "docs/contracts.md#6",
         ),
         CatalogueEntry(
             MessageId.WRONG_FORM,
             error,
             "Value does not have the required form",
             "Match the whole value to the pattern of the schema, with ASCII digits.",
-            "CONTRACTS 1",
+            "docs/contracts.md#1",
         ),
         CatalogueEntry(
             MessageId.VALUE_NOT_ALLOWED,
             error,
             "Value is not one of the allowed values",
             "Send one of the values that the schema lists.",
-            "CONTRACTS 6",
+            "docs/contracts.md#6",
         ),
         CatalogueEntry(
             MessageId.NOT_A_DATE,
             error,
             "Value is not a calendar date",
             "Send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS with a day that exists.",
-            "CONTRACTS 0",
+            "docs/contracts.md#0",
         ),
         CatalogueEntry(
             MessageId.UNKNOWN_FIELD,
             info,
             "Field is not known and was not stored",
             "Correct the name if it was meant for a field of the schema, or leave the field out.",
-            "CONTRACTS 0",
+            "docs/contracts.md#0",
         ),
         CatalogueEntry(
             MessageId.OUT_OF_RANGE,
             error,
             "Number is out of range",
             "Keep to the range that the message and the schema name.",
-            "CONTRACTS 6",
+            "docs/contracts.md#6",
         ),
     )
 
@@ -244,42 +244,42 @@ def _record_entries() -> tuple[CatalogueEntry, ...]:
             error,
             "A later import has changed this record",
             "Compare the record with the row, then send the row corrected instead of as it was.",
-            "CONTRACTS 5",
+            "docs/contracts.md#5",
         ),
         CatalogueEntry(
             MessageId.OVERWRITTEN_BY_LATER_ROW,
             info,
             "A later row of the same import wrote this record again",
             "Nothing has to be done; send one row for each record to avoid this message.",
-            "CONTRACTS 0",
+            "docs/contracts.md#0",
         ),
         CatalogueEntry(
             MessageId.NOTHING_TO_CHANGE,
             info,
             "Nothing to change",
             "Nothing has to be done; the stored record already says what the row says.",
-            "CONTRACTS 0",
+            "docs/contracts.md#0",
         ),
         CatalogueEntry(
             MessageId.REFERENCE_NOT_FOUND,
             error,
             "Referenced record was not found",
             "Import the record that the field refers to first, or correct the reference.",
-            "CONTRACTS 1",
+            "docs/contracts.md#1",
         ),
         CatalogueEntry(
             MessageId.VALUES_DISAGREE,
             warning,
             "Values do not agree with each other",
             "Check the named fields; the row was taken as it is.",
-            "CONTRACTS 1",
+            "docs/contracts.md#1",
         ),
         CatalogueEntry(
             MessageId.IMPLAUSIBLE_VALUE,
             warning,
             "Value looks wrong",
             "Check the value; the row was taken as it is.",
-            "CONTRACTS 1",
+            "docs/contracts.md#1",
         ),
         CatalogueEntry(
             MessageId.WORKER_EXISTS,
@@ -294,7 +294,7 @@ def _record_entries() -> tuple[CatalogueEntry, ...]:
             "Assignment already exists in the system",
             "Leave the assignment out, or ask the operator of the gateway to set onExisting to "
             "update.",
-            "CONTRACTS 6",
+            "docs/contracts.md#6",
         ),
     )
 
@@ -302,7 +302,7 @@ def _record_entries() -> tuple[CatalogueEntry, ...]:
 def _license_entries() -> tuple[CatalogueEntry, ...]:
     """3001 to 3008: what only a license can have wrong, in its row or against what is stored."""
     return tuple(
-        CatalogueEntry(id_, Severity.ERROR, text, advice, "CONTRACTS 2")
+        CatalogueEntry(id_, Severity.ERROR, text, advice, "docs/contracts.md#2")
         for id_, text, advice in (
             (
                 MessageId.LICENSE_KEYS_DIFFER,
@@ -448,7 +448,7 @@ def _document_entries() -> tuple[CatalogueEntry, ...]:
         ),
     )
     return tuple(
-        CatalogueEntry(id_, Severity.ERROR, text, advice, "CONTRACTS 4")
+        CatalogueEntry(id_, Severity.ERROR, text, advice, "docs/contracts.md#4")
         for id_, text, advice in texts
     )
 
@@ -457,7 +457,7 @@ def _authdata_entries() -> tuple[CatalogueEntry, ...]:
     """5001 to 5006: what is wrong with a record; 5101 to 5105: what class it is of."""
     error, info = Severity.ERROR, Severity.INFO
     return tuple(
-        CatalogueEntry(id_, severity, text, advice, "CONTRACTS 3")
+        CatalogueEntry(id_, severity, text, advice, "docs/contracts.md#3")
         for id_, severity, text, advice in (
             (
                 MessageId.NO_AUTHENTICATION_VALUE,
@@ -530,14 +530,14 @@ def _processing_entries() -> tuple[CatalogueEntry, ...]:
             Severity.ERROR,
             "Row could not be processed",
             "Send the row again, which is safe; quote the correlation id if it happens again.",
-            "CONTRACTS 6",
+            "docs/contracts.md#6",
         ),
         CatalogueEntry(
             MessageId.CANCELLED,
             Severity.ERROR,
             "Import was cancelled before this row was stored",
             "Retry the import if the row is wanted after all.",
-            "CONTRACTS 5",
+            "docs/contracts.md#5",
         ),
     )
 

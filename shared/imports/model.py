@@ -2,7 +2,8 @@
 
 A model says `Text`, `Reference`, `CalendarDate` …; `X | None` is a field that null or blank
 clears. Nothing is converted on the way in but this: references are trimmed and put into NFC,
-dates become ISO text of the day as written, amounts become the text of the number (CONTRACTS 0).
+dates become ISO text of the day as written, amounts become the text of the number
+(docs/contracts.md#0).
 
 Numbers are expected as `int` or `Decimal`; a `float` has lost digits and is refused as 1002.
 The rejections named here are translated to message ids by `shared.imports.row_reader`.
@@ -333,13 +334,13 @@ AccountNumber = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{8}[0-
 # field's default.
 #
 # Reading goes by these shapes, not by pydantic's own aliases: names match in any case at every
-# level, and an unknown property must be reported with its path (CONTRACTS 0).
+# level, and an unknown property must be reported with its path (docs/contracts.md#0).
 
 Declared = TypeVar("Declared", UsualLength, UsualDays, UsualNumbers)
 
 
 class MergeKind(Enum):
-    """What a nested object does to the one that is stored (CONTRACTS 0, merge)."""
+    """What a nested object does to the one that is stored (docs/contracts.md#0, merge)."""
 
     WHOLE = auto()
     """It is one value and replaces the stored one."""

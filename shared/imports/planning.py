@@ -1,4 +1,4 @@
-"""The plan of an import: which rows go together, and what each chunk may touch (DESIGN 1).
+"""The plan of an import: which rows go together, and what each chunk may touch (docs/design.md#1).
 
 Rows are sorted by the record they speak of, then by position; rows of one record never part. The
 span of a chunk (its first and last place) is what later imports compare themselves with.

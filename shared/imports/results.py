@@ -23,7 +23,7 @@ bring 900,000 messages; all of them are in the results of the import."""
 
 
 class Outcome(StrEnum):
-    """The final outcome of a row (CONTRACTS 5); every row of an import gets exactly one."""
+    """The final outcome of a row (docs/contracts.md#5); every row of an import gets exactly one."""
 
     NEW = "new"
     UPDATED = "updated"
@@ -121,7 +121,7 @@ def unpack_result(packed: list[Any]) -> RowResult:
     )
 
 
-# Which rows of a retry are as they were sent, and by which import (CONTRACTS 5, retry).
+# Which rows of a retry are as they were sent, and by which import (docs/contracts.md#5, retry).
 #
 # A retry is an import at its own place in the order. A row that it takes over uncorrected was
 # written for the store as its original import met it: it fails with 1101 where a later import has

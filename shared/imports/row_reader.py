@@ -2,7 +2,7 @@
 
 Works for every import type that is described by a model (`shared.imports.model`). Whatever JSON
 object comes, reading ends with messages and never with an exception: a fault of one row must not
-touch the others (DESIGN 1, decide).
+touch the others (docs/design.md#1.4).
 
 The order is: names to the contract's spelling and blanks to None (own code, since an unknown
 property must be reported with its path), then pydantic over the whole row, then its errors and

@@ -1,4 +1,6 @@
-"""Values that every rule allows and that look wrong all the same: Warning 2003 (CONTRACTS 1).
+"""Values that every rule allows and that look wrong all the same: Warning 2003.
+
+See docs/contracts.md#1.
 
 What is usual is declared with the fields of a model (`fields.UsualLength`, `UsualDays`,
 `UsualNumbers`), so this holds for every type. Each value that a row sent is looked at once.

@@ -1,4 +1,4 @@
-"""Accepting a payload: parse, plan, write it down, ask for the work (DESIGN 1, accept).
+"""Accepting a payload: parse, plan, write it down, ask for the work (docs/design.md#1.1).
 
 The payload is written first, then the import record, then the messages. The record is the point of
 acceptance: with it in, the import will complete whatever dies; without it nothing has happened.

@@ -1,4 +1,4 @@
-"""Work that would hold up the event loop goes to a thread (STYLE: over 50 ms)."""
+"""Work that would hold up the event loop goes to a thread (over 50 ms: docs/design.md#1.1)."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 "all" says that imports accepted earlier may still work on the same records. One property at the
 top: the host writes top-level properties of a JSON message over the message's own metadata
-(PLATFORM 2.5).
+(docs/platform.md#2.5).
 """
 
 from __future__ import annotations

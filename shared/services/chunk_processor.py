@@ -1,4 +1,4 @@
-"""One chunk of an import, from its message to its result record (DESIGN 1, hold back to finish).
+"""One chunk of an import, from its message to its result record (docs/design.md#1).
 
 However often a message is delivered, whoever else works on the chunk and whatever dies: a row's
 effect is there once (its stamp on the record), and the first result record stands (I1, I3).
@@ -41,7 +41,7 @@ from shared.storage.ports import Queues
 from shared.storage.result_records import ChunkResult
 from shared.storage.waiting_chunks import WaitingChunk
 
-# Rows of one record are worked on in the order of acceptance (DESIGN 1, hold back).
+# Rows of one record are worked on in the order of acceptance (docs/design.md#1.3).
 #
 # A chunk does not start while a chunk of an earlier import that may touch the same records has no
 # result. It does not ask again and again: it notes what it waits for (`waiting_chunks`) and its

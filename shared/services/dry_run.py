@@ -1,4 +1,6 @@
-"""Dry runs: what an import would answer, without an import (CONTRACTS 0, I5).
+"""Dry runs: what an import would answer, without an import.
+
+See docs/contracts.md#0, docs/design.md#invariants.
 
 The rows are planned and worked on by the code of a run, chunk by chunk inside the call, on storage
 whose writes only the dry run can see (`what_if`). Its place in the order is behind everything, and
@@ -27,7 +29,8 @@ from shared.services.tenant_shares import TenantPlaces
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.ports import Blobs, Delete, Entity, Insert, Merge, Operation, Tables, Upsert
 
-# Storage as it would be: reads go to the real one, writes stay in memory (CONTRACTS 0, dryRun).
+# Storage as it would be: reads go to the real one, writes stay in memory (docs/contracts.md#0,
+# dryRun).
 #
 # A dry run gives these to the very services that a run uses. So it decides by the same code, meets
 # what its own rows have done before, and cannot leave a trace: it has nothing to write with.

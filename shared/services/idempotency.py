@@ -1,4 +1,4 @@
-"""Idempotency-Key: of all calls with one key, one does the work (CONTRACTS 0, STYLE 9).
+"""Idempotency-Key: of all calls with one key, one does the work (docs/contracts.md#0).
 
 A record with states, written first, read second:
 

@@ -1,6 +1,6 @@
 """The tenant's imports in the order of acceptance: numbers, what is open, what has ended.
 
-The order is the order of insertion into the tenant's partition, not a clock (DESIGN 1, order).
+The order is the order of insertion into the tenant's partition, not a clock (docs/design.md#1.2).
 """
 
 from __future__ import annotations

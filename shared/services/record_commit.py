@@ -1,4 +1,4 @@
-"""Bringing the records of a chunk to rest: load, resolve, commit (DESIGN 1, commit).
+"""Bringing the records of a chunk to rest: load, resolve, commit (docs/design.md#1.5).
 
 What is to happen to a record is the resolver's business: the rules of a type for a chunk that runs,
 the end of its rows for one that failed too often or was cancelled. Here is what both share: records

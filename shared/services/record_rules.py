@@ -1,4 +1,4 @@
-"""What becomes of one record by the rules of its type (DESIGN 1).
+"""What becomes of one record by the rules of its type (docs/design.md#1).
 
 Pure: from the rows of a record and what is stored of it to results and writes. First of all it asks
 the stamps (`stamps`): what a handler of this import left before counts.
@@ -123,7 +123,7 @@ def _options_of(record: ImportRecord) -> Options:
 def _overtaken(
     record: ImportRecord, rows: KeyRows, stored: StoredRecord | None
 ) -> dict[int, Message]:
-    """1101 for the rows that fail with it (CONTRACTS 5, retry)."""
+    """1101 for the rows that fail with it (docs/contracts.md#5, retry)."""
     changed_by = 0 if stored is None else stored.stamp.number
     return {
         row.index: Message(MessageId.CHANGED_BY_LATER_IMPORT)

@@ -1,4 +1,6 @@
-"""References of rows: is the record there that a row names, and may it still come (DESIGN 1.3).
+"""References of rows: is the record there that a row names, and may it still come.
+
+See docs/design.md#1.3.
 
 A row whose worker is missing waits only while an import accepted earlier, of a type that could
 bring that worker, is open; a worker that a later import brought does not count. Both are read for
@@ -7,7 +9,7 @@ by then.
 
 A row is judged by what it names itself and by what its stored record names, never by what other
 rows of its chunk name. A reference that is stored with the record counts as known where the row
-does not repeat it (CONTRACTS 0, references).
+does not repeat it (docs/contracts.md#0, references).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Retention: what has been kept long enough goes (DESIGN 6; CONTRACTS 5).
+"""Retention: what has been kept long enough goes (docs/design.md#6; docs/contracts.md#5).
 
 It is a list of small steps, each with a time of its own; whoever stores something that is not kept
 for ever adds a step, in the `MODULE` of its type or in `shared/app.py`. A step goes through one
@@ -195,7 +195,7 @@ class Retention:
         await self._tables.write(IMPORTS, Upsert(mark))
 
 
-# Files that no document refers to go after their time (see `retention`; CONTRACTS 4).
+# Files that no document refers to go after their time (see `retention`; docs/contracts.md#4).
 #
 # Each upload is a file of its own, so a document that was replaced, and an upload that failed,
 # leave one behind. When a file was replaced is written nowhere; retention marks it when it first

@@ -1,4 +1,4 @@
-"""Retrying what failed: a child import at its own place in the order (CONTRACTS 5).
+"""Retrying what failed: a child import at its own place in the order (docs/contracts.md#5).
 
 The child's rows are the failed rows of its parent that are still out, in the order of the parent's
 payload; corrected ones stand in the place of those that failed. It runs under the options of its
@@ -146,7 +146,7 @@ def _put_together(
     return f"[{','.join(rows)}]".encode(), Origins(tuple(numbers))
 
 
-# Cancelling an import: what is committed stays, the rest ends as 9002 (CONTRACTS 5).
+# Cancelling an import: what is committed stays, the rest ends as 9002 (docs/contracts.md#5).
 #
 # Cancel is a flag on the record, which every handler reads before it holds back and before each
 # transaction. The messages of the chunks without a result are sent at once: those that wait for an

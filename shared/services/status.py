@@ -1,4 +1,7 @@
-"""What is told of imports: one import, a list of them, the results of their rows (CONTRACTS 5)."""
+"""What is told of imports: one import, a list of them, the results of their rows.
+
+See docs/contracts.md#5.
+"""
 
 from __future__ import annotations
 
@@ -441,7 +444,7 @@ class Waiting:
         return current is not None and not current.is_open
 
 
-# The rows of an import that failed and are still out, as they were sent (CONTRACTS 5).
+# The rows of an import that failed and are still out, as they were sent (docs/contracts.md#5).
 
 PAYLOAD_EXPIRED = (
     "The rows of this import have expired: take them from where they came from and send them again."

@@ -1,4 +1,4 @@
-"""The sweep: what somebody started and died over is taken up again (DESIGN 6).
+"""The sweep: what somebody started and died over is taken up again (docs/design.md#6).
 
 An open import that has had no new result for a while has lost messages, or its last handler died
 before it closed the import: the messages of the chunks without a result are sent again, naming the

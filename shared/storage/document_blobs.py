@@ -287,8 +287,8 @@ async def _each(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 # The queue where the host puts blobs that failed too often: `webjobs-blobtrigger-poison`.
 #
-# One queue for all blob functions of all apps on the account (PLATFORM 3), so a message is looked
-# at before it is taken. It is made by the host when it is needed.
+# One queue for all blob functions of all apps on the account (docs/platform.md#3), so a message is
+# looked at before it is taken. It is made by the host when it is needed.
 
 POISON_QUEUE = "webjobs-blobtrigger-poison"
 MOST_AT_ONCE = 32

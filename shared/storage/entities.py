@@ -1,8 +1,8 @@
 """Long values in short properties: text and bytes split over numbered properties of one entity.
 
-A string property takes 32 Ki UTF-16 units and a binary one 64 KiB (PLATFORM 8.1), so `Name` becomes
-`Name0`, `Name1`, … Azurite checks neither the size of an entity nor the number of its properties:
-`entity_bytes` says what the service would count, and the code keeps to it.
+A string property takes 32 Ki UTF-16 units and a binary one 64 KiB (docs/platform.md#8.1), so `Name`
+becomes `Name0`, `Name1`, … Azurite checks neither the size of an entity nor the number of its
+properties: `entity_bytes` says what the service would count, and the code keeps to it.
 """
 
 from __future__ import annotations
@@ -93,10 +93,10 @@ def entity_bytes(entity: Entity) -> int:
 
 # Partition and row keys: any text becomes a key that table storage accepts, order kept stable.
 #
-# Every UTF-8 byte outside `[A-Za-z0-9._-]` is written `=HH`; parts are joined with `|` (DESIGN
-# 2). A part whose encoding would pass 200 characters keeps a prefix and ends in `==` and a
-# SHA-256, which no shorter encoding can spell; so a key of three parts stays under the service's
-# 1 KiB (512 UTF-16 units), and equal keys are equal parts.
+# Every UTF-8 byte outside `[A-Za-z0-9._-]` is written `=HH`; parts are joined with `|`
+# (docs/design.md#2). A part whose encoding would pass 200 characters keeps a prefix and ends in
+# `==` and a SHA-256, which no shorter encoding can spell; so a key of three parts stays under the
+# service's 1 KiB (512 UTF-16 units), and equal keys are equal parts.
 
 _MOST = 200
 _PREFIX = 120

@@ -1,4 +1,4 @@
-"""Every table and container of the gateway, by the names that operators see (DESIGN 2)."""
+"""Every table and container of the gateway, by the names that operators see (docs/design.md#2)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Value = str | int | bool | bytes
 """What an entity's property may hold here. Times are ISO text: Table storage starts in 1601."""
 
 MAX_OPERATIONS = 100
-"""Operations in one entity-group transaction (PLATFORM 8.1)."""
+"""Operations in one entity-group transaction (docs/platform.md#8.1)."""
 MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
 MAX_ENTITY_BYTES = 1024 * 1024
 MAX_TEXT = 32_000
@@ -235,7 +235,7 @@ class ListedBlobs(Blobs, Protocol):
 # dropped.
 
 MAX_MESSAGE_BYTES = 49_152
-"""64 KiB after base64 (PLATFORM 8.1)."""
+"""64 KiB after base64 (docs/platform.md#8.1)."""
 
 
 class Queues(Protocol):

@@ -1,4 +1,4 @@
-"""The contract of authentication data over HTTP (CONTRACTS 3): stage, review, process.
+"""The contract of authentication data over HTTP (docs/contracts.md#3): stage, review, process.
 
 Values are in the clear only between a call's body and `Staging.stage`, in memory; an
 Idempotency-Key is bound to a keyed hash of the body.

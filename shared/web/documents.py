@@ -1,7 +1,9 @@
-"""The contract of documents over HTTP (CONTRACTS 4): from the form to the vendor's envelope.
+"""The contract of documents over HTTP: from the form to the vendor's envelope.
 
-Refused in the order of CONTRACTS 0. What has got past the form is an import, also where it is then
-refused for its round, its worker or its type.
+See docs/contracts.md#4.
+
+Refused in the order of docs/contracts.md#0. What has got past the form is an import, also where it
+is then refused for its round, its worker or its type.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ from shared.web.requests import (
 )
 from shared.web.responses import refusal
 
-# A document's form: its fields and its one file, as the upload that they mean (CONTRACTS 4).
+# A document's form: its fields and its one file, as the upload that they mean
+# (docs/contracts.md#4).
 
 _T = TypeVar("_T")
 
@@ -229,7 +232,7 @@ class _NotTakenError(RefusedError):
 
 
 async def upload_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
-    """POST of a document: refuse in the order of CONTRACTS 0, accept, do the work, answer.
+    """POST of a document: refuse in the order of docs/contracts.md#0, accept, do the work, answer.
 
     A document that was not taken does not use up its Idempotency-Key, as no refusal does.
     """

@@ -1,4 +1,6 @@
-"""Idempotency-Key over HTTP: what a key is bound to, and answers that come again (CONTRACTS 0).
+"""Idempotency-Key over HTTP: what a key is bound to, and answers that come again.
+
+See docs/contracts.md#0.
 
 Every import endpoint asks `keyed_call` once everything that goes before it in the order of
 refusals has been checked, and hands the work to `answer_once` (or, where the work is an import

@@ -1,4 +1,4 @@
-"""An import and its results as `/api/imports` shows them (CONTRACTS 5)."""
+"""An import and its results as `/api/imports` shows them (docs/contracts.md#5)."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def _numbers(continuation: str, count: int) -> list[int]:
     return [int(part) for part in text.split(".")]
 
 
-# Failed rows as an answer: JSON that can be corrected and sent back, or CSV (CONTRACTS 5).
+# Failed rows as an answer: JSON that can be corrected and sent back, or CSV (docs/contracts.md#5).
 
 
 async def failed_rows_as_json(

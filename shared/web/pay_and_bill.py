@@ -1,4 +1,4 @@
-"""The contract that Workers and Assignments share: Pay & Bill (CONTRACTS 1).
+"""The contract that Workers and Assignments share: Pay & Bill (docs/contracts.md#1).
 
 From a request to an accepted import, and from the results to the vendor's answer.
 """
@@ -32,7 +32,7 @@ NEEDED_DATABASE_VERSION = 1
 async def import_call(
     gateway: Gateway, lowest: ImportType, req: func.HttpRequest
 ) -> func.HttpResponse:
-    """POST of a message type: refuse in the order of CONTRACTS 0, accept, wait, answer.
+    """POST of a message type: refuse in the order of docs/contracts.md#0, accept, wait, answer.
 
     The query says which version of the type it is.
     """

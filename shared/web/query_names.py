@@ -1,4 +1,4 @@
-"""Which query parameters each address takes, and what becomes of the others (CONTRACTS 0).
+"""Which query parameters each address takes, and what becomes of the others (docs/contracts.md#0).
 
 Our own addresses refuse every name that they do not know. The addresses of vendors pass over what
 is far from any known name, since their clients may send anything, and refuse what is one slip away.

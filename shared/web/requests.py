@@ -1,4 +1,7 @@
-"""What a call says besides its rows: query, media types, size, preferences (CONTRACTS 0)."""
+"""What a call says besides its rows: query, media types, size, preferences.
+
+See docs/contracts.md#0.
+"""
 
 from __future__ import annotations
 
@@ -174,8 +177,8 @@ def preferences(req: func.HttpRequest, longest: float) -> Preferences:
 # Reading a form of files, strictly: what is cut off or malformed is refused, not passed over.
 #
 # The library's own shortcut on a request gives an empty form for a truncated body, a missing
-# boundary and even for capitals in the media type (LIBRARIES 5), so the parser is called here.
-# Larger files are kept on disk while the form is read.
+# boundary and even for capitals in the media type (docs/platform.md#multipart), so the parser is
+# called here. Larger files are kept on disk while the form is read.
 
 MEDIA_TYPE = "multipart/form-data"
 FILE = "file"

@@ -1,4 +1,4 @@
-"""The one builder of refusals: which status an error has, and its body (CONTRACTS 0)."""
+"""The one builder of refusals: which status an error has, and its body (docs/contracts.md#0)."""
 
 from __future__ import annotations
 

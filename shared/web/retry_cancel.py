@@ -1,4 +1,4 @@
-"""Retry and cancel over HTTP: what changes an import that was accepted (CONTRACTS 5).
+"""Retry and cancel over HTTP: what changes an import that was accepted (docs/contracts.md#5).
 
 Both wait like a call that sends rows, and answer with the import object: 200 when the import has
 ended, else 202 and where to follow it.

@@ -1,4 +1,4 @@
-"""The contract of Licenses: Viventium (CONTRACTS 2).
+"""The contract of Licenses: Viventium (docs/contracts.md#2).
 
 From a request in JSON, XML or as a form to an accepted import, and from the results to the vendor's
 answer in JSON or XML.
@@ -40,7 +40,7 @@ from shared.web.imports import import_view, judged_rows, not_yet
 from shared.web.requests import DryRun
 from shared.web.responses import refusal
 
-# The bodies of licenses calls in their three formats, as payloads (CONTRACTS 2).
+# The bodies of licenses calls in their three formats, as payloads (docs/contracts.md#2).
 
 _DOCUMENTS_OF_A_ROW = 2
 """Documents of the largest size, in base64, that a row in JSON has room for beside its fields."""
@@ -108,7 +108,7 @@ _IN_XML = ("application/xml", "text/xml")
 async def licenses_call(
     gateway: Gateway, req: func.HttpRequest, *, deletes: bool = False
 ) -> func.HttpResponse:
-    """An import or a deletion: refuse in the order of CONTRACTS 0, accept, wait, answer."""
+    """An import or a deletion: refuse in the order of docs/contracts.md#0, accept, wait, answer."""
     caller = await gateway.callers.authenticate(req.headers)
     query = (query_names.LICENSE_DELETION if deletes else query_names.LICENSES).read(req)
     action = _action(query, deletes=deletes)

@@ -1,4 +1,4 @@
-"""What every refusal looks like (CONTRACTS 0, body of a refusal)."""
+"""What every refusal looks like (docs/contracts.md#0, body of a refusal)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Authentication data over HTTP: the vendor's sample, refusals, 200 and 202 (CONTRACTS 0 and 3)."""
+"""Authentication data over HTTP: the vendor's sample, refusals, 200 and 202.
+
+See docs/contracts.md#0 and docs/contracts.md#3.
+"""
 
 from __future__ import annotations
 

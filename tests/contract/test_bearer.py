@@ -1,4 +1,6 @@
-"""Bearer tokens on an endpoint that takes them: who gets in, and every refusal (CONTRACTS 0, 4).
+"""Bearer tokens on an endpoint that takes them: who gets in, and every refusal.
+
+See docs/contracts.md#0 and docs/contracts.md#4.
 
 Every token here is really signed: by the gateway's own key, or by the one that an attacker has.
 """

@@ -1,4 +1,7 @@
-"""Documents by call: every refusal in its order, replacing, what is an import (CONTRACTS 4)."""
+"""Documents by call: every refusal in its order, replacing, what is an import.
+
+See docs/contracts.md#4.
+"""
 
 from __future__ import annotations
 

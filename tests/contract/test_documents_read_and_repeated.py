@@ -1,4 +1,7 @@
-"""Documents: dry runs, repeated calls, reading back, and who may (CONTRACTS 0 and 4)."""
+"""Documents: dry runs, repeated calls, reading back, and who may.
+
+See docs/contracts.md#0 and docs/contracts.md#4.
+"""
 
 from __future__ import annotations
 

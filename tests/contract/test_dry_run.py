@@ -1,4 +1,4 @@
-"""Dry runs over HTTP: the answer of the run, and nothing else (CONTRACTS 0, dryRun)."""
+"""Dry runs over HTTP: the answer of the run, and nothing else (docs/contracts.md#0, dryRun)."""
 
 from __future__ import annotations
 

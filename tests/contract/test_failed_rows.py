@@ -1,4 +1,4 @@
-"""The rows that failed, to be corrected: as JSON, and as CSV for people (CONTRACTS 5)."""
+"""The rows that failed, to be corrected: as JSON, and as CSV for people (docs/contracts.md#5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following imports, and what the gateway tells of itself (CONTRACTS 5)."""
+"""Following imports, and what the gateway tells of itself (docs/contracts.md#5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Idempotency-Key over HTTP: the first answer again, joined, or refused (CONTRACTS 0)."""
+"""Idempotency-Key over HTTP: the first answer again, joined, or refused (docs/contracts.md#0)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""JSON as callers send it: what is taken, what is refused, and with which words (CONTRACTS 0)."""
+"""JSON as callers send it: what is taken, what is refused, and with which words.
+
+See docs/contracts.md#0.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls at once: a natural key is never there twice, whoever comes first (CONTRACTS 2)."""
+"""Calls at once: a natural key is never there twice, whoever comes first (docs/contracts.md#2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is dropped or looks wrong is counted, listed and grouped (CONTRACTS 5)."""
+"""What is dropped or looks wrong is counted, listed and grouped (docs/contracts.md#5)."""
 
 from __future__ import annotations
 

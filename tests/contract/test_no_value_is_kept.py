@@ -1,4 +1,4 @@
-"""Authentication values exist in the memory of a call only (CONTRACTS 3, secrets).
+"""Authentication values exist in the memory of a call only (docs/contracts.md#3, secrets).
 
 Marked values go in by every road; then every table, queue and blob of the account, the log, and
 every answer is searched, for the values and for what a value would look like in JSON or base64.

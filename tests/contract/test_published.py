@@ -1,4 +1,7 @@
-"""The contract that the gateway publishes of itself (CONTRACTS 5), and that its examples run."""
+"""The contract that the gateway publishes of itself, and that its examples run.
+
+See docs/contracts.md#5.
+"""
 
 from __future__ import annotations
 

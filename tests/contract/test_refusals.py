@@ -1,6 +1,6 @@
 """The refusals of an import call, each with its words, and which goes before which.
 
-Order and wording: CONTRACTS 0 (order of refusal) and 1.
+Order and wording: docs/contracts.md#0 (order of refusal) and 1.
 """
 
 from __future__ import annotations

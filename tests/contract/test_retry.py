@@ -1,4 +1,4 @@
-"""Retrying what failed: a child import at its own place in the order (CONTRACTS 5)."""
+"""Retrying what failed: a child import at its own place in the order (docs/contracts.md#5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""allowSameFile=false: the same content goes in once, whatever the action (CONTRACTS 2)."""
+"""allowSameFile=false: the same content goes in once, whatever the action (docs/contracts.md#2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Storage does not answer: nothing is accepted, and the caller is told to come again (DESIGN 6)."""
+"""Storage does not answer: nothing is accepted, and the caller is told to come again.
+
+See docs/design.md#6.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`POST /connect/token`, the discovery document and the published keys (CONTRACTS 4, RFC 6749)."""
+"""`POST /connect/token`, the discovery document and the published keys.
+
+See docs/contracts.md#4, RFC 6749.
+"""
 
 from __future__ import annotations
 

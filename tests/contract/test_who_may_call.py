@@ -1,4 +1,4 @@
-"""Every published call: which credentials it takes, in the order of CONTRACTS 0.
+"""Every published call: which credentials it takes, in the order of docs/contracts.md#0.
 
 The calls are those of the gateway's own document, so that a new one is among them.
 """

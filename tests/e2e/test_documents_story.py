@@ -1,4 +1,4 @@
-"""The story of the vendor's document, whole, on a running gateway over TLS (CONTRACTS 4).
+"""The story of the vendor's document, whole, on a running gateway over TLS (docs/contracts.md#4).
 
 Enable the feature, open a round, import the worker, get a token, upload, upload again, drop the
 next file, find both in the list with their bytes unchanged.

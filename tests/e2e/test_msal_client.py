@@ -1,6 +1,6 @@
 """msal as a client of a running gateway: a token over TLS, by the gateway's own discovery document.
 
-What the commands use (`cli.calls`), against the traps of LIBRARIES 6.
+What the commands use (`cli.calls`), against the traps of docs/platform.md#msal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stage, review and process on real storage (CONTRACTS 3)."""
+"""Stage, review and process on real storage (docs/contracts.md#3)."""
 
 from __future__ import annotations
 

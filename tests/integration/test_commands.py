@@ -171,7 +171,7 @@ def test_features_and_rounds_are_switched_added_and_changed(manage: Manage, tena
 
 
 def test_failed_drops_are_listed_and_taken_in_once_more(emulator: Emulator, tmp_path: Path) -> None:
-    """The messages are those that the host leaves (PLATFORM 3)."""
+    """The messages are those that the host leaves (docs/platform.md#3)."""
     storage = emulator.account("documents")
     name = f"nobody-{uuid.uuid4().hex[:8]}/r/w/a.pdf"
     with (

@@ -152,7 +152,7 @@ async def _run(stage: Harness, call: Call, req: func.HttpRequest) -> func.HttpRe
 
 
 def _without_id(answer: func.HttpResponse) -> bytes:
-    """Ids that a run makes are not foretold (CONTRACTS 0)."""
+    """Ids that a run makes are not foretold (docs/contracts.md#0)."""
     return answer.get_body().replace(answer.headers["X-Import-Id"].encode(), b"<empty>")
 
 

@@ -1,4 +1,4 @@
-"""What must hold when a run of the order model has ended: I1 to I4 of DESIGN 6.
+"""What must hold when a run of the order model has ended: I1 to I4 of docs/design.md#invariants.
 
 The judge is a reference of its own: rows one after another, in order of acceptance, by the rules of
 the type alone; rows that ended as 9001, 9002 or 1101 count as not sent. Which rows of a retry are

@@ -1,4 +1,4 @@
-"""What must hold when a run with licenses has ended: I1 to I4 of DESIGN 6.
+"""What must hold when a run with licenses has ended: I1 to I4 of docs/design.md#invariants.
 
 The reference applies the rows of each import, in order of acceptance, to one shelf of the whole
 company; rows that ended as 9001 or 9002 count as not sent.

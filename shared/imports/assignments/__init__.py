@@ -1,1 +1,1 @@
-"""Assignments v1 of Pay & Bill (CONTRACTS 1)."""
+"""Assignments v1 of Pay & Bill (docs/contracts.md#1)."""

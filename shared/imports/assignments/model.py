@@ -1,4 +1,4 @@
-"""Assignments v1, every field (CONTRACTS 1; the vendor's "Assignments v1" page).
+"""Assignments v1, every field (docs/contracts.md#1; the vendor's "Assignments v1" page).
 
 In every row, and not null: the keys, what the assignment refers to, and StartDate. In every row,
 but null where it is open: ExpectedEndDate and ActualEndDate. Everything else is optional, and null

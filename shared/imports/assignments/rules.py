@@ -1,4 +1,4 @@
-"""What a row of an assignments import does to the assignment it speaks of (CONTRACTS 1)."""
+"""What a row of an assignments import does to the assignment it speaks of (docs/contracts.md#1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from shared.imports.model import MAX_PERCENTAGE
 from shared.imports.row_reader import as_sent
 from shared.imports.workers.definition import WORKERS
 
-# Values of an assignment that are taken, but look wrong: Warnings 2002 and 2003 (CONTRACTS 1).
+# Values of an assignment that are taken, but look wrong: Warnings 2002 and 2003
+# (docs/contracts.md#1).
 #
 # Lists are judged when a row sends them. Of a rate: a type that is neither of the two, fields
 # that only the other type has, and an expiry before it takes effect. A rate without a type is not

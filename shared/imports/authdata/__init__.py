@@ -1,1 +1,4 @@
-"""Authentication data of employees (CONTRACTS 3): scrub, duplicates, classes, thresholds."""
+"""Authentication data of employees: scrub, duplicates, classes, thresholds.
+
+See docs/contracts.md#3.
+"""

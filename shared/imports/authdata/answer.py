@@ -2,7 +2,7 @@
 
 The answer to a stage call, to a review and to Process, and the one of an ended import, all come
 from `RowResult`s and so cannot tell different stories. A result says by its messages what class its
-record is of (CONTRACTS 3, employeeDetails).
+record is of (docs/contracts.md#3, employeeDetails).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Authentication values as the gateway knows them: keyed hashes, never the values (CONTRACTS 3).
+"""Authentication values as the gateway knows them: keyed hashes, never the values.
+
+See docs/contracts.md#3.
 
 A value is HMAC-SHA-256(key, tenant, value). Keys are rotated by configuring a new one in front of
 the old: an incoming value is hashed under every configured key, a stored one keeps the id of the

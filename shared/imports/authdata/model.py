@@ -146,8 +146,9 @@ class Stored:
 
 # A submitted record: scrubbed, checked, and hashed, so that no value leaves this module.
 #
-# Scrub (CONTRACTS 3): text is trimmed, blanks and missing fields are the same. Formats are checked
-# here because nothing later knows the values. Whatever JSON object comes, it ends with messages.
+# Scrub (docs/contracts.md#3): text is trimmed, blanks and missing fields are the same. Formats are
+# checked here because nothing later knows the values. Whatever JSON object comes, it ends with
+# messages.
 
 
 MOST_CHARACTERS: Final[Mapping[str, int]] = {
@@ -259,7 +260,7 @@ def _unknown_fields(row: Mapping[str, Any]) -> list[Message]:
 _FOLDED: Final = frozenset(name.lower() for name in FIELDS)
 
 
-# The body of a call: what it asks for, and its records, not yet looked into (CONTRACTS 3).
+# The body of a call: what it asks for, and its records, not yet looked into (docs/contracts.md#3).
 
 _NAMES = ("fileLogId", "validate", "allowNoAuth", "commit", "employee")
 

@@ -1,4 +1,6 @@
-"""What becomes of each record of a batch: one function of (records, stored, options) (CONTRACTS 3).
+"""What becomes of each record of a batch: one function of (records, stored, options).
+
+See docs/contracts.md#3.
 
 A record is empty (scrubbed), an error, a duplicate, or it wins and is compared with what is stored
 *before* the batch:
@@ -30,7 +32,7 @@ from typing import Final
 from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS, AuthRecord, Employee, Stored
 from shared.imports.messages import BROKEN_RECORD, Message, MessageId
 
-# Which records of a batch are duplicates of others (CONTRACTS 3, duplicates).
+# Which records of a batch are duplicates of others (docs/contracts.md#3, duplicates).
 #
 # First by employee id, then, among those that are left, by the triple of their values: of several
 # records the one with most filled fields wins, the last one on a tie. A record that is an error by
@@ -73,7 +75,7 @@ def _beaten_by_triple(records: Iterable[AuthRecord]) -> set[int]:
     return losers
 
 
-# When a batch is too unlike what is stored to be taken (CONTRACTS 3, thresholds).
+# When a batch is too unlike what is stored to be taken (docs/contracts.md#3, thresholds).
 #
 # Exceeded means strictly more, in exact numbers: added and updated as a percentage of the
 # employees stored before (not applied where there are none), errors as a percentage of the

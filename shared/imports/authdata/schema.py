@@ -26,7 +26,7 @@ def _identify(row: Mapping[str, Any]) -> RowKey | None:
 
 
 def _shown(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Ids and status; what stands for the values is for nobody (CONTRACTS 3, secrets)."""
+    """Ids and status; what stands for the values is for nobody (docs/contracts.md#3, secrets)."""
     return {name: row[name] for name in (EMPLOYEE_ID, EMPLOYEE_STATUS) if name in row}
 
 

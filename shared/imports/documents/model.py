@@ -129,7 +129,7 @@ def derived_id(*parts: str) -> str:
 #
 # A name is kept as it was sent, trimmed and in NFC; one that is a path, or means something to a
 # file system or a terminal, is refused rather than mended, since a mended name would replace the
-# wrong document (CONTRACTS 4: file name missing or unsafe).
+# wrong document (docs/contracts.md#4: file name missing or unsafe).
 
 MOST_CHARACTERS = 200
 _MOST_BYTES = 255
@@ -293,7 +293,7 @@ def file_type_of(name: str, head: bytes, allowed: AbstractSet[str]) -> FileType 
     return kind
 
 
-# When a document was made: `generationTime`, a time in the past (CONTRACTS 4).
+# When a document was made: `generationTime`, a time in the past (docs/contracts.md#4).
 
 _FORM = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -318,7 +318,8 @@ def past_moment(text: str, now: datetime) -> datetime | None:
     return in_utc if in_utc <= now else None
 
 
-# Paths of dropped files: `{tenantId}/{round}/{worker}/{file}`, percent-encoded (CONTRACTS 4).
+# Paths of dropped files: `{tenantId}/{round}/{worker}/{file}`, percent-encoded
+# (docs/contracts.md#4).
 
 _PARTS = ("tenant", "round", "worker", "file name")
 _SEGMENTS = len(_PARTS)

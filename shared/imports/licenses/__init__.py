@@ -1,1 +1,1 @@
-"""Licenses of Viventium (CONTRACTS 2)."""
+"""Licenses of Viventium (docs/contracts.md#2)."""

@@ -1,4 +1,4 @@
-"""The vendor's answer to an import of licenses, as its JSON object (CONTRACTS 2).
+"""The vendor's answer to an import of licenses, as its JSON object (docs/contracts.md#2).
 
 What is unchanged counts as updated, so newRecords + updatedRecords + errors = rows. Only Errors
 are told; the other messages are in the results of the import.
@@ -89,7 +89,8 @@ def _property(message: Message) -> tuple[str, int | None]:
     return ".".join(map(pascal, names)), None if index is None else int(index[1])
 
 
-# The vendor's answer as DataContract XML: its element names, order and namespaces (CONTRACTS 2).
+# The vendor's answer as DataContract XML: its element names, order and namespaces
+# (docs/contracts.md#2).
 #
 # Elements stand in the order of their names, an empty list is an empty element, and there is no
 # XML declaration, all as in the vendor's sample. A refusal has the form that the vendor's

@@ -1,4 +1,6 @@
-"""The documents of a license: from what a row sends to what is stored of them (CONTRACTS 2).
+"""The documents of a license: from what a row sends to what is stored of them.
+
+See docs/contracts.md#2.
 
 A document's identity in its license is (name, documentTypeCode); of equal ones the last counts.
 What is stored of a document is everything but its bytes, which lie in a blob:

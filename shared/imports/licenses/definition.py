@@ -18,4 +18,4 @@ LICENSES = ImportType(
     load_rules=_load_rules,
     route="/v1/imports/licenses",
 )
-"""Professional licenses of employees (CONTRACTS 2)."""
+"""Professional licenses of employees (docs/contracts.md#2)."""

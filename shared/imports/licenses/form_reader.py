@@ -1,4 +1,6 @@
-"""Licenses as a form: from an `application/x-www-form-urlencoded` body to its rows (CONTRACTS 2).
+"""Licenses as a form: from an `application/x-www-form-urlencoded` body to its rows.
+
+See docs/contracts.md#2.
 
 A name is the row's index and the way to the property in it, in dots or in brackets:
 `[0].documents[1].name` or `[0][documents][1][name]`. Names match in any case. Indexes run from 0

@@ -2,7 +2,7 @@
 
 A shelf is filled from storage, changed row by row, and says in the end what has changed. It keeps
 the two promises of the contract: a key is unique within the company, and no two licenses have one
-natural key (CONTRACTS 2, matching).
+natural key (docs/contracts.md#2, matching).
 """
 
 from __future__ import annotations

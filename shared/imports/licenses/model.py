@@ -1,4 +1,4 @@
-"""Licenses, every field (CONTRACTS 2; the vendor's "Import Licenses" page).
+"""Licenses, every field (docs/contracts.md#2; the vendor's "Import Licenses" page).
 
 Names are the contract's in its JSON spelling; in XML and in `propertyName` the first letter is a
 capital. Only companyCode is in every row. What a row is matched by (the codes and numbers of
@@ -133,7 +133,7 @@ class License(LicenseIdentity):
     documents: Annotated[list[LicenseDocument], Field(max_length=MAX_DOCUMENTS)] | None = None
 
 
-# What finds a license: its key, else whose it is and what it is (CONTRACTS 2, matching).
+# What finds a license: its key, else whose it is and what it is (docs/contracts.md#2, matching).
 #
 # An employee is (divisionCode, employeeNumber), or (divisionCode, employeePersonalId) where there
 # is no number; all of one company, whose code is the group of the rows.

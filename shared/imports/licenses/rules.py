@@ -1,4 +1,4 @@
-"""What a row of licenses does to the shelf of its employee (CONTRACTS 2, importAction).
+"""What a row of licenses does to the shelf of its employee (docs/contracts.md#2, importAction).
 
     Insert    a license that is there is an error
     Update    one that is missing is an error; absent properties keep their value
@@ -440,7 +440,7 @@ def _by_employee(
     yield from groups.values()
 
 
-# Reading rows of licenses, and what the house knows of the type (CONTRACTS 2).
+# Reading rows of licenses, and what the house knows of the type (docs/contracts.md#2).
 
 _DATE_FORM: Final = (
     f"{DATE_FORM}, or in XML the elements Year, Month and Day of the namespace {DATES}"
@@ -510,7 +510,7 @@ def sent_key(row: Mapping[str, Any]) -> tuple[str | None, ...]:
 
 
 def identify(folded: Mapping[str, Any]) -> RowKey | None:
-    """The company: its rows are one unit of order (DESIGN 1.2)."""
+    """The company: its rows are one unit of order (docs/design.md#1.2)."""
     company = usable_license_reference(folded.get(GROUP.lower()))
     return None if company is None else RowKey(company, "")
 

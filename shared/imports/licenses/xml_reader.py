@@ -1,4 +1,4 @@
-"""Licenses as DataContract XML: from the body of a call to its rows (CONTRACTS 2).
+"""Licenses as DataContract XML: from the body of a call to its rows (docs/contracts.md#2).
 
 The parser is fed in pieces and a row's elements are dropped as soon as they are read, so memory
 holds the body and one row's tree, whatever the body is made of.
@@ -28,9 +28,9 @@ from shared.imports.row_reader import MAX_SHOWN
 # What is looked at before a body is given to the XML parser: its encoding and its limits.
 #
 # The parser's own limit of ten million characters for one text is too small for a document, and it
-# comes only together with the others (LIBRARIES 3). So the parser runs without, and what made them
-# necessary is refused here, on the bytes, before a tree grows: any document type (with it every
-# entity but XML's own five), thousands of attributes, millions of elements.
+# comes only together with the others (docs/platform.md#xml). So the parser runs without, and what
+# made them necessary is refused here, on the bytes, before a tree grows: any document type (with it
+# every entity but XML's own five), thousands of attributes, millions of elements.
 
 MAX_ATTRIBUTES: Final = 100
 """Attributes of one element."""
@@ -163,7 +163,7 @@ def _place(xml: bytes, position: int) -> tuple[int, int]:
     return xml.count(b"\n", 0, position) + 1, position - xml.rfind(b"\n", 0, position)
 
 
-# The namespaces of the vendor's .NET DataContract XML (CONTRACTS 2), as lxml writes names.
+# The namespaces of the vendor's .NET DataContract XML (docs/contracts.md#2), as lxml writes names.
 #
 # Names are `{namespace}Local`: prefixes mean nothing, and the namespace of what comes in is
 # another one than that of what goes out.
@@ -192,7 +192,7 @@ def pascal(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-# Text of XML and forms, where every value is text, as the type of its field (CONTRACTS 2).
+# Text of XML and forms, where every value is text, as the type of its field (docs/contracts.md#2).
 #
 # What is no such value stays text, so that reading reports it as a fault of its row.
 

@@ -1,1 +1,1 @@
-"""Workers v1 of Pay & Bill (CONTRACTS 1)."""
+"""Workers v1 of Pay & Bill (docs/contracts.md#1)."""

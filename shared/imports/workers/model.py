@@ -1,4 +1,4 @@
-"""Workers v1, every field (CONTRACTS 1; the vendor's "Workers v1" page).
+"""Workers v1, every field (docs/contracts.md#1; the vendor's "Workers v1" page).
 
 Names are the contract's, also where they look odd (`eP45PrintMethod`, `STITemplate`). In every
 row: EmployerRef and PersonnelRef. Surname may be missing in a row that changes a worker, but

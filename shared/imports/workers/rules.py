@@ -1,4 +1,4 @@
-"""What a row of a workers import does to the worker it speaks of (CONTRACTS 1)."""
+"""What a row of a workers import does to the worker it speaks of (docs/contracts.md#1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.imports.workers.definition import EXTERNAL, PERSONNEL
 from shared.imports.workers.meanings import MEANINGS
 from shared.imports.workers.model import Worker
 
-# Values of a worker that are taken, but look wrong: Warning 2003 (CONTRACTS 1).
+# Values of a worker that are taken, but look wrong: Warning 2003 (docs/contracts.md#1).
 #
 # Judged on what a row sends, not on what is stored. The pay authorities' own rules are wider than
 # any shape, so nothing here fails a row. Secret and identity values are never repeated.
@@ -175,7 +175,7 @@ def lookups(document: Document) -> tuple[str, ...]:
 
 
 def found_by(document: Document) -> tuple[FoundBy, ...]:
-    """What a document may call the worker by (CONTRACTS 4)."""
+    """What a document may call the worker by (docs/contracts.md#4)."""
     external = document.get("ExternalWorkerRef")
     own = FoundBy(PERSONNEL, document["PersonnelRef"])
     return (own,) if external is None else (own, FoundBy(EXTERNAL, external))

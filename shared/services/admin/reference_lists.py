@@ -1,4 +1,4 @@
-"""Lists of values that a tenant has loaded: divisions, departments, clients (CONTRACTS 1).
+"""Lists of values that a tenant has loaded: divisions, departments, clients (docs/contracts.md#1).
 
 A list is checked only where the tenant has loaded one of its kind. Loading replaces a list as a
 whole: the values go in under a new generation, then the head of the list names it, so that a reader

@@ -38,7 +38,7 @@ from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
 from shared.storage.ports import Delete, Entity, Insert, Merge, Replace, Tables, Value
 
-# A tenant's id: a slug `[a-z0-9-]{3,40}` made from its name (CONTRACTS 4, blob drop).
+# A tenant's id: a slug `[a-z0-9-]{3,40}` made from its name (docs/contracts.md#4, blob drop).
 
 MOST = 40
 _FALLBACK = "tenant"

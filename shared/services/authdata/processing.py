@@ -1,4 +1,4 @@
-"""Process: a staged batch becomes an import, once (CONTRACTS 3; DESIGN 1).
+"""Process: a staged batch becomes an import, once (docs/contracts.md#3; docs/design.md#1).
 
 The batch is closed first, on its ETag, and names its import from then on; then that import is
 accepted. Whoever finds a closed batch without its import (the call died in between) accepts it
@@ -240,7 +240,7 @@ def plan_of(tenant: str, records: Sequence[AuthRecord], limits: PlanLimits) -> P
     """The staged records as a payload, sorted by employee and cut into chunks.
 
     Every chunk stands for the whole tenant: a rename may touch any employee, so imports of
-    authentication data of one tenant run one after another (DESIGN 1, order).
+    authentication data of one tenant run one after another (docs/design.md#1.2).
     """
     texts = [json.dumps(record.pack(), separators=(",", ":")) for record in records]
     rows: list[RawRow] = []
@@ -267,7 +267,7 @@ def _answer(
     return vendor_answer(record.batch, ordered, exceeded)
 
 
-# Retrying records of authentication data: only with the rows in the body (CONTRACTS 3).
+# Retrying records of authentication data: only with the rows in the body (docs/contracts.md#3).
 #
 # The gateway kept no value, so it cannot send a record again; who has the values can.
 

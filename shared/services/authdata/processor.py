@@ -350,7 +350,7 @@ class AuthdataProcessor:
         return {result.index: result for result in await settler.settle(keys)}
 
     async def _mark_stopped(self, record: ImportRecord) -> None:
-        """A threshold has stopped the import: it ends as cancelled (CONTRACTS 5)."""
+        """A threshold has stopped the import: it ends as cancelled (docs/contracts.md#5)."""
         for _ in range(_MOST_TRIES):
             current = await self._imports.read(record.tenant, record.number)
             if current is None or current.is_cancelled or not current.is_open:

@@ -1,4 +1,6 @@
-"""Staging: what a call brings is judged with its whole batch and appended to it (CONTRACTS 3).
+"""Staging: what a call brings is judged with its whole batch and appended to it.
+
+See docs/contracts.md#3.
 
 The batch is read, judged with the new records, and written on its ETag; where another call was
 quicker, all of that is done again, so an answer always tells of the batch that it went into.

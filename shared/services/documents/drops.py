@@ -1,4 +1,4 @@
-"""Dropped files: a blob in `document-drop` becomes an import of documents (CONTRACTS 4).
+"""Dropped files: a blob in `document-drop` becomes an import of documents (docs/contracts.md#4).
 
 The blob trigger, the sweep and `manage.py` call `import_drop` with the name of a drop, any number
 of times. `import_drop` imports the version that is there now, which its ETag names. The id of the

@@ -1,4 +1,4 @@
-"""Reading documents back: lists, and the file of one (CONTRACTS 4)."""
+"""Reading documents back: lists, and the file of one (docs/contracts.md#4)."""
 
 from __future__ import annotations
 

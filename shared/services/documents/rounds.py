@@ -1,4 +1,4 @@
-"""Communication rounds: what documents are sent to (CONTRACTS 4).
+"""Communication rounds: what documents are sent to (docs/contracts.md#4).
 
 In the table `CommunicationRounds`, partition tenant, a row for each code. A round may lie in the
 past; only its status says whether it takes documents.
@@ -107,7 +107,7 @@ def _round(entity: Entity) -> Round:
     return Round(code or decode(entity.row), status)
 
 
-# Features of a tenant that are off until somebody enables them (CONTRACTS 4).
+# Features of a tenant that are off until somebody enables them (docs/contracts.md#4).
 
 
 class Feature(StrEnum):

@@ -1,4 +1,4 @@
-"""Taking documents in, by call or by drop: one service for both (CONTRACTS 4).
+"""Taking documents in, by call or by drop: one service for both (docs/contracts.md#4).
 
 The file is written first, then the import record, then the work is done at once. The record is the
 point of acceptance: with it in, the sweep finishes what a dead process has left.
@@ -88,7 +88,7 @@ class Documents:
     async def place(self, tenant: str, upload: Upload) -> Upload:
         """The upload with its worker, or with the fault that refuses it.
 
-        In the order of CONTRACTS 0: form, round, worker, file type.
+        In the order of docs/contracts.md#0: form, round, worker, file type.
         """
         if upload.fault is not None:
             return upload
@@ -176,7 +176,8 @@ class Documents:
         return None
 
 
-# Dry runs of documents: what an upload would come to, and nothing is written (CONTRACTS 0, I5).
+# Dry runs of documents: what an upload would come to, and nothing is written
+# (docs/contracts.md#0).
 
 
 class DocumentTrials:

@@ -432,14 +432,15 @@ def _slices(ordered: Sequence[RowGroup]) -> list[list[RowGroup]]:
     return slices
 
 
-# The work on rows of licenses (CONTRACTS 2): company by company, and in it unit by unit.
+# The work on rows of licenses (docs/contracts.md#2): company by company, and in it unit by unit.
 #
 # All rows of a company in an import are in one chunk, and imports of a company follow one another
-# (DESIGN 1.2), so a handler is alone with the company but for stragglers and redelivered messages
-# of its own import. Those meet at the import's log in the company's partition: each transaction
-# inserts the next entry, with the results of the rows that it takes along. A redelivered handler
-# goes on behind the last entry; of two handlers at one place only one can commit; and who ends
-# the rows without running them writes the last entry, so that no straggler goes on.
+# (docs/design.md#1.2), so a handler is alone with the company but for stragglers and redelivered
+# messages of its own import. Those meet at the import's log in the company's partition: each
+# transaction inserts the next entry, with the results of the rows that it takes along. A
+# redelivered handler goes on behind the last entry; of two handlers at one place only one can
+# commit; and who ends the rows without running them writes the last entry, so that no straggler
+# goes on.
 #
 # What belongs together and is too much for one transaction (Replace of an employee with many
 # licenses) goes into a blob first; with its first transaction in, whoever comes next carries out

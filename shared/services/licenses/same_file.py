@@ -1,4 +1,4 @@
-"""Which contents a tenant has imported already (CONTRACTS 2, allowSameFile).
+"""Which contents a tenant has imported already (docs/contracts.md#2, allowSameFile).
 
 The acceptance of an import writes the hash of its body in the same transaction as its record
 (`import_records.file_row`), so no content is known without its import, and no import without its

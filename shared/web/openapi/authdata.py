@@ -1,4 +1,4 @@
-"""Authentication data as operations: stage, review, process (CONTRACTS 3)."""
+"""Authentication data as operations: stage, review, process (docs/contracts.md#3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Documents as operations (CONTRACTS 4). The drop has no address: it is a container of storage."""
+"""Documents as operations. The drop has no address: it is a container of storage.
+
+See docs/contracts.md#4.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/api/imports…` as operations (CONTRACTS 5)."""
+"""`/api/imports…` as operations (docs/contracts.md#5)."""
 
 from __future__ import annotations
 

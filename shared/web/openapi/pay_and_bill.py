@@ -1,4 +1,4 @@
-"""The imports of Pay & Bill as operations (CONTRACTS 1): one per type of that contract."""
+"""The imports of Pay & Bill as operations (docs/contracts.md#1): one per type of that contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tokens as operations: `/connect/token` and the documents that tell of it (CONTRACTS 4)."""
+"""Tokens as operations: `/connect/token` and the documents that tell of it.
+
+See docs/contracts.md#4.
+"""
 
 from __future__ import annotations
 

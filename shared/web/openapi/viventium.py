@@ -1,4 +1,4 @@
-"""The import and the deletion of licenses as operations (CONTRACTS 2)."""
+"""The import and the deletion of licenses as operations (docs/contracts.md#2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who decides about a call, and what each kind of caller sees (CONTRACTS 0)."""
+"""Who decides about a call, and what each kind of caller sees (docs/contracts.md#0)."""
 
 from __future__ import annotations
 

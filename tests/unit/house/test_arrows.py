@@ -1,4 +1,4 @@
-"""Which room of the house may look into which (STYLE, imports; DESIGN 3)."""
+"""Which room of the house may look into which (docs/design.md#3)."""
 
 from __future__ import annotations
 

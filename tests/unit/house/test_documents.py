@@ -50,6 +50,13 @@ def test_every_citation_in_the_code_opens() -> None:
     assert broken == []
 
 
+def test_the_code_cites_no_text_outside_the_repository() -> None:
+    outside = re.compile(r"\b(?:CONTRACTS|DESIGN|PLATFORM|LIBRARIES|STYLE) ?\d")
+    assert [
+        module.name for module in modules(*PRODUCT, *OUTSIDE) if outside.search(module.text)
+    ] == []
+
+
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
 def test_every_link_of_a_page_opens(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text("utf-8"))

@@ -1,4 +1,7 @@
-"""How the app hears of drops is decided when it is indexed (CONTRACTS 4, PLATFORM 3)."""
+"""How the app hears of drops is decided when it is indexed.
+
+See docs/contracts.md#4, docs/platform.md#3.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The error tree, what HTTP makes of it, and what becomes of storage's errors (STYLE 6 to 8)."""
+"""The error tree, what HTTP makes of it, and what becomes of storage's errors.
+
+See docs/design.md#6.
+"""
 
 from __future__ import annotations
 

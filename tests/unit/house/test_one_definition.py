@@ -1,4 +1,7 @@
-"""Functions, routes and queues follow from the definition of each import type (STYLE 1)."""
+"""Functions, routes and queues follow from the definition of each import type.
+
+See docs/design.md#3.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ def test_an_import_type_has_its_schemas_address_and_its_own_table(kind: ImportTy
 def test_the_catch_all_comes_last_of_the_import_routes(
     functions: Mapping[str, AppFunction],
 ) -> None:
-    """The host takes the first route that matches in order of function name (PLATFORM 1.3)."""
+    """The host takes the first route that matches in order of function name.
+
+    See docs/platform.md#1.3.
+    """
     routes = {
         name: item.route.text
         for name, item in functions.items()

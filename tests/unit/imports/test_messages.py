@@ -1,4 +1,4 @@
-"""The message catalogue (CONTRACTS 6) and how messages travel."""
+"""The message catalogue (docs/contracts.md#6) and how messages travel."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_entry_says_what_to_do_and_where_it_comes_from() -> None:
     for entry in CATALOGUE.values():
         assert entry.text
         assert entry.advice.endswith(".")
-        assert entry.source == "vendor" or entry.source.startswith("CONTRACTS ")
+        assert entry.source == "vendor" or entry.source.startswith("docs/contracts.md#")
 
 
 def test_texts_tell_ids_apart() -> None:

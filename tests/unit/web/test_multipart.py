@@ -1,4 +1,7 @@
-"""Forms are read whole or refused; nothing of a damaged one is taken (CONTRACTS 4, LIBRARIES 5)."""
+"""Forms are read whole or refused; nothing of a damaged one is taken.
+
+See docs/contracts.md#4, docs/platform.md#multipart.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an assignment's row does, and what is said of it (CONTRACTS 1)."""
+"""What an assignment's row does, and what is said of it (docs/contracts.md#1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vendor's page and CONTRACTS 3 as a program of its own: values in the clear, no hashes, slow.
+"""The vendor's page and docs/contracts.md#3 as a program of its own: no hashes, slow.
 
 Written from the document and not from the code, to be compared with it. What it takes is what a
 caller sends and what is stored in plain; what it gives is the answer and what is stored afterwards.

@@ -1,4 +1,4 @@
-"""Each rule of the vendor's page and of CONTRACTS 3, by its own words."""
+"""Each rule of the vendor's page and of docs/contracts.md#3, by its own words."""
 
 from __future__ import annotations
 

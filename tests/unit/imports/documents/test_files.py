@@ -1,4 +1,4 @@
-"""Names, types and times of documents (CONTRACTS 4)."""
+"""Names, types and times of documents (docs/contracts.md#4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile bodies are refused within a second and in bounded memory (CONTRACTS 2)."""
+"""Hostile bodies are refused within a second and in bounded memory (docs/contracts.md#2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answer to licenses in the vendor's JSON and XML (CONTRACTS 2)."""
+"""The answer to licenses in the vendor's JSON and XML (docs/contracts.md#2)."""
 
 from __future__ import annotations
 

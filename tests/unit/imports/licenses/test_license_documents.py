@@ -1,4 +1,4 @@
-"""Documents of a license: by identity, with their bytes apart (CONTRACTS 2)."""
+"""Documents of a license: by identity, with their bytes apart (docs/contracts.md#2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Licenses have every field of the contract, and nothing else (CONTRACTS 2)."""
+"""Licenses have every field of the contract, and nothing else (docs/contracts.md#2)."""
 
 from __future__ import annotations
 

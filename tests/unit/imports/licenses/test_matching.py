@@ -1,4 +1,7 @@
-"""Which license a row speaks of: by key, by natural key, or a new one (CONTRACTS 2, matching)."""
+"""Which license a row speaks of: by key, by natural key, or a new one.
+
+See docs/contracts.md#2, matching.
+"""
 
 from __future__ import annotations
 

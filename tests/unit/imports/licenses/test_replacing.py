@@ -1,4 +1,7 @@
-"""Replace: the licenses of an employee are one unit, applied whole or not at all (CONTRACTS 2)."""
+"""Replace: the licenses of an employee are one unit, applied whole or not at all.
+
+See docs/contracts.md#2.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DataContract XML becomes the rows that JSON would have brought (CONTRACTS 2)."""
+"""DataContract XML becomes the rows that JSON would have brought (docs/contracts.md#2)."""
 
 from __future__ import annotations
 

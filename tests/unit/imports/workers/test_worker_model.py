@@ -1,4 +1,4 @@
-"""Workers v1 has every field of the contract, and nothing else (CONTRACTS 1)."""
+"""Workers v1 has every field of the contract, and nothing else (docs/contracts.md#1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker's row does, and what is said of it (CONTRACTS 1)."""
+"""What a worker's row does, and what is said of it (docs/contracts.md#1)."""
 
 from __future__ import annotations
 
