@@ -62,7 +62,7 @@ def test_failing_blob_is_tried_five_times_and_ends_in_poison(
     with QueueClient.from_connection_string(
         connection_string, "webjobs-blobtrigger-poison"
     ) as queue:
-        wait_until(lambda: "failed too often" in host.log() or None, "it is told")
+        wait_until(lambda: "failed too often" in host.log() or None, "it is logged")
         texts = [json.loads(base64.b64decode(m.content)) for m in queue.peek_messages(32)]
     (message,) = [t for t in texts if t["ContainerName"] == container.container_name]
     assert (message["BlobName"], message["FunctionId"]) == ("in/bad.bin", "Host.Functions.drop")
@@ -102,8 +102,8 @@ def test_blob_that_cannot_be_read_ends_in_poison(
 ) -> None:
     archive = StandardBlobTier.ARCHIVE
     container.upload_blob("in/archived.bin", b"cold", standard_blob_tier=archive)
-    said = "in/archived.bin has failed too often"
-    wait_until(lambda: said in host.log() or None, "it is given up")
+    line = "in/archived.bin has failed too often"
+    wait_until(lambda: line in host.log() or None, "it is logged")
     assert host.seen("blob", f"{container.container_name}/in/archived.bin") == []
 
 

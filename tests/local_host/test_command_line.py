@@ -94,10 +94,10 @@ def test_a_second_signal_ends_it_at_once(connection_string: str, tmp_path: Path)
 def test_only_127_0_0_1_is_bound(connection_string: str, tmp_path: Path) -> None:
     with started(host_environment(connection_string), tmp_path) as host:
         lines = Path(f"/proc/{host.process.pid}/net/tcp").read_text().splitlines()[1:]
-    wanted = f"{host.port:04X}"
+    port = f"{host.port:04X}"
     listening = [line.split() for line in lines if line.split()[3] == "0A"]
-    bound = [words[1] for words in listening if words[1].endswith(f":{wanted}")]
-    assert bound == [f"0100007F:{wanted}"]
+    bound = [words[1] for words in listening if words[1].endswith(f":{port}")]
+    assert bound == [f"0100007F:{port}"]
 
 
 def test_command_has_a_help_text(connection_string: str) -> None:

@@ -45,8 +45,8 @@ PAD = b"X-Pad: "
 
 
 def test_kestrels_limits() -> None:
-    told = {field.name: field.default for field in fields(ConnectionLimits)}
-    assert told == {
+    defaults = {field.name: field.default for field in fields(ConnectionLimits)}
+    assert defaults == {
         "request_line_bytes": 8_192,
         "header_bytes": 32_768,
         "header_count": 100,

@@ -147,7 +147,7 @@ def test_wrong_settings_file_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "name", "found"),
+    ("environment", "name", "connection"),
     [
         ({}, "X", None),
         ({"X": "c"}, "X", Connection("c")),
@@ -176,11 +176,11 @@ def test_wrong_settings_file_is_refused(tmp_path: Path, text: str) -> None:
 def test_connection_by_string_or_identity(
     environment: dict[str, str],
     name: str,
-    found: Connection | None,
+    connection: Connection | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "environ", environment)
-    assert resolve_connection(name) == found
+    assert resolve_connection(name) == connection
 
 
 def test_development_storage_is_the_emulator_on_its_usual_ports(

@@ -180,8 +180,8 @@ def test_context_of_an_invocation(host: RunningHost) -> None:
 
 def test_the_app_is_told_its_own_host_name(host: RunningHost) -> None:
     assert host.call("GET", "/echo").json()["own_host"] == f"127.0.0.1:{host.port}"
-    told = host.call("GET", "/echo?setting=LOCAL_HOST").json()["setting"]
-    assert told == str(host.process.pid)
+    setting = host.call("GET", "/echo?setting=LOCAL_HOST").json()["setting"]
+    assert setting == str(host.process.pid)
 
 
 def test_disabled_function_is_404(connection_string: str, tmp_path: Path) -> None:

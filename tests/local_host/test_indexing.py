@@ -167,7 +167,7 @@ def test_binding_name_that_the_host_does_not_take(options: HostOptions) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "problem"),
     [
         ({"queue_name": "%NOT_SET%"}, "the app setting NOT_SET is not set"),
         ({"connection": "NotSet"}, "the connection setting NotSet is not set"),
@@ -175,21 +175,23 @@ def test_binding_name_that_the_host_does_not_take(options: HostOptions) -> None:
     ],
 )
 def test_queue_source_that_cannot_be_resolved(
-    more: dict[str, str], said: str, options: HostOptions
+    more: dict[str, str], problem: str, options: HostOptions
 ) -> None:
-    assert refusal(queue_app(samples.message, **more), options) == f"function message: {said}"
+    assert refusal(queue_app(samples.message, **more), options) == f"function message: {problem}"
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "problem"),
     [
         ({"data_type": None}, "without data_type BINARY"),
         ({"source": "EVENT_GRID"}, "blob source"),
         ({"path": "{container}/x"}, "must begin with the name of a container"),
     ],
 )
-def test_blob_source_that_is_wrong(more: dict[str, Any], said: str, options: HostOptions) -> None:
-    assert said in refusal(blob_app(samples.stream, **more), options)
+def test_blob_source_that_is_wrong(
+    more: dict[str, Any], problem: str, options: HostOptions
+) -> None:
+    assert problem in refusal(blob_app(samples.stream, **more), options)
 
 
 def test_schedule_that_cannot_be_read(options: HostOptions) -> None:
@@ -209,8 +211,8 @@ def test_retry_policy_on_a_queue_trigger_is_refused(options: HostOptions) -> Non
 
 def test_storage_triggers_need_the_extension_bundle(options: HostOptions, tmp_path: Path) -> None:
     (tmp_path / "host.json").write_text('{"version": "2.0"}')
-    said = refusal(queue_app(samples.message), read_host_json(tmp_path / "host.json"))
-    assert "function message: host.json has no extensionBundle" in said
+    reason = refusal(queue_app(samples.message), read_host_json(tmp_path / "host.json"))
+    assert "function message: host.json has no extensionBundle" in reason
 
 
 def test_unsupported_bindings_are_refused_by_type(options: HostOptions) -> None:
@@ -219,9 +221,11 @@ def test_unsupported_bindings_are_refused_by_type(options: HostOptions) -> None:
     app = func.FunctionApp()
     app.event_grid_trigger("event")(handler)
     app.queue_output("out", "q", "AzureWebJobsStorage")(app.route("x")(samples.answer))
-    said = refusal(app, options)
-    assert "function handler: the local host does not run bindings of type eventGridTrigger" in said
-    assert "function answer: the local host does not run bindings of type queue" in said
+    reason = refusal(app, options)
+    assert (
+        "function handler: the local host does not run bindings of type eventGridTrigger" in reason
+    )
+    assert "function answer: the local host does not run bindings of type queue" in reason
 
 
 def test_every_problem_of_every_function_is_told(options: HostOptions) -> None:
@@ -236,7 +240,7 @@ _FUNCTION = "@app.route('{0}')\ndef {0}(req: func.HttpRequest) -> func.HttpRespo
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "problem"),
     [
         ("import azure.functions", "has no FunctionApp"),
         (_HEAD + "other = func.FunctionApp()", "more than one"),
@@ -252,7 +256,7 @@ _FUNCTION = "@app.route('{0}')\ndef {0}(req: func.HttpRequest) -> func.HttpRespo
     ],
 )
 def test_app_that_cannot_be_loaded(
-    source: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = f"app_{os.urandom(6).hex()}.py"
     (tmp_path / script).write_text(source)
@@ -261,7 +265,7 @@ def test_app_that_cannot_be_loaded(
     monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(AppRefusedError) as refused:
         load_functions(tmp_path)
-    assert said in str(refused.value)
+    assert problem in str(refused.value)
 
 
 def test_folder_without_an_app(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ def test_next_occurrence(text: str, following: str) -> None:
 
 
 def test_day_of_month_and_day_of_week_must_both_fit() -> None:
-    found = Schedule.parse("0 0 0 1 * SUN").next_after(datetime(2026, 2, 1, tzinfo=UTC))
-    assert found == datetime(2026, 3, 1, tzinfo=UTC)
+    first = Schedule.parse("0 0 0 1 * SUN").next_after(datetime(2026, 2, 1, tzinfo=UTC))
+    assert first == datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def test_a_day_that_never_comes_has_no_occurrence() -> None:

@@ -271,7 +271,7 @@ def test_missing_queue_is_waited_for(connection_string: str, tmp_path: Path) -> 
         started(environment, tmp_path) as host,
         QueueClient.from_connection_string(connection_string, name) as jobs,
     ):
-        wait_until(lambda: f"{name} is not there yet" in host.log() or None, "it is told")
+        wait_until(lambda: f"{name} is not there yet" in host.log() or None, "it is logged")
         jobs.create_queue()
         jobs.send_message(encode({"job": "first"}))
         host.wait_for("done", "first")
@@ -308,7 +308,7 @@ def test_handler_that_does_not_end_is_stopped_and_its_message_given_back(
 def test_storage_fault_is_told_once_and_outlived(connection_string: str, tmp_path: Path) -> None:
     refused = re.sub("(QueueEndpoint=)[^;]+", r"\1http://127.0.0.1:9/nobody", connection_string)
     with started(host_environment(refused), tmp_path) as host:
-        wait_until(lambda: "cannot receive" in host.log() or None, "it is told", 30)
+        wait_until(lambda: "cannot receive" in host.log() or None, "it is logged", 30)
         assert host.call("GET", "/echo").status == 200
         assert host.stop() == 0
 

@@ -106,7 +106,8 @@ def test_first_route_wins_and_a_method_mismatch_goes_on() -> None:
         Route("one", "{x:int}", ("GET",), parse_template("{x:int}")),
         Route("two", "{y}", (), parse_template("{y}")),
     ]
-    found = [find_route(routes, *call) for call in (("GET", "/1"), ("PUT", "/1"), ("GET", "/a/b"))]
-    assert [hit and (hit[0].function_name, hit[1]) for hit in found] == [
+    calls = (("GET", "/1"), ("PUT", "/1"), ("GET", "/a/b"))
+    hits = [find_route(routes, *call) for call in calls]
+    assert [hit and (hit[0].function_name, hit[1]) for hit in hits] == [
         ("one", {"x": "1"}), ("two", {"y": "1"}), None,
     ]  # fmt: skip

@@ -29,9 +29,9 @@ def test_over_tls_the_app_sees_https_and_is_told_its_address(
         for name in ("127.0.0.1", "localhost"):
             address = f"https://{name}:{host.port}/echo?setting={NAME}"
             with urlopen(address, context=trust, timeout=10) as answer:
-                told = json.load(answer)
-                assert told["url"] == address
-                assert told["setting"] == f"https://127.0.0.1:{host.port}"
+                document = json.load(answer)
+                assert document["url"] == address
+                assert document["setting"] == f"https://127.0.0.1:{host.port}"
 
 
 def test_over_https_answers_ask_for_https(connection_string: str, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_tls_files_that_cannot_be_used_are_refused(connection_string: str, tmp_p
     (tmp_path / "cert.pem").write_text("no certificate")
     words = ("--tls-cert", str(tmp_path / "cert.pem"))
     environment = host_environment(connection_string)
-    for more, status, said in (
+    for more, status, message in (
         (("--tls-key", str(tmp_path / "none")), 1, "refused: TLS with"),
         ((), 2, "go together"),
     ):
@@ -69,4 +69,4 @@ def test_tls_files_that_cannot_be_used_are_refused(connection_string: str, tmp_p
             text=True, timeout=60, check=False,
         )  # fmt: skip
         assert (ended.returncode, ended.stdout) == (status, "")
-        assert said in ended.stderr
+        assert message in ended.stderr

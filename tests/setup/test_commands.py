@@ -68,11 +68,11 @@ def test_dev_py_parses_on_python_3_8() -> None:
 
 def test_an_old_python_is_told_that_it_is_too_old() -> None:
     for python in _old_pythons():
-        told = subprocess.run([python, DEV, "run"], capture_output=True, text=True, check=False)
-        if "pyenv:" in told.stderr:
+        done = subprocess.run([python, DEV, "run"], capture_output=True, text=True, check=False)
+        if "pyenv:" in done.stderr:
             continue  # a shim of a version that is not switched on
-        assert told.returncode == 2
-        assert told.stderr.startswith("dev.py needs Python 3.11 or newer, but this is 3.")
-        assert len(told.stderr.splitlines()) == 1
+        assert done.returncode == 2
+        assert done.stderr.startswith("dev.py needs Python 3.11 or newer, but this is 3.")
+        assert len(done.stderr.splitlines()) == 1
         return
     pytest.skip("no Python older than 3.11 found")

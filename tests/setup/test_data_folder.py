@@ -86,8 +86,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 def test_it_holds_the_three_fields_of_the_contract(tmp_path: Path) -> None:
     write_gateway(tmp_path, GATEWAY)
-    said = json.loads((tmp_path / "gateway.json").read_text())
-    assert said == {"url": GATEWAY.url, "storage": GATEWAY.storage, "pid": 42}
+    fields = json.loads((tmp_path / "gateway.json").read_text())
+    assert fields == {"url": GATEWAY.url, "storage": GATEWAY.storage, "pid": 42}
 
 
 def test_a_gateway_that_serves_https_names_its_certificate_too(tmp_path: Path) -> None:

@@ -93,11 +93,11 @@ def test_the_locked_set_is_complete_and_has_nothing_else(version: str) -> None:
     needed: set[str] = set()
     rest = requirements_of("requirements.in")
     while rest:
-        wanted = rest.pop()
-        name = canonicalize_name(wanted.name)
-        extras = ("", *wanted.extras)
-        if wanted.marker and not any(
-            wanted.marker.evaluate({**environment, "extra": extra}) for extra in extras
+        requirement = rest.pop()
+        name = canonicalize_name(requirement.name)
+        extras = ("", *requirement.extras)
+        if requirement.marker and not any(
+            requirement.marker.evaluate({**environment, "extra": extra}) for extra in extras
         ):
             continue
         if name in needed:

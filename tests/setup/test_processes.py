@@ -15,7 +15,7 @@ from local_host.setup.messages import SetupError
 from local_host.setup.processes import file_lock
 
 ROOT = Path(__file__).resolve().parents[2]
-SLEEP = [sys.executable, "-c", "import time; time.sleep(600)  # tied-child"]
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)  # child-of-this-test"]
 PARENT = """
 import signal, sys, time
 from local_host.setup import processes
@@ -33,7 +33,7 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
     with parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        _wait_until_it_is("tied-child", child)
+        _wait_until_it_is("child-of-this-test", child)
         parent.kill()
     _wait_until_it_is("", child)
 
@@ -46,7 +46,7 @@ def test_a_child_is_asked_to_end() -> None:
 
 def test_a_process_of_somebody_else_is_left_alone() -> None:
     child = processes.start(SLEEP, death_signal=signal.SIGKILL)
-    _wait_until_it_is("tied-child", child.pid)
+    _wait_until_it_is("child-of-this-test", child.pid)
     assert processes.end_leftover(child.pid, ["azurite"], [(signal.SIGKILL, 5.0)])
     assert child.poll() is None
     processes.stop(child, patience=10)
@@ -54,9 +54,9 @@ def test_a_process_of_somebody_else_is_left_alone() -> None:
 
 def test_a_stray_of_ours_is_ended() -> None:
     child = processes.start(SLEEP, death_signal=signal.SIGKILL)
-    _wait_until_it_is("tied-child", child.pid)
+    _wait_until_it_is("child-of-this-test", child.pid)
     tries = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)]
-    assert processes.end_leftover(child.pid, ["tied-child"], tries)
+    assert processes.end_leftover(child.pid, ["child-of-this-test"], tries)
     assert child.wait() == -signal.SIGTERM
 
 

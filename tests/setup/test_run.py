@@ -46,10 +46,10 @@ def test_over_tls_callers_find_the_certificate_and_the_issuer_is_the_address(
     tmp_path: Path,
 ) -> None:
     with started("--tls", "--no-demo", "--data", str(tmp_path)) as (_gateway, url):
-        said = json.loads((tmp_path / "gateway.json").read_text())
-        assert said["url"] == url
+        gateway_file = json.loads((tmp_path / "gateway.json").read_text())
+        assert gateway_file["url"] == url
         assert url.startswith("https://127.0.0.1:")
-        trust = ssl.create_default_context(cafile=said["certificate"])
+        trust = ssl.create_default_context(cafile=gateway_file["certificate"])
         discovery = f"{url}/connect/.well-known/openid-configuration"
         with urlopen(discovery, context=trust, timeout=10) as answer:
             assert json.load(answer)["issuer"] == url
@@ -65,9 +65,9 @@ def test_while_it_runs_it_is_announced_and_ctrl_c_ends_it_in_order(tmp_path: Pat
     tmp_path.chmod(0o755)
     (tmp_path / "gateway.log").touch(0o644)
     with started("--no-demo", "--data", str(tmp_path)) as (gateway, url):
-        said = json.loads((tmp_path / "gateway.json").read_text())
-        assert said["url"] == url
-        assert "TableEndpoint=http://127.0.0.1:" in said["storage"]
+        gateway_file = json.loads((tmp_path / "gateway.json").read_text())
+        assert gateway_file["url"] == url
+        assert "TableEndpoint=http://127.0.0.1:" in gateway_file["storage"]
         assert answers(url)
         everything = [tmp_path, *tmp_path.rglob("*")]
         assert len(everything) > 5
@@ -75,7 +75,7 @@ def test_while_it_runs_it_is_announced_and_ctrl_c_ends_it_in_order(tmp_path: Pat
         gateway.send_signal(signal.SIGINT)
         assert gateway.wait(90) == 0
     assert not (tmp_path / "gateway.json").exists()
-    assert processes.command_line(said["pid"]) == ""
+    assert processes.command_line(gateway_file["pid"]) == ""
 
 
 def test_a_gateway_that_dies_by_itself_is_a_failure(tmp_path: Path) -> None:
@@ -89,11 +89,11 @@ def test_a_gateway_that_dies_by_itself_is_a_failure(tmp_path: Path) -> None:
 @pytest.mark.skipif(not processes.HAS_PARENT_DEATH_SIGNAL, reason="Linux only")
 def test_after_a_sudden_end_the_next_start_finds_the_data_and_no_strays(tmp_path: Path) -> None:
     with started("--data", str(tmp_path)) as (gateway, _url):
-        said = json.loads((tmp_path / "gateway.json").read_text())
+        gateway_file = json.loads((tmp_path / "gateway.json").read_text())
         gateway.kill()
     with started("--no-demo", "--data", str(tmp_path)) as (_gateway, url):
         assert answers(url)
-        assert processes.command_line(said["pid"]) == ""
+        assert processes.command_line(gateway_file["pid"]) == ""
         assert "demo" in manage(tmp_path, "tenant", "list").stdout
 
 
