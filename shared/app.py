@@ -44,7 +44,7 @@ from shared.services.documents.worker_lookup import WorkerSearch
 from shared.services.dry_run import DryRuns, NothingOpen
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
-from shared.services.idempotency import Repeats, RepeatStore
+from shared.services.idempotency import IdempotencyKeys, IdempotencyStore
 from shared.services.import_log import ImportLog
 from shared.services.licenses.same_file import ImportedFiles
 from shared.services.name_index import NameIndex
@@ -196,7 +196,7 @@ def compose(
         cancelling=Cancelling(imports, account.queues, clock),
         dry_runs=_dry_runs(dependencies),
         shares=_shares(dependencies),
-        repeats=_repeats(dependencies),
+        idempotency=_idempotency(dependencies),
         documents=_documents(dependencies, account, chunks, tenants, tenant_lookups),
         authdata=authdata,
         trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),
@@ -315,9 +315,9 @@ def _shares(dependencies: Dependencies) -> TenantShares:
     )
 
 
-def _repeats(dependencies: Dependencies) -> Repeats:
-    return Repeats(
-        store=RepeatStore(
+def _idempotency(dependencies: Dependencies) -> IdempotencyKeys:
+    return IdempotencyKeys(
+        store=IdempotencyStore(
             dependencies.tables, dependencies.blobs, dependencies.ids, dependencies.offload
         ),
         clock=dependencies.clock,
@@ -465,7 +465,7 @@ def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:
     """What calls leave behind beside their import."""
     settings = gateway.settings
 
-    remembered, keys = timedelta(seconds=settings.idempotency_seconds), gateway.repeats.expire
+    remembered, keys = timedelta(seconds=settings.idempotency_seconds), gateway.idempotency.expire
     kept = timedelta(days=settings.keep_result_days)
     yield RetentionStep("idempotency keys", remembered, counted(keys), least=_AN_HOUR)
     batches = counted(gateway.authdata.processing.forget_before)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shared.services.dry_run import DryRuns
     from shared.services.fingerprint_keys import FingerprintKeys
     from shared.services.health import Health
-    from shared.services.idempotency import Repeats
+    from shared.services.idempotency import IdempotencyKeys
     from shared.services.import_log import ImportLog
     from shared.services.licenses.same_file import ImportedFiles
     from shared.services.retry_cancel import Cancelling, Retrier, Retrying
@@ -91,7 +91,7 @@ class Gateway:
     cancelling: Cancelling
     dry_runs: DryRuns
     shares: TenantShares
-    repeats: Repeats
+    idempotency: IdempotencyKeys
     documents: DocumentServices
     authdata: AuthdataServices
     trials: AuthdataTrials

@@ -37,7 +37,7 @@ from shared.services.background import Offload
 from shared.services.completions import Completions
 from shared.storage import idempotency_records as records
 from shared.storage.entities import encode
-from shared.storage.idempotency_records import MAX_INLINE, KeptAnswer, RepeatRecord
+from shared.storage.idempotency_records import MAX_INLINE, IdempotencyRecord, KeptAnswer
 from shared.storage.names import IDEMPOTENCY, IDEMPOTENT_ANSWERS
 from shared.storage.ports import (
     Delete,
@@ -51,7 +51,7 @@ from shared.storage.ports import (
 )
 from shared.storage_time import CALL_SECONDS, CLEAN_UP_SECONDS, storage_time, storage_time_now
 
-# Idempotency records as `repeats` reads and writes them: conditional writes, bodies packed.
+# Idempotency records as `IdempotencyKeys` reads and writes them: conditional writes, bodies packed.
 
 _READ_AT_ONCE = 1_000
 UNREADABLE = (
@@ -60,7 +60,7 @@ UNREADABLE = (
 )
 
 
-class RepeatStore:
+class IdempotencyStore:
     """The partition of each tenant in `Idempotency`, and the container of large answers.
 
     Every write raises PreconditionFailedError where the record is not as it was read.
@@ -72,12 +72,12 @@ class RepeatStore:
         self._ids = ids
         self._offload = offload
 
-    async def insert(self, record: RepeatRecord) -> RepeatRecord:
+    async def insert(self, record: IdempotencyRecord) -> IdempotencyRecord:
         """The record as it is now stored; fails where the key has one."""
         etag = await self._tables.write(IDEMPOTENCY, Insert(records.to_entity(record)))
         return replace(record, etag=etag)
 
-    async def read(self, tenant: str, key: str) -> RepeatRecord | None:
+    async def read(self, tenant: str, key: str) -> IdempotencyRecord | None:
         """The record of a key, with the body of its answer; None where there is none.
 
         A body whose blob is gone or broken stays None. Raises ConflictError for a record that does
@@ -101,19 +101,21 @@ class RepeatStore:
             return replace(record, answer=replace(record.answer, body=body))
         return record
 
-    async def replace(self, record: RepeatRecord) -> RepeatRecord:
+    async def replace(self, record: IdempotencyRecord) -> IdempotencyRecord:
         """The record, which has no answer yet, in place of what was read."""
         etag = await self._tables.write(IDEMPOTENCY, Replace(records.to_entity(record)))
         return replace(record, etag=etag)
 
-    async def renew(self, expired: RepeatRecord, record: RepeatRecord) -> RepeatRecord:
+    async def renew(
+        self, expired: IdempotencyRecord, record: IdempotencyRecord
+    ) -> IdempotencyRecord:
         """The record in place of one that has had its time."""
         renewed = await self.replace(replace(record, etag=expired.etag))
         if expired.spilled:
             await self._blobs.delete(IDEMPOTENT_ANSWERS, expired.spilled)
         return renewed
 
-    async def keep(self, record: RepeatRecord, answer: KeptAnswer) -> None:
+    async def keep(self, record: IdempotencyRecord, answer: KeptAnswer) -> None:
         """Put the answer into the record; a large body goes to a blob of its own first."""
         packed = await self._offload(len(answer.body or b""), records.pack_body, answer)
         spilled = f"{record.tenant}/{self._ids.new()}" if len(packed) > MAX_INLINE else ""
@@ -127,7 +129,7 @@ class RepeatStore:
                 await self._blobs.delete(IDEMPOTENT_ANSWERS, spilled)
             raise
 
-    async def remove(self, record: RepeatRecord) -> None:
+    async def remove(self, record: IdempotencyRecord) -> None:
         """Forget the key."""
         await self._tables.write(IDEMPOTENCY, Delete(records.to_entity(record)))
 
@@ -199,12 +201,12 @@ class KeyedCall:
 class KeyClaim:
     """What a call knows of its key, from the record as the call has read it.
 
-    `is_mine`: this call does the work under `import_id`, and ends with `Repeats.finish`, `remove`
-    or `give_up`. Else another call has the key, and `answer` is what that call was answered with;
-    None while the key is only claimed.
+    `is_mine`: this call does the work under `import_id`, and ends with `finish`, `remove` or
+    `give_up` of `IdempotencyKeys`. Else another call has the key, and `answer` is what that call
+    was answered with; None while the key is only claimed.
     """
 
-    record: RepeatRecord
+    record: IdempotencyRecord
     is_mine: bool
 
     @property
@@ -218,13 +220,13 @@ class KeyClaim:
         return self.record.answer
 
 
-class Repeats:
+class IdempotencyKeys:
     """What an import endpoint calls where the caller sent an Idempotency-Key."""
 
     def __init__(
         self,
         *,
-        store: RepeatStore,
+        store: IdempotencyStore,
         clock: Clock,
         ids: Ids,
         stop: ProcessStop,
@@ -250,7 +252,7 @@ class Repeats:
         Raises KeyReusedError where the key is bound to another call, StorageUnavailableError.
         """
         now, owner = to_iso(self._clock.now()), self._ids.new()
-        wanted = RepeatRecord(
+        wanted = IdempotencyRecord(
             call.tenant, call.key, call.fingerprints[0], self._ids.new(), owner, now, now
         )
         for _ in range(_MOST_CONFLICTS):
@@ -284,7 +286,7 @@ class Repeats:
         An answer in this process cuts a pause short.
         """
         pause = _FIRST_PAUSE
-        current: RepeatRecord | None = claim.record
+        current: IdempotencyRecord | None = claim.record
         with self._news.listening(claim.import_id) as answered:
             while current is not None and current.import_id == claim.import_id:
                 yield KeyClaim(current, is_mine=False)
@@ -351,13 +353,13 @@ class Repeats:
         except StorageUnavailableError:
             self._release_later(claim.record)
 
-    def _release_later(self, claim: RepeatRecord) -> None:
+    def _release_later(self, claim: IdempotencyRecord) -> None:
         """Give a claim up as soon as storage answers: until then, or its take-over, it blocks."""
         task = asyncio.create_task(self._release(claim))
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
 
-    async def _release(self, claim: RepeatRecord) -> None:
+    async def _release(self, claim: IdempotencyRecord) -> None:
         pause, end = 1.0, self._clock.elapsed() + self._patience.total_seconds()
         while self._clock.elapsed() < end:
             await asyncio.sleep(pause)
@@ -388,7 +390,7 @@ class Repeats:
         self._news.announce(claim.import_id)
         return standing
 
-    async def _kept(self, claim: RepeatRecord, answer: KeptAnswer) -> KeptAnswer:
+    async def _kept(self, claim: IdempotencyRecord, answer: KeptAnswer) -> KeptAnswer:
         record = claim
         for _ in range(_MOST_CONFLICTS):
             try:
@@ -403,6 +405,6 @@ class Repeats:
             record = current
         return answer
 
-    def _has_expired(self, record: RepeatRecord) -> bool:
+    def _has_expired(self, record: IdempotencyRecord) -> bool:
         age = age_of(record.created_at, self._clock.now())
         return age is not None and age >= self._keep

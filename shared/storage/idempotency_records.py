@@ -46,7 +46,7 @@ class KeptAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class RepeatRecord:
+class IdempotencyRecord:
     """One key of a tenant. Times are ISO text in UTC."""
 
     tenant: str
@@ -77,7 +77,7 @@ def unpack_body(packed: bytes) -> bytes:
     return zlib.decompress(packed)
 
 
-def to_entity(record: RepeatRecord, packed: bytes = b"") -> Entity:
+def to_entity(record: IdempotencyRecord, packed: bytes = b"") -> Entity:
     """As it is stored; `packed` is its body, unless that went to a blob."""
     values: dict[str, Value] = {
         "Fingerprint": record.fingerprint,
@@ -95,7 +95,7 @@ def to_entity(record: RepeatRecord, packed: bytes = b"") -> Entity:
     return Entity(*keys_of(record.tenant, record.key), values, record.etag)
 
 
-def from_entity(tenant: str, key: str, entity: Entity) -> RepeatRecord:
+def from_entity(tenant: str, key: str, entity: Entity) -> IdempotencyRecord:
     """The inverse of `to_entity`; the body of a spilled answer is still to be read.
 
     The row key may hold a hash of a long key, so tenant and key are said again. An answer that
@@ -108,7 +108,7 @@ def from_entity(tenant: str, key: str, entity: Entity) -> RepeatRecord:
     if "Status" in entity.values:
         with suppress(UnreadableDataError):
             answer = _answer(entity)
-    return RepeatRecord(
+    return IdempotencyRecord(
         tenant=tenant,
         key=key,
         fingerprint=entity.text("Fingerprint"),

@@ -39,7 +39,7 @@ from shared.errors import (
 from shared.gateway import Gateway
 from shared.services.background import to_thread_if_large
 from shared.services.fingerprint_keys import FingerprintKeys
-from shared.services.idempotency import KeyClaim, KeyedCall, Repeats
+from shared.services.idempotency import IdempotencyKeys, KeyClaim, KeyedCall
 from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
 from shared.web.query_names import query_of
@@ -111,7 +111,7 @@ class KeyedAnswer:
     is_replayed: bool
 
 
-async def answer_keyed(keys: Repeats, call: KeyedCall, work: RepeatableWork) -> KeyedAnswer:
+async def answer_keyed(keys: IdempotencyKeys, call: KeyedCall, work: RepeatableWork) -> KeyedAnswer:
     """The one answer of all calls with this key: claim the key, do the work, finish the claim.
 
     A call that meets the claim of another one waits for that one's answer. Raises KeyReusedError
@@ -139,7 +139,7 @@ async def answer_keyed(keys: Repeats, call: KeyedCall, work: RepeatableWork) -> 
 
 
 async def _join(
-    keys: Repeats, claim: KeyClaim, work: RepeatableWork, is_over: Callable[[], bool]
+    keys: IdempotencyKeys, claim: KeyClaim, work: RepeatableWork, is_over: Callable[[], bool]
 ) -> KeyedAnswer | None:
     """The answer of the call that has the key; None where that call gave the key back."""
     async with aclosing(keys.follow(claim)) as changes:
@@ -161,7 +161,9 @@ async def _join(
     return None
 
 
-async def _take_over(keys: Repeats, claim: KeyClaim, work: RepeatableWork) -> KeyedAnswer | None:
+async def _take_over(
+    keys: IdempotencyKeys, claim: KeyClaim, work: RepeatableWork
+) -> KeyedAnswer | None:
     """The answer to work that another call has begun.
 
     None where a third call was quicker, or where the work is refused now, and yet the slow call
@@ -180,7 +182,7 @@ async def _take_over(keys: Repeats, claim: KeyClaim, work: RepeatableWork) -> Ke
 
 
 async def _run(
-    keys: Repeats, claim: KeyClaim, work: RepeatableWork, *, is_repeat: bool
+    keys: IdempotencyKeys, claim: KeyClaim, work: RepeatableWork, *, is_repeat: bool
 ) -> KeyedAnswer:
     async with keys.working(claim):
         answer = await work.run(claim.import_id, is_repeat=is_repeat)
@@ -202,7 +204,7 @@ async def answer_repeatable(
     gateway: Gateway, keyed: KeyedCall, work: RepeatableWork, render: Render
 ) -> func.HttpResponse:
     """`answer_once` for work that others can follow; `render` makes bodies that are not kept."""
-    given = await answer_keyed(gateway.repeats, keyed, work)
+    given = await answer_keyed(gateway.idempotency, keyed, work)
     try:
         response = await _response(given.answer, given.import_id, render)
     except RefusedError:

@@ -17,7 +17,7 @@ from shared.services.chunk_messages import messages_for
 from shared.services.status import ResultCursor, RowFilter
 from shared.storage.authdata_records import BatchState
 from shared.storage.entities import encode
-from shared.storage.idempotency_records import KeptAnswer, RepeatRecord
+from shared.storage.idempotency_records import IdempotencyRecord, KeptAnswer
 from shared.storage.import_records import ImportRecord, open_row, record_row
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Delete, Entity, Insert, Upsert
@@ -255,11 +255,13 @@ def test_a_step_goes_past_an_import_and_a_tenant_that_fail(delivered: str) -> No
 
 def test_an_idempotency_key_whose_record_is_broken(delivered: str) -> None:
     async def scenario(stage: Harness) -> None:
-        store = stage.gateway.repeats._store
+        store = stage.gateway.idempotency._store
         tenant = stage.sender.tenant
         now = to_iso(datetime.now(UTC))
         for key in ("answer", "import"):
-            made = await store.insert(RepeatRecord(tenant, key, "print", "id", "owner", now, now))
+            made = await store.insert(
+                IdempotencyRecord(tenant, key, "print", "id", "owner", now, now)
+            )
             await store.keep(made, KeptAnswer(200, {}, "application/json", b"x" * 100))
         await set_columns(
             delivered, "Idempotency", tenant, "k|answer", {"Headers0": "{", "Body0": b"\0"}

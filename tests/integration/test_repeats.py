@@ -87,9 +87,9 @@ def test_expired_keys_are_removed_with_their_answers(connection_string: str) -> 
         stray = f"{tenant}/nobody names it"
         await gateway.account.blobs.put(IDEMPOTENT_ANSWERS, stray, [b"x"])
         now = datetime.now(UTC)
-        assert await gateway.repeats.expire(tenant, now - timedelta(minutes=1)) == 0
+        assert await gateway.idempotency.expire(tenant, now - timedelta(minutes=1)) == 0
         assert await gateway.account.blobs.read(IDEMPOTENT_ANSWERS, stray) is not None
-        assert await gateway.repeats.expire(tenant, now + timedelta(minutes=1)) == 1
+        assert await gateway.idempotency.expire(tenant, now + timedelta(minutes=1)) == 1
         assert await gateway.account.blobs.read(IDEMPOTENT_ANSWERS, stray) is None
         assert await gateway.account.tables.query("Idempotency", tenant) == []
         spilled = record.text("Spilled")

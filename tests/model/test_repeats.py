@@ -25,7 +25,7 @@ from shared.errors import (
 from shared.imports.import_type import Options
 from shared.imports.planning import Chunk, Span
 from shared.process_stop import ProcessStop
-from shared.services.idempotency import KeyedCall, Repeats, RepeatStore
+from shared.services.idempotency import IdempotencyKeys, IdempotencyStore, KeyedCall
 from shared.services.import_log import ImportLog
 from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
@@ -57,7 +57,7 @@ class Process:
     """What one process has for itself."""
 
     imports: ImportLog
-    repeats: Repeats
+    idempotency: IdempotencyKeys
 
 
 @dataclass
@@ -111,8 +111,8 @@ class World:
         self.processes = [
             Process(
                 ImportLog(self.tables),
-                Repeats(
-                    store=RepeatStore(self.tables, blobs, ids, at_once),
+                IdempotencyKeys(
+                    store=IdempotencyStore(self.tables, blobs, ids, at_once),
                     clock=LoopClock(),
                     ids=ids,
                     stop=ProcessStop(),
@@ -145,7 +145,7 @@ class World:
             ACTOR.set(actor)
             try:
                 call = KeyedCall(TENANT, KEY, (content,))
-                self.given.append(await answer_keyed(process.repeats, call, work))
+                self.given.append(await answer_keyed(process.idempotency, call, work))
             except RefusedError as error:
                 self.refused.append(error)
             except StorageUnavailableError:
