@@ -19,9 +19,9 @@ from shared.imports.results import RowResult, failed
 from shared.services.name_index import names_of
 from shared.services.record_commit import WAITING, KeyRows, RecordOutcome, Resolver
 from shared.services.references import References
-from shared.services.stamps import recorded_results
+from shared.services.stamps import recorded_results, stamped_record
 from shared.storage import business_records as records
-from shared.storage.business_records import NOTHING_ENDED, RecordTooLargeError, Stamp, StoredRecord
+from shared.storage.business_records import RecordTooLargeError, Stamp, StoredRecord
 from shared.storage.import_records import ImportRecord
 
 
@@ -141,16 +141,12 @@ def _written(
     document: Document,
     now: datetime,
 ) -> StoredRecord:
-    moment = to_iso(now)
-    is_there = stored is not None and stored.document is not None
-    return StoredRecord(
-        key=rows.key,
-        document=document,
-        stamp=Stamp.of(record.number, folded.position, folded.results),
-        ended=stored.ended if stored is not None else NOTHING_ENDED,
-        created_by=stored.created_by if stored is not None and is_there else record.number,
-        created_at=stored.created_at if stored is not None and is_there else moment,
-        updated_at=moment,
+    return stamped_record(
+        rows.key,
+        document,
+        Stamp.of(record.number, folded.position, folded.results),
+        stored,
+        to_iso(now),
         lookups=tuple(kind.record_rules.lookups(document)),
         columns=kind.record_rules.columns(document),
     )

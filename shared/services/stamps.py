@@ -8,10 +8,11 @@ asks `recorded_results` before it writes, and ends rows with `ending`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NoReturn
 
 from shared.errors import StorageUnavailableError, UnreadableDataError
-from shared.imports.import_type import ImportType
+from shared.imports.import_type import Document, ImportType
 from shared.imports.merge_rules import all_failed
 from shared.imports.messages import Message
 from shared.imports.registry import types_of_table
@@ -20,7 +21,13 @@ from shared.services.record_commit import KeyRows, RecordOutcome, Resolver
 from shared.services.references import EarlierImports
 from shared.services.row_processor import SupersededError
 from shared.storage import business_records
-from shared.storage.business_records import MOST_ENDED, NOTHING_ENDED, StoredRecord
+from shared.storage.business_records import (
+    MOST_ENDED,
+    NOTHING_ENDED,
+    RecordKey,
+    Stamp,
+    StoredRecord,
+)
 from shared.storage.import_records import ImportRecord
 
 
@@ -64,6 +71,37 @@ def ending(record: ImportRecord, message: Message, closed_through: int) -> Resol
         return RecordOutcome(results, (business_records.ending(rows.key, stored, ended),))
 
     return resolve
+
+
+def stamped_record(
+    key: RecordKey,
+    document: Document,
+    stamp: Stamp,
+    stored: StoredRecord | None,
+    now: str,
+    *,
+    renamed: StoredRecord | None = None,
+    lookups: tuple[str, ...] = (),
+    columns: Mapping[str, str] | None = None,
+) -> StoredRecord:
+    """The record that an import writes over `stored`; the ended imports of `stored` stay noted.
+
+    The record keeps who created it and when: as `renamed` has it, which is the record under the
+    old id, or else as `stored` has it. Over a tombstone the import of the stamp creates it anew.
+    """
+    before = stored if stored is not None and stored.document is not None else None
+    before = renamed or before
+    return StoredRecord(
+        key=key,
+        document=document,
+        stamp=stamp,
+        ended=NOTHING_ENDED if stored is None else stored.ended,
+        created_by=stamp.number if before is None else before.created_by,
+        created_at=now if before is None else before.created_at,
+        updated_at=now,
+        lookups=lookups,
+        columns=columns,
+    )
 
 
 def raise_superseded(record: ImportRecord) -> NoReturn:

@@ -45,11 +45,12 @@ from shared.services.stamps import (
     ending,
     raise_superseded,
     recorded_results,
+    stamped_record,
 )
 from shared.storage import authdata_records as stored
 from shared.storage import business_records
 from shared.storage.authdata_records import PlanRecord
-from shared.storage.business_records import NOTHING_ENDED, Stamp, StoredRecord
+from shared.storage.business_records import Stamp, StoredRecord
 from shared.storage.entities import compress_json, expand_json
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
@@ -423,17 +424,14 @@ class _Commit:
         holder: StoredRecord | None,
         after: Employee,
     ) -> StoredRecord:
-        number = self._record.number
-        before = holder or (stored if stored is not None and stored.document is not None else None)
         triple = after.triple
-        return StoredRecord(
-            key=keyed.key,
-            document=after.document(),
-            stamp=Stamp.of(number, decision.result.index, (decision.result,)),
-            ended=stored.ended if stored is not None else NOTHING_ENDED,
-            created_by=before.created_by if before is not None else number,
-            created_at=before.created_at if before is not None else self._moment,
-            updated_at=self._moment,
+        return stamped_record(
+            keyed.key,
+            after.document(),
+            Stamp.of(self._record.number, decision.result.index, (decision.result,)),
+            stored,
+            self._moment,
+            renamed=holder,
             lookups=() if triple is None else (triple,),
             columns={"EmployeeId": after.employee_id, "EmployeeStatus": after.status or ""},
         )

@@ -28,9 +28,9 @@ from shared.services.row_processor import (
     ImportCancelledError,
     SupersededError,
 )
-from shared.services.stamps import closed_through, ending, recorded_results
+from shared.services.stamps import closed_through, ending, recorded_results, stamped_record
 from shared.storage import business_records as records
-from shared.storage.business_records import NOTHING_ENDED, RecordKey, Stamp, StoredRecord
+from shared.storage.business_records import RecordKey, Stamp, StoredRecord
 from shared.storage.entities import encode, join
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Tables
@@ -132,15 +132,12 @@ class DocumentProcessor:
             is_new = stored is None or stored.document is None
             document_id = upload.document_id(record.tenant)
             result = upload.result(Outcome.NEW if is_new else Outcome.UPDATED, document_id)
-            now = to_iso(self._clock.now())
-            written = StoredRecord(
-                key=rows.key,
-                document=_document(record, upload, document_id),
-                stamp=Stamp.of(record.number, 0, [result]),
-                ended=stored.ended if stored else NOTHING_ENDED,
-                created_by=record.number if is_new or stored is None else stored.created_by,
-                created_at=now if is_new or stored is None else stored.created_at,
-                updated_at=now,
+            written = stamped_record(
+                rows.key,
+                _document(record, upload, document_id),
+                Stamp.of(record.number, 0, [result]),
+                stored,
+                to_iso(self._clock.now()),
                 lookups=_lookups(upload),
             )
             return RecordOutcome((result,), tuple(records.writing(written, stored)))
