@@ -28,11 +28,11 @@ from shared.services.documents.rounds import RoundStatus
 from shared.services.import_log import ImportLog
 from shared.services.results import Results
 from shared.storage import authdata_records, business_records, idempotency_records, license_records
-from shared.storage.business_records import RecordKey, Stamp, StoredRecord, partition_of
+from shared.storage.business_records import RecordKey, Stamp, StoredRecord
 from shared.storage.entities import decode, encode, join_text
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import AUTH_STAGING, COMMUNICATION_ROUNDS, IDEMPOTENCY, INTEGRATIONS
-from shared.storage.partition_index import GROUPS, group_of
+from shared.storage.partition_index import record_partitions
 from shared.storage.ports import Delete, Entity, Operation, Tables, query_pages, reading
 
 _PAGE = 500
@@ -141,7 +141,7 @@ class RecordRepair:
 
     async def _records(self, tenant: str, kind: ImportType) -> AsyncIterator[BrokenThing]:
         shape = self._shape(kind)
-        for partition in await self._partitions(tenant, kind.table):
+        for partition in await record_partitions(self._tables, kind.table, tenant):
             lookups: defaultdict[str, list[Entity]] = defaultdict(list)
             async for entity in self._entities(kind.table, partition, "x|", "x|~"):
                 lookups[entity.row.rpartition("|")[2]].append(entity)
@@ -194,7 +194,7 @@ class RecordRepair:
 
     async def _licenses(self, tenant: str) -> AsyncIterator[BrokenThing]:
         open_numbers = [opened.number for opened in await self._imports.open_of(tenant)]
-        for partition in await self._partitions(tenant, LICENSES.table):
+        for partition in await record_partitions(self._tables, LICENSES.table, tenant):
             held: dict[str, StoredLicense] = {}
             async for entity in self._entities(LICENSES.table, partition, "r|", "r|~"):
                 key = entity.row.rpartition("|")[2]
@@ -357,10 +357,6 @@ class RecordRepair:
         if number > self._newest.get(tenant, -1):
             self._newest[tenant] = await self._imports.newest_number(tenant)
         return number > self._newest[tenant]
-
-    async def _partitions(self, tenant: str, table: str) -> list[str]:
-        groups = await self._tables.query(table, encode(tenant), *GROUPS, select=["Group"])
-        return [encode(tenant), *(partition_of(tenant, group_of(group)) for group in groups)]
 
     async def _entities(
         self, table: str, partition: str, first: str = "", last: str | None = None

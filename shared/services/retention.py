@@ -27,7 +27,7 @@ from shared.services.import_log import ImportLog
 from shared.services.upkeep import UpkeepFaults
 from shared.storage import import_records as expiry
 from shared.storage import import_records as records
-from shared.storage.business_records import ended_imports, from_entity, partition_of
+from shared.storage.business_records import ended_imports, from_entity
 from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.entities import encode
 from shared.storage.import_records import LAST_NUMBER, ImportSummary
@@ -38,7 +38,7 @@ from shared.storage.names import (
     IMPORT_RESULTS,
     IMPORTS,
 )
-from shared.storage.partition_index import GROUPS, group_of
+from shared.storage.partition_index import record_partitions
 from shared.storage.ports import (
     MAX_OPERATIONS,
     Delete,
@@ -460,7 +460,7 @@ class ExpiringTombstones:
         if number <= 0:
             return
         for table, log_range in self._tables_of_records.items():
-            for partition in await self._partitions(table, tenant):
+            for partition in await record_partitions(self._tables, table, tenant):
                 yield await self._remove_tombstones(table, partition, number)
                 if log_range is not None:
                     yield await self._remove_log(table, partition, log_range(number))
@@ -475,10 +475,6 @@ class ExpiringTombstones:
         ]
         newest = summaries[0].number if summaries else 0
         return min(alive) - 1 if alive else newest
-
-    async def _partitions(self, table: str, tenant: str) -> list[str]:
-        groups = await self._tables.query(table, encode(tenant), *GROUPS, select=["Group"])
-        return [encode(tenant), *(partition_of(tenant, group_of(group)) for group in groups)]
 
     async def _remove_tombstones(self, table: str, partition: str, number: int) -> int:
         found = await self._tables.flagged(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from shared.storage.business_records import partition_of
 from shared.storage.entities import decode, encode
 from shared.storage.ports import MAX_OPERATIONS, Entity, Tables, Upsert
 
@@ -45,6 +46,12 @@ def group_of(entity: Entity) -> str:
     if entity.row == f"g|{encode(group)}":
         return group
     return decode(entity.row.removeprefix("g|"))
+
+
+async def record_partitions(tables: Tables, table: str, tenant: str) -> list[str]:
+    """The keys of the partitions that may hold records of a tenant, its own partition first."""
+    groups = await tables.query(table, encode(tenant), *GROUPS, select=["Group"])
+    return [encode(tenant), *(partition_of(tenant, group_of(group)) for group in groups)]
 
 
 def _entity(tenant: str, group: str) -> Entity:
