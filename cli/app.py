@@ -97,9 +97,9 @@ def main() -> None:
         sys.exit(app(standalone_mode=False))
     except ClickException as error:
         # The message repeats what was typed, which may be the name of a file.
-        said = io.StringIO()
-        error.show(said)
-        complain(said.getvalue().splitlines())
+        usage = io.StringIO()
+        error.show(usage)
+        complain(usage.getvalue().splitlines())
         sys.exit(error.exit_code)
     except typer.Abort:
         complain(["Aborted!"])
@@ -114,16 +114,13 @@ def main() -> None:
 def _check_words(words: Sequence[str]) -> None:
     """Raises InvalidRequestError for bytes that are no text, but for the name of a file."""
     for number, word in enumerate(words, 1):
-        if not os.path.lexists(word) and not _is_text(word):
+        # Python reads a byte that is no text as half of a surrogate pair.
+        is_text = not any("\ud800" <= character <= "\udfff" for character in word)
+        if not is_text and not os.path.lexists(word):
             raise InvalidRequestError(
                 f"Word {number} behind manage.py is not text in {sys.getfilesystemencoding()}: "
                 "type it again, or rename the file that it names."
             )
-
-
-def _is_text(word: str) -> bool:
-    """Python reads a byte that is no text as half of a surrogate pair."""
-    return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _error_lines(error: Exception) -> list[str]:

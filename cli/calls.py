@@ -72,16 +72,11 @@ def send_import(url: str, path: str, body: bytes, keys: KeyPair) -> Answer:
     answer = call("POST", address, headers, body)
     if answer.status == 202 and "location" in answer.headers:
         followed = urljoin(address, urlsplit(answer.headers["location"]).path)
-        return _await_answer(f"{followed}/answer", keys)
+        answer = call("GET", f"{followed}/answer", keys.headers())
+        while answer.status == 202:
+            time.sleep(answer.pause_seconds(2.0))
+            answer = call("GET", f"{followed}/answer", keys.headers())
     return answer
-
-
-def _await_answer(address: str, keys: KeyPair) -> Answer:
-    while True:
-        answer = call("GET", address, keys.headers())
-        if answer.status != 202:
-            return answer
-        time.sleep(answer.pause_seconds(2.0))
 
 
 def call(

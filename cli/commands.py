@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import typer
-from typer._click import Command, Context, HelpFormatter, Parameter
+from typer._click import Context, HelpFormatter, Parameter
 from typer.core import TyperCommand, TyperGroup
 
 from cli.environment import commands_settings
@@ -83,21 +83,17 @@ class Overview(TyperGroup):
             heading: [] for heading in (SET_UP, EVERY_DAY, EMERGENCIES)
         }
         for name in self.list_commands(ctx):
-            found = self.get_command(ctx, name)
-            if found is not None and not found.hidden:
-                heading = getattr(found, "rich_help_panel", None) or "Commands"
-                sections.setdefault(heading, []).append((name, _first_paragraph(found)))
+            each = self.get_command(ctx, name)
+            if each is not None and not each.hidden:
+                heading = getattr(each, "rich_help_panel", None) or "Commands"
+                paragraph, _, _ = inspect.cleandoc(each.help or "").partition("\n\n")
+                sections.setdefault(heading, []).append((name, " ".join(paragraph.split())))
         width = max((len(name) for rows in sections.values() for name, _ in rows), default=0)
         for heading, rows in sections.items():
             if not rows:
                 continue
             with formatter.section(heading):
                 formatter.write_dl([(name.ljust(width), text) for name, text in rows])
-
-
-def _first_paragraph(of: Command) -> str:
-    paragraph, _, _ = inspect.cleandoc(of.help or "").partition("\n\n")
-    return " ".join(paragraph.split())
 
 
 # The way of a command to the services: open the gateway on the storage in force, use it, close.

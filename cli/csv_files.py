@@ -81,13 +81,13 @@ def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False
     """
     csv.field_size_limit(_LONGEST_CELL)
     lines = StringIO(text, newline="")
-    before, delimiter = _lines_before_header(lines)
+    lines_above, delimiter = _lines_before_header(lines)
     start = lines.tell()
     if not delimiter:
         delimiter = max(_DELIMITERS, key=lambda mark: _count_columns(lines, start, mark))
     lines.seek(start)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    line = before + 1
+    line = lines_above + 1
     rows: list[str] = []
     places: list[int] = []
     try:
@@ -95,18 +95,18 @@ def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False
         columns = _columns(header, schema, line)
         place = columns.index(_MORE) if _MORE in columns else len(columns)
         nameless = [at for at, column in enumerate(columns) if column is _NAMELESS]
-        line = before + reader.line_num + 1
+        line = lines_above + reader.line_num + 1
         for cells in reader:
             if any(not is_blank(cell) for cell in cells):
                 row = f"index {len(rows)}, line {line}"
-                _check_names(cells, nameless, len(columns), row, before + 1)
-                known, said = _with_more(columns, cells[: len(columns)], place, schema)
-                rows.append(_row(_values(known, said, blank_clears)))
+                _check_names(cells, nameless, len(columns), row, lines_above + 1)
+                row_columns, row_cells = _with_more(columns, cells[: len(columns)], place, schema)
+                rows.append(_row(_values(row_columns, row_cells, blank_clears)))
                 places.append(line)
-            line = before + reader.line_num + 1
-        return RowFile(rows, places, _unknown_columns(columns, schema, before + 1))
+            line = lines_above + reader.line_num + 1
+        return RowFile(rows, places, _unknown_columns(columns, schema, lines_above + 1))
     except csv.Error as error:
-        index = len(rows) if line > before + 1 else None
+        index = len(rows) if line > lines_above + 1 else None
         raise ValueError(_describe(error, index, line)) from None
 
 
@@ -114,11 +114,11 @@ def _lines_before_header(lines: TextIO) -> tuple[int, str]:
     """Pass over what stands above the header: how many lines, and the delimiter that they name."""
     count, delimiter = 0, ""
     while line := lines.readline():
-        named = _SEPARATOR_LINE.fullmatch(line)
-        if named is None and line.strip(_BLANK_CELLS):
+        separator = _SEPARATOR_LINE.fullmatch(line)
+        if separator is None and line.strip(_BLANK_CELLS):
             lines.seek(lines.tell() - len(line))
             break
-        delimiter = named[1] if named else delimiter
+        delimiter = separator[1] if separator else delimiter
         count += 1
     return count, delimiter
 
@@ -134,15 +134,15 @@ def _count_columns(lines: TextIO, start: int, delimiter: str) -> int:
 
 def _describe(error: csv.Error, index: int | None, line: int) -> str:
     """What the library says of the row that begins in a line, for people; no index: the header."""
-    said = str(error)
-    if "unexpected end of data" in said:
+    text = str(error)
+    if "unexpected end of data" in text:
         what = "a cell begins with a quotation mark that is never closed; close it"
-    elif "expected after" in said:
+    elif "expected after" in text:
         what = "text follows the closing quotation mark of a cell; write a mark within it twice"
-    elif "field limit" in said:
+    elif "field limit" in text:
         what = f"a cell has more than {_LONGEST_CELL} characters, which is the limit; shorten it"
     else:
-        what = said
+        what = text
     row = "the header" if index is None else f"the row of index {index}"
     return f"{row} that begins in line {line} cannot be read: {what}."
 
@@ -213,10 +213,10 @@ def _node_at(path: Sequence[Step], schema: Mapping[str, Any]) -> Mapping[str, An
     node: Mapping[str, Any] = schema
     for step in path:
         node = _resolved(node, schema)
-        found = node.get("items") if isinstance(step, int) else _property(node, step)
-        if found is None:
+        inner = node.get("items") if isinstance(step, int) else _property(node, step)
+        if inner is None:
             return None
-        node = found
+        node = inner
     return _resolved(node, schema)
 
 
@@ -233,8 +233,8 @@ def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
         if "$ref" in option:
             node = option
     if "$ref" in node:
-        found: Mapping[str, Any] = schema["$defs"][node["$ref"].rpartition("/")[2]]
-        return found
+        definition: Mapping[str, Any] = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        return definition
     return node
 
 
@@ -282,9 +282,9 @@ def _paths_below(node: Mapping[str, Any], schema: Mapping[str, Any], path: str) 
 
 def nearest_field(name: str, known: Iterable[str]) -> str | None:
     """The known path that a name was perhaps meant to be, with the places that the name gives."""
-    found = nearest(_PLACE.sub("[0]", name), known)
+    closest = nearest(_PLACE.sub("[0]", name), known)
     places = iter(_PLACE.findall(name))
-    return found and _PLACE.sub(lambda each: next(places, each[0]), found)
+    return closest and _PLACE.sub(lambda each: next(places, each[0]), closest)
 
 
 def _check_names(
@@ -331,22 +331,22 @@ def _values(
     says nothing: this row's list has fewer elements than that of another row, or an element lacks a
     property. Nor does a blank at a path say anything where another cell stands above or below it.
     """
-    said: dict[tuple[Step, ...], str] = {}
+    values: dict[tuple[Step, ...], str] = {}
     blank: dict[tuple[Step, ...], str] = {}
     for column, cell in zip(columns, cells, strict=False):
         if column is None or column is _NAMELESS:
             continue
         if cell:
-            said[column.path] = _value(cell, column.types)
+            values[column.path] = _value(cell, column.types)
         elif blank_clears:
             blank[_list_of(column.path) or column.path] = "null"
     if blank:
-        taken = {path[:steps] for path in said for steps in range(1, len(path) + 1)}
+        taken = {path[:steps] for path in values for steps in range(1, len(path) + 1)}
         for path in sorted(blank, key=len):
             above = (path[:steps] for steps in range(1, len(path)))
-            if path not in taken and not any(each in said for each in above):
-                said[path] = "null"
-    return said
+            if path not in taken and not any(each in values for each in above):
+                values[path] = "null"
+    return values
 
 
 def _list_of(path: Sequence[Step]) -> tuple[Step, ...] | None:

@@ -56,9 +56,9 @@ def show_documents(url: str, keys: KeyPair, tenant: str) -> str:
     say(["", "samples/documents"])
     outcome = _describe_upload(item["documentId"], is_replaced=item["overridden"])
     say([f"  {BY_CALL.name}  by call  {outcome}"])
-    there = _find_dropped(url, keys)
-    if there:
-        say([f"  {BY_DROP.name}   by drop  stored since {there['importTime']}"])
+    stored = _find_dropped(url, keys)
+    if stored:
+        say([f"  {BY_DROP.name}   by drop  stored since {stored['importTime']}"])
         return ""
     return _drop_and_wait(url, keys, tenant)
 
@@ -72,9 +72,9 @@ def _drop_and_wait(url: str, keys: KeyPair, tenant: str) -> str:
     _drop(settings, tenant)
     deadline = time.monotonic() + _DROP_SECONDS
     while time.monotonic() < deadline:
-        found = _find_dropped(url, keys)
-        if found:
-            outcome = _describe_upload(found["documentId"], is_replaced=False)
+        document = _find_dropped(url, keys)
+        if document:
+            outcome = _describe_upload(document["documentId"], is_replaced=False)
             say([f"  {BY_DROP.name}   by drop  {outcome}"])
             return ""
         time.sleep(_DROP_PAUSE)
@@ -174,8 +174,8 @@ def _row_key(result: Result) -> str:
 
 
 def _message_line(message: dict[str, Any]) -> str:
-    about = [f"{message[name]}" for name in ("fieldName", "fieldValue") if name in message]
-    field = f" [{' = '.join(about)}]" if about else ""
+    parts = [f"{message[name]}" for name in ("fieldName", "fieldValue") if name in message]
+    field = f" [{' = '.join(parts)}]" if parts else ""
     return f"{message['messageType']} {message['errorID']}: {message['message']}{field}"
 
 
@@ -188,7 +188,13 @@ BATCH_PATH = "/api/admin/authdata"
 BATCH_MADE_TO_FAIL = 4
 """The index of the record without an employee id; the answer's `line` counts records from 1."""
 BATCH_TOTALS = {"totalRecords": 5, "totalErrors": 1, "totalDuplicates": 1}
-_BATCH_COUNTS = ("New", "Updates", "NoChange", "Duplicates", "Errors")
+_BATCH_COUNTS = {
+    "totalNew": "new",
+    "totalUpdates": "updates",
+    "totalNoChange": "no change",
+    "totalDuplicates": "duplicates",
+    "totalErrors": "errors",
+}
 
 
 def show_batch(url: str, keys: KeyPair) -> str:
@@ -209,7 +215,7 @@ def show_batch(url: str, keys: KeyPair) -> str:
 
 def batch_totals(answer: dict[str, Any]) -> str:
     """The counts of an answer on a line."""
-    counts = ", ".join(f"{answer[f'total{name}']} {_words(name)}" for name in _BATCH_COUNTS)
+    counts = ", ".join(f"{answer[name]} {words}" for name, words in _BATCH_COUNTS.items())
     return f"{answer['totalRecords']} records: {counts}"
 
 
@@ -221,8 +227,8 @@ def batch_lines(answer: dict[str, Any]) -> Iterator[str]:
         mark = f"  {BAD_ON_PURPOSE}" if error["line"] - 1 == BATCH_MADE_TO_FAIL else ""
         yield f"         index {error['line'] - 1}: {error['value']}{mark}"
     for each in answer["duplicateAuthValues"]:
-        known = each["employeeId"] or "(no id)"
-        yield f"       {known:<8} Duplicate: another record of the batch counts"
+        employee_id = each["employeeId"] or "(no id)"
+        yield f"       {employee_id:<8} Duplicate: another record of the batch counts"
 
 
 def find_batch_fault(staged: Answer, processed: Answer) -> str:
@@ -237,10 +243,6 @@ def find_batch_fault(staged: Answer, processed: Answer) -> str:
     if [error["line"] - 1 for error in answer["errorDetails"]] != [BATCH_MADE_TO_FAIL]:
         return f"of the batch, only the record of index {BATCH_MADE_TO_FAIL} should fail."
     return ""
-
-
-def _words(name: str) -> str:
-    return "no change" if name == "NoChange" else name.lower()
 
 
 TENANT = "demo"
@@ -277,14 +279,17 @@ SAMPLES = (
 def main() -> int:
     """Run the demo; 0 where the samples went in as designed."""
     parser = argparse.ArgumentParser(prog="python -m cli.demo", description=__doc__)
-    given = os.environ.get("GATEWAY_URL")
+    default_url = os.environ.get("GATEWAY_URL")
     parser.add_argument(
-        "--url", default=given, required=not given, help="the running gateway (or GATEWAY_URL)"
+        "--url",
+        default=default_url,
+        required=not default_url,
+        help="the running gateway (or GATEWAY_URL)",
     )
     url = str(parser.parse_args().url).rstrip("/")
     try:
         faults = [show_sample(url, sample) for sample in SAMPLES]
-        keys = recall(_memory()) or KeyPair(SOFTWARE_KEY, "")
+        keys = read_keys(_key_file()) or KeyPair(SOFTWARE_KEY, "")
         faults.append(show_batch(url, keys))
         faults.append(show_documents(url, keys, TENANT))
         say(render_credentials(url, keys).split("\n"))
@@ -311,26 +316,26 @@ def show_sample(url: str, sample: Sample) -> str:
 
 def _with_results(url: str, answer: Answer) -> Answer:
     """For vendors whose answer has no result for each row: the import's own results."""
-    keys = recall(_memory())
+    keys = read_keys(_key_file())
     import_id = answer.headers.get("x-import-id", "")
     address = f"{url}/api/imports/{import_id}/results?pageSize=1000"
-    found = call("GET", address, keys.headers() if keys else {})
-    if found.status != 200:
-        return found
-    return Answer(200, answer.headers, {"results": from_neutral(found.document["items"])})
+    results = call("GET", address, keys.headers() if keys else {})
+    if results.status != 200:
+        return results
+    return Answer(200, answer.headers, {"results": from_neutral(results.document["items"])})
 
 
 def send_sample(url: str, sample: Sample) -> Answer:
     """Send a sample with the remembered key, or with a new one where that is refused."""
     body = sample.body
-    memory = _memory()
-    keys = recall(memory)
+    key_file = _key_file()
+    keys = read_keys(key_file)
     answer = send_import(url, sample.path, body, keys) if keys else None
     if keys is None or answer is None or answer.status == 401:
         import asyncio
 
         keys = KeyPair(SOFTWARE_KEY, asyncio.run(issue_key()))
-        remember(memory, keys)
+        save_keys(key_file, keys)
         answer = send_import(url, sample.path, body, keys)
     return answer
 
@@ -343,14 +348,14 @@ def find_fault(sample: Sample, answer: Answer) -> str:
     if len(results) != len(json.loads(sample.body)):
         return f"not every row of the {sample.type_name} has a result."
     failed = failed_rows(results)
-    named = [{part["value"] for part in result["recordIds"]} for result in failed]
+    keys_of_failed = [{part["value"] for part in result["recordIds"]} for result in failed]
     if len(failed) != len(sample.made_to_fail) or not all(
-        names & sample.made_to_fail for names in named
+        names & sample.made_to_fail for names in keys_of_failed
     ):
         expected = ", ".join(sorted(sample.made_to_fail))
         return f"of the {sample.type_name}, exactly these should fail: {expected}."
-    silent = any(not result["messages"] for result in failed)
-    return "a failed row has no message." if silent else ""
+    has_no_message = any(not result["messages"] for result in failed)
+    return "a failed row has no message." if has_no_message else ""
 
 
 async def issue_key() -> str:
@@ -366,35 +371,35 @@ async def issue_key() -> str:
         except NotFoundError:
             await tenants.create(TENANT_NAME, TENANT, allows_same_name=True)
         try:
-            wanted = Integration(TENANT, SOFTWARE_KEY, "Demo software")
-            return (await tenants.add_integration(wanted)).function_key
+            integration = Integration(TENANT, SOFTWARE_KEY, "Demo software")
+            return (await tenants.add_integration(integration)).function_key
         except ConflictError:
             return (await tenants.rotate_key(TENANT, SOFTWARE_KEY)).function_key
 
 
-def _memory() -> Path:
+def _key_file() -> Path:
     return data_folder() / "demo.json"
 
 
-def recall(memory: Path) -> KeyPair | None:
+def read_keys(key_file: Path) -> KeyPair | None:
     """The remembered key pair, None where there is none that can be read."""
     try:
-        found = json.loads(memory.read_text("utf-8"))
-        return KeyPair(str(found["softwareKey"]), str(found["functionKey"]))
+        document = json.loads(key_file.read_text("utf-8"))
+        return KeyPair(str(document["softwareKey"]), str(document["functionKey"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def remember(memory: Path, keys: KeyPair) -> None:
+def save_keys(key_file: Path, keys: KeyPair) -> None:
     """Keep the key pair where only this user can read it."""
-    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    memory.unlink(missing_ok=True)
+    key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key_file.unlink(missing_ok=True)
     document = {
         "tenant": TENANT,
         "softwareKey": keys.software_key,
         "functionKey": keys.function_key,
     }
-    handle = os.open(memory, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    handle = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(document, file)
 

@@ -94,22 +94,18 @@ def upload_document(
     """Upload a file; the same worker, round and name again replace it."""
     address = url or local_url()
     token = fetch_token(address, ClientCredentials(client_id, client_secret), SCOPE)
+    changed_at, now = datetime.fromtimestamp(file.stat().st_mtime, UTC), datetime.now(UTC)
     fields = {
         "workerexternalId": worker,
         "communicationRoundCode": round_code,
         "isSummary": "false",
-        "generationTime": generation_time or _changed_at(file),
+        "generationTime": generation_time or min(changed_at, now).isoformat(timespec="seconds"),
     }
     credentials = {"Authorization": f"Bearer {token}"}
-    with byte_progress(file.name, file.stat().st_size) as sent:
-        item = send_document(address, credentials, file, fields, sent)
-    done = "replaced another one" if item["overridden"] else "is new"
-    show(as_json, item, [f"Document {item['documentId']} {done}."])
-
-
-def _changed_at(file: Path) -> str:
-    changed = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    return min(changed, datetime.now(UTC)).isoformat(timespec="seconds")
+    with byte_progress(file.name, file.stat().st_size) as on_progress:
+        item = send_document(address, credentials, file, fields, on_progress)
+    outcome = "replaced another one" if item["overridden"] else "is new"
+    show(as_json, item, [f"Document {item['documentId']} {outcome}."])
 
 
 # `manage.py round`: the communication rounds that documents are sent to.
@@ -144,12 +140,12 @@ def add_round(
     """Add a round; rounds of past periods can be added too."""
 
     async def write(gateway: Gateway) -> Round:
-        found = await gateway.tenants.find(tenant)
-        return await gateway.documents.rounds.add(found.id, code, status)
+        tenant_record = await gateway.tenants.find(tenant)
+        return await gateway.documents.rounds.add(tenant_record.id, code, status)
 
-    made = on_gateway(write)
-    said = f"Added the round {made.code}, which is {made.status.value}."
-    show(as_json, {"tenant": tenant, **_round_document(made)}, [said])
+    added = on_gateway(write)
+    line = f"Added the round {added.code}, which is {added.status.value}."
+    show(as_json, {"tenant": tenant, **_round_document(added)}, [line])
 
 
 @command(round_commands, "set", example="round set --tenant acme --code 2026-01 --status Closed")
@@ -160,14 +156,14 @@ def change_round(
 
     async def write(gateway: Gateway) -> tuple[Round, bool]:
         rounds = gateway.documents.rounds
-        found = await gateway.tenants.find(tenant)
-        before = await rounds.list_rounds(found.id)
-        changed = await rounds.change(found.id, code, status)
+        tenant_record = await gateway.tenants.find(tenant)
+        before = await rounds.list_rounds(tenant_record.id)
+        changed = await rounds.change(tenant_record.id, code, status)
         return changed, changed not in before
 
     changed, is_new = on_gateway(write)
-    said = "is {} now" if is_new else "was {} already: nothing changed"
-    line = f"The round {changed.code} {said.format(changed.status.value)}."
+    change = "is {} now" if is_new else "was {} already: nothing changed"
+    line = f"The round {changed.code} {change.format(changed.status.value)}."
     show(as_json, {"tenant": tenant, **_round_document(changed)}, [line])
 
 
@@ -176,8 +172,8 @@ def list_rounds(tenant: TenantOption, as_json: AsJson = False) -> None:
     """List the rounds of a tenant."""
 
     async def read(gateway: Gateway) -> list[Round]:
-        found = await gateway.tenants.find(tenant)
-        return await gateway.documents.rounds.list_rounds(found.id)
+        tenant_record = await gateway.tenants.find(tenant)
+        return await gateway.documents.rounds.list_rounds(tenant_record.id)
 
     rounds = on_gateway(read)
     rows = [(each.code, each.status.value) for each in rounds]
@@ -212,13 +208,13 @@ def disable_feature(feature: FeatureName, tenant: TenantOption, as_json: AsJson 
 
 def _switch_feature(feature: Feature, tenant: str, is_on: bool, as_json: bool) -> None:
     async def write(gateway: Gateway) -> tuple[str, bool]:
-        found = await gateway.tenants.find(tenant)
-        was_on = await gateway.documents.features.is_enabled(found.id, feature)
-        await gateway.documents.features.switch(found.id, feature, is_on)
-        return found.id, was_on is not is_on
+        tenant_record = await gateway.tenants.find(tenant)
+        was_on = await gateway.documents.features.is_enabled(tenant_record.id, feature)
+        await gateway.documents.features.switch(tenant_record.id, feature, is_on)
+        return tenant_record.id, was_on is not is_on
 
     tenant_id, is_new = on_gateway(write)
     word = "enabled" if is_on else "disabled"
     document = {"tenant": tenant_id, "feature": feature.value, "enabled": is_on}
-    said = f"is {word} now" if is_new else f"was {word} already"
-    show(as_json, document, [f"The feature {feature.value} {said} for tenant {tenant_id}."])
+    change = f"is {word} now" if is_new else f"was {word} already"
+    show(as_json, document, [f"The feature {feature.value} {change} for tenant {tenant_id}."])

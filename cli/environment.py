@@ -37,9 +37,9 @@ def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
 def local_gateway(environ: Mapping[str, str] = os.environ) -> LocalGateway | None:
     """The running local gateway, None where there is none."""
     try:
-        found = json.loads((data_folder(environ) / "gateway.json").read_text("utf-8"))
-        certificate = str(found.get("certificate", ""))
-        return LocalGateway(str(found["url"]), str(found["storage"]), certificate)
+        document = json.loads((data_folder(environ) / "gateway.json").read_text("utf-8"))
+        certificate = str(document.get("certificate", ""))
+        return LocalGateway(str(document["url"]), str(document["storage"]), certificate)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -51,11 +51,11 @@ def trusted_certificate(url: str, environ: Mapping[str, str] = os.environ) -> Pa
 
     GATEWAY_CA_FILE names one; the running local gateway's own is known. Raises SettingsError.
     """
-    given = environ.get("GATEWAY_CA_FILE", "").strip()
-    if given:
-        if not Path(given).is_file():
+    named = environ.get("GATEWAY_CA_FILE", "").strip()
+    if named:
+        if not Path(named).is_file():
             raise SettingsError(["GATEWAY_CA_FILE must name a file of certificates."])
-        return Path(given)
+        return Path(named)
     gateway = local_gateway(environ) if url.startswith("https://127.0.0.1:") else None
     if gateway is None or not gateway.certificate:
         return None

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cli.csv_files import RowFile, UnknownColumn
-from cli.import_client import ImportClient, PartLimits, RequestChunk, has_messages
+from cli.csv_files import RowFile
+from cli.import_client import ChunkLimits, ImportClient, RequestChunk, has_messages
 from cli.output import columns
 from cli.result_tables import Group, GroupTally, Result, failure_table, group_table, with_line
 from cli.row_files import RowFileError, read_array, read_rows, read_text_file
@@ -24,7 +24,7 @@ from shared.errors import GatewayError, RefusedError
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.json_rows import member_span
 
-FEW = 100
+SMALL_FILE = 100
 """Rows of a file up to which every result is asked for, not only those of failed rows."""
 _BY_ROW = {"dryRun": "true", "view": "rows"}
 OUTCOMES = ("new", "updated", "unchanged", "failed")
@@ -65,7 +65,10 @@ class ImportProgress:
         return {
             "importIds": self.import_ids,
             "rows": {"total": self.total, **counts},
-            "unknownColumns": [_column_view(each) for each in self.file.unknown_columns],
+            "unknownColumns": [
+                {"column": each.name, "line": each.line, "nearest": each.nearest}
+                for each in self.file.unknown_columns
+            ],
             "messageGroups": self.groups.sorted(),
             "results": self.results,
         }
@@ -73,73 +76,65 @@ class ImportProgress:
 
 @dataclass(frozen=True, slots=True)
 class FileImport:
-    """Where the rows go, and how they are asked for; `told` hears how many rows are done."""
+    """Where the rows go, and with which query.
+
+    `on_progress` is called with the number of rows that are done.
+    """
 
     client: ImportClient
     path: str
     query: Mapping[str, str]
-    told: Callable[[int], None]
+    on_progress: Callable[[int], None]
 
-    def send(self, parts: Sequence[RequestChunk], tally: ImportProgress) -> None:
-        """Import every part; what is known when this raises stands in the tally."""
-        for part in parts:
-            accepted = self.client.send(self.path, self.query, part.body(), part.key)
-            tally.sent_before += accepted.is_replayed
-            follow(self.client, accepted.import_id, part.first, tally, self.told)
-            self.told(part.first + len(part.rows))
+    def send(self, chunks: Sequence[RequestChunk], progress: ImportProgress) -> None:
+        """Import every part; `progress` has what is known when this raises."""
+        for chunk in chunks:
+            accepted = self.client.send(self.path, self.query, chunk.body(), chunk.key)
+            progress.sent_before += accepted.is_replayed
+            follow(self.client, accepted.import_id, chunk.first, progress, self.on_progress)
+            self.on_progress(chunk.first + len(chunk.rows))
 
-    def try_out(self, parts: Sequence[RequestChunk], tally: ImportProgress) -> None:
+    def dry_run(self, chunks: Sequence[RequestChunk], progress: ImportProgress) -> None:
         """What would become of every part, each by itself; nothing is stored."""
-        for part in parts:
-            answer = self.client.try_out(self.path, {**self.query, **_BY_ROW}, part.body())
-            found = sorted(answer["items"], key=_index)
-            tally.counts.update(item["outcome"] for item in found)
-            tally.counts.update(
-                {name: _count_rows(found, kind) for name, kind in _SEVERITIES.items()}
-            )
-            tally.groups.add_results(part.first, found)
-            tally.add(part.first, list(_worth_telling(found, tally.total)))
-            self.told(part.first + len(part.rows))
+        for chunk in chunks:
+            answer = self.client.dry_run(self.path, {**self.query, **_BY_ROW}, chunk.body())
+            results = sorted(answer["items"], key=_index)
+            progress.counts.update(item["outcome"] for item in results)
+            for name, severity in _SEVERITIES.items():
+                progress.counts[name] += sum(
+                    any(message["messageType"] == severity for message in item["messages"])
+                    for item in results
+                )
+            progress.groups.add_results(chunk.first, results)
+            is_small = progress.total <= SMALL_FILE
+            shown = [item for item in results if is_small or item["outcome"] == "failed"]
+            progress.add(chunk.first, shown)
+            self.on_progress(chunk.first + len(chunk.rows))
 
 
 def follow(
     client: ImportClient,
     import_id: str,
     first: int,
-    tally: ImportProgress,
-    told: Callable[[int], None],
+    progress: ImportProgress,
+    on_progress: Callable[[int], None],
 ) -> None:
     """Wait for an import of the rows from place `first` on, and note what became of them."""
     if not import_id:
         return
-    tally.import_ids.append(import_id)
-    ended = client.follow(import_id, lambda done: told(first + done))
-    tally.counts.update({name: ended["rows"][name] for name in _COUNTS})
+    progress.import_ids.append(import_id)
+    ended = client.follow(import_id, lambda done: on_progress(first + done))
+    progress.counts.update({name: ended["rows"][name] for name in _COUNTS})
     if has_messages(ended):
-        tally.groups.add_groups(first, client.message_groups(import_id))
-    is_small = tally.total <= FEW
+        progress.groups.add_groups(first, client.message_groups(import_id))
+    is_small = progress.total <= SMALL_FILE
     if is_small or ended["rows"]["failed"]:
-        found = client.results(import_id, "" if is_small else "failed")
-        tally.add(first, sorted(found, key=_index))
-
-
-def _count_rows(results: Sequence[Result], severity: str) -> int:
-    """How many rows have a message of a severity."""
-    return sum(
-        any(message["messageType"] == severity for message in item["messages"]) for item in results
-    )
-
-
-def _column_view(column: UnknownColumn) -> dict[str, Any]:
-    return {"column": column.name, "line": column.line, "nearest": column.nearest}
+        results = client.results(import_id, "" if is_small else "failed")
+        progress.add(first, sorted(results, key=_index))
 
 
 def _index(result: Result) -> int:
     return int(result["index"])
-
-
-def _worth_telling(results: Sequence[Result], total: int) -> Iterator[Result]:
-    return (item for item in results if total <= FEW or item["outcome"] == "failed")
 
 
 # `manage.py import authdata`: a file becomes one batch, staged and processed, and a table.
@@ -231,67 +226,69 @@ def read_batch_file(path: Path, schema: Mapping[str, Any], *, blank_clears: bool
     return BatchFile(read_rows(path, schema, blank_clears=blank_clears))
 
 
-def options_of(wishes: Mapping[str, str]) -> dict[str, bool]:
+def read_batch_options(call_options: Mapping[str, str]) -> dict[str, bool]:
     """What the call is to say, from words. Raises UnknownOptionError."""
-    named = {name.lower(): name for name in BATCH_OPTIONS}
-    for name, value in wishes.items():
-        if name.lower() not in named or value.lower() not in ("true", "false"):
+    names = {name.lower(): name for name in BATCH_OPTIONS}
+    for name, value in call_options.items():
+        if name.lower() not in names or value.lower() not in ("true", "false"):
             known = " or ".join(f"{known}=true|false" for known in BATCH_OPTIONS)
             raise UnknownOptionError(
                 f"--with {name}={value} is not possible for authdata: use {known}."
             )
-    return {named[name.lower()]: value.lower() == "true" for name, value in wishes.items()}
+    return {names[name.lower()]: value.lower() == "true" for name, value in call_options.items()}
 
 
-def limits_with_room(limits: PartLimits) -> PartLimits:
+def limits_with_room(limits: ChunkLimits) -> ChunkLimits:
     """The limits of the records of one call."""
-    return PartLimits(limits.rows, limits.body_bytes - _BODY_OVERHEAD)
+    return ChunkLimits(limits.rows, limits.body_bytes - _BODY_OVERHEAD)
 
 
 def import_batch(
     client: ImportClient,
     file: BatchFile,
-    parts: Sequence[RequestChunk],
-    told: Callable[[int], None],
+    chunks: Sequence[RequestChunk],
+    on_progress: Callable[[int], None],
 ) -> BatchOutcome:
     """Stage every part into one batch and process it."""
-    batch = str(uuid.uuid5(uuid.NAMESPACE_OID, "".join(part.key for part in parts)))
-    for part in parts:
-        staged = client.send(STAGE_PATH, {}, _stage_body(file, part, batch), part.key).document
-        told(part.first + len(part.rows))
+    batch = str(uuid.uuid5(uuid.NAMESPACE_OID, "".join(chunk.key for chunk in chunks)))
+    for chunk in chunks:
+        staged = client.send(STAGE_PATH, {}, _stage_body(file, chunk, batch), chunk.key).document
+        on_progress(chunk.first + len(chunk.rows))
         if staged["thresholdExceptions"]:
             return BatchOutcome(staged)
-    done = client.send(f"{AUTHDATA.address}/{batch}", {}, b"", f"process-{batch}")
-    if not done.import_id:
-        return BatchOutcome(done.document)
-    ended = client.follow(done.import_id, lambda _done: None)
-    failed = sorted(client.results(done.import_id, "failed"), key=lambda each: int(each["index"]))
+    processed = client.send(f"{AUTHDATA.address}/{batch}", {}, b"", f"process-{batch}")
+    if not processed.import_id:
+        return BatchOutcome(processed.document)
+    ended = client.follow(processed.import_id, lambda _done: None)
+    failed = sorted(
+        client.results(processed.import_id, "failed"), key=lambda each: int(each["index"])
+    )
     lines = file.file.lines
     return BatchOutcome(
-        client.answer(done.import_id),
+        client.answer(processed.import_id),
         [with_line(each, lines) for each in failed],
-        done.import_id,
-        client.message_groups(done.import_id) if has_messages(ended) else (),
+        processed.import_id,
+        client.message_groups(processed.import_id) if has_messages(ended) else (),
         lines,
     )
 
 
 def dry_run_batch(
-    client: ImportClient, file: BatchFile, parts: Sequence[RequestChunk]
+    client: ImportClient, file: BatchFile, chunks: Sequence[RequestChunk]
 ) -> BatchOutcome:
     """What the file would come to; of several calls each by itself, so counts are the sum."""
     answers = [
-        client.try_out(AUTHDATA.address, {"dryRun": "true"}, _stage_body(file, part, None))
-        for part in parts
+        client.dry_run(AUTHDATA.address, {"dryRun": "true"}, _stage_body(file, chunk, None))
+        for chunk in chunks
     ]
     total = dict(answers[0])
     for name, _label in _TOTALS:
         total[name] = sum(answer[name] for answer in answers)
-    exceeded = [said for answer in answers for said in answer["thresholdExceptions"]]
+    exceeded = [message for answer in answers for message in answer["thresholdExceptions"]]
     total["thresholdExceptions"] = list(dict.fromkeys(exceeded))
     return BatchOutcome(total)
 
 
-def _stage_body(file: BatchFile, part: RequestChunk, batch: str | None) -> bytes:
-    said = json.dumps({**file.options, "fileLogId": batch})
-    return f'{said[:-1]},"employee":[{",".join(part.rows)}]}}'.encode()
+def _stage_body(file: BatchFile, chunk: RequestChunk, batch: str | None) -> bytes:
+    options = json.dumps({**file.options, "fileLogId": batch})
+    return f'{options[:-1]},"employee":[{",".join(chunk.rows)}]}}'.encode()

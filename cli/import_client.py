@@ -41,7 +41,7 @@ class RequestChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class PartLimits:
+class ChunkLimits:
     """The most that one call carries."""
 
     rows: int
@@ -49,26 +49,26 @@ class PartLimits:
 
 
 def cut_into_chunks(
-    rows: Sequence[str], limits: PartLimits, asked: str, secret: str, lines: Sequence[int] = ()
+    rows: Sequence[str], limits: ChunkLimits, call_text: str, secret: str, lines: Sequence[int] = ()
 ) -> list[RequestChunk]:
-    """The parts of a file, in order; `asked` is all else that the calls say.
+    """The parts of a file, in order; `call_text` is all else that the calls say.
 
     The gateway stores the keys, so they are hashed under the caller's `secret`: no value of a short
     file can be guessed from one. `lines` has the line of the file that each row begins in, for
     messages. Raises RowTooLargeError.
     """
-    whole = hmac.new(secret.encode(), asked.encode(), "sha256")
+    file_hash = hmac.new(secret.encode(), call_text.encode(), "sha256")
     for row in rows:
-        whole.update(b"\0" + row.encode())
-    parts = []
+        file_hash.update(b"\0" + row.encode())
+    chunks = []
     for start, end in _chunk_spans(rows, limits, lines):
-        own = hashlib.sha256(f"{whole.hexdigest()} {start} {end}".encode()).hexdigest()
-        parts.append(RequestChunk(start, rows[start:end], f"file-{own[:48]}"))
-    return parts
+        chunk_hash = hashlib.sha256(f"{file_hash.hexdigest()} {start} {end}".encode()).hexdigest()
+        chunks.append(RequestChunk(start, rows[start:end], f"file-{chunk_hash[:48]}"))
+    return chunks
 
 
 def _chunk_spans(
-    rows: Sequence[str], limits: PartLimits, lines: Sequence[int]
+    rows: Sequence[str], limits: ChunkLimits, lines: Sequence[int]
 ) -> Iterator[tuple[int, int]]:
     """First row, and the row behind the last, of each part; brackets and commas are counted."""
     start, size = 0, 2
@@ -101,7 +101,7 @@ class RefusedCallError(CallFailedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedCall:
     """What came of a call: its import ("" where there is none), and whether it was made before."""
 
     import_id: str
@@ -121,33 +121,33 @@ class ImportClient:
         """What the gateway takes."""
         return self._document("GET", "/api/capabilities")
 
-    def send(self, path: str, query: Mapping[str, str], body: bytes, key: str) -> Accepted:
+    def send(self, path: str, query: Mapping[str, str], body: bytes, key: str) -> AcceptedCall:
         """Make a call that is done once however often it is sent, and do not wait for its rows."""
         headers = {"Prefer": "respond-async", "Idempotency-Key": key}
         answer = self._answer("POST", _with_query(path, query), headers, body)
         is_replayed = answer.headers.get("idempotent-replayed", "").lower() == "true"
-        return Accepted(answer.headers.get("x-import-id", ""), is_replayed, answer.document)
+        return AcceptedCall(answer.headers.get("x-import-id", ""), is_replayed, answer.document)
 
-    def try_out(self, path: str, query: Mapping[str, str], body: bytes) -> Document:
+    def dry_run(self, path: str, query: Mapping[str, str], body: bytes) -> Document:
         """The answer to a call that stores nothing."""
-        found: Document = self._answer("POST", _with_query(path, query), {}, body).document
-        return found
+        document: Document = self._answer("POST", _with_query(path, query), {}, body).document
+        return document
 
-    def follow(self, import_id: str, told: Callable[[int], None]) -> Document:
-        """Wait for the end of an import; `told` is called with the rows that are done."""
+    def follow(self, import_id: str, on_progress: Callable[[int], None]) -> Document:
+        """Wait for the end of an import; `on_progress` is called with the rows that are done."""
         pause = _PAUSE_SECONDS
         while True:
-            found = self._document("GET", f"/api/imports/{import_id}")
-            told(found["rows"]["done"])
-            if found["endedAt"] is not None:
-                return found
+            document = self._document("GET", f"/api/imports/{import_id}")
+            on_progress(document["rows"]["done"])
+            if document["endedAt"] is not None:
+                return document
             self.pause(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
     def results(self, import_id: str, outcome: str = "") -> Iterator[Document]:
         """The results of an ended import, of one outcome or all, in plan order."""
-        wanted = {"outcome": outcome} if outcome else {}
-        query = {"pageSize": str(_PAGE), **wanted}
+        filters = {"outcome": outcome} if outcome else {}
+        query = {"pageSize": str(_PAGE), **filters}
         while True:
             page = self._document("GET", _with_query(f"/api/imports/{import_id}/results", query))
             yield from page["items"]
@@ -157,33 +157,37 @@ class ImportClient:
 
     def message_groups(self, import_id: str) -> list[Document]:
         """What was said of the rows of an import so far, in groups of one id and field."""
-        found: list[Document] = self._document("GET", f"/api/imports/{import_id}/failures")["items"]
-        return found
+        groups: list[Document] = self._document("GET", f"/api/imports/{import_id}/failures")[
+            "items"
+        ]
+        return groups
 
     def answer(self, import_id: str) -> Document:
         """The vendor's answer to an ended import."""
         return self._document("GET", f"/api/imports/{import_id}/answer")
 
     def _document(self, method: str, path: str) -> Document:
-        found: Document = self._answer(method, path, {}, None).document
-        return found
+        document: Document = self._answer(method, path, {}, None).document
+        return document
 
     def _answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
-        sent = {"Content-Type": "application/json"} if body is not None else {}
+        content_type = {"Content-Type": "application/json"} if body is not None else {}
         address = address_of(self.url, path)
-        for left in reversed(range(TRIES)):
+        for tries_left in reversed(range(TRIES)):
             try:
-                answer = call(method, address, {**self.keys.headers(), **sent, **headers}, body)
+                answer = call(
+                    method, address, {**self.keys.headers(), **content_type, **headers}, body
+                )
             except CallFailedError as error:
-                if not left or isinstance(error, ImpossibleCallError):
+                if not tries_left or isinstance(error, ImpossibleCallError):
                     raise
                 self.pause(_LONGEST_PAUSE_SECONDS)
                 continue
             if answer.status in (200, 202):
                 return answer
-            if answer.status not in (429, 503) or not left:
+            if answer.status not in (429, 503) or not tries_left:
                 raise RefusedCallError(answer.refusal)
             self.pause(answer.pause_seconds(1.0))
         raise AssertionError
@@ -194,7 +198,7 @@ def has_messages(ended: Document) -> bool:
     return any(ended["rows"].get(name) for name in ("failed", "warnings", "infos"))
 
 
-def call_of(capabilities: Document, type_name: str) -> str:
+def find_import_path(capabilities: Document, type_name: str) -> str:
     """The address that takes rows of a type. Raises RefusedCallError."""
     for kind in capabilities["messageTypes"]:
         if kind["type"] == type_name:
@@ -202,12 +206,12 @@ def call_of(capabilities: Document, type_name: str) -> str:
     raise RefusedCallError(f"This gateway does not take {type_name}.")
 
 
-def limits_of(capabilities: Document, most_rows: int, *, dry_run: bool) -> PartLimits:
+def limits_of(capabilities: Document, most_rows: int, *, dry_run: bool) -> ChunkLimits:
     """The limits of one call, lowered to `most_rows` where that is less."""
     limits = capabilities["limits"]
     names = ("rows", "dryRunRows") if dry_run else ("rows",)
     rows = min(most_rows, *(int(limits[name]) for name in names))
-    return PartLimits(rows, int(limits["bodyBytes"]))
+    return ChunkLimits(rows, int(limits["bodyBytes"]))
 
 
 def _with_query(path: str, query: Mapping[str, str]) -> str:

@@ -20,21 +20,21 @@ from cli.calls import CallFailedError, KeyPair
 from cli.csv_files import RowFile, known_paths, nearest_field
 from cli.environment import local_gateway
 from cli.file_import import (
-    FEW,
+    SMALL_FILE,
     FileImport,
     ImportProgress,
     dry_run_batch,
     import_batch,
     limits_with_room,
-    options_of,
     read_batch_file,
+    read_batch_options,
 )
 from cli.import_client import (
     ImportClient,
     RefusedCallError,
     RequestChunk,
-    call_of,
     cut_into_chunks,
+    find_import_path,
     limits_of,
 )
 from cli.output import AsJson, row_progress, show
@@ -66,14 +66,14 @@ ALREADY_SENT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ImportJob:
-    """A file, and how it is to be sent; `asked` is what the calls say besides the rows.
+    """A file, and how it is to be sent; `call_options` is what the calls say besides the rows.
 
     `secret` keys the hashes that the calls carry.
     """
 
     kind: ImportType
     file: Path
-    asked: Mapping[str, str]
+    call_options: Mapping[str, str]
     again: str
     part_rows: int
     blank_clears: bool
@@ -107,32 +107,34 @@ def _send_rows(job: ImportJob, client: ImportClient) -> Report:
     schema = kind.rules.json_schema()
     file = read_rows(job.file, schema, blank_clears=job.blank_clears)
     _check_rows(job, file)
-    told = client.capabilities()
-    limits = limits_of(told, job.part_rows, dry_run=job.dry_run)
-    asked = json.dumps([kind.name, job.asked, job.again])
-    chunks = cut_into_chunks(file.rows, limits, asked, job.secret, file.lines)
-    tally = ImportProgress(file)
-    with _progress(job, tally) as heard:
-        work = FileImport(client, call_of(told, kind.name), job.asked, heard)
-        (work.try_out if job.dry_run else work.send)(chunks, tally)
-    lines = _report_lines(tally, chunks, schema, dry_run=job.dry_run)
-    return Report(tally.document(), lines, file.rows, tally.failed, not tally.failed)
+    capabilities = client.capabilities()
+    limits = limits_of(capabilities, job.part_rows, dry_run=job.dry_run)
+    call_text = json.dumps([kind.name, job.call_options, job.again])
+    chunks = cut_into_chunks(file.rows, limits, call_text, job.secret, file.lines)
+    progress = ImportProgress(file)
+    with _progress(job, progress) as on_progress:
+        file_import = FileImport(
+            client, find_import_path(capabilities, kind.name), job.call_options, on_progress
+        )
+        (file_import.dry_run if job.dry_run else file_import.send)(chunks, progress)
+    lines = _report_lines(progress, chunks, schema, dry_run=job.dry_run)
+    return Report(progress.document(), lines, file.rows, progress.failed, not progress.failed)
 
 
 def _send_batch(job: ImportJob, client: ImportClient) -> Report:
     schema = job.kind.rules.json_schema()
     batch = read_batch_file(job.file, schema, blank_clears=job.blank_clears)
     _check_rows(job, batch.file)
-    batch = replace(batch, options={**batch.options, **options_of(job.asked)})
+    batch = replace(batch, options={**batch.options, **read_batch_options(job.call_options)})
     limits = limits_of(client.capabilities(), job.part_rows, dry_run=job.dry_run)
-    asked = json.dumps([job.kind.name, dict(batch.options), job.again])
+    call_text = json.dumps([job.kind.name, dict(batch.options), job.again])
     file = batch.file
-    chunks = cut_into_chunks(file.rows, limits_with_room(limits), asked, job.secret, file.lines)
-    with _progress(job, ImportProgress(file)) as heard:
+    chunks = cut_into_chunks(file.rows, limits_with_room(limits), call_text, job.secret, file.lines)
+    with _progress(job, ImportProgress(file)) as on_progress:
         if job.dry_run:
             outcome = dry_run_batch(client, batch, chunks)
         else:
-            outcome = import_batch(client, batch, chunks, heard)
+            outcome = import_batch(client, batch, chunks, on_progress)
     document = {"importId": outcome.import_id, **outcome.answer}
     return Report(document, outcome.lines(), batch.file.rows, outcome.failed, outcome.is_good)
 
@@ -158,71 +160,71 @@ def _advice(nearest: str | None) -> str:
 
 
 @contextmanager
-def _progress(job: ImportJob, tally: ImportProgress) -> Iterator[Callable[[int], None]]:
+def _progress(job: ImportJob, progress: ImportProgress) -> Iterator[Callable[[int], None]]:
     """A progress bar for the time of the block, and a word where it is stopped."""
-    with row_progress(job.title, tally.total) as heard:
+    with row_progress(job.title, progress.total) as on_progress:
         try:
-            yield heard
+            yield on_progress
         except KeyboardInterrupt:
-            complain([_describe_progress(tally)])
+            complain([_describe_progress(progress)])
             raise typer.Exit(INTERRUPTED) from None
         except CallFailedError as error:
-            if tally.import_ids or not isinstance(error, RefusedCallError):
-                complain([_describe_progress(tally)])
+            if progress.import_ids or not isinstance(error, RefusedCallError):
+                complain([_describe_progress(progress)])
             raise
 
 
-def _describe_progress(tally: ImportProgress) -> str:
-    known = sum(tally.counts.values())
+def _describe_progress(progress: ImportProgress) -> str:
+    done = sum(progress.counts.values())
     return (
-        f"Stopped: {known} of {tally.total} rows are known to be done. The gateway completes the "
+        f"Stopped: {done} of {progress.total} rows are known to be done. The gateway completes the "
         "calls that it has accepted. Run the same command again to continue from there."
     )
 
 
 def _report_lines(
-    tally: ImportProgress,
+    progress: ImportProgress,
     chunks: Sequence[RequestChunk],
     schema: Mapping[str, Any],
     *,
     dry_run: bool,
 ) -> Iterator[str]:
     """Every row of a small file, the failed ones and all messages of any, and the counts."""
-    columns = [escaped(each.name) for each in tally.file.unknown_columns]
-    if tally.total <= FEW:
-        yield from row_lines(tally.results, columns)
-    if tally.failed:
-        yield from ("", *failure_table(tally.failed), "")
+    columns = [escaped(each.name) for each in progress.file.unknown_columns]
+    if progress.total <= SMALL_FILE:
+        yield from row_lines(progress.results, columns)
+    if progress.failed:
+        yield from ("", *failure_table(progress.failed), "")
     # A column that is no field was named before the file was sent, once.
-    groups = [each for each in tally.groups.sorted() if not is_about(each, columns)]
+    groups = [each for each in progress.groups.sorted() if not is_about(each, columns)]
     if groups:
-        yield from ("", *group_table(groups, tally.file.lines), "")
+        yield from ("", *group_table(groups, progress.file.lines), "")
     unknown = [
         each.get("fieldName", "") for each in groups if each["errorID"] == MessageId.UNKNOWN_FIELD
     ]
-    known = known_paths(schema) if unknown else []
+    fields = known_paths(schema) if unknown else []
     for name in unknown[:MOST_NAMED]:
-        advice = _advice(nearest_field(name, known))
+        advice = _advice(nearest_field(name, fields))
         yield f"Field {escaped(name)} is not known: what it holds is not stored.{advice}"
-    if tally.counts["warnings"] or tally.counts["infos"]:
-        warnings, infos = (_count_rows_with(tally, name) for name in ("warnings", "infos"))
+    if progress.counts["warnings"] or progress.counts["infos"]:
+        warnings, infos = (
+            f"{count} row{'' if count == 1 else 's'}"
+            for count in (progress.counts["warnings"], progress.counts["infos"])
+        )
         yield f"{warnings} with warnings, {infos} with infos."
-    counts = ", ".join(f"{tally.counts[name]} {name}" for name in ("new", "updated", "unchanged"))
+    counts = ", ".join(
+        f"{progress.counts[name]} {name}" for name in ("new", "updated", "unchanged")
+    )
     would = "would be " if dry_run else ""
-    rows = "row" if tally.total == 1 else "rows"
-    yield f"{tally.total} {rows}: {would}{counts}; {tally.counts['failed']} failed."
-    if tally.import_ids:
-        name = "Import" if len(tally.import_ids) == 1 else "Imports"
-        yield f"{name} {' '.join(tally.import_ids)}"
-    if tally.sent_before:
-        yield ALREADY_SENT.format(count=tally.sent_before, chunks=len(chunks))
+    rows = "row" if progress.total == 1 else "rows"
+    yield f"{progress.total} {rows}: {would}{counts}; {progress.counts['failed']} failed."
+    if progress.import_ids:
+        name = "Import" if len(progress.import_ids) == 1 else "Imports"
+        yield f"{name} {' '.join(progress.import_ids)}"
+    if progress.sent_before:
+        yield ALREADY_SENT.format(count=progress.sent_before, chunks=len(chunks))
     if dry_run and len(chunks) > 1:
         yield "The dry run tried each call by itself, without the rows of the calls before it."
-
-
-def _count_rows_with(tally: ImportProgress, name: str) -> str:
-    count = tally.counts[name]
-    return f"{count} row{'' if count == 1 else 's'}"
 
 
 # `manage.py import`: send a file to a running gateway and show what became of each row.
@@ -286,7 +288,7 @@ PartRows = Annotated[
         help="How many rows a call has at most. Default: the limit of the gateway.",
     ),
 ]
-Wishes = Annotated[
+CallOptions = Annotated[
     list[str],
     typer.Option(
         "--with",
@@ -315,7 +317,7 @@ def import_command(
     failed_rows: FailedRows = None,
     part_rows: PartRows = None,
     blank_clears: BlankClears = False,
-    wishes: Wishes = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    options: CallOptions = [],  # noqa: B006 (typer reads the default, nobody changes it)
     again: Again = "",
     as_json: AsJson = False,
 ) -> None:
@@ -328,10 +330,13 @@ def import_command(
         raise typer.BadParameter(
             "its folder does not exist; make it first.", param_hint="--failed-rows"
         )
+    call_options = dict(option.split("=", 1) for option in options if "=" in option)
+    if len(call_options) < len(options):
+        raise typer.BadParameter("it is NAME=VALUE, each name once.", param_hint="--with")
     job = ImportJob(
         kind=MESSAGE_TYPES[type_name.value],
         file=file,
-        asked=_read_wishes(wishes),
+        call_options=call_options,
         again=again,
         part_rows=part_rows or FAR_MORE_THAN_ANY,
         blank_clears=blank_clears,
@@ -345,13 +350,6 @@ def import_command(
     show(as_json, report.document, report.lines)
     if not report.is_good:
         raise typer.Exit(1)
-
-
-def _read_wishes(wishes: list[str]) -> dict[str, str]:
-    asked = dict(name.split("=", 1) for name in wishes if "=" in name)
-    if len(asked) < len(wishes):
-        raise typer.BadParameter("it is NAME=VALUE, each name once.", param_hint="--with")
-    return asked
 
 
 def local_url() -> str:

@@ -53,8 +53,8 @@ def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) 
     """List the imports of a tenant, newest first."""
 
     async def read(gateway: Gateway) -> tuple[ImportReport, ...]:
-        found = await gateway.tenants.find(tenant)
-        return (await gateway.reporting.newest(found.id, None, most)).reports
+        tenant_record = await gateway.tenants.find(tenant)
+        return (await gateway.reporting.newest(tenant_record.id, None, most)).reports
 
     reports = on_gateway(read)
     head = (
@@ -76,18 +76,18 @@ def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False)
     async def read(
         gateway: Gateway,
     ) -> tuple[ImportReport, tuple[RowResult, ...], MessageGroups]:
-        found = await gateway.tenants.find(tenant)
-        report = await gateway.reporting.find(found.id, import_id)
+        tenant_record = await gateway.tenants.find(tenant)
+        report = await gateway.reporting.find(tenant_record.id, import_id)
         if report.record.results_expired_at:
             return report, (), MessageGroups()
         groups = await gateway.reporting.message_groups(report.record)
         return report, await _failed_of(gateway, report), groups
 
     report, failed, groups = on_gateway(read)
-    shown = groups_view(groups)["items"]
-    table = group_table(shown)
+    group_items = groups_view(groups)["items"]
+    table = group_table(group_items)
     lines = [*_lines(report), *_failed_lines(failed), *([""] if table else []), *table]
-    show(as_json, {**import_view(report), "messageGroups": shown}, lines)
+    show(as_json, {**import_view(report), "messageGroups": group_items}, lines)
 
 
 @command(
@@ -115,11 +115,11 @@ def retry_one(
         )
 
     async def retry(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
-        found = await gateway.tenants.find(tenant)
-        parent = (await gateway.reporting.find(found.id, import_id)).record
+        tenant_record = await gateway.tenants.find(tenant)
+        parent = (await gateway.reporting.find(tenant_record.id, import_id)).record
         child = await gateway.retrying.retry(parent, body)
         await gateway.waiting.until_ended(child, wait)
-        report = await gateway.reporting.find(found.id, child.import_id)
+        report = await gateway.reporting.find(tenant_record.id, child.import_id)
         return report, await _failed_of(gateway, report)
 
     report, failed = on_gateway(retry)
@@ -137,11 +137,11 @@ def cancel_one(
     """Cancel an import: rows that it has committed stay, the others fail with 9002."""
 
     async def cancel(gateway: Gateway) -> ImportReport:
-        found = await gateway.tenants.find(tenant)
-        record = (await gateway.reporting.find(found.id, import_id)).record
+        tenant_record = await gateway.tenants.find(tenant)
+        record = (await gateway.reporting.find(tenant_record.id, import_id)).record
         cancelled = await gateway.cancelling.cancel(record)
         await gateway.waiting.until_ended(cancelled, wait)
-        return await gateway.reporting.find(found.id, import_id)
+        return await gateway.reporting.find(tenant_record.id, import_id)
 
     _show_changed(on_gateway(cancel), as_json)
 
@@ -195,15 +195,15 @@ def _lines(report: ImportReport) -> list[str]:
         f"{counts.unchanged} unchanged, {counts.failed} failed"
         + (f", {report.repaired} of them repaired by retries" if report.repaired else ""),
         f"Messages  {counts.warnings} rows with warnings, {counts.infos} rows with infos",
-        *_pace(report),
+        *_throughput_lines(report),
     ]
 
 
-def _pace(report: ImportReport) -> list[str]:
-    rate, left = report.pace.rows_per_second, report.pace.seconds_left
-    if rate is None or left is None:
+def _throughput_lines(report: ImportReport) -> list[str]:
+    rate, remaining = report.pace.rows_per_second, report.pace.seconds_left
+    if rate is None or remaining is None:
         return []
-    rest = f", about {left:.0f} s left" if report.record.is_open else ""
+    rest = f", about {remaining:.0f} s left" if report.record.is_open else ""
     return [f"Pace      {rate:.1f} rows/s{rest}"]
 
 

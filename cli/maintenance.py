@@ -52,10 +52,13 @@ def purge(
     keep = None if days is None else timedelta(days=days)
 
     async def run(gateway: Gateway) -> Purged:
-        found = [(await gateway.tenants.find(tenant)).id] if tenant else []
-        tenants = found or await gateway.tenants.list_ids()
+        named_tenants = [(await gateway.tenants.find(tenant)).id] if tenant else []
+        tenants = named_tenants or await gateway.tenants.list_ids()
         if not yes:
-            _confirm_purge(f"tenant {found[0]}" if found else f"all {len(tenants)} tenants", days)
+            _confirm_purge(
+                f"tenant {named_tenants[0]}" if named_tenants else f"all {len(tenants)} tenants",
+                days,
+            )
         return await retention_of(gateway).purge(tenants, keep)
 
     purged = on_gateway(run)
@@ -120,9 +123,9 @@ def check_records(
     tenant: RecordsTenant = "", types: AreaNames = None, as_json: AsJson = False
 ) -> None:
     """Look for records that cannot be read; change nothing. Exit status 1 where there are some."""
-    found = on_gateway(lambda gateway: _check_or_repair(gateway, tenant, types, repairs=False))
-    _show_broken(found, as_json, "REPAIR")
-    if found:
+    broken = on_gateway(lambda gateway: _check_or_repair(gateway, tenant, types, repairs=False))
+    _show_broken(broken, as_json, "REPAIR")
+    if broken:
         raise typer.Exit(1)
 
 
@@ -137,11 +140,11 @@ def repair_records(
 
     A removed record comes back with its next import. Exit status 1 where something stays broken.
     """
-    found = on_gateway(lambda gateway: _check_or_repair(gateway, tenant, types, repairs=yes))
-    _show_broken(found, as_json, "DONE" if yes else "WOULD BE DONE")
-    if not yes and found and not as_json:
+    broken = on_gateway(lambda gateway: _check_or_repair(gateway, tenant, types, repairs=yes))
+    _show_broken(broken, as_json, "DONE" if yes else "WOULD BE DONE")
+    if not yes and broken and not as_json:
         say(["Nothing was changed: add --yes to carry this out."])
-    if any(done not in _REPAIR_DONE.values() for _, _, done in found):
+    if any(outcome not in _REPAIR_DONE.values() for _, _, outcome in broken):
         raise typer.Exit(1)
 
 
@@ -151,21 +154,23 @@ async def _check_or_repair(
     unknown = [name for name in types or () if name not in AREAS]
     if unknown:
         raise InvalidRequestError(f"--type must be one of {', '.join(AREAS)}.")
-    one = [(await gateway.tenants.find(tenant)).id] if tenant else []
-    found: list[BrokenRecord] = []
+    named_tenants = [(await gateway.tenants.find(tenant)).id] if tenant else []
+    broken: list[BrokenRecord] = []
     records = record_repair_of(gateway)
-    for tenant_id in one or await gateway.tenants.list_ids():
+    for tenant_id in named_tenants or await gateway.tenants.list_ids():
         things = [thing async for thing in records.find(tenant_id, types or AREAS)]
         for thing in things:
-            done = thing.repair.value
+            outcome = thing.repair.value
             if repairs and await records.repair(thing):
-                done = _REPAIR_DONE[thing.repair]
-            found.append((tenant_id, thing, done))
-    return found
+                outcome = _REPAIR_DONE[thing.repair]
+            broken.append((tenant_id, thing, outcome))
+    return broken
 
 
-def _show_broken(found: list[BrokenRecord], as_json: bool, head: str) -> None:
-    rows = [(tenant, thing.area, thing.key, thing.fault, done) for tenant, thing, done in found]
+def _show_broken(broken: list[BrokenRecord], as_json: bool, head: str) -> None:
+    rows = [
+        (tenant, thing.area, thing.key, thing.fault, outcome) for tenant, thing, outcome in broken
+    ]
     names = ("tenant", "type", "key", "fault", "repair")
     document = {"broken": [dict(zip(names, row, strict=True)) for row in rows]}
     show(as_json, document, columns(("TENANT", "TYPE", "KEY", "FAULT", head), rows))
@@ -194,13 +199,13 @@ def list_failed_drops(as_json: AsJson = False) -> None:
 @command(poison_commands, "requeue", example="poison requeue")
 def requeue_failed_drops(as_json: AsJson = False) -> None:
     """Import every failed drop once more. Exit status 1 where one fails again."""
-    done = on_gateway(lambda gateway: gateway.documents.poisoned.requeue())
+    drops = on_gateway(lambda gateway: gateway.documents.poisoned.requeue())
     rows = [
-        (plain_name(each.name), "settled" if each.is_settled else "failed again") for each in done
+        (plain_name(each.name), "settled" if each.is_settled else "failed again") for each in drops
     ]
-    document = {"drops": [{"name": each.name, "settled": each.is_settled} for each in done]}
+    document = {"drops": [{"name": each.name, "settled": each.is_settled} for each in drops]}
     show(as_json, document, columns(("DROP", "OUTCOME"), rows))
-    if not all(each.is_settled for each in done):
+    if not all(each.is_settled for each in drops):
         raise typer.Exit(1)
 
 
@@ -227,14 +232,14 @@ def rotate_signing_key(at_once: AtOnce = False, as_json: AsJson = False) -> None
     Tokens that older keys have signed stay valid until they expire, unless --at-once is given.
     """
 
-    async def turn(gateway: Gateway) -> tuple[SigningKey, ...]:
+    async def rotate(gateway: Gateway) -> tuple[SigningKey, ...]:
         return (await gateway.identity.key_store.rotate(at_once=at_once)).keys
 
-    keys = on_gateway(turn)
-    said = [f"Key {keys[0].kid} signs from {_iso_time(keys[0].signs_from)} on."]
+    keys = on_gateway(rotate)
+    lines = [f"Key {keys[0].kid} signs from {_iso_time(keys[0].signs_from)} on."]
     if at_once:
-        said.append("Tokens of older keys are refused from now on: clients must get new ones.")
-    show(as_json, {"keys": [_key_document(key) for key in keys]}, said)
+        lines.append("Tokens of older keys are refused from now on: clients must get new ones.")
+    show(as_json, {"keys": [_key_document(key) for key in keys]}, lines)
 
 
 @command(signing_key_commands, "list", example="signing-key list")

@@ -49,10 +49,10 @@ _KEY: Final = "12345678-1234-1234-1234-12345678901{}"
 
 def examples() -> dict[int, Message]:
     """A message of each id, in the order of the catalogue."""
-    found: dict[int, Message] = {}
+    by_id: dict[int, Message] = {}
     for message in (*_from_bad_rows(), *_from_storage()):
-        found.setdefault(message.id, message)
-    return {id_: found.get(id_) or Message(id_) for id_ in CATALOGUE}
+        by_id.setdefault(message.id, message)
+    return {id_: by_id.get(id_) or Message(id_) for id_ in CATALOGUE}
 
 
 def _from_bad_rows() -> Iterator[Message]:
@@ -138,12 +138,12 @@ class Refusal:
 
 def refusals() -> list[Refusal]:
     """Each one once, by status and sentence."""
-    found = {
+    modules = {
         (status, text): module.relative_to(ROOT).as_posix()
         for module in sorted(_SHARED.rglob("*.py"))
         for status, text in _refusals_in(module)
     }
-    return sorted(Refusal(status, text, module) for (status, text), module in found.items())
+    return sorted(Refusal(status, text, module) for (status, text), module in modules.items())
 
 
 def _status_of(kind: type[RefusedError], call: ast.Call) -> int:
@@ -171,19 +171,16 @@ def _template(node: ast.expr, module: Path) -> str:
             return text
         case ast.JoinedStr(values=values):
             parts = [_template(value, module) or _LEFT_OUT for value in values]
-            return "".join(parts) if any(map(_has_words, parts)) else ""
+            has_words = any(mark.isalpha() for part in parts for mark in part)
+            return "".join(parts) if has_words else ""
         case ast.FormattedValue(value=value):
             return _template(value, module)
         case ast.Name(id=name):
             dotted = ".".join(module.relative_to(ROOT).with_suffix("").parts)
-            named = getattr(importlib.import_module(dotted), name, None)
-            return str(named) if isinstance(named, (str, int)) else ""
+            constant = getattr(importlib.import_module(dotted), name, None)
+            return str(constant) if isinstance(constant, (str, int)) else ""
         case _:
             return ""
-
-
-def _has_words(part: str) -> bool:
-    return any(mark.isalpha() for mark in part)
 
 
 # docs/settings.md
@@ -226,14 +223,15 @@ def render_settings_page() -> str:
 def render_settings() -> str:
     """The table of the declared settings alone, in Markdown."""
     rows = [
-        (f"`{item.name}`", _default_text(item), _allowed_text(item), item.purpose)
+        (
+            f"`{item.name}`",
+            f"`{item.default}`" if item.default else "none",
+            _allowed_text(item),
+            item.purpose,
+        )
         for item in SETTINGS
     ]
     return markdown_table(("Name", "Default", "Allowed", "What it is for"), rows)
-
-
-def _default_text(item: Setting) -> str:
-    return f"`{item.default}`" if item.default else "none"
 
 
 def _allowed_text(item: Setting) -> str:
@@ -300,8 +298,8 @@ def render_messages_page() -> str:
 
 def _refusal_rows() -> Iterator[tuple[int, str]]:
     """Those that the source raises, and the answers to faults of storage and of the gateway."""
-    told = {(each.status, each.text) for each in refusals()}
-    yield from sorted(told | {(status, _PLACEHOLDER.sub("…", text)) for status, text in FAULTS})
+    raised = {(each.status, each.text) for each in refusals()}
+    yield from sorted(raised | {(status, _PLACEHOLDER.sub("…", text)) for status, text in FAULTS})
 
 
 def _example_text(message: Message) -> str:
@@ -370,19 +368,23 @@ def _option_rows() -> Iterator[tuple[str, str, str, str]]:
             if item.place != "path":
                 key = (item.name, item.place, _parameter_text(item))
                 calls.setdefault(key, []).append(f"`{operation.method} {operation.path}`")
-    for (name, place, text), named in sorted(calls.items(), key=lambda each: each[0][0].lower()):
-        few = ", ".join(named[:3])
-        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
-        yield f"`{name}`", place, text, few + more
+    for (name, place, text), operations_of in sorted(
+        calls.items(), key=lambda each: each[0][0].lower()
+    ):
+        first = ", ".join(operations_of[:3])
+        more = f" and {len(operations_of) - 3} more" if len(operations_of) > 3 else ""
+        yield f"`{name}`", place, text, first + more
 
 
 def _parameter_text(item: Parameter) -> str:
     """What a parameter does, its values and its default."""
     values = item.schema.get("enum")
-    listed = f" Values: {', '.join(f'`{value}`' for value in values)}." if values else ""
+    values_text = f" Values: {', '.join(f'`{value}`' for value in values)}." if values else ""
     default = item.schema.get("default")
-    shown = str(default).lower() if isinstance(default, bool) else default
-    return f"{item.text}{listed}" + (f" Default: `{shown}`." if default is not None else "")
+    default_text = str(default).lower() if isinstance(default, bool) else default
+    return f"{item.text}{values_text}" + (
+        f" Default: `{default_text}`." if default is not None else ""
+    )
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ def row_lines(results: Iterable[Result], columns: Sequence[str] = ()) -> Iterato
             if message["messageType"] == "Error" or is_about(message, columns):
                 continue
             field = f" [{message['fieldName']}]" if "fieldName" in message else ""
-            said = f"{message['messageType']} {message['errorID']}: {message['message']}"
-            yield f"         {said}{field}"
+            text = f"{message['messageType']} {message['errorID']}: {message['message']}"
+            yield f"         {text}{field}"
 
 
 def failure_table(failed: Sequence[Result]) -> list[str]:
@@ -103,7 +103,7 @@ def write_failed_rows(path: Path, rows: Sequence[str], failed: Sequence[Result])
     CSV by the ending `.csv`, a row per line by `.ndjson`, else a JSON array: each can be corrected
     and given to the same command again.
     """
-    shown = sorted(failed, key=lambda result: int(result["index"]))
+    in_order = sorted(failed, key=lambda result: int(result["index"]))
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
         # A file that was there already keeps its mode otherwise. A device keeps it: the path may be
@@ -111,11 +111,11 @@ def write_failed_rows(path: Path, rows: Sequence[str], failed: Sequence[Result])
         if stat.S_ISREG(os.fstat(handle).st_mode):
             with suppress(PermissionError):
                 os.fchmod(handle, 0o600)
-        file.write(_failed_rows_text(format_of(path, "["), rows, shown))
+        file.write(_failed_rows_text(format_of(path, "["), rows, in_order))
 
 
-def _failed_rows_text(wanted: Format, rows: Sequence[str], failed: Sequence[Result]) -> str:
-    match wanted:
+def _failed_rows_text(file_format: Format, rows: Sequence[str], failed: Sequence[Result]) -> str:
+    match file_format:
         case Format.CSV:
             return "\ufeff" + "".join(_csv_lines(rows, failed))
         case Format.NDJSON:
@@ -133,18 +133,18 @@ def _as_json(rows: Sequence[str], result: Result) -> str:
 
 
 def _csv_lines(rows: Sequence[str], failed: Sequence[Result]) -> Iterator[str]:
-    found: csv_export.Columns = {}
+    field_columns: csv_export.Columns = {}
     for result in failed:
-        csv_export.note_columns(found, rows[result["index"]])
-    found = csv_export.bounded_columns(found, len(failed))
-    yield csv_export.header_line(found, with_lines=True)
+        csv_export.note_columns(field_columns, rows[result["index"]])
+    field_columns = csv_export.bounded_columns(field_columns, len(failed))
+    yield csv_export.header_line(field_columns, with_lines=True)
     for result in failed:
-        said = "; ".join(
+        text = "; ".join(
             f"{item['errorID']} {item.get('fieldName', '')}: {item['message']}"
             for item in result["messages"]
         )
         index = result["index"]
-        yield csv_export.row_line(found, index, said, rows[index], result["line"])
+        yield csv_export.row_line(field_columns, index, text, rows[index], result["line"])
 
 
 # The messages of rows in groups, for people: one id about one field, how often, in which rows.
@@ -166,12 +166,23 @@ def group_table(groups: Sequence[Group], lines: Sequence[int] = ()) -> list[str]
     """A line per group; `lines` has the line of each row of a file, by its index."""
     if not groups:
         return []
-    head, cells = list(_GROUP_HEAD), [_group_cells(group) for group in groups[:MOST_GROUPS_SHOWN]]
+    head = list(_GROUP_HEAD)
+    cells = [
+        [
+            group["messageType"],
+            str(group["errorID"]),
+            group.get("fieldName", ""),
+            str(group["count"]),
+            _first_places(group["firstIndexes"], group["count"]),
+            group["message"],
+        ]
+        for group in groups[:MOST_GROUPS_SHOWN]
+    ]
     if lines:
         head.insert(-1, _LINES_HEAD)
         for group, row in zip(groups, cells, strict=False):
-            known = [lines[index] for index in group["firstIndexes"] if index < len(lines)]
-            row.insert(-1, _first_places(known, group["count"]))
+            first_lines = [lines[index] for index in group["firstIndexes"] if index < len(lines)]
+            row.insert(-1, _first_places(first_lines, group["count"]))
     more = len(groups) - MOST_GROUPS_SHOWN
     return [*columns(head, cells), *([f"… and {more} more groups."] if more > 0 else [])]
 
@@ -217,15 +228,15 @@ class GroupTally:
 
     def _add(self, group: dict[str, Any]) -> None:
         key = (group["errorID"], group.get("fieldName"))
-        known = self._groups.get(key)
-        if known is None:
+        stored = self._groups.get(key)
+        if stored is None:
             # A hostile file can name fields of its own in each row.
             if len(self._groups) < MOST_GROUPS:
                 self._groups[key] = group
             return
-        known["count"] += group["count"]
-        known["firstIndexes"] = list(
-            dict.fromkeys([*known["firstIndexes"], *group["firstIndexes"]])
+        stored["count"] += group["count"]
+        stored["firstIndexes"] = list(
+            dict.fromkeys([*stored["firstIndexes"], *group["firstIndexes"]])
         )[:MOST_INDEXES]
 
 
@@ -235,17 +246,6 @@ def _catalogue_text(message: Mapping[str, Any]) -> str:
     return entry.text if entry else str(message["message"])
 
 
-def _group_cells(group: Group) -> list[str]:
-    return [
-        group["messageType"],
-        str(group["errorID"]),
-        group.get("fieldName", ""),
-        str(group["count"]),
-        _first_places(group["firstIndexes"], group["count"]),
-        group["message"],
-    ]
-
-
 def _first_places(places: Sequence[int], count: int) -> str:
-    shown = ", ".join(map(str, places[:_PLACES_SHOWN]))
-    return f"{shown}, …" if count > min(len(places), _PLACES_SHOWN) else shown
+    first = ", ".join(map(str, places[:_PLACES_SHOWN]))
+    return f"{first}, …" if count > min(len(places), _PLACES_SHOWN) else first

@@ -89,8 +89,9 @@ def read_text_file(path: Path) -> str:
 def _describe_binary(path: Path, content: bytes) -> str:
     """What the file is where it is no text, and what to do; "" where it may be text."""
     is_zip = content.startswith(_ZIP)
+    has_sheets = any(mark in content for mark in _SHEET_MARKS)
     is_named_so = path.suffix.lower() in _SPREADSHEETS and not _is_saved_as_text(content)
-    if is_named_so or content.startswith(_OLD_OFFICE) or (is_zip and _has_sheets(content)):
+    if is_named_so or content.startswith(_OLD_OFFICE) or (is_zip and has_sheets):
         return "is a spreadsheet: save it as CSV (in a spreadsheet program as “CSV UTF-8”)."
     if content.startswith(_ARCHIVES):
         return "is compressed: unpack it."
@@ -102,10 +103,6 @@ def _describe_binary(path: Path, content: bytes) -> str:
 def _is_saved_as_text(content: bytes) -> bool:
     """Some programs export CSV under the ending of a spreadsheet."""
     return bool(content) and not content.startswith((_ZIP, _OLD_OFFICE)) and b"\0" not in content
-
-
-def _has_sheets(content: bytes) -> bool:
-    return any(mark in content for mark in _SHEET_MARKS)
 
 
 def _encoding_of(content: bytes) -> str:
@@ -198,8 +195,8 @@ def read_rows(path: Path, schema: Mapping[str, Any], *, blank_clears: bool = Fal
             case Format.CSV:
                 return read_csv(text, schema, blank_clears=blank_clears)
     except (RefusedError, ValueError) as error:
-        said = error.message if isinstance(error, RefusedError) else str(error)
-        raise RowFileError(f"{path.name}{_format_note(path, text)}: {said}") from None
+        reason = error.message if isinstance(error, RefusedError) else str(error)
+        raise RowFileError(f"{path.name}{_format_note(path, text)}: {reason}") from None
 
 
 def _format_note(path: Path, text: str) -> str:
@@ -213,13 +210,13 @@ def read_array(text: str) -> RowFile:
     """The rows of a JSON array, read as strictly as the gateway reads it. Raises RefusedError."""
     are_failed_rows = True
 
-    def look(row: Mapping[str, Any]) -> None:
+    def check_row(row: Mapping[str, Any]) -> None:
         nonlocal are_failed_rows
         are_failed_rows &= _is_failed_row(row)
 
     if not text.strip():
         return RowFile((), ())
-    payload = read_payload(text.encode(), look, FAR_MORE_THAN_ANY)
+    payload = read_payload(text.encode(), check_row, FAR_MORE_THAN_ANY)
     rows = [payload.text[row.start : row.end] for row in payload.rows]
     lines = _lines_of(payload.text, [row.start for row in payload.rows])
     return RowFile(_without_messages(rows) if are_failed_rows else rows, lines)

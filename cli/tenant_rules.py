@@ -61,23 +61,23 @@ def set_thresholds(
     as_json: AsJson = False,
 ) -> None:
     """Set thresholds; those that are not named stay as they are."""
-    changes = _changes({"added": added, "updated": updated, "errors": errors})
+    changes = _read_changes({"added": added, "updated": updated, "errors": errors})
 
     async def write(gateway: Gateway) -> tuple[str, Thresholds, bool]:
-        found = await gateway.tenants.find(tenant)
-        before = await _stored_rules(gateway, found.id)
-        after = await gateway.authdata.rules.set_thresholds(found.id, changes)
-        return found.id, after, before is None or after != before.thresholds
+        tenant_record = await gateway.tenants.find(tenant)
+        before = await _stored_rules(gateway, tenant_record.id)
+        after = await gateway.authdata.rules.set_thresholds(tenant_record.id, changes)
+        return tenant_record.id, after, before is None or after != before.thresholds
 
     tenant_id, after, is_new = on_gateway(write)
-    _show_thresholds(as_json, tenant_id, after, _said("thresholds", tenant_id, is_new))
+    _show_thresholds(as_json, tenant_id, after, _change_note("thresholds", tenant_id, is_new))
 
 
 @command(thresholds, "show", example="threshold show --tenant acme")
 def show_thresholds(tenant: TenantOption, as_json: AsJson = False) -> None:
     """Show the thresholds of a tenant."""
-    found, rules = _rules_of(tenant)
-    _show_thresholds(as_json, found, rules.thresholds)
+    tenant_id, rules = _rules_of(tenant)
+    _show_thresholds(as_json, tenant_id, rules.thresholds)
 
 
 @command(formats, "set", example='format set --tenant acme --employee-id "[0-9]{5}"')
@@ -91,30 +91,30 @@ def set_formats(
     as_json: AsJson = False,
 ) -> None:
     """Set formats; those that are not named stay as they are."""
-    given = (employee_id, employee_status, auth_value1, auth_value2, auth_value3)
-    changes = _changes(dict(zip(FIELDS, given, strict=True)))
+    values = (employee_id, employee_status, auth_value1, auth_value2, auth_value3)
+    changes = _read_changes(dict(zip(FIELDS, values, strict=True)))
 
     async def write(gateway: Gateway) -> tuple[str, Mapping[str, str], bool]:
-        found = await gateway.tenants.find(tenant)
-        before = await _stored_rules(gateway, found.id)
-        after = (await gateway.authdata.rules.set_formats(found.id, changes)).patterns
-        return found.id, after, before is None or after != before.formats.patterns
+        tenant_record = await gateway.tenants.find(tenant)
+        before = await _stored_rules(gateway, tenant_record.id)
+        after = (await gateway.authdata.rules.set_formats(tenant_record.id, changes)).patterns
+        return tenant_record.id, after, before is None or after != before.formats.patterns
 
     tenant_id, after, is_new = on_gateway(write)
-    _show_formats(as_json, tenant_id, after, _said("formats", tenant_id, is_new))
+    _show_formats(as_json, tenant_id, after, _change_note("formats", tenant_id, is_new))
 
 
 @command(formats, "show", example="format show --tenant acme")
 def show_formats(tenant: TenantOption, as_json: AsJson = False) -> None:
     """Show the formats of a tenant."""
-    found, rules = _rules_of(tenant)
-    _show_formats(as_json, found, rules.formats.patterns)
+    tenant_id, rules = _rules_of(tenant)
+    _show_formats(as_json, tenant_id, rules.formats.patterns)
 
 
 def _rules_of(tenant: str) -> tuple[str, TenantRules]:
     async def read(gateway: Gateway) -> tuple[str, TenantRules]:
-        found = await gateway.tenants.find(tenant)
-        return found.id, await gateway.authdata.rules.of(found.id)
+        tenant_record = await gateway.tenants.find(tenant)
+        return tenant_record.id, await gateway.authdata.rules.of(tenant_record.id)
 
     return on_gateway(read)
 
@@ -127,15 +127,15 @@ async def _stored_rules(gateway: Gateway, tenant: str) -> TenantRules | None:
         return None
 
 
-def _said(what: str, tenant: str, is_new: bool) -> str:
+def _change_note(what: str, tenant: str, is_new: bool) -> str:
     if is_new:
         return f"The {what} of tenant {tenant} were changed."
     return f"The {what} of tenant {tenant} were these already: nothing changed."
 
 
-def _changes(given: Mapping[str, str | None]) -> dict[str, str | None]:
+def _read_changes(options: Mapping[str, str | None]) -> dict[str, str | None]:
     """What was named, None where it is to be removed."""
-    changes = {name: None if text == NONE else text for name, text in given.items() if text}
+    changes = {name: None if text == NONE else text for name, text in options.items() if text}
     if not changes:
         raise InvalidRequestError(
             "Nothing to set: give at least one option of those that --help lists."
@@ -143,21 +143,21 @@ def _changes(given: Mapping[str, str | None]) -> dict[str, str | None]:
     return changes
 
 
-def _show_thresholds(as_json: bool, tenant: str, found: Thresholds, *said: str) -> None:
-    percents = {"added": found.added, "updated": found.updated, "errors": found.errors}
+def _show_thresholds(as_json: bool, tenant: str, stored: Thresholds, *notes: str) -> None:
+    percents = {"added": stored.added, "updated": stored.updated, "errors": stored.errors}
     texts = {
         name: None if percent is None else percent_text(percent)
         for name, percent in percents.items()
     }
     document: dict[str, Any] = {"tenant": tenant, "thresholds": texts}
     lines = [f"{name:<8} {text or NONE}{' %' if text else ''}" for name, text in texts.items()]
-    show(as_json, document, [*said, *lines])
+    show(as_json, document, [*notes, *lines])
 
 
-def _show_formats(as_json: bool, tenant: str, patterns: Mapping[str, str], *said: str) -> None:
+def _show_formats(as_json: bool, tenant: str, patterns: Mapping[str, str], *notes: str) -> None:
     document = {"tenant": tenant, "formats": dict(patterns)}
     lines = [f"{name:<15} {patterns.get(name, NONE)}" for name in FIELDS]
-    show(as_json, document, [*said, *lines])
+    show(as_json, document, [*notes, *lines])
 
 
 # `manage.py reference`: lists of values that rows are checked against.
@@ -197,8 +197,8 @@ def every_list() -> None:
 )
 def load_list(file: File, tenant: TenantOption, kind: Kind, as_json: AsJson = False) -> None:
     """Load a list; it replaces the tenant's list of the same kind."""
-    wanted = find_kind(kind)
-    if wanted is None:
+    list_kind = find_kind(kind)
+    if list_kind is None:
         raise InvalidRequestError(f"There is no kind {kind!r}; there are: {_KINDS}.")
     values = read_values(file)
     if not values:
@@ -208,14 +208,14 @@ def load_list(file: File, tenant: TenantOption, kind: Kind, as_json: AsJson = Fa
         )
 
     async def write(gateway: Gateway) -> tuple[int, bool]:
-        found = await gateway.tenants.find(tenant)
-        is_new = not await gateway.lists.is_loaded(found.id, wanted)
-        return await gateway.lists.load(found.id, wanted, values), is_new
+        tenant_record = await gateway.tenants.find(tenant)
+        is_new = not await gateway.lists.is_loaded(tenant_record.id, list_kind)
+        return await gateway.lists.load(tenant_record.id, list_kind, values), is_new
 
     count, is_new = on_gateway(write)
-    said = "there was none of this kind" if is_new else "it replaces the one before"
-    document = {"tenant": tenant, "kind": wanted.value, "values": count}
-    show(as_json, document, [f"Loaded the list {wanted.value} with {count} values; {said}."])
+    note = "there was none of this kind" if is_new else "it replaces the one before"
+    document = {"tenant": tenant, "kind": list_kind.value, "values": count}
+    show(as_json, document, [f"Loaded the list {list_kind.value} with {count} values; {note}."])
 
 
 def read_values(file: Path) -> list[str]:

@@ -61,8 +61,8 @@ def rename_tenant(
     renamed, is_new = on_gateway(
         lambda gateway: gateway.tenants.rename(tenant, name, allows_same_name=allow_same_name)
     )
-    said = "is named {name} now" if is_new else "was named {name} already: nothing changed"
-    line = f"Tenant {renamed.id} {said.format(name=renamed.name)}."
+    change = "is named {name} now" if is_new else "was named {name} already: nothing changed"
+    line = f"Tenant {renamed.id} {change.format(name=renamed.name)}."
     show(as_json, tenant_document(renamed), [line])
 
 
@@ -93,14 +93,14 @@ def list_tenants(as_json: AsJson = False) -> None:
 @command(tenant_commands, "show", example="tenant show acme")
 def show_tenant(tenant: TenantReference, as_json: AsJson = False) -> None:
     """Show one tenant."""
-    found = on_gateway(lambda gateway: gateway.tenants.find(tenant))
+    record = on_gateway(lambda gateway: gateway.tenants.find(tenant))
     lines = [
-        f"Tenant   {found.id}",
-        f"Name     {found.name}",
-        f"Enabled  {'yes' if found.is_enabled else 'no'}",
-        f"Created  {found.created_at}",
+        f"Tenant   {record.id}",
+        f"Name     {record.name}",
+        f"Enabled  {'yes' if record.is_enabled else 'no'}",
+        f"Created  {record.created_at}",
     ]
-    show(as_json, tenant_document(found), lines)
+    show(as_json, tenant_document(record), lines)
 
 
 def _switch_tenant(reference: str, as_json: bool, *, is_enabled: bool) -> None:
@@ -196,10 +196,10 @@ def add_integration(
     as_json: AsJson = False,
 ) -> None:
     """Add an integration and print its function key, which is shown only once."""
-    wanted = _apply_options(
+    integration = _apply_options(
         Integration(tenant, software_key, ""), name, on_existing, database_active, database_version
     )
-    issued = on_gateway(lambda gateway: gateway.tenants.add_integration(wanted))
+    issued = on_gateway(lambda gateway: gateway.tenants.add_integration(integration))
     _show_issued(issued, as_json, "Added an integration with this software key.")
 
 
@@ -218,26 +218,26 @@ def change_integration(
     as_json: AsJson = False,
 ) -> None:
     """Change the settings that the options name; they are in force within five seconds."""
-    given = (name, on_existing, database_active, database_version)
-    if all(value is None for value in given):
+    options = (name, on_existing, database_active, database_version)
+    if all(value is None for value in options):
         raise typer.BadParameter("name at least one setting to change; --help lists the options.")
     _change_integration(
-        tenant, software_key, as_json, lambda stored: _apply_options(stored, *given)
+        tenant, software_key, as_json, lambda stored: _apply_options(stored, *options)
     )
 
 
 @command(integration_commands, "list", example="integration list --tenant acme")
 def list_integrations(tenant: TenantOption, as_json: AsJson = False) -> None:
     """List the integrations of a tenant."""
-    found = on_gateway(lambda gateway: gateway.tenants.list_integrations(tenant))
+    integrations = on_gateway(lambda gateway: gateway.tenants.list_integrations(tenant))
     head = ("SOFTWARE KEY", "NAME", "ENABLED", "ON EXISTING", "DATABASE")
     rows = [
         (item.software_key, item.name, _word(item.enabled), item.on_existing.value, _database(item))
-        for item in found
+        for item in integrations
     ]
     show(
         as_json,
-        {"integrations": [_integration_document(item) for item in found]},
+        {"integrations": [_integration_document(item) for item in integrations]},
         columns(head, rows),
     )
 
@@ -274,20 +274,20 @@ def rotate_key(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson 
 
 
 def _change_integration(tenant: str, software_key: str, as_json: bool, change: Change) -> None:
-    found: list[Integration] = []
+    stored_before: list[Integration] = []
 
     def change_found(stored: Integration) -> Integration:
-        found.append(stored)
+        stored_before.append(stored)
         return change(stored)
 
     changed = on_gateway(
         lambda gateway: gateway.tenants.change_integration(tenant, software_key, change_found)
     )
-    if changed == found[-1]:
-        said = "The integration had these settings already: nothing changed."
+    if changed == stored_before[-1]:
+        note = "The integration had these settings already: nothing changed."
     else:
-        said = "Changed the integration; this is in force within five seconds."
-    show(as_json, _integration_document(changed), [said, *_integration_lines(changed)])
+        note = "Changed the integration; this is in force within five seconds."
+    show(as_json, _integration_document(changed), [note, *_integration_lines(changed)])
 
 
 def _apply_options(
@@ -310,10 +310,10 @@ def _apply_options(
     )
 
 
-def _show_issued(issued: IssuedKey, as_json: bool, said: str) -> None:
+def _show_issued(issued: IssuedKey, as_json: bool, note: str) -> None:
     document = {**_integration_document(issued.integration), "functionKey": issued.function_key}
     lines = [
-        said,
+        note,
         *_integration_lines(issued.integration),
         f"X-Functions-Key  {issued.function_key}",
         "Keep the function key now: it is shown only here.",
@@ -410,7 +410,12 @@ def add_client(
     issued = on_gateway(make)
     document = _client_document(issued.client)
     word = "Registered an application of Entra" if client_id else "Added a client"
-    lines = [f"{word}; there was none of this id.", *_client_lines(issued.client)]
+    lines = [
+        f"{word}; there was none of this id.",
+        f"Tenant         {issued.client.tenant}",
+        f"Client id      {issued.client.client_id}",
+        f"Scopes         {_scopes(issued.client)}",
+    ]
     if issued.client_secret:
         document["clientSecret"] = issued.client_secret
         lines += [
@@ -423,13 +428,15 @@ def add_client(
 @command(client_commands, "list", example="client list --tenant acme")
 def list_clients(tenant: OptionalTenant = "", as_json: AsJson = False) -> None:
     """List the clients of a tenant, or of all."""
-    found = on_gateway(lambda gateway: gateway.clients.list_clients(tenant))
+    clients = on_gateway(lambda gateway: gateway.clients.list_clients(tenant))
     rows = [
-        (one.client_id, one.tenant, _scopes(one), _secret_kind(one), one.created_at)
-        for one in found
+        (client.client_id, client.tenant, _scopes(client), _secret_kind(client), client.created_at)
+        for client in clients
     ]
     head = ("CLIENT", "TENANT", "SCOPES", "SECRET", "CREATED")
-    show(as_json, {"clients": [_client_document(one) for one in found]}, columns(head, rows))
+    show(
+        as_json, {"clients": [_client_document(client) for client in clients]}, columns(head, rows)
+    )
 
 
 @command(client_commands, "revoke", example="client revoke hr-system")
@@ -454,14 +461,6 @@ def _client_document(client: Client) -> dict[str, Any]:
         "identityProvider": "entra" if client.is_of_entra else "local",
         "createdAt": client.created_at,
     }
-
-
-def _client_lines(client: Client) -> list[str]:
-    return [
-        f"Tenant         {client.tenant}",
-        f"Client id      {client.client_id}",
-        f"Scopes         {_scopes(client)}",
-    ]
 
 
 def _scopes(client: Client) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from cli.calls import CallFailedError, KeyPair, send_import
-from cli.import_client import TRIES, ImportClient, RefusedCallError, call_of, limits_of
+from cli.import_client import TRIES, ImportClient, RefusedCallError, find_import_path, limits_of
 
 Told = tuple[int, dict[str, str], Any]
 NOT_NOW: Told = (503, {"Retry-After": "7"}, {"message": "Not now."})
@@ -146,9 +146,9 @@ CAPABILITIES = {
 
 
 def test_what_a_gateway_can_do_decides_where_and_how_much_is_sent() -> None:
-    assert call_of(CAPABILITIES, "licenses") == "/p"
+    assert find_import_path(CAPABILITIES, "licenses") == "/p"
     with pytest.raises(RefusedCallError, match="does not take workers"):
-        call_of(CAPABILITIES, "workers")
+        find_import_path(CAPABILITIES, "workers")
     assert limits_of(CAPABILITIES, 1_000, dry_run=False).rows == 100
     assert limits_of(CAPABILITIES, 1_000, dry_run=True).rows == 20
     assert limits_of(CAPABILITIES, 7, dry_run=True).rows == 7

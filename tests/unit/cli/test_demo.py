@@ -19,10 +19,10 @@ from cli.demo import (
     Sample,
     closing_lines,
     find_fault,
-    recall,
-    remember,
+    read_keys,
     render_credentials,
     row_lines,
+    save_keys,
 )
 from cli.environment import ROOT
 
@@ -83,18 +83,18 @@ def test_anything_else_is_a_fault(answer: Answer) -> None:
 
 def test_the_key_is_remembered_for_this_user_only(tmp_path: Path) -> None:
     memory = tmp_path / "new" / "demo.json"
-    remember(memory, KeyPair("DEMO-SOFTWARE", "older"))
-    remember(memory, KEYS)
-    assert recall(memory) == KEYS
+    save_keys(memory, KeyPair("DEMO-SOFTWARE", "older"))
+    save_keys(memory, KEYS)
+    assert read_keys(memory) == KEYS
     assert stat.S_IMODE(memory.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "not json", '{"softwareKey": "A"}'])
 def test_a_memory_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     memory = tmp_path / "demo.json"
-    assert recall(memory) is None
+    assert read_keys(memory) is None
     memory.write_text(text)
-    assert recall(memory) is None
+    assert read_keys(memory) is None
 
 
 def test_the_call_to_paste_is_one_shell_command() -> None:
