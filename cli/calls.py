@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from requests_toolbelt import MultipartEncoderMonitor  # type: ignore[import-untyped]
 
 
+# A little more than the platform gives a call.
 CALL_SECONDS = 240
-"""A little more than the platform gives a call."""
 
 
 class CallFailedError(GatewayError):

@@ -30,17 +30,17 @@ _STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]{1,4})\]")
 _PATH: Final = re.compile(r"[^.\[\]]+(?:\[[0-9]{1,4}\]|\.[^.\[\]]+)*")
 _DELIMITERS: Final = ",;\t"
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*[\r\n]*', re.IGNORECASE)
+# What a line of blank cells is made of, whatever its delimiter.
 _BLANK_CELLS: Final = ENDS + _DELIMITERS + "\"'"
-"""What a line of blank cells is made of, whatever its delimiter."""
 _PLACE: Final = re.compile(r"\[[0-9]+\]")
 _MOST_NAMED: Final = 10
+# Unknown columns for which the nearest field is looked for: a header may be hostile.
 _MOST_COMPARED: Final = 50
-"""Unknown columns for which the nearest field is looked for: a header may be hostile."""
 _LONGEST_CELL: Final = 16 * 1024 * 1024
 
 Step = str | int
+# A row while it is put together: objects by name, lists by place, JSON text as leaves.
 Tree = dict[Step, Any]
-"""A row while it is put together: objects by name, lists by place, JSON text as leaves."""
 
 
 @dataclass(frozen=True, slots=True)

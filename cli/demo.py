@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 DOCUMENT_SAMPLES = ROOT / "samples" / "documents"
 BY_CALL, BY_DROP = DOCUMENT_SAMPLES / "payslip.pdf", DOCUMENT_SAMPLES / "notice.jpg"
+# The external reference of a worker of `samples/workers.json`.
 DEMO_WORKER = "hr-7f3a-0418"
-"""The external reference of a worker of `samples/workers.json`."""
 DEMO_ROUND = "2026-01"
 UPLOAD_FIELDS = {
     "workerexternalId": DEMO_WORKER,
@@ -185,8 +185,8 @@ def _message_line(message: dict[str, Any]) -> str:
 
 BATCH_FILE = "samples/authdata.json"
 BATCH_PATH = "/api/admin/authdata"
+# The index of the record without an employee id; the answer's `line` counts records from 1.
 BATCH_MADE_TO_FAIL = 4
-"""The index of the record without an employee id; the answer's `line` counts records from 1."""
 BATCH_TOTALS = {"totalRecords": 5, "totalErrors": 1, "totalDuplicates": 1}
 _BATCH_COUNTS = {
     "totalNew": "new",

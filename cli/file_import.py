@@ -24,8 +24,8 @@ from shared.errors import GatewayError, RefusedError
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.json_rows import member_span
 
+# Rows of a file up to which every result is asked for, not only those of failed rows.
 SMALL_FILE = 100
-"""Rows of a file up to which every result is asked for, not only those of failed rows."""
 _BY_ROW = {"dryRun": "true", "view": "rows"}
 OUTCOMES = ("new", "updated", "unchanged", "failed")
 _SEVERITIES = {"warnings": "Warning", "infos": "Info"}
@@ -144,8 +144,8 @@ def _index(result: Result) -> int:
 
 STAGE_PATH: Final = f"{AUTHDATA.address}/stage"
 BATCH_OPTIONS: Final = ("validate", "allowNoAuth")
+# Bytes of a body besides its records.
 _BODY_OVERHEAD: Final = 200
-"""Bytes of a body besides its records."""
 _TOTALS: Final = (
     ("totalNew", "new"),
     ("totalUpdates", "updated"),

@@ -54,10 +54,10 @@ from shared.imports.messages import MessageId
 from shared.imports.reference_text import escaped
 from shared.imports.registry import MESSAGE_TYPES
 
+# Unknown columns and fields that have a line of their own.
 MOST_NAMED: Final = 20
-"""Unknown columns and fields that have a line of their own."""
+# The exit status of a command that Ctrl-C ended.
 INTERRUPTED: Final = 130
-"""The exit status of a command that Ctrl-C ended."""
 ALREADY_SENT: Final = (
     "{count} of {chunks} calls were sent before and are not imported again: the results shown are "
     "those of the first time. To import them again, add --again WORD with a word of your own."

@@ -24,8 +24,8 @@ import_commands = typer.Typer(
     help="Imports: how far they are and why rows failed; retry or cancel one.",
 )
 
+# Failed rows that `show` prints; all of them are at the import's `results` address.
 MOST_FAILED = 100
-"""Failed rows that `show` prints; all of them are at the import's `results` address."""
 
 Most = Annotated[
     int, typer.Option("--most", metavar="N", min=1, max=1000, help="How many imports to list.")

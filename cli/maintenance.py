@@ -114,8 +114,8 @@ ConfirmRepair = Annotated[
     bool, typer.Option("--yes", help="Repair them. Without it, only show what would be done.")
 ]
 _REPAIR_DONE = {Repair.MEND: "mended", Repair.REMOVE: "removed", Repair.CLOSE: "closed"}
+# A tenant, a broken thing, and what was done to it.
 BrokenRecord = tuple[str, BrokenThing, str]
-"""A tenant, a broken thing, and what was done to it."""
 
 
 @command(record_commands, "check", example="records check --tenant acme")

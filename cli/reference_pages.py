@@ -120,11 +120,11 @@ def _from_storage() -> Iterator[Message]:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _SHARED: Final = ROOT / "shared"
+# What stands in a template for a part that is known only at the call.
 _LEFT_OUT: Final = "…"
-"""What stands in a template for a part that is known only at the call."""
 
+# Of the faults of a token request that are not answered 400.
 _TOKEN_STATUS: Final = {"INVALID_CLIENT": 401, "SERVER_ERROR": 500, "TEMPORARILY_UNAVAILABLE": 503}
-"""Of the faults of a token request that are not answered 400."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -21,14 +21,14 @@ from shared.imports.message_groups import MOST_GROUPS, MOST_INDEXES
 from shared.imports.messages import CATALOGUE, MessageId, Severity
 from shared.imports.reference_text import escaped
 
+# Failed rows in the table; the file of `--failed-rows` has them all.
 MOST_FAILURES: Final = 100
-"""Failed rows in the table; the file of `--failed-rows` has them all."""
 _LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
 _PLACE_WIDTH: Final = len("index 99, line 100")
 _SIDES: Final = ("before", "after")
 _FAILURE_HEAD: Final = ("INDEX", "LINE", "KEY", "ID", "FIELD", "VALUE", "MESSAGE")
+# Characters of a value in the table; the file of `--failed-rows` has all of it.
 _MOST_OF_A_VALUE: Final = 40
-"""Characters of a value in the table; the file of `--failed-rows` has all of it."""
 
 Result = dict[str, Any]
 

@@ -30,10 +30,11 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _BYTE_ORDER_MARK: Final = "\ufeff"
+# Ctrl-Z, which programs in the tradition of DOS write behind the last line.
 _END_OF_FILE: Final = "\x1a"
-"""Ctrl-Z, which programs in the tradition of DOS write behind the last line."""
 _PADDING: Final = "\x1a\x00 \t\r\n"
 _ZIP: Final = b"PK\x03\x04"
+# Zip (also empty or in parts), gzip, bzip2, xz, 7-Zip, Zstandard, RAR.
 _ARCHIVES: Final = (
     *(_ZIP, b"PK\x05\x06", b"PK\x07\x08"),
     *(
@@ -45,11 +46,10 @@ _ARCHIVES: Final = (
         b"Rar!\x1a",
     ),
 )
-"""Zip (also empty or in parts), gzip, bzip2, xz, 7-Zip, Zstandard, RAR."""
+# Spreadsheets before 2007, and newer ones behind a password.
 _OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-"""Spreadsheets before 2007, and newer ones behind a password."""
+# Excel, LibreOffice, Numbers: names in the directory of the archive.
 _SHEET_MARKS: Final = (b"xl/", b"opendocument.spreadsheet", b"Index/Tables")
-"""Excel, LibreOffice, Numbers: names in the directory of the archive."""
 _SPREADSHEETS: Final = frozenset(
     {".xlsx", ".xlsm", ".xlsb", ".xltx", ".xls", ".ods", ".fods", ".numbers"}
 )
@@ -134,8 +134,8 @@ def _encoding_advice(encoding: str) -> str:
     )
 
 
+# Rows of a file are limited by memory alone; those of a call by its part.
 FAR_MORE_THAN_ANY = 2**40
-"""Rows of a file are limited by memory alone; those of a call by its part."""
 
 
 _XML: Final = re.compile(r"\s*<(?:[A-Za-z_]|\?xml|!)")

@@ -21,8 +21,8 @@ from shared.services.authdata.staging import MOST_PERCENT, TenantRules
 
 # `manage.py threshold` and `manage.py format`: rules for authentication data.
 
+# The word that removes a threshold or a format.
 NONE = "none"
-"""The word that removes a threshold or a format."""
 
 thresholds = typer.Typer(
     cls=Overview,
