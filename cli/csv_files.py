@@ -101,7 +101,10 @@ def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False
                 row = f"index {len(rows)}, line {line}"
                 _check_names(cells, nameless, len(columns), row, lines_above + 1)
                 row_columns, row_cells = _with_more(columns, cells[: len(columns)], place, schema)
-                rows.append(_row(_values(row_columns, row_cells, blank_clears)))
+                tree: Tree = {}
+                for path, value in _values(row_columns, row_cells, blank_clears).items():
+                    _place(tree, path, value)
+                rows.append(_rendered(tree))
                 places.append(line)
             line = lines_above + reader.line_num + 1
         return RowFile(rows, places, _unknown_columns(columns, schema, lines_above + 1))
@@ -372,13 +375,6 @@ def _typed(cell: str, types: frozenset[str]) -> str:
     if "boolean" in types and text.lower() in ("true", "false"):
         return text.lower()
     return json.dumps(cell, ensure_ascii=False)
-
-
-def _row(values: Mapping[tuple[Step, ...], str]) -> str:
-    tree: Tree = {}
-    for path, value in values.items():
-        _place(tree, path, value)
-    return _rendered(tree)
 
 
 def _place(tree: Tree, path: Sequence[Step], value: str) -> None:

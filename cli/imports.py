@@ -61,8 +61,23 @@ def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) 
         *("IMPORT", "TYPE", "STATE", "ROWS", "DONE", "FAILED", "REPAIRED", "WARNINGS", "INFOS"),
         "ACCEPTED",
     )
+    cells = [
+        (
+            report.record.import_id,
+            report.record.type_name,
+            report.state.value,
+            str(report.record.rows),
+            str(report.counts.done),
+            str(report.counts.failed),
+            str(report.repaired),
+            str(report.counts.warnings),
+            str(report.counts.infos),
+            report.record.accepted_at,
+        )
+        for report in reports
+    ]
     document = {"imports": [import_view(report) for report in reports]}
-    show(as_json, document, columns(head, [_cells(report) for report in reports]))
+    show(as_json, document, columns(head, cells))
 
 
 @command(
@@ -164,22 +179,6 @@ def _show_changed(report: ImportReport, as_json: bool, failed: tuple[RowResult, 
     show(as_json, import_view(report), lines)
     if report.counts.failed > report.counts.cancelled:
         raise typer.Exit(1)
-
-
-def _cells(report: ImportReport) -> tuple[str, ...]:
-    record, counts = report.record, report.counts
-    return (
-        record.import_id,
-        record.type_name,
-        report.state.value,
-        str(record.rows),
-        str(counts.done),
-        str(counts.failed),
-        str(report.repaired),
-        str(counts.warnings),
-        str(counts.infos),
-        record.accepted_at,
-    )
 
 
 def _lines(report: ImportReport) -> list[str]:

@@ -289,17 +289,14 @@ def render_messages_page() -> str:
         for (id_, entry), example in zip(CATALOGUE.items(), examples().values(), strict=True)
     ]
     head = ("Id", "Kind", "Message", "What to do", "Example")
-    refused = [(str(status), _cell(text)) for status, text in _refusal_rows()]
+    # Those that the source raises, and the answers to faults of storage and of the gateway.
+    raised = {(each.status, each.text) for each in refusals()}
+    faults = {(status, _PLACEHOLDER.sub("…", text)) for status, text in FAULTS}
+    refused = [(str(status), _cell(text)) for status, text in sorted(raised | faults)]
     return (
         f"{_MESSAGES_HEAD}\n{markdown_table(head, rows)}{_REFUSALS_HEAD}\n"
         f"{markdown_table(('Status', 'Message'), refused)}"
     )
-
-
-def _refusal_rows() -> Iterator[tuple[int, str]]:
-    """Those that the source raises, and the answers to faults of storage and of the gateway."""
-    raised = {(each.status, each.text) for each in refusals()}
-    yield from sorted(raised | {(status, _PLACEHOLDER.sub("…", text)) for status, text in FAULTS})
 
 
 def _example_text(message: Message) -> str:
