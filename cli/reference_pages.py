@@ -12,6 +12,7 @@ import importlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -156,10 +157,15 @@ def _status_of(kind: type[RefusedError], call: ast.Call) -> int:
 def _refusals_in(module: Path) -> Iterator[tuple[int, str]]:
     tree = ast.parse(module.read_text("utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
-            kind = getattr(errors, node.func.id, None)
+        if not isinstance(node, ast.Call):
+            continue
+        # `ConflictError(text)`, or a call that takes the class and the text to raise it with.
+        for class_node, text_node in pairwise([node.func, *node.args]):
+            kind = (
+                getattr(errors, class_node.id, None) if isinstance(class_node, ast.Name) else None
+            )
             if isinstance(kind, type) and issubclass(kind, RefusedError):
-                text = _template(node.args[0], module)
+                text = _template(text_node, module)
                 if text:
                     yield _status_of(kind, node), text
 
