@@ -197,7 +197,7 @@ class KeyStore:
         return found or (await self._ring(self._recent)).find(kid, self.now)
 
     @retry_on_conflict(
-        5, ConflictError, "Other processes are changing the signing keys; try again."
+        5, lambda: ConflictError("Other processes are changing the signing keys; try again.")
     )
     async def rotate(self, *, at_once: bool) -> KeyRing:
         """A new key that takes over in a minute while the older ones go on being accepted.

@@ -377,7 +377,7 @@ class ImportLog:
         return Closing(counts, is_first=True)
 
     @retry_on_conflict(
-        _MOST_TRIES, StorageUnavailableError, "the record of an import keeps changing"
+        _MOST_TRIES, lambda: StorageUnavailableError("the record of an import keeps changing")
     )
     async def _close_alone(self, record: ImportRecord, counts: Counts, now: str) -> bool:
         """End an import whose open-import entity is lost; False where it has ended before."""

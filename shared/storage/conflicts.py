@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def retry_on_conflict(
-    attempts: int, error: type[GatewayError], message: str
+    attempts: int, too_many: Callable[[], GatewayError]
 ) -> Callable[
     [Callable[Parameters, Awaitable[Result]]],
     Callable[Parameters, Coroutine[Any, Any, Result]],
@@ -22,7 +22,7 @@ def retry_on_conflict(
 
     When the function raises PreconditionFailedError, another writer was faster. The function is
     then called again, so it must read again what it decides by. After `attempts` conflicts the
-    caller gets `error` with `message`.
+    caller gets the error that `too_many` makes.
     """
 
     def decorate(
@@ -37,7 +37,7 @@ def retry_on_conflict(
                     return await attempt(*args, **kwargs)
                 except PreconditionFailedError:
                     continue
-            raise error(message)
+            raise too_many()
 
         return attempt_until_no_conflict
 

@@ -15,7 +15,7 @@ class _Counter:
         self.conflicts = conflicts
         self.attempts = 0
 
-    @retry_on_conflict(3, ConflictError, "The counter keeps changing.")
+    @retry_on_conflict(3, lambda: ConflictError("The counter keeps changing."))
     async def add(self, number: int, *, twice: bool = False) -> int:
         self.attempts += 1
         if self.attempts <= self.conflicts:
@@ -38,7 +38,7 @@ def test_after_the_last_conflict_the_caller_gets_the_error() -> None:
 
 
 def test_other_errors_are_not_tried_again() -> None:
-    @retry_on_conflict(3, ConflictError, "unused")
+    @retry_on_conflict(3, lambda: ConflictError("unused"))
     async def fail() -> None:
         raise ValueError("of another kind")
 

@@ -234,7 +234,9 @@ class TenantService:
             key=lambda integration: integration.software_key,
         )
 
-    @retry_on_conflict(5, ConflictError, "Other commands are changing the integration; try again.")
+    @retry_on_conflict(
+        5, lambda: ConflictError("Other commands are changing the integration; try again.")
+    )
     async def change_integration(
         self, tenant: str, software_key: str, change: Callable[[Integration], Integration]
     ) -> Integration:

@@ -80,7 +80,7 @@ class Processing:
         self._limits = limits
         self._orphaned = timedelta(seconds=orphan_seconds)
 
-    @retry_on_conflict(50, StorageUnavailableError, "the batch keeps changing")
+    @retry_on_conflict(50, lambda: StorageUnavailableError("the batch keeps changing"))
     async def begin(self, tenant: str, file_log_id: str) -> ImportRecord | None:
         """The import of a batch, accepted by now; None for a batch without any record.
 

@@ -247,7 +247,7 @@ class Staging:
             raise
 
     @retry_on_conflict(
-        _MOST_TRIES, StorageUnavailableError, "too many calls append to this batch at once"
+        _MOST_TRIES, lambda: StorageUnavailableError("too many calls append to this batch at once")
     )
     async def _append(
         self, tenant: str, append: _Append, records: Sequence[AuthRecord], rules: TenantRules
@@ -305,7 +305,7 @@ class Staging:
         size = _BYTES_PER_RECORD * len(rows)
         return await self._offload(size, self._read_all, tenant, call, rules.formats)
 
-    @retry_on_conflict(_MOST_TRIES, StorageUnavailableError, "the batch keeps changing")
+    @retry_on_conflict(_MOST_TRIES, lambda: StorageUnavailableError("the batch keeps changing"))
     async def find(self, tenant: str, file_log_id: str) -> Batch:
         """The batch of that id, expired where its time is over.
 

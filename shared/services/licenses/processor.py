@@ -184,7 +184,7 @@ class CompanyProcessor:
             return list(self.results.values())
         raise StorageUnavailableError(_TOO_MANY_WRITERS)
 
-    @retry_on_conflict(_MOST_CONFLICTS, StorageUnavailableError, _TOO_MANY_WRITERS)
+    @retry_on_conflict(_MOST_CONFLICTS, lambda: StorageUnavailableError(_TOO_MANY_WRITERS))
     async def end(self, message: Message) -> list[RowResult]:
         """Rows without an entry in the log end with `message`; the log is closed by that."""
         await self._read_log()
