@@ -41,6 +41,7 @@ from shared.services.authdata.store import employee_key
 from shared.settings import read_hash_keys
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord
+from tests.builders import Row
 from tests.emulator import AUTHDATA_KEYS
 from tests.faults.ledger import (
     CallKind,
@@ -148,6 +149,9 @@ class _TenantJudge:
         for call in self._calls:
             self._judge_call(call)
         self._judge_files()
+        for batch_id, batch in self._books.batches.items():
+            if batch.is_closed:
+                self._find(FindingKind.STUCK, f"batch {batch_id} is closed and no import was made")
         for name in self._books.drops:
             self._find(FindingKind.STUCK, f"the drop {name} was not taken in")
         if self._is_whole:
@@ -259,6 +263,7 @@ class _TenantJudge:
             case CallKind.PROCESS:
                 # Whoever comes next does it where the call has got no further than closing.
                 self._judge_made(call, self._imports_of[call.about], is_refusable=False)
+                self._judge_processed(call)
             case CallKind.STAGE_AND_PROCESS:
                 self._judge_made(call, self._imports_of[call.about])
                 self._judge_staged(call)
@@ -343,14 +348,19 @@ class _TenantJudge:
                 FindingKind.WRONG, f"{call.mark}: {call.about} was not cancelled as answered"
             )
 
+    def _judge_processed(self, call: SentCall) -> None:
+        """A batch into which records were accepted does not stay staged."""
+        is_filled = any(
+            other.kind is CallKind.STAGE and other.about == call.about and other.was_accepted
+            for other in self._calls
+        )
+        if is_filled and call.about in self._books.batches:
+            self._find(FindingKind.STUCK, f"{_told(call)}: batch {call.about} was not processed")
+
     def _judge_staged(self, call: SentCall) -> None:
         """Accepted records are in the batch, once; refused ones are not."""
-        ids = [
-            row.get("employeeId")
-            for book in self._imports_of[call.about]
-            for row in (book.rows or {}).values()
-        ]
-        times = ids.count(call.mark)
+        staged = self._staged_rows(call)
+        times = [row.get("employeeId") for rows in staged for row in rows].count(call.mark)
         if times > 1:
             self._find(FindingKind.DOUBLED, f"{_told(call)} was staged {times} times")
         if call.was_accepted and not times:
@@ -358,12 +368,20 @@ class _TenantJudge:
         if call.was_refused and times:
             self._find(FindingKind.WRONG, f"{_told(call)} was refused and is in the batch")
         if times:
-            self._judge_staged_rows(call)
+            self._judge_staged_rows(call, staged)
 
-    def _judge_staged_rows(self, call: SentCall) -> None:
+    def _staged_rows(self, call: SentCall) -> list[list[Row]]:
+        """The records of the batch of a call, as staged or in the import that it became."""
+        waiting = self._books.batches.get(call.about)
+        made = [
+            [row for _, row in sorted((book.rows or {}).items())]
+            for book in self._imports_of[call.about]
+        ]
+        return [*made, waiting.rows] if waiting else made
+
+    def _judge_staged_rows(self, call: SentCall, staged: list[list[Row]]) -> None:
         reader = RecordReader(Hasher(_KEYS, call.tenant), {}, allow_no_auth=False)
-        for book in self._imports_of[call.about]:
-            rows = [row for _, row in sorted((book.rows or {}).items())]
+        for rows in staged:
             first = next(
                 (at for at, row in enumerate(rows) if row.get("employeeId") == call.mark), None
             )

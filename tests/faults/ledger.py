@@ -22,10 +22,14 @@ from shared.imports.import_type import Document
 from shared.imports.json_rows import read_lines
 from shared.imports.licenses.attachments import blobs_of
 from shared.imports.results import RowResult
-from shared.storage import business_records, import_records, result_records
+from shared.storage import authdata_records, business_records, import_records, result_records
+from shared.storage.authdata_records import BatchState, PartData
+from shared.storage.entities import expand_json
 from shared.storage.import_records import ImportRecord
 from shared.storage.license_records import held_from_entity, owner_of
 from shared.storage.names import (
+    AUTH_BATCHES,
+    AUTH_STAGING,
     DOCUMENT_BLOBS,
     DOCUMENT_DROP,
     IMPORT_PAYLOADS,
@@ -132,9 +136,21 @@ class License:
 
 
 @dataclass
+class BatchBook:
+    """A batch of authentication data that is no import yet; `rows` are the staged records.
+
+    `is_closed`: it takes no more records, and its import is still to be accepted.
+    """
+
+    rows: list[Row]
+    is_closed: bool
+
+
+@dataclass
 class TenantBooks:
     """Everything of one tenant. Records by (partition, row key), tombstones left out.
 
+    `batches` are those that are no import yet, by their ids.
     `owners` is whose license has a key, by (company's partition, key). `files` are the digests of
     uploaded files by the id of their import, `license_files` the names of those of licenses.
     """
@@ -142,6 +158,7 @@ class TenantBooks:
     tenant: str
     imports: list[ImportBook] = field(default_factory=list)
     open_imports: list[str] = field(default_factory=list)
+    batches: dict[str, BatchBook] = field(default_factory=dict)
     records: dict[str, dict[tuple[str, str], Document]] = field(default_factory=dict)
     lookups: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     licenses: dict[str, list[License]] = field(default_factory=dict)
@@ -155,7 +172,8 @@ class TenantBooks:
     def is_unfinished(self) -> bool:
         """Whether something has not ended; what was read may also be older than the rest."""
         is_open = any(book.record.is_open for book in self.imports)
-        return is_open or bool(self.open_imports) or bool(self.drops)
+        is_closed = any(batch.is_closed for batch in self.batches.values())
+        return is_open or is_closed or bool(self.open_imports) or bool(self.drops)
 
 
 @dataclass
@@ -183,6 +201,8 @@ class _Reader:
         self._books = TenantBooks(tenant)
 
     def read(self) -> TenantBooks:
+        # Batches come first: one that becomes an import meanwhile is found as that.
+        self._read_batches()
         self._read_imports()
         for name, table in RECORD_TABLES.items():
             self._read_records(name, table)
@@ -201,8 +221,40 @@ class _Reader:
                 ImportBook(record, self._rows_of(record), self._results_of(record))
             )
         self._books.imports.sort(key=lambda book: book.record.number)
+        for book in self._books.imports:
+            self._books.batches.pop(book.record.batch, None)
         opened = self._entities(IMPORTS, f"{own} and RowKey ge 'open|' and RowKey lt 'open}}'")
         self._books.open_imports = [entity.text("ImportId") for entity in opened]
+
+    def _read_batches(self) -> None:
+        found: dict[str, dict[str, Entity]] = defaultdict(dict)
+        for entity in self._of_tenant(AUTH_STAGING):
+            found[entity.partition][entity.row] = entity
+        for partition, entities in found.items():
+            stored = entities.get(authdata_records.BATCH_ROW)
+            if stored is None:
+                continue
+            batch_id = partition.removeprefix(f"{self._books.tenant}|")
+            batch = authdata_records.from_entity(self._books.tenant, batch_id, stored)
+            if batch.state not in (BatchState.STAGED, BatchState.PROCESSING):
+                continue
+            rows: list[Row] = []
+            for part in batch.parts:
+                if added := entities.get(authdata_records.part_row(part)):
+                    rows += self._staged_rows(authdata_records.part_from_entity(added, part))
+            self._books.batches[batch_id] = BatchBook(
+                rows, is_closed=batch.state is BatchState.PROCESSING
+            )
+
+    def _staged_rows(self, added: PartData) -> list[Row]:
+        data = added.data
+        if added.blob:
+            blob = self._blobs.get_blob_client(AUTH_BATCHES, added.blob)
+            try:
+                data = blob.download_blob().readall()
+            except ResourceNotFoundError:
+                return []
+        return list(expand_json(data))
 
     def _rows_of(self, record: ImportRecord) -> dict[int, Row] | None:
         if record.inline:

@@ -13,6 +13,7 @@ from shared.imports.results import Outcome
 from tests.faults.conftest import Round
 from tests.faults.judge import FindingKind, judge
 from tests.faults.ledger import (
+    BatchBook,
     CallKind,
     ImportBook,
     Ledger,
@@ -277,6 +278,31 @@ def lose_staged_records(ledger: Ledger) -> None:
             book.rows[first] = {**book.rows[first], "employeeId": "another"}
 
 
+def leave_a_batch_staged(ledger: Ledger) -> None:
+    _leave_a_batch(ledger, is_closed=False)
+
+
+def leave_a_closed_batch_without_an_import(ledger: Ledger) -> None:
+    _leave_a_batch(ledger, is_closed=True)
+
+
+def _leave_a_batch(ledger: Ledger, *, is_closed: bool) -> None:
+    tenant, batch = next(iter(ledger.books)), "a batch"
+    ledger.books[tenant].batches[batch] = BatchBook([], is_closed)
+    for kind, reply in ((CallKind.STAGE, Reply(200)), (CallKind.PROCESS, Reply(503))):
+        call = SentCall("call-left", tenant, kind, "authdata", about=batch, is_settled=True)
+        call.replies.append(reply)
+        ledger.calls.append(call)
+
+
+def refuse_records_that_are_staged(ledger: Ledger) -> None:
+    tenant, batch = next(iter(ledger.books)), "a batch"
+    ledger.books[tenant].batches[batch] = BatchBook([{"employeeId": "call-left"}], is_closed=False)
+    call = SentCall("call-left", tenant, CallKind.STAGE, "authdata", about=batch, is_settled=True)
+    call.replies.append(Reply(409))
+    ledger.calls.append(call)
+
+
 def leave_a_drop(ledger: Ledger) -> None:
     next(books_of(ledger)).drops.append("2026-01/S1/left.txt")
 
@@ -316,6 +342,9 @@ BREACHES: dict[Breach, FindingKind] = {
     send_other_rows: WRONG,
     make_an_import_of_a_dry_run: WRONG,
     lose_staged_records: LOST,
+    leave_a_batch_staged: STUCK,
+    leave_a_closed_batch_without_an_import: STUCK,
+    refuse_records_that_are_staged: WRONG,
     leave_a_drop: STUCK,
 }
 

@@ -125,19 +125,30 @@ class Workload:
             await asyncio.gather(*(work(number) for number in range(callers)))
 
     async def finish(self, seconds: float) -> None:
-        """Get the answers that are missing; called when nothing fails any more."""
+        """Get the answers that are missing, and have every staged batch processed.
+
+        Called when nothing fails any more. Gateways may still be starting, and refuse calls for a
+        while.
+        """
         deadline = asyncio.get_running_loop().time() + seconds
         timeout = aiohttp.ClientTimeout(total=seconds)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            caller = Caller(self, session, random.Random(self.seed))
-            waiting = [outgoing for outgoing in self.unanswered if not outgoing.call.is_settled]
-            while waiting and asyncio.get_running_loop().time() < deadline:
-                await asyncio.gather(*(caller.send_once(outgoing) for outgoing in waiting))
-                waiting = [outgoing for outgoing in waiting if not outgoing.call.is_settled]
-                await asyncio.sleep(0.2)
-            # A batch into which records have come only now was not there to be processed before.
+            caller = Caller(self, session, random.Random(self.seed), gives_up=False)
+
+            async def settle(outgoing: Sequence[Outgoing]) -> None:
+                waiting = [each for each in outgoing if not each.call.is_settled]
+                while waiting and asyncio.get_running_loop().time() < deadline:
+                    await asyncio.gather(*(caller.send_once(each) for each in waiting))
+                    waiting = [each for each in waiting if not each.call.is_settled]
+                    await asyncio.sleep(0.2)
+
+            await settle(self.unanswered)
+            # A batch into which records have come only now was not there to be processed before,
+            # and the caller of another one gave up when storage did not answer.
             late = [each for each in self.processing if not each.call.was_accepted]
-            await asyncio.gather(*(caller.send_once(outgoing) for outgoing in late))
+            for each in late:
+                each.call.is_settled = False
+            await settle(late)
 
     def next_mark(self) -> str:
         return f"call-{next(self._serial)}"
@@ -151,6 +162,8 @@ class Caller:
     session: aiohttp.ClientSession
     pick: random.Random
     wishes: Sequence[str] = ("respond-async", "respond-async", "wait=3")
+    gives_up: bool = True
+    """Whether a refusal that may pass can be the end of a call."""
 
     async def send_something(self) -> None:
         choices = self._choices()
@@ -162,7 +175,7 @@ class Caller:
             (self._send_workers, 30),
             (self._send_assignments, 16),
             (self._send_licenses, 16),
-            (self._send_batch, 8),
+            (self.send_batch, 8),
             (self._send_batch_at_once, 6),
             (self._upload, 10),
             (self._drop, 4),
@@ -251,7 +264,7 @@ class Caller:
         outgoing.is_repeatable = True
         await self._deliver(outgoing)
 
-    async def _send_batch(self, tenant: Tenant) -> None:
+    async def send_batch(self, tenant: Tenant) -> None:
         """Stage one to three times, then process."""
         batch = str(uuid.UUID(int=self.pick.getrandbits(128), version=4))
         for _ in range(self.pick.randint(1, 3)):
@@ -522,8 +535,11 @@ class Caller:
             # The call was answered before, and is only sent again.
             return
         elif reply.refuses:
-            is_passing = reply.status in (429, 503) and self.pick.random() < 0.7
-            call.is_settled |= not is_passing or len(call.replies) >= 2 * _MOST_TRIES
+            may_pass = reply.status in (429, 503) and (
+                not self.gives_up
+                or (self.pick.random() < 0.7 and len(call.replies) < 2 * _MOST_TRIES)
+            )
+            call.is_settled |= not may_pass
         else:
             call.is_settled |= not outgoing.may_be_repeated
 
