@@ -354,14 +354,16 @@ def compose_chunks(dependencies: Dependencies, authdata: AuthdataServices) -> Ch
 
     imports, tables = dependencies.imports, dependencies.tables
     documents = DocumentProcessor(tables, imports, dependencies.clock, run_earlier)
-    works = _processors(dependencies, imports, tables, dependencies.blobs)
+    processors = _processors(dependencies, imports, tables, dependencies.blobs)
     chunks = ChunkProcessor(
         payloads=dependencies.payloads,
         queues=dependencies.queues,
         hold_back=dependencies.hold_back,
         imports=imports,
         results=dependencies.results,
-        works=works.with_one(DOCUMENTS.name, documents).with_one(AUTHDATA.name, authdata.work),
+        processors=processors.with_one(DOCUMENTS.name, documents).with_one(
+            AUTHDATA.name, authdata.processor
+        ),
         completions=dependencies.completions,
         clock=dependencies.clock,
         stop=dependencies.stop,
@@ -371,11 +373,11 @@ def compose_chunks(dependencies: Dependencies, authdata: AuthdataServices) -> Ch
 
 
 def _dry_runs(dependencies: Dependencies) -> DryRuns:
-    """Judges payloads by the works of a run."""
+    """Judges payloads by the processors of a run."""
     return DryRuns(
         tables=dependencies.tables,
         blobs=dependencies.blobs,
-        make_works=partial(_processors, dependencies, NothingOpen()),
+        make_processors=partial(_processors, dependencies, NothingOpen()),
         max_rows=dependencies.settings.dry_run_rows,
         max_bytes=dependencies.settings.max_body_bytes,
         most_waiting=dependencies.settings.waiting_calls,

@@ -64,7 +64,7 @@ class AuthdataServices:
     staging: Staging
     processing: Processing
     retriers: Mapping[str, Retrier]
-    work: AuthdataProcessor
+    processor: AuthdataProcessor
 
 
 @dataclass(frozen=True, slots=True)

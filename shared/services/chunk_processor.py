@@ -331,7 +331,7 @@ class ChunkProcessor:
         hold_back: HoldBack,
         imports: ImportLog,
         results: Results,
-        works: Processors,
+        processors: Processors,
         completions: Completions,
         clock: Clock,
         stop: ProcessStop,
@@ -342,7 +342,7 @@ class ChunkProcessor:
         self._hold_back = hold_back
         self._imports = imports
         self._results = results
-        self._works = works
+        self._processors = processors
         self._completions = completions
         self._clock = clock
         self._stop = stop
@@ -451,7 +451,9 @@ class ChunkProcessor:
         if not lines.rows:
             return ()
         record = await self._imports.repairs.with_retries(record)
-        return await self._works.of(record).run(record, lines.usable, self._watch(record))
+        return await self._processors.for_import(record).run(
+            record, lines.usable, self._watch(record)
+        )
 
     async def _lines(
         self, record: ImportRecord, number: int, *, is_broken: bool = False
@@ -465,7 +467,7 @@ class ChunkProcessor:
         if not is_broken and is_whole(data, rows, record.rows):
             return ChunkLines(data, rows)
         log.warning("payload.broken", import_id=record.import_id, chunk=number)
-        is_readable = self._works.of(record).is_readable
+        is_readable = self._processors.for_import(record).is_readable
         return await to_thread_if_large(len(data), screen_lines, data, record.rows, is_readable)
 
     async def _end_rows(self, message: ChunkMessage, record: ImportRecord, code: int) -> None:
@@ -492,7 +494,7 @@ class ChunkProcessor:
     ) -> Sequence[RowResult]:
         if not lines.rows:
             return _in_order(record, lines, ())
-        ended = await self._works.of(record).end(record, lines.usable, code)
+        ended = await self._processors.for_import(record).end(record, lines.usable, code)
         return _in_order(record, lines, ended)
 
     def _watch(self, record: ImportRecord) -> BeforeCommit:

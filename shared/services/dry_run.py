@@ -209,7 +209,7 @@ _LARGE_AT_ONCE = 2
 """Dry runs of many rows in one process; each keeps in memory what its rows would write."""
 _SMALL_AT_ONCE = 4
 
-MakeWorks = Callable[[Tables, Blobs, ChangeListener | None], Processors]
+MakeProcessors = Callable[[Tables, Blobs, ChangeListener | None], Processors]
 """The processors of all types on some storage. They tell `ChangeListener` each change."""
 
 
@@ -248,7 +248,7 @@ class DryRuns:
         *,
         tables: Tables,
         blobs: Blobs,
-        make_works: MakeWorks,
+        make_processors: MakeProcessors,
         max_rows: int,
         max_bytes: int,
         most_waiting: int,
@@ -256,7 +256,7 @@ class DryRuns:
     ) -> None:
         self._tables = tables
         self._blobs = blobs
-        self._make_works = make_works
+        self._make_processors = make_processors
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._seconds = seconds
@@ -322,7 +322,8 @@ class DryRuns:
         noted = _Noted(kind, self._max_bytes) if with_changes else None
         record = replace(draft, number=LAST_NUMBER, trusts_later_stamps=False)
         tables, blobs = WhatIfTables(self._tables), WhatIfBlobs(self._blobs)
-        work = self._make_works(tables, blobs, noted.note if noted else None).of(record)
+        processors = self._make_processors(tables, blobs, noted.note if noted else None)
+        work = processors.for_import(record)
         results: list[RowResult] = []
         chunks = iter(planned.lines())
         while (lines := await asyncio.to_thread(next, chunks, None)) is not None:

@@ -94,8 +94,8 @@ class Processors:
         """The same, and a work for one more type."""
         return Processors(self._usual, {**self._special, type_name: work})
 
-    def of(self, record: ImportRecord) -> RowProcessor:
-        """The work of the import's type."""
+    def for_import(self, record: ImportRecord) -> RowProcessor:
+        """The processor of the type of an import."""
         return self._special.get(record.type_name, self._usual)
 
 

@@ -49,7 +49,7 @@ async def ready(stage: AuthdataStage) -> ImportRecord:
 
 
 def work_of(stage: AuthdataStage, record: ImportRecord) -> AuthdataProcessor:
-    work = stage.gateway.chunks._works.of(record)
+    work = stage.gateway.chunks._processors.for_import(record)
     assert isinstance(work, AuthdataProcessor)
     return work
 

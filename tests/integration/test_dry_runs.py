@@ -77,7 +77,7 @@ def test_a_dry_run_that_takes_too_long_is_stopped(delivered: str) -> None:
         runs = DryRuns(
             tables=account.tables,
             blobs=account.blobs,
-            make_works=lambda _tables, _blobs, _noticed: works,
+            make_processors=lambda _tables, _blobs, _noticed: works,
             max_rows=1,
             max_bytes=1_000,
             most_waiting=10,

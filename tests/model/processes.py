@@ -103,7 +103,7 @@ def a_process(
         hold_back=hold_back,
         imports=imports,
         results=results,
-        works=Processors(keyed, {LICENSES.name: licenses}),
+        processors=Processors(keyed, {LICENSES.name: licenses}),
         completions=completions,
         clock=clock,
         stop=ProcessStop(),
