@@ -94,13 +94,13 @@ async def run_rounds(
     """Rounds with the seeds from `seed` on, until so many faults have happened.
 
     `keep` is given the seed and the figures of each round, so that a run that is stopped loses
-    one at most. Logs of rounds with findings stay in `folder`.
+    one at most. Logs of rounds with findings, or with an answer of 500, stay in `folder`.
     """
     whole = Tally()
     while sum(whole.faults.values()) < faults:
         place = folder / f"rig-{seed + whole.rounds}"
         place.mkdir(parents=True, exist_ok=True)
-        before = len(whole.failures)
+        before = len(whole.failures), whole.answers_500
         async with running_rig(place, seed + whole.rounds) as rig:
             for _ in range(ROUNDS_OF_A_RIG):
                 number = seed + whole.rounds
@@ -112,7 +112,7 @@ async def run_rounds(
                     say("\n".join(f"  {text}" for text in failure["findings"][:20]))
                 if sum(whole.faults.values()) >= faults or one.findings:
                     break
-        if len(whole.failures) == before:
+        if (len(whole.failures), whole.answers_500) == before:
             shutil.rmtree(place)
     return whole
 
