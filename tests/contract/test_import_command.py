@@ -324,7 +324,7 @@ def test_a_killed_command_goes_on_where_it_was_and_no_row_is_done_twice(
 def test_ctrl_c_ends_it_with_a_word_about_what_goes_on(
     client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
-    rows = [a_worker(f"{number:05d}") for number in range(1_500)]
+    rows = [a_worker(f"{number:05d}") for number in range(15_000)]
     process = client.started("workers", client.file("rows.json", rows), "--part-rows", "50")
     wait_until(lambda: _imports(gateway, sender), "the first call")
     process.send_signal(signal.SIGINT)
