@@ -33,7 +33,7 @@ The first command makes .venv and installs what is pinned (a minute or two, and 
 _HELP = {
     "test": """usage: python3 dev.py test [ARGUMENT ...]
 
-Set up, then run every test (about ten minutes). The arguments go to pytest:
+Set up, then run every test (about twenty minutes). The arguments go to pytest:
 
   python3 dev.py test -k poison             tests with this word in their name
   python3 dev.py test tests/unit -x         one folder, until the first failure
