@@ -13,6 +13,7 @@ from cli.commands import Overview, command, on_gateway
 from cli.output import AsJson, columns, show
 from shared.auth.clients import Client, Scope
 from shared.auth.integrations import DEFAULT_DATABASE_VERSION, Database, Integration
+from shared.auth.read_permission import ReadPermission
 from shared.gateway import Gateway
 from shared.imports.import_type import OnExisting
 from shared.services.admin.clients import IssuedClient
@@ -183,6 +184,16 @@ VersionOption = Annotated[
         help=f"The version of its Pay & Bill database; a new one has {DEFAULT_DATABASE_VERSION}.",
     ),
 ]  # fmt: skip
+ReadOption = Annotated[
+    ReadPermission | None,
+    typer.Option(
+        "--read",
+        metavar="PERMISSION",
+        case_sensitive=False,
+        help="What it may read of stored records: none, masked (without sensitive values; that of "
+        "a new one) or full.",
+    ),
+]
 
 
 @command(integration_commands, "add", example="integration add --tenant acme --software-key HR1")
@@ -193,12 +204,12 @@ def add_integration(
     on_existing: OnExistingOption = None,
     database_active: ActiveOption = None,
     database_version: VersionOption = None,
+    read: ReadOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Add an integration and print its function key, which is shown only once."""
-    integration = _apply_options(
-        Integration(tenant, software_key, ""), name, on_existing, database_active, database_version
-    )
+    options = (name, on_existing, database_active, database_version, read)
+    integration = _apply_options(Integration(tenant, software_key, ""), *options)
     issued = on_gateway(lambda gateway: gateway.tenants.add_integration(integration))
     _show_issued(issued, as_json, "Added an integration with this software key.")
 
@@ -215,10 +226,11 @@ def change_integration(
     on_existing: OnExistingOption = None,
     database_active: ActiveOption = None,
     database_version: VersionOption = None,
+    read: ReadOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Change the settings that the options name; they are in force within five seconds."""
-    options = (name, on_existing, database_active, database_version)
+    options = (name, on_existing, database_active, database_version, read)
     if all(value is None for value in options):
         raise typer.BadParameter("name at least one setting to change; --help lists the options.")
     _change_integration(
@@ -230,9 +242,16 @@ def change_integration(
 def list_integrations(tenant: TenantOption, as_json: AsJson = False) -> None:
     """List the integrations of a tenant."""
     integrations = on_gateway(lambda gateway: gateway.tenants.list_integrations(tenant))
-    head = ("SOFTWARE KEY", "NAME", "ENABLED", "ON EXISTING", "DATABASE")
+    head = ("SOFTWARE KEY", "NAME", "ENABLED", "ON EXISTING", "DATABASE", "READS RECORDS")
     rows = [
-        (item.software_key, item.name, _word(item.enabled), item.on_existing.value, _database(item))
+        (
+            item.software_key,
+            item.name,
+            _word(item.enabled),
+            item.on_existing.value,
+            _database(item),
+            item.read.value,
+        )
         for item in integrations
     ]
     show(
@@ -296,6 +315,7 @@ def _apply_options(
     on_existing: OnExisting | None,
     active: Truth | None,
     version: int | None,
+    read: ReadPermission | None,
 ) -> Integration:
     """The integration with what is given; None leaves a value alone."""
     database = integration.database
@@ -307,6 +327,7 @@ def _apply_options(
             active=database.active if active is None else active is Truth.TRUE,
             version=database.version if version is None else version,
         ),
+        read=read or integration.read,
     )
 
 
@@ -332,6 +353,7 @@ def _integration_document(integration: Integration) -> dict[str, Any]:
             "active": integration.database.active,
             "version": integration.database.version,
         },
+        "read": integration.read.value,
     }
 
 
@@ -342,6 +364,7 @@ def _integration_lines(integration: Integration) -> list[str]:
         f"Enabled          {_word(integration.enabled)}",
         f"On existing      {integration.on_existing.value}",
         f"Database         {_database(integration)}",
+        f"Reads records    {integration.read.value}",
         f"X-Software-Key   {integration.software_key}",
     ]
 
@@ -378,7 +401,7 @@ Scopes = Annotated[
     typer.Option(
         "--scope",
         metavar="SCOPE",
-        help=f"What its tokens may be used for: {_SCOPES}. May be given twice.",
+        help=f"What its tokens may be used for: {_SCOPES}. May be given several times.",
     ),
 ]
 OptionalTenant = Annotated[

@@ -39,6 +39,7 @@ from shared.auth.integrations import (
     key_from_entity,
 )
 from shared.auth.lookups import CachedLookups
+from shared.auth.read_permission import ReadPermission
 from shared.auth.tenant_lookups import TenantLookups
 from shared.clock import Clock
 from shared.errors import (
@@ -80,6 +81,11 @@ class Caller:
         """What the rules need to know of the integration."""
         return self.integration.options
 
+    @property
+    def read(self) -> ReadPermission:
+        """What it may read of stored records."""
+        return self.integration.read
+
     def sees(self, type_name: str) -> bool:  # noqa: ARG002 (a token's caller looks at the type)
         """Whether imports of this type are shown to it: a key pair sees all of its tenant."""
         return True
@@ -102,6 +108,14 @@ class TokenCaller:
     def options(self) -> Options:
         """What the rules need to know: a client has no settings of its own."""
         return Options()
+
+    @property
+    def read(self) -> ReadPermission:
+        """What it may read of stored records: sensitive values only with both scopes."""
+        if Scope.READ_RECORDS not in self.scopes:
+            return ReadPermission.NONE
+        has_both = Scope.READ_SENSITIVE in self.scopes
+        return ReadPermission.FULL if has_both else ReadPermission.MASKED
 
     def sees(self, type_name: str) -> bool:
         """Whether imports of this type are shown to it: those of its scopes."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from shared.auth.lookups import CachedLookups
 from shared.clock import Clock
@@ -29,13 +30,25 @@ class Scope(StrEnum):
 
     IMPORT_INBOX = "import_inbox"
     IMPORT_AUTHDATA = "import_authdata"
+    READ_RECORDS = "read_records"
+    READ_SENSITIVE = "read_sensitive"
 
     @property
     def type_name(self) -> str:
-        """The import type whose imports a token of this scope sees."""
-        return next(kind.name for kind in IMPORT_TYPES.values() if kind.scope == self.value)
+        """The import type whose imports a token of this scope sees; "" where it sees none."""
+        names = (kind.name for kind in IMPORT_TYPES.values() if kind.scope == self.value)
+        return next(names, "")
+
+    @property
+    def meaning(self) -> str:
+        """What a token of this scope is good for, for the documents."""
+        return _MEANINGS.get(self.value) or f"Imports of {self.type_name}."
 
 
+_MEANINGS: Final = {
+    Scope.READ_RECORDS.value: "Stored records; their sensitive values are masked.",
+    Scope.READ_SENSITIVE.value: "With read_records: also the sensitive values of records.",
+}
 PARTITION = "clients"
 """All clients share a partition: they are few, and listed in order of their id."""
 

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shared.auth.read_permission import ReadPermission
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import OnExisting, Options
 from shared.storage.entities import decode, encode
@@ -38,6 +39,7 @@ class Integration:
     enabled: bool = True
     on_existing: OnExisting = OnExisting.UPDATE
     database: Database = field(default_factory=Database)
+    read: ReadPermission = ReadPermission.MASKED
     key_hash: str = field(default="", repr=False)
 
     @property
@@ -62,6 +64,7 @@ def integration_to_entity(integration: Integration, etag: str = "") -> Entity:
         "onExisting": integration.on_existing.value,
         "databaseActive": integration.database.active,
         "databaseVersion": integration.database.version,
+        "read": integration.read.value,
         "keyHash": integration.key_hash,
     }
     return Entity(partition, row, values, etag)
@@ -82,6 +85,7 @@ def integration_from_entity(entity: Entity) -> Integration:
             active=entity.flag("databaseActive"),
             version=entity.number("databaseVersion", DEFAULT_DATABASE_VERSION),
         ),
+        read=ReadPermission(entity.text("read", ReadPermission.MASKED)),
         key_hash=entity.text("keyHash"),
     )
 

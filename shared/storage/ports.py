@@ -192,6 +192,47 @@ class SearchableTables(Tables, Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class EntityRange:
+    """Entities of several partitions: first <= partition <= last, and in each first <= row <= last.
+
+    `equal` limits them to entities whose property of that name has that value.
+    """
+
+    first_partition: str
+    last_partition: str
+    first_row: str
+    last_row: str
+    equal: tuple[str, str | bool] | None = None
+
+    def contains(self, partition: str, row: str) -> bool:
+        """Whether these keys are in the range."""
+        return (
+            self.first_partition <= partition <= self.last_partition
+            and self.first_row <= row <= self.last_row
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EntitySlice:
+    """The next entities of a range, in order of partition and row; `is_last`: no more follow."""
+
+    entities: Sequence[Entity]
+    is_last: bool
+
+
+class RangeTables(Tables, Protocol):
+    """Tables that can also be read over several partitions, as records are."""
+
+    async def query_range(
+        self, table: str, range_: EntityRange, after: tuple[str, str] | None, most: int
+    ) -> EntitySlice:
+        """The first `most` entities of a range behind these keys, in order of partition and row.
+
+        Where `is_last` is False, a next slice may turn out to be empty.
+        """
+
+
 # Blobs: payloads of imports and results that outgrow an entity.
 #
 # `Blobs` is the port of the services; `AzureBlobs` (module `azure_blobs`) carries it out.

@@ -76,11 +76,11 @@ def test_a_token_of_another_scope_is_not_enough(
 ) -> None:
     wanted = next(scope for start, scope in SCOPES.items() if operation.path.startswith(start))
     assert operation.scope == wanted, "the document names the scope"
-    [other] = set(Scope) - {wanted}
-    answer = call(gateway, operation, dict(clients[other].headers))
-    check_refusal(answer, 403, wanted)
     challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'
-    assert answer.headers["www-authenticate"] == challenge
+    for other in set(Scope) - {wanted}:
+        answer = call(gateway, operation, dict(clients[other].headers))
+        check_refusal(answer, 403, wanted)
+        assert answer.headers["www-authenticate"] == challenge
     known = call(gateway, operation, dict(clients[wanted].headers))
     assert "www-authenticate" not in known.headers, known.body
 

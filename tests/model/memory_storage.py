@@ -17,7 +17,16 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
-from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Upsert
+from shared.storage.ports import (
+    Delete,
+    Entity,
+    EntityRange,
+    EntitySlice,
+    Insert,
+    Merge,
+    Operation,
+    Upsert,
+)
 
 _T = TypeVar("_T")
 
@@ -105,6 +114,24 @@ class MemoryTables:
             if part == partition and first <= row and row > after and (last is None or row <= last)
         ]
         return sorted(found, key=lambda entity: entity.row)
+
+    async def query_range(
+        self, table: str, range_: EntityRange, after: tuple[str, str] | None, most: int
+    ) -> EntitySlice:
+        return await self._turnstile.passed(lambda: self.slice_of(table, range_, after, most))
+
+    def slice_of(
+        self, table: str, range_: EntityRange, after: tuple[str, str] | None, most: int
+    ) -> EntitySlice:
+        found = sorted(
+            key
+            for key, entity in self.tables[table].items()
+            if range_.contains(*key)
+            and (after is None or key > after)
+            and (range_.equal is None or entity.values.get(range_.equal[0]) == range_.equal[1])
+        )
+        entities = [self.tables[table][key] for key in found[:most]]
+        return EntitySlice(entities, is_last=len(found) <= most)
 
     async def write(self, table: str, operation: Operation) -> str:
         return await self._turnstile.passed(lambda: self._apply(table, [operation]))

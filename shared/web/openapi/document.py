@@ -176,7 +176,7 @@ def _components() -> dict[str, Any]:
 
 _TOKENS: Final = {
     "tokenUrl": "/connect/token",
-    "scopes": {scope.value: f"Imports of {scope.type_name}." for scope in Scope},
+    "scopes": {scope.value: scope.meaning for scope in Scope},
 }
 
 
