@@ -248,6 +248,7 @@ def compose_authdata(dependencies: Dependencies) -> AuthdataServices:
     retrier = AuthdataRetrier(staging, dependencies.intake, dependencies.reporting, offload, limits)
     work = AuthdataProcessor(
         tables=tables,
+        blobs=blobs,
         imports=imports,
         employees=employees,
         plans=plans,
@@ -408,6 +409,7 @@ def _processors(
     }
     records = RecordProcessor(
         tables=tables,
+        blobs=context.blobs,
         imports=earlier,
         references=ReferenceReader(tables, earlier, context.lists),
         clock=context.clock,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from shared import log
@@ -30,7 +30,8 @@ from shared.services.record_ranges import WORTH_IT, load_records
 from shared.services.row_processor import SupersededError
 from shared.storage import business_records as records
 from shared.storage.business_records import RecordKey, StoredRecord
-from shared.storage.ports import MAX_OPERATIONS, Delete, Operation, Tables
+from shared.storage.former_columns import Spilled, keep_spilled
+from shared.storage.ports import MAX_OPERATIONS, Blobs, Delete, Operation, Tables
 
 _MOST_BYTES = 3_500_000
 _MOST_CONFLICTS = 20
@@ -56,6 +57,8 @@ class RecordOutcome:
     operations: tuple[Operation, ...] = ()
     names: frozenset[NamedRecord] = frozenset()
     """New names of the record, to be entered in the index before it is written."""
+    spilled: Spilled = field(default_factory=dict)
+    """Former values, to be written to a blob before it is written."""
 
 
 WAITING = RecordOutcome(())
@@ -73,13 +76,15 @@ class RecordCommitter:
     """Brings the records of one chunk to rest, in one table.
 
     `before_commit` is awaited before each transaction and may raise to stop the work there;
-    `number` is the import's, to know its own stamps on records that cannot be read;
+    `number` is the import's, to know its own stamps on records that cannot be read; in `blobs` lie
+    former values that are too long for a record, under the import's id, `correlation_id`;
     `one_in` is that of `load_records`.
     """
 
     def __init__(
         self,
         tables: Tables,
+        blobs: Blobs,
         table: str,
         resolve: Resolver,
         before_commit: Callable[[], Awaitable[None]],
@@ -91,6 +96,7 @@ class RecordCommitter:
     ) -> None:
         self._number = number
         self._tables = tables
+        self._blobs = blobs
         self._table = table
         self._one_in = one_in
         self._resolve = resolve
@@ -173,8 +179,9 @@ class RecordCommitter:
             return
         await self._before_commit()
         await self._enter_names(name for _, each in batch.entries for name in each.names)
+        operations = await self._keep_spilled(batch.operations, batch.spilled)
         try:
-            await self._tables.transact(self._table, batch.operations)
+            await self._tables.transact(self._table, operations)
         except PreconditionFailedError:
             await self._commit_singly(batch)
         except StorageUnavailableError:
@@ -201,6 +208,7 @@ class RecordCommitter:
             try:
                 if operations:
                     await self._enter_names(settlement.names)
+                    operations = await self._keep_spilled(operations, settlement.spilled)
                     await self._tables.transact(self._table, operations)
                 return settlement.results
             except PreconditionFailedError:
@@ -223,6 +231,11 @@ class RecordCommitter:
                 missing.add(entity.row)
         return missing
 
+    async def _keep_spilled(self, operations: list[Operation], spilled: Spilled) -> list[Operation]:
+        if not spilled:
+            return operations
+        return await keep_spilled(self._blobs, self._correlation_id, operations, spilled)
+
     async def _enter_names(self, names: Iterable[NamedRecord]) -> None:
         new = set(names) - self._entered
         if new and self._enter is not None:
@@ -236,16 +249,19 @@ class _Batch:
     def __init__(self) -> None:
         self.entries: list[tuple[KeyRows, RecordOutcome]] = []
         self.operations: list[Operation] = []
+        self.spilled: Spilled = {}
         self._bytes = 0
 
     def add(self, rows: KeyRows, settlement: RecordOutcome) -> bool:
         """Put one record's writes in; False where they do not fit (an empty batch takes any)."""
         size = sum(operation_bytes(operation) for operation in settlement.operations)
+        size += sum(map(len, settlement.spilled.values()))
         count = len(self.operations) + len(settlement.operations)
         if self.entries and (count > MAX_OPERATIONS or self._bytes + size > _MOST_BYTES):
             return False
         self.entries.append((rows, settlement))
         self.operations.extend(settlement.operations)
+        self.spilled |= settlement.spilled
         self._bytes += size
         return True
 

@@ -29,7 +29,7 @@ from shared.services.stamps import closed_through, ending
 from shared.storage.business_records import RecordKey, partition_of, place_of, row_of
 from shared.storage.import_records import ImportRecord
 from shared.storage.partition_index import PartitionIndex
-from shared.storage.ports import Tables
+from shared.storage.ports import Blobs, Tables
 
 # From the lines of a chunk to rows that were read, gathered by the record they speak of.
 
@@ -145,6 +145,7 @@ class RecordProcessor:
         self,
         *,
         tables: Tables,
+        blobs: Blobs,
         imports: EarlierImports,
         references: ReferenceReader,
         clock: Clock,
@@ -153,6 +154,7 @@ class RecordProcessor:
         type_of: Callable[[str], ImportType] | None = None,
     ) -> None:
         self._tables = tables
+        self._blobs = blobs
         self._imports = imports
         self._references = references
         self._groups = PartitionIndex(tables)
@@ -228,6 +230,7 @@ class RecordProcessor:
     ) -> list[RowResult]:
         settler = RecordCommitter(
             self._tables,
+            self._blobs,
             kind.table,
             resolve,
             before_commit,

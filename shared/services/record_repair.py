@@ -31,6 +31,7 @@ from shared.storage import authdata_records, business_records, idempotency_recor
 from shared.storage.business_records import RecordKey, Stamp, StoredRecord
 from shared.storage.entities import decode, encode, join_text
 from shared.storage.import_records import ImportRecord
+from shared.storage.license_records import LicenseWriter
 from shared.storage.names import AUTH_STAGING, COMMUNICATION_ROUNDS, IDEMPOTENCY, INTEGRATIONS
 from shared.storage.partition_index import record_partitions
 from shared.storage.ports import Delete, Entity, Operation, Tables, query_pages, reading
@@ -260,7 +261,8 @@ class RecordRepair:
     async def _write_license(self, partition: str, held: StoredLicense) -> None:
         change = Change(held.key, None, held, is_reused=True)
         now = to_iso(self._clock.now())
-        operations = license_records.operations_of(partition, change, held.number, now)
+        writer = LicenseWriter(held.number, "", now)
+        operations = license_records.operations_of(partition, change, writer)
         await self._tables.transact(LICENSES.table, operations)
 
     async def _broken_imports(self, tenant: str) -> AsyncIterator[BrokenThing]:

@@ -22,6 +22,7 @@ from shared.services.references import References
 from shared.services.stamps import recorded_results, stamped_record
 from shared.storage import business_records as records
 from shared.storage.business_records import RecordTooLargeError, Stamp, StoredRecord
+from shared.storage.former_columns import Spilled
 from shared.storage.import_records import ImportRecord
 
 
@@ -75,7 +76,9 @@ def rules_resolver(
         written = _written(kind, record, rows, stored, folded, folded.document, now)
         try:
             names = names_of(kind, folded.document) - names_of(kind, document)
-            return RecordOutcome(folded.results, tuple(records.writing(written, stored)), names)
+            spilled: Spilled = {}
+            operations = tuple(records.writing(written, stored, spilled))
+            return RecordOutcome(folded.results, operations, names, spilled)
         except RecordTooLargeError:
             return RecordOutcome(
                 all_failed(rows.rows, Message(MessageId.WRONG_LENGTH, detail=TOO_LARGE_RECORD))
@@ -144,7 +147,7 @@ def _written(
     return stamped_record(
         rows.key,
         document,
-        Stamp.of(record.number, folded.position, folded.results),
+        Stamp.of(record.number, folded.position, folded.results, record.import_id),
         stored,
         to_iso(now),
         lookups=tuple(kind.record_rules.lookups(document)),

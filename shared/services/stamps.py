@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from shared.errors import StorageUnavailableError, UnreadableDataError
+from shared.imports.former_values import NOTHING_FORMER
 from shared.imports.import_type import Document, ImportType
 from shared.imports.merge_rules import all_failed
 from shared.imports.messages import Message
@@ -88,9 +89,11 @@ def stamped_record(
 
     The record keeps who created it and when: as `renamed` has it, which is the record under the
     old id, or else as `stored` has it. Over a tombstone the import of the stamp creates it anew.
+    The same record is what it was before, or what that one was before its own import.
     """
     before = stored if stored is not None and stored.document is not None else None
     before = renamed or before
+    found = renamed or stored
     return StoredRecord(
         key=key,
         document=document,
@@ -101,6 +104,8 @@ def stamped_record(
         updated_at=now,
         lookups=lookups,
         columns=columns,
+        created_import_id=stamp.import_id if before is None else before.created_import_id,
+        former=NOTHING_FORMER if found is None else found.before_import(stamp.number),
     )
 
 

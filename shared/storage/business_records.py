@@ -7,7 +7,9 @@ Ended                               JSON: the imports that were ended for this r
                                     or cancel, with the message id of their rows; they must not
                                     write it any more
 ClosedThrough                       all imports up to this number had ended when `Ended` was written
+ChangedBy                           the id of that import; CreatedBy of the one that created it
 Created                             the number of the import that created it
+PreviousNumber, Previous, …         what it was before that import (`former_columns`)
 Deleted                             a tombstone: there is a stamp, but no record
 Document0, Document1, …             the record as JSON; promoted columns stand beside it
 x|<look-up>|reference               look-up entities, in the same partition and transaction
@@ -24,9 +26,19 @@ from types import MappingProxyType
 from typing import Any
 
 from shared.errors import UnreadableDataError
+from shared.imports.former_values import (
+    NOTHING_FORMER,
+    Created,
+    Former,
+    FormerRecord,
+    FormerValues,
+    former_of_own,
+    pack_former,
+)
 from shared.imports.import_type import Document
 from shared.imports.messages import MessageId
 from shared.imports.results import RowResult, pack_result, unpack_result
+from shared.storage import former_columns
 from shared.storage.entities import (
     encode,
     entity_bytes,
@@ -36,6 +48,7 @@ from shared.storage.entities import (
     split_bytes,
     split_text,
 )
+from shared.storage.former_columns import Spilled
 from shared.storage.ports import (
     MAX_ENTITY_BYTES,
     Delete,
@@ -71,11 +84,15 @@ class Stamp:
     number: int
     position: int
     packed: str
+    import_id: str = ""
 
     @classmethod
-    def of(cls, number: int, position: int, results: Sequence[RowResult]) -> Stamp:
+    def of(
+        cls, number: int, position: int, results: Sequence[RowResult], import_id: str = ""
+    ) -> Stamp:
         """The stamp of an import whose rows for a record ended like this."""
-        return cls(number, position, _compact([pack_result(result) for result in results]))
+        packed = _compact([pack_result(result) for result in results])
+        return cls(number, position, packed, import_id)
 
     @reading("the outcomes on a record")
     def results(self) -> list[RowResult]:
@@ -113,8 +130,8 @@ class EndedImports:
 NOTHING_ENDED = EndedImports()
 MOST_ENDED = 1_000
 """Imports that one record may name as ended."""
-_ENDED_BYTES = 2 * 20 * MOST_ENDED
-"""What their numbers and codes may take in an entity."""
+_ENDED_BYTES = 2 * 20 * MOST_ENDED + 1_000
+"""What their numbers and codes, and the place of former values in a blob, may take in an entity."""
 
 
 class RecordTooLargeError(ValueError):
@@ -125,6 +142,8 @@ class RecordTooLargeError(ValueError):
 class StoredRecord:
     """A record with its stamp; `document` is None for a tombstone.
 
+    `created_by` is the number of the import that created it, `created_import_id` its id.
+    `former` is what it was before the import of the stamp.
     `is_broken`: what is stored cannot be read. Such a record has no document either, its stamp
     where that can be read, and nothing may be written over it but by the repair of records.
     """
@@ -140,6 +159,25 @@ class StoredRecord:
     columns: Mapping[str, str] | None = None
     etag: str = ""
     is_broken: bool = False
+    created_import_id: str = ""
+    former: Former = NOTHING_FORMER
+
+    @property
+    def created(self) -> Created:
+        """Number and id of the import that created it, and when."""
+        return self.created_by, self.created_import_id, self.created_at
+
+    def before_import(self, number: int) -> Former:
+        """The state that import `number`, which is about to write here, finds before its first
+        write.
+        """
+        if self.stamp.number == number:
+            return former_of_own(self.former, self.document, self.created)
+        if self.document is None:
+            return NOTHING_FORMER
+        return FormerRecord(
+            self.document, self.stamp.number, self.stamp.import_id, self.updated_at, *self.created
+        )
 
 
 def partition_of(tenant: str, group: str) -> str:
@@ -184,6 +222,8 @@ def from_entity(entity: Entity) -> StoredRecord:
         updated_at=entity.text("UpdatedAt"),
         lookups=tuple(lookups),
         etag=entity.etag,
+        created_import_id=entity.text("CreatedBy"),
+        former=former_columns.from_entity(entity),
     )
 
 
@@ -212,20 +252,34 @@ def from_any_entity(entity: Entity) -> StoredRecord:
 @reading("the stamp of a record")
 def _stamp(entity: Entity) -> Stamp:
     stamp = Stamp(
-        entity.number("Number"), entity.number("Position", -1), _unpacked_outcomes(entity)
+        entity.number("Number"),
+        entity.number("Position", -1),
+        _unpacked_outcomes(entity),
+        entity.text("ChangedBy"),
     )
     if not (stamp.packed.startswith("[") and stamp.packed.endswith("]")):
         raise ValueError("no list of outcomes")
     return stamp
 
 
-def writing(record: StoredRecord, before: StoredRecord | None) -> list[Operation]:
+def writing(
+    record: StoredRecord, before: StoredRecord | None, spilled: Spilled | None = None
+) -> list[Operation]:
     """The operations that put a record in place of what was read, its look-ups with it.
 
-    Raises RecordTooLargeError. Room is left for imports that are ended for the record later.
+    Former values that are too long for the record are put into `spilled`; without it they are lost.
+
+    Raises RecordTooLargeError. Room is left for imports that are ended for the record later. A
+    record that fits only without its former values is written without them.
     """
-    entity = _to_entity(record)
-    if entity_bytes(entity) > MAX_ENTITY_BYTES - _ENDED_BYTES:
+    former = pack_former(record.former, record.document, record.created)
+    entity = _to_entity(record, former)
+    if former.spilled and spilled is not None:
+        spilled[record.key.row] = former.spilled
+    most = MAX_ENTITY_BYTES - _ENDED_BYTES
+    if entity_bytes(entity) > most:
+        entity = former_columns.without_values(entity)
+    if entity_bytes(entity) > most:
         raise RecordTooLargeError(record.key.row)
     write: Operation
     if before is None:
@@ -260,14 +314,17 @@ def _lookup(key: RecordKey, name: str, reference: str) -> Entity:
     return Entity(key.partition, lookup_range(name)[0] + reference, {})
 
 
-def _to_entity(record: StoredRecord) -> Entity:
+def _to_entity(record: StoredRecord, former: FormerValues) -> Entity:
     values: dict[str, Any] = {
         **(record.columns or {}),
         "Number": record.stamp.number,
         "Position": record.stamp.position,
+        "ChangedBy": record.stamp.import_id,
         "Created": record.created_by,
+        "CreatedBy": record.created_import_id,
         "CreatedAt": record.created_at,
         "UpdatedAt": record.updated_at,
+        **former_columns.to_values(former),
         **_packed_outcomes(record.stamp.packed),
     }
     ended = record.ended.after_stamp(record.stamp.number)

@@ -7,22 +7,25 @@ j|import|sequence           the log of an import: what it has committed here, an
                             of an import only one can write the next entry
 
 A license that was removed or went to another employee leaves a tombstone with the number of the
-import that did it.
+import that did it. Both keep what was there before that import (`former_columns`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.imports.former_values import Created, pack_former
 from shared.imports.import_type import Document
 from shared.imports.licenses.attachments import blobs_of
 from shared.imports.licenses.license_set import Change, StoredLicense, as_tombstone
 from shared.imports.licenses.model import EMPLOYEE_FIELDS, Employee
 from shared.imports.merge_rules import text_columns
 from shared.imports.results import RowResult, pack_result, unpack_result
+from shared.storage import former_columns
 from shared.storage.entities import (
     compress_json,
     encode,
@@ -32,6 +35,7 @@ from shared.storage.entities import (
     split_text,
     unpack_json,
 )
+from shared.storage.former_columns import Spilled
 from shared.storage.ports import Entity, Insert, Operation, Upsert, Value, reading
 
 COLUMNS = (
@@ -126,20 +130,37 @@ def held_from_entity(entity: Entity) -> StoredLicense:
         number=entity.number("Number"),
         created_at=entity.text("CreatedAt"),
         remains=json.loads(entity.text("Remains", "null")),
+        import_id=entity.text("ChangedBy"),
+        created_import_id=entity.text("CreatedBy"),
+        updated_at=entity.text("UpdatedAt"),
+        former=former_columns.from_entity(entity),
     )
 
 
-def operations_of(partition: str, change: Change, number: int, now: str) -> list[Operation]:
-    """The writes that carry out a change of import `number`; `now` is ISO text.
+@dataclass(frozen=True, slots=True)
+class LicenseWriter:
+    """Who writes licenses: an import, and when (ISO text). `spilled` takes former values."""
+
+    number: int
+    import_id: str
+    now: str
+    spilled: Spilled | None = None
+
+
+def operations_of(partition: str, change: Change, writer: LicenseWriter) -> list[Operation]:
+    """The writes that carry out a change of an import.
 
     A key that is new to the company is inserted: where it is not new, the transaction fails.
+    Former values that are too long for the license are put into `spilled` of the writer; without
+    it they are lost.
     """
+    number = writer.number
     before, after = change.before, change.after
     operations: list[Operation] = []
     if before is not None and (after is None or after.employee != before.employee):
-        operations.append(Upsert(_tombstone(partition, as_tombstone(before, number))))
+        operations.append(Upsert(_tombstone(partition, as_tombstone(before, number), writer)))
     if after is not None:
-        operations.append(Upsert(_license(partition, after, now)))
+        operations.append(Upsert(_license(partition, after, writer)))
     if before is None and after is not None:
         owner = _owner(partition, after)
         operations.append(Upsert(owner) if change.is_reused else Insert(owner))
@@ -222,7 +243,7 @@ def pack_parts(parts: Iterable[tuple[Sequence[RowResult], Sequence[Operation]]])
                         type(each).__name__,
                         each.entity.partition,
                         each.entity.row,
-                        {**each.entity.values},
+                        _as_json(each.entity.values),
                     ]
                     for each in operations
                 ],
@@ -232,8 +253,19 @@ def pack_parts(parts: Iterable[tuple[Sequence[RowResult], Sequence[Operation]]])
     )
 
 
-def _packed(entity: Entity) -> list[Any]:
-    return [entity.partition, entity.row, dict(entity.values)]
+def _as_json(values: Mapping[str, Value]) -> dict[str, Any]:
+    """Bytes as a list of their base64 text."""
+    return {
+        name: [b64encode(value).decode()] if isinstance(value, bytes) else value
+        for name, value in values.items()
+    }
+
+
+def _from_json(values: Mapping[str, Any]) -> dict[str, Value]:
+    return {
+        name: b64decode(value[0]) if isinstance(value, list) else value
+        for name, value in values.items()
+    }
 
 
 @reading("what is left to be done of an import of licenses")
@@ -244,7 +276,7 @@ def unpack_parts(data: bytes) -> list[tuple[list[RowResult], list[Operation]]]:
         (
             [unpack_result(item) for item in results],
             [
-                kinds[kind](Entity(partition, row, values))
+                kinds[kind](Entity(partition, row, _from_json(values)))
                 for kind, partition, row, values in operations
             ],
         )
@@ -252,28 +284,48 @@ def unpack_parts(data: bytes) -> list[tuple[list[RowResult], list[Operation]]]:
     ]
 
 
-def _license(partition: str, held: StoredLicense, now: str) -> Entity:
+def _license(partition: str, held: StoredLicense, writer: LicenseWriter) -> Entity:
     document = held.document or {}
     columns = text_columns(document, COLUMNS)
+    created_at = held.created_at or writer.now
+    created_by = held.created_import_id if held.created_at else writer.import_id
+    row = license_row(held.employee, held.key)
+    created = (0, created_by, created_at)
     values: dict[str, Value] = {
         **{name[0].upper() + name[1:]: text for name, text in columns.items()},
         **_place(held),
         "Number": held.number,
-        "CreatedAt": held.created_at or now,
-        "UpdatedAt": now,
+        "ChangedBy": writer.import_id,
+        "CreatedBy": created_by,
+        "CreatedAt": created_at,
+        "UpdatedAt": writer.now,
+        **_former(held, created, row, writer),
         **split_text("Document", json.dumps(document, ensure_ascii=False, separators=(",", ":"))),
     }
-    return Entity(partition, license_row(held.employee, held.key), values)
+    return Entity(partition, row, values)
 
 
-def _tombstone(partition: str, tombstone: StoredLicense) -> Entity:
+def _former(
+    held: StoredLicense, created: Created, row: str, writer: LicenseWriter
+) -> dict[str, Value]:
+    former = pack_former(held.former, held.document, created)
+    if former.spilled and writer.spilled is not None:
+        writer.spilled[row] = former.spilled
+    return former_columns.to_values(former)
+
+
+def _tombstone(partition: str, tombstone: StoredLicense, writer: LicenseWriter) -> Entity:
+    row = license_row(tombstone.employee, tombstone.key)
     values: dict[str, Value] = {
         **_place(tombstone),
         "Number": tombstone.number,
+        "ChangedBy": writer.import_id,
+        "UpdatedAt": writer.now,
+        **_former(tombstone, tombstone.created, row, writer),
         "Deleted": True,
         "Remains": json.dumps(tombstone.remains, ensure_ascii=False),
     }
-    return Entity(partition, license_row(tombstone.employee, tombstone.key), values)
+    return Entity(partition, row, values)
 
 
 def _owner(partition: str, held: StoredLicense) -> Entity:

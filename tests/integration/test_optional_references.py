@@ -135,6 +135,7 @@ class Teams:
         clock, ids = SystemClock(), self.stage.gateway.intake._ids
         return RecordProcessor(
             tables=tables,
+            blobs=self.stage.gateway.account.blobs,
             imports=earlier,
             references=ReferenceReader(tables, earlier, ReferenceLists(tables, clock, ids, 0)),
             clock=clock,

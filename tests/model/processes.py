@@ -89,6 +89,7 @@ def a_process(
     lists = ReferenceLists(tables, clock, ids, cache_seconds=1e9)
     keyed = RecordProcessor(
         tables=tables,
+        blobs=blobs,
         imports=imports,
         references=ReferenceReader(tables, imports, lists),
         clock=clock,

@@ -8,9 +8,16 @@ natural key (docs/contracts.md#2, matching).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from shared.imports.former_values import (
+    NOTHING_FORMER,
+    Created,
+    Former,
+    FormerRecord,
+    former_of_own,
+)
 from shared.imports.import_type import Document
 from shared.imports.licenses.model import (
     EMPLOYEE_FIELDS,
@@ -28,7 +35,8 @@ class StoredLicense:
     """A license in its place; `number` is the import that changed it last.
 
     `document` is None where the license is gone from this place; `remains` then is what it was
-    found by. `created_at` is ISO text, "" for a new one.
+    found by. `created_at` is ISO text, "" for a new one. `former` is what was in this place, or the
+    license in the place that it came from, before the import.
     """
 
     key: str
@@ -37,6 +45,25 @@ class StoredLicense:
     number: int
     created_at: str = ""
     remains: Document | None = None
+    import_id: str = field(default="", compare=False)
+    created_import_id: str = field(default="", compare=False)
+    updated_at: str = field(default="", compare=False)
+    former: Former = field(default=NOTHING_FORMER, compare=False)
+
+    @property
+    def created(self) -> Created:
+        """As former values have it; licenses do not keep the number of the import."""
+        return 0, self.created_import_id, self.created_at
+
+    def before_import(self, number: int) -> Former:
+        """What import `number` found before it changed something here."""
+        if self.number == number:
+            return former_of_own(self.former, self.document, self.created)
+        if self.document is None:
+            return NOTHING_FORMER
+        return FormerRecord(
+            self.document, self.number, self.import_id, self.updated_at, *self.created
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +146,17 @@ class LicenseSet:
     def put(self, key: str, document: Document, number: int) -> None:
         """Make this the license of that key."""
         self._remember(key)
+        employee = employee_of(document)
         before = self._held.get(key)
-        created_at = before.created_at if before is not None else ""
-        held = StoredLicense(key, employee_of(document), document, number, created_at)
+        held = StoredLicense(
+            key,
+            employee,
+            document,
+            number,
+            created_at="" if before is None else before.created_at,
+            created_import_id="" if before is None else before.created_import_id,
+            former=self._former(before or self._tombstone_at(key, employee), number),
+        )
         self._leave(key)
         self._drop_tombstone(key, held.employee)
         was = self._before[key]
@@ -179,6 +214,13 @@ class LicenseSet:
         while len(changes) > mark:
             changes.pop()()
         self._undo = changes or None
+
+    def _former(self, found: StoredLicense | None, number: int) -> Former:
+        return NOTHING_FORMER if found is None else found.before_import(number)
+
+    def _tombstone_at(self, key: str, employee: Employee) -> StoredLicense | None:
+        names = self._graves_at.get((key, employee))
+        return self._graves[next(iter(names))] if names else None
 
     def _drop_tombstone(self, key: str, employee: Employee) -> None:
         """A license is back in a place that it was taken from."""
@@ -280,4 +322,8 @@ def as_tombstone(held: StoredLicense, number: int) -> StoredLicense:
     """What is kept of a license in a place that import `number` took it from."""
     document = held.document or {}
     remains = {name: document[name] for name in REMAINS if name in document}
-    return StoredLicense(held.key, held.employee, None, number, remains=remains)
+    former = held.before_import(number)
+    if isinstance(former, FormerRecord) and employee_of(former.document) != held.employee:
+        # The import itself had brought the license here.
+        former = NOTHING_FORMER
+    return StoredLicense(held.key, held.employee, None, number, remains=remains, former=former)

@@ -258,6 +258,7 @@ class AuthdataProcessor:
         self,
         *,
         tables: Tables,
+        blobs: Blobs,
         imports: ImportLog,
         employees: Employees,
         plans: Plans,
@@ -265,6 +266,7 @@ class AuthdataProcessor:
         offload: Offload,
     ) -> None:
         self._tables = tables
+        self._blobs = blobs
         self._imports = imports
         self._employees = employees
         self._plans = plans
@@ -340,6 +342,7 @@ class AuthdataProcessor:
         )
         settler = RecordCommitter(
             self._tables,
+            self._blobs,
             AUTHDATA.table,
             resolve,
             before_commit,
@@ -411,10 +414,14 @@ class _Commit:
         return StoredRecord(
             key=holder.key,
             document=None,
-            stamp=Stamp.of(self._record.number, index, ()),
+            stamp=self._stamp(index),
             ended=holder.ended,
             updated_at=self._moment,
+            former=holder.before_import(self._record.number),
         )
+
+    def _stamp(self, index: int, *results: RowResult) -> Stamp:
+        return Stamp.of(self._record.number, index, results, self._record.import_id)
 
     def _written(
         self,
@@ -428,7 +435,7 @@ class _Commit:
         return stamped_record(
             keyed.key,
             after.document(),
-            Stamp.of(self._record.number, decision.result.index, (decision.result,)),
+            self._stamp(decision.result.index, decision.result),
             stored,
             self._moment,
             renamed=holder,

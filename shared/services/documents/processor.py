@@ -135,7 +135,7 @@ class DocumentProcessor:
             written = stamped_record(
                 rows.key,
                 _document(record, upload, document_id),
-                Stamp.of(record.number, 0, [result]),
+                Stamp.of(record.number, 0, [result], record.import_id),
                 stored,
                 to_iso(self._clock.now()),
                 lookups=_lookups(upload),

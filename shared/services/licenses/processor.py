@@ -44,6 +44,7 @@ from shared.services.row_processor import BeforeCommit, SupersededError
 from shared.storage import license_records as records
 from shared.storage.business_records import partition_of
 from shared.storage.conflicts import retry_on_conflict
+from shared.storage.former_columns import keep_spilled
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.license_records import LogEntry, Owner
 from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
@@ -322,6 +323,10 @@ class CompanyProcessor:
         for blob in segment.blobs:
             name = f"{self.record.tenant}/{blob.name}"
             await self.blobs.put(LICENSE_DOCUMENTS, name, [blob.data], blob.metadata)
+        if segment.spilled:
+            segment.operations = await keep_spilled(
+                self.blobs, self.record.import_id, segment.operations, segment.spilled
+            )
         parts = segment.parts(self.most_writes)
         if len(parts) > 1:
             await self._append_in_parts(segment, parts)

@@ -19,8 +19,10 @@ from shared.imports.licenses.model import Employee
 from shared.imports.licenses.rules import LicenseRules, result_weight
 from shared.imports.results import RowResult
 from shared.services.record_commit import operation_bytes
+from shared.storage.former_columns import Spilled
 from shared.storage.license_records import (
     MOST_OPERATIONS,
+    LicenseWriter,
     count_operations,
     obsolete_blobs,
     operations_of,
@@ -64,6 +66,7 @@ class LicenseTransaction:
     operations: list[Operation] = field(default_factory=list)
     blobs: list[NewBlob] = field(default_factory=list)
     obsolete: frozenset[str] = frozenset()
+    spilled: Spilled = field(default_factory=dict)
 
     def parts(self, most_writes: int) -> list[TransactionSlice]:
         """What goes into one transaction each, where all of it is too much for one."""
@@ -136,11 +139,13 @@ def _is_full(work: LicenseRules, most_writes: int) -> bool:
 
 def _taken(work: LicenseRules, partition: str, now: str) -> LicenseTransaction:
     changes = list(work.shelf.changes())
+    writer = LicenseWriter(work.number, work.import_id, now, {})
     segment = LicenseTransaction(
         results=work.pending.take(),
-        operations=_operations(work, partition, now, changes),
+        operations=_operations(partition, changes, writer),
         blobs=_new_blobs(changes, work.contents),
         obsolete=obsolete_blobs(changes),
+        spilled=writer.spilled or {},
     )
     work.shelf.settle()
     work.contents.clear()
@@ -161,10 +166,8 @@ def _new_blobs(changes: Iterable[Change], contents: Mapping[str, bytes]) -> list
 
 
 def _operations(
-    work: LicenseRules, partition: str, now: str, changes: Sequence[Change]
+    partition: str, changes: Sequence[Change], writer: LicenseWriter
 ) -> list[Operation]:
     return [
-        operation
-        for change in changes
-        for operation in operations_of(partition, change, work.number, now)
+        operation for change in changes for operation in operations_of(partition, change, writer)
     ]

@@ -1,0 +1,228 @@
+"""What a record was before the import of its stamp wrote it (docs/design.md#former-values).
+
+A record keeps the former values of the fields that its last import changed, so that the former
+document can be made again from the present one, byte for byte. A tombstone keeps the whole former
+document. An import that writes a record more than once keeps the state before its first write.
+
+How it is packed, as JSON that is compressed where it is long:
+
+import, at       id of the import that had written the record before, and when it did (UpdatedAt)
+fields           former values of the top-level fields that changed or went, by name
+added            names of the fields that came
+places           where the fields that went stood in the former document, in the order of `fields`
+document         the whole former document, in place of these three: on a tombstone, and where the
+                 three do not say the order of the former fields
+created          [number, import id, time]: who created the former record, where that is not what
+                 the record itself says
+
+What is longer than MAX_INLINE goes to a blob as a whole former document. So it can be carried
+along without being read, whatever the import writes next.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from shared.errors import UnreadableDataError
+from shared.imports.import_type import Document
+
+MAX_INLINE: Final = 8 * 1024
+"""Bytes of packed former values that lie in the record itself."""
+_LONG_TEXT: Final = 4_000
+"""Characters from which on they are compressed."""
+
+
+class FormerState(StrEnum):
+    """What is known of a record before the import of its stamp."""
+
+    NONE = "none"
+    """There was no record."""
+    KEPT = "kept"
+    LOST = "lost"
+    """They could not be kept, cannot be read, or an earlier version wrote the record."""
+    EXPIRED = "expired"
+    """The results of the import have expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormerRecord:
+    """A record before an import wrote it: what it said, who wrote it then, who created it.
+
+    Times are ISO text. `number` and `import_id` are of the import that had written it last.
+    Licenses have no `created_by`.
+    """
+
+    document: Document
+    number: int
+    import_id: str
+    updated_at: str
+    created_by: int = 0
+    created_import_id: str = ""
+    created_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FormerValues:
+    """What a record keeps of its former state, packed.
+
+    `number` is that of the import which had written it before. Of a state that is kept there is
+    `text` or `data`, or `blob`: the name of a blob, and the range in it. `spilled` is what has to
+    be written to a blob before the record; until a blob is named, the record says LOST.
+    """
+
+    state: FormerState
+    number: int = 0
+    text: str = ""
+    data: bytes = b""
+    blob: str = ""
+    start: int = 0
+    length: int = 0
+    spilled: bytes = field(default=b"", repr=False)
+
+
+NOTHING_FORMER: Final = FormerValues(FormerState.NONE)
+LOST_FORMER: Final = FormerValues(FormerState.LOST)
+
+Former = FormerRecord | FormerValues
+"""A former record in memory, or what a stored record keeps of it."""
+
+Created = tuple[int, str, str]
+"""Number and id of the import that created a record, and when."""
+
+
+def pack_former(former: Former, present: Document | None, created: Created) -> FormerValues:
+    """As it is kept beside the record that is written; `present` is None on a tombstone.
+
+    What is packed already is kept as it is: it must be of the same present document.
+    """
+    if isinstance(former, FormerValues):
+        return former
+    packed: dict[str, Any] = {"import": former.import_id, "at": former.updated_at}
+    created_before = (former.created_by, former.created_import_id, former.created_at)
+    if present is None or created_before != created:
+        packed["created"] = list(created_before)
+    changes = None if present is None else _changes(former.document, present)
+    text = _text(packed | (changes or {"document": former.document}))
+    if len(text) <= _LONG_TEXT:
+        return FormerValues(FormerState.KEPT, former.number, text=text)
+    data = zlib.compress(text.encode())
+    if len(data) <= MAX_INLINE:
+        return FormerValues(FormerState.KEPT, former.number, data=data)
+    whole = {**packed, "created": list(created_before), "document": former.document}
+    spilled = zlib.compress(_text(whole).encode())
+    return FormerValues(FormerState.LOST, former.number, spilled=spilled)
+
+
+def unpack_former(
+    former: FormerValues, data: bytes, present: Document | None, created: Created
+) -> FormerRecord:
+    """The former record; `data` are the bytes of its blob, where its values are in one.
+
+    `present` and `created` are what the record that keeps them says. Raises UnreadableDataError.
+    """
+    try:
+        return _unpacked(former, data, present, created)
+    except Exception as error:
+        raise UnreadableDataError("the former values of a record") from error
+
+
+def _unpacked(
+    former: FormerValues, data: bytes, present: Document | None, created: Created
+) -> FormerRecord:
+    packed = former.data or data
+    text = zlib.decompress(packed).decode() if packed else former.text
+    values: dict[str, Any] = json.loads(text)
+    if "document" in values:
+        document = values["document"]
+    elif present is not None:
+        document = _restored(present, values["fields"], values["added"], values["places"])
+    else:
+        raise ValueError("a tombstone without the former document")
+    if not isinstance(document, dict):
+        raise ValueError("no document")
+    created_by, created_import_id, created_at = values.get("created", created)
+    return FormerRecord(
+        document=document,
+        number=former.number,
+        import_id=str(values["import"]),
+        updated_at=str(values["at"]),
+        created_by=int(created_by),
+        created_import_id=str(created_import_id),
+        created_at=str(created_at),
+    )
+
+
+def former_of_own(former: Former, present: Document | None, created: Created) -> Former:
+    """What an import carries along that writes a record a second time; `former` is of the first.
+
+    Former values that cannot be read are lost, and never keep the record from being written.
+    """
+    if isinstance(former, FormerRecord) or former.state is not FormerState.KEPT or former.blob:
+        return former
+    try:
+        return unpack_former(former, b"", present, created)
+    except UnreadableDataError:
+        return LOST_FORMER
+
+
+def previous_fields(former: Document, present: Document | None) -> dict[str, Any]:
+    """The former values of the top-level fields in which two documents differ, in the order of the
+    former one; None where the former one has no such field. Of a deleted record all fields.
+    """
+    present = present or {}
+    fields = {
+        name: value
+        for name, value in former.items()
+        if name not in present or not _is_same(value, present[name])
+    }
+    return fields | {name: None for name in present if name not in former}
+
+
+def _changes(former: Document, present: Document) -> dict[str, Any] | None:
+    """What makes the former document of the present one; None where the order of the fields that
+    both have is another.
+    """
+    if [name for name in former if name in present] != [name for name in present if name in former]:
+        return None
+    fields: dict[str, Any] = {}
+    places: list[int] = []
+    for place, (name, value) in enumerate(former.items()):
+        if name not in present:
+            fields[name] = value
+            places.append(place)
+        elif not _is_same(value, present[name]):
+            fields[name] = value
+    added = [name for name in present if name not in former]
+    return {"fields": fields, "added": added, "places": places}
+
+
+def _restored(
+    present: Document, fields: Document, added: Sequence[str], places: Sequence[int]
+) -> Document:
+    came = set(added)
+    kept = {name: fields.get(name, value) for name, value in present.items() if name not in came}
+    if not places:
+        return kept
+    items = list(kept.items())
+    gone = [name for name in fields if name not in present]
+    for name, place in zip(gone, places, strict=True):
+        items.insert(place, (name, fields[name]))
+    return dict(items)
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    """Whether two values are the same JSON text: 1 and true are not, nor two orders of names."""
+    if value is other:
+        return True
+    if type(value) is str or type(other) is str:
+        return bool(value == other)
+    return _text(value) == _text(other)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,141 @@
+"""The former state of a record as columns of its entity (`shared.imports.former_values`).
+
+PreviousNumber   the number of the import that had written the record before; EXPIRED once the
+                 former values were removed; absent where there was no record
+Previous         the former values: text, or bytes where they are compressed
+PreviousBlob     name, start and length of the range of a blob that has them instead
+PreviousLost     they could not be kept
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shared.errors import UnreadableDataError
+from shared.imports.former_values import (
+    LOST_FORMER,
+    NOTHING_FORMER,
+    Created,
+    FormerRecord,
+    FormerState,
+    FormerValues,
+    unpack_former,
+)
+from shared.imports.import_type import Document
+from shared.storage.names import IMPORT_RESULT_BLOBS
+from shared.storage.ports import Blobs, Entity, Operation, Value
+from shared.storage.result_records import blobs_of
+
+_EXPIRED = -1
+Spilled = dict[str, bytes]
+"""Former values that are to be written to a blob before their record, by its row key."""
+COLUMNS = ("PreviousNumber", "Previous", "PreviousBlob", "PreviousLost")
+
+
+def to_values(former: FormerValues) -> dict[str, Value]:
+    """The columns. What is still to be written to a blob says that it is lost."""
+    match former.state:
+        case FormerState.NONE:
+            return {}
+        case FormerState.EXPIRED:
+            return {"PreviousNumber": _EXPIRED}
+        case FormerState.LOST:
+            return {"PreviousNumber": former.number, "PreviousLost": True}
+        case FormerState.KEPT if former.blob:
+            place = f"{former.blob} {former.start} {former.length}"
+            return {"PreviousNumber": former.number, "PreviousBlob": place}
+        case FormerState.KEPT:
+            return {"PreviousNumber": former.number, "Previous": former.data or former.text}
+
+
+def from_entity(entity: Entity) -> FormerValues:
+    """What an entity keeps; never raises, since a record does not depend on it."""
+    try:
+        return _from_entity(entity)
+    except (UnreadableDataError, ValueError):
+        return LOST_FORMER
+
+
+def _from_entity(entity: Entity) -> FormerValues:
+    values = entity.values
+    if "PreviousNumber" not in values:
+        return NOTHING_FORMER if "ChangedBy" in values else LOST_FORMER
+    number = entity.number("PreviousNumber")
+    if number < 0:
+        return FormerValues(FormerState.EXPIRED)
+    if entity.flag("PreviousLost"):
+        return FormerValues(FormerState.LOST, number)
+    packed = values.get("Previous")
+    if isinstance(packed, bytes):
+        return FormerValues(FormerState.KEPT, number, data=packed)
+    if isinstance(packed, str):
+        return FormerValues(FormerState.KEPT, number, text=packed)
+    blob, start, length = entity.text("PreviousBlob").rsplit(" ", 2)
+    return FormerValues(FormerState.KEPT, number, blob=blob, start=int(start), length=int(length))
+
+
+def without_values(entity: Entity) -> Entity:
+    """The same entity, which says that its former values are lost where it has some."""
+    if "PreviousNumber" not in entity.values or entity.number("PreviousNumber") < 0:
+        return entity
+    kept = {name: value for name, value in entity.values.items() if name not in COLUMNS}
+    lost = FormerValues(FormerState.LOST, entity.number("PreviousNumber"))
+    return replace(entity, values=kept | to_values(lost))
+
+
+async def keep_spilled(
+    blobs: Blobs, import_id: str, operations: Sequence[Operation], spilled: Spilled
+) -> list[Operation]:
+    """Write the former values of the records of one transaction to one blob; the operations that
+    name it, to be carried out afterwards.
+
+    The blob goes with the results of the import. Its name depends on its content, so a handler that
+    was only slow cannot write over what a record refers to.
+    """
+    named = [each.entity.row for each in operations if each.entity.row in spilled]
+    data = [spilled[row] for row in named]
+    digest = hashlib.sha256(b"".join(data)).hexdigest()[:32]
+    blob = f"{blobs_of(import_id)}former-{digest}"
+    await blobs.put(IMPORT_RESULT_BLOBS, blob, data)
+    places: dict[str, FormerValues] = {}
+    start = 0
+    for row, part in zip(named, data, strict=True):
+        places[row] = FormerValues(FormerState.KEPT, blob=blob, start=start, length=len(part))
+        start += len(part)
+    return [
+        _with_blob(each, places[each.entity.row]) if each.entity.row in places else each
+        for each in operations
+    ]
+
+
+def _with_blob(operation: Operation, former: FormerValues) -> Operation:
+    entity = operation.entity
+    number = entity.number("PreviousNumber")
+    values = {name: value for name, value in entity.values.items() if name not in COLUMNS}
+    values |= to_values(replace(former, number=number))
+    return replace(operation, entity=replace(entity, values=values))
+
+
+async def read_former(
+    blobs: Blobs, former: FormerValues, present: Document | None, created: Created
+) -> tuple[FormerState, FormerRecord | None]:
+    """What is known of the former state of a stored record; the former record where it is kept.
+
+    `present` and `created` are what the record says. Reads a blob where they are in one, else
+    nothing. Former values that cannot be read are lost; a blob that is gone went with the results
+    of its import. Raises StorageUnavailableError.
+    """
+    if former.state is not FormerState.KEPT:
+        return former.state, None
+    data = b""
+    if former.blob:
+        found = await blobs.read(IMPORT_RESULT_BLOBS, former.blob, former.start, former.length)
+        if found is None:
+            return FormerState.EXPIRED, None
+        data = found
+    try:
+        return former.state, unpack_former(former, data, present, created)
+    except UnreadableDataError:
+        return FormerState.LOST, None
