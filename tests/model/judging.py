@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.imports.former_values import NOTHING_FORMER, FormerValues, unpack_former
 from shared.imports.import_type import Document, Reference
 from shared.imports.json_rows import fold_names, read_lines
 from shared.imports.registry import IMPORT_TYPES, import_type
@@ -35,6 +36,7 @@ Key = tuple[str, ...]
 class Course:
     """The imports up to one of them: what they left, who wrote it, how their rows ended.
 
+    `former` is what a record was before its last import, None where there was none.
     `sent_by` is the number of the import that brought the row as it is, by import and index.
     `parents` and `taken` say of a retry whose rows it takes up, and which by its own; `repaired`
     are the failed rows that retries brought in.
@@ -42,6 +44,7 @@ class Course:
 
     documents: dict[Key, Document] = field(default_factory=dict)
     writers: dict[Key, int] = field(default_factory=dict)
+    former: dict[Key, tuple[Document, int] | None] = field(default_factory=dict)
     failed: dict[int, list[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
     sent_by: dict[tuple[int, int], int] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)
@@ -85,6 +88,7 @@ def judge(world: Simulation) -> None:
             (index, row) for index, row in _rows(record) if results[index].outcome is Outcome.FAILED
         ]
     _judge_stored(world.tables, course.documents)
+    _judge_former(world, {record.number: record.import_id for record in records}, course)
     _judge_repairs(world, records, course)
     for number in world.repaired:
         for index, _ in course.failed[number]:
@@ -222,6 +226,9 @@ def _follow(record: ImportRecord, results: dict[int, RowResult], course: Course)
             f"I4: import {record.number} row {index} says {result.outcome}, in order {expected}"
         )
         if expected.took_effect and decision.document is not None:
+            if course.writers.get(key, 0) != record.number:
+                is_there = key in documents
+                course.former[key] = (documents[key], writer) if is_there else None
             documents[key] = decision.document
             course.writers[key] = record.number
             if key in last_effect:
@@ -261,6 +268,28 @@ def _judge_stored(tables: MemoryTables, documents: dict[Key, Document]) -> None:
         listed = {row for part, row in tables.tables[kind.table] if part == TENANT}
         groups = {f"g|{group}" for name, group, _ in documents if name == kind.name}
         assert groups <= listed, "a group is not listed"
+
+
+def _judge_former(world: Simulation, ids: dict[int, str], course: Course) -> None:
+    """Every record keeps what it was before its last import, and names the imports."""
+    for key, number in course.writers.items():
+        name, group, reference = key
+        place = (business_records.partition_of(TENANT, group), business_records.row_of(reference))
+        stored = business_records.from_entity(world.tables.tables[IMPORT_TYPES[name].table][place])
+        where = f"former values of {reference} before import {number}"
+        assert (stored.stamp.number, stored.stamp.import_id) == (number, ids[number]), where
+        assert stored.created_import_id == ids[stored.created_by], where
+        before = course.former[key]
+        if before is None:
+            assert stored.former == NOTHING_FORMER, f"{where}: there was none"
+            assert stored.created_by == number, where
+            continue
+        assert isinstance(stored.former, FormerValues), where
+        former = unpack_former(stored.former, b"", stored.document, stored.created)
+        assert list(former.document.items()) == list(before[0].items()), f"{where}: another one"
+        assert (former.number, former.import_id) == (before[1], ids[before[1]]), where
+        assert former.created_import_id == stored.created_import_id, where
+        world.seen["former values"] += 1
 
 
 def _document(entity: Entity) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
+from shared.imports.former_values import FormerState, FormerValues, unpack_former
 from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import fold_names, read_lines
 from shared.imports.licenses.actions import LicenseAction
@@ -31,7 +32,11 @@ def judge_licenses(world: Simulation) -> None:
     shelf = LicenseSet()
     passed_through: list[StoredLicense] = []
     retries: defaultdict[int, set[int]] = defaultdict(set)
+    before: dict[int, dict[str, StoredLicense]] = {}
+    ids: dict[int, str] = {}
     for read in records_of(world.tables):
+        before[read.number] = {each.key: each for each in shelf.all_held()}
+        ids[read.number] = read.import_id
         for ancestor in read.lineage:
             retries[ancestor.number].add(read.number)
         known = {number: frozenset(later) for number, later in retries.items()}
@@ -41,6 +46,7 @@ def judge_licenses(world: Simulation) -> None:
         judge_ends(world, record)
         _follow(record, results, shelf, passed_through)
     _judge_stored(world, shelf)
+    _judge_former(world, before, ids)
 
 
 def _follow(
@@ -113,6 +119,40 @@ def _is_about(row: ReadRow, tombstone: StoredLicense) -> bool:
 
 def _never_unforeseen(error: Exception) -> Message:
     raise error
+
+
+def _judge_former(
+    world: Simulation, before: dict[int, dict[str, StoredLicense]], ids: dict[int, str]
+) -> None:
+    """What is stored of a license keeps what it was before the import that wrote it last.
+
+    `before` are the licenses before an import, by its number and their keys. A license that an
+    import removed and brought to another place is new there; its tombstone has what it was.
+    """
+    entities = world.tables.tables["Licenses"].values()
+    licenses = [held_from_entity(each) for each in entities if each.row.startswith("r|")]
+    stored = {(each.key, each.employee): each for each in licenses}
+    for place, found in stored.items():
+        key, employee = place
+        was = before[found.number].get(key)
+        where = f"former values of {place} before import {found.number}"
+        assert found.import_id == ids[found.number], where
+        assert isinstance(found.former, FormerValues), where
+        is_gone = found.document is None
+        if found.former.state is FormerState.NONE:
+            if was is not None and not (is_gone and was.employee != employee):
+                left = stored[key, was.employee]
+                assert was.employee != employee, f"{where}: there was one"
+                assert (left.document, left.number) == (None, found.number), where
+            continue
+        former = unpack_former(found.former, b"", found.document, found.created)
+        assert was is not None, f"{where}: there was none"
+        assert not is_gone or was.employee == employee, f"{where}: it was not there"
+        assert list(former.document.items()) == list((was.document or {}).items()), where
+        assert (former.number, former.import_id) == (was.number, ids[was.number]), where
+        world.seen["former values"] += 1
+        world.seen["former values of a tombstone"] += is_gone
+        world.seen["former values of a moved license"] += was.employee != employee
 
 
 def _judge_stored(world: Simulation, shelf: LicenseSet) -> None:

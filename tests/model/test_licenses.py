@@ -26,3 +26,5 @@ def test_imports_of_licenses_leave_what_one_after_another_would_have_left() -> N
             raise AssertionError(f"seed {seed}: {error}") from error
         seen += world.seen
     assert {"crash", "straggler", "fault", "cancel"} <= set(seen), "the model must disturb"
+    was = "former values"
+    assert {was, f"{was} of a tombstone", f"{was} of a moved license"} <= set(seen)

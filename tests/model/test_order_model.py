@@ -37,6 +37,7 @@ def test_imports_leave_what_one_after_another_would_have_left() -> None:
         seen += world.seen
     assert {"crash", "straggler", "fault", "cancel", "retry"} <= set(seen), "the model must disturb"
     assert {"repair", "partial retry", "retry of a retry", "nothing is out"} <= set(seen)
+    assert "former values" in seen, "records must be changed by a second import"
 
 
 def test_no_import_needs_the_sweep_where_every_call_has_sent_its_messages() -> None:
