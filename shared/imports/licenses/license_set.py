@@ -99,6 +99,7 @@ class LicenseSet:
         self._of_employee: dict[Employee, dict[str, None]] = {}
         self._graves: dict[str | NaturalKey, StoredLicense] = {}
         self._graves_at: dict[tuple[str, Employee], set[str | NaturalKey]] = {}
+        self._left: dict[tuple[str, Employee], StoredLicense] = {}
         self._undo: list[Callable[[], object]] | None = None
         self._taken = set(taken)
         self._gone = set(gone)
@@ -155,7 +156,7 @@ class LicenseSet:
             number,
             created_at="" if before is None else before.created_at,
             created_import_id="" if before is None else before.created_import_id,
-            former=self._former(before or self._tombstone_at(key, employee), number),
+            former=self._former(key, employee, number),
         )
         self._leave(key)
         self._drop_tombstone(key, held.employee)
@@ -215,12 +216,13 @@ class LicenseSet:
             changes.pop()()
         self._undo = changes or None
 
-    def _former(self, found: StoredLicense | None, number: int) -> Former:
-        return NOTHING_FORMER if found is None else found.before_import(number)
-
-    def _tombstone_at(self, key: str, employee: Employee) -> StoredLicense | None:
-        names = self._graves_at.get((key, employee))
-        return self._graves[next(iter(names))] if names else None
+    def _former(self, key: str, employee: Employee, number: int) -> Former:
+        """What the license was before the import, where it is now or where it comes to."""
+        for found in (self._held.get(key), self._left.get((key, employee))):
+            former = NOTHING_FORMER if found is None else found.before_import(number)
+            if former != NOTHING_FORMER:
+                return former
+        return NOTHING_FORMER
 
     def _drop_tombstone(self, key: str, employee: Employee) -> None:
         """A license is back in a place that it was taken from."""
@@ -229,6 +231,7 @@ class LicenseSet:
             self._add(self._gone, key)
 
     def _add_tombstone(self, tombstone: StoredLicense) -> None:
+        self._leave_behind(tombstone)
         natural = natural_key(tombstone.remains or {})
         for name in (tombstone.key, natural) if natural is not None else (tombstone.key,):
             known = self._graves.get(name)
@@ -236,6 +239,14 @@ class LicenseSet:
                 if known is not None:
                     self._take_grave(name)
                 self._put_grave(name, tombstone)
+
+    def _leave_behind(self, tombstone: StoredLicense) -> None:
+        place = (tombstone.key, tombstone.employee)
+        before = self._left.get(place)
+        self._left[place] = tombstone
+        self.on_go_back(
+            lambda: self._left.pop(place) if before is None else self._left.update({place: before})
+        )
 
     def _put_grave(self, name: str | NaturalKey, tombstone: StoredLicense) -> None:
         self._graves[name] = tombstone
