@@ -1,0 +1,1 @@
+"""Stored records read back: filters, pages, texts (docs/contracts.md#7)."""

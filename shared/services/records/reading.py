@@ -1,0 +1,230 @@
+"""Reads stored records back, page by page (docs/contracts.md#7)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from shared.clock import Clock, age_of
+from shared.errors import InvalidRequestError, NotFoundError
+from shared.imports.results import MAX_FULL_ANSWER
+from shared.services.background import Offload
+from shared.services.import_log import ImportLog
+from shared.services.records.rendering import RecordRenderer
+from shared.services.records.search import Found, ImportSearch, Place
+from shared.services.records.sources import Findings, Query, RecordSource
+from shared.services.status import NO_SUCH_IMPORT, Reporting, check_results
+from shared.storage.entities import join_text
+from shared.storage.ports import Entity, RangeTables
+
+_READ_AT_ONCE: Final = 1_000
+_MOST_READS: Final = 25
+"""Slices that one page reads: those with few records that are wanted end the page early."""
+_BYTES_PER_RECORD: Final = 2_000
+_MOST_PARTS: Final = 4
+WRONG_CONTINUATION: Final = (
+    "continuation must be that of the page before, with the same type and filters: copy it, or "
+    "leave it out for the first page."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRequest:
+    """The records that are asked for: `filters` by contract name, and what is shown of them.
+
+    `continuation` is that of the page before, "" for the first one. `masks` hides sensitive values;
+    `as_rows`: the records alone, as they would be imported, in place of items.
+    """
+
+    tenant: str
+    filters: Mapping[str, str] = field(default_factory=dict)
+    is_deleted: bool = False
+    import_id: str = ""
+    continuation: str = ""
+    masks: bool = True
+    as_rows: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """What a continuation is bound to: the same records, whatever is shown of them."""
+        asked = [self.tenant, sorted(self.filters.items()), self.is_deleted, self.import_id]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """The JSON texts of some records, and what the next page is asked for with; "" at the end."""
+
+    texts: Sequence[str]
+    continuation: str
+
+
+class RecordReader:
+    """Reads the records of every type that has some; writes nothing.
+
+    `sources` has what makes the source of a type, by the name that callers know its records under.
+    `kept` is how long results of imports are kept: former values are shown as long as the results
+    of the import that replaced them.
+    """
+
+    def __init__(
+        self,
+        tables: RangeTables,
+        imports: ImportLog,
+        reporting: Reporting,
+        clock: Clock,
+        offload: Offload,
+        sources: Mapping[str, Callable[[], RecordSource]],
+        kept: timedelta,
+    ) -> None:
+        self._tables = tables
+        self._imports = imports
+        self._reporting = reporting
+        self._clock = clock
+        self._offload = offload
+        self._sources = sources
+        self._kept = kept
+        self._loaded: dict[str, RecordSource] = {}
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names under which there are records."""
+        return [*self._sources]
+
+    def source(self, name: str) -> RecordSource:
+        """The source of the records of this name, in any case. Raises NotFoundError."""
+        known = name.lower()
+        if known not in self._sources:
+            raise NotFoundError(
+                f"There are no records under this name: ask for {' or '.join(self.names)}; "
+                "documents are at /api/documents."
+            )
+        if known not in self._loaded:
+            self._loaded[known] = self._sources[known]()
+        return self._loaded[known]
+
+    async def page(self, name: str, request: RecordRequest, size: int) -> RecordPage:
+        """Up to `size` records of that name; a page with very much text ends early.
+
+        Raises InvalidRequestError for filters that would need a scan and for a continuation that
+        is none, NotFoundError, and GoneError for an import whose results have expired.
+        """
+        source = self.source(name)
+        findings = await self._findings(source, request)
+        place = _place_of(request, findings)
+        renderer = RecordRenderer(name.lower(), source.shape, self._previous, masks=request.masks)
+        texts: list[str] = []
+        room = MAX_FULL_ANSWER
+        for _ in range(_MOST_READS):
+            wanted = min(size - len(texts), _READ_AT_ONCE)
+            part = await findings.search.read(place, wanted)
+            render = _Rendering(renderer, findings, request, room)
+            weight = _BYTES_PER_RECORD * len(part.found)
+            rendered, stopped = await self._offload(weight, render.texts, part.found)
+            place = stopped or part.reached
+            texts += rendered
+            room -= sum(map(len, rendered))
+            if place is None or len(texts) >= size or room <= 0:
+                break
+        return RecordPage(texts, "" if place is None else _continuation(request, place))
+
+    async def _findings(self, source: RecordSource, request: RecordRequest) -> Findings:
+        if not request.import_id:
+            query = Query(request.tenant, request.filters, request.is_deleted)
+            return await source.find(self._tables, query)
+        if request.is_deleted:
+            raise InvalidRequestError(
+                "importId finds the records that an import wrote last: leave deleted out."
+            )
+        record = await self._imports.find(request.tenant, request.import_id)
+        if record is None:
+            raise NotFoundError(NO_SUCH_IMPORT)
+        if record.type_name != source.kind.name:
+            raise InvalidRequestError(
+                f"importId names an import of {record.type_name}: ask for the records of that type."
+            )
+        check_results(record)
+        search = ImportSearch(
+            self._tables,
+            source.kind.table,
+            self._reporting,
+            record,
+            lambda result: source.place_of(request.tenant, result),
+        )
+        return Findings(search, source.has_all(request.filters) if request.filters else None)
+
+    def _previous(self, entity: Entity) -> Mapping[str, Any] | None:
+        """The former values of a record; None where there are none, or none that may be shown."""
+        age = age_of(entity.text("UpdatedAt"), self._clock.now())
+        if age is None or age > self._kept:
+            return None
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendering:
+    """Renders a slice; `room` is how many characters there are left for it."""
+
+    renderer: RecordRenderer
+    findings: Findings
+    request: RecordRequest
+    room: int
+
+    def texts(self, found: Sequence[Found]) -> tuple[list[str], Place | None]:
+        """The texts of the slice, and the place where the room ended; None: nowhere."""
+        texts: list[str] = []
+        room = self.room
+        render = self.renderer.row if self.request.as_rows else self.renderer.item
+        for each in found:
+            text = render(each.entity) if self._is_asked_for(each.entity) else ""
+            if text:
+                texts.append(text)
+                room -= len(text)
+            if room <= 0:
+                return texts, each.place
+        return texts, None
+
+    def _is_asked_for(self, entity: Entity) -> bool:
+        """Whether an entity is a record, or what is left of one, that the caller wants.
+
+        An entity without a stamp only keeps imports from writing a record that was never there. A
+        record that cannot be read may have every value.
+        """
+        if entity.flag("Deleted"):
+            return self.request.is_deleted and "Number" in entity.values
+        if self.request.is_deleted:
+            return False
+        has = self.findings.has
+        if has is None:
+            return True
+        try:
+            document = json.loads(join_text("Document", entity.values))
+        except ValueError:
+            return True
+        return not isinstance(document, dict) or has(document)
+
+
+def _place_of(request: RecordRequest, findings: Findings) -> Place | None:
+    """The place that a continuation names. Raises InvalidRequestError."""
+    if not request.continuation:
+        return None
+    wrong = InvalidRequestError(WRONG_CONTINUATION)
+    try:
+        parts = json.loads(request.continuation)
+    except (ValueError, RecursionError):
+        raise wrong from None
+    is_list = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
+    if not is_list or not 1 < len(parts) <= _MOST_PARTS or parts[0] != request.fingerprint:
+        raise wrong
+    place = tuple(parts[1:])
+    if not findings.search.is_place(place):
+        raise wrong
+    return place
+
+
+def _continuation(request: RecordRequest, place: Place) -> str:
+    return json.dumps([request.fingerprint, *place], ensure_ascii=False, separators=(",", ":"))

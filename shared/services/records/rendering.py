@@ -1,0 +1,206 @@
+"""A stored record as text: as it is stored, or with its sensitive values masked.
+
+The document of a record is JSON already, so it is not written anew where nothing is masked. Amounts
+are kept as text in storage, so that no digit is lost; they become numbers again by the names of
+their fields (`number_names`), since a name within JSON text never stands before a colon otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.errors import UnreadableDataError
+from shared.imports.field_diff import MASK
+from shared.imports.import_type import Document
+from shared.imports.row_reader import dotted
+from shared.storage.entities import join_text
+from shared.storage.ports import Entity, reading
+
+Path = tuple[str | int, ...]
+_MASKED_ALL: Final = 8
+"""Characters below which nothing of a value is shown."""
+_SHOWN: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordShape:
+    """How the entities of a type are shown.
+
+    record_text(entity)   the record as JSON text by the names of the contract, amounts as stored
+    key_of(entity)        the key fields of a record that is gone, or cannot be read
+    is_sensitive(path)    whether a value at a path of the record is sensitive
+    sensitive_names       the fields of the record that are sensitive, or have such values in them
+    number_names          the fields, at any depth, that are stored as text and are numbers
+    former_fields(fields) former values under the names of the contract, as they are shown
+    notes(entity)         what an item has besides
+    """
+
+    record_text: Callable[[Entity], str] = lambda entity: join_text("Document", entity.values)
+    key_of: Callable[[Entity], Document]
+    is_sensitive: Callable[[Sequence[str | int]], bool]
+    sensitive_names: frozenset[str] = frozenset()
+    number_names: frozenset[str] = frozenset()
+    former_fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda fields: fields
+    notes: Callable[[Entity], Mapping[str, Any]] = lambda _entity: {}
+
+
+class RecordRenderer:
+    """Renders the records of a type, `name` being the type's; `masks` hides sensitive values.
+
+    `previous` gives the former values that may be shown of an entity, None where there are none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: RecordShape,
+        previous: Callable[[Entity], Mapping[str, Any] | None],
+        *,
+        masks: bool,
+    ) -> None:
+        self._name = name
+        self._shape = shape
+        self._previous = previous
+        self._masks = masks
+        names = "|".join(map(re.escape, sorted(shape.number_names)))
+        self._numbers = re.compile(rf'("(?:{names})":)"(-?[0-9]+(?:\.[0-9]+)?)"') if names else None
+        self._sensitive = tuple(f'"{name}":' for name in sorted(shape.sensitive_names))
+
+    def item(self, entity: Entity) -> str:
+        """The item of an entity as JSON, whatever is in it."""
+        if entity.flag("Deleted"):
+            return self._without_record(entity, "deleted")
+        try:
+            text, masked = self._record(entity)
+            notes = dict(self._shape.notes(entity))
+        except UnreadableDataError:
+            return self._without_record(entity, "unreadable")
+        if masked:
+            notes["masked"] = masked
+        return f'{{"record":{text},{self._rest(entity, notes)}'
+
+    def row(self, entity: Entity) -> str:
+        """The record alone as JSON, of one that is gone its key; "" for one that is unreadable."""
+        if entity.flag("Deleted"):
+            return self._key(entity)
+        try:
+            return self._record(entity)[0]
+        except UnreadableDataError:
+            return ""
+
+    @reading("a stored record")
+    def _record(self, entity: Entity) -> tuple[str, list[str]]:
+        """The text of the record, and the paths of its masked values. Raises UnreadableDataError."""
+        text = self._shape.record_text(entity)
+        document = json.loads(text)
+        if not isinstance(document, dict):
+            raise ValueError("no record")
+        masked: list[str] = []
+        if self._masks and any(mark in text for mark in self._sensitive):
+            document = self._masked_document(document, masked)
+            text = _compact(document)
+        if self._numbers is not None:
+            text = self._numbers.sub(r"\1\2", text)
+        return text, masked
+
+    def _without_record(self, entity: Entity, why: str) -> str:
+        return f'{{"record":null,"key":{self._key(entity)},{self._rest(entity, {why: True})}'
+
+    def _key(self, entity: Entity) -> str:
+        return _compact(self._masked_document(self._shape.key_of(entity), []))
+
+    def _rest(self, entity: Entity, notes: dict[str, Any]) -> str:
+        """The members behind the record, and the end of the item."""
+        previous = self._previous(entity)
+        if previous is not None:
+            shown = self._shape.former_fields(previous)
+            notes["previous"] = self._masked_document(shown, []) if self._masks else shown
+        get = entity.text
+        rest = {
+            "type": self._name,
+            "createdAt": get("CreatedAt") or None,
+            "createdBy": get("CreatedBy") or None,
+            "changedAt": get("UpdatedAt") or None,
+            "changedBy": get("ChangedBy") or None,
+            **notes,
+        }
+        text = _compact(rest)
+        if self._numbers is not None and previous is not None:
+            text = self._numbers.sub(r"\1\2", text)
+        return text[1:]
+
+    def _masked_document(self, document: Mapping[str, Any], masked: list[str]) -> Document:
+        """The document with each sensitive value masked; their paths are added to `masked`."""
+        if not self._masks:
+            return dict(document)
+        sensitive = self._shape.sensitive_names
+        return {
+            name: self._masked((name,), value, masked) if name in sensitive else value
+            for name, value in document.items()
+        }
+
+    def _masked(self, path: Path, value: Any, masked: list[str]) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, dict):
+            return {name: self._masked((*path, name), item, masked) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._masked((*path, at), item, masked) for at, item in enumerate(value)]
+        if not self._shape.is_sensitive(path):
+            return value
+        masked.append(dotted(path))
+        return masked_value(value)
+
+
+def masked_value(value: Any) -> str:
+    """What is shown of a sensitive value: of eight or more characters the last four."""
+    if isinstance(value, str) and len(value) >= _MASKED_ALL:
+        return f"{MASK}{value[-_SHOWN:]}"
+    return MASK
+
+
+def number_names(schema: Mapping[str, Any]) -> frozenset[str]:
+    """The fields of a row, at any depth, that are numbers and no whole ones.
+
+    Raises ValueError where another field of such a name is of another type: storage keeps these
+    numbers as text, and a name alone has to tell.
+    """
+    kinds: dict[str, set[bool]] = {}
+    for name, node in _properties(schema):
+        types = node.get("type", ())
+        kinds.setdefault(name, set()).add("number" in ([types] if isinstance(types, str) else types))
+    ambiguous = [name for name, known in kinds.items() if len(known) > 1]
+    if ambiguous:
+        raise ValueError(f"numbers at one place and not at another: {ambiguous}")
+    return frozenset(name for name, known in kinds.items() if True in known)
+
+
+def sensitive_names(
+    schema: Mapping[str, Any], is_sensitive: Callable[[Sequence[str | int]], bool]
+) -> frozenset[str]:
+    """The fields of a row that are sensitive, or have a value in them that is."""
+    return frozenset(path[0] for path in _paths(schema, schema, ()) if is_sensitive(path))
+
+
+def _properties(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for node in (schema, *schema.get("$defs", {}).values()):
+        yield from node.get("properties", {}).items()
+
+
+def _paths(
+    node: Mapping[str, Any], schema: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterable[tuple[str, ...]]:
+    """The path of every field, those of objects and of elements of lists behind their own."""
+    for option in (node, *node.get("anyOf", ()), node.get("items", {})):
+        inner = schema["$defs"][option["$ref"].rpartition("/")[2]] if "$ref" in option else option
+        for name, item in inner.get("properties", {}).items():
+            yield (*path, name)
+            yield from _paths(item, schema, (*path, name))
+
+
+def _compact(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,160 @@
+"""Ways to the records that a caller asks for, each a walk in slices that can be taken up again.
+
+A place tells how far a walk has come. It holds nothing but keys, and every walk checks that a place
+is one of its own: a caller may send whatever it likes as continuation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from shared.imports.results import RowResult
+from shared.services.record_ranges import load_records
+from shared.services.status import Reporting
+from shared.storage.business_records import RecordKey
+from shared.storage.import_records import ImportRecord
+from shared.storage.ports import Entity, EntityRange, RangeTables, Tables
+
+Place = tuple[str, ...]
+_POINTS_AT_ONCE: Final = 16
+_CHUNK: Final = re.compile(r"[0-9]{1,6}")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entity, and the place behind it."""
+
+    entity: Entity
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSlice:
+    """The next entities of a walk; `reached` is where it goes on, None at its end."""
+
+    found: Sequence[Found]
+    reached: Place | None
+
+
+class RecordSearch(Protocol):
+    """A walk over entities, in order."""
+
+    def is_place(self, place: Place) -> bool:
+        """Whether a walk may go on at the place."""
+
+    async def read(self, after: Place | None, most: int) -> SearchSlice:
+        """Up to `most` entities behind a place; there may be fewer, even none, before the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeSearch:
+    """Every entity of a range of partitions and rows."""
+
+    tables: RangeTables
+    table: str
+    range: EntityRange
+
+    def is_place(self, place: Place) -> bool:
+        """See `RecordSearch.is_place`."""
+        return len(place) == _KEYS and self.range.contains(*place)
+
+    async def read(self, after: Place | None, most: int) -> SearchSlice:
+        """See `RecordSearch.read`."""
+        behind = None if after is None else (after[0], after[1])
+        part = await self.tables.query_range(self.table, self.range, behind, most)
+        found = [Found(each, (each.partition, each.row)) for each in part.entities]
+        if part.is_last:
+            return SearchSlice(found, None)
+        return SearchSlice(found, found[-1].place if found else after)
+
+
+_KEYS: Final = 2
+
+
+class KeySearch:
+    """The entities under these keys, as far as they are there."""
+
+    def __init__(self, tables: Tables, table: str, keys: Sequence[RecordKey]) -> None:
+        self._tables = tables
+        self._table = table
+        self._keys = sorted({(key.partition, key.row) for key in keys})
+
+    def is_place(self, place: Place) -> bool:
+        """See `RecordSearch.is_place`; behind any keys the walk goes on with the next of its own."""
+        return len(place) == _KEYS
+
+    async def read(self, after: Place | None, most: int) -> SearchSlice:
+        """See `RecordSearch.read`."""
+        start = 0 if after is None else bisect_right(self._keys, (after[0], after[1]))
+        keys = self._keys[start : start + most]
+        found: list[Found] = []
+        for at in range(0, len(keys), _POINTS_AT_ONCE):
+            some = keys[at : at + _POINTS_AT_ONCE]
+            read = await asyncio.gather(*(self._tables.get(self._table, *key) for key in some))
+            found += [Found(each, (each.partition, each.row)) for each in read if each is not None]
+        is_last = start + most >= len(self._keys)
+        return SearchSlice(found, None if is_last or not keys else keys[-1])
+
+
+class ImportSearch:
+    """What the rows of an import named, chunk by chunk, where the stored entity is still its own.
+
+    `place_of` gives the keys of the entity that a result is about; None where there is none.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        table: str,
+        reporting: Reporting,
+        record: ImportRecord,
+        place_of: Callable[[RowResult], RecordKey | None],
+    ) -> None:
+        self._tables = tables
+        self._table = table
+        self._reporting = reporting
+        self._record = record
+        self._place_of = place_of
+
+    def is_place(self, place: Place) -> bool:
+        """See `RecordSearch.is_place`."""
+        return len(place) == 1 + _KEYS and _CHUNK.fullmatch(place[0]) is not None
+
+    async def read(self, after: Place | None, most: int) -> SearchSlice:
+        """See `RecordSearch.read`: entities of one chunk only."""
+        chunk, *behind = after or ("0", "", "")
+        async for number, rows in self._chunks(int(chunk)):
+            keys = {(key.partition, key.row) for key in map(self._key_of, rows) if key is not None}
+            ordered = sorted(keys)
+            start = bisect_right(ordered, tuple(behind)) if number == int(chunk) else 0
+            some = ordered[start : start + most]
+            found = await self._load(number, some)
+            if start + most < len(ordered):
+                return SearchSlice(found, (str(number), *some[-1]))
+            is_last = number + 1 >= len(self._record.chunks)
+            return SearchSlice(found, None if is_last else (str(number + 1), "", ""))
+        return SearchSlice((), None)
+
+    def _chunks(self, first: int) -> AsyncIterator[tuple[int, Sequence[RowResult]]]:
+        return self._reporting.chunks(self._record, first)
+
+    def _key_of(self, row: RowResult) -> RecordKey | None:
+        return self._place_of(row) if row.outcome.took_effect else None
+
+    async def _load(self, chunk: int, keys: Sequence[tuple[str, str]]) -> list[Found]:
+        """Those of the entities that the import wrote last, by ranges of each partition."""
+        found: list[Found] = []
+        for partition in sorted({partition for partition, _ in keys}):
+            rows = [row for each, row in keys if each == partition]
+            entities = await load_records(self._tables, self._table, partition, rows)
+            found += [
+                Found(entities[row], (str(chunk), partition, row))
+                for row in rows
+                if row in entities and entities[row].values.get("Number") == self._record.number
+            ]
+        return found
