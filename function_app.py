@@ -12,6 +12,7 @@ from functions import (
     housekeeping,
     imports,
     licenses,
+    records,
     tokens,
     workers,
 )
@@ -24,6 +25,7 @@ app.register_functions(licenses.blueprint)
 app.register_functions(documents.blueprint)
 app.register_functions(authdata.blueprint)
 app.register_functions(imports.blueprint)
+app.register_functions(records.blueprint)
 app.register_functions(tokens.blueprint)
 app.register_functions(contract.blueprint)
 app.register_functions(housekeeping.blueprint)

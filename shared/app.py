@@ -49,6 +49,7 @@ from shared.services.import_log import ImportLog
 from shared.services.licenses.same_file import ImportedFiles
 from shared.services.name_index import NameIndex
 from shared.services.record_processor import RecordProcessor
+from shared.services.records.reading import RecordReader
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.results import Payloads, Results
 from shared.services.retention import (
@@ -186,6 +187,7 @@ def compose(
         chunks=chunks,
         reporting=dependencies.reporting,
         failed_rows=failed_rows,
+        records=_records(dependencies, account),
         retrying=Retrying(
             failed_rows,
             dependencies.intake,
@@ -300,6 +302,22 @@ def _documents(
             account.documents, drops, clock, settings.document_sweep_seconds, tenants.list_ids
         ),
         poisoned=PoisonedDrops(account.poison, drops),
+    )
+
+
+def _records(dependencies: Dependencies, account: Account) -> RecordReader:
+    return RecordReader(
+        tables=account.tables,
+        imports=dependencies.imports,
+        reporting=dependencies.reporting,
+        clock=dependencies.clock,
+        offload=dependencies.offload,
+        sources={
+            module.records.name: module.records.source
+            for module in IMPORT_MODULES.values()
+            if module.records is not None
+        },
+        kept=timedelta(days=dependencies.settings.keep_result_days),
     )
 
 

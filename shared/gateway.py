@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from shared.services.idempotency import IdempotencyKeys
     from shared.services.import_log import ImportLog
     from shared.services.licenses.same_file import ImportedFiles
+    from shared.services.records.reading import RecordReader
     from shared.services.retry_cancel import Cancelling, Retrier, Retrying
     from shared.services.status import FailedRows, Reporting, Waiting
     from shared.services.sweep import Sweep
@@ -87,6 +88,7 @@ class Gateway:
     chunks: ChunkProcessor
     reporting: Reporting
     failed_rows: FailedRows
+    records: RecordReader
     retrying: Retrying
     cancelling: Cancelling
     dry_runs: DryRuns

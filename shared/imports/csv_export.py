@@ -102,6 +102,22 @@ def header_line(columns: Columns, *, with_lines: bool = False) -> str:
 
 def row_line(columns: Columns, index: int, error: str, text: str, line: int | None = None) -> str:
     """The line of a row, given as JSON text; `line` is that of the file it came from, if any."""
+    places = [index] if line is None else [index, line]
+    return _line([*map(str, places), neutralised(error), *_cells(columns, text)])
+
+
+def record_header(columns: Columns) -> str:
+    """The first line of a file of records, which have neither index nor error."""
+    return _line([*(neutralised(name) for name in columns.values()), MORE])
+
+
+def record_line(columns: Columns, text: str) -> str:
+    """The line of a record, given as JSON text."""
+    return _line(_cells(columns, text))
+
+
+def _cells(columns: Columns, text: str) -> list[str]:
+    """The cells of a row, the last one with the fields that have no column."""
     cells = dict.fromkeys(columns, "")
     more: dict[str, str] = {}
     for path, cell in _leaves(_parsed(text), ""):
@@ -110,8 +126,7 @@ def row_line(columns: Columns, index: int, error: str, text: str, line: int | No
         else:
             more[path] = cell
     rest = neutralised(json.dumps(more, ensure_ascii=False)) if more else ""
-    places = [index] if line is None else [index, line]
-    return _line([*map(str, places), neutralised(error), *cells.values(), rest])
+    return [*cells.values(), rest]
 
 
 def _parsed(text: str) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shared.clock import Clock
     from shared.gateway import Gateway
     from shared.services.record_repair import StoredShape
+    from shared.services.records.sources import RecordSource
     from shared.services.retention import LogRange, RetentionStep
     from shared.services.row_processor import ProcessorContext, RowProcessor
     from shared.services.status import ImportReport
@@ -40,6 +41,14 @@ class OpenApiArea:
     shapes: Callable[[], Mapping[str, dict[str, Any]]]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRecords:
+    """The records of a type that can be read back: under which name, and their source."""
+
+    name: str
+    source: Callable[[], RecordSource]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportTypeModule:
     """One import type and its hooks.
@@ -53,6 +62,7 @@ class ImportTypeModule:
     log_range()                        the rows that it logs of its imports beside its records
     stored_shape()                     how a stored record is checked and mended, where its rows do
                                        not each name one record
+    records                            how its stored records are read back
     names_database                     whether its callers name the database that they send to
     """
 
@@ -63,6 +73,7 @@ class ImportTypeModule:
     retention: Callable[[Gateway, Clock], Iterable[RetentionStep]] = lambda _gateway, _clock: ()
     log_range: Callable[[], LogRange] | None = None
     stored_shape: Callable[[], StoredShape] | None = None
+    records: StoredRecords | None = None
     names_database: bool = False
 
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shared.imports.import_type import ImportType
-from shared.imports.import_type_module import ImportTypeModule, OpenApiArea, when_ended
+from shared.imports.import_type_module import (
+    ImportTypeModule,
+    OpenApiArea,
+    StoredRecords,
+    when_ended,
+)
 from shared.imports.registry import import_type
 
 if TYPE_CHECKING:
     import azure.functions as func
 
     from shared.gateway import Gateway
+    from shared.services.records.sources import RecordSource
     from shared.storage.import_records import ImportRecord
 
 
-def pay_and_bill_module(definition: ImportType) -> ImportTypeModule:
-    """The module of a type of this contract."""
+def pay_and_bill_module(
+    definition: ImportType, source: Callable[[], RecordSource]
+) -> ImportTypeModule:
+    """The module of a type of this contract; `source` finds its records."""
     return ImportTypeModule(
         definition=definition,
         answer=when_ended(_answer),
         openapi_area=_openapi_area,
+        records=StoredRecords(definition.name, source),
         names_database=True,
     )
 

@@ -10,8 +10,11 @@ PreviousLost     they could not be kept
 from __future__ import annotations
 
 import hashlib
+import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from shared.errors import UnreadableDataError
 from shared.imports.former_values import (
@@ -21,9 +24,11 @@ from shared.imports.former_values import (
     FormerRecord,
     FormerState,
     FormerValues,
+    previous_fields,
     unpack_former,
 )
 from shared.imports.import_type import Document
+from shared.storage.entities import join_text
 from shared.storage.names import IMPORT_RESULT_BLOBS
 from shared.storage.ports import Blobs, Entity, Operation, Value
 from shared.storage.result_records import blobs_of
@@ -139,3 +144,23 @@ async def read_former(
         return former.state, unpack_former(former, data, present, created)
     except UnreadableDataError:
         return FormerState.LOST, None
+
+
+def former_fields(entity: Entity) -> dict[str, Any] | None:
+    """The former values of the top-level fields that the last import changed, None where there was
+    none; all fields of a deleted record. Without a request, so not those in a blob.
+
+    None where nothing is kept, or nothing that can be read.
+    """
+    former = from_entity(entity)
+    if former.state is not FormerState.KEPT or former.blob:
+        return None
+    try:
+        text = zlib.decompress(former.data).decode() if former.data else former.text
+        values = json.loads(text)
+        if "document" in values:
+            present = json.loads(join_text("Document", entity.values) or "null")
+            return previous_fields(values["document"], present)
+        return {**values["fields"], **dict.fromkeys(values["added"])}
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
+        return None

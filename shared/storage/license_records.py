@@ -162,12 +162,12 @@ def operations_of(partition: str, change: Change, writer: LicenseWriter) -> list
     if after is not None:
         operations.append(Upsert(_license(partition, after, writer)))
     if before is None and after is not None:
-        owner = _owner(partition, after)
+        owner = _owner(partition, after, writer)
         operations.append(Upsert(owner) if change.is_reused else Insert(owner))
     elif before is not None and after is None:
-        operations.append(Upsert(_owner(partition, as_tombstone(before, number))))
+        operations.append(Upsert(_owner(partition, as_tombstone(before, number), writer)))
     elif before is not None and after is not None and _whose(before) != _whose(after):
-        operations.append(Upsert(_owner(partition, after)))
+        operations.append(Upsert(_owner(partition, after, writer)))
     return operations
 
 
@@ -328,10 +328,12 @@ def _tombstone(partition: str, tombstone: StoredLicense, writer: LicenseWriter) 
     return Entity(partition, row, values)
 
 
-def _owner(partition: str, held: StoredLicense) -> Entity:
+def _owner(partition: str, held: StoredLicense, writer: LicenseWriter) -> Entity:
+    """Whose license has the key; of one that is gone also which import removed it, and when."""
     values: dict[str, Value] = {"Whose": json.dumps(_whose(held), ensure_ascii=False)}
     if held.document is None:
         values |= {"Deleted": True, "Number": held.number}
+        values |= {"ChangedBy": writer.import_id, "UpdatedAt": writer.now}
     return Entity(partition, key_row(held.key), values)
 
 

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.pay_and_bill_module import pay_and_bill_module
 
-MODULE = pay_and_bill_module(ASSIGNMENTS)
+if TYPE_CHECKING:
+    from shared.services.records.sources import RecordSource
+
+
+def _records() -> RecordSource:
+    from shared.services.records.sources import BusinessRecords
+
+    return BusinessRecords(ASSIGNMENTS, columns=("PersonnelRef",))
+
+
+MODULE = pay_and_bill_module(ASSIGNMENTS, _records)

@@ -8,7 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.import_type_module import ImportTypeModule, OpenApiArea, when_ended
+from shared.imports.import_type_module import (
+    ImportTypeModule,
+    OpenApiArea,
+    StoredRecords,
+    when_ended,
+)
 
 if TYPE_CHECKING:
     import azure.functions as func
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
     from shared.gateway import Gateway
     from shared.imports.import_type import Document
     from shared.services.record_repair import StoredShape
+    from shared.services.records.sources import RecordSource
     from shared.storage.import_records import ImportRecord
 
 
@@ -46,9 +52,16 @@ def _stored_shape() -> StoredShape:
     return StoredShape(Employee.of, lookups, columns)
 
 
+def _records() -> RecordSource:
+    from shared.services.authdata.records import EmployeeRecords
+
+    return EmployeeRecords()
+
+
 MODULE = ImportTypeModule(
     definition=AUTHDATA,
     answer=when_ended(_answer),
     openapi_area=_openapi_area,
     stored_shape=_stored_shape,
+    records=StoredRecords("employees", _records),
 )

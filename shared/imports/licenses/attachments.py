@@ -30,6 +30,10 @@ TOLD_BY_BLOB: Final = ("name", "documentTypeCode", "mimeType")
 _MOST_METADATA: Final = 2_000
 """Characters of one value: a blob has room for 8 KiB of metadata in all."""
 _BYTES: Final = ("sha256", "length", "blob")
+DIGEST: Final = "sha256"
+"""What tells in a row which stored bytes it means, where it has no content."""
+EXPORTED: Final = (*DESCRIBED, DIGEST)
+"""What is shown of a stored document: what a row may say of it but for the bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ def merge_attachments(
 ) -> Filed:
     """Put the sent documents in place of the stored ones, or (`keeps`) among them.
 
-    A sent document without content keeps that of the stored one of its identity, if `keeps`.
+    A sent document without content keeps that of the stored one of its identity, if `keeps`, or if
+    it has the digest of these bytes: so what was read back can be sent again as it is.
     `blob` gives the name of a blob by a digest of the document.
     """
     by_identity = {_identity(document): document for document in stored}
@@ -60,7 +65,8 @@ def merge_attachments(
             found = _bytes_of(data, described, before, blob)
             contents[found["blob"]] = data
         else:
-            found = {name: before[name] for name in _BYTES if keeps and name in before}
+            keeps_bytes = keeps or document.get(DIGEST, "") == before.get(DIGEST)
+            found = {name: before[name] for name in _BYTES if keeps_bytes and name in before}
         result[identity] = described | found
     in_use = blobs_of(result.values()) - blobs_of(stored)
     return Filed(list(result.values()), {name: contents[name] for name in in_use})
@@ -102,6 +108,13 @@ def without_blobs(license_: Document | None) -> Document | None:
         for document in license_["documents"]
     ]
     return {**license_, "documents": documents}
+
+
+def exported_documents(documents: Iterable[Document]) -> list[Document]:
+    """Stored documents as a row may send them: without their bytes."""
+    return [
+        {name: document[name] for name in EXPORTED if name in document} for document in documents
+    ]
 
 
 def content_bytes(documents: object) -> int:

@@ -49,5 +49,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "sourcePath": "Where the file came from. It is kept and never opened.",
         "mimeType": "Media type of the file. It is not checked.",
         "documentTypeCode": f"Which kind of document it is. {_OPEN}",
+        "sha256": "The SHA-256 of the stored bytes in hexadecimal, as it is read back. A document "
+        "without content keeps its stored bytes if they have it.",
     },
 }

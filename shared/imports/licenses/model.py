@@ -12,7 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    Strict,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticKnownError
 
 from shared.guids import GUID_FORM, ZERO_GUID, parse_guid
@@ -80,6 +87,9 @@ LicenseKey = Annotated[
 ]
 """A license's guid; None after reading where the text says that there is no key."""
 
+Digest = Annotated[str, Strict(), StringConstraints(pattern="^[0-9a-f]{64}$")]
+"""The SHA-256 of bytes, as it is read back."""
+
 OffsetDirection = Annotated[Literal["After", "Before"], BeforeValidator(_direction), Mark.CONVERTED]
 """Taken in any case, kept in the contract's."""
 
@@ -106,6 +116,7 @@ class LicenseDocument(Record):
     sourcePath: XmlText | None = None
     mimeType: XmlText | None = None
     documentTypeCode: XmlText | None = None
+    sha256: Digest | None = None
 
 
 class LicenseIdentity(Record):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.imports.import_type_module import ImportTypeModule, OpenApiArea
+from shared.imports.import_type_module import ImportTypeModule, OpenApiArea, StoredRecords
 from shared.imports.licenses.definition import LICENSES
 
 if TYPE_CHECKING:
     import azure.functions as func
 
     from shared.gateway import Gateway
+    from shared.services.records.sources import RecordSource
     from shared.services.retention import LogRange
     from shared.services.row_processor import ProcessorContext, RowProcessor
     from shared.services.status import ImportReport
@@ -52,10 +53,17 @@ def _log_range() -> LogRange:
     return log_up_to
 
 
+def _records() -> RecordSource:
+    from shared.services.licenses.records import LicenseRecords
+
+    return LicenseRecords()
+
+
 MODULE = ImportTypeModule(
     definition=LICENSES,
     answer=_answer,
     openapi_area=_openapi_area,
     make_processor=_make_processor,
     log_range=_log_range,
+    records=StoredRecords("licenses", _records),
 )

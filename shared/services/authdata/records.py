@@ -13,7 +13,12 @@ from typing import Any, Final
 
 from shared.errors import InvalidRequestError
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.model import EMPLOYEE_ID, EMPLOYEE_STATUS, MOST_CHARACTERS, VALUE_FIELDS
+from shared.imports.authdata.model import (
+    EMPLOYEE_ID,
+    EMPLOYEE_STATUS,
+    MOST_CHARACTERS,
+    VALUE_FIELDS,
+)
 from shared.imports.import_type import Document, ImportType
 from shared.imports.results import RowResult
 from shared.services.authdata.store import employee_key
@@ -75,9 +80,7 @@ class EmployeeRecords:
             )
         if EMPLOYEE_ID in query.filters:
             key = employee_key(query.tenant, query.filters[EMPLOYEE_ID])
-            return Findings(
-                KeySearch(tables, AUTHDATA.table, [key]), self.has_all(query.filters)
-            )
+            return Findings(KeySearch(tables, AUTHDATA.table, [key]), self.has_all(query.filters))
         own = encode(query.tenant)
         equal = ("Deleted", True) if query.is_deleted else None
         range_ = EntityRange(own, own, *RECORD_ROWS, equal)

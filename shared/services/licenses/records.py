@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -187,6 +187,3 @@ def _key_of(entity: Entity) -> Document:
         with reading("the owner of a license key"):
             whose = owner_of(entity).fields
     return {_COMPANY: company, **whose, _KEY: entity.row.rpartition("|")[2]}
-
-
-make_source: Callable[[], LicenseRecords] = LicenseRecords

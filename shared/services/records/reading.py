@@ -19,6 +19,7 @@ from shared.services.records.search import Found, ImportSearch, Place
 from shared.services.records.sources import Findings, Query, RecordSource
 from shared.services.status import NO_SUCH_IMPORT, Reporting, check_results
 from shared.storage.entities import join_text
+from shared.storage.former_columns import former_fields
 from shared.storage.ports import Entity, RangeTables
 
 _READ_AT_ONCE: Final = 1_000
@@ -162,7 +163,7 @@ class RecordReader:
         age = age_of(entity.text("UpdatedAt"), self._clock.now())
         if age is None or age > self._kept:
             return None
-        return None
+        return former_fields(entity)
 
 
 @dataclass(frozen=True, slots=True)

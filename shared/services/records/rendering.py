@@ -94,7 +94,7 @@ class RecordRenderer:
 
     @reading("a stored record")
     def _record(self, entity: Entity) -> tuple[str, list[str]]:
-        """The text of the record, and the paths of its masked values. Raises UnreadableDataError."""
+        """The text of the record, and the paths of what is masked. Raises UnreadableDataError."""
         text = self._shape.record_text(entity)
         document = json.loads(text)
         if not isinstance(document, dict):
@@ -172,7 +172,8 @@ def number_names(schema: Mapping[str, Any]) -> frozenset[str]:
     kinds: dict[str, set[bool]] = {}
     for name, node in _properties(schema):
         types = node.get("type", ())
-        kinds.setdefault(name, set()).add("number" in ([types] if isinstance(types, str) else types))
+        is_number = "number" in ([types] if isinstance(types, str) else types)
+        kinds.setdefault(name, set()).add(is_number)
     ambiguous = [name for name, known in kinds.items() if len(known) > 1]
     if ambiguous:
         raise ValueError(f"numbers at one place and not at another: {ambiguous}")

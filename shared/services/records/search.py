@@ -85,7 +85,7 @@ class KeySearch:
         self._keys = sorted({(key.partition, key.row) for key in keys})
 
     def is_place(self, place: Place) -> bool:
-        """See `RecordSearch.is_place`; behind any keys the walk goes on with the next of its own."""
+        """See `RecordSearch.is_place`: whatever the keys, the next of its own keys follow."""
         return len(place) == _KEYS
 
     async def read(self, after: Place | None, most: int) -> SearchSlice:

@@ -7,14 +7,14 @@ A type hands its `RecordSource` over in its module. Types whose rows each name o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol
 
 from shared.errors import InvalidRequestError
 from shared.imports.import_type import Document, FoundBy, ImportType
 from shared.imports.merge_rules import text_columns
-from shared.imports.model import normal_reference
+from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.imports.results import RowResult
 from shared.services.name_index import NameIndex
 from shared.services.records.rendering import RecordShape, number_names, sensitive_names
@@ -130,7 +130,7 @@ class BusinessRecords:
     """
 
     kind: ImportType
-    names: Mapping[str, str]
+    names: Mapping[str, str] = field(default_factory=dict)
     lookup: str = ""
     columns: tuple[str, ...] = ()
 
@@ -159,8 +159,6 @@ class BusinessRecords:
 
     def read_filter(self, name: str, text: str) -> str:
         """See `RecordSource.read_filter`: every filter is a reference."""
-        from shared.imports.model import MAX_REFERENCE
-
         return reference_filter(name, text, MAX_REFERENCE)
 
     async def find(self, tables: RangeTables, query: Query) -> Findings:
@@ -217,7 +215,9 @@ class BusinessRecords:
     async def _named(self, names: NameIndex, tenant: str, found_by: FoundBy) -> list[RecordKey]:
         keys: list[RecordKey] = []
         async for candidates in names.candidates(self.kind, tenant, found_by):
-            keys += [RecordKey(partition_of(tenant, group), row_of(ref)) for group, ref in candidates]
+            keys += [
+                RecordKey(partition_of(tenant, group), row_of(ref)) for group, ref in candidates
+            ]
             if len(keys) > MOST_NAMED:
                 raise InvalidRequestError(
                     f"More than {MOST_NAMED} records may have this name: send "

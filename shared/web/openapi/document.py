@@ -25,6 +25,7 @@ from shared.imports.registry import TYPE_CATALOGUE
 from shared.web.openapi import (
     about,
     following,
+    records,
     tokens,
 )
 from shared.web.openapi.meanings import with_meanings
@@ -64,6 +65,8 @@ ABOUT: Final = (
     "/connect/token` gives a token for them. |\n"
     "| following imports | either of them | A key pair sees the tenant's imports, a token those "
     "of its scopes. |\n"
+    "| reading records | either of them | The administrator decides what an integration may read; "
+    "a client needs the scope `read_records`. |\n"
     "| schemas, capabilities, messages, health | nothing | |\n\n"
     "**Authorize** on this page takes the key pair or the client's id and secret. On the local "
     "gateway you are the administrator: `python3 dev.py manage integration add` and `python3 "
@@ -99,6 +102,7 @@ def operations(limits: Limits) -> tuple[Operation, ...]:
     return (
         *calls,
         *following.operations(calls),
+        *records.operations(),
         *tokens.operations(),
         *about.operations(),
     )
@@ -138,6 +142,7 @@ def _components() -> dict[str, Any]:
     answers = {
         **shared_shapes(),
         **{name: shape for area in _areas() for name, shape in area().shapes().items()},
+        **records.shapes(),
         **about.shapes(),
         **tokens.shapes(),
     }

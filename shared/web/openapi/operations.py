@@ -300,7 +300,7 @@ CONTINUATION: Final = Parameter(
     "continuation",
     "query",
     "The `continuation` of the page before; left out for the first one.",
-    {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,400}$"},
+    {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,4000}$"},
 )
 
 CORRELATION_ID: Final = "X-Correlation-Id"
@@ -314,6 +314,7 @@ HEADERS: Final = {
     CORRELATION_ID: "The id of this call in the log: the caller's own, if it matches the pattern.",
     "X-Import-Id": "The id of the import that the call made or is about.",
     "Location": "Where the import is followed.",
+    "Link": 'The address of the next page (`rel="next"`), where there is one.',
     "Retry-After": "Seconds until it is worth asking again.",
     "Preference-Applied": "The preferences of `Prefer` that were followed.",
     DRY_RUN_HEADER: "`true`: the call was a dry run, and nothing was done.",
