@@ -41,7 +41,7 @@ LARGEST_PAGE: Final = 1_000
 LARGEST_EXPORT: Final = 10_000
 _OF_PAGES: Final = ("pageSize", "continuation")
 MAY_NOT_READ: Final = (
-    "This integration may not read records: the administrator of the gateway can allow it."
+    "This integration may not read records: ask the administrator of the gateway to allow it."
 )
 
 
@@ -126,9 +126,12 @@ def _continuation(query: Mapping[str, str]) -> str:
     if not text:
         return ""
     try:
-        return from_opaque(text)
+        place = from_opaque(text)
     except InvalidRequestError:
-        raise InvalidRequestError(WRONG_CONTINUATION) from None
+        place = ""
+    if to_opaque(place) != text:
+        raise InvalidRequestError(WRONG_CONTINUATION)
+    return place
 
 
 def _asked(source: RecordSource, query: Mapping[str, str]) -> dict[str, str]:

@@ -33,6 +33,7 @@ SCOPES = {
     "/api/admin/authdata": Scope.IMPORT_AUTHDATA,
     "/api/import/documents": Scope.IMPORT_INBOX,
     "/api/documents": Scope.IMPORT_INBOX,
+    "/api/records": Scope.READ_RECORDS,
 }
 SCOPED = [each for each in TAKING_TOKENS if each.path.startswith(tuple(SCOPES))]
 

@@ -49,10 +49,9 @@ class RecordRequest:
     masks: bool = True
     as_rows: bool = False
 
-    @property
-    def fingerprint(self) -> str:
+    def fingerprint(self, name: str) -> str:
         """What a continuation is bound to: the same records, whatever is shown of them."""
-        asked = [self.tenant, sorted(self.filters.items()), self.is_deleted, self.import_id]
+        asked = [name, self.tenant, sorted(self.filters.items()), self.is_deleted, self.import_id]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
 
 
@@ -116,7 +115,8 @@ class RecordReader:
         """
         source = self.source(name)
         findings = await self._findings(source, request)
-        place = _place_of(request, findings)
+        mark = request.fingerprint(name.lower())
+        place = _place_of(mark, request, findings)
         renderer = RecordRenderer(name.lower(), source.shape, self._previous, masks=request.masks)
         texts: list[str] = []
         room = MAX_FULL_ANSWER
@@ -131,7 +131,7 @@ class RecordReader:
             room -= sum(map(len, rendered))
             if place is None or len(texts) >= size or room <= 0:
                 break
-        return RecordPage(texts, "" if place is None else _continuation(request, place))
+        return RecordPage(texts, "" if place is None else _continuation(mark, place))
 
     async def _findings(self, source: RecordSource, request: RecordRequest) -> Findings:
         if not request.import_id:
@@ -209,7 +209,7 @@ class _Rendering:
         return not isinstance(document, dict) or has(document)
 
 
-def _place_of(request: RecordRequest, findings: Findings) -> Place | None:
+def _place_of(mark: str, request: RecordRequest, findings: Findings) -> Place | None:
     """The place that a continuation names. Raises InvalidRequestError."""
     if not request.continuation:
         return None
@@ -219,7 +219,7 @@ def _place_of(request: RecordRequest, findings: Findings) -> Place | None:
     except (ValueError, RecursionError):
         raise wrong from None
     is_list = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-    if not is_list or not 1 < len(parts) <= _MOST_PARTS or parts[0] != request.fingerprint:
+    if not is_list or not 1 < len(parts) <= _MOST_PARTS or parts[0] != mark:
         raise wrong
     place = tuple(parts[1:])
     if not findings.search.is_place(place):
@@ -227,5 +227,5 @@ def _place_of(request: RecordRequest, findings: Findings) -> Place | None:
     return place
 
 
-def _continuation(request: RecordRequest, place: Place) -> str:
-    return json.dumps([request.fingerprint, *place], ensure_ascii=False, separators=(",", ":"))
+def _continuation(mark: str, place: Place) -> str:
+    return json.dumps([mark, *place], ensure_ascii=False, separators=(",", ":"))

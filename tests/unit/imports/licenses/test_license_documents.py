@@ -10,7 +10,7 @@ import pytest
 
 from shared.imports.import_type import Document
 from shared.imports.licenses.actions import IMPORT_ACTIONS, LicenseAction
-from shared.imports.licenses.attachments import blobs_of, content_bytes
+from shared.imports.licenses.attachments import blobs_of, content_bytes, exported_documents
 from tests.unit.imports.licenses.company import (
     UNCHANGED,
     UPDATED,
@@ -165,6 +165,24 @@ def test_without_content_a_document_loses_its_bytes_where_the_list_is_set(
 ) -> None:
     company = _with(doc("a", b"1"))
     company.send(action, of_employee(documents=[{"name": "a"}]))
+    assert _documents(company) == [{"name": "a"}]
+
+
+@pytest.mark.parametrize("action", [*KEEPING, *SETTING])
+def test_what_was_read_back_can_be_sent_again_and_keeps_its_bytes(action: LicenseAction) -> None:
+    company = _with(doc("a", b"1", sourcePath="p"), doc("b", b"2"), doc("c", None))
+    before = company.only()
+    sent = {**before, "documents": exported_documents(before["documents"])}
+    assert [set(each) & {"content", "blob", "length"} for each in sent["documents"]] == [set()] * 3
+    assert told(company.send(action, sent)) == [(UNCHANGED, [1103])]
+    assert company.only() == before
+
+
+@pytest.mark.parametrize("action", SETTING)
+def test_the_digest_of_other_bytes_keeps_none(action: LicenseAction) -> None:
+    company = _with(doc("a", b"1"))
+    other = hashlib.sha256(b"2").hexdigest()
+    company.send(action, of_employee(documents=[{"name": "a", "sha256": other}]))
     assert _documents(company) == [{"name": "a"}]
 
 

@@ -23,7 +23,7 @@ TOP = names(
     "employeePersonalId divisionCode companyCode"
 )
 REMINDER = names("isShowingOnDashboard isShowingOnPayStub isShowingOnESS offset offsetDirection")
-DOCUMENT = names("content name sourcePath mimeType documentTypeCode")
+DOCUMENT = names("content name sourcePath mimeType documentTypeCode sha256")
 
 
 def read(**fields: Any) -> ReadRow:
