@@ -468,11 +468,11 @@ async def fill_indexes(gateway: Gateway) -> None:
 
 def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
     settings, tables = gateway.settings, gateway.account.tables
-    imports = ExpiringImports(tables, gateway.account.blobs, gateway.imports, clock)
     logs = {
         module.definition.table: module.log_range() if module.log_range else None
         for module in IMPORT_MODULES.values()
     }
+    imports = ExpiringImports(tables, gateway.account.blobs, gateway.imports, clock, logs)
     tombstones = ExpiringTombstones(tables, gateway.imports, logs)
     rows = timedelta(days=settings.keep_payload_days)
     kept = timedelta(days=settings.keep_result_days)

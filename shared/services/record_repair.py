@@ -19,6 +19,7 @@ from shared import log
 from shared.auth.integrations import integration_from_entity
 from shared.clock import Clock, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
+from shared.imports.former_values import LOST_FORMER, Created
 from shared.imports.import_type import Document, ImportType, RecordRules
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import Change, StoredLicense
@@ -27,7 +28,13 @@ from shared.imports.registry import IMPORT_TYPES
 from shared.services.documents.rounds import RoundStatus
 from shared.services.import_log import ImportLog
 from shared.services.results import Results
-from shared.storage import authdata_records, business_records, idempotency_records, license_records
+from shared.storage import (
+    authdata_records,
+    business_records,
+    former_columns,
+    idempotency_records,
+    license_records,
+)
 from shared.storage.business_records import RecordKey, Stamp, StoredRecord
 from shared.storage.entities import decode, encode, join_text
 from shared.storage.import_records import ImportRecord
@@ -155,11 +162,31 @@ class RecordRepair:
                     continue
                 if await self._is_of_no_import(tenant, newest):
                     yield self._broken_record(tenant, kind, entity, own, _NO_IMPORT)
+                    continue
+                record = business_records.from_entity(entity)
+                broken = self._broken_former(kind, entity, record.document, record.created)
+                if broken is not None:
+                    yield broken
             for reference, pointing in lookups.items():
                 for entity in pointing:
                     fault = "the record that this look-up names is not there"
                     key = _shown_key(partition, reference)
                     yield self._removal(kind.name, kind.table, key, fault, [Delete(entity)])
+
+    def _broken_former(
+        self, kind: ImportType, entity: Entity, document: Document | None, created: Created
+    ) -> BrokenThing | None:
+        """Former values that cannot be read; the record itself can."""
+        try:
+            former_columns.check_columns(entity, document, created)
+        except UnreadableDataError as error:
+
+            async def carry_out() -> None:
+                await self._tables.write(kind.table, former_columns.lost(entity))
+
+            key = _shown_key(entity.partition, entity.row.rpartition("|")[2])
+            return BrokenThing(kind.name, key, str(error), Repair.MEND, carry_out)
+        return None
 
     def _shape(self, kind: ImportType) -> StoredShape:
         return self._shapes.get(kind.name) or shape_of_rules(kind.record_rules)
@@ -179,6 +206,8 @@ class RecordRepair:
                 stamp=Stamp(number, -1, "[]"),
                 created_by=number,
                 created_at=entity.text("CreatedAt"),
+                created_import_id=entity.text("CreatedBy"),
+                former=LOST_FORMER,
                 updated_at=to_iso(self._clock.now()),
                 lookups=() if document is None else tuple(shape.lookups(document)),
                 columns=None if document is None else dict(shape.columns(document)),
@@ -203,6 +232,12 @@ class RecordRepair:
                     found = license_records.held_from_entity(entity)
                     if await self._is_of_no_import(tenant, found.number):
                         yield self._broken_license(tenant, entity, key, _NO_IMPORT)
+                    else:
+                        broken = self._broken_former(
+                            LICENSES, entity, found.document, found.created
+                        )
+                        if broken is not None:
+                            yield broken
                     if found.document is not None:
                         held[key] = found
                 except UnreadableDataError as error:
@@ -232,7 +267,14 @@ class RecordRepair:
         if document is not None:
             employee = employee_of(document)
             if license_records.license_row(employee, key) == entity.row:
-                place = StoredLicense(key, employee, document, 0, entity.text("CreatedAt"))
+                place = StoredLicense(
+                    key,
+                    employee,
+                    document,
+                    0,
+                    entity.text("CreatedAt"),
+                    created_import_id=entity.text("CreatedBy"),
+                )
 
         async def carry_out() -> None:
             await self._tables.write(LICENSES.table, Delete(entity))
@@ -241,7 +283,9 @@ class RecordRepair:
                 await self._tables.write(LICENSES.table, Delete(owner))
             else:
                 number = await self._imports.newest_number(tenant)
-                await self._write_license(entity.partition, replace(place, number=number))
+                await self._write_license(
+                    entity.partition, replace(place, number=number, former=LOST_FORMER)
+                )
 
         shown = _shown_key(entity.partition, key)
         repair = Repair.REMOVE if place is None else Repair.MEND
@@ -261,7 +305,7 @@ class RecordRepair:
     async def _write_license(self, partition: str, held: StoredLicense) -> None:
         change = Change(held.key, None, held, is_reused=True)
         now = to_iso(self._clock.now())
-        writer = LicenseWriter(held.number, "", now)
+        writer = LicenseWriter(held.number, held.import_id, now)
         operations = license_records.operations_of(partition, change, writer)
         await self._tables.transact(LICENSES.table, operations)
 

@@ -13,10 +13,11 @@ hand.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from shared import log
 from shared.clock import Clock, age_of, to_iso
@@ -25,6 +26,7 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.services.documents.processor import blob_of
 from shared.services.import_log import ImportLog
 from shared.services.upkeep import UpkeepFaults
+from shared.storage import former_columns
 from shared.storage import import_records as expiry
 from shared.storage import import_records as records
 from shared.storage.business_records import ended_imports, from_entity
@@ -43,8 +45,11 @@ from shared.storage.ports import (
     MAX_OPERATIONS,
     Delete,
     Entity,
+    EntityRange,
     ListedBlobs,
     Merge,
+    Operation,
+    RangeTables,
     SearchableTables,
     Tables,
     Upsert,
@@ -266,14 +271,25 @@ class ExpiringRejections:
 # number comes from it.
 
 _IMPORTS_PER_PAGE = 500
+_RECORDS_PER_SLICE = 1_000
+_RECORDS = ("r|", "r|~")
 
 
 class ExpiringImports:
-    """Three steps: payloads, results with their records, payloads without an import."""
+    """Three steps: payloads, results with their records, payloads without an import.
+
+    `record_tables` are those whose records keep what they were before their last import.
+    """
 
     def __init__(
-        self, tables: Tables, blobs: ListedBlobs, imports: ImportLog, clock: Clock
+        self,
+        tables: RangeTables,
+        blobs: ListedBlobs,
+        imports: ImportLog,
+        clock: Clock,
+        record_tables: Iterable[str],
     ) -> None:
+        self._record_tables = tuple(record_tables)
         self._tables = tables
         self._blobs = blobs
         self._imports = imports
@@ -297,11 +313,21 @@ class ExpiringImports:
             yield 1
 
     async def results(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """The results of imports that ended before then, and the imports themselves."""
+        """The results of imports that ended before then, and the imports themselves.
+
+        First of all, what records were before these imports: that is never shown or used without
+        the results.
+        """
         faults = UpkeepFaults("retention.passed_over")
-        for place, summary in enumerate(await self._imports.summaries(tenant)):
-            is_newest = place == 0
-            if not summary.ended_before(to_iso(before)) or (is_newest and not summary.has_results):
+        summaries = await self._imports.summaries(tenant)
+        over = [each for each in summaries if each.ended_before(to_iso(before))]
+        numbers = {each.number for each in over if each.has_results}
+        for table in self._record_tables if numbers else ():
+            async for _ in self._remove_former_values(tenant, table, numbers):
+                yield 0
+        for summary in over:
+            is_newest = summary.number == summaries[0].number
+            if is_newest and not summary.has_results:
                 continue
             try:
                 are_gone = await self._expire_results(summary)
@@ -312,6 +338,39 @@ class ExpiringImports:
                 continue
             faults.note_success()
             yield 1
+
+    async def _remove_former_values(
+        self, tenant: str, table: str, numbers: Set[int]
+    ) -> AsyncIterator[None]:
+        """What the records that these imports wrote last were before, slice by slice.
+
+        Storage looks for them, in all partitions of the tenant: results do not name every record,
+        and some results cannot be read. What is done is not found again, so this may stop anywhere.
+        """
+        own = encode(tenant)
+        written = ("Number", min(numbers), max(numbers))
+        for first, last in ((own, own), (f"{own}|", f"{own}|~")):
+            records_of_tenant = EntityRange(
+                first,
+                last,
+                *_RECORDS,
+                between=(written, former_columns.EXPIRING),
+                select=("Number", *former_columns.COLUMNS),
+            )
+            after: tuple[str, str] | None = None
+            is_last = False
+            while not is_last:
+                found = await self._tables.query_range(
+                    table, records_of_tenant, after, _RECORDS_PER_SLICE
+                )
+                of_these = [each for each in found.entities if each.number("Number") in numbers]
+                for _, group in groupby(of_these, key=lambda each: each.partition):
+                    some = [former_columns.removal(each) for each in group]
+                    await _write_each(self._tables, table, some)
+                if found.entities:
+                    after = found.entities[-1].partition, found.entities[-1].row
+                is_last = found.is_last
+                yield
 
     async def strays(self, tenant: str, before: datetime) -> AsyncIterator[int]:
         """Payloads without an import: their call died before it was accepted."""
@@ -398,6 +457,18 @@ class ExpiringImports:
 
     def _now(self) -> str:
         return to_iso(self._clock.now())
+
+
+async def _write_each(tables: Tables, table: str, operations: Sequence[Operation]) -> None:
+    """Conditional writes to one partition; those whose entity has changed are left out."""
+    for at in range(0, len(operations), MAX_OPERATIONS):
+        some = operations[at : at + MAX_OPERATIONS]
+        try:
+            await tables.transact(table, some)
+        except PreconditionFailedError:
+            for each in some:
+                with suppress(PreconditionFailedError):
+                    await tables.write(table, each)
 
 
 async def remove_all(tables: Tables, table: str, entities: list[Entity]) -> int:

@@ -96,11 +96,12 @@ class AzureTables:
         """
         entities: list[Entity] = []
         filters = _range_filters(range_, after)
+        columns = None if range_.select is None else [*_KEYS, *range_.select]
         for place, query in enumerate(filters, 1):
             token: Any = None
             while True:
                 size = min(most - len(entities), _PAGE)
-                page, token = await self._read_page(table, query, None, size, token)
+                page, token = await self._read_page(table, query, columns, size, token)
                 entities += page
                 if len(entities) >= most:
                     return EntitySlice(entities[:most], not token and place == len(filters))
@@ -271,6 +272,10 @@ def _range_filters(range_: EntityRange, after: tuple[str, str] | None) -> list[s
         name, value = range_.equal
         literal = str(value).lower() if isinstance(value, bool) else _literal(value)
         common.append(f"{name} eq {literal}")
+    for name, least, most in range_.between:
+        common.append(f"{name} ge {_number_literal(least)}")
+        if most is not None:
+            common.append(f"{name} le {_number_literal(most)}")
     from_first_row = f"RowKey ge {_literal(range_.first_row)}"
     if range_.first_partition == range_.last_partition:
         only = f"PartitionKey eq {_literal(range_.first_partition)}"
@@ -288,6 +293,10 @@ def _range_filters(range_: EntityRange, after: tuple[str, str] | None) -> list[s
 def _rows_behind(range_: EntityRange, after: tuple[str, str] | None) -> list[str]:
     first = [f"RowKey ge {_literal(range_.first_row)}"]
     return first if after is None else [*first, f"RowKey gt {_literal(after[1])}"]
+
+
+def _number_literal(value: int) -> str:
+    return str(value) if value in _INT32 else f"{value}L"
 
 
 def _literal(key: str) -> str:

@@ -14,7 +14,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from shared.errors import UnreadableDataError
 from shared.imports.former_values import (
@@ -30,7 +30,7 @@ from shared.imports.former_values import (
 from shared.imports.import_type import Document
 from shared.storage.entities import join_text
 from shared.storage.names import IMPORT_RESULT_BLOBS
-from shared.storage.ports import Blobs, Entity, Operation, Value
+from shared.storage.ports import Blobs, Entity, Merge, Operation, Value, reading
 from shared.storage.result_records import blobs_of
 
 _EXPIRED = -1
@@ -81,6 +81,27 @@ def _from_entity(entity: Entity) -> FormerValues:
     return FormerValues(FormerState.KEPT, number, blob=blob, start=int(start), length=int(length))
 
 
+def check_columns(entity: Entity, present: Document | None, created: Created) -> None:
+    """Raises UnreadableDataError where an entity has former values that cannot be true.
+
+    `present` and `created` are what the record says. What lies in a blob is not looked at.
+    """
+    with reading("the former values of a record"):
+        former = _from_entity(entity)
+        is_kept = former.state is FormerState.KEPT
+        if is_kept and former.number >= entity.number("Number"):
+            raise ValueError("a former import that is a later one")
+        if is_kept and not former.blob:
+            unpack_former(former, b"", present, created)
+
+
+def lost(entity: Entity) -> Operation:
+    """The write that says of an entity, as it was read, that its former values are lost."""
+    texts = {name: "" for name in ("Previous", "PreviousBlob") if name in entity.values}
+    values: dict[str, Value] = {"PreviousNumber": 0, "PreviousLost": True, **texts}
+    return Merge(Entity(entity.partition, entity.row, values, entity.etag))
+
+
 def without_values(entity: Entity) -> Entity:
     """The same entity, which says that its former values are lost where it has some."""
     if "PreviousNumber" not in entity.values or entity.number("PreviousNumber") < 0:
@@ -88,6 +109,17 @@ def without_values(entity: Entity) -> Entity:
     kept = {name: value for name, value in entity.values.items() if name not in COLUMNS}
     lost = FormerValues(FormerState.LOST, entity.number("PreviousNumber"))
     return replace(entity, values=kept | to_values(lost))
+
+
+EXPIRING: Final = ("PreviousNumber", 0, None)
+"""Limits a range to entities whose former values were not removed."""
+
+
+def removal(entity: Entity) -> Operation:
+    """The write that removes the former values of an entity that was read with COLUMNS."""
+    texts = {name: "" for name in ("Previous", "PreviousBlob") if name in entity.values}
+    values: dict[str, Value] = {"PreviousNumber": _EXPIRED, **texts}
+    return Merge(Entity(entity.partition, entity.row, values, entity.etag))
 
 
 async def keep_spilled(

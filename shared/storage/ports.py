@@ -196,7 +196,9 @@ class SearchableTables(Tables, Protocol):
 class EntityRange:
     """Entities of several partitions: first <= partition <= last, and in each first <= row <= last.
 
-    `equal` limits them to entities whose property of that name has that value.
+    `equal` limits them to entities whose property of that name has that value, `between` to those
+    whose whole numbers of these names are at least and at most so high (None: any height). `select`
+    names the properties that are wanted (keys always come); None: all.
     """
 
     first_partition: str
@@ -204,6 +206,8 @@ class EntityRange:
     first_row: str
     last_row: str
     equal: tuple[str, str | bool] | None = None
+    between: tuple[tuple[str, int, int | None], ...] = ()
+    select: tuple[str, ...] | None = None
 
     def contains(self, partition: str, row: str) -> bool:
         """Whether these keys are in the range."""

@@ -198,7 +198,7 @@ def test_an_answer_comes_again_without_its_payload_but_not_without_its_results(
                 await stage.gateway.chunks.process(message)
         account, tenant = stage.gateway.account, stage.sender.tenant
         expiring = ExpiringImports(
-            account.tables, account.blobs, stage.gateway.imports, SystemClock()
+            account.tables, account.blobs, stage.gateway.imports, SystemClock(), ()
         )
         tomorrow = datetime.now(UTC) + timedelta(days=1)
         assert [went async for went in expiring.payloads(tenant, tomorrow)] == [1]

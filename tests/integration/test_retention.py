@@ -173,7 +173,7 @@ def test_a_retry_keeps_the_tombstones_since_the_import_that_brought_its_rows(
 ) -> None:
     async def scenario(stage: Harness) -> None:
         tables, imports = stage.gateway.account.tables, stage.gateway.imports
-        payloads = ExpiringImports(tables, stage.gateway.account.blobs, imports, SystemClock())
+        payloads = ExpiringImports(tables, stage.gateway.account.blobs, imports, SystemClock(), ())
         tombstones = ExpiringTombstones(tables, imports, {"Workers": None})
         tenant, tomorrow = stage.sender.tenant, LaterClock(1).now()
 

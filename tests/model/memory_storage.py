@@ -129,6 +129,11 @@ class MemoryTables:
             if range_.contains(*key)
             and (after is None or key > after)
             and (range_.equal is None or entity.values.get(range_.equal[0]) == range_.equal[1])
+            and all(
+                isinstance(value := entity.values.get(name), int)
+                and least <= value <= (value if most_allowed is None else most_allowed)
+                for name, least, most_allowed in range_.between
+            )
         )
         entities = [self.tables[table][key] for key in found[:most]]
         return EntitySlice(entities, is_last=len(found) <= most)

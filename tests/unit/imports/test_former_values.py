@@ -269,9 +269,9 @@ EMPLOYEE = license_model.Employee(number="7")
 LONG = {f"Field{number}": f"{number:x}" * 3_000 for number in range(1, 90)}
 
 
-def _random_text(size: int) -> str:
+def random_text(size: int, seed: int = 0) -> str:
     """Text that hardly compresses."""
-    digests = (hashlib.sha256(str(at).encode()).hexdigest() for at in range(size // 64 + 1))
+    digests = (hashlib.sha256(f"{seed} {at}".encode()).hexdigest() for at in range(size // 64 + 1))
     return "".join(digests)[:size]
 
 
@@ -285,7 +285,7 @@ def test_long_former_values_are_compressed_and_lie_in_the_record() -> None:
 
 def test_former_values_that_are_too_long_lie_in_a_blob() -> None:
     async def scenario() -> None:
-        long = {"Notes": _random_text(40_000), "Other": "x"}
+        long = {"Notes": random_text(40_000), "Other": "x"}
         before = written(1, long, None)
         record = stamped_record(KEY, {"Other": "y"}, Stamp.of(2, 0, [], "i2"), before, "t2")
         spilled: Spilled = {}
@@ -321,7 +321,7 @@ def test_former_values_that_are_too_long_lie_in_a_blob() -> None:
 
 
 def test_a_record_that_fits_only_without_its_former_values_is_written_without_them() -> None:
-    before = written(1, {"Notes": _random_text(3_000)}, None)
+    before = written(1, {"Notes": random_text(3_000)}, None)
 
     def is_taken(length: int) -> bool:
         try:

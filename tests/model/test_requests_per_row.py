@@ -1,0 +1,141 @@
+"""What an import asks of storage, exactly: former values and import ids ride along for nothing.
+
+The real services on counted storage in memory. The figures are those of the gateway before records
+kept what they were: the same requests, the same number of entities in transactions. Each is that of
+1,000 rows that are new, then of the same rows again, then of the rows with a changed field.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shared.auth.callers import Caller
+from shared.auth.integrations import Integration
+from shared.imports.assignments.definition import ASSIGNMENTS
+from shared.imports.import_type import ImportType, Options
+from shared.imports.licenses.actions import LicenseAction
+from shared.imports.licenses.definition import LICENSES
+from shared.imports.workers.definition import WORKERS
+from shared.services.chunk_messages import ChunkMessage
+from tests.builders import workers
+from tests.counted_storage import CountedBlobs, CountedQueues, CountedTables
+from tests.model.processes import TENANT, CountedIds, ModelClock, a_process
+
+Rows = list[dict[str, Any]]
+Cost = Counter[str]
+ROWS = 1_000
+CALLER = Caller(TENANT, "S", "S", Integration(TENANT, "S", "S"))
+
+
+class CountedGateway:
+    """One process; `cost` is what the last import asked of storage."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.tables = CountedTables(self.requests)
+        self.queues = CountedQueues(self.requests)
+        self.process = a_process(
+            self.tables,
+            CountedBlobs(self.requests),
+            self.queues,
+            ModelClock(),
+            CountedIds(),
+            chunk_rows=ROWS,
+            handler_seconds=300,
+        )
+
+    async def cost_of(self, kind: ImportType, rows: Rows) -> tuple[Cost, int]:
+        """Requests by kind, and the entities that were written to the table of the type."""
+        self.requests.clear()
+        written = self.tables.written[kind.table]
+        body = json.dumps(rows).encode()
+        if kind is LICENSES:
+            planned = await self.process.intake.read(kind, TENANT, body)
+            options = replace(Options(), action=LicenseAction.MERGE.value)
+            draft = self.process.intake.draft(kind, TENANT, planned, options)
+            await self.process.intake.accept_planned(kind, draft, planned)
+        else:
+            await self.process.intake.accept(kind, CALLER, body)
+        while self.queues.messages:
+            await self.process.chunks.process(ChunkMessage.from_text(self.queues.messages.pop(0)))
+        assert not await self.process.imports.open_of(TENANT)
+        return Cost(self.requests), self.tables.written[kind.table] - written
+
+
+def assignments() -> Rows:
+    return [
+        {
+            "EmployerRef": "E00",
+            "AssignmentRef": f"A{at:04d}",
+            "PersonnelRef": "W000000",
+            "ClientRef": "C1",
+            "DivisionRef": "D1",
+            "DepartmentRef": "D1",
+            "StartDate": "2026-01-01",
+            "ExpectedEndDate": None,
+            "ActualEndDate": None,
+        }
+        for at in range(ROWS)
+    ]
+
+
+def licenses() -> Rows:
+    return [
+        {"companyCode": "C1", "employeeNumber": f"{at:04d}", "licenseNumber": "A"}
+        for at in range(ROWS)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "change", "expected"),
+    [
+        (
+            WORKERS,
+            workers(ROWS),
+            {"Title": "Dr"},
+            [
+                (Cost(blob=5, get=9, query=25, queue=12, transaction=30, write=5), 2_011),
+                (Cost(blob=5, get=8, query=22, queue=12, transaction=2, write=4), 0),
+                (Cost(blob=5, get=8, query=22, queue=12, transaction=14, write=4), ROWS),
+            ],
+        ),
+        (
+            ASSIGNMENTS,
+            assignments(),
+            {"JobTitle": "Cook"},
+            [
+                (Cost(blob=5, get=12, query=18, queue=12, transaction=14, write=5), 1_001),
+                (Cost(blob=5, get=12, query=18, queue=12, transaction=2, write=4), 0),
+                (Cost(blob=5, get=12, query=18, queue=12, transaction=14, write=4), ROWS),
+            ],
+        ),
+        (
+            LICENSES,
+            licenses(),
+            {"notes": "n"},
+            [
+                (Cost(blob=2, get=2, query=9, queue=3, transaction=502, write=2), 2_501),
+                (Cost(blob=2, get=2, query=8, queue=3, transaction=2, write=1), 0),
+                (Cost(blob=2, get=2, query=8, queue=3, transaction=338, write=1), 1_336),
+            ],
+        ),
+    ],
+    ids=["workers", "assignments", "licenses"],
+)
+def test_an_import_asks_of_storage_what_it_did_before_records_kept_former_values(
+    kind: ImportType, rows: Rows, change: dict[str, Any], expected: list[tuple[Cost, int]]
+) -> None:
+    async def scenario() -> list[tuple[Cost, int]]:
+        gateway = CountedGateway()
+        if kind is ASSIGNMENTS:
+            await gateway.cost_of(WORKERS, workers(10))
+        changed = [row | change for row in rows]
+        return [await gateway.cost_of(kind, each) for each in (rows, rows, changed)]
+
+    assert asyncio.run(scenario()) == expected
