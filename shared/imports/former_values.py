@@ -175,11 +175,7 @@ def previous_fields(former: Document, present: Document | None) -> dict[str, Any
     former one; None where the former one has no such field. Of a deleted record all fields.
     """
     present = present or {}
-    fields = {
-        name: value
-        for name, value in former.items()
-        if name not in present or not _is_same(value, present[name])
-    }
+    fields = {name: former[name] for name in _changed_names(former, present)}
     return fields | {name: None for name in present if name not in former}
 
 
@@ -187,18 +183,50 @@ def _changes(former: Document, present: Document) -> dict[str, Any] | None:
     """What makes the former document of the present one; None where the order of the fields that
     both have is another.
     """
-    if [name for name in former if name in present] != [name for name in present if name in former]:
+    fields = {name: former[name] for name in _changed_names(former, present)}
+    if list(former) == list(present):
+        return {"fields": fields, "added": [], "places": []}
+    both = [name for name in former if name in present]
+    if both != [name for name in present if name in former]:
         return None
-    fields: dict[str, Any] = {}
-    places: list[int] = []
-    for place, (name, value) in enumerate(former.items()):
-        if name not in present:
-            fields[name] = value
-            places.append(place)
-        elif not _is_same(value, present[name]):
-            fields[name] = value
+    places = [place for place, name in enumerate(former) if name not in present]
     added = [name for name in present if name not in former]
     return {"fields": fields, "added": added, "places": places}
+
+
+def _changed_names(former: Document, present: Document) -> list[str]:
+    """The fields of the former document that went or say something else.
+
+    Values are the same where they are the same JSON text. This runs for every field of every
+    changed record, so only what is neither the same object nor text is looked at twice.
+    """
+    get = present.get
+    return [
+        name
+        for name, value in former.items()
+        if (now := get(name, _ABSENT)) is not value
+        and (now != value or (type(now) is not str and not _is_same_text(now, value)))
+    ]
+
+
+def _is_same_text(value: Any, equal: Any) -> bool:
+    """Whether two values that are equal are the same JSON text: Python takes 1 for true, and an
+    object for one with the same names in another order.
+    """
+    if type(value) is not type(equal):
+        return False
+    if type(value) is dict:
+        if list(value) != list(equal):
+            return False
+        pairs = zip(value.values(), equal.values(), strict=True)
+    elif type(value) is list:
+        pairs = zip(value, equal, strict=True)
+    else:
+        return True
+    for one, other in pairs:
+        if one is not other and type(one) is not str and not _is_same_text(one, other):
+            return False
+    return True
 
 
 def _restored(
@@ -215,14 +243,9 @@ def _restored(
     return dict(items)
 
 
-def _is_same(value: Any, other: Any) -> bool:
-    """Whether two values are the same JSON text: 1 and true are not, nor two orders of names."""
-    if value is other:
-        return True
-    if type(value) is str or type(other) is str:
-        return bool(value == other)
-    return _text(value) == _text(other)
+_ABSENT: Final = object()
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
