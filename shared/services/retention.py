@@ -321,9 +321,10 @@ class ExpiringImports:
         faults = UpkeepFaults("retention.passed_over")
         summaries = await self._imports.summaries(tenant)
         over = [each for each in summaries if each.ended_before(to_iso(before))]
-        numbers = {each.number for each in over if each.has_results}
-        for table in self._record_tables if numbers else ():
-            async for _ in self._remove_former_values(tenant, table, numbers):
+        expiring = [each.number for each in over if each.has_results]
+        kept = {each.number for each in summaries if each.has_results} - set(expiring)
+        for table in self._record_tables if expiring else ():
+            async for _ in self._remove_former_values(tenant, table, max(expiring), kept):
                 yield 0
         for summary in over:
             is_newest = summary.number == summaries[0].number
@@ -340,15 +341,16 @@ class ExpiringImports:
             yield 1
 
     async def _remove_former_values(
-        self, tenant: str, table: str, numbers: Set[int]
+        self, tenant: str, table: str, last_number: int, kept: Set[int]
     ) -> AsyncIterator[None]:
-        """What the records that these imports wrote last were before, slice by slice.
+        """Former values of the records that imports up to that number wrote last, slice by slice,
+        but for the imports in `kept`.
 
         Storage looks for them, in all partitions of the tenant: results do not name every record,
         and some results cannot be read. What is done is not found again, so this may stop anywhere.
         """
         own = encode(tenant)
-        written = ("Number", min(numbers), max(numbers))
+        written = ("Number", 0, last_number)
         for first, last in ((own, own), (f"{own}|", f"{own}|~")):
             records_of_tenant = EntityRange(
                 first,
@@ -363,8 +365,8 @@ class ExpiringImports:
                 found = await self._tables.query_range(
                     table, records_of_tenant, after, _RECORDS_PER_SLICE
                 )
-                of_these = [each for each in found.entities if each.number("Number") in numbers]
-                for _, group in groupby(of_these, key=lambda each: each.partition):
+                over = [each for each in found.entities if each.number("Number") not in kept]
+                for _, group in groupby(over, key=lambda each: each.partition):
                     some = [former_columns.removal(each) for each in group]
                     await _write_each(self._tables, table, some)
                 if found.entities:
@@ -497,7 +499,8 @@ async def remove_all(tables: Tables, table: str, entities: list[Entity]) -> int:
 # ended for it. It keeps a straggler of such an import from committing, and a row that is retried
 # as it was sent from bringing back what a later import deleted (1101). So it stays while an
 # import with such a row may still come: one that is open, that ended lately, or whose payload is
-# still there. Of a retry the number of the first import counts that brought a row of it.
+# still there. Of a retry the number of the first import counts that brought a row of it. A
+# tombstone that keeps what was deleted stays until that expires with the results of its import.
 
 _TOMBSTONES_PER_PAGE = 1_000
 _PLACES = ("k|", "r|~")
@@ -549,11 +552,14 @@ class ExpiringTombstones:
 
     async def _remove_tombstones(self, table: str, partition: str, number: int) -> int:
         found = await self._tables.flagged(
-            table, partition, *_PLACES, "Deleted", ["Number", "Ended"]
+            table, partition, *_PLACES, "Deleted", ["Number", "Ended", *former_columns.COLUMNS]
         )
-        return await remove_all(
-            self._tables, table, [each for each in found if _last_number(each) <= number]
-        )
+        over = [
+            each
+            for each in found
+            if _last_number(each) <= number and not former_columns.are_kept(each)
+        ]
+        return await remove_all(self._tables, table, over)
 
     async def _remove_log(self, table: str, partition: str, rows: tuple[str, str]) -> int:
         removed = 0

@@ -111,6 +111,11 @@ def without_values(entity: Entity) -> Entity:
     return replace(entity, values=kept | to_values(lost))
 
 
+def are_kept(entity: Entity) -> bool:
+    """Whether an entity that was read with COLUMNS has former values."""
+    return "PreviousNumber" in entity.values and from_entity(entity).state is FormerState.KEPT
+
+
 EXPIRING: Final = ("PreviousNumber", 0, None)
 """Limits a range to entities whose former values were not removed."""
 
