@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 from typer._click.exceptions import ClickException
 
-from cli import documents, import_command, imports, maintenance, tenant_rules, tenants
+from cli import documents, import_command, imports, maintenance, records, tenant_rules, tenants
 from cli.commands import EMERGENCIES, EVERY_DAY, SET_UP, Overview, command
 from cli.environment import ROOT
 from cli.output import AsJson
@@ -30,6 +30,7 @@ Examples:
                manage.py integration add --tenant acme --software-key HR1
   Every day    manage.py import workers workers.csv --dry-run
                manage.py imports list --tenant acme
+               manage.py records show workers E1 007 --tenant acme
   Emergencies  manage.py key rotate --tenant acme --software-key HR1
                manage.py records check
 
@@ -62,14 +63,20 @@ for _heading, _groups in (
             "format": tenant_rules.formats,
         },
     ),
-    (EVERY_DAY, {"imports": imports.import_commands, "document": documents.document_commands}),
+    (
+        EVERY_DAY,
+        {
+            "imports": imports.import_commands,
+            "records": records.commands,
+            "document": documents.document_commands,
+        },
+    ),
     (
         EMERGENCIES,
         {
             "key": tenants.key_commands,
             "signing-key": maintenance.signing_key_commands,
             "poison": maintenance.poison_commands,
-            "records": maintenance.record_commands,
         },
     ),
 ):

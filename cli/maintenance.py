@@ -96,7 +96,9 @@ def _as_member(name: str) -> str:
 # `manage.py records`: what is stored and cannot be read; mending and removing it.
 
 record_commands = typer.Typer(
-    cls=Overview, no_args_is_help=True, help="Stored records: find and repair what is broken."
+    cls=Overview,
+    no_args_is_help=True,
+    help="Stored records: list, show and export them; find and repair what is broken.",
 )
 
 RecordsTenant = Annotated[

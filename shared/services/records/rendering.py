@@ -11,19 +11,16 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from shared.errors import UnreadableDataError
-from shared.imports.field_diff import MASK
+from shared.imports.field_diff import masked_value
 from shared.imports.import_type import Document
 from shared.imports.row_reader import dotted
 from shared.storage.entities import join_text
 from shared.storage.ports import Entity, reading
 
 Path = tuple[str | int, ...]
-_MASKED_ALL: Final = 8
-"""Characters below which nothing of a value is shown."""
-_SHOWN: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +32,7 @@ class RecordShape:
     is_sensitive(path)    whether a value at a path of the record is sensitive
     sensitive_names       the fields of the record that are sensitive, or have such values in them
     number_names          the fields, at any depth, that are stored as text and are numbers
+    never_shown           names of fields that a row may have and no record shows
     former_fields(fields) former values under the names of the contract, as they are shown
     notes(entity)         what an item has besides
     """
@@ -44,6 +42,7 @@ class RecordShape:
     is_sensitive: Callable[[Sequence[str | int]], bool]
     sensitive_names: frozenset[str] = frozenset()
     number_names: frozenset[str] = frozenset()
+    never_shown: frozenset[str] = frozenset()
     former_fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda fields: fields
     notes: Callable[[Entity], Mapping[str, Any]] = lambda _entity: {}
 
@@ -154,13 +153,6 @@ class RecordRenderer:
             return value
         masked.append(dotted(path))
         return masked_value(value)
-
-
-def masked_value(value: Any) -> str:
-    """What is shown of a sensitive value: of eight or more characters the last four."""
-    if isinstance(value, str) and len(value) >= _MASKED_ALL:
-        return f"{MASK}{value[-_SHOWN:]}"
-    return MASK
 
 
 def number_names(schema: Mapping[str, Any]) -> frozenset[str]:
