@@ -162,7 +162,8 @@ _ENDINGS = {
     ".tsv": Format.CSV,
 }
 _FAILED_ROW = frozenset({"index", "line", "row", "messages"})
-_RECORD = frozenset({"record", "type", "createdAt", "createdBy", "changedAt", "changedBy"})
+# Names of rows are in lower case by then.
+_RECORD = frozenset({"record", "type", "createdat", "createdby", "changedat", "changedby"})
 
 
 def format_of(path: Path, text: str = "") -> Format:

@@ -22,7 +22,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cli.app import app
+from cli.row_files import RowFileError, read_rows
 from shared.auth.read_permission import ReadPermission
+from shared.errors import ConflictError, GatewayError
 from shared.imports.assignments.rules import RULES as ASSIGNMENT_RULES
 from shared.imports.workers.rules import RULES as WORKER_RULES
 from shared.storage.names import LICENSE_DOCUMENTS
@@ -253,3 +255,67 @@ def test_employees_keep_their_authentication_values(begin: Callable[[], Round]) 
     round_.send("/api/admin/authdata", json.dumps({"employee": employees}).encode())
     options = ("--with", "allowNoAuth=true")
     assert round_.check("employees", "AuthData", "authdata", *options) == ROWS
+
+
+@pytest.fixture(name="people")
+def fixture_people(begin: Callable[[], Round]) -> Round:
+    """Seven workers, one with values that are masked."""
+    round_ = begin()
+    rows = [a_worker(f"P{at}", KnownAs=f"K{at}") for at in range(7)]
+    rows[3] |= {"PassportNumber": "P4554321", "UKPayrollDetails": {"NINumber": "QQ123456C"}}
+    round_.send("/api/import/workers", body_of(rows))
+    return round_
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_a_masked_export_is_not_imported(people: Round, form: str) -> None:
+    file = people.folder / f"masked.{form}"
+    words = ("records", "export", "workers", "--tenant", people.sender.tenant, f"--{form}")
+    people.manage(*words, "--out", str(file))
+    assert b"P4554321" not in file.read_bytes()
+    before = people.stored("Workers")
+    with pytest.raises(RowFileError, match=r"UKPayrollDetails.NINumber|PassportNumber") as caught:
+        people.manage("import", "workers", str(file))
+    assert "masked value, so nothing was sent" in str(caught.value)
+    assert people.stored("Workers") == before
+
+
+def test_records_are_listed_and_shown(people: Round) -> None:
+    tenant = people.sender.tenant
+    listed = people.manage("records", "list", "workers", "--tenant", tenant, "--most", "3")
+    assert [item["record"]["PersonnelRef"] for item in listed["items"]] == ["P0", "P1", "P2"]
+    shown = people.manage("records", "show", "workers", "E1", "P3", "--tenant", tenant)
+    assert shown["record"]["PassportNumber"] == "***4321"
+    full = people.manage(
+        "records", "show", "WORKERS", "E1", "P3", "--tenant", tenant, "--read", "full"
+    )
+    assert full["record"]["PassportNumber"] == "P4554321"
+    for words, wording in (
+        (("show", "workers", "E1"), "has 2 parts: EmployerRef PersonnelRef"),
+        (("show", "workers", "E1", "nobody"), "There is no record of this key"),
+        (("list", "wages"), "There are no records under this name"),
+        (("list", "workers", "--filter", "Surname=x"), "--filter is NAME=VALUE"),
+        (("list", "workers", "--filter", "EmployerRef"), "--filter is NAME=VALUE"),
+        (("list", "workers", "--filter", "importId=7"), "importId must be the id of an import"),
+        (("list", "workers", "--filter", "deleted=x"), "deleted must be true or false"),
+        (("list", "workers", "--continuation", "x"), "continuation must be that"),
+    ):
+        with pytest.raises(GatewayError, match=wording):
+            people.manage("records", *words, "--tenant", tenant)
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_an_export_goes_on_where_another_one_stopped(people: Round, form: str) -> None:
+    tenant, file = people.sender.tenant, people.folder / f"rest.{form}"
+    export = ("records", "export", "workers", "--tenant", tenant, f"--{form}", "--out", str(file))
+    people.manage(*export)
+    with pytest.raises(ConflictError, match="exists"):
+        people.manage(*export)
+    listed = people.manage("records", "list", "workers", "--tenant", tenant, "--most", "5")
+    told = people.manage(*export, "--continuation", listed["continuation"])
+    assert told["records"] == 2
+    rows = read_rows(file, WORKER_RULES.json_schema()).rows
+    references = [json.loads(row)["PersonnelRef"] for row in rows]
+    assert references == [*(f"P{at}" for at in range(7)), "P5", "P6"]
+    assert {json.loads(row)["KnownAs"] for row in rows[-2:]} == {"K5", "K6"}
+    assert file.stat().st_mode & 0o077 == 0

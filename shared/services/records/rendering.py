@@ -100,8 +100,8 @@ class RecordRenderer:
             raise ValueError("no record")
         masked: list[str] = []
         if self._masks and any(mark in text for mark in self._sensitive):
-            document = self._masked_document(document, masked)
-            text = _compact(document)
+            shown = self._masked_document(document, masked)
+            text = _compact(shown) if masked else text
         if self._numbers is not None:
             text = self._numbers.sub(r"\1\2", text)
         return text, masked
