@@ -48,8 +48,21 @@ def test_an_amount_is_a_number_again_whatever_stands_around_it(amount: str) -> N
 
 
 def test_former_amounts_are_numbers_too() -> None:
-    item = rendered("assignments", "{}", masks=True, previous={"HolOverrideWeeks": "2.50"})
+    item = rendered(
+        "assignments", '{"Notes":"x"} ', masks=True, previous={"HolOverrideWeeks": "2.50"}
+    )
     assert '"previous":{"HolOverrideWeeks":2.50}' in item
+
+
+def test_what_must_be_in_every_row_is_there_as_null() -> None:
+    for text, expected in (
+        ("{}", '{"ExpectedEndDate":null,"ActualEndDate":null}'),
+        ('{"Notes":"\\"ActualEndDate\\":"}', '{"Notes":"\\"ActualEndDate\\":",'),
+        ('{"ActualEndDate":"2024-01-01"}', '{"ActualEndDate":"2024-01-01","ExpectedEndDate":null}'),
+    ):
+        item = rendered("assignments", text, masks=False)
+        assert item.startswith(f'{{"record":{expected}')
+        assert {"ExpectedEndDate", "ActualEndDate"} <= record_of(item).keys()
 
 
 def test_the_fields_of_each_type_that_are_numbers_or_sensitive() -> None:

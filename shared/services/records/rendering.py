@@ -31,6 +31,7 @@ class RecordShape:
     key_of(entity)        the key fields of a record that is gone, or cannot be read
     is_sensitive(path)    whether a value at a path of the record is sensitive
     sensitive_names       the fields of the record that are sensitive, or have such values in them
+    always_there          fields of every row, which may be null; so that what is read back can be sent
     number_names          the fields, at any depth, that are stored as text and are numbers
     never_shown           names of fields that a row may have and no record shows
     former_fields(fields) former values under the names of the contract, as they are shown
@@ -41,6 +42,7 @@ class RecordShape:
     key_of: Callable[[Entity], Document]
     is_sensitive: Callable[[Sequence[str | int]], bool]
     sensitive_names: frozenset[str] = frozenset()
+    always_there: tuple[str, ...] = ()
     number_names: frozenset[str] = frozenset()
     never_shown: frozenset[str] = frozenset()
     former_fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda fields: fields
@@ -102,6 +104,10 @@ class RecordRenderer:
         if self._masks and any(mark in text for mark in self._sensitive):
             shown = self._masked_document(document, masked)
             text = _compact(shown) if masked else text
+        absent = [name for name in self._shape.always_there if name not in document]
+        if absent:
+            nulls = ",".join(f'"{name}":null' for name in absent)
+            text = f"{text.rstrip()[:-1]}{',' if document else ''}{nulls}}}"
         if self._numbers is not None:
             text = self._numbers.sub(r"\1\2", text)
         return text, masked
@@ -170,6 +176,14 @@ def number_names(schema: Mapping[str, Any]) -> frozenset[str]:
     if ambiguous:
         raise ValueError(f"numbers at one place and not at another: {ambiguous}")
     return frozenset(name for name, known in kinds.items() if True in known)
+
+
+def always_there(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that every row must have and that may be null: a record does not keep null."""
+    properties = schema.get("properties", {})
+    return tuple(
+        name for name in schema.get("required", ()) if "null" in properties[name].get("type", ())
+    )
 
 
 def sensitive_names(
