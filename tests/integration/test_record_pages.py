@@ -18,7 +18,7 @@ from shared.storage.business_records import partition_of, row_of
 from shared.storage.entities import encode
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Upsert, Value
 from tests.builders import a_worker
-from tests.emulator import Emulator, settings_for
+from tests.emulator import Emulator, Watch, settings_for
 from tests.integration.stage import Harness, play
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -55,6 +55,11 @@ async def references(gateway: Gateway, request: RecordRequest, size: int = 1_000
     return [(item["record"] or item["key"])["PersonnelRef"] for item in items]
 
 
+def reads(watch: Watch) -> int:
+    """Requests that read from tables; those that wrote may reach the log late."""
+    return sum(each.method == "GET" and not each.is_poll for each in watch.requests())
+
+
 def test_what_pages_cost(emulator: Emulator) -> None:
     storage, tenant = emulator.account("counted"), f"cost-{uuid.uuid4().hex[:20]}"
     entities = [
@@ -66,10 +71,10 @@ def test_what_pages_cost(emulator: Emulator) -> None:
             await write_all(gateway, entities)
             watch = emulator.watch("counted")
             page = await gateway.records.page("workers", RecordRequest(tenant), 1_000)
-            first = len(watch.requests())
+            first = reads(watch)
             behind = RecordRequest(tenant, continuation=page.continuation)
             following = await gateway.records.page("workers", behind, 1_000)
-            second = len(watch.requests()) - first
+            second = reads(watch) - first
             assert (len(page.texts), len(following.texts)) == (1_000, 1_000)
             assert first == 1
             assert second <= 3
@@ -78,11 +83,12 @@ def test_what_pages_cost(emulator: Emulator) -> None:
             assert len(whole.texts) == 10_000
             end = RecordRequest(tenant, continuation=whole.continuation)
             assert not whole.continuation or await references(gateway, end) == []
-            assert len(watch.requests()) <= 20
+            assert reads(watch) <= 20
             watch = emulator.watch("counted")
             one = RecordRequest(tenant, {"EmployerRef": "E3", "PersonnelRef": "P00003"})
             assert await references(gateway, one) == ["P00003"]
-            assert len(watch.requests()) == 1
+            points = [each for each in watch.requests() if "(PartitionKey=" in each.path]
+            assert len(points) == 1
 
     asyncio.run(scenario())
 

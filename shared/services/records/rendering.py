@@ -31,7 +31,7 @@ class RecordShape:
     key_of(entity)        the key fields of a record that is gone, or cannot be read
     is_sensitive(path)    whether a value at a path of the record is sensitive
     sensitive_names       the fields of the record that are sensitive, or have such values in them
-    always_there          fields of every row, which may be null; so that what is read back can be sent
+    always_there          fields of every row that may be null, so that the record can be sent again
     number_names          the fields, at any depth, that are stored as text and are numbers
     never_shown           names of fields that a row may have and no record shows
     former_fields(fields) former values under the names of the contract, as they are shown
