@@ -238,7 +238,7 @@ def test_what_is_wrong_is_refused_in_its_own_words(
     reader: Reader, query: dict[str, str], wording: str
 ) -> None:
     reader.workers(a_worker("P1"))
-    check_refusal(reader.ask(**query), 400, wording)
+    check_refusal(reader.ask(None, **query), 400, wording)
 
 
 def test_a_caller_without_permission_is_refused(
