@@ -94,7 +94,7 @@ def _upload(url: str, keys: KeyPair, tenant: str) -> Answer:
 async def _prepare_tenant(tenant: str) -> None:
     from shared.bootstrap import open_gateway
     from shared.errors import ConflictError
-    from shared.services.documents.rounds import Feature, RoundStatus
+    from shared.imports.documents.rounds import Feature, RoundStatus
 
     async with open_gateway(commands_settings()) as gateway:
         documents = gateway.documents

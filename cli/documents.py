@@ -14,7 +14,7 @@ from cli.import_command import Url, local_url
 from cli.output import AsJson, byte_progress, columns, show
 from cli.tenants import TenantOption
 from shared.gateway import Gateway
-from shared.services.documents.rounds import Feature, Round, RoundStatus
+from shared.imports.documents.rounds import Feature, Round, RoundStatus
 
 # `manage.py document upload`: send one file over HTTP, with a token that msal gets.
 

@@ -16,8 +16,8 @@ from shared.errors import InvalidRequestError, UnreadableDataError
 from shared.gateway import Gateway
 from shared.imports.authdata.model import FIELDS
 from shared.imports.authdata.rules import Thresholds, percent_text
+from shared.imports.authdata.staging import MOST_PERCENT, TenantRules
 from shared.imports.import_type import ReferenceKind, find_kind
-from shared.services.authdata.staging import MOST_PERCENT, TenantRules
 
 # `manage.py threshold` and `manage.py format`: rules for authentication data.
 

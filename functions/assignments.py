@@ -7,7 +7,7 @@ import azure.functions as func
 from functions.chunks import add_chunk_triggers
 from shared.bootstrap import gateway
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.web.pay_and_bill import import_call
+from shared.imports.pay_and_bill.http import import_call
 from shared.web.responses import answered
 
 blueprint = func.Blueprint()

@@ -10,9 +10,9 @@ import azure.functions as func
 
 from functions.chunks import add_chunk_triggers
 from shared.bootstrap import gateway
+from shared.imports.authdata import http
 from shared.imports.authdata.definition import AUTHDATA
 from shared.storage_time import BACKGROUND_SECONDS, storage_time
-from shared.web import authdata
 from shared.web.responses import answered
 
 blueprint = func.Blueprint()
@@ -27,7 +27,7 @@ _BATCH = f"{_HERE}/{{fileLogId:guid}}"
 @answered
 async def authdata_stage(req: func.HttpRequest) -> func.HttpResponse:
     """Stage records into a new batch or an open one, and tell what they would do."""
-    return await authdata.stage_call(await gateway(), req)
+    return await http.stage_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_review")
@@ -35,7 +35,7 @@ async def authdata_stage(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def authdata_review(req: func.HttpRequest) -> func.HttpResponse:
     """What a whole batch would do, or has done."""
-    return await authdata.review_call(await gateway(), req)
+    return await http.review_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_process")
@@ -43,7 +43,7 @@ async def authdata_review(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def authdata_process(req: func.HttpRequest) -> func.HttpResponse:
     """Process a staged batch, once."""
-    return await authdata.process_call(await gateway(), req)
+    return await http.process_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_stage_and_process")
@@ -51,7 +51,7 @@ async def authdata_process(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def authdata_stage_and_process(req: func.HttpRequest) -> func.HttpResponse:
     """Both in one call."""
-    return await authdata.stage_and_process_call(await gateway(), req)
+    return await http.stage_and_process_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_upkeep")

@@ -36,7 +36,7 @@ class DropFailedError(Exception):
 @answered
 async def import_documents(req: func.HttpRequest) -> func.HttpResponse:
     """Take one document in."""
-    from shared.web.documents import upload_call
+    from shared.imports.documents.http import upload_call
 
     return await upload_call(await gateway(), req)
 
@@ -63,7 +63,7 @@ async def documents_drop(blob: func.InputStream) -> None:
 @answered
 async def documents_list(req: func.HttpRequest) -> func.HttpResponse:
     """The tenant's documents: of a worker, of a round, of both, or all."""
-    from shared.web.documents import document_view, row_from_text
+    from shared.imports.documents.http import document_view, row_from_text
 
     app = await gateway()
     caller = await app.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
@@ -91,7 +91,7 @@ async def documents_list(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def documents_content(req: func.HttpRequest) -> func.HttpResponse:
     """The file of a document, to be saved under its name."""
-    from shared.web.documents import content_answer
+    from shared.imports.documents.http import content_answer
 
     app = await gateway()
     caller = await app.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)

@@ -7,8 +7,8 @@ import azure.functions as func
 from functions.chunks import add_chunk_triggers
 from shared.bootstrap import gateway
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.http import licenses_accepted, licenses_call, licenses_refusal
 from shared.web.responses import answered_with
-from shared.web.viventium import licenses_accepted, licenses_call, licenses_refusal
 
 blueprint = func.Blueprint()
 add_chunk_triggers(blueprint, LICENSES)

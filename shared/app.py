@@ -15,8 +15,20 @@ from shared.clock import Clock, Ids, RandomIds, SystemClock
 from shared.gateway import AuthdataServices, DocumentServices, Gateway
 from shared.identity import Identity
 from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.authdata.processing import AuthdataRetrier, Processing
+from shared.imports.authdata.processor import AuthdataProcessor, Plans
+from shared.imports.authdata.staging import Staging, TenantRuleBook
+from shared.imports.authdata.store import BatchStore, Employees
+from shared.imports.authdata.trials import AuthdataTrials
 from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
+from shared.imports.documents.processor import DocumentProcessor
+from shared.imports.documents.rounds import Features, Rounds
+from shared.imports.documents.store import DocumentList
+from shared.imports.documents.uploads import Documents, DocumentTrials
+from shared.imports.documents.worker_lookup import WorkerSearch
 from shared.imports.import_type import RecordRules
+from shared.imports.licenses.same_file import ImportedFiles
 from shared.imports.merge_rules import ChangeListener
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import IMPORT_TYPES
@@ -26,27 +38,15 @@ from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.admin.clients import ClientService
 from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.admin.tenants import TenantService
-from shared.services.authdata.processing import AuthdataRetrier, Processing
-from shared.services.authdata.processor import AuthdataProcessor, Plans
-from shared.services.authdata.staging import Staging, TenantRuleBook
-from shared.services.authdata.store import BatchStore, Employees
-from shared.services.authdata.trials import AuthdataTrials
 from shared.services.background import Offload, to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor, HoldBack
 from shared.services.completions import Completions
-from shared.services.documents.drops import Drops, DropSweep, PoisonedDrops
-from shared.services.documents.processor import DocumentProcessor
-from shared.services.documents.reading import DocumentList
-from shared.services.documents.rounds import Features, Rounds
-from shared.services.documents.uploads import Documents, DocumentTrials
-from shared.services.documents.worker_lookup import WorkerSearch
 from shared.services.dry_run import DryRuns, NothingOpen
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
 from shared.services.idempotency import IdempotencyKeys, IdempotencyStore
 from shared.services.import_log import ImportLog
-from shared.services.licenses.same_file import ImportedFiles
 from shared.services.name_index import NameIndex
 from shared.services.record_processor import RecordProcessor
 from shared.services.references import EarlierImports, ReferenceReader

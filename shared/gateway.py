@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from shared.auth.callers import Callers
     from shared.auth.failure_throttle import FailureThrottle
     from shared.identity import Identity
+    from shared.imports.authdata.processing import Processing
+    from shared.imports.authdata.processor import AuthdataProcessor
+    from shared.imports.authdata.staging import Staging, TenantRuleBook
+    from shared.imports.authdata.trials import AuthdataTrials
+    from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
+    from shared.imports.documents.rounds import Features, Rounds
+    from shared.imports.documents.store import DocumentList
+    from shared.imports.documents.uploads import Documents, DocumentTrials
+    from shared.imports.licenses.same_file import ImportedFiles
     from shared.services.accept import ImportAcceptor
     from shared.services.admin.clients import ClientService
     from shared.services.admin.reference_lists import ReferenceLists
     from shared.services.admin.tenants import TenantService
-    from shared.services.authdata.processing import Processing
-    from shared.services.authdata.processor import AuthdataProcessor
-    from shared.services.authdata.staging import Staging, TenantRuleBook
-    from shared.services.authdata.trials import AuthdataTrials
     from shared.services.chunk_processor import ChunkProcessor
-    from shared.services.documents.drops import Drops, DropSweep, PoisonedDrops
-    from shared.services.documents.reading import DocumentList
-    from shared.services.documents.rounds import Features, Rounds
-    from shared.services.documents.uploads import Documents, DocumentTrials
     from shared.services.dry_run import DryRuns
     from shared.services.fingerprint_keys import FingerprintKeys
     from shared.services.health import Health
     from shared.services.idempotency import IdempotencyKeys
     from shared.services.import_log import ImportLog
-    from shared.services.licenses.same_file import ImportedFiles
     from shared.services.retry_cancel import Cancelling, Retrier, Retrying
     from shared.services.status import FailedRows, Reporting, Waiting
     from shared.services.sweep import Sweep

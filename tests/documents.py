@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.bootstrap import open_gateway
 from shared.gateway import Gateway
-from shared.services.documents.rounds import Feature, RoundStatus
+from shared.imports.documents.rounds import Feature, RoundStatus
 from tests.emulator import settings_for
 from tests.tenants import Sender, new_sender
 

@@ -19,15 +19,17 @@ from shared import log
 from shared.auth.integrations import integration_from_entity
 from shared.clock import Clock, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
+from shared.imports.authdata import batch_records
+from shared.imports.documents.rounds import RoundStatus
 from shared.imports.import_type import Document, ImportType, RecordRules
+from shared.imports.licenses import store
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import Change, StoredLicense
 from shared.imports.licenses.model import employee_of
 from shared.imports.registry import IMPORT_TYPES
-from shared.services.documents.rounds import RoundStatus
 from shared.services.import_log import ImportLog
 from shared.services.results import Results
-from shared.storage import authdata_records, business_records, idempotency_records, license_records
+from shared.storage import business_records, idempotency_records
 from shared.storage.business_records import RecordKey, Stamp, StoredRecord
 from shared.storage.entities import decode, encode, join_text
 from shared.storage.import_records import ImportRecord
@@ -199,7 +201,7 @@ class RecordRepair:
             async for entity in self._entities(LICENSES.table, partition, "r|", "r|~"):
                 key = entity.row.rpartition("|")[2]
                 try:
-                    found = license_records.held_from_entity(entity)
+                    found = store.held_from_entity(entity)
                     if await self._is_of_no_import(tenant, found.number):
                         yield self._broken_license(tenant, entity, key, _NO_IMPORT)
                     if found.document is not None:
@@ -214,7 +216,7 @@ class RecordRepair:
                     yield self._broken_owner(entity, held.get(key), fault)
             async for entity in self._entities(LICENSES.table, partition, "j|", "j|~"):
                 try:
-                    license_records.log_from_entity(entity)
+                    store.log_from_entity(entity)
                 except UnreadableDataError as error:
                     number = entity.row.split("|")[1]
                     shown = _shown_key(partition, f"log of import number {int(number)}")
@@ -230,13 +232,13 @@ class RecordRepair:
         place = None
         if document is not None:
             employee = employee_of(document)
-            if license_records.license_row(employee, key) == entity.row:
+            if store.license_row(employee, key) == entity.row:
                 place = StoredLicense(key, employee, document, 0, entity.text("CreatedAt"))
 
         async def carry_out() -> None:
             await self._tables.write(LICENSES.table, Delete(entity))
             if place is None:
-                owner = Entity(entity.partition, license_records.key_row(key), {})
+                owner = Entity(entity.partition, store.key_row(key), {})
                 await self._tables.write(LICENSES.table, Delete(owner))
             else:
                 number = await self._imports.newest_number(tenant)
@@ -260,7 +262,7 @@ class RecordRepair:
     async def _write_license(self, partition: str, held: StoredLicense) -> None:
         change = Change(held.key, None, held, is_reused=True)
         now = to_iso(self._clock.now())
-        operations = license_records.operations_of(partition, change, held.number, now)
+        operations = store.operations_of(partition, change, held.number, now)
         await self._tables.transact(LICENSES.table, operations)
 
     async def _broken_imports(self, tenant: str) -> AsyncIterator[BrokenThing]:
@@ -323,11 +325,11 @@ class RecordRepair:
     async def _batches(self, tenant: str) -> AsyncIterator[BrokenThing]:
         async for noted in self._entities(AUTH_STAGING, encode(tenant), "b|", "b|~"):
             file_log_id = noted.text("Batch")
-            partition = authdata_records.partition_of(tenant, file_log_id)
-            entity = await self._tables.get(AUTH_STAGING, partition, authdata_records.BATCH_ROW)
+            partition = batch_records.partition_of(tenant, file_log_id)
+            entity = await self._tables.get(AUTH_STAGING, partition, batch_records.BATCH_ROW)
             try:
                 if entity is not None:
-                    authdata_records.from_entity(tenant, file_log_id, entity)
+                    batch_records.from_entity(tenant, file_log_id, entity)
             except UnreadableDataError as error:
                 # The upkeep of batches removes it.
                 yield BrokenThing(_BATCHES, file_log_id, str(error), Repair.NONE)
@@ -403,7 +405,7 @@ def _readable_json(entity: Entity) -> Document | None:
 
 def _fault_of_owner(entity: Entity, *, is_there: bool) -> str:
     try:
-        owner = license_records.owner_of(entity)
+        owner = store.owner_of(entity)
     except UnreadableDataError as error:
         return str(error)
     return "" if owner.is_gone or is_there else "the license of this key is not there"

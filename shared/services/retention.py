@@ -21,14 +21,14 @@ from datetime import datetime, timedelta
 from shared import log
 from shared.clock import Clock, age_of, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
+from shared.imports.documents.blobs import DocumentBlobs
 from shared.imports.documents.definition import DOCUMENTS
-from shared.services.documents.processor import blob_of
+from shared.imports.documents.processor import blob_of
 from shared.services.import_log import ImportLog
 from shared.services.upkeep import UpkeepFaults
 from shared.storage import import_records as expiry
 from shared.storage import import_records as records
 from shared.storage.business_records import ended_imports, from_entity
-from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.entities import encode
 from shared.storage.import_records import LAST_NUMBER, ImportSummary
 from shared.storage.names import (

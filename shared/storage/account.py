@@ -22,10 +22,10 @@ from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.errors import PreconditionFailedError
+from shared.imports.documents.blobs import DocumentBlobs, PoisonQueue
 from shared.storage.azure_blobs import AzureBlobs
 from shared.storage.azure_queues import AzureQueues
 from shared.storage.azure_tables import AzureTables
-from shared.storage.document_blobs import DocumentBlobs, PoisonQueue
 from shared.storage.failures import check_answer, keep_answer, note_answer, storage_call
 from shared.storage.names import CONTAINERS, IMPORT_PAYLOADS, IMPORTS
 from shared.storage.ports import Entity, Upsert

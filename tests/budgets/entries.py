@@ -28,37 +28,37 @@ from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.hashing import Hasher, HashKey
 from shared.imports.authdata.model import Formats, RecordReader, Stored, read_call
 from shared.imports.authdata.rules import BatchOptions, classify
+from shared.imports.documents.http import content_of, read_upload, row_from_text
 from shared.imports.documents.model import FILE_TYPES, past_moment, read_path, safe_name
 from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import is_same_row, read_corrections, read_payload
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.answer import import_answer
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.http import BodyFormat, BodyReader, accepted_media_type
 from shared.imports.licenses.license_set import LicenseSet
+from shared.imports.licenses.processor import read_company_lines
 from shared.imports.licenses.row_groups import units
 from shared.imports.licenses.rules import LicenseRules
+from shared.imports.licenses.transactions import segments
 from shared.imports.merge_rules import fold, judge_without_key, listed_form, nothing_missing
 from shared.imports.messages import Message, MessageId
 from shared.imports.model import normal_reference
+from shared.imports.pay_and_bill.http import rendered_rows
 from shared.imports.planning import plan
 from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.fingerprint_keys import FingerprintKeys
-from shared.services.licenses.processor import read_company_lines
-from shared.services.licenses.transactions import segments
 from shared.services.record_processor import place_in, read_by_rules, read_slices
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS
 from shared.storage.ports import Entity
 from shared.web import query_names, requests
 from shared.web.charsets import charset_of, utf8_body
-from shared.web.documents import content_of, read_upload, row_from_text
 from shared.web.idempotency import keyed_call
 from shared.web.imports import place_from_text
-from shared.web.pay_and_bill import rendered_rows
 from shared.web.requests import check_media_type, from_opaque, read_form
 from shared.web.tokens import FORM, read_token_request
-from shared.web.viventium import BodyFormat, BodyReader, accepted_media_type
 from tests.budgets import texts
 from tests.budgets.measuring import Entry
 from tests.counted_storage import CountedTables

@@ -17,8 +17,8 @@ from shared.imports.licenses.license_set import LicenseSet, StoredLicense, as_to
 from shared.imports.licenses.model import Employee, employee_of, given_key, shown_key
 from shared.imports.licenses.row_groups import outline_row, units
 from shared.imports.licenses.rules import LicenseRules
+from shared.imports.licenses.transactions import segments
 from shared.imports.messages import Message
-from shared.services.licenses.transactions import segments
 from tests.unit.imports.licenses.company import TENANT, import_on
 
 ROWS = 20_000

@@ -10,7 +10,7 @@ import pytest
 
 from shared.auth.integrations import Database
 from shared.bootstrap import open_gateway
-from shared.services.documents.rounds import RoundStatus
+from shared.imports.documents.rounds import RoundStatus
 from tests.builders import a_worker
 from tests.contract.document_calls import CLOSED
 from tests.contract.limits import DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS

@@ -11,8 +11,8 @@ from typing import Any
 from azure.storage.blob.aio import ContainerClient
 
 from shared.bootstrap import open_gateway
+from shared.imports.licenses.store import held_from_entity
 from shared.storage.business_records import partition_of
-from shared.storage.license_records import held_from_entity
 from shared.storage.names import LICENSE_DOCUMENTS
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for

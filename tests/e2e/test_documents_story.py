@@ -25,7 +25,7 @@ from cli.documents import SCOPE
 from local_host.certificate import make_certificate
 from shared.auth.clients import Scope
 from shared.bootstrap import open_gateway
-from shared.services.documents.rounds import Feature, RoundStatus
+from shared.imports.documents.rounds import Feature, RoundStatus
 from shared.storage.names import DOCUMENT_DROP
 from tests.builders import a_worker, body_of
 from tests.documents import JPEG, PDF, ROUND, SAMPLES, sha256

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
 
-from shared.services.documents.rounds import RoundStatus
+from shared.imports.documents.rounds import RoundStatus
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
 from tests.builders import a_worker
 from tests.documents import ROUND, a_ready_sender

@@ -23,6 +23,7 @@ from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.hashing import Hasher
 from shared.imports.authdata.model import AuthRecord, Employee, RecordReader, Stored
 from shared.imports.authdata.rules import BatchOptions, Classification, classify
+from shared.imports.authdata.store import employee_key
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload
 from shared.imports.import_type import Document, ReadRow, Reference
@@ -37,7 +38,6 @@ from shared.imports.messages import Message
 from shared.imports.registry import import_type
 from shared.imports.results import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
-from shared.services.authdata.store import employee_key
 from shared.settings import read_hash_keys
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord

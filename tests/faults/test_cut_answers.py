@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from shared.errors import StorageUnavailableError
+from shared.imports.documents.blobs import POISON_QUEUE
 from shared.storage.account import Account
-from shared.storage.document_blobs import POISON_QUEUE
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Replace, Upsert
 from shared.storage_account import StorageAccount

@@ -13,7 +13,7 @@ from azure.storage.queue.aio import QueueServiceClient
 from shared.bootstrap import open_gateway
 from shared.gateway import Gateway
 from shared.imports.authdata.model import BatchCall, Employee
-from shared.services.authdata.staging import Staged
+from shared.imports.authdata.staging import Staged
 from shared.services.chunk_messages import ChunkMessage
 from shared.storage import business_records
 from shared.storage.business_records import StoredRecord

@@ -11,18 +11,18 @@ from shared.clock import RandomIds, SystemClock
 from shared.imports.import_type import Document
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.processor import LicenseProcessor
+from shared.imports.licenses.store import held_from_entity
 from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.chunk_processor import HoldBack
-from shared.services.licenses.processor import LicenseProcessor
 from shared.services.record_commit import operation_bytes
 from shared.services.results import Payloads
 from shared.services.row_processor import BeforeCommit
 from shared.storage.business_records import partition_of
 from shared.storage.entities import entity_bytes
 from shared.storage.import_records import ImportRecord
-from shared.storage.license_records import held_from_entity
 from shared.storage.ports import (
     MAX_ENTITY_BYTES,
     MAX_OPERATIONS,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from shared.errors import ConflictError, NotFoundError, TooLargeError
+from shared.imports.authdata.batch_records import Batch
 from shared.imports.authdata.model import NO_FILE_LOG_ID
 from shared.imports.results import Outcome
 from shared.services.status import ImportState
-from shared.storage.authdata_records import Batch
 from tests.integration.authdata_stage import AuthdataStage, an_employee, play
 
 pytestmark = pytest.mark.integration

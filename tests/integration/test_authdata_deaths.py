@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from shared.imports.authdata.processor import AuthdataProcessor, records_of
 from shared.imports.results import Outcome, RowResult
-from shared.services.authdata.processor import AuthdataProcessor, records_of
 from shared.services.chunk_messages import messages_for
 from shared.services.row_processor import BeforeCommit, SupersededError
 from shared.services.status import ImportState

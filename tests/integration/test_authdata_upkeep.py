@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.errors import ConflictError, NotFoundError
-from shared.storage.authdata_records import BatchState
+from shared.imports.authdata.batch_records import BatchState
 from tests.integration.authdata_stage import AuthdataStage, an_employee, play
 
 pytestmark = pytest.mark.integration

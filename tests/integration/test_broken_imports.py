@@ -12,17 +12,17 @@ from shared.app import retention_of
 from shared.clock import SystemClock, to_iso
 from shared.errors import ConflictError, GoneError
 from shared.imports.assignments.definition import ASSIGNMENTS
+from shared.imports.authdata.batch_records import BatchState
+from shared.imports.pay_and_bill.http import vendor_answer
 from shared.imports.results import Outcome
 from shared.services.chunk_messages import messages_for
 from shared.services.status import ResultCursor, RowFilter
-from shared.storage.authdata_records import BatchState
 from shared.storage.entities import encode
 from shared.storage.idempotency_records import IdempotencyRecord, KeptAnswer
 from shared.storage.import_records import ImportRecord, open_row, record_row
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Delete, Entity, Insert, Upsert
 from shared.storage.result_records import result_row
-from shared.web.pay_and_bill import vendor_answer
 from tests.builders import a_worker, body_of
 from tests.integration.authdata_stage import AuthdataStage, an_employee
 from tests.integration.authdata_stage import play as play_authdata

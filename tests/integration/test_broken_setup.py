@@ -10,9 +10,9 @@ import pytest
 from shared.auth.signing_keys import KeyStore
 from shared.clock import RandomIds, SystemClock
 from shared.errors import ForbiddenError, UnreadableDataError
+from shared.imports.documents.rounds import RoundStatus
 from shared.imports.json_rows import line_of
 from shared.imports.results import Outcome
-from shared.services.documents.rounds import RoundStatus
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.entities import encode
 from shared.storage.import_records import record_row

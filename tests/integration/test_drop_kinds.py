@@ -18,10 +18,10 @@ import pytest
 from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlobTier
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.imports.documents.blobs import Drop
+from shared.imports.documents.drops import drops_of_turn
 from shared.imports.documents.model import derived_id
 from shared.imports.messages import MessageId
-from shared.services.documents.drops import drops_of_turn
-from shared.storage.document_blobs import Drop
 from shared.storage.import_records import index_row, record_row
 from shared.storage.names import DOCUMENT_DROP, IMPORTS
 from shared.storage.ports import Entity, Insert

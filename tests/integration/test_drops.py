@@ -12,8 +12,8 @@ import pytest
 from azure.storage.blob import BlobClient
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
+from shared.imports.documents.rounds import Feature, RoundStatus
 from shared.imports.messages import CATALOGUE, MessageId
-from shared.services.documents.rounds import Feature, RoundStatus
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
 from tests.builders import a_worker
 from tests.documents import JPEG, PDF, ROUND, make_ready

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shared.clock import SystemClock
+from shared.imports.documents.processor import DocumentProcessor
 from shared.imports.results import Outcome
 from shared.services.chunk_messages import ChunkMessage, messages_for
-from shared.services.documents.processor import DocumentProcessor
 from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker
 from tests.integration import authdata_stage

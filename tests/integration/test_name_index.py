@@ -10,9 +10,9 @@ import pytest
 
 from shared.app import fill_indexes
 from shared.imports.documents.model import WorkerKey
+from shared.imports.documents.worker_lookup import WorkerSearch
 from shared.imports.import_type import FoundBy
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
-from shared.services.documents.worker_lookup import WorkerSearch
 from shared.services.name_index import NamedRecord, NameIndex
 from shared.storage.entities import encode
 from shared.storage.ports import Delete, Entity, Tables

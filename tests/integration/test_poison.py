@@ -6,13 +6,13 @@ import json
 
 import pytest
 
+from shared.imports.pay_and_bill.http import vendor_answer
 from shared.imports.results import Outcome
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.status import ImportState
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Delete, Entity
-from shared.web.pay_and_bill import vendor_answer
 from tests.builders import a_worker
 from tests.integration.stage import Harness, play
 

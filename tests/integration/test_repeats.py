@@ -17,13 +17,13 @@ from shared.clock import SystemClock
 from shared.errors import GoneError, InvalidRequestError, KeyReusedError
 from shared.gateway import Gateway
 from shared.imports.authdata.hashing import HashKey
+from shared.imports.pay_and_bill.http import import_call
 from shared.imports.workers.definition import WORKERS
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.retention import ExpiringImports
 from shared.storage.names import IDEMPOTENT_ANSWERS
 from shared.storage.ports import Upsert
 from shared.web.idempotency import answer_once, keyed_call
-from shared.web.pay_and_bill import import_call
 from tests.builders import a_worker, body_of
 from tests.counted_storage import CountedTables
 from tests.emulator import settings_for

@@ -33,9 +33,9 @@ from shared.errors import (
     RefusedError,
     UnauthenticatedError,
 )
+from shared.imports.documents.rounds import Feature, Features
 from shared.imports.import_type import OnExisting
 from shared.services.admin.tenants import IssuedKey, Tenant, TenantService
-from shared.services.documents.rounds import Feature, Features
 from shared.storage.account import Account
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
 from shared.storage.ports import Delete, Insert

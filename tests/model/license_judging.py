@@ -16,10 +16,10 @@ from shared.imports.licenses.attachments import blobs_of
 from shared.imports.licenses.license_set import LicenseSet, StoredLicense, as_tombstone
 from shared.imports.licenses.model import Employee, employee_of, natural_key, sent_identity
 from shared.imports.licenses.rules import LicenseRules, read_license
+from shared.imports.licenses.store import held_from_entity, owner_of
 from shared.imports.messages import Message
 from shared.imports.results import Outcome, RowResult
 from shared.storage.import_records import ImportRecord
-from shared.storage.license_records import held_from_entity, owner_of
 from shared.storage.names import LICENSE_DOCUMENTS
 from tests.model.judging import ENDED, OVERTAKEN, judge_counts, judge_ends, records_of, results_of
 from tests.model.processes import TENANT

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.processor import LicenseProcessor
 from shared.process_stop import ProcessStop
 from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.chunk_processor import ChunkProcessor, HoldBack
 from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
-from shared.services.licenses.processor import LicenseProcessor
 from shared.services.record_processor import RecordProcessor
 from shared.services.references import ReferenceReader
 from shared.services.results import Payloads, Results

@@ -20,8 +20,8 @@ import pytest
 from shared.errors import ConflictError, StorageUnavailableError
 from shared.imports.import_type import Options
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.same_file import ImportedFiles
 from shared.services.accept import INLINE_BYTES
-from shared.services.licenses.same_file import ImportedFiles
 from shared.storage import import_records
 from tests.model.memory_storage import (
     ACTOR,

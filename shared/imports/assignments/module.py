@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.pay_and_bill_module import pay_and_bill_module
+from shared.imports.pay_and_bill.module import pay_and_bill_module
 
 MODULE = pay_and_bill_module(ASSIGNMENTS)

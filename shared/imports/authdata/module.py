@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
-    from shared.web.authdata import authdata_answer
+    from shared.imports.authdata.http import authdata_answer
 
     return await authdata_answer(gateway, record)
 
 
 def _openapi_area() -> OpenApiArea:
-    from shared.web.openapi import authdata
+    from shared.imports.authdata import openapi
 
-    return OpenApiArea(lambda limits, _names: authdata.operations(limits.rows), authdata.shapes)
+    return OpenApiArea(lambda limits, _names: openapi.operations(limits.rows), openapi.shapes)
 
 
 def _stored_shape() -> StoredShape:

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
-    from shared.web.documents import document_answer
+    from shared.imports.documents.http import document_answer
 
     return await document_answer(gateway, record)
 
 
 def _openapi_area() -> OpenApiArea:
-    from shared.web.openapi import documents
+    from shared.imports.documents import openapi
 
-    return OpenApiArea(lambda _limits, _names: documents.operations(), documents.shapes)
+    return OpenApiArea(lambda _limits, _names: openapi.operations(), openapi.shapes)
 
 
 def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
@@ -48,8 +48,8 @@ def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
 
 
 def _stored_shape() -> StoredShape:
-    from shared.services.documents.processor import lookups_of
-    from shared.services.documents.reading import readable_document
+    from shared.imports.documents.processor import lookups_of
+    from shared.imports.documents.store import readable_document
     from shared.services.record_repair import StoredShape
 
     return StoredShape(readable_document, lookups_of, lambda _document: {})

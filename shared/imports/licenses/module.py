@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 async def _answer(
     gateway: Gateway, req: func.HttpRequest, report: ImportReport
 ) -> func.HttpResponse:
-    from shared.web import viventium
+    from shared.imports.licenses import http
 
     record = report.record
-    media_type = viventium.accepted_media_type(req, viventium.offered_first(record.media_type))
+    media_type = http.accepted_media_type(req, http.offered_first(record.media_type))
     if record.is_open:
-        return viventium.licenses_not_yet(report, media_type)
-    return await viventium.licenses_answer(gateway, record, media_type)
+        return http.licenses_not_yet(report, media_type)
+    return await http.licenses_answer(gateway, record, media_type)
 
 
 def _openapi_area() -> OpenApiArea:
-    from shared.web.openapi import viventium
+    from shared.imports.licenses import openapi
 
-    return OpenApiArea(lambda limits, _names: viventium.operations(limits.rows), viventium.shapes)
+    return OpenApiArea(lambda limits, _names: openapi.operations(limits.rows), openapi.shapes)
 
 
 def _make_processor(context: ProcessorContext) -> RowProcessor:
-    from shared.services.licenses.processor import LicenseProcessor
+    from shared.imports.licenses.processor import LicenseProcessor
 
     return LicenseProcessor(
         tables=context.tables,
@@ -47,7 +47,7 @@ def _make_processor(context: ProcessorContext) -> RowProcessor:
 
 
 def _log_range() -> LogRange:
-    from shared.storage.license_records import log_up_to
+    from shared.imports.licenses.store import log_up_to
 
     return log_up_to
 

@@ -25,10 +25,10 @@ FOR_ADMINISTRATORS = {
 }
 # The refusals of these are for administrators too; each is a change that only a command makes.
 ADMINISTRATORS_CALLS = {
-    ("shared.services.documents.rounds", "switch"),
-    ("shared.services.documents.rounds", "add"),
-    ("shared.services.documents.rounds", "change"),
-    ("shared.services.authdata.staging", "_merge"),
+    ("shared.imports.documents.rounds", "switch"),
+    ("shared.imports.documents.rounds", "add"),
+    ("shared.imports.documents.rounds", "change"),
+    ("shared.imports.authdata.staging", "_merge"),
 }
 TOLD = [each for each in modules("shared", "functions") if each.name not in FOR_ADMINISTRATORS]
 

@@ -9,9 +9,9 @@ from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.assignments.model import Assignment
 from shared.imports.licenses.answer import import_answer
 from shared.imports.messages import Message
+from shared.imports.pay_and_bill.http import rendered_rows
 from shared.imports.results import MAX_CHUNK_MESSAGES, Outcome, RowResult, cap_messages, failed
 from shared.imports.row_reader import read_row
-from shared.web.pay_and_bill import rendered_rows
 
 MESSAGES = (Message(2003, "Notes"), Message(1001, "ClientRef"), Message(1001, "DivisionRef"))
 

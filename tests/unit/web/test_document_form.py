@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 
 from shared.errors import InvalidRequestError, TooLargeError
-from shared.web.documents import check_form_size, read_upload
+from shared.imports.documents.http import check_form_size, read_upload
 from shared.web.requests import MAX_FIELD_BYTES, Form, SentFile
 
 

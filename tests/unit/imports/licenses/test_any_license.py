@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from shared.errors import RefusedError
 from shared.imports.json_rows import read_lines
+from shared.imports.licenses.http import BodyFormat, BodyReader
 from shared.imports.licenses.model import License
 from shared.imports.licenses.xml_reader import read_license_xml
 from shared.imports.row_reader import read_row
-from shared.web.viventium import BodyFormat, BodyReader
 from tests.unit.imports.licenses.license_bodies import license_form, license_xml
 
 texts = st.text(

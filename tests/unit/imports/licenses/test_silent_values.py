@@ -10,8 +10,8 @@ import pytest
 from shared.imports.json_rows import line_of
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.form_reader import read_license_form
+from shared.imports.licenses.processor import read_company_lines
 from shared.imports.licenses.xml_reader import DATES, KEYS, read_license_xml
-from shared.services.licenses.processor import read_company_lines
 from tests.unit.imports.licenses.company import (
     FAILED,
     NEW,

@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import GoneError, NotFoundError, UnreadableDataError
+from shared.imports.documents.blobs import DocumentBlobs
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import FILE_TYPES
+from shared.imports.documents.processor import blob_of, key_of, lookup_of_round, lookup_of_worker
+from shared.imports.documents.worker_lookup import WorkerSearch
 from shared.imports.import_type import Document
 from shared.imports.model import normal_reference
-from shared.services.documents.processor import blob_of, key_of, lookup_of_round, lookup_of_worker
-from shared.services.documents.worker_lookup import WorkerSearch
 from shared.storage.business_records import from_entity, lookup_range
-from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.entities import encode
 from shared.storage.ports import Entity, Tables, query_pages, reading
 

@@ -17,14 +17,14 @@ from shared.imports.licenses.attachments import blob_metadata
 from shared.imports.licenses.license_set import Change
 from shared.imports.licenses.model import Employee
 from shared.imports.licenses.rules import LicenseRules, result_weight
-from shared.imports.results import RowResult
-from shared.services.record_commit import operation_bytes
-from shared.storage.license_records import (
+from shared.imports.licenses.store import (
     MOST_OPERATIONS,
     count_operations,
     obsolete_blobs,
     operations_of,
 )
+from shared.imports.results import RowResult
+from shared.services.record_commit import operation_bytes
 from shared.storage.ports import Operation
 
 _MOST_ROWS = 500

@@ -27,11 +27,11 @@ from shared.errors import (
 )
 from shared.gateway import Gateway
 from shared.imports.authdata.answer import results_of, vendor_answer
+from shared.imports.authdata.batch_records import Batch, BatchState
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import NO_FILE_LOG_ID, BatchCall, read_call, read_file_log_id
-from shared.services.authdata.staging import NO_SUCH_BATCH, Judged, refuse_expired
+from shared.imports.authdata.staging import NO_SUCH_BATCH, Judged, refuse_expired
 from shared.services.background import to_thread_if_large
-from shared.storage.authdata_records import Batch, BatchState
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.idempotency import answer_once, keyed_call

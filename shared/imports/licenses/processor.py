@@ -20,6 +20,7 @@ from shared.errors import (
 )
 from shared.imports.import_type import Document, ReadRow
 from shared.imports.json_rows import fold_names, read_line
+from shared.imports.licenses import store as records
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import LicenseSet, StoredLicense
@@ -34,18 +35,16 @@ from shared.imports.licenses.rules import (
     sent_key,
 )
 from shared.imports.licenses.silent_values import without_silent_values
+from shared.imports.licenses.store import LicenseReader, LogEntry, Owner
+from shared.imports.licenses.transactions import LicenseTransaction, TransactionSlice, segments
 from shared.imports.merge_rules import ChangeListener
 from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
 from shared.imports.results import RowResult, failed
 from shared.services.background import Offload
-from shared.services.licenses.reader import LicenseReader
-from shared.services.licenses.transactions import LicenseTransaction, TransactionSlice, segments
 from shared.services.row_processor import BeforeCommit, SupersededError
-from shared.storage import license_records as records
 from shared.storage.business_records import partition_of
 from shared.storage.conflicts import retry_on_conflict
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
-from shared.storage.license_records import LogEntry, Owner
 from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
 from shared.storage.partition_index import PartitionIndex
 from shared.storage.ports import MAX_OPERATIONS, Blobs, Operation, Tables

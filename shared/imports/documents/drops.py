@@ -31,6 +31,7 @@ from shared.errors import (
     PreconditionFailedError,
     StorageUnavailableError,
 )
+from shared.imports.documents.blobs import DocumentBlobs, Drop, PoisonedBlob, PoisonQueue
 from shared.imports.documents.model import (
     HEAD_BYTES,
     DropPath,
@@ -47,13 +48,12 @@ from shared.imports.documents.model import (
     safe_name,
     tenant_of,
 )
+from shared.imports.documents.processor import blob_of
+from shared.imports.documents.rounds import Feature, Features
+from shared.imports.documents.uploads import Documents
 from shared.imports.import_type import Options
 from shared.imports.messages import CATALOGUE, Message, MessageId
 from shared.imports.model import MAX_REFERENCE, normal_reference
-from shared.services.documents.processor import blob_of
-from shared.services.documents.rounds import Feature, Features
-from shared.services.documents.uploads import Documents
-from shared.storage.document_blobs import DocumentBlobs, Drop, PoisonedBlob, PoisonQueue
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import DOCUMENT_DROP
 

@@ -15,8 +15,13 @@ from shared import log
 from shared.clock import Clock, to_iso
 from shared.errors import ForbiddenError, NotFoundError
 from shared.guids import ZERO_GUID
+from shared.imports.documents.blobs import DocumentBlobs
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload, type_fault
+from shared.imports.documents.processor import blob_of, described, key_of
+from shared.imports.documents.rounds import Feature, Features, Rounds
+from shared.imports.documents.store import DocumentList
+from shared.imports.documents.worker_lookup import WorkerSearch
 from shared.imports.field_diff import changed_fields, changes_text
 from shared.imports.import_type import Document, Options
 from shared.imports.messages import MessageId
@@ -24,15 +29,10 @@ from shared.imports.planning import Chunk, Span
 from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
-from shared.services.documents.processor import blob_of, described, key_of
-from shared.services.documents.reading import DocumentList
-from shared.services.documents.rounds import Feature, Features, Rounds
-from shared.services.documents.worker_lookup import WorkerSearch
 from shared.services.dry_run import DryRunResult
 from shared.services.import_log import ImportLog
 from shared.services.status import Reporting
 from shared.storage.business_records import place_of
-from shared.storage.document_blobs import DocumentBlobs
 from shared.storage.import_records import ImportRecord
 
 DISABLED = (

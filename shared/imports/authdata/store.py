@@ -8,14 +8,15 @@ from datetime import datetime
 
 from shared.clock import latest_now, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
+from shared.imports.authdata import batch_records
+from shared.imports.authdata import batch_records as stored
+from shared.imports.authdata.batch_records import Batch, PartData, StagedPart
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import AuthRecord, Employee, Stored
 from shared.imports.authdata.rules import ids_asked, triples_asked
 from shared.services.background import Offload
 from shared.services.record_ranges import SMALL, load_lookups, load_records
-from shared.storage import authdata_records, business_records
-from shared.storage import authdata_records as stored
-from shared.storage.authdata_records import Batch, PartData, StagedPart
+from shared.storage import business_records
 from shared.storage.business_records import RecordKey, StoredRecord, row_of
 from shared.storage.entities import compress_json, encode, expand_json
 from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
@@ -122,8 +123,8 @@ class BatchStore:
             partition = stored.partition_of(tenant, noted.text("Batch"))
             await self._remove(Entity(partition, stored.BATCH_ROW, {}))
             if noted.text("ImportId"):
-                plan = authdata_records.plan_partition(tenant, noted.text("ImportId"))
-                await self._remove(Entity(plan, authdata_records.PLAN_ROW, {}))
+                plan = batch_records.plan_partition(tenant, noted.text("ImportId"))
+                await self._remove(Entity(plan, batch_records.PLAN_ROW, {}))
             await self._remove(noted)
         return len(found)
 

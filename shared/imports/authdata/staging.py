@@ -34,6 +34,7 @@ from shared.errors import (
     UnreadableDataError,
 )
 from shared.imports.authdata.answer import results_of, vendor_answer
+from shared.imports.authdata.batch_records import Batch, BatchState, PartData
 from shared.imports.authdata.hashing import Hasher, HashKey
 from shared.imports.authdata.model import (
     FIELDS,
@@ -52,9 +53,8 @@ from shared.imports.authdata.rules import (
     classify,
     percent_text,
 )
-from shared.services.authdata.store import BatchStore, Employees
+from shared.imports.authdata.store import BatchStore, Employees
 from shared.services.background import KeyedLocks, Offload
-from shared.storage.authdata_records import Batch, BatchState, PartData
 from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode
 from shared.storage.names import TENANTS

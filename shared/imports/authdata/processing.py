@@ -26,22 +26,22 @@ from shared.errors import (
     UnreadableDataError,
 )
 from shared.imports.authdata.answer import vendor_answer
+from shared.imports.authdata.batch_records import Batch, BatchState
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import AuthRecord
+from shared.imports.authdata.processor import Plans
+from shared.imports.authdata.staging import EXPIRED, RECORDS_LOST, Staging
+from shared.imports.authdata.store import BatchStore, employee_key
 from shared.imports.import_type import Options
 from shared.imports.json_rows import Payload, RawRow, check_indexes, fold_names, read_corrections
 from shared.imports.messages import Message, MessageId
 from shared.imports.planning import Plan, Span, plan
 from shared.imports.results import Origins, Outcome, RowResult, failed
 from shared.services.accept import ImportAcceptor, PlanLimits
-from shared.services.authdata.processor import Plans
-from shared.services.authdata.staging import EXPIRED, RECORDS_LOST, Staging
-from shared.services.authdata.store import BatchStore, employee_key
 from shared.services.background import Offload
 from shared.services.import_log import ImportLog
 from shared.services.status import Reporting
 from shared.services.upkeep import UpkeepFaults
-from shared.storage.authdata_records import Batch, BatchState
 from shared.storage.business_records import place_of
 from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode

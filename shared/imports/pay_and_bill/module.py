@@ -26,15 +26,13 @@ def pay_and_bill_module(definition: ImportType) -> ImportTypeModule:
 
 
 async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
-    from shared.web.pay_and_bill import vendor_answer
+    from shared.imports.pay_and_bill.http import vendor_answer
 
     kind = import_type(record.type_name, record.type_version)
     return await vendor_answer(gateway, kind, record)
 
 
 def _openapi_area() -> OpenApiArea:
-    from shared.web.openapi import pay_and_bill
+    from shared.imports.pay_and_bill import openapi
 
-    return OpenApiArea(
-        lambda limits, names: pay_and_bill.operations(limits.rows, names), pay_and_bill.shapes
-    )
+    return OpenApiArea(lambda limits, names: openapi.operations(limits.rows, names), openapi.shapes)

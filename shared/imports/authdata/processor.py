@@ -17,7 +17,9 @@ from typing import Any
 from shared import log
 from shared.clock import Clock, Ids, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
+from shared.imports.authdata import batch_records as stored
 from shared.imports.authdata.answer import results_of
+from shared.imports.authdata.batch_records import PlanRecord
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import AuthRecord, Employee
 from shared.imports.authdata.rules import (
@@ -28,12 +30,12 @@ from shared.imports.authdata.rules import (
     merge,
     taken,
 )
+from shared.imports.authdata.staging import TenantRuleBook
+from shared.imports.authdata.store import Employees, employee_key
 from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import read_lines, read_texts, screen_lines
 from shared.imports.messages import Message, MessageId
 from shared.imports.results import RowResult, failed, pack_result, unpack_result
-from shared.services.authdata.staging import TenantRuleBook
-from shared.services.authdata.store import Employees, employee_key
 from shared.services.background import Offload
 from shared.services.import_log import ImportLog
 from shared.services.record_commit import KeyRows, RecordCommitter, RecordOutcome, Resolver
@@ -47,9 +49,7 @@ from shared.services.stamps import (
     recorded_results,
     stamped_record,
 )
-from shared.storage import authdata_records as stored
 from shared.storage import business_records
-from shared.storage.authdata_records import PlanRecord
 from shared.storage.business_records import Stamp, StoredRecord
 from shared.storage.entities import compress_json, expand_json
 from shared.storage.import_records import ImportRecord
