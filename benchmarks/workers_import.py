@@ -27,8 +27,8 @@ _CALLS = 50
 _QUICK_CALLS = 5
 _CALLS_BEFORE = 5
 _CALLS_COUNTED = 5
+# The imports in their order, and the outcome that all of their rows must have.
 _ENDS = {Step.NEW: "new", Step.UNCHANGED: "unchanged", Step.CHANGED: "updated"}
-"""The imports in their order, and the outcome that all of their rows must have."""
 
 
 def run(options: Options) -> Outcome:

@@ -23,8 +23,8 @@ blueprint = func.Blueprint()
 STORAGE_AWAY = (
     "Storage does not answer or takes no writes: tables, queues and blobs are all needed."
 )
+# A new version of the gateway is to be seen at once; files are asked for again by their tag.
 _KEPT = {"Cache-Control": "no-cache"}
-"""A new version of the gateway is to be seen at once; files are asked for again by their tag."""
 
 
 @blueprint.function_name("health")

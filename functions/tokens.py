@@ -24,8 +24,8 @@ from shared.web.tokens import discovery_document, read_token_request, token_answ
 
 blueprint = func.Blueprint()
 
+# A minute: a new signing key is published that long before it signs.
 _PUBLIC = {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin": "*"}
-"""A minute: a new signing key is published that long before it signs."""
 
 
 @blueprint.function_name("connect_token")

@@ -51,8 +51,8 @@ class RandomIds:
 
 # Times as they are kept and shown: ISO text in UTC with milliseconds.
 
+# How far the clock of another machine may be ahead; a later time was written by a wrong clock.
 _CLOCKS_DIFFER = timedelta(seconds=30)
-"""How far the clock of another machine may be ahead; a later time was written by a wrong clock."""
 
 
 def to_iso(moment: datetime) -> str:

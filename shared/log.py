@@ -16,10 +16,10 @@ from pathlib import PurePath
 from typing import TypedDict, Unpack
 
 LOGGER = logging.getLogger("gateway")
+# Characters of one value; an id is shorter, and a longer one is no id.
 MAX_VALUE = 120
-"""Characters of one value; an id is shorter, and a longer one is no id."""
+# Characters of a blob's name, percent-encoded; cut off it would name no blob.
 MAX_NAME = 3_200
-"""Characters of a blob's name, percent-encoded; cut off it would name no blob."""
 
 # They log addresses, which hold the keys of entities, at the level of information.
 _TALKATIVE = ("azure", "aiohttp", "urllib3", "msal")

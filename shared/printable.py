@@ -13,8 +13,8 @@ import unicodedata
 from typing import Final
 
 _MAYBE: Final = re.compile(r"[^\x20-\x7e]")
+# Unicode categories: controls, format and direction marks, halves of pairs, unassigned, breaks.
 _UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories: controls, format and direction marks, halves of pairs, unassigned, breaks."""
 
 
 def printable(text: str) -> str:

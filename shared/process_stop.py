@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+# The part of the time before the end in which calls may still finish; the rest is to answer.
 _FOR_CALLS = 0.8
-"""The part of the time before the end in which calls may still finish; the rest is to answer."""
 
 
 class ProcessStop:
@@ -133,5 +133,5 @@ def announce_on_sigterm(stop: ProcessStop, seconds: float) -> None:
     signal.signal(signal.SIGTERM, on_terminate)
 
 
+# The announced end of this process, as calls and the gateway of the process know it.
 PROCESS_STOP = ProcessStop()
-"""The announced end of this process, as calls and the gateway of the process know it."""

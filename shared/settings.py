@@ -91,10 +91,10 @@ def words(name: str, choices: tuple[str, ...], purpose: str) -> Any:
 #
 # Each reader returns the text in its one form, None where it is wrong; no problem quotes it whole.
 
+# Set by the platform to the app's own host name, and by Core Tools to `localhost` and the port.
 PLATFORM_HOST = "WEBSITE_HOSTNAME"
-"""Set by the platform to the app's own host name, and by Core Tools to `localhost` and the port."""
+# Where `func start` and the local host answer by default.
 DEFAULT_ADDRESS = "http://localhost:7071"
-"""Where `func start` and the local host answer by default."""
 
 _NAME = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,200}")
 _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
@@ -149,8 +149,8 @@ def own_address(environ: Mapping[str, str]) -> str:
 FORM = "id:secret, or several with commas between, the current one first"
 MOST_KEYS = 5
 LEAST_BYTES = 32
+# The secret of the example file, which everybody can read.
 EXAMPLE_SECRET = b"for a local gateway only, no secret"
-"""The secret of the example file, which everybody can read."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
@@ -421,9 +421,10 @@ class Settings:
 
 _BY_FIELD: dict[str, Setting] = {item.name: item.metadata["setting"] for item in fields(Settings)}
 
+# Every declared setting, in the order of the documents.
 SETTINGS: tuple[Setting, ...] = tuple(_BY_FIELD.values())
-"""Every declared setting, in the order of the documents."""
 
+# Names that only the commands read: no settings of the gateway, and no mistakes either.
 COMMAND_NAMES = {
     "GATEWAY_DATA": "The folder of the local gateway; `.local` beside `manage.py` by default.",
     "GATEWAY_URL": "The address that `manage.py import` and the demo send to; the running local "
@@ -437,7 +438,6 @@ COMMAND_NAMES = {
     "GATEWAY_WORKER_PYTHON": "A Python with the vendor's worker library, for the tests that need "
     "one; `dev.py test` sets it.",
 }
-"""Names that only the commands read: no settings of the gateway, and no mistakes either."""
 
 
 def read_settings(environ: Mapping[str, str], *, takes_example_key: bool = True) -> Settings:

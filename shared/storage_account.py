@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 CONNECTION = "AzureWebJobsStorage"
 DEVELOPMENT = "UseDevelopmentStorage=true"
 
+# Suffixes of `AzureWebJobsStorage__` for an account that is reached by identity.
 PARTS = {
     "blobServiceUri": "Address of the blob service, for example `https://ACCOUNT.blob.core.windows.net`.",
     "queueServiceUri": "Address of the queue service.",
@@ -21,7 +22,6 @@ PARTS = {
     "credential": "`managedidentity`, or left out for the identity of the surroundings.",
     "clientId": "Client id of a user-assigned managed identity.",
 }
-"""Suffixes of `AzureWebJobsStorage__` for an account that is reached by identity."""
 
 _SERVICES = ("blob", "queue", "table")
 _EMULATOR_ACCOUNT = "devstoreaccount1"

@@ -23,20 +23,20 @@ from shared.errors import StorageUnavailableError
 
 Answer = TypeVar("Answer")
 
+# For an HTTP call: with what else it does, its answer is there within ten seconds.
 CALL_SECONDS = 8.0
-"""For an HTTP call: with what else it does, its answer is there within ten seconds."""
+# For a message, a timer, a command: they come back, or a person waits and sees.
 BACKGROUND_SECONDS = 60.0
-"""For a message, a timer, a command: they come back, or a person waits and sees."""
+# For what a call still tidies up when its own time has run out.
 CLEAN_UP_SECONDS = 1.0
-"""For what a call still tidies up when its own time has run out."""
 
 _LONGEST_TRY = 20.0
+# Before the second and the third attempt; what takes longer to pass is told to the caller.
 _PAUSES = (0.1, 0.9)
-"""Before the second and the third attempt; what takes longer to pass is told to the caller."""
+# What an answer gives back: no answer of healthy storage takes longer.
 _FREE_SECONDS = 0.25
-"""What an answer gives back: no answer of healthy storage takes longer."""
+# Bytes per second; a request with a large body gives that much more time back.
 _SLOWEST_LINK = 128 * 1024
-"""Bytes per second; a request with a large body gives that much more time back."""
 
 
 class StorageTime:

@@ -34,8 +34,8 @@ class Reading:
     emulator: float | None
 
 
+# As the SDK takes it.
 Entity = dict[str, Any]
-"""As the SDK takes it."""
 
 Write = Callable[[TableClient], Awaitable[None]]
 

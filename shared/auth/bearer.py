@@ -20,8 +20,8 @@ from shared.errors import BearerTokenError, ExpiredTokenError
 
 # What a read token says, and what callers are told of one that does not count.
 
+# Seconds: no time that an issuer sets is beyond it (the year 5138).
 _FAR_OFF = 10**11
-"""Seconds: no time that an issuer sets is beyond it (the year 5138)."""
 NOT_VALID = "The token is not valid here: get one from /connect/token of this gateway."
 _SENTENCES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ExpiredSignatureError, "The token has expired: get a new one from /connect/token."),
@@ -120,8 +120,8 @@ def refusing_faults() -> Iterator[None]:
         raise (ExpiredTokenError if is_expired else BearerTokenError)(told) from None
 
 
+# Of the header; tokens of Entra with many roles have some thousands.
 MOST_CHARACTERS = 16_384
-"""Of the header; tokens of Entra with many roles have some thousands."""
 _BEARER = re.compile(r"\s*bearer +([A-Za-z0-9_.=-]+)\s*", re.IGNORECASE)
 
 

@@ -214,10 +214,10 @@ class KeyPairAuthenticator:
         return _Credential(key, integration)
 
 
+# Characters that NFC makes one of at most; normalising a long run of marks is quadratic.
 _LONGEST_IN_NFC = 4
-"""Characters that NFC makes one of at most; normalising a long run of marks is quadratic."""
+# Characters of one that is percent-encoded in UTF-8.
 _LONGEST_ESCAPED = 12
-"""Characters of one that is percent-encoded in UTF-8."""
 
 
 def _names(header: str, name: str) -> bool:

@@ -16,11 +16,11 @@ import re
 import secrets
 from collections import OrderedDict
 
+# Begins every secret, so that a scanner for leaked secrets can know one.
 PREFIX = "pigs_"
-"""Begins every secret, so that a scanner for leaked secrets can know one."""
 
+# 16 MiB and five rounds; stored with each hash, so that they may grow.
 _LOG_N, _R, _P = 14, 8, 5
-"""16 MiB and five rounds; stored with each hash, so that they may grow."""
 _MEMORY = 64 * 1024 * 1024
 _SALT_BYTES = 16
 _CHECK_BYTES = 3
@@ -29,8 +29,8 @@ _STORED = re.compile(
     r"scrypt\$[0-9]+\$[0-9]+\$[0-9]+"
     rf"\$[0-9a-f]{{{2 * _SALT_BYTES}}}\$[0-9a-f]{{{2 * _CHECK_BYTES}}}\$[0-9a-f]{{64}}"
 )
+# Stands in for the hash that an unknown client does not have.
 _OF_NO_CLIENT = f"scrypt$14$8$5${'00' * _SALT_BYTES}${'00' * _CHECK_BYTES}$00"
-"""Stands in for the hash that an unknown client does not have."""
 _MOST_REMEMBERED = 10_000
 
 

@@ -36,8 +36,8 @@ class Scope(StrEnum):
         return next(kind.name for kind in IMPORT_TYPES.values() if kind.scope == self.value)
 
 
+# All clients share a partition: they are few, and listed in order of their id.
 PARTITION = "clients"
-"""All clients share a partition: they are few, and listed in order of their id."""
 
 MOST_CLIENT_ID = 200
 

@@ -28,11 +28,11 @@ from shared.errors import BearerTokenError, IdentityProviderUnavailableError
 # answer, what is remembered goes on counting for a day.
 
 REFRESH_SECONDS = 3_600.0
+# Between two attempts for an unknown key.
 PAUSE_SECONDS = 60.0
-"""Between two attempts for an unknown key."""
 MOST_AGE_SECONDS = 86_400.0
+# Between two attempts where nothing is known yet.
 _FAILED_PAUSE_SECONDS = 5.0
-"""Between two attempts where nothing is known yet."""
 
 
 class EntraKeys:
@@ -82,8 +82,8 @@ class EntraKeys:
                 log.failure("entra.metadata_missing", error)
 
 
+# Every claim that a token of an application has in either version.
 CLAIMS = ("iss", "aud", "sub", "tid", "ver", "iat", "nbf", "exp")
-"""Every claim that a token of an application has in either version."""
 _TEXTS = ("iss", "aud", "sub", "tid")
 _TIMES = ("iat", "nbf", "exp")
 _MEDIA_TYPE = "jwt"

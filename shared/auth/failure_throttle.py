@@ -27,8 +27,8 @@ from shared.errors import TooManyRequestsError
 
 _FORWARDED = "x-forwarded-for"
 _MINUTE = 60.0
+# What one subscriber gets; the addresses within it are at the caller's choice.
 _IPV6_PREFIX = 64
-"""What one subscriber gets; the addresses within it are at the caller's choice."""
 
 
 class FailureThrottle:

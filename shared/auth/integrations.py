@@ -16,8 +16,8 @@ from shared.imports.import_type import OnExisting, Options
 from shared.storage.entities import decode, encode
 from shared.storage.ports import Entity, Value, reading
 
+# What an integration has unless told otherwise (docs/contracts.md#1).
 DEFAULT_DATABASE_VERSION = 1
-"""What an integration has unless told otherwise (docs/contracts.md#1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ def integration_from_any_entity(entity: Entity) -> Integration:
 # the name of the key that was used (docs/platform.md#1.11), and the name is what the contract
 # checks.
 
+# Begins every key, so that a scanner for leaked secrets can know one.
 PREFIX = "pig_"
-"""Begins every key, so that a scanner for leaked secrets can know one."""
 
 ROW = "key"
 

@@ -19,17 +19,17 @@ from shared.auth.signing_keys import ALGORITHM, KeyStore
 from shared.clock import Clock, Ids
 from shared.errors import BearerTokenError
 
+# By which the clocks of two machines may differ.
 LEEWAY_SECONDS = 30
-"""By which the clocks of two machines may differ."""
 
+# Every claim of a token; one that lacks any is refused.
 CLAIMS = ("iss", "aud", "sub", "tenant", "reg", "scope", "iat", "exp", "jti")
-"""Every claim of a token; one that lacks any is refused."""
 _TEXTS = ("iss", "aud", "sub", "tenant", "reg", "scope", "jti")
 _TIMES = ("iat", "exp", "nbf")
+# The `typ` of access tokens (RFC 9068, 2.1).
 MEDIA_TYPE = "at+jwt"
-"""The `typ` of access tokens (RFC 9068, 2.1)."""
+# The upper limit of GATEWAY_TOKEN_SECONDS.
 LONGEST_LIFE_SECONDS = 86_400
-"""The upper limit of GATEWAY_TOKEN_SECONDS."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,10 @@ from shared.storage.ports import Entity, Insert, Replace, Tables, reading
 
 PARTITION, ROW = "signing", "ring"
 ALGORITHM = "ES256"
+# Between publishing a key and signing with it.
 LEAD_SECONDS = 60
-"""Between publishing a key and signing with it."""
+# How long an old key is accepted after that: the longest life of a token, and a little.
 OVERLAP_SECONDS = 86_400 + 300
-"""How long an old key is accepted after that: the longest life of a token, and a little."""
 MOST_KEYS = 20
 _COORDINATE_BYTES = 32
 
@@ -160,8 +160,8 @@ def _coordinate(number: int) -> str:
 
 # The ring of signing keys in storage: made at first use, remembered for seconds, rotated.
 
+# How old the ring may be that an unknown key id is looked up in.
 _RECENT_SECONDS = 1.0
-"""How old the ring may be that an unknown key id is looked up in."""
 
 
 class KeyStore:

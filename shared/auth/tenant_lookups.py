@@ -11,11 +11,11 @@ from shared.storage.entities import encode
 from shared.storage.names import TENANTS
 from shared.storage.ports import Tables
 
+# All tenants share a partition: they are few, and listed in order of their id.
 PARTITION: Final = "tenants"
-"""All tenants share a partition: they are few, and listed in order of their id."""
 
+# The property of a tenant's record; a tenant without it is enabled.
 DISABLED: Final = "disabled"
-"""The property of a tenant's record; a tenant without it is enabled."""
 
 
 class TenantLookups:

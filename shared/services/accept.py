@@ -30,13 +30,13 @@ from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Blobs, Queues
 from shared.storage_time import storage_time_now
 
+# Where a row belongs, from its names in lower case.
 Place = Callable[[Mapping[str, Any]], str | None]
-"""Where a row belongs, from its names in lower case."""
+# From the bytes of a call to its rows, of which there may be so many (`payload.read_payload`).
 Reader = Callable[[bytes, Place, int], Payload]
-"""From the bytes of a call to its rows, of which there may be so many (`payload.read_payload`)."""
 
+# Up to this size a payload sits in the import record: one write less.
 INLINE_BYTES = 24 * 1024
-"""Up to this size a payload sits in the import record: one write less."""
 _SENT_AT_ONCE = 8
 
 

@@ -11,8 +11,8 @@ from weakref import WeakValueDictionary
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+# Bytes of a body that are read in 50 ms whatever they are: at worst rows of three bytes.
 _SMALL = 8 * 1024
-"""Bytes of a body that are read in 50 ms whatever they are: at worst rows of three bytes."""
 
 
 class Offload(Protocol):
@@ -39,8 +39,8 @@ async def to_thread_if_large(
 # lost. So a turn is nothing to insist on: where nobody gets on because storage does not answer
 # the one who has the turn, the others go ahead without it, and find out for themselves.
 
+# How long nobody may get on before a call goes ahead without its turn.
 _PATIENCE_SECONDS = 1.0
-"""How long nobody may get on before a call goes ahead without its turn."""
 
 
 class KeyedLocks:

@@ -63,8 +63,8 @@ from shared.storage.waiting_chunks import WaitingChunk
 #    an import without a new result that has nothing to wait for.
 
 _SENT_AT_ONCE = 8
+# Fewer than are read at once, so that it is known of each whether it meets one just before.
 _SEEN_FOR_SHARE = 32
-"""Fewer than are read at once, so that it is known of each whether it meets one just before."""
 
 
 class OpenImportsBefore:
@@ -314,10 +314,10 @@ def may_meet_earlier(opened: OpenImport, others: Sequence[OpenImport]) -> bool:
     )
 
 
+# Seconds until a chunk that was handed on by an ending process is visible.
 _AFTER_STOP = 1
-"""Seconds until a chunk that was handed on by an ending process is visible."""
+# Seconds for which a read of the cancel flag counts; what is committed meanwhile stays.
 _FLAG_IS_FRESH = 1.0
-"""Seconds for which a read of the cancel flag counts; what is committed meanwhile stays."""
 
 
 class ChunkProcessor:

@@ -38,8 +38,8 @@ from shared.storage.ports import Blobs, Delete, Entity, Insert, Merge, Operation
 # Conditions of writes are judged as the service would. What has been read through here is known;
 # what has not, a refused insert for example, is read first.
 
+# Sorts behind every row key.
 _END = "\U0010ffff"
-"""Sorts behind every row key."""
 
 
 @dataclass(slots=True)
@@ -205,12 +205,12 @@ class WhatIfBlobs:
         self._written[container, name] = None
 
 
+# Dry runs of many rows in one process; each keeps in memory what its rows would write.
 _LARGE_AT_ONCE = 2
-"""Dry runs of many rows in one process; each keeps in memory what its rows would write."""
 _SMALL_AT_ONCE = 4
 
+# The processors of all types on some storage. They tell `ChangeListener` each change.
 MakeProcessors = Callable[[Tables, Blobs, ChangeListener | None], Processors]
-"""The processors of all types on some storage. They tell `ChangeListener` each change."""
 
 
 @dataclass(frozen=True, slots=True)

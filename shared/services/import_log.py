@@ -35,13 +35,13 @@ from shared.storage.waiting_chunks import WaitingChunk
 _MOST_TRIES = 200
 _MOST_LOST_ANSWERS = 2
 _TENANTS_REMEMBERED = 1_000
+# Up to so many earlier open imports are read at once; of more, those just before come first.
 _FEW_OPEN = 32
-"""Up to so many earlier open imports are read at once; of more, those just before come first."""
 _NEAREST = 64
 
 
+# Raises a RefusedError where an import may not be accepted now.
 AcceptanceCheck = Callable[[], Awaitable[None]]
-"""Raises a RefusedError where an import may not be accepted now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,10 @@ from shared.storage.ports import MAX_OPERATIONS, Delete, Operation, Tables
 
 _MOST_BYTES = 3_500_000
 _MOST_CONFLICTS = 20
+# About what the rules look at, for the choice of a thread.
 BYTES_PER_ROW = 1_024
-"""About what the rules look at, for the choice of a thread."""
+# Keys, headers and short properties of one operation, generously.
 _HEAD_BYTES = 1_024
-"""Keys, headers and short properties of one operation, generously."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +54,19 @@ class RecordOutcome:
 
     results: tuple[RowResult, ...]
     operations: tuple[Operation, ...] = ()
+    # New names of the record, to be entered in the index before it is written.
     names: frozenset[NamedRecord] = frozenset()
-    """New names of the record, to be entered in the index before it is written."""
 
 
+# The rows wait for a record that may still come.
 WAITING = RecordOutcome(())
-"""The rows wait for a record that may still come."""
 
+# Enters names in the index.
 Enter = Callable[[Iterable[NamedRecord]], Awaitable[None]]
-"""Enters names in the index."""
 
+# Pure; raises SupersededError where a later import has already written the record, and
+# StorageUnavailableError where the rows cannot be settled for now.
 Resolver = Callable[[KeyRows, StoredRecord | None], RecordOutcome]
-"""Pure; raises SupersededError where a later import has already written the record, and
-StorageUnavailableError where the rows cannot be settled for now."""
 
 
 class RecordCommitter:

@@ -34,8 +34,8 @@ from shared.storage.ports import Tables
 # From the lines of a chunk to rows that were read, gathered by the record they speak of.
 
 SLICE_ROWS = 250
+# Rows that are read and settled at a time.
 _SHOWN = 200
-"""Rows that are read and settled at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ def place_in(kind: ImportType, tenant: str) -> Callable[[Mapping[str, Any]], str
     return place
 
 
+# How a line becomes a row; the key is None where it is unusable.
 Reading = Callable[[ImportType, int, Mapping[str, Any]], tuple[RowKey | None, ReadRow]]
-"""How a line becomes a row; the key is None where it is unusable."""
 
 
 def read_by_rules(

@@ -15,10 +15,10 @@ from shared.storage.ports import Entity, Tables
 
 _READ_AT_ONCE = 1_000
 _MARGIN = 50
+# A range has to bring one wanted record among so many.
 WORTH_IT = 10
-"""A range has to bring one wanted record among so many."""
+# The same for look-ups and small records: a thousand of them are quickly there.
 SMALL = 60
-"""The same for look-ups and small records: a thousand of them are quickly there."""
 _POINTS_AT_ONCE = 8
 
 

@@ -41,10 +41,9 @@ _PAGE = 500
 _NO_IMPORT = "it was written by an import that does not exist"
 _MOST_SHOWN = 4
 _CALLS, _BATCHES, _SETUP = "calls", "batches", "setup"
+# What can be checked: records by import type, imports with their results, calls with an
+# Idempotency-Key, batches of authentication data, and the tenant's integrations and rounds.
 AREAS = (*IMPORT_TYPES, "imports", _CALLS, _BATCHES, _SETUP)
-"""What can be checked: records by import type, imports with their results, calls with an
-Idempotency-Key, batches of authentication data, and the tenant's integrations and rounds.
-"""
 
 
 class Repair(StrEnum):

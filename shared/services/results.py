@@ -15,8 +15,8 @@ from shared.storage.result_records import ChunkResult, StoredResult
 
 _READ_AT_ONCE = 20
 _BYTES_PER_ROW = 500
+# About what a compressed result comes to, for the choice of a thread.
 _GROWS = 20
-"""About what a compressed result comes to, for the choice of a thread."""
 
 
 class Results:

@@ -52,17 +52,16 @@ from shared.storage.ports import (
 )
 from shared.storage.result_records import blobs_of
 
+# expire(tenant, before): lets go what has had its time before that moment; yields how many things
+# have gone since it yielded last.
 Expire = Callable[[str, datetime], AsyncIterator[int]]
-"""expire(tenant, before): lets go what has had its time before that moment; yields how many things
-have gone since it yielded last.
-"""
 
+# Row key, in the tenant's partition of `Imports`, of the entity that says when it had its turn.
 _MARK = "retention"
-"""Row key, in the tenant's partition of `Imports`, of the entity that says when it had its turn."""
+# A little under a day, or a tenant's hour would move on.
 _EVERY = timedelta(hours=23)
-"""A little under a day, or a tenant's hour would move on."""
+# How long a run of the timer goes on: some plans of the platform give a function five minutes.
 _SECONDS = 240.0
-"""How long a run of the timer goes on: some plans of the platform give a function five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +201,8 @@ class Retention:
 # meets it without a document, and removes it when the mark is old enough.
 
 _DOCUMENTS_PER_PAGE = 1_000
+# After this time a file belongs to a document or to nobody.
 _A_CALL_IS_OVER = timedelta(days=1)
-"""After this time a file belongs to a document or to nobody."""
 
 
 class ExpiringFiles:
@@ -429,11 +428,11 @@ async def remove_all(tables: Tables, table: str, entities: list[Entity]) -> int:
 # still there. Of a retry the number of the first import counts that brought a row of it.
 
 _TOMBSTONES_PER_PAGE = 1_000
+# First and last row key between which tombstones lie: records, and the keys that they had.
 _PLACES = ("k|", "r|~")
-"""First and last row key between which tombstones lie: records, and the keys that they had."""
 
+# First and last row key of what a type logs of its imports up to a number.
 LogRange = Callable[[int], tuple[str, str]]
-"""First and last row key of what a type logs of its imports up to a number."""
 
 
 class ExpiringTombstones:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from shared.services.references import EarlierImports
     from shared.storage.ports import Blobs, Tables
 
+# Awaited before each transaction; raises to stop the work there (cancelled, time is up).
 BeforeCommit = Callable[[], Awaitable[None]]
-"""Awaited before each transaction; raises to stop the work there (cancelled, time is up)."""
 
 
 class ImportCancelledError(Exception):

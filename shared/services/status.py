@@ -53,6 +53,7 @@ class ImportState(StrEnum):
     CANCELLED = "Cancelled"
 
 
+# What each state says, for the documents.
 STATE_MEANINGS: Final[Mapping[ImportState, str]] = {
     ImportState.ACCEPTED: "The gateway has the import; no row is done yet. It may wait for an "
     "earlier import.",
@@ -63,7 +64,6 @@ STATE_MEANINGS: Final[Mapping[ImportState, str]] = {
     ImportState.CANCELLED: "A cancel or a threshold ended the import. Rows that were committed by "
     "then stay.",
 }
-"""What each state says, for the documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +158,8 @@ class ImportPage:
 
 Wanted = Callable[[ImportReport], bool]
 _MOST_READS = 20
+# Messages of one page of results.
 _MOST_MESSAGES = 20_000
-"""Messages of one page of results."""
 
 
 def _every(_report: ImportReport) -> bool:

@@ -7,8 +7,8 @@ from typing import Unpack
 from shared import log
 from shared.errors import StorageUnavailableError
 
+# So many storage faults one after another mean that storage is away, for everything.
 _MOST_IN_A_ROW = 5
-"""So many storage faults one after another mean that storage is away, for everything."""
 
 
 class UpkeepFaults:

@@ -34,12 +34,12 @@ from shared.storage_account import StorageAccount
 from shared.storage_time import retried, storage_time_now
 
 _BLOB_RETRIES = 2
+# One request of an upload or a download. Each is to be answered in time, so none is larger than a
+# slow link takes in that time; the SDK would gather 64 MiB, or read 32 at once.
 _BLOCK_BYTES = 1024 * 1024
-"""One request of an upload or a download. Each is to be answered in time, so none is larger than a
-slow link takes in that time; the SDK would gather 64 MiB, or read 32 at once."""
 _SERVICES = ("table", "queue", "blob")
+# What the check of the services writes: no tenant has an id like it.
 _HEALTH = "health"
-"""What the check of the services writes: no tenant has an id like it."""
 
 
 class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # it is loaded lazily, as Any

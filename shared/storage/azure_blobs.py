@@ -13,8 +13,8 @@ from azure.storage.blob.aio import BlobServiceClient
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.storage.failures import storage_call
 
+# The blob is shorter than where the range begins.
 _NOT_SATISFIABLE = 416
-"""The blob is shorter than where the range begins."""
 
 
 class AzureBlobs:

@@ -49,8 +49,8 @@ from shared.storage.ports import (
 )
 from shared.storage.ports import Replace as ReplaceEntity
 
+# Characters; a record that one row names has some hundred.
 _LONG_OUTCOMES = 4_000
-"""Characters; a record that one row names has some hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,10 @@ class EndedImports:
 
 
 NOTHING_ENDED = EndedImports()
+# Imports that one record may name as ended.
 MOST_ENDED = 1_000
-"""Imports that one record may name as ended."""
+# What their numbers and codes may take in an entity.
 _ENDED_BYTES = 2 * 20 * MOST_ENDED
-"""What their numbers and codes may take in an entity."""
 
 
 class RecordTooLargeError(ValueError):

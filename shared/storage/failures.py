@@ -64,8 +64,8 @@ class _StorageCall:
 
     timeout: asyncio.Timeout
     longest: float
+    # The last response of the SDK's transport; None before the first.
     answer: Any = None
-    """The last response of the SDK's transport; None before the first."""
 
 
 _RUNNING: ContextVar[_StorageCall | None] = ContextVar("storage_call", default=None)

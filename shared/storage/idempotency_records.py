@@ -23,10 +23,10 @@ from shared.errors import UnreadableDataError
 from shared.storage.entities import encode, join_bytes, join_text, split_bytes, split_text
 from shared.storage.ports import Entity, Value, reading
 
+# Bytes of a compressed body that still sits in the entity.
 MAX_INLINE = 600_000
-"""Bytes of a compressed body that still sits in the entity."""
+# First and last row key between which the records of a tenant lie.
 KEYS = ("k|", "k|~")
-"""First and last row key between which the records of a tenant lie."""
 EXPIRY_COLUMNS = ("CreatedAt", "Spilled")
 
 

@@ -43,12 +43,12 @@ from shared.storage.entities import (
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Value, reading
 
 _Part = TypeVar("_Part")
+# No import ever gets it: the place behind all others.
 LAST_NUMBER = 999_999_999_999
-"""No import ever gets it: the place behind all others."""
+# How many imports a retry has above it; each is an entity in the transaction of its acceptance.
 MAX_GENERATIONS = 50
-"""How many imports a retry has above it; each is an entity in the transaction of its acceptance."""
+# First and last row key between which the records of a tenant lie.
 RECORDS = ("n|", "n|~")
-"""First and last row key between which the records of a tenant lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +157,11 @@ class ImportRecord:
     has_counts: bool = True
     etag: str = ""
     type_version: int = 1
+    # False where it is known that no later import may have written here yet, so that a stamp of one
+    # is broken. It is not stored.
     trusts_later_stamps: bool = True
-    """False where it is known that no later import may have written here yet, so that a stamp of
-    one is broken. It is not stored."""
+    # What its call was answered in, where its type has more than one form of answer.
     media_type: str = ""
-    """What its call was answered in, where its type has more than one form of answer."""
 
     @property
     def blob_name(self) -> str:
@@ -275,8 +275,8 @@ def _set_of(name: str, entity: Entity) -> int:
         return 0
 
 
+# The columns of `child|` entities that a list of imports needs.
 LISTED_OF_RETRIES = ("ImportId", "IsDistant", *(f"Repaired{part}" for part in range(8)))
-"""The columns of `child|` entities that a list of imports needs."""
 
 
 def repairing(tenant: str, link: RetryLink, repaired: int) -> Operation:

@@ -23,6 +23,7 @@ DOCUMENT_BLOBS = "documents"
 DOCUMENT_DROP = "document-drop"
 DOCUMENT_REJECTED = "document-rejected"
 
+# The tables that are there whatever import types there are; each type names its own.
 TABLES = (
     TENANTS,
     INTEGRATIONS,
@@ -36,7 +37,6 @@ TABLES = (
     IDEMPOTENCY,
     AUTH_STAGING,
 )
-"""The tables that are there whatever import types there are; each type names its own."""
 CONTAINERS = (
     IMPORT_PAYLOADS,
     IMPORT_RESULT_BLOBS,

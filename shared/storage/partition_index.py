@@ -15,8 +15,8 @@ from shared.storage.entities import decode, encode
 from shared.storage.ports import MAX_OPERATIONS, Entity, Tables, Upsert
 
 _REMEMBERED = 10_000
+# First and last row key between which a tenant's groups lie.
 GROUPS = ("g|", "g|~")
-"""First and last row key between which a tenant's groups lie."""
 
 
 class PartitionIndex:

@@ -18,15 +18,15 @@ from typing import Protocol
 
 from shared.errors import GatewayError, UnreadableDataError
 
+# What an entity's property may hold here. Times are ISO text: Table storage starts in 1601.
 Value = str | int | bool | bytes
-"""What an entity's property may hold here. Times are ISO text: Table storage starts in 1601."""
 
+# Operations in one entity-group transaction (docs/platform.md#8.1).
 MAX_OPERATIONS = 100
-"""Operations in one entity-group transaction (docs/platform.md#8.1)."""
 MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
 MAX_ENTITY_BYTES = 1024 * 1024
+# Characters in one string property; the service takes 32,768 UTF-16 units.
 MAX_TEXT = 32_000
-"""Characters in one string property; the service takes 32,768 UTF-16 units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +234,8 @@ class ListedBlobs(Blobs, Protocol):
 # never expire: the sweep replaces what is lost, and an old message meets a closed import and is
 # dropped.
 
+# 64 KiB after base64 (docs/platform.md#8.1).
 MAX_MESSAGE_BYTES = 49_152
-"""64 KiB after base64 (docs/platform.md#8.1)."""
 
 
 class Queues(Protocol):

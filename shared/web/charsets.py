@@ -24,13 +24,13 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf_16_be"),
 )
 _TOLD_BY_BYTES: Final = ("", "utf_8", "ascii", "utf_16", "utf_16_le", "utf_16_be")
+# What the library lists among its charsets, and turns bytes into something else.
 _NO_CHARSETS: Final = frozenset(
     (
         "base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "tactis",
         "utf_7", "uu_codec", "zlib_codec",
     )
 )  # fmt: skip
-"""What the library lists among its charsets, and turns bytes into something else."""
 _CHARSETS: Final = frozenset(aliases.values()) - _NO_CHARSETS
 _MAX_NAME: Final = 40
 

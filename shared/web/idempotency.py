@@ -50,8 +50,8 @@ REPLAYED = "Idempotent-Replayed"
 MAX_KEY = 255
 
 Run = Callable[[str], Awaitable[func.HttpResponse]]
+# The answer of an ended import again, from its id and the media type of the first answer.
 Render = Callable[[str, str], Awaitable[func.HttpResponse]]
-"""The answer of an ended import again, from its id and the media type of the first answer."""
 
 
 async def keyed_call(

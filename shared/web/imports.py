@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 IMPORTS = "/api/imports"
+# Seconds until it is worth asking again how an import stands.
 RETRY_AFTER = "2"
-"""Seconds until it is worth asking again how an import stands."""
 
 
 def address(record: ImportRecord) -> str:

@@ -20,13 +20,13 @@ from shared.imports.near_names import folded, is_like_dry_run, is_one_slip_away
 from shared.imports.reference_text import escaped
 
 DRY_RUN: Final = "dryRun"
+# Every answer to a dry run carries it.
 DRY_RUN_HEADER: Final = "Dry-Run"
-"""Every answer to a dry run carries it."""
+# What the headers by which other systems are asked for a dry run fold to.
 _ASKING_HEADERS: Final = ("dryrun", "xdryrun")
-"""What the headers by which other systems are asked for a dry run fold to."""
 _GLUE: Final = re.compile("[?&;#]")
+# The host takes a function key under this name; it is not for us.
 _KEY_OF_THE_HOST: Final = "code"
-"""The host takes a function key under this name; it is not for us."""
 _MOST_NAMED: Final = 5
 _LONGEST_NAMED: Final = 60
 

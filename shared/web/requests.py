@@ -181,19 +181,19 @@ def preferences(req: func.HttpRequest, longest: float) -> Preferences:
 # called here. Larger files are kept on disk while the form is read.
 
 MEDIA_TYPE = "multipart/form-data"
+# The part that holds the document.
 FILE = "file"
-"""The part that holds the document."""
 NO_FILE_NAME = (
     "The part `file` has no file name: send it as a file, with filename= in its "
     "Content-Disposition."
 )
 MAX_PARTS = 50
+# Bytes of all fields that are no files.
 MAX_FIELD_BYTES = 1_048_576
-"""Bytes of all fields that are no files."""
 _REPLACED = "\ufffd"
 _READ = 64 * 1024
+# Bytes of a file up to which it is not put on disk.
 _IN_MEMORY = 512 * 1024
-"""Bytes of a file up to which it is not put on disk."""
 
 
 @dataclass(frozen=True, slots=True)

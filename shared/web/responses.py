@@ -22,8 +22,8 @@ from shared.storage_time import CALL_SECONDS, storage_time
 from shared.web.imports import just_accepted, not_yet
 from shared.web.query_names import DRY_RUN_HEADER, wants_dry_run
 
+# Seconds until a call that met a storage fault may come again.
 RETRY_AFTER = "5"
-"""Seconds until a call that met a storage fault may come again."""
 
 STATUS: dict[type[errors.GatewayError], int] = {
     errors.UnauthenticatedError: 401,
@@ -76,6 +76,7 @@ MISCONFIGURED = (
     "The gateway's settings are wrong: ask its operator to look into the log, which lists each."
 )
 
+# The answers to faults that no caller has made, with their statuses.
 FAULTS = (
     (503, UNAVAILABLE),
     (503, UNKNOWN_KEY),
@@ -87,7 +88,6 @@ FAULTS = (
     (500, MISCONFIGURED),
     (500, UNEXPECTED),
 )
-"""The answers to faults that no caller has made, with their statuses."""
 
 
 def refusal(error: BaseException) -> func.HttpResponse:

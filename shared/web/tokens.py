@@ -29,15 +29,15 @@ FORM = "application/x-www-form-urlencoded"
 GRANT_TYPE = "client_credentials"
 MOST_BYTES = 16 * 1024
 _MOST_FIELDS = 30
+# Of a client id or a secret; what is longer is neither.
 _MOST_CHARACTERS = 1_000
-"""Of a client id or a secret; what is longer is neither."""
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, 5.1
 _BASIC = re.compile(r"\s*basic +([A-Za-z0-9+/_=-]*)\s*", re.IGNORECASE)
 _SCHEME = re.compile(r"\s*basic\b", re.IGNORECASE)
 _ENCODED = r"(?:[A-Za-z0-9*._~!'()+-]|%[0-9A-Fa-f]{2})*"
+# Form-encoding leaves no other text; a plus alone is more likely a plus than a blank.
 _FORM_ENCODED = re.compile(rf"(?=[^+]*\Z|[^%]*%){_ENCODED}:{_ENCODED}")
-"""Form-encoding leaves no other text; a plus alone is more likely a plus than a blank."""
 _SCOPES = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
 
 

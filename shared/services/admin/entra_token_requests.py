@@ -23,6 +23,7 @@ from shared.services.admin.tokens import Claim, IssuedToken
 
 _AT_ONCE = 4
 _WRONG_CLIENT = ("invalid_client", "unauthorized_client")
+# What msal raises where Entra does not answer, or not as it should.
 _FAULTS = (
     msal.exceptions.MsalError,
     requests.RequestException,
@@ -30,7 +31,6 @@ _FAULTS = (
     KeyError,
     RuntimeError,
 )
-"""What msal raises where Entra does not answer, or not as it should."""
 UNAVAILABLE = "Entra does not answer just now: send the request again."
 MISCONFIGURED = (
     "Entra refuses the gateway's audience or directory: its GATEWAY_AUDIENCE, "

@@ -30,8 +30,8 @@ from shared.storage.ports import MAX_OPERATIONS, Delete, Entity, Tables, Upsert
 
 _TENANTS_REMEMBERED = 200
 _MOST_TRIES = 10
+# In place of the number of values, where the head does not say it: an earlier version wrote it.
 _NOT_COUNTED = -1
-"""In place of the number of values, where the head does not say it: an earlier version wrote it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,8 @@ class IssuedToken:
     scopes: tuple[str, ...]
 
 
+# A client, None for an id that no client has, and the secret that came with that id.
 Claim = tuple[Client | None, str]
-"""A client, None for an id that no client has, and the secret that came with that id."""
 
 
 class TokenSource(Protocol):
