@@ -17,7 +17,7 @@ from typing import Any, Final
 from cli.output import columns
 from cli.row_files import Format, format_of
 from shared.imports import csv_export
-from shared.imports.message_groups import MOST_GROUPS, MOST_INDEXES
+from shared.imports.message_groups import MAX_GROUPS, MAX_INDEXES
 from shared.imports.messages import CATALOGUE, MessageId, Severity
 from shared.imports.reference_text import escaped
 
@@ -231,13 +231,13 @@ class GroupTally:
         stored = self._groups.get(key)
         if stored is None:
             # A hostile file can name fields of its own in each row.
-            if len(self._groups) < MOST_GROUPS:
+            if len(self._groups) < MAX_GROUPS:
                 self._groups[key] = group
             return
         stored["count"] += group["count"]
         stored["firstIndexes"] = list(
             dict.fromkeys([*stored["firstIndexes"], *group["firstIndexes"]])
-        )[:MOST_INDEXES]
+        )[:MAX_INDEXES]
 
 
 def _catalogue_text(message: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a row changes in a record, field by field (docs/contracts.md#0, dryRun)."""
+"""The changes of a row to a record, field by field (docs/contracts.md#0, dryRun)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Final
 from shared.imports.import_type import Document
 from shared.imports.row_reader import dotted
 
+# Replaces a sensitive value.
 MASK: Final = "***"
-"""What is shown of a value that no message shows."""
 
 Path = tuple[str | int, ...]
 IsSensitive = Callable[[Sequence[str | int]], bool]
@@ -29,7 +29,7 @@ class FieldChange:
 def changed_fields(
     before: Document | None, after: Document | None, is_sensitive: IsSensitive
 ) -> tuple[FieldChange, ...]:
-    """The single values that differ, in the order of the fields; None stands for no record."""
+    """The single values that differ, in the order of the fields; a record may be None."""
     old, new = dict(_values((), before)), dict(_values((), after))
     return tuple(
         FieldChange(dotted(path), *_shown(path, old.get(path), new.get(path), is_sensitive))
@@ -39,13 +39,13 @@ def changed_fields(
 
 
 def changes_text(changes: Sequence[FieldChange]) -> str:
-    """As the JSON that callers are shown; as objects, they would take ten times the memory."""
+    """The changes as the JSON of the answer; as objects they would take ten times the memory."""
     shown = [{"field": item.field, "before": item.before, "after": item.after} for item in changes]
     return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
 
 
 def _values(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
-    """The single values in a value, each with its path."""
+    """The path of each single value in a value, and that value."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _values((*path, name), item)

@@ -53,6 +53,7 @@ class ReferenceKind(StrEnum):
     SORT_CODE = "sort-code"
 
 
+# The fields of each kind, without the objects that they stand in.
 FIELDS_OF_KIND: Final[dict[ReferenceKind, tuple[str, ...]]] = {
     ReferenceKind.CLIENT: ("ClientRef", "ReportToClientRef", "InvoiceToClientRef"),
     ReferenceKind.COMPARATOR: ("ComparatorRef",),
@@ -64,7 +65,6 @@ FIELDS_OF_KIND: Final[dict[ReferenceKind, tuple[str, ...]]] = {
     ReferenceKind.JOB_CATEGORY: ("JobCategoryRef",),
     ReferenceKind.SORT_CODE: ("BankSortCode",),
 }
-"""The fields of each kind, without the objects that they stand in."""
 
 KIND_OF_FIELD: Final = {field: kind for kind, fields in FIELDS_OF_KIND.items() for field in fields}
 
@@ -88,8 +88,8 @@ _KINDS_BY_NAME: Final = {
 }
 
 
+# A stored record: JSON values by contract field name; dates as ISO text, decimals as text.
 Document = dict[str, Any]
-"""A stored record: JSON values by contract field name; dates as ISO text, decimals as text."""
 
 
 class OnExisting(StrEnum):
@@ -99,11 +99,11 @@ class OnExisting(StrEnum):
     ERROR = "error"
 
 
+# What each value says, for the documents.
 ON_EXISTING_MEANINGS: Final[Mapping[OnExisting, str]] = {
     OnExisting.UPDATE: "A row changes the record that is stored under its key.",
     OnExisting.ERROR: "A row whose key is stored already fails (10000, 10001).",
 }
-"""What each value says, for the documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,22 +277,21 @@ class ImportType:
     version: int
     table: str
     load_rules: Callable[[], Rules]
+    # Types whose open imports its rows may have to wait for.
     waits_for: tuple[str, ...] = ()
-    """Types whose open imports its rows may have to wait for."""
+    # Whether its rows are worked on from queues; else inside the call, or by the sweep.
     has_queues: bool = True
-    """Whether its rows are worked on from queues; else inside the call, or by the sweep."""
+    # Whether its payload holds the rows as they were sent, so that failed ones can be retried.
+    #
+    # Where it does not, the type names a `Retrier` of its own in `shared/app.py`, or its imports
+    # are refused to be retried (501).
     keeps_rows: bool = True
-    """Whether its payload holds the rows as they were sent, so that failed ones can be retried.
-
-    Where it does not, the type names a `Retrier` of its own in `shared/app.py`, or its
-    imports are refused to be retried (501).
-    """
+    # Whether its rows are a JSON message, with a schema to ask for.
     has_schema: bool = True
-    """Whether its rows are a JSON message, with a schema to ask for."""
+    # Where its rows are posted; "" for `/api/import/{name}`.
     route: str = ""
-    """Where its rows are posted; "" for `/api/import/{name}`."""
+    # The scope of the tokens that see its imports; "" where only key pairs do.
     scope: str = ""
-    """The scope of the tokens that see its imports; "" where only key pairs do."""
 
     @cached_property
     def rules(self) -> Rules:

@@ -40,12 +40,12 @@ from shared.imports.usual_values import unusual_values
 # two records are equal exactly where they say the same: dates are ISO text and equal amounts have
 # equal texts by then.
 
+# Messages kept from deciding: they fit beside those that reading keeps.
 MAX_REVIEW_MESSAGES: Final = 40
-"""Messages kept from deciding: they fit beside those that reading keeps."""
 
+# What a type says of a row beyond its fields: review(what the row sent, the merged record). Both
+# are without the fields of the row that could not be read.
 Review = Callable[[Document, Document], Iterable[Message]]
-"""What a type says of a row beyond its fields: review(what the row sent, the merged record). Both
-are without the fields of the row that could not be read."""
 
 
 def merge(stored: Document | None, sent: Document, model: type[Record]) -> Document:
@@ -133,13 +133,13 @@ class Folded:
     results: tuple[RowResult, ...]
 
 
+# Messages for what a row refers to and what is not there. Asked with the row, the record that it
+# would leave (what it sent, where it leaves none), and the record before it.
 Missing = Callable[[ReadRow, Document, Document | None], tuple[Message, ...]]
-"""Messages for what a row refers to and what is not there. Asked with the row, the record that it
-would leave (what it sent, where it leaves none), and the record before it."""
 
 
+# Told of each row that takes effect: its index, the record before it, the record after it.
 ChangeListener = Callable[[int, Document | None, Document | None], None]
-"""Told of each row that takes effect: its index, the record before it, the record after it."""
 
 
 def nothing_missing(
@@ -229,8 +229,8 @@ def all_failed(rows: Sequence[ReadRow], message: Message) -> tuple[RowResult, ..
 
 # Text of a record as a column of its entity, to be searched by.
 
+# Characters of a column: it is there to be searched, the document has the whole value.
 MAX_COLUMN: Final = 255
-"""Characters of a column: it is there to be searched, the document has the whole value."""
 
 
 def text_columns(document: Document, names: Iterable[str]) -> dict[str, str]:

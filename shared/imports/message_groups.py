@@ -1,4 +1,4 @@
-"""The messages of an import in groups of one id and field: how many, and in which rows."""
+"""The messages of an import, grouped by id and field, with their number and their rows."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Final
 from shared.imports.messages import CATALOGUE, CatalogueEntry, Severity
 from shared.imports.results import RowResult
 
-MOST_GROUPS: Final = 500
-"""Each row of a hostile payload can name fields of its own."""
-MOST_INDEXES: Final = 10
+# A limit is needed because each row of a hostile payload can name fields of its own.
+MAX_GROUPS: Final = 500
+MAX_INDEXES: Final = 10
 _ORDER: Final = list(Severity)
 
 
 @dataclass(slots=True)
 class MessageGroup:
-    """The messages with one id about one field; `indexes` are the lowest of their rows."""
+    """The messages with one id and field; `indexes` are the lowest indexes of their rows."""
 
     id: int
     field_name: str | None
@@ -27,7 +27,7 @@ class MessageGroup:
 
     @property
     def entry(self) -> CatalogueEntry:
-        """What the id means."""
+        """The catalogue's entry of the id."""
         return CATALOGUE[self.id]
 
     def add(self, index: int) -> None:
@@ -35,7 +35,7 @@ class MessageGroup:
         self.count += 1
         if index in self.indexes:
             return
-        if len(self.indexes) == MOST_INDEXES:
+        if len(self.indexes) == MAX_INDEXES:
             if index > self.indexes[-1]:
                 return
             self.indexes.pop()
@@ -43,22 +43,22 @@ class MessageGroup:
 
 
 class MessageGroups:
-    """Groups that grow row by row; past `MOST_GROUPS`, messages of others are only counted."""
+    """Collects groups row by row; past `MAX_GROUPS` it only counts further messages."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[int, str | None], MessageGroup] = {}
+        # The number of messages that are in no group.
         self.left_out = 0
-        """How many messages are in no group."""
 
     def add(self, rows: Iterable[RowResult], severity: Severity | None = None) -> None:
         """Count the messages of rows, of one severity or of all."""
         for row in rows:
             for message in row.messages:
                 if severity is None or message.severity is severity:
-                    self._count(message.id, message.field, row.index)
+                    self._add(message.id, message.field, row.index)
 
     def sorted(self) -> Sequence[MessageGroup]:
-        """Errors, warnings, infos; the largest groups first."""
+        """The groups: errors, warnings, infos, and the largest of each first."""
         return sorted(
             self._groups.values(),
             key=lambda group: (
@@ -69,11 +69,11 @@ class MessageGroups:
             ),
         )
 
-    def _count(self, message_id: int, about: str | None, index: int) -> None:
-        group = self._groups.get((message_id, about))
+    def _add(self, message_id: int, field_name: str | None, index: int) -> None:
+        group = self._groups.get((message_id, field_name))
         if group is None:
-            if len(self._groups) >= MOST_GROUPS:
+            if len(self._groups) >= MAX_GROUPS:
                 self.left_out += 1
                 return
-            group = self._groups[message_id, about] = MessageGroup(message_id, about)
+            group = self._groups[message_id, field_name] = MessageGroup(message_id, field_name)
         group.add(index)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
+# How the advice begins of a message after which the caller has nothing to do.
 NOTHING = "Nothing has to be done"
-"""How the advice begins of a message after which the caller has nothing to do."""
 
 
 class MessageId(IntEnum):
@@ -123,6 +123,7 @@ class CatalogueEntry:
         return f"{self.advice[:1].lower()}{self.advice[1:].rstrip('.')}"
 
 
+# The field of an upload that a message is about; the others are about several, or about none.
 FIELD_OF: Final[Mapping[int, str]] = {
     MessageId.UNSAFE_FILE_NAME: "fileName",
     MessageId.EMPTY_FILE: "file",
@@ -138,7 +139,6 @@ FIELD_OF: Final[Mapping[int, str]] = {
     MessageId.FILE_IS_PAGE_BLOB: "file",
     MessageId.FILE_ARCHIVED: "file",
 }
-"""The field of an upload that a message is about; the others are about several, or about none."""
 
 BROKEN_RECORD: Final = (
     "the stored record of this key cannot be read; ask the operator of the gateway to repair it, "
@@ -152,13 +152,13 @@ LOST_ROW: Final = (
     "what was sent, or what became of it, cannot be read any more; compare what is stored, and "
     "send the row again"
 )
+# Details of 9001: why a row could not be processed.
 UNREADABLE_LIST: Final = (
     "the list {kind} cannot be read; ask the operator of the gateway to load it again, then send "
     "the row again"
 )
-"""Details of 9001: why a row could not be processed."""
+# The detail of 1003 for a record as a whole.
 TOO_LARGE_RECORD: Final = "the record would take more than 1 MiB; send shorter texts"
-"""The detail of 1003 for a record as a whole."""
 
 
 def _entries() -> tuple[CatalogueEntry, ...]:
@@ -543,8 +543,8 @@ def _processing_entries() -> tuple[CatalogueEntry, ...]:
 
 
 CATALOGUE = {entry.id: entry for entry in _entries()}
+# Messages whose detail says what is expected, since the catalogue cannot.
 DETAILED: Final = frozenset((MessageId.WRONG_TYPE, 1003, 1004, 1005, 1006, 1008, 2002, 2003))
-"""Messages whose detail says what is expected, since the catalogue cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -606,8 +606,8 @@ class Message:
         return message
 
 
+# Messages of a row that differ only in the place in a list: two bytes may bring one each.
 MAX_ALIKE = 20
-"""Messages of a row that differ only in the place in a list: two bytes may bring one each."""
 _PLACE = re.compile(r"\[[0-9]+\]")
 
 

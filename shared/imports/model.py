@@ -42,18 +42,18 @@ from shared.imports.reference_text import trimmed
 class Mark(Enum):
     """What a field declares beside its type, by `Annotated[…, Mark.X]`."""
 
+    # What is stored differs from what was sent: take the model's value.
     CONVERTED = auto()
-    """What is stored differs from what was sent: take the model's value."""
+    # It names a record, so what cannot be seen in it makes twins.
     REFERENCE = auto()
-    """It names a record, so what cannot be seen in it makes twins."""
+    # Secret or personal identity: the value never appears in a message.
     SENSITIVE = auto()
-    """Secret or personal identity: the value never appears in a message."""
+    # May be missing in a row, but not in the record that the row leaves behind.
     IN_RECORD = auto()
-    """May be missing in a row, but not in the record that the row leaves behind."""
 
 
+# Characters of the texts that are usually the shortest.
 SHORTEST: Final = 255
-"""Characters of the texts that are usually the shortest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,14 @@ class UsualDays:
     is_past: bool = False
 
 
+# What is usual for a field: another value is taken, with Warning 2003.
 Usual = UsualLength | UsualNumbers | UsualDays
-"""What is usual for a field: another value is taken, with Warning 2003."""
 
 MAX_REFERENCE: Final = 60
+# The vendor's page of licenses states no length.
 MAX_LICENSE_REFERENCE: Final = 200
-"""The vendor's page of licenses states no length."""
+# Characters in any text; more can never be stored in one record.
 MAX_TEXT: Final = 1024 * 1024
-"""Characters in any text; more can never be stored in one record."""
 INT32: Final = 2**31
 
 REFERENCE_LENGTH: Final = "reference_length"
@@ -97,8 +97,8 @@ NOT_A_NUMBER: Final = "not_a_number"
 AMOUNT_RANGE: Final = "amount_range"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Stands for nothing in Unicode; XML has it in texts and not in names.
 XML_ESCAPE: Final = "\ufdd0"
-"""Stands for nothing in Unicode; XML has it in texts and not in names."""
 _XML_FAULT = re.compile(f"{XML_ESCAPE}U\\+[0-9A-F]{{4}}{XML_ESCAPE}")
 _MIDNIGHT = "T00:00:00"
 _DATE = re.compile(
@@ -241,15 +241,16 @@ def _percentage(value: Any) -> str:
     return text
 
 
+# Any text, as sent. The bound also makes pydantic refuse lone surrogates.
 Text = Annotated[str, Strict(), StringConstraints(max_length=MAX_TEXT), UsualLength(SHORTEST)]
-"""Any text, as sent. The bound also makes pydantic refuse lone surrogates."""
 
+# Text for people to read, which may be long.
 LongText = Annotated[Text, UsualLength(10_000)]
-"""Text for people to read, which may be long."""
 
+# The same, of a record that may come as XML: without a character that XML does not have.
 XmlText = Annotated[Text, AfterValidator(_xml_text)]
-"""The same, of a record that may come as XML: without a character that XML does not have."""
 
+# The name of a record: trimmed, NFC, 1 to 60 characters, case and zeros as sent.
 Reference = Annotated[
     str,
     Strict(),
@@ -258,8 +259,8 @@ Reference = Annotated[
     Mark.REFERENCE,
     WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": MAX_REFERENCE}),
 ]
-"""The name of a record: trimmed, NFC, 1 to 60 characters, case and zeros as sent."""
 
+# The same of a license: 1 to 200 characters.
 LicenseReference = Annotated[
     str,
     Strict(),
@@ -269,14 +270,14 @@ LicenseReference = Annotated[
     Mark.REFERENCE,
     WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": MAX_LICENSE_REFERENCE}),
 ]
-"""The same of a license: 1 to 200 characters."""
 
+# A 32-bit integer written as one: 5.0, true and "5" are 1002.
 WholeNumber = Annotated[int, Strict(), Field(ge=-INT32, le=INT32 - 1)]
-"""A 32-bit integer written as one: 5.0, true and "5" are 1002."""
 
+# true or false, nothing that looks like it.
 Flag = Annotated[bool, Strict()]
-"""true or false, nothing that looks like it."""
 
+# A day from 0001-01-01 on; a time of day and an offset are read over, not applied.
 CalendarDate = Annotated[
     str,
     Strict(),
@@ -285,27 +286,27 @@ CalendarDate = Annotated[
     UsualDays(),
     WithJsonSchema({"type": "string", "pattern": f"^{_DATE.pattern}$"}),
 ]
-"""A day from 0001-01-01 on; a time of day and an offset are read over, not applied."""
 
+# The same, of a day that has been.
 BirthDate = Annotated[CalendarDate, UsualDays(is_past=True)]
-"""The same, of a day that has been."""
 
+# An exact decimal number, kept as its text; 10.0 and 10.00 are both kept as "10".
 Amount = Annotated[
     str,
     PlainValidator(_amount),
     Mark.CONVERTED,
     WithJsonSchema({"type": "number"}),
 ]
-"""An exact decimal number, kept as its text; 10.0 and 10.00 are both kept as "10"."""
 
+# An amount from 0 to 100, both included.
 Percentage = Annotated[
     str,
     PlainValidator(_percentage),
     Mark.CONVERTED,
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": MAX_PERCENTAGE}),
 ]
-"""An amount from 0 to 100, both included."""
 
+# The bytes of a file as padded base64 of the usual alphabet; its size is the caller's matter.
 Base64 = Annotated[
     str,
     Strict(),
@@ -313,17 +314,16 @@ Base64 = Annotated[
     Mark.CONVERTED,
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
 ]
-"""The bytes of a file as padded base64 of the usual alphabet; its size is the caller's matter."""
 
+# An amount of money, in the currency of its record.
 Money = Annotated[Amount, UsualNumbers(0, 1_000_000)]
-"""An amount of money, in the currency of its record."""
 
+# A number of weeks: ten years are many.
 Weeks = Annotated[Amount, UsualNumbers(0, 520)]
-"""A number of weeks: ten years are many."""
 
 SortCode = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{6}$")]
+# Patterns match the whole value: the engine is Rust's, whose `$` is the end of the text alone.
 AccountNumber = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{8}[0-9]{0,2}$")]
-"""Patterns match the whole value: the engine is Rust's, whose `$` is the end of the text alone."""
 
 
 # What a model looks like to reading, merging and the schema: worked out once per model class.
@@ -342,18 +342,18 @@ Declared = TypeVar("Declared", UsualLength, UsualDays, UsualNumbers)
 class MergeKind(Enum):
     """What a nested object does to the one that is stored (docs/contracts.md#0, merge)."""
 
+    # It is one value and replaces the stored one.
     WHOLE = auto()
-    """It is one value and replaces the stored one."""
+    # Each property merges on its own, like those of the record.
     PER_PROPERTY = auto()
-    """Each property merges on its own, like those of the record."""
 
 
 class Record(BaseModel):
     """The base of every model of an import type, top level or nested."""
 
     merge_kind: ClassVar[MergeKind] = MergeKind.PER_PROPERTY
+    # Whether every value of it is secret; for single fields there is `Mark.SENSITIVE`.
     is_sensitive: ClassVar[bool] = False
-    """Whether every value of it is secret; for single fields there is `Mark.SENSITIVE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -518,8 +518,8 @@ def _unwrap(annotation: Any) -> _Bare:
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 UNDESCRIBED: Final[Mapping[str, Mapping[str, str]]] = {}
+# Text that must not be null must not be blank either: both clear.
 NOT_BLANK: Final = r"\S"
-"""Text that must not be null must not be blank either: both clear."""
 
 
 def schema_of(

@@ -11,15 +11,15 @@ from typing import Any, Final
 from shared.imports.messages import Message, Severity
 
 _FEW = 2
+# Messages kept for one row; a hostile row could bring one per byte.
 MAX_MESSAGES = 200
-"""Messages kept for one row; a hostile row could bring one per byte."""
 
+# Messages kept in full for the rows of one chunk, and so for an import a multiple of that.
 MAX_CHUNK_MESSAGES = 20_000
-"""Messages kept in full for the rows of one chunk, and so for an import a multiple of that."""
 
+# Characters of an answer from which on a row shows only its first message. A call of 300 KB can
+# bring 900,000 messages; all of them are in the results of the import.
 MAX_FULL_ANSWER = 32 * 1024 * 1024
-"""Characters of an answer from which on a row shows only its first message. A call of 300 KB can
-bring 900,000 messages; all of them are in the results of the import."""
 
 
 class Outcome(StrEnum):
@@ -36,13 +36,13 @@ class Outcome(StrEnum):
         return self in (Outcome.NEW, Outcome.UPDATED)
 
 
+# What each outcome says, for the documents.
 OUTCOME_MEANINGS: Final[Mapping[Outcome, str]] = {
     Outcome.NEW: "The row made a record.",
     Outcome.UPDATED: "The row changed a stored record.",
     Outcome.UNCHANGED: "The stored record already said what the row says.",
     Outcome.FAILED: "The row has an Error and changed nothing.",
 }
-"""What each outcome says, for the documents."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,12 +50,13 @@ from shared.imports.results import MAX_MESSAGES
 #
 # The one place that knows pydantic's error names; a test walks the table.
 
+# Characters of a value, or of an unknown name, that a message repeats.
 MAX_SHOWN: Final = 200
-"""Characters of a value, or of an unknown name, that a message repeats."""
 
 
 _NO_TEXT = "the text is not valid Unicode"
 
+# pydantic's error type → catalogue id, and the detail, which may quote limits but no value.
 FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
     "missing": (MessageId.REQUIRED_FIELD_MISSING, None),
     "string_type": (MessageId.WRONG_TYPE, "a string is expected"),
@@ -86,7 +87,6 @@ FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
         "28 digits at most, before and after the decimal point together",
     ),
 }
-"""pydantic's error type → catalogue id, and the detail, which may quote limits but no value."""
 
 
 def message_of(error: Mapping[str, Any], shape: Shape) -> Message:
@@ -153,10 +153,10 @@ def field_at(path: Sequence[str | int], shape: Shape) -> FieldShape | None:
     return field
 
 
+# Unknown fields that are named one by one: a payload full of them must not make a huge answer.
 MAX_UNKNOWN: Final = 20
-"""Unknown fields that are named one by one: a payload full of them must not make a huge answer."""
+# Messages kept from reading, so that what the rules say about the row still fits.
 MAX_READ_MESSAGES: Final = MAX_MESSAGES - 50
-"""Messages kept from reading, so that what the rules say about the row still fits."""
 
 
 def read_key(row: Mapping[str, Any], group: str, reference: str) -> RowKey | None:

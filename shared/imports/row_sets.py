@@ -12,8 +12,8 @@ from itertools import compress, count
 
 from shared.errors import UnreadableDataError
 
+# A million rows, the most that GATEWAY_MAX_ROWS allows.
 _MAX_BYTES = 125_000
-"""A million rows: GATEWAY_MAX_ROWS allows no more."""
 
 
 def row_set(indexes: Collection[int]) -> int:
@@ -29,26 +29,32 @@ def rows_in(rows: int) -> Iterator[int]:
     return compress(count(), map(int, reversed(f"{rows:b}")))
 
 
-def select_rows(rows: int, places: int) -> int:
-    """Of the rows of a set those at these places, counted in the order of the rows."""
-    chosen = map(int, reversed(f"{places:b}"))
+def select_rows(rows: int, positions: int) -> int:
+    """The rows of a set that are at these positions, counted in the order of the rows."""
+    flags = map(int, reversed(f"{positions:b}"))
     return row_set(
-        [row for row, is_chosen in zip(rows_in(rows), chosen, strict=False) if is_chosen]
+        [row for row, is_selected in zip(rows_in(rows), flags, strict=False) if is_selected]
     )
 
 
-def places_of(rows: int, among: int) -> int:
-    """The places at which the set `among` has the rows of the set `rows`."""
-    bits = rows.to_bytes((max(rows, among).bit_length() + 7) // 8, "little")
-    return row_set([at for at, row in enumerate(rows_in(among)) if bits[row >> 3] >> (row & 7) & 1])
+def positions_in(rows: int, all_rows: int) -> int:
+    """The positions in the set `all_rows` of the rows of the set `rows`."""
+    bits = rows.to_bytes((max(rows, all_rows).bit_length() + 7) // 8, "little")
+    return row_set(
+        [
+            position
+            for position, row in enumerate(rows_in(all_rows))
+            if bits[row >> 3] >> (row & 7) & 1
+        ]
+    )
 
 
 def unite(sets: Iterable[int]) -> int:
-    """All rows that are in one of the sets."""
-    united = 0
-    for each in sets:
-        united |= each
-    return united
+    """The rows that are in any of the sets."""
+    union = 0
+    for rows in sets:
+        union |= rows
+    return union
 
 
 def pack_rows(rows: int) -> bytes:

@@ -1,9 +1,9 @@
-"""Values that every rule allows and that look wrong all the same: Warning 2003.
+"""Values that the rules allow but that are implausible: Warning 2003.
 
 See docs/contracts.md#1.
 
-What is usual is declared with the fields of a model (`fields.UsualLength`, `UsualDays`,
-`UsualNumbers`), so this holds for every type. Each value that a row sent is looked at once.
+The fields of a model declare what is usual (`UsualLength`, `UsualDays`, `UsualNumbers`), so this
+works for every type. Each value of a row is checked once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from shared.imports.row_reader import as_sent
 
 FIRST_DAY: Final = "1900-01-01"
 LAST_DAY: Final = "2199-12-31"
+# Many systems write an open end date like this.
 OPEN_END: Final = "9999-12-31"
-"""Many systems write an open end like this."""
 
 
 def unusual_values(
@@ -28,12 +28,12 @@ def unusual_values(
 ) -> Iterator[Message]:
     """A Warning for each value of a row, by contract names, that is not usual for its field.
 
-    `accepted_on` is the day of the import as ISO text, which dates of birth are compared with; ""
-    where it is not known. `path` stands before the names.
+    `accepted_on` is the day of the import as ISO text, to compare dates of birth with; "" where it
+    is unknown. `path` is the prefix of the names.
     """
     usual = shape.usual
     details: dict[str, str] = {}
-    # Nearly every text passes here, so it costs one comparison.
+    # Nearly all texts are short, so this costs one comparison each.
     long = [name for name, value in sent.items() if type(value) is str and len(value) > SHORTEST]
     for name in long:
         most = usual.lengths[name].most if name in usual.lengths else MAX_TEXT

@@ -24,7 +24,7 @@ from shared.services.background import Offload
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_processor import HoldBack, OpenImportsBefore
 from shared.services.import_log import AcceptanceCheck, ImportLog
-from shared.services.record_processor import place_in
+from shared.services.record_processor import sort_key_reader
 from shared.storage.import_records import ImportRecord, Parent
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Blobs, Queues
@@ -167,7 +167,7 @@ class ImportAcceptor:
         return record
 
     def _plan(self, kind: ImportType, tenant: str, body: bytes, reader: Reader) -> Plan:
-        payload = reader(body, place_in(kind, tenant), self._limits.max_rows)
+        payload = reader(body, sort_key_reader(kind, tenant), self._limits.max_rows)
         return plan(
             payload,
             chunk_rows=self._limits.chunk_rows,

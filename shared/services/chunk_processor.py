@@ -17,7 +17,7 @@ from shared.errors import (
     UnreadableDataError,
     UnreadablePayloadError,
 )
-from shared.imports.json_rows import ChunkLines, is_whole, screen_lines
+from shared.imports.json_rows import ChunkLines, drop_broken_lines, is_whole
 from shared.imports.messages import UNREADABLE_ROW, Message, MessageId
 from shared.imports.planning import Span
 from shared.imports.registry import IMPORT_TYPES, import_type
@@ -468,7 +468,9 @@ class ChunkProcessor:
             return ChunkLines(data, rows)
         log.warning("payload.broken", import_id=record.import_id, chunk=number)
         is_readable = self._processors.for_import(record).is_readable
-        return await to_thread_if_large(len(data), screen_lines, data, record.rows, is_readable)
+        return await to_thread_if_large(
+            len(data), drop_broken_lines, data, record.rows, is_readable
+        )
 
     async def _end_rows(self, message: ChunkMessage, record: ImportRecord, code: int) -> None:
         """End the rows of a chunk, whatever is broken: this is the last thing that is tried.

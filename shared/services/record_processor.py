@@ -26,7 +26,7 @@ from shared.services.record_rules import results_without_key, rules_resolver
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.row_processor import BeforeCommit
 from shared.services.stamps import closed_through, ending
-from shared.storage.business_records import RecordKey, partition_of, place_of, row_of
+from shared.storage.business_records import RecordKey, partition_of, row_of, sort_key_of
 from shared.storage.import_records import ImportRecord
 from shared.storage.partition_index import PartitionIndex
 from shared.storage.ports import Tables
@@ -56,15 +56,15 @@ def record_key(tenant: str, key: RowKey) -> RecordKey:
     return RecordKey(partition_of(tenant, key.group), row_of(key.reference))
 
 
-def place_in(kind: ImportType, tenant: str) -> Callable[[Mapping[str, Any]], str | None]:
-    """For planning: the place of a row whose names are in lower case."""
+def sort_key_reader(kind: ImportType, tenant: str) -> Callable[[Mapping[str, Any]], str | None]:
+    """A function for planning: the sort key of a row whose names are in lower case."""
     identify = kind.rules.identify
 
-    def place(row: Mapping[str, Any]) -> str | None:
+    def sort_key(row: Mapping[str, Any]) -> str | None:
         key = identify(row)
-        return None if key is None else place_of(record_key(tenant, key))
+        return None if key is None else sort_key_of(record_key(tenant, key))
 
-    return place
+    return sort_key
 
 
 # How a line becomes a row; the key is None where it is unusable.

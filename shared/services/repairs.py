@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from shared import log
 from shared.errors import ConflictError, UnreadableDataError
-from shared.imports.row_sets import places_of, select_rows, unite
+from shared.imports.row_sets import positions_in, select_rows, unite
 from shared.storage import import_records as records
 from shared.storage import result_records as results
 from shared.storage.import_records import MAX_GENERATIONS, Ancestor, ImportRecord, RetryLink
@@ -63,7 +63,7 @@ class Repairs:
             for own in (link for link in links if link.number == record.number):
                 failed = own.rows & ~own.repaired
                 rows = unite(link.repaired for link in links) & failed
-                repaired |= places_of(rows, among=own.rows)
+                repaired |= positions_in(rows, all_rows=own.rows)
         return repaired
 
     async def lineage(self, parent: ImportRecord, rows: int) -> tuple[Ancestor, ...]:

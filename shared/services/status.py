@@ -21,7 +21,7 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
-from shared.imports.json_rows import is_row, read_texts
+from shared.imports.json_rows import is_row, read_row_texts
 from shared.imports.message_groups import MessageGroups
 from shared.imports.messages import LOST_ROW, Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE
@@ -507,7 +507,7 @@ class FailedRows:
             lines = await self._payloads.lines(record, chunk)
         except PayloadGoneError:
             raise GoneError(PAYLOAD_EXPIRED) from None
-        texts = dict(read_texts(lines))
+        texts = dict(read_row_texts(lines))
         return [_failed_row(result, texts.get(result.index)) for result in failed]
 
 

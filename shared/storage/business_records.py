@@ -158,8 +158,8 @@ def lookup_range(name: str) -> tuple[str, str]:
     return first, f"{first}~"
 
 
-def place_of(key: RecordKey) -> str:
-    """Where a record stands in the order of a plan; sorts as (partition, row) do."""
+def sort_key_of(key: RecordKey) -> str:
+    """The sort key of a record in a plan; it sorts as (partition, row) does."""
     return f"{key.partition} {key.row}"
 
 

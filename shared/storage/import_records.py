@@ -551,16 +551,16 @@ def _to_entity(record: ImportRecord) -> Entity:
 
 
 def _places(span: Span | None) -> dict[str, Value]:
-    if span is None or span.places is None:
+    if span is None or span.sort_keys is None:
         return {}
-    return split_text("Places", json.dumps(sorted(span.places)))
+    return split_text("Places", json.dumps(sorted(span.sort_keys)))
 
 
 def _packed(chunk: Chunk) -> list[Any]:
     span = chunk.span
     if span is None:
         return [chunk.start, chunk.end, chunk.rows]
-    places = None if span.places is None else sorted(span.places)
+    places = None if span.sort_keys is None else sorted(span.sort_keys)
     return [chunk.start, chunk.end, chunk.rows, span.first, span.last, places]
 
 

@@ -49,7 +49,7 @@ from shared.imports.planning import plan
 from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.fingerprint_keys import FingerprintKeys
-from shared.services.record_processor import place_in, read_by_rules, read_slices
+from shared.services.record_processor import read_by_rules, read_slices, sort_key_reader
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS
 from shared.storage.ports import Entity
@@ -77,7 +77,7 @@ _TINY_ROWS = {
 
 
 def _plan(kind: ImportType, body: bytes, reader: Callable[..., Any]) -> Any:
-    payload = reader(body, place_in(kind, _TENANT), MAX_ROWS)
+    payload = reader(body, sort_key_reader(kind, _TENANT), MAX_ROWS)
     return plan(payload, chunk_rows=1_000, chunk_bytes=4_194_304)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.imports.message_groups import MOST_GROUPS, MOST_INDEXES
+from shared.imports.message_groups import MAX_GROUPS, MAX_INDEXES
 from tests.builders import a_worker
 from tests.contract.license_calls import a_license
 from tests.contract.license_calls import send as send_licenses
@@ -81,7 +81,7 @@ def test_messages_come_in_groups(gateway: GatewayProcess, sender: Sender, mixed:
     [unknown] = [item for item in found["items"] if item["errorID"] == 1007]
     assert unknown["fieldName"] == "Forename1"
     assert unknown["count"] == 60
-    assert unknown["firstIndexes"] == list(range(MOST_INDEXES))
+    assert unknown["firstIndexes"] == list(range(MAX_INDEXES))
     assert unknown["advice"]
     [wrong] = [item for item in found["items"] if item["messageType"] == "Error"]
     assert (wrong["fieldName"], wrong["count"], wrong["firstIndexes"]) == ("Gender", 2, [8, 50])
@@ -97,8 +97,8 @@ def test_fields_without_end_make_no_groups_without_end(
 ) -> None:
     rows = [a_worker(f"P{at}", **{f"x{at}_{n}": 1 for n in range(15)}) for at in range(40)]
     found = _groups(gateway, sender, gateway.post(sender, rows).import_id)
-    assert len(found["items"]) == MOST_GROUPS
-    assert found["leftOut"] == 40 * 15 - MOST_GROUPS
+    assert len(found["items"]) == MAX_GROUPS
+    assert found["leftOut"] == 40 * 15 - MAX_GROUPS
 
 
 def test_an_import_of_another_type_is_counted_and_grouped_too(

@@ -10,7 +10,7 @@ import pytest
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.import_type import ImportType
-from shared.imports.json_rows import read_texts
+from shared.imports.json_rows import read_row_texts
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.registry import IMPORT_TYPES
@@ -75,7 +75,7 @@ class Play:
         """The ids of the errors of the poisoned chunk, and of the other chunks."""
         assert not (await self.stage.again(record)).is_open
         lines = await Payloads(self.stage.gateway.account.blobs).lines(record, POISONED)
-        mine = {index for index, _ in read_texts(lines)}
+        mine = {index for index, _ in read_row_texts(lines)}
         results = await self.stage.results(record)
         assert len(results) == ROWS
         poisoned, others = (

@@ -62,7 +62,7 @@ class Backlog:
         assert await self.process.intake.accept(kind, caller, json.dumps(rows).encode())
         self.accepted += 1
 
-    async def place_of(self, tenant: str) -> int:
+    async def sort_key_of(self, tenant: str) -> int:
         """How many messages of other tenants are delivered before the last one of this tenant."""
         before, others = 0, 0
         while self.queues.messages:
@@ -172,7 +172,7 @@ def test_a_one_row_import_stands_behind_a_few_of_another_tenant(
         for number in range(150):
             await backlog.accept(WORKERS, rows(number))
         await backlog.accept(WORKERS, _apart(0), "other")
-        return await backlog.place_of("other")
+        return await backlog.sort_key_of("other")
 
     assert asyncio.run(play()) <= IMPORTS_AT_ONCE
 
@@ -184,7 +184,7 @@ def test_a_large_import_stands_behind_a_few_chunks_of_another_tenant() -> None:
             many = [_worker(f"P{number}") for number in range(first, first + 200)]
             await backlog.accept(WORKERS, many)
         await backlog.accept(WORKERS, [_worker(f"P{number}") for number in range(101)], "other")
-        return await backlog.place_of("other")
+        return await backlog.sort_key_of("other")
 
     # The other tenant's import has 51 chunks, of which 16 are worked on at a time, as are 16 of the
     # first tenant's: they take turns.

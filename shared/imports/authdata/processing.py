@@ -42,7 +42,7 @@ from shared.services.background import Offload
 from shared.services.import_log import ImportLog
 from shared.services.status import Reporting
 from shared.services.upkeep import UpkeepFaults
-from shared.storage.business_records import place_of
+from shared.storage.business_records import sort_key_of
 from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode
 from shared.storage.import_records import ImportRecord
@@ -248,7 +248,7 @@ def plan_of(tenant: str, records: Sequence[AuthRecord], limits: PlanLimits) -> P
     for record, text in zip(records, texts, strict=True):
         place = None
         if record.employee_id is not None:
-            place = place_of(employee_key(tenant, record.employee_id))
+            place = sort_key_of(employee_key(tenant, record.employee_id))
         rows.append(RawRow(record.position, place, at, at + len(text)))
         at += len(text)
     payload = Payload("".join(texts), rows)

@@ -33,7 +33,7 @@ from shared.imports.authdata.rules import (
 from shared.imports.authdata.staging import TenantRuleBook
 from shared.imports.authdata.store import Employees, employee_key
 from shared.imports.import_type import ReadRow
-from shared.imports.json_rows import read_lines, read_texts, screen_lines
+from shared.imports.json_rows import drop_broken_lines, read_lines, read_row_texts
 from shared.imports.messages import Message, MessageId
 from shared.imports.results import RowResult, failed, pack_result, unpack_result
 from shared.services.background import Offload
@@ -208,7 +208,7 @@ def _records(record: ImportRecord, lines: bytes) -> list[AuthRecord]:
 
     A line that is broken is left out: its row fails, whatever the plan says of the others.
     """
-    screened = screen_lines(lines, record.rows, _is_record)
+    screened = drop_broken_lines(lines, record.rows, _is_record)
     return sorted(records_of(screened.usable), key=lambda each: each.position)
 
 
@@ -223,7 +223,9 @@ def _packed(record: ImportRecord, lines: bytes, classified: Classified) -> list[
     packed: list[tuple[int, bytes]] = []
     for chunk in record.chunks:
         indexes = [
-            index for index, _ in read_texts(lines[chunk.start : chunk.end]) if index in verdicts
+            index
+            for index, _ in read_row_texts(lines[chunk.start : chunk.end])
+            if index in verdicts
         ]
         rows = [
             _entry(verdicts[index], results[index], stops=bool(classified.exceeded))

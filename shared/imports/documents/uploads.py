@@ -32,7 +32,7 @@ from shared.services.chunk_processor import ChunkProcessor
 from shared.services.dry_run import DryRunResult
 from shared.services.import_log import ImportLog
 from shared.services.status import Reporting
-from shared.storage.business_records import place_of
+from shared.storage.business_records import sort_key_of
 from shared.storage.import_records import ImportRecord
 
 DISABLED = (
@@ -124,7 +124,7 @@ class Documents:
         line = upload.to_line()
         span = None
         if upload.fault is None:
-            place = place_of(key_of(tenant, upload.document_id(tenant)))
+            place = sort_key_of(key_of(tenant, upload.document_id(tenant)))
             span = Span(place, place, frozenset({place}))
         record = await self._imports.accept(
             ImportRecord(

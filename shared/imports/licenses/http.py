@@ -23,7 +23,7 @@ from shared.errors import (
     UnsupportedMediaTypeError,
 )
 from shared.gateway import Gateway
-from shared.imports.json_rows import MAX_ROW_BYTES, Payload, payload_of, read_payload
+from shared.imports.json_rows import MAX_ROW_BYTES, Payload, payload_from_rows, read_payload
 from shared.imports.licenses.actions import LicenseAction, import_action
 from shared.imports.licenses.attachments import content_bytes
 from shared.imports.licenses.definition import LICENSES
@@ -74,11 +74,11 @@ class BodyReader:
                 # lxml is slow to import, and most callers send JSON.
                 from shared.imports.licenses.xml_reader import read_license_xml
 
-                return payload_of(read_license_xml(body, max_rows), looked_at)
+                return payload_from_rows(read_license_xml(body, max_rows), looked_at)
             case BodyFormat.FORM:
                 from shared.imports.licenses.form_reader import read_license_form
 
-                return payload_of(read_license_form(body, max_rows), looked_at)
+                return payload_from_rows(read_license_form(body, max_rows), looked_at)
 
     def _looking_at_documents(self, place: Place) -> Place:
         def look(row: Mapping[str, Any]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from shared.imports.message_groups import MOST_INDEXES, MessageGroups
+from shared.imports.message_groups import MAX_INDEXES, MessageGroups
 from shared.imports.messages import Message, Severity
 from shared.imports.results import MAX_CHUNK_MESSAGES, Outcome, RowResult, cap_messages
 
@@ -18,8 +18,8 @@ def test_the_first_indexes_are_the_lowest_whatever_the_order_of_the_rows() -> No
     groups.add(rows[:50])
     groups.add(rows[50:])
     assert [(each.id, each.field_name, each.count, each.indexes) for each in groups.sorted()] == [
-        (2002, "EndDate", 100, list(range(MOST_INDEXES))),
-        (1007, "Odd", 100, list(range(MOST_INDEXES))),
+        (2002, "EndDate", 100, list(range(MAX_INDEXES))),
+        (1007, "Odd", 100, list(range(MAX_INDEXES))),
     ]
 
 

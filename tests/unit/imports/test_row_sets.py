@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shared.errors import UnreadableDataError
 from shared.imports.row_sets import (
     pack_rows,
-    places_of,
+    positions_in,
     row_set,
     rows_in,
     select_rows,
@@ -39,7 +39,7 @@ def test_rows_are_selected_by_their_places_and_found_again(
     selected = select_rows(row_set(rows), row_set(places))
     assert list(rows_in(selected)) == chosen
     if rows:
-        assert places_of(selected, among=row_set(rows)) == row_set(places)
+        assert positions_in(selected, all_rows=row_set(rows)) == row_set(places)
 
 
 def test_a_hundred_thousand_rows_pack_into_one_property() -> None:
