@@ -15,11 +15,11 @@ from shared.clock import Clock, Ids, RandomIds, SystemClock
 from shared.gateway import AuthdataServices, DocumentServices, Gateway
 from shared.identity import Identity
 from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.authdata.dry_run_budget import AuthdataTrials
 from shared.imports.authdata.processing import AuthdataRetrier, Processing
 from shared.imports.authdata.processor import AuthdataProcessor, Plans
 from shared.imports.authdata.staging import Staging, TenantRuleBook
 from shared.imports.authdata.store import BatchStore, Employees
-from shared.imports.authdata.trials import AuthdataTrials
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
 from shared.imports.documents.processor import DocumentProcessor

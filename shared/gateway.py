@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from shared.auth.callers import Callers
     from shared.auth.failure_throttle import FailureThrottle
     from shared.identity import Identity
+    from shared.imports.authdata.dry_run_budget import AuthdataTrials
     from shared.imports.authdata.processing import Processing
     from shared.imports.authdata.processor import AuthdataProcessor
     from shared.imports.authdata.staging import Staging, TenantRuleBook
-    from shared.imports.authdata.trials import AuthdataTrials
     from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
     from shared.imports.documents.rounds import Features, Rounds
     from shared.imports.documents.store import DocumentList

@@ -11,9 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from shared.imports.import_type import ReadRow
 from shared.imports.messages import MessageId
 from shared.imports.results import RowResult
+from shared.services.name_index import NamedRecord
+from shared.storage.business_records import RecordKey, StoredRecord
 from shared.storage.import_records import ImportRecord
+from shared.storage.ports import Operation
 
 if TYPE_CHECKING:
     from shared.clock import Clock
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
 # Awaited before each transaction; raises to stop the work there (cancelled, time is up).
 BeforeCommit = Callable[[], Awaitable[None]]
+# About what the rules look at, for the choice of a thread.
+BYTES_PER_ROW = 1_024
 
 
 class ImportCancelledError(Exception):
@@ -65,6 +71,32 @@ class RowProcessor(Protocol):
 
         It may raise for one that has not.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRows:
+    """The rows of one record in a chunk, in the order they were sent."""
+
+    key: RecordKey
+    rows: tuple[ReadRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOutcome:
+    """What becomes of the rows of one record, and the writes that make it so (often none)."""
+
+    results: tuple[RowResult, ...]
+    operations: tuple[Operation, ...] = ()
+    # New names of the record, to be entered in the index before it is written.
+    names: frozenset[NamedRecord] = frozenset()
+
+
+# The rows wait for a record that may still come.
+WAITING = RecordOutcome(())
+
+# Pure; raises SupersededError where a later import has already written the record, and
+# StorageUnavailableError where the rows cannot be settled for now.
+Resolver = Callable[[KeyRows, StoredRecord | None], RecordOutcome]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,8 @@ from shared.imports.merge_rules import all_failed
 from shared.imports.messages import Message
 from shared.imports.registry import types_of_table
 from shared.imports.results import RowResult
-from shared.services.record_commit import KeyRows, RecordOutcome, Resolver
 from shared.services.references import EarlierImports
-from shared.services.row_processor import SupersededError
+from shared.services.row_processor import KeyRows, RecordOutcome, Resolver, SupersededError
 from shared.storage import business_records
 from shared.storage.business_records import (
     MOST_ENDED,

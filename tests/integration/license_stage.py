@@ -17,7 +17,7 @@ from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.chunk_processor import HoldBack
-from shared.services.record_commit import operation_bytes
+from shared.services.record_processor import operation_bytes
 from shared.services.results import Payloads
 from shared.services.row_processor import BeforeCommit
 from shared.storage.business_records import partition_of

@@ -14,8 +14,7 @@ from shared.imports.messages import Message
 from shared.imports.results import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services import stamps
-from shared.services.record_commit import KeyRows, RecordOutcome
-from shared.services.row_processor import SupersededError
+from shared.services.row_processor import KeyRows, RecordOutcome, SupersededError
 from shared.storage import business_records
 from shared.storage.business_records import MOST_ENDED, RecordKey, Stamp, StoredRecord
 from shared.storage.import_records import ImportRecord

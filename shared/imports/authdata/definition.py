@@ -7,7 +7,7 @@ from shared.imports.import_type import ImportType, Rules
 
 def _load_rules() -> Rules:
     """The rules, imported when they are needed."""
-    from shared.imports.authdata.schema import RULES
+    from shared.imports.authdata.rules import RULES
 
     return RULES
 

@@ -84,7 +84,7 @@ async def rendered(
 
 async def _judged_rows(judged: Judged, first: int) -> func.HttpResponse:
     # Late: it brings pydantic, which indexing does without.
-    from shared.imports.authdata.changes import changes_of
+    from shared.imports.authdata.rules import changes_of
     from shared.services.dry_run import DryRunResult
     from shared.web.imports import judged_rows
 

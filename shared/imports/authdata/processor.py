@@ -38,10 +38,10 @@ from shared.imports.messages import Message, MessageId
 from shared.imports.results import RowResult, failed, pack_result, unpack_result
 from shared.services.background import Offload
 from shared.services.import_log import ImportLog
-from shared.services.record_commit import KeyRows, RecordCommitter, RecordOutcome, Resolver
+from shared.services.record_processor import RecordCommitter
 from shared.services.record_ranges import SMALL
 from shared.services.results import Payloads
-from shared.services.row_processor import BeforeCommit
+from shared.services.row_processor import BeforeCommit, KeyRows, RecordOutcome, Resolver
 from shared.services.stamps import (
     closed_through,
     ending,

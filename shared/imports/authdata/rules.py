@@ -23,13 +23,23 @@ rotated it can be compared only with those under the same one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, StrEnum, auto
-from typing import Final
+from typing import Any, Final
 
-from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS, AuthRecord, Employee, Stored
+from shared.imports.authdata.model import (
+    EMPLOYEE_ID,
+    EMPLOYEE_STATUS,
+    FIELDS,
+    MOST_CHARACTERS,
+    VALUE_FIELDS,
+    AuthRecord,
+    Employee,
+    Stored,
+)
+from shared.imports.import_type import Document, RowKey, Rules
 from shared.imports.messages import BROKEN_RECORD, Message, MessageId
 
 # Which records of a batch are duplicates of others (docs/contracts.md#3, duplicates).
@@ -378,3 +388,83 @@ def taken(record: AuthRecord, status: str | None = None) -> Employee:
         return Employee(record.employee_id, status)
     key, values = record.prints.by_key[0]
     return Employee(record.employee_id, status, key, values)
+
+
+# What is known of authentication data as an import type; its work is decided batch by batch.
+#
+# The rows of an import are staged records: ids, status, hashes (`AuthRecord.pack`). What a caller
+# sends is described by the schema.
+
+_TITLES = {
+    EMPLOYEE_ID: "Which employee; required.",
+    EMPLOYEE_STATUS: "The status of the employment; what is stored stays where it is left out.",
+}
+_VALUE = "A value that the employee is known by. It is hashed at once, and never shown again."
+
+
+def _identify(row: Mapping[str, Any]) -> RowKey | None:
+    """The employee of a staged record whose names are in lower case."""
+    employee_id = row.get(EMPLOYEE_ID.lower())
+    return RowKey("", employee_id) if isinstance(employee_id, str) else None
+
+
+def _shown(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Ids and status; what stands for the values is for nobody (docs/contracts.md#3, secrets)."""
+    return {name: row[name] for name in (EMPLOYEE_ID, EMPLOYEE_STATUS) if name in row}
+
+
+def _json_schema() -> dict[str, Any]:
+    """One record as a caller sends it."""
+    properties = {
+        name: {
+            "type": ["string", "null"],
+            "maxLength": MOST_CHARACTERS[name],
+            "description": _TITLES.get(name, _VALUE),
+        }
+        for name in FIELDS
+    }
+    properties[EMPLOYEE_ID]["type"] = "string"
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Authentication data v1",
+        "type": "object",
+        "properties": properties,
+        "required": [EMPLOYEE_ID],
+    }
+
+
+RULES = Rules(
+    key_fields=(EMPLOYEE_ID,),
+    record_id_fields=(EMPLOYEE_ID,),
+    identify=_identify,
+    json_schema=_json_schema,
+    shown=_shown,
+)
+
+
+# What a record of a batch would change in an employee, field by field; values never show.
+
+
+def changes_of(verdict: Classification, known: Stored) -> str:
+    """The fields that the record changes, as `changes_text`; none where it changes nothing."""
+    # Late: it loads pydantic, and this module is read while the app is indexed.
+    from shared.imports.field_diff import changed_fields, changes_text
+
+    if verdict.employee is None or verdict.record.employee_id is None:
+        return changes_text(())
+    if verdict.standing is RecordClass.NO_CHANGE:
+        return changes_text(())
+    before = known.employees.get(verdict.renamed_from or verdict.record.employee_id)
+    changed = changed_fields(_sent_fields(before), _sent_fields(verdict.employee), _is_sensitive)
+    return changes_text(changed)
+
+
+def _sent_fields(employee: Employee | None) -> Document | None:
+    if employee is None:
+        return None
+    document = employee.document()
+    return {name: document[name] for name in FIELDS if name in document}
+
+
+def _is_sensitive(path: Sequence[str | int]) -> bool:
+    return path[0] in VALUE_FIELDS

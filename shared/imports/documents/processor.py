@@ -21,11 +21,13 @@ from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageI
 from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.import_log import ImportLog
-from shared.services.record_commit import KeyRows, RecordOutcome, Resolver
 from shared.services.row_processor import (
     BeforeCommit,
     HandlerTimeUpError,
     ImportCancelledError,
+    KeyRows,
+    RecordOutcome,
+    Resolver,
     SupersededError,
 )
 from shared.services.stamps import closed_through, ending, recorded_results, stamped_record

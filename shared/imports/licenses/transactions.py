@@ -24,7 +24,7 @@ from shared.imports.licenses.store import (
     operations_of,
 )
 from shared.imports.results import RowResult
-from shared.services.record_commit import operation_bytes
+from shared.services.record_processor import operation_bytes
 from shared.storage.ports import Operation
 
 _MOST_ROWS = 500

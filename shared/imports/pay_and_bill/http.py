@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import azure.functions as func
 
 from shared.auth.callers import Caller, check_database, check_database_version
+from shared.errors import InvalidRequestError, UnknownMessageTypeError
 from shared.gateway import Gateway
 from shared.imports.import_type import ImportType
 from shared.imports.messages import Message, MessageId, Severity
-from shared.imports.registry import TYPE_CATALOGUE
+from shared.imports.registry import TYPE_CATALOGUE, Catalogue
 from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
@@ -24,7 +26,32 @@ from shared.web.idempotency import keyed_call
 from shared.web.import_call import ImportCall, answer_import
 from shared.web.imports import judged_rows, message_view
 from shared.web.requests import DryRun
-from shared.web.versions import version_in_query
+
+# Which version of a message type a call means: `version=N`, the lowest one without it.
+
+_VERSION: Final = re.compile(r"[0-9]{1,100}")
+
+
+def version_in_query(catalogue: Catalogue, name: str, query: Mapping[str, str]) -> ImportType:
+    """The version of the type that the query names; the type must be in the catalogue.
+
+    Raises InvalidRequestError for a version that is no number, UnknownMessageTypeError for one
+    that the type does not have.
+    """
+    numbers = [str(kind.version) for kind in catalogue.versions(name)]
+    text = query.get("version", numbers[0])
+    if not _VERSION.fullmatch(text):
+        raise InvalidRequestError(f"version must be a whole number: send {' or '.join(numbers)}.")
+    found = catalogue.find(name, int(text))
+    if found is None:
+        has = f"version {numbers[0]}" if len(numbers) == 1 else f"the versions {_listed(numbers)}"
+        raise UnknownMessageTypeError(f"Message Type not found/implemented: {name} has {has}.")
+    return found
+
+
+def _listed(numbers: list[str]) -> str:
+    return f"{', '.join(numbers[:-1])} and {numbers[-1]}"
+
 
 NEEDED_DATABASE_VERSION = 1
 

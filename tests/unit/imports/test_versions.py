@@ -8,13 +8,13 @@ import pytest
 
 from shared.errors import InvalidRequestError, UnknownMessageTypeError
 from shared.imports.import_type import ImportType, Options
+from shared.imports.pay_and_bill.http import version_in_query
 from shared.imports.pay_and_bill.openapi import import_operation
 from shared.imports.planning import Chunk
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE, Catalogue
 from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import ImportRecord, acceptance, from_entity
 from shared.web.openapi.row_schemas import row_schemas
-from shared.web.versions import version_in_query
 
 FIRST = replace(WORKERS, name="timesheets", version=2, table="Timesheets")
 SECOND = replace(FIRST, version=3)
