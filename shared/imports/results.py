@@ -1,4 +1,4 @@
-"""What became of a row: its outcome, its messages, and how both travel in storage."""
+"""The result of a row: its outcome and messages, and their form in storage."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any, Final
 
 from shared.imports.messages import Message, Severity
 
-_FEW = 2
-# Messages kept for one row; a hostile row could bring one per byte.
+# Messages of one row; a hostile row could cause one per byte.
 MAX_MESSAGES = 200
 
-# Messages kept in full for the rows of one chunk, and so for an import a multiple of that.
+# Messages of the rows of one chunk; rows after that are shortened.
 MAX_CHUNK_MESSAGES = 20_000
 
-# Characters of an answer from which on a row shows only its first message. A call of 300 KB can
-# bring 900,000 messages; all of them are in the results of the import.
+# Characters of an answer; rows after that show only their first message. A call of 300 KB can cause
+# 900,000 messages, which are all in the results of the import.
 MAX_FULL_ANSWER = 32 * 1024 * 1024
 
 
@@ -36,7 +35,7 @@ class Outcome(StrEnum):
         return self in (Outcome.NEW, Outcome.UPDATED)
 
 
-# What each outcome says, for the documents.
+# The meaning of each outcome, for the OpenAPI document and the docs.
 OUTCOME_MEANINGS: Final[Mapping[Outcome, str]] = {
     Outcome.NEW: "The row made a record.",
     Outcome.UPDATED: "The row changed a stored record.",
@@ -47,9 +46,9 @@ OUTCOME_MEANINGS: Final[Mapping[Outcome, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """One row's answer: its 0-based place in the payload, its key as sent, what became of it.
+    """The result of one row: its 0-based index in the payload, its key as sent, its outcome.
 
-    `key` has one value per key field of the import type, None where the row had none to read.
+    `key` has one value per key field of the import type, None where the row has no readable one.
     """
 
     index: int
@@ -62,33 +61,34 @@ class RowResult:
         return replace(self, messages=(*self.messages, message))
 
     def shortened(self) -> RowResult:
-        """The same result with its first message alone, an Error where there is one."""
-        if len(self.messages) < _FEW:
+        """The same result with one message: the first Error, or else the first message."""
+        if not self.messages[1:]:
             return self
-        first = next((each for each in self.messages if each.is_error), self.messages[0])
+        first = next((item for item in self.messages if item.is_error), self.messages[0])
         return replace(self, messages=(first,))
 
     def with_one_of_each(self) -> RowResult:
-        """The same result with the first of its messages of each severity, in their order."""
+        """The same result with the first message of each severity, in their order."""
         firsts: dict[Severity, Message] = {}
         for message in self.messages:
             firsts.setdefault(message.severity, message)
         return replace(self, messages=tuple(firsts.values()))
 
     def count(self, severity: Severity) -> int:
-        """How many messages of that severity the row has."""
+        """The number of messages of that severity."""
         return sum(1 for message in self.messages if message.severity is severity)
 
 
 def failed(index: int, key: tuple[str | None, ...], *messages: Message) -> RowResult:
-    """A row that did not go in, and why."""
+    """The result of a failed row."""
     return RowResult(index, key, Outcome.FAILED, messages)
 
 
 def cap_messages(results: Iterable[RowResult]) -> list[RowResult]:
-    """The results of one chunk; rows behind `MAX_CHUNK_MESSAGES` keep one message of a severity.
+    """The results of one chunk with at most about MAX_CHUNK_MESSAGES messages.
 
-    So rows that have warnings or infos can still be counted and found.
+    Rows after that keep one message of each severity, so that rows with warnings or infos can still
+    be counted and found.
     """
     room = MAX_CHUNK_MESSAGES
     capped: list[RowResult] = []
@@ -121,42 +121,42 @@ def unpack_result(packed: list[Any]) -> RowResult:
     )
 
 
-# Which rows of a retry are as they were sent, and by which import (docs/contracts.md#5, retry).
+# The origin of the rows of a retry (docs/contracts.md#5, retry).
 #
-# A retry is an import at its own place in the order. A row that it takes over uncorrected was
-# written for the store as its original import met it: it fails with 1101 where a later import has
-# changed the record since. A corrected row was written today, and is a row like any other. The
-# retries of the original import are no later imports in this sense: they send its own rows.
+# A retry is an import with its own number in the order. Its uncorrected rows were written for the
+# records as they were at their original import. So such a row fails with 1101 where a later import
+# has changed its record since. A corrected row is new and is treated like any other row. Retries of
+# the original import do not count as later imports, because they send the same rows.
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """For each row of a retry the number of the import that brought it as it is; 0: corrected.
+    """For each row of a retry the number of the import that first sent it; 0: a corrected row.
 
-    Empty for an import that is no retry. A row that is retried again as it was keeps the number of
-    the first import that brought it. `retries` are the numbers of the retries of those imports, and
-    of their retries; they are not stored here, but looked up before the rows are worked on.
+    It is empty for an import that is not a retry. A row that is retried again uncorrected keeps the
+    number of the first import. `retries` are the numbers of the retries of those imports, and of
+    their retries; they are not stored with a record but read before its rows are processed.
     """
 
     numbers: tuple[int, ...] = ()
     retries: Mapping[int, frozenset[int]] = field(default_factory=dict, hash=False)
 
-    def of(self, index: int) -> int:
-        """The number of the import that brought the row as it is; 0 for a row of this import."""
+    def find(self, index: int) -> int:
+        """The number of the import that first sent the row; 0 for a row of this import."""
         return self.numbers[index] if index < len(self.numbers) else 0
 
     def is_overtaken(self, index: int, changed_by: int) -> bool:
         """Whether a row fails with 1101: `changed_by` is the number on its record's stamp."""
-        origin = self.of(index)
+        origin = self.find(index)
         return 0 < origin < changed_by and changed_by not in self.retries.get(origin, ())
 
     @property
     def lowest(self) -> int:
-        """The lowest of the numbers that a row's record is compared with; 0 without one."""
+        """The lowest of the import numbers; 0 without one."""
         return min((number for number in self.numbers if number), default=0)
 
     def pack(self) -> list[list[int]]:
-        """As a JSON list of runs: [number, how many rows]."""
+        """As a JSON list of runs: [import number, count of rows]."""
         return [[number, len(list(run))] for number, run in groupby(self.numbers)]
 
 

@@ -30,7 +30,7 @@ from shared.errors import (
 )
 from shared.imports.import_type import ImportType, ReadRow, Reference, RowKey
 from shared.imports.json_rows import fold_names, read_lines
-from shared.imports.merge_rules import ChangeListener, all_failed
+from shared.imports.merge_rules import ChangeListener, fail_all_rows
 from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
 from shared.imports.registry import import_type
 from shared.imports.results import RowResult, failed
@@ -158,7 +158,7 @@ class RecordCommitter:
             return RecordOutcome(self._results_on_broken(rows, stored))
         except Exception as error:
             log.failure("row.failed", error, correlation_id=self._correlation_id)
-            return RecordOutcome(all_failed(rows.rows, self._unforeseen()))
+            return RecordOutcome(fail_all_rows(rows.rows, self._unforeseen()))
 
     def _results_on_broken(
         self, rows: KeyRows, stored: StoredRecord | None
@@ -218,7 +218,7 @@ class RecordCommitter:
                 raise
             except Exception as error:
                 log.failure("row.refused", error, correlation_id=self._correlation_id)
-                return all_failed(rows.rows, self._unforeseen())
+                return fail_all_rows(rows.rows, self._unforeseen())
         raise StorageUnavailableError("a record is being written by too many at once")
 
     async def _missing_lookups(self, operations: Sequence[Operation]) -> set[str]:
@@ -426,7 +426,7 @@ class RecordProcessor:
         results: list[RowResult] = []
         async for part in self._parts(record, lines, read_key_only):
             settled = await self._settle(record, kind, part.keys, resolve, _never_stops)
-            results += _in_order(part, [*all_failed(part.without_key, message), *settled])
+            results += _in_order(part, [*fail_all_rows(part.without_key, message), *settled])
         return results
 
     def _type(self, record: ImportRecord) -> ImportType:

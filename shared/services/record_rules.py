@@ -13,7 +13,13 @@ from datetime import datetime
 from shared import log
 from shared.clock import to_iso
 from shared.imports.import_type import Document, ImportType, Options, ReadRow, Reference
-from shared.imports.merge_rules import ChangeListener, Folded, all_failed, fold, judge_without_key
+from shared.imports.merge_rules import (
+    ChangeListener,
+    MergeResult,
+    evaluate_without_key,
+    fail_all_rows,
+    merge_rows,
+)
 from shared.imports.messages import TOO_LARGE_RECORD, Message, MessageId
 from shared.imports.results import RowResult, failed
 from shared.services.name_index import names_of
@@ -54,7 +60,7 @@ def rules_resolver(
             return references.missing(named, document, before)
 
         document = stored.document if stored is not None else None
-        folded = fold(
+        folded = merge_rows(
             kind.record_rules,
             rows.rows,
             document,
@@ -78,7 +84,7 @@ def rules_resolver(
             return RecordOutcome(folded.results, tuple(records.writing(written, stored)), names)
         except RecordTooLargeError:
             return RecordOutcome(
-                all_failed(rows.rows, Message(MessageId.WRONG_LENGTH, detail=TOO_LARGE_RECORD))
+                fail_all_rows(rows.rows, Message(MessageId.WRONG_LENGTH, detail=TOO_LARGE_RECORD))
             )
 
     return resolve
@@ -107,7 +113,7 @@ def results_without_key(
             return references.missing(named, document, None)
 
         try:
-            result = judge_without_key(kind.record_rules, row, options, missing)
+            result = evaluate_without_key(kind.record_rules, row, options, missing)
         except Exception as error:
             log.failure("row.failed", error, type=kind.name)
             result = failed(row.index, row.key, *row.messages)
@@ -137,7 +143,7 @@ def _written(
     record: ImportRecord,
     rows: KeyRows,
     stored: StoredRecord | None,
-    folded: Folded,
+    folded: MergeResult,
     document: Document,
     now: datetime,
 ) -> StoredRecord:

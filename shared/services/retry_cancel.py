@@ -142,7 +142,7 @@ def _put_together(
         row = corrections.get(index, text)
         is_as_sent = index not in corrections or is_same_row(row, text)
         rows.append(row)
-        numbers.append((parent.origins.of(index) or parent.number) if is_as_sent else 0)
+        numbers.append((parent.origins.find(index) or parent.number) if is_as_sent else 0)
     return f"[{','.join(rows)}]".encode(), Origins(tuple(numbers))
 
 

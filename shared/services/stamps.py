@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from shared.errors import StorageUnavailableError, UnreadableDataError
 from shared.imports.import_type import Document, ImportType
-from shared.imports.merge_rules import all_failed
+from shared.imports.merge_rules import fail_all_rows
 from shared.imports.messages import Message
 from shared.imports.registry import types_of_table
 from shared.imports.results import RowResult
@@ -57,7 +57,7 @@ def ending(record: ImportRecord, message: Message, closed_through: int) -> Resol
         results = None if stored is None else _left_before(record, rows, stored)
         if results is not None:
             return RecordOutcome(results)
-        results = all_failed(rows.rows, message)
+        results = fail_all_rows(rows.rows, message)
         if stored is not None and not _may_still_write(record, stored):
             return RecordOutcome(results)
         before = NOTHING_ENDED if stored is None else stored.ended
@@ -130,7 +130,7 @@ def _left_before(
         if all(row.index in results for row in rows.rows):
             return tuple(results[row.index] for row in rows.rows)
     code = stored.ended.codes.get(record.number)
-    return None if code is None else all_failed(rows.rows, Message(code))
+    return None if code is None else fail_all_rows(rows.rows, Message(code))
 
 
 def _may_still_write(record: ImportRecord, stored: StoredRecord) -> bool:

@@ -41,7 +41,12 @@ from shared.imports.licenses.processor import read_company_lines
 from shared.imports.licenses.row_groups import units
 from shared.imports.licenses.rules import LicenseRules
 from shared.imports.licenses.transactions import segments
-from shared.imports.merge_rules import fold, judge_without_key, listed_form, nothing_missing
+from shared.imports.merge_rules import (
+    evaluate_without_key,
+    listed_form,
+    merge_rows,
+    no_missing_references,
+)
 from shared.imports.messages import Message, MessageId
 from shared.imports.model import normal_reference
 from shared.imports.pay_and_bill.http import rendered_rows
@@ -90,10 +95,12 @@ def _keyed_rows(kind: ImportType) -> Callable[[bytes], object]:
             for part in read_slices(kind, _TENANT, lines, read_by_rules):
                 for row in part.without_key:
                     results.append(
-                        judge_without_key(kind.record_rules, row, Options(), nothing_missing)
+                        evaluate_without_key(
+                            kind.record_rules, row, Options(), no_missing_references
+                        )
                     )
                 for key in part.keys:
-                    results += fold(kind.record_rules, key.rows, None, Options()).results
+                    results += merge_rows(kind.record_rules, key.rows, None, Options()).results
         return rendered_rows(kind, results)
 
     return read

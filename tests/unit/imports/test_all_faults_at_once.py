@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shared.imports.assignments.model import Assignment
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
 from shared.imports.import_type import Document, OnExisting, Options, ReadRow, RecordRules
-from shared.imports.merge_rules import fold, judge_without_key
+from shared.imports.merge_rules import evaluate_without_key, merge_rows
 from shared.imports.messages import Message
 from shared.imports.model import Record, shape_of
 from shared.imports.results import Outcome, RowResult
@@ -65,8 +65,8 @@ def result_of(
     read = rules.read(0, row)
     missing = partial(missing_by, rules)
     if rules.identify({name.lower(): value for name, value in row.items()}) is None:
-        return judge_without_key(rules, read, Options(), missing)
-    return fold(rules, [read], stored, Options(on_existing), missing).results[0]
+        return evaluate_without_key(rules, read, Options(), missing)
+    return merge_rows(rules, [read], stored, Options(on_existing), missing).results[0]
 
 
 def errors_of(result: RowResult) -> Told:

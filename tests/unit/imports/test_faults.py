@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from shared.imports.messages import CATALOGUE
 from shared.imports.model import shape_of
-from shared.imports.row_reader import FAULTS, as_sent, dotted, message_of
+from shared.imports.row_reader import FAULTS, as_sent, dotted, message_from_error
 from tests.unit.imports.builders import Item, an_item, without
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -46,7 +46,7 @@ def test_pydantic_still_calls_it_so(error_type: str) -> None:
         Item.model_validate(EXAMPLES[error_type])
     (detail,) = caught.value.errors()
     assert detail["type"] == error_type
-    message = message_of(detail, shape_of(Item))
+    message = message_from_error(detail, shape_of(Item))
     assert message.id == FAULTS[error_type][0]
     assert message.id in CATALOGUE
     assert "{" not in message.text
@@ -54,7 +54,7 @@ def test_pydantic_still_calls_it_so(error_type: str) -> None:
 
 def test_an_error_that_the_table_does_not_know_is_a_wrong_type() -> None:
     detail = {"type": "never_heard_of", "loc": ("Note",), "input": 5}
-    assert message_of(detail, shape_of(Item)).id == 1002
+    assert message_from_error(detail, shape_of(Item)).id == 1002
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_text_that_is_no_date_is_shown_with_the_form_that_is_expected(
 ) -> None:
     with pytest.raises(ValidationError) as caught:
         Item.model_validate(an_item(Due=sent))
-    message = message_of(caught.value.errors()[0], shape_of(Item))
+    message = message_from_error(caught.value.errors()[0], shape_of(Item))
     assert (message.id, message.value) == (1006, sent)
     assert message.text.startswith("Value is not a calendar date: ")
     assert advice in message.text
@@ -114,5 +114,5 @@ def test_a_text_that_is_no_date_is_shown_with_the_form_that_is_expected(
 def test_a_date_that_is_no_string_is_told_the_form_of_dates(value: Any, sent: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Item.model_validate(an_item(Due=value))
-    text = message_of(caught.value.errors()[0], shape_of(Item)).text
+    text = message_from_error(caught.value.errors()[0], shape_of(Item)).text
     assert f"send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS as a string, {sent}" in text

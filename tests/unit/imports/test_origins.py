@@ -15,14 +15,14 @@ def test_origins_come_back_as_they_were_packed(numbers: list[int]) -> None:
 
 
 def test_a_row_of_no_retry_has_none() -> None:
-    assert NO_ORIGINS.of(5) == 0
+    assert NO_ORIGINS.find(5) == 0
     assert NO_ORIGINS.lowest == 0
 
 
 def test_the_lowest_is_that_of_the_rows_that_were_not_corrected() -> None:
     assert Origins((0, 7, 12)).lowest == 7
     assert Origins((0, 0)).lowest == 0
-    assert [Origins((0, 7)).of(index) for index in (0, 1, 2)] == [0, 7, 0]
+    assert [Origins((0, 7)).find(index) for index in (0, 1, 2)] == [0, 7, 0]
 
 
 def test_a_row_is_overtaken_by_a_later_import_than_the_one_that_brought_it() -> None:
