@@ -458,7 +458,7 @@ def _client_document(client: Client) -> dict[str, Any]:
         "tenant": client.tenant,
         "name": client.name,
         "scopes": sorted(client.scopes),
-        "identityProvider": "entra" if client.is_of_entra else "local",
+        "identityProvider": "entra" if client.is_entra_client else "local",
         "createdAt": client.created_at,
     }
 
@@ -468,4 +468,4 @@ def _scopes(client: Client) -> str:
 
 
 def _secret_kind(client: Client) -> str:
-    return "kept by Entra" if client.is_of_entra else "issued here"
+    return "kept by Entra" if client.is_entra_client else "issued here"

@@ -429,10 +429,10 @@ _AN_HOUR = timedelta(hours=1)
 def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
     """The retention of a gateway."""
     time = clock or SystemClock()
-    of_types = [
+    type_steps = [
         step for module in IMPORT_MODULES.values() for step in module.retention(gateway, time)
     ]
-    steps = [*_of_imports(gateway, time), *of_types, *_of_calls(gateway)]
+    steps = [*_of_imports(gateway, time), *type_steps, *_of_calls(gateway)]
     return Retention(steps, gateway.account.tables, time, gateway.tenants.list_ids)
 
 
@@ -454,12 +454,12 @@ def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
         for module in IMPORT_MODULES.values()
     }
     tombstones = ExpiringTombstones(tables, gateway.imports, logs)
-    rows = timedelta(days=settings.keep_payload_days)
-    kept = timedelta(days=settings.keep_result_days)
-    marks = rows + timedelta(days=settings.keep_tombstone_days)
-    yield RetentionStep("payloads", rows, imports.payloads)
-    yield RetentionStep("results", kept, imports.results)
-    yield RetentionStep("tombstones", marks, tombstones.tombstones, least=_A_DAY)
+    payload_age = timedelta(days=settings.keep_payload_days)
+    results_age = timedelta(days=settings.keep_result_days)
+    tombstone_age = payload_age + timedelta(days=settings.keep_tombstone_days)
+    yield RetentionStep("payloads", payload_age, imports.payloads)
+    yield RetentionStep("results", results_age, imports.results)
+    yield RetentionStep("tombstones", tombstone_age, tombstones.tombstones, least=_A_DAY)
     yield RetentionStep("stray payloads", _A_DAY, imports.strays, least=_A_DAY)
 
 
@@ -467,11 +467,12 @@ def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:
     """What calls leave behind beside their import."""
     settings = gateway.settings
 
-    remembered, keys = timedelta(seconds=settings.idempotency_seconds), gateway.idempotency.expire
-    kept = timedelta(days=settings.keep_result_days)
-    yield RetentionStep("idempotency keys", remembered, counted(keys), least=_AN_HOUR)
+    key_age = timedelta(seconds=settings.idempotency_seconds)
+    results_age = timedelta(days=settings.keep_result_days)
+    expire_keys = counted(gateway.idempotency.expire)
+    yield RetentionStep("idempotency keys", key_age, expire_keys, least=_AN_HOUR)
     batches = counted(gateway.authdata.processing.forget_before)
-    yield RetentionStep("authentication batches", kept, batches, least=_A_DAY)
+    yield RetentionStep("authentication batches", results_age, batches, least=_A_DAY)
 
 
 def record_repair_of(gateway: Gateway) -> RecordRepair:

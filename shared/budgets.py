@@ -1,6 +1,6 @@
-"""Budgets that refill with time: how often something may be done per key, in bounded memory.
+"""Rate limits per key (token buckets), in bounded memory.
 
-They are kept in the memory of a process: several processes of the gateway have a budget each.
+The budgets are in the memory of a process, so each process of the gateway has its own.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ MOST_KEYS = 10_000
 
 
 class Budgets:
-    """Up to `amount` at once for each key, and refilled evenly with `amount` in `seconds`.
+    """A budget of `amount` for each key, refilled evenly with `amount` in `seconds`.
 
-    Of more than `most_keys` keys the least recently used is forgotten, which fills its budget.
+    Beyond `most_keys` keys the least recently used one is removed, which refills its budget.
     """
 
     def __init__(
@@ -29,19 +29,18 @@ class Budgets:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many keys are remembered."""
         return len(self._left)
 
     def seconds_until(self, key: str, cost: float = 1) -> int:
-        """0 where the budget of `key` bears the cost now, else the seconds until it does.
+        """The seconds until the budget of `key` covers the cost, 0 if it does now.
 
-        A cost over the whole budget is borne by a full one, which is then overdrawn.
+        A cost above `amount` needs a full budget, which it then overdraws.
         """
         missing = min(cost, self._amount) - self._level(key)
         return max(1, math.ceil(missing / self._per_second)) if missing > 0 else 0
 
     def spend(self, key: str, cost: float = 1) -> int:
-        """Spend the cost where `seconds_until` is 0; returns what that returned."""
+        """Spend the cost if the budget covers it. Returns the result of `seconds_until`."""
         seconds = self.seconds_until(key, cost)
         if seconds == 0:
             self._left[key] = (self._level(key) - cost, self._clock.elapsed())
@@ -51,5 +50,5 @@ class Budgets:
         return seconds
 
     def _level(self, key: str) -> float:
-        level, since = self._left.get(key, (self._amount, 0.0))
-        return min(self._amount, level + (self._clock.elapsed() - since) * self._per_second)
+        level, counted_at = self._left.get(key, (self._amount, 0.0))
+        return min(self._amount, level + (self._clock.elapsed() - counted_at) * self._per_second)

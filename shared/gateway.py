@@ -1,7 +1,7 @@
-"""What triggers, commands and `shared.web` call: the services of a gateway as one value.
+"""The services of a gateway as one object, for triggers, commands and `shared.web`.
 
-`shared.app` puts it together, `shared.bootstrap` keeps the one of the process. This module loads
-none of the services, so that functions can name the type while the app is indexed.
+`shared.app` composes it, `shared.bootstrap` keeps the gateway of the process. This module imports
+no service at run time, so that functions can name the type while the app is indexed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DocumentServices:
-    """What the triggers and commands of documents may call."""
+    """The services for documents."""
 
     features: Features
     rounds: Rounds
@@ -58,7 +58,7 @@ class DocumentServices:
 
 @dataclass(frozen=True, slots=True)
 class AuthdataServices:
-    """Everything that a trigger or a command may call for authentication data."""
+    """The services for authentication data."""
 
     rules: TenantRuleBook
     staging: Staging
@@ -69,7 +69,7 @@ class AuthdataServices:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Everything a trigger or a command may call."""
+    """All services of a gateway."""
 
     settings: Settings
     account: Account

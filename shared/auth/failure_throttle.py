@@ -1,17 +1,15 @@
-"""Wrong credentials are slowed down (429), and nobody else is.
+"""A rate limit for calls with wrong credentials (429). Calls with valid credentials always pass.
 
-A failed call counts against two budgets: that of the credential which it named (a function key, a
-client id, a token), and that of its source. Past either of them the answer to a wrong credential is
-429 with `Retry-After` in place of 401 or 403. The credential is looked at first, whatever was sent
-before: who guesses at the client id or the software key of a tenant cannot keep the tenant's own,
-right credentials out.
+A failed call counts against two budgets: that of its credential (a function key, a client id or a
+token), and that of its source. When either is used up, the answer to a wrong credential is 429 with
+`Retry-After` in place of 401 or 403. The gateway always checks the credential first, so that an
+attacker who guesses at a tenant's client id or software key cannot lock the tenant out.
 
-The source is the address of the caller, as far as it can be believed. An app on the platform sees
-no socket. The platform's front end appends the address that it talks to at the end of
-`X-Forwarded-For`; everything before that entry, and headers like `X-Azure-ClientIP` or `X-Real-IP`,
-are the caller's own words. Where nothing in front of the gateway appends an entry, even the last
-one is the caller's, so that the header counts only if the settings say so. Without it all failed
-calls are of one source.
+The source is the address of the caller, if it can be trusted. An app on the platform sees no
+socket. The platform's front end appends the address of its peer to `X-Forwarded-For`. The caller
+can forge everything before that entry, and headers like `X-Azure-ClientIP` or `X-Real-IP`. If no
+front end appends an entry, the caller can forge the last one too, so the header is read only if
+the settings say so. Without it all failed calls have the same source.
 """
 
 from __future__ import annotations
@@ -27,26 +25,26 @@ from shared.errors import TooManyRequestsError
 
 _FORWARDED = "x-forwarded-for"
 _MINUTE = 60.0
-# What one subscriber gets; the addresses within it are at the caller's choice.
+# The prefix that one subscriber gets. The caller can choose among the addresses within it.
 _IPV6_PREFIX = 64
 
 
 class FailureThrottle:
-    """The budgets for failed calls of a process."""
+    """The budgets for failed calls in this process."""
 
     def __init__(
         self, clock: Clock, per_credential: int, per_source: int, *, is_forwarded: bool
     ) -> None:
-        """Budgets are per minute; `is_forwarded`: a front end appends to X-Forwarded-For."""
+        """Budgets are per minute. `is_forwarded`: a front end appends to X-Forwarded-For."""
         self._credentials = Budgets(per_credential, _MINUTE, clock)
         self._sources = Budgets(per_source, _MINUTE, clock)
         self._is_forwarded = is_forwarded
 
     def count(self, headers: Mapping[str, str], kind: str, *credentials: str) -> None:
-        """Count a call whose credential turned out wrong; only a digest of it is remembered.
+        """Count a call with a wrong credential, of which only a digest is kept in memory.
 
         Several `credentials` are readings of the one that was sent. Raises TooManyRequestsError
-        where it is one too many.
+        if a budget is used up.
         """
         names = [
             hashlib.sha256(f"{kind}\0{each}".encode("utf-8", "replace")).hexdigest()
@@ -68,7 +66,7 @@ class FailureThrottle:
 
 
 def caller_address(headers: Mapping[str, str]) -> str:
-    """The last entry of X-Forwarded-For without its port; of IPv6 the network, "" where none is."""
+    """The last address in X-Forwarded-For, of IPv6 the network; "" if there is none."""
     last = headers.get(_FORWARDED, "").rpartition(",")[2].strip()
     host = last[1:].partition("]")[0] if last.startswith("[") else last
     if host.count(":") == 1:

@@ -105,7 +105,9 @@ def refusal(error: BaseException) -> func.HttpResponse:
     if isinstance(error, errors.StorageUnavailableError):
         return _answer(503, UNAVAILABLE, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.UnreadableDataError):
-        return _answer(409, UNREADABLE.format(what=f"{error.what[:1].upper()}{error.what[1:]}"))
+        return _answer(
+            409, UNREADABLE.format(what=f"{error.subject[:1].upper()}{error.subject[1:]}")
+        )
     if isinstance(error, errors.IdentityProviderUnavailableError):
         return _answer(503, NO_IDENTITY, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.GatewayStoppingError):

@@ -19,7 +19,7 @@ import azure.functions as func
 
 from cli.row_files import RowFileError, read_rows
 from cli.tenant_rules import read_values
-from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, refusing_faults
+from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, token_refusals
 from shared.auth.callers import KeyPairAuthenticator
 from shared.auth.clients import ClientLookups
 from shared.auth.integrations import ROW
@@ -206,7 +206,7 @@ def _key_pair(name: str) -> Callable[[str], object]:
 
 class _AnyKey:
     async def read(self, token: str) -> TokenClaims:
-        with refusing_faults():
+        with token_refusals():
             return TokenClaims(key_id_of(token, "ES256", "at+jwt"), frozenset())
 
 

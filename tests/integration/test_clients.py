@@ -84,7 +84,7 @@ def test_a_tenant_sees_and_revokes_its_own_clients_only(tell: Tell) -> None:
         client_id = str(uuid.uuid4())
         issued = await gateway.clients.register(one, client_id.upper(), "HR", INBOX)
         assert (issued.client.client_id, issued.client_secret) == (client_id, "")
-        assert issued.client.is_of_entra
+        assert issued.client.is_entra_client
         assert await gateway.clients.list_clients(other) == []
         assert issued.client in await gateway.clients.list_clients()
         with pytest.raises(NotFoundError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from shared import log
 from shared.auth.client_secrets import SecretChecker, may_match
 from shared.auth.clients import Client, ClientLookups, Scope
-from shared.auth.tenant_lookups import TenantLookups, refusal_of
+from shared.auth.tenant_lookups import TenantLookups, disabled_message
 from shared.errors import TokenFault, TokenRefusedError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class TokenRequests:
         if issued is None:
             raise TokenRefusedError(NO_SUCH_CLIENT, TokenFault.INVALID_CLIENT)
         if await self._tenants.is_disabled(client.tenant):
-            raise TokenRefusedError(refusal_of(client.tenant), TokenFault.UNAUTHORIZED_CLIENT)
+            raise TokenRefusedError(disabled_message(client.tenant), TokenFault.UNAUTHORIZED_CLIENT)
         if scopes is None:
             names = " ".join(sorted(client.scopes))
             raise TokenRefusedError(

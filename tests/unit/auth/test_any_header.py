@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, refusing_faults
+from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, token_refusals
 from shared.auth.clients import ClientLookups
 from shared.clock import SystemClock
 from shared.errors import BearerTokenError, TokenRefusedError
@@ -35,7 +35,7 @@ class Reader:
     """Reads the header of a token as both providers do; nobody's key is known."""
 
     async def read(self, token: str) -> TokenClaims:
-        with refusing_faults():
+        with token_refusals():
             return TokenClaims(key_id_of(token, "ES256", "at+jwt"), frozenset())
 
 
