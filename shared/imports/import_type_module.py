@@ -6,9 +6,9 @@ Both are read while the app is indexed, so a hook imports what it needs when it 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.imports.import_type import ImportType
 
@@ -26,18 +26,7 @@ if TYPE_CHECKING:
 
     Answer = Callable[[Gateway, func.HttpRequest, ImportReport], Awaitable[func.HttpResponse]]
     EndedAnswer = Callable[[Gateway, ImportRecord], Awaitable[func.HttpResponse]]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenApiArea:
-    """The part of the OpenAPI document that describes the calls of a vendor's contract.
-
-    operations(limits, names)    the calls, where the types of these names share the area
-    shapes()                     the schemas of its answers by name
-    """
-
-    operations: Callable[[Limits, Sequence[str]], Sequence[Operation]]
-    shapes: Callable[[], Mapping[str, dict[str, Any]]]
+    DescribeCalls = Callable[[Limits, Sequence[str]], Sequence[Operation]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +35,8 @@ class ImportTypeModule:
 
     answer(gateway, req, report)       the vendor's answer to an import that is asked for later, as
                                        the call itself would have given it; 202 while it runs
-    openapi_area()                     where its calls are described; types that share a contract
-                                       share the function
+    describe_calls(limits, names)      its calls in the OpenAPI document; types that share a
+                                       contract share the function, which gets their names
     make_processor(context)            the work on its rows, where they do not each name one record
     retention(gateway, clock)          what goes after its time besides payloads and results
     log_range()                        the rows that it logs of its imports beside its records
@@ -58,7 +47,7 @@ class ImportTypeModule:
 
     definition: ImportType
     answer: Answer
-    openapi_area: Callable[[], OpenApiArea]
+    describe_calls: DescribeCalls
     make_processor: Callable[[ProcessorContext], RowProcessor] | None = None
     retention: Callable[[Gateway, Clock], Iterable[RetentionStep]] = lambda _gateway, _clock: ()
     log_range: Callable[[], LogRange] | None = None

@@ -90,7 +90,9 @@ class MessageId(IntEnum):
 
 
 class Severity(StrEnum):
-    """The `messageType` of a message (docs/contracts.md#1)."""
+    """How serious a message is. An `Error` makes its row fail."""
+
+    # The `messageType` of docs/contracts.md#1. The docstring is published in the OpenAPI document.
 
     ERROR = "Error"
     WARNING = "Warning"

@@ -22,7 +22,9 @@ MAX_FULL_ANSWER = 32 * 1024 * 1024
 
 
 class Outcome(StrEnum):
-    """The final outcome of a row (docs/contracts.md#5); every row of an import gets exactly one."""
+    """The final outcome of a row. Every row of an import gets exactly one."""
+
+    # docs/contracts.md#5. The docstring is published in the OpenAPI document.
 
     NEW = "new"
     UPDATED = "updated"

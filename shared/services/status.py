@@ -43,7 +43,9 @@ NO_SUCH_IMPORT = "There is no import of this id: check the id, and that it is on
 
 
 class ImportState(StrEnum):
-    """Where an import stands; derived from its record and its results, never stored."""
+    """The state of an import."""
+
+    # Derived from the record and the results, never stored.
 
     ACCEPTED = "Accepted"
     PROCESSING = "Processing"

@@ -2,8 +2,9 @@
 
 For every operation schemathesis makes calls that fit the document and calls that do not. Whatever
 comes: no 5xx but the contract's own 501, and no status, media type, header or body that the
-document does not name. What the host refuses before the gateway (an address that no route has, an
-unreadable request line) has no X-Correlation-Id and is not the gateway's answer.
+document does not name. A JSON body is also parsed by the model that the document is made from,
+which checks the ids and times in it. What the host refuses before the gateway (an address that no
+route has, an unreadable request line) has no X-Correlation-Id and is not the gateway's answer.
 
 The run is bounded and the same each time: a fixed seed, few calls per operation.
 """
@@ -19,11 +20,12 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from pydantic import TypeAdapter
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi import checks
 
-from shared.web.openapi.document import SAMPLES, operations
+from shared.web.openapi.document import SAMPLES, all_answers, operations
 from shared.web.openapi.operations import JSON, Limits, Operation
 from tests.documents import Form, a_ready_sender, upload_headers
 from tests.e2e.gateway_process import Answer, GatewayProcess
@@ -105,7 +107,7 @@ def test_calls_that_fit_are_answered_within_the_document(
     for parameter in operation.parameters:
         for known in grounds.ids.get(parameter.name, ()):
             calls |= described.as_strategy(path_parameters={parameter.name: known})
-    _send(gateway, calls, grounds.sender)
+    _send(gateway, calls, grounds.sender, operation)
 
 
 @named
@@ -114,7 +116,8 @@ def test_calls_that_do_not_fit_are_answered_within_the_document(
 ) -> None:
     if operation.parameters or operation.body:
         described = published[operation.path][operation.method]
-        _send(gateway, described.as_strategy(GenerationMode.NEGATIVE), grounds.sender)
+        calls = described.as_strategy(GenerationMode.NEGATIVE)
+        _send(gateway, calls, grounds.sender, operation)
 
 
 def _why(gateway: GatewayProcess, correlation_id: str) -> list[str]:
@@ -122,7 +125,8 @@ def _why(gateway: GatewayProcess, correlation_id: str) -> list[str]:
     return [line for line in gateway.log().splitlines() if correlation_id in line]
 
 
-def _send(gateway: GatewayProcess, calls: Any, sender: Sender) -> None:
+def _send(gateway: GatewayProcess, calls: Any, sender: Sender, operation: Operation) -> None:
+    answers = all_answers(operation)
     seen: Counter[int] = Counter()
 
     @seed(1)
@@ -137,6 +141,9 @@ def _send(gateway: GatewayProcess, calls: Any, sender: Sender) -> None:
         is_fault = answer.status_code >= 500 and answer.status_code != OF_THE_CONTRACT
         assert not is_fault, _why(gateway, answer.headers["x-correlation-id"][0])
         case.validate_response(answer, checks=CHECKS)
+        if answer.headers["content-type"][0].partition(";")[0] == JSON and answer.content:
+            content = answers[answer.status_code].media[JSON]
+            TypeAdapter(content).validate_json(answer.content, strict=True)
 
     send()
     print(dict(seen))

@@ -5,10 +5,11 @@ Its rows are worked on and retried by services of its own (`shared.app`), which 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.import_type_module import ImportTypeModule, OpenApiArea, when_ended
+from shared.imports.import_type_module import ImportTypeModule, when_ended
 
 if TYPE_CHECKING:
     import azure.functions as func
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from shared.imports.import_type import Document
     from shared.services.record_repair import StoredShape
     from shared.storage.import_records import ImportRecord
+    from shared.web.openapi.operations import Limits, Operation
 
 
 async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
@@ -25,10 +27,10 @@ async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
     return await authdata_answer(gateway, record)
 
 
-def _openapi_area() -> OpenApiArea:
+def _describe_calls(limits: Limits, _names: Sequence[str]) -> Sequence[Operation]:
     from shared.imports.authdata import openapi
 
-    return OpenApiArea(lambda limits, _names: openapi.operations(limits.rows), openapi.shapes)
+    return openapi.operations(limits.rows)
 
 
 def _stored_shape() -> StoredShape:
@@ -49,6 +51,6 @@ def _stored_shape() -> StoredShape:
 MODULE = ImportTypeModule(
     definition=AUTHDATA,
     answer=when_ended(_answer),
-    openapi_area=_openapi_area,
+    describe_calls=_describe_calls,
     stored_shape=_stored_shape,
 )

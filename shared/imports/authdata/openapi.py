@@ -2,60 +2,94 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
 
 from shared.auth.clients import Scope
-from shared.imports.authdata.answer import HIDDEN
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS
-from shared.web.openapi.following import still_running
 from shared.web.openapi.operations import (
-    COUNT,
     DRY_RUN,
     GUID,
     IDEMPOTENCY_KEY,
     JSON,
     PREFER,
-    TEXT,
     VIEW,
     Access,
     Answer,
     Body,
     Operation,
     Parameter,
-    closed,
     headers,
-    listed,
-    nullable,
+    import_answers,
     reference,
+    still_running,
 )
+from shared.web.openapi.schemas import AnswerModel, Count, Guid, JudgedPage
 
 TAG: Final = "Authentication data"
 HERE: Final = "/api/admin/authdata"
 BATCH: Final = f"{HERE}/{{fileLogId}}"
+FILE_LOG_ID: Final = "The id of the batch; left out of a call, the gateway makes one."
 _ID: Final = Parameter("fileLogId", "path", "The id of the batch.", GUID, True)
-_TOTALS: Final = (
-    "totalNew",
-    "totalRecords",
-    "totalUpdates",
-    "totalErrors",
-    "totalNoChange",
-    "totalEmpIdUpdate",
-    "totalAuthValueChange",
-    "totalStatusChange",
-    "totalDuplicates",
-)
-_VALUES: Final = ("New Record", "Auth Value Updated", "Employee Id Updated", "Status Updated")
+_Hidden = Annotated[
+    Literal["***", None], Field(description="Hidden where there is a value, else null.")
+]
+
+
+class DuplicateValues(AnswerModel):
+    employeeId: str = Field(description="The employee's id.")
+    authValue1: _Hidden
+    authValue2: _Hidden
+    authValue3: _Hidden
+
+
+class RecordFault(AnswerModel):
+    line: Count = Field(description="The record's place among those that were sent, from 1.")
+    value: str = Field(description="What is wrong with the record.")
+
+
+class EmployeeOutcome(AnswerModel):
+    Key: str = Field(description="The employee's id.")
+    Value: Literal[
+        "New Record",
+        "Auth Value Updated",
+        "Employee Id Updated",
+        "Status Updated",
+        "No Change",
+        "Error",
+    ] = Field(description="What became of the employee.")
+
+
+class AuthdataAnswer(AnswerModel):
+    fileLogId: Guid = Field(description=FILE_LOG_ID)
+    totalNew: Count = Field(description="Employees that were not stored before.")
+    totalRecords: Count = Field(description="Records that were sent.")
+    totalUpdates: Count = Field(description="Employees that were changed.")
+    totalErrors: Count = Field(description="Records that failed.")
+    totalNoChange: Count = Field(description="Employees whose record already said what was sent.")
+    totalEmpIdUpdate: Count = Field(description="Employees that got another id.")
+    totalAuthValueChange: Count = Field(
+        description="Employees whose authentication values changed."
+    )
+    totalStatusChange: Count = Field(description="Employees whose status changed.")
+    totalDuplicates: Count = Field(
+        description="Records that were left out as duplicates of another record of the batch."
+    )
+    duplicateAuthValues: list[DuplicateValues] = Field(
+        description="Employees whose authentication values another employee has too."
+    )
+    thresholdExceptions: list[str] = Field(
+        description="The thresholds of the tenant that the batch exceeds, as sentences."
+    )
+    errorDetails: list[RecordFault] = Field(description="The records that failed.")
+    employeeDetails: list[EmployeeOutcome] = Field(description="What became of each employee.")
 
 
 def operations(max_rows: int) -> tuple[Operation, ...]:
     """The four calls."""
     body = Body(dict.fromkeys((JSON, "text/json"), _call(max_rows)), "authdata.json")
-    told = {JSON: reference("AuthdataAnswer")}
-    answer = {JSON: {"oneOf": [reference("AuthdataAnswer"), reference("JudgedPage")]}}
-    replayed = headers("Idempotent-Replayed")
-    processed = headers("X-Import-Id", "Preference-Applied", "Idempotent-Replayed")
-    running = still_running("Preference-Applied", "Idempotent-Replayed")
+    processed = import_answers("What the batch has done.", AuthdataAnswer)
     refusals = (400, 401, 403, 406, 409, 413)
     return (
         Operation(
@@ -71,7 +105,13 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             scope=Scope.IMPORT_AUTHDATA,
             parameters=(IDEMPOTENCY_KEY, DRY_RUN, VIEW),
             body=body,
-            answers={200: Answer("What the records of this call would do.", answer, replayed)},
+            answers={
+                200: Answer(
+                    "What the records of this call would do.",
+                    {JSON: AuthdataAnswer | JudgedPage},
+                    headers("Idempotent-Replayed"),
+                )
+            },
             refusals=(*refusals, 410, 415, 422),
         ),
         Operation(
@@ -86,7 +126,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             answers={
                 200: Answer(
                     "What the whole batch would do now, or has done.",
-                    told,
+                    {JSON: AuthdataAnswer},
                     headers("X-Import-Id"),
                 ),
                 202: still_running(),
@@ -104,7 +144,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             access=Access.EITHER,
             scope=Scope.IMPORT_AUTHDATA,
             parameters=(_ID, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
-            answers={200: Answer("What the batch has done.", answer, processed), 202: running},
+            answers=processed,
             refusals=(*refusals, 404, 410, 422),
         ),
         Operation(
@@ -117,30 +157,11 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             scope=Scope.IMPORT_AUTHDATA,
             parameters=(PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
             body=body,
-            answers={200: Answer("What the batch has done.", answer, processed), 202: running},
+            answers=processed,
             refusals=(*refusals, 410, 415, 422),
             message_type=AUTHDATA.name,
         ),
     )
-
-
-def shapes() -> dict[str, dict[str, Any]]:
-    """The vendor's answer."""
-    hidden = {"type": ["string", "null"], "enum": [HIDDEN, None]}
-    duplicate = closed({EMPLOYEE_ID: TEXT, **dict.fromkeys(VALUE_FIELDS, hidden)})
-    value = {"type": "string", "enum": [*_VALUES, "No Change", "Error"]}
-    return {
-        "AuthdataAnswer": closed(
-            {
-                "fileLogId": GUID,
-                **dict.fromkeys(_TOTALS, COUNT),
-                "duplicateAuthValues": listed(duplicate),
-                "thresholdExceptions": listed(TEXT),
-                "errorDetails": listed(closed({"line": COUNT, "value": TEXT})),
-                "employeeDetails": listed(closed({"Key": TEXT, "Value": value})),
-            }
-        )
-    }
 
 
 def _call(max_rows: int) -> dict[str, Any]:
@@ -149,7 +170,11 @@ def _call(max_rows: int) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "fileLogId": nullable(GUID),
+            "fileLogId": {
+                "type": ["string", "null"],
+                "format": "uuid",
+                "description": FILE_LOG_ID,
+            },
             "validate": {
                 **flag,
                 "default": True,
@@ -165,7 +190,12 @@ def _call(max_rows: int) -> dict[str, Any]:
                 "default": True,
                 "description": "false: the records are judged, and nothing is stored.",
             },
-            "employee": {**listed(reference(AUTHDATA.name)), "maxItems": max_rows},
+            "employee": {
+                "type": "array",
+                "items": reference(AUTHDATA.name),
+                "maxItems": max_rows,
+                "description": "The records of the batch, each an employee.",
+            },
         },
         "required": ["employee"],
     }

@@ -6,12 +6,12 @@ not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.import_type_module import ImportTypeModule, OpenApiArea, when_ended
+from shared.imports.import_type_module import ImportTypeModule, when_ended
 
 if TYPE_CHECKING:
     import azure.functions as func
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shared.services.record_repair import StoredShape
     from shared.services.retention import RetentionStep
     from shared.storage.import_records import ImportRecord
+    from shared.web.openapi.operations import Limits, Operation
 
 
 async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
@@ -29,10 +30,10 @@ async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
     return await document_answer(gateway, record)
 
 
-def _openapi_area() -> OpenApiArea:
+def _describe_calls(_limits: Limits, _names: Sequence[str]) -> Sequence[Operation]:
     from shared.imports.documents import openapi
 
-    return OpenApiArea(lambda _limits, _names: openapi.operations(), openapi.shapes)
+    return openapi.operations()
 
 
 def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
@@ -58,7 +59,7 @@ def _stored_shape() -> StoredShape:
 MODULE = ImportTypeModule(
     definition=DOCUMENTS,
     answer=when_ended(_answer),
-    openapi_area=_openapi_area,
+    describe_calls=_describe_calls,
     retention=_retention,
     stored_shape=_stored_shape,
 )

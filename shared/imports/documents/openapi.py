@@ -5,18 +5,17 @@ See docs/contracts.md#4.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
 
 from shared.auth.clients import Scope
-from shared.web.openapi.following import still_running
 from shared.web.openapi.operations import (
     CONTINUATION,
-    COUNT,
     DRY_RUN,
     GUID,
     IDEMPOTENCY_KEY,
     JSON,
-    MOMENT,
     PAGE_SIZE,
     TEXT,
     VIEW,
@@ -25,55 +24,65 @@ from shared.web.openapi.operations import (
     Body,
     Operation,
     Parameter,
-    closed,
     headers,
-    listed,
-    page_of,
-    reference,
+    still_running,
 )
+from shared.web.openapi.schemas import AnswerModel, Count, Guid, ImportId, JudgedPage, Page
 
 TAG = "Documents"
 FORM = "multipart/form-data"
 _REFERENCE = {"type": "string", "minLength": 1, "maxLength": 60}
 
 
+DocumentId = Annotated[
+    Guid,
+    Field(description="The id of the document; a later upload of the same name keeps it."),
+]
+ImportTime = Annotated[
+    AwareDatetime, Field(description="When the gateway took the document in, in UTC.")
+]
+
+
+class ImportedDocument(AnswerModel):
+    documentId: DocumentId
+    overridden: bool = Field(description="Whether it replaced another one.")
+    importTime: ImportTime
+
+
+class DocumentAnswer(AnswerModel):
+    pageNumber: Count = Field(description="Always 1, since the answer is about one document.")
+    pageSize: Count = Field(description="Always 1.")
+    totalPages: Count = Field(description="Always 1.")
+    totalCount: Count = Field(description="Always 1.")
+    items: list[ImportedDocument] = Field(description="The entries of this page.")
+
+
+class DocumentLinks(AnswerModel):
+    content: str = Field(description="The address of the file.")
+
+
+class Document(AnswerModel):
+    documentId: DocumentId
+    workerexternalId: str = Field(
+        description="The worker's ExternalWorkerRef, or else the PersonnelRef."
+    )
+    communicationRoundCode: str = Field(description="The round that the document was sent to.")
+    fileName: str = Field(description="The name of the file.")
+    contentType: str = Field(description="The media type of the file.")
+    size: Count = Field(description="In bytes.")
+    generationTime: AwareDatetime = Field(description="When the document was made, in UTC.")
+    importTime: ImportTime
+    importId: ImportId
+    links: DocumentLinks = Field(description="The addresses that can be used now, by name.")
+
+
+class DocumentPage(Page[Document]):
+    pass
+
+
 def operations() -> tuple[Operation, ...]:
     """Sending a document and reading back."""
     return (_upload(), _list(), _content())
-
-
-def shapes() -> dict[str, dict[str, Any]]:
-    """The vendor's envelope, and a document as it is listed."""
-    item = closed(
-        {
-            "documentId": GUID,
-            "overridden": {"type": "boolean", "description": "Whether it replaced another one."},
-            "importTime": MOMENT,
-        }
-    )
-    counts = ("pageNumber", "pageSize", "totalPages", "totalCount")
-    return {
-        "DocumentAnswer": closed({**dict.fromkeys(counts, COUNT), "items": listed(item)}),
-        "Document": _document(),
-        "DocumentPage": page_of("Document"),
-    }
-
-
-def _document() -> dict[str, Any]:
-    return closed(
-        {
-            "documentId": GUID,
-            "workerexternalId": TEXT,
-            "communicationRoundCode": TEXT,
-            "fileName": TEXT,
-            "contentType": TEXT,
-            "size": {**COUNT, "description": "In bytes."},
-            "generationTime": MOMENT,
-            "importTime": MOMENT,
-            "importId": GUID,
-            "links": closed({"content": TEXT}),
-        }
-    )
 
 
 def _upload() -> Operation:
@@ -88,13 +97,21 @@ def _upload() -> Operation:
                 **_REFERENCE,
                 "description": "A round that is Open or In Progress.",
             },
-            "isSummary": {"type": "string", "enum": ["false"]},
+            "isSummary": {
+                "type": "string",
+                "enum": ["false"],
+                "description": "Absent or false: summaries cannot be imported.",
+            },
             "generationTime": {
                 **TEXT,
                 "description": "A time in the past: `YYYY-MM-DD`, or with a time and an offset; "
                 "without an offset it is UTC.",
             },
-            "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+            "file": {
+                "type": "string",
+                "contentMediaType": "application/octet-stream",
+                "description": "The file, with its name. It is the only file of the form.",
+            },
         },
         "required": ["workerexternalId", "communicationRoundCode", "generationTime", "file"],
     }
@@ -113,7 +130,7 @@ def _upload() -> Operation:
         answers={
             200: Answer(
                 "The document; of a dry run, what would become of it.",
-                {JSON: {"oneOf": [reference("DocumentAnswer"), reference("JudgedPage")]}},
+                {JSON: DocumentAnswer | JudgedPage},
                 headers("X-Import-Id", "Idempotent-Replayed"),
             ),
             202: still_running(),
@@ -140,13 +157,12 @@ def _list() -> Operation:
             PAGE_SIZE,
             CONTINUATION,
         ),
-        answers={200: Answer("A page of documents.", {JSON: reference("DocumentPage")})},
+        answers={200: Answer("A page of documents.", {JSON: DocumentPage})},
         refusals=(400, 401, 403),
     )
 
 
 def _content() -> Operation:
-    binary = {"type": "string", "format": "binary"}
     return Operation(
         function="documents_content",
         method="GET",
@@ -162,7 +178,7 @@ def _content() -> Operation:
         answers={
             200: Answer(
                 "The file as it was sent.",
-                {"*/*": binary},
+                {"*/*": bytes},
                 headers("Content-Disposition", "Cache-Control"),
             )
         },

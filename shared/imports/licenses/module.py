@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from shared.imports.import_type_module import ImportTypeModule, OpenApiArea
+from shared.imports.import_type_module import ImportTypeModule
 from shared.imports.licenses.definition import LICENSES
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from shared.services.retention import LogRange
     from shared.services.row_processor import ProcessorContext, RowProcessor
     from shared.services.status import ImportReport
+    from shared.web.openapi.operations import Limits, Operation
 
 
 async def _answer(
@@ -28,10 +30,10 @@ async def _answer(
     return await http.licenses_answer(gateway, record, media_type)
 
 
-def _openapi_area() -> OpenApiArea:
+def _describe_calls(limits: Limits, _names: Sequence[str]) -> Sequence[Operation]:
     from shared.imports.licenses import openapi
 
-    return OpenApiArea(lambda limits, _names: openapi.operations(limits.rows), openapi.shapes)
+    return openapi.operations(limits.rows)
 
 
 def _make_processor(context: ProcessorContext) -> RowProcessor:
@@ -55,7 +57,7 @@ def _log_range() -> LogRange:
 MODULE = ImportTypeModule(
     definition=LICENSES,
     answer=_answer,
-    openapi_area=_openapi_area,
+    describe_calls=_describe_calls,
     make_processor=_make_processor,
     log_range=_log_range,
 )

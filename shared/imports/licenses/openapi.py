@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
+
+from pydantic import Field
 
 from shared.imports.licenses.actions import IMPORT_ACTIONS, LicenseAction
 from shared.imports.licenses.definition import LICENSES
-from shared.web.openapi.following import still_running
 from shared.web.openapi.operations import (
-    COUNT,
     DRY_RUN,
     IDEMPOTENCY_KEY,
     JSON,
     PREFER,
-    TEXT,
     VIEW,
     Access,
     Answer,
     Body,
     Operation,
     Parameter,
-    closed,
-    headers,
-    listed,
+    import_answers,
     reference,
 )
+from shared.web.openapi.schemas import AnswerModel, Count, Index
 
 TAG: Final = "Viventium"
 PATH: Final = LICENSES.address
@@ -35,6 +34,39 @@ _JSONS = (JSON, "text/json")
 _XMLS = ("application/xml", "text/xml")
 
 
+class PropertyFault(AnswerModel):
+    propertyName: str = Field(
+        description="The property; empty where a message is about the whole row."
+    )
+    arrayIndex: Count = Field(
+        default=0, description="The place in the list that the property is in, from 0."
+    )
+    errorMessages: list[str] = Field(description="What is wrong with the property, and what to do.")
+
+
+class LicenseError(AnswerModel):
+    index: Index
+    details: list[PropertyFault] = Field(description="What is wrong with the row, by property.")
+
+
+class LicenseKey(AnswerModel):
+    index: Index
+    key: str = Field(description="The license's key.")
+
+
+class LicensesAnswer(AnswerModel):
+    newRecords: Count = Field(description="How many licenses were made.")
+    updatedRecords: Count = Field(description="How many licenses were changed.")
+    errors: list[LicenseError] = Field(description="The rows that failed.")
+    newRecordKeys: list[LicenseKey] = Field(
+        description="The licenses that were made, with their rows."
+    )
+    updatedRecordKeys: list[LicenseKey] = Field(
+        description="The licenses that were changed, with their rows."
+    )
+    importKey: str = Field(description="The import's id, or <empty>.")
+
+
 def operations(max_rows: int) -> tuple[Operation, ...]:
     """The import, and the deletion under both its addresses."""
     return (
@@ -42,27 +74,6 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
         _deletion(max_rows, "licenses_delete", "DELETE", PATH),
         _deletion(max_rows, "licenses_delete_by_post", "POST", f"{PATH}/delete"),
     )
-
-
-def shapes() -> dict[str, dict[str, Any]]:
-    """The vendor's answer."""
-    detail = closed(
-        {"propertyName": TEXT, "arrayIndex": COUNT, "errorMessages": listed(TEXT)},
-        optional=("arrayIndex",),
-    )
-    key = closed({"index": COUNT, "key": TEXT})
-    return {
-        "LicensesAnswer": closed(
-            {
-                "newRecords": COUNT,
-                "updatedRecords": COUNT,
-                "errors": listed(closed({"index": COUNT, "details": listed(detail)})),
-                "newRecordKeys": listed(key),
-                "updatedRecordKeys": listed(key),
-                "importKey": {**TEXT, "description": "The import's id, or <empty>."},
-            }
-        ),
-    }
 
 
 def _import(max_rows: int) -> Operation:
@@ -121,22 +132,18 @@ def _deletion(max_rows: int, function: str, method: str, path: str) -> Operation
 
 
 def _body(max_rows: int, sample: str = "") -> Body:
-    rows = {**listed(reference(LICENSES.name)), "maxItems": max_rows}
-    return Body({**dict.fromkeys(_JSONS, rows), **dict.fromkeys((*_XMLS, FORM), TEXT)}, sample)
+    rows = {"type": "array", "items": reference(LICENSES.name), "maxItems": max_rows}
+    return Body({**dict.fromkeys(_JSONS, rows), **dict.fromkeys((*_XMLS, FORM), str)}, sample)
 
 
 def _answers() -> dict[int, Answer]:
-    answer = {"oneOf": [reference("LicensesAnswer"), reference("JudgedPage")]}
-    running = still_running("Preference-Applied", "Idempotent-Replayed")
+    """The answers to imports, in every media type that `Accept` can name."""
+    answers = import_answers(
+        "What became of the rows; each is in one of the three lists.", LicensesAnswer
+    )
     return {
-        200: Answer(
-            "What became of the rows; each is in one of the three lists.",
-            {**dict.fromkeys(_JSONS, answer), **dict.fromkeys(_XMLS, TEXT)},
-            headers("X-Import-Id", "Preference-Applied", "Idempotent-Replayed"),
-        ),
-        202: Answer(
-            running.text,
-            {**dict.fromkeys(_JSONS, reference("Import")), **dict.fromkeys(_XMLS, TEXT)},
-            running.headers,
-        ),
+        status: replace(
+            answer, media={**dict.fromkeys(_JSONS, answer.media[JSON]), **dict.fromkeys(_XMLS, str)}
+        )
+        for status, answer in answers.items()
     }

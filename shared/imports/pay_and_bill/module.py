@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shared.imports.import_type import ImportType
-from shared.imports.import_type_module import ImportTypeModule, OpenApiArea, when_ended
+from shared.imports.import_type_module import ImportTypeModule, when_ended
 from shared.imports.registry import import_type
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from shared.gateway import Gateway
     from shared.storage.import_records import ImportRecord
+    from shared.web.openapi.operations import Limits, Operation
 
 
 def pay_and_bill_module(definition: ImportType) -> ImportTypeModule:
@@ -20,7 +22,7 @@ def pay_and_bill_module(definition: ImportType) -> ImportTypeModule:
     return ImportTypeModule(
         definition=definition,
         answer=when_ended(_answer),
-        openapi_area=_openapi_area,
+        describe_calls=_describe_calls,
         names_database=True,
     )
 
@@ -32,7 +34,7 @@ async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
     return await vendor_answer(gateway, kind, record)
 
 
-def _openapi_area() -> OpenApiArea:
+def _describe_calls(limits: Limits, names: Sequence[str]) -> Sequence[Operation]:
     from shared.imports.pay_and_bill import openapi
 
-    return OpenApiArea(lambda limits, names: openapi.operations(limits.rows, names), openapi.shapes)
+    return openapi.operations(limits.rows, names)

@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
+
+from pydantic import Field
 
 from shared.imports.import_type import ImportType
 from shared.imports.registry import TYPE_CATALOGUE
-from shared.web.openapi.following import still_running
 from shared.web.openapi.operations import (
-    COUNT,
     DRY_RUN,
     IDEMPOTENCY_KEY,
     JSON,
     PREFER,
-    TEXT,
     VIEW,
     Access,
-    Answer,
     Body,
     Operation,
     Parameter,
-    closed,
-    headers,
-    listed,
+    import_answers,
     reference,
 )
 from shared.web.openapi.row_schemas import component_name
+from shared.web.openapi.schemas import AnswerModel, Count, Messages
 
 TAG = "Pay & Bill"
+
+
+class RecordId(AnswerModel):
+    field: str = Field(description="The name of a key field.")
+    value: str = Field(description="Its value in the row.")
+
+
+class PayAndBillRow(AnswerModel):
+    recordIds: list[RecordId] = Field(
+        description="The fields that name the record, as far as the row has them."
+    )
+    importStatus: Literal["OK", "Warning", "Error"] = Field(
+        description="`Error` where a message is an Error, else `Warning` where one is a Warning, "
+        "else `OK`."
+    )
+    errorCount: Count = Field(description="How many messages are Errors.")
+    warningCount: Count = Field(description="How many messages are Warnings.")
+    infoCount: Count = Field(description="How many messages are Infos.")
+    messages: Messages
+
+
+class PayAndBillAnswer(AnswerModel):
+    results: list[PayAndBillRow] = Field(
+        description="One result for each row, in the order of the payload."
+    )
 
 
 def operations(max_rows: int, names: Sequence[str]) -> tuple[Operation, ...]:
@@ -39,31 +61,12 @@ def operations(max_rows: int, names: Sequence[str]) -> tuple[Operation, ...]:
     )
 
 
-def shapes() -> dict[str, dict[str, Any]]:
-    """The vendor's answer."""
-    record_id = closed({"field": TEXT, "value": TEXT})
-    row = closed(
-        {
-            "recordIds": listed(record_id),
-            "importStatus": {"type": "string", "enum": ["OK", "Warning", "Error"]},
-            "errorCount": COUNT,
-            "warningCount": COUNT,
-            "infoCount": COUNT,
-            "messages": listed(reference("Message")),
-        }
-    )
-    return {
-        "PayAndBillRow": row,
-        "PayAndBillAnswer": closed({"results": listed(reference("PayAndBillRow"))}),
-    }
-
-
 def import_operation(versions: Sequence[ImportType], max_rows: int) -> Operation:
     """The call that sends rows of a type, in whichever of its versions (the lowest comes first)."""
     kind = versions[0]
     shapes_of_rows = [reference(component_name(each)) for each in versions]
     row = shapes_of_rows[0] if len(shapes_of_rows) == 1 else {"anyOf": shapes_of_rows}
-    rows = {**listed(row), "maxItems": max_rows}
+    rows = {"type": "array", "items": row, "maxItems": max_rows}
     return Operation(
         function=f"import_{kind.name}",
         method="POST",
@@ -77,14 +80,7 @@ def import_operation(versions: Sequence[ImportType], max_rows: int) -> Operation
         access=Access.KEY_PAIR,
         parameters=(_version(versions), PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
         body=Body(dict.fromkeys((JSON, "text/json"), rows), f"{kind.name}.json"),
-        answers={
-            200: Answer(
-                "Every row's result, in the order sent.",
-                {JSON: {"oneOf": [reference("PayAndBillAnswer"), reference("JudgedPage")]}},
-                headers("X-Import-Id", "Preference-Applied", "Idempotent-Replayed"),
-            ),
-            202: still_running("Preference-Applied", "Idempotent-Replayed"),
-        },
+        answers=import_answers("Every row's result, in the order sent.", PayAndBillAnswer),
         refusals=(400, 401, 403, 410, 413, 415, 422, 501),
         message_type=kind.name,
     )

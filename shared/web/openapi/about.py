@@ -2,30 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
 
 from shared.imports.import_type import ImportType
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.web.openapi.operations import (
-    COUNT,
     JSON,
     TEXT,
     Access,
     Answer,
+    Limits,
     Operation,
     Parameter,
-    closed,
     headers,
-    limit_names,
-    listed,
-    nullable,
-    reference,
 )
 from shared.web.openapi.row_schemas import component_name
+from shared.web.openapi.schemas import AnswerModel, Catalogue, Content, Count
 
 TAG = "The gateway"
-ANY_OBJECT = {"type": "object"}
 _CACHED = headers("Cache-Control")
+
+
+class Health(AnswerModel):
+    status: Literal["ok"] = Field(description="`ok`: tables, queues and blobs answer.")
+
+
+class ImportCall(AnswerModel):
+    method: str = Field(description="The HTTP method.")
+    path: str = Field(description="The address.")
+    sends: list[str] = Field(description="The media types that the call takes.")
+    answers: list[str] = Field(description="The media types that the call answers with.")
+
+
+class MessageType(AnswerModel):
+    model_config = ConfigDict(validate_by_name=True)
+
+    type: str = Field(description="The import type.")
+    version: Count = Field(description="A version of the import type.")
+    row_schema: str | None = Field(
+        alias="schema",
+        description="The address of the schema of a row; null where the type has none.",
+    )
+    keyFields: list[str] = Field(description="The fields that name a record.")
+    waitsFor: list[str] = Field(
+        description="The types whose earlier imports an import of this type waits for."
+    )
+    calls: list[ImportCall] = Field(description="The calls that take rows of this type.")
+
+
+class Capabilities(AnswerModel):
+    version: str = Field(description="The version of the gateway.")
+    messageTypes: list[MessageType] = Field(description="The import types that the gateway takes.")
+    limits: Limits = Field(
+        description="The limits in force. What is over one is refused before any row runs."
+    )
+    links: dict[str, str] = Field(description="The addresses that can be used now, by name.")
 
 
 def operations() -> tuple[Operation, ...]:
@@ -33,41 +66,14 @@ def operations() -> tuple[Operation, ...]:
     return (
         _health(),
         *(_schema(kind) for kind in TYPE_CATALOGUE.all if kind.has_schema),
-        _told(
-            "capabilities", "/api/capabilities", "What can be sent and asked for", "Capabilities"
+        _public(
+            "capabilities", "/api/capabilities", "What can be sent and asked for", Capabilities
         ),
-        _told("errors", "/api/errors", "Every message a row can have", "Catalogue"),
-        _told("openapi", "/api/openapi.json", "This document", ""),
+        _public("errors", "/api/errors", "Every message a row can have", Catalogue),
+        _public("openapi", "/api/openapi.json", "This document", dict[str, Any]),
         _page(),
         _file(),
     )
-
-
-def shapes() -> dict[str, dict[str, Any]]:
-    """The answers of this area."""
-    call = closed({"method": TEXT, "path": TEXT, "sends": listed(TEXT), "answers": listed(TEXT)})
-    message_type = closed(
-        {
-            "type": TEXT,
-            "version": COUNT,
-            "schema": nullable(TEXT),
-            "keyFields": listed(TEXT),
-            "waitsFor": listed(TEXT),
-            "calls": listed(call),
-        }
-    )
-    limits = closed(dict.fromkeys(limit_names(), COUNT))
-    return {
-        "MessageType": message_type,
-        "Capabilities": closed(
-            {
-                "version": TEXT,
-                "messageTypes": listed(reference("MessageType")),
-                "limits": limits,
-                "links": {"type": "object", "additionalProperties": TEXT},
-            }
-        ),
-    }
 
 
 def _health() -> Operation:
@@ -77,7 +83,7 @@ def _health() -> Operation:
         path="/api/health",
         summary="Whether tables, queues and blobs answer",
         tag=TAG,
-        answers={200: Answer("They do.", {JSON: closed({"status": {"const": "ok"}})})},
+        answers={200: Answer("They do.", {JSON: Health})},
     )
 
 
@@ -89,22 +95,25 @@ def _schema(kind: ImportType) -> Operation:
         path=f"/api/import/{kind.schema_name}",
         summary=f"The JSON Schema of a row of {kind.name}",
         tag=TAG,
-        answers={200: Answer("The schema, in the dialect of 2020-12.", {JSON: ANY_OBJECT})},
+        answers={200: Answer("The schema, in the dialect of 2020-12.", {JSON: dict[str, Any]})},
     )
 
 
-def _told(function: str, path: str, summary: str, shape: str) -> Operation:
-    media = {JSON: reference(shape) if shape else ANY_OBJECT}
-    answer = Answer(f"{summary}.", media, _CACHED)
+def _public(function: str, path: str, summary: str, content: Content) -> Operation:
     return Operation(
-        function=function, method="GET", path=path, summary=summary, tag=TAG, answers={200: answer}
+        function=function,
+        method="GET",
+        path=path,
+        summary=summary,
+        tag=TAG,
+        answers={200: Answer(f"{summary}.", {JSON: content}, _CACHED)},
     )
 
 
 def _page() -> Operation:
     answer = Answer(
         "The page; it asks no other address.",
-        {"text/html": TEXT},
+        {"text/html": str},
         headers("Cache-Control", "Content-Security-Policy"),
     )
     return Operation(
@@ -126,7 +135,7 @@ def _file() -> Operation:
         True,
     )
     known = Parameter("If-None-Match", "header", "The ETag of the copy that the browser has.", TEXT)
-    media = {"text/javascript": TEXT, "text/css": TEXT}
+    media = {"text/javascript": str, "text/css": str}
     return Operation(
         function="docs_file",
         method="GET",

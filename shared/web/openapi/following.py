@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 from shared.imports.messages import Severity
 from shared.imports.registry import IMPORT_TYPES
@@ -21,15 +22,21 @@ from shared.web.openapi.operations import (
     Body,
     Operation,
     Parameter,
-    Schema,
     headers,
-    listed,
-    reference,
+    still_running,
+)
+from shared.web.openapi.schemas import (
+    Content,
+    CorrectedRow,
+    FailedRow,
+    Import,
+    ImportPage,
+    JudgedPage,
+    MessageGroups,
+    ResultPage,
 )
 
 TAG = "Imports"
-OF_DRY_RUNS = reference("JudgedPage")
-"""A shape that only a call itself answers with."""
 
 
 def operations(calls: Iterable[Operation]) -> tuple[Operation, ...]:
@@ -58,7 +65,7 @@ def _list() -> Operation:
             PAGE_SIZE,
             CONTINUATION,
         ),
-        answers={200: Answer("A page of imports.", {JSON: reference("ImportPage")})},
+        answers={200: Answer("A page of imports.", {JSON: ImportPage})},
         refusals=(400, 401, 403),
     )
 
@@ -72,7 +79,7 @@ def _show() -> Operation:
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID,),
-        answers={200: Answer("The import in its present state.", {JSON: reference("Import")})},
+        answers={200: Answer("The import in its present state.", {JSON: Import})},
         refusals=(401, 403, 404),
     )
 
@@ -94,7 +101,7 @@ def _results() -> Operation:
             PAGE_SIZE,
             CONTINUATION,
         ),
-        answers={200: Answer("A page of results.", {JSON: reference("ResultPage")})},
+        answers={200: Answer("A page of results.", {JSON: ResultPage})},
         refusals=(400, 401, 403, 404, 410),
     )
 
@@ -114,7 +121,7 @@ def _failures() -> Operation:
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID, _severity("Only messages of this severity.")),
-        answers={200: Answer("The groups, all on one page.", {JSON: reference("MessageGroups")})},
+        answers={200: Answer("The groups, all on one page.", {JSON: MessageGroups})},
         refusals=(400, 401, 403, 404, 410),
     )
 
@@ -141,18 +148,17 @@ def _answer(calls: Iterable[Operation]) -> Operation:
     )
 
 
-def _all_media(calls: Iterable[Operation], status: int) -> dict[str, Schema]:
-    """Every media type that the calls answer with, and every shape that it may have."""
-    found: dict[str, list[Schema]] = {}
+def _all_media(calls: Iterable[Operation], status: int) -> dict[str, Content]:
+    """Every media type that the calls answer with, and every content that it may have."""
+    found: dict[str, Content] = {}
     for call in calls:
         answer = call.answers.get(status)
-        for media, schema in answer.media.items() if answer else ():
-            shapes = found.setdefault(media, [])
-            shapes += [one for one in schema.get("oneOf", [schema]) if one not in shapes]
-    for shapes in found.values():
-        if OF_DRY_RUNS in shapes:
-            shapes.remove(OF_DRY_RUNS)
-    return {media: {"anyOf": shapes} for media, shapes in found.items()}
+        for media, content in answer.media.items() if answer else ():
+            for one in get_args(content) if isinstance(content, UnionType) else (content,):
+                # A dry run is answered by the call itself, never later.
+                if one is not JudgedPage:
+                    found[media] = found[media] | one if media in found else one
+    return found
 
 
 def _failed_rows() -> Operation:
@@ -169,7 +175,7 @@ def _failed_rows() -> Operation:
         answers={
             200: Answer(
                 "The rows, in the order of processing.",
-                {JSON: listed(reference("FailedRow")), "text/csv": {"type": "string"}},
+                {JSON: list[FailedRow], "text/csv": str},
                 headers("X-Import-Id"),
             )
         },
@@ -193,11 +199,11 @@ def _retry() -> Operation:
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY),
-        body=Body({JSON: listed(reference("CorrectedRow"))}, is_required=False),
+        body=Body({JSON: list[CorrectedRow]}, is_required=False),
         answers={
             200: Answer(
                 "The child import, ended.",
-                {JSON: reference("Import")},
+                {JSON: Import},
                 headers("X-Import-Id", "Location", "Preference-Applied", "Idempotent-Replayed"),
             ),
             202: still_running("Preference-Applied", "Idempotent-Replayed"),
@@ -219,19 +225,10 @@ def _cancel() -> Operation:
         answers={
             200: Answer(
                 "The import, ended.",
-                {JSON: reference("Import")},
+                {JSON: Import},
                 headers("X-Import-Id", "Location", "Preference-Applied"),
             ),
             202: still_running("Preference-Applied"),
         },
         refusals=(401, 403, 404, 406, 409),
-    )
-
-
-def still_running(*more: str) -> Answer:
-    """202: the import goes on; `more` headers by their names."""
-    return Answer(
-        "The import has not ended yet: follow it at `Location`.",
-        {JSON: reference("Import")},
-        headers("Location", "Retry-After", "X-Import-Id", *more),
     )

@@ -5,26 +5,36 @@ See docs/contracts.md#4.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from pydantic import Field
 
 from shared.auth.clients import Scope
-from shared.web.openapi.operations import (
-    COUNT,
-    JSON,
-    TEXT,
-    Answer,
-    Body,
-    Operation,
-    closed,
-    headers,
-    listed,
-    reference,
-)
+from shared.web.openapi.operations import JSON, TEXT, Answer, Body, Operation, headers
+from shared.web.openapi.schemas import AnswerModel, Count
 
 TAG: Final = "Tokens"
 FORM: Final = "application/x-www-form-urlencoded"
 _SCOPES: Final = " or ".join(f"`{scope}`" for scope in Scope)
 _CACHED: Final = headers("Cache-Control")
+
+
+class Token(AnswerModel):
+    access_token: str = Field(description="The token: send it as `Authorization: Bearer`.")
+    token_type: Literal["Bearer"] = Field(description="Always `Bearer`.")
+    expires_in: Count = Field(description="Seconds until the token expires.")
+    scope: str = Field(
+        description="The scopes that the token is good for, with spaces between them."
+    )
+
+
+class TokenRefusal(AnswerModel):
+    error: str = Field(description="The code of the fault by RFC 6749.")
+    error_description: str = Field(description="What is wrong, and what to do.")
+
+
+class KeySet(AnswerModel):
+    keys: list[dict[str, Any]] = Field(description="The public keys that tokens are signed with.")
 
 
 def operations() -> tuple[Operation, ...]:
@@ -44,24 +54,8 @@ def operations() -> tuple[Operation, ...]:
     )  # fmt: skip
 
 
-def shapes() -> dict[str, dict[str, Any]]:
-    """The answers of this area."""
-    return {
-        "Token": closed(
-            {
-                "access_token": TEXT,
-                "token_type": {"const": "Bearer"},
-                "expires_in": COUNT,
-                "scope": TEXT,
-            }
-        ),
-        "TokenRefusal": closed({"error": TEXT, "error_description": TEXT}),
-        "KeySet": closed({"keys": listed({"type": "object"})}),
-    }
-
-
 def _token() -> Operation:
-    refusal = {JSON: reference("TokenRefusal")}
+    refusal = {JSON: TokenRefusal}
     return Operation(
         function="connect_token",
         method="POST",
@@ -72,7 +66,7 @@ def _token() -> Operation:
         tag=TAG,
         body=Body({FORM: _form()}),
         answers={
-            200: Answer("The token.", {JSON: reference("Token")}, _CACHED),
+            200: Answer("The token.", {JSON: Token}, _CACHED),
             400: Answer("Not a token request, or a scope that the client lacks.", refusal, _CACHED),
             401: Answer(
                 "The credentials are not those of a client.", refusal, headers("Cache-Control")
@@ -96,22 +90,28 @@ def _form() -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "grant_type": {"const": "client_credentials"},
-            "client_id": TEXT,
-            "client_secret": TEXT,
-            "scope": {"type": "string", "description": f"{_SCOPES}, or both with a blank."},
+            "grant_type": {
+                "const": "client_credentials",
+                "description": "Always `client_credentials`.",
+            },
+            "client_id": {**TEXT, "description": "The id of the client."},
+            "client_secret": {
+                **TEXT,
+                "description": "The secret of the client, shown once when it is made.",
+            },
+            "scope": {**TEXT, "description": f"{_SCOPES}, or both with a blank."},
         },
         "required": ["grant_type"],
     }
 
 
 def _document(function: str, start: str, name: str, summary: str) -> Operation:
-    shape = reference("KeySet") if name == "jwks.json" else {"type": "object"}
+    content = KeySet if name == "jwks.json" else dict[str, Any]
     return Operation(
         function=function,
         method="GET",
         path=f"{start}/.well-known/{name}",
         summary=summary,
         tag=TAG,
-        answers={200: Answer(f"{summary}.", {JSON: shape}, _CACHED)},
+        answers={200: Answer(f"{summary}.", {JSON: content}, _CACHED)},
     )

@@ -23,7 +23,6 @@ from shared.web.openapi.document import (
     document,
     operations,
 )
-from shared.web.openapi.meanings import MEANINGS
 from shared.web.openapi.operations import JSON, Limits, Operation
 from tests.emulator import settings_for
 from tests.unit.house.source_tree import ROOT
@@ -88,11 +87,6 @@ def properties_in(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from ((f"{path}.{name}", item) for name, item in properties.items())
         for name, item in node.items():
             yield from properties_in(item, f"{path}/{name}")
-
-
-def test_no_meaning_is_left_over(published: dict[str, Any]) -> None:
-    texts = {schema["description"] for _, schema in properties_in(published, "")}
-    assert [name for name, text in MEANINGS.items() if text not in texts] == []
 
 
 def test_a_misspelt_document_is_not(published: dict[str, Any]) -> None:
