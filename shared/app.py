@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,22 +10,16 @@ from typing import TYPE_CHECKING
 from shared.auth.callers import Callers, KeyPairAuthenticator
 from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.tenant_lookups import TenantLookups
-from shared.clock import Clock, Ids, RandomIds, SystemClock
-from shared.gateway import AuthdataServices, DocumentServices, Gateway
+from shared.clock import Clock, SystemClock
+from shared.dependencies import Dependencies
+from shared.gateway import Gateway
 from shared.identity import Identity
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.dry_run_budget import AuthdataTrials
-from shared.imports.authdata.processing import AuthdataRetrier, Processing
-from shared.imports.authdata.processor import AuthdataProcessor, Plans
-from shared.imports.authdata.staging import Staging, TenantRuleBook
-from shared.imports.authdata.store import BatchStore, Employees
+from shared.imports.authdata.services import AuthdataServices, compose_authdata
 from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
 from shared.imports.documents.processor import DocumentProcessor
-from shared.imports.documents.rounds import Features, Rounds
-from shared.imports.documents.store import DocumentList
-from shared.imports.documents.uploads import Documents, DocumentTrials
-from shared.imports.documents.worker_lookup import WorkerSearch
+from shared.imports.documents.services import compose_documents
 from shared.imports.import_type import RecordRules
 from shared.imports.licenses.same_file import ImportedFiles
 from shared.imports.merge_rules import ChangeListener
@@ -34,23 +27,19 @@ from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import IMPORT_TYPES
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
-from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.admin.clients import ClientService
-from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.admin.tenants import TenantService
-from shared.services.background import Offload, to_thread_if_large
+from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage
-from shared.services.chunk_processor import ChunkProcessor, HoldBack
-from shared.services.completions import Completions
+from shared.services.chunk_processor import ChunkProcessor
 from shared.services.dry_run import DryRuns, NothingOpen
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
 from shared.services.idempotency import IdempotencyKeys, IdempotencyStore
-from shared.services.import_log import ImportLog
 from shared.services.name_index import NameIndex
 from shared.services.record_processor import RecordProcessor
 from shared.services.references import EarlierImports, ReferenceReader
-from shared.services.results import Payloads, Results
+from shared.services.results import Results
 from shared.services.retention import (
     ExpiringImports,
     ExpiringTombstones,
@@ -60,86 +49,15 @@ from shared.services.retention import (
 )
 from shared.services.retry_cancel import Cancelling, Retrying
 from shared.services.row_processor import ProcessorContext, Processors
-from shared.services.status import FailedRows, Reporting, Waiting
+from shared.services.status import FailedRows, Waiting
 from shared.services.sweep import Sweep
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
 from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
-from shared.storage.ports import Blobs, ListedBlobs, Queues, Tables
+from shared.storage.ports import Blobs, Tables
 
 if TYPE_CHECKING:
     from shared.services.record_repair import RecordRepair
-
-
-@dataclass(frozen=True, slots=True)
-class Dependencies:
-    """What services are made of, one of each in a gateway: its storage, its clock, and the services
-    that most others need.
-    """
-
-    settings: Settings
-    tables: Tables
-    blobs: ListedBlobs
-    queues: Queues
-    clock: Clock
-    ids: Ids
-    stop: ProcessStop
-    offload: Offload
-    completions: Completions
-    imports: ImportLog
-    hold_back: HoldBack
-    results: Results
-    payloads: Payloads
-    lists: ReferenceLists
-    limits: PlanLimits
-    intake: ImportAcceptor
-    reporting: Reporting
-
-    @classmethod
-    def from_storage(
-        cls,
-        settings: Settings,
-        tables: Tables,
-        blobs: ListedBlobs,
-        queues: Queues,
-        clock: Clock,
-        stop: ProcessStop,
-    ) -> Dependencies:
-        """The dependencies on that storage, which nothing here connects to yet."""
-        ids, offload = RandomIds(), to_thread_if_large
-        imports = ImportLog(tables)
-        hold_back = HoldBack(imports, queues, settings.imports_at_once)
-        results = Results(tables, blobs, offload)
-        limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
-        intake = ImportAcceptor(
-            imports=imports,
-            blobs=blobs,
-            queues=queues,
-            hold_back=hold_back,
-            clock=clock,
-            ids=ids,
-            offload=offload,
-            limits=limits,
-        )
-        return cls(
-            settings=settings,
-            tables=tables,
-            blobs=blobs,
-            queues=queues,
-            clock=clock,
-            ids=ids,
-            stop=stop,
-            offload=offload,
-            completions=Completions(),
-            imports=imports,
-            hold_back=hold_back,
-            results=results,
-            payloads=Payloads(blobs),
-            lists=ReferenceLists(tables, clock, ids, settings.cache_seconds),
-            limits=limits,
-            intake=intake,
-            reporting=Reporting(imports, results, clock),
-        )
 
 
 def compose(
@@ -197,108 +115,11 @@ def compose(
         dry_runs=_dry_runs(dependencies),
         shares=_shares(dependencies),
         idempotency=_idempotency(dependencies),
-        documents=_documents(dependencies, account, chunks, tenants, tenant_lookups),
+        documents=compose_documents(dependencies, account, chunks, tenants, tenant_lookups),
         authdata=authdata,
         trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),
         sweep=_sweep(dependencies, tenants, chunks),
         health=Health(partial(account.check, WORKERS.queue), clock),
-    )
-
-
-def compose_authdata(dependencies: Dependencies) -> AuthdataServices:
-    """What triggers and commands call for authentication data, and the work on its rows."""
-    tables, blobs = dependencies.tables, dependencies.blobs
-    clock, offload, limits = dependencies.clock, dependencies.offload, dependencies.limits
-    settings, imports = dependencies.settings, dependencies.imports
-    employees = Employees(tables, offload)
-    rules = TenantRuleBook(tables, clock, settings.cache_seconds)
-    plans = Plans(
-        tables=tables,
-        blobs=blobs,
-        payloads=dependencies.payloads,
-        employees=employees,
-        rules=rules,
-        ids=dependencies.ids,
-        offload=offload,
-    )
-    batches = BatchStore(tables, blobs, offload)
-    staging = Staging(
-        batches=batches,
-        employees=employees,
-        rules=rules,
-        keys=settings.authdata_keys,
-        clock=clock,
-        offload=offload,
-        max_rows=limits.max_rows,
-        batch_seconds=settings.batch_seconds,
-    )
-    processing = Processing(
-        batches=batches,
-        staging=staging,
-        plans=plans,
-        imports=imports,
-        intake=dependencies.intake,
-        reporting=dependencies.reporting,
-        clock=clock,
-        ids=dependencies.ids,
-        offload=offload,
-        limits=limits,
-        orphan_seconds=settings.sweep_after_seconds,
-    )
-    retrier = AuthdataRetrier(staging, dependencies.intake, dependencies.reporting, offload, limits)
-    work = AuthdataProcessor(
-        tables=tables,
-        imports=imports,
-        employees=employees,
-        plans=plans,
-        clock=clock,
-        offload=offload,
-    )
-    return AuthdataServices(rules, staging, processing, {AUTHDATA.name: retrier}, work)
-
-
-def _documents(
-    dependencies: Dependencies,
-    account: Account,
-    chunks: ChunkProcessor,
-    tenants: TenantService,
-    tenant_lookups: TenantLookups,
-) -> DocumentServices:
-    settings, clock = dependencies.settings, dependencies.clock
-    features, rounds = Features(account.tables), Rounds(account.tables)
-    workers = WorkerSearch(account.tables, NameIndex(account.tables))
-    intake = Documents(
-        imports=dependencies.imports,
-        chunks=chunks,
-        reporting=dependencies.reporting,
-        features=features,
-        rounds=rounds,
-        workers=workers,
-        files=account.documents,
-        clock=clock,
-        types=settings.document_types,
-    )
-    drops = Drops(
-        files=account.documents,
-        documents=intake,
-        features=features,
-        tenants=tenant_lookups,
-        clock=clock,
-        max_bytes=settings.max_document_bytes,
-        types=settings.document_types,
-    )
-    reading = DocumentList(account.tables, account.documents, workers)
-    return DocumentServices(
-        features=features,
-        rounds=rounds,
-        intake=intake,
-        reading=reading,
-        trials=DocumentTrials(intake, reading),
-        drops=drops,
-        drop_sweep=DropSweep(
-            account.documents, drops, clock, settings.document_sweep_seconds, tenants.list_ids
-        ),
-        poisoned=PoisonedDrops(account.poison, drops),
     )
 
 

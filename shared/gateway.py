@@ -10,19 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shared.auth.callers import Callers
     from shared.auth.failure_throttle import FailureThrottle
     from shared.identity import Identity
     from shared.imports.authdata.dry_run_budget import AuthdataTrials
-    from shared.imports.authdata.processing import Processing
-    from shared.imports.authdata.processor import AuthdataProcessor
-    from shared.imports.authdata.staging import Staging, TenantRuleBook
-    from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
-    from shared.imports.documents.rounds import Features, Rounds
-    from shared.imports.documents.store import DocumentList
-    from shared.imports.documents.uploads import Documents, DocumentTrials
+    from shared.imports.authdata.services import AuthdataServices
+    from shared.imports.documents.services import DocumentServices
     from shared.imports.licenses.same_file import ImportedFiles
     from shared.services.accept import ImportAcceptor
     from shared.services.admin.clients import ClientService
@@ -34,37 +27,12 @@ if TYPE_CHECKING:
     from shared.services.health import Health
     from shared.services.idempotency import IdempotencyKeys
     from shared.services.import_log import ImportLog
-    from shared.services.retry_cancel import Cancelling, Retrier, Retrying
+    from shared.services.retry_cancel import Cancelling, Retrying
     from shared.services.status import FailedRows, Reporting, Waiting
     from shared.services.sweep import Sweep
     from shared.services.tenant_shares import TenantShares
     from shared.settings import Settings
     from shared.storage.account import Account
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentServices:
-    """The services for documents."""
-
-    features: Features
-    rounds: Rounds
-    intake: Documents
-    reading: DocumentList
-    trials: DocumentTrials
-    drops: Drops
-    drop_sweep: DropSweep
-    poisoned: PoisonedDrops
-
-
-@dataclass(frozen=True, slots=True)
-class AuthdataServices:
-    """The services for authentication data."""
-
-    rules: TenantRuleBook
-    staging: Staging
-    processing: Processing
-    retriers: Mapping[str, Retrier]
-    processor: AuthdataProcessor
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,18 +21,13 @@ from datetime import datetime, timedelta
 from shared import log
 from shared.clock import Clock, age_of, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
-from shared.imports.documents.blobs import DocumentBlobs
-from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.documents.processor import blob_of
 from shared.services.import_log import ImportLog
 from shared.services.upkeep import UpkeepFaults
 from shared.storage import import_records as expiry
 from shared.storage import import_records as records
-from shared.storage.business_records import ended_imports, from_entity
-from shared.storage.entities import encode
+from shared.storage.business_records import ended_imports
 from shared.storage.import_records import LAST_NUMBER, ImportSummary
 from shared.storage.names import (
-    DOCUMENT_REJECTED,
     IMPORT_PAYLOADS,
     IMPORT_RESULT_BLOBS,
     IMPORT_RESULTS,
@@ -48,7 +43,6 @@ from shared.storage.ports import (
     SearchableTables,
     Tables,
     Upsert,
-    query_pages,
 )
 from shared.storage.result_records import blobs_of
 
@@ -192,71 +186,6 @@ class Retention:
     async def _note_turn(self, tenant: str) -> None:
         mark = Entity(tenant, _MARK, {"At": to_iso(self._clock.now())})
         await self._tables.write(IMPORTS, Upsert(mark))
-
-
-# Files that no document refers to go after their time (see `retention`; docs/contracts.md#4).
-#
-# Each upload is a file of its own, so a document that was replaced, and an upload that failed,
-# leave one behind. When a file was replaced is written nowhere; retention marks it when it first
-# meets it without a document, and removes it when the mark is old enough.
-
-_DOCUMENTS_PER_PAGE = 1_000
-# After this time a file belongs to a document or to nobody.
-_A_CALL_IS_OVER = timedelta(days=1)
-
-
-class ExpiringFiles:
-    """A step that goes through the files of a tenant's documents."""
-
-    def __init__(
-        self, tables: Tables, files: DocumentBlobs, imports: ImportLog, clock: Clock
-    ) -> None:
-        self._tables = tables
-        self._files = files
-        self._imports = imports
-        self._clock = clock
-
-    async def files(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Files that were found without a document before then.
-
-        Raises UnreadableDataError where a document cannot be read: any file may be its own.
-        """
-        open_ids = {opened.import_id for opened in await self._imports.open_of(tenant)}
-        kept = {blob_of(tenant, import_id) for import_id in open_ids}
-        kept |= await self._referred_to(tenant)
-        settled = self._clock.now() - _A_CALL_IS_OVER
-        for file in await self._files.kept_of(tenant):
-            if file.name in kept:
-                continue
-            if file.is_marked and file.changed_at < before:
-                await self._files.remove(file)
-                yield 1
-            elif not file.is_marked and file.changed_at < settled:
-                await self._files.mark(file)
-
-    async def _referred_to(self, tenant: str) -> set[str]:
-        names: set[str] = set()
-        async for page in query_pages(
-            self._tables, DOCUMENTS.table, encode(tenant), "r|", "r|~", most=_DOCUMENTS_PER_PAGE
-        ):
-            for entity in page:
-                document = from_entity(entity).document
-                if document is not None:
-                    names.add(blob_of(tenant, document["importId"]))
-        return names
-
-
-class ExpiringRejections:
-    """A step that goes through the rejected drops of a tenant."""
-
-    def __init__(self, blobs: ListedBlobs) -> None:
-        self._blobs = blobs
-
-    async def files(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Drops that were rejected before then."""
-        for name in await self._blobs.names_before(DOCUMENT_REJECTED, f"{tenant}/", before):
-            await self._blobs.delete(DOCUMENT_REJECTED, name)
-            yield 1
 
 
 # Payloads, results and records of imports go after their time (see `retention`).

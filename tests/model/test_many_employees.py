@@ -14,9 +14,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from shared.app import Dependencies, compose_authdata, compose_chunks
+from shared.app import compose_chunks
 from shared.clock import RandomIds, SystemClock
+from shared.dependencies import Dependencies
 from shared.imports.authdata.model import BatchCall
+from shared.imports.authdata.services import compose_authdata
 from shared.process_stop import ProcessStop
 from shared.services.chunk_messages import ChunkMessage
 from tests.counted_storage import CountedBlobs, CountedQueues, CountedTables

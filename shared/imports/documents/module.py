@@ -37,7 +37,8 @@ def _describe_calls(_limits: Limits, _names: Sequence[str]) -> Sequence[Operatio
 
 
 def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
-    from shared.services.retention import ExpiringFiles, ExpiringRejections, RetentionStep
+    from shared.imports.documents.retention import ExpiringFiles, ExpiringRejections
+    from shared.services.retention import RetentionStep
 
     account = gateway.account
     files = ExpiringFiles(account.tables, account.documents, gateway.imports, clock)
