@@ -1,6 +1,6 @@
 """The app on the vendor's own worker library, as a child process (Python 3.13).
 
-`native_host.py` plays the host's part: it gives the library what the host would give it.
+`vendor/native_host.py`, a tool of a third party, plays the part of the host.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from tests.emulator import AUTHDATA_KEYS
 
 ROOT = Path(__file__).resolve().parents[2]
-HOST = Path(__file__).with_name("native_host.py")
+HOST = Path(__file__).parent / "vendor" / "native_host.py"
 Invocation = dict[str, Any]
 
 

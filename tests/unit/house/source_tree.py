@@ -66,7 +66,7 @@ def modules(*places: str) -> list[Module]:
         path = ROOT / place
         found.update([path] if path.is_file() else path.rglob("*.py"))
     kept = [path for path in sorted(found) if "node_modules" not in path.parts]
-    return [Module(path) for path in kept if path.name != "native_host.py"]
+    return [Module(path) for path in kept if "vendor" not in path.parts]
 
 
 def _run_at_import(tree: ast.AST) -> Iterator[ast.AST]:
