@@ -1,24 +1,243 @@
-"""Stamps and ended imports of one record: who may still write it, and what a record must keep."""
+"""What storage writes, how long a call waits for it, conflicts, and the stamps of a record."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 
-from shared.errors import StorageUnavailableError
+from shared.errors import ConflictError, PreconditionFailedError, StorageUnavailableError
 from shared.imports.import_type import Options, ReadRow
 from shared.imports.messages import Message
 from shared.imports.results import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services import stamps
+from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.services.row_processor import KeyRows, RecordOutcome, SupersededError
 from shared.storage import business_records
-from shared.storage.business_records import MOST_ENDED, RecordKey, Stamp, StoredRecord
+from shared.storage.business_records import (
+    MOST_ENDED,
+    RecordKey,
+    Stamp,
+    StoredRecord,
+    from_entity,
+    writing,
+)
+from shared.storage.conflicts import retry_on_conflict
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import MAX_TEXT, Entity, Insert, Merge
+from shared.storage.table_batches import _check_answers
+from shared.storage_time import limited_wait, retried, storage_time, storage_time_now
+from tests.model.virtual_time import run_at_once
+
+# What storage writes, without storage: stamps of many rows, answers to transactions, messages.
+
+
+def test_a_hundred_thousand_rows_may_name_one_record() -> None:
+    results = [
+        RowResult(index, ("E1", "P1"), Outcome.UPDATED, (Message(1102),))
+        for index in range(100_000)
+    ]
+    record = StoredRecord(
+        RecordKey("tenant|E1", "r|P1"), {"Surname": "Ada"}, Stamp.of(7, 99_999, results)
+    )
+    [operation] = writing(record, None)
+    assert isinstance(operation, Insert)
+    stored = from_entity(operation.entity)
+    assert stored.stamp.results() == results
+    assert stored.document == {"Surname": "Ada"}
+
+
+def _answer(*statuses: int) -> bytes:
+    parts = [f"--b\r\n\r\nHTTP/1.1 {status} Reason\r\n\r\n\r\n" for status in statuses]
+    return "".join(parts).encode()
+
+
+def test_an_answer_to_a_transaction_counts_only_when_it_is_whole() -> None:
+    _check_answers(_answer(204, 204), 2)
+    with pytest.raises(StorageUnavailableError):
+        _check_answers(_answer(204), 2)
+    with pytest.raises(StorageUnavailableError):
+        _check_answers(b"", 1)
+    with pytest.raises(PreconditionFailedError):
+        _check_answers(_answer(412), 2)
+    with pytest.raises(StorageUnavailableError):
+        _check_answers(_answer(503), 2)
+
+
+MESSAGE = ChunkMessage("tenant", 3, "import-1", 0)
+
+
+def test_a_message_comes_back_as_it_was_sent() -> None:
+    assert ChunkMessage.from_text(MESSAGE.to_text()) == MESSAGE
+    looks_back = ChunkMessage("tenant", 3, "import-1", 0, looks_back=True)
+    assert ChunkMessage.from_text(looks_back.to_text()) == looks_back
+
+
+def test_a_message_that_names_earlier_imports_one_by_one_looks_back() -> None:
+    """Messages of this shape may lie on the queues of a gateway that is updated."""
+    content = json.loads(MESSAGE.to_text())["chunk"] | {"after": [[1, "import-0"]], "tries": 4}
+    assert ChunkMessage.from_text(json.dumps({"chunk": content})).looks_back
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"number": "x"},
+        {"number": 1e999},
+        {"number": 10**40},
+        {"number": -1},
+        {"tenant": "a/b"},
+        {"tenant": ""},
+        {"tenant": "\ud800"},
+        {"tenant": "x" * 2_000},
+        {"chunk": None},
+        {"after": "some"},
+        {"after": 5},
+    ],
+)
+def test_a_message_of_another_shape_is_unreadable(changes: dict[str, object]) -> None:
+    content = json.loads(MESSAGE.to_text())["chunk"] | changes
+    with pytest.raises(UnreadableMessageError):
+        ChunkMessage.from_text(json.dumps({"chunk": content}))
+
+
+@pytest.mark.parametrize("text", ["garbage", "", "[]", "5", '{"chunk": []}', "[" * 100_000])
+def test_what_is_no_message_is_unreadable(text: str) -> None:
+    with pytest.raises(UnreadableMessageError):
+        ChunkMessage.from_text(text)
+
+
+# How long storage may keep a call waiting: what runs down, and what an answer gives back.
+
+
+def test_time_runs_down_while_storage_is_waited_for_and_at_no_other_time() -> None:
+    async def run() -> float:
+        with storage_time(8) as time:
+            await asyncio.sleep(100)
+            async with limited_wait():
+                await asyncio.sleep(3)
+            await asyncio.sleep(100)
+            return time.left
+
+    assert run_at_once(run()) == pytest.approx(5)
+
+
+def test_several_waits_at_once_count_once() -> None:
+    async def wait() -> None:
+        async with limited_wait():
+            await asyncio.sleep(3)
+
+    async def run() -> float:
+        with storage_time(8) as time:
+            await asyncio.gather(*(wait() for _ in range(10)))
+            return time.left
+
+    assert run_at_once(run()) == pytest.approx(5)
+
+
+def test_a_wait_ends_when_the_time_is_used_up_and_none_begins_after_that() -> None:
+    async def run() -> tuple[float, float]:
+        begun = asyncio.get_running_loop().time()
+        with storage_time(8):
+            with pytest.raises(StorageUnavailableError):
+                async with limited_wait():
+                    await asyncio.Event().wait()
+            first = asyncio.get_running_loop().time() - begun
+            with pytest.raises(StorageUnavailableError):
+                async with limited_wait():
+                    raise AssertionError("nothing is asked any more")
+        return first, asyncio.get_running_loop().time() - begun
+
+    assert run_at_once(run()) == pytest.approx((8, 8))
+
+
+def test_answers_give_time_back_but_never_more_than_there_was() -> None:
+    async def run() -> tuple[float, float]:
+        with storage_time(8) as time:
+            async with limited_wait():
+                await asyncio.sleep(3)
+            time.note_answer(128 * 1024)
+            after_one = time.left
+            for _ in range(100):
+                time.note_answer(0)
+            return after_one, time.left
+
+    assert run_at_once(run()) == pytest.approx((6.25, 8))
+
+
+def test_attempts_that_hang_end_within_the_time_of_the_call() -> None:
+    async def hang() -> None:
+        async with limited_wait(storage_time_now().longest_try):
+            await asyncio.Event().wait()
+
+    async def run() -> float:
+        with storage_time(8), pytest.raises(StorageUnavailableError):
+            await retried(hang)
+        return asyncio.get_running_loop().time()
+
+    assert run_at_once(run()) == pytest.approx(8)
+
+
+def test_a_shared_task_does_not_use_the_time_of_the_call_that_began_it() -> None:
+    async def shared() -> float:
+        with storage_time(5) as own:
+            async with limited_wait():
+                await asyncio.sleep(2)
+            return own.left
+
+    async def run() -> tuple[float, float]:
+        with storage_time(8) as time:
+            task = asyncio.create_task(shared())
+            left = await task
+            return time.left, left
+
+    assert run_at_once(run()) == pytest.approx((8, 3))
+
+
+# Repeating conditional writes.
+
+
+class _Counter:
+    def __init__(self, conflicts: int) -> None:
+        self.conflicts = conflicts
+        self.attempts = 0
+
+    @retry_on_conflict(3, lambda: ConflictError("The counter keeps changing."))
+    async def add(self, number: int, *, twice: bool = False) -> int:
+        self.attempts += 1
+        if self.attempts <= self.conflicts:
+            raise PreconditionFailedError("another writer was faster")
+        return number * 2 if twice else number
+
+
+@pytest.mark.parametrize("conflicts", [0, 1, 2])
+def test_a_conflicting_write_is_tried_again(conflicts: int) -> None:
+    counter = _Counter(conflicts)
+    assert asyncio.run(counter.add(4, twice=True)) == 8
+    assert counter.attempts == conflicts + 1
+
+
+def test_after_the_last_conflict_the_caller_gets_the_error() -> None:
+    counter = _Counter(3)
+    with pytest.raises(ConflictError, match="keeps changing"):
+        asyncio.run(counter.add(4))
+    assert counter.attempts == 3
+
+
+def test_other_errors_are_not_tried_again() -> None:
+    @retry_on_conflict(3, lambda: ConflictError("unused"))
+    async def fail() -> None:
+        raise ValueError("of another kind")
+
+    with pytest.raises(ValueError, match="of another kind"):
+        asyncio.run(fail())
+
+
+# Stamps and ended imports of one record: who may still write it, and what a record must keep.
 
 KEY = RecordKey("T|E1", "r|P1")
 ROWS = KeyRows(KEY, (ReadRow(0, ("E1", "P1"), {}, ()),))

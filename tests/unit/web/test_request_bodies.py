@@ -1,21 +1,104 @@
-"""Forms are read whole or refused; nothing of a damaged one is taken.
-
-See docs/contracts.md#4, docs/platform.md#multipart.
-"""
+"""Bodies of requests: charsets, forms, and what a form says of its size."""
 
 from __future__ import annotations
 
 import base64
+import codecs
 import hashlib
 import quopri
+from datetime import UTC, datetime
+from io import BytesIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
-from shared.web.requests import MAX_FIELD_BYTES, MAX_PARTS, check_media_type, read_form
+from shared.errors import InvalidRequestError, TooLargeError, UnsupportedMediaTypeError
+from shared.imports.documents.http import check_form_size, read_upload
+from shared.web.charsets import charset_of, utf8_body
+from shared.web.requests import MAX_FIELD_BYTES, MAX_PARTS, SentFile, check_media_type, read_form
+from shared.web.requests import Form as ReadForm
 from tests.documents import BOUNDARY, MEDIA_TYPE, PDF, Form, a_part
+
+# A body in the charset that its bytes or its Content-Type say (shared/web/charsets.py).
+
+TEXT = '[{"Surname":"Bär Łódź 山"}]'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        TEXT.encode(),
+        codecs.BOM_UTF8 + TEXT.encode(),
+        TEXT.encode("utf-16"),
+        codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"),
+        TEXT.encode("utf-16-le"),
+        TEXT.encode("utf-16-be"),
+        TEXT.encode("utf-32"),
+    ],
+    ids=["utf-8", "utf-8 mark", "utf-16 mark", "utf-16 big mark", "utf-16-le", "utf-16-be", "32"],
+)
+@pytest.mark.parametrize("charset", ["", "utf-8", "UTF-16", "utf-16le"])
+def test_unicode_is_known_by_its_bytes(body: bytes, charset: str) -> None:
+    assert utf8_body(body, charset).decode("utf-8-sig") == TEXT
+
+
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [
+        ("iso-8859-1", '["Bär"]'),
+        ("Windows-1252", '["€ Bär"]'),
+        ("latin1", '["Bär"]'),
+        ("shift_jis", '["山"]'),
+        ("gb18030", '["山"]'),
+        ("ibm037", '["x"]'),
+        ("utf-32le", '["山"]'),
+    ],
+)
+def test_other_charsets_are_decoded(charset: str, text: str) -> None:
+    assert utf8_body(text.encode(charset), charset).decode() == text
+
+
+@pytest.mark.parametrize(
+    "charset",
+    ["klingon", "hex", "base64", "zip", "idna", "punycode", "unicode_escape", "utf-7", "rot13",
+     "undefined", "mbcs", "a.b", "\x00", "x" * 5_000],
+)  # fmt: skip
+def test_a_charset_that_is_none_is_refused(charset: str) -> None:
+    with pytest.raises(InvalidRequestError, match="send UTF-8"):
+        utf8_body(b"[]", charset)
+
+
+@pytest.mark.parametrize(
+    ("body", "charset"),
+    [
+        (b'["\x81"]', "windows-1252"),
+        (b"[]\xe4", "us-ascii-x"),
+        (b"\xff\xfe[\x00]", ""),
+        (b"[\x00\x00\xd8]\x00", "utf-16"),
+    ],
+)
+def test_bytes_that_do_not_fit_are_refused(body: bytes, charset: str) -> None:
+    with pytest.raises(InvalidRequestError, match="send UTF-8"):
+        utf8_body(body, charset)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "charset"),
+    [
+        ("", ""),
+        ("text/plain", ""),
+        ("application/json; charset=UTF-16", "UTF-16"),
+        ('text/x; a=b; Charset="utf-16"', "utf-16"),
+        (";;;", ""),
+        ("charset=utf-16", ""),
+    ],
+)
+def test_a_content_type_is_read_for_its_charset(content_type: str, charset: str) -> None:
+    assert charset_of(content_type) == charset
+
+
+# Forms are read whole or refused; nothing of a damaged one is taken.
 
 WHOLE = Form().body()
 END = f"--{BOUNDARY}--\r\n".encode()
@@ -198,3 +281,39 @@ def test_a_part_whose_md5_fits_is_taken() -> None:
 def test_a_part_that_cannot_be_read_is_named(body: bytes, said: str) -> None:
     with pytest.raises(InvalidRequestError, match=f"^{said}"):
         read_form(MEDIA_TYPE, body + END)
+
+
+# What a form says of its size, before it is read.
+
+
+def test_a_body_that_must_hold_too_large_a_file_is_told_its_own_size() -> None:
+    check_form_size(100 + MAX_FIELD_BYTES, most=100)
+    with pytest.raises(TooLargeError, match=f"The body has {101 + MAX_FIELD_BYTES} bytes"):
+        check_form_size(101 + MAX_FIELD_BYTES, most=100)
+
+
+def a_form(files: tuple[SentFile, ...] = (), **fields: str) -> ReadForm:
+    folded = {name.lower(): value for name, value in fields.items()}
+    return ReadForm(folded, files, frozenset())
+
+
+def refusal_of(form: ReadForm) -> str:
+    with pytest.raises(InvalidRequestError) as refused:
+        read_upload(form, datetime(2026, 1, 1, tzinfo=UTC), frozenset({"txt"}), 100)
+    return refused.value.message
+
+
+def test_a_form_with_several_faults_is_refused_with_all_of_them() -> None:
+    form = a_form((SentFile("file", "../a.txt", BytesIO(b"")),), isSummary="true")
+    message = refusal_of(form)
+    for fault in (
+        "isSummary",
+        "workerexternalId",
+        "communicationRoundCode",
+        "generationTime",
+        "The file name",
+        "The file is empty",
+    ):
+        assert message.count(fault) == 1
+    assert message.endswith(".")
+    assert "The form has no file" in refusal_of(a_form(workerexternalId="x"))
