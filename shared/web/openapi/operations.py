@@ -1,6 +1,6 @@
 """What is told of one operation: a value per HTTP method and address, kept by area.
 
-A function without such a description does not pass `tests/unit/house/test_described.py`, so the
+A function without such a description does not pass `tests/unit/house/test_published.py`, so the
 published document is complete; that it is true is shown by the tests that call the gateway with it.
 """
 

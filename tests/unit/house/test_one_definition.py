@@ -1,19 +1,23 @@
-"""Functions, routes and queues follow from the definition of each import type.
-
-See docs/design.md#3.
-"""
+"""Functions, routes and queues follow from the definition of each import type."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 
 import pytest
 
 from local_host.indexing import AppFunction
 from local_host.routes import find_route, sort_key
+from shared.auth.clients import Scope
 from shared.imports.import_type import ImportType
+from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import IMPORT_TYPES
 from shared.storage.names import TABLES
+from tests.unit.house.source_tree import ROOT
 
 CONNECTION = "AzureWebJobsStorage"
 QUEUED = [kind for kind in IMPORT_TYPES.values() if kind.has_queues]
@@ -93,3 +97,56 @@ def _reached(functions: Mapping[str, AppFunction], method: str, path: str) -> st
     found = find_route(routes, method, path)
     assert found is not None
     return found[0].function_name
+
+
+# Every import type hands its hooks over in one object, and nothing else lists types.
+
+
+def test_every_type_of_the_catalogue_has_its_module_in_its_folder() -> None:
+    found = {name: module.definition for name, module in IMPORT_MODULES.items()}
+    assert found == dict(IMPORT_TYPES)
+    assert [*found] == [*IMPORT_TYPES]
+    folders = {path.parent.name for path in (ROOT / "shared/imports").glob("*/definition.py")}
+    with_module = {path.parent.name for path in (ROOT / "shared/imports").glob("*/module.py")}
+    assert folders == with_module - {"pay_and_bill"}
+    assert folders == set(IMPORT_TYPES)
+
+
+def test_every_scope_shows_the_imports_of_one_type() -> None:
+    scopes = [kind.scope for kind in IMPORT_TYPES.values() if kind.scope]
+    assert sorted(scopes) == sorted(scope.value for scope in Scope)
+
+
+# How the app hears of drops is decided when it is indexed.
+
+_ASKED = """
+import json
+from functions.documents import documents_drop
+print(json.dumps(json.loads(documents_drop._function.get_function_json())["bindings"][0]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "source"),
+    [
+        ("", "LogsAndContainerScan"),
+        ("polling", "LogsAndContainerScan"),
+        ("EventGrid", "EventGrid"),
+        ("wrong", "LogsAndContainerScan"),
+    ],
+)
+def test_the_trigger_has_the_source_of_the_setting_and_hands_on_bytes(
+    setting: str, source: str
+) -> None:
+    environ = {**os.environ, "GATEWAY_DROP_SOURCE": setting}
+    ran = subprocess.run(
+        [sys.executable, "-c", _ASKED],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    binding = json.loads(ran.stdout)
+    assert (binding["source"], binding["path"]) == (source, "document-drop/{name}")
+    assert binding["dataType"] == "BINARY"

@@ -1,7 +1,9 @@
-"""Every function that is called over HTTP is described, and the document made of it is valid."""
+"""The published document: every call is described, and its page is the package unchanged."""
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import json
 import re
 import tomllib
@@ -24,8 +26,11 @@ from shared.web.openapi.document import (
     operations,
 )
 from shared.web.openapi.operations import JSON, Limits, Operation
+from shared.web.openapi.page import FOLDER
 from tests.emulator import settings_for
-from tests.unit.house.source_tree import ROOT
+from tests.unit.house.source_tree import ROOT, Module, modules
+
+# Every function that is called over HTTP is described, and the document made of it is valid.
 
 LIMITS = Limits.of(settings_for(""))
 OPERATIONS = operations(LIMITS)
@@ -131,3 +136,71 @@ def test_the_document_opens_with_the_keys_and_how_to_get_them(published: dict[st
     assert all(scheme["description"].endswith(".") for scheme in schemes)
     for name in ("X-Functions-Key", "X-Software-Key", "/connect/token", "how to get it"):
         assert name in opening
+
+
+# What callers are told over HTTP names no command: a caller has the gateway's address only.
+
+COMMAND = re.compile(
+    r"manage\.py|dev\.py|`(tenant|integration|key|client|feature|round|threshold|format|reference"
+    r"|poison|records|imports|signing-key) [a-z]"
+)
+# These texts are for administrators: the use cases of `manage.py` alone, the settings, and the page
+# of the contract, which says to the user of a local gateway how to make keys.
+FOR_ADMINISTRATORS = {
+    "shared.web.openapi.document",
+    "shared.settings",
+    "shared.services.admin.clients",
+    "shared.services.record_repair",
+    "shared.services.admin.tenants",
+}
+# The refusals of these are for administrators too; each is a change that only a command makes.
+ADMINISTRATORS_CALLS = {
+    ("shared.imports.documents.rounds", "switch"),
+    ("shared.imports.documents.rounds", "add"),
+    ("shared.imports.documents.rounds", "change"),
+    ("shared.imports.authdata.staging", "_merge"),
+}
+TOLD = [each for each in modules("shared", "functions") if each.name not in FOR_ADMINISTRATORS]
+
+
+@pytest.mark.parametrize("module", TOLD, ids=lambda module: module.name)
+def test_no_text_names_a_command(module: Module) -> None:
+    assert [text for text in texts(module) if COMMAND.search(text)] == []
+
+
+def texts(module: Module) -> Iterator[str]:
+    """Every literal text of a module that is no docstring."""
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(module.tree):
+        name = getattr(node, "name", "")
+        if (module.name, name) in ADMINISTRATORS_CALLS:
+            skipped.update(ast.walk(node))
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else ():
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                skipped.add(statement.value)
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in skipped:
+            yield node.value
+
+
+# The page's files are those of the npm package, unchanged, and they are deployed.
+
+SWAGGER_UI_VERSION = "5.35.0"
+FILES = {
+    "LICENSE": "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
+    "NOTICE": "0d20d1adef18aee3f40dd258172155521ce702ac445cb5f7b7d60ed32dad2fb2",
+    "swagger-ui-bundle.js": "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2",
+    "swagger-ui-bundle.js.LICENSE.txt": "37eb6e7e59aed57b2c1acf076574b818ea07b74265717e0bd67b59e0baf9abbb",  # noqa: E501
+    "swagger-ui.css": "5ed08757e53da3e026d6cbecc61fe5d43585c9560b302d534ad56692519a273d",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_the_package_is_unchanged(name: str) -> None:
+    assert hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() == FILES[name]
+
+
+def test_nothing_else_lies_beside_them_and_the_version_is_told() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {*FILES, "README.md"}
+    assert SWAGGER_UI_VERSION in (FOLDER / "README.md").read_text("utf-8")
