@@ -12,8 +12,7 @@ from shared.imports.assignments.rules import RULES
 from shared.imports.import_type import Options
 from shared.imports.model import shape_of
 from shared.imports.results import MAX_MESSAGES, Outcome, RowResult, pack_result
-from tests.unit.imports.builders import an_assignment
-from tests.unit.imports.generated_rows import good_rows, objects_of
+from tests.unit.imports.builders import an_assignment, good_rows, objects_of
 
 any_assignment = objects_of(shape_of(Assignment))
 good_assignments = good_rows(RULES.json_schema()).map(lambda fields: an_assignment(**fields))

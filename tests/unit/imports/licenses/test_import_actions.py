@@ -1,13 +1,22 @@
-"""importAction as a matrix: absent, null, blank and present, on a stored license and on none."""
+"""importAction as a matrix, unset values of .NET clients, and documents of a license."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from typing import Any
 
 import pytest
 
 from shared.errors import InvalidRequestError
+from shared.imports.import_type import Document
+from shared.imports.json_rows import line_of
 from shared.imports.licenses.actions import IMPORT_ACTIONS, LicenseAction, import_action
+from shared.imports.licenses.attachments import blobs_of, content_bytes
+from shared.imports.licenses.form_reader import read_license_form
+from shared.imports.licenses.processor import read_company_lines
+from shared.imports.licenses.xml_reader import DATES, KEYS, read_license_xml
 from tests.unit.imports.licenses.company import (
     FAILED,
     NEW,
@@ -15,8 +24,12 @@ from tests.unit.imports.licenses.company import (
     UPDATED,
     Company,
     of_employee,
+    of_key,
     told,
 )
+from tests.unit.imports.licenses.license_bodies import body_of
+
+# importAction as a matrix: absent, null, blank and present, on a stored license and on none.
 
 INSERT, UPDATE, MERGE, OVERRIDE, REPLACE = IMPORT_ACTIONS
 KEEPING = (UPDATE, MERGE)
@@ -229,3 +242,305 @@ def test_an_action_is_named_in_any_case_and_an_unknown_one_lists_them() -> None:
     for text in ("", "Upsert", "Delete"):
         with pytest.raises(InvalidRequestError, match="Insert, Update, Merge, Override, Replace"):
             import_action(text)
+
+
+# What a .NET client sends for what it has not set, and what clears (docs/licenses.md).
+
+KEY = "0000000a-0000-4000-8000-000000000000"
+FULL: dict[str, Any] = {
+    "divisionCode": "D1",
+    "licenseCertificateCode": "A",
+    "issuedDate": "2020-01-02",
+    "expirationDate": "2021-01-02",
+    "notes": "old",
+    "stateCode": "NY",
+    "employeePersonalId": 5,
+    "reminder": {"isShowingOnDashboard": True, "offset": 5, "offsetDirection": "After"},
+    "documents": [{"name": "a.pdf", "content": "QEA="}],
+}
+SILENT: dict[str, list[Any]] = {
+    "divisionCode": [None],
+    "licenseCertificateCode": [None],
+    "issuedDate": [None, "0000-00-00", "0000-00-00T00:00:00", "0/0/0"],
+    "expirationDate": [None, "0000-00-00"],
+    "notes": [None],
+    "stateCode": [None],
+    "employeePersonalId": [None, 0],
+    "reminder": [None, {}, {"offset": None, "isShowingOnDashboard": None}],
+    "documents": [None, []],
+    "licenseKey": [None, "<empty>", "00000000-0000-0000-0000-000000000000"],
+    "serializableLicenseKey": [None, "<empty>", "00000000000000000000000000000000"],
+}
+CASES = [(name, value) for name, values in SILENT.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), CASES)
+@pytest.mark.parametrize("action", KEEPING)
+def test_what_is_not_set_keeps_what_is_stored(action: LicenseAction, name: str, value: Any) -> None:
+    company = Company().holding(of_employee(licenseKey=KEY, **FULL))
+    before = company.only()
+    is_key = name.endswith("Key")
+    row = of_employee(divisionCode="D1") if is_key else of_key(KEY)
+    for spelling in (name, name.upper()):
+        assert told(company.send(action, row | {spelling: value})) == [(UNCHANGED, [1103])]
+    assert company.only() == before
+
+
+@pytest.mark.parametrize("name", [*FULL])
+@pytest.mark.parametrize("action", KEEPING)
+def test_an_empty_text_clears(action: LicenseAction, name: str) -> None:
+    company = Company().holding(of_employee(licenseKey=KEY, **FULL))
+    assert told(company.send(action, of_key(KEY, **{name: ""}))) == [(UPDATED, [])]
+    assert name not in company.only()
+
+
+@pytest.mark.parametrize("action", KEEPING)
+def test_an_empty_text_clears_within_a_reminder(action: LicenseAction) -> None:
+    company = Company().holding(of_employee(licenseKey=KEY, **FULL))
+    sent = {"offset": "", "offsetDirection": None}
+    assert told(company.send(action, of_key(KEY, reminder=sent))) == [(UPDATED, [])]
+    assert company.only()["reminder"] == {"isShowingOnDashboard": True, "offsetDirection": "After"}
+
+
+@pytest.mark.parametrize(("name", "value"), [case for case in CASES if not case[0].endswith("Key")])
+@pytest.mark.parametrize("action", [LicenseAction.OVERRIDE, LicenseAction.REPLACE])
+def test_what_is_not_set_is_not_there_after_an_override(
+    action: LicenseAction, name: str, value: Any
+) -> None:
+    absent, unset = (Company().holding(of_employee(**FULL)) for _ in range(2))
+    row = {key: sent for key, sent in of_employee(**FULL).items() if key != name}
+    results = [absent.send(action, row), unset.send(action, row | {name: value})]
+    assert told(results[0]) == told(results[1])
+    assert absent.licenses() == unset.licenses()
+
+
+@pytest.mark.parametrize("value", [None, 0])
+def test_a_row_without_a_number_and_with_an_unset_personal_id_names_nobody(value: Any) -> None:
+    row = of_employee(employee=None, employeePersonalId=value)
+    assert told(Company().send(LicenseAction.MERGE, row)) == [(FAILED, [3003])]
+    lines = line_of(0, '{"companyCode":"C1","employeePersonalId":0}')
+    [company] = read_company_lines("tenant", lines, LicenseAction.MERGE).companies
+    assert not company.rows[0].employee.is_named
+
+
+@pytest.mark.parametrize("action", [*KEEPING, LicenseAction.OVERRIDE])
+def test_a_row_of_a_key_leaves_a_license_with_its_employee_where_nobody_is_set(
+    action: LicenseAction,
+) -> None:
+    company = Company().holding(of_employee(licenseKey=KEY))
+    unset: dict[str, Any] = {"employeePersonalId": 0}
+    if action in KEEPING:
+        unset |= {"employeeNumber": None, "divisionCode": None}
+    company.send(action, of_key(KEY, notes="new", **unset))
+    assert company.only()["employeeNumber"] == "7"
+    line = line_of(0, json.dumps(of_key(KEY, **unset)))
+    [lines] = read_company_lines("tenant", line, action).companies
+    assert lines.rows[0].sent == {}
+
+
+def test_dotnet_values_of_xml_that_were_not_set_are_none() -> None:
+    date = "".join(f"<d:{part}>0</d:{part}>" for part in ("Day", "Month", "Year"))
+    key = (
+        "<k:_entityKey><k:_hasValue>false</k:_hasValue>"
+        "<k:_value>00000000-0000-0000-0000-000000000000</k:_value></k:_entityKey>"
+    )
+    content = (
+        '<CompanyCode>C1</CompanyCode><Notes i:nil="true"/>'
+        f'<EmployeePersonalId>0</EmployeePersonalId><IssuedDate xmlns:d="{DATES}">{date}'
+        f'</IssuedDate><LicenseKey xmlns:k="{KEYS}">{key}</LicenseKey>'
+        "<SerializableLicenseKey>00000000-0000-0000-0000-000000000000</SerializableLicenseKey>"
+    )
+    [row] = read_license_xml(body_of(content.encode()), 10)
+    company = Company().holding(of_employee(licenseKey=KEY, **FULL))
+    identified = row | {"divisionCode": "D1", "employeeNumber": "7"}
+    identified |= {"licenseTypeCode": "RN", "licenseNumber": "L1"}
+    assert told(company.send(LicenseAction.MERGE, identified)) == [(UNCHANGED, [1103])]
+
+
+def test_a_form_with_a_zero_id_names_nobody() -> None:
+    [row] = read_license_form(b"[0].companyCode=C1&[0].employeePersonalId=0", 10)
+    assert told(Company().send(LicenseAction.OVERRIDE, row)) == [(FAILED, [3003])]
+
+
+def test_a_part_of_a_date_that_is_zero_is_no_date() -> None:
+    row = of_employee(issuedDate="0000-01-02")
+    assert told(Company().send(LicenseAction.OVERRIDE, row)) == [(FAILED, [1006])]
+    assert told(Company().send(LicenseAction.OVERRIDE, of_employee())) == [(NEW, [])]
+
+
+# Documents of a license: by identity, with their bytes apart (docs/contracts.md#2).
+
+
+def doc(name: str | None, data: bytes | None = b"1", **fields: Any) -> dict[str, Any]:
+    """A document as it is sent."""
+    document = {} if name is None else {"name": name}
+    if data is not None:
+        document["content"] = base64.b64encode(data).decode()
+    return document | fields
+
+
+def _bytes(company: Company) -> dict[str | None, bytes | None]:
+    """The bytes of each document of the one license, by name."""
+    return {
+        each.get("name"): company.contents.get(each.get("blob", "")) for each in _documents(company)
+    }
+
+
+def _documents(company: Company) -> list[Document]:
+    found: list[Document] = company.only().get("documents", [])
+    return found
+
+
+def _with(*documents: dict[str, Any]) -> Company:
+    return Company().holding(of_employee(documents=list(documents)))
+
+
+def test_what_is_stored_of_a_document_is_all_but_its_bytes() -> None:
+    described = {"sourcePath": "C:\\a", "mimeType": "odd", "documentTypeCode": "T"}
+    company = _with(doc("a.pdf", b"bytes", **described))
+    [stored] = _documents(company)
+    blob = stored.pop("blob")
+    assert stored == {
+        "name": "a.pdf",
+        **described,
+        "sha256": hashlib.sha256(b"bytes").hexdigest(),
+        "length": 5,
+    }
+    assert company.contents == {blob: b"bytes"}
+
+
+def test_of_equal_documents_the_last_counts() -> None:
+    company = _with(doc("a", b"1"), doc("b", b"2"), doc("a", b"3"))
+    assert _bytes(company) == {"a": b"3", "b": b"2"}
+    assert sorted(company.contents.values()) == [b"2", b"3"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [doc("A"), doc("a "), doc("a", documentTypeCode="T"), doc(None), doc(None, mimeType="x")],
+)
+def test_another_name_or_type_is_another_document(other: dict[str, Any]) -> None:
+    assert len(_documents(_with(doc("a"), other))) == 2
+
+
+def test_name_and_type_may_be_missing() -> None:
+    company = _with(doc(None, b"1"), {"name": " ", "content": "Mg=="})
+    assert _bytes(company) == {None: b"2"}
+
+
+@pytest.mark.parametrize("action", KEEPING)
+def test_documents_are_added_and_replaced_by_identity(action: LicenseAction) -> None:
+    company = _with(doc("a", b"1"), doc("b", b"2"))
+    sent = of_employee(documents=[doc("b", b"3"), doc("c", b"4")])
+    assert told(company.send(action, sent)) == [(UPDATED, [])]
+    assert _bytes(company) == {"a": b"1", "b": b"3", "c": b"4"}
+
+
+@pytest.mark.parametrize("action", REPLACING)
+def test_documents_are_set(action: LicenseAction) -> None:
+    company = _with(doc("a", b"1"), doc("b", b"2"))
+    company.send(action, of_employee(documents=[doc("b", b"3"), doc("c", b"4")]))
+    assert _bytes(company) == {"b": b"3", "c": b"4"}
+
+
+@pytest.mark.parametrize(
+    ("action", "sent", "left"),
+    [
+        *((action, {}, ["a"]) for action in KEEPING),
+        *((action, {"documents": []}, ["a"]) for action in KEEPING),
+        *((action, {"documents": None}, ["a"]) for action in KEEPING),
+        *((action, {"documents": " "}, []) for action in KEEPING),
+        *((action, {}, []) for action in REPLACING),
+        *((action, {"documents": []}, []) for action in REPLACING),
+        *((action, {"documents": None}, []) for action in REPLACING),
+    ],
+)
+def test_no_documents_an_empty_list_and_null(
+    action: LicenseAction, sent: dict[str, Any], left: list[str]
+) -> None:
+    company = _with(doc("a"))
+    company.send(action, of_employee(**sent))
+    assert [each["name"] for each in _documents(company)] == left
+    assert ("documents" in company.only()) is bool(left)
+
+
+@pytest.mark.parametrize("action", [*KEEPING, *REPLACING])
+def test_the_same_bytes_again_change_nothing_and_keep_their_blob(action: LicenseAction) -> None:
+    company = _with(doc("a", b"1"))
+    before = company.only()
+    assert told(company.send(action, of_employee(documents=[doc("a", b"1")]))) == [
+        (UNCHANGED, [1103])
+    ]
+    assert company.only() == before
+    changed = of_employee(notes="x", documents=[doc("a", b"1", sourcePath="p")])
+    assert told(company.send(action, changed)) == [(UPDATED, [])]
+    assert blobs_of(_documents(company)) == blobs_of(before["documents"])
+    assert len(company.contents) == 1
+
+
+@pytest.mark.parametrize("action", [*KEEPING, *REPLACING])
+def test_other_bytes_get_a_blob_of_their_own(action: LicenseAction) -> None:
+    company = _with(doc("a", b"1"))
+    [before] = _documents(company)
+    company.send(action, of_employee(documents=[doc("a", b"2")]))
+    company.send(action, of_employee(documents=[doc("a", b"1")]))
+    [after] = _documents(company)
+    assert after["sha256"] == before["sha256"]
+    assert after["blob"] != before["blob"]
+    assert len(company.contents) == 3
+
+
+def test_a_blob_belongs_to_one_document() -> None:
+    company = _with(doc("a", b"1"), doc("b", b"1"))
+    assert len(blobs_of(_documents(company))) == 2
+
+
+@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": " "}])
+@pytest.mark.parametrize("action", KEEPING)
+def test_without_content_a_document_keeps_its_bytes_where_what_is_absent_is_kept(
+    action: LicenseAction, content: dict[str, Any]
+) -> None:
+    company = _with(doc("a", b"1", mimeType="x", sourcePath="p"))
+    company.send(action, of_employee(documents=[{"name": "a", "mimeType": "y", **content}]))
+    [stored] = _documents(company)
+    assert (stored["mimeType"], "sourcePath" in stored) == ("y", False)
+    assert _bytes(company) == {"a": b"1"}
+
+
+@pytest.mark.parametrize("action", REPLACING)
+def test_without_content_a_document_loses_its_bytes_where_the_list_is_set(
+    action: LicenseAction,
+) -> None:
+    company = _with(doc("a", b"1"))
+    company.send(action, of_employee(documents=[{"name": "a"}]))
+    assert _documents(company) == [{"name": "a"}]
+
+
+@pytest.mark.parametrize("action", [INSERT, MERGE, OVERRIDE, REPLACE])
+def test_a_document_may_come_without_content(action: LicenseAction) -> None:
+    company = Company()
+    company.send(action, of_employee(documents=[doc("a", None), doc("b", b"")]))
+    assert _documents(company) == [{"name": "a"}, {"name": "b"}]
+
+
+def test_rows_of_one_license_file_their_documents_one_after_another() -> None:
+    company = Company()
+    rows = [
+        of_employee(documents=[doc("a", b"1")]),
+        of_employee(documents=[doc("a", b"2"), doc("b", b"3")]),
+        of_employee(documents=[doc("b", b"4")]),
+    ]
+    company.send(MERGE, *rows)
+    assert _bytes(company) == {"a": b"2", "b": b"4"}
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 5, 100])
+def test_the_size_of_a_document_is_that_of_its_bytes(length: int) -> None:
+    text = base64.encodebytes(b"x" * length).decode()
+    for content in (text, text.replace("\n", ""), text.replace("\n", "\r\n\t ")):
+        assert content_bytes([{"content": content}, {"name": "a"}, 5]) == length
+
+
+@pytest.mark.parametrize("documents", [None, {}, "x", [None], [{"content": 5}], [["content"]]])
+def test_what_holds_no_document_has_no_size(documents: object) -> None:
+    assert content_bytes(documents) == 0

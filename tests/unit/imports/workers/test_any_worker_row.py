@@ -12,8 +12,7 @@ from shared.imports.model import shape_of
 from shared.imports.results import MAX_MESSAGES, Outcome, RowResult, pack_result
 from shared.imports.workers.model import Worker
 from shared.imports.workers.rules import RULES
-from tests.unit.imports.builders import a_worker
-from tests.unit.imports.generated_rows import good_rows, objects_of
+from tests.unit.imports.builders import a_worker, good_rows, objects_of
 
 any_worker = objects_of(shape_of(Worker))
 good_workers = good_rows(RULES.json_schema()).map(lambda fields: a_worker(**fields))

@@ -1,8 +1,4 @@
-"""Rows that have to do with each other are one unit; units need nothing of one another.
-
-The property: imports applied unit by unit, each unit with only the licenses that it says it may
-touch, leave the same licenses and results as all rows one after another on one shelf.
-"""
+"""Rows that depend on each other are one group; groups are independent of each other."""
 
 from __future__ import annotations
 
