@@ -12,8 +12,7 @@ from shared.auth.integrations import Database
 from shared.bootstrap import open_gateway
 from shared.imports.documents.rounds import RoundStatus
 from tests.builders import a_worker
-from tests.contract.document_calls import CLOSED
-from tests.contract.limits import DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS
+from tests.contract.calls import CLOSED, DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS
 from tests.documents import ROUND, a_ready_sender
 from tests.e2e.gateway_process import GatewayProcess, started
 from tests.emulator import Emulator, settings_for

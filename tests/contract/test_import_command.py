@@ -23,7 +23,7 @@ from cli.row_files import RowFileError
 from shared.imports.registry import MESSAGE_TYPES
 from shared.web.openapi.document import SAMPLES
 from tests.builders import a_worker
-from tests.contract.limits import DRY_RUN_ROWS, MAX_ROWS
+from tests.contract.calls import DRY_RUN_ROWS, MAX_ROWS
 from tests.e2e.gateway_process import GatewayProcess
 from tests.integration.manage import Manage
 from tests.tenants import Sender

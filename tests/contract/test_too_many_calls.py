@@ -17,7 +17,7 @@ from shared.auth.clients import Scope
 from shared.bootstrap import open_gateway
 from shared.services.admin.clients import IssuedClient
 from tests.builders import a_worker, body_of
-from tests.contract.authdata_calls import AUTHDATA, STAGE, send
+from tests.contract.calls import AUTHDATA, STAGE, send_authdata
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started
 from tests.emulator import Emulator, settings_for
 from tests.tenants import Sender, a_sender, new_tenant
@@ -192,10 +192,10 @@ def test_dry_runs_of_authentication_data_have_a_budget_for_each_caller(
 ) -> None:
     sender, other = a_sender(storage), a_sender(storage)
     rows = [{"employeeId": "E1", "authValue1": "guess"}]
-    answers = [send(gateway, sender, rows, address, **fields) for _ in range(TRIALS + 3)]
+    answers = [send_authdata(gateway, sender, rows, address, **fields) for _ in range(TRIALS + 3)]
     assert [answer.status for answer in answers[:TRIALS]] == [200] * TRIALS
     assert [answer.status for answer in answers[TRIALS:]] == [429] * 3
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
     # What is no dry run, and the dry run of another tenant, go on.
-    assert send(gateway, sender, rows, STAGE).status == 200
-    assert send(gateway, other, rows, address, **fields).status == 200
+    assert send_authdata(gateway, sender, rows, STAGE).status == 200
+    assert send_authdata(gateway, other, rows, address, **fields).status == 200

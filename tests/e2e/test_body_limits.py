@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.refusals import check_refusal
+from tests.contract.calls import check_refusal
 from tests.e2e.gateway_process import ROOT, WORKERS, started
 from tests.emulator import Emulator
 from tests.tenants import a_sender

@@ -14,7 +14,7 @@ import pytest
 
 from shared.auth.clients import Scope
 from shared.bootstrap import open_gateway
-from tests.contract.refusals import check_refusal
+from tests.contract.calls import check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess, started
 from tests.emulator import Emulator, settings_for
 from tests.entra_stand_in import EntraStandIn, running_stand_in

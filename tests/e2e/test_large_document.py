@@ -12,7 +12,7 @@ from shared.settings import Settings
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
 from shared.storage_account import StorageAccount
 from tests.builders import a_worker
-from tests.contract.refusals import check_refusal
+from tests.contract.calls import check_refusal
 from tests.documents import ROUND, Form, a_ready_sender, sha256, upload_headers
 from tests.e2e.gateway_process import GatewayProcess, started
 from tests.emulator import Emulator

@@ -17,8 +17,7 @@ from shared.storage.account import Account
 from shared.storage_account import StorageAccount
 from shared.storage_time import CALL_SECONDS, storage_time
 from tests.builders import a_worker, body_of
-from tests.contract.authdata_calls import AUTHDATA
-from tests.contract.license_calls import LICENSES, a_license
+from tests.contract.calls import AUTHDATA, LICENSES, a_license
 from tests.documents import Form, a_ready_sender, upload_headers
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started
 from tests.emulator import Emulator

@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import a_worker, body_of
-from tests.contract.authdata_calls import AUTHDATA, STAGE
-from tests.contract.license_calls import LICENSES, a_license
+from tests.contract.calls import AUTHDATA, LICENSES, STAGE, a_license
 from tests.documents import Form, a_ready_sender, upload_headers
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started
 from tests.emulator import Emulator

@@ -19,7 +19,7 @@ from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.results import Payloads
 from shared.storage.import_records import ImportRecord
 from tests.builders import Row, a_worker, body_of
-from tests.contract.test_assignments import an_assignment
+from tests.contract.test_pay_and_bill import an_assignment
 from tests.integration.authdata_stage import AuthdataStage, an_employee
 from tests.integration.license_stage import a_row
 from tests.integration.stage import Harness, play

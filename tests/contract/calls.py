@@ -1,10 +1,11 @@
-"""Calls with licenses, and a look at what is stored of them."""
+"""Calls of the contract: licenses, documents and authentication data, and every refusal."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,81 @@ from shared.bootstrap import open_gateway
 from shared.imports.licenses.store import held_from_entity
 from shared.storage.business_records import partition_of
 from shared.storage.names import LICENSE_DOCUMENTS
+from tests.documents import Form, upload_headers
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for
+from tests.integration.authdata_stage import Row
 from tests.tenants import Sender
+
+# The limits of the gateway that the tests of the contract talk to.
+
+MAX_BODY_BYTES = 60_000
+MAX_ROWS = 250
+DRY_RUN_ROWS = 120
+MAX_DOCUMENT_BYTES = 20_000
+
+
+# What every refusal looks like (docs/contracts.md#0, body of a refusal).
+
+GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def check_refusal(answer: Answer, status: int, wording: str = "") -> str:
+    """The status, `{"message": …}` alone, a correlation id, no import; returns the message."""
+    assert answer.status == status, answer.body
+    assert answer.headers["content-type"].startswith("application/json")
+    assert GUID.fullmatch(answer.headers["x-correlation-id"])
+    assert "x-import-id" not in answer.headers
+    assert list(answer.json) == ["message"]
+    message: str = answer.json["message"]
+    assert message
+    assert "\n" not in message
+    assert wording in message
+    return message
+
+
+# Calls of authentication data over HTTP.
+
+AUTHDATA = "/api/admin/authdata"
+STAGE = f"{AUTHDATA}/stage"
+
+
+def send_authdata(
+    gateway: GatewayProcess,
+    sender: Sender,
+    rows: Sequence[Row],
+    address: str = AUTHDATA,
+    headers: dict[str, str] | None = None,
+    **fields: Any,
+) -> Answer:
+    """Stage, or stage and process; `fields` are properties of the body."""
+    body = json.dumps({**fields, "employee": rows}, ensure_ascii=False).encode()
+    sent = {"Content-Type": "application/json", **sender.headers, **(headers or {})}
+    return gateway.call("POST", address, body, sent)
+
+
+def process_authdata(gateway: GatewayProcess, sender: Sender, batch: str, **headers: str) -> Answer:
+    """A Process call."""
+    return gateway.call("POST", f"{AUTHDATA}/{batch}", None, {**sender.headers, **headers})
+
+
+# Uploads of documents to the gateway that the tests of the contract talk to.
+
+UPLOAD = "/api/import/documents"
+CLOSED = "2025-12"
+
+
+def send_document(gateway: GatewayProcess, sender: Sender, form: Form, **headers: str) -> Answer:
+    return gateway.call("POST", UPLOAD, form.body(), upload_headers(sender, **headers))
+
+
+def item_of(answer: Answer) -> dict[str, Any]:
+    assert answer.status == 200, answer.body
+    [item] = answer.json["items"]
+    return dict(item)
+
+
+# Calls with licenses, and a look at what is stored of them.
 
 LICENSES = "/v1/imports/licenses"
 
@@ -32,7 +105,7 @@ def a_license(number: str = "L1", employee: str = "7", **changes: Any) -> dict[s
     }
 
 
-def send(
+def send_licenses(
     gateway: GatewayProcess,
     sender: Sender,
     rows: list[Any] | bytes,

@@ -1,9 +1,4 @@
-"""Bearer tokens on an endpoint that takes them: who gets in, and every refusal.
-
-See docs/contracts.md#0 and docs/contracts.md#4.
-
-Every token here is really signed: by the gateway's own key, or by the one that an attacker has.
-"""
+"""Which credentials each call takes, and bearer tokens on the calls that take them."""
 
 from __future__ import annotations
 
@@ -18,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import jwt
 import pytest
@@ -28,14 +24,222 @@ from shared.auth.clients import Scope
 from shared.auth.local_tokens import CLAIMS
 from shared.auth.signing_keys import SigningKey
 from shared.bootstrap import open_gateway
-from tests.contract.refusals import check_refusal
+from shared.services.admin.clients import IssuedClient
+from shared.web.openapi.document import operations
+from shared.web.openapi.operations import Access, Limits, Operation
+from tests.contract.calls import check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for
-from tests.tenants import Sender
+from tests.tenants import Sender, a_sender
 from tests.tokens import TokenClient, a_token_client
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
+
+
+# Every published call: which credentials it takes, in the order of docs/contracts.md#0.
+
+OPERATIONS = operations(Limits.of(settings_for("")))
+TAKING_TOKENS = [each for each in OPERATIONS if each.access in (Access.EITHER, Access.BEARER)]
+KEY_PAIR_ONLY = [each for each in OPERATIONS if each.access is Access.KEY_PAIR]
+OPEN = [each for each in OPERATIONS if each.access is Access.OPEN and each.method == "GET"]
+SCOPES = {
+    "/api/admin/authdata": Scope.IMPORT_AUTHDATA,
+    "/api/import/documents": Scope.IMPORT_INBOX,
+    "/api/documents": Scope.IMPORT_INBOX,
+}
+SCOPED = [each for each in TAKING_TOKENS if each.path.startswith(tuple(SCOPES))]
+
+
+def named(found: list[Operation]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("operation", found, ids=lambda op: f"{op.method} {op.path}")
+
+
+@pytest.fixture(scope="module")
+def clients(gateway: GatewayProcess, storage: str) -> dict[Scope, TokenClient]:
+    """A client for each scope alone."""
+    return {scope: a_token_client(storage, gateway.url, "", scope) for scope in Scope}
+
+
+def call(gateway: GatewayProcess, operation: Operation, headers: dict[str, str]) -> Answer:
+    guid = "00000000-0000-4000-8000-000000000001"
+    path = operation.path.replace("{importId}", guid).replace("{fileLogId}", guid)
+    path = path.replace("{documentId}", guid)
+    body = None if operation.method == "GET" else b"[]"
+    return gateway.call(operation.method, path, body, headers)
+
+
+@named(TAKING_TOKENS)
+def test_a_call_that_takes_tokens_asks_for_one(
+    gateway: GatewayProcess, operation: Operation
+) -> None:
+    for headers, challenge in (
+        ({}, "Bearer"),
+        ({"X-Functions-Key": "pig_x", "X-Software-Key": "S"}, "Bearer"),
+        ({"Authorization": "Bearer a.b.c"}, 'Bearer error="invalid_token"'),
+        ({"Authorization": "Basic YTpi"}, 'Bearer error="invalid_token"'),
+    ):
+        answer = call(gateway, operation, headers)
+        check_refusal(answer, 401)
+        assert answer.headers["www-authenticate"] == challenge
+
+
+@named(SCOPED)
+def test_a_token_of_another_scope_is_not_enough(
+    gateway: GatewayProcess, clients: dict[Scope, TokenClient], operation: Operation
+) -> None:
+    wanted = next(scope for start, scope in SCOPES.items() if operation.path.startswith(start))
+    assert operation.scope == wanted, "the document names the scope"
+    [other] = set(Scope) - {wanted}
+    answer = call(gateway, operation, dict(clients[other].headers))
+    check_refusal(answer, 403, wanted)
+    challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'
+    assert answer.headers["www-authenticate"] == challenge
+    known = call(gateway, operation, dict(clients[wanted].headers))
+    assert "www-authenticate" not in known.headers, known.body
+
+
+@named(KEY_PAIR_ONLY)
+def test_a_call_for_key_pairs_takes_no_token(
+    gateway: GatewayProcess, clients: dict[Scope, TokenClient], operation: Operation
+) -> None:
+    answer = call(gateway, operation, dict(clients[Scope.IMPORT_INBOX].headers))
+    check_refusal(answer, 401, "takes no bearer token")
+    assert "www-authenticate" not in answer.headers
+
+
+# What proxies, browsers and desktop networks add to a call that has a key pair already.
+ADDED = ["Basic YTpi", "basic", "Negotiate YII=", "NTLM TlRM", 'Digest username="bearer"', "", "x"]
+
+
+@named(TAKING_TOKENS + KEY_PAIR_ONLY)
+def test_an_authorization_that_is_no_bearer_is_passed_over_beside_a_key_pair(
+    gateway: GatewayProcess, sender: Sender, operation: Operation
+) -> None:
+    alone = call(gateway, operation, dict(sender.headers)).status
+    assert alone not in (401, 500)
+    for added in ADDED:
+        answer = call(gateway, operation, {**sender.headers, "Authorization": added})
+        assert (added, answer.status) == (added, alone), answer.body
+        wrong = {**sender.headers, "X-Functions-Key": "pig_x", "Authorization": added}
+        check_refusal(call(gateway, operation, wrong), 401, "function key")
+
+
+BEARERS = ["Bearer", "Bearer a.b.c", "bearer  x", "Basic YTpi, Bearer a.b", "Bearer a.b.c,Basic Y"]
+
+
+@named(TAKING_TOKENS)
+def test_a_bearer_token_decides_alone_where_tokens_are_taken(
+    gateway: GatewayProcess,
+    sender: Sender,
+    clients: dict[Scope, TokenClient],
+    operation: Operation,
+) -> None:
+    for header in BEARERS:
+        answer = call(gateway, operation, {**sender.headers, "Authorization": header})
+        check_refusal(answer, 401)
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    right = clients[Scope(operation.scope or Scope.IMPORT_INBOX)]
+    wrong_pair = {"X-Functions-Key": "pig_x", "X-Software-Key": "S", **right.headers}
+    assert call(gateway, operation, wrong_pair).status != 401
+
+
+@named(KEY_PAIR_ONLY)
+def test_a_bearer_token_is_passed_over_where_no_token_is_taken(
+    gateway: GatewayProcess,
+    sender: Sender,
+    clients: dict[Scope, TokenClient],
+    operation: Operation,
+) -> None:
+    alone = call(gateway, operation, dict(sender.headers)).status
+    for header in [*BEARERS, clients[Scope.IMPORT_INBOX].headers["Authorization"]]:
+        both = {**sender.headers, "Authorization": header}
+        assert call(gateway, operation, both).status == alone
+        check_refusal(call(gateway, operation, {**both, "X-Functions-Key": "pig_x"}), 401)
+
+
+@named(OPEN)
+def test_a_credential_is_passed_over_where_none_is_asked_for(
+    gateway: GatewayProcess, operation: Operation
+) -> None:
+    alone = call(gateway, operation, {}).status
+    assert alone in (200, 404)
+    for header in [*ADDED, *BEARERS]:
+        answer = call(gateway, operation, {"Authorization": header, "X-Functions-Key": "pig_x"})
+        assert (header, answer.status) == (header, alone)
+
+
+def test_every_call_that_takes_tokens_has_a_scope_or_follows_imports() -> None:
+    rest = [each.path for each in TAKING_TOKENS if each not in SCOPED]
+    assert [path for path in rest if not path.startswith("/api/imports")] == []
+
+
+@dataclass(frozen=True)
+class DisabledTenant:
+    """Right credentials of a tenant that was disabled after its token was issued."""
+
+    sender: Sender
+    client: TokenClient
+    with_secret: IssuedClient
+
+
+@pytest.fixture(scope="module")
+def disabled(gateway: GatewayProcess, storage: str) -> DisabledTenant:
+    sender = a_sender(storage)
+    client = a_token_client(storage, gateway.url, sender.tenant)
+
+    def is_status(status: int) -> bool:
+        return all(
+            gateway.call("GET", "/api/imports", None, dict(one.headers)).status == status
+            for one in (sender, client)
+        )
+
+    async def disable() -> IssuedClient:
+        async with open_gateway(settings_for(storage)) as opened:
+            await opened.tenants.switch(sender.tenant, is_enabled=False)
+            return await opened.clients.add(sender.tenant, uuid.uuid4().hex, Scope)
+
+    assert is_status(200)
+    with_secret = asyncio.run(disable())
+    wait_until(lambda: is_status(403), "callers of the disabled tenant are refused")
+    return DisabledTenant(sender, client, with_secret)
+
+
+@named(TAKING_TOKENS + KEY_PAIR_ONLY)
+def test_a_disabled_tenant_is_refused_at_every_call(
+    gateway: GatewayProcess, disabled: DisabledTenant, operation: Operation
+) -> None:
+    shown = {
+        Access.KEY_PAIR: [disabled.sender.headers],
+        Access.BEARER: [disabled.client.headers],
+        Access.EITHER: [disabled.sender.headers, disabled.client.headers],
+    }
+    for headers in shown[operation.access]:
+        answer = call(gateway, operation, dict(headers))
+        check_refusal(answer, 403, f"The tenant {disabled.sender.tenant} is disabled")
+
+
+def test_a_client_of_a_disabled_tenant_gets_no_token(
+    gateway: GatewayProcess, disabled: DisabledTenant
+) -> None:
+    for secret, status, error in (
+        (disabled.with_secret.client_secret, 403, "unauthorized_client"),
+        ("wrong", 401, "invalid_client"),
+    ):
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": disabled.with_secret.client.client_id,
+            "client_secret": secret,
+        }
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = gateway.call("POST", "/connect/token", urlencode(form).encode(), kind)
+        assert (answer.status, answer.json["error"]) == (status, error)
+        said = f"tenant {disabled.sender.tenant} is disabled" in answer.json["error_description"]
+        assert said is (status == 403)
+
+
+# Bearer tokens on an endpoint that takes them: who gets in, and every refusal.
+
 IMPORTS = "/api/imports"
 
 
@@ -71,7 +275,7 @@ def mint(gateway: GatewayProcess, storage: str) -> Mint:
     return Mint(client, claims, asyncio.run(signing_key()))
 
 
-def call(gateway: GatewayProcess, token: str, scheme: str = "Bearer") -> Answer:
+def call_with_token(gateway: GatewayProcess, token: str, scheme: str = "Bearer") -> Answer:
     return gateway.call("GET", IMPORTS, None, {"Authorization": f"{scheme} {token}"})
 
 
@@ -85,8 +289,8 @@ def check_invalid(answer: Answer, wording: str = "") -> None:
 def test_a_good_token_is_let_in_whatever_case_its_scheme_has(
     gateway: GatewayProcess, mint: Mint, scheme: str
 ) -> None:
-    assert call(gateway, mint.client.token, scheme).status == 200
-    assert call(gateway, mint.token(), scheme).status == 200
+    assert call_with_token(gateway, mint.client.token, scheme).status == 200
+    assert call_with_token(gateway, mint.token(), scheme).status == 200
 
 
 NOW = int(time.time()) + 600
@@ -131,14 +335,14 @@ def test_a_token_that_says_something_else_is_refused(
     gateway: GatewayProcess, mint: Mint, name: str
 ) -> None:
     changes, wording = CHANGED[name]
-    check_invalid(call(gateway, mint.token(**changes)), wording)
+    check_invalid(call_with_token(gateway, mint.token(**changes)), wording)
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_token_without_any_one_claim_is_refused(
     gateway: GatewayProcess, mint: Mint, claim: str
 ) -> None:
-    check_invalid(call(gateway, mint.token(claim)), "not valid here")
+    check_invalid(call_with_token(gateway, mint.token(claim)), "not valid here")
 
 
 @pytest.mark.parametrize("media_type", ["at+jwt", "AT+JWT", "application/at+jwt"])
@@ -146,13 +350,13 @@ def test_the_type_of_access_tokens_is_read_in_each_of_its_forms(
     gateway: GatewayProcess, mint: Mint, media_type: str
 ) -> None:
     token = mint.signed_with(mint.key.private, "ES256", typ=media_type)
-    assert call(gateway, token).status == 200
+    assert call_with_token(gateway, token).status == 200
 
 
 def test_clocks_may_differ_a_little(gateway: GatewayProcess, mint: Mint) -> None:
     now = int(time.time())
-    assert call(gateway, mint.token(exp=now - 5)).status == 200
-    assert call(gateway, mint.token(iat=now + 5)).status == 200
+    assert call_with_token(gateway, mint.token(exp=now - 5)).status == 200
+    assert call_with_token(gateway, mint.token(iat=now + 5)).status == 200
 
 
 def _without_algorithm(mint: Mint) -> str:
@@ -220,7 +424,7 @@ FORGED: dict[str, Callable[[Mint], str]] = {
 
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_token_is_refused(gateway: GatewayProcess, mint: Mint, name: str) -> None:
-    check_invalid(call(gateway, FORGED[name](mint)))
+    check_invalid(call_with_token(gateway, FORGED[name](mint)))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +471,7 @@ def test_a_revoked_client_is_out_within_seconds_and_its_name_does_not_bring_it_b
     gateway: GatewayProcess, storage: str
 ) -> None:
     client = a_token_client(storage, gateway.url)
-    assert call(gateway, client.token).status == 200
+    assert call_with_token(gateway, client.token).status == 200
 
     async def revoke_and_add() -> None:
         async with open_gateway(settings_for(storage)) as opened:
@@ -276,8 +480,10 @@ def test_a_revoked_client_is_out_within_seconds_and_its_name_does_not_bring_it_b
             await opened.clients.register(*again)
 
     asyncio.run(revoke_and_add())
-    wait_until(lambda: call(gateway, client.token).status == 401, "the refusal", seconds=5)
-    check_invalid(call(gateway, client.token), "revoked")
+    wait_until(
+        lambda: call_with_token(gateway, client.token).status == 401, "the refusal", seconds=5
+    )
+    check_invalid(call_with_token(gateway, client.token), "revoked")
 
 
 def _headed(mint: Mint, **header: Any) -> str:
