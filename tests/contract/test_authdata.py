@@ -23,8 +23,7 @@ from tests.contract.calls import (
 )
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.integration.authdata_stage import an_employee
-from tests.tenants import Sender
-from tests.tokens import a_token_client
+from tests.tenants import Sender, a_token_client
 
 pytestmark = pytest.mark.e2e
 SAMPLE = Path(__file__).parents[1] / "golden" / "paperless-authdata-stage.request.json"

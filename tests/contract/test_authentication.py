@@ -30,8 +30,7 @@ from shared.web.openapi.operations import Access, Limits, Operation
 from tests.contract.calls import check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for
-from tests.tenants import Sender, a_sender
-from tests.tokens import TokenClient, a_token_client
+from tests.tenants import Sender, TokenClient, a_sender, a_token_client
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e

@@ -36,8 +36,7 @@ from tests.documents import (
     upload_headers,
 )
 from tests.e2e.gateway_process import Answer, GatewayProcess
-from tests.tenants import Sender
-from tests.tokens import a_token_client
+from tests.tenants import Sender, a_token_client
 
 pytestmark = pytest.mark.e2e
 

@@ -26,8 +26,7 @@ from shared.storage.names import CLIENTS
 from shared.storage.ports import Upsert
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for
-from tests.tenants import new_tenant
-from tests.tokens import a_token_client
+from tests.tenants import a_token_client, new_tenant
 
 pytestmark = pytest.mark.e2e
 

@@ -20,8 +20,7 @@ from tests.builders import a_worker, body_of
 from tests.contract.calls import AUTHDATA, STAGE, send_authdata
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started
 from tests.emulator import Emulator, settings_for
-from tests.tenants import Sender, a_sender, new_tenant
-from tests.tokens import a_token_client
+from tests.tenants import Sender, a_sender, a_token_client, new_tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 PER_CREDENTIAL, PER_SOURCE, TRIALS = 5, 20, 6

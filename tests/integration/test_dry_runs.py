@@ -25,8 +25,8 @@ from shared.services.dry_run import DryRuns
 from shared.services.row_processor import BeforeCommit, Processors
 from shared.storage.import_records import ImportRecord
 from tests.builders import Row, a_worker, body_of
+from tests.emulator import snapshot
 from tests.integration.stage import Harness, play
-from tests.snapshot import snapshot
 from tests.tenants import Sender, new_sender
 
 pytestmark = pytest.mark.integration
