@@ -201,6 +201,10 @@ def test_a_file_of_the_package_is_unchanged(name: str) -> None:
     assert hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() == FILES[name]
 
 
-def test_nothing_else_lies_beside_them_and_the_version_is_told() -> None:
+def test_the_folder_of_the_page_has_no_other_files() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {*FILES, "README.md"}
-    assert SWAGGER_UI_VERSION in (FOLDER / "README.md").read_text("utf-8")
+
+
+def test_the_documents_name_the_version_of_swagger_ui() -> None:
+    for page in (FOLDER / "README.md", ROOT / "docs" / "deployment.md"):
+        assert SWAGGER_UI_VERSION in page.read_text("utf-8")
