@@ -33,7 +33,7 @@ async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
 def _describe_calls(_limits: Limits, _names: Sequence[str]) -> Sequence[Operation]:
     from shared.imports.documents import openapi
 
-    return openapi.operations()
+    return openapi.OPERATIONS
 
 
 def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:

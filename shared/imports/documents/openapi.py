@@ -80,42 +80,38 @@ class DocumentPage(Page[Document]):
     pass
 
 
-def operations() -> tuple[Operation, ...]:
-    """Sending a document and reading back."""
-    return (_upload(), _list(), _content())
-
-
-def _upload() -> Operation:
-    form = {
-        "type": "object",
-        "properties": {
-            "workerexternalId": {
-                **_REFERENCE,
-                "description": "The worker's ExternalWorkerRef, else its PersonnelRef.",
-            },
-            "communicationRoundCode": {
-                **_REFERENCE,
-                "description": "A round that is Open or In Progress.",
-            },
-            "isSummary": {
-                "type": "string",
-                "enum": ["false"],
-                "description": "Absent or false: summaries cannot be imported.",
-            },
-            "generationTime": {
-                **TEXT,
-                "description": "A time in the past: `YYYY-MM-DD`, or with a time and an offset; "
-                "without an offset it is UTC.",
-            },
-            "file": {
-                "type": "string",
-                "contentMediaType": "application/octet-stream",
-                "description": "The file, with its name. It is the only file of the form.",
-            },
+_FORM_FIELDS = {
+    "type": "object",
+    "properties": {
+        "workerexternalId": {
+            **_REFERENCE,
+            "description": "The worker's ExternalWorkerRef, else its PersonnelRef.",
         },
-        "required": ["workerexternalId", "communicationRoundCode", "generationTime", "file"],
-    }
-    return Operation(
+        "communicationRoundCode": {
+            **_REFERENCE,
+            "description": "A round that is Open or In Progress.",
+        },
+        "isSummary": {
+            "type": "string",
+            "enum": ["false"],
+            "description": "Absent or false: summaries cannot be imported.",
+        },
+        "generationTime": {
+            **TEXT,
+            "description": "A time in the past: `YYYY-MM-DD`, or with a time and an offset; "
+            "without an offset it is UTC.",
+        },
+        "file": {
+            "type": "string",
+            "contentMediaType": "application/octet-stream",
+            "description": "The file, with its name. It is the only file of the form.",
+        },
+    },
+    "required": ["workerexternalId", "communicationRoundCode", "generationTime", "file"],
+}
+
+OPERATIONS = (
+    Operation(
         function="import_documents",
         method="POST",
         path="/api/import/documents",
@@ -126,7 +122,7 @@ def _upload() -> Operation:
         access=Access.EITHER,
         scope=Scope.IMPORT_INBOX,
         parameters=(DRY_RUN, VIEW, IDEMPOTENCY_KEY),
-        body=Body({FORM: form}),
+        body=Body({FORM: _FORM_FIELDS}),
         answers={
             200: Answer(
                 "The document; of a dry run, what would become of it.",
@@ -137,11 +133,8 @@ def _upload() -> Operation:
         },
         refusals=(400, 401, 403, 404, 409, 410, 413, 415, 422, 501),
         message_type="documents",
-    )
-
-
-def _list() -> Operation:
-    return Operation(
+    ),
+    Operation(
         function="documents_list",
         method="GET",
         path="/api/documents",
@@ -159,11 +152,8 @@ def _list() -> Operation:
         ),
         answers={200: Answer("A page of documents.", {JSON: DocumentPage})},
         refusals=(400, 401, 403),
-    )
-
-
-def _content() -> Operation:
-    return Operation(
+    ),
+    Operation(
         function="documents_content",
         method="GET",
         path="/api/documents/{documentId}/content",
@@ -183,4 +173,5 @@ def _content() -> Operation:
             )
         },
         refusals=(401, 403, 404, 410),
-    )
+    ),
+)

@@ -1,17 +1,15 @@
-"""What the gateway tells of itself, as operations: open to everybody."""
+"""What the gateway publishes about itself, as operations that need no credential."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from shared.imports.import_type import ImportType
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.web.openapi.operations import (
     JSON,
     TEXT,
-    Access,
     Answer,
     Limits,
     Operation,
@@ -23,6 +21,7 @@ from shared.web.openapi.schemas import AnswerModel, Catalogue, Content, Count
 
 TAG = "The gateway"
 _CACHED = headers("Cache-Control")
+_CACHED_BY_TAG = headers("Cache-Control", "ETag")
 
 
 class Health(AnswerModel):
@@ -61,44 +60,6 @@ class Capabilities(AnswerModel):
     links: dict[str, str] = Field(description="The addresses that can be used now, by name.")
 
 
-def operations() -> tuple[Operation, ...]:
-    """Health, schemas, capabilities, errors, this document and its page."""
-    return (
-        _health(),
-        *(_schema(kind) for kind in TYPE_CATALOGUE.all if kind.has_schema),
-        _public(
-            "capabilities", "/api/capabilities", "What can be sent and asked for", Capabilities
-        ),
-        _public("errors", "/api/errors", "Every message a row can have", Catalogue),
-        _public("openapi", "/api/openapi.json", "This document", dict[str, Any]),
-        _page(),
-        _file(),
-    )
-
-
-def _health() -> Operation:
-    return Operation(
-        function="health",
-        method="GET",
-        path="/api/health",
-        summary="Whether tables, queues and blobs answer",
-        tag=TAG,
-        answers={200: Answer("They do.", {JSON: Health})},
-    )
-
-
-def _schema(kind: ImportType) -> Operation:
-    return Operation(
-        function="import_schema",
-        name=f"{component_name(kind).replace('.', '_')}_schema",
-        method="GET",
-        path=f"/api/import/{kind.schema_name}",
-        summary=f"The JSON Schema of a row of {kind.name}",
-        tag=TAG,
-        answers={200: Answer("The schema, in the dialect of 2020-12.", {JSON: dict[str, Any]})},
-    )
-
-
 def _public(function: str, path: str, summary: str, content: Content) -> Operation:
     return Operation(
         function=function,
@@ -110,43 +71,67 @@ def _public(function: str, path: str, summary: str, content: Content) -> Operati
     )
 
 
-def _page() -> Operation:
-    answer = Answer(
-        "The page; it asks no other address.",
-        {"text/html": str},
-        headers("Cache-Control", "Content-Security-Policy"),
-    )
-    return Operation(
+OPERATIONS: Final = (
+    Operation(
+        function="health",
+        method="GET",
+        path="/api/health",
+        summary="Whether tables, queues and blobs answer",
+        tag=TAG,
+        answers={200: Answer("They do.", {JSON: Health})},
+    ),
+    *(
+        Operation(
+            function="import_schema",
+            name=f"{component_name(kind).replace('.', '_')}_schema",
+            method="GET",
+            path=f"/api/import/{kind.schema_name}",
+            summary=f"The JSON Schema of a row of {kind.name}",
+            tag=TAG,
+            answers={200: Answer("The schema, in the dialect of 2020-12.", {JSON: dict[str, Any]})},
+        )
+        for kind in TYPE_CATALOGUE.all
+        if kind.has_schema
+    ),
+    _public("capabilities", "/api/capabilities", "What can be sent and asked for", Capabilities),
+    _public("errors", "/api/errors", "Every message a row can have", Catalogue),
+    _public("openapi", "/api/openapi.json", "This document", dict[str, Any]),
+    Operation(
         function="docs",
         method="GET",
         path="/api/docs",
         summary="This document as a page to read and try",
         tag=TAG,
-        answers={200: answer},
-    )
-
-
-def _file() -> Operation:
-    name = Parameter(
-        "file",
-        "path",
-        "Its name.",
-        {"type": "string", "enum": ["start.js", "swagger-ui-bundle.js", "swagger-ui.css"]},
-        True,
-    )
-    known = Parameter("If-None-Match", "header", "The ETag of the copy that the browser has.", TEXT)
-    media = {"text/javascript": str, "text/css": str}
-    return Operation(
+        answers={
+            200: Answer(
+                "The page; it asks no other address.",
+                {"text/html": str},
+                headers("Cache-Control", "Content-Security-Policy"),
+            )
+        },
+    ),
+    Operation(
         function="docs_file",
         method="GET",
         path="/api/docs/{file}",
         summary="A file of that page",
         tag=TAG,
-        access=Access.OPEN,
-        parameters=(name, known),
+        parameters=(
+            Parameter(
+                "file",
+                "path",
+                "Its name.",
+                {"type": "string", "enum": ["start.js", "swagger-ui-bundle.js", "swagger-ui.css"]},
+                True,
+            ),
+            Parameter(
+                "If-None-Match", "header", "The ETag of the copy that the browser has.", TEXT
+            ),
+        ),
         answers={
-            200: Answer("The file.", media, headers("Cache-Control", "ETag")),
-            304: Answer("The browser has it already.", {}, headers("Cache-Control", "ETag")),
+            200: Answer("The file.", {"text/javascript": str, "text/css": str}, _CACHED_BY_TAG),
+            304: Answer("The browser has it already.", {}, _CACHED_BY_TAG),
         },
         refusals=(404,),
-    )
+    ),
+)

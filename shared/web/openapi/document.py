@@ -22,11 +22,7 @@ from shared.imports.import_type import ImportType
 from shared.imports.messages import CATALOGUE
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import TYPE_CATALOGUE
-from shared.web.openapi import (
-    about,
-    following,
-    tokens,
-)
+from shared.web.openapi import about, following, tokens
 from shared.web.openapi.operations import (
     CORRELATION_ID,
     DRY_RUN,
@@ -105,8 +101,8 @@ def operations(limits: Limits) -> tuple[Operation, ...]:
     return (
         *calls,
         *following.operations(calls),
-        *tokens.operations(),
-        *about.operations(),
+        *tokens.OPERATIONS,
+        *about.OPERATIONS,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from shared.imports.messages import Severity
 from shared.imports.registry import IMPORT_TYPES
@@ -39,20 +39,16 @@ from shared.web.openapi.schemas import (
 TAG = "Imports"
 
 
-def operations(calls: Iterable[Operation]) -> tuple[Operation, ...]:
-    """Everything that follows an import, and what changes it; `calls` make imports."""
-    return (
-        *(_list(), _show(), _results(), _failures(), _answer(calls)),
-        *(_failed_rows(), _retry(), _cancel()),
-    )
-
-
 def _choice(name: str, text: str, values: Any) -> Parameter:
     return Parameter(name, "query", text, {"type": "string", "enum": [*values]})
 
 
-def _list() -> Operation:
-    return Operation(
+def _severity(text: str) -> Parameter:
+    return _choice("severity", text, (severity.value.lower() for severity in Severity))
+
+
+_READING: Final = (
+    Operation(
         function="imports_list",
         method="GET",
         path="/api/imports",
@@ -67,11 +63,8 @@ def _list() -> Operation:
         ),
         answers={200: Answer("A page of imports.", {JSON: ImportPage})},
         refusals=(400, 401, 403),
-    )
-
-
-def _show() -> Operation:
-    return Operation(
+    ),
+    Operation(
         function="imports_show",
         method="GET",
         path="/api/imports/{importId}",
@@ -81,11 +74,8 @@ def _show() -> Operation:
         parameters=(IMPORT_ID,),
         answers={200: Answer("The import in its present state.", {JSON: Import})},
         refusals=(401, 403, 404),
-    )
-
-
-def _results() -> Operation:
-    return Operation(
+    ),
+    Operation(
         function="imports_results",
         method="GET",
         path="/api/imports/{importId}/results",
@@ -103,15 +93,8 @@ def _results() -> Operation:
         ),
         answers={200: Answer("A page of results.", {JSON: ResultPage})},
         refusals=(400, 401, 403, 404, 410),
-    )
-
-
-def _severity(text: str) -> Parameter:
-    return _choice("severity", text, (severity.value.lower() for severity in Severity))
-
-
-def _failures() -> Operation:
-    return Operation(
+    ),
+    Operation(
         function="imports_failures",
         method="GET",
         path="/api/imports/{importId}/failures",
@@ -123,7 +106,80 @@ def _failures() -> Operation:
         parameters=(IMPORT_ID, _severity("Only messages of this severity.")),
         answers={200: Answer("The groups, all on one page.", {JSON: MessageGroups})},
         refusals=(400, 401, 403, 404, 410),
-    )
+    ),
+)
+
+_FAILURES_AND_CHANGES: Final = (
+    Operation(
+        function="imports_failed_rows",
+        method="GET",
+        path="/api/imports/{importId}/failed-rows",
+        summary="The failed rows that no retry has imported yet, as they were sent, with messages",
+        text="As JSON, to be corrected and sent to `retry`, or as CSV for people. In the CSV, "
+        "text that a spreadsheet would run as a formula has an apostrophe in front.",
+        tag=TAG,
+        access=Access.EITHER,
+        parameters=(IMPORT_ID,),
+        answers={
+            200: Answer(
+                "The rows, in the order of processing.",
+                {JSON: list[FailedRow], "text/csv": str},
+                headers("X-Import-Id"),
+            )
+        },
+        refusals=(401, 403, 404, 406, 410),
+    ),
+    Operation(
+        function="imports_retry",
+        method="POST",
+        path="/api/imports/{importId}/retry",
+        summary="Send the failed rows again, as they were or corrected",
+        text="Makes a child import, at its own place in the order. The body is optional: corrected "
+        "rows by index, the way `failed-rows` gives them. A row as it was sent fails with 1101 "
+        "where a later import has changed its record; a corrected row does not. Retries of the "
+        "import that the row comes from do not count as later imports. Rows that an earlier retry "
+        "has imported are not sent again: 400 where the body has one, 409 where no other failed "
+        "row is left. The rows that the child imports are counted in `rows.repaired` of its "
+        "parent, and of the imports above that.",
+        tag=TAG,
+        access=Access.EITHER,
+        parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY),
+        body=Body({JSON: list[CorrectedRow]}, is_required=False),
+        answers={
+            200: Answer(
+                "The child import, ended.",
+                {JSON: Import},
+                headers("X-Import-Id", "Location", "Preference-Applied", "Idempotent-Replayed"),
+            ),
+            202: still_running("Preference-Applied", "Idempotent-Replayed"),
+        },
+        refusals=(400, 401, 403, 404, 406, 409, 410, 413, 415, 422, 501),
+    ),
+    Operation(
+        function="imports_cancel",
+        method="POST",
+        path="/api/imports/{importId}/cancel",
+        summary="Stop an import",
+        text="Rows that are committed stay; the others end as failed with 9002.",
+        tag=TAG,
+        access=Access.EITHER,
+        parameters=(IMPORT_ID, PREFER),
+        answers={
+            200: Answer(
+                "The import, ended.",
+                {JSON: Import},
+                headers("X-Import-Id", "Location", "Preference-Applied"),
+            ),
+            202: still_running("Preference-Applied"),
+        },
+        refusals=(401, 403, 404, 406, 409),
+    ),
+)
+
+
+def operations(calls: Iterable[Operation]) -> tuple[Operation, ...]:
+    """Everything that follows an import, and what changes it; `calls` make imports."""
+    return (*_READING, _answer(calls), *_FAILURES_AND_CHANGES)
 
 
 def _answer(calls: Iterable[Operation]) -> Operation:
@@ -159,76 +215,3 @@ def _all_media(calls: Iterable[Operation], status: int) -> dict[str, Content]:
                 if one is not JudgedPage:
                     found[media] = found[media] | one if media in found else one
     return found
-
-
-def _failed_rows() -> Operation:
-    return Operation(
-        function="imports_failed_rows",
-        method="GET",
-        path="/api/imports/{importId}/failed-rows",
-        summary="The failed rows that no retry has imported yet, as they were sent, with messages",
-        text="As JSON, to be corrected and sent to `retry`, or as CSV for people. In the CSV, "
-        "text that a spreadsheet would run as a formula has an apostrophe in front.",
-        tag=TAG,
-        access=Access.EITHER,
-        parameters=(IMPORT_ID,),
-        answers={
-            200: Answer(
-                "The rows, in the order of processing.",
-                {JSON: list[FailedRow], "text/csv": str},
-                headers("X-Import-Id"),
-            )
-        },
-        refusals=(401, 403, 404, 406, 410),
-    )
-
-
-def _retry() -> Operation:
-    return Operation(
-        function="imports_retry",
-        method="POST",
-        path="/api/imports/{importId}/retry",
-        summary="Send the failed rows again, as they were or corrected",
-        text="Makes a child import, at its own place in the order. The body is optional: corrected "
-        "rows by index, the way `failed-rows` gives them. A row as it was sent fails with 1101 "
-        "where a later import has changed its record; a corrected row does not. Retries of the "
-        "import that the row comes from do not count as later imports. Rows that an earlier retry "
-        "has imported are not sent again: 400 where the body has one, 409 where no other failed "
-        "row is left. The rows that the child imports are counted in `rows.repaired` of its "
-        "parent, and of the imports above that.",
-        tag=TAG,
-        access=Access.EITHER,
-        parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY),
-        body=Body({JSON: list[CorrectedRow]}, is_required=False),
-        answers={
-            200: Answer(
-                "The child import, ended.",
-                {JSON: Import},
-                headers("X-Import-Id", "Location", "Preference-Applied", "Idempotent-Replayed"),
-            ),
-            202: still_running("Preference-Applied", "Idempotent-Replayed"),
-        },
-        refusals=(400, 401, 403, 404, 406, 409, 410, 413, 415, 422, 501),
-    )
-
-
-def _cancel() -> Operation:
-    return Operation(
-        function="imports_cancel",
-        method="POST",
-        path="/api/imports/{importId}/cancel",
-        summary="Stop an import",
-        text="Rows that are committed stay; the others end as failed with 9002.",
-        tag=TAG,
-        access=Access.EITHER,
-        parameters=(IMPORT_ID, PREFER),
-        answers={
-            200: Answer(
-                "The import, ended.",
-                {JSON: Import},
-                headers("X-Import-Id", "Location", "Preference-Applied"),
-            ),
-            202: still_running("Preference-Applied"),
-        },
-        refusals=(401, 403, 404, 406, 409),
-    )

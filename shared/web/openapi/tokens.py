@@ -1,7 +1,4 @@
-"""Tokens as operations: `/connect/token` and the documents that tell of it.
-
-See docs/contracts.md#4.
-"""
+"""`/connect/token` and the documents about it as operations (docs/contracts.md#4)."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from pydantic import Field
 
 from shared.auth.clients import Scope
 from shared.web.openapi.operations import JSON, TEXT, Answer, Body, Operation, headers
-from shared.web.openapi.schemas import AnswerModel, Count
+from shared.web.openapi.schemas import AnswerModel, Content, Count
 
 TAG: Final = "Tokens"
 FORM: Final = "application/x-www-form-urlencoded"
@@ -37,81 +34,84 @@ class KeySet(AnswerModel):
     keys: list[dict[str, Any]] = Field(description="The public keys that tokens are signed with.")
 
 
-def operations() -> tuple[Operation, ...]:
-    """The token call, and both documents under both of their addresses."""
-    return (
-        _token(),
-        _document("openid_configuration", "", "openid-configuration", "Where tokens come from"),
-        _document("openid_keys", "", "jwks.json", "The keys that tokens are checked with"),
-        _document(
-            "openid_configuration_connect", "/connect", "openid-configuration",
-            "Where tokens come from, for clients that need an address with a path",
-        ),
-        _document(
-            "openid_keys_connect", "/connect", "jwks.json",
-            "The keys that tokens are checked with, under the same address",
-        ),
-    )  # fmt: skip
-
-
-def _token() -> Operation:
-    refusal = {JSON: TokenRefusal}
-    return Operation(
-        function="connect_token",
-        method="POST",
-        path="/connect/token",
-        summary="A bearer token for a client's credentials",
-        text="As in RFC 6749, section 4.4. The credentials come in the form, or as `Authorization: "
-        "Basic` with both parts form-encoded, or both as they are.",
-        tag=TAG,
-        body=Body({FORM: _form()}),
-        answers={
-            200: Answer("The token.", {JSON: Token}, _CACHED),
-            400: Answer("Not a token request, or a scope that the client lacks.", refusal, _CACHED),
-            401: Answer(
-                "The credentials are not those of a client.", refusal, headers("Cache-Control")
-            ),
-            403: Answer("The tenant of the client is disabled.", refusal, headers("Cache-Control")),
-            429: Answer(
-                "Too many wrong credentials for this client, or from this source; right ones pass.",
-                refusal,
-                headers("Cache-Control", "Retry-After"),
-            ),
-            503: Answer(
-                "Storage or Entra does not answer just now: send the request again.",
-                refusal,
-                headers("Cache-Control", "Retry-After"),
-            ),
+_REFUSAL: Final = {JSON: TokenRefusal}
+_REFUSED_FOR_NOW: Final = headers("Cache-Control", "Retry-After")
+_FORM_FIELDS: Final = {
+    "type": "object",
+    "properties": {
+        "grant_type": {
+            "const": "client_credentials",
+            "description": "Always `client_credentials`.",
         },
-    )
-
-
-def _form() -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {
-            "grant_type": {
-                "const": "client_credentials",
-                "description": "Always `client_credentials`.",
-            },
-            "client_id": {**TEXT, "description": "The id of the client."},
-            "client_secret": {
-                **TEXT,
-                "description": "The secret of the client, shown once when it is made.",
-            },
-            "scope": {**TEXT, "description": f"{_SCOPES}, or both with a blank."},
+        "client_id": {**TEXT, "description": "The id of the client."},
+        "client_secret": {
+            **TEXT,
+            "description": "The secret of the client, shown once when it is made.",
         },
-        "required": ["grant_type"],
-    }
+        "scope": {**TEXT, "description": f"{_SCOPES}, or both with a blank."},
+    },
+    "required": ["grant_type"],
+}
+_TOKEN: Final = Operation(
+    function="connect_token",
+    method="POST",
+    path="/connect/token",
+    summary="A bearer token for a client's credentials",
+    text="As in RFC 6749, section 4.4. The credentials come in the form, or as `Authorization: "
+    "Basic` with both parts form-encoded, or both as they are.",
+    tag=TAG,
+    body=Body({FORM: _FORM_FIELDS}),
+    answers={
+        200: Answer("The token.", {JSON: Token}, _CACHED),
+        400: Answer("Not a token request, or a scope that the client lacks.", _REFUSAL, _CACHED),
+        401: Answer("The credentials are not those of a client.", _REFUSAL, _CACHED),
+        403: Answer("The tenant of the client is disabled.", _REFUSAL, _CACHED),
+        429: Answer(
+            "Too many wrong credentials for this client, or from this source; right ones pass.",
+            _REFUSAL,
+            _REFUSED_FOR_NOW,
+        ),
+        503: Answer(
+            "Storage or Entra does not answer just now: send the request again.",
+            _REFUSAL,
+            _REFUSED_FOR_NOW,
+        ),
+    },
+)
 
 
-def _document(function: str, start: str, name: str, summary: str) -> Operation:
-    content = KeySet if name == "jwks.json" else dict[str, Any]
+def _public(function: str, path: str, content: Content, summary: str) -> Operation:
     return Operation(
         function=function,
         method="GET",
-        path=f"{start}/.well-known/{name}",
+        path=path,
         summary=summary,
         tag=TAG,
         answers={200: Answer(f"{summary}.", {JSON: content}, _CACHED)},
     )
+
+
+OPERATIONS: Final = (
+    _TOKEN,
+    _public(
+        "openid_configuration",
+        "/.well-known/openid-configuration",
+        dict[str, Any],
+        "Where tokens come from",
+    ),
+    _public(
+        "openid_keys", "/.well-known/jwks.json", KeySet, "The keys that tokens are checked with"
+    ),
+    _public(
+        "openid_configuration_connect",
+        "/connect/.well-known/openid-configuration",
+        dict[str, Any],
+        "Where tokens come from, for clients that need an address with a path",
+    ),
+    _public(
+        "openid_keys_connect",
+        "/connect/.well-known/jwks.json",
+        KeySet,
+        "The keys that tokens are checked with, under the same address",
+    ),
+)
