@@ -48,9 +48,9 @@ from cli.result_tables import (
 )
 from cli.row_files import FAR_MORE_THAN_ANY, RowFileError, read_rows
 from cli.terminal import complain
-from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.import_type import ImportType
 from shared.imports.messages import MessageId
+from shared.imports.modules import IMPORT_MODULES
 from shared.imports.reference_text import escaped
 from shared.imports.registry import MESSAGE_TYPES
 
@@ -99,7 +99,8 @@ class Report:
 
 def import_file(job: ImportJob, client: ImportClient) -> Report:
     """Send the file. Raises RowFileError, CallFailedError; typer.Exit where it is interrupted."""
-    return (_send_batch if job.kind is AUTHDATA else _send_rows)(job, client)
+    is_batch = IMPORT_MODULES[job.kind.name].is_sent_in_batches
+    return (_send_batch if is_batch else _send_rows)(job, client)
 
 
 def _send_rows(job: ImportJob, client: ImportClient) -> Report:

@@ -10,17 +10,18 @@ import typer
 from cli.commands import Overview, command, on_gateway
 from cli.output import AsJson, columns, show
 from cli.terminal import confirm, say
-from shared.app import record_repair_of, retention_of
+from shared.app import BROKEN_FINDERS, record_repair_of, retention_of
 from shared.clock import to_iso
 from shared.errors import ConflictError, InvalidRequestError
 from shared.gateway import Gateway
 from shared.imports.documents.model import plain_name
-from shared.services.record_repair import AREAS, BrokenThing, Repair
+from shared.services.record_repair import BrokenThing, Repair, repair_areas
 from shared.services.retention import Purged
 
 if TYPE_CHECKING:
     from shared.auth.signing_keys import SigningKey
 
+AREAS = repair_areas(BROKEN_FINDERS)
 
 # `manage.py purge`: retention by hand.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from shared.auth.callers import Callers, KeyPairAuthenticator
 from shared.auth.failure_throttle import FailureThrottle
@@ -296,9 +297,14 @@ def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:
     yield RetentionStep("authentication batches", results_age, batches, least=_A_DAY)
 
 
+BROKEN_FINDERS: Final = MappingProxyType(
+    {area: find for module in IMPORT_MODULES.values() for area, find in module.find_broken.items()}
+)
+
+
 def record_repair_of(gateway: Gateway) -> RecordRepair:
     """The repair of stored records, for the commands: a running gateway needs none."""
-    from shared.services.record_repair import RecordRepair
+    from shared.services.record_repair import RecordRepair, RepairContext
 
     account = gateway.account
     results = Results(account.tables, account.blobs, to_thread_if_large)
@@ -307,4 +313,5 @@ def record_repair_of(gateway: Gateway) -> RecordRepair:
         for name, module in IMPORT_MODULES.items()
         if module.stored_shape is not None
     }
-    return RecordRepair(account.tables, gateway.imports, results, SystemClock(), shapes)
+    context = RepairContext(account.tables, gateway.imports, SystemClock())
+    return RecordRepair(context, results, shapes, BROKEN_FINDERS)

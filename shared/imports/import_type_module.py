@@ -6,8 +6,8 @@ Both are read while the app is indexed, so a hook imports what it needs when it 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.imports.import_type import ImportType
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
-    from shared.services.record_repair import StoredShape
+    from shared.services.record_repair import BrokenFinder, StoredShape
     from shared.services.retention import LogRange, RetentionStep
     from shared.services.row_processor import ProcessorContext, RowProcessor
     from shared.services.status import ImportReport
@@ -42,7 +42,12 @@ class ImportTypeModule:
     log_range()                        the rows that it logs of its imports beside its records
     stored_shape()                     how a stored record is checked and mended, where its rows do
                                        not each name one record
+    find_broken                        finds what cannot be read and `manage.py records` is to
+                                       check, by area; that of the type's name replaces the check
+                                       by `stored_shape`
     names_database                     whether its callers name the database that they send to
+    is_sent_in_batches                 whether `manage.py import` stages the rows of a file as a
+                                       batch and processes it, in place of sending them as imports
     """
 
     definition: ImportType
@@ -52,7 +57,9 @@ class ImportTypeModule:
     retention: Callable[[Gateway, Clock], Iterable[RetentionStep]] = lambda _gateway, _clock: ()
     log_range: Callable[[], LogRange] | None = None
     stored_shape: Callable[[], StoredShape] | None = None
+    find_broken: Mapping[str, BrokenFinder] = field(default_factory=dict)
     names_database: bool = False
+    is_sent_in_batches: bool = False
 
 
 def when_ended(render: EndedAnswer) -> Answer:

@@ -5,7 +5,7 @@ Its rows are worked on and retried by services of its own (`shared.app`), which 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from shared.imports.authdata.definition import AUTHDATA
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from shared.gateway import Gateway
     from shared.imports.import_type import Document
-    from shared.services.record_repair import StoredShape
+    from shared.services.record_repair import BrokenThing, RepairContext, StoredShape
     from shared.storage.import_records import ImportRecord
     from shared.web.openapi.operations import Limits, Operation
 
@@ -48,9 +48,17 @@ def _stored_shape() -> StoredShape:
     return StoredShape(Employee.of, lookups, columns)
 
 
+def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:
+    from shared.imports.authdata.repair import find_broken_batches
+
+    return find_broken_batches(context, tenant)
+
+
 MODULE = ImportTypeModule(
     definition=AUTHDATA,
     answer=when_ended(_answer),
     describe_calls=_describe_calls,
     stored_shape=_stored_shape,
+    is_sent_in_batches=True,
+    find_broken={"batches": _find_broken},
 )

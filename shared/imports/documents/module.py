@@ -6,7 +6,7 @@ not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
-    from shared.services.record_repair import StoredShape
+    from shared.services.record_repair import BrokenThing, RepairContext, StoredShape
     from shared.services.retention import RetentionStep
     from shared.storage.import_records import ImportRecord
     from shared.web.openapi.operations import Limits, Operation
@@ -57,10 +57,17 @@ def _stored_shape() -> StoredShape:
     return StoredShape(readable_document, lookups_of, lambda _document: {})
 
 
+def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:
+    from shared.imports.documents.repair import find_broken_rounds
+
+    return find_broken_rounds(context, tenant)
+
+
 MODULE = ImportTypeModule(
     definition=DOCUMENTS,
     answer=when_ended(_answer),
     describe_calls=_describe_calls,
     retention=_retention,
     stored_shape=_stored_shape,
+    find_broken={"setup": _find_broken},
 )

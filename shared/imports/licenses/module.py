@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from shared.imports.import_type_module import ImportTypeModule
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import azure.functions as func
 
     from shared.gateway import Gateway
+    from shared.services.record_repair import BrokenThing, RepairContext
     from shared.services.retention import LogRange
     from shared.services.row_processor import ProcessorContext, RowProcessor
     from shared.services.status import ImportReport
@@ -54,10 +55,17 @@ def _log_range() -> LogRange:
     return log_up_to
 
 
+def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:
+    from shared.imports.licenses.repair import find_broken_licenses
+
+    return find_broken_licenses(context, tenant)
+
+
 MODULE = ImportTypeModule(
     definition=LICENSES,
     answer=_answer,
     describe_calls=_describe_calls,
     make_processor=_make_processor,
     log_range=_log_range,
+    find_broken={LICENSES.name: _find_broken},
 )

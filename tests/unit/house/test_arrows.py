@@ -26,6 +26,7 @@ LAYER_OF_FILE = {
     "dry_run_budget": "services",
     "processing": "services",
     "processor": "services",
+    "repair": "services",
     "retention": "services",
     "rounds": "services",
     "same_file": "services",

@@ -1,0 +1,110 @@
+"""Finds stored licenses that cannot be read, with the repair of each (`manage.py records`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from shared.clock import to_iso
+from shared.errors import UnreadableDataError
+from shared.imports.licenses import store
+from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.license_set import Change, StoredLicense
+from shared.imports.licenses.model import employee_of
+from shared.services.record_repair import (
+    NO_IMPORT,
+    BrokenThing,
+    Repair,
+    RepairContext,
+    readable_json,
+    shown_key,
+)
+from shared.storage.partition_index import record_partitions
+from shared.storage.ports import Delete, Entity
+
+
+async def find_broken_licenses(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:
+    open_numbers = [opened.number for opened in await context.imports.open_of(tenant)]
+    for partition in await record_partitions(context.tables, LICENSES.table, tenant):
+        held: dict[str, StoredLicense] = {}
+        async for entity in context.entities(LICENSES.table, partition, "r|", "r|~"):
+            key = entity.row.rpartition("|")[2]
+            try:
+                found = store.held_from_entity(entity)
+                if await context.is_of_no_import(tenant, found.number):
+                    yield _broken_license(context, tenant, entity, key, NO_IMPORT)
+                if found.document is not None:
+                    held[key] = found
+            except UnreadableDataError as error:
+                yield _broken_license(context, tenant, entity, key, str(error))
+                held[key] = StoredLicense(key, employee_of({}), None, 0)
+        async for entity in context.entities(LICENSES.table, partition, "k|", "k|~"):
+            key = entity.row.removeprefix("k|")
+            fault = _fault_of_owner(entity, is_there=key in held)
+            if fault:
+                yield _broken_owner(context, entity, held.get(key), fault)
+        async for entity in context.entities(LICENSES.table, partition, "j|", "j|~"):
+            try:
+                store.log_from_entity(entity)
+            except UnreadableDataError as error:
+                number = entity.row.split("|")[1]
+                shown = shown_key(partition, f"log of import number {int(number)}")
+                if int(number) in open_numbers:
+                    yield BrokenThing(LICENSES.name, shown, str(error), Repair.NONE)
+                else:
+                    yield context.removal(
+                        LICENSES.name, LICENSES.table, shown, str(error), [Delete(entity)]
+                    )
+
+
+def _broken_license(
+    context: RepairContext, tenant: str, entity: Entity, key: str, fault: str
+) -> BrokenThing:
+    document = readable_json(entity)
+    place = None
+    if document is not None:
+        employee = employee_of(document)
+        if store.license_row(employee, key) == entity.row:
+            place = StoredLicense(key, employee, document, 0, entity.text("CreatedAt"))
+
+    async def carry_out() -> None:
+        await context.tables.write(LICENSES.table, Delete(entity))
+        if place is None:
+            owner = Entity(entity.partition, store.key_row(key), {})
+            await context.tables.write(LICENSES.table, Delete(owner))
+        else:
+            number = await context.imports.newest_number(tenant)
+            await _write_license(context, entity.partition, replace(place, number=number))
+
+    shown = shown_key(entity.partition, key)
+    repair = Repair.REMOVE if place is None else Repair.MEND
+    return BrokenThing(LICENSES.name, shown, fault, repair, carry_out)
+
+
+def _broken_owner(
+    context: RepairContext, entity: Entity, held: StoredLicense | None, fault: str
+) -> BrokenThing:
+    shown = shown_key(entity.partition, entity.row.removeprefix("k|"))
+    if held is None or held.document is None:
+        return context.removal(LICENSES.name, LICENSES.table, shown, fault, [Delete(entity)])
+    place = held
+
+    async def carry_out() -> None:
+        await _write_license(context, entity.partition, place)
+
+    return BrokenThing(LICENSES.name, shown, fault, Repair.MEND, carry_out)
+
+
+async def _write_license(context: RepairContext, partition: str, held: StoredLicense) -> None:
+    change = Change(held.key, None, held, is_reused=True)
+    now = to_iso(context.clock.now())
+    operations = store.operations_of(partition, change, held.number, now)
+    await context.tables.transact(LICENSES.table, operations)
+
+
+def _fault_of_owner(entity: Entity, *, is_there: bool) -> str:
+    try:
+        owner = store.owner_of(entity)
+    except UnreadableDataError as error:
+        return str(error)
+    return "" if owner.is_gone or is_there else "the license of this key is not there"
