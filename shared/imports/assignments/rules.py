@@ -32,8 +32,8 @@ PAY_AND_BILL_FIELDS: Final = (
     "RateExpiryDate",
 )
 ADHOC_FIELDS: Final = ("ReceiptOption", "PayAmount", "BillAmount", "PayrollTaxCode")
+# By rate type, the fields that only rates of the other type have.
 FOREIGN_FIELDS: Final = {"PayAndBill": ADHOC_FIELDS, "Adhoc": PAY_AND_BILL_FIELDS}
-"""By rate type, the fields that only rates of the other type have."""
 
 
 def implausible(sent: Document) -> Iterator[Message]:
@@ -72,8 +72,9 @@ def _rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
     yield from _order(rate, "RateEffectiveDate", "RateExpiryDate", path)
 
 
+# What people search by.
 COLUMNS: Final = ("EmployerRef", "AssignmentRef", "PersonnelRef", "ClientRef", "JobTitle")
-"""What people search by."""
+# What a tenant's reference lists are asked for; the consultants of the splits too.
 LISTED: Final = (
     "ClientRef",
     "DivisionRef",
@@ -84,7 +85,6 @@ LISTED: Final = (
     "ComparatorRef",
     "ContractRefPrimaryContract",
 )
-"""What a tenant's reference lists are asked for; the consultants of the splits too."""
 
 
 def _review(sent: Document, _merged: Document) -> Iterable[Message]:

@@ -23,8 +23,8 @@ CHANGES: Final = {
 }
 
 _SENT_WITH: Final = "sent with "
+# Stands for an authentication value that was sent.
 HIDDEN: Final = "***"
-"""Stands for an authentication value that was sent."""
 
 _OUTCOMES: Final = {
     RecordClass.EMPTY: Outcome.UNCHANGED,

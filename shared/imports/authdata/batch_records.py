@@ -21,8 +21,8 @@ from enum import StrEnum
 from shared.storage.entities import encode, join, join_bytes, pack_json, split_bytes, unpack_json
 from shared.storage.ports import Entity, Insert, Operation, Replace, Value, reading
 
+# Bytes of a call's records that sit in its entity; more go to a blob.
 MAX_INLINE = 24 * 1024
-"""Bytes of a call's records that sit in its entity; more go to a blob."""
 BATCH_ROW = "batch"
 PARTS = ("p|", "p|~")
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+# One hash, or nothing, for each of the three values of an employee.
 Triple = tuple[str | None, str | None, str | None]
-"""One hash, or nothing, for each of the three values of an employee."""
 
 NO_VALUES: Final[Triple] = (None, None, None)
 

@@ -159,8 +159,8 @@ MOST_CHARACTERS: Final[Mapping[str, int]] = {
 OTHER_FORMAT: Final = "it does not have the format that the tenant asks of this field; correct it"
 _MAX_UNKNOWN: Final = 20
 _MAX_SHOWN: Final = 100
+# NFC shrinks text to a quarter at most; normalising a longer one would only cost time.
 _LONGEST_IN_NFC: Final = 4
-"""NFC shrinks text to a quarter at most; normalising a longer one would only cost time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+# Characters of a pattern.
 MAX_PATTERN: Final = 200
-"""Characters of a pattern."""
+# Parts of a pattern once its counts are written out: each costs time for each character.
 MAX_EXPANDED: Final = 500
-"""Parts of a pattern once its counts are written out: each costs time for each character."""
 
+# What these escapes of Python mean with ASCII classes, in Rust's words.
 _ASCII: Final = {
     "d": "[0-9]",
     "D": "[^0-9]",
@@ -27,7 +28,6 @@ _ASCII: Final = {
     "B": r"(?-u:\B)",
     "Z": r"\z",
 }
-"""What these escapes of Python mean with ASCII classes, in Rust's words."""
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ATOM = re.compile(
     r"(?P<open>\((?:\?(?:P?<\w+>|[a-zA-Z-]*:?))?)|(?P<close>\))"

@@ -165,8 +165,8 @@ class Classification:
     changes: tuple[Change, ...] = ()
     employee: Employee | None = None
     renamed_from: str = ""
+    # What the comparison found, beside the errors of the record itself.
     error: int = 0
-    """What the comparison found, beside the errors of the record itself."""
 
     @property
     def messages(self) -> tuple[Message, ...]:

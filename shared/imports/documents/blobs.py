@@ -27,8 +27,8 @@ from shared.storage.azure_blobs import whole
 from shared.storage.failures import storage_call
 from shared.storage.names import DOCUMENT_BLOBS, DOCUMENT_DROP, DOCUMENT_REJECTED
 
+# Metadata of a file that no document refers to.
 _MARK = "unreferenced"
-"""Metadata of a file that no document refers to."""
 _BYTES = "application/octet-stream"
 
 
@@ -42,13 +42,13 @@ class Drop:
     created_at: datetime
     changed_at: datetime
     metadata: Mapping[str, str]
+    # Its Content-Encoding in lower case; "" where its bytes are what they are.
     encoding: str = ""
-    """Its Content-Encoding in lower case; "" where its bytes are what they are."""
+    # The MD5 that the blob says its content has.
     md5: bytes | None = None
-    """The MD5 that the blob says its content has."""
     is_page_blob: bool = False
+    # Whether its content cannot be read, because it is in the archive tier.
     is_archived: bool = False
-    """Whether its content cannot be read, because it is in the archive tier."""
     is_leased: bool = False
 
     @property
@@ -302,8 +302,8 @@ class PoisonedBlob:
     container: str
     name: str
     failed_at: datetime
+    # What the queue needs to delete the message; None where it was only looked at.
     handle: Any = None
-    """What the queue needs to delete the message; None where it was only looked at."""
 
 
 class PoisonQueue:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from shared.imports.import_type import ImportType, Rules
 
 KEY_FIELDS = ("workerexternalId", "communicationRoundCode", "fileName", "documentId")
+# What failed-rows shows; the rest of a row is what the gateway found out about it.
 _SENT = (*KEY_FIELDS[:3], "generationTime", "size")
-"""What failed-rows shows; the rest of a row is what the gateway found out about it."""
 
 
 def _load_rules() -> Rules:

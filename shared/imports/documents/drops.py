@@ -58,8 +58,8 @@ from shared.storage.import_records import ImportRecord
 from shared.storage.names import DOCUMENT_DROP
 
 GENERATION_TIME = "generationtime"
+# Characters of a time that are kept of a rejected blob, whose metadata have 8 KiB in all.
 _LONGEST_TIME = 100
-"""Characters of a time that are kept of a rejected blob, whose metadata have 8 KiB in all."""
 
 
 class Drops:
@@ -272,8 +272,8 @@ _MOST_IN_A_TURN = 500
 _MOST_LISTED = 20_000
 _AT_ONCE = 8
 _SECONDS_PER_SWEPT_DROP = 60
+# After this time without a change a drop is taken in also while a lease is held on it.
 _LONGEST_WAIT = timedelta(seconds=60)
-"""After this time without a change a drop is taken in also while a lease is held on it."""
 
 
 class DropSweep:

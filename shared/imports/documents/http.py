@@ -212,6 +212,7 @@ def _size(content: IO[bytes]) -> int:
 _REFUSED = 400
 _PART = 4 * 1024 * 1024
 _ROW = re.compile(r"[rx]\|[A-Za-z0-9._=|-]{1,500}")
+# How a document that did not go in is answered, by the message of its row.
 _ERRORS: Mapping[int, type[RefusedError]] = {
     MessageId.ROUND_NOT_FOUND: NotFoundError,
     MessageId.ROUND_NOT_OPEN: ConflictError,
@@ -220,7 +221,6 @@ _ERRORS: Mapping[int, type[RefusedError]] = {
     MessageId.WRONG_FILE_TYPE: UnsupportedMediaTypeError,
     MessageId.CANCELLED: ConflictError,
 }
-"""How a document that did not go in is answered, by the message of its row."""
 
 
 class _NotTakenError(RefusedError):

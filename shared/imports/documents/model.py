@@ -107,6 +107,7 @@ class Upload:
         )
 
 
+# Contract names in the row, so that failed rows can be shown as they are.
 _NAMES = {
     "worker_ref": "workerexternalId",
     "round_code": "communicationRoundCode",
@@ -114,7 +115,6 @@ _NAMES = {
     "generation_time": "generationTime",
     "file_type": "fileType",
 }
-"""Contract names in the row, so that failed rows can be shown as they are."""
 _FIELDS = tuple(Upload.__dataclass_fields__)
 
 
@@ -132,10 +132,10 @@ def derived_id(*parts: str) -> str:
 # wrong document (docs/contracts.md#4: file name missing or unsafe).
 
 MOST_CHARACTERS = 200
+# What the usual file systems take.
 _MOST_BYTES = 255
-"""What the usual file systems take."""
+# What stands for bytes that could not be decoded.
 _REPLACED = "\ufffd"
-"""What stands for bytes that could not be decoded."""
 _FORBIDDEN = frozenset(f'/\\:*?"<>|{_REPLACED}')
 _DEVICES = frozenset(
     ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)))
@@ -203,8 +203,8 @@ def _bytes(name: str) -> bytes:
 # files have (UTF-16 with its mark is a text). Office files are ZIP archives, which is all that
 # their first bytes tell.
 
+# How many of the first bytes are looked at.
 HEAD_BYTES = 4_096
-"""How many of the first bytes are looked at."""
 _ZIP = (b"PK\x03\x04",)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CHARSET_MARKS = (
@@ -253,6 +253,7 @@ class FileType:
 
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
+# Every type that the gateway knows, by its extension; the settings may allow fewer.
 FILE_TYPES = {
     kind.name: kind
     for kind in (
@@ -265,7 +266,6 @@ FILE_TYPES = {
         FileType("txt", "text/plain"),
     )
 }
-"""Every type that the gateway knows, by its extension; the settings may allow fewer."""
 _ALIASES = {"jpeg": "jpg"}
 
 
@@ -324,12 +324,12 @@ def past_moment(text: str, now: datetime) -> datetime | None:
 _PARTS = ("tenant", "round", "worker", "file name")
 _SEGMENTS = len(_PARTS)
 _TENANT = re.compile(r"[a-z0-9-]{3,40}")
+# Controls, and what XML 1.0 does not know: the list of a container is XML.
 _UNLISTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Controls, and what XML 1.0 does not know: the list of a container is XML."""
+# Of a rejected blob's path; a name may have 254 in all.
 _MOST_SEGMENTS = 200
-"""Of a rejected blob's path; a name may have 254 in all."""
+# Characters of a rejected blob's path, so that the import id fits behind it (1,024 in all).
 _LONGEST_PATH = 980
-"""Characters of a rejected blob's path, so that the import id fits behind it (1,024 in all)."""
 _ENCODED = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*")
 
 

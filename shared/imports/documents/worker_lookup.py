@@ -20,8 +20,8 @@ from shared.storage.partition_index import GROUPS, group_of
 from shared.storage.ports import Entity, Tables
 
 _AT_ONCE = 8
+# Workers of one name: with the second one the name is ambiguous.
 AMBIGUOUS = 2
-"""Workers of one name: with the second one the name is ambiguous."""
 
 
 class WorkerSearch:

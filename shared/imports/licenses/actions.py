@@ -37,6 +37,7 @@ class ActionMeaning:
 
 _CLEARED: Final = "clears the field"
 _KEPT: Final = "keeps the stored value; an empty text clears it"
+# What each importAction does, for the documents.
 ACTION_MEANINGS: Final[Mapping[LicenseAction, ActionMeaning]] = {
     LicenseAction.INSERT: ActionMeaning("fails with 3004", "is made", "stays empty"),
     LicenseAction.UPDATE: ActionMeaning("is changed", "fails with 3005", _KEPT),
@@ -48,7 +49,6 @@ ACTION_MEANINGS: Final[Mapping[LicenseAction, ActionMeaning]] = {
         _CLEARED,
     ),
 }
-"""What each importAction does, for the documents."""
 IMPORT_ACTIONS = tuple(action for action in LicenseAction if action is not LicenseAction.DELETE)
 
 

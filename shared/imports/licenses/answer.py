@@ -28,8 +28,8 @@ from shared.imports.messages import Message
 from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
 
 _INDEX = re.compile(r"\[([0-9]+)\]")
+# Where the key of a license is among the values of `RowResult.key`: it is the last of them.
 LICENSE_KEY: Final = -1
-"""Where the key of a license is among the values of `RowResult.key`: it is the last of them."""
 
 
 def import_answer(

@@ -25,10 +25,10 @@ from urllib.parse import quote
 from shared.imports.import_type import Document
 
 DESCRIBED: Final = ("name", "sourcePath", "mimeType", "documentTypeCode")
+# What a blob's metadata say of the document whose bytes it holds.
 TOLD_BY_BLOB: Final = ("name", "documentTypeCode", "mimeType")
-"""What a blob's metadata say of the document whose bytes it holds."""
+# Characters of one value: a blob has room for 8 KiB of metadata in all.
 _MOST_METADATA: Final = 2_000
-"""Characters of one value: a blob has room for 8 KiB of metadata in all."""
 _BYTES: Final = ("sha256", "length", "blob")
 
 

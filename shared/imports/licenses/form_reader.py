@@ -20,16 +20,16 @@ from shared.imports.licenses.model import License
 from shared.imports.licenses.xml_reader import typed
 from shared.imports.model import Shape, shape_of
 
+# Fields of a form, 2,000 licenses of 20: more is a matter for JSON or XML.
 MAX_FIELDS: Final = 40_000
-"""Fields of a form, 2,000 licenses of 20: more is a matter for JSON or XML."""
+# Bytes of a field's name, as it was sent.
 MAX_NAME: Final = 1000
-"""Bytes of a field's name, as it was sent."""
 
 _STEP = re.compile(r"\[(?:([0-9]{1,10})|([^\[\]]+))\]|\.([^.\[\]]+)")
 _LICENSE: Final = shape_of(License)
 
+# Values and branches by index or name while the form is read.
 _Branch = dict[int | str, Any]
-"""Values and branches by index or name while the form is read."""
 
 
 def read_license_form(body: bytes, max_rows: int) -> list[Document]:

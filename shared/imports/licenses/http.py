@@ -42,8 +42,8 @@ from shared.web.responses import refusal
 
 # The bodies of licenses calls in their three formats, as payloads (docs/contracts.md#2).
 
+# Documents of the largest size, in base64, that a row in JSON has room for beside its fields.
 _DOCUMENTS_OF_A_ROW = 2
-"""Documents of the largest size, in base64, that a row in JSON has room for beside its fields."""
 
 Place = Callable[[Mapping[str, Any]], str | None]
 

@@ -37,11 +37,11 @@ from shared.imports.row_reader import usable_reference
 # ruff: noqa: N815  (the names are the contract's)
 
 
+# Documents of one license.
 MAX_DOCUMENTS: Final = 100
-"""Documents of one license."""
 
+# How the vendor writes a key that is none.
 NO_KEY_TEXT: Final = "<empty>"
-"""How the vendor writes a key that is none."""
 
 _DIRECTIONS = {"after": "After", "before": "Before"}
 
@@ -71,6 +71,7 @@ def _direction(value: Any) -> Any:
     return _DIRECTIONS.get(value.lower(), value) if isinstance(value, str) else value
 
 
+# A license's guid; None after reading where the text says that there is no key.
 LicenseKey = Annotated[
     str,
     Strict(),
@@ -78,10 +79,9 @@ LicenseKey = Annotated[
     Mark.CONVERTED,
     WithJsonSchema({"type": "string", "format": "uuid"}),
 ]
-"""A license's guid; None after reading where the text says that there is no key."""
 
+# Taken in any case, kept in the contract's.
 OffsetDirection = Annotated[Literal["After", "Before"], BeforeValidator(_direction), Mark.CONVERTED]
-"""Taken in any case, kept in the contract's."""
 
 
 class LicenseReminder(Record):
@@ -139,6 +139,7 @@ class License(LicenseIdentity):
 # is no number; all of one company, whose code is the group of the rows.
 
 KEY_FIELDS: Final = ("licenseKey", "serializableLicenseKey")
+# What a result shows of a row, the license's key last.
 IDENTITY_FIELDS: Final = (
     "companyCode",
     "divisionCode",
@@ -146,16 +147,15 @@ IDENTITY_FIELDS: Final = (
     "employeePersonalId",
     "licenseKey",
 )
-"""What a result shows of a row, the license's key last."""
 PERSONAL_ID: Final = "employeePersonalId"
+# What names somebody; a division alone does not.
 NAMING_FIELDS: Final = ("employeeNumber", PERSONAL_ID)
-"""What names somebody; a division alone does not."""
 EMPLOYEE_FIELDS: Final = ("divisionCode", *NAMING_FIELDS)
 NATURAL_KEY_FIELDS: Final = (*EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber")
 NEEDED_TO_FIND: Final = "send licenseKey, employeeNumber or employeePersonalId"
 
+# Of the keys that the gateway makes; drawn once.
 _NAMESPACE: Final = uuid.UUID("0a0d1c8e-5f0d-4b43-9a3e-6a5a3f6f9d51")
-"""Of the keys that the gateway makes; drawn once."""
 
 
 @dataclass(frozen=True, slots=True)

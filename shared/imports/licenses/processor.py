@@ -132,12 +132,12 @@ _SLICE_BYTES = 4 * 1024 * 1024
 _MOST_CONFLICTS = 20
 _TOO_MANY_WRITERS = "the licenses of a company are written by too many at once"
 _BYTES_OF_ROW = 500
+# About what a part comes to, for the choice of a thread.
 _BYTES_OF_PART = 50_000
-"""About what a part comes to, for the choice of a thread."""
+# How often the licenses of further employees are read, before a row that needs more fails.
 _MOST_LOOKS = 10
-"""How often the licenses of further employees are read, before a row that needs more fails."""
+# Results in one entry of the log: even keys that were drawn at random leave it small enough.
 _ENDED_AT_ONCE = 2_000
-"""Results in one entry of the log: even keys that were drawn at random leave it small enough."""
 
 
 class _MoreEmployeesError(Exception):

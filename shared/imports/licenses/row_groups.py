@@ -62,8 +62,8 @@ def outline_row(tenant: str, index: int, start: int, end: int, folded: Document)
     return RowOutline(index, start, end, sent, employee_of(identity), key, made)
 
 
+# By given key: what its license says of whose it is.
 Owners = Mapping[str, Document]
-"""By given key: what its license says of whose it is."""
 
 
 def units(

@@ -146,8 +146,8 @@ _MARKS: Final = 10
 
 
 MOVED_TOO_OFTEN: Final = "its license changes employees too often in one import"
+# Characters of a license as JSON: four bytes each fit into an entity.
 MAX_DOCUMENT: Final = 240_000
-"""Characters of a license as JSON: four bytes each fit into an entity."""
 
 
 class RowFailedError(Exception):
@@ -158,8 +158,8 @@ class RowFailedError(Exception):
         self.messages = messages
 
 
+# The employee that a row belongs to, also of one that cannot be read.
 Whose = Callable[[ReadRow], Employee | None]
-"""The employee that a row belongs to, also of one that cannot be read."""
 
 
 @dataclass
@@ -446,6 +446,7 @@ _DATE_FORM: Final = (
     f"{DATE_FORM}, or in XML the elements Year, Month and Day of the namespace {DATES}"
 )
 _KEY_FORM: Final = f"send a guid, or in XML _value within _entityKey, both of the namespace {KEYS}"
+# What JSON and XML send where a value is more than a text.
 XML_FORMS: Final[Mapping[str, str]] = {
     "issuedDate": _DATE_FORM,
     "expirationDate": _DATE_FORM,
@@ -454,10 +455,9 @@ XML_FORMS: Final[Mapping[str, str]] = {
     "documents": f"send a list of objects, or in XML {DOCUMENT.partition('}')[2]} elements of the "
     f"namespace {INPUT}",
 }
-"""What JSON and XML send where a value is more than a text."""
 GROUP: Final = "companyCode"
+# What is stored of a document and was not sent like that.
 _OF_BYTES: Final = ("sha256", "length")
-"""What is stored of a document and was not sent like that."""
 
 
 def read_license(index: int, row: Mapping[str, Any], action: LicenseAction) -> ReadRow:

@@ -37,6 +37,7 @@ from shared.storage.entities import (
 )
 from shared.storage.ports import Entity, Insert, Operation, Tables, Upsert, Value, reading
 
+# What people search by.
 COLUMNS = (
     "companyCode",
     "divisionCode",
@@ -45,9 +46,8 @@ COLUMNS = (
     "licenseNumber",
     "expirationDate",
 )
-"""What people search by."""
+# Operations that one change takes at most.
 MOST_OPERATIONS = 3
-"""Operations that one change takes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,11 +306,11 @@ def _blobs(held: StoredLicense | None) -> set[str]:
 
 _READ_AT_ONCE = 1_000
 _MARGIN = 50
+# Licenses that an employee is thought to have, for the length of a query.
 _EACH = 4
-"""Licenses that an employee is thought to have, for the length of a query."""
 _WORTH_IT = 10
+# Sorts behind everything in a key.
 _END = "~"
-"""Sorts behind everything in a key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,15 +28,15 @@ from shared.services.record_processor import operation_bytes
 from shared.storage.ports import Operation
 
 _MOST_ROWS = 500
+# Characters of licenses, as they are sent, from which on a transaction takes no more rows. The row
+# that reaches it may bring four times as much, and both together are under the service's 4 MiB.
 _MOST_WEIGHT = 700_000
-"""Characters of licenses, as they are sent, from which on a transaction takes no more rows. The row
-that reaches it may bring four times as much, and both together are under the service's 4 MiB."""
+# The same for results, which are one entity of at most 1 MiB.
 _MOST_SAID = 200_000
-"""The same for results, which are one entity of at most 1 MiB."""
+# Bytes of the writes of one of several transactions.
 _MOST_PART = 3_500_000
-"""Bytes of the writes of one of several transactions."""
+# Bytes of new documents that are held until they are written.
 _MOST_CONTENT = 8 * 1024 * 1024
-"""Bytes of new documents that are held until they are written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from typing import Any, Final
 from shared.errors import InvalidRequestError
 from shared.imports.model import XML_ESCAPE, xml_fault
 
+# Characters of a body that may be escaped: each takes six bytes instead.
 MAX_ESCAPED: Final = 1_000_000
-"""Characters of a body that may be escaped: each takes six bytes instead."""
 
+# Behind the escape comes the character at this place and its number in `_ESCAPED`.
 _OFFSET: Final = 0xE000
-"""Behind the escape comes the character at this place and its number in `_ESCAPED`."""
 _ESCAPED: Final = "".join(map(chr, range(1, 0x20))) + "\ufffe\uffff" + XML_ESCAPE
 _ALLOWED_CONTROLS: Final = "\t\n\r"
 _NUMBERS: Final = {
@@ -35,10 +35,10 @@ _SUSPECT = re.compile(
     re.IGNORECASE,
 )
 _REFERENCE: Final = rb"&#(?:x0{0,20}([0-9a-fA-F]{1,6})|0{0,20}([0-9]{1,7}));"
+# What has no references in it, as a whole, or a reference.
 _PART = re.compile(
     rb"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|" + _REFERENCE, re.DOTALL
 )
-"""What has no references in it, as a whole, or a reference."""
 _IN_TEXT = re.compile(f"{XML_ESCAPE}(.)", re.DOTALL)
 
 

@@ -32,14 +32,14 @@ from shared.imports.row_reader import MAX_SHOWN
 # made them necessary is refused here, on the bytes, before a tree grows: any document type (with it
 # every entity but XML's own five), thousands of attributes, millions of elements.
 
+# Attributes of one element.
 MAX_ATTRIBUTES: Final = 100
-"""Attributes of one element."""
+# Bytes of one attribute. A namespace is one, and is a part of the name of each element in it.
 MAX_ATTRIBUTE: Final = 1_000
-"""Bytes of one attribute. A namespace is one, and is a part of the name of each element in it."""
+# Opening and closing tags of a body: 100,000 licenses of 50 elements.
 MAX_TAGS: Final = 10_000_000
-"""Opening and closing tags of a body: 100,000 licenses of 50 elements."""
+# Comments and instructions before the root.
 MAX_PROLOG: Final = 1000
-"""Comments and instructions before the root."""
 
 _DECLARATION = re.compile(rb"<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
 _BLANK = re.compile(rb"[ \t\r\n]*")
@@ -217,8 +217,8 @@ def typed(text: str, kind: type) -> Any:
 # the vendor's, else under `{namespace}name`. An element in the wrong place or of the wrong kind
 # becomes a value of the wrong type, which is that row's fault alone.
 
+# What an element at some depth says.
 Reader = Callable[[etree._Element, int], Any]
-"""What an element at some depth says."""
 
 ROW_DEPTH: Final = 2
 _INPUT_PREFIX: Final = f"{{{INPUT}}}"
@@ -395,12 +395,12 @@ def _read_anything(element: etree._Element, depth: int) -> Any:
 _READ_LICENSE: Final = _ObjectReader(shape_of(License))
 
 
+# Tags of one row, give or take a piece: a license with 100 documents has about 1,300.
 MAX_ROW_TAGS: Final = 4_000
-"""Tags of one row, give or take a piece: a license with 100 documents has about 1,300."""
+# Bytes that the parser is given at a time.
 PIECE: Final = 32 * 1024
-"""Bytes that the parser is given at a time."""
+# Bytes that the root's own start tag may take.
 ROOT_TAG: Final = 64 * 1024
-"""Bytes that the root's own start tag may take."""
 
 _SETTINGS: Final[dict[str, Any]] = {
     "encoding": "utf-8",

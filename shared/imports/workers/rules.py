@@ -143,6 +143,7 @@ def _compact(text: str) -> str:
     return text.replace(" ", "").upper()
 
 
+# What people search by, and a document finds its worker by.
 COLUMNS: Final = (
     "EmployerRef",
     "PersonnelRef",
@@ -150,9 +151,8 @@ COLUMNS: Final = (
     "FirstForename",
     "ExternalWorkerRef",
 )
-"""What people search by, and a document finds its worker by."""
+# What a tenant's reference lists are asked for; sort codes too, under a condition.
 LISTED: Final = ("DivisionRef", "DepartmentRef", "JobCategoryRef", "CurrencyRef", "ConsultantRef")
-"""What a tenant's reference lists are asked for; sort codes too, under a condition."""
 ACCOUNTS: Final = {
     "PrimaryPayMethod": "PrimaryBankDetails",
     "SecondaryPayMethod": "SecondaryBankDetails",
