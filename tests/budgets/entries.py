@@ -38,9 +38,9 @@ from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.http import BodyFormat, BodyReader, accepted_media_type
 from shared.imports.licenses.license_set import LicenseSet
 from shared.imports.licenses.processor import read_company_lines
-from shared.imports.licenses.row_groups import units
+from shared.imports.licenses.row_groups import group_rows
 from shared.imports.licenses.rules import LicenseRules
-from shared.imports.licenses.transactions import segments
+from shared.imports.licenses.transactions import build_transactions
 from shared.imports.merge_rules import (
     evaluate_without_key,
     listed_form,
@@ -118,10 +118,10 @@ def _license_rows(format_: BodyFormat, action: LicenseAction) -> Callable[[bytes
             for company in found.companies:
                 rows = [
                     [(company.read(row), row.employee) for row in unit.rows]
-                    for unit in units(company.rows, {}, action)
+                    for unit in group_rows(company.rows, {}, action)
                 ]
                 work = _license_import(company.name, action)
-                for segment in segments(work, "partition", rows, "now", 99):
+                for segment in build_transactions(work, "partition", rows, "now", 99):
                     results += segment.results
         return import_answer(results, "import")
 
@@ -135,8 +135,8 @@ def _license_import(company: str, action: LicenseAction) -> LicenseRules:
         action=action,
         number=1,
         import_id="import",
-        shelf=LicenseSet(),
-        unforeseen=lambda _error: Message(MessageId.COULD_NOT_BE_PROCESSED),
+        license_set=LicenseSet(),
+        describe_error=lambda _error: Message(MessageId.COULD_NOT_BE_PROCESSED),
     )
 
 

@@ -14,10 +14,10 @@ from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.license_set import LicenseSet, StoredLicense, as_tombstone
-from shared.imports.licenses.model import Employee, employee_of, given_key, shown_key
-from shared.imports.licenses.row_groups import outline_row, units
+from shared.imports.licenses.model import Employee, employee_of, explicit_key, result_key
+from shared.imports.licenses.row_groups import group_rows, outline_row
 from shared.imports.licenses.rules import LicenseRules
-from shared.imports.licenses.transactions import segments
+from shared.imports.licenses.transactions import build_transactions
 from shared.imports.messages import Message
 from tests.unit.imports.licenses.company import TENANT, import_on
 
@@ -99,7 +99,7 @@ def _seconds(
     rows = make(count)
     work = import_on(LicenseSet(there(rows)), action, 2)
     sketches = [outline_row(TENANT, index, 0, 0, fold_names(row)) for index, row in enumerate(rows)]
-    found = units(sketches, {}, action)
+    found = group_rows(sketches, {}, action)
     read: list[list[tuple[ReadRow, Employee]]] = [
         [(_read(row.index, rows[row.index]), row.employee) for row in unit.rows] for unit in found
     ]
@@ -113,13 +113,13 @@ def _seconds(
 def _read(index: int, row: Row) -> ReadRow:
     """The row as reading leaves it; one with a wrong date has failed."""
     messages = (Message(1006, "issuedDate"),) if "issuedDate" in row else ()
-    return ReadRow(index, shown_key(row, given_key(row)), dict(row), messages)
+    return ReadRow(index, result_key(row, explicit_key(row)), dict(row), messages)
 
 
 def _all(work: LicenseRules, read: list[list[tuple[ReadRow, Employee]]]) -> int:
     indexes = {
         result.index
-        for segment in segments(work, "partition", read, "now", 99)
+        for segment in build_transactions(work, "partition", read, "now", 99)
         for result in segment.results
     }
     return len(indexes)

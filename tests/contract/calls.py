@@ -12,7 +12,7 @@ from typing import Any
 from azure.storage.blob.aio import ContainerClient
 
 from shared.bootstrap import open_gateway
-from shared.imports.licenses.store import held_from_entity
+from shared.imports.licenses.store import license_from_entity
 from shared.storage.business_records import partition_of
 from shared.storage.names import LICENSE_DOCUMENTS
 from tests.documents import Form, upload_headers
@@ -143,7 +143,7 @@ def stored_licenses(storage: str, sender: Sender, company: str = "C1") -> list[d
         async with open_gateway(settings_for(storage)) as opened:
             place = partition_of(sender.tenant, company)
             found = await opened.account.tables.query("Licenses", place, "r|", "r|~")
-        documents = [held_from_entity(entity).document for entity in found]
+        documents = [license_from_entity(entity).document for entity in found]
         return [document for document in documents if document is not None]
 
     return sorted(asyncio.run(read()), key=lambda each: str(each.get("licenseNumber")))

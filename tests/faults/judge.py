@@ -566,25 +566,25 @@ class _Reference:
             action=action,
             number=record.number,
             import_id=record.import_id,
-            shelf=self._shelves[company],
-            unforeseen=_unforeseen,
+            license_set=self._shelves[company],
+            describe_error=_unforeseen,
             is_overtaken=replace(record.origins, retries=retries).is_overtaken,
         )
-        for _ in work.steps(rows, lambda row: whose[row.index]):
+        for _ in work.apply(rows, lambda row: whose[row.index]):
             pass
-        for expected in work.pending.take():
+        for expected in work.results.take():
             result = results[expected.index]
             if (result.outcome, result.key) != (expected.outcome, expected.key):
                 said = f"{result.outcome} {result.key}, in order {expected.outcome} {expected.key}"
                 self._wrong(record, result.index, said)
-        self._shelves[company].settle()
+        self._shelves[company].mark_stored()
 
     def _judge_licenses(self) -> None:
         tenant = self._books.tenant
         expected = {
             (partition_of(tenant, company), held.key): held.document or {}
-            for company, shelf in self._shelves.items()
-            for held in shelf.all_held()
+            for company, license_set in self._shelves.items()
+            for held in license_set.all_licenses()
         }
         stored: dict[tuple[str, str], Document] = {}
         for partition, licenses in self._books.licenses.items():

@@ -23,7 +23,7 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.import_type import Document
 from shared.imports.json_rows import read_lines
 from shared.imports.licenses.attachments import blobs_of
-from shared.imports.licenses.store import held_from_entity, owner_of
+from shared.imports.licenses.store import license_from_entity, owner_from_entity
 from shared.imports.results import RowResult
 from shared.storage import business_records, import_records, result_records
 from shared.storage.entities import expand_json
@@ -296,12 +296,12 @@ class _Reader:
         licenses: dict[str, list[License]] = defaultdict(list)
         for entity in self._of_tenant("Licenses"):
             if entity.row.startswith("r|"):
-                held = held_from_entity(entity)
+                held = license_from_entity(entity)
                 if held.document is not None:
                     files = tuple(sorted(blobs_of(held.document.get("documents", []))))
                     licenses[entity.partition].append(License(held.key, held.document, files))
             elif entity.row.startswith("k|"):
-                owner = owner_of(entity)
+                owner = owner_from_entity(entity)
                 if not owner.is_gone:
                     key = entity.row.removeprefix("k|")
                     self._books.owners[entity.partition, key] = owner.fields

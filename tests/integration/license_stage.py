@@ -12,7 +12,7 @@ from shared.imports.import_type import Document
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.processor import LicenseProcessor
-from shared.imports.licenses.store import held_from_entity
+from shared.imports.licenses.store import license_from_entity
 from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage, messages_for
@@ -144,7 +144,7 @@ class LicenseStage:
         place = partition_of(self.stage.sender.tenant, company)
         tables = self.stage.gateway.account.tables
         found = await tables.query("Licenses", place, "r|", "r|~")
-        held = [held_from_entity(entity).document for entity in found]
+        held = [license_from_entity(entity).document for entity in found]
         return sorted(
             (document for document in held if document is not None),
             key=lambda each: (each.get("employeeNumber", ""), each.get("licenseNumber", "")),

@@ -16,7 +16,7 @@ from shared.imports.licenses.attachments import blobs_of
 from shared.imports.licenses.license_set import LicenseSet, StoredLicense, as_tombstone
 from shared.imports.licenses.model import Employee, employee_of, natural_key, sent_identity
 from shared.imports.licenses.rules import LicenseRules, read_license
-from shared.imports.licenses.store import held_from_entity, owner_of
+from shared.imports.licenses.store import license_from_entity, owner_from_entity
 from shared.imports.messages import Message
 from shared.imports.results import Outcome, RowResult
 from shared.storage.import_records import ImportRecord
@@ -28,7 +28,7 @@ from tests.model.simulation import Simulation
 
 def judge_licenses(world: Simulation) -> None:
     """Raises AssertionError with what is wrong."""
-    shelf = LicenseSet()
+    license_set = LicenseSet()
     passed_through: list[StoredLicense] = []
     retries: defaultdict[int, set[int]] = defaultdict(set)
     for read in records_of(world.tables):
@@ -39,14 +39,14 @@ def judge_licenses(world: Simulation) -> None:
         results = results_of(world.tables, record)
         judge_counts(record, results)
         judge_ends(world, record)
-        _follow(record, results, shelf, passed_through)
-    _judge_stored(world, shelf)
+        _follow(record, results, license_set, passed_through)
+    _judge_stored(world, license_set)
 
 
 def _follow(
     record: ImportRecord,
     results: dict[int, RowResult],
-    shelf: LicenseSet,
+    license_set: LicenseSet,
     passed_through: list[StoredLicense],
 ) -> None:
     """I3, I4: each row does what it reports.
@@ -73,8 +73,8 @@ def _follow(
         action=action,
         number=record.number,
         import_id=record.import_id,
-        shelf=shelf,
-        unforeseen=_never_unforeseen,
+        license_set=license_set,
+        describe_error=_never_unforeseen,
         is_overtaken=record.origins.is_overtaken,
     )
     for sent in rows:
@@ -83,24 +83,24 @@ def _follow(
                 if _is_about(sent, tombstone) and record.origins.is_overtaken(
                     sent.index, tombstone.number
                 ):
-                    shelf.fill(tombstone)
-    before = {(each.key, each.employee) for each in shelf.all_held()}
+                    license_set.add_stored(tombstone)
+    before = {(each.key, each.employee) for each in license_set.all_licenses()}
     seen: dict[tuple[str, Employee], StoredLicense] = {}
-    for _ in work.steps(rows, lambda row: whose[row.index]):
-        seen |= {(each.key, each.employee): each for each in shelf.all_held()}
-    after = {(each.key, each.employee) for each in shelf.all_held()}
+    for _ in work.apply(rows, lambda row: whose[row.index]):
+        seen |= {(each.key, each.employee): each for each in license_set.all_licenses()}
+    after = {(each.key, each.employee) for each in license_set.all_licenses()}
     passed_through += [
         as_tombstone(each, record.number)
         for place, each in seen.items()
         if place not in before | after
     ]
-    for expected in work.pending.take():
+    for expected in work.results.take():
         told = results[expected.index]
         assert (told.outcome, told.key) == (expected.outcome, expected.key), (
             f"I4: import {record.number} ({action}) row {told.index} says {told}, "
             f"in order {expected}"
         )
-    shelf.settle()
+    license_set.mark_stored()
 
 
 def _is_about(row: ReadRow, tombstone: StoredLicense) -> bool:
@@ -108,27 +108,27 @@ def _is_about(row: ReadRow, tombstone: StoredLicense) -> bool:
     if row.values.get("licenseKey") is not None:
         return bool(row.values["licenseKey"] == tombstone.key)
     natural = natural_key(row.values)
-    return natural is not None and natural == natural_key(tombstone.remains or {})
+    return natural is not None and natural == natural_key(tombstone.tombstone_fields or {})
 
 
 def _never_unforeseen(error: Exception) -> Message:
     raise error
 
 
-def _judge_stored(world: Simulation, shelf: LicenseSet) -> None:
+def _judge_stored(world: Simulation, license_set: LicenseSet) -> None:
     """I4: licenses, keys and blobs are those that one after another would have left."""
     held: list[StoredLicense] = []
     owners: dict[str, Employee] = {}
     for (partition, row), entity in world.tables.tables["Licenses"].items():
         if row.startswith("r|"):
-            held.append(held_from_entity(entity))
+            held.append(license_from_entity(entity))
         elif row.startswith("k|"):
-            owner = owner_of(entity)
+            owner = owner_from_entity(entity)
             if not owner.is_gone:
                 owners[row.removeprefix("k|")] = employee_of(owner.fields)
         assert partition in (f"{TENANT}|C1", TENANT)
     live = {each.key: each for each in held if each.document is not None}
-    expected = {each.key: each for each in shelf.all_held()}
+    expected = {each.key: each for each in license_set.all_licenses()}
     found = {key: each.document for key, each in live.items()}
     assert found == {key: each.document for key, each in expected.items()}, "I4: stored differs"
     assert owners == {key: each.employee for key, each in expected.items()}, "owners differ"

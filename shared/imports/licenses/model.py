@@ -1,8 +1,9 @@
 """Licenses, every field (docs/contracts.md#2; the vendor's "Import Licenses" page).
 
 Names are the contract's in its JSON spelling; in XML and in `propertyName` the first letter is a
-capital. Only companyCode is in every row. What a row is matched by (the codes and numbers of
-`LicenseIdentity`) is trimmed and in NFC like every reference, everything else is kept as sent.
+capital. Only companyCode is required in every row. The codes and numbers of `LicenseIdentity`,
+which match a row to its license, are trimmed and in NFC like every reference; all other values are
+stored as sent.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ from shared.imports.row_reader import usable_reference
 # ruff: noqa: N815  (the names are the contract's)
 
 
-# Documents of one license.
+# The maximum number of documents of one license.
 MAX_DOCUMENTS: Final = 100
 
-# How the vendor writes a key that is none.
+# How the vendor writes a missing key.
 NO_KEY_TEXT: Final = "<empty>"
 
 _DIRECTIONS = {"after": "After", "before": "Before"}
@@ -49,7 +50,7 @@ _DIRECTIONS = {"after": "After", "before": "Before"}
 def guid_text(text: str) -> str | None:
     """A guid with or without dashes, braces or parentheses, in lower case with dashes.
 
-    None for a key that is none: `<empty>` or all zeros. Raises ValueError.
+    None for a missing key: `<empty>` or all zeros. Raises ValueError.
     """
     compact = text.strip().lower()
     if compact == NO_KEY_TEXT:
@@ -71,7 +72,7 @@ def _direction(value: Any) -> Any:
     return _DIRECTIONS.get(value.lower(), value) if isinstance(value, str) else value
 
 
-# A license's guid; None after reading where the text says that there is no key.
+# A license's guid; reading converts the text of a missing key to None.
 LicenseKey = Annotated[
     str,
     Strict(),
@@ -80,12 +81,12 @@ LicenseKey = Annotated[
     WithJsonSchema({"type": "string", "format": "uuid"}),
 ]
 
-# Taken in any case, kept in the contract's.
+# Accepted in any case, stored in the contract's.
 OffsetDirection = Annotated[Literal["After", "Before"], BeforeValidator(_direction), Mark.CONVERTED]
 
 
 class LicenseReminder(Record):
-    """When and where the employee is reminded; its properties merge one by one."""
+    """When and where the employee is reminded; its properties merge separately."""
 
     merge_kind = MergeKind.PER_PROPERTY
 
@@ -97,7 +98,7 @@ class LicenseReminder(Record):
 
 
 class LicenseDocument(Record):
-    """A file of a license; what it is called and its type tell it from the license's others."""
+    """A file of a license; its name and type identify it within the license."""
 
     merge_kind = MergeKind.WHOLE
 
@@ -109,7 +110,7 @@ class LicenseDocument(Record):
 
 
 class LicenseIdentity(Record):
-    """What finds a license: a row of a DELETE, and the part of every other row that matches."""
+    """The fields that identify a license; a row of a DELETE has no others."""
 
     companyCode: LicenseReference
     divisionCode: LicenseReference | None = None
@@ -122,7 +123,7 @@ class LicenseIdentity(Record):
 
 
 class License(LicenseIdentity):
-    """One row of a licenses import, and the license that is stored."""
+    """One row of a licenses import, and the stored license."""
 
     licenseCertificateCode: XmlText | None = None
     issuedDate: CalendarDate | None = None
@@ -133,13 +134,14 @@ class License(LicenseIdentity):
     documents: Annotated[list[LicenseDocument], Field(max_length=MAX_DOCUMENTS)] | None = None
 
 
-# What finds a license: its key, else whose it is and what it is (docs/contracts.md#2, matching).
+# A license is identified by its key, or else by its employee, type and number (docs/contracts.md#2,
+# matching).
 #
 # An employee is (divisionCode, employeeNumber), or (divisionCode, employeePersonalId) where there
-# is no number; all of one company, whose code is the group of the rows.
+# is no number, within one company.
 
 KEY_FIELDS: Final = ("licenseKey", "serializableLicenseKey")
-# What a result shows of a row, the license's key last.
+# The fields of `RowResult.key`; the license's key is the last.
 IDENTITY_FIELDS: Final = (
     "companyCode",
     "divisionCode",
@@ -148,19 +150,19 @@ IDENTITY_FIELDS: Final = (
     "licenseKey",
 )
 PERSONAL_ID: Final = "employeePersonalId"
-# What names somebody; a division alone does not.
+# Fields that name an employee; a division alone does not.
 NAMING_FIELDS: Final = ("employeeNumber", PERSONAL_ID)
 EMPLOYEE_FIELDS: Final = ("divisionCode", *NAMING_FIELDS)
 NATURAL_KEY_FIELDS: Final = (*EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber")
 NEEDED_TO_FIND: Final = "send licenseKey, employeeNumber or employeePersonalId"
 
-# Of the keys that the gateway makes; drawn once.
+# The UUID namespace of generated keys; a random constant.
 _NAMESPACE: Final = uuid.UUID("0a0d1c8e-5f0d-4b43-9a3e-6a5a3f6f9d51")
 
 
 @dataclass(frozen=True, slots=True)
 class Employee:
-    """Whose license it is; without a number or an id it is nobody's."""
+    """The employee of a license; without a number or an id the license has no employee."""
 
     division: str | None = None
     number: str | None = None
@@ -168,16 +170,16 @@ class Employee:
 
     @property
     def is_named(self) -> bool:
-        """Whether there is somebody at all."""
+        """Whether it names an employee."""
         return self.number is not None or self.personal_id is not None
 
 
-NOBODY: Final = Employee()
+NO_EMPLOYEE: Final = Employee()
 
 
 @dataclass(frozen=True, slots=True)
 class NaturalKey:
-    """A license without its key: within a company no two licenses are the same here."""
+    """Identifies a license without its key; it is unique within a company."""
 
     employee: Employee
     type_code: str | None
@@ -185,22 +187,22 @@ class NaturalKey:
 
 
 def employee_of(values: Mapping[str, Any]) -> Employee:
-    """Whose license these values (by contract name) describe."""
+    """The employee in these values (by contract name)."""
     number, personal_id = values.get("employeeNumber"), values.get("employeePersonalId")
     if number is not None:
         return Employee(values.get("divisionCode"), number)
     if personal_id is not None:
         return Employee(values.get("divisionCode"), None, personal_id)
-    return NOBODY
+    return NO_EMPLOYEE
 
 
-def kept_of_employee(
+def keep_employee_fields(
     stored: Mapping[str, Any], sent: Mapping[str, Any], *, keeps: bool
 ) -> Document:
-    """What a license keeps of whose it is, where a row is silent; `keeps`: as of everything else.
+    """The stored employee fields that a row leaves unchanged.
 
-    A row that names nobody leaves a license with its employee, whatever the action: it speaks of
-    the license of its key. A field that is null is not silent.
+    `keeps` says that the action keeps absent fields. A row without an employee keeps the employee
+    under every action. A field that is null counts as present.
     """
     if not keeps and any(name in sent for name in NAMING_FIELDS):
         return {}
@@ -215,42 +217,42 @@ def natural_key(values: Mapping[str, Any]) -> NaturalKey | None:
     return NaturalKey(employee, values.get("licenseTypeCode"), values.get("licenseNumber"))
 
 
-def given_key(values: Mapping[str, Any]) -> str | None:
-    """The key that a row gives, under either of its names."""
+def explicit_key(values: Mapping[str, Any]) -> str | None:
+    """The license key that a row sends, under either of its names."""
     return values.get("licenseKey") or values.get("serializableLicenseKey")
 
 
 def keys_differ(values: Mapping[str, Any]) -> bool:
-    """Whether a row gives two keys that are not the same."""
+    """Whether a row sends two different keys."""
     first, second = (values.get(name) for name in KEY_FIELDS)
     return first is not None and second is not None and first != second
 
 
 def is_unidentified(row: ReadRow) -> bool:
-    """Whether a row gives neither a key nor an employee (and none that cannot be read)."""
+    """Whether a row sends neither a key nor an employee, readable or not."""
     return (
-        given_key(row.values) is None
+        explicit_key(row.values) is None
         and not employee_of(row.values).is_named
         and row.unreadable.isdisjoint((*KEY_FIELDS, *NAMING_FIELDS))
     )
 
 
 def can_be_found(row: ReadRow) -> bool:
-    """Whether the fields that find the license of a row can be read, and say which one it is."""
+    """Whether the fields that identify the license of a row are readable and sufficient."""
     values, unreadable = row.values, row.unreadable
     if keys_differ(values) or not unreadable.isdisjoint(KEY_FIELDS):
         return False
-    if given_key(values) is not None:
+    if explicit_key(values) is not None:
         return True
     return employee_of(values).is_named and unreadable.isdisjoint(NATURAL_KEY_FIELDS)
 
 
-def made_keys(tenant: str, company: str, natural: NaturalKey, spare: str) -> Iterator[str]:
+def generate_keys(tenant: str, company: str, natural: NaturalKey, spare: str) -> Iterator[str]:
     """The keys that a new license may get, best first.
 
-    The first follows from tenant and natural key alone, so that a repeat finds it; the others are
-    for the case that a license has it already that has become another since. They follow from
-    `spare`, the id of the import, too.
+    The first is derived from tenant and natural key alone, so that a repeated row finds its
+    license. The others are needed where a license that has changed since has that key; they are
+    also derived from `spare`, the id of the import.
     """
     employee = natural.employee
     text = "\x1f".join(
@@ -273,10 +275,10 @@ def made_keys(tenant: str, company: str, natural: NaturalKey, spare: str) -> Ite
 
 
 def sent_identity(folded: Mapping[str, Any]) -> Document:
-    """What a row (names in lower case) says of its identity, as far as it is usable.
+    """The usable identity fields of a row whose names are in lower case.
 
-    Agrees with reading the row, and also works where the row has faults elsewhere: the rows of an
-    employee stand together whatever is wrong with one of them.
+    It agrees with reading the row, and also works for a row with faults in other fields, so that
+    the rows of an employee stay together.
     """
     values: Document = {}
     for name in ("companyCode", *EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber"):
@@ -286,23 +288,23 @@ def sent_identity(folded: Mapping[str, Any]) -> Document:
         if usable is not None:
             values[name] = usable
     for name in KEY_FIELDS:
-        key = _key_without_mark(folded.get(name.lower()))
+        key = _parse_key(folded.get(name.lower()))
         if key is not None:
             values.setdefault("licenseKey", key)
     return values
 
 
 def usable_license_reference(value: Any) -> str | None:
-    """A reference of a license as it is stored, from whatever a row sends; None: unusable."""
+    """The stored form of a license reference from any value; None where it is unusable."""
     if type(value) is str and has_xml_fault(value):
         return None
     return usable_reference(value, MAX_LICENSE_REFERENCE)
 
 
 def sent_employee(folded: Mapping[str, Any], identity: Document) -> Document:
-    """What a row of this identity says of whose the license is; None where it clears.
+    """The employee fields of a row of this identity; None where the row clears one.
 
-    Properties that say nothing (`without_silent_values`) are not among the folded ones.
+    `folded` must not contain silent values (`without_silent_values`).
     """
     return {
         name: identity.get(name)
@@ -311,8 +313,8 @@ def sent_employee(folded: Mapping[str, Any], identity: Document) -> Document:
     }
 
 
-def shown_key(values: Mapping[str, Any], license_key: str | None) -> tuple[str | None, ...]:
-    """The key of a row's result: its identity as text, with the key of its license."""
+def result_key(values: Mapping[str, Any], license_key: str | None) -> tuple[str | None, ...]:
+    """The key of a row's result: its identity as text, then the key of its license."""
     shown = [values.get(name) for name in IDENTITY_FIELDS[:-1]]
     return (*(None if value is None else str(value) for value in shown), license_key)
 
@@ -322,11 +324,11 @@ def _is_empty(value: Any) -> bool:
 
 
 def _personal_id(value: Any) -> int | None:
-    """The id; None for 0, which is what a client sends that has not set it."""
+    """The id; None for 0, which clients send for an unset id."""
     return value or None if type(value) is int else None
 
 
-def _key_without_mark(value: Any) -> str | None:
+def _parse_key(value: Any) -> str | None:
     try:
         return guid_text(value) if type(value) is str else None
     except ValueError:

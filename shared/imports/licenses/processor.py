@@ -1,6 +1,17 @@
-"""One company's rows at work: unit by unit, each transaction with its entry in the import's log.
+"""Processes the rows of a licenses import, company by company and group by group.
 
-See `work` for what the log is for.
+Each transaction inserts an entry into the import's log in the company's partition.
+
+All rows of a company in an import are in one chunk, and imports of a company run in order
+(docs/design.md#1.2). So a handler has the company for itself, except for stragglers and redelivered
+messages of its own import. Those meet at the log: each transaction inserts the next entry with the
+results of its rows. A redelivered handler continues after the last entry, and of two handlers at
+the same entry only one can commit. A handler that ends the rows without applying them writes the
+last entry, so that no straggler can continue.
+
+Changes that belong together but are too many for one transaction (Replace of an employee with many
+licenses) are first written to a blob. Once their first transaction is committed, the next handler
+commits the others, also a handler that only ends the rows.
 """
 
 from __future__ import annotations
@@ -25,18 +36,22 @@ from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import LicenseSet, StoredLicense
 from shared.imports.licenses.model import Employee, employee_of, sent_identity
-from shared.imports.licenses.row_groups import RowGroup, RowOutline, outline_row, units
+from shared.imports.licenses.row_groups import RowGroup, RowOutline, group_rows, outline_row
 from shared.imports.licenses.rules import (
     GROUP,
-    NOTHING_DONE,
+    NOTHING_COMMITTED,
     LicenseRules,
-    done_before,
+    find_committed,
     read_license,
-    sent_key,
+    readable_key,
 )
 from shared.imports.licenses.silent_values import without_silent_values
 from shared.imports.licenses.store import LicenseReader, LogEntry, Owner
-from shared.imports.licenses.transactions import LicenseTransaction, TransactionSlice, segments
+from shared.imports.licenses.transactions import (
+    LicenseTransaction,
+    TransactionSlice,
+    build_transactions,
+)
 from shared.imports.merge_rules import ChangeListener
 from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
 from shared.imports.results import RowResult, failed
@@ -49,10 +64,8 @@ from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
 from shared.storage.partition_index import PartitionIndex
 from shared.storage.ports import MAX_OPERATIONS, Blobs, Operation, Tables
 
-# The lines of a chunk of licenses: first only what each row is about, then row by row.
-#
-# A chunk holds all rows of its companies, whose documents may be large, so a row is read when its
-# turn comes and not before.
+# A chunk has all rows of its companies, and their documents may be large. So the lines are first
+# read only for an outline of each row, and a row is fully read just before it is applied.
 
 
 @dataclass
@@ -65,12 +78,11 @@ class CompanyRows:
     rows: list[RowOutline] = field(default_factory=list)
 
     def read(self, row: RowOutline) -> ReadRow:
-        """The whole row."""
         return read_license(row.index, self._line(row), self.action)
 
     def shown_key(self, row: RowOutline) -> tuple[str | None, ...]:
-        """What a result shows of a row that is not read."""
-        return sent_key(self._line(row))
+        """The key of a row's result, for a row that is not fully read."""
+        return readable_key(self._line(row))
 
     def _line(self, row: RowOutline) -> dict[str, Any]:
         return _row(self.data[row.start : row.end])
@@ -78,37 +90,37 @@ class CompanyRows:
 
 @dataclass(frozen=True)
 class LicenseLines:
-    """The rows of a chunk by company; those without one have their result already."""
+    """The rows of a chunk by company; rows without a company already have a result."""
 
     companies: Sequence[CompanyRows]
     without_company: Sequence[RowResult]
     order: Sequence[int]
 
     def in_order(self, results: Sequence[RowResult]) -> list[RowResult]:
-        """These results in the order of the lines."""
+        """The results in the order of the lines."""
         by_index = {result.index: result for result in results}
         return [by_index[index] for index in self.order if index in by_index]
 
 
 def read_company_lines(tenant: str, data: bytes, action: LicenseAction) -> LicenseLines:
-    """The rows of a chunk's lines, sketched."""
+    """The outlines of a chunk's rows, by company."""
     companies: dict[str, CompanyRows] = {}
-    without: list[RowResult] = []
+    without_company: list[RowResult] = []
     order: list[int] = []
-    for index, start, end, row in _lines(data):
+    for index, start, end, row in _read_lines(data):
         folded = fold_names(without_silent_values(row, action))
         order.append(index)
         company = sent_identity(folded).get(GROUP)
         if company is None:
-            read = read_license(index, row, action)
-            without.append(failed(index, read.key, *read.messages))
+            parsed = read_license(index, row, action)
+            without_company.append(failed(index, parsed.key, *parsed.messages))
             continue
         lines = companies.setdefault(company, CompanyRows(company, data, action))
         lines.rows.append(outline_row(tenant, index, start, end, folded))
-    return LicenseLines(list(companies.values()), without, order)
+    return LicenseLines(list(companies.values()), without_company, order)
 
 
-def _lines(data: bytes) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
+def _read_lines(data: bytes) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
     """Index of the row in each line (`Payload.line`), start and end of its JSON, and the row.
 
     Raises UnreadablePayloadError.
@@ -129,19 +141,19 @@ def _row(line: bytes) -> dict[str, Any]:
 
 _SLICE_ROWS = 250
 _SLICE_BYTES = 4 * 1024 * 1024
-_MOST_CONFLICTS = 20
+_MAX_CONFLICTS = 20
 _TOO_MANY_WRITERS = "the licenses of a company are written by too many at once"
-_BYTES_OF_ROW = 500
-# About what a part comes to, for the choice of a thread.
-_BYTES_OF_PART = 50_000
-# How often the licenses of further employees are read, before a row that needs more fails.
-_MOST_LOOKS = 10
-# Results in one entry of the log: even keys that were drawn at random leave it small enough.
-_ENDED_AT_ONCE = 2_000
+# Estimates of the work, to decide whether it needs a thread.
+_BYTES_PER_ROW = 500
+_BYTES_PER_SLICE = 50_000
+# How often the licenses of more employees are read before a row that needs even more fails.
+_MAX_ADDITIONAL_READS = 10
+# Results in one entry of the log; it stays small enough even with random keys.
+_RESULTS_PER_ENTRY = 2_000
 
 
 class _MoreEmployeesError(Exception):
-    """Licenses of employees that were not read decide about some rows: begin again with them."""
+    """Some rows need licenses of employees that were not read; start again with them."""
 
 
 @dataclass
@@ -155,27 +167,27 @@ class CompanyProcessor:
     clock: Clock
     offload: Offload
     on_change: ChangeListener | None
-    most_writes: int
-    knows_made_keys: bool = False
+    max_writes: int
+    knows_generated_keys: bool = False
 
     def __post_init__(self) -> None:
         self.partition = partition_of(self.record.tenant, self.company.name)
         self.reader = LicenseReader(self.tables, LICENSES.table, self.partition)
         self.log: list[LogEntry] = []
         self.results: dict[int, RowResult] = {}
-        self.done = NOTHING_DONE
-        self.also: dict[int, set[Employee]] = {}
-        self.looks = 0
+        self.committed = NOTHING_COMMITTED
+        self.extra_employees: dict[int, set[Employee]] = {}
+        self.additional_reads = 0
 
     async def run(self, before_commit: BeforeCommit) -> list[RowResult]:
-        """Bring every row to its result; begins again behind the log where somebody else wrote."""
-        for _ in range(_MOST_CONFLICTS):
+        """The results of all rows; starts again from the log after another handler has written."""
+        for _ in range(_MAX_CONFLICTS):
             length = len(self.log)
             try:
                 await self._read_log()
-                await self._work_on(before_commit)
+                await self._process_rows(before_commit)
             except PreconditionFailedError:
-                self.knows_made_keys = self.knows_made_keys or len(self.log) == length
+                self.knows_generated_keys = self.knows_generated_keys or len(self.log) == length
                 continue
             except _MoreEmployeesError:
                 continue
@@ -183,17 +195,17 @@ class CompanyProcessor:
             return list(self.results.values())
         raise StorageUnavailableError(_TOO_MANY_WRITERS)
 
-    @retry_on_conflict(_MOST_CONFLICTS, lambda: StorageUnavailableError(_TOO_MANY_WRITERS))
+    @retry_on_conflict(_MAX_CONFLICTS, lambda: StorageUnavailableError(_TOO_MANY_WRITERS))
     async def end(self, message: Message) -> list[RowResult]:
-        """Rows without an entry in the log end with `message`; the log is closed by that."""
+        """End the rows that are not in the log with `message`, which closes the log."""
         await self._read_log()
-        rest = await self.offload(len(self.company.data), self._ended, message)
-        for at in range(0, len(rest), _ENDED_AT_ONCE):
-            await self._append(LicenseTransaction(rest[at : at + _ENDED_AT_ONCE]))
+        results = await self.offload(len(self.company.data), self._end_results, message)
+        for start in range(0, len(results), _RESULTS_PER_ENTRY):
+            await self._append(LicenseTransaction(results[start : start + _RESULTS_PER_ENTRY]))
         await self._remove_obsolete()
         return list(self.results.values())
 
-    def _ended(self, message: Message) -> list[RowResult]:
+    def _end_results(self, message: Message) -> list[RowResult]:
         return [
             failed(row.index, self.company.shown_key(row), message)
             for row in self.company.rows
@@ -201,91 +213,99 @@ class CompanyProcessor:
         ]
 
     async def _read_log(self) -> None:
-        """Take over what is committed, and carry out what was left half done."""
-        self.log = await self.reader.log(self.record.number)
-        half_done = records.unfinished(self.log)
-        if half_done is not None:
-            begin, part = half_done
-            await self._do_parts(begin, part)
+        """Load the committed results, and commit the rest of an incomplete series."""
+        self.log = await self.reader.read_log(self.record.number)
+        incomplete = records.find_unfinished(self.log)
+        if incomplete is not None:
+            begin, next_part = incomplete
+            await self._commit_slices(begin, next_part)
         self.results = {result.index: result for entry in self.log for result in entry.results}
-        size = _BYTES_OF_ROW * len(self.results)
-        self.done = await self.offload(size, done_before, self.results)
+        size = _BYTES_PER_ROW * len(self.results)
+        self.committed = await self.offload(size, find_committed, self.results)
 
-    async def _work_on(self, before_commit: BeforeCommit) -> None:
+    async def _process_rows(self, before_commit: BeforeCommit) -> None:
         rows = [row for row in self.company.rows if row.index not in self.results]
         keys = {row.key for row in rows if row.key is not None}
-        owners = await self.reader.owners(keys)
+        owners = await self.reader.read_owners(keys)
         known, unreadable = dict(owners.by_key), set(owners.broken)
-        if self.knows_made_keys:
-            made = await self.reader.owners(
-                {row.made_key for row in rows if row.made_key is not None}
+        if self.knows_generated_keys:
+            generated = await self.reader.read_owners(
+                {row.generated_key for row in rows if row.generated_key is not None}
             )
-            known |= made.by_key
-            unreadable |= made.broken
+            known |= generated.by_key
+            unreadable |= generated.broken
         self._fail_broken([row for row in rows if row.key in owners.broken])
         rows = [row for row in rows if row.index not in self.results]
-        whose = {key: owner.fields for key, owner in owners.by_key.items()}
+        owner_fields = {key: owner.fields for key, owner in owners.by_key.items()}
         action = LicenseAction(self.record.options.action)
-        size = _BYTES_OF_ROW * len(rows)
-        for some in await self.offload(size, _sliced_units, rows, whose, action, self.also):
+        size = _BYTES_PER_ROW * len(rows)
+        for groups in await self.offload(
+            size, _slice_groups, rows, owner_fields, action, self.extra_employees
+        ):
             newest = LAST_NUMBER if self.record.trusts_later_stamps else self.record.number
-            held = await self.reader.held(some, newest)
-            licenses = held.licenses
-            await self._check_alone(max((each.number for each in licenses), default=0))
-            whole: list[RowGroup] = []
-            for unit in some:
-                if held.touches_broken(unit):
-                    self._fail_broken(unit.rows)
+            stored = await self.reader.read_licenses(groups, newest)
+            licenses = stored.licenses
+            await self._check_no_other_handler(max((item.number for item in licenses), default=0))
+            intact: list[RowGroup] = []
+            for group in groups:
+                if stored.may_change_broken(group):
+                    self._fail_broken(group.rows)
                 else:
-                    whole.append(unit)
-            employees = frozenset().union(*(unit.employees for unit in whole))
-            # Rows of one key are in one unit, so a slice needs to know of its own keys only.
-            own = {row.key or row.made_key or "" for unit in whole for row in unit.rows}
-            near = {key: known[key] for key in own if key in known}
-            gone = _keys_without_license(near, licenses, whole, employees)
-            taken = [*(near.keys() - gone), *(own & unreadable)]
-            await self._settle(whole, LicenseSet(licenses, taken, gone, employees), before_commit)
+                    intact.append(group)
+            employees = frozenset().union(*(group.employees for group in intact))
+            # Rows of one key are in one group, so a slice needs only its own keys.
+            own_keys = {
+                row.key or row.generated_key or "" for group in intact for row in group.rows
+            }
+            own_owners = {key: known[key] for key in own_keys if key in known}
+            deleted_keys = _keys_without_license(own_owners, licenses, intact, employees)
+            used_keys = [*(own_owners.keys() - deleted_keys), *(own_keys & unreadable)]
+            await self._process_groups(
+                intact, LicenseSet(licenses, used_keys, deleted_keys, employees), before_commit
+            )
 
     def _fail_broken(self, rows: Sequence[RowOutline]) -> None:
-        """Rows about a stored license that cannot be read."""
+        """Fail rows whose stored license is unreadable."""
         for row in rows:
             log.warning("record.broken", import_id=self.record.import_id)
-            said = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
-            self.results[row.index] = failed(row.index, self.company.shown_key(row), said)
+            message = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
+            self.results[row.index] = failed(row.index, self.company.shown_key(row), message)
 
-    async def _settle(
-        self, some: Sequence[RowGroup], shelf: LicenseSet, before_commit: BeforeCommit
+    async def _process_groups(
+        self, groups: Sequence[RowGroup], license_set: LicenseSet, before_commit: BeforeCommit
     ) -> None:
-        size = sum(row.end - row.start for unit in some for row in unit.rows)
-        work = self._work(shelf)
-        found = await self.offload(size, self._decided, work, some)
-        self._look_further(work.unknown)
-        for segment in found:
-            if segment.operations:
+        size = sum(row.end - row.start for group in groups for row in group.rows)
+        rules = self._make_rules(license_set)
+        transactions = await self.offload(size, self._build_transactions, rules, groups)
+        self._require_employees(rules.needed_employees)
+        for transaction in transactions:
+            if transaction.operations:
                 await before_commit()
-                await self._commit(segment)
-            self.results |= {result.index: result for result in segment.results}
+                await self._commit(transaction)
+            self.results |= {result.index: result for result in transaction.results}
 
-    async def _check_alone(self, newest: int) -> None:
-        """What was read must be as the log tells: an own change that it does not know was made by
-        another handler in between, and rows judged by it would tell the wrong story.
+    async def _check_no_other_handler(self, newest: int) -> None:
+        """Raise where another handler has changed the licenses that were read.
+
+        A change by this import that is not in the log was made by another handler in between; rows
+        applied to it would get wrong results.
         """
         if newest > self.record.number:
             raise SupersededError
         if newest == self.record.number:
-            log_now = await self.reader.log(self.record.number)
+            log_now = await self.reader.read_log(self.record.number)
             if len(log_now) != len(self.log):
                 raise PreconditionFailedError("another handler of the import is at work")
 
-    def _look_further(self, unknown: Mapping[int, Employee]) -> None:
-        """Raises _MoreEmployeesError where licenses of more employees decide about rows."""
-        if unknown and self.looks < _MOST_LOOKS:
-            self.looks += 1
-            for index, employee in unknown.items():
-                self.also.setdefault(index, set()).add(employee)
+    def _require_employees(self, needed: Mapping[int, Employee]) -> None:
+        """Raises _MoreEmployeesError where rows need the licenses of more employees."""
+        if needed and self.additional_reads < _MAX_ADDITIONAL_READS:
+            self.additional_reads += 1
+            for index, employee in needed.items():
+                self.extra_employees.setdefault(index, set()).add(employee)
             raise _MoreEmployeesError
 
-    def _work(self, shelf: LicenseSet) -> LicenseRules:
+    def _make_rules(self, license_set: LicenseSet) -> LicenseRules:
         record = self.record
         return LicenseRules(
             tenant=record.tenant,
@@ -293,81 +313,85 @@ class CompanyProcessor:
             action=LicenseAction(record.options.action),
             number=record.number,
             import_id=record.import_id,
-            shelf=shelf,
-            unforeseen=self._unforeseen,
-            done=self.done,
+            license_set=license_set,
+            describe_error=self._describe_error,
+            committed=self.committed,
             on_change=self.on_change,
             is_overtaken=record.origins.is_overtaken,
         )
 
-    def _decided(self, work: LicenseRules, some: Sequence[RowGroup]) -> list[LicenseTransaction]:
-        rows = [[(self._read(row), row.employee) for row in unit.rows] for unit in some]
+    def _build_transactions(
+        self, rules: LicenseRules, groups: Sequence[RowGroup]
+    ) -> list[LicenseTransaction]:
+        rows = [[(self._read_row(row), row.employee) for row in group.rows] for group in groups]
         now = to_iso(self.clock.now())
-        return list(segments(work, self.partition, rows, now, self.most_writes))
+        return list(build_transactions(rules, self.partition, rows, now, self.max_writes))
 
-    def _read(self, row: RowOutline) -> ReadRow:
-        """A fault that reading did not foresee is this row's alone."""
+    def _read_row(self, row: RowOutline) -> ReadRow:
+        """Read a row; an unexpected error fails only this row."""
         try:
             return self.company.read(row)
         except Exception as error:
-            return ReadRow(row.index, (None,) * 5, {}, (self._unforeseen(error),))
+            return ReadRow(row.index, (None,) * 5, {}, (self._describe_error(error),))
 
-    def _unforeseen(self, error: Exception) -> Message:
+    def _describe_error(self, error: Exception) -> Message:
         log.failure("row.failed", error, correlation_id=self.record.import_id)
         detail = SEND_AGAIN.format(id=self.record.import_id)
         return Message(MessageId.COULD_NOT_BE_PROCESSED, detail=detail)
 
-    async def _commit(self, segment: LicenseTransaction) -> None:
-        for blob in segment.blobs:
+    async def _commit(self, transaction: LicenseTransaction) -> None:
+        for blob in transaction.blobs:
             name = f"{self.record.tenant}/{blob.name}"
             await self.blobs.put(LICENSE_DOCUMENTS, name, [blob.data], blob.metadata)
-        parts = segment.parts(self.most_writes)
-        if len(parts) > 1:
-            await self._append_in_parts(segment, parts)
+        slices = transaction.split(self.max_writes)
+        if len(slices) > 1:
+            await self._append_in_slices(transaction, slices)
         else:
-            await self._append(segment)
+            await self._append(transaction)
 
-    async def _append_in_parts(
-        self, segment: LicenseTransaction, parts: Sequence[TransactionSlice]
+    async def _append_in_slices(
+        self, transaction: LicenseTransaction, slices: Sequence[TransactionSlice]
     ) -> None:
-        """Write down all that is to be done, then do it; it cannot be undone half way."""
-        if not self.knows_made_keys:
-            self.knows_made_keys = True
-            raise PreconditionFailedError("a key that is taken must be known before it begins")
+        """Write all transactions to a blob, then commit them; they cannot be rolled back."""
+        if not self.knows_generated_keys:
+            self.knows_generated_keys = True
+            raise PreconditionFailedError("the keys in use must be known before the series begins")
         begin = len(self.log)
-        packed = [(part.results, part.operations) for part in parts]
-        data = await self.offload(_BYTES_OF_PART * len(parts), records.pack_parts, packed)
-        await self.blobs.put(IMPORT_PAYLOADS, self._parts_blob(begin), [data])
-        entry = replace(_entry(segment), results=tuple(parts[0].results), parts=len(parts))
-        await self._insert(entry, parts[0].operations)
-        await self._do_parts(begin, 1)
+        contents = [(item.results, item.operations) for item in slices]
+        data = await self.offload(_BYTES_PER_SLICE * len(slices), records.pack_parts, contents)
+        await self.blobs.put(IMPORT_PAYLOADS, self._slices_blob(begin), [data])
+        entry = replace(_entry(transaction), results=tuple(slices[0].results), parts=len(slices))
+        await self._insert(entry, slices[0].operations)
+        await self._commit_slices(begin, 1)
 
-    async def _do_parts(self, begin: int, first: int) -> None:
-        """The transactions from `first` on of the work that began with that entry of the log."""
-        name = self._parts_blob(begin)
+    async def _commit_slices(self, begin: int, first: int) -> None:
+        """Commit the slices from `first` on of the series that begins at that entry of the log."""
+        name = self._slices_blob(begin)
         data = await self.blobs.read(IMPORT_PAYLOADS, name)
         if data is None:
-            log_now = await self.reader.log(self.record.number)
-            if len(log_now) == len(self.log) and records.unfinished(log_now) is not None:
+            log_now = await self.reader.read_log(self.record.number)
+            if len(log_now) == len(self.log) and records.find_unfinished(log_now) is not None:
                 raise UnreadableDataError("what is left to be done of an import of licenses")
-            raise PreconditionFailedError("somebody else has finished it")
-        parts = await self.offload(10 * len(data), records.unpack_parts, data)
-        for results, operations in parts[first:]:
+            raise PreconditionFailedError("another handler has finished it")
+        slices = await self.offload(10 * len(data), records.unpack_parts, data)
+        for results, operations in slices[first:]:
             await self._insert(LogEntry(tuple(results), parts=0), operations)
         await self.blobs.delete(IMPORT_PAYLOADS, name)
 
-    def _parts_blob(self, begin: int) -> str:
-        """By company too: an import's chunk may have several."""
+    def _slices_blob(self, begin: int) -> str:
+        """The blob's name; it has the company because a chunk may have several."""
         company = self.partition.partition("|")[2]
         return f"{self.record.tenant}/{self.record.import_id}.{company}.parts-{begin}"
 
-    async def _append(self, segment: LicenseTransaction) -> None:
-        await self._insert(_entry(segment), segment.operations)
-        self.results |= {result.index: result for result in segment.results}
+    async def _append(self, transaction: LicenseTransaction) -> None:
+        await self._insert(_entry(transaction), transaction.operations)
+        self.results |= {result.index: result for result in transaction.results}
 
     async def _insert(self, entry: LogEntry, operations: Sequence[Operation]) -> None:
         now = to_iso(self.clock.now())
-        insert = records.logged(self.partition, self.record.number, len(self.log), entry, now)
+        insert = records.insert_log_entry(
+            self.partition, self.record.number, len(self.log), entry, now
+        )
         await self.tables.transact(LICENSES.table, [insert, *operations])
         self.log.append(entry)
 
@@ -376,74 +400,61 @@ class CompanyProcessor:
             await self.blobs.delete(LICENSE_DOCUMENTS, f"{self.record.tenant}/{name}")
 
 
-def _entry(segment: LicenseTransaction) -> LogEntry:
-    written = frozenset(blob.name for blob in segment.blobs)
-    return LogEntry(tuple(segment.results), segment.obsolete, written)
+def _entry(transaction: LicenseTransaction) -> LogEntry:
+    written = frozenset(blob.name for blob in transaction.blobs)
+    return LogEntry(tuple(transaction.results), transaction.obsolete, written)
 
 
 def _keys_without_license(
     owners: Mapping[str, Owner],
     licenses: Sequence[StoredLicense],
-    units_read: Sequence[RowGroup],
+    groups_read: Sequence[RowGroup],
     employees: Set[Employee],
 ) -> set[str]:
-    """Keys of licenses that are gone, and keys that point at a license which is not there.
-
-    Where a license must be is known of the employees whose licenses were read.
-    """
-    there = {held.key for held in licenses if held.document is not None}
-    asked = {row.key for unit in units_read for row in unit.rows}
-    gone: set[str] = set()
+    """Keys of deleted licenses, and keys whose license should be among those read but is not."""
+    existing_keys = {license_.key for license_ in licenses if license_.document is not None}
+    requested_keys = {row.key for group in groups_read for row in group.rows}
+    deleted_keys: set[str] = set()
     for key, owner in owners.items():
         employee = employee_of(owner.fields)
-        is_read = employee in employees if employee.is_named else key in asked
-        if owner.is_gone or (is_read and key not in there):
-            gone.add(key)
-    return gone
+        is_read = employee in employees if employee.is_named else key in requested_keys
+        if owner.is_gone or (is_read and key not in existing_keys):
+            deleted_keys.add(key)
+    return deleted_keys
 
 
-def _place(unit: RowGroup) -> str:
-    named = [records.employee_rows(each) for each in unit.employees if each.is_named]
-    return min(named, default=records.employee_rows(Employee()))
+def _first_employee_row(group: RowGroup) -> str:
+    row_prefixes = [
+        records.employee_rows(employee) for employee in group.employees if employee.is_named
+    ]
+    return min(row_prefixes, default=records.employee_rows(Employee()))
 
 
-def _sliced_units(
+def _slice_groups(
     rows: Sequence[RowOutline],
-    whose: Mapping[str, Document],
+    owner_fields: Mapping[str, Document],
     action: LicenseAction,
-    also: Mapping[int, Set[Employee]],
+    extra_employees: Mapping[int, Set[Employee]],
 ) -> list[list[RowGroup]]:
-    return _slices(sorted(units(rows, whose, action, also), key=_place))
+    return _slices(
+        sorted(group_rows(rows, owner_fields, action, extra_employees), key=_first_employee_row)
+    )
 
 
 def _slices(ordered: Sequence[RowGroup]) -> list[list[RowGroup]]:
-    """Units of some hundred rows, and of some bytes, together; a unit never parts."""
+    """Groups together, up to a number of rows and bytes; a group is never split."""
     slices: list[list[RowGroup]] = []
     rows = size = 0
-    for unit in ordered:
-        unit_size = sum(row.end - row.start for row in unit.rows)
-        if not slices or rows + len(unit.rows) > _SLICE_ROWS or size + unit_size > _SLICE_BYTES:
+    for group in ordered:
+        unit_size = sum(row.end - row.start for row in group.rows)
+        if not slices or rows + len(group.rows) > _SLICE_ROWS or size + unit_size > _SLICE_BYTES:
             slices.append([])
             rows = size = 0
-        slices[-1].append(unit)
-        rows += len(unit.rows)
+        slices[-1].append(group)
+        rows += len(group.rows)
         size += unit_size
     return slices
 
-
-# The work on rows of licenses (docs/contracts.md#2): company by company, and in it unit by unit.
-#
-# All rows of a company in an import are in one chunk, and imports of a company follow one another
-# (docs/design.md#1.2), so a handler is alone with the company but for stragglers and redelivered
-# messages of its own import. Those meet at the import's log in the company's partition: each
-# transaction inserts the next entry, with the results of the rows that it takes along. A
-# redelivered handler goes on behind the last entry; of two handlers at one place only one can
-# commit; and who ends the rows without running them writes the last entry, so that no straggler
-# goes on.
-#
-# What belongs together and is too much for one transaction (Replace of an employee with many
-# licenses) goes into a blob first; with its first transaction in, whoever comes next carries out
-# the rest, also who only ends the rows.
 
 BROKEN_LOG = (
     "what this import has stored of the company's licenses cannot be read; compare the licenses, "
@@ -452,7 +463,7 @@ BROKEN_LOG = (
 
 
 class LicenseProcessor:
-    """`Work` on rows of licenses; `on_change` is told what each row changes."""
+    """The row processor of licenses; it calls `on_change` for each row that takes effect."""
 
     def __init__(
         self,
@@ -464,8 +475,8 @@ class LicenseProcessor:
         on_change: ChangeListener | None = None,
         operations: int = MAX_OPERATIONS,
     ) -> None:
-        """`operations` is what one transaction may hold; the order model has it small."""
-        self._noticed = on_change
+        """`operations` is the limit of one transaction; the order model uses a small one."""
+        self._on_change = on_change
         self._operations = operations
         self._tables = tables
         self._blobs = blobs
@@ -476,38 +487,36 @@ class LicenseProcessor:
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
     ) -> list[RowResult]:
-        """See `Work`."""
-        read = await self._lines(record, lines)
-        companies = [company.name for company in read.companies]
+        lines_by_company = await self._read_lines(record, lines)
+        companies = [company.name for company in lines_by_company.companies]
         await self._groups.note(LICENSES.table, record.tenant, companies)
-        results = list(read.without_company)
-        for company in read.companies:
+        results = list(lines_by_company.without_company)
+        for company in lines_by_company.companies:
             try:
-                results += await self._at_work(record, company).run(before_commit)
+                results += await self._make_processor(record, company).run(before_commit)
             except UnreadableDataError as error:
-                results += _all_failed(record, company, error)
-        return read.in_order(results)
+                results += _fail_all_rows(record, company, error)
+        return lines_by_company.in_order(results)
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
-        """See `Work`."""
-        read = await self._lines(record, lines)
+        read = await self._read_lines(record, lines)
         results = [replace(result, messages=(Message(code),)) for result in read.without_company]
         for company in read.companies:
             try:
-                results += await self._at_work(record, company).end(Message(code))
+                results += await self._make_processor(record, company).end(Message(code))
             except UnreadableDataError as error:
-                results += _all_failed(record, company, error)
+                results += _fail_all_rows(record, company, error)
         return read.in_order(results)
 
     def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
-        """See `Work`: what a row says is the rules' business."""
+        """Always True, because the rules check the row."""
         return True
 
-    async def _lines(self, record: ImportRecord, lines: bytes) -> LicenseLines:
+    async def _read_lines(self, record: ImportRecord, lines: bytes) -> LicenseLines:
         action = LicenseAction(record.options.action)
         return await self._offload(len(lines), read_company_lines, record.tenant, lines, action)
 
-    def _at_work(self, record: ImportRecord, company: CompanyRows) -> CompanyProcessor:
+    def _make_processor(self, record: ImportRecord, company: CompanyRows) -> CompanyProcessor:
         return CompanyProcessor(
             record,
             company,
@@ -515,15 +524,15 @@ class LicenseProcessor:
             self._blobs,
             self._clock,
             self._offload,
-            self._noticed,
+            self._on_change,
             self._operations - 1,
         )
 
 
-def _all_failed(
+def _fail_all_rows(
     record: ImportRecord, company: CompanyRows, error: UnreadableDataError
 ) -> list[RowResult]:
-    """What the import has done in this company cannot be known; other companies go on."""
+    """Fail the rows of a company whose log is unreadable; other companies continue."""
     log.failure("company.unreadable", error, import_id=record.import_id)
-    said = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_LOG)
-    return [failed(row.index, company.shown_key(row), said) for row in company.rows]
+    message = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_LOG)
+    return [failed(row.index, company.shown_key(row), message) for row in company.rows]

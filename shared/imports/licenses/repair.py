@@ -30,7 +30,7 @@ async def find_broken_licenses(context: RepairContext, tenant: str) -> AsyncIter
         async for entity in context.entities(LICENSES.table, partition, "r|", "r|~"):
             key = entity.row.rpartition("|")[2]
             try:
-                found = store.held_from_entity(entity)
+                found = store.license_from_entity(entity)
                 if await context.is_of_no_import(tenant, found.number):
                     yield _broken_license(context, tenant, entity, key, NO_IMPORT)
                 if found.document is not None:
@@ -104,7 +104,7 @@ async def _write_license(context: RepairContext, partition: str, held: StoredLic
 
 def _fault_of_owner(entity: Entity, *, is_there: bool) -> str:
     try:
-        owner = store.owner_of(entity)
+        owner = store.owner_from_entity(entity)
     except UnreadableDataError as error:
         return str(error)
     return "" if owner.is_gone or is_there else "the license of this key is not there"

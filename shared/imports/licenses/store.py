@@ -1,13 +1,14 @@
 """Licenses in storage, in the partition tenant|company of their table.
 
-r|division|employee|key     a license; the employee is n<number>, p<personal id>, or - for nobody
-k|key                       whose license has that key, unique within the company; or had it
-j|import|sequence           the log of an import: what it has committed here, and the results of
-                            those rows. Inserted in the transaction that commits, so of two handlers
-                            of an import only one can write the next entry
+r|division|employee|key     a license; the employee is n<number>, p<personal id>, or - without one
+k|key                       the employee of the license that has, or had, the key, which is unique
+                            within the company
+j|import|sequence           the log of an import: the results of committed rows. The transaction
+                            that commits the rows inserts the entry, so of two handlers of an import
+                            only one can write the next entry
 
-A license that was removed or went to another employee leaves a tombstone with the number of the
-import that did it.
+A license that is removed or moves to another employee leaves a tombstone with the number of that
+import.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import Document
@@ -37,7 +37,7 @@ from shared.storage.entities import (
 )
 from shared.storage.ports import Entity, Insert, Operation, Tables, Upsert, Value, reading
 
-# What people search by.
+# Columns for searching.
 COLUMNS = (
     "companyCode",
     "divisionCode",
@@ -46,17 +46,17 @@ COLUMNS = (
     "licenseNumber",
     "expirationDate",
 )
-# Operations that one change takes at most.
-MOST_OPERATIONS = 3
+# The maximum number of operations for one change.
+MAX_OPERATIONS_PER_CHANGE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
     """What one transaction of an import did in a company.
 
-    `parts` is the number of transactions that its work takes, each with an entry: with the first
-    one in, the others will follow, whoever carries them out; theirs say 0. `obsolete` and `written`
-    are names of blobs that nothing refers to any more, and that something began to refer to.
+    `parts` is the number of transactions that belong together; each has an entry, and those after
+    the first have 0. Once the first is committed, the next handler commits the others. `obsolete`
+    are names of blobs that are no longer in use, `written` those that are now in use.
     """
 
     results: tuple[RowResult, ...]
@@ -66,14 +66,14 @@ class LogEntry:
 
 
 def employee_rows(employee: Employee) -> str:
-    """What the row keys of an employee's licenses begin with."""
+    """The prefix of the row keys of an employee's licenses."""
     if employee.number is not None:
-        who = "n" + encode(employee.number)
+        name = "n" + encode(employee.number)
     elif employee.personal_id is not None:
-        who = f"p{employee.personal_id}"
+        name = f"p{employee.personal_id}"
     else:
-        who = "-"
-    return f"r|{encode(employee.division or '')}|{who}|"
+        name = "-"
+    return f"r|{encode(employee.division or '')}|{name}|"
 
 
 def license_row(employee: Employee, key: str) -> str:
@@ -82,7 +82,7 @@ def license_row(employee: Employee, key: str) -> str:
 
 
 def key_row(key: str) -> str:
-    """Row key of the entity that tells whose license has a key."""
+    """Row key of the entity that has the owner of a license key."""
     return f"k|{key}"
 
 
@@ -98,15 +98,15 @@ def log_up_to(number: int) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose license has a key, or had it when it went: what the license says of it."""
+    """The employee fields of the license that has a key, or had it when it was deleted."""
 
     fields: Document
     is_gone: bool
 
 
 @reading("the owner of a license key")
-def owner_of(entity: Entity) -> Owner:
-    """The owner that an entity of a key holds. Raises UnreadableDataError."""
+def owner_from_entity(entity: Entity) -> Owner:
+    """The owner in the entity of a license key. Raises UnreadableDataError."""
     fields = json.loads(entity.text("Whose"))
     if not isinstance(fields, dict):
         raise ValueError("no fields of an owner")
@@ -114,8 +114,8 @@ def owner_of(entity: Entity) -> Owner:
 
 
 @reading("a stored license")
-def held_from_entity(entity: Entity) -> StoredLicense:
-    """The license, or what is kept of it, that an entity holds. Raises UnreadableDataError."""
+def license_from_entity(entity: Entity) -> StoredLicense:
+    """The license or tombstone in an entity. Raises UnreadableDataError."""
     is_gone = entity.flag("Deleted")
     division, number, personal_id = json.loads(entity.text("Employee"))
     document = None if is_gone else json.loads(join_text("Document", entity.values))
@@ -128,14 +128,14 @@ def held_from_entity(entity: Entity) -> StoredLicense:
         document=document,
         number=entity.number("Number"),
         created_at=entity.text("CreatedAt"),
-        remains=json.loads(entity.text("Remains", "null")),
+        tombstone_fields=json.loads(entity.text("Remains", "null")),
     )
 
 
 def operations_of(partition: str, change: Change, number: int, now: str) -> list[Operation]:
-    """The writes that carry out a change of import `number`; `now` is ISO text.
+    """The writes for a change of import `number`; `now` is ISO text.
 
-    A key that is new to the company is inserted: where it is not new, the transaction fails.
+    A key that is new to the company is inserted, so the transaction fails where it is not new.
     """
     before, after = change.before, change.after
     operations: list[Operation] = []
@@ -148,30 +148,32 @@ def operations_of(partition: str, change: Change, number: int, now: str) -> list
         operations.append(Upsert(owner) if change.is_reused else Insert(owner))
     elif before is not None and after is None:
         operations.append(Upsert(_owner(partition, as_tombstone(before, number))))
-    elif before is not None and after is not None and _whose(before) != _whose(after):
+    elif before is not None and after is not None and _owner_fields(before) != _owner_fields(after):
         operations.append(Upsert(_owner(partition, after)))
     return operations
 
 
 def count_operations(change: Change) -> int:
-    """How many writes `operations_of` makes of it."""
+    """The number of writes that `operations_of` returns."""
     before, after = change.before, change.after
     if before is None or after is None:
         return 2
     moved = before.employee != after.employee
-    return 1 + moved + (_whose(before) != _whose(after))
+    return 1 + moved + (_owner_fields(before) != _owner_fields(after))
 
 
 def obsolete_blobs(changes: Iterable[Change]) -> frozenset[str]:
-    """The blobs that licenses referred to and do not any more."""
-    gone: set[str] = set()
+    """The blobs that no license refers to after the changes."""
+    names: set[str] = set()
     for change in changes:
-        gone |= _blobs(change.before) - _blobs(change.after)
-    return frozenset(gone)
+        names |= _blob_names(change.before) - _blob_names(change.after)
+    return frozenset(names)
 
 
-def logged(partition: str, number: int, sequence: int, entry: LogEntry, now: str) -> Operation:
-    """The insert of the next entry of an import's log."""
+def insert_log_entry(
+    partition: str, number: int, sequence: int, entry: LogEntry, now: str
+) -> Operation:
+    """The operation that inserts the next entry of an import's log."""
     values: dict[str, Value] = {
         "At": now,
         **pack_json("Results", [pack_result(result) for result in entry.results]),
@@ -186,7 +188,7 @@ def logged(partition: str, number: int, sequence: int, entry: LogEntry, now: str
 
 @reading("what an import has logged of the licenses of a company")
 def log_from_entity(entity: Entity) -> LogEntry:
-    """The entry that an entity holds. Raises UnreadableDataError."""
+    """The log entry in an entity. Raises UnreadableDataError."""
     obsolete, written = unpack_json("Blobs", entity.values) or ((), ())
     return LogEntry(
         results=tuple(unpack_result(item) for item in unpack_json("Results", entity.values)),
@@ -196,47 +198,43 @@ def log_from_entity(entity: Entity) -> LogEntry:
     )
 
 
-def blobs_to_remove(log: Sequence[LogEntry]) -> frozenset[str]:
-    """The blobs that are obsolete after all entries, in their order."""
-    gone: set[str] = set()
-    for entry in log:
-        gone |= entry.obsolete
-        gone -= entry.written
-    return frozenset(gone)
+def blobs_to_remove(entries: Sequence[LogEntry]) -> frozenset[str]:
+    """The blobs that are obsolete after all entries, applied in order."""
+    names: set[str] = set()
+    for entry in entries:
+        names |= entry.obsolete
+        names -= entry.written
+    return frozenset(names)
 
 
-def unfinished(log: Sequence[LogEntry]) -> tuple[int, int] | None:
-    """Where the last work of several parts begins in the log, and its next part; None: all done."""
-    for begin, entry in enumerate(log):
-        done = len(log) - begin
+def find_unfinished(entries: Sequence[LogEntry]) -> tuple[int, int] | None:
+    """The start of an incomplete series of transactions and its next part; None without one."""
+    for begin, entry in enumerate(entries):
+        done = len(entries) - begin
         if entry.parts > 1 and done < entry.parts:
             return begin, done
     return None
 
 
 def pack_parts(parts: Iterable[tuple[Sequence[RowResult], Sequence[Operation]]]) -> bytes:
-    """Results and writes of several transactions as bytes, to be carried out later by anybody."""
+    """Results and writes of several transactions as bytes, so that any handler can commit them."""
     return compress_json(
         [
             [
                 [pack_result(result) for result in results],
                 [
                     [
-                        type(each).__name__,
-                        each.entity.partition,
-                        each.entity.row,
-                        {**each.entity.values},
+                        type(operation).__name__,
+                        operation.entity.partition,
+                        operation.entity.row,
+                        dict(operation.entity.values),
                     ]
-                    for each in operations
+                    for operation in operations
                 ],
             ]
             for results, operations in parts
         ]
     )
-
-
-def _packed(entity: Entity) -> list[Any]:
-    return [entity.partition, entity.row, dict(entity.values)]
 
 
 @reading("what is left to be done of an import of licenses")
@@ -255,86 +253,88 @@ def unpack_parts(data: bytes) -> list[tuple[list[RowResult], list[Operation]]]:
     ]
 
 
-def _license(partition: str, held: StoredLicense, now: str) -> Entity:
-    document = held.document or {}
+def _license(partition: str, stored_license: StoredLicense, now: str) -> Entity:
+    document = stored_license.document or {}
     columns = text_columns(document, COLUMNS)
     values: dict[str, Value] = {
         **{name[0].upper() + name[1:]: text for name, text in columns.items()},
-        **_place(held),
-        "Number": held.number,
-        "CreatedAt": held.created_at or now,
+        **_identity_values(stored_license),
+        "Number": stored_license.number,
+        "CreatedAt": stored_license.created_at or now,
         "UpdatedAt": now,
         **split_text("Document", json.dumps(document, ensure_ascii=False, separators=(",", ":"))),
     }
-    return Entity(partition, license_row(held.employee, held.key), values)
+    return Entity(partition, license_row(stored_license.employee, stored_license.key), values)
 
 
 def _tombstone(partition: str, tombstone: StoredLicense) -> Entity:
     values: dict[str, Value] = {
-        **_place(tombstone),
+        **_identity_values(tombstone),
         "Number": tombstone.number,
         "Deleted": True,
-        "Remains": json.dumps(tombstone.remains, ensure_ascii=False),
+        "Remains": json.dumps(tombstone.tombstone_fields, ensure_ascii=False),
     }
     return Entity(partition, license_row(tombstone.employee, tombstone.key), values)
 
 
-def _owner(partition: str, held: StoredLicense) -> Entity:
-    values: dict[str, Value] = {"Whose": json.dumps(_whose(held), ensure_ascii=False)}
-    if held.document is None:
-        values |= {"Deleted": True, "Number": held.number}
-    return Entity(partition, key_row(held.key), values)
+def _owner(partition: str, stored_license: StoredLicense) -> Entity:
+    values: dict[str, Value] = {
+        "Whose": json.dumps(_owner_fields(stored_license), ensure_ascii=False)
+    }
+    if stored_license.document is None:
+        values |= {"Deleted": True, "Number": stored_license.number}
+    return Entity(partition, key_row(stored_license.key), values)
 
 
-def _whose(held: StoredLicense) -> Document:
-    said = held.document or held.remains or {}
-    return {name: said[name] for name in EMPLOYEE_FIELDS if name in said}
+def _owner_fields(stored_license: StoredLicense) -> Document:
+    fields = stored_license.document or stored_license.tombstone_fields or {}
+    return {name: fields[name] for name in EMPLOYEE_FIELDS if name in fields}
 
 
-def _place(held: StoredLicense) -> dict[str, Value]:
-    """Keys of rows may be shortened, so the whole place stands in the entity."""
-    employee = held.employee
+def _identity_values(stored_license: StoredLicense) -> dict[str, Value]:
+    """The license's key and employee; the entity needs them because row keys may be shortened."""
+    employee = stored_license.employee
     parts = [employee.division, employee.number, employee.personal_id]
-    return {"LicenseKey": held.key, "Employee": json.dumps(parts, ensure_ascii=False)}
+    return {"LicenseKey": stored_license.key, "Employee": json.dumps(parts, ensure_ascii=False)}
 
 
-def _blobs(held: StoredLicense | None) -> set[str]:
-    return blobs_of(((held.document if held else None) or {}).get("documents", []))
+def _blob_names(stored_license: StoredLicense | None) -> set[str]:
+    document = stored_license.document if stored_license else None
+    return blobs_of((document or {}).get("documents", []))
 
 
-# What is stored of the licenses that some rows are about (`shared.imports.licenses.store`).
-
-_READ_AT_ONCE = 1_000
-_MARGIN = 50
-# Licenses that an employee is thought to have, for the length of a query.
-_EACH = 4
-_WORTH_IT = 10
-# Sorts behind everything in a key.
-_END = "~"
+# Range queries for the licenses of many employees: the limit of one query is the assumed number of
+# licenses per employee and a margin. Below one employee in so many, single queries are faster.
+_MAX_RANGE_SIZE = 1_000
+_RANGE_MARGIN = 50
+_LICENSES_PER_EMPLOYEE = 4
+_MIN_RANGE_YIELD = 10
+# Sorts after every character of a key.
+_LAST_SUFFIX = "~"
 
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """Owners by license key, and the keys whose owner cannot be read."""
+    """Owners by license key, and the keys whose owner is unreadable."""
 
     by_key: dict[str, Owner]
     broken: set[str]
 
 
 @dataclass(frozen=True, slots=True)
-class HeldLicenses:
-    """Licenses, and the row keys of those that cannot be read."""
+class StoredLicenses:
+    """Licenses, and the row keys of unreadable ones."""
 
     licenses: list[StoredLicense]
     broken: set[str]
 
-    def touches_broken(self, unit: RowGroup) -> bool:
-        """Whether a license that a unit may touch cannot be read."""
+    def may_change_broken(self, group: RowGroup) -> bool:
+        """Whether the group may change an unreadable license."""
         if not self.broken:
             return False
-        prefixes = tuple(employee_rows(each) for each in unit.employees if each.is_named)
-        nobodys = {license_row(Employee(), row.key) for row in unit.rows if row.key}
-        return any(row in nobodys or row.startswith(prefixes) for row in self.broken)
+        prefixes = tuple(employee_rows(item) for item in group.employees if item.is_named)
+        unowned_rows = {license_row(Employee(), row.key) for row in group.rows if row.key}
+        return any(row in unowned_rows or row.startswith(prefixes) for row in self.broken)
 
 
 class LicenseReader:
@@ -345,76 +345,85 @@ class LicenseReader:
         self._table = table
         self._partition = partition
 
-    async def log(self, number: int) -> list[LogEntry]:
-        """What import `number` has committed here, in order."""
+    async def read_log(self, number: int) -> list[LogEntry]:
+        """The entries of import `number`, in order."""
         first, last = log_rows(number)
-        found = await self._tables.query(self._table, self._partition, first, last)
-        return [log_from_entity(entity) for entity in found]
+        entities = await self._tables.query(self._table, self._partition, first, last)
+        return [log_from_entity(entity) for entity in entities]
 
-    async def owners(self, keys: Iterable[str]) -> Owners:
-        """Whose the licenses of these keys are, or were; keys that none ever had are left out."""
+    async def read_owners(self, keys: Iterable[str]) -> Owners:
+        """The owners of these license keys; a key that no license ever had has none."""
         rows = {key_row(key): key for key in keys}
-        found = await load_records(self._tables, self._table, self._partition, sorted(rows))
+        entities = await load_records(self._tables, self._table, self._partition, sorted(rows))
         owners = Owners({}, set())
-        for row, entity in found.items():
+        for row, entity in entities.items():
             try:
-                owners.by_key[rows[row]] = owner_of(entity)
+                owners.by_key[rows[row]] = owner_from_entity(entity)
             except UnreadableDataError:
                 owners.broken.add(rows[row])
         return owners
 
-    async def held(self, units: Sequence[RowGroup], newest: int) -> HeldLicenses:
-        """The licenses, and what is kept of those that are gone, of the units' employees.
+    async def read_licenses(self, groups: Sequence[RowGroup], newest: int) -> StoredLicenses:
+        """The licenses and tombstones of the groups' employees.
 
-        Of licenses that are nobody's only those whose keys the rows give. One that says that an
-        import after number `newest` wrote it is broken.
+        Licenses without an employee are read by the keys in the rows. A license that claims to be
+        written by an import after number `newest` is broken.
         """
-        employees = {employee for unit in units for employee in unit.employees}
-        prefixes = sorted(employee_rows(each) for each in employees if each.is_named)
-        keys = {row.key for unit in units for row in unit.rows if row.key is not None}
-        nobodys = sorted(license_row(Employee(), key) for key in keys)
-        entities = await self._of_employees(prefixes)
+        employees = {employee for group in groups for employee in group.employees}
+        prefixes = sorted(employee_rows(item) for item in employees if item.is_named)
+        keys = {row.key for group in groups for row in group.rows if row.key is not None}
+        unowned_rows = sorted(license_row(Employee(), key) for key in keys)
+        entities = await self._read_employees(prefixes)
         entities += (
-            await load_records(self._tables, self._table, self._partition, nobodys)
+            await load_records(self._tables, self._table, self._partition, unowned_rows)
         ).values()
-        held = HeldLicenses([], set())
+        result = StoredLicenses([], set())
         for entity in entities:
             try:
-                found = held_from_entity(entity)
+                license_ = license_from_entity(entity)
             except UnreadableDataError:
-                held.broken.add(entity.row)
+                result.broken.add(entity.row)
                 continue
-            if found.number > newest:
-                held.broken.add(entity.row)
+            if license_.number > newest:
+                result.broken.add(entity.row)
             else:
-                held.licenses.append(found)
-        return held
+                result.licenses.append(license_)
+        return result
 
-    async def _of_employees(self, prefixes: Sequence[str]) -> list[Entity]:
-        """Everything under these prefixes (sorted), by ranges while they pay, else one by one."""
-        wanted = frozenset(prefixes)
-        found: list[Entity] = []
+    async def _read_employees(self, prefixes: Sequence[str]) -> list[Entity]:
+        """The entities of these prefixes (sorted), by range queries while those are faster."""
+        prefix_set = frozenset(prefixes)
+        result: list[Entity] = []
         start = 0
         while len(prefixes) - start > 1:
-            most = min(_READ_AT_ONCE, _EACH * (len(prefixes) - start) + _MARGIN)
-            entities = await self._range(prefixes[start], prefixes[-1], most)
-            is_all = len(entities) < most
-            seen = _END if is_all else _prefix(entities[-1].row)
-            taken = [each for each in entities if _prefix(each.row) in wanted]
-            found += [each for each in taken if _prefix(each.row) < seen]
-            begun = start
-            while start < len(prefixes) and prefixes[start] < seen:
+            limit = min(
+                _MAX_RANGE_SIZE, _LICENSES_PER_EMPLOYEE * (len(prefixes) - start) + _RANGE_MARGIN
+            )
+            entities = await self._query_range(prefixes[start], prefixes[-1], limit)
+            is_complete = len(entities) < limit
+            read_up_to = _LAST_SUFFIX if is_complete else _employee_prefix(entities[-1].row)
+            matching = [entity for entity in entities if _employee_prefix(entity.row) in prefix_set]
+            result += [entity for entity in matching if _employee_prefix(entity.row) < read_up_to]
+            previous_start = start
+            while start < len(prefixes) and prefixes[start] < read_up_to:
                 start += 1
-            if is_all or start == begun or (start - begun) * _WORTH_IT * _EACH < most:
+            employees = start - previous_start
+            if (
+                is_complete
+                or not employees
+                or employees * _MIN_RANGE_YIELD * _LICENSES_PER_EMPLOYEE < limit
+            ):
                 break
         for prefix in prefixes[start:]:
-            found += await self._range(prefix, prefix, None)
-        return found
+            result += await self._query_range(prefix, prefix, None)
+        return result
 
-    async def _range(self, first: str, last: str, most: int | None) -> list[Entity]:
-        return await self._tables.query(self._table, self._partition, first, last + _END, most=most)
+    async def _query_range(self, first: str, last: str, limit: int | None) -> list[Entity]:
+        return await self._tables.query(
+            self._table, self._partition, first, last + _LAST_SUFFIX, most=limit
+        )
 
 
-def _prefix(row: str) -> str:
-    """What the licenses of one employee have in common."""
+def _employee_prefix(row: str) -> str:
+    """The common prefix of the licenses of one employee."""
     return row[: row.rindex("|") + 1]

@@ -1,8 +1,8 @@
-"""From the rows of some units to the transactions that carry them out.
+"""Builds the transactions that carry out the rows of some groups.
 
-Runs in a thread: nothing here waits. A segment is what one transaction writes, with the results of
-the rows that it takes along: those that changed nothing too, since a row that comes after them in
-their unit may change what they were judged by.
+This runs in a thread, so nothing here waits. A transaction has the writes of some rows and their
+results, also of rows that changed nothing, because a later row of the group may change the license
+that decided their result.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from shared.imports.import_type import ReadRow
 from shared.imports.licenses.attachments import blob_metadata
 from shared.imports.licenses.license_set import Change
 from shared.imports.licenses.model import Employee
-from shared.imports.licenses.rules import LicenseRules, result_weight
+from shared.imports.licenses.rules import LicenseRules, estimate_size
 from shared.imports.licenses.store import (
-    MOST_OPERATIONS,
+    MAX_OPERATIONS_PER_CHANGE,
     count_operations,
     obsolete_blobs,
     operations_of,
@@ -27,21 +27,21 @@ from shared.imports.results import RowResult
 from shared.services.record_processor import operation_bytes
 from shared.storage.ports import Operation
 
-_MOST_ROWS = 500
-# Characters of licenses, as they are sent, from which on a transaction takes no more rows. The row
-# that reaches it may bring four times as much, and both together are under the service's 4 MiB.
-_MOST_WEIGHT = 700_000
-# The same for results, which are one entity of at most 1 MiB.
-_MOST_SAID = 200_000
-# Bytes of the writes of one of several transactions.
-_MOST_PART = 3_500_000
-# Bytes of new documents that are held until they are written.
-_MOST_CONTENT = 8 * 1024 * 1024
+_MAX_ROWS = 500
+# Characters of licenses after which a transaction takes no more rows. The row that reaches this
+# limit may have four times as much; both together are under the service's limit of 4 MiB.
+_MAX_SIZE = 700_000
+# The same for results, which are in one entity of at most 1 MiB.
+_MAX_RESULTS_SIZE = 200_000
+# Bytes of the writes of one slice.
+_MAX_SLICE_BYTES = 3_500_000
+# Bytes of new documents that are in memory until they are written.
+_MAX_CONTENT_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class NewBlob:
-    """The bytes of a document, to be put under that name."""
+    """The bytes of a new document and its blob name."""
 
     name: str
     data: bytes
@@ -50,7 +50,7 @@ class NewBlob:
 
 @dataclass(frozen=True, slots=True)
 class TransactionSlice:
-    """What one of several transactions writes."""
+    """The results and writes of one of several transactions that belong together."""
 
     results: Sequence[RowResult]
     operations: Sequence[Operation]
@@ -58,113 +58,113 @@ class TransactionSlice:
 
 @dataclass(slots=True)
 class LicenseTransaction:
-    """What one transaction writes. One that writes nothing is no transaction."""
+    """The results and writes of one transaction; without writes there is nothing to commit."""
 
     results: list[RowResult]
     operations: list[Operation] = field(default_factory=list)
     blobs: list[NewBlob] = field(default_factory=list)
     obsolete: frozenset[str] = frozenset()
 
-    def parts(self, most_writes: int) -> list[TransactionSlice]:
-        """What goes into one transaction each, where all of it is too much for one."""
-        writes = _cut(self.operations, most_writes, _MOST_PART, operation_bytes)
-        told = _cut(self.results, len(self.results), _MOST_SAID, result_weight)
-        return [TransactionSlice(*pair) for pair in zip_longest(told, writes, fillvalue=())]
+    def split(self, max_writes: int) -> list[TransactionSlice]:
+        """Split it into slices that each fit into one transaction."""
+        operation_batches = _cut(self.operations, max_writes, _MAX_SLICE_BYTES, operation_bytes)
+        result_batches = _cut(self.results, len(self.results), _MAX_RESULTS_SIZE, estimate_size)
+        return [
+            TransactionSlice(*pair)
+            for pair in zip_longest(result_batches, operation_batches, fillvalue=())
+        ]
 
 
 _T = TypeVar("_T")
 
 
 def _cut(
-    items: Sequence[_T], most: int, most_weight: int, weight: Callable[[_T], int]
+    items: Sequence[_T], max_items: int, max_size: int, size_of: Callable[[_T], int]
 ) -> Iterator[list[_T]]:
-    """The items in order, at most so many and so heavy together; one alone may be heavier."""
-    some: list[_T] = []
+    """Batches of the items within both limits; a single item may exceed the size."""
+    batch: list[_T] = []
     total = 0
     for item in items:
-        size = weight(item)
-        if some and (len(some) == most or total + size > most_weight):
-            yield some
-            some, total = [], 0
-        some.append(item)
+        size = size_of(item)
+        if batch and (len(batch) == max_items or total + size > max_size):
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
         total += size
-    if some:
-        yield some
+    if batch:
+        yield batch
 
 
-def segments(
-    work: LicenseRules,
+def build_transactions(
+    rules: LicenseRules,
     partition: str,
-    units: Sequence[Sequence[tuple[ReadRow, Employee]]],
+    groups: Sequence[Sequence[tuple[ReadRow, Employee]]],
     now: str,
-    most_writes: int,
+    max_writes: int,
 ) -> Iterator[LicenseTransaction]:
-    """Apply the units' rows, each with the employee that it names; units stand by themselves.
+    """Apply the rows of independent groups; each row comes with the employee that it names.
 
-    A segment has at most `most_writes` operations, or more where they belong together: Replace of
-    an employee with many licenses.
+    A transaction has at most `max_writes` operations, or more where they belong together (Replace
+    of an employee with many licenses).
     """
-    for unit in units:
-        whose = {row.index: employee for row, employee in unit}
-        for _ in work.steps([row for row, _ in unit], _named_in(whose)):
-            if _is_full(work, most_writes):
-                yield _taken(work, partition, now)
-        if not work.shelf.touched and work.pending:
-            yield LicenseTransaction(work.pending.take())
-    if work.pending:
-        yield _taken(work, partition, now)
+    for group in groups:
+        employees = {row.index: employee for row, employee in group}
+        for _ in rules.apply([row for row, _ in group], _employee_finder(employees)):
+            if _is_full(rules, max_writes):
+                yield _take_transaction(rules, partition, now)
+        if not rules.license_set.changed_count and rules.results:
+            yield LicenseTransaction(rules.results.take())
+    if rules.results:
+        yield _take_transaction(rules, partition, now)
 
 
-def _named_in(whose: Mapping[int, Employee]) -> Callable[[ReadRow], Employee | None]:
-    return lambda row: whose.get(row.index)
+def _employee_finder(employees: Mapping[int, Employee]) -> Callable[[ReadRow], Employee | None]:
+    return lambda row: employees.get(row.index)
 
 
-def _is_full(work: LicenseRules, most_writes: int) -> bool:
-    touched = work.shelf.touched
-    if not touched:
+def _is_full(rules: LicenseRules, max_writes: int) -> bool:
+    changed_count = rules.license_set.changed_count
+    if not changed_count:
         return False
-    if len(work.pending) >= _MOST_ROWS or work.pending.weight >= _MOST_SAID:
+    if len(rules.results) >= _MAX_ROWS or rules.results.estimated_size >= _MAX_RESULTS_SIZE:
         return True
-    if work.weight >= _MOST_WEIGHT:
+    if rules.estimated_size >= _MAX_SIZE:
         return True
-    if work.content_bytes >= _MOST_CONTENT:
+    if rules.content_bytes >= _MAX_CONTENT_BYTES:
         return True
-    if touched * MOST_OPERATIONS < most_writes:
+    if changed_count * MAX_OPERATIONS_PER_CHANGE < max_writes:
         return False
-    return sum(map(count_operations, work.shelf.changes())) > most_writes - MOST_OPERATIONS
+    return (
+        sum(map(count_operations, rules.license_set.changes()))
+        > max_writes - MAX_OPERATIONS_PER_CHANGE
+    )
 
 
-def _taken(work: LicenseRules, partition: str, now: str) -> LicenseTransaction:
-    changes = list(work.shelf.changes())
-    segment = LicenseTransaction(
-        results=work.pending.take(),
-        operations=_operations(work, partition, now, changes),
-        blobs=_new_blobs(changes, work.contents),
+def _take_transaction(rules: LicenseRules, partition: str, now: str) -> LicenseTransaction:
+    changes = list(rules.license_set.changes())
+    transaction = LicenseTransaction(
+        results=rules.results.take(),
+        operations=[
+            operation
+            for change in changes
+            for operation in operations_of(partition, change, rules.number, now)
+        ],
+        blobs=_new_blobs(changes, rules.contents),
         obsolete=obsolete_blobs(changes),
     )
-    work.shelf.settle()
-    work.contents.clear()
-    work.content_bytes = 0
-    work.weight = 0
-    return segment
+    rules.license_set.mark_stored()
+    rules.contents.clear()
+    rules.content_bytes = 0
+    rules.estimated_size = 0
+    return transaction
 
 
 def _new_blobs(changes: Iterable[Change], contents: Mapping[str, bytes]) -> list[NewBlob]:
-    """Those of the new bytes that a license refers to in the end."""
+    """The new documents that a license refers to after the changes."""
     return [
         NewBlob(document["blob"], contents[document["blob"]], blob_metadata(document, change.key))
         for change in changes
         if change.after is not None
         for document in (change.after.document or {}).get("documents", [])
         if document.get("blob") in contents
-    ]
-
-
-def _operations(
-    work: LicenseRules, partition: str, now: str, changes: Sequence[Change]
-) -> list[Operation]:
-    return [
-        operation
-        for change in changes
-        for operation in operations_of(partition, change, work.number, now)
     ]

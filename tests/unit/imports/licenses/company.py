@@ -43,7 +43,7 @@ def never_unforeseen(error: Exception) -> Message:
 
 
 def import_on(
-    shelf: LicenseSet, action: LicenseAction, number: int = 1, tenant: str = TENANT
+    license_set: LicenseSet, action: LicenseAction, number: int = 1, tenant: str = TENANT
 ) -> LicenseRules:
     """An import at work on that shelf."""
     return LicenseRules(
@@ -52,8 +52,8 @@ def import_on(
         action=action,
         number=number,
         import_id=f"import-{number}",
-        shelf=shelf,
-        unforeseen=never_unforeseen,
+        license_set=license_set,
+        describe_error=never_unforeseen,
     )
 
 
@@ -66,7 +66,7 @@ def employee_in(row: dict[str, Any]) -> Employee:
 class Company:
     """The licenses, and the documents' bytes that imports have brought."""
 
-    shelf: LicenseSet = field(default_factory=LicenseSet)
+    license_set: LicenseSet = field(default_factory=LicenseSet)
     number: int = 0
     contents: dict[str, bytes] = field(default_factory=dict)
     tenant: str = TENANT
@@ -74,13 +74,13 @@ class Company:
     def send(self, action: LicenseAction, *rows: dict[str, Any]) -> list[RowResult]:
         """The results of an import of these rows, in the order they were sent."""
         self.number += 1
-        work = import_on(self.shelf, action, self.number, self.tenant)
+        work = import_on(self.license_set, action, self.number, self.tenant)
         read = [read_license(index, row, action) for index, row in enumerate(rows)]
-        for _ in work.steps(read, lambda row: employee_in(rows[row.index])):
+        for _ in work.apply(read, lambda row: employee_in(rows[row.index])):
             pass
         self.contents |= work.contents
-        self.shelf.settle()
-        return sorted(work.pending.take(), key=lambda result: result.index)
+        self.license_set.mark_stored()
+        return sorted(work.results.take(), key=lambda result: result.index)
 
     def holding(self, *rows: dict[str, Any]) -> Company:
         """With these licenses in it."""
@@ -90,7 +90,7 @@ class Company:
 
     def licenses(self) -> list[Document]:
         """What is stored, by number, without keys that the gateway made."""
-        held = self.shelf.all_held()
+        held = self.license_set.all_licenses()
         return sorted(
             (each.document or {} for each in held),
             key=lambda document: (

@@ -201,7 +201,7 @@ def test_a_made_key_that_is_taken_elsewhere_in_the_company_gives_way_too() -> No
     [made] = _shown(first, OVERRIDE, of_employee())
     assert made is not None
     second = Company()
-    second.shelf = type(second.shelf)(taken=[made])
+    second.license_set = type(second.license_set)(used_keys=[made])
     [spare] = _shown(second, OVERRIDE, of_employee())
     assert spare not in (None, made)
 
@@ -437,7 +437,7 @@ def test_again_it_changes_nothing() -> None:
     assert told(company.send(REPLACE, *rows)) == [(UNCHANGED, [1103])] * 3
 
 
-# The shelf: which keys are free.
+# The license_set: which keys are free.
 
 ELSEWHERE = "5b1f3c52-7a39-4d0e-9c55-0f3f0a4f8d10"
 HELD = StoredLicense(
@@ -446,26 +446,26 @@ HELD = StoredLicense(
 
 
 def test_a_key_is_free_once_its_license_is_removed_whoever_knows_that_it_was_taken() -> None:
-    shelf = LicenseSet([HELD], taken=[SAMPLE_KEY, ELSEWHERE])
-    assert shelf.is_taken(SAMPLE_KEY)
-    shelf.remove(SAMPLE_KEY, 2)
-    assert not shelf.is_taken(SAMPLE_KEY)
-    assert shelf.is_taken(ELSEWHERE)
+    license_set = LicenseSet([HELD], used_keys=[SAMPLE_KEY, ELSEWHERE])
+    assert license_set.is_key_used(SAMPLE_KEY)
+    license_set.remove(SAMPLE_KEY, 2)
+    assert not license_set.is_key_used(SAMPLE_KEY)
+    assert license_set.is_key_used(ELSEWHERE)
 
 
 def test_a_removal_that_is_undone_takes_the_key_again() -> None:
-    shelf = LicenseSet([HELD], taken=[SAMPLE_KEY])
-    mark = shelf.mark()
-    shelf.remove(SAMPLE_KEY, 2)
-    shelf.go_back(mark)
-    assert shelf.is_taken(SAMPLE_KEY)
-    assert [*shelf.changes()] == []
+    license_set = LicenseSet([HELD], used_keys=[SAMPLE_KEY])
+    savepoint = license_set.savepoint()
+    license_set.remove(SAMPLE_KEY, 2)
+    license_set.roll_back(savepoint)
+    assert license_set.is_key_used(SAMPLE_KEY)
+    assert [*license_set.changes()] == []
 
 
 def test_a_license_that_comes_back_under_its_key_is_no_new_one_to_the_company() -> None:
-    shelf = LicenseSet([HELD])
-    shelf.remove(SAMPLE_KEY, 2)
-    shelf.settle()
-    shelf.put(SAMPLE_KEY, {"companyCode": "C1", "employeeNumber": "8"}, 2)
-    [change] = shelf.changes()
+    license_set = LicenseSet([HELD])
+    license_set.remove(SAMPLE_KEY, 2)
+    license_set.mark_stored()
+    license_set.put(SAMPLE_KEY, {"companyCode": "C1", "employeeNumber": "8"}, 2)
+    [change] = license_set.changes()
     assert change.is_reused

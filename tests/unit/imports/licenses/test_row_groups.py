@@ -13,7 +13,7 @@ from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.license_set import LicenseSet, StoredLicense
 from shared.imports.licenses.model import EMPLOYEE_FIELDS, Employee, natural_key
-from shared.imports.licenses.row_groups import RowGroup, RowOutline, outline_row, units
+from shared.imports.licenses.row_groups import RowGroup, RowOutline, group_rows, outline_row
 from shared.imports.licenses.rules import read_license
 from shared.imports.results import RowResult
 from tests.unit.imports.licenses.company import (
@@ -41,7 +41,8 @@ def _indexes(
     action: LicenseAction = OVERRIDE,
 ) -> list[list[int]]:
     return [
-        [row.index for row in unit.rows] for unit in units(_sketched(rows), owners or {}, action)
+        [row.index for row in unit.rows]
+        for unit in group_rows(_sketched(rows), owners or {}, action)
     ]
 
 
@@ -62,7 +63,7 @@ def test_a_key_brings_in_the_employee_who_has_it() -> None:
 
 
 def test_a_key_that_a_row_would_make_joins_a_row_that_gives_it() -> None:
-    [made] = [each.made_key for each in _sketched([of_employee("1")])]
+    [made] = [each.generated_key for each in _sketched([of_employee("1")])]
     assert made is not None
     assert _indexes([of_employee("1"), of_employee("1", "8", licenseKey=made)]) == [[0, 1]]
 
@@ -129,7 +130,7 @@ rows_of_imports = st.lists(identities, max_size=7)
 def payloads(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Rows, some of which give the key that the gateway makes for another one."""
     rows: list[dict[str, Any]] = draw(rows_of_imports)
-    made = [each.made_key for each in _sketched(rows) if each.made_key is not None]
+    made = [each.generated_key for each in _sketched(rows) if each.generated_key is not None]
     gives_one: bool = draw(st.booleans())
     if made and gives_one:
         moved = draw(identities) | {"licenseKey": draw(st.sampled_from(made))}
@@ -146,10 +147,10 @@ def _by_units(
     owners = {each.key: _whose(each) for each in stored if each.key in given}
     also: dict[int, set[Employee]] = {}
     while True:
-        left, results, unknown = _one_round(action, number, rows, stored, owners, also)
-        if not unknown:
+        left, results, needed_employees = _one_round(action, number, rows, stored, owners, also)
+        if not needed_employees:
             return left, results
-        for index, employee in unknown.items():
+        for index, employee in needed_employees.items():
             assert employee not in also.get(index, set()), "a look further did not help"
             also.setdefault(index, set()).add(employee)
 
@@ -164,22 +165,22 @@ def _one_round(
 ) -> tuple[dict[str, Document], list[RowResult], dict[int, Employee]]:
     left = {each.key: each.document or {} for each in stored}
     results: list[RowResult] = []
-    unknown: dict[int, Employee] = {}
-    for unit in units(_sketched(rows), owners, action, also):
+    needed_employees: dict[int, Employee] = {}
+    for unit in group_rows(_sketched(rows), owners, action, also):
         mine = _held_by(unit, stored)
-        shelf = LicenseSet(mine, [each.key for each in stored], (), unit.employees)
-        work = import_on(shelf, action, number)
+        license_set = LicenseSet(mine, [each.key for each in stored], (), unit.employees)
+        work = import_on(license_set, action, number)
         read = [read_license(each.index, rows[each.index], action) for each in unit.rows]
-        for _ in work.steps(read, lambda row: employee_in(rows[row.index])):
+        for _ in work.apply(read, lambda row: employee_in(rows[row.index])):
             pass
-        results += work.pending.take()
-        unknown |= work.unknown
+        results += work.results.take()
+        needed_employees |= work.needed_employees
         for each in mine:
             del left[each.key]
-        after = {each.key: each.document or {} for each in shelf.all_held()}
+        after = {each.key: each.document or {} for each in license_set.all_licenses()}
         assert not left.keys() & after.keys(), "two licenses with one key"
         left |= after
-    return left, sorted(results, key=lambda result: result.index), unknown
+    return left, sorted(results, key=lambda result: result.index), needed_employees
 
 
 def _held_by(unit: RowGroup, stored: list[StoredLicense]) -> list[StoredLicense]:
@@ -204,10 +205,10 @@ def test_unit_by_unit_is_the_same_as_one_after_another(
 ) -> None:
     company = Company()
     for action, rows in imports:
-        stored = company.shelf.all_held()
+        stored = company.license_set.all_licenses()
         expected = company.send(action, *rows)
         left, results = _by_units(action, company.number, rows, stored)
-        licenses = {each.key: each.document or {} for each in company.shelf.all_held()}
+        licenses = {each.key: each.document or {} for each in company.license_set.all_licenses()}
         assert results == expected
         assert left == licenses
         _check_natural_keys(left)
@@ -223,10 +224,10 @@ def test_no_two_licenses_ever_have_one_natural_key(
         left, results = _by_units(action, number, rows, stored)
         assert [result.index for result in results] == [*range(len(rows))]
         _check_natural_keys(left)
-        shelf = LicenseSet()
+        license_set = LicenseSet()
         for key, document in left.items():
-            shelf.put(key, document, number)
-        stored = shelf.all_held()
+            license_set.put(key, document, number)
+        stored = license_set.all_licenses()
 
 
 def _check_natural_keys(licenses: Mapping[str, Document]) -> None:
@@ -248,5 +249,5 @@ def test_replaced_employees_have_what_the_payload_says_and_nothing_else(
     told = {result.key[-1] for result in results}
     for employee in named:
         mine = {results[at].outcome for at, row in enumerate(rows) if employee_in(row) == employee}
-        held = {each.key for each in company.shelf.held_by(employee)}
+        held = {each.key for each in company.license_set.find_by_employee(employee)}
         assert mine == {FAILED} or (FAILED not in mine and held <= told)
