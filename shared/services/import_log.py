@@ -113,7 +113,7 @@ class ImportLog:
                         raise
                 try:
                     await self._tables.transact(
-                        IMPORTS, records.acceptance(replace(record, number=number + 1))
+                        IMPORTS, records.acceptance_operations(replace(record, number=number + 1))
                     )
                     return self._accepted(record, number + 1)
                 except PreconditionFailedError:
@@ -288,7 +288,7 @@ class ImportLog:
 
     async def add_waiting(self, chunk: WaitingChunk) -> None:
         """Note what a chunk waits for; noted twice, it is noted once."""
-        await self._tables.write(IMPORTS, waiting.adding(chunk))
+        await self._tables.write(IMPORTS, waiting.wait_operation(chunk))
 
     async def waiting_for(self, record: ImportRecord, chunk: int | None) -> list[WaitingChunk]:
         """The chunks that wait for this chunk; where it is None, for any part of the import."""
@@ -299,7 +299,7 @@ class ImportLog:
     async def remove_waiting(self, chunk: WaitingChunk) -> None:
         """Forget what a chunk waited for."""
         with suppress(PreconditionFailedError):
-            await self._tables.write(IMPORTS, waiting.removing(chunk))
+            await self._tables.write(IMPORTS, waiting.stop_waiting_operation(chunk))
 
     async def open_of(self, tenant: str) -> list[OpenImport]:
         """Every open import of a tenant."""
@@ -334,7 +334,7 @@ class ImportLog:
         False where the record has moved on since it was read: read it again, it may have ended.
         """
         try:
-            await self._tables.write(IMPORTS, records.cancelling(record, now))
+            await self._tables.write(IMPORTS, records.cancel_operation(record, now))
         except PreconditionFailedError:
             return False
         return True
@@ -342,7 +342,7 @@ class ImportLog:
     async def mark_swept(self, record: ImportRecord, now: str) -> bool:
         """Note that missing messages are being sent again; False where somebody else does it."""
         try:
-            await self._tables.write(IMPORTS, records.sweeping(record, now))
+            await self._tables.write(IMPORTS, records.sweep_operation(record, now))
         except PreconditionFailedError:
             return False
         return True
@@ -371,7 +371,9 @@ class ImportLog:
             counts = final_counts(record, progress)
         try:
             repairs = await self.repairs.of_ended(record)
-            await self._tables.transact(IMPORTS, records.closing(record, counts, now, repairs))
+            await self._tables.transact(
+                IMPORTS, records.close_operations(record, counts, now, repairs)
+            )
         except PreconditionFailedError:
             return Closing(counts, is_first=await self._close_alone(record, counts, now))
         return Closing(counts, is_first=True)
@@ -385,7 +387,7 @@ class ImportLog:
         if current is None or not current.is_open:
             return False
         log.warning("import.open_entity_lost", import_id=record.import_id, tenant=record.tenant)
-        closing = records.closing_without_open_entity(current, counts, now)
+        closing = records.close_lost_import_operation(current, counts, now)
         repairs = await self.repairs.of_ended(current)
         await self._tables.transact(IMPORTS, [closing, *repairs])
         return True
@@ -396,7 +398,7 @@ class ImportLog:
         `record` was read and is not broken.
         """
         try:
-            await self._tables.transact(IMPORTS, records.reopening(record))
+            await self._tables.transact(IMPORTS, records.reopen_operations(record))
         except PreconditionFailedError:
             return False
         return True

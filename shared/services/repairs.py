@@ -48,7 +48,7 @@ class Repairs:
         self, tenant: str, newest: int, oldest: int
     ) -> Mapping[int, Sequence[RetryLink]]:
         """What a list of these imports shows of their retries; without the rows they take up."""
-        return await self.retries(tenant, newest, oldest, records.LISTED_OF_RETRIES)
+        return await self.retries(tenant, newest, oldest, records.RETRY_LIST_COLUMNS)
 
     async def repaired_rows(self, record: ImportRecord) -> int:
         """The rows of an import that are in by now.
@@ -97,7 +97,7 @@ class Repairs:
             link = await self._link(record, ancestor)
             if link is not None:
                 repaired = select_rows(link.rows, went_in)
-                operations.append(records.repairing(record.tenant, link, repaired))
+                operations.append(records.repair_operation(record.tenant, link, repaired))
         return operations
 
     async def with_retries(self, record: ImportRecord) -> ImportRecord:

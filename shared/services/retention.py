@@ -288,7 +288,9 @@ class ExpiringImports:
         entity = await self._tables.get(IMPORTS, summary.tenant, row)
         if entity is not None:
             with suppress(PreconditionFailedError):
-                await self._tables.write(IMPORTS, expiry.without_payload(entity, self._now()))
+                await self._tables.write(
+                    IMPORTS, expiry.payload_expiry_operation(entity, self._now())
+                )
 
     async def _expire_results(self, summary: ImportSummary) -> bool:
         """The mark first: without it, an import without results would be told as failed.
@@ -298,7 +300,7 @@ class ExpiringImports:
         if summary.has_payload:
             await self._expire_payload(summary)
         with suppress(PreconditionFailedError):
-            await self._tables.write(IMPORTS, expiry.without_results(summary, self._now()))
+            await self._tables.write(IMPORTS, expiry.results_expiry_operation(summary, self._now()))
         prefix = blobs_of(summary.import_id)
         for name in await self._blobs.names_before(IMPORT_RESULT_BLOBS, prefix, self._clock.now()):
             await self._blobs.delete(IMPORT_RESULT_BLOBS, name)
@@ -315,12 +317,12 @@ class ExpiringImports:
             # A handler that died may have left a note behind that a chunk waits for this import.
             for waiting in await self._imports.waiting_for(record, None):
                 await self._imports.remove_waiting(waiting)
-            removal = expiry.removal(record)
+            removal_operations = expiry.removal_operations(record)
             try:
-                await self._tables.transact(IMPORTS, removal)
+                await self._tables.transact(IMPORTS, removal_operations)
             except PreconditionFailedError:
                 # One of its entities is lost. The record, which names the others, goes last.
-                for operation in reversed(removal):
+                for operation in reversed(removal_operations):
                     with suppress(PreconditionFailedError):
                         await self._tables.write(IMPORTS, operation)
 
@@ -405,7 +407,7 @@ class ExpiringTombstones:
         return min(alive) - 1 if alive else newest
 
     async def _remove_tombstones(self, table: str, partition: str, number: int) -> int:
-        found = await self._tables.flagged(
+        found = await self._tables.query_flagged(
             table, partition, *_PLACES, "Deleted", ["Number", "Ended"]
         )
         return await remove_all(

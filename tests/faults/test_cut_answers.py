@@ -271,7 +271,9 @@ CASES: dict[str, Case] = {
     ),
     "reject a drop": Case(reject_drop, drop_file, stored=rejected, left=(b"0123456789", None)),
     "send a message": Case(lambda account, name: account.queues.send(name, "text"), a_queue),
-    "note on a queue": Case(lambda account, name: account.queues.note(name, {"a": "b"}), a_queue),
+    "note on a queue": Case(
+        lambda account, name: account.queues.set_metadata(name, {"a": "b"}), a_queue
+    ),
 }
 """The operations that name what they work on in the request, so that a rule can choose theirs."""
 

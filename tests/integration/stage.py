@@ -15,7 +15,7 @@ from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from shared.storage.business_records import StoredRecord, from_entity, partition_of, row_of
-from shared.storage.import_records import ImportRecord, acceptance, record_row
+from shared.storage.import_records import ImportRecord, acceptance_operations, record_row
 from shared.storage.ports import Delete, Entity, Merge
 from shared.storage.result_records import result_row
 from shared.storage.waiting_chunks import WaitingChunk
@@ -107,7 +107,7 @@ class Harness:
     async def forget_closing(self, record: ImportRecord) -> None:
         """As if the handler of the last chunk had died before it closed the import."""
         tables = self.gateway.account.tables
-        *_, opened = acceptance(record)
+        *_, opened = acceptance_operations(record)
         row = record_row(record.number)
         await tables.write("Imports", Merge(Entity(record.tenant, row, {"EndedAt": ""})))
         await tables.write("Imports", opened)

@@ -9,7 +9,7 @@ from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import messages_for
 from shared.services.row_processor import BeforeCommit, SupersededError
 from shared.services.status import ImportState
-from shared.storage.import_records import ImportRecord, acceptance, record_row
+from shared.storage.import_records import ImportRecord, acceptance_operations, record_row
 from shared.storage.ports import Delete, Entity, Merge
 from shared.storage.result_records import result_row
 from tests.integration.authdata_stage import AuthdataStage, an_employee, play
@@ -77,7 +77,7 @@ async def forget_results(stage: AuthdataStage, record: ImportRecord) -> None:
         )
     row = record_row(record.number)
     await tables.write("Imports", Merge(Entity(record.tenant, row, {"EndedAt": ""})))
-    await tables.write("Imports", acceptance(record)[2])
+    await tables.write("Imports", acceptance_operations(record)[2])
 
 
 @pytest.mark.parametrize("commits", [0, 1])

@@ -103,10 +103,10 @@ def test_a_retry_whose_handler_died_before_the_end_repairs_when_the_sweep_ends_i
         entity = await tables.get("Imports", parent.tenant, row)
         assert entity is not None
         assert "Repaired0" in entity.values
-        empty = import_records.repairing(parent.tenant, import_records.retry_link(entity), 0)
+        empty = import_records.repair_operation(parent.tenant, import_records.retry_link(entity), 0)
         await tables.write("Imports", empty)
         open_row = import_records.open_row(child.type_name, child.number)
-        *_, opened, _link = import_records.acceptance(child)
+        *_, opened, _link = import_records.acceptance_operations(child)
         assert opened.entity.row == open_row
         await tables.write("Imports", opened)
         record_row = import_records.record_row(child.number)

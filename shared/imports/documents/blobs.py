@@ -23,7 +23,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
-from shared.storage.azure_blobs import whole
+from shared.storage.azure_blobs import read_all
 from shared.storage.failures import storage_call
 from shared.storage.names import DOCUMENT_BLOBS, DOCUMENT_DROP, DOCUMENT_REJECTED
 
@@ -90,7 +90,7 @@ class DocumentBlobs:
         try:
             async with storage_call():
                 download = await self._kept(name).download_blob(decompress=False)
-                return await whole(download)
+                return await read_all(download)
         except PreconditionFailedError:
             return None
 

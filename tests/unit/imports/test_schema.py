@@ -21,7 +21,7 @@ from shared.imports.workers import meanings as of_workers
 from shared.imports.workers.definition import WORKERS
 from shared.imports.workers.meanings import MEANINGS
 from shared.imports.workers.rules import RULES
-from shared.storage.import_records import ImportRecord, acceptance, from_entity
+from shared.storage.import_records import ImportRecord, acceptance_operations, from_entity
 from shared.web.openapi.row_schemas import row_schemas
 from tests.unit.imports.builders import Item
 
@@ -208,7 +208,9 @@ def test_an_import_keeps_its_version(stored: dict[str, int], is_broken: bool) ->
     """One of before versions were kept is the first; a version that is gone cannot be worked on."""
     record = ImportRecord("T", 1, "import-1", "workers", 1, CHUNKS, Options(), "2026-01-01")
     [entity] = [
-        operation.entity for operation in acceptance(record) if "Type" in operation.entity.values
+        operation.entity
+        for operation in acceptance_operations(record)
+        if "Type" in operation.entity.values
     ]
     assert entity.values["TypeVersion"] == 1
     values = {name: value for name, value in entity.values.items() if name != "TypeVersion"}
