@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hypothesis import strategies as st
 from pydantic import Field, StringConstraints
 
-from shared.imports.import_type import ReadRow
+from shared.imports.import_type import Decision, Document, OnExisting, Options, ReadRow, RecordRules
 from shared.imports.model import (
     Amount,
     CalendarDate,
@@ -117,6 +120,24 @@ def an_assignment(**fields: Any) -> dict[str, Any]:
 def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
     """The row without these fields."""
     return {name: value for name, value in row.items() if name not in names}
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON file, as the gateway reads them."""
+    rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"), parse_float=Decimal)
+    return rows
+
+
+def decide(
+    rules: RecordRules,
+    row: dict[str, Any],
+    stored: Document | None = None,
+    on_existing: OnExisting = OnExisting.UPDATE,
+) -> Decision:
+    """What the rules decide about a readable row."""
+    result = rules.read(0, row)
+    assert result.is_readable, result.messages
+    return rules.decide(result, stored, Options(on_existing))
 
 
 # Rows that hypothesis makes from an import type's shape or schema.

@@ -1,53 +1,158 @@
-"""What an assignment's row does, and what is said of it (docs/contracts.md#1)."""
+"""Assignments: their fields, what a row changes, and its warnings (docs/contracts.md#1)."""
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.assignments.model import MAX_RATES
+from shared.imports.assignments.model import MAX_RATES, MAX_SPLITS, Assignment, Rate
 from shared.imports.assignments.rules import RULES, listed, references
-from shared.imports.import_type import Decision, Document, OnExisting, Options, Reference, RowKey
+from shared.imports.import_type import Decision, Document, Reference
 from shared.imports.merge_rules import MAX_REVIEW_MESSAGES
+from shared.imports.model import MergeKind, shape_of
 from shared.imports.results import Outcome
-from tests.unit.imports.builders import an_assignment
+from tests.unit.house.source_tree import ROOT
+from tests.unit.imports import row_types
+from tests.unit.imports.builders import an_assignment, decide, read_rows, without
+from tests.unit.imports.row_types import NOT_NULL_IN_ASSIGNMENTS
 
-ROOT = Path(__file__).parents[4]
 VENDOR_SAMPLE = ROOT / "tests" / "golden" / "payandbill-assignments-v1.request.json"
-SAMPLES = ROOT / "samples" / "assignments.json"
+IN_EVERY_ROW = ("ExpectedEndDate", "ActualEndDate")
+OBJECTS = ("OnlineOptions", "CustomerDefinedFields")
+LISTS = ("ConsultantSplits", "Rates")
+ELEMENTS = row_types.ASSIGNMENTS.elements
+A_SPLIT, A_RATE = ELEMENTS["ConsultantSplits"], ELEMENTS["Rates"]
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"), parse_float=Decimal)
-    return rows
+def messages_for(row: dict[str, Any]) -> list[tuple[int, str | None]]:
+    return row_types.ASSIGNMENTS.messages_of(row)
 
 
-def decided(
-    row: dict[str, Any],
-    stored: Document | None = None,
-    on_existing: OnExisting = OnExisting.UPDATE,
-) -> Decision:
-    result = RULES.read(0, row)
-    assert result.is_readable, result.messages
-    return RULES.decide(result, stored, Options(on_existing))
+def decide_assignment(row: dict[str, Any], stored: Document | None = None) -> Decision:
+    return decide(RULES, row, stored)
 
 
 def stored_after(*rows: dict[str, Any]) -> Document:
     document: Document = {}
     for row in rows:
-        document = decided(row, document or None).document or document
+        document = decide_assignment(row, document or None).document or document
     return document
 
 
 def messages_of(**fields: Any) -> list[tuple[int, str | None, str | None]]:
-    decision = decided(an_assignment(**fields))
+    decision = decide_assignment(an_assignment(**fields))
     assert decision.outcome is Outcome.NEW
     return [(message.id, message.field, message.value) for message in decision.messages]
+
+
+def test_options_and_customer_fields_merge_and_lists_do_not() -> None:
+    shape = shape_of(Assignment)
+    assert set(shape.merging) == {*OBJECTS}
+    kinds = {name: shape.nested[name].merge_kind for name in OBJECTS}
+    assert kinds == dict.fromkeys(OBJECTS, MergeKind.PER_PROPERTY)
+    assert {name for name, field in shape.fields.items() if field.is_list} == {*LISTS}
+
+
+@pytest.mark.parametrize("name", NOT_NULL_IN_ASSIGNMENTS)
+def test_a_field_in_every_row_is_needed(name: str) -> None:
+    assert messages_for(without(an_assignment(), name)) == [(1001, name)]
+    for blank in (None, "", " \t"):
+        assert messages_for(an_assignment(**{name: blank})) == [(1001, name)]
+
+
+@pytest.mark.parametrize("name", IN_EVERY_ROW)
+def test_an_open_end_is_null_and_not_left_out(name: str) -> None:
+    assert messages_for(without(an_assignment(), name)) == [(1001, name)]
+    for blank in (None, "", " \t"):
+        read_row = RULES.read(0, an_assignment(**{name: blank}))
+        assert read_row.messages == ()
+        assert read_row.values[name] is None
+    assert RULES.read(0, an_assignment(**{name: "2025-01-01"})).values[name] == "2025-01-01"
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(Assignment.model_fields) - {*NOT_NULL_IN_ASSIGNMENTS, *IN_EVERY_ROW})
+)
+def test_every_other_field_may_be_left_out_or_cleared(name: str) -> None:
+    assert name not in RULES.read(0, an_assignment()).values
+    for blank in (None, "", " \t"):
+        read_row = RULES.read(0, an_assignment(**{name: blank}))
+        assert read_row.messages == ()
+        assert read_row.values[name] is None
+
+
+@pytest.mark.parametrize(
+    ("parent", "name"), [("ConsultantSplits", name) for name in A_SPLIT] + [("Rates", "RateCode")]
+)
+def test_an_element_needs_its_required_fields(parent: str, name: str) -> None:
+    path = f"{parent}[1].{name}"
+    good = ELEMENTS[parent]
+    assert messages_for(an_assignment(**{parent: [good, without(good, name)]})) == [(1001, path)]
+    for blank in (None, "", " "):
+        assert messages_for(an_assignment(**{parent: [good, good | {name: blank}]})) == [
+            (1001, path)
+        ]
+
+
+@pytest.mark.parametrize("name", sorted(set(Rate.model_fields) - {"RateCode"}))
+def test_any_other_field_of_a_rate_may_be_blank(name: str) -> None:
+    for blank in (None, "", " "):
+        read_row = RULES.read(0, an_assignment(Rates=[A_RATE | {name: blank}]))
+        assert read_row.messages == ()
+        assert read_row.values["Rates"] == [A_RATE]
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("ConsultantSplits", MAX_SPLITS), ("Rates", MAX_RATES)]
+)
+def test_lists_have_an_end(name: str, limit: int) -> None:
+    element = ELEMENTS[name]
+    assert messages_for(an_assignment(**{name: [element] * limit})) == []
+    assert messages_for(an_assignment(**{name: [element] * (limit + 1)})) == [(1003, name)]
+
+
+def test_every_fault_of_a_row_is_said() -> None:
+    row = without(an_assignment(), "ClientRef", "ActualEndDate") | {
+        "StartDate": "soon",
+        "OnlineOptions": {"STiTimesheetType": "1"},
+        "ConsultantSplits": [{"ConsultantRef": "a", "Split": 101}],
+        "Rates": [{"RateCode": "A"}, {"PayRate": "1"}, None],
+    }
+    assert messages_for(row) == [
+        (1001, "ClientRef"),
+        (1006, "StartDate"),
+        (1001, "ActualEndDate"),
+        (1002, "OnlineOptions.STiTimesheetType"),
+        (1004, "ConsultantSplits[0].ConsultantRef"),
+        (1008, "ConsultantSplits[0].Split"),
+        (1001, "Rates[1].RateCode"),
+        (1002, "Rates[1].PayRate"),
+        (1001, "Rates[2]"),
+    ]
+
+
+def test_the_schema_tells_required_from_nullable() -> None:
+    schema = RULES.json_schema()
+    assert schema["title"] == "Assignments v1"
+    assert set(schema["required"]) == {*NOT_NULL_IN_ASSIGNMENTS, *IN_EVERY_ROW}
+    nullable = {name for name, item in schema["properties"].items() if "null" in str(item)}
+    assert nullable == set(Assignment.model_fields) - {*NOT_NULL_IN_ASSIGNMENTS}
+    rates = dict(schema["properties"]["Rates"])
+    assert rates.pop("description")
+    assert rates == {
+        "type": ["array", "null"],
+        "items": {"$ref": "#/$defs/Rate"},
+        "maxItems": MAX_RATES,
+    }
+    split = schema["$defs"]["ConsultantSplit"]
+    assert split["required"] == ["ConsultantRef", "Split"]
+    assert split["properties"]["ConsultantRef"]["pattern"] == "^([^(*?a-z)]{1,10})$"
+    assert split["properties"]["Split"].items() >= {
+        ("type", "number"), ("minimum", 0), ("maximum", 100),
+    }  # fmt: skip
 
 
 def test_the_definition_names_table_and_rules() -> None:
@@ -58,8 +163,8 @@ def test_the_definition_names_table_and_rules() -> None:
 
 
 def test_the_vendors_sample_imports_without_a_message() -> None:
-    (row,) = rows_of(VENDOR_SAMPLE)
-    first = decided(row)
+    (row,) = read_rows(VENDOR_SAMPLE)
+    first = decide_assignment(row)
     assert (first.outcome, first.messages) == (Outcome.NEW, ())
     assert first.document is not None
     assert "BookedById" not in first.document
@@ -67,48 +172,20 @@ def test_the_vendors_sample_imports_without_a_message() -> None:
     assert first.document["HolOverrideWeeks"] == "3"
     assert first.document["ConsultantSplits"][1] == {"ConsultantRef": "CONS2", "Split": "50"}
     assert set(first.document) == set(row) - {"BookedById"}
-    again = decided(row, first.document)
+    again = decide_assignment(row, first.document)
     assert again.outcome is Outcome.UNCHANGED
     assert [message.id for message in again.messages] == [1103]
 
 
-def test_the_samples_show_every_kind_of_row() -> None:
-    shown = []
-    for index, row in enumerate(rows_of(SAMPLES)):
-        result = RULES.read(index, row)
-        outcome = Outcome.FAILED
-        messages = result.messages
-        if result.is_readable:
-            decision = RULES.decide(result, None, Options())
-            outcome, messages = decision.outcome, (*messages, *decision.messages)
-        shown.append((outcome.value, sorted({message.id for message in messages})))
-    assert shown == [
-        ("new", []),
-        ("new", []),
-        ("new", [2002, 2003]),
-        ("failed", [1001, 1002, 1004, 1006, 1008]),
-        ("new", [1007]),
-        ("new", []),
-        ("new", []),
-    ]
-
-
 def test_the_smallest_assignment_is_new_then_unchanged_then_updated() -> None:
-    first = decided(an_assignment())
+    first = decide_assignment(an_assignment())
     smallest = {name: value for name, value in an_assignment().items() if value is not None}
     assert (first.outcome, first.document) == (Outcome.NEW, smallest)
-    again = decided(an_assignment(JobTitle=None), first.document)
+    again = decide_assignment(an_assignment(JobTitle=None), first.document)
     assert (again.outcome, again.document) == (Outcome.UNCHANGED, None)
     assert [message.id for message in again.messages] == [1103]
-    other = decided(an_assignment(IsCancelled=False), first.document)
+    other = decide_assignment(an_assignment(IsCancelled=False), first.document)
     assert (other.outcome, other.document) == (Outcome.UPDATED, smallest | {"IsCancelled": False})
-
-
-def test_an_existing_assignment_is_an_error_where_the_integration_says_so() -> None:
-    decision = decided(an_assignment(), stored_after(an_assignment()), OnExisting.ERROR)
-    assert (decision.outcome, decision.document) == (Outcome.FAILED, None)
-    (message,) = decision.messages
-    assert (message.id, message.field, message.value) == (10001, "AssignmentRef", "A1")
 
 
 FULL: dict[str, Any] = {
@@ -163,9 +240,9 @@ def test_a_row_changes_what_it_sends_and_nothing_else(
     stored = stored_after(an_assignment(**FULL))
     expected = {name: value for name, value in (stored | changed).items() if value is not None}
     row = an_assignment(**({"ExpectedEndDate": "2025-01-01"} | sent))
-    decision = decided(row, stored)
+    decision = decide_assignment(row, stored)
     assert (decision.outcome, decision.document) == (Outcome.UPDATED, expected)
-    assert decided(row, decision.document).outcome is Outcome.UNCHANGED
+    assert decide_assignment(row, decision.document).outcome is Outcome.UNCHANGED
 
 
 @pytest.mark.parametrize(
@@ -181,7 +258,7 @@ def test_a_row_changes_what_it_sends_and_nothing_else(
 )
 def test_what_says_the_same_is_unchanged(sent: dict[str, Any]) -> None:
     row = an_assignment(**({"ExpectedEndDate": "2025-01-01"} | sent))
-    assert decided(row, stored_after(an_assignment(**FULL))).outcome is Outcome.UNCHANGED
+    assert decide_assignment(row, stored_after(an_assignment(**FULL))).outcome is Outcome.UNCHANGED
 
 
 @pytest.mark.parametrize(
@@ -268,24 +345,10 @@ def test_a_rate_is_kept_whatever_its_type(
 
 def test_a_list_of_doubtful_rates_says_how_many_more_there_are() -> None:
     doubtful = [{"RateType": "Bonus", "RateCode": "X"}] * MAX_RATES
-    messages = decided(an_assignment(Rates=doubtful)).messages
+    messages = decide_assignment(an_assignment(Rates=doubtful)).messages
     assert len(messages) == MAX_REVIEW_MESSAGES
     more = MAX_RATES - MAX_REVIEW_MESSAGES + 1
     assert messages[-1].detail == f"and {more} more messages that are left out"
-
-
-@pytest.mark.parametrize(
-    ("row", "key"),
-    [
-        ({"employerref": " ER1 ", "assignmentref": "001"}, RowKey("ER1", "001")),
-        ({"employerref": "e", "assignmentref": "E\u0301"}, RowKey("e", "\u00c9")),
-        ({"employerref": "ER1", "personnelref": "P1"}, None),
-        ({"employerref": "ER1", "assignmentref": 1}, None),
-        ({"employerref": "x" * 61, "assignmentref": "A1"}, None),
-    ],
-)
-def test_the_key_is_known_before_the_row_is_read(row: dict[str, Any], key: RowKey | None) -> None:
-    assert RULES.identify(row) == key
 
 
 def test_columns_are_what_people_search_by() -> None:

@@ -1,47 +1,36 @@
-"""What a worker's row does, and what is said of it (docs/contracts.md#1)."""
+"""Workers: what their row changes, and which warnings it gets (docs/contracts.md#1)."""
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.imports.import_type import Decision, Document, OnExisting, Options, RowKey
+from shared.imports.import_type import Decision, Document
 from shared.imports.messages import Severity
+from shared.imports.model import MergeKind, shape_of
 from shared.imports.results import Outcome
+from shared.imports.workers.model import Worker
 from shared.imports.workers.rules import RULES, listed, lookups
-from tests.unit.imports.builders import a_worker, without
+from tests.unit.house.source_tree import ROOT
+from tests.unit.imports.builders import a_worker, decide, read_rows, without
+from tests.unit.imports.row_types import ADDRESSES, BANK_DETAILS, WORKER_MODELS, WORKERS
 
-ROOT = Path(__file__).parents[4]
 VENDOR_SAMPLE = ROOT / "tests" / "golden" / "payandbill-workers-v1.request.json"
-SAMPLES = ROOT / "samples" / "workers.json"
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"), parse_float=Decimal)
-    return rows
-
-
-def decided(
-    row: dict[str, Any],
-    stored: Document | None = None,
-    on_existing: OnExisting = OnExisting.UPDATE,
-) -> Decision:
-    result = RULES.read(0, row)
-    assert result.is_readable, result.messages
-    return RULES.decide(result, stored, Options(on_existing))
+def decide_worker(row: dict[str, Any], stored: Document | None = None) -> Decision:
+    return decide(RULES, row, stored)
 
 
 def warnings_of(**fields: Any) -> list[tuple[int, str | None]]:
-    return [(message.id, message.field) for message in decided(a_worker(**fields)).messages]
+    return [(message.id, message.field) for message in decide_worker(a_worker(**fields)).messages]
 
 
 def test_the_vendors_sample_imports_with_warnings_at_most() -> None:
-    (row,) = rows_of(VENDOR_SAMPLE)
-    first = decided(row)
+    (row,) = read_rows(VENDOR_SAMPLE)
+    first = decide_worker(row)
     assert first.outcome is Outcome.NEW
     assert {message.severity for message in first.messages} == {Severity.WARNING}
     assert {(2002, "LeavingDate"), (2003, "WorkerAddress.Postcode")} <= {
@@ -49,57 +38,30 @@ def test_the_vendors_sample_imports_with_warnings_at_most() -> None:
     }
     assert first.document is not None
     assert first.document["StartDate"] == "2021-01-01"
-    again = decided(row, first.document)
+    again = decide_worker(row, first.document)
     assert again.outcome is Outcome.UNCHANGED
     assert again.messages[-1].id == 1103
 
 
-def test_the_samples_show_every_kind_of_row() -> None:
-    shown = []
-    for index, row in enumerate(rows_of(SAMPLES)):
-        result = RULES.read(index, row)
-        outcome = Outcome.FAILED
-        messages = result.messages
-        if result.is_readable:
-            decision = RULES.decide(result, None, Options())
-            outcome, messages = decision.outcome, (*messages, *decision.messages)
-        shown.append((outcome.value, sorted({message.id for message in messages})))
-    assert shown == [
-        ("new", []),
-        ("new", []),
-        ("new", [2002, 2003]),
-        ("failed", [1001, 1002, 1004, 1006]),
-        ("new", [1007]),
-        ("new", []),
-    ]
-
-
 def test_the_smallest_worker_is_new_then_unchanged_then_updated() -> None:
-    first = decided(a_worker())
+    first = decide_worker(a_worker())
     assert (first.outcome, first.document) == (Outcome.NEW, a_worker())
-    again = decided(a_worker(FirstForename=None), first.document)
+    again = decide_worker(a_worker(FirstForename=None), first.document)
     assert (again.outcome, again.document) == (Outcome.UNCHANGED, None)
     assert [message.id for message in again.messages] == [1103]
-    other = decided(a_worker(IsExpat=False), first.document)
+    other = decide_worker(a_worker(IsExpat=False), first.document)
     assert (other.outcome, other.document) == (Outcome.UPDATED, a_worker(IsExpat=False))
 
 
 def test_a_worker_needs_a_surname_but_a_row_does_not() -> None:
     row = without(a_worker(FirstForename="Ada"), "Surname")
-    refused = decided(row)
+    refused = decide_worker(row)
     assert refused.outcome is Outcome.FAILED
     assert [(message.id, message.field) for message in refused.messages] == [(1001, "Surname")]
-    assert decided(row, a_worker()).document == a_worker(FirstForename="Ada")
+    assert decide_worker(row, a_worker()).document == a_worker(FirstForename="Ada")
     for blank in (None, "", "  "):
         (message,) = RULES.read(0, a_worker(Surname=blank)).messages
         assert (message.id, message.field) == (1001, "Surname")
-
-
-def test_an_existing_worker_is_an_error_where_the_integration_says_so() -> None:
-    decision = decided(a_worker(), a_worker(), OnExisting.ERROR)
-    assert (decision.outcome, decision.document) == (Outcome.FAILED, None)
-    (message,) = decision.messages
-    assert (message.id, message.field, message.value) == (10000, "PersonnelRef", "P1")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +78,7 @@ def test_an_existing_worker_is_an_error_where_the_integration_says_so() -> None:
 def test_leaving_before_starting_is_a_warning(
     stored: dict[str, Any], sent: dict[str, Any], warns: bool
 ) -> None:
-    decision = decided(a_worker(**sent), a_worker(**stored))
+    decision = decide_worker(a_worker(**sent), a_worker(**stored))
     found = [(message.id, message.field) for message in decision.messages]
     assert found == ([(2002, "LeavingDate")] if warns else [])
     assert decision.outcome is Outcome.UPDATED
@@ -163,7 +125,7 @@ def test_what_looks_right_is_none(fields: dict[str, Any]) -> None:
 
 
 def test_warnings_never_repeat_secrets() -> None:
-    decision = decided(
+    decision = decide_worker(
         a_worker(
             PrimaryBankDetails={"IBAN": "SECRET 90210", "BIC": "90210"},
             UKPayrollDetails={"NINumber": "90210"},
@@ -171,24 +133,6 @@ def test_warnings_never_repeat_secrets() -> None:
     )
     assert len(decision.messages) == 3
     assert "90210" not in repr(decision.messages)
-
-
-@pytest.mark.parametrize(
-    ("row", "key"),
-    [
-        ({"employerref": " ER1 ", "personnelref": "001"}, RowKey("ER1", "001")),
-        ({"employerref": "e", "personnelref": "E\u0301"}, RowKey("e", "\u00c9")),
-        ({"employerref": "ER1"}, None),
-        ({"employerref": "ER1", "personnelref": 1}, None),
-        ({"employerref": " ", "personnelref": "P1"}, None),
-        ({"employerref": None, "personnelref": "P1"}, None),
-        ({"employerref": "x" * 61, "personnelref": "P1"}, None),
-        ({"employerref": "\ud800", "personnelref": "P1"}, None),
-        ({"EmployerRef": "ER1", "PersonnelRef": "P1"}, None),
-    ],
-)
-def test_the_key_is_known_before_the_row_is_read(row: dict[str, Any], key: RowKey | None) -> None:
-    assert RULES.identify(row) == key
 
 
 def test_columns_are_short_printable_text() -> None:
@@ -204,13 +148,13 @@ def test_columns_are_short_printable_text() -> None:
 def test_an_external_reference_is_looked_up_where_it_differs(
     external: str | None, found: tuple[str, ...]
 ) -> None:
-    document = decided(a_worker(ExternalWorkerRef=external)).document
+    document = decide_worker(a_worker(ExternalWorkerRef=external)).document
     assert document is not None
     assert lookups(document) == found
 
 
 def test_a_worker_refers_to_no_record_and_to_what_may_be_listed() -> None:
-    document = decided(
+    document = decide_worker(
         a_worker(
             DivisionRef=" D ",
             DepartmentRef="DP",
@@ -246,9 +190,36 @@ def test_a_sort_code_may_be_listed_where_its_account_is_paid_by_bacs(
     banks = {
         f"{which}BankDetails": {"BankSortCode": "601613"} for which in ("Primary", "Secondary")
     }
-    document = decided(a_worker(**methods, **banks)).document
+    document = decide_worker(a_worker(**methods, **banks)).document
     assert document is not None
     found = listed(document)
     assert [item.field for item in found] == [f"{a}BankDetails.BankSortCode" for a in accounts]
     assert all(item.is_sensitive and item.value == "601613" for item in found)
     assert listed(a_worker(**methods)) == ()
+
+
+def test_addresses_and_bank_details_are_one_value_and_payroll_details_merge() -> None:
+    kinds = {name: nested.merge_kind for name, nested in shape_of(Worker).nested.items()}
+    assert kinds == {
+        **dict.fromkeys((*ADDRESSES, *BANK_DETAILS), MergeKind.WHOLE),
+        "UKPayrollDetails": MergeKind.PER_PROPERTY,
+    }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "PassportNumber",
+        "UKPayrollDetails.NINumber",
+        "UKPayrollDetails",
+        *(
+            path
+            for fields in WORKER_MODELS
+            for _, path in fields.paths
+            if path.startswith(BANK_DETAILS)
+        ),
+    ],
+)
+def test_secret_and_identity_values_are_never_shown(path: str) -> None:
+    value = Decimal("90210.5")
+    assert "90210" not in repr(RULES.read(0, WORKERS.row_with(path, value)).messages)
