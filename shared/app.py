@@ -15,12 +15,9 @@ from shared.clock import Clock, SystemClock
 from shared.dependencies import Dependencies
 from shared.gateway import Gateway
 from shared.identity import Identity
-from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.dry_run_budget import AuthdataTrials
 from shared.imports.authdata.services import AuthdataServices, compose_authdata
-from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.documents.processor import DocumentProcessor
-from shared.imports.documents.services import compose_documents
+from shared.imports.documents.services import compose_documents, document_processors
 from shared.imports.import_type import RecordRules
 from shared.imports.licenses.same_file import ImportedFiles
 from shared.imports.merge_rules import ChangeListener
@@ -174,18 +171,16 @@ def compose_chunks(dependencies: Dependencies, authdata: AuthdataServices) -> Ch
     async def run_earlier(message: ChunkMessage) -> None:
         await chunks.process(message)
 
-    imports, tables = dependencies.imports, dependencies.tables
-    documents = DocumentProcessor(tables, imports, dependencies.clock, run_earlier)
-    processors = _processors(dependencies, imports, tables, dependencies.blobs)
+    imports = dependencies.imports
+    processors = _processors(dependencies, imports, dependencies.tables, dependencies.blobs)
+    processors = processors.with_more(document_processors(dependencies, run_earlier))
     chunks = ChunkProcessor(
         payloads=dependencies.payloads,
         queues=dependencies.queues,
         hold_back=dependencies.hold_back,
         imports=imports,
         results=dependencies.results,
-        processors=processors.with_one(DOCUMENTS.name, documents).with_one(
-            AUTHDATA.name, authdata.processor
-        ),
+        processors=processors.with_more(authdata.processors),
         completions=dependencies.completions,
         clock=dependencies.clock,
         stop=dependencies.stop,

@@ -122,9 +122,9 @@ class Processors:
         self._usual = usual
         self._special = special
 
-    def with_one(self, type_name: str, work: RowProcessor) -> Processors:
-        """The same, and a work for one more type."""
-        return Processors(self._usual, {**self._special, type_name: work})
+    def with_more(self, special: Mapping[str, RowProcessor]) -> Processors:
+        """The same, with the processors of these types too."""
+        return Processors(self._usual, {**self._special, **special})
 
     def for_import(self, record: ImportRecord) -> RowProcessor:
         """The processor of the type of an import."""

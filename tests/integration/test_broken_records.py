@@ -233,7 +233,8 @@ def test_a_broken_plan_ends_the_import_and_keeps_what_was_stored(
         rows = [an_employee(f"E{at}") for at in range(3)]
         record = await stage.begin((await stage.stage(rows)).file_log_id)
         [message] = messages_for(record, [], [0])
-        await stage.gateway.authdata.processor.run(record, record.inline.encode(), _goes_on)
+        processor = stage.gateway.authdata.processors["authdata"]
+        await processor.run(record, record.inline.encode(), _goes_on)
         place = f"{stage.tenant}|{record.import_id}"
         await set_columns(delivered, "AuthStaging", place, "plan", columns)
         await stage.gateway.chunks.process(message)

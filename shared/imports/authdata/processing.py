@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared import log
-from shared.clock import Clock, Ids, age_of, to_iso
+from shared.clock import age_of, to_iso
+from shared.dependencies import Dependencies
 from shared.errors import (
     AcceptanceUnknownError,
     ConflictError,
@@ -37,10 +38,7 @@ from shared.imports.json_rows import Payload, RawRow, check_indexes, fold_names,
 from shared.imports.messages import Message, MessageId
 from shared.imports.planning import Plan, Span, plan
 from shared.imports.results import Origins, Outcome, RowResult, failed
-from shared.services.accept import ImportAcceptor, PlanLimits
-from shared.services.background import Offload
-from shared.services.import_log import ImportLog
-from shared.services.status import Reporting
+from shared.services.accept import PlanLimits
 from shared.services.upkeep import UpkeepFaults
 from shared.storage.business_records import sort_key_of
 from shared.storage.conflicts import retry_on_conflict
@@ -55,30 +53,22 @@ class Processing:
 
     def __init__(
         self,
-        *,
+        dependencies: Dependencies,
         batches: BatchStore,
         staging: Staging,
         plans: Plans,
-        imports: ImportLog,
-        intake: ImportAcceptor,
-        reporting: Reporting,
-        clock: Clock,
-        ids: Ids,
-        offload: Offload,
-        limits: PlanLimits,
-        orphan_seconds: float,
     ) -> None:
         self._batches = batches
         self._staging = staging
         self._plans = plans
-        self._imports = imports
-        self._intake = intake
-        self._reporting = reporting
-        self._clock = clock
-        self._ids = ids
-        self._offload = offload
-        self._limits = limits
-        self._orphaned = timedelta(seconds=orphan_seconds)
+        self._imports = dependencies.imports
+        self._intake = dependencies.intake
+        self._reporting = dependencies.reporting
+        self._clock = dependencies.clock
+        self._ids = dependencies.ids
+        self._offload = dependencies.offload
+        self._limits = dependencies.limits
+        self._orphaned = timedelta(seconds=dependencies.settings.sweep_after_seconds)
 
     @retry_on_conflict(50, lambda: StorageUnavailableError("the batch keeps changing"))
     async def begin(self, tenant: str, file_log_id: str) -> ImportRecord | None:
@@ -280,19 +270,12 @@ NEEDS_ROWS = (
 class AuthdataRetrier:
     """A `Retrier` whose rows come from the body alone."""
 
-    def __init__(
-        self,
-        staging: Staging,
-        intake: ImportAcceptor,
-        reporting: Reporting,
-        offload: Offload,
-        limits: PlanLimits,
-    ) -> None:
+    def __init__(self, dependencies: Dependencies, staging: Staging) -> None:
         self._staging = staging
-        self._intake = intake
-        self._reporting = reporting
-        self._offload = offload
-        self._limits = limits
+        self._intake = dependencies.intake
+        self._reporting = dependencies.reporting
+        self._offload = dependencies.offload
+        self._limits = dependencies.limits
 
     async def retry(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
         """See `Retrier`. Raises InvalidRequestError without rows, or for one that did not fail."""

@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from shared import log
-from shared.clock import Clock, Ids, to_iso
+from shared.clock import to_iso
+from shared.dependencies import Dependencies
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata import batch_records as stored
 from shared.imports.authdata.answer import results_of
@@ -36,11 +37,8 @@ from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import drop_broken_lines, read_lines, read_row_texts
 from shared.imports.messages import Message, MessageId
 from shared.imports.results import RowResult, failed, pack_result, unpack_result
-from shared.services.background import Offload
-from shared.services.import_log import ImportLog
 from shared.services.record_processor import RecordCommitter
 from shared.services.record_ranges import SMALL
-from shared.services.results import Payloads
 from shared.services.row_processor import BeforeCommit, KeyRows, RecordOutcome, Resolver
 from shared.services.stamps import (
     closed_through,
@@ -54,7 +52,7 @@ from shared.storage.business_records import Stamp, StoredRecord
 from shared.storage.entities import compress_json, expand_json
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
-from shared.storage.ports import Blobs, Insert, Tables, reading
+from shared.storage.ports import Insert, reading
 
 # The plan of an import: what becomes of each of its rows, decided once, before the first write.
 #
@@ -86,23 +84,15 @@ class Plans:
     """Makes and reads the plans of imports."""
 
     def __init__(
-        self,
-        *,
-        tables: Tables,
-        blobs: Blobs,
-        payloads: Payloads,
-        employees: Employees,
-        rules: TenantRuleBook,
-        ids: Ids,
-        offload: Offload,
+        self, dependencies: Dependencies, employees: Employees, rules: TenantRuleBook
     ) -> None:
-        self._tables = tables
-        self._blobs = blobs
-        self._payloads = payloads
+        self._tables = dependencies.tables
+        self._blobs = dependencies.blobs
+        self._payloads = dependencies.payloads
         self._employees = employees
         self._rules = rules
-        self._ids = ids
-        self._offload = offload
+        self._ids = dependencies.ids
+        self._offload = dependencies.offload
         self._making: dict[str, asyncio.Task[PlanRecord]] = {}
 
     async def read(self, record: ImportRecord) -> PlanRecord | None:
@@ -256,22 +246,13 @@ _MOST_TRIES = 20
 class AuthdataProcessor:
     """`Work` on chunks of staged records."""
 
-    def __init__(
-        self,
-        *,
-        tables: Tables,
-        imports: ImportLog,
-        employees: Employees,
-        plans: Plans,
-        clock: Clock,
-        offload: Offload,
-    ) -> None:
-        self._tables = tables
-        self._imports = imports
+    def __init__(self, dependencies: Dependencies, employees: Employees, plans: Plans) -> None:
+        self._tables = dependencies.tables
+        self._imports = dependencies.imports
         self._employees = employees
         self._plans = plans
-        self._clock = clock
-        self._offload = offload
+        self._clock = dependencies.clock
+        self._offload = dependencies.offload
 
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit

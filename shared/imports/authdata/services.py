@@ -12,6 +12,7 @@ from shared.imports.authdata.processor import AuthdataProcessor, Plans
 from shared.imports.authdata.staging import Staging, TenantRuleBook
 from shared.imports.authdata.store import BatchStore, Employees
 from shared.services.retry_cancel import Retrier
+from shared.services.row_processor import RowProcessor
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,56 +23,21 @@ class AuthdataServices:
     staging: Staging
     processing: Processing
     retriers: Mapping[str, Retrier]
-    processor: AuthdataProcessor
+    processors: Mapping[str, RowProcessor]
 
 
 def compose_authdata(dependencies: Dependencies) -> AuthdataServices:
     """What triggers and commands call for authentication data, and the work on its rows."""
-    tables, blobs = dependencies.tables, dependencies.blobs
-    clock, offload, limits = dependencies.clock, dependencies.offload, dependencies.limits
-    settings, imports = dependencies.settings, dependencies.imports
+    tables, offload = dependencies.tables, dependencies.offload
     employees = Employees(tables, offload)
-    rules = TenantRuleBook(tables, clock, settings.cache_seconds)
-    plans = Plans(
-        tables=tables,
-        blobs=blobs,
-        payloads=dependencies.payloads,
-        employees=employees,
+    rules = TenantRuleBook(tables, dependencies.clock, dependencies.settings.cache_seconds)
+    batches = BatchStore(tables, dependencies.blobs, offload)
+    staging = Staging(dependencies, batches, employees, rules)
+    plans = Plans(dependencies, employees, rules)
+    return AuthdataServices(
         rules=rules,
-        ids=dependencies.ids,
-        offload=offload,
-    )
-    batches = BatchStore(tables, blobs, offload)
-    staging = Staging(
-        batches=batches,
-        employees=employees,
-        rules=rules,
-        keys=settings.authdata_keys,
-        clock=clock,
-        offload=offload,
-        max_rows=limits.max_rows,
-        batch_seconds=settings.batch_seconds,
-    )
-    processing = Processing(
-        batches=batches,
         staging=staging,
-        plans=plans,
-        imports=imports,
-        intake=dependencies.intake,
-        reporting=dependencies.reporting,
-        clock=clock,
-        ids=dependencies.ids,
-        offload=offload,
-        limits=limits,
-        orphan_seconds=settings.sweep_after_seconds,
+        processing=Processing(dependencies, batches, staging, plans),
+        retriers={AUTHDATA.name: AuthdataRetrier(dependencies, staging)},
+        processors={AUTHDATA.name: AuthdataProcessor(dependencies, employees, plans)},
     )
-    retrier = AuthdataRetrier(staging, dependencies.intake, dependencies.reporting, offload, limits)
-    work = AuthdataProcessor(
-        tables=tables,
-        imports=imports,
-        employees=employees,
-        plans=plans,
-        clock=clock,
-        offload=offload,
-    )
-    return AuthdataServices(rules, staging, processing, {AUTHDATA.name: retrier}, work)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared import log
 from shared.auth.lookups import CachedLookups
@@ -35,7 +35,7 @@ from shared.errors import (
 )
 from shared.imports.authdata.answer import results_of, vendor_answer
 from shared.imports.authdata.batch_records import Batch, BatchState, PartData
-from shared.imports.authdata.hashing import Hasher, HashKey
+from shared.imports.authdata.hashing import Hasher
 from shared.imports.authdata.model import (
     FIELDS,
     NO_FILE_LOG_ID,
@@ -54,11 +54,15 @@ from shared.imports.authdata.rules import (
     percent_text,
 )
 from shared.imports.authdata.store import BatchStore, Employees
-from shared.services.background import KeyedLocks, Offload
+from shared.services.background import KeyedLocks
 from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode
 from shared.storage.names import TENANTS
 from shared.storage.ports import Entity, Merge, Tables, reading
+
+if TYPE_CHECKING:
+    # It loads pydantic, and this module is read while the app is indexed.
+    from shared.dependencies import Dependencies
 
 # What a tenant says about its batches: thresholds, and the formats of the fields.
 #
@@ -201,24 +205,19 @@ class Staging:
 
     def __init__(
         self,
-        *,
+        dependencies: Dependencies,
         batches: BatchStore,
         employees: Employees,
         rules: TenantRuleBook,
-        keys: Sequence[HashKey],
-        clock: Clock,
-        offload: Offload,
-        max_rows: int,
-        batch_seconds: float,
     ) -> None:
         self._batches = batches
         self._employees = employees
         self._rules = rules
-        self._keys = keys
-        self._clock = clock
-        self._offload = offload
-        self._max_rows = max_rows
-        self._patience = timedelta(seconds=batch_seconds)
+        self._keys = dependencies.settings.authdata_keys
+        self._clock = dependencies.clock
+        self._offload = dependencies.offload
+        self._max_rows = dependencies.limits.max_rows
+        self._patience = timedelta(seconds=dependencies.settings.batch_seconds)
         self._turns = KeyedLocks()
 
     async def stage(self, tenant: str, call: BatchCall, call_id: str) -> Staged:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import chain, zip_longest
@@ -25,6 +24,7 @@ from urllib.parse import quote
 from shared import log
 from shared.auth.tenant_lookups import TenantLookups
 from shared.clock import Clock, to_iso
+from shared.dependencies import Dependencies
 from shared.errors import (
     GatewayError,
     GatewayStoppingError,
@@ -67,22 +67,19 @@ class Drops:
 
     def __init__(
         self,
-        *,
+        dependencies: Dependencies,
         files: DocumentBlobs,
         documents: Documents,
         features: Features,
         tenants: TenantLookups,
-        clock: Clock,
-        max_bytes: int,
-        types: AbstractSet[str],
     ) -> None:
         self._files = files
         self._documents = documents
         self._features = features
         self._tenants = tenants
-        self._clock = clock
-        self._max_bytes = max_bytes
-        self._types = types
+        self._clock = dependencies.clock
+        self._max_bytes = dependencies.settings.max_document_bytes
+        self._types = dependencies.settings.document_types
 
     async def import_drop(self, name: str) -> None:
         """Import what lies under this name now, or reject it; nothing where nothing does.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from shared.auth.tenant_lookups import TenantLookups
 from shared.dependencies import Dependencies
+from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
+from shared.imports.documents.processor import DocumentProcessor
 from shared.imports.documents.rounds import Features, Rounds
 from shared.imports.documents.store import DocumentList
 from shared.imports.documents.uploads import Documents, DocumentTrials
 from shared.imports.documents.worker_lookup import WorkerSearch
 from shared.services.admin.tenants import TenantService
+from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.name_index import NameIndex
+from shared.services.row_processor import RowProcessor
 from shared.storage.account import Account
 
 
@@ -38,30 +43,14 @@ def compose_documents(
     tenants: TenantService,
     tenant_lookups: TenantLookups,
 ) -> DocumentServices:
-    settings, clock = dependencies.settings, dependencies.clock
+    """What triggers and commands call for documents; their rows are worked on by `chunks`."""
     features, rounds = Features(account.tables), Rounds(account.tables)
     workers = WorkerSearch(account.tables, NameIndex(account.tables))
-    intake = Documents(
-        imports=dependencies.imports,
-        chunks=chunks,
-        reporting=dependencies.reporting,
-        features=features,
-        rounds=rounds,
-        workers=workers,
-        files=account.documents,
-        clock=clock,
-        types=settings.document_types,
-    )
-    drops = Drops(
-        files=account.documents,
-        documents=intake,
-        features=features,
-        tenants=tenant_lookups,
-        clock=clock,
-        max_bytes=settings.max_document_bytes,
-        types=settings.document_types,
-    )
-    reading = DocumentList(account.tables, account.documents, workers)
+    files = account.documents
+    intake = Documents(dependencies, chunks, features, rounds, workers, files)
+    drops = Drops(dependencies, files, intake, features, tenant_lookups)
+    reading = DocumentList(account.tables, files, workers)
+    quiet_seconds = dependencies.settings.document_sweep_seconds
     return DocumentServices(
         features=features,
         rounds=rounds,
@@ -69,8 +58,19 @@ def compose_documents(
         reading=reading,
         trials=DocumentTrials(intake, reading),
         drops=drops,
-        drop_sweep=DropSweep(
-            account.documents, drops, clock, settings.document_sweep_seconds, tenants.list_ids
-        ),
+        drop_sweep=DropSweep(files, drops, dependencies.clock, quiet_seconds, tenants.list_ids),
         poisoned=PoisonedDrops(account.poison, drops),
     )
+
+
+def document_processors(
+    dependencies: Dependencies, run_earlier: Callable[[ChunkMessage], Awaitable[None]]
+) -> Mapping[str, RowProcessor]:
+    """The work on the rows of documents, by the name of the type.
+
+    `run_earlier` does the work of an earlier import, which may have to end first.
+    """
+    processor = DocumentProcessor(
+        dependencies.tables, dependencies.imports, dependencies.clock, run_earlier
+    )
+    return {DOCUMENTS.name: processor}

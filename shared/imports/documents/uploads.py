@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from shared import log
-from shared.clock import Clock, to_iso
+from shared.clock import to_iso
+from shared.dependencies import Dependencies
 from shared.errors import ForbiddenError, NotFoundError
 from shared.guids import ZERO_GUID
 from shared.imports.documents.blobs import DocumentBlobs
@@ -30,8 +30,6 @@ from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.dry_run import DryRunResult
-from shared.services.import_log import ImportLog
-from shared.services.status import Reporting
 from shared.storage.business_records import sort_key_of
 from shared.storage.import_records import ImportRecord
 
@@ -59,26 +57,22 @@ class Documents:
 
     def __init__(
         self,
-        *,
-        imports: ImportLog,
+        dependencies: Dependencies,
         chunks: ChunkProcessor,
-        reporting: Reporting,
         features: Features,
         rounds: Rounds,
         workers: WorkerSearch,
         files: DocumentBlobs,
-        clock: Clock,
-        types: AbstractSet[str],
     ) -> None:
-        self._imports = imports
+        self._imports = dependencies.imports
         self._chunks = chunks
-        self._reporting = reporting
+        self._reporting = dependencies.reporting
         self._features = features
         self._rounds = rounds
         self._workers = workers
         self._files = files
-        self._clock = clock
-        self._types = types
+        self._clock = dependencies.clock
+        self._types = dependencies.settings.document_types
 
     async def check_enabled(self, tenant: str) -> None:
         """Raises ForbiddenError where the tenant has not enabled the feature."""
