@@ -36,7 +36,7 @@ LOG = "\n".join(
 )
 
 
-def test_requests_are_told_apart_by_their_address_and_polls_do_not_count() -> None:
+def test_requests_are_counted_by_address_and_polls_are_left_out() -> None:
     counted = count(LOG)
     assert counted == Requests(tables=2, blobs=1, queues=3, sends=1, deletes=1, polls=2)
     assert counted.total == 7, "one poll is put back for the message that was sent"
@@ -112,7 +112,7 @@ def a_round() -> Tally:
     return Tally(rounds=1, calls=10, faults=Counter({"SIGKILL": 2}), points={"Table GET a"})
 
 
-def test_slices_of_a_commit_are_added_up_and_go_on_behind_the_last_seed(tmp_path: Path) -> None:
+def test_slices_of_a_commit_are_added_up_and_continue_after_the_last_seed(tmp_path: Path) -> None:
     file = tmp_path / "rounds.jsonl"
     assert RoundFile(file, "one").next_seed() == FIRST_SEED
     failure = {"seed": 8, "findings": ["lost: …"]}
@@ -148,7 +148,7 @@ ROWS = 24
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_the_bench_of_the_import_runs_and_tells_its_figures(
+def test_the_import_benchmark_runs_and_prints_its_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["import", "--quick", "--rows", str(ROWS), "--json"]
@@ -164,7 +164,7 @@ def test_the_bench_of_the_import_runs_and_tells_its_figures(
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_the_bench_of_the_types_runs_and_tells_its_figures(
+def test_the_types_benchmark_runs_and_prints_its_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["types", "--quick", "--rows", str(ROWS), "--json"]
@@ -177,7 +177,7 @@ def test_the_bench_of_the_types_runs_and_tells_its_figures(
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_the_bench_of_authdata_runs_and_tells_its_figures(
+def test_the_authdata_benchmark_runs_and_prints_its_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["authdata", "--quick", "--rows", str(ROWS), "--json"]

@@ -170,9 +170,7 @@ def test_refusals_come_in_the_order_of_the_contract(
 
 
 @pytest.mark.parametrize("address", [STAGE, AUTHDATA])
-def test_a_body_that_cannot_be_taken_is_refused(
-    gateway: GatewayProcess, sender: Sender, address: str
-) -> None:
+def test_a_wrong_body_is_refused(gateway: GatewayProcess, sender: Sender, address: str) -> None:
     def call(body: bytes, media_type: str = "application/json") -> Answer:
         headers = {**sender.headers, "Content-Type": media_type}
         return gateway.call("POST", address, body, headers)
@@ -210,7 +208,7 @@ def test_a_dry_run_answers_what_the_call_would_and_leaves_no_trace(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_batch_that_there_is_not_is_404_whoever_has_it(
+def test_an_unknown_batch_is_404_even_if_another_tenant_has_it(
     gateway: GatewayProcess, sender: Sender, unused_senders: Iterator[Sender], method: str
 ) -> None:
     theirs = send_authdata(gateway, next(unused_senders), [an_employee("E1")], STAGE)

@@ -69,7 +69,7 @@ def call(gateway: GatewayProcess, operation: Operation, headers: dict[str, str])
 
 
 @named(TAKING_TOKENS)
-def test_a_call_that_takes_tokens_asks_for_one(
+def test_a_call_that_accepts_tokens_challenges_for_one(
     gateway: GatewayProcess, operation: Operation
 ) -> None:
     for headers, challenge in (
@@ -99,7 +99,7 @@ def test_a_token_of_another_scope_is_not_enough(
 
 
 @named(KEY_PAIR_ONLY)
-def test_a_call_for_key_pairs_takes_no_token(
+def test_a_call_for_key_pairs_refuses_a_token(
     gateway: GatewayProcess, clients: dict[Scope, TokenClient], operation: Operation
 ) -> None:
     answer = call(gateway, operation, dict(clients[Scope.IMPORT_INBOX].headers))
@@ -128,7 +128,7 @@ BEARERS = ["Bearer", "Bearer a.b.c", "bearer  x", "Basic YTpi, Bearer a.b", "Bea
 
 
 @named(TAKING_TOKENS)
-def test_a_bearer_token_decides_alone_where_tokens_are_taken(
+def test_a_bearer_token_decides_alone_on_a_call_that_accepts_tokens(
     gateway: GatewayProcess,
     sender: Sender,
     clients: dict[Scope, TokenClient],
@@ -144,7 +144,7 @@ def test_a_bearer_token_decides_alone_where_tokens_are_taken(
 
 
 @named(KEY_PAIR_ONLY)
-def test_a_bearer_token_is_passed_over_where_no_token_is_taken(
+def test_a_bearer_token_is_ignored_on_a_call_for_key_pairs(
     gateway: GatewayProcess,
     sender: Sender,
     clients: dict[Scope, TokenClient],
@@ -158,7 +158,7 @@ def test_a_bearer_token_is_passed_over_where_no_token_is_taken(
 
 
 @named(OPEN)
-def test_a_credential_is_passed_over_where_none_is_asked_for(
+def test_a_credential_is_ignored_on_a_public_call(
     gateway: GatewayProcess, operation: Operation
 ) -> None:
     alone = call(gateway, operation, {}).status
@@ -168,7 +168,7 @@ def test_a_credential_is_passed_over_where_none_is_asked_for(
         assert (header, answer.status) == (header, alone)
 
 
-def test_every_call_that_takes_tokens_has_a_scope_or_follows_imports() -> None:
+def test_every_call_that_accepts_tokens_has_a_scope_or_follows_imports() -> None:
     rest = [each.path for each in TAKING_TOKENS if each not in SCOPED]
     assert [path for path in rest if not path.startswith("/api/imports")] == []
 
@@ -285,7 +285,7 @@ def check_invalid(answer: Answer, wording: str = "") -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
-def test_a_good_token_is_let_in_whatever_case_its_scheme_has(
+def test_a_good_token_is_accepted_with_its_scheme_in_any_case(
     gateway: GatewayProcess, mint: Mint, scheme: str
 ) -> None:
     assert call_with_token(gateway, mint.client.token, scheme).status == 200
@@ -436,7 +436,9 @@ def test_a_forged_token_is_refused(gateway: GatewayProcess, mint: Mint, name: st
         "Bearer " + base64.urlsafe_b64encode(b"[" * 9_000).decode() + ".a.b",
     ],
 )  # fmt: skip
-def test_what_is_no_token_is_refused(gateway: GatewayProcess, mint: Mint, header: str) -> None:
+def test_a_text_that_is_not_a_token_is_refused(
+    gateway: GatewayProcess, mint: Mint, header: str
+) -> None:
     sent = {"Authorization": header.replace("{token}", mint.client.token)}
     check_invalid(gateway.call("GET", IMPORTS, None, sent))
 

@@ -71,7 +71,7 @@ def test_names_and_values_of_the_query_match_in_any_case(
     assert _imports(gateway, sender) == []
 
 
-def test_a_call_that_says_it_is_no_dry_run_is_none(gateway: GatewayProcess, sender: Sender) -> None:
+def test_a_call_with_dry_run_false_is_a_real_run(gateway: GatewayProcess, sender: Sender) -> None:
     assert _post(gateway, sender, [a_worker("P1")], f"{WORKERS}&dryRun=false").import_id
 
 
@@ -163,7 +163,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(gateway: GatewayProcess, sender:
     check_refusal(_post(gateway, sender, b"[1]", DRY), 501, "Payload data not supported")
 
 
-def test_more_rows_than_a_dry_run_takes_are_refused(
+def test_more_rows_than_the_limit_of_a_dry_run_are_refused(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     rows = [a_worker(f"P{number}") for number in range(DRY_RUN_ROWS + 1)]
@@ -219,7 +219,7 @@ def test_a_first_answer_of_202_stays_202(gateway: GatewayProcess, sender: Sender
     assert _import_ids(gateway, sender) == [first.import_id]
 
 
-def test_an_answer_without_an_import_comes_again_too(
+def test_an_answer_without_an_import_is_replayed_too(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     key = _key()
@@ -228,7 +228,9 @@ def test_an_answer_without_an_import_comes_again_too(
     _check_replayed(first, gateway.post(sender, [], **key))
 
 
-def test_what_means_the_same_is_the_same_call(gateway: GatewayProcess, sender: Sender) -> None:
+def test_requests_with_the_same_meaning_are_the_same_call(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
     key, body = _key(), body_of([a_worker("P1")])
     first = gateway.post(sender, body, **key)
     headers = {**sender.headers, **key, "Content-Type": "Application/JSON; charset=utf-8"}
@@ -312,7 +314,7 @@ def test_content_that_went_in_is_refused_and_named(gateway: GatewayProcess, send
     assert counted(send_licenses(gateway, sender, LICENSE_ROWS, "allowSameFile=true")) == (0, 2, 0)
 
 
-def test_content_that_went_in_where_it_was_allowed_counts_too(
+def test_content_imported_without_the_option_counts_too(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     first = send_licenses(gateway, sender, LICENSE_ROWS)
@@ -380,7 +382,7 @@ def test_other_bytes_or_another_tenant_are_another_content(
     assert counted(send_licenses(gateway, next(unused_senders), LICENSE_ROWS, ONCE)) == (2, 0, 0)
 
 
-def test_what_is_refused_or_has_no_rows_was_not_imported(
+def test_a_refused_or_empty_call_does_not_count_as_imported(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     for _ in range(2):
@@ -396,7 +398,9 @@ def test_content_that_is_running_is_refused(gateway: GatewayProcess, sender: Sen
     gateway.ended(sender, first.import_id)
 
 
-def test_of_many_calls_at_once_one_goes_in(gateway: GatewayProcess, sender: Sender) -> None:
+def test_only_one_of_many_simultaneous_calls_is_imported(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
     for turn in range(4):
         rows: list[dict[str, Any]] = [a_license(f"L{turn}")]
         with ThreadPoolExecutor(6) as pool:

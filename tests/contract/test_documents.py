@@ -142,7 +142,7 @@ def test_a_fault_is_refused_in_its_own_words(
 
 
 @pytest.mark.parametrize("first", FAULTS, ids=lambda fault: fault.name)
-def test_of_two_faults_the_one_that_comes_first_is_refused(
+def test_the_first_of_two_faults_decides_the_refusal(
     gateway: GatewayProcess, ready: Sender, sender: Sender, first: Fault
 ) -> None:
     for one, second in combinations(FAULTS, 2):
@@ -160,7 +160,7 @@ def check(answer: Answer, fault: Fault) -> None:
     check_refusal(Answer(answer.status, headers, answer.body), fault.status, fault.wording)
 
 
-def test_a_refusal_behind_the_form_is_an_import_with_its_message_and_answer(
+def test_a_refusal_after_the_form_is_an_import_with_its_message_and_answer(
     gateway: GatewayProcess, ready: Sender, sender: Sender
 ) -> None:
     answer = faulty(gateway, ready, sender, {"closed round"})
@@ -182,7 +182,9 @@ def test_a_refusal_behind_the_form_is_an_import_with_its_message_and_answer(
     assert "fault" not in row["row"]
 
 
-def test_a_call_refused_before_is_none(gateway: GatewayProcess, ready: Sender) -> None:
+def test_a_call_refused_before_the_form_is_no_import(
+    gateway: GatewayProcess, ready: Sender
+) -> None:
     before = gateway.get("/api/imports?pageSize=1000", ready).json["items"]
     for fault in FAULTS:
         if fault.status in (400, 413):
@@ -248,7 +250,7 @@ def test_a_worker_is_found_by_its_external_reference_and_else_by_its_own(
         ("note.txt", "\ufeffnote".encode("utf-16")),
     ],
 )
-def test_every_allowed_type_goes_in_and_comes_back_unchanged(
+def test_every_allowed_file_type_is_stored_and_read_back_unchanged(
     gateway: GatewayProcess, ready: Sender, name: str, content: bytes
 ) -> None:
     item = item_of(send_document(gateway, ready, Form(file_name=name, content=content)))
@@ -327,7 +329,7 @@ def test_a_dry_run_answers_as_the_run_and_leaves_no_trace(
     assert row["changes"] == [{"field": "size", "before": len(PDF), "after": len(PDF) + 1}]
 
 
-def test_an_idempotency_key_stands_for_one_upload(gateway: GatewayProcess, ready: Sender) -> None:
+def test_an_idempotency_key_belongs_to_one_upload(gateway: GatewayProcess, ready: Sender) -> None:
     key = {"Idempotency-Key": uuid.uuid4().hex}
     form = Form(file_name="once.pdf")
     first = send_document(gateway, ready, form, **key)

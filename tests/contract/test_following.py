@@ -123,7 +123,7 @@ def test_a_list_that_is_asked_for_wrongly_is_refused(
     check_refusal(gateway.get(f"/api/imports/{mixed}/results?{query}", sender), 400)
 
 
-def test_the_list_shows_one_type_or_state_if_wanted(
+def test_the_list_can_be_limited_to_one_type_or_state(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     clean = gateway.post(sender, [a_worker("P1")]).import_id
@@ -180,7 +180,7 @@ def test_an_id_of_another_tenant_is_not_found_like_one_that_does_not_exist(
 
 
 @pytest.mark.parametrize("what", ["", "/x", "/x/results", "/x/answer", "/x/failed-rows"])
-def test_imports_are_shown_to_nobody_without_a_key(gateway: GatewayProcess, what: str) -> None:
+def test_imports_are_not_shown_without_a_key(gateway: GatewayProcess, what: str) -> None:
     check_refusal(gateway.call("GET", f"/api/imports{what}"), 401)
 
 

@@ -141,7 +141,7 @@ def test_control_characters_of_rows_and_file_names_do_not_reach_the_terminal(
     assert r"\x1b]0;x\x07\u202e1" in shown[3].stdout
 
 
-def test_a_file_over_the_limits_goes_in_several_calls_and_only_once(
+def test_a_file_over_the_limits_is_sent_in_several_calls_and_only_once(
     client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
     count = 2 * MAX_ROWS + 10
@@ -180,7 +180,7 @@ def test_a_terminal_shows_how_far_how_fast_and_how_long(client: Client) -> None:
     assert "rows/s" not in ran.stdout
 
 
-def test_a_dry_run_tells_what_would_change_and_stores_nothing(
+def test_a_dry_run_reports_what_would_change_and_stores_nothing(
     client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
     client.run("workers", client.file("before.json", [a_worker("1", Title="Mr")]))
@@ -196,7 +196,7 @@ def test_a_dry_run_tells_what_would_change_and_stores_nothing(
     assert len(_imports(gateway, sender)) == 1
 
 
-def test_a_long_dry_run_goes_in_calls_of_their_own_limit(client: Client) -> None:
+def test_a_long_dry_run_is_sent_in_calls_of_its_own_limit(client: Client) -> None:
     rows = [a_worker(f"{number:05d}") for number in range(DRY_RUN_ROWS + 1)]
     ran = client.run("workers", client.file("rows.json", rows), "--dry-run")
     assert ran.returncode == 0
@@ -301,7 +301,7 @@ def test_failed_rows_are_written_as_they_were_sent(client: Client, ending: str) 
     assert again["rows"]["failed"] == 2
 
 
-def test_a_killed_command_goes_on_where_it_was_and_no_row_is_done_twice(
+def test_a_killed_command_resumes_and_imports_no_row_twice(
     client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
     count, parts = 1_500, 6
@@ -321,7 +321,7 @@ def test_a_killed_command_goes_on_where_it_was_and_no_row_is_done_twice(
     assert sum(item["rows"]["new"] for item in found) == count
 
 
-def test_ctrl_c_ends_it_with_a_word_about_what_goes_on(
+def test_ctrl_c_ends_the_command_and_says_what_continues(
     client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
     rows = [a_worker(f"{number:05d}") for number in range(15_000)]
@@ -352,7 +352,7 @@ def test_every_sample_goes_through_the_command(client: Client, name: str) -> Non
     assert told["rows"]["total"] == len(json.loads(sample.read_bytes())) == len(told["results"])
 
 
-def test_authentication_data_goes_as_one_batch(
+def test_authentication_data_is_sent_as_one_batch(
     client: Client, gateway: GatewayProcess, sender: Sender, tmp_path: Path
 ) -> None:
     sample = str(SAMPLES / "authdata.json")
@@ -371,7 +371,7 @@ def test_authentication_data_goes_as_one_batch(
     assert array["totalNoChange"] == 1
 
 
-def test_what_a_batch_is_asked_for_can_be_said(client: Client) -> None:
+def test_options_of_a_batch_can_be_given(client: Client) -> None:
     rows = [{"employeeId": "1"}]
     assert client.document("authdata", client.file("a.json", rows))["totalErrors"] == 1
     told = client.document("authdata", client.file("b.json", rows), "--with", "allowNoAuth=true")
@@ -388,7 +388,7 @@ def test_a_call_can_say_more_in_its_query(client: Client) -> None:
     assert again["rows"]["new"] > 0
 
 
-def test_a_refused_call_is_told_in_the_gateways_words_alone(client: Client) -> None:
+def test_a_refused_call_is_reported_in_the_words_of_the_gateway_alone(client: Client) -> None:
     process = client.started("workers", client.file("r.json", [{}]), "--software-key", "other")
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, "")

@@ -59,7 +59,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_cannot_be_parsed_is_told_where_and_never_quoted(
+def test_a_syntax_error_is_reported_with_its_place_and_never_quoted(
     gateway: GatewayProcess, sender: Sender, name: str
 ) -> None:
     body, wording = BROKEN[name]
@@ -114,7 +114,7 @@ def test_an_empty_array_is_answered_without_an_import(
     assert gateway.get("/api/imports", sender).json["items"] == []
 
 
-def test_as_many_rows_as_the_limit_go_in(gateway: GatewayProcess, sender: Sender) -> None:
+def test_as_many_rows_as_the_limit_are_imported(gateway: GatewayProcess, sender: Sender) -> None:
     rows = [a_worker(f"P{number}") for number in range(MAX_ROWS)]
     assert len(gateway.post(sender, rows).results) == MAX_ROWS
 
@@ -218,7 +218,7 @@ def test_names_match_in_any_case_and_messages_use_the_contracts_spelling(
     assert [message["fieldName"] for message in result["messages"]] == ["Gender"]
 
 
-def test_case_and_leading_zeros_of_references_are_kept_and_tell_records_apart(
+def test_case_and_leading_zeros_of_references_are_kept_and_distinguish_records(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     rows = [a_worker(name) for name in ("007", "7", "ab", "AB")]
@@ -229,7 +229,7 @@ def test_case_and_leading_zeros_of_references_are_kept_and_tell_records_apart(
     assert shown["rows"]["new"] == 4
 
 
-def test_an_unknown_property_is_told_as_info_1007_and_the_row_goes_in(
+def test_an_unknown_property_is_info_1007_and_the_row_is_imported(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     [result] = gateway.post(sender, [a_worker("P1", Shoesize="44")]).results
@@ -298,7 +298,7 @@ def load_list(storage: str, sender: Sender, kind: ReferenceKind, *values: str) -
 
 
 @pytest.mark.parametrize("dry_run", ["", "&dryRun=true"])
-def test_a_worker_is_told_what_it_lacks_beside_what_cannot_be_read(
+def test_missing_and_unreadable_fields_of_a_worker_are_reported_together(
     gateway: GatewayProcess, storage: str, sender: Sender, dry_run: str
 ) -> None:
     load_list(storage, sender, ReferenceKind.DIVISION, "D1")
@@ -317,7 +317,7 @@ def test_a_worker_is_told_what_it_lacks_beside_what_cannot_be_read(
     assert post(gateway, sender, WORKERS, [mended]).results[0]["importStatus"] == "OK"
 
 
-def test_a_worker_that_exists_already_is_told_its_other_faults(
+def test_an_existing_worker_has_its_other_faults_reported_too(
     gateway: GatewayProcess, storage: str
 ) -> None:
     sender = a_sender(storage, on_existing=OnExisting.ERROR)
@@ -327,7 +327,7 @@ def test_a_worker_that_exists_already_is_told_its_other_faults(
 
 
 @pytest.mark.parametrize("dry_run", ["", "&dryRun=true"])
-def test_an_assignment_is_told_of_a_missing_worker_beside_its_other_faults(
+def test_a_missing_worker_of_an_assignment_is_reported_with_its_other_faults(
     gateway: GatewayProcess, sender: Sender, dry_run: str
 ) -> None:
     rows: list[Any] = [
@@ -345,7 +345,7 @@ def test_an_assignment_is_told_of_a_missing_worker_beside_its_other_faults(
     ]
 
 
-def test_a_license_is_told_that_it_exists_beside_its_other_faults(
+def test_an_existing_license_is_reported_with_its_other_faults(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     calls.send_licenses(gateway, sender, [calls.a_license()])
@@ -356,7 +356,7 @@ def test_a_license_is_told_that_it_exists_beside_its_other_faults(
     assert named == {"", "IssuedDate", "Reminder.Offset"}
 
 
-def test_authentication_data_is_told_whose_values_it_has_beside_its_other_faults(
+def test_values_of_another_employee_are_reported_with_other_faults(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     stored = [{"employeeId": name, "authValue1": name} for name in ("one", "two")]
@@ -367,7 +367,7 @@ def test_authentication_data_is_told_whose_values_it_has_beside_its_other_faults
     assert len(answer.json["errorDetails"]) == 2
 
 
-def test_a_form_is_told_all_that_is_wrong_with_it(gateway: GatewayProcess, ready: Sender) -> None:
+def test_all_faults_of_a_form_are_reported(gateway: GatewayProcess, ready: Sender) -> None:
     form = Form(worker=None, round_code=None, content=b"", more=[("isSummary", "true")])
     answer = calls.send_document(gateway, ready, form)
     assert answer.status == 400

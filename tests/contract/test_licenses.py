@@ -213,7 +213,7 @@ def test_the_answer_has_the_form_that_the_caller_likes_best(
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json;q=0, application/xml;q=0"])
-def test_what_cannot_be_answered_is_not_accepted(
+def test_an_accept_header_without_a_usable_type_is_406(
     gateway: GatewayProcess, sender: Sender, accept: str
 ) -> None:
     said = check_refusal(send_licenses(gateway, sender, [a_license()], Accept=accept), 406)
@@ -230,7 +230,7 @@ def test_what_cannot_be_answered_is_not_accepted(
         ("application/json", "gzip"),
     ],
 )
-def test_what_cannot_be_read_is_not_supported(
+def test_a_content_type_that_cannot_be_read_is_415(
     gateway: GatewayProcess, sender: Sender, media_type: str, encoding: str
 ) -> None:
     sent = {"Content_Type": media_type} | ({"Content_Encoding": encoding} if encoding else {})
@@ -239,7 +239,7 @@ def test_what_cannot_be_read_is_not_supported(
 
 
 @pytest.mark.parametrize("media_type", ["text/json", "application/problem+json"])
-def test_other_names_of_json_are_json(
+def test_other_media_types_of_json_are_read_as_json(
     gateway: GatewayProcess, sender: Sender, media_type: str
 ) -> None:
     assert counted(send_licenses(gateway, sender, [a_license()], Content_Type=media_type)) == (
@@ -288,7 +288,7 @@ def test_a_caller_that_reads_only_xml_is_refused_in_xml(
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
-def test_who_is_not_known_is_told_so_in_xml_too(gateway: GatewayProcess, method: str) -> None:
+def test_an_unknown_caller_is_refused_in_xml_too(gateway: GatewayProcess, method: str) -> None:
     headers = {"Content-Type": XML, "Accept": "text/xml", "X-Functions-Key": "x"}
     check_xml_refusal(gateway.call(method, LICENSES, b"<a/>", headers), 401)
     check_refusal(gateway.call(method, LICENSES, b"[]", {"X-Functions-Key": "x"}), 401)
@@ -405,7 +405,7 @@ def test_a_control_character_in_xml_fails_its_row(gateway: GatewayProcess, sende
 
 
 @pytest.mark.parametrize("action", ["Update", "Merge"])
-def test_what_a_dotnet_client_has_not_set_keeps_what_is_stored(
+def test_an_unset_value_of_a_dotnet_client_keeps_the_stored_one(
     gateway: GatewayProcess, sender: Sender, storage: str, action: str
 ) -> None:
     full = a_license(notes="n", employeePersonalId=5, issuedDate="2020-01-02")
@@ -427,7 +427,7 @@ def test_what_a_dotnet_client_has_not_set_keeps_what_is_stored(
     assert "notes" not in after
 
 
-def test_an_unknown_action_is_refused_with_those_that_there_are(
+def test_an_unknown_action_is_refused_with_the_known_actions(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     answer = send_licenses(gateway, sender, [a_license()], "importAction=Delete")

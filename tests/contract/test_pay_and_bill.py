@@ -59,7 +59,7 @@ def test_one_worker_comes_back_in_the_vendors_shape(
     assert "preference-applied" not in answer.headers
 
 
-def test_a_row_with_errors_tells_all_of_them(gateway: GatewayProcess, sender: Sender) -> None:
+def test_a_row_with_errors_reports_all_of_them(gateway: GatewayProcess, sender: Sender) -> None:
     row = {
         "EmployerRef": "E1",
         "PersonnelRef": "x" * 61,
@@ -84,9 +84,7 @@ def test_a_row_with_errors_tells_all_of_them(gateway: GatewayProcess, sender: Se
     assert "fieldValue" not in by_field["PrimaryBankDetails.BankSortCode"]
 
 
-def test_a_key_that_was_not_sent_is_left_out_of_the_record_ids(
-    gateway: GatewayProcess, sender: Sender
-) -> None:
+def test_a_missing_key_is_not_in_the_record_ids(gateway: GatewayProcess, sender: Sender) -> None:
     rows = [{"EmployerRef": "E1", "Surname": "x"}, {"PersonnelRef": None, "Surname": "x"}]
     one, other = gateway.post(sender, rows).results
     assert one["recordIds"] == [{"field": "EmployerRef", "value": "E1"}]
@@ -108,7 +106,7 @@ def test_a_failing_row_neither_undoes_nor_blocks_another(
     assert shown["state"] == "CompletedWithErrors"
 
 
-def test_the_vendors_sample_goes_in_and_changes_nothing_the_second_time(
+def test_the_vendors_sample_is_imported_and_changes_nothing_the_second_time(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     body = SAMPLE.read_bytes()
@@ -122,7 +120,7 @@ def test_the_vendors_sample_goes_in_and_changes_nothing_the_second_time(
     assert [message["messageType"] for message in told] == ["Info"]
 
 
-def test_an_existing_worker_is_refused_where_the_integration_says_so(
+def test_an_existing_worker_is_an_error_if_the_integration_refuses_it(
     gateway: GatewayProcess, sender: Sender, storage: str
 ) -> None:
     inserts = a_sender(storage, sender.tenant, on_existing=OnExisting.ERROR)
@@ -164,7 +162,7 @@ def test_a_wait_over_the_limit_says_what_was_waited_at_most(
     assert answer.headers["preference-applied"] == "wait=60"
 
 
-def test_202_says_where_to_look_and_the_answer_waits_there(
+def test_202_names_the_address_at_which_the_answer_is_kept(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     rows = [a_worker("P1"), a_worker("P2", Gender="x"), a_worker("P1", Title="Dr")]
@@ -274,7 +272,7 @@ def _codes(answer: Answer) -> list[list[int]]:
     return [[said["errorID"] for said in row["messages"]] for row in answer.results]
 
 
-def test_the_vendors_own_sample_goes_in_once_its_worker_is_there(
+def test_the_vendors_sample_is_imported_once_its_worker_is_stored(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     gateway.post(sender, [a_worker("WORKER1", EmployerRef="ER1")])

@@ -128,9 +128,7 @@ def test_the_page_may_load_only_its_own_files(gateway: GatewayProcess) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("name", ["start.js", "swagger-ui.css", "swagger-ui-bundle.js"])
-def test_a_file_of_the_page_comes_compressed_and_only_once(
-    gateway: GatewayProcess, name: str
-) -> None:
+def test_a_file_of_the_page_is_compressed_and_cached(gateway: GatewayProcess, name: str) -> None:
     address = f"/api/docs/{name}"
     plain = gateway.call("GET", address)
     packed = gateway.call("GET", address, None, {"Accept-Encoding": "gzip, br"})

@@ -112,7 +112,7 @@ def test_a_fault_is_refused_in_its_own_words(
 
 
 @pytest.mark.parametrize("first", FAULTS, ids=lambda fault: fault.name)
-def test_of_two_faults_the_one_that_comes_first_is_refused(
+def test_the_first_of_two_faults_decides_the_refusal(
     gateway: GatewayProcess, senders: Mapping[Kind, Sender], first: Fault
 ) -> None:
     pairs = [pair for pair in combinations(FAULTS, 2) if pair[0] is first]
@@ -124,7 +124,7 @@ def test_of_two_faults_the_one_that_comes_first_is_refused(
         assert second.wording in first.wording or second.wording not in message, second.name
 
 
-def test_a_call_without_faults_goes_in(
+def test_a_call_without_faults_is_imported(
     gateway: GatewayProcess, senders: Mapping[Kind, Sender]
 ) -> None:
     answer, _ = _send(gateway, senders, set())
@@ -176,7 +176,7 @@ def test_a_missing_version_is_version_1(gateway: GatewayProcess, sender: Sender)
     assert answer.status == 200
 
 
-def test_a_callers_own_correlation_id_comes_back_if_it_is_a_plain_one(
+def test_a_plain_correlation_id_of_the_caller_is_returned(
     gateway: GatewayProcess,
 ) -> None:
     for sent, is_kept in (("abc-1.x_Y", True), ("a b", False), ("x" * 65, False)):
@@ -336,7 +336,7 @@ def test_every_answer_of_a_dry_run_says_that_it_is_one(
 
 
 @AT_DRY
-def test_what_is_nearly_a_dry_run_is_refused(
+def test_a_misspelt_dry_run_is_refused(
     gateway: GatewayProcess, sender: Sender, ready: Sender, operation: Operation
 ) -> None:
     caller = ready if operation.function == "import_documents" else sender

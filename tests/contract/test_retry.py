@@ -68,7 +68,7 @@ def test_failed_rows_can_be_corrected_and_sent_back_as_they_came(
     assert [item["childIds"] for item in listed] == [[], [child["importId"]]]
 
 
-def test_rows_without_a_correction_go_in_as_they_were_sent(
+def test_rows_without_a_correction_are_imported_as_they_were_sent(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     """What failed because another record was missing goes in once that is there."""
@@ -116,7 +116,7 @@ def test_a_retry_can_be_followed_from_far_and_is_made_once_for_a_key(
     assert children == [answers[0].import_id]
 
 
-def test_what_cannot_be_retried_is_refused(
+def test_an_import_that_cannot_be_retried_is_refused(
     gateway: GatewayProcess, sender: Sender, parent: str, storage: str
 ) -> None:
     clean = _send(gateway, sender, a_worker("P9"))

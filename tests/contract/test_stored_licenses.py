@@ -41,7 +41,7 @@ def _by_name(blobs: dict[str, StoredBlob]) -> dict[str, bytes]:
     return {unquote(blob.metadata["name"]): blob.data for blob in blobs.values()}
 
 
-def test_a_document_lies_in_a_blob_with_what_is_known_of_it(
+def test_a_document_is_stored_in_a_blob_with_its_metadata(
     gateway: GatewayProcess, sender: Sender, storage: str
 ) -> None:
     name = "Lizenz \u00dc\u4e2d\U0001f4c4 100%/..\\a=b;c.pdf\u000b"
@@ -104,7 +104,7 @@ def test_blobs_follow_their_licenses(gateway: GatewayProcess, sender: Sender, st
     assert stored_blobs(storage, sender) == {}
 
 
-def test_bytes_that_a_later_row_replaces_are_not_left_behind(
+def test_bytes_that_a_later_row_replaces_are_deleted(
     gateway: GatewayProcess, sender: Sender, storage: str
 ) -> None:
     rows = [
@@ -118,7 +118,7 @@ def test_bytes_that_a_later_row_replaces_are_not_left_behind(
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/xml", "form"])
-def test_a_document_may_have_so_many_bytes_and_not_one_more(
+def test_a_document_over_its_limit_of_bytes_is_refused(
     gateway: GatewayProcess, sender: Sender, storage: str, kind: str
 ) -> None:
     def sent(size: int) -> bytes:

@@ -91,7 +91,7 @@ def claims_of(gateway: GatewayProcess, token: str) -> dict[str, Any]:
     return jwt.decode(token, key, ["ES256"], audience=audience, issuer=found["issuer"])
 
 
-def test_a_token_has_every_claim_and_opens_what_takes_it(
+def test_a_token_has_every_claim_and_is_accepted(
     gateway: GatewayProcess, issued: IssuedClient
 ) -> None:
     answer = ask(gateway, form(issued))
@@ -196,7 +196,7 @@ def test_no_other_grant_is_supported(
     check_refused(ask(gateway, form(issued, grant_type=grant)), "unsupported_grant_type")
 
 
-def test_what_is_no_token_request_is_an_invalid_one(
+def test_a_malformed_token_request_is_invalid(
     gateway: GatewayProcess, issued: IssuedClient
 ) -> None:
     good = urlencode(form(issued)).encode()
@@ -222,9 +222,7 @@ def test_what_is_no_token_request_is_an_invalid_one(
         check_refused(answer, "invalid_request")
 
 
-def test_fields_that_nobody_knows_are_passed_over(
-    gateway: GatewayProcess, issued: IssuedClient
-) -> None:
+def test_unknown_fields_are_ignored(gateway: GatewayProcess, issued: IssuedClient) -> None:
     assert ask(gateway, form(issued, client_info="1", resource="x")).status == 200
 
 

@@ -176,7 +176,7 @@ def test_guessed_tokens_are_slowed_down_and_right_and_expired_ones_are_not(
         assert (answer.status, "expired" in answer.json["message"]) == (401, True)
 
 
-def test_calls_without_a_credential_are_told_what_to_send(gateway: GatewayProcess) -> None:
+def test_a_call_without_a_credential_is_refused_with_what_to_send(gateway: GatewayProcess) -> None:
     assert {answer.status for answer in many(lambda _: gateway.call("POST", WORKERS, b"[]"))} == {
         401
     }

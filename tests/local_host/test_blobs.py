@@ -76,7 +76,7 @@ def test_failing_blob_is_tried_five_times_and_ends_in_poison(
     assert len(host.seen("blob", name)) == 5
 
 
-def test_blob_is_run_with_the_bytes_that_lie_there_whatever_its_encoding(
+def test_blob_function_gets_the_stored_bytes_in_any_encoding(
     host: RunningHost, container: ContainerClient
 ) -> None:
     """The platform's host does not decode; a false header would keep the blob from being run."""

@@ -110,7 +110,7 @@ def test_wrong_host_json_is_refused(tmp_path: Path, document: Any, named: str) -
         read(tmp_path, document)
 
 
-def test_all_problems_are_told_together(tmp_path: Path) -> None:
+def test_all_problems_are_reported_in_one_error(tmp_path: Path) -> None:
     with pytest.raises(AppRefusedError) as refused:
         read(tmp_path, {"extensions": {"queues": {"batchSize": 0, "maxDequeueCount": "x"}}})
     assert len(refused.value.problems) == 3
@@ -221,7 +221,7 @@ def run(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedPro
 
 
 @pytest.mark.integration
-def test_taken_port_is_one_sentence_and_status_2(connection_string: str) -> None:
+def test_a_port_in_use_is_one_sentence_and_status_2(connection_string: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended = run(

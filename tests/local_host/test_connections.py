@@ -108,7 +108,7 @@ def test_endless_header_is_refused_before_it_ends(host: RunningHost) -> None:
     assert _status(answer) == 431
 
 
-def test_refused_head_behind_a_running_request_does_not_disturb_its_answer(
+def test_refused_head_after_a_running_request_does_not_disturb_its_answer(
     host: RunningHost,
 ) -> None:
     with socket.create_connection(("127.0.0.1", host.port), timeout=30) as connection:
@@ -241,7 +241,7 @@ def test_slow_body_is_refused_and_the_connection_closed(sample: list[AppFunction
 NAME = "SAMPLE_ADDRESS"
 
 
-def test_over_tls_the_app_sees_https_and_is_told_its_address(
+def test_over_tls_the_app_sees_https_and_its_address(
     connection_string: str, tmp_path: Path
 ) -> None:
     certificate = make_certificate(tmp_path)

@@ -38,7 +38,7 @@ def test_first_route_by_function_name_wins(host: RunningHost) -> None:
 
 
 @pytest.mark.integration
-def test_wrong_method_goes_on_to_the_next_route(host: RunningHost) -> None:
+def test_a_wrong_method_continues_with_the_next_route(host: RunningHost) -> None:
     assert host.call("POST", "/a/recent").json() == "bb_shadowed_for_get"
 
 
@@ -181,7 +181,7 @@ def test_each_cookie_is_a_header(host: RunningHost) -> None:
 
 
 @pytest.mark.integration
-def test_head_is_answered_only_where_a_function_lists_it(host: RunningHost) -> None:
+def test_head_is_answered_only_if_a_function_lists_it(host: RunningHost) -> None:
     assert (host.call("HEAD", "/head").status, host.call("HEAD", "/seen").status) == (200, 404)
 
 
@@ -210,7 +210,7 @@ def test_context_of_an_invocation(host: RunningHost) -> None:
 
 
 @pytest.mark.integration
-def test_the_app_is_told_its_own_host_name(host: RunningHost) -> None:
+def test_the_app_sees_its_own_host_name(host: RunningHost) -> None:
     assert host.call("GET", "/echo").json()["own_host"] == f"127.0.0.1:{host.port}"
     setting = host.call("GET", "/echo?setting=LOCAL_HOST").json()["setting"]
     assert setting == str(host.process.pid)
@@ -488,7 +488,7 @@ def test_same_text_and_a_common_method_are_duplicates() -> None:
     assert not same_route(route("a/{id}", "GET"), route("a/{key}", "GET"))
 
 
-def test_first_route_wins_and_a_method_mismatch_goes_on() -> None:
+def test_first_route_wins_and_a_method_mismatch_continues() -> None:
     routes = [
         Route("one", "{x:int}", ("GET",), parse_template("{x:int}")),
         Route("two", "{y}", (), parse_template("{y}")),

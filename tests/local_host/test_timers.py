@@ -50,7 +50,7 @@ def test_a_day_that_never_comes_has_no_occurrence() -> None:
     "text", ["", "* * * *", "60 * * * * *", "* * 24 * * *", "* * * 0 * *", "*/0 * * * * *",
              "a * * * * *", "5-3 * * * * *", "* * * * * 7", "00:05:00"]
 )  # fmt: skip
-def test_what_is_no_schedule_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_schedule_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="the schedule"):
         Schedule.parse(text)
 
@@ -78,7 +78,7 @@ def test_run_on_startup_runs_at_once(host: RunningHost) -> None:
 
 
 @pytest.mark.integration
-def test_missed_run_is_made_up_as_past_due(connection_string: str, tmp_path: Path) -> None:
+def test_a_missed_run_happens_as_past_due(connection_string: str, tmp_path: Path) -> None:
     environment = host_environment(connection_string)
     name = f"timers/{environment['AzureFunctionsWebHost__hostid']}/Host.Functions.tick/status"
     with BlobServiceClient.from_connection_string(connection_string) as service:
@@ -95,7 +95,7 @@ def test_missed_run_is_made_up_as_past_due(connection_string: str, tmp_path: Pat
 
 
 @pytest.mark.integration
-def test_a_stopping_host_lets_a_timer_end(connection_string: str, tmp_path: Path) -> None:
+def test_a_stopping_host_waits_for_a_running_timer(connection_string: str, tmp_path: Path) -> None:
     settings = host_environment(
         connection_string, TICK_SCHEDULE="* * * * * *", LOCAL_HOST_STOP_SECONDS="60"
     )

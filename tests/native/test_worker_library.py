@@ -57,7 +57,7 @@ def test_the_library_indexes_every_function_without_a_warning(library: WorkerLib
     assert {"import_workers", "workers_rows_bulk_poison", "sweep", "health"} <= names
 
 
-def test_workers_go_in_through_the_library(library: WorkerLibrary) -> None:
+def test_workers_are_imported_through_the_library(library: WorkerLibrary) -> None:
     sender = a_sender(library.storage)
     rows = [a_worker("P1"), a_worker("P2", Gender="x"), a_worker("P1", Title="Dr")]
     [accepted] = library.invoke([_import_call(sender, rows, Prefer="respond-async")])

@@ -45,7 +45,7 @@ def test_only_what_has_been_announced_is_there() -> None:
     assert list(read_endpoints("\n".join(OUTPUT.splitlines()[:3]) + "\n")) == ["Blob"]
 
 
-def test_it_is_called_with_free_ports_and_without_telemetry() -> None:
+def test_the_emulator_is_started_with_free_ports_and_without_telemetry() -> None:
     words = command(EXAMPLE_PROGRAMS, None)
     assert words[0] == "/n/node"
     assert words[words.index("/a/azurite.js") + 1] == "--inMemoryPersistence"
@@ -60,7 +60,7 @@ def test_a_location_is_never_combined_with_memory() -> None:
     assert "--inMemoryPersistence" not in words
 
 
-def test_the_programs_of_the_variables_are_taken() -> None:
+def test_the_programs_named_by_variables_are_used() -> None:
     environ = {"AZURITE_NODE": "/x/node", "AZURITE_SCRIPT": "/x/azurite.js"}
     assert Programs.from_environ(environ) == Programs(Path("/x/node"), Path("/x/azurite.js"))
 
@@ -117,7 +117,7 @@ def test_asking_twice_to_end_loses_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 @pytest.mark.skipif(not PROGRAMS.script.exists(), reason="the emulator is not installed")
-def test_it_can_be_ended_while_it_starts(tmp_path: Path) -> None:
+def test_the_emulator_can_be_ended_while_it_starts(tmp_path: Path) -> None:
     with subprocess.Popen(
         azurite.command(PROGRAMS, tmp_path), stdout=subprocess.DEVNULL
     ) as starting:

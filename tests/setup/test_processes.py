@@ -44,7 +44,7 @@ def test_a_child_is_asked_to_end() -> None:
     assert child.returncode == -signal.SIGTERM
 
 
-def test_a_process_of_somebody_else_is_left_alone() -> None:
+def test_a_process_of_another_program_is_not_ended() -> None:
     child = processes.start(SLEEP, death_signal=signal.SIGKILL)
     _wait_until_it_is("child-of-this-test", child.pid)
     assert processes.end_leftover(child.pid, ["azurite"], [(signal.SIGKILL, 5.0)])
@@ -52,7 +52,7 @@ def test_a_process_of_somebody_else_is_left_alone() -> None:
     processes.stop(child, patience=10)
 
 
-def test_a_stray_of_ours_is_ended() -> None:
+def test_a_leftover_process_of_the_gateway_is_ended() -> None:
     child = processes.start(SLEEP, death_signal=signal.SIGKILL)
     _wait_until_it_is("child-of-this-test", child.pid)
     tries = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)]

@@ -53,7 +53,9 @@ def test_every_argument_is_read() -> None:
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
-def test_what_is_no_port_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_number_that_is_not_a_port_is_refused(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         read_run_options([f"--port={port}"], {})
     assert "--port" in capsys.readouterr().err
@@ -148,7 +150,7 @@ def test_dev_py_parses_on_python_3_8() -> None:
     ast.parse(DEV.read_text(), feature_version=(3, 8))
 
 
-def test_an_old_python_is_told_that_it_is_too_old() -> None:
+def test_an_old_python_is_refused_with_the_needed_version() -> None:
     for python in _old_pythons():
         done = subprocess.run([python, DEV, "run"], capture_output=True, text=True, check=False)
         if "pyenv:" in done.stderr:
@@ -165,7 +167,7 @@ def test_an_old_python_is_told_that_it_is_too_old() -> None:
 
 @pytest.mark.e2e
 @pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
-def test_the_demo_goes_as_expected_and_every_row_is_shown(tmp_path: Path) -> None:
+def test_the_demo_runs_as_expected_and_shows_every_row(tmp_path: Path) -> None:
     done = finished("--exit", "--data", str(tmp_path))
     assert done.returncode == 0, done.stderr
     for row in json.loads((ROOT / "samples" / "workers.json").read_text()):
@@ -234,7 +236,9 @@ def test_a_gateway_that_dies_by_itself_is_a_failure(tmp_path: Path) -> None:
 @pytest.mark.e2e
 @pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
 @pytest.mark.skipif(not processes.HAS_PARENT_DEATH_SIGNAL, reason="Linux only")
-def test_after_a_sudden_end_the_next_start_finds_the_data_and_no_strays(tmp_path: Path) -> None:
+def test_after_a_sudden_end_the_next_start_has_the_data_and_no_leftover_process(
+    tmp_path: Path,
+) -> None:
     with started("--data", str(tmp_path)) as (gateway, _url):
         gateway_file = json.loads((tmp_path / "gateway.json").read_text())
         gateway.kill()
@@ -246,7 +250,7 @@ def test_after_a_sudden_end_the_next_start_finds_the_data_and_no_strays(tmp_path
 
 @pytest.mark.e2e
 @pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
-def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_with_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = finished("--exit", "--data", str(tmp_path), port=port)

@@ -84,12 +84,12 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_a_terminal_obeys_is_shown_as_an_escape(text: str) -> None:
+def test_a_control_character_is_shown_as_an_escape(text: str) -> None:
     assert printable(text) == HOSTILE[text]
 
 
 @pytest.mark.parametrize("text", ["Zażółć gęślą", "給与　部", "a\u00a0b", "👩 é", r"C:\temp"])
-def test_what_people_write_stays_as_it_is(text: str) -> None:
+def test_ordinary_text_is_shown_unchanged(text: str) -> None:
     assert printable(text) == text
     assert printable_lines(text) == text
 

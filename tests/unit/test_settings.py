@@ -101,7 +101,7 @@ def test_all_problems_are_reported_together() -> None:
 
 
 @pytest.mark.parametrize("declared", NUMBERS, ids=lambda declared: declared.name)
-def test_a_number_is_taken_up_to_its_limits_and_no_further(declared: Setting) -> None:
+def test_a_number_is_accepted_up_to_its_limits(declared: Setting) -> None:
     for number in (declared.least, declared.most):
         read_settings({**DEVELOPMENT, declared.name: str(number)})
     for wrong in (declared.least - 1, declared.most + 1, "1.5", "ten", "٣", "9" * 5_000):
@@ -128,7 +128,7 @@ def test_the_types_of_documents_are_those_that_the_gateway_knows() -> None:
         ("gateway_cache_seconds", "GATEWAY_CACHE_SECONDS"),
     ],
 )
-def test_a_misspelt_name_is_told_what_was_meant(name: str, meant: str) -> None:
+def test_a_misspelt_setting_is_reported_with_the_correct_name(name: str, meant: str) -> None:
     assert problems_of({**DEVELOPMENT, name: "1"}) == [
         f"{name} is no setting of the gateway; did you mean {meant}?"
     ]
@@ -177,7 +177,7 @@ def test_a_connection_string_wins_over_an_identity() -> None:
         ({"accountName": "a", "clientId": "b"}, ["clientId"]),
     ],
 )
-def test_a_half_told_identity_is_refused(environ: dict[str, str], parts_wrong: list[str]) -> None:
+def test_an_incomplete_identity_is_refused(environ: dict[str, str], parts_wrong: list[str]) -> None:
     problems = problems_of({f"AzureWebJobsStorage__{name}": environ[name] for name in environ})
     assert [problem.split()[0] for problem in problems] == [
         f"AzureWebJobsStorage__{name}" for name in parts_wrong
@@ -192,7 +192,7 @@ def test_a_half_told_identity_is_refused(environ: dict[str, str], parts_wrong: l
         f"@Microsoft.KeyVault(SecretUri=https://vault.example/secrets/{ACCOUNT_KEY})",
     ],
 )
-def test_what_is_no_connection_string_is_refused_without_quoting_it(text: str) -> None:
+def test_a_wrong_connection_string_is_refused_without_quoting_it(text: str) -> None:
     (problem,) = problems_of({"AzureWebJobsStorage": text})
     assert problem.startswith("AzureWebJobsStorage is ")
     assert ACCOUNT_KEY not in problem
@@ -307,7 +307,7 @@ def settings_with_problems(environ: dict[str, str]) -> list[str]:
         ("http://[::1]:7071/", "http://[::1]:7071"),
     ],
 )
-def test_an_address_is_taken_without_a_slash_at_its_end(text: str, read: str) -> None:
+def test_a_slash_at_the_end_of_an_address_is_removed(text: str, read: str) -> None:
     assert read_address(text) == read
 
 
@@ -318,7 +318,7 @@ def test_an_address_is_taken_without_a_slash_at_its_end(text: str, read: str) ->
         "https://a.example#x", "https://user:pass@a.example", "https://a example", "javascript:x",
     ],
 )  # fmt: skip
-def test_what_is_no_address_is_not(text: str) -> None:
+def test_a_text_that_is_not_an_address_is_refused(text: str) -> None:
     assert read_address(text) is None
 
 
@@ -340,7 +340,7 @@ def test_names_and_guids() -> None:
         ("a b", "http://localhost:7071"),
     ],
 )
-def test_the_platform_tells_where_the_gateway_is_reached(host: str, address: str) -> None:
+def test_the_address_of_the_gateway_comes_from_the_platform(host: str, address: str) -> None:
     assert own_address({"WEBSITE_HOSTNAME": host}) == address
     assert read_settings({**DEVELOPMENT, "WEBSITE_HOSTNAME": host}).base_url == address
 
@@ -354,7 +354,7 @@ def test_a_set_address_wins_over_the_platforms() -> None:
     assert read_settings(given).base_url == "https://b.example"
 
 
-def test_entra_is_told_its_directory_and_who_the_gateway_is() -> None:
+def test_entra_settings_name_the_directory_and_the_audiences() -> None:
     settings: Settings = read_settings(ENTRA)
     assert settings.identity_provider == "entra"
     assert settings.entra_tenant == GUID.lower()

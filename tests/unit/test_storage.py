@@ -106,7 +106,7 @@ def test_a_message_of_another_shape_is_unreadable(changes: dict[str, object]) ->
 
 
 @pytest.mark.parametrize("text", ["garbage", "", "[]", "5", '{"chunk": []}', "[" * 100_000])
-def test_what_is_no_message_is_unreadable(text: str) -> None:
+def test_a_text_that_is_not_a_message_is_unreadable(text: str) -> None:
     with pytest.raises(UnreadableMessageError):
         ChunkMessage.from_text(text)
 
@@ -228,7 +228,7 @@ def test_after_the_last_conflict_the_caller_gets_the_error() -> None:
     assert counter.attempts == 3
 
 
-def test_other_errors_are_not_tried_again() -> None:
+def test_other_errors_are_not_retried() -> None:
     @retry_on_conflict(3, lambda: ConflictError("unused"))
     async def fail() -> None:
         raise ValueError("of another kind")
@@ -373,7 +373,7 @@ def test_marks_are_bounded_while_an_earlier_import_is_open_and_go_when_it_has_en
     assert set(stored.record.ended.codes) == {next_one}
 
 
-def test_what_the_first_version_stored_is_read() -> None:
+def test_an_entity_of_the_first_version_is_read() -> None:
     old = StoredEntity(Entity(*("T|E1", "r|P1"), {"Ended": 7, "Deleted": True}))
     assert old.codes(7) == [9001]
     assert old.codes(6) is None
@@ -404,7 +404,7 @@ def test_a_record_keeps_who_created_it_and_which_imports_ended_there() -> None:
     assert (written.stamp.number, written.ended) == (7, ended)
 
 
-def test_an_import_creates_a_record_anew_where_there_is_a_tombstone() -> None:
+def test_an_import_creates_a_record_anew_over_a_tombstone() -> None:
     ended = business_records.EndedImports({5: 9001})
     tombstone = StoredRecord(KEY, None, Stamp.of(6, 0, []), ended, created_by=2, created_at="then")
     for stored in (None, tombstone):

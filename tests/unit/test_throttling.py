@@ -103,7 +103,7 @@ def test_flood_with_one_credential_leaves_its_source_its_budget() -> None:
     assert [refused(throttle, str(n), "10.0.0.1") for n in range(7)] == [0] * 7
 
 
-def test_header_does_not_count_where_no_front_end_writes_it() -> None:
+def test_an_address_header_without_a_front_end_is_ignored() -> None:
     throttle = FailureThrottle(HandClock(), 3, 10, is_forwarded=False)
     answers = [refused(throttle, str(n), f"10.0.0.{n}") for n in range(20)]
     assert answers == [0] * 10 + [6] * 10
@@ -373,11 +373,11 @@ def test_turns_of_one_name_follow_one_another_in_order() -> None:
     assert seen == [f"{number} {what}" for number in range(3) for what in ("begins", "ends")]
 
 
-def test_other_names_do_not_wait() -> None:
+def test_locks_of_different_names_do_not_wait_for_each_other() -> None:
     assert asyncio.run(take_turns(["a", "b"]))[:2] == ["0 begins", "1 begins"]
 
 
-def test_nobody_waits_long_for_a_turn_that_does_not_move_on() -> None:
+def test_a_call_does_not_wait_long_for_a_place_that_is_not_freed() -> None:
     async def play() -> list[str]:
         turns, seen, is_over = KeyedLocks(), list[str](), asyncio.Event()
 

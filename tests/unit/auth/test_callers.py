@@ -75,7 +75,7 @@ def test_a_bearer_token_alone_decides() -> None:
 
 
 @pytest.mark.parametrize("added", ["", "Basic YTpi", "Negotiate x", "bearerish x", "Bearer-2 x"])
-def test_another_authorization_is_passed_over_beside_a_key_pair(added: str) -> None:
+def test_another_authorization_scheme_is_ignored_beside_a_key_pair(added: str) -> None:
     with pytest.raises(BearerTokenError, match="function key") as caught:
         ask({"authorization": added, **KEYS})
     assert challenge_of(caught.value) == "Bearer"
@@ -100,7 +100,7 @@ def test_without_a_token_the_challenge_names_no_error(headers: dict[str, str]) -
     assert challenge_of(caught.value) == "Bearer"
 
 
-def test_where_only_key_pairs_are_taken_there_is_no_bearer_challenge() -> None:
+def test_a_call_for_key_pairs_only_has_no_bearer_challenge() -> None:
     tables, clock = NoTables(), SystemClock()
     key_pairs, tenants = KeyPairAuthenticator(tables, clock, 0), TenantLookups(tables, clock, 0)
     callers = Callers(key_pairs, OneToken(), tenants, unlimited())
@@ -167,7 +167,7 @@ def test_an_answer_is_read_once_until_it_expires() -> None:
     asyncio.run(story())
 
 
-def test_what_is_missing_is_remembered_as_long() -> None:
+def test_a_missing_entry_is_cached_as_long_as_any_other() -> None:
     async def story() -> None:
         clock, register = HandClock(), Register()
         lookups = CachedLookups(register.load, clock, 3)
@@ -242,7 +242,7 @@ def test_a_flood_of_unknown_keys_stays_in_its_own_small_store() -> None:
     asyncio.run(story())
 
 
-def test_known_keys_are_bounded_too_and_expired_ones_are_let_go() -> None:
+def test_cached_keys_are_bounded_and_expired_ones_are_removed() -> None:
     async def story() -> None:
         clock = HandClock()
         register = Register(**{f"key{number}": "found" for number in range(MOST_FOUND + 5)})
@@ -299,7 +299,9 @@ def _part(text: str) -> str:
     rest=st.sampled_from(["", ".", ".a.b", ".e30.", ".W10.AAAA"]) | st.text(),
     scheme=st.sampled_from(["Bearer ", "bearer  ", "", "Basic "]),
 )
-def test_any_authorization_header_is_nobodys(header: str, rest: str, scheme: str) -> None:
+def test_no_generated_authorization_header_authenticates(
+    header: str, rest: str, scheme: str
+) -> None:
     clients = ClientLookups(NoTables(), SystemClock(), 0)
     authenticator = BearerAuthenticator(Reader(), clients)
     with pytest.raises(BearerTokenError):

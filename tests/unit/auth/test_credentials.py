@@ -63,7 +63,7 @@ def test_numbers_keep_slugs_apart(name: str) -> None:
 
 
 @pytest.mark.parametrize("slug", ["ab", "a" * 41, "Demo", "a_b", "", "démo"])
-def test_what_is_no_slug_is_refused(slug: str) -> None:
+def test_a_text_that_is_not_a_slug_is_refused(slug: str) -> None:
     with pytest.raises(InvalidRequestError):
         numbered_slug(slug, 1)
 
@@ -159,7 +159,7 @@ def test_only_the_secret_itself_is_right_and_a_flood_of_guesses_computes_nothing
     asyncio.run(story())
 
 
-def test_what_was_right_once_is_remembered_and_a_burst_computes_at_most_two() -> None:
+def test_a_correct_secret_is_cached_and_a_burst_computes_at_most_two_hashes() -> None:
     async def story() -> None:
         checker = SecretChecker()
         burst = [checker.is_right(STORED, SECRET) for _ in range(50)]
@@ -172,7 +172,7 @@ def test_what_was_right_once_is_remembered_and_a_burst_computes_at_most_two() ->
     asyncio.run(story())
 
 
-def test_the_event_loop_goes_on_while_a_hash_is_computed() -> None:
+def test_the_event_loop_is_not_blocked_while_a_hash_is_computed() -> None:
     async def story() -> int:
         checking = asyncio.create_task(SecretChecker().is_right(STORED, SECRET))
         turns = 0

@@ -166,7 +166,7 @@ def test_a_call_without_a_body_says_that_it_has_none(server: HTTPServer) -> None
     assert [headers["content-length"] for _, _, headers, _ in Recorder.requests] == ["0", "0"]
 
 
-def test_where_nothing_listens_the_call_fails_with_the_address(server: HTTPServer) -> None:
+def test_a_call_to_a_closed_port_fails_with_the_address(server: HTTPServer) -> None:
     with pytest.raises(CallFailedError, match=r"No answer from http://127\.0\.0\.1:9/x: is the"):
         call("GET", "http://127.0.0.1:9/x", {})
 
@@ -268,7 +268,7 @@ def test_the_running_gateways_storage_is_the_default(environ: dict[str, str]) ->
     assert commands_settings(environ).storage.connection_string == LOCAL
 
 
-def test_the_environments_storage_comes_first(environ: dict[str, str]) -> None:
+def test_the_storage_of_the_environment_takes_precedence(environ: dict[str, str]) -> None:
     given = commands_settings({**environ, "AzureWebJobsStorage": GIVEN})
     assert given.storage.connection_string == GIVEN
     by_identity = commands_settings({**environ, "AzureWebJobsStorage__accountName": "acct"})
@@ -288,7 +288,7 @@ def test_the_file_of_a_gateway_is_read_without_showing_its_storage(environ: dict
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"url": "http://127.0.0.1"}'])
-def test_a_broken_file_of_a_gateway_is_said_so(environ: dict[str, str], text: str) -> None:
+def test_a_broken_file_of_a_gateway_is_reported(environ: dict[str, str], text: str) -> None:
     (data_folder(environ) / "gateway.json").write_text(text)
     with pytest.raises(SettingsError, match=r"gateway\.json"):
         commands_settings(environ)
@@ -306,7 +306,7 @@ def test_the_certificate_of_the_running_gateway_is_trusted_at_its_own_address_on
         assert trusted_certificate(other, environ) is None
 
 
-def test_a_named_file_of_certificates_comes_first_and_must_be_there(tmp_path: Path) -> None:
+def test_a_named_certificate_file_takes_precedence_and_must_exist(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_text("")
     named = {"GATEWAY_CA_FILE": str(file)}
@@ -315,7 +315,7 @@ def test_a_named_file_of_certificates_comes_first_and_must_be_there(tmp_path: Pa
         trusted_certificate("https://gateway.example", {"GATEWAY_CA_FILE": str(tmp_path / "no")})
 
 
-def test_no_gateway_is_none(tmp_path: Path) -> None:
+def test_without_a_running_gateway_there_is_no_address(tmp_path: Path) -> None:
     assert local_gateway({"GATEWAY_DATA": str(tmp_path)}) is None
 
 

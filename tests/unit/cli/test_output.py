@@ -188,7 +188,7 @@ def test_the_key_is_remembered_for_this_user_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "not json", '{"softwareKey": "A"}'])
-def test_a_memory_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_key_file_counts_as_missing(tmp_path: Path, text: str) -> None:
     memory = tmp_path / "demo.json"
     assert read_keys(memory) is None
     memory.write_text(text)

@@ -63,12 +63,12 @@ def test_a_format_is_that_of_the_ending_else_of_the_first_character(
     assert format_of(Path(name), text) is expected
 
 
-def test_json_rows_stay_as_they_stand(tmp_path: Path) -> None:
+def test_json_rows_keep_their_text(tmp_path: Path) -> None:
     text = '\ufeff[ {"A" : 10.50},\n {"B":"007"} ]\n'
     assert _read(tmp_path, "rows.json", text) == ['{"A" : 10.50}', '{"B":"007"}']
 
 
-def test_ndjson_rows_stay_as_they_stand(tmp_path: Path) -> None:
+def test_ndjson_rows_keep_their_text(tmp_path: Path) -> None:
     text = '\n{"A":1.0}\r\n\n  {"A":[2]}\n'
     assert [row.strip() for row in _read(tmp_path, "rows.ndjson", text)] == [
         '{"A":1.0}',
@@ -86,7 +86,7 @@ def test_failed_rows_are_written_for_this_user_only_over_a_file_that_others_coul
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_failed_rows_may_go_into_a_pipe_which_keeps_its_mode(tmp_path: Path) -> None:
+def test_failed_rows_can_be_written_to_a_pipe_which_keeps_its_mode(tmp_path: Path) -> None:
     """So does /dev/null, which root would otherwise close to every other user."""
     pipe = tmp_path / "pipe.json"
     os.mkfifo(pipe, 0o644)
@@ -146,7 +146,7 @@ def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> Non
         ("a.txt", b"A,B\n1,2,3\n", r"read as CSV, since .* line 2"),
     ],
 )
-def test_what_cannot_be_read_is_said_with_its_place(
+def test_an_unreadable_file_is_reported_with_the_place(
     tmp_path: Path, name: str, text: bytes, said: str
 ) -> None:
     with pytest.raises(RowFileError, match=said) as raised:
@@ -154,7 +154,7 @@ def test_what_cannot_be_read_is_said_with_its_place(
     assert str(raised.value).startswith(name)
 
 
-def test_csv_cells_take_the_types_of_the_schema_and_text_stays_text(tmp_path: Path) -> None:
+def test_csv_cells_get_the_types_of_the_schema_and_text_stays_text(tmp_path: Path) -> None:
     text = (
         "EmployerRef,personnelref,Gender,IsExpat,WorkerAddress.Postcode,Odd\n"
         "007,0012,1,TRUE,01234,5\n"
@@ -185,7 +185,7 @@ def test_numbers_keep_their_digits_and_lists_their_order() -> None:
     ]
 
 
-def test_an_empty_cell_leaves_the_field_or_clears_it_where_that_is_wanted(tmp_path: Path) -> None:
+def test_an_empty_cell_omits_the_field_or_clears_it_with_the_option(tmp_path: Path) -> None:
     text = "PersonnelRef\tTitle\n1\t\n\t\n"
     assert _read(tmp_path, "a.csv", text) == ['{"PersonnelRef":"1"}']
     assert _read(tmp_path, "a.csv", text, blank_clears=True) == [
@@ -247,15 +247,13 @@ def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
         ("1.23E+12", "1.23E+12"),
     ],
 )
-def test_an_apostrophe_is_taken_for_a_guard_only_before_what_needs_one(
-    cell: str, text: str
-) -> None:
+def test_an_apostrophe_is_removed_only_before_a_text_that_needs_it(cell: str, text: str) -> None:
     [row] = read_csv(f"EmployerRef,PersonnelRef\nC1,{cell}\n", SCHEMA).rows
     assert json.loads(row) == {"EmployerRef": "C1", "PersonnelRef": text}
 
 
 @pytest.mark.parametrize("more", ["[]", "5", '{"a": 1}', "{", '"x"'])
-def test_a_column_of_further_fields_that_is_none_of_ours_is_refused(more: str) -> None:
+def test_a_column_of_further_fields_that_failed_rows_do_not_have_is_refused(more: str) -> None:
     cell = more.replace('"', '""')
     with pytest.raises(ValueError, match="_more must hold"):
         read_csv(f'EmployerRef,_more\nC1,"{cell}"\n', SCHEMA)
@@ -285,7 +283,7 @@ def test_blanks_that_clear_make_no_elements_of_a_list(line: str, expected: dict[
         (",,", {"WorkerAddress": None}),
     ],
 )
-def test_blanks_that_clear_do_not_contradict_what_stands_above_or_below_them(
+def test_clearing_blanks_do_not_contradict_the_object_above_or_the_fields_below(
     line: str, expected: dict[str, Any]
 ) -> None:
     header = "WorkerAddress,WorkerAddress.Postcode,WorkerAddress.Country,Surname"
@@ -312,7 +310,7 @@ def test_a_header_means_its_field_whatever_cannot_be_seen_in_it(
     }
 
 
-def test_a_header_that_is_no_field_stays_as_it_is_and_one_that_comes_twice_is_shown(
+def test_an_unknown_header_is_kept_and_a_repeated_one_is_reported(
     tmp_path: Path,
 ) -> None:
     [row] = _read(tmp_path, "a.csv", "Od\u200bd\n1\n")
@@ -431,7 +429,7 @@ def test_a_spreadsheet_is_named_as_such_whatever_its_ending(tmp_path: Path, name
         _read(tmp_path, name, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100))
 
 
-def test_another_archive_is_to_be_unpacked_and_text_with_the_ending_of_a_spreadsheet_is_read(
+def test_another_archive_must_be_unpacked_and_text_named_as_a_spreadsheet_is_read(
     tmp_path: Path,
 ) -> None:
     content = BytesIO()
@@ -494,7 +492,7 @@ def test_xml_and_html_are_named_as_such(tmp_path: Path, name: str, text: str) ->
         _read(tmp_path, name, text)
 
 
-def test_a_column_that_comes_twice_is_named_as_it_is_written(tmp_path: Path) -> None:
+def test_a_repeated_column_is_reported_as_it_is_written(tmp_path: Path) -> None:
     with pytest.raises(RowFileError, match="of the same name: Surname; leave one"):
         _read(tmp_path, "a.csv", "Surname,SURNAME\n1,2\n")
 

@@ -119,7 +119,7 @@ def test_an_error_of_the_sdk_while_it_handles_a_cut_answer_is_unavailable() -> N
         asyncio.run(call())
 
 
-def test_an_error_of_ours_stays_what_it_is() -> None:
+def test_an_error_of_the_gateway_is_not_translated() -> None:
     async def call() -> None:
         async with storage_call():
             raise AttributeError("ours")
@@ -154,7 +154,7 @@ def test_every_refusal_has_a_status_and_one_shape(found: type[errors.RefusedErro
         (RuntimeError("secret"), 500),
     ],
 )
-def test_any_other_error_is_told_without_its_words(error: Exception, status: int) -> None:
+def test_any_other_error_is_reported_without_its_text(error: Exception, status: int) -> None:
     answer = refusal(error)
     assert answer.status_code == status
     assert list(json.loads(answer.get_body())) == ["message"]

@@ -94,7 +94,7 @@ def properties_in(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from properties_in(item, f"{path}/{name}")
 
 
-def test_a_misspelt_document_is_not(published: dict[str, Any]) -> None:
+def test_a_misspelt_document_is_not_valid(published: dict[str, Any]) -> None:
     broken = json.loads(json.dumps(published))
     broken["paths"]["/api/health"]["psot"] = broken["paths"]["/api/health"].pop("get")
     assert [*OpenAPIV31SpecValidator(broken).iter_errors()] != []

@@ -138,7 +138,7 @@ TYPES = pytest.mark.parametrize(
 
 
 @TYPES
-def test_every_fault_is_told_alone_and_beside_all_the_others(
+def test_every_fault_is_reported_alone_and_together_with_all_others(
     rules: RecordRules, good: Row, faults: tuple[Fault, ...]
 ) -> None:
     for fault in faults:
@@ -149,7 +149,7 @@ def test_every_fault_is_told_alone_and_beside_all_the_others(
 @TYPES
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
-def test_any_faults_are_told_at_once_and_the_mended_row_is_taken(
+def test_any_faults_are_reported_at_once_and_the_corrected_row_is_accepted(
     rules: RecordRules, good: Row, faults: tuple[Fault, ...], data: st.DataObject
 ) -> None:
     chosen = data.draw(st.lists(st.sampled_from(faults), unique_by=id, min_size=1))
@@ -183,7 +183,7 @@ def test_a_check_is_skipped_where_it_needs_a_field_that_cannot_be_read() -> None
     assert warnings_of(result) == set()
 
 
-def test_what_is_stored_is_used_for_the_fields_that_a_faulty_row_does_not_send() -> None:
+def test_stored_values_are_used_for_fields_that_a_faulty_row_does_not_send() -> None:
     stored = a_worker(PrimaryPayMethod="BACS", StartDate="2024-05-01")
     row = without(a_worker(Gender="male", LeavingDate="2024-01-01"), "Surname")
     row |= {"PrimaryBankDetails": {"BankSortCode": "999999"}}
@@ -192,7 +192,7 @@ def test_what_is_stored_is_used_for_the_fields_that_a_faulty_row_does_not_send()
     assert warnings_of(result) == {(2002, "LeavingDate")}
 
 
-def test_warnings_are_told_beside_field_faults() -> None:
+def test_warnings_are_reported_together_with_field_faults() -> None:
     rates = [{"RateCode": 5, "RateType": "Weekly"}, {"RateCode": "A", "RateType": "Monthly"}]
     splits = [{"ConsultantRef": "A", "Split": 50}]
     row = an_assignment(ActualEndDate="2020-01-01", Rates=rates, ConsultantSplits=splits)
@@ -206,7 +206,7 @@ def test_warnings_are_told_beside_field_faults() -> None:
     }
 
 
-def test_a_row_that_exists_already_is_told_its_other_faults_too() -> None:
+def test_a_row_of_an_existing_record_has_its_other_faults_reported_too() -> None:
     row = a_worker(Gender="male", DivisionRef="NOWHERE")
     result = result_of(WORKERS, row, a_worker(), OnExisting.ERROR)
     assert errors_of(result) == {
@@ -216,7 +216,7 @@ def test_a_row_that_exists_already_is_told_its_other_faults_too() -> None:
     }
 
 
-def test_a_row_without_a_usable_key_is_told_its_other_faults_too() -> None:
+def test_a_row_without_a_usable_key_has_its_other_faults_reported_too() -> None:
     row = an_assignment(AssignmentRef="x" * 61, PersonnelRef="P9", ClientRef=5)
     assert errors_of(result_of(ASSIGNMENTS, row)) == {
         (1003, "AssignmentRef"),
@@ -284,7 +284,7 @@ FIELD_FAULTS = {
         ),
     ],
 )
-def test_what_is_stored_is_compared_beside_the_faults_of_fields(
+def test_stored_values_are_compared_although_fields_are_faulty(
     action: str, row: dict[str, Any], fault: tuple[int, str | None]
 ) -> None:
     company = Company().holding(of_employee(licenseKey=KEYS[0]), of_employee("L2"))
@@ -337,7 +337,7 @@ def test_a_faulty_row_of_a_replaced_employee_changes_nothing_and_names_everythin
     assert [each["licenseNumber"] for each in company.licenses()] == ["L3", "L2"]
 
 
-def test_all_faults_mended_the_row_goes_in() -> None:
+def test_a_row_with_all_faults_corrected_is_imported() -> None:
     company = Company().holding(of_employee())
     row = of_employee("L9", **UNREADABLE)
     assert errors_of(company.send(LicenseAction.INSERT, row)[0]) == FIELD_FAULTS

@@ -114,7 +114,7 @@ def test_lists_have_an_end(name: str, limit: int) -> None:
     assert messages_for(an_assignment(**{name: [element] * (limit + 1)})) == [(1003, name)]
 
 
-def test_every_fault_of_a_row_is_said() -> None:
+def test_every_fault_of_a_row_is_reported() -> None:
     row = without(an_assignment(), "ClientRef", "ActualEndDate") | {
         "StartDate": "soon",
         "OnlineOptions": {"STiTimesheetType": "1"},
@@ -134,7 +134,7 @@ def test_every_fault_of_a_row_is_said() -> None:
     ]
 
 
-def test_the_schema_tells_required_from_nullable() -> None:
+def test_the_schema_distinguishes_required_from_nullable() -> None:
     schema = RULES.json_schema()
     assert schema["title"] == "Assignments v1"
     assert set(schema["required"]) == {*NOT_NULL_IN_ASSIGNMENTS, *IN_EVERY_ROW}
@@ -256,7 +256,7 @@ def test_a_row_changes_what_it_sends_and_nothing_else(
         {"Rates": [{"RateCode": "STD", "PayRate": 10, "BillRate": None}, {"ratecode": "NIGHT"}]},
     ],
 )
-def test_what_says_the_same_is_unchanged(sent: dict[str, Any]) -> None:
+def test_a_row_with_equal_values_is_unchanged(sent: dict[str, Any]) -> None:
     row = an_assignment(**({"ExpectedEndDate": "2025-01-01"} | sent))
     assert decide_assignment(row, stored_after(an_assignment(**FULL))).outcome is Outcome.UNCHANGED
 
@@ -368,7 +368,7 @@ def test_an_assignment_refers_to_the_worker_of_its_employer() -> None:
     assert references(document) == (Reference("PersonnelRef", "Workers", "ER1", "007"),)
 
 
-def test_what_may_be_listed_is_asked_for_in_the_form_of_a_list() -> None:
+def test_values_of_reference_lists_are_looked_up_in_their_normal_form() -> None:
     document = stored_after(
         an_assignment(
             ClientRef=" E\u0301 ",

@@ -102,7 +102,7 @@ def test_a_row_changes_what_it_sends_and_nothing_else(
         {"unknown": 5},
     ],
 )
-def test_what_says_the_same_is_unchanged(sent: dict[str, Any]) -> None:
+def test_a_row_with_equal_values_is_unchanged(sent: dict[str, Any]) -> None:
     row = read_item(**({"Due": "2021-01-01"} | sent))
     assert merge(STORED, row.values, Item) == STORED
 
@@ -120,7 +120,7 @@ def test_a_record_without_a_field_that_all_have_is_refused() -> None:
     assert decision.messages == (Message(1001, "Name"),)
 
 
-def test_an_existing_record_is_an_error_where_the_integration_says_so() -> None:
+def test_an_existing_record_is_an_error_if_the_integration_refuses_it() -> None:
     decision = decide(STORED, OnExisting.ERROR)
     assert (decision.outcome, decision.document) == (Outcome.FAILED, None)
     assert decision.messages == (Message(10000, "ItemRef"),)
@@ -156,7 +156,7 @@ def test_a_new_record_has_every_value_from_nothing() -> None:
     )
 
 
-def test_only_what_differs_is_told() -> None:
+def test_only_fields_that_differ_are_reported() -> None:
     before: Document = {"Name": "n", "Spot": {"Row": "1", "Shelf": 2}, "Prices": [{"Code": "A"}]}
     after: Document = {"Name": "n", "Spot": {"Row": "1", "Shelf": 3}}
     assert changes(before, after) == (
@@ -180,7 +180,7 @@ def test_a_value_that_the_model_does_not_know_is_masked() -> None:
 
 
 @given(documents, documents)
-def test_nothing_changes_exactly_where_nothing_differs(
+def test_equal_documents_and_no_others_have_no_changes(
     before: Document | None, after: Document | None
 ) -> None:
     told = changes(before, after)

@@ -75,14 +75,14 @@ def test_the_vendors_words_are_kept(id_: int, words: str) -> None:
     assert CATALOGUE[id_].source == "vendor"
 
 
-def test_every_entry_says_what_to_do_and_where_it_comes_from() -> None:
+def test_every_message_says_what_to_do_and_has_its_source() -> None:
     for entry in CATALOGUE.values():
         assert entry.text
         assert entry.advice.endswith(".")
         assert entry.source == "vendor" or entry.source.startswith("docs/contracts.md#")
 
 
-def test_texts_tell_ids_apart() -> None:
+def test_every_message_id_has_a_text_of_its_own() -> None:
     assert len({entry.text for entry in CATALOGUE.values()}) == len(CATALOGUE)
 
 
@@ -220,7 +220,9 @@ def test_a_text_that_is_no_date_is_shown_with_the_form_that_is_expected(
 @pytest.mark.parametrize(
     ("value", "sent"), [(20260131, "a number"), (True, "true or false"), ([], "a list"), ({}, "an")]
 )
-def test_a_date_that_is_no_string_is_told_the_form_of_dates(value: Any, sent: str) -> None:
+def test_the_message_for_a_date_that_is_no_string_shows_the_form_of_dates(
+    value: Any, sent: str
+) -> None:
     with pytest.raises(ValidationError) as caught:
         Item.model_validate(an_item(Due=value))
     text = message_from_error(caught.value.errors()[0], shape_of(Item)).text

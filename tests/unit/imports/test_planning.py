@@ -127,7 +127,7 @@ def test_a_hundred_thousand_rows_pack_into_one_property() -> None:
     assert len(list(rows_in(every_third))) == 33_334
 
 
-def test_what_is_no_set_is_unreadable() -> None:
+def test_a_text_that_is_not_a_row_set_is_refused() -> None:
     assert unpack_rows(b"") == 0
     some = pack_rows(row_set([1, 5, 900]))
     too_many = zlib.compress(b"\xff" * 125_001)

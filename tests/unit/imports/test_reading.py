@@ -77,7 +77,7 @@ def test_null_and_blank_clear(field: str, blank: str | None) -> None:
 
 @pytest.mark.parametrize("blank", [None, "", " "])
 @pytest.mark.parametrize("field", ["GroupRef", "ItemRef", "Name"])
-def test_null_and_blank_are_a_fault_where_null_is_not_allowed(
+def test_null_and_blank_are_faults_of_a_field_that_is_not_nullable(
     field: str, blank: str | None
 ) -> None:
     assert faults(**{field: blank}) == [(1001, field, None)]
@@ -92,7 +92,7 @@ def test_a_missing_field_is_one_fault_even_where_null_is_allowed() -> None:
     ]
 
 
-def test_a_whole_object_comes_without_its_blanks_and_an_empty_one_clears() -> None:
+def test_an_object_that_is_one_value_loses_its_blanks_and_an_empty_one_clears() -> None:
     assert read_item(Spot={"Row": "r", "Shelf": None}).values["Spot"] == {"Row": "r"}
     assert read_item(Spot={"Row": " "}).values["Spot"] is None
     assert read_item(Spot={}).values["Spot"] is None
@@ -105,7 +105,7 @@ def test_a_merging_object_keeps_its_blanks_as_clearings() -> None:
     assert settings == {"Colour": None, "Limit": "5"}
 
 
-def test_every_fault_of_a_row_is_said() -> None:
+def test_every_fault_of_a_row_is_reported() -> None:
     assert faults(
         Count=True, Spot={"Since": "never"}, Prices=[{"Code": "a"}, {"Value": "x"}, None], extra=1
     ) == [
@@ -188,7 +188,7 @@ json_values = st.recursive(
 
 @settings(deadline=None, max_examples=50)
 @given(json_values, json_values)
-def test_a_row_has_a_key_exactly_where_its_key_fields_have_no_fault(group: Any, item: Any) -> None:
+def test_a_row_has_a_key_if_and_only_if_its_key_fields_have_no_fault(group: Any, item: Any) -> None:
     key = read_key({"groupref": group, "itemref": item}, "groupref", "itemref")
     read = read_item(GroupRef=group, ItemRef=item)
     assert (key is not None) == read.is_readable
@@ -354,12 +354,12 @@ def test_more_than_one_slip(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["dryRun", "dry_run", "dry", "dryrn", "DRYMODE", "isDryRun", "ddryRun", "$dryRun[]"]
 )
-def test_what_must_mean_a_dry_run(name: str) -> None:
+def test_misspelt_names_that_mean_a_dry_run_are_recognised(name: str) -> None:
     assert is_like_dry_run(name)
 
 
 @pytest.mark.parametrize("name", ["run", "trial", "view", "laundryrun2"[:7], "", "d"])
-def test_what_is_no_dry_run(name: str) -> None:
+def test_other_names_are_not_mistaken_for_a_dry_run(name: str) -> None:
     assert not is_like_dry_run(name)
 
 
@@ -421,7 +421,7 @@ def test_a_row_over_a_cap_refuses_the_call(row: dict[str, Any], cap: str) -> Non
     ],
     ids=["values", "names", "long name", "commas in a text", "marks in a text", "texts of commas"],
 )
-def test_a_row_at_a_cap_is_taken(row: dict[str, Any]) -> None:
+def test_a_row_at_a_cap_is_accepted(row: dict[str, Any]) -> None:
     assert rows_of(FINE, row, FINE, row, FINE) == [0, 1, 2, 3, 4]
 
 
@@ -431,7 +431,7 @@ def test_many_rows_may_have_more_values_than_one() -> None:
 
 
 @pytest.mark.parametrize("tail", [b"x", b'{"a":1,}', b'{"a":"b', b"{", b'"'])
-def test_a_fault_behind_many_rows_is_still_named_by_its_place(tail: bytes) -> None:
+def test_a_fault_after_many_rows_is_reported_with_its_place(tail: bytes) -> None:
     body = b"[" + b'{"a":[' + b"1," * 5_000 + b"1]},\n"
     body = body[:1] + body[1:] * 9 + tail
     with pytest.raises(InvalidRequestError, match=r"line 10, column \d+"):

@@ -61,14 +61,14 @@ def test_a_formula_is_text_in_the_file(text: str) -> None:
 
 
 @given(st.text())
-def test_whatever_is_sent_comes_back(text: str) -> None:
+def test_every_value_comes_back_from_csv_as_it_was_sent(text: str) -> None:
     cell = neutralised(text)
     assert restored(cell) == text
     assert cell[:1] not in set("=+-@\t\r\n")
 
 
 @pytest.mark.parametrize("text", ["Ada", "007", "a=b", "'quoted'", "O'Neill", "null", "", "[]"])
-def test_other_text_comes_back_too(text: str) -> None:
+def test_text_that_is_not_a_formula_comes_back_unchanged(text: str) -> None:
     assert restored(neutralised(text)) == text
 
 
@@ -103,7 +103,7 @@ def test_numbers_keep_their_digits() -> None:
     assert line == '"3","no","10.00","1e400","123456789012345678901234567890",""\r\n'
 
 
-def test_fields_beyond_the_last_column_stand_together() -> None:
+def test_fields_beyond_the_last_column_share_one_cell() -> None:
     row = {f"N{number}": number for number in range(1_200)}
     columns: Columns = {}
     note_columns(columns, json.dumps(row))
@@ -146,7 +146,7 @@ def test_rows_stay_the_text_that_they_are() -> None:
 
 
 @pytest.mark.parametrize("body", ["", "  ", "[]"])
-def test_there_may_be_none(body: str) -> None:
+def test_a_retry_may_have_no_corrections(body: str) -> None:
     assert _read(body) == {}
 
 
@@ -182,7 +182,7 @@ def test_a_row_that_is_there_twice_is_refused() -> None:
         (json.dumps([{"index": at, "row": {}} for at in range(101)]), TooLargeError),
     ],
 )
-def test_what_is_no_array_of_rows_is_refused_like_a_payload(
+def test_a_body_that_is_not_an_array_of_rows_is_refused_like_a_payload(
     body: str, refusal: type[Exception]
 ) -> None:
     with pytest.raises(refusal):
@@ -217,7 +217,7 @@ def test_origins_come_back_as_they_were_packed(numbers: list[int]) -> None:
     assert unpack_origins(origins.pack()) == origins
 
 
-def test_a_row_of_no_retry_has_none() -> None:
+def test_a_row_that_is_not_of_a_retry_has_no_origin() -> None:
     assert NO_ORIGINS.find(5) == 0
     assert NO_ORIGINS.lowest == 0
 

@@ -180,7 +180,7 @@ def test_the_samples_show_every_kind_of_row(
 
 
 @every_type
-def test_an_existing_record_is_an_error_where_the_integration_says_so(kind: RowType) -> None:
+def test_an_existing_record_is_an_error_if_the_integration_refuses_it(kind: RowType) -> None:
     row = kind.make_row()
     stored = decide(kind.rules, row).document
     decision = decide(kind.rules, row, stored, OnExisting.ERROR)

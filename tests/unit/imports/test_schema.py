@@ -94,7 +94,7 @@ def test_every_field_of_a_published_schema_says_what_it_means(kind: ImportType) 
             assert text[0].isupper() or text.startswith(name), name
 
 
-def test_no_meaning_is_of_a_field_that_there_is_not() -> None:
+def test_every_described_field_exists() -> None:
     described = {
         **of_workers.MEANINGS,
         **of_assignments.MEANINGS,
@@ -174,7 +174,7 @@ def test_a_version_that_is_no_number_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "1", "4", "9" * 100])
-def test_an_unknown_version_is_refused_with_those_that_there_are(text: str) -> None:
+def test_an_unknown_version_is_refused_with_the_known_versions(text: str) -> None:
     with pytest.raises(UnknownMessageTypeError, match="timesheets has the versions 2 and 3"):
         version_in_query(BOTH, "timesheets", {"version": text})
     with pytest.raises(UnknownMessageTypeError, match="workers has version 1"):

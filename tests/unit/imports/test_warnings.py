@@ -99,7 +99,7 @@ def test_an_unusual_value_of_a_worker_is_warned_of(
         {"WorkerAddress": None},
     ],
 )
-def test_a_usual_value_of_a_worker_is_not(values: dict[str, Any]) -> None:
+def test_a_usual_value_of_a_worker_has_no_warning(values: dict[str, Any]) -> None:
     assert _worker(**values) == ()
 
 
@@ -146,7 +146,7 @@ def test_an_unusual_value_of_an_assignment_is_warned_of(values: dict[str, Any], 
         {"Notes": "x" * 9_000},
     ],
 )
-def test_a_usual_value_of_an_assignment_is_not(values: dict[str, Any]) -> None:
+def test_a_usual_value_of_an_assignment_has_no_warning(values: dict[str, Any]) -> None:
     assert _assignment(**values) == ()
 
 

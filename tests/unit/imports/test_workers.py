@@ -103,7 +103,7 @@ def test_leaving_before_starting_is_a_warning(
         ({"UKPayrollDetails": {"NINumber": "12345678"}}, "UKPayrollDetails.NINumber"),
     ],
 )
-def test_what_looks_wrong_is_a_warning(fields: dict[str, Any], path: str) -> None:
+def test_an_unusual_value_is_a_warning(fields: dict[str, Any], path: str) -> None:
     assert warnings_of(**fields) == [(2003, path)]
 
 
@@ -120,7 +120,7 @@ def test_what_looks_wrong_is_a_warning(fields: dict[str, Any], path: str) -> Non
         {"UKPayrollDetails": {"NINumber": None}, "WorkerAddress": None},
     ],
 )
-def test_what_looks_right_is_none(fields: dict[str, Any]) -> None:
+def test_a_usual_value_has_no_warning(fields: dict[str, Any]) -> None:
     assert warnings_of(**fields) == []
 
 
@@ -145,7 +145,7 @@ def test_columns_are_short_printable_text() -> None:
 @pytest.mark.parametrize(
     ("external", "found"), [(None, ()), ("P1", ()), ("p1", ("p1",)), ("E 1", ("E 1",))]
 )
-def test_an_external_reference_is_looked_up_where_it_differs(
+def test_an_external_reference_is_looked_up_if_it_differs(
     external: str | None, found: tuple[str, ...]
 ) -> None:
     document = decide_worker(a_worker(ExternalWorkerRef=external)).document
@@ -184,7 +184,7 @@ def test_a_worker_refers_to_no_record_and_to_what_may_be_listed() -> None:
         ({"PrimaryPayMethod": "BACS", "SecondaryPayMethod": "BACS"}, ["Primary", "Secondary"]),
     ],
 )
-def test_a_sort_code_may_be_listed_where_its_account_is_paid_by_bacs(
+def test_a_sort_code_is_checked_against_a_list_if_its_account_is_paid_by_bacs(
     methods: dict[str, Any], accounts: list[str]
 ) -> None:
     banks = {

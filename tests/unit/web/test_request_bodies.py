@@ -64,7 +64,7 @@ def test_other_charsets_are_decoded(charset: str, text: str) -> None:
     ["klingon", "hex", "base64", "zip", "idna", "punycode", "unicode_escape", "utf-7", "rot13",
      "undefined", "mbcs", "a.b", "\x00", "x" * 5_000],
 )  # fmt: skip
-def test_a_charset_that_is_none_is_refused(charset: str) -> None:
+def test_a_name_that_is_not_a_charset_is_refused(charset: str) -> None:
     with pytest.raises(InvalidRequestError, match="send UTF-8"):
         utf8_body(b"[]", charset)
 
@@ -138,7 +138,7 @@ def test_a_form_that_is_cut_off_anywhere_is_refused(kept: int) -> None:
         f"--{BOUNDARY}\r\n".encode() + b"a" * 2_000_000,
     ],
 )
-def test_what_is_no_such_form_is_refused(body: bytes) -> None:
+def test_a_malformed_form_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequestError):
         read_form(MEDIA_TYPE, body)
 
@@ -154,13 +154,13 @@ def test_another_boundary_is_another_form() -> None:
         read_form("multipart/form-data; boundary=other", WHOLE)
 
 
-def test_a_name_that_comes_twice_is_noted_in_any_case() -> None:
+def test_a_repeated_field_name_is_noted_in_any_case() -> None:
     form = read_form(MEDIA_TYPE, Form(more=[("ISSUMMARY", "false"), ("issummary", "true")]).body())
     form.close()
     assert form.repeated == {"issummary"}
 
 
-def test_the_media_type_matches_in_any_case_and_no_other_is_taken() -> None:
+def test_the_media_type_matches_in_any_case_and_no_other_is_accepted() -> None:
     check_media_type("Multipart/Form-Data; boundary=x", "identity")
     for content_type, encoding in (("application/pdf", ""), ("", ""), (MEDIA_TYPE, "gzip")):
         with pytest.raises(UnsupportedMediaTypeError):
@@ -184,7 +184,7 @@ def _file_of(headers: str, content: bytes) -> bytes:
 
 
 @given(st.binary(max_size=300))
-def test_an_encoded_file_is_taken_as_what_it_means(content: bytes) -> None:
+def test_an_encoded_file_is_decoded(content: bytes) -> None:
     transfer = "Content-Transfer-Encoding: "
     assert _file_of(f"{transfer}Base64", base64.encodebytes(content)) == content
     assert _file_of(f"{transfer} binary ", base64.b64encode(content)) == base64.b64encode(content)
@@ -200,7 +200,7 @@ def test_a_soft_break_and_blanks_at_the_end_of_a_line_are_no_content() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["7bit", "8BIT", "binary"])
-def test_an_encoding_that_changes_nothing_is_taken(encoding: str) -> None:
+def test_an_encoding_that_changes_nothing_is_accepted(encoding: str) -> None:
     assert _file_of(f"Content-Transfer-Encoding: {encoding}", PDF) == PDF
 
 
@@ -239,7 +239,7 @@ def test_a_field_is_decoded_as_its_part_says() -> None:
         read_form(MEDIA_TYPE, _form_with("Content-Type: text/plain; charset=utf-7", b"a", field))
 
 
-def test_a_part_whose_md5_fits_is_taken() -> None:
+def test_a_part_with_a_correct_md5_is_accepted() -> None:
     digest = base64.b64encode(hashlib.md5(PDF, usedforsecurity=False).digest()).decode()
     assert _file_of(f"Content-MD5: {digest}", PDF) == PDF
 
@@ -286,7 +286,7 @@ def test_a_part_that_cannot_be_read_is_named(body: bytes, said: str) -> None:
 # What a form says of its size, before it is read.
 
 
-def test_a_body_that_must_hold_too_large_a_file_is_told_its_own_size() -> None:
+def test_a_body_too_large_for_its_file_is_refused_with_its_size() -> None:
     check_form_size(100 + MAX_FIELD_BYTES, most=100)
     with pytest.raises(TooLargeError, match=f"The body has {101 + MAX_FIELD_BYTES} bytes"):
         check_form_size(101 + MAX_FIELD_BYTES, most=100)

@@ -54,7 +54,7 @@ JAVA = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"
         "\x00",
     ],
 )
-def test_json_is_answered_to_whoever_does_not_exclude_it(accept: str) -> None:
+def test_the_answer_is_json_unless_the_caller_excludes_it(accept: str) -> None:
     assert preferred_type(accept, (JSON,)) == JSON
 
 
@@ -62,7 +62,7 @@ def test_json_is_answered_to_whoever_does_not_exclude_it(accept: str) -> None:
     "accept",
     ["text/html", "application/json;q=0", "*/*;q=0", "*;q=0.000", "application/json;q=.0, */*"],
 )
-def test_a_caller_that_excludes_json_gets_none(accept: str) -> None:
+def test_a_caller_that_excludes_json_gets_no_json(accept: str) -> None:
     assert preferred_type(accept, (JSON,)) is None
 
 
@@ -113,7 +113,7 @@ def test_the_cost_is_linear(beginning: str, piece: str, end: str) -> None:
 MESSAGES = (Message(2003, "Notes"), Message(1001, "ClientRef"), Message(1001, "DivisionRef"))
 
 
-def test_a_row_behind_the_limit_shows_its_first_error_and_counts_all() -> None:
+def test_a_row_after_the_limit_shows_its_first_error_and_counts_all() -> None:
     result = RowResult(0, ("E1", "A1"), Outcome.FAILED, MESSAGES)
     full, short = (json.loads(row) for row in rendered_rows(ASSIGNMENTS, [result] * 2, room=1))
     assert len(full["messages"]) == 3
@@ -137,7 +137,7 @@ def test_an_answer_to_many_empty_rates_is_not_many_times_the_row() -> None:
     assert last.text.endswith("and at 180 more places of the list")
 
 
-def test_the_rows_of_a_chunk_keep_so_many_messages_and_behind_them_one_of_a_severity() -> None:
+def test_rows_after_the_limit_of_a_chunk_keep_one_message_of_each_severity() -> None:
     message, error = Message(2003, "Notes"), Message(1001, "ClientRef")
     many = RowResult(0, ("E1", "A1"), Outcome.FAILED, (message,) * 199 + (error,))
     rows = [replace(many, index=index) for index in range(1_000)]

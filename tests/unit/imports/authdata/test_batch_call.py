@@ -40,7 +40,7 @@ def test_the_documents_sample_is_read() -> None:
     assert len(read.rows) == 1
 
 
-def test_what_is_absent_or_null_has_its_default_and_names_match_in_any_case() -> None:
+def test_an_absent_or_null_option_has_its_default_and_names_match_in_any_case() -> None:
     assert call({"EMPLOYEE": [], "commit": None}) == BatchCall(None, True, False, True, [])
     read = call({"Employee": [], "Validate": False, "allownoauth": True, "COMMIT": False})
     assert read == BatchCall(None, False, True, False, [])
@@ -76,7 +76,7 @@ def test_a_guid_in_any_usual_form_is_one_id(text: str) -> None:
         {"allowNoAuth": [], "employee": []},
     ],
 )
-def test_another_shape_is_refused_without_quoting(document: Any) -> None:
+def test_a_value_of_another_type_is_refused_without_quoting_it(document: Any) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         call(document)
     assert SECRET not in caught.value.message
@@ -99,7 +99,7 @@ def test_another_shape_is_refused_without_quoting(document: Any) -> None:
         b'{"employee":["\xff"]}',
     ],
 )
-def test_what_is_no_json_object_is_refused_without_quoting(body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused_without_quoting_it(body: bytes) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         read_call(body, 100)
     assert SECRET not in caught.value.message

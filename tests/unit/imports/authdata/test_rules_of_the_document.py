@@ -64,7 +64,7 @@ def test_scrub_removes_records_without_data_and_blanks_count_as_missing() -> Non
     assert (answer["totalRecords"], answer["totalNoChange"]) == (1, 1)
 
 
-def test_names_match_in_any_case_and_unknown_ones_are_told_in_the_results() -> None:
+def test_names_match_in_any_case_and_unknown_ones_are_reported_in_the_results() -> None:
     [record] = read_all([{"EMPLOYEEID": "E1", "AuthValue1": "one", "Shoe": "44"}])
     assert (record.employee_id, record.prints.present) == ("E1", (True, False, False))
     assert [(message.id, message.field) for message in record.messages] == [(1007, "shoe")]
@@ -99,7 +99,7 @@ def test_values_compare_in_order_and_with_their_case() -> None:
     assert judge_plain(rows).answer["totalNew"] == 3
 
 
-def test_an_error_takes_no_part_in_the_contest_of_duplicates() -> None:
+def test_a_record_with_an_error_is_not_compared_with_duplicates() -> None:
     rows = [a_record("E1", "one"), a_record("E1", "one", 5, "three")]
     assert judge_plain(rows).details() == [("E1", "New Record"), ("E1", "Error")]
 
@@ -132,13 +132,13 @@ def test_every_error_is_returned_by_the_line_of_the_submitted_array(
     assert answer["totalErrors"] == 1
 
 
-def test_the_longest_values_are_taken_and_unicode_forms_are_one() -> None:
+def test_the_longest_values_are_accepted_and_unicode_forms_are_equal() -> None:
     longest = a_record("e\u0301" * 60, "x" * MOST, "e\u0301" * MOST)
     people = {"\u00e9" * 60: (None, "x" * MOST, "\u00e9" * MOST, None)}
     assert judge_plain([longest], people).answer["totalNoChange"] == 1
 
 
-def test_a_record_has_all_its_errors_told() -> None:
+def test_all_errors_of_a_record_are_reported() -> None:
     answer = judge_plain([{"employeeStatus": 1, "authValue2": {}}]).answer
     fields = [told["value"].partition(":")[0] for told in answer["errorDetails"]]
     assert fields == ["employeeStatus", "authValue2", "employeeId"]
@@ -251,7 +251,7 @@ def test_a_threshold_is_exceeded_by_strictly_more(name: str, count: int, is_over
     assert bool(exceeded(Thresholds(**{name: Decimal("2.5")}), **counts)) is is_over
 
 
-def test_an_exceeded_threshold_is_told_in_the_vendors_words() -> None:
+def test_an_exceeded_threshold_is_reported_in_the_vendors_words() -> None:
     limits = Thresholds(Decimal("1.50"), Decimal(0), Decimal(10))
     assert exceeded(limits, added=9, updated=9, errors=9, records=10, stored=10) == (
         "Number of added employees exceeds threshold: 1.5%. Processing has stopped.",
@@ -260,7 +260,7 @@ def test_an_exceeded_threshold_is_told_in_the_vendors_words() -> None:
     )
 
 
-def test_added_and_updated_are_not_applied_where_nobody_is_stored() -> None:
+def test_added_and_updated_thresholds_do_not_apply_to_an_empty_store() -> None:
     limits = Thresholds(Decimal(0), Decimal(0), Decimal(0))
     assert exceeded(limits, added=5, updated=0, errors=0, records=5, stored=0) == ()
     assert exceeded(limits, added=0, updated=0, errors=0, records=0, stored=0) == ()

@@ -141,7 +141,7 @@ def test_a_file_is_of_the_type_that_name_and_content_agree_on(
         (".txt", b"text"),
     ],
 )
-def test_where_they_do_not_agree_it_is_of_none(name: str, head: bytes) -> None:
+def test_a_file_whose_name_and_content_disagree_has_no_type(name: str, head: bytes) -> None:
     assert file_type_of(name, head, ALL) is None
 
 
@@ -170,12 +170,12 @@ def test_the_settings_may_allow_fewer_types() -> None:
         ("", None),
     ],
 )
-def test_a_time_in_the_past_is_taken(text: str, moment: str | None) -> None:
+def test_a_time_in_the_past_is_accepted(text: str, moment: str | None) -> None:
     found = past_moment(text, NOW)
     assert (found.isoformat() if found else None) == moment
 
 
-def test_now_is_past_enough_and_a_second_later_is_not() -> None:
+def test_the_current_time_is_accepted_and_a_second_later_is_not() -> None:
     assert past_moment(NOW.isoformat(), NOW) == NOW
     assert past_moment((NOW + timedelta(seconds=1)).isoformat(), NOW) is None
 
@@ -214,7 +214,7 @@ def test_a_text_is_served_with_the_charset_that_it_has(
         ("a.\u200bpdf", "the name ends in .\\u200bpdf; send a file of one of these types"),
     ],
 )
-def test_a_type_that_is_not_taken_is_named_with_those_that_are(name: str, said: str) -> None:
+def test_a_refused_file_type_is_named_with_the_accepted_types(name: str, said: str) -> None:
     assert type_fault(name, {"pdf", "csv"}).startswith(said)
 
 
@@ -265,11 +265,11 @@ def test_a_path_has_four_segments_percent_encoded() -> None:
         "f.pdf", "",
     ],
 )  # fmt: skip
-def test_any_other_path_is_none(name: str) -> None:
+def test_any_other_path_is_not_a_drop(name: str) -> None:
     assert read_path(name) is None
 
 
-def test_the_tenant_is_known_where_the_rest_is_not() -> None:
+def test_the_tenant_of_a_wrong_path_is_known() -> None:
     assert tenant_of("acme/x") == "acme"
     assert tenant_of("../x") is None
 
@@ -287,6 +287,6 @@ def test_the_tenant_is_known_where_the_rest_is_not() -> None:
         ("Acme Ltd/r/w/f.pdf", "its tenant is no id of a tenant"),
     ],
 )
-def test_a_path_that_is_none_is_told_which_part_of_it_is_wrong(name: str, said: str) -> None:
+def test_the_message_for_a_wrong_path_names_its_wrong_part(name: str, said: str) -> None:
     assert path_fault(name).startswith(said)
     assert read_path(name) is None

@@ -119,7 +119,7 @@ def test_a_name_is_the_way_to_its_property(body: bytes, rows: list[dict[str, Any
         b"[0]." + b"a" * MAX_NAME + b"=a",
     ],
 )
-def test_what_is_no_form_of_licenses_is_refused(body: bytes) -> None:
+def test_a_form_without_licenses_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         rows_of(body)
     assert "zz" not in caught.value.message

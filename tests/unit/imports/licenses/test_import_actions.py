@@ -195,7 +195,7 @@ def test_what_identifies_a_license_merges_too_where_its_key_is_given(
 
 
 @pytest.mark.parametrize("action", REPLACING)
-def test_a_row_that_names_nobody_leaves_the_license_with_its_employee(
+def test_a_row_without_an_employee_keeps_the_employee_of_the_license(
     action: LicenseAction,
 ) -> None:
     stored = of_employee(divisionCode="D1", notes="old")
@@ -212,7 +212,7 @@ def test_a_row_that_names_nobody_leaves_the_license_with_its_employee(
 
 
 @pytest.mark.parametrize("action", REPLACING)
-def test_a_row_that_names_a_division_alone_names_nobody(action: LicenseAction) -> None:
+def test_a_row_with_a_division_alone_names_no_employee(action: LicenseAction) -> None:
     company = Company().holding(of_employee(divisionCode="D1"))
     key = company.only()["licenseKey"]
     company.send(action, {"companyCode": "C1", "licenseKey": key, "divisionCode": "D2"})
@@ -225,7 +225,7 @@ def test_a_row_that_names_a_division_alone_names_nobody(action: LicenseAction) -
 
 
 @pytest.mark.parametrize("action", [*KEEPING, *REPLACING])
-def test_a_value_that_clears_takes_the_license_away_from_its_employee(
+def test_a_clearing_value_removes_the_employee_of_the_license(
     action: LicenseAction,
 ) -> None:
     company = Company().holding(of_employee(divisionCode="D1"))
@@ -276,7 +276,7 @@ CASES = [(name, value) for name, values in SILENT.items() for value in values]
 
 @pytest.mark.parametrize(("name", "value"), CASES)
 @pytest.mark.parametrize("action", KEEPING)
-def test_what_is_not_set_keeps_what_is_stored(action: LicenseAction, name: str, value: Any) -> None:
+def test_an_unset_value_keeps_the_stored_one(action: LicenseAction, name: str, value: Any) -> None:
     company = Company().holding(of_employee(licenseKey=KEY, **FULL))
     before = company.only()
     is_key = name.endswith("Key")
@@ -304,7 +304,7 @@ def test_an_empty_text_clears_within_a_reminder(action: LicenseAction) -> None:
 
 @pytest.mark.parametrize(("name", "value"), [case for case in CASES if not case[0].endswith("Key")])
 @pytest.mark.parametrize("action", [LicenseAction.OVERRIDE, LicenseAction.REPLACE])
-def test_what_is_not_set_is_not_there_after_an_override(
+def test_an_unset_value_is_removed_by_an_override(
     action: LicenseAction, name: str, value: Any
 ) -> None:
     absent, unset = (Company().holding(of_employee(**FULL)) for _ in range(2))
@@ -315,7 +315,7 @@ def test_what_is_not_set_is_not_there_after_an_override(
 
 
 @pytest.mark.parametrize("value", [None, 0])
-def test_a_row_without_a_number_and_with_an_unset_personal_id_names_nobody(value: Any) -> None:
+def test_a_row_without_a_number_and_with_an_unset_personal_id_names_no_employee(value: Any) -> None:
     row = of_employee(employee=None, employeePersonalId=value)
     assert told(Company().send(LicenseAction.MERGE, row)) == [(FAILED, [3003])]
     lines = line_of(0, '{"companyCode":"C1","employeePersonalId":0}')
@@ -324,7 +324,7 @@ def test_a_row_without_a_number_and_with_an_unset_personal_id_names_nobody(value
 
 
 @pytest.mark.parametrize("action", [*KEEPING, LicenseAction.OVERRIDE])
-def test_a_row_of_a_key_leaves_a_license_with_its_employee_where_nobody_is_set(
+def test_a_row_with_a_key_and_no_employee_keeps_the_employee_of_the_license(
     action: LicenseAction,
 ) -> None:
     company = Company().holding(of_employee(licenseKey=KEY))
@@ -338,7 +338,7 @@ def test_a_row_of_a_key_leaves_a_license_with_its_employee_where_nobody_is_set(
     assert lines.rows[0].sent == {}
 
 
-def test_dotnet_values_of_xml_that_were_not_set_are_none() -> None:
+def test_unset_dotnet_values_in_xml_count_as_unset() -> None:
     date = "".join(f"<d:{part}>0</d:{part}>" for part in ("Day", "Month", "Year"))
     key = (
         "<k:_entityKey><k:_hasValue>false</k:_hasValue>"
@@ -357,7 +357,7 @@ def test_dotnet_values_of_xml_that_were_not_set_are_none() -> None:
     assert told(company.send(LicenseAction.MERGE, identified)) == [(UNCHANGED, [1103])]
 
 
-def test_a_form_with_a_zero_id_names_nobody() -> None:
+def test_a_form_with_a_zero_id_names_no_employee() -> None:
     [row] = read_license_form(b"[0].companyCode=C1&[0].employeePersonalId=0", 10)
     assert told(Company().send(LicenseAction.OVERRIDE, row)) == [(FAILED, [3003])]
 
@@ -395,7 +395,7 @@ def _with(*documents: dict[str, Any]) -> Company:
     return Company().holding(of_employee(documents=list(documents)))
 
 
-def test_what_is_stored_of_a_document_is_all_but_its_bytes() -> None:
+def test_a_license_stores_all_of_a_document_but_its_bytes() -> None:
     described = {"sourcePath": "C:\\a", "mimeType": "odd", "documentTypeCode": "T"}
     company = _with(doc("a.pdf", b"bytes", **described))
     [stored] = _documents(company)
@@ -409,7 +409,7 @@ def test_what_is_stored_of_a_document_is_all_but_its_bytes() -> None:
     assert company.contents == {blob: b"bytes"}
 
 
-def test_of_equal_documents_the_last_counts() -> None:
+def test_the_last_of_equal_documents_counts() -> None:
     company = _with(doc("a", b"1"), doc("b", b"2"), doc("a", b"3"))
     assert _bytes(company) == {"a": b"3", "b": b"2"}
     assert sorted(company.contents.values()) == [b"2", b"3"]
@@ -542,5 +542,5 @@ def test_the_size_of_a_document_is_that_of_its_bytes(length: int) -> None:
 
 
 @pytest.mark.parametrize("documents", [None, {}, "x", [None], [{"content": 5}], [["content"]]])
-def test_what_holds_no_document_has_no_size(documents: object) -> None:
+def test_a_license_without_documents_has_no_document_size(documents: object) -> None:
     assert content_bytes(documents) == 0

@@ -74,7 +74,7 @@ def test_the_vendors_sample_is_read_as_it_was_sent() -> None:
         f" {KEY}\n",
     ],
 )
-def test_a_key_is_taken_in_every_usual_form(text: str) -> None:
+def test_a_key_is_read_in_every_usual_form(text: str) -> None:
     row = read(licenseKey=text, serializableLicenseKey=text)
     assert (row.values["licenseKey"], row.values["serializableLicenseKey"]) == (KEY, KEY)
 
@@ -83,7 +83,7 @@ def test_a_key_is_taken_in_every_usual_form(text: str) -> None:
     "value",
     [None, "", " ", "<empty>", "<EMPTY>", "0" * 32, "00000000-0000-0000-0000-000000000000"],
 )
-def test_no_key_is_none(value: Any) -> None:
+def test_a_blank_key_counts_as_no_key(value: Any) -> None:
     row = read(licenseKey=value)
     assert (row.messages, row.values["licenseKey"]) == ((), None)
 
@@ -91,12 +91,12 @@ def test_no_key_is_none(value: Any) -> None:
 @pytest.mark.parametrize(
     "text", ["key", KEY[:-1], KEY + "0", f"{{{KEY}", f"{KEY}}}", KEY.replace("-", "_"), KEY[:8]]
 )
-def test_what_is_no_guid_does_not_have_the_form_of_a_key(text: str) -> None:
+def test_a_text_that_is_not_a_guid_is_not_a_key(text: str) -> None:
     assert faults(read(licenseKey=text)) == [(1004, "licenseKey")]
 
 
 @pytest.mark.parametrize("text", ["After", "after", "AFTER"])
-def test_a_direction_is_taken_in_any_case(text: str) -> None:
+def test_a_direction_is_read_in_any_case(text: str) -> None:
     assert read(reminder={"offsetDirection": text}).values["reminder"] == {
         "offsetDirection": "After"
     }
@@ -249,7 +249,7 @@ def test_a_property_is_named_in_dots_and_its_place_in_a_list_apart(
     ]
 
 
-def test_all_errors_of_a_property_stand_together_and_nothing_else_is_told() -> None:
+def test_all_errors_of_a_property_are_one_entry_without_other_messages() -> None:
     messages = (
         Message(1007, "colour"),
         Message(1003, "documents[1].name"),
@@ -289,7 +289,7 @@ def test_outside_a_list_there_is_no_array_index() -> None:
     assert b"ArrayIndex" not in answer_xml(answer)
 
 
-def test_what_xml_cannot_hold_is_marked() -> None:
+def test_a_character_that_xml_cannot_hold_is_marked() -> None:
     answer = EMPTY | {"newRecordKeys": [{"index": 0, "key": "<a\0\ud800\ufffe&>"}]}
     texts = list(etree.fromstring(answer_xml(answer)).itertext())
     assert "<a\ufffd\ufffd\ufffd&>" in texts

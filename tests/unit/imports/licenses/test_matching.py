@@ -43,7 +43,9 @@ def test_an_unknown_key_is_created_with_that_key(action: LicenseAction) -> None:
 
 
 @pytest.mark.parametrize("action", [UPDATE, DELETE])
-def test_an_unknown_key_is_an_error_where_there_must_be_one(action: LicenseAction) -> None:
+def test_an_unknown_key_is_an_error_if_the_action_needs_a_stored_license(
+    action: LicenseAction,
+) -> None:
     company = Company().holding(of_employee())
     sent = of_employee(licenseKey=KEY)
     code = 3005 if action is UPDATE else 3006
@@ -78,13 +80,13 @@ def test_a_given_key_decides_alone() -> None:
 
 
 @pytest.mark.parametrize("text", NO_KEYS)
-def test_a_key_that_is_none_leaves_it_to_the_natural_key(text: str | None) -> None:
+def test_a_blank_key_lets_the_natural_key_decide(text: str | None) -> None:
     company = Company().holding(of_employee(licenseKey=KEY))
     sent = of_employee(licenseKey=text, serializableLicenseKey=text, notes="x")
     assert _shown(company, OVERRIDE, sent) == [KEY]
 
 
-def test_a_key_under_one_name_counts_where_the_other_says_that_there_is_none() -> None:
+def test_a_key_under_one_name_counts_if_the_other_name_is_blank() -> None:
     company = Company().holding(of_employee(licenseKey=KEY))
     sent = of_employee("L9", licenseKey="<empty>", serializableLicenseKey=KEY)
     assert _shown(company, OVERRIDE, sent) == [KEY]
@@ -196,7 +198,7 @@ def test_a_made_key_that_another_license_has_gives_way_to_a_spare_one() -> None:
     assert told(company.send(OVERRIDE, of_employee("L1"))) == [(UNCHANGED, [1103])]
 
 
-def test_a_made_key_that_is_taken_elsewhere_in_the_company_gives_way_too() -> None:
+def test_a_generated_key_in_use_elsewhere_in_the_company_is_replaced() -> None:
     first = Company()
     [made] = _shown(first, OVERRIDE, of_employee())
     assert made is not None
@@ -223,7 +225,7 @@ def test_a_natural_key_that_became_free_can_be_taken() -> None:
     assert told(company.send(OVERRIDE, *rows)) == [(UPDATED, []), (NEW, [])]
 
 
-def test_licenses_of_nobody_are_told_apart_by_their_keys_alone() -> None:
+def test_licenses_without_an_employee_differ_by_their_keys_alone() -> None:
     company = Company()
     rows = [of_key(KEY, licenseNumber="L1"), of_key(OTHER, licenseNumber="L1")]
     assert told(company.send(OVERRIDE, *rows)) == [(NEW, []), (NEW, [])]
@@ -256,7 +258,7 @@ def test_a_failing_row_does_not_overwrite() -> None:
     assert company.only()["notes"] == "a"
 
 
-def test_what_is_not_known_is_told_and_not_stored() -> None:
+def test_an_unknown_property_is_reported_and_not_stored() -> None:
     company = Company()
     [result] = company.send(OVERRIDE, of_employee(colour="red"))
     assert told([result]) == [(NEW, [1007])]
@@ -285,7 +287,7 @@ def test_a_deletion_looks_at_nothing_but_the_identity() -> None:
     assert told(company.send(DELETE, row)) == [(UPDATED, [1007, 1007])]
 
 
-def test_what_was_deleted_comes_again_as_new_with_the_key_that_it_had() -> None:
+def test_a_deleted_license_comes_back_as_new_with_its_old_key() -> None:
     company = Company().holding(of_employee())
     made = company.only()["licenseKey"]
     company.send(DELETE, of_employee())
@@ -331,7 +333,7 @@ def test_one_bad_row_fails_all_rows_of_its_employee(bad: dict[str, Any], code: i
     assert company.licenses()[0]["notes"] == "old"
 
 
-def test_what_failed_leaves_nothing_behind() -> None:
+def test_a_failed_row_changes_nothing() -> None:
     company = Company().holding(of_employee("L1", licenseKey=KEY))
     documents = [{"name": "a", "content": "QEA="}]
     rows = [
@@ -366,7 +368,7 @@ def test_a_license_that_goes_to_another_employee_is_not_removed() -> None:
     assert _numbers(company) == [("7", "L3"), ("8", "L1")]
 
 
-def test_a_license_that_comes_from_an_employee_who_is_not_in_the_payload() -> None:
+def test_a_license_moves_from_an_employee_who_is_not_in_the_payload() -> None:
     company = Company().holding(of_employee("L1", "8", licenseKey=KEY), of_employee("L2", "8"))
     assert told(company.send(REPLACE, of_employee("L1", "7", licenseKey=KEY))) == [(UPDATED, [])]
     assert _numbers(company) == [("7", "L1"), ("8", "L2")]
@@ -379,7 +381,7 @@ def test_a_key_that_two_employees_of_the_payload_give_ends_with_the_later_one() 
     assert _numbers(company) == [("8", "L1")]
 
 
-def test_a_later_unit_that_fails_takes_nothing_from_an_earlier_one() -> None:
+def test_a_later_group_that_fails_does_not_undo_an_earlier_one() -> None:
     rows = [
         of_employee("L1", "7", licenseKey=KEY),
         of_employee("L1", "8", licenseKey=KEY),
@@ -403,7 +405,7 @@ def test_a_bad_row_with_a_key_alone_fails_the_employee_of_its_license() -> None:
     assert _numbers(company) == [("7", "L1"), ("7", "L2")]
 
 
-def test_a_row_of_nobody_stands_by_itself() -> None:
+def test_a_row_without_an_employee_is_a_group_of_its_own() -> None:
     company = Company().holding(of_key(KEYS[2], licenseNumber="L1"))
     rows = [of_key(KEY, licenseNumber="L1"), of_key(OTHER, notes=5), of_key(KEYS[3])]
     assert [result.outcome for result in company.send(REPLACE, *rows)] == [NEW, FAILED, NEW]
@@ -445,7 +447,7 @@ HELD = StoredLicense(
 )
 
 
-def test_a_key_is_free_once_its_license_is_removed_whoever_knows_that_it_was_taken() -> None:
+def test_a_key_is_free_after_its_license_is_removed() -> None:
     license_set = LicenseSet([HELD], used_keys=[SAMPLE_KEY, ELSEWHERE])
     assert license_set.is_key_used(SAMPLE_KEY)
     license_set.remove(SAMPLE_KEY, 2)
@@ -453,7 +455,7 @@ def test_a_key_is_free_once_its_license_is_removed_whoever_knows_that_it_was_tak
     assert license_set.is_key_used(ELSEWHERE)
 
 
-def test_a_removal_that_is_undone_takes_the_key_again() -> None:
+def test_a_removal_that_is_undone_reserves_the_key_again() -> None:
     license_set = LicenseSet([HELD], used_keys=[SAMPLE_KEY])
     savepoint = license_set.savepoint()
     license_set.remove(SAMPLE_KEY, 2)

@@ -68,7 +68,7 @@ def test_a_key_that_a_row_would_make_joins_a_row_that_gives_it() -> None:
     assert _indexes([of_employee("1"), of_employee("1", "8", licenseKey=made)]) == [[0, 1]]
 
 
-def test_a_merging_row_brings_in_the_employee_that_comes_of_it() -> None:
+def test_a_merging_row_joins_the_group_of_the_resulting_employee() -> None:
     owners = {KEYS[0]: {"divisionCode": "D1", "employeeNumber": "7", "employeePersonalId": 5}}
     there = of_employee("1", "8", divisionCode="D1")
     for row in (
@@ -88,7 +88,7 @@ def test_bad_rows_are_with_the_rows_of_their_employee() -> None:
     assert _indexes(rows) == [[0, 1, 2]]
 
 
-def test_rows_of_nobody_without_a_key_stand_alone() -> None:
+def test_rows_without_employee_and_key_are_groups_of_their_own() -> None:
     assert _indexes([{"companyCode": "C1"}, {"companyCode": "C1"}]) == [[0], [1]]
 
 

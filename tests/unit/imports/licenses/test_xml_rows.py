@@ -150,18 +150,18 @@ def test_a_date_is_its_year_month_and_day(parts: str, value: Any, is_date: bool)
         ("", None),
     ],
 )
-def test_a_key_is_taken_out_of_its_wrapper(parts: str, value: str | None) -> None:
+def test_a_key_is_read_from_its_wrapper_element(parts: str, value: str | None) -> None:
     wrapped = within(KEYS, f"<_entityKey>{parts}</_entityKey>")
     assert row_of(f"<LicenseKey>{wrapped}</LicenseKey>") == {"licenseKey": value}
 
 
-def test_another_wrapper_is_no_key() -> None:
+def test_another_wrapper_element_is_not_a_key() -> None:
     row = row_of(f"<CompanyCode>C</CompanyCode><LicenseKey><_value>{KEY}</_value></LicenseKey>")
     read = read_row(0, row, License, ("companyCode",))
     assert [(message.id, message.field) for message in read.messages] == [(1002, "licenseKey")]
 
 
-def test_what_cannot_be_converted_is_its_rows_own_fault() -> None:
+def test_a_value_that_cannot_be_converted_fails_its_row() -> None:
     content = (
         "<CompanyCode>C</CompanyCode><EmployeePersonalId>x</EmployeePersonalId><Reminder>"
         "<Offset>99999999999999999999999</Offset><IsShowingOnESS>yes</IsShowingOnESS></Reminder>"
@@ -188,7 +188,7 @@ def test_rows_of_any_size_come_in_order(size: int) -> None:
     assert rows_of(license_xml(rows)) == rows
 
 
-def test_a_file_of_thirty_megabytes_is_taken() -> None:
+def test_a_file_of_thirty_megabytes_is_accepted() -> None:
     content = "QEBA" * 8_000_000
     assert rows_of(license_xml([a_license(documents=[{"content": content}])])) == [
         a_license(documents=[{"content": content}])
@@ -242,7 +242,7 @@ def test_a_file_of_thirty_megabytes_is_taken() -> None:
         body_of(b"<a>" * 40 + b"</a>" * 40),
     ],
 )
-def test_what_is_no_array_of_licenses_is_refused(body: bytes) -> None:
+def test_a_root_that_is_not_an_array_of_licenses_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         rows_of(body)
     assert "Notes" not in caught.value.message
@@ -294,7 +294,7 @@ def test_the_refusal_of_malformed_xml_names_the_place() -> None:
         ),
     ],
 )
-def test_utf_8_and_utf_16_with_its_mark_are_taken(body: bytes) -> None:
+def test_utf_8_and_utf_16_with_a_byte_order_mark_are_accepted(body: bytes) -> None:
     assert rows_of(body) == sample_rows()
 
 
@@ -362,7 +362,7 @@ def within(namespace: str, elements: str) -> str:
         ),
     ],
 )
-def test_an_element_that_cannot_be_read_is_told_what_xml_has_to_say(
+def test_an_unreadable_element_is_reported_with_the_xml_form_it_needs(
     content: str, field: str, said: str
 ) -> None:
     row = row_of(f"<CompanyCode>C</CompanyCode><EmployeeNumber>1</EmployeeNumber>{content}")
@@ -422,12 +422,12 @@ def test_the_text_is_what_the_client_wrote(content: bytes, text: str) -> None:
         b"<Notes>&x1;</Notes>",
     ],
 )
-def test_what_is_no_xml_for_any_other_reason_is_refused(content: bytes) -> None:
+def test_xml_that_is_malformed_for_any_other_reason_is_refused(content: bytes) -> None:
     with pytest.raises(InvalidRequestError, match="well-formed"):
         rows_of(body_of(content))
 
 
-def test_such_a_character_between_rows_is_refused() -> None:
+def test_a_character_not_in_xml_between_rows_is_refused() -> None:
     with pytest.raises(InvalidRequestError):
         rows_of(OPENING + b"&#x1;" + CLOSING)
 
@@ -439,7 +439,7 @@ def test_namespaces_stay_strict() -> None:
     assert row == {f"{{{INPUT}x}}Notes": xml_fault("\x01")}
 
 
-def test_the_row_fails_and_the_others_go_in() -> None:
+def test_a_row_with_a_character_not_in_xml_fails_alone() -> None:
     content = b"".join(
         b"<EmployeeLicenseImportDTO><CompanyCode>C1</CompanyCode><EmployeeNumber>7</EmployeeNumber>"
         b"<LicenseNumber>%s</LicenseNumber></EmployeeLicenseImportDTO>" % number
