@@ -16,7 +16,7 @@ from shared.errors import InvalidRequestError, UnreadableDataError
 from shared.gateway import Gateway
 from shared.imports.authdata.model import FIELDS
 from shared.imports.authdata.rules import Thresholds, percent_text
-from shared.imports.authdata.staging import MOST_PERCENT, TenantRules
+from shared.imports.authdata.staging import MAX_PERCENT, TenantRules
 from shared.imports.import_type import ReferenceKind, find_kind
 
 # `manage.py threshold` and `manage.py format`: rules for authentication data.
@@ -35,7 +35,7 @@ formats = typer.Typer(
     help="Formats of a tenant: what fields of authdata must look like.",
 )
 
-_PERCENT = f"0 to {MOST_PERCENT}, or `{NONE}` to remove it."
+_PERCENT = f"0 to {MAX_PERCENT}, or `{NONE}` to remove it."
 _PATTERN = f"A regular expression for the whole value, or `{NONE}` to remove it."
 _ADDED = f"The most new employees, in percent of those stored before: {_PERCENT}"
 _UPDATED = f"The most changed employees, in percent of those stored before: {_PERCENT}"
@@ -114,7 +114,7 @@ def show_formats(tenant: TenantOption, as_json: AsJson = False) -> None:
 def _rules_of(tenant: str) -> tuple[str, TenantRules]:
     async def read(gateway: Gateway) -> tuple[str, TenantRules]:
         tenant_record = await gateway.tenants.find(tenant)
-        return tenant_record.id, await gateway.authdata.rules.of(tenant_record.id)
+        return tenant_record.id, await gateway.authdata.rules.for_tenant(tenant_record.id)
 
     return on_gateway(read)
 
@@ -122,7 +122,7 @@ def _rules_of(tenant: str) -> tuple[str, TenantRules]:
 async def _stored_rules(gateway: Gateway, tenant: str) -> TenantRules | None:
     """The rules as they are; None where they cannot be read, so that setting them mends them."""
     try:
-        return await gateway.authdata.rules.of(tenant)
+        return await gateway.authdata.rules.for_tenant(tenant)
     except UnreadableDataError:
         return None
 

@@ -26,7 +26,7 @@ from shared.auth.integrations import ROW
 from shared.clock import SystemClock
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.hashing import Hasher, HashKey
-from shared.imports.authdata.model import Formats, RecordReader, Stored, read_call
+from shared.imports.authdata.model import Formats, RecordReader, StoredEmployees, read_call
 from shared.imports.authdata.rules import BatchOptions, classify
 from shared.imports.documents.http import content_of, read_upload, row_from_text
 from shared.imports.documents.model import FILE_TYPES, past_moment, read_path, safe_name
@@ -145,7 +145,7 @@ def _authdata(body: bytes) -> object:
     hasher = Hasher([HashKey("k", b"x" * 32)], _TENANT)
     reader = RecordReader(hasher, _FORMATS.compiled(), allow_no_auth=False)
     records = [reader.read(at, row) for at, row in enumerate(call.rows)]
-    return classify(records, Stored(), BatchOptions())
+    return classify(records, StoredEmployees(), BatchOptions())
 
 
 def _document_form(body: bytes) -> object:

@@ -21,7 +21,7 @@ from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.answer import results_of
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.hashing import Hasher
-from shared.imports.authdata.model import AuthRecord, Employee, RecordReader, Stored
+from shared.imports.authdata.model import AuthRecord, Employee, RecordReader, StoredEmployees
 from shared.imports.authdata.rules import BatchOptions, Classification, classify
 from shared.imports.authdata.store import employee_key
 from shared.imports.documents.definition import DOCUMENTS
@@ -615,25 +615,25 @@ class _Reference:
             for employee in self._employees.values()
             if (triple := employee.triple) is not None
         }
-        stored = Stored(dict(self._employees), holders, len(self._employees))
+        stored = StoredEmployees(dict(self._employees), holders, len(self._employees))
         classified = classify(records, stored, BatchOptions())
         results = {row.index: row for row in book.results}
         effects: list[Classification] = []
-        pairs = zip(results_of(classified), classified.verdicts, strict=True)
-        for expected, verdict in pairs:
+        pairs = zip(results_of(classified), classified.classifications, strict=True)
+        for expected, classification in pairs:
             result = results[expected.index]
             if _codes(result) & {FAILED_TOO_OFTEN, CANCELLED}:
                 continue
             if result.outcome is not expected.outcome or _codes(result) != _codes(expected):
                 said = f"{result.outcome}, in order {expected.outcome}"
                 self._wrong(record, expected.index, said)
-            effects.append(verdict)
-        for verdict in effects:
-            if verdict.employee is not None:
-                self._employees.pop(verdict.renamed_from, None)
-        for verdict in effects:
-            if verdict.employee is not None:
-                self._employees[verdict.employee.employee_id] = verdict.employee
+            effects.append(classification)
+        for classification in effects:
+            if classification.employee is not None:
+                self._employees.pop(classification.renamed_from, None)
+        for classification in effects:
+            if classification.employee is not None:
+                self._employees[classification.employee.employee_id] = classification.employee
 
     def _judge_employees(self) -> None:
         tenant = self._books.tenant

@@ -13,7 +13,7 @@ from azure.storage.queue.aio import QueueServiceClient
 from shared.bootstrap import open_gateway
 from shared.gateway import Gateway
 from shared.imports.authdata.model import BatchCall, Employee
-from shared.imports.authdata.staging import Staged
+from shared.imports.authdata.staging import StageResult
 from shared.services.chunk_messages import ChunkMessage
 from shared.storage import business_records
 from shared.storage.business_records import StoredRecord
@@ -48,7 +48,7 @@ class AuthdataStage:
 
     async def stage(
         self, rows: Sequence[Row], file_log_id: str | None = None, **changes: Any
-    ) -> Staged:
+    ) -> StageResult:
         """A stage call; `changes` are fields of `BatchCall`, or its `call_id`."""
         call_id = changes.pop("call_id", None) or str(uuid.uuid4())
         folded = [{name.lower(): value for name, value in row.items()} for row in rows]
@@ -116,7 +116,7 @@ class AuthdataStage:
     async def employees(self) -> dict[str, Employee]:
         """The employees of the tenant; each has exactly its own look-up."""
         documents = [each.document for each in (await self.stored()).values() if each.document]
-        employees = [Employee.of(document) for document in documents]
+        employees = [Employee.from_document(document) for document in documents]
         lookups = [each.row for each in await self.entities() if each.row.startswith("x|")]
         expected = [f"x|{each.triple}|{each.employee_id}" for each in employees if each.triple]
         assert sorted(lookups) == sorted(expected)

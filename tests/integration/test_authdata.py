@@ -192,7 +192,7 @@ def test_a_process_call_that_died_is_taken_up_by_the_next_one(delivered: str) ->
             staged = await stage.stage([an_employee(f"E{len(made)}")])
             batch = await gateway.authdata.staging.find(stage.tenant, staged.file_log_id)
             # The call dies here: the batch is closed, and there is no import yet.
-            made.append(await gateway.authdata.processing._closed(batch))
+            made.append(await gateway.authdata.processing._close(batch))
         assert await gateway.imports.open_of(stage.tenant) == []
         records = await asyncio.gather(*(stage.begin(made[0].file_log_id) for _ in range(3)))
         assert {record.import_id for record in records} == {made[0].import_id}
@@ -258,8 +258,8 @@ def test_over_a_threshold_no_entity_changes(
         assert await stage.answer(repeated) == answer
 
         await rules.set_thresholds(stage.tenant, {name: at})
-        taken = await stage.process(second.file_log_id)
-        assert taken == {
+        answer = await stage.process(second.file_log_id)
+        assert answer == {
             **answer,
             "thresholdExceptions": [],
             "fileLogId": second.file_log_id,

@@ -94,7 +94,7 @@ def test_the_end_of_a_later_authdata_import_fails_no_row_of_an_earlier_one(
         later = await stage.begin((await stage.stage(rows)).file_log_id)
         work = work_of(stage, later)
         lines = await lines_of(stage, later, 0)
-        await work._plans.make(later)
+        await work._plans.get_or_make(later)
         failed = await work.end(later, lines, code)
         assert [[message.id for message in row.messages] for row in failed] == [[code]] * 4
         found = await work.run(first, await lines_of(stage, first, 0), dying_after(99))

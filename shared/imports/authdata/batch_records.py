@@ -7,8 +7,8 @@
     tenant                    d|<time>|<id>    an index of those that are, by when that was
     tenant|import id          plan             what is decided of an import (`plan_records`)
 
-A call's records and the batch that names the call go in by one transaction, on the batch's ETag:
-whatever two calls do at once, each is in once, in one order, or not at all.
+One transaction on the batch's ETag writes a call's records and the batch that names the call. So of
+concurrent calls each is appended once, in one order, or not at all.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PARTS = ("p|", "p|~")
 
 
 class BatchState(StrEnum):
-    """Where a batch stands; only a staged one takes records."""
+    """The state of a batch; only a staged one takes records."""
 
     STAGED = "Staged"
     PROCESSING = "Processing"
@@ -39,7 +39,7 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StagedPart:
-    """What one call appended: how many records, under the call's id."""
+    """The number of records that a call appended, under the call's id."""
 
     id: str
     rows: int
@@ -47,11 +47,11 @@ class StagedPart:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as it stands. Times are ISO text in UTC.
+    """A batch. Times are ISO text in UTC.
 
-    `changed_at` is when it was last appended to, or began to be processed. `import_id` is "" until
-    then. `exceeded` are the sentences of the thresholds that cancelled it while it was staged, by
-    the call `closed_by`. `is_lost`: it was cancelled because its records cannot be read.
+    `changed_at` is the time of the last append or of the Process call. `import_id` is "" before
+    that call. `exceeded` are the sentences of the thresholds that cancelled the staged batch, in
+    the call `closed_by`. `is_lost` says that it was cancelled because its records are unreadable.
     """
 
     tenant: str
@@ -68,17 +68,17 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        """How many records were submitted in all."""
+        """The number of records of all calls."""
         return sum(part.rows for part in self.parts)
 
     def has_seen(self, part_id: str) -> bool:
-        """Whether a call has done its work: its records are in, or it closed the batch."""
+        """Whether a call is complete: its records are appended, or it closed the batch."""
         return part_id == self.closed_by or any(part.id == part_id for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class PartData:
-    """The packed records of a call: in the entity, or in a blob of that name."""
+    """The packed records of a call, in the entity or in a blob of that name."""
 
     part: StagedPart
     data: bytes = b""
@@ -96,7 +96,7 @@ def part_blob(tenant: str, part_id: str) -> str:
 
 
 def index_entity(batch: Batch) -> Entity:
-    """The entity by which the batch is found when it is to be tidied up."""
+    """The index entity of a batch that is not tidied up yet."""
     row = f"b|{encode(batch.opened_at)}|{encode(batch.file_log_id)}"
     return Entity(encode(batch.tenant), row, {"Batch": batch.file_log_id})
 
@@ -107,7 +107,7 @@ def done_row(moment: str, file_log_id: str) -> str:
 
 
 def done_entity(batch: Batch, moment: str) -> Entity:
-    """The entity by which a batch is found when it is to be forgotten."""
+    """The index entity of a batch that is tidied up, until it is deleted."""
     row = done_row(moment, batch.file_log_id)
     values = {"Batch": batch.file_log_id, "ImportId": batch.import_id}
     return Entity(encode(batch.tenant), row, values)
@@ -133,24 +133,24 @@ def index_before(moment: str) -> tuple[str, str]:
     return "b|", f"b|{encode(moment)}"
 
 
-def writing(batch: Batch) -> Operation:
-    """The conditional write of a batch: an insert where it was not read."""
+def write_operation(batch: Batch) -> Operation:
+    """The conditional write of a batch; an insert where it is new."""
     entity = _to_entity(batch)
     return Replace(entity) if batch.etag else Insert(entity)
 
 
-def appending(batch: Batch, added: PartData) -> list[Operation]:
-    """The transaction that puts a call's records into a batch that names the call already."""
+def append_operations(batch: Batch, added: PartData) -> list[Operation]:
+    """The transaction that appends a call's records to a batch that names the call."""
     row = f"p|{encode(added.part.id)}"
     values: dict[str, Value] = (
         {"Blob": added.blob} if added.blob else split_bytes("Data", added.data)
     )
     partition = partition_of(batch.tenant, batch.file_log_id)
-    return [Insert(Entity(partition, row, values)), writing(batch)]
+    return [Insert(Entity(partition, row, values)), write_operation(batch)]
 
 
 def part_from_entity(entity: Entity, part: StagedPart) -> PartData:
-    """The records of a call as they were stored."""
+    """The stored records of a call."""
     return PartData(part, join_bytes("Data", entity.values), entity.text("Blob"))
 
 
@@ -161,7 +161,7 @@ def part_row(part: StagedPart) -> str:
 
 @reading("a batch")
 def from_entity(tenant: str, file_log_id: str, entity: Entity) -> Batch:
-    """The batch that an entity holds. Raises UnreadableDataError."""
+    """The batch in an entity. Raises UnreadableDataError."""
     if "Parts0" not in entity.values:
         raise ValueError("no parts")
     parts: Sequence[Sequence[str | int]] = unpack_json("Parts", entity.values) or []
@@ -196,12 +196,11 @@ def _to_entity(batch: Batch) -> Entity:
     return Entity(partition, BATCH_ROW, values, batch.etag)
 
 
-# What is decided of an import of authentication data, in table `AuthStaging` (row `plan`).
+# The plan of an import of authentication data, in table `AuthStaging` (row `plan`).
 #
-# The decisions are a blob, one compressed part per chunk; small ones sit in the entity. The
-# entity is inserted, never replaced, and nothing is committed before it is there: so every
-# handler of the import works by one plan, made on the store as it was before the import's first
-# write.
+# The decisions are in a blob, one compressed part per chunk; small ones are in the entity. The
+# entity is inserted before the first commit and never replaced, so every handler of the import uses
+# the same plan, made from the employees that were stored before the import's first write.
 
 PLAN_ROW = "plan"
 MAX_INLINE_PLAN = 24 * 1024
@@ -209,11 +208,11 @@ MAX_INLINE_PLAN = 24 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
-    """Where the decisions on each chunk are.
+    """The stored plan of an import.
 
-    `chunks` maps the index of a chunk's first row to the range of its bytes. `exceeded` are the
-    sentences of the thresholds that stop the import. `ended` is the message id with which every
-    row ends where no plan can be made any more: it was cancelled, or failed too often; 0 else.
+    `chunks` maps the index of a chunk's first row to the byte range of its decisions. `exceeded`
+    are the sentences of the thresholds that stop the import. `ended` is not 0 for a void plan: the
+    message id with which every row ends, because the import was cancelled or failed too often.
     """
 
     tenant: str
@@ -231,7 +230,6 @@ def plan_partition(tenant: str, import_id: str) -> str:
 
 
 def plan_to_entity(plan: PlanRecord) -> Entity:
-    """As it is stored."""
     values: dict[str, Value] = {
         "Exceeded": json.dumps(plan.exceeded),
         "Ended": plan.ended,

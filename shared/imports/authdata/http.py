@@ -30,7 +30,7 @@ from shared.imports.authdata.answer import results_of, vendor_answer
 from shared.imports.authdata.batch_records import Batch, BatchState
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import NO_FILE_LOG_ID, BatchCall, read_call, read_file_log_id
-from shared.imports.authdata.staging import NO_SUCH_BATCH, Judged, refuse_expired
+from shared.imports.authdata.staging import NO_SUCH_BATCH, EvaluatedBatch, refuse_expired
 from shared.services.background import to_thread_if_large
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
@@ -38,28 +38,28 @@ from shared.web.idempotency import answer_once, keyed_call
 from shared.web.import_call import answer_pending, answer_when_ended
 from shared.web.requests import JSON, DryRun, Preferences
 
-# Dry runs of authentication data: judged like a call or a batch, and nothing is written (I5).
+# Dry runs of authentication data are evaluated like a call or a batch, without writing (I5).
 
 
-async def of_call(
-    gateway: Gateway, caller: AnyCaller, call: BatchCall, wished: DryRun, *, is_whole: bool
+async def dry_run_call(
+    gateway: Gateway, caller: AnyCaller, call: BatchCall, mode: DryRun, *, is_whole: bool
 ) -> func.HttpResponse:
-    """What a stage call would be answered, or (`is_whole`) the call that processes too."""
+    """The answer that a stage call would get, or (`is_whole`) a call that also processes."""
     _check_rows(gateway, len(call.rows))
     gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
     async with gateway.dry_runs.place(caller.tenant, len(call.rows)):
-        judged = await gateway.authdata.staging.judge_call(caller.tenant, call)
-    if wished is DryRun.ROWS:
-        return await _judged_rows(judged, 0 if is_whole else judged.before)
+        evaluated = await gateway.authdata.staging.evaluate_call(caller.tenant, call)
+    if mode is DryRun.ROWS:
+        return await _dry_run_rows(evaluated, 0 if is_whole else evaluated.before)
     file_log_id = call.file_log_id or NO_FILE_LOG_ID
-    answer = judged.whole if is_whole else judged.answer
-    return await rendered(await asyncio.to_thread(answer, file_log_id))
+    answer = evaluated.batch_answer if is_whole else evaluated.answer
+    return await json_response(await asyncio.to_thread(answer, file_log_id))
 
 
-async def of_batch(
-    gateway: Gateway, caller: AnyCaller, file_log_id: str, wished: DryRun
+async def dry_run_batch(
+    gateway: Gateway, caller: AnyCaller, file_log_id: str, mode: DryRun
 ) -> func.HttpResponse:
-    """What a Process call would be answered."""
+    """The answer that a Process call would get."""
     batch = await gateway.authdata.staging.find(caller.tenant, file_log_id)
     if batch.state is not BatchState.STAGED:
         raise ConflictError(
@@ -68,37 +68,39 @@ async def of_batch(
     _check_rows(gateway, batch.rows)
     gateway.trials.spend(caller.tenant, caller.name, batch.rows)
     async with gateway.dry_runs.place(caller.tenant, batch.rows):
-        judged = await gateway.authdata.staging.judge_batch(batch)
-    if wished is DryRun.ROWS:
-        return await _judged_rows(judged, 0)
-    return await rendered(await asyncio.to_thread(judged.whole, file_log_id))
+        evaluated = await gateway.authdata.staging.evaluate_batch(batch)
+    if mode is DryRun.ROWS:
+        return await _dry_run_rows(evaluated, 0)
+    return await json_response(await asyncio.to_thread(evaluated.batch_answer, file_log_id))
 
 
-async def rendered(
+async def json_response(
     answer: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> func.HttpResponse:
-    """200 with an answer, which may be long."""
+    """200 with an answer; the JSON is made in a thread because it may be long."""
     body = await asyncio.to_thread(json.dumps, answer, ensure_ascii=False, separators=(",", ":"))
     return func.HttpResponse(body, headers=dict(headers or {}), mimetype=JSON)
 
 
-async def _judged_rows(judged: Judged, first: int) -> func.HttpResponse:
-    # Late: it brings pydantic, which indexing does without.
+async def _dry_run_rows(evaluated: EvaluatedBatch, first: int) -> func.HttpResponse:
+    # Imported late, because it loads pydantic, which indexing does not need.
     from shared.imports.authdata.rules import changes_of
     from shared.services.dry_run import DryRunResult
     from shared.web.imports import judged_rows
 
-    verdicts = judged.classified.verdicts[first:]
-    results = results_of(judged.classified)[first:]
-    told = tuple(replace(each, index=each.index - first) for each in results)
-    changes = {each.record.position - first: changes_of(each, judged.known) for each in verdicts}
-    return await judged_rows(AUTHDATA, DryRunResult(told, changes))
+    classifications = evaluated.classified.classifications[first:]
+    results = results_of(evaluated.classified)[first:]
+    shifted = tuple(replace(item, index=item.index - first) for item in results)
+    changes = {
+        item.record.position - first: changes_of(item, evaluated.stored) for item in classifications
+    }
+    return await judged_rows(AUTHDATA, DryRunResult(shifted, changes))
 
 
 def _check_rows(gateway: Gateway, rows: int) -> None:
-    most = gateway.settings.dry_run_rows
-    if rows > most:
-        raise TooLargeError(f"There are {rows} records and a dry run takes {most}: send fewer.")
+    limit = gateway.settings.dry_run_rows
+    if rows > limit:
+        raise TooLargeError(f"There are {rows} records and a dry run takes {limit}: send fewer.")
 
 
 async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
@@ -108,7 +110,7 @@ async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespon
     requests.check_sends_json(req)
     if dry_run is not DryRun.NO:
         call = await _read(gateway, req)
-        return await of_call(gateway, caller, call, dry_run, is_whole=False)
+        return await dry_run_call(gateway, caller, call, dry_run, is_whole=False)
 
     async def run(call_id: str) -> func.HttpResponse:
         async with gateway.shares.acceptance.place(caller.tenant):
@@ -116,21 +118,21 @@ async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespon
             if not call.commit:
                 gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
             staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
-        return await rendered(staged.answer)
+        return await json_response(staged.answer)
 
     keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
     return await answer_once(gateway, keyed, run)
 
 
 async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
-    """Both steps in one call; the answer tells of the whole batch."""
+    """Stage and process in one call; the answer describes the whole batch."""
     caller = await _authenticated(gateway, req)
     dry_run = _check(gateway, req)
     requests.check_sends_json(req)
     if dry_run is not DryRun.NO:
         call = await _read(gateway, req)
-        return await of_call(gateway, caller, call, dry_run, is_whole=True)
-    wished = requests.preferences(req, gateway.settings.wait_seconds)
+        return await dry_run_call(gateway, caller, call, dry_run, is_whole=True)
+    preferences = requests.preferences(req, gateway.settings.wait_seconds)
 
     async def run(call_id: str) -> func.HttpResponse:
         async with gateway.shares.accepting(caller.tenant):
@@ -139,37 +141,38 @@ async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> fun
                 gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
             staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
             if not staged.is_staged:
-                return await rendered(staged.answer)
+                return await json_response(staged.answer)
             try:
                 record = await gateway.authdata.processing.begin(caller.tenant, staged.file_log_id)
             except AcceptanceUnknownError:
                 raise
             except StorageUnavailableError as error:
-                # The records are staged: "nothing was accepted" would have them staged twice.
+                # The records are staged; after "nothing was accepted" the caller would stage them
+                # twice.
                 raise StagingUnknownError(staged.file_log_id) from error
-        return await _processed(gateway, record, staged.file_log_id, wished)
+        return await _processed(gateway, record, staged.file_log_id, preferences)
 
     keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
     return await answer_once(gateway, keyed, run)
 
 
 async def process_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
-    """Process a staged batch; one that was processed before is answered as it was then."""
+    """Process a staged batch; a batch that was processed before gets its first answer again."""
     caller = await _authenticated(gateway, req)
     dry_run = _check(gateway, req)
     if dry_run is not DryRun.NO:
-        return await of_batch(gateway, caller, _file_log_id(req), dry_run)
-    wished = requests.preferences(req, gateway.settings.wait_seconds)
+        return await dry_run_batch(gateway, caller, _file_log_id(req), dry_run)
+    preferences = requests.preferences(req, gateway.settings.wait_seconds)
 
     async def run(_call_id: str) -> func.HttpResponse:
         file_log_id = _file_log_id(req)
         batch = await gateway.authdata.staging.find(caller.tenant, file_log_id)
         async with AsyncExitStack() as stack:
-            # A batch that became an import before is answered, however many imports are open.
+            # A batch that is already an import is answered however many imports are open.
             if batch.state is BatchState.STAGED:
                 await stack.enter_async_context(gateway.shares.accepting(caller.tenant))
             record = await gateway.authdata.processing.begin(caller.tenant, file_log_id)
-        return await _processed(gateway, record, file_log_id, wished)
+        return await _processed(gateway, record, file_log_id, preferences)
 
     keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
     return await answer_once(gateway, keyed, run)
@@ -183,35 +186,35 @@ async def review_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespo
     batch = await gateway.authdata.staging.find(caller.tenant, _file_log_id(req))
     refuse_expired(batch)
     if batch.state is BatchState.STAGED:
-        return await rendered(await gateway.authdata.staging.review(batch))
+        return await json_response(await gateway.authdata.staging.review(batch))
     if not batch.import_id:
-        return await rendered(_nothing_in(batch))
-    record = await gateway.authdata.processing.import_of(batch)
+        return await json_response(_empty_answer(batch))
+    record = await gateway.authdata.processing.get_import(batch)
     if record is None:
-        return await rendered(_nothing_in(batch))
+        return await json_response(_empty_answer(batch))
     if record.is_open:
         return await answer_pending(gateway, record)
     return await authdata_answer(gateway, record)
 
 
 async def authdata_answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
-    """The answer to the batch of an ended import, made of its results."""
+    """The answer to the batch of an ended import, made from its results."""
     answer = await gateway.authdata.processing.answer(record)
     await gateway.authdata.processing.note_end(record)
-    return await rendered(answer, {"X-Import-Id": record.import_id})
+    return await json_response(answer, {"X-Import-Id": record.import_id})
 
 
 async def _processed(
-    gateway: Gateway, record: ImportRecord | None, file_log_id: str, wished: Preferences
+    gateway: Gateway, record: ImportRecord | None, file_log_id: str, preferences: Preferences
 ) -> func.HttpResponse:
     if record is None:
-        return await rendered(vendor_answer(file_log_id, ()))
+        return await json_response(vendor_answer(file_log_id, ()))
 
     async def render(accepted: ImportRecord) -> func.HttpResponse:
         ended = await gateway.imports.read(accepted.tenant, accepted.number)
         return await authdata_answer(gateway, ended or accepted)
 
-    return await answer_when_ended(gateway, record, wished, render=render)
+    return await answer_when_ended(gateway, record, preferences, render=render)
 
 
 async def _authenticated(gateway: Gateway, req: func.HttpRequest) -> AnyCaller:
@@ -219,7 +222,7 @@ async def _authenticated(gateway: Gateway, req: func.HttpRequest) -> AnyCaller:
 
 
 def _check(gateway: Gateway, req: func.HttpRequest) -> DryRun:
-    """What is refused before the body is looked at; whether the call is a dry run."""
+    """Check the request before its body is read; returns its dry run mode."""
     query = query_names.AUTHDATA.read(req)
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_accepts_json(req)
@@ -239,6 +242,6 @@ def _file_log_id(req: func.HttpRequest) -> str:
     return file_log_id
 
 
-def _nothing_in(batch: Batch) -> dict[str, Any]:
-    """Of a batch that never had a record, or was cancelled while it was staged."""
+def _empty_answer(batch: Batch) -> dict[str, Any]:
+    """The answer to a batch without records, or one that was cancelled while it was staged."""
     return vendor_answer(batch.file_log_id, (), batch.exceeded)

@@ -38,14 +38,14 @@ def _stored_shape() -> StoredShape:
     from shared.services.record_repair import StoredShape
 
     def lookups(document: Document) -> tuple[str, ...]:
-        triple = Employee.of(document).triple
+        triple = Employee.from_document(document).triple
         return () if triple is None else (triple,)
 
     def columns(document: Document) -> dict[str, str]:
-        employee = Employee.of(document)
+        employee = Employee.from_document(document)
         return {"EmployeeId": employee.employee_id, "EmployeeStatus": employee.status or ""}
 
-    return StoredShape(Employee.of, lookups, columns)
+    return StoredShape(Employee.from_document, lookups, columns)
 
 
 def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:

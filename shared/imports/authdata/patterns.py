@@ -1,8 +1,8 @@
-"""Patterns of administrators: regular expressions that cannot be made to run for long.
+"""Regular expressions of administrators, which must not run for long.
 
-They run on the engine of Rust's `regex`, which pydantic brings: it never backtracks, so a value
-takes a time that is linear in its length, whatever the pattern. It knows neither look-around nor
-back-references. A pattern has to match the whole value; classes of characters are ASCII.
+They run on Rust's `regex` engine, which is part of pydantic. It never backtracks, so the time is
+linear in the length of the value for every pattern. It supports neither look-around nor
+back-references. A pattern must match the whole value; character classes are ASCII.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 
 # Characters of a pattern.
 MAX_PATTERN: Final = 200
-# Parts of a pattern once its counts are written out: each costs time for each character.
+# Parts of a pattern after expanding its counts; each part costs time for each character.
 MAX_EXPANDED: Final = 500
 
-# What these escapes of Python mean with ASCII classes, in Rust's words.
+# Python's escapes with ASCII classes, in Rust's syntax.
 _ASCII: Final = {
     "d": "[0-9]",
     "D": "[^0-9]",
@@ -44,41 +44,41 @@ class PatternError(ValueError):
 
 
 def compile_pattern(pattern: str) -> Matches:
-    """Whether a text matches the pattern as a whole. Raises PatternError."""
-    # The engine is imported with the first pattern: most gateways have none.
+    """A function that says whether a text matches the whole pattern. Raises PatternError."""
+    # Imported late, because most gateways have no pattern.
     from pydantic_core import SchemaError, SchemaValidator, core_schema
 
     if len(pattern) > MAX_PATTERN:
         raise PatternError(f"has over {MAX_PATTERN} characters")
-    if _expanded(pattern) > MAX_EXPANDED:
+    if _expanded_size(pattern) > MAX_EXPANDED:
         raise PatternError(
             f"repeats too much: written out, its counts come to over {MAX_EXPANDED} parts"
         )
-    text = _ESCAPE.sub(lambda found: _ASCII.get(found[1], found[0]), pattern)
+    text = _ESCAPE.sub(lambda match: _ASCII.get(match[1], match[0]), pattern)
     try:
-        # Alone first: `a)|(b` would be well-formed inside of the parentheses.
+        # First without parentheses, inside of which `a)|(b` would be valid.
         SchemaValidator(core_schema.str_schema(pattern=text))
-        whole = SchemaValidator(core_schema.str_schema(pattern=f"^(?:{text})$", strict=True))
+        validator = SchemaValidator(core_schema.str_schema(pattern=f"^(?:{text})$", strict=True))
     except SchemaError as error:
         reason = str(error).strip().splitlines()[-1].strip().removeprefix("error: ")
         raise PatternError(
             f"cannot be run ({reason.rstrip('.')}): write it without look-around and "
             "back-references, in the syntax of Rust's regex"
         ) from None
-    return whole.isinstance_python
+    return validator.isinstance_python
 
 
-def _expanded(pattern: str) -> int:
-    """About how many parts the pattern has with its counts written out; at least that many."""
+def _expanded_size(pattern: str) -> int:
+    """An upper bound of the parts of the pattern after expanding its counts."""
     sizes = [0]
-    last = 0
+    last_size = 0
     position = 0
     while position < len(pattern):
         count = _COUNT.match(pattern, position)
         if count is not None:
             times = int((count[3] if count[2] and count[3] else count[1])[:9])
-            sizes[-1] += last * max(times - 1, 0)
-            last *= max(times, 1)
+            sizes[-1] += last_size * max(times - 1, 0)
+            last_size *= max(times, 1)
             position = count.end()
             continue
         atom = _ATOM.match(pattern, position)
@@ -89,9 +89,9 @@ def _expanded(pattern: str) -> int:
         if atom["open"]:
             sizes.append(0)
         elif atom["close"]:
-            last = sizes.pop() if len(sizes) > 1 else 0
-            sizes[-1] += last
+            last_size = sizes.pop() if len(sizes) > 1 else 0
+            sizes[-1] += last_size
         else:
-            last = 1
+            last_size = 1
             sizes[-1] += 1
     return sum(sizes)

@@ -1,8 +1,8 @@
 """Process: a staged batch becomes an import, once (docs/contracts.md#3; docs/design.md#1).
 
-The batch is closed first, on its ETag, and names its import from then on; then that import is
-accepted. Whoever finds a closed batch without its import (the call died in between) accepts it
-under the same id, and an import id is accepted once, so all calls end up with one import.
+The batch is first closed on its ETag and names its import; then that import is accepted. A call
+that finds a closed batch without its import (an earlier call died in between) accepts it under the
+same id. An import id is accepted once, so all calls get the same import.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from shared.storage.import_records import ImportRecord
 _BYTES_PER_RECORD = 500
 
 
-class Processing:
-    """From a staged batch to the answer of its import."""
+class BatchProcessing:
+    """Turns a staged batch into an import, and the import into an answer."""
 
     def __init__(
         self,
@@ -68,25 +68,25 @@ class Processing:
         self._ids = dependencies.ids
         self._offload = dependencies.offload
         self._limits = dependencies.limits
-        self._orphaned = timedelta(seconds=dependencies.settings.sweep_after_seconds)
+        self._orphan_age = timedelta(seconds=dependencies.settings.sweep_after_seconds)
 
     @retry_on_conflict(50, lambda: StorageUnavailableError("the batch keeps changing"))
     async def begin(self, tenant: str, file_log_id: str) -> ImportRecord | None:
-        """The import of a batch, accepted by now; None for a batch without any record.
+        """Process a batch and return its accepted import; None for a batch without records.
 
-        Raises NotFoundError, ConflictError for a batch that was cancelled or has expired before
-        it was processed, GoneError where its records are lost, StorageUnavailableError.
+        Raises NotFoundError, ConflictError for a batch that was cancelled or expired before it was
+        processed, GoneError where its records are lost, StorageUnavailableError.
         """
         batch = await self._staging.find(tenant, file_log_id)
         if batch.state is BatchState.STAGED:
-            batch = await self._closed(batch)
-        return await self.import_of(batch)
+            batch = await self._close(batch)
+        return await self.get_import(batch)
 
-    async def import_of(self, batch: Batch) -> ImportRecord | None:
-        """The import of a batch that is not staged any more, accepted now where it was not.
+    async def get_import(self, batch: Batch) -> ImportRecord | None:
+        """The import of a closed batch, accepted now where it was not yet.
 
-        None for a batch without records. Raises ConflictError where there was never one, GoneError
-        where it is there no more.
+        None for a batch without records. Raises ConflictError where the batch never became an
+        import, GoneError where the import was deleted.
         """
         match batch.state:
             case BatchState.EXPIRED:
@@ -100,9 +100,9 @@ class Processing:
         if not batch.import_id:
             return None
         try:
-            found = await self._imports.find(batch.tenant, batch.import_id)
-            if found is not None:
-                return found
+            record = await self._imports.find(batch.tenant, batch.import_id)
+            if record is not None:
+                return record
             if batch.state is not BatchState.PROCESSING:
                 raise GoneError(
                     "The import of this batch has expired: ask for the batch, which is still known."
@@ -114,18 +114,18 @@ class Processing:
 
     async def answer(self, record: ImportRecord) -> dict[str, Any]:
         """The answer to the whole batch of an ended import. Raises GoneError."""
-        found = [row async for row in self._reporting.all_results(record)]
+        results = [row async for row in self._reporting.all_results(record)]
         exceeded: Sequence[str] = ()
         try:
-            planned = await self._plans.read(record)
-            exceeded = planned.exceeded if planned is not None else ()
+            plan = await self._plans.read(record)
+            exceeded = plan.exceeded if plan is not None else ()
         except UnreadableDataError as error:
             log.failure("plan.unreadable", error, import_id=record.import_id)
         size = _BYTES_PER_RECORD * record.rows
-        return await self._offload(size, _answer, record, found, exceeded)
+        return await self._offload(size, _answer, record, results, exceeded)
 
     async def note_end(self, record: ImportRecord) -> None:
-        """Let the batch say that its import has ended. Nothing depends on it being said."""
+        """Record in the batch that its import has ended; a failure to do so does no harm."""
         with suppress(PreconditionFailedError, StorageUnavailableError, UnreadableDataError):
             batch = await self._batches.read(record.tenant, record.batch)
             if batch is None or batch.state is not BatchState.PROCESSING:
@@ -134,7 +134,7 @@ class Processing:
             await self._batches.change(replace(batch, state=state))
 
     async def tidy_all(self, tenants: Sequence[str]) -> None:
-        """`tidy` for every tenant. Raises StorageUnavailableError where storage is away."""
+        """`tidy` for every tenant. Raises StorageUnavailableError where storage does not answer."""
         faults = UpkeepFaults("batches.not_tidied")
         for tenant in tenants:
             try:
@@ -143,56 +143,58 @@ class Processing:
                 faults.note(error, tenant=tenant)
 
     async def tidy(self, tenant: str, faults: UpkeepFaults | None = None) -> None:
-        """Expire batches, accept the imports of those whose call died, remove what is done with.
+        """Expire batches, accept imports whose call died, and delete records that are not needed.
 
-        A fault of one batch does not keep the others waiting.
+        A fault of one batch does not stop the others.
         """
         faults = faults or UpkeepFaults("batches.not_tidied")
         now = self._clock.now()
-        for noted in await self._batches.noted_before(tenant, now - self._orphaned, now):
+        for index_entity in await self._batches.find_opened_before(
+            tenant, now - self._orphan_age, now
+        ):
             try:
-                if await self._is_tidy(tenant, noted.text("Batch")):
-                    await self._batches.delete_index(noted)
+                if await self._tidy_batch(tenant, index_entity.text("Batch")):
+                    await self._batches.delete_index(index_entity)
             except Exception as error:
                 faults.note(error, tenant=tenant)
             else:
                 faults.note_success()
 
-    async def _is_tidy(self, tenant: str, file_log_id: str) -> bool:
-        """Whether nothing of the batch is left to be done, after doing what can be done now."""
+    async def _tidy_batch(self, tenant: str, file_log_id: str) -> bool:
+        """Do what can be done for the batch now; returns whether nothing remains to be done."""
         now = self._clock.now()
         try:
             batch = await self._batches.read(tenant, file_log_id)
         except UnreadableDataError as error:
             log.failure("batch.unreadable", error, tenant=tenant)
-            await self._batches.forget_unreadable(tenant, file_log_id, to_iso(now))
+            await self._batches.delete_unreadable(tenant, file_log_id, to_iso(now))
             return True
         if batch is None:
             return True
         with suppress(PreconditionFailedError):
             if age_of(batch.changed_at, now) is None:
-                # A clock that was ahead, or an unreadable time: the batch's time begins now.
+                # A clock was ahead, or the time is unreadable, so the batch's time begins now.
                 batch = await self._batches.change(replace(batch, changed_at=to_iso(now)))
             batch = await self._staging.expire_if_due(batch)
         if batch.state is BatchState.STAGED:
             return False
         if batch.state is BatchState.PROCESSING:
             with suppress(GoneError):
-                record = await self.import_of(batch)
+                record = await self.get_import(batch)
                 if record is not None and record.is_open:
                     return False
         if batch.import_id and (ended := await self._imports.find(tenant, batch.import_id)):
             await self.note_end(ended)
             await self._plans.forget_blob(ended)
-        await self._batches.forget_records(batch, to_iso(self._clock.now()))
+        await self._batches.delete_records(batch, to_iso(self._clock.now()))
         return True
 
     async def forget_before(self, tenant: str, before: datetime) -> int:
-        """Forget batches that were done with before then; how many those were."""
+        """Delete batches that were tidied up before then; returns their number."""
         return await self._batches.forget_before(tenant, before, self._clock.now())
 
-    async def _closed(self, batch: Batch) -> Batch:
-        """The batch closed to records, with the id of the import that it becomes."""
+    async def _close(self, batch: Batch) -> Batch:
+        """Close the batch and give it the id of its future import."""
         now = to_iso(self._clock.now())
         if not batch.rows:
             return await self._batches.change(
@@ -211,7 +213,7 @@ class Processing:
                 await self._staging.cancel_lost(batch)
             raise GoneError(RECORDS_LOST) from None
         size = _BYTES_PER_RECORD * len(records)
-        planned = await self._offload(size, plan_of, batch.tenant, records, self._limits)
+        planned = await self._offload(size, plan_records, batch.tenant, records, self._limits)
         draft = ImportRecord(
             tenant=batch.tenant,
             number=0,
@@ -226,40 +228,44 @@ class Processing:
         return await self._intake.accept_planned(AUTHDATA, draft, planned)
 
 
-def plan_of(tenant: str, records: Sequence[AuthRecord], limits: PlanLimits) -> Plan:
-    """The staged records as a payload, sorted by employee and cut into chunks.
+def plan_records(tenant: str, records: Sequence[AuthRecord], limits: PlanLimits) -> Plan:
+    """The plan of the staged records, sorted by employee and cut into chunks.
 
-    Every chunk stands for the whole tenant: a rename may touch any employee, so imports of
-    authentication data of one tenant run one after another (docs/design.md#1.2).
+    Every chunk's span is the whole tenant, because a rename may change any employee. So imports of
+    authentication data of one tenant run in order (docs/design.md#1.2).
     """
     texts = [json.dumps(record.pack(), separators=(",", ":")) for record in records]
     rows: list[RawRow] = []
-    at = 0
+    offset = 0
     for record, text in zip(records, texts, strict=True):
-        place = None
+        sort_key = None
         if record.employee_id is not None:
-            place = sort_key_of(employee_key(tenant, record.employee_id))
-        rows.append(RawRow(record.position, place, at, at + len(text)))
-        at += len(text)
+            sort_key = sort_key_of(employee_key(tenant, record.employee_id))
+        rows.append(RawRow(record.position, sort_key, offset, offset + len(text)))
+        offset += len(text)
     payload = Payload("".join(texts), rows)
-    cut = plan(payload, chunk_rows=limits.chunk_rows, chunk_bytes=limits.chunk_bytes)
-    whole = Span(f"{encode(tenant)} ", f"{encode(tenant)} ~")
-    return replace(cut, chunks=tuple(replace(chunk, span=whole) for chunk in cut.chunks))
+    planned = plan(payload, chunk_rows=limits.chunk_rows, chunk_bytes=limits.chunk_bytes)
+    tenant_span = Span(f"{encode(tenant)} ", f"{encode(tenant)} ~")
+    return replace(
+        planned, chunks=tuple(replace(chunk, span=tenant_span) for chunk in planned.chunks)
+    )
 
 
 def _answer(
-    record: ImportRecord, found: Sequence[RowResult], exceeded: Sequence[str]
+    record: ImportRecord, results: Sequence[RowResult], exceeded: Sequence[str]
 ) -> dict[str, Any]:
-    """In the order of submission; a row of which no result tells was lost."""
-    lost = Message(MessageId.COULD_NOT_BE_PROCESSED)
-    results = {row.index: row for row in found}
-    ordered = (results.get(at) or failed(at, (None,), lost) for at in range(record.rows))
+    """The answer in the order of submission; a row without a result was lost."""
+    missing = Message(MessageId.COULD_NOT_BE_PROCESSED)
+    result_by_index = {row.index: row for row in results}
+    ordered = (
+        result_by_index.get(index) or failed(index, (None,), missing)
+        for index in range(record.rows)
+    )
     return vendor_answer(record.batch, ordered, exceeded)
 
 
-# Retrying records of authentication data: only with the rows in the body (docs/contracts.md#3).
-#
-# The gateway kept no value, so it cannot send a record again; who has the values can.
+# Retries of authentication data need the rows in the body (docs/contracts.md#3), because the
+# gateway has not stored their values.
 
 NEEDS_ROWS = (
     'Authentication values are not kept: send the records that are to be retried as [{"index", '
@@ -268,7 +274,7 @@ NEEDS_ROWS = (
 
 
 class AuthdataRetrier:
-    """A `Retrier` whose rows come from the body alone."""
+    """A `Retrier` that takes all rows from the body."""
 
     def __init__(self, dependencies: Dependencies, staging: Staging) -> None:
         self._staging = staging
@@ -278,7 +284,7 @@ class AuthdataRetrier:
         self._limits = dependencies.limits
 
     async def retry(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
-        """See `Retrier`. Raises InvalidRequestError without rows, or for one that did not fail."""
+        """Raises InvalidRequestError without rows, or for a row that did not fail."""
         rows = await self._offload(len(body), read_corrections, body, self._limits.max_rows)
         if not rows:
             raise InvalidRequestError(NEEDS_ROWS)
@@ -288,15 +294,15 @@ class AuthdataRetrier:
             if row.outcome is Outcome.FAILED
         }
         check_indexes(rows, failed, await self._reporting.repaired_rows(parent))
-        records = await self._records(parent.tenant, rows)
-        planned = await self._offload(len(body), plan_of, parent.tenant, records, self._limits)
+        records = await self._read_corrections(parent.tenant, rows)
+        planned = await self._offload(len(body), plan_records, parent.tenant, records, self._limits)
         draft = await self._intake.draft_retry(
             AUTHDATA, parent, rows, Origins((0,) * len(records)), planned, import_id
         )
         draft = replace(draft, batch=parent.batch)
         return await self._intake.accept_planned(AUTHDATA, draft, planned)
 
-    async def _records(self, tenant: str, rows: Mapping[int, str]) -> list[AuthRecord]:
-        """The records in the order of the parent, hashed; they are records of this day."""
+    async def _read_corrections(self, tenant: str, rows: Mapping[int, str]) -> list[AuthRecord]:
+        """The hashed records in the order of the parent's rows."""
         folded = [fold_names(json.loads(text)) for _, text in sorted(rows.items())]
         return await self._staging.read_rows(tenant, folded)

@@ -1,8 +1,8 @@
-"""The work on the rows of an import of authentication data: by its plan, row by row (`Work`).
+"""The row processor of authentication data: it carries out the plan of an import row by row.
 
-Each row that writes is its own commit: the employee's record with the stamp of the import, its
-look-up, and for a rename the tombstone under the old id, in one transaction. A redelivered row
-finds its stamp and reports what it did the first time.
+Each row that writes is one transaction: the employee's record with the stamp of the import, its
+look-up, and for a rename the tombstone under the old id. A redelivered row finds its stamp and
+returns its first result.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from shared import log
 from shared.clock import to_iso
 from shared.dependencies import Dependencies
 from shared.errors import PreconditionFailedError, UnreadableDataError
-from shared.imports.authdata import batch_records as stored
+from shared.imports.authdata import batch_records
 from shared.imports.authdata.answer import results_of
 from shared.imports.authdata.batch_records import PlanRecord
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import AuthRecord, Employee
 from shared.imports.authdata.rules import (
+    BatchClassification,
     BatchOptions,
-    Classification,
-    Classified,
     classify,
+    make_employee,
     merge,
-    taken,
 )
 from shared.imports.authdata.staging import TenantRuleBook
 from shared.imports.authdata.store import Employees, employee_key
@@ -54,25 +53,24 @@ from shared.storage.import_records import ImportRecord
 from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
 from shared.storage.ports import Insert, reading
 
-# The plan of an import: what becomes of each of its rows, decided once, before the first write.
+# The plan of an import has the decision on each of its rows, made once, before the first write.
 #
-# A batch is decided as a whole against the store as it was before it, so its rows cannot be
-# decided again once some are committed. Imports of one tenant run one after another (every
-# chunk's span is the whole tenant); the first chunk whose turn it is makes the plan and inserts
-# it, and whoever comes later, or comes again after a crash, works by that one. Where no plan can
-# come any more (the import was cancelled, or its only chunk failed too often before there was
-# one), a void plan says so: no straggler can commit a row after it was reported as failed. A
-# chunk that fails too often leaves the other chunks of its import alone: they make the plan, and
-# it decides about its rows too.
+# A batch is decided as a whole against the employees that were stored before it, so its rows cannot
+# be decided again once some are committed. Imports of one tenant run in order (every chunk's span
+# is the whole tenant). The first chunk makes and inserts the plan; later chunks, and a handler that
+# starts again after a crash, use the same plan. Where no plan can be made any more (the import was
+# cancelled, or its only chunk failed too often before), a void plan is inserted, so that no
+# straggler can commit a row that was reported as failed. A chunk that fails too often does not stop
+# the other chunks of its import; they make the plan, which also decides its rows.
 
-_GROWS = 6
+_UNPACKED_FACTOR = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a row: its result once it is committed, and whether anything is written.
+    """The decision on a row: its result once it is committed, and whether the row writes.
 
-    `renamed_from` is the id that the employee had before, "" where it was not renamed.
+    `renamed_from` is the employee's former id, "" where it is not renamed.
     """
 
     result: RowResult
@@ -96,21 +94,21 @@ class Plans:
         self._making: dict[str, asyncio.Task[PlanRecord]] = {}
 
     async def read(self, record: ImportRecord) -> PlanRecord | None:
-        """The plan of an import; None where there is none yet."""
-        partition = stored.plan_partition(record.tenant, record.import_id)
-        entity = await self._tables.get(AUTH_STAGING, partition, stored.PLAN_ROW)
+        """The plan of an import; None before it is made."""
+        partition = batch_records.plan_partition(record.tenant, record.import_id)
+        entity = await self._tables.get(AUTH_STAGING, partition, batch_records.PLAN_ROW)
         if entity is None:
             return None
-        return stored.plan_from_entity(record.tenant, record.import_id, entity)
+        return batch_records.plan_from_entity(record.tenant, record.import_id, entity)
 
-    async def make(self, record: ImportRecord) -> PlanRecord:
-        """The plan of an import whose turn it is; the one that was made first stands.
+    async def get_or_make(self, record: ImportRecord) -> PlanRecord:
+        """Make the plan of an import, or return the plan that another handler has inserted.
 
-        The chunks of an import that are in flight in one process share the making.
+        Chunks of an import that run in one process make it once.
         """
         task = self._making.get(record.import_id)
         if task is None:
-            task = self._making[record.import_id] = asyncio.create_task(self._made(record))
+            task = self._making[record.import_id] = asyncio.create_task(self._create_plan(record))
             task.add_done_callback(lambda done: self._forget(record.import_id, done))
         return await asyncio.shield(task)
 
@@ -119,73 +117,81 @@ class Plans:
         if not done.cancelled():
             done.exception()
 
-    async def _made(self, record: ImportRecord) -> PlanRecord:
-        rules = await self._rules.of(record.tenant)
+    async def _create_plan(self, record: ImportRecord) -> PlanRecord:
+        rules = await self._rules.for_tenant(record.tenant)
         lines = await self._payloads.whole(record)
-        records = await self._offload(len(lines), _records, record, lines)
-        is_counted = rules.thresholds.ask_for_stored
-        known = await self._employees.known_to(record.tenant, records, is_counted=is_counted)
+        records = await self._offload(len(lines), _read_records, record, lines)
+        is_counted = rules.thresholds.needs_stored_count
+        stored = await self._employees.load_for_records(
+            record.tenant, records, is_counted=is_counted
+        )
         options = BatchOptions(rules.thresholds)
-        classified = await self._offload(len(lines), classify, records, known, options)
-        made = PlanRecord(record.tenant, record.import_id, {}, classified.exceeded)
-        chunks = await self._offload(len(lines), _packed, record, lines, classified)
-        return await self._insert_or_get(await self._written(made, chunks))
+        classified = await self._offload(len(lines), classify, records, stored, options)
+        plan = PlanRecord(record.tenant, record.import_id, {}, classified.exceeded)
+        chunks = await self._offload(len(lines), _pack_decisions, record, lines, classified)
+        return await self._insert_or_get(await self._store_decisions(plan, chunks))
 
-    async def make_void(self, record: ImportRecord, code: int) -> PlanRecord:
-        """A plan by which every row ends with `code`, unless there is a plan already."""
+    async def create_void(self, record: ImportRecord, code: int) -> PlanRecord:
+        """Insert a plan that ends every row with `code`, unless the import has a plan."""
         return await self._insert_or_get(
             PlanRecord(record.tenant, record.import_id, {}, ended=code)
         )
 
-    async def decisions(self, plan: PlanRecord, rows: Sequence[AuthRecord]) -> dict[int, Decision]:
-        """What is decided of a chunk's rows, by index.
+    async def read_decisions(
+        self, plan: PlanRecord, rows: Sequence[AuthRecord]
+    ) -> dict[int, Decision]:
+        """The decisions on a chunk's rows, by index.
 
-        Raises UnreadableDataError where it does not say what becomes of each of them.
+        Raises UnreadableDataError where one is missing.
         """
         positions = {row.position for row in rows}
-        decided: dict[int, Decision] = {}
-        # Where a line of the chunk broke since the plan was made, its first row may be another.
+        decisions: dict[int, Decision] = {}
+        # The chunk's first row differs where a line has become unreadable since the plan was made.
         for first in [first for first in plan.chunks if first in positions] or plan.chunks:
             start, end = plan.chunks[first]
             data: bytes | None = plan.data[start:end]
             if plan.blob:
                 data = await self._blobs.read(AUTH_BATCHES, plan.blob, start, end - start)
-            decided |= await self._offload(_GROWS * len(data or b""), _decisions, data or b"")
-        if not decided.keys() >= positions:
+            decisions |= await self._offload(
+                _UNPACKED_FACTOR * len(data or b""), _unpack_decisions, data or b""
+            )
+        if not decisions.keys() >= positions:
             raise UnreadableDataError("the plan of an import")
-        return decided
+        return decisions
 
     async def forget_blob(self, record: ImportRecord) -> None:
-        """Remove the decisions of an import that has ended; what was exceeded stays."""
+        """Remove the decisions of an ended import; the exceeded thresholds remain."""
         plan = await self.read(record)
         if plan is not None and plan.blob:
             await self._blobs.delete(AUTH_BATCHES, plan.blob)
 
-    async def _written(self, plan: PlanRecord, chunks: Sequence[tuple[int, bytes]]) -> PlanRecord:
+    async def _store_decisions(
+        self, plan: PlanRecord, chunks: Sequence[tuple[int, bytes]]
+    ) -> PlanRecord:
         spans: dict[int, tuple[int, int]] = {}
-        at = 0
+        offset = 0
         for first, data in chunks:
-            spans[first] = (at, at + len(data))
-            at += len(data)
-        if at <= stored.MAX_INLINE_PLAN:
+            spans[first] = (offset, offset + len(data))
+            offset += len(data)
+        if offset <= batch_records.MAX_INLINE_PLAN:
             return replace(plan, chunks=spans, data=b"".join(data for _, data in chunks))
         blob = f"{plan.tenant}/plans/{plan.import_id}/{self._ids.new()}"
         await self._blobs.put(AUTH_BATCHES, blob, [data for _, data in chunks])
         return replace(plan, chunks=spans, blob=blob)
 
     async def _insert_or_get(self, plan: PlanRecord) -> PlanRecord:
-        """Insert a plan, or read the one that was quicker."""
+        """Insert a plan, or return the plan that another handler has inserted."""
         with suppress(PreconditionFailedError):
-            await self._tables.write(AUTH_STAGING, Insert(stored.plan_to_entity(plan)))
+            await self._tables.write(AUTH_STAGING, Insert(batch_records.plan_to_entity(plan)))
             return plan
-        partition = stored.plan_partition(plan.tenant, plan.import_id)
-        entity = await self._tables.get(AUTH_STAGING, partition, stored.PLAN_ROW)
+        partition = batch_records.plan_partition(plan.tenant, plan.import_id)
+        entity = await self._tables.get(AUTH_STAGING, partition, batch_records.PLAN_ROW)
         if entity is None:
             raise UnreadableDataError("the plan of an import")
-        standing = stored.plan_from_entity(plan.tenant, plan.import_id, entity)
-        if plan.blob and standing.blob != plan.blob:
+        existing = batch_records.plan_from_entity(plan.tenant, plan.import_id, entity)
+        if plan.blob and existing.blob != plan.blob:
             await self._blobs.delete(AUTH_BATCHES, plan.blob)
-        return standing
+        return existing
 
 
 def records_of(lines: bytes) -> list[AuthRecord]:
@@ -193,58 +199,61 @@ def records_of(lines: bytes) -> list[AuthRecord]:
     return [AuthRecord.unpack(index, row) for index, row in read_lines(lines)]
 
 
-def _records(record: ImportRecord, lines: bytes) -> list[AuthRecord]:
-    """The records of a whole payload, in the order in which they were submitted.
+def _read_records(record: ImportRecord, lines: bytes) -> list[AuthRecord]:
+    """The records of a whole payload, in the order of submission.
 
-    A line that is broken is left out: its row fails, whatever the plan says of the others.
+    Broken lines are dropped; their rows fail, and the plan decides the others.
     """
-    screened = drop_broken_lines(lines, record.rows, _is_record)
-    return sorted(records_of(screened.usable), key=lambda each: each.position)
+    readable = drop_broken_lines(lines, record.rows, _is_record)
+    return sorted(records_of(readable.usable), key=lambda item: item.position)
 
 
 def _is_record(index: int, row: Mapping[str, Any]) -> bool:
     return bool(AuthRecord.unpack(index, row))
 
 
-def _packed(record: ImportRecord, lines: bytes, classified: Classified) -> list[tuple[int, bytes]]:
-    """The decisions on each chunk that has a readable row, with the index of its first one."""
-    verdicts = {verdict.record.position: verdict for verdict in classified.verdicts}
+def _pack_decisions(
+    record: ImportRecord, lines: bytes, classified: BatchClassification
+) -> list[tuple[int, bytes]]:
+    """The decisions on each chunk with readable rows, and the index of the first of them."""
+    classifications = {
+        classification.record.position: classification
+        for classification in classified.classifications
+    }
     results = {result.index: result for result in results_of(classified)}
-    packed: list[tuple[int, bytes]] = []
+    contents: list[tuple[int, bytes]] = []
     for chunk in record.chunks:
         indexes = [
             index
             for index, _ in read_row_texts(lines[chunk.start : chunk.end])
-            if index in verdicts
+            if index in classifications
         ]
         rows = [
-            _entry(verdicts[index], results[index], stops=bool(classified.exceeded))
+            [
+                pack_result(results[index]),
+                classifications[index].employee is not None and not classified.exceeded,
+                classifications[index].renamed_from,
+            ]
             for index in indexes
         ]
         if rows:
-            packed.append((indexes[0], compress_json(rows)))
-    return packed
-
-
-def _entry(verdict: Classification, result: RowResult, *, stops: bool) -> list[Any]:
-    writes = verdict.employee is not None and not stops
-    return [pack_result(result), writes, verdict.renamed_from]
+            contents.append((indexes[0], compress_json(rows)))
+    return contents
 
 
 @reading("the plan of an import")
-def _decisions(data: bytes) -> dict[int, Decision]:
-    found: Mapping[int, Decision] = {
+def _unpack_decisions(data: bytes) -> dict[int, Decision]:
+    return {
         packed[0]: Decision(unpack_result(packed), writes, renamed_from)
         for packed, writes, renamed_from in expand_json(data)
     }
-    return dict(found)
 
 
-_MOST_TRIES = 20
+_MAX_TRIES = 20
 
 
 class AuthdataProcessor:
-    """`Work` on chunks of staged records."""
+    """The row processor of chunks of staged records."""
 
     def __init__(self, dependencies: Dependencies, employees: Employees, plans: Plans) -> None:
         self._tables = dependencies.tables
@@ -257,61 +266,63 @@ class AuthdataProcessor:
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
     ) -> list[RowResult]:
-        """See `Work`."""
         rows = await self._offload(len(lines), records_of, lines)
-        plan = await self._plans.read(record) or await self._plans.make(record)
+        plan = await self._plans.read(record) or await self._plans.get_or_make(record)
         if plan.ended:
-            return _all_failed(rows, plan.ended)
-        decisions = await self._plans.decisions(plan, rows)
+            return _fail_all_rows(rows, plan.ended)
+        decisions = await self._plans.read_decisions(plan, rows)
         if plan.exceeded:
             await self._mark_stopped(record)
             return [decisions[row.position].result for row in rows]
-        writing = [row for row in rows if decisions[row.position].writes]
-        renamed = {decisions[row.position].renamed_from for row in writing} - {""}
-        holders = await self._employees.stored_under(record.tenant, renamed)
-        commit = _Commit(record, writing, decisions, holders, self._clock.now())
-        settled = await self._settle(record, commit.resolve, writing, before_commit)
-        return [settled.get(row.position) or decisions[row.position].result for row in rows]
+        write_operation = [row for row in rows if decisions[row.position].writes]
+        renamed = {decisions[row.position].renamed_from for row in write_operation} - {""}
+        holders = await self._employees.load_stored(record.tenant, renamed)
+        commit = _RecordResolver(record, write_operation, decisions, holders, self._clock.now())
+        results_by_index = await self._commit_rows(
+            record, commit.resolve, write_operation, before_commit
+        )
+        return [
+            results_by_index.get(row.position) or decisions[row.position].result for row in rows
+        ]
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
-        """See `Work`. No other chunk of the import ends with this one, unless all were cancelled.
+        """End the rows of a chunk; the other chunks continue, unless the import was cancelled.
 
-        Without a plan, or with one that cannot be read, any row with an id may be committed by a
-        straggler or have been committed, so each of them is looked at.
+        Without a readable plan a straggler may have committed any row with an id, or may still do
+        so. So this reads the stored record of each of them.
         """
         rows = await self._offload(len(lines), records_of, lines)
-        writing = [row for row in rows if row.employee_id is not None and not row.is_faulty]
+        write_operation = [row for row in rows if row.employee_id is not None and not row.has_error]
         try:
             plan = await self._plans.read(record)
             if plan is None and (code == MessageId.CANCELLED or len(record.chunks) == 1):
-                plan = await self._plans.make_void(record, code)
+                plan = await self._plans.create_void(record, code)
             if plan is not None and plan.ended:
-                return _all_failed(rows, plan.ended)
+                return _fail_all_rows(rows, plan.ended)
             if plan is not None:
-                decisions = await self._plans.decisions(plan, rows)
+                decisions = await self._plans.read_decisions(plan, rows)
                 if plan.exceeded:
                     await self._mark_stopped(record)
                     return [decisions[row.position].result for row in rows]
-                writing = [row for row in rows if decisions[row.position].writes]
+                write_operation = [row for row in rows if decisions[row.position].writes]
         except UnreadableDataError as error:
             log.failure("plan.unreadable", error, import_id=record.import_id)
         resolve = ending(
             record, Message(code), await closed_through(self._imports, AUTHDATA, record)
         )
-        settled: dict[int, RowResult] = {}
-        for some in _apart(writing):
-            settled |= await self._settle(record, resolve, some, _never_stops)
-        ended = {each.index: each for each in _all_failed(rows, code)}
-        return [settled.get(row.position) or ended[row.position] for row in rows]
+        results_by_index: dict[int, RowResult] = {}
+        for batch in _split_repeated(write_operation):
+            results_by_index |= await self._commit_rows(record, resolve, batch, _never_abort)
+        failures = {result.index: result for result in _fail_all_rows(rows, code)}
+        return [results_by_index.get(row.position) or failures[row.position] for row in rows]
 
     def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:
-        """See `Work`."""
         record = AuthRecord.unpack(index, row)
         return all(
             text is None or isinstance(text, str) for text in (record.employee_id, record.status)
         )
 
-    async def _settle(
+    async def _commit_rows(
         self,
         record: ImportRecord,
         resolve: Resolver,
@@ -321,7 +332,7 @@ class AuthdataProcessor:
         keys = sorted(
             (_key_rows(record.tenant, row) for row in rows), key=lambda each: each.key.row
         )
-        settler = RecordCommitter(
+        committer = RecordCommitter(
             self._tables,
             AUTHDATA.table,
             resolve,
@@ -331,11 +342,11 @@ class AuthdataProcessor:
             record.number,
             one_in=SMALL,
         )
-        return {result.index: result for result in await settler.settle(keys)}
+        return {result.index: result for result in await committer.settle(keys)}
 
     async def _mark_stopped(self, record: ImportRecord) -> None:
         """A threshold has stopped the import: it ends as cancelled (docs/contracts.md#5)."""
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             current = await self._imports.read(record.tenant, record.number)
             if current is None or current.is_cancelled or not current.is_open:
                 return
@@ -344,8 +355,8 @@ class AuthdataProcessor:
         raise PreconditionFailedError("the record of an import keeps changing")
 
 
-class _Commit:
-    """What becomes of the records that a chunk writes; pure."""
+class _RecordResolver:
+    """Resolves the rows of a chunk to writes; pure."""
 
     def __init__(
         self,
@@ -357,27 +368,27 @@ class _Commit:
     ) -> None:
         self._record = record
         self._rows = {row.position: row for row in rows}
-        self._decisions = decisions
+        self._unpack_decisions = decisions
         self._holders = holders
-        self._moment = to_iso(now)
+        self._now = to_iso(now)
 
-    def resolve(self, keyed: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
-        """The writes of one row, or what a handler before this one did."""
+    def resolve(self, keyed: KeyRows, stored_record: StoredRecord | None) -> RecordOutcome:
+        """The writes of one row, or the results that an earlier handler has recorded."""
         (read,) = keyed.rows
-        before = recorded_results(self._record, keyed, stored)
+        before = recorded_results(self._record, keyed, stored_record)
         if before is not None:
             return RecordOutcome(before)
-        row, decision = self._rows[read.index], self._decisions[read.index]
-        holder = self._holder(decision)
-        after = _after(row, stored, holder)
-        written = self._written(keyed, decision, stored, holder, after)
-        operations = business_records.writing(written, stored)
+        row, decision = self._rows[read.index], self._unpack_decisions[read.index]
+        holder = self._find_holder(decision)
+        employee = _resulting_employee(row, stored_record, holder)
+        new_record = self._store_decisions(keyed, decision, stored_record, holder, employee)
+        operations = business_records.writing(new_record, stored_record)
         if holder is not None:
-            operations += business_records.writing(self._left_behind(holder, read.index), holder)
+            operations += business_records.writing(self._make_tombstone(holder, read.index), holder)
         return RecordOutcome((decision.result,), tuple(operations))
 
-    def _holder(self, decision: Decision) -> StoredRecord | None:
-        """The record under the old id. A later import may have taken it: then this is old news."""
+    def _find_holder(self, decision: Decision) -> StoredRecord | None:
+        """The record under the old id. Raises where a later import has changed it."""
         if not decision.renamed_from:
             return None
         holder = self._holders.get(decision.renamed_from)
@@ -389,44 +400,46 @@ class _Commit:
             raise RuntimeError("the employee of a rename is not there")
         return holder
 
-    def _left_behind(self, holder: StoredRecord, index: int) -> StoredRecord:
-        """The tombstone under the old id; it keeps stragglers from bringing the employee back."""
+    def _make_tombstone(self, holder: StoredRecord, index: int) -> StoredRecord:
+        """The tombstone under the old id, which prevents stragglers from restoring the employee."""
         return StoredRecord(
             key=holder.key,
             document=None,
             stamp=Stamp.of(self._record.number, index, ()),
             ended=holder.ended,
-            updated_at=self._moment,
+            updated_at=self._now,
         )
 
-    def _written(
+    def _store_decisions(
         self,
         keyed: KeyRows,
         decision: Decision,
-        stored: StoredRecord | None,
+        stored_record: StoredRecord | None,
         holder: StoredRecord | None,
-        after: Employee,
+        employee: Employee,
     ) -> StoredRecord:
-        triple = after.triple
+        triple = employee.triple
         return stamped_record(
             keyed.key,
-            after.document(),
+            employee.document(),
             Stamp.of(self._record.number, decision.result.index, (decision.result,)),
-            stored,
-            self._moment,
+            stored_record,
+            self._now,
             renamed=holder,
             lookups=() if triple is None else (triple,),
-            columns={"EmployeeId": after.employee_id, "EmployeeStatus": after.status or ""},
+            columns={"EmployeeId": employee.employee_id, "EmployeeStatus": employee.status or ""},
         )
 
 
-def _after(row: AuthRecord, stored: StoredRecord | None, holder: StoredRecord | None) -> Employee:
-    """The employee as the row leaves it; the plan has found that this is possible."""
+def _resulting_employee(
+    row: AuthRecord, stored_record: StoredRecord | None, holder: StoredRecord | None
+) -> Employee:
+    """The employee that results from the row; the plan has checked that this is possible."""
     if holder is not None and holder.document is not None:
-        return taken(row, Employee.of(holder.document).status)
-    if stored is None or stored.document is None:
-        return taken(row)
-    merged = merge(Employee.of(stored.document), row)
+        return make_employee(row, Employee.from_document(holder.document).status)
+    if stored_record is None or stored_record.document is None:
+        return make_employee(row)
+    merged = merge(Employee.from_document(stored_record.document), row)
     if merged is None:
         raise RuntimeError("values that were to be completed are under another key")
     return merged.employee
@@ -438,8 +451,8 @@ def _key_rows(tenant: str, row: AuthRecord) -> KeyRows:
     return KeyRows(employee_key(tenant, row.employee_id), (read,))
 
 
-def _apart(rows: Sequence[AuthRecord]) -> list[list[AuthRecord]]:
-    """The first row of each employee, then the others: no transaction writes a record twice.
+def _split_repeated(rows: Sequence[AuthRecord]) -> list[list[AuthRecord]]:
+    """The first row of each employee, then the others, so that no transaction writes one twice.
 
     Once the first row has marked the record, the others find the mark and write nothing.
     """
@@ -448,9 +461,9 @@ def _apart(rows: Sequence[AuthRecord]) -> list[list[AuthRecord]]:
     return [list(firsts.values()), others]
 
 
-def _all_failed(rows: Sequence[AuthRecord], code: int) -> list[RowResult]:
+def _fail_all_rows(rows: Sequence[AuthRecord], code: int) -> list[RowResult]:
     return [failed(row.position, (row.employee_id,), Message(code)) for row in rows]
 
 
-async def _never_stops() -> None:
-    """Ending rows has no time limit of its own: it writes one small thing per record."""
+async def _never_abort() -> None:
+    """Ending rows has no time limit, because it writes little for each record."""

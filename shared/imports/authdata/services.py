@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.dependencies import Dependencies
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.processing import AuthdataRetrier, Processing
+from shared.imports.authdata.processing import AuthdataRetrier, BatchProcessing
 from shared.imports.authdata.processor import AuthdataProcessor, Plans
 from shared.imports.authdata.staging import Staging, TenantRuleBook
 from shared.imports.authdata.store import BatchStore, Employees
@@ -21,7 +21,7 @@ class AuthdataServices:
 
     rules: TenantRuleBook
     staging: Staging
-    processing: Processing
+    processing: BatchProcessing
     retriers: Mapping[str, Retrier]
     processors: Mapping[str, RowProcessor]
 
@@ -37,7 +37,7 @@ def compose_authdata(dependencies: Dependencies) -> AuthdataServices:
     return AuthdataServices(
         rules=rules,
         staging=staging,
-        processing=Processing(dependencies, batches, staging, plans),
+        processing=BatchProcessing(dependencies, batches, staging, plans),
         retriers={AUTHDATA.name: AuthdataRetrier(dependencies, staging)},
         processors={AUTHDATA.name: AuthdataProcessor(dependencies, employees, plans)},
     )

@@ -1,9 +1,10 @@
-"""Staging: what a call brings is judged with its whole batch and appended to it.
+"""Staging: a call's records are evaluated with their whole batch and appended to it.
 
 See docs/contracts.md#3.
 
-The batch is read, judged with the new records, and written on its ETag; where another call was
-quicker, all of that is done again, so an answer always tells of the batch that it went into.
+The service reads the batch, evaluates it with the new records, and writes it on its ETag. Where
+another call has changed the batch, it starts again, so an answer always describes the batch that
+the records are in.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ from shared.imports.authdata.model import (
     BatchCall,
     Formats,
     RecordReader,
-    Stored,
+    StoredEmployees,
 )
 from shared.imports.authdata.patterns import PatternError, compile_pattern
 from shared.imports.authdata.rules import (
+    BatchClassification,
     BatchOptions,
-    Classified,
     Thresholds,
     classify,
     percent_text,
@@ -64,32 +65,31 @@ if TYPE_CHECKING:
     # It loads pydantic, and this module is read while the app is indexed.
     from shared.dependencies import Dependencies
 
-# What a tenant says about its batches: thresholds, and the formats of the fields.
+# A tenant's settings for its batches: thresholds, and formats of the fields.
 #
-# Both are properties of the tenant's record, as text, so that an operator sees what was
-# configured.
+# Both are texts in the tenant's record, so that an operator sees them as configured.
 
-MOST_PERCENT = 1_000
+MAX_PERCENT = 1_000
 _NAMES = ("added", "updated", "errors")
 _PERCENT = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4})?) ?%?")
 
 
 @dataclass(frozen=True, slots=True)
 class TenantRules:
-    """What holds for the batches of one tenant."""
+    """Thresholds and formats of one tenant."""
 
     thresholds: Thresholds = field(default_factory=Thresholds)
     formats: Formats = field(default_factory=Formats)
 
 
 class TenantRuleBook:
-    """Reads and changes the rules; a change is in force within `cache_seconds`."""
+    """Reads and changes the rules; a change takes effect within `cache_seconds`."""
 
     def __init__(self, tables: Tables, clock: Clock, cache_seconds: float) -> None:
         self._tables = tables
         self._lookups: CachedLookups[TenantRules] = CachedLookups(self._read, clock, cache_seconds)
 
-    async def of(self, tenant: str) -> TenantRules:
+    async def for_tenant(self, tenant: str) -> TenantRules:
         """The rules of a tenant; those of an unknown one are empty."""
         return await self._lookups.get(tenant) or TenantRules()
 
@@ -99,23 +99,23 @@ class TenantRuleBook:
         Raises InvalidRequestError, NotFoundError.
         """
         values = {
-            _property(name): "" if text is None else percent_text(_percent(name, text))
+            _property(name): "" if text is None else percent_text(_parse_percent(name, text))
             for name, text in changes.items()
         }
         await self._merge(tenant, values)
-        return (await self._now(tenant)).thresholds
+        return (await self._read_stored(tenant)).thresholds
 
     async def set_formats(self, tenant: str, changes: Mapping[str, str | None]) -> Formats:
         """Set the regular expressions of the named fields, remove those that are None.
 
         Raises InvalidRequestError, NotFoundError.
         """
-        patterns = dict((await self._now(tenant)).formats.patterns)
+        patterns = dict((await self._read_stored(tenant)).formats.patterns)
         for name, pattern in changes.items():
             if pattern is None:
                 patterns.pop(name, None)
             else:
-                patterns[name] = _checked_pattern(name, pattern)
+                patterns[name] = _check_pattern(name, pattern)
         await self._merge(tenant, {"authdataFormats": json.dumps(patterns)})
         return Formats(patterns)
 
@@ -127,8 +127,8 @@ class TenantRuleBook:
                 f"There is no tenant {tenant!r}; `tenant list` shows them all."
             ) from None
 
-    async def _now(self, tenant: str) -> TenantRules:
-        """The rules as they are stored; those that cannot be read count as not set."""
+    async def _read_stored(self, tenant: str) -> TenantRules:
+        """The stored rules without the cache; unreadable ones count as not set."""
         try:
             return await self._read(tenant) or TenantRules()
         except UnreadableDataError as error:
@@ -144,7 +144,7 @@ class TenantRuleBook:
 
 @reading("thresholds or formats of the tenant")
 def _rules(entity: Entity) -> TenantRules:
-    """Raises UnreadableDataError: without its thresholds a batch must not be processed."""
+    """Raises UnreadableDataError, because a batch must not be processed without its thresholds."""
     texts = (entity.text(_property(name)) for name in _NAMES)
     added, updated, errors = (Decimal(text) if text else None for text in texts)
     patterns = json.loads(entity.text("authdataFormats", "{}"))
@@ -157,17 +157,17 @@ def _property(name: str) -> str:
     return f"threshold{name.capitalize()}"
 
 
-def _percent(name: str, text: str) -> Decimal:
-    wrong = InvalidRequestError(
-        f"The threshold {name} must be a percentage from 0 to {MOST_PERCENT}, such as 5 or 2.5."
+def _parse_percent(name: str, text: str) -> Decimal:
+    error = InvalidRequestError(
+        f"The threshold {name} must be a percentage from 0 to {MAX_PERCENT}, such as 5 or 2.5."
     )
     match = _PERCENT.fullmatch(text.strip())
-    if match is None or Decimal(match[1]) > MOST_PERCENT:
-        raise wrong
+    if match is None or Decimal(match[1]) > MAX_PERCENT:
+        raise error
     return Decimal(match[1])
 
 
-def _checked_pattern(name: str, pattern: str) -> str:
+def _check_pattern(name: str, pattern: str) -> str:
     if name not in FIELDS:
         raise InvalidRequestError(f"There is no field {name!r}; name one of {', '.join(FIELDS)}.")
     try:
@@ -177,8 +177,8 @@ def _checked_pattern(name: str, pattern: str) -> str:
     return pattern
 
 
-_MOST_TRIES = 50
-_MOST_PARTS = 5_000
+_MAX_TRIES = 50
+_MAX_PARTS = 5_000
 _BYTES_PER_RECORD = 500
 
 NO_SUCH_BATCH = (
@@ -192,8 +192,8 @@ EXPIRED = "The batch was not processed in time and has expired: stage its record
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
-    """What came of a stage call; `is_staged` where the batch waits for its Process call."""
+class StageResult:
+    """The result of a stage call; `is_staged` where the batch waits for its Process call."""
 
     file_log_id: str
     answer: dict[str, Any]
@@ -201,7 +201,7 @@ class Staged:
 
 
 class Staging:
-    """The use cases before Process: stage and review."""
+    """The calls before Process: stage and review."""
 
     def __init__(
         self,
@@ -217,98 +217,98 @@ class Staging:
         self._clock = dependencies.clock
         self._offload = dependencies.offload
         self._max_rows = dependencies.limits.max_rows
-        self._patience = timedelta(seconds=dependencies.settings.batch_seconds)
-        self._turns = KeyedLocks()
+        self._expiry = timedelta(seconds=dependencies.settings.batch_seconds)
+        self._locks = KeyedLocks()
 
-    async def stage(self, tenant: str, call: BatchCall, call_id: str) -> Staged:
-        """Judge the records of a call, and append them where it commits.
+    async def stage(self, tenant: str, call: BatchCall, call_id: str) -> StageResult:
+        """Evaluate the records of a call, and append them if the call commits.
 
-        `call_id` makes the call once: the same call under the same id is in once. It is also the
-        id of a new batch. Within a process the calls of a batch take turns.
-        Raises ConflictError for a batch that takes no more, TooLargeError, SettingsError without
-        hash keys, StorageUnavailableError, and StagingUnknownError where the records may be in.
+        A repeated call with the same `call_id` appends its records only once. `call_id` is also the
+        id of a new batch. Within a process the calls of a batch run one at a time.
+        Raises ConflictError for a closed batch, TooLargeError, SettingsError without hash keys,
+        StorageUnavailableError, and StagingUnknownError where the records may be stored.
         """
-        rules = await self._rules.of(tenant)
+        rules = await self._rules.for_tenant(tenant)
         size = _BYTES_PER_RECORD * len(call.rows)
         records = await self._offload(size, self._read_all, tenant, call, rules.formats)
-        append = _Append(call, call_id, call.file_log_id or (call_id if call.commit else ""))
+        append = _AppendAttempt(call, call_id, call.file_log_id or (call_id if call.commit else ""))
         try:
-            async with self._turns.take(f"{tenant} {append.batch_id or call_id}"):
+            async with self._locks.take(f"{tenant} {append.batch_id or call_id}"):
                 return await self._append(tenant, append, records, rules)
         except RefusedError:
-            # What may have been appended is not taken away from its batch.
-            if append.added is not None and not append.may_be_in:
+            # A blob that may be in a batch must not be deleted.
+            if append.added is not None and not append.may_be_stored:
                 await self._batches.discard(append.added)
             raise
         except StorageUnavailableError as error:
-            if append.may_be_in:
+            if append.may_be_stored:
                 raise StagingUnknownError(append.batch_id) from error
             raise
 
     @retry_on_conflict(
-        _MOST_TRIES, lambda: StorageUnavailableError("too many calls append to this batch at once")
+        _MAX_TRIES, lambda: StorageUnavailableError("too many calls append to this batch at once")
     )
     async def _append(
-        self, tenant: str, append: _Append, records: Sequence[AuthRecord], rules: TenantRules
-    ) -> Staged:
+        self, tenant: str, append: _AppendAttempt, records: Sequence[AuthRecord], rules: TenantRules
+    ) -> StageResult:
         batch = await self._read(tenant, append.batch_id) if append.batch_id else None
-        batch = batch or self._new(tenant, append.batch_id)
+        batch = batch or self._new_batch(tenant, append.batch_id)
         is_done = batch.has_seen(append.id)
         if not is_done:
             batch = await self.expire_if_due(batch)
             self._check_open(batch, len(records))
         try:
-            judged = await self._judge(_before(batch, append.id), records, rules)
+            evaluated = await self._evaluate(_batch_before(batch, append.id), records, rules)
         except GoneError:
             await self.cancel_lost(batch)
             raise
         if is_done or not append.call.commit:
             is_staged = is_done and batch.closed_by != append.id
-            return await self._staged(judged, append.batch_id or NO_FILE_LOG_ID, is_staged)
-        if judged.classified.exceeded:
-            return await self._cancel(batch, append, judged)
+            return await self._stage_result(evaluated, append.batch_id or NO_FILE_LOG_ID, is_staged)
+        if evaluated.classified.exceeded:
+            return await self._cancel(batch, append, evaluated)
         if append.added is None:
             append.added = await self._batches.pack(tenant, append.id, records)
         try:
             await self._batches.append(batch, append.added, to_iso(self._clock.now()))
         except StorageUnavailableError:
-            append.may_be_in = True
+            append.may_be_stored = True
             raise
         log.event("batch.appended", tenant=tenant, rows=len(records))
-        return await self._staged(judged, batch.file_log_id, is_staged=True)
+        return await self._stage_result(evaluated, batch.file_log_id, is_staged=True)
 
     async def review(self, batch: Batch) -> dict[str, Any]:
-        """The answer to a whole batch that is staged, as Process would decide it now."""
-        judged = await self.judge_batch(batch)
-        return await self._offload(judged.size, judged.whole, batch.file_log_id)
+        """The answer to a whole staged batch, as Process would decide it now."""
+        evaluated = await self.evaluate_batch(batch)
+        return await self._offload(evaluated.size, evaluated.batch_answer, batch.file_log_id)
 
-    async def judge_batch(self, batch: Batch) -> Judged:
-        """A whole batch as Process would decide it now."""
-        return await self._judge(batch, [], await self._rules.of(batch.tenant))
+    async def evaluate_batch(self, batch: Batch) -> EvaluatedBatch:
+        """Evaluate a whole batch as Process would decide it now."""
+        return await self._evaluate(batch, [], await self._rules.for_tenant(batch.tenant))
 
-    async def judge_call(self, tenant: str, call: BatchCall) -> Judged:
-        """A call with the batch that it would go into; nothing is written. Raises as `stage`."""
-        rules = await self._rules.of(tenant)
+    async def evaluate_call(self, tenant: str, call: BatchCall) -> EvaluatedBatch:
+        """Evaluate a call with its batch without writing. Raises the same as `stage`."""
+        rules = await self._rules.for_tenant(tenant)
         size = _BYTES_PER_RECORD * len(call.rows)
         records = await self._offload(size, self._read_all, tenant, call, rules.formats)
         file_log_id = call.file_log_id or ""
         batch = await self._read(tenant, file_log_id) if file_log_id else None
-        batch = batch or self._new(tenant, file_log_id)
+        batch = batch or self._new_batch(tenant, file_log_id)
         self._check_open(batch, len(records))
-        return await self._judge(batch, records, rules)
+        return await self._evaluate(batch, records, rules)
 
     async def read_rows(self, tenant: str, rows: Sequence[Mapping[str, Any]]) -> list[AuthRecord]:
-        """Rows in the clear, names in lower case, as hashed records. Raises SettingsError."""
-        rules = await self._rules.of(tenant)
+        """Hash rows in the clear, whose names are in lower case. Raises SettingsError."""
+        rules = await self._rules.for_tenant(tenant)
         call = BatchCall(None, validate=True, allow_no_auth=False, commit=True, rows=rows)
         size = _BYTES_PER_RECORD * len(rows)
         return await self._offload(size, self._read_all, tenant, call, rules.formats)
 
-    @retry_on_conflict(_MOST_TRIES, lambda: StorageUnavailableError("the batch keeps changing"))
+    @retry_on_conflict(_MAX_TRIES, lambda: StorageUnavailableError("the batch keeps changing"))
     async def find(self, tenant: str, file_log_id: str) -> Batch:
-        """The batch of that id, expired where its time is over.
+        """The batch of that id; it expires here if it is due.
 
-        Raises NotFoundError, and GoneError where it cannot be read.
+        Raises NotFoundError, and GoneError where it is unreadable.
         """
         batch = await self._read(tenant, file_log_id)
         if batch is None:
@@ -316,7 +316,7 @@ class Staging:
         return await self.expire_if_due(batch)
 
     async def cancel_lost(self, batch: Batch) -> None:
-        """End a batch whose records are lost. Raises PreconditionFailedError where it moved on."""
+        """End a batch whose records are lost. Raises PreconditionFailedError if it has changed."""
         log.warning("batch.records_lost", tenant=batch.tenant, rows=batch.rows)
         if batch.state in (BatchState.STAGED, BatchState.PROCESSING):
             await self._batches.change(replace(batch, state=BatchState.CANCELLED, is_lost=True))
@@ -329,13 +329,13 @@ class Staging:
             raise GoneError(RECORDS_LOST) from None
 
     async def expire_if_due(self, batch: Batch) -> Batch:
-        """The batch as it now is. Raises PreconditionFailedError where it moved on."""
+        """Expire the batch if it is due. Raises PreconditionFailedError where it has changed."""
         if not self.is_due(batch):
             return batch
         log.event("batch.expired", tenant=batch.tenant, rows=batch.rows)
         return await self._batches.change(replace(batch, state=BatchState.EXPIRED))
 
-    def _new(self, tenant: str, file_log_id: str) -> Batch:
+    def _new_batch(self, tenant: str, file_log_id: str) -> Batch:
         now = to_iso(self._clock.now())
         return Batch(tenant, file_log_id, opened_at=now, changed_at=now)
 
@@ -349,15 +349,15 @@ class Staging:
             formats.compiled() if call.validate else {},
             allow_no_auth=call.allow_no_auth,
         )
-        return [reader.read(at, row) for at, row in enumerate(call.rows)]
+        return [reader.read(position, row) for position, row in enumerate(call.rows)]
 
     def is_due(self, batch: Batch) -> bool:
         """Whether a staged batch has waited too long for its Process call."""
         age = age_of(batch.changed_at, self._clock.now())
-        is_old = age is not None and age >= self._patience
+        is_old = age is not None and age >= self._expiry
         return batch.state is BatchState.STAGED and bool(batch.etag) and is_old
 
-    def _check_open(self, batch: Batch, more: int) -> None:
+    def _check_open(self, batch: Batch, added: int) -> None:
         match BatchState.EXPIRED if self.is_due(batch) else batch.state:
             case BatchState.STAGED:
                 pass
@@ -371,92 +371,101 @@ class Staging:
                     f"The batch of this fileLogId takes no more records ({state}): leave fileLogId "
                     "out, or send a new one."
                 )
-        if batch.rows + more > self._max_rows or len(batch.parts) >= _MOST_PARTS:
+        if batch.rows + added > self._max_rows or len(batch.parts) >= _MAX_PARTS:
             raise TooLargeError(
-                f"The batch would have {batch.rows + more} records from {len(batch.parts) + 1} "
-                f"calls and the limits are {self._max_rows} and {_MOST_PARTS}: process it, and "
+                f"The batch would have {batch.rows + added} records from {len(batch.parts) + 1} "
+                f"calls and the limits are {self._max_rows} and {_MAX_PARTS}: process it, and "
                 "send the rest as another batch."
             )
 
-    async def _judge(
+    async def _evaluate(
         self, batch: Batch, records: Sequence[AuthRecord], rules: TenantRules
-    ) -> Judged:
+    ) -> EvaluatedBatch:
         """Raises GoneError where records of the batch are lost."""
         try:
-            earlier = await self._batches.records(batch) if batch.parts else []
+            earlier_records = await self._batches.records(batch) if batch.parts else []
         except UnreadableDataError:
             raise GoneError(RECORDS_LOST) from None
-        before = len(earlier)
-        every = [*earlier, *(replace(each, position=before + each.position) for each in records)]
-        is_counted = rules.thresholds.ask_for_stored
-        known = await self._employees.known_to(batch.tenant, every, is_counted=is_counted)
-        size = _BYTES_PER_RECORD * len(every)
+        before = len(earlier_records)
+        all_records = [
+            *earlier_records,
+            *(replace(record, position=before + record.position) for record in records),
+        ]
+        is_counted = rules.thresholds.needs_stored_count
+        stored = await self._employees.load_for_records(
+            batch.tenant, all_records, is_counted=is_counted
+        )
+        size = _BYTES_PER_RECORD * len(all_records)
         options = BatchOptions(rules.thresholds)
-        classified = await self._offload(size, classify, every, known, options)
-        return Judged(classified, known, before)
+        classified = await self._offload(size, classify, all_records, stored, options)
+        return EvaluatedBatch(classified, stored, before)
 
-    async def _cancel(self, batch: Batch, append: _Append, judged: Judged) -> Staged:
-        """A threshold is exceeded: nothing is staged, and a batch that has an id is closed.
+    async def _cancel(
+        self, batch: Batch, append: _AppendAttempt, evaluated: EvaluatedBatch
+    ) -> StageResult:
+        """Answer a call that exceeds a threshold: stage nothing, and close a batch that has an id.
 
-        Raises PreconditionFailedError where the batch moved on.
+        Raises PreconditionFailedError where the batch has changed.
         """
         log.event("batch.cancelled", tenant=batch.tenant, rows=batch.rows)
         if append.call.file_log_id is None:
-            return await self._staged(judged, NO_FILE_LOG_ID, is_staged=False)
-        exceeded = judged.classified.exceeded
+            return await self._stage_result(evaluated, NO_FILE_LOG_ID, is_staged=False)
+        exceeded = evaluated.classified.exceeded
         await self._batches.change(
             replace(batch, state=BatchState.CANCELLED, exceeded=exceeded, closed_by=append.id)
         )
-        return await self._staged(judged, batch.file_log_id, is_staged=False)
+        return await self._stage_result(evaluated, batch.file_log_id, is_staged=False)
 
-    async def _staged(self, judged: Judged, file_log_id: str, is_staged: bool) -> Staged:
-        """What came of a call, with the answer to it."""
-        answer = await self._offload(judged.size, judged.answer, file_log_id)
-        return Staged(file_log_id, answer, is_staged)
+    async def _stage_result(
+        self, evaluated: EvaluatedBatch, file_log_id: str, is_staged: bool
+    ) -> StageResult:
+        """The result of a call with its answer."""
+        answer = await self._offload(evaluated.size, evaluated.answer, file_log_id)
+        return StageResult(file_log_id, answer, is_staged)
 
 
 @dataclass(slots=True)
-class _Append:
-    """A call on its way into its batch; `added` is what is packed of it, once.
+class _AppendAttempt:
+    """The attempts to append a call; `added` are its records, packed once.
 
-    `may_be_in`: its records were sent to storage, and the answer was lost.
+    `may_be_stored` says that its records were sent to storage and the answer was lost.
     """
 
     call: BatchCall
     id: str
     batch_id: str
     added: PartData | None = None
-    may_be_in: bool = False
+    may_be_stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A batch with a call's records at its end; `before` of them were there already.
+class EvaluatedBatch:
+    """A classified batch with a call's records at its end, after `before` earlier records.
 
-    `known` is what is stored of the employees that it touches.
+    `stored` are the stored employees that the batch concerns.
     """
 
-    classified: Classified
-    known: Stored
+    classified: BatchClassification
+    stored: StoredEmployees
     before: int
 
     @property
     def size(self) -> int:
-        """About how many bytes there are to look at."""
-        return _BYTES_PER_RECORD * len(self.classified.verdicts)
+        """About the bytes of the batch."""
+        return _BYTES_PER_RECORD * len(self.classified.classifications)
 
     def answer(self, file_log_id: str) -> dict[str, Any]:
         """The answer to the call."""
         results = results_of(self.classified)[self.before :]
         return vendor_answer(file_log_id, results, self.classified.exceeded, self.before)
 
-    def whole(self, file_log_id: str) -> dict[str, Any]:
+    def batch_answer(self, file_log_id: str) -> dict[str, Any]:
         """The answer to the batch."""
         return vendor_answer(file_log_id, results_of(self.classified), self.classified.exceeded)
 
 
-def _before(batch: Batch, call_id: str) -> Batch:
-    """The batch as it was before a call, where that call is in already."""
+def _batch_before(batch: Batch, call_id: str) -> Batch:
+    """The batch before a call, where that call is already appended."""
     ids = [part.id for part in batch.parts]
     return replace(batch, parts=batch.parts[: ids.index(call_id)]) if call_id in ids else batch
 

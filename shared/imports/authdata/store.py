@@ -1,4 +1,4 @@
-"""Batches as they are read and written: conditional writes, records packed, large ones in blobs."""
+"""Reads and writes batches: conditional writes, packed records, blobs for large calls."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from datetime import datetime
 from shared.clock import latest_now, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.authdata import batch_records
-from shared.imports.authdata import batch_records as stored
 from shared.imports.authdata.batch_records import Batch, PartData, StagedPart
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.model import AuthRecord, Employee, Stored
-from shared.imports.authdata.rules import ids_asked, triples_asked
+from shared.imports.authdata.model import AuthRecord, Employee, StoredEmployees
+from shared.imports.authdata.rules import required_ids, required_triples
 from shared.services.background import Offload
 from shared.services.record_ranges import SMALL, load_lookups, load_records
 from shared.storage import business_records
@@ -23,12 +22,12 @@ from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
 from shared.storage.ports import Blobs, Delete, Entity, Tables, Upsert, reading
 
 _BYTES_PER_STAGED_RECORD = 250
-_GROWS = 4
-_READ_AT_ONCE = 1_000
+_UNPACKED_FACTOR = 4
+_PAGE_SIZE = 1_000
 
 
 class BatchStore:
-    """The batches of all tenants. Writes raise PreconditionFailedError where a batch moved on."""
+    """The batches of all tenants; writes raise PreconditionFailedError if a batch has changed."""
 
     def __init__(self, tables: Tables, blobs: Blobs, offload: Offload) -> None:
         self._tables = tables
@@ -36,125 +35,125 @@ class BatchStore:
         self._offload = offload
 
     async def read(self, tenant: str, file_log_id: str) -> Batch | None:
-        """The batch of that id in this tenant."""
-        partition = stored.partition_of(tenant, file_log_id)
-        entity = await self._tables.get(AUTH_STAGING, partition, stored.BATCH_ROW)
-        return None if entity is None else stored.from_entity(tenant, file_log_id, entity)
+        partition = batch_records.partition_of(tenant, file_log_id)
+        entity = await self._tables.get(AUTH_STAGING, partition, batch_records.BATCH_ROW)
+        return None if entity is None else batch_records.from_entity(tenant, file_log_id, entity)
 
     async def pack(self, tenant: str, part_id: str, records: Sequence[AuthRecord]) -> PartData:
-        """The records of a call, ready to be appended; a large part is in its blob already."""
+        """Pack the records of a call for `append`; a large part is already written to its blob."""
         size = _BYTES_PER_STAGED_RECORD * len(records)
-        data = await self._offload(size, _packed, records)
+        data = await self._offload(size, _pack_records, records)
         part = StagedPart(part_id, len(records))
-        if len(data) <= stored.MAX_INLINE:
+        if len(data) <= batch_records.MAX_INLINE:
             return PartData(part, data)
-        blob = stored.part_blob(tenant, part_id)
+        blob = batch_records.part_blob(tenant, part_id)
         await self._blobs.put(AUTH_BATCHES, blob, [data])
         return PartData(part, blob=blob)
 
     async def discard(self, added: PartData) -> None:
-        """Remove what was packed and could not be appended."""
+        """Remove the blob of a part that was not appended."""
         if added.blob:
             await self._blobs.delete(AUTH_BATCHES, added.blob)
 
     async def append(self, batch: Batch, added: PartData, now: str) -> None:
-        """Put a call's records into a batch as it was read, or into a new one."""
+        """Append a call's records to a batch, which may be new."""
         if not batch.etag:
-            await self._note(batch)
-        grown = replace(batch, parts=(*batch.parts, added.part), changed_at=now)
-        await self._tables.transact(AUTH_STAGING, stored.appending(grown, added))
+            await self._write_index(batch)
+        extended = replace(batch, parts=(*batch.parts, added.part), changed_at=now)
+        await self._tables.transact(AUTH_STAGING, batch_records.append_operations(extended, added))
 
     async def change(self, batch: Batch) -> Batch:
-        """Write a batch in place of what was read, or a new one."""
+        """Write a batch, which may be new, on its ETag."""
         if not batch.etag:
-            await self._note(batch)
-        etag = await self._tables.write(AUTH_STAGING, stored.writing(batch))
+            await self._write_index(batch)
+        etag = await self._tables.write(AUTH_STAGING, batch_records.write_operation(batch))
         return replace(batch, etag=etag)
 
     async def records(self, batch: Batch) -> list[AuthRecord]:
-        """Every record of a batch, in the order in which they were appended.
+        """All records of a batch, in the order in which they were appended.
 
         Raises UnreadableDataError where a part is lost or broken.
         """
-        partition = stored.partition_of(batch.tenant, batch.file_log_id)
-        entities = await self._tables.query(AUTH_STAGING, partition, *stored.PARTS)
-        found = {entity.row: entity for entity in entities}
+        partition = batch_records.partition_of(batch.tenant, batch.file_log_id)
+        entities = await self._tables.query(AUTH_STAGING, partition, *batch_records.PARTS)
+        entity_by_row = {entity.row: entity for entity in entities}
         records: list[AuthRecord] = []
         for part in batch.parts:
-            data = await self._data(found.get(stored.part_row(part)), part)
-            size = _GROWS * len(data)
-            unpacked = await self._offload(size, _unpacked, data, len(records))
+            data = await self._read_part(entity_by_row.get(batch_records.part_row(part)), part)
+            size = _UNPACKED_FACTOR * len(data)
+            unpacked = await self._offload(size, _unpack_records, data, len(records))
             if len(unpacked) != part.rows:
                 raise UnreadableDataError("the records of a batch")
             records += unpacked
         return records
 
-    async def noted_before(self, tenant: str, moment: datetime, now: datetime) -> list[Entity]:
-        """Index entities of batches that were opened before then; `Batch` is the batch's id.
+    async def find_opened_before(
+        self, tenant: str, moment: datetime, now: datetime
+    ) -> list[Entity]:
+        """Index entities of batches that were opened before `moment`; `Batch` is the batch's id.
 
-        Also of those that a clock opened which was ahead.
+        This includes batches that seem to be opened in the future, by a clock that was ahead.
         """
         partition = encode(tenant)
-        found: list[Entity] = []
+        result: list[Entity] = []
         for first, last in (
-            stored.index_before(to_iso(moment)),
-            stored.index_after(latest_now(now)),
+            batch_records.index_before(to_iso(moment)),
+            batch_records.index_after(latest_now(now)),
         ):
-            found += await self._tables.query(
-                AUTH_STAGING, partition, first, last, most=_READ_AT_ONCE
+            result += await self._tables.query(
+                AUTH_STAGING, partition, first, last, most=_PAGE_SIZE
             )
-        return found
+        return result
 
-    async def delete_index(self, noted: Entity) -> None:
-        """Remove an index entity."""
-        await self._remove(noted)
+    async def delete_index(self, index_entity: Entity) -> None:
+        await self._remove(index_entity)
 
     async def forget_before(self, tenant: str, moment: datetime, now: datetime) -> int:
-        """Forget batches that were tidied up before then, with their plans; how many those were.
+        """Delete batches tidied up before `moment`, with their plans; returns their number.
 
-        Those that a clock tidied up which was ahead are noted anew, as of now.
+        Batches that seem to be tidied up in the future, by a clock that was ahead, count from now.
         """
-        await self._note_anew(tenant, now)
-        first, last = stored.done_before(to_iso(moment))
-        found = await self._tables.query(
-            AUTH_STAGING, encode(tenant), first, last, most=_READ_AT_ONCE
+        await self._reset_future_times(tenant, now)
+        first, last = batch_records.done_before(to_iso(moment))
+        index_entities = await self._tables.query(
+            AUTH_STAGING, encode(tenant), first, last, most=_PAGE_SIZE
         )
-        for noted in found:
-            partition = stored.partition_of(tenant, noted.text("Batch"))
-            await self._remove(Entity(partition, stored.BATCH_ROW, {}))
-            if noted.text("ImportId"):
-                plan = batch_records.plan_partition(tenant, noted.text("ImportId"))
+        for index_entity in index_entities:
+            partition = batch_records.partition_of(tenant, index_entity.text("Batch"))
+            await self._remove(Entity(partition, batch_records.BATCH_ROW, {}))
+            if index_entity.text("ImportId"):
+                plan = batch_records.plan_partition(tenant, index_entity.text("ImportId"))
                 await self._remove(Entity(plan, batch_records.PLAN_ROW, {}))
-            await self._remove(noted)
-        return len(found)
+            await self._remove(index_entity)
+        return len(index_entities)
 
-    async def _note_anew(self, tenant: str, now: datetime) -> None:
-        first, last = stored.done_after(latest_now(now))
-        for noted in await self._tables.query(
-            AUTH_STAGING, encode(tenant), first, last, most=_READ_AT_ONCE
+    async def _reset_future_times(self, tenant: str, now: datetime) -> None:
+        first, last = batch_records.done_after(latest_now(now))
+        for index_entity in await self._tables.query(
+            AUTH_STAGING, encode(tenant), first, last, most=_PAGE_SIZE
         ):
-            anew = stored.done_row(to_iso(now), noted.text("Batch"))
+            row = batch_records.done_row(to_iso(now), index_entity.text("Batch"))
             await self._tables.write(
-                AUTH_STAGING, Upsert(Entity(noted.partition, anew, noted.values))
+                AUTH_STAGING, Upsert(Entity(index_entity.partition, row, index_entity.values))
             )
-            await self._remove(noted)
+            await self._remove(index_entity)
 
-    async def forget_unreadable(self, tenant: str, file_log_id: str, now: str) -> None:
-        """Remove the records of a batch that cannot be read itself, and note that this is done."""
-        await self.forget_records(Batch(tenant, file_log_id, now, now), now)
+    async def delete_unreadable(self, tenant: str, file_log_id: str, now: str) -> None:
+        """Remove the records of an unreadable batch, and mark it as tidied up."""
+        await self.delete_records(Batch(tenant, file_log_id, now, now), now)
 
-    async def forget_records(self, batch: Batch, now: str) -> None:
-        """Remove the records of a batch that needs them no more, and note that this is done."""
-        await self._tables.write(AUTH_STAGING, Upsert(stored.done_entity(batch, now)))
-        partition = stored.partition_of(batch.tenant, batch.file_log_id)
-        for entity in await self._tables.query(AUTH_STAGING, partition, *stored.PARTS):
+    async def delete_records(self, batch: Batch, now: str) -> None:
+        """Remove the records of a batch that no longer needs them, and mark it as tidied up."""
+        await self._tables.write(AUTH_STAGING, Upsert(batch_records.done_entity(batch, now)))
+        partition = batch_records.partition_of(batch.tenant, batch.file_log_id)
+        for entity in await self._tables.query(AUTH_STAGING, partition, *batch_records.PARTS):
             if entity.text("Blob"):
                 await self._blobs.delete(AUTH_BATCHES, entity.text("Blob"))
             await self._remove(entity)
 
-    async def _note(self, batch: Batch) -> None:
-        """The index entity goes in before the batch, so that none is ever forgotten."""
-        await self._tables.write(AUTH_STAGING, Upsert(stored.index_entity(batch)))
+    async def _write_index(self, batch: Batch) -> None:
+        """Write the index entity, before the batch, so that every batch is tidied up."""
+        await self._tables.write(AUTH_STAGING, Upsert(batch_records.index_entity(batch)))
 
     async def _remove(self, entity: Entity) -> None:
         try:
@@ -162,27 +161,27 @@ class BatchStore:
         except PreconditionFailedError:
             return
 
-    async def _data(self, entity: Entity | None, part: StagedPart) -> bytes:
+    async def _read_part(self, entity: Entity | None, part: StagedPart) -> bytes:
         if entity is not None:
-            held = stored.part_from_entity(entity, part)
-            data: bytes | None = held.data
-            if held.blob:
-                data = await self._blobs.read(AUTH_BATCHES, held.blob)
+            part_data = batch_records.part_from_entity(entity, part)
+            data: bytes | None = part_data.data
+            if part_data.blob:
+                data = await self._blobs.read(AUTH_BATCHES, part_data.blob)
             if data:
                 return data
         raise UnreadableDataError("the records of a batch")
 
 
-def _packed(records: Sequence[AuthRecord]) -> bytes:
+def _pack_records(records: Sequence[AuthRecord]) -> bytes:
     return compress_json([record.pack() for record in records])
 
 
 @reading("the records of a batch")
-def _unpacked(data: bytes, before: int) -> list[AuthRecord]:
-    return [AuthRecord.unpack(before + at, row) for at, row in enumerate(expand_json(data))]
+def _unpack_records(data: bytes, before: int) -> list[AuthRecord]:
+    return [AuthRecord.unpack(index, row) for index, row in enumerate(expand_json(data), before)]
 
 
-# What is stored of employees, as a batch needs to know it: by id, and by triple of values.
+# Reads the stored employees that a batch needs, by id and by triple of values.
 #
 # An employee is a record `r|<id>` in the tenant's partition of `AuthData`; its triple is a look-up
 # entity `x|<triple>|<id>` in the same partition, written in the same transaction.
@@ -192,73 +191,73 @@ _RECORDS = ("r|", "r|~")
 
 
 def employee_key(tenant: str, employee_id: str) -> RecordKey:
-    """Where an employee is stored."""
+    """The key of an employee's record."""
     return RecordKey(encode(tenant), row_of(employee_id))
 
 
 class Employees:
-    """Reads the tenant's partition of `AuthData`; writes nothing."""
+    """Reads the tenant's partition of `AuthData`."""
 
     def __init__(self, tables: Tables, offload: Offload) -> None:
         self._tables = tables
         self._offload = offload
 
-    async def known_to(
+    async def load_for_records(
         self, tenant: str, records: Sequence[AuthRecord], *, is_counted: bool
-    ) -> Stored:
-        """Everything stored that these records touch; `count` only where it is asked for."""
+    ) -> StoredEmployees:
+        """The stored employees that these records concern; `count` only with `is_counted`."""
         size = _BYTES_PER_EMPLOYEE * len(records)
-        asked = {row_of(name): name for name in ids_asked(records)}
-        by_row, broken = await self._load(tenant, set(asked))
-        by_id = Stored({employee.employee_id: employee for employee in by_row.values()})
-        triples = await self._offload(size, triples_asked, records, by_id)
+        id_by_row = {row_of(name): name for name in required_ids(records)}
+        by_row, broken = await self._load(tenant, set(id_by_row))
+        by_id = StoredEmployees({employee.employee_id: employee for employee in by_row.values()})
+        triples = await self._offload(size, required_triples, records, by_id)
         rows = await load_lookups(self._tables, AUTHDATA.table, encode(tenant), sorted(triples))
         holders = {name: f"r|{reference}" for name, reference in rows.items()}
-        more = await self._load(tenant, set(holders.values()) - by_row.keys() - broken)
-        by_row |= more[0]
-        # An id that is not asked for is known only from its row key, which is as good a name.
+        holders_loaded = await self._load(tenant, set(holders.values()) - by_row.keys() - broken)
+        by_row |= holders_loaded[0]
+        # An id that is not in the batch is known only by its row key, which identifies it as well.
         ids = {row: employee.employee_id for row, employee in by_row.items()}
-        ids |= {row: asked.get(row, row) for row in broken | more[1]}
-        return Stored(
+        ids |= {row: id_by_row.get(row, row) for row in broken | holders_loaded[1]}
+        return StoredEmployees(
             employees={employee.employee_id: employee for employee in by_row.values()},
             holders={name: ids[row] for name, row in holders.items() if row in ids},
             count=await self.count(tenant) if is_counted else 0,
-            unreadable=frozenset(ids[row] for row in broken | more[1]),
+            unreadable=frozenset(ids[row] for row in broken | holders_loaded[1]),
         )
 
-    async def stored_under(self, tenant: str, ids: Iterable[str]) -> dict[str, StoredRecord]:
-        """The records of some employees with their stamps and ETags, by employee id."""
+    async def load_stored(self, tenant: str, ids: Iterable[str]) -> dict[str, StoredRecord]:
+        """The records of employees with their stamps and ETags, by employee id."""
         rows = {row_of(name): name for name in ids}
-        found = await self._entities(tenant, sorted(rows))
+        entities = await self._load_entities(tenant, sorted(rows))
         return {
-            rows[row]: business_records.from_any_entity(entity) for row, entity in found.items()
+            rows[row]: business_records.from_any_entity(entity) for row, entity in entities.items()
         }
 
     async def count(self, tenant: str) -> int:
-        """How many employees there are; a request for each thousand."""
-        found = await self._tables.query(
+        """The number of employees; this takes a request for each thousand."""
+        entities = await self._tables.query(
             AUTHDATA.table, encode(tenant), *_RECORDS, select=["Deleted"]
         )
-        return sum(1 for entity in found if not entity.flag("Deleted"))
+        return sum(1 for entity in entities if not entity.flag("Deleted"))
 
     async def _load(self, tenant: str, rows: set[str]) -> tuple[dict[str, Employee], set[str]]:
-        """Employees by row key, and the row keys of those that cannot be read."""
-        found = await self._entities(tenant, sorted(rows))
-        return await self._offload(_BYTES_PER_EMPLOYEE * len(found), _employees, found)
+        """Employees by row key, and the row keys of unreadable ones."""
+        entities = await self._load_entities(tenant, sorted(rows))
+        return await self._offload(_BYTES_PER_EMPLOYEE * len(entities), _read_employees, entities)
 
-    async def _entities(self, tenant: str, rows: Sequence[str]) -> dict[str, Entity]:
+    async def _load_entities(self, tenant: str, rows: Sequence[str]) -> dict[str, Entity]:
         return await load_records(self._tables, AUTHDATA.table, encode(tenant), rows, one_in=SMALL)
 
 
-def _employees(found: dict[str, Entity]) -> tuple[dict[str, Employee], set[str]]:
+def _read_employees(entities: dict[str, Entity]) -> tuple[dict[str, Employee], set[str]]:
     employees: dict[str, Employee] = {}
     broken: set[str] = set()
-    for row, entity in found.items():
+    for row, entity in entities.items():
         try:
             with reading("an employee"):
                 document = business_records.from_entity(entity).document
                 if document is not None:
-                    employees[row] = Employee.of(document)
+                    employees[row] = Employee.from_document(document)
         except UnreadableDataError:
             broken.add(row)
     return employees, broken

@@ -32,7 +32,7 @@ from cli.demo import (
 from cli.environment import ROOT
 from cli.output import columns
 from cli.result_tables import failure_table
-from shared.imports.authdata.model import Stored
+from shared.imports.authdata.model import StoredEmployees
 from tests.unit.imports.authdata.plain_batches import judge, read_all
 
 # Tables of the commands.
@@ -248,7 +248,7 @@ def test_starting_the_demo_loads_no_storage_client() -> None:
 
 def as_designed(**changes: Any) -> dict[str, Any]:
     rows = json.loads((ROOT / BATCH_FILE).read_text("utf-8"))["employee"]
-    return {**judge(read_all(rows), Stored()).answer, **changes}
+    return {**judge(read_all(rows), StoredEmployees()).answer, **changes}
 
 
 def a_batch_answer(**changes: Any) -> Answer:

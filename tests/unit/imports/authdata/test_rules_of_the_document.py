@@ -66,7 +66,7 @@ def test_scrub_removes_records_without_data_and_blanks_count_as_missing() -> Non
 
 def test_names_match_in_any_case_and_unknown_ones_are_reported_in_the_results() -> None:
     [record] = read_all([{"EMPLOYEEID": "E1", "AuthValue1": "one", "Shoe": "44"}])
-    assert (record.employee_id, record.prints.present) == ("E1", (True, False, False))
+    assert (record.employee_id, record.fingerprints.present) == ("E1", (True, False, False))
     assert [(message.id, message.field) for message in record.messages] == [(1007, "shoe")]
 
 
@@ -236,12 +236,12 @@ def test_values_under_a_key_that_is_gone_are_replaced_but_never_completed() -> N
 
 
 def test_hashes_differ_by_key_tenant_and_value_and_show_no_value() -> None:
-    prints = a_hasher().fingerprints(["secret", None, "secret"])
-    (_, first), (_, second) = prints.by_key
+    fingerprints = a_hasher().fingerprints(["secret", None, "secret"])
+    (_, first), (_, second) = fingerprints.by_key
     assert first[0] == first[2]
     assert first[1] is None
     assert first[0] != second[0]
-    assert "secret" not in repr((prints, prints.triples, CURRENT))
+    assert "secret" not in repr((fingerprints, fingerprints.triples, CURRENT))
 
 
 @pytest.mark.parametrize("name", ["added", "updated", "errors"])
@@ -305,7 +305,7 @@ def test_a_record_with_a_faulty_field_is_compared_with_what_is_stored_too(
     faulty = row | {"employeeStatus": 5}
     for record, told in ((row, [fault]), (faulty, [1002, fault])):
         judged = judge_plain([*others, record], STORED_PEOPLE)
-        messages = judged.classified.verdicts[-1].messages
+        messages = judged.classified.classifications[-1].messages
         assert [message.id for message in messages] == told
         assert judged.answer["totalErrors"] == 1
         assert len(judged.answer["errorDetails"]) == len(told)
@@ -313,8 +313,8 @@ def test_a_record_with_a_faulty_field_is_compared_with_what_is_stored_too(
 
 def test_a_record_whose_values_cannot_be_read_is_not_compared() -> None:
     for row in (a_record("E1", "two", 5), a_record(5, "two"), a_record("x" * 61, "two")):
-        [verdict] = judge_plain([row], STORED_PEOPLE).classified.verdicts
-        assert len(verdict.messages) == 1
+        [classification] = judge_plain([row], STORED_PEOPLE).classified.classifications
+        assert len(classification.messages) == 1
 
 
 def test_a_faulty_record_claims_nothing() -> None:
