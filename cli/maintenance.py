@@ -63,7 +63,7 @@ def purge(
         return await retention_of(gateway).purge(tenants, keep)
 
     purged = on_gateway(run)
-    lines = [f"{count:>8}  {name}" for name, count in purged.went.items()]
+    lines = [f"{count:>8}  {name}" for name, count in purged.expired.items()]
     failed = [{"tenant": name, "step": _as_member(step)} for name, step in purged.failed]
     if failed:
         lines.append("Failed, see the log:")
@@ -71,7 +71,7 @@ def purge(
     show(
         as_json,
         {
-            "expired": {_as_member(name): count for name, count in purged.went.items()},
+            "expired": {_as_member(name): count for name, count in purged.expired.items()},
             "failed": failed,
         },
         ["Deleted:", *lines],

@@ -31,13 +31,13 @@ from shared.storage.ports import Blobs, Queues
 from shared.storage_time import storage_time_now
 
 # Where a row belongs, from its names in lower case.
-Place = Callable[[Mapping[str, Any]], str | None]
+SortKeyReader = Callable[[Mapping[str, Any]], str | None]
 # From the bytes of a call to its rows, of which there may be so many (`payload.read_payload`).
-Reader = Callable[[bytes, Place, int], Payload]
+Reader = Callable[[bytes, SortKeyReader, int], Payload]
 
 # Up to this size a payload sits in the import record: one write less.
 INLINE_BYTES = 24 * 1024
-_SENT_AT_ONCE = 8
+_CONCURRENT_SENDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,11 @@ class ImportAcceptor:
         Raises what `read` raises, and StorageUnavailableError when storage does not answer before
         the import is accepted.
         """
-        planned = await self.read(kind, caller.tenant, body)
-        if not planned.rows:
+        plan = await self.read(kind, caller.tenant, body)
+        if not plan.rows:
             return None
-        draft = self.draft(kind, caller.tenant, planned, caller.options, import_id)
-        return await self.accept_planned(kind, draft, planned)
+        draft = self.draft(kind, caller.tenant, plan, caller.options, import_id)
+        return await self.accept_planned(kind, draft, plan)
 
     async def read(
         self, kind: ImportType, tenant: str, body: bytes, reader: Reader = read_payload
@@ -97,10 +97,10 @@ class ImportAcceptor:
 
         Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError.
         """
-        return await self._offload(len(body), self._plan, kind, tenant, body, reader)
+        return await self._offload(len(body), self._read_plan, kind, tenant, body, reader)
 
     def draft(
-        self, kind: ImportType, tenant: str, planned: Plan, options: Options, import_id: str = ""
+        self, kind: ImportType, tenant: str, plan: Plan, options: Options, import_id: str = ""
     ) -> ImportRecord:
         """The record of an import of this plan before it is accepted."""
         return ImportRecord(
@@ -109,8 +109,8 @@ class ImportAcceptor:
             import_id=import_id or self._ids.new(),
             type_name=kind.name,
             type_version=kind.version,
-            rows=planned.rows,
-            chunks=planned.chunks,
+            rows=plan.rows,
+            chunks=plan.chunks,
             options=options,
             accepted_at=to_iso(self._clock.now()),
         )
@@ -121,7 +121,7 @@ class ImportAcceptor:
         parent: ImportRecord,
         rows: Collection[int],
         origins: Origins,
-        planned: Plan,
+        plan: Plan,
         import_id: str,
     ) -> ImportRecord:
         """The record of a retry of these rows of an import, under its options.
@@ -129,7 +129,7 @@ class ImportAcceptor:
         Raises ConflictError for a retry of a retry, too many times over.
         """
         return replace(
-            self.draft(kind, parent.tenant, planned, parent.options, import_id),
+            self.draft(kind, parent.tenant, plan, parent.options, import_id),
             parent=Parent(parent.import_id, parent.number),
             lineage=await self._imports.repairs.lineage(parent, row_set(rows)),
             origins=origins,
@@ -139,7 +139,7 @@ class ImportAcceptor:
         self,
         kind: ImportType,
         draft: ImportRecord,
-        planned: Plan,
+        plan: Plan,
         check: AcceptanceCheck | None = None,
     ) -> ImportRecord:
         """The accepted import of a plan; `draft` lacks its number, and a small payload's lines.
@@ -148,7 +148,7 @@ class ImportAcceptor:
 
         Accepted twice under one import id, it is one import. Raises StorageUnavailableError.
         """
-        record = await self._write_down(draft, planned, check)
+        record = await self._write_payload_and_record(draft, plan, check)
         log.event(
             "import.accepted",
             import_id=record.import_id,
@@ -159,14 +159,24 @@ class ImportAcceptor:
             chunks=len(record.chunks),
         )
         try:
-            await self._ask_for_work(kind, record)
+            # Send a message for each chunk that may start; the others wait for an earlier import.
+            earlier = self._hold_back.earlier(record)
+            queue = queue_for(record, kind.queue, kind.bulk_queue)
+            for at in range(0, len(record.chunks), _CONCURRENT_SENDS):
+                batch = record.chunks[at : at + _CONCURRENT_SENDS]
+                await asyncio.gather(
+                    *(
+                        self._send_message_or_wait(record, chunk.number, queue, earlier)
+                        for chunk in batch
+                    )
+                )
         except Exception as error:
             # The sweep sends what is missing, in minutes: the call need not wait for the rows.
             log.failure("import.messages_missing", error, import_id=record.import_id)
             storage_time_now().spend(math.inf)
         return record
 
-    def _plan(self, kind: ImportType, tenant: str, body: bytes, reader: Reader) -> Plan:
+    def _read_plan(self, kind: ImportType, tenant: str, body: bytes, reader: Reader) -> Plan:
         payload = reader(body, sort_key_reader(kind, tenant), self._limits.max_rows)
         return plan(
             payload,
@@ -174,26 +184,16 @@ class ImportAcceptor:
             chunk_bytes=self._limits.chunk_bytes,
         )
 
-    async def _write_down(
-        self, draft: ImportRecord, planned: Plan, check: AcceptanceCheck | None
+    async def _write_payload_and_record(
+        self, draft: ImportRecord, plan: Plan, check: AcceptanceCheck | None
     ) -> ImportRecord:
-        if planned.size <= INLINE_BYTES:
-            lines = b"".join(planned.lines()).decode()
+        if plan.size <= INLINE_BYTES:
+            lines = b"".join(plan.lines()).decode()
             return await self._imports.accept(replace(draft, inline=lines), check)
-        await self._blobs.put(IMPORT_PAYLOADS, draft.blob_name, planned.lines())
+        await self._blobs.put(IMPORT_PAYLOADS, draft.blob_name, plan.lines())
         return await self._imports.accept(draft, check)
 
-    async def _ask_for_work(self, kind: ImportType, record: ImportRecord) -> None:
-        """Send a message for each chunk that may start; the others wait for an earlier import."""
-        earlier = self._hold_back.earlier(record)
-        queue = queue_for(record, kind.queue, kind.bulk_queue)
-        for at in range(0, len(record.chunks), _SENT_AT_ONCE):
-            some = record.chunks[at : at + _SENT_AT_ONCE]
-            await asyncio.gather(
-                *(self._ask_for_chunk(record, chunk.number, queue, earlier) for chunk in some)
-            )
-
-    async def _ask_for_chunk(
+    async def _send_message_or_wait(
         self, record: ImportRecord, chunk: int, queue: str, earlier: OpenImportsBefore
     ) -> None:
         if not await self._hold_back.waits(record, chunk, earlier):

@@ -57,7 +57,7 @@ class KeyedLocks:
         try:
             yield
         finally:
-            queue.passed += 1
+            queue.finished_turns += 1
             if has_turn:
                 queue.lock.release()
 
@@ -65,7 +65,7 @@ class KeyedLocks:
 class _Queue:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.passed = 0
+        self.finished_turns = 0
 
     async def wait(self) -> bool:
         """True with the lock; False where nobody has got on for a while."""
@@ -74,9 +74,9 @@ class _Queue:
         acquiring = asyncio.ensure_future(self.lock.acquire())
         try:
             while True:
-                passed = self.passed
+                finished_before = self.finished_turns
                 done, _ = await asyncio.wait((acquiring,), timeout=_PATIENCE_SECONDS)
-                if done or passed == self.passed:
+                if done or finished_before == self.finished_turns:
                     break
         except asyncio.CancelledError:
             self._give_up(acquiring)

@@ -85,7 +85,8 @@ def messages_for(
     for number in chunks:
         span = record.chunks[number].span
         looks_back = span is not None and any(
-            other.span is not None and other.span.overlaps(span) for other in earlier
+            open_import.span is not None and open_import.span.overlaps(span)
+            for open_import in earlier
         )
         messages.append(
             ChunkMessage(record.tenant, record.number, record.import_id, number, looks_back)

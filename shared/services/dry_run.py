@@ -43,7 +43,7 @@ _END = "\U0010ffff"
 
 
 @dataclass(slots=True)
-class _Partition:
+class _PartitionOverlay:
     """What is known of a partition: what was written here, and what was seen of the real one.
 
     `written` has None for a deleted entity. `seen` has the ETags of real entities; between the two
@@ -77,20 +77,22 @@ class WhatIfTables:
 
     def __init__(self, base: Tables) -> None:
         self._base = base
-        self._partitions: defaultdict[tuple[str, str], _Partition] = defaultdict(_Partition)
+        self._partitions: defaultdict[tuple[str, str], _PartitionOverlay] = defaultdict(
+            _PartitionOverlay
+        )
         self._writes = 0
 
     async def get(self, table: str, partition: str, row: str) -> Entity | None:
         """See `Tables.get`."""
-        known = self._partitions[table, partition]
-        if row in known.written:
-            return known.written[row]
-        found = await self._base.get(table, partition, row)
-        if found is None:
-            known.absent.add(row)
+        overlay = self._partitions[table, partition]
+        if row in overlay.written:
+            return overlay.written[row]
+        entity = await self._base.get(table, partition, row)
+        if entity is None:
+            overlay.absent.add(row)
         else:
-            known.seen[row] = found.etag
-        return found
+            overlay.seen[row] = entity.etag
+        return entity
 
     async def query(
         self,
@@ -104,20 +106,22 @@ class WhatIfTables:
         most: int | None = None,
     ) -> list[Entity]:
         """See `Tables.query`."""
-        known = self._partitions[table, partition]
+        overlay = self._partitions[table, partition]
         begin = max(first, f"{after}\0" if after else "")
-        mine = {row: item for row, item in known.written.items() if begin <= row <= (last or _END)}
-        wanted = None if most is None else most + len(mine)
-        found = await self._base.query(
-            table, partition, first, last, after=after, select=select, most=wanted
+        own_writes = {
+            row: item for row, item in overlay.written.items() if begin <= row <= (last or _END)
+        }
+        limit = None if most is None else most + len(own_writes)
+        entities = await self._base.query(
+            table, partition, first, last, after=after, select=select, most=limit
         )
-        end = found[-1].row if wanted is not None and len(found) >= wanted else last or _END
-        known.covered.append((begin, end))
-        known.seen.update((entity.row, entity.etag) for entity in found)
-        merged: dict[str, Entity | None] = {entity.row: entity for entity in found}
-        merged |= {row: entity for row, entity in mine.items() if row <= end}
-        left = [entity for _, entity in sorted(merged.items()) if entity is not None]
-        return left[:most]
+        end = entities[-1].row if limit is not None and len(entities) >= limit else last or _END
+        overlay.covered.append((begin, end))
+        overlay.seen.update((entity.row, entity.etag) for entity in entities)
+        merged_rows: dict[str, Entity | None] = {entity.row: entity for entity in entities}
+        merged_rows |= {row: entity for row, entity in own_writes.items() if row <= end}
+        visible = [entity for _, entity in sorted(merged_rows.items()) if entity is not None]
+        return visible[:most]
 
     async def write(self, table: str, operation: Operation) -> str:
         """See `Tables.write`."""
@@ -128,22 +132,24 @@ class WhatIfTables:
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
         """See `Tables.transact`."""
         partition = operations[0].entity.partition
-        await self._learn(table, partition, operations)
-        known = self._partitions[table, partition]
+        await self._read_unknown(table, partition, operations)
+        overlay = self._partitions[table, partition]
         for operation in operations:
-            _check(operation, known.etag(operation.entity.row))
+            _check_condition(operation, overlay.etag(operation.entity.row))
         for operation in operations:
-            known.written[operation.entity.row] = await self._left_by(table, operation)
+            overlay.written[operation.entity.row] = await self._apply(table, operation)
 
-    async def _learn(self, table: str, partition: str, operations: Iterable[Operation]) -> None:
+    async def _read_unknown(
+        self, table: str, partition: str, operations: Iterable[Operation]
+    ) -> None:
         """Find out what is there, for the operations whose condition asks for it."""
-        known = self._partitions[table, partition]
+        overlay = self._partitions[table, partition]
         rows = {each.entity.row for each in operations if not isinstance(each, Upsert)}
-        unknown = sorted(row for row in rows if not known.knows(row))
+        unknown = sorted(row for row in rows if not overlay.knows(row))
         if unknown:
             await load_records(self, table, partition, unknown, select=())
 
-    async def _left_by(self, table: str, operation: Operation) -> Entity | None:
+    async def _apply(self, table: str, operation: Operation) -> Entity | None:
         if isinstance(operation, Delete):
             return None
         self._writes += 1
@@ -154,15 +160,15 @@ class WhatIfTables:
         return replace(entity, values={**(before.values if before else {}), **entity.values})
 
 
-def _check(operation: Operation, etag: str | None) -> None:
+def _check_condition(operation: Operation, etag: str | None) -> None:
     """Raises PreconditionFailedError where the operation does not fit what is there."""
     if isinstance(operation, Upsert):
         return
     if isinstance(operation, Insert):
         holds = etag is None
     else:
-        sent = operation.entity.etag
-        holds = etag is not None and sent in ("", etag)
+        expected_etag = operation.entity.etag
+        holds = etag is not None and expected_etag in ("", etag)
     if not holds:
         raise PreconditionFailedError("another state, as far as a dry run has come")
 
@@ -206,8 +212,8 @@ class WhatIfBlobs:
 
 
 # Dry runs of many rows in one process; each keeps in memory what its rows would write.
-_LARGE_AT_ONCE = 2
-_SMALL_AT_ONCE = 4
+_LARGE_PLACES = 2
+_SMALL_PLACES = 4
 
 # The processors of all types on some storage. They tell `ChangeListener` each change.
 MakeProcessors = Callable[[Tables, Blobs, ChangeListener | None], Processors]
@@ -261,10 +267,10 @@ class DryRuns:
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._small = TenantPlaces(
-            "dry runs", places=_SMALL_AT_ONCE, per_tenant=2, most_waiting=most_waiting
+            "dry runs", places=_SMALL_PLACES, per_tenant=2, most_waiting=most_waiting
         )
         self._large = TenantPlaces(
-            "dry runs", places=_LARGE_AT_ONCE, per_tenant=1, most_waiting=most_waiting
+            "dry runs", places=_LARGE_PLACES, per_tenant=1, most_waiting=most_waiting
         )
 
     @asynccontextmanager
@@ -293,16 +299,16 @@ class DryRuns:
                     "several calls."
                 ) from None
 
-    def check_rows(self, planned: Plan) -> None:
+    def check_rows(self, plan: Plan) -> None:
         """Raises TooLargeError for more rows than a dry run takes."""
-        if planned.rows > self._max_rows:
+        if plan.rows > self._max_rows:
             raise TooLargeError(
-                f"The payload has {planned.rows} rows and a dry run takes {self._max_rows}: send "
+                f"The payload has {plan.rows} rows and a dry run takes {self._max_rows}: send "
                 "it in several calls."
             )
 
     async def judge(
-        self, kind: ImportType, draft: ImportRecord, planned: Plan, *, with_changes: bool
+        self, kind: ImportType, draft: ImportRecord, plan: Plan, *, with_changes: bool
     ) -> DryRunResult:
         """What an import of this plan would come to; nothing is written anywhere.
 
@@ -310,30 +316,34 @@ class DryRuns:
         for too many rows, for more changes than an answer holds, and where the time of a
         call does not suffice.
         """
-        self.check_rows(planned)
-        async with self.place(draft.tenant, planned.rows):
-            judgement = await self._judged(kind, draft, planned, with_changes)
-        log.event("dry_run.judged", tenant=draft.tenant, type=kind.name, rows=planned.rows)
-        return judgement
+        self.check_rows(plan)
+        async with self.place(draft.tenant, plan.rows):
+            result = await self._process_rows(kind, draft, plan, with_changes)
+        log.event("dry_run.judged", tenant=draft.tenant, type=kind.name, rows=plan.rows)
+        return result
 
-    async def _judged(
-        self, kind: ImportType, draft: ImportRecord, planned: Plan, with_changes: bool
+    async def _process_rows(
+        self, kind: ImportType, draft: ImportRecord, plan: Plan, with_changes: bool
     ) -> DryRunResult:
-        noted = _Noted(kind, self._max_bytes) if with_changes else None
+        recorder = _ChangeRecorder(kind, self._max_bytes) if with_changes else None
         record = replace(draft, number=LAST_NUMBER, trusts_later_stamps=False)
         tables, blobs = WhatIfTables(self._tables), WhatIfBlobs(self._blobs)
-        processors = self._make_processors(tables, blobs, noted.note if noted else None)
-        work = processors.for_import(record)
+        processors = self._make_processors(
+            tables, blobs, recorder.record_change if recorder else None
+        )
+        processor = processors.for_import(record)
         results: list[RowResult] = []
-        chunks = iter(planned.lines())
+        chunks = iter(plan.lines())
         while (lines := await asyncio.to_thread(next, chunks, None)) is not None:
-            results += cap_messages(await work.run(record, lines, _never_stops))
-            if noted is not None:
-                noted.check_size()
-        return DryRunResult(tuple(results), noted.of(results) if noted is not None else {})
+            results += cap_messages(await processor.run(record, lines, _no_limit))
+            if recorder is not None:
+                recorder.check_size()
+        return DryRunResult(
+            tuple(results), recorder.effective_changes(results) if recorder is not None else {}
+        )
 
 
-class _Noted:
+class _ChangeRecorder:
     """What rows change, as text by their index."""
 
     def __init__(self, kind: ImportType, max_bytes: int) -> None:
@@ -342,7 +352,7 @@ class _Noted:
         self._texts: dict[int, str] = {}
         self._size = 0
 
-    def note(self, index: int, before: Document | None, after: Document | None) -> None:
+    def record_change(self, index: int, before: Document | None, after: Document | None) -> None:
         """Told of each row that takes effect; of a row that is judged again, the last counts."""
         text = changes_text(changed_fields(before, after, self._is_sensitive))
         self._size += len(text) - len(self._texts.get(index, ""))
@@ -356,11 +366,11 @@ class _Noted:
                 "answer: send fewer rows, or leave out view=rows."
             )
 
-    def of(self, results: Sequence[RowResult]) -> dict[int, str]:
+    def effective_changes(self, results: Sequence[RowResult]) -> dict[int, str]:
         """The changes of the rows that took effect in the end."""
         effective = {result.index for result in results if result.outcome.took_effect}
         return {index: text for index, text in self._texts.items() if index in effective}
 
 
-async def _never_stops() -> None:
+async def _no_limit() -> None:
     """Nobody can cancel a dry run; its time is limited as a whole."""

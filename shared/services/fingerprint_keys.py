@@ -33,7 +33,7 @@ class FingerprintKeys:
     def __init__(self, tables: Tables, configured: Sequence[HashKey]) -> None:
         self._tables = tables
         self._configured = tuple(key.secret for key in configured)
-        self._own = b""
+        self._own_secret = b""
 
     async def secrets(self) -> tuple[bytes, ...]:
         """The secret to hash with, then the others to compare with.
@@ -42,9 +42,9 @@ class FingerprintKeys:
         and hashes without a key (the last, empty one) are those of earlier versions.
         Raises StorageUnavailableError.
         """
-        if not self._own:
-            self._own = await self._read_or_make()
-        return (*self._configured, self._own, b"")
+        if not self._own_secret:
+            self._own_secret = await self._read_or_make()
+        return (*self._configured, self._own_secret, b"")
 
     async def body_hashes(self, body: bytes) -> tuple[str, ...]:
         """What a whole body is found by: the hash to keep, then the others to look for."""
@@ -55,18 +55,18 @@ class FingerprintKeys:
 
     async def _read_or_make(self) -> bytes:
         for _ in range(_TRIES):
-            stored = await self._tables.get(SIGNING_KEYS, PARTITION, ROW)
-            found = b"" if stored is None else _decoded(stored.text("key"))
-            if len(found) == _BYTES:
-                return found
+            entity = await self._tables.get(SIGNING_KEYS, PARTITION, ROW)
+            secret = b"" if entity is None else _decoded(entity.text("key"))
+            if len(secret) == _BYTES:
+                return secret
             text = base64.b64encode(secrets.token_bytes(_BYTES)).decode()
             # One that cannot be read is replaced: its hashes are lost in any case.
-            etag = "" if stored is None else stored.etag
-            entity = Entity(PARTITION, ROW, {"key": text}, etag)
+            etag = "" if entity is None else entity.etag
+            new_entity = Entity(PARTITION, ROW, {"key": text}, etag)
             # Another process may be faster, and its key counts; so it is read again.
             with suppress(PreconditionFailedError):
                 await self._tables.write(
-                    SIGNING_KEYS, Insert(entity) if stored is None else Replace(entity)
+                    SIGNING_KEYS, Insert(new_entity) if entity is None else Replace(new_entity)
                 )
         raise ConflictError(
             "Other processes are changing the key for hashes of bodies: send the call again."

@@ -23,19 +23,22 @@ class Health:
     def __init__(self, check: Callable[[], Awaitable[None]], clock: Clock) -> None:
         self._check = check
         self._clock = clock
-        self._known: tuple[float, bool] | None = None
+        self._last_check: tuple[float, bool] | None = None
         self._running: asyncio.Task[bool] | None = None
 
     async def is_storage_working(self) -> bool:
         """Whether tables, queues and blobs have taken a write just now."""
-        if self._known is not None and self._clock.elapsed() - self._known[0] < _FRESH_SECONDS:
-            return self._known[1]
+        if (
+            self._last_check is not None
+            and self._clock.elapsed() - self._last_check[0] < _FRESH_SECONDS
+        ):
+            return self._last_check[1]
         if self._running is None:
-            self._running = asyncio.create_task(self._ask())
+            self._running = asyncio.create_task(self._run_check())
         # Shielded: a caller who goes away must not take the answer from the others.
         return await asyncio.shield(self._running)
 
-    async def _ask(self) -> bool:
+    async def _run_check(self) -> bool:
         try:
             with storage_time(_CHECK_SECONDS):
                 await self._check()
@@ -45,5 +48,5 @@ class Health:
             is_working = False
         finally:
             self._running = None
-        self._known = self._clock.elapsed(), is_working
+        self._last_check = self._clock.elapsed(), is_working
         return is_working

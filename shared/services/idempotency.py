@@ -93,11 +93,11 @@ class IdempotencyStore:
             raise ConflictError(UNREADABLE) from None
         if record.answer is None or not record.spilled:
             return record
-        packed = await self._blobs.read(IDEMPOTENT_ANSWERS, record.spilled)
-        if packed is None:
+        data = await self._blobs.read(IDEMPOTENT_ANSWERS, record.spilled)
+        if data is None:
             return record
         with suppress(UnreadableDataError):
-            body = await self._offload(len(packed), records.unpack_body, packed)
+            body = await self._offload(len(data), records.unpack_body, data)
             return replace(record, answer=replace(record.answer, body=body))
         return record
 
@@ -107,45 +107,45 @@ class IdempotencyStore:
         return replace(record, etag=etag)
 
     async def renew(
-        self, expired: IdempotencyRecord, record: IdempotencyRecord
+        self, expired_record: IdempotencyRecord, record: IdempotencyRecord
     ) -> IdempotencyRecord:
         """The record in place of one that has had its time."""
-        renewed = await self.replace(replace(record, etag=expired.etag))
-        if expired.spilled:
-            await self._blobs.delete(IDEMPOTENT_ANSWERS, expired.spilled)
-        return renewed
+        stored_record = await self.replace(replace(record, etag=expired_record.etag))
+        if expired_record.spilled:
+            await self._blobs.delete(IDEMPOTENT_ANSWERS, expired_record.spilled)
+        return stored_record
 
     async def keep(self, record: IdempotencyRecord, answer: KeptAnswer) -> None:
         """Put the answer into the record; a large body goes to a blob of its own first."""
-        packed = await self._offload(len(answer.body or b""), records.pack_body, answer)
-        spilled = f"{record.tenant}/{self._ids.new()}" if len(packed) > MAX_INLINE else ""
-        if spilled:
-            await self._blobs.put(IDEMPOTENT_ANSWERS, spilled, [packed])
-        answered = replace(record, answer=answer, spilled=spilled)
+        body = await self._offload(len(answer.body or b""), records.pack_body, answer)
+        blob_name = f"{record.tenant}/{self._ids.new()}" if len(body) > MAX_INLINE else ""
+        if blob_name:
+            await self._blobs.put(IDEMPOTENT_ANSWERS, blob_name, [body])
+        updated = replace(record, answer=answer, spilled=blob_name)
         try:
-            await self._tables.write(IDEMPOTENCY, Replace(records.to_entity(answered, packed)))
+            await self._tables.write(IDEMPOTENCY, Replace(records.to_entity(updated, body)))
         except PreconditionFailedError:
-            if spilled:
-                await self._blobs.delete(IDEMPOTENT_ANSWERS, spilled)
+            if blob_name:
+                await self._blobs.delete(IDEMPOTENT_ANSWERS, blob_name)
             raise
 
     async def remove(self, record: IdempotencyRecord) -> None:
         """Forget the key."""
         await self._tables.write(IDEMPOTENCY, Delete(records.to_entity(record)))
 
-    async def remove_before(self, tenant: str, moment: datetime, now: datetime) -> int:
+    async def remove_before(self, tenant: str, before: datetime, now: datetime) -> int:
         """Forget the tenant's keys that were first seen before then; how many those were.
 
         A key that a clock saw first which was ahead counts as first seen now.
         The blob goes first: a record that is left without it has expired all the same. Then blobs
         that nobody names: a call wrote them, and died before it could name them.
         """
-        removed = await self._remove_records(tenant, to_iso(moment), now)
-        for name in await self._blobs.names_before(IDEMPOTENT_ANSWERS, f"{tenant}/", moment):
+        removed = await self._remove_records(tenant, to_iso(before), now)
+        for name in await self._blobs.names_before(IDEMPOTENT_ANSWERS, f"{tenant}/", before):
             await self._blobs.delete(IDEMPOTENT_ANSWERS, name)
         return removed
 
-    async def _remove_records(self, tenant: str, moment: str, now: datetime) -> int:
+    async def _remove_records(self, tenant: str, before: str, now: datetime) -> int:
         removed = 0
         async for page in query_pages(
             self._tables,
@@ -157,17 +157,16 @@ class IdempotencyStore:
         ):
             for entity in page:
                 if age_of(entity.text("CreatedAt"), now) is None:
-                    await self._correct_time(entity, now)
-                elif entity.text("CreatedAt") < moment:
-                    removed += await self._removed(entity)
+                    corrected = Entity(
+                        entity.partition, entity.row, {"CreatedAt": to_iso(now)}, entity.etag
+                    )
+                    with suppress(PreconditionFailedError):
+                        await self._tables.write(IDEMPOTENCY, Merge(corrected))
+                elif entity.text("CreatedAt") < before:
+                    removed += await self._remove_record(entity)
         return removed
 
-    async def _correct_time(self, entity: Entity, now: datetime) -> None:
-        corrected = Entity(entity.partition, entity.row, {"CreatedAt": to_iso(now)}, entity.etag)
-        with suppress(PreconditionFailedError):
-            await self._tables.write(IDEMPOTENCY, Merge(corrected))
-
-    async def _removed(self, entity: Entity) -> int:
+    async def _remove_record(self, entity: Entity) -> int:
         if entity.text("Spilled"):
             await self._blobs.delete(IDEMPOTENT_ANSWERS, entity.text("Spilled"))
         try:
@@ -238,9 +237,9 @@ class IdempotencyKeys:
         self._ids = ids
         self._stop = stop
         self._keep = timedelta(seconds=keep_seconds)
-        self._patience = timedelta(seconds=take_over_seconds)
-        self._news = Completions()
-        self._releases: set[asyncio.Task[None]] = set()
+        self._take_over_age = timedelta(seconds=take_over_seconds)
+        self._completions = Completions()
+        self._release_tasks: set[asyncio.Task[None]] = set()
 
     async def expire(self, tenant: str, before: datetime) -> int:
         """Remove the tenant's records that were made before then; how many those were."""
@@ -252,32 +251,33 @@ class IdempotencyKeys:
         Raises KeyReusedError where the key is bound to another call, StorageUnavailableError.
         """
         now, owner = to_iso(self._clock.now()), self._ids.new()
-        wanted = IdempotencyRecord(
+        new_record = IdempotencyRecord(
             call.tenant, call.key, call.fingerprints[0], self._ids.new(), owner, now, now
         )
         for _ in range(_MOST_CONFLICTS):
             try:
-                return KeyClaim(await self._store.insert(wanted), is_mine=True)
+                return KeyClaim(await self._store.insert(new_record), is_mine=True)
             except PreconditionFailedError:
                 pass
             except StorageUnavailableError:
-                self._release_later(wanted)
+                self._release_later(new_record)
                 raise
-            found = await self._store.read(call.tenant, call.key)
-            if found is None:
+            existing = await self._store.read(call.tenant, call.key)
+            if existing is None:
                 continue
-            if found.owner == owner:
-                return KeyClaim(found, is_mine=True)
-            if self._has_expired(found):
+            if existing.owner == owner:
+                return KeyClaim(existing, is_mine=True)
+            age = age_of(existing.created_at, self._clock.now())
+            if age is not None and age >= self._keep:
                 with suppress(PreconditionFailedError):
-                    return KeyClaim(await self._store.renew(found, wanted), is_mine=True)
+                    return KeyClaim(await self._store.renew(existing, new_record), is_mine=True)
                 continue
-            if found.fingerprint not in call.fingerprints:
+            if existing.fingerprint not in call.fingerprints:
                 raise KeyReusedError(
                     "This Idempotency-Key was sent with another call: send a new key, or the "
                     "same method, address, media type and content as before."
                 )
-            return KeyClaim(found, is_mine=False)
+            return KeyClaim(existing, is_mine=False)
         raise StorageUnavailableError("too many calls with one key at once")
 
     async def follow(self, claim: KeyClaim) -> AsyncGenerator[KeyClaim]:
@@ -287,10 +287,10 @@ class IdempotencyKeys:
         """
         pause = _FIRST_PAUSE
         current: IdempotencyRecord | None = claim.record
-        with self._news.listening(claim.import_id) as answered:
+        with self._completions.listening(claim.import_id) as answer_event:
             while current is not None and current.import_id == claim.import_id:
                 yield KeyClaim(current, is_mine=False)
-                await self._stop.wait_with(answered, pause)
+                await self._stop.wait_with(answer_event, pause)
                 pause = min(_LONGEST_PAUSE, pause * _GROWTH)
                 current = await self._store.read(current.tenant, current.key)
 
@@ -302,7 +302,7 @@ class IdempotencyKeys:
     def is_abandoned(self, claim: KeyClaim) -> bool:
         """Whether the claimant must be thought dead, or gave up."""
         age = age_of(claim.record.claimed_at, self._clock.now())
-        return age is None or age >= self._patience
+        return age is None or age >= self._take_over_age
 
     async def take_over(self, claim: KeyClaim) -> KeyClaim | None:
         """An abandoned claim as this call's own; None where another call was quicker.
@@ -311,16 +311,16 @@ class IdempotencyKeys:
         under the import id must be found, not done again.
         """
         current = claim.record
-        mine = replace(current, owner=self._ids.new(), claimed_at=to_iso(self._clock.now()))
+        new_claim = replace(current, owner=self._ids.new(), claimed_at=to_iso(self._clock.now()))
         try:
-            taken = await self._store.replace(mine)
+            stored_record = await self._store.replace(new_claim)
         except PreconditionFailedError:
-            found = await self._store.read(current.tenant, current.key)
-            if found is None or found.owner != mine.owner:
+            existing = await self._store.read(current.tenant, current.key)
+            if existing is None or existing.owner != new_claim.owner:
                 return None
-            taken = found
+            stored_record = existing
         log.warning("repeat.taken_over", import_id=current.import_id, tenant=current.tenant)
-        return KeyClaim(taken, is_mine=True)
+        return KeyClaim(stored_record, is_mine=True)
 
     @asynccontextmanager
     async def working(self, claim: KeyClaim) -> AsyncIterator[None]:
@@ -356,19 +356,23 @@ class IdempotencyKeys:
     def _release_later(self, claim: IdempotencyRecord) -> None:
         """Give a claim up as soon as storage answers: until then, or its take-over, it blocks."""
         task = asyncio.create_task(self._release(claim))
-        self._releases.add(task)
-        task.add_done_callback(self._releases.discard)
+        self._release_tasks.add(task)
+        task.add_done_callback(self._release_tasks.discard)
 
     async def _release(self, claim: IdempotencyRecord) -> None:
-        pause, end = 1.0, self._clock.elapsed() + self._patience.total_seconds()
+        pause, end = 1.0, self._clock.elapsed() + self._take_over_age.total_seconds()
         while self._clock.elapsed() < end:
             await asyncio.sleep(pause)
             pause = min(_LONGEST_RELEASE_PAUSE, pause * _GROWTH)
             try:
                 with storage_time(CALL_SECONDS):
-                    found = await self._store.read(claim.tenant, claim.key)
-                    if found is not None and found.owner == claim.owner and found.answer is None:
-                        await self._store.replace(replace(found, claimed_at=""))
+                    existing = await self._store.read(claim.tenant, claim.key)
+                    if (
+                        existing is not None
+                        and existing.owner == claim.owner
+                        and existing.answer is None
+                    ):
+                        await self._store.replace(replace(existing, claimed_at=""))
                     return
             except PreconditionFailedError:
                 return
@@ -382,15 +386,15 @@ class IdempotencyKeys:
         """
         try:
             with storage_time(max(CLEAN_UP_SECONDS, storage_time_now().left)):
-                standing = await self._kept(claim.record, answer)
+                final_answer = await self._store_answer(claim.record, answer)
         except Exception as error:
             log.failure("repeat.not_kept", error, import_id=claim.import_id)
             self._release_later(claim.record)
             return answer
-        self._news.announce(claim.import_id)
-        return standing
+        self._completions.announce(claim.import_id)
+        return final_answer
 
-    async def _kept(self, claim: IdempotencyRecord, answer: KeptAnswer) -> KeptAnswer:
+    async def _store_answer(self, claim: IdempotencyRecord, answer: KeptAnswer) -> KeptAnswer:
         record = claim
         for _ in range(_MOST_CONFLICTS):
             try:
@@ -404,7 +408,3 @@ class IdempotencyKeys:
                 return current.answer
             record = current
         return answer
-
-    def _has_expired(self, record: IdempotencyRecord) -> bool:
-        age = age_of(record.created_at, self._clock.now())
-        return age is not None and age >= self._keep

@@ -29,7 +29,7 @@ from shared.storage.partition_index import GROUPS, group_of
 from shared.storage.ports import MAX_OPERATIONS, Entity, Tables, Upsert, query_pages
 
 _INDEXED = "indexed"
-_REMEMBERED = 10_000
+_MOST_CACHED = 10_000
 _PAGE = 16
 _RECORDS_AT_ONCE = 500
 
@@ -47,9 +47,9 @@ def names_of(kind: ImportType, document: Document | None) -> frozenset[NamedReco
     """The names of a record, none where there is no record."""
     if document is None:
         return frozenset()
-    group, reference = (document[name] for name in kind.rules.key_fields)
-    found = kind.record_rules.found_by(document)
-    return frozenset(NamedRecord(each, group, reference) for each in found)
+    group, reference = (document[field] for field in kind.rules.key_fields)
+    names = kind.record_rules.found_by(document)
+    return frozenset(NamedRecord(name, group, reference) for name in names)
 
 
 class NameIndex:
@@ -65,24 +65,24 @@ class NameIndex:
             return
         first, last = GROUPS
         if not await self._tables.query(kind.table, encode(tenant), first, last, most=1):
-            await self._note_complete(kind, tenant)
+            await self._mark_complete(kind, tenant)
 
     async def is_complete(self, kind: ImportType, tenant: str) -> bool:
         """Whether all records of the tenant are in."""
         if (kind.table, tenant) in self._complete:
             return True
-        found = await self._tables.get(kind.table, encode(tenant), _INDEXED)
-        if found is not None:
-            self._remember(kind, tenant)
-        return found is not None
+        mark = await self._tables.get(kind.table, encode(tenant), _INDEXED)
+        if mark is not None:
+            self._cache_complete(kind, tenant)
+        return mark is not None
 
     async def note(self, kind: ImportType, tenant: str, names: Iterable[NamedRecord]) -> None:
         """Enter names; to be done before the records that have them are written."""
         entities = {entity.row: entity for entity in (_entity(tenant, name) for name in names)}
         rows = sorted(entities)
         for at in range(0, len(rows), MAX_OPERATIONS):
-            some = [Upsert(entities[row]) for row in rows[at : at + MAX_OPERATIONS]]
-            await self._tables.transact(kind.table, some)
+            batch = [Upsert(entities[row]) for row in rows[at : at + MAX_OPERATIONS]]
+            await self._tables.transact(kind.table, batch)
 
     async def candidates(
         self, kind: ImportType, tenant: str, found_by: FoundBy
@@ -108,15 +108,15 @@ class NameIndex:
                 await self.note(
                     kind, tenant, frozenset().union(*(names_of(kind, each) for each in documents))
                 )
-        await self._note_complete(kind, tenant)
+        await self._mark_complete(kind, tenant)
 
-    async def _note_complete(self, kind: ImportType, tenant: str) -> None:
+    async def _mark_complete(self, kind: ImportType, tenant: str) -> None:
         await self._tables.write(kind.table, Upsert(Entity(encode(tenant), _INDEXED, {})))
-        self._remember(kind, tenant)
+        self._cache_complete(kind, tenant)
 
-    def _remember(self, kind: ImportType, tenant: str) -> None:
+    def _cache_complete(self, kind: ImportType, tenant: str) -> None:
         self._complete[kind.table, tenant] = None
-        while len(self._complete) > _REMEMBERED:
+        while len(self._complete) > _MOST_CACHED:
             self._complete.popitem(last=False)
 
 
@@ -125,6 +125,6 @@ def _prefix(found_by: FoundBy) -> str:
 
 
 def _entity(tenant: str, name: NamedRecord) -> Entity:
-    place = hashlib.sha256(partition_of(name.group, name.reference).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(partition_of(name.group, name.reference).encode()).hexdigest()[:32]
     values = {"Group": name.group, "Reference": name.reference}
-    return Entity(encode(tenant), f"{_prefix(name.found_by)}{place}", values)
+    return Entity(encode(tenant), f"{_prefix(name.found_by)}{digest}", values)

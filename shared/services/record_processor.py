@@ -60,30 +60,30 @@ from shared.storage.import_records import ImportRecord
 from shared.storage.partition_index import PartitionIndex
 from shared.storage.ports import MAX_OPERATIONS, Delete, Operation, Tables
 
-# Bringing the records of a chunk to rest: load, resolve, commit (docs/design.md#1.5).
+# Committing the records of a chunk: load, resolve, commit (docs/design.md#1.5).
 #
-# What is to happen to a record is the resolver's business: the rules of a type for a chunk that
-# runs, the end of its rows for one that failed too often or was cancelled. Here is what both
-# share: records are read by ranges, written in transactions of one partition, and where a
-# transaction is refused, one by one, each read and resolved again until its conditional write
-# goes through.
+# A resolver decides about each record: by the rules of a type for a chunk that runs, or by ending
+# its rows for a chunk that failed too often or was cancelled. The committer does the rest for both:
+# it reads records by ranges and writes them in transactions of one partition. If a transaction is
+# refused, it commits the records one by one, and reads and resolves each of them again until its
+# conditional write succeeds.
 
 _MOST_BYTES = 3_500_000
 _MOST_CONFLICTS = 20
-# Keys, headers and short properties of one operation, generously.
+# An upper bound for the keys, headers and short properties of one operation.
 _HEAD_BYTES = 1_024
 
 
-# Enters names in the index.
-Enter = Callable[[Iterable[NamedRecord]], Awaitable[None]]
+# Adds names to the index.
+AddNames = Callable[[Iterable[NamedRecord]], Awaitable[None]]
 
 
 class RecordCommitter:
-    """Brings the records of one chunk to rest, in one table.
+    """Commits the records of one chunk in one table.
 
-    `before_commit` is awaited before each transaction and may raise to stop the work there;
-    `number` is the import's, to know its own stamps on records that cannot be read;
-    `one_in` is that of `load_records`.
+    `before_commit` is awaited before each transaction and may raise an error to stop there.
+    `number` is the number of the import, to recognise its own stamps on records that cannot be
+    read. `one_in` is that of `load_records`.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class RecordCommitter:
         offload: Offload,
         number: int,
         one_in: int = WORTH_IT,
-        enter: Enter | None = None,
+        add_names: AddNames | None = None,
     ) -> None:
         self._number = number
         self._tables = tables
@@ -106,47 +106,46 @@ class RecordCommitter:
         self._before_commit = before_commit
         self._correlation_id = correlation_id
         self._offload = offload
-        self._enter = enter
-        self._entered: set[NamedRecord] = set()
+        self._add_new_names = add_names
+        self._added_names: set[NamedRecord] = set()
         self._results: list[RowResult] = []
 
-    async def settle(self, keys: Sequence[KeyRows]) -> list[RowResult]:
-        """The result of every row of these records, which come sorted by key; none of those that
-        wait.
+    async def commit(self, keys: Sequence[KeyRows]) -> list[RowResult]:
+        """Commit these records, sorted by key. Returns the results of all rows that need not wait.
 
-        Raises StorageUnavailableError when storage does not answer, SupersededError for a
-        straggler, and what `before_commit` raises.
+        Raises StorageUnavailableError if storage does not answer, SupersededError for a straggler,
+        and the errors of `before_commit`.
         """
         for partition, group in groupby(keys, key=lambda rows: rows.key.partition):
             in_partition = list(group)
-            found = await load_records(
+            entities = await load_records(
                 self._tables,
                 self._table,
                 partition,
                 list(dict.fromkeys(rows.key.row for rows in in_partition)),
                 one_in=self._one_in,
             )
-            stored = {row: records.from_any_entity(entity) for row, entity in found.items()}
-            await self._settle_partition(in_partition, stored)
+            stored = {row: records.from_any_entity(entity) for row, entity in entities.items()}
+            await self._commit_partition(in_partition, stored)
         return self._results
 
-    async def _settle_partition(
+    async def _commit_partition(
         self, keys: Sequence[KeyRows], stored: dict[str, StoredRecord]
     ) -> None:
         batch = _Batch()
         for rows in keys:
-            settlement = await self._resolved(rows, stored.get(rows.key.row))
-            if not settlement.operations:
-                self._results.extend(settlement.results)
+            outcome = await self._resolve_rows(rows, stored.get(rows.key.row))
+            if not outcome.operations:
+                self._results.extend(outcome.results)
                 continue
-            if not batch.add(rows, settlement):
-                await self._commit(batch)
+            if not batch.add(rows, outcome):
+                await self._commit_batch(batch)
                 batch = _Batch()
-                batch.add(rows, settlement)
-        await self._commit(batch)
+                batch.add(rows, outcome)
+        await self._commit_batch(batch)
 
-    async def _resolved(self, rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
-        """The resolver's word; a fault that no rule foresaw is the result of these rows alone."""
+    async def _resolve_rows(self, rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
+        """Resolve the rows of a record. An unexpected error becomes the result of these rows."""
         if stored is not None and stored.is_broken:
             return RecordOutcome(self._results_on_broken(rows, stored))
         size = BYTES_PER_ROW * len(rows.rows)
@@ -158,30 +157,32 @@ class RecordCommitter:
             return RecordOutcome(self._results_on_broken(rows, stored))
         except Exception as error:
             log.failure("row.failed", error, correlation_id=self._correlation_id)
-            return RecordOutcome(fail_all_rows(rows.rows, self._unforeseen()))
+            return RecordOutcome(fail_all_rows(rows.rows, self._unexpected_message()))
 
     def _results_on_broken(
         self, rows: KeyRows, stored: StoredRecord | None
     ) -> tuple[RowResult, ...]:
-        """Of rows whose stored record cannot be read: they fail, unless it has their own stamp."""
+        """The results of rows whose record cannot be read: 9001, unless it has their own stamp."""
         log.warning("record.broken", import_id=self._correlation_id)
-        done: dict[int, RowResult] = {}
+        own_results: dict[int, RowResult] = {}
         if stored is not None and stored.stamp.number == self._number:
             with suppress(UnreadableDataError):
-                done = {result.index: result for result in stored.stamp.results()}
+                own_results = {result.index: result for result in stored.stamp.results()}
         fault = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
-        return tuple(done.get(row.index) or failed(row.index, row.key, fault) for row in rows.rows)
+        return tuple(
+            own_results.get(row.index) or failed(row.index, row.key, fault) for row in rows.rows
+        )
 
-    def _unforeseen(self) -> Message:
+    def _unexpected_message(self) -> Message:
         return Message(
             MessageId.COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=self._correlation_id)
         )
 
-    async def _commit(self, batch: _Batch) -> None:
+    async def _commit_batch(self, batch: _Batch) -> None:
         if not batch.entries:
             return
         await self._before_commit()
-        await self._enter_names(name for _, each in batch.entries for name in each.names)
+        await self._add_names(name for _, each in batch.entries for name in each.names)
         try:
             await self._tables.transact(self._table, batch.operations)
         except PreconditionFailedError:
@@ -192,37 +193,37 @@ class RecordCommitter:
             log.failure("transaction.refused", error, correlation_id=self._correlation_id)
             await self._commit_singly(batch)
         else:
-            for _, settlement in batch.entries:
-                self._results.extend(settlement.results)
+            for _, outcome in batch.entries:
+                self._results.extend(outcome.results)
 
     async def _commit_singly(self, batch: _Batch) -> None:
         for rows, _ in batch.entries:
-            self._results.extend(await self._settle_one(rows))
+            self._results.extend(await self._commit_record(rows))
 
-    async def _settle_one(self, rows: KeyRows) -> Sequence[RowResult]:
+    async def _commit_record(self, rows: KeyRows) -> Sequence[RowResult]:
         missing: set[str] = set()
         for _ in range(_MOST_CONFLICTS):
             await self._before_commit()
             entity = await self._tables.get(self._table, rows.key.partition, rows.key.row)
             stored = None if entity is None else records.from_any_entity(entity)
-            settlement = await self._resolved(rows, stored)
-            operations = [each for each in settlement.operations if each.entity.row not in missing]
+            outcome = await self._resolve_rows(rows, stored)
+            operations = [each for each in outcome.operations if each.entity.row not in missing]
             try:
                 if operations:
-                    await self._enter_names(settlement.names)
+                    await self._add_names(outcome.names)
                     await self._tables.transact(self._table, operations)
-                return settlement.results
+                return outcome.results
             except PreconditionFailedError:
                 missing |= await self._missing_lookups(operations)
             except StorageUnavailableError:
                 raise
             except Exception as error:
                 log.failure("row.refused", error, correlation_id=self._correlation_id)
-                return fail_all_rows(rows.rows, self._unforeseen())
+                return fail_all_rows(rows.rows, self._unexpected_message())
         raise StorageUnavailableError("a record is being written by too many at once")
 
     async def _missing_lookups(self, operations: Sequence[Operation]) -> set[str]:
-        """Look-ups that are to be deleted and are not there: they refuse every transaction."""
+        """The look-ups to delete that do not exist. Their deletion fails every transaction."""
         missing: set[str] = set()
         for operation in operations:
             entity = operation.entity
@@ -232,11 +233,11 @@ class RecordCommitter:
                 missing.add(entity.row)
         return missing
 
-    async def _enter_names(self, names: Iterable[NamedRecord]) -> None:
-        new = set(names) - self._entered
-        if new and self._enter is not None:
-            await self._enter(new)
-            self._entered |= new
+    async def _add_names(self, names: Iterable[NamedRecord]) -> None:
+        new = set(names) - self._added_names
+        if new and self._add_new_names is not None:
+            await self._add_new_names(new)
+            self._added_names |= new
 
 
 class _Batch:
@@ -247,20 +248,20 @@ class _Batch:
         self.operations: list[Operation] = []
         self._bytes = 0
 
-    def add(self, rows: KeyRows, settlement: RecordOutcome) -> bool:
-        """Put one record's writes in; False where they do not fit (an empty batch takes any)."""
-        size = sum(operation_bytes(operation) for operation in settlement.operations)
-        count = len(self.operations) + len(settlement.operations)
+    def add(self, rows: KeyRows, outcome: RecordOutcome) -> bool:
+        """Add the writes of one record; False if they do not fit. An empty batch takes any."""
+        size = sum(operation_bytes(operation) for operation in outcome.operations)
+        count = len(self.operations) + len(outcome.operations)
         if self.entries and (count > MAX_OPERATIONS or self._bytes + size > _MOST_BYTES):
             return False
-        self.entries.append((rows, settlement))
-        self.operations.extend(settlement.operations)
+        self.entries.append((rows, outcome))
+        self.operations.extend(outcome.operations)
         self._bytes += size
         return True
 
 
 def operation_bytes(operation: Operation) -> int:
-    """At least what the entity takes as JSON."""
+    """An upper bound of the entity's size as JSON."""
     if isinstance(operation, Delete):
         return _HEAD_BYTES
     values = operation.entity.values.values()
@@ -270,7 +271,7 @@ def operation_bytes(operation: Operation) -> int:
 
 
 def _text_bytes(value: str | bytes) -> int:
-    """Bytes in base64, text with its quotes escaped and other scripts as escapes."""
+    """The size of a value as JSON: bytes in base64, text with escapes."""
     if isinstance(value, bytes):
         return len(value) * 4 // 3 + 4
     if value.isascii():
@@ -278,18 +279,18 @@ def _text_bytes(value: str | bytes) -> int:
     return len(json.dumps(value))
 
 
-# From the lines of a chunk to rows that were read, gathered by the record they speak of.
+# Reading the lines of a chunk into rows, grouped by their record.
 
 SLICE_ROWS = 250
-# Rows that are read and settled at a time.
-_SHOWN = 200
+# Characters of a key that are shown in a result.
+_MOST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkRows:
-    """Rows of a chunk: by record, sorted, and those without a usable key.
+    """Rows of a chunk: those of each record, sorted by key, and those without a usable key.
 
-    `order` holds the rows' indexes in plan order, `groups` the groups that the records lie in.
+    `order` has the indexes of the rows in plan order, `groups` the groups of the records.
     """
 
     keys: Sequence[KeyRows]
@@ -299,12 +300,12 @@ class ChunkRows:
 
 
 def record_key(tenant: str, key: RowKey) -> RecordKey:
-    """Where the record of a row lies."""
+    """The partition key and row key of a row's record."""
     return RecordKey(partition_of(tenant, key.group), row_of(key.reference))
 
 
 def sort_key_reader(kind: ImportType, tenant: str) -> Callable[[Mapping[str, Any]], str | None]:
-    """A function for planning: the sort key of a row whose names are in lower case."""
+    """Make the function that planning uses for the sort key of a row with lower-case names."""
     identify = kind.rules.identify
 
     def sort_key(row: Mapping[str, Any]) -> str | None:
@@ -314,71 +315,72 @@ def sort_key_reader(kind: ImportType, tenant: str) -> Callable[[Mapping[str, Any
     return sort_key
 
 
-# How a line becomes a row; the key is None where it is unusable.
+# Reads a line into a row. The key is None if it is not usable.
 Reading = Callable[[ImportType, int, Mapping[str, Any]], tuple[RowKey | None, ReadRow]]
 
 
 def read_by_rules(
     kind: ImportType, index: int, row: Mapping[str, Any]
 ) -> tuple[RowKey | None, ReadRow]:
-    """Every row by the rules of its type."""
+    """Read a row by the rules of its type."""
     return kind.rules.identify(fold_names(row)), kind.record_rules.read(index, row)
 
 
 def read_key_only(
     kind: ImportType, index: int, row: Mapping[str, Any]
 ) -> tuple[RowKey | None, ReadRow]:
-    """No rule is run: a row has its key and nothing else."""
+    """Read only the key of a row, without its rules."""
     folded = fold_names(row)
-    return kind.rules.identify(folded), ReadRow(index, _sent_key(kind, folded), {}, ())
+    values = [folded.get(name.lower()) for name in kind.rules.key_fields]
+    return kind.rules.identify(folded), ReadRow(
+        index,
+        tuple(
+            value.strip()[:_MOST_SHOWN] if isinstance(value, str) and value.strip() else None
+            for value in values
+        ),
+        {},
+        (),
+    )
 
 
 def read_slices(
     kind: ImportType, tenant: str, data: bytes, reading: Reading
 ) -> Iterator[ChunkRows]:
-    """The rows of a chunk's lines, some hundreds at a time; rows of one record stay together.
+    """Yield the rows of a chunk in slices of some hundred. Rows of one record stay together.
 
-    A read row takes several times the memory of its line, so a chunk is never read as a whole.
+    A row takes several times the memory of its line, so a chunk is never read as a whole.
     """
     rows: list[tuple[RowKey | None, ReadRow]] = []
     for index, line in read_lines(data):
-        key, row = _guarded(kind, reading, index, line)
+        key, row = _read_row(kind, reading, index, line)
         if len(rows) >= SLICE_ROWS and (key is None or key != rows[-1][0]):
-            yield _gathered(tenant, rows)
+            yield _group_by_record(tenant, rows)
             rows = []
         rows.append((key, row))
     if rows:
-        yield _gathered(tenant, rows)
+        yield _group_by_record(tenant, rows)
 
 
-def _guarded(
+def _read_row(
     kind: ImportType, reading: Reading, index: int, line: Mapping[str, Any]
 ) -> tuple[RowKey | None, ReadRow]:
-    """A fault that reading did not foresee is this row's alone."""
+    """Read a row. An unexpected error becomes the result of this row alone."""
     try:
         return reading(kind, index, line)
     except Exception as error:
         log.failure("row.unreadable", error, type=kind.name)
-        nothing = (None,) * len(kind.rules.key_fields)
-        return None, ReadRow(index, nothing, {}, (Message(MessageId.COULD_NOT_BE_PROCESSED),))
+        no_key = (None,) * len(kind.rules.key_fields)
+        return None, ReadRow(index, no_key, {}, (Message(MessageId.COULD_NOT_BE_PROCESSED),))
 
 
-def _sent_key(kind: ImportType, folded: Mapping[str, Any]) -> tuple[str | None, ...]:
-    values = [folded.get(name.lower()) for name in kind.rules.key_fields]
-    return tuple(
-        value.strip()[:_SHOWN] if isinstance(value, str) and value.strip() else None
-        for value in values
-    )
-
-
-def _gathered(tenant: str, rows: Sequence[tuple[RowKey | None, ReadRow]]) -> ChunkRows:
-    placed = sorted(
+def _group_by_record(tenant: str, rows: Sequence[tuple[RowKey | None, ReadRow]]) -> ChunkRows:
+    keyed_rows = sorted(
         ((record_key(tenant, key), row) for key, row in rows if key is not None),
         key=lambda pair: (pair[0].partition, pair[0].row, pair[1].index),
     )
     keys = [
         KeyRows(key, tuple(row for _, row in group))
-        for key, group in groupby(placed, key=lambda pair: pair[0])
+        for key, group in groupby(keyed_rows, key=lambda pair: pair[0])
     ]
     without_key = [row for key, row in rows if key is None]
     groups = frozenset(key.group for key, _ in rows if key is not None)
@@ -386,7 +388,7 @@ def _gathered(tenant: str, rows: Sequence[tuple[RowKey | None, ReadRow]]) -> Chu
 
 
 class RecordProcessor:
-    """`Work` on rows with keys; `on_change` is told what each row changes."""
+    """The `RowProcessor` of rows that each name one record. Calls `on_change` for each change."""
 
     def __init__(
         self,
@@ -406,27 +408,27 @@ class RecordProcessor:
         self._names = NameIndex(tables)
         self._clock = clock
         self._offload = offload
-        self._noticed = on_change
+        self._on_change = on_change
         self._type_of = type_of
 
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
     ) -> list[RowResult]:
-        """See `Work`; rows wait for a record that an earlier open import may still bring."""
+        """See `RowProcessor`. Rows wait for records that an earlier import may still create."""
         results: list[RowResult] = []
         async for part in self._parts(record, lines, read_by_rules):
-            results += await self._settle_by_rules(record, part, before_commit)
+            results += await self._process_rows(record, part, before_commit)
         return results
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
-        """See `Work`."""
+        """See `RowProcessor`."""
         kind = self._type(record)
         message = Message(code)
         resolve = ending(record, message, await closed_through(self._imports, kind, record))
         results: list[RowResult] = []
         async for part in self._parts(record, lines, read_key_only):
-            settled = await self._settle(record, kind, part.keys, resolve, _never_stops)
-            results += _in_order(part, [*fail_all_rows(part.without_key, message), *settled])
+            committed = await self._commit_records(record, kind, part.keys, resolve, _no_limit)
+            results += _in_order(part, [*fail_all_rows(part.without_key, message), *committed])
         return results
 
     def _type(self, record: ImportRecord) -> ImportType:
@@ -435,10 +437,10 @@ class RecordProcessor:
         return import_type(record.type_name, record.type_version)
 
     def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
-        """See `Work`: what a row says is the rules' business."""
+        """See `RowProcessor`. Every row is readable: the rules report what is wrong with it."""
         return True
 
-    async def _settle_by_rules(
+    async def _process_rows(
         self, record: ImportRecord, part: ChunkRows, before_commit: BeforeCommit
     ) -> list[RowResult]:
         kind = self._type(record)
@@ -447,25 +449,25 @@ class RecordProcessor:
         rows = [row for key in part.keys for row in key.rows]
         references = await self._references.read(kind, record, [*rows, *part.without_key])
         size = BYTES_PER_ROW * len(part.without_key)
-        settled = await self._offload(
+        results = await self._offload(
             size, results_without_key, kind, record, references, part.without_key
         )
         keys = part.keys
         while keys:
-            unread: set[Reference] = set()
+            unread_references: set[Reference] = set()
             resolve = rules_resolver(
-                kind, record, references, self._clock.now(), self._noticed, unread
+                kind, record, references, self._clock.now(), self._on_change, unread_references
             )
-            settled += await self._settle(record, kind, keys, resolve, before_commit)
-            if not unread:
+            results += await self._commit_records(record, kind, keys, resolve, before_commit)
+            if not unread_references:
                 break
-            # A row and its stored record together may name what neither names alone.
-            references = await self._references.read_more(record, references, unread)
-            done = {result.index for result in settled}
-            keys = [key for key in keys if key.rows[0].index not in done]
-        return _in_order(part, settled)
+            # A row and its stored record together may have a reference that neither has alone.
+            references = await self._references.read_more(record, references, unread_references)
+            done_rows = {result.index for result in results}
+            keys = [key for key in keys if key.rows[0].index not in done_rows]
+        return _in_order(part, results)
 
-    async def _settle(
+    async def _commit_records(
         self,
         record: ImportRecord,
         kind: ImportType,
@@ -473,7 +475,7 @@ class RecordProcessor:
         resolve: Resolver,
         before_commit: BeforeCommit,
     ) -> list[RowResult]:
-        settler = RecordCommitter(
+        committer = RecordCommitter(
             self._tables,
             kind.table,
             resolve,
@@ -481,9 +483,9 @@ class RecordProcessor:
             record.import_id,
             self._offload,
             record.number,
-            enter=partial(self._names.note, kind, record.tenant),
+            add_names=partial(self._names.note, kind, record.tenant),
         )
-        return await settler.settle(keys)
+        return await committer.commit(keys)
 
     async def _parts(
         self, record: ImportRecord, lines: bytes, reading: Reading
@@ -499,5 +501,5 @@ def _in_order(part: ChunkRows, results: Sequence[RowResult]) -> list[RowResult]:
     return [by_index[index] for index in part.order if index in by_index]
 
 
-async def _never_stops() -> None:
-    """Ending rows has no time limit of its own: it writes one small thing per record."""
+async def _no_limit() -> None:
+    """Ending rows has no time limit, because it only makes one small write for each record."""

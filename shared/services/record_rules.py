@@ -15,7 +15,6 @@ from shared.clock import to_iso
 from shared.imports.import_type import Document, ImportType, Options, ReadRow, Reference
 from shared.imports.merge_rules import (
     ChangeListener,
-    MergeResult,
     evaluate_without_key,
     fail_all_rows,
     merge_rows,
@@ -55,19 +54,19 @@ def rules_resolver(
         def missing(
             row: ReadRow, document: Document, before: Document | None
         ) -> tuple[Message, ...]:
-            named = references.to_find(row, document, before)
-            to_find.extend(named)
-            return references.missing(named, document, before)
+            wanted_references = references.find_references(row, document, before)
+            to_find.extend(wanted_references)
+            return references.find_missing(wanted_references, document, before)
 
         document = stored.document if stored is not None else None
-        folded = merge_rows(
+        merged = merge_rows(
             kind.record_rules,
             rows.rows,
             document,
             options,
             missing,
             on_change,
-            _overtaken(record, rows, stored),
+            _overtaken_rows(record, rows, stored),
         )
         if unread is not None:
             not_read = [each for each in to_find if not references.was_read(each)]
@@ -76,12 +75,20 @@ def rules_resolver(
                 return WAITING
         if any(references.may_come(each) for each in to_find):
             return WAITING
-        if folded.document is None:
-            return RecordOutcome(folded.results)
-        written = _written(kind, record, rows, stored, folded, folded.document, now)
+        if merged.document is None:
+            return RecordOutcome(merged.results)
+        new_record = stamped_record(
+            rows.key,
+            merged.document,
+            Stamp.from_results(record.number, merged.position, merged.results),
+            stored,
+            to_iso(now),
+            lookups=tuple(kind.record_rules.lookups(merged.document)),
+            columns=kind.record_rules.columns(merged.document),
+        )
         try:
-            names = names_of(kind, folded.document) - names_of(kind, document)
-            return RecordOutcome(folded.results, tuple(records.writing(written, stored)), names)
+            names = names_of(kind, merged.document) - names_of(kind, document)
+            return RecordOutcome(merged.results, tuple(records.writing(new_record, stored)), names)
         except RecordTooLargeError:
             return RecordOutcome(
                 fail_all_rows(rows.rows, Message(MessageId.WRONG_LENGTH, detail=TOO_LARGE_RECORD))
@@ -107,10 +114,10 @@ def results_without_key(
             row: ReadRow,
             document: Document,
             _before: Document | None,
-            named: list[Reference] = to_find,
+            wanted_references: list[Reference] = to_find,
         ) -> tuple[Message, ...]:
-            named.extend(references.to_find(row, document, None))
-            return references.missing(named, document, None)
+            wanted_references.extend(references.find_references(row, document, None))
+            return references.find_missing(wanted_references, document, None)
 
         try:
             result = evaluate_without_key(kind.record_rules, row, options, missing)
@@ -126,7 +133,7 @@ def _options_of(record: ImportRecord) -> Options:
     return replace(record.options, accepted_on=record.accepted_at[:10])
 
 
-def _overtaken(
+def _overtaken_rows(
     record: ImportRecord, rows: KeyRows, stored: StoredRecord | None
 ) -> dict[int, Message]:
     """1101 for the rows that fail with it (docs/contracts.md#5, retry)."""
@@ -136,23 +143,3 @@ def _overtaken(
         for row in rows.rows
         if record.origins.is_overtaken(row.index, changed_by)
     }
-
-
-def _written(
-    kind: ImportType,
-    record: ImportRecord,
-    rows: KeyRows,
-    stored: StoredRecord | None,
-    folded: MergeResult,
-    document: Document,
-    now: datetime,
-) -> StoredRecord:
-    return stamped_record(
-        rows.key,
-        document,
-        Stamp.of(record.number, folded.position, folded.results),
-        stored,
-        to_iso(now),
-        lookups=tuple(kind.record_rules.lookups(document)),
-        columns=kind.record_rules.columns(document),
-    )

@@ -44,7 +44,7 @@ class Repairs:
             links[link.ancestor].append(link)
         return links
 
-    async def listed(
+    async def retries_for_list(
         self, tenant: str, newest: int, oldest: int
     ) -> Mapping[int, Sequence[RetryLink]]:
         """What a list of these imports shows of their retries; without the rows they take up."""
@@ -60,10 +60,10 @@ class Repairs:
         repaired = unite(link.repaired for link in links)
         for ancestor in record.lineage:
             links = await self._retries_of(record, ancestor.number)
-            for own in (link for link in links if link.number == record.number):
-                failed = own.rows & ~own.repaired
+            for own_link in (link for link in links if link.number == record.number):
+                failed = own_link.rows & ~own_link.repaired
                 rows = unite(link.repaired for link in links) & failed
-                repaired |= positions_in(rows, all_rows=own.rows)
+                repaired |= positions_in(rows, all_rows=own_link.rows)
         return repaired
 
     async def lineage(self, parent: ImportRecord, rows: int) -> tuple[Ancestor, ...]:
@@ -87,16 +87,16 @@ class Repairs:
             )
         return tuple(lineage)
 
-    async def of_ended(self, record: ImportRecord) -> list[Operation]:
+    async def repair_operations(self, record: ImportRecord) -> list[Operation]:
         """The writes that say which rows of its ancestors an import brought in; none for most."""
         if not record.lineage:
             return []
-        went_in = await self._rows_that_went_in(record)
+        imported = await self._imported_rows(record)
         operations: list[Operation] = []
-        for ancestor in record.lineage if went_in else ():
+        for ancestor in record.lineage if imported else ():
             link = await self._link(record, ancestor)
             if link is not None:
-                repaired = select_rows(link.rows, went_in)
+                repaired = select_rows(link.rows, imported)
                 operations.append(records.repair_operation(record.tenant, link, repaired))
         return operations
 
@@ -122,14 +122,14 @@ class Repairs:
         entity = await self._tables.get(IMPORTS, record.tenant, row)
         return None if entity is None else records.retry_link(entity)
 
-    async def _rows_that_went_in(self, record: ImportRecord) -> int:
-        found = await self._tables.query(
+    async def _imported_rows(self, record: ImportRecord) -> int:
+        entities = await self._tables.query(
             IMPORT_RESULTS, record.import_id, select=results.WENT_IN_COLUMNS
         )
-        went_in = 0
-        for entity in found:
+        imported = 0
+        for entity in entities:
             try:
-                went_in |= results.rows_that_went_in(entity)
+                imported |= results.rows_that_went_in(entity)
             except UnreadableDataError as error:
                 log.failure("result.unreadable", error, import_id=record.import_id)
-        return went_in
+        return imported

@@ -30,9 +30,9 @@ class Results:
     async def add(self, result: ChunkResult) -> bool:
         """Record a chunk as done; False where it has a result already, which then stands."""
         size = _BYTES_PER_ROW * len(result.results)
-        entity, spilled = await self._offload(size, records.to_entity, result)
-        if spilled:
-            await self._blobs.put(IMPORT_RESULT_BLOBS, entity.text("Spilled"), [spilled])
+        entity, spilled_bytes = await self._offload(size, records.to_entity, result)
+        if spilled_bytes:
+            await self._blobs.put(IMPORT_RESULT_BLOBS, entity.text("Spilled"), [spilled_bytes])
         try:
             await self._tables.write(IMPORT_RESULTS, Insert(entity))
         except PreconditionFailedError:
@@ -52,10 +52,10 @@ class Results:
         """The rows of a chunk's result, in plan order. Raises UnreadableDataError."""
         data = stored.data
         if stored.spilled:
-            read = await self._blobs.read(IMPORT_RESULT_BLOBS, stored.spilled)
-            if read is None:
+            blob = await self._blobs.read(IMPORT_RESULT_BLOBS, stored.spilled)
+            if blob is None:
                 raise UnreadableDataError("the results of a chunk")
-            data = read
+            data = blob
         return await self._offload(_GROWS * len(data), records.rows_of, data)
 
 

@@ -76,14 +76,14 @@ class RetentionStep:
 class Purged:
     """How many things went, by the name of the step; which steps failed for which tenants."""
 
-    went: Mapping[str, int]
+    expired: Mapping[str, int]
     failed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    went: int
-    is_over: bool = False
+class _StepOutcome:
+    expired: int
+    is_time_up: bool = False
     has_failed: bool = False
 
 
@@ -119,24 +119,26 @@ class Retention:
         faults = UpkeepFaults("retention.failed")
         for tenant in await self._tenants():
             try:
-                is_over = await self._run_tenant(tenant, end, faults)
+                is_time_up = await self._run_tenant(tenant, end, faults)
             except Exception as error:
                 faults.note(error, tenant=tenant)
                 continue
-            if is_over:
+            if is_time_up:
                 return
 
     async def _run_tenant(self, tenant: str, end: float, faults: UpkeepFaults) -> bool:
         """Whether the time is up. A tenant whose storage failed has its turn again next time."""
-        if not await self._is_due(tenant):
+        mark = await self._tables.get(IMPORTS, tenant, _MARK)
+        age = None if mark is None else age_of(mark.text("At"), self._clock.now())
+        if not (age is None or age >= _EVERY):
             return False
         for step in self._steps:
-            done = await self._run_step(step, tenant, step.keep, end, faults)
-            if done.went:
-                log.event("retention.expired", tenant=tenant, step=step.name, done=done.went)
-            if done.is_over:
+            outcome = await self._run_step(step, tenant, step.keep, end, faults)
+            if outcome.expired:
+                log.event("retention.expired", tenant=tenant, step=step.name, done=outcome.expired)
+            if outcome.is_time_up:
                 return True
-        await self._note_turn(tenant)
+        await self._mark_run(tenant)
         return False
 
     async def purge(self, tenants: Sequence[str], keep: timedelta | None) -> Purged:
@@ -145,17 +147,17 @@ class Retention:
         `keep` takes the place of the times of the settings. Raises StorageUnavailableError where
         storage is away.
         """
-        went: Counter[str] = Counter({step.name: 0 for step in self._steps})
+        expired: Counter[str] = Counter({step.name: 0 for step in self._steps})
         failed: list[tuple[str, str]] = []
         faults = UpkeepFaults("retention.failed")
         for tenant in tenants:
             for step in self._steps:
                 time = step.keep if keep is None else max(keep, step.least)
-                done = await self._run_step(step, tenant, time, None, faults)
-                went[step.name] += done.went
-                if done.has_failed:
+                outcome = await self._run_step(step, tenant, time, None, faults)
+                expired[step.name] += outcome.expired
+                if outcome.has_failed:
                     failed.append((tenant, step.name))
-        return Purged(dict(went), tuple(failed))
+        return Purged(dict(expired), tuple(failed))
 
     async def _run_step(
         self,
@@ -164,26 +166,21 @@ class Retention:
         keep: timedelta,
         end: float | None,
         faults: UpkeepFaults,
-    ) -> _Done:
+    ) -> _StepOutcome:
         """What a step did. One step's fault stops no other."""
-        went = 0
+        expired = 0
         try:
-            async for some in step.expire(tenant, self._clock.now() - keep):
-                went += some
+            async for count in step.expire(tenant, self._clock.now() - keep):
+                expired += count
                 if end is not None and self._clock.elapsed() > end:
-                    return _Done(went, is_over=True)
+                    return _StepOutcome(expired, is_time_up=True)
         except Exception as error:
             faults.note(error, tenant=tenant, step=step.name)
-            return _Done(went, has_failed=True)
+            return _StepOutcome(expired, has_failed=True)
         faults.note_success()
-        return _Done(went)
+        return _StepOutcome(expired)
 
-    async def _is_due(self, tenant: str) -> bool:
-        mark = await self._tables.get(IMPORTS, tenant, _MARK)
-        age = None if mark is None else age_of(mark.text("At"), self._clock.now())
-        return age is None or age >= _EVERY
-
-    async def _note_turn(self, tenant: str) -> None:
+    async def _mark_run(self, tenant: str) -> None:
         mark = Entity(tenant, _MARK, {"At": to_iso(self._clock.now())})
         await self._tables.write(IMPORTS, Upsert(mark))
 
@@ -211,7 +208,7 @@ class ExpiringImports:
         """The rows of imports that ended before then; nothing of them can be retried any more."""
         faults = UpkeepFaults("retention.passed_over")
         summaries = await self._imports.summaries(tenant)
-        await self._find_open(tenant, [each for each in summaries if not each.ended_at])
+        await self._restore_lost_open(tenant, [each for each in summaries if not each.ended_at])
         for summary in summaries:
             if not (summary.ended_before(to_iso(before)) and summary.has_payload):
                 await self._correct_time(summary)
@@ -227,8 +224,8 @@ class ExpiringImports:
     async def results(self, tenant: str, before: datetime) -> AsyncIterator[int]:
         """The results of imports that ended before then, and the imports themselves."""
         faults = UpkeepFaults("retention.passed_over")
-        for place, summary in enumerate(await self._imports.summaries(tenant)):
-            is_newest = place == 0
+        for position, summary in enumerate(await self._imports.summaries(tenant)):
+            is_newest = position == 0
             if not summary.ended_before(to_iso(before)) or (is_newest and not summary.has_results):
                 continue
             try:
@@ -246,22 +243,22 @@ class ExpiringImports:
         names = await self._blobs.names_before(IMPORT_PAYLOADS, f"{tenant}/", before)
         if not names:
             return
-        known = {
+        known_blobs = {
             records.payload_blob(tenant, summary.import_id)
             for summary in await self._imports.summaries(tenant)
         }
         for name in names:
-            if name not in known:
+            if name not in known_blobs:
                 await self._blobs.delete(IMPORT_PAYLOADS, name)
                 yield 1
 
-    async def _find_open(self, tenant: str, summaries: Sequence[ImportSummary]) -> None:
+    async def _restore_lost_open(self, tenant: str, summaries: Sequence[ImportSummary]) -> None:
         """Let the sweep find open imports again whose open-import entity is lost."""
         if not summaries:
             return
-        known = {opened.number for opened in await self._imports.open_of(tenant)}
+        open_numbers = {open_import.number for open_import in await self._imports.open_of(tenant)}
         for summary in summaries:
-            if summary.number in known:
+            if summary.number in open_numbers:
                 continue
             record = await self._imports.read(tenant, summary.number)
             if record is None or not record.is_open:
@@ -304,27 +301,28 @@ class ExpiringImports:
         prefix = blobs_of(summary.import_id)
         for name in await self._blobs.names_before(IMPORT_RESULT_BLOBS, prefix, self._clock.now()):
             await self._blobs.delete(IMPORT_RESULT_BLOBS, name)
-        while found := await self._tables.query(
+        while entities := await self._tables.query(
             IMPORT_RESULTS, summary.import_id, select=[], most=_IMPORTS_PER_PAGE
         ):
-            if not await remove_all(self._tables, IMPORT_RESULTS, found):
+            if not await remove_all(self._tables, IMPORT_RESULTS, entities):
                 return False
         return True
 
     async def _remove_record(self, summary: ImportSummary) -> None:
         record = await self._imports.read(summary.tenant, summary.number)
-        if record is not None:
-            # A handler that died may have left a note behind that a chunk waits for this import.
-            for waiting in await self._imports.waiting_for(record, None):
-                await self._imports.remove_waiting(waiting)
-            removal_operations = expiry.removal_operations(record)
-            try:
-                await self._tables.transact(IMPORTS, removal_operations)
-            except PreconditionFailedError:
-                # One of its entities is lost. The record, which names the others, goes last.
-                for operation in reversed(removal_operations):
-                    with suppress(PreconditionFailedError):
-                        await self._tables.write(IMPORTS, operation)
+        if record is None:
+            return
+        # A handler that died may have left a waiting chunk of this import.
+        for waiting in await self._imports.waiting_for(record, None):
+            await self._imports.remove_waiting(waiting)
+        operations = expiry.removal_operations(record)
+        try:
+            await self._tables.transact(IMPORTS, operations)
+        except PreconditionFailedError:
+            # One of its entities is lost. The record, which names the others, is deleted last.
+            for operation in reversed(operations):
+                with suppress(PreconditionFailedError):
+                    await self._tables.write(IMPORTS, operation)
 
     def _now(self) -> str:
         return to_iso(self._clock.now())
@@ -335,15 +333,15 @@ async def remove_all(tables: Tables, table: str, entities: list[Entity]) -> int:
     assert all(entity.etag for entity in entities), "what is deleted must have been read"
     removed = 0
     for at in range(0, len(entities), MAX_OPERATIONS):
-        some = [
+        batch = [
             Delete(Entity(each.partition, each.row, {}, each.etag))
             for each in entities[at : at + MAX_OPERATIONS]
         ]
         try:
-            await tables.transact(table, some)
-            removed += len(some)
+            await tables.transact(table, batch)
+            removed += len(batch)
         except PreconditionFailedError:
-            for each in some:
+            for each in batch:
                 with suppress(PreconditionFailedError):
                     await tables.write(table, each)
                     removed += 1
@@ -360,7 +358,7 @@ async def remove_all(tables: Tables, table: str, entities: list[Entity]) -> int:
 
 _TOMBSTONES_PER_PAGE = 1_000
 # First and last row key between which tombstones lie: records, and the keys that they had.
-_PLACES = ("k|", "r|~")
+_TOMBSTONE_ROWS = ("k|", "r|~")
 
 # First and last row key of what a type logs of its imports up to a number.
 LogRange = Callable[[int], tuple[str, str]]
@@ -386,7 +384,7 @@ class ExpiringTombstones:
 
     async def tombstones(self, tenant: str, before: datetime) -> AsyncIterator[int]:
         """Tombstones and log entries of imports that are over since before then."""
-        number = await self._over(tenant, to_iso(before))
+        number = await self._last_expendable_import(tenant, to_iso(before))
         if number <= 0:
             return
         for table, log_range in self._tables_of_records.items():
@@ -395,7 +393,7 @@ class ExpiringTombstones:
                 if log_range is not None:
                     yield await self._remove_log(table, partition, log_range(number))
 
-    async def _over(self, tenant: str, before: str) -> int:
+    async def _last_expendable_import(self, tenant: str, before: str) -> int:
         """The number up to which no import has a row that may still come."""
         summaries = await self._imports.summaries(tenant)
         alive = [
@@ -407,21 +405,21 @@ class ExpiringTombstones:
         return min(alive) - 1 if alive else newest
 
     async def _remove_tombstones(self, table: str, partition: str, number: int) -> int:
-        found = await self._tables.query_flagged(
-            table, partition, *_PLACES, "Deleted", ["Number", "Ended"]
+        entities = await self._tables.query_flagged(
+            table, partition, *_TOMBSTONE_ROWS, "Deleted", ["Number", "Ended"]
         )
         return await remove_all(
-            self._tables, table, [each for each in found if _last_number(each) <= number]
+            self._tables, table, [each for each in entities if _last_number(each) <= number]
         )
 
     async def _remove_log(self, table: str, partition: str, rows: tuple[str, str]) -> int:
         removed = 0
-        while found := await self._tables.query(
+        while entities := await self._tables.query(
             table, partition, *rows, select=[], most=_TOMBSTONES_PER_PAGE
         ):
-            some = await remove_all(self._tables, table, found)
-            removed += some
-            if not some:
+            count = await remove_all(self._tables, table, entities)
+            removed += count
+            if not count:
                 break
         return removed
 

@@ -70,11 +70,16 @@ class Retrying:
         ConflictError for an open parent and where no failed row is still out, GoneError where rows
         or results have expired, and what is wrong with the body.
         """
-        _check(parent)
+        if parent.is_open:
+            raise ConflictError(STILL_OPEN)
+        if not parent.counts.failed:
+            raise ConflictError(NOTHING_FAILED)
+        check_results(parent)
+        check_payload(parent)
         repaired = await self._failed_rows.repaired_rows(parent)
         if repaired.bit_count() >= parent.counts.failed:
             raise ConflictError(ALL_ARE_IN)
-        child = await self._child(parent, body, import_id, repaired)
+        child = await self._accept_child(parent, body, import_id, repaired)
         log.event(
             "import.retried",
             import_id=child.import_id,
@@ -84,7 +89,7 @@ class Retrying:
         )
         return child
 
-    async def _child(
+    async def _accept_child(
         self, parent: ImportRecord, body: bytes, import_id: str, repaired: int
     ) -> ImportRecord:
         kind = import_type(parent.type_name, parent.type_version)
@@ -94,51 +99,46 @@ class Retrying:
         if not kind.keeps_rows:
             raise NotBuiltError(f"{kind.name} cannot be retried: send them again in a new call.")
         corrections = await self._offload(len(body), read_corrections, body, self._max_rows)
-        failed = await self._failed(parent, corrections)
-        check_indexes(corrections, failed, repaired)
-        size = sum(map(len, failed.values())) + len(body)
-        payload, origins = await self._offload(size, _put_together, parent, failed, corrections)
-        planned = await self._intake.read(kind, parent.tenant, payload)
-        draft = await self._intake.draft_retry(kind, parent, failed, origins, planned, import_id)
+        failed_rows = await self._read_failed_rows(parent, corrections)
+        check_indexes(corrections, failed_rows, repaired)
+        size = sum(map(len, failed_rows.values())) + len(body)
+        payload, origins = await self._offload(
+            size, _build_payload, parent, failed_rows, corrections
+        )
+        plan = await self._intake.read(kind, parent.tenant, payload)
+        draft = await self._intake.draft_retry(kind, parent, failed_rows, origins, plan, import_id)
         draft = replace(draft, media_type=parent.media_type)
-        return await self._intake.accept_planned(kind, draft, planned)
+        return await self._intake.accept_planned(kind, draft, plan)
 
-    async def _failed(self, parent: ImportRecord, corrections: Mapping[int, str]) -> dict[int, str]:
+    async def _read_failed_rows(
+        self, parent: ImportRecord, corrections: Mapping[int, str]
+    ) -> dict[int, str]:
         """The text of every failed row that is still out, by its index, in that order.
 
         Raises GoneError for rows that cannot be read any more and are not corrected.
         """
-        found: dict[int, str] = {}
-        lost: list[int] = []
+        texts: dict[int, str] = {}
+        lost_rows: list[int] = []
         async for rows in self._failed_rows.chunks(parent):
-            found.update((row.index, row.text) for row in rows)
-            lost += [row.index for row in rows if row.is_lost and row.index not in corrections]
-        if lost:
+            texts.update((row.index, row.text) for row in rows)
+            lost_rows += [row.index for row in rows if row.is_lost and row.index not in corrections]
+        if lost_rows:
             raise GoneError(
-                f"The rows of index {name_indexes(sorted(lost))} cannot be read any more: "
+                f"The rows of index {name_indexes(sorted(lost_rows))} cannot be read any more: "
                 'send these rows in the body, as [{"index", "row"}].'
             )
-        if not found:
+        if not texts:
             raise ConflictError(NOTHING_FAILED)
-        return dict(sorted(found.items()))
+        return dict(sorted(texts.items()))
 
 
-def _check(parent: ImportRecord) -> None:
-    if parent.is_open:
-        raise ConflictError(STILL_OPEN)
-    if not parent.counts.failed:
-        raise ConflictError(NOTHING_FAILED)
-    check_results(parent)
-    check_payload(parent)
-
-
-def _put_together(
-    parent: ImportRecord, failed: Mapping[int, str], corrections: Mapping[int, str]
+def _build_payload(
+    parent: ImportRecord, failed_rows: Mapping[int, str], corrections: Mapping[int, str]
 ) -> tuple[bytes, Origins]:
     """The child's payload and where its rows come from."""
     rows: list[str] = []
     numbers: list[int] = []
-    for index, text in failed.items():
+    for index, text in failed_rows.items():
         row = corrections.get(index, text)
         is_as_sent = index not in corrections or is_same_row(row, text)
         rows.append(row)
@@ -179,12 +179,12 @@ class Cancelling:
         ):
             raise ConflictError(AT_ONCE)
         if not record.etag:
-            record = await self._again(record)
+            record = await self._read_again(record)
         for _ in range(_MOST_TRIES):
             if record.is_cancelled:
                 if record.is_broken and record.is_open:
                     await self._imports.close(record, to_iso(self._clock.now()))
-                    return await self._again(record)
+                    return await self._read_again(record)
                 return record
             if not record.is_open:
                 raise ConflictError(HAS_ENDED)
@@ -192,20 +192,20 @@ class Cancelling:
                 log.event("import.cancelled", import_id=record.import_id, tenant=record.tenant)
                 if not record.is_broken:
                     await self._send_messages(record)
-                    return await self._again(record)
-            record = await self._again(record)
+                    return await self._read_again(record)
+            record = await self._read_again(record)
         raise StorageUnavailableError("the record of an import keeps changing")
 
-    async def _again(self, record: ImportRecord) -> ImportRecord:
+    async def _read_again(self, record: ImportRecord) -> ImportRecord:
         return await self._imports.read(record.tenant, record.number) or record
 
     async def _send_messages(self, record: ImportRecord) -> None:
-        """What storage refuses here, the sweep makes up for: the cancel stands."""
+        """Send the messages of the missing chunks. If storage fails here, the sweep sends them."""
         kind = import_type(record.type_name, record.type_version)
         queue = queue_for(record, kind.queue, kind.bulk_queue)
         try:
-            done = (await self._imports.progress(record.import_id)).chunks
-            missing = [chunk.number for chunk in record.chunks if chunk.number not in done]
+            done_chunks = (await self._imports.progress(record.import_id)).chunks
+            missing = [chunk.number for chunk in record.chunks if chunk.number not in done_chunks]
             for message in messages_for(record, (), missing):
                 await self._queues.send(queue, message.to_text())
         except StorageUnavailableError as error:

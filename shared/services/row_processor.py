@@ -118,17 +118,17 @@ class ProcessorContext:
 class Processors:
     """Which work does the rows of an import; `special` goes by the name of its type."""
 
-    def __init__(self, usual: RowProcessor, special: Mapping[str, RowProcessor]) -> None:
-        self._usual = usual
+    def __init__(self, default: RowProcessor, special: Mapping[str, RowProcessor]) -> None:
+        self._default = default
         self._special = special
 
     def with_more(self, special: Mapping[str, RowProcessor]) -> Processors:
-        """The same, with the processors of these types too."""
-        return Processors(self._usual, {**self._special, **special})
+        """Add the processors of these types."""
+        return Processors(self._default, {**self._special, **special})
 
     def for_import(self, record: ImportRecord) -> RowProcessor:
         """The processor of the type of an import."""
-        return self._special.get(record.type_name, self._usual)
+        return self._special.get(record.type_name, self._default)
 
 
 def ended_code(record: ImportRecord) -> int:

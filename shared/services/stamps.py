@@ -41,7 +41,7 @@ def recorded_results(
     """
     if stored is None:
         return None
-    results = _left_before(record, rows, stored)
+    results = _find_recorded(record, rows, stored)
     if results is None and not _may_still_write(record, stored):
         raise_superseded(record)
     return results
@@ -54,7 +54,7 @@ def ending(record: ImportRecord, message: Message, closed_through: int) -> Resol
     """
 
     def resolve(rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
-        results = None if stored is None else _left_before(record, rows, stored)
+        results = None if stored is None else _find_recorded(record, rows, stored)
         if results is not None:
             return RecordOutcome(results)
         results = fail_all_rows(rows.rows, message)
@@ -110,17 +110,19 @@ def raise_superseded(record: ImportRecord) -> NoReturn:
     raise UnreadableDataError("the stamp of a record")
 
 
-async def closed_through(imports: EarlierImports, kind: ImportType, record: ImportRecord) -> int:
+async def closed_through(
+    imports: EarlierImports, import_kind: ImportType, record: ImportRecord
+) -> int:
     """The number up to which every import has ended that writes to the same table.
 
     An ended import stays ended and no import gets a lower number, so this stays true.
     """
-    writers = {kind.name, *(other.name for other in types_of_table(kind.table))}
+    writers = {import_kind.name, *(kind.name for kind in types_of_table(import_kind.table))}
     oldest = [await imports.oldest_open_before(record, name) for name in sorted(writers)]
     return min((number for number in oldest if number is not None), default=record.number) - 1
 
 
-def _left_before(
+def _find_recorded(
     record: ImportRecord, rows: KeyRows, stored: StoredRecord
 ) -> tuple[RowResult, ...] | None:
     """What a handler of this import committed, or with what the rows were ended."""

@@ -61,27 +61,27 @@ class Sweep:
         faults = UpkeepFaults("sweep.passed_over")
         for tenant in await self._tenants():
             try:
-                opened_imports = await self._imports.open_of(tenant)
-                for opened in opened_imports:
-                    await self._try(opened, opened_imports, faults)
+                open_imports = await self._imports.open_of(tenant)
+                for open_import in open_imports:
+                    await self._check_import(open_import, open_imports, faults)
             except Exception as error:
                 faults.note(error, tenant=tenant)
 
-    async def _try(
-        self, opened: OpenImport, all_open: Sequence[OpenImport], faults: UpkeepFaults
+    async def _check_import(
+        self, open_import: OpenImport, all_open: Sequence[OpenImport], faults: UpkeepFaults
     ) -> None:
         try:
-            await self._look_at(opened, all_open)
+            await self._repair_import(open_import, all_open)
         except Exception as error:
-            faults.note(error, tenant=opened.tenant, import_id=opened.import_id)
+            faults.note(error, tenant=open_import.tenant, import_id=open_import.import_id)
         else:
             faults.note_success()
 
-    async def _look_at(self, opened: OpenImport, all_open: Sequence[OpenImport]) -> None:
-        record = await self._imports.read(opened.tenant, opened.number)
+    async def _repair_import(self, open_import: OpenImport, all_open: Sequence[OpenImport]) -> None:
+        record = await self._imports.read(open_import.tenant, open_import.number)
         if record is None or not record.is_open:
             # It has ended, or its record is lost: rows that wait for it would wait for ever.
-            await self._imports.forget_open(opened)
+            await self._imports.forget_open(open_import)
             return
         if record.is_broken:
             await self._close(record)
@@ -92,14 +92,14 @@ class Sweep:
             await self._close(record)
             return
         if not import_type(record.type_name, record.type_version).has_queues:
-            await self._finish_here(record, missing)
+            await self._process_here(record, missing)
             return
         times = (record.accepted_at, record.swept_at, *progress.times)
-        may_wait = not record.is_cancelled and self._hold_back.may_wait(opened, all_open)
+        may_wait = not record.is_cancelled and self._hold_back.may_wait(open_import, all_open)
         if not may_wait and self._is_past(self._quiet, *times):
             await self._send_missing(record, missing, all_open)
 
-    async def _finish_here(self, record: ImportRecord, missing: list[int]) -> None:
+    async def _process_here(self, record: ImportRecord, missing: list[int]) -> None:
         """Do the work of a type without queues, whose call or trigger has died over it."""
         if not self._is_past(self._quiet_here, record.accepted_at):
             return
@@ -136,9 +136,9 @@ class Sweep:
             return
         kind: ImportType = import_type(record.type_name, record.type_version)
         earlier = [
-            other
-            for other in all_open
-            if other.type_name == record.type_name and other.number < record.number
+            open_import
+            for open_import in all_open
+            if open_import.type_name == record.type_name and open_import.number < record.number
         ]
         queue = queue_for(record, kind.queue, kind.bulk_queue)
         for message in messages_for(record, earlier, missing):

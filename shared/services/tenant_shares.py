@@ -29,8 +29,8 @@ class TenantPlaces:
     at once and not one after another.
     """
 
-    def __init__(self, what: str, *, places: int, per_tenant: int, most_waiting: int) -> None:
-        self._what = what
+    def __init__(self, kind: str, *, places: int, per_tenant: int, most_waiting: int) -> None:
+        self._kind = kind
         self._free = places
         self._per_tenant = per_tenant
         self._most_waiting = most_waiting
@@ -43,56 +43,56 @@ class TenantPlaces:
     async def place(self, tenant: str) -> AsyncIterator[None]:
         """A place for the time of the block. Raises TooManyRequestsError."""
         now = asyncio.get_running_loop().time
-        begun = now()
-        await self._take(tenant)
-        if self._storage_failed_at > begun:
-            storage_time_now().spend(now() - begun)
+        started_at = now()
+        await self._take_place(tenant)
+        if self._storage_failed_at > started_at:
+            storage_time_now().spend(now() - started_at)
         try:
             yield
         except StorageUnavailableError:
             self._storage_failed_at = now()
             raise
         finally:
-            self._give_back(tenant)
+            self._release_place(tenant)
 
-    async def _take(self, tenant: str) -> None:
+    async def _take_place(self, tenant: str) -> None:
         if self._may_start(tenant) and tenant not in self._waiting:
-            self._start(tenant)
+            self._occupy(tenant)
             return
-        line = self._waiting.setdefault(tenant, deque())
-        if len(line) >= self._most_waiting:
+        queue = self._waiting.setdefault(tenant, deque())
+        if len(queue) >= self._most_waiting:
             raise TooManyRequestsError(
-                f"{self._most_waiting} {self._what} of this tenant wait for their turn: send fewer "
+                f"{self._most_waiting} {self._kind} of this tenant wait for their turn: send fewer "
                 "at a time, and this one again later.",
                 retry_after=5,
             )
-        turn = asyncio.get_running_loop().create_future()
-        line.append(turn)
+        place = asyncio.get_running_loop().create_future()
+        queue.append(place)
         try:
-            await turn
+            await place
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give_back(tenant)
+            if place.done() and not place.cancelled():
+                self._release_place(tenant)
             else:
-                line.remove(turn)
+                queue.remove(place)
                 self._forget_empty(tenant)
             raise
 
     def _may_start(self, tenant: str) -> bool:
         return self._free > 0 and self._working.get(tenant, 0) < self._per_tenant
 
-    def _start(self, tenant: str) -> None:
+    def _occupy(self, tenant: str) -> None:
         self._free -= 1
         self._working[tenant] = self._working.get(tenant, 0) + 1
 
-    def _give_back(self, tenant: str) -> None:
+    def _release_place(self, tenant: str) -> None:
         self._free += 1
         self._working[tenant] -= 1
         if not self._working[tenant]:
             del self._working[tenant]
         for waiting in list(self._waiting):
             if self._may_start(waiting):
-                self._start(waiting)
+                self._occupy(waiting)
                 self._waiting[waiting].popleft().set_result(None)
                 self._waiting.move_to_end(waiting)
                 self._forget_empty(waiting)
@@ -106,8 +106,8 @@ class TenantPlaces:
 class _Count:
     """Open imports of a tenant when they were counted, and those accepted here since."""
 
-    found: int = 0
-    since: int = 0
+    counted: int = 0
+    accepted_since: int = 0
     counted_at: float | None = None
 
 
@@ -135,22 +135,22 @@ class OpenImportLimit:
             self._counts.popitem(last=False)
         if self._is_due(count):
             count.counted_at = self._clock.elapsed()
-            count.since = 0
-            count.found = await self._count_open(tenant, self._limit)
-        if count.found + count.since >= self._limit:
+            count.accepted_since = 0
+            count.counted = await self._count_open(tenant, self._limit)
+        if count.counted + count.accepted_since >= self._limit:
             raise TooManyRequestsError(
                 f"This tenant has {self._limit} open imports or more: wait until some have ended, "
                 "and send this call again.",
                 retry_after=10,
             )
-        count.since += 1
+        count.accepted_since += 1
 
     def _is_due(self, count: _Count) -> bool:
         if count.counted_at is None:
             return True
         is_old = self._clock.elapsed() - count.counted_at >= _SECONDS_BETWEEN_COUNTS
-        is_near = count.found + count.since >= self._limit // 2
-        return is_old and (is_near or count.since >= self._limit // 8)
+        is_near = count.counted + count.accepted_since >= self._limit // 2
+        return is_old and (is_near or count.accepted_since >= self._limit // 8)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class Stamp:
     packed: str
 
     @classmethod
-    def of(cls, number: int, position: int, results: Sequence[RowResult]) -> Stamp:
+    def from_results(cls, number: int, position: int, results: Sequence[RowResult]) -> Stamp:
         """The stamp of an import with the results of its rows for a record."""
         return cls(number, position, _compact([pack_result(result) for result in results]))
 

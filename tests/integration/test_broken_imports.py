@@ -248,7 +248,7 @@ def test_a_step_goes_past_an_import_and_a_tenant_that_fail(delivered: str) -> No
         retention = retention_of(gateway, SystemClock())
         purged = await retention.purge([broken, record.tenant], timedelta(0))
         assert purged.failed == ((broken, "replaced documents"),)
-        assert purged.went["payloads"] == 1
+        assert purged.expired["payloads"] == 1
 
     play(delivered, scenario)
 

@@ -93,7 +93,7 @@ def test_a_list_that_is_replaced_while_it_is_read_is_read_again(delivered: str) 
             await stage.gateway.lists.load(tenant, ReferenceKind.DIVISION, ["D2", "D3"])
 
         tables = InterruptedTables(stage.gateway.account.tables, replace_list)
-        found = await lists_on(tables).of(tenant)
+        found = await lists_on(tables).for_tenant(tenant)
         assert found.unreadable == frozenset()
         allowed = [found.allows(ReferenceKind.DIVISION, value) for value in ("D1", "D2", "D3")]
         assert allowed == [False, True, True]
@@ -111,7 +111,7 @@ def test_two_loads_at_once_leave_one_whole_list(delivered: str) -> None:
         # The other call has written its values and its head when this one removes what is old.
         tables = InterruptedTables(stage.gateway.account.tables, load_another)
         await lists_on(tables).load(tenant, ReferenceKind.DIVISION, ["D1"])
-        found = await stage.gateway.lists.of(tenant)
+        found = await stage.gateway.lists.for_tenant(tenant)
         assert found.unreadable == frozenset()
         assert found.values["division"] in ({"D1"}, {"D2", "D3"})
 

@@ -53,7 +53,7 @@ async def _after(stage: Harness, days: float) -> Mapping[str, int]:
     retention = retention_of(stage.gateway, LaterClock(days))
     purged = await retention.purge([stage.sender.tenant], None)
     assert purged.failed == ()
-    return purged.went
+    return purged.expired
 
 
 async def _failed(stage: Harness, record: ImportRecord) -> Sequence[FailedRow]:
@@ -279,7 +279,7 @@ def test_payloads_that_belong_to_no_import_go_after_a_day(delivered: str) -> Non
         known = await stage.accept([a_worker(f"L{at}", PersonnelNotes=LONG) for at in range(90)])
         await stage.drain()
         retention = retention_of(stage.gateway, SystemClock())
-        went = (await retention.purge([tenant], timedelta(days=0))).went
+        went = (await retention.purge([tenant], timedelta(days=0))).expired
         assert (went["stray payloads"], went["payloads"]) == (0, 1), "a call may still be at it"
         await blobs.put(IMPORT_PAYLOADS, known.blob_name, [b"0\t{}\n"])
         assert (await _after(stage, 2))["stray payloads"] == 1

@@ -42,7 +42,7 @@ def test_a_hundred_thousand_rows_may_name_one_record() -> None:
         for index in range(100_000)
     ]
     record = StoredRecord(
-        RecordKey("tenant|E1", "r|P1"), {"Surname": "Ada"}, Stamp.of(7, 99_999, results)
+        RecordKey("tenant|E1", "r|P1"), {"Surname": "Ada"}, Stamp.from_results(7, 99_999, results)
     )
     [operation] = writing(record, None)
     assert isinstance(operation, Insert)
@@ -263,7 +263,7 @@ class StoredEntity:
         written = StoredRecord(
             KEY,
             {"Surname": "Ada"},
-            Stamp.of(number, 0, [result]),
+            Stamp.from_results(number, 0, [result]),
             ended=before.ended if before else business_records.NOTHING_ENDED,
         )
         [operation] = business_records.writing(written, before)
@@ -397,25 +397,41 @@ def test_imports_are_over_up_to_the_oldest_open_one(open_numbers: list[int], exp
 def test_a_record_keeps_who_created_it_and_which_imports_ended_there() -> None:
     ended = business_records.EndedImports({5: 9001})
     stored = StoredRecord(
-        KEY, {"Surname": "Ada"}, Stamp.of(6, 0, []), ended, created_by=2, created_at="then"
+        KEY,
+        {"Surname": "Ada"},
+        Stamp.from_results(6, 0, []),
+        ended,
+        created_by=2,
+        created_at="then",
     )
-    written = stamps.stamped_record(KEY, {"Surname": "Eve"}, Stamp.of(7, 0, []), stored, "now")
+    written = stamps.stamped_record(
+        KEY, {"Surname": "Eve"}, Stamp.from_results(7, 0, []), stored, "now"
+    )
     assert (written.created_by, written.created_at, written.updated_at) == (2, "then", "now")
     assert (written.stamp.number, written.ended) == (7, ended)
 
 
 def test_an_import_creates_a_record_anew_over_a_tombstone() -> None:
     ended = business_records.EndedImports({5: 9001})
-    tombstone = StoredRecord(KEY, None, Stamp.of(6, 0, []), ended, created_by=2, created_at="then")
+    tombstone = StoredRecord(
+        KEY,
+        None,
+        Stamp.from_results(6, 0, []),
+        ended,
+        created_by=2,
+        created_at="then",
+    )
     for stored in (None, tombstone):
-        written = stamps.stamped_record(KEY, {"Surname": "Eve"}, Stamp.of(7, 0, []), stored, "now")
+        written = stamps.stamped_record(
+            KEY, {"Surname": "Eve"}, Stamp.from_results(7, 0, []), stored, "now"
+        )
         assert (written.created_by, written.created_at) == (7, "now")
         assert written.ended == (stored.ended if stored else business_records.NOTHING_ENDED)
 
 
 def test_a_renamed_record_keeps_who_created_it_under_its_old_id() -> None:
     old = StoredRecord(
-        RecordKey("acme", "r|E0"), {}, Stamp.of(6, 0, []), created_by=2, created_at="then"
+        RecordKey("acme", "r|E0"), {}, Stamp.from_results(6, 0, []), created_by=2, created_at="then"
     )
-    written = stamps.stamped_record(KEY, {}, Stamp.of(7, 0, []), None, "now", renamed=old)
+    written = stamps.stamped_record(KEY, {}, Stamp.from_results(7, 0, []), None, "now", renamed=old)
     assert (written.key, written.created_by, written.created_at) == (KEY, 2, "then")

@@ -342,7 +342,7 @@ class AuthdataProcessor:
             record.number,
             one_in=SMALL,
         )
-        return {result.index: result for result in await committer.settle(keys)}
+        return {result.index: result for result in await committer.commit(keys)}
 
     async def _mark_stopped(self, record: ImportRecord) -> None:
         """A threshold has stopped the import: it ends as cancelled (docs/contracts.md#5)."""
@@ -405,7 +405,7 @@ class _RecordResolver:
         return StoredRecord(
             key=holder.key,
             document=None,
-            stamp=Stamp.of(self._record.number, index, ()),
+            stamp=Stamp.from_results(self._record.number, index, ()),
             ended=holder.ended,
             updated_at=self._now,
         )
@@ -422,7 +422,7 @@ class _RecordResolver:
         return stamped_record(
             keyed.key,
             employee.document(),
-            Stamp.of(self._record.number, decision.result.index, (decision.result,)),
+            Stamp.from_results(self._record.number, decision.result.index, (decision.result,)),
             stored_record,
             self._now,
             renamed=holder,

@@ -137,7 +137,7 @@ class DocumentProcessor:
             written = stamped_record(
                 rows.key,
                 _document(record, upload, document_id),
-                Stamp.of(record.number, 0, [result]),
+                Stamp.from_results(record.number, 0, [result]),
                 stored,
                 to_iso(self._clock.now()),
                 lookups=_lookups(upload),

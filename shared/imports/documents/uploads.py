@@ -150,7 +150,7 @@ class Documents:
         """
         is_new = not record.etag
         if is_new:
-            results = await self._chunks.work_at_once(record)
+            results = await self._chunks.process_directly(record)
             if results:
                 return ImportedDocument(record, results[0])
         else:

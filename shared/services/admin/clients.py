@@ -56,10 +56,10 @@ class ClientService:
         Raises InvalidRequestError, NotFoundError, and ConflictError where the name is taken.
         """
         owner = (await self._tenants.find(tenant)).id
-        client_id = _checked_id(name or f"{owner}-{self._ids.new()[:8]}")
+        client_id = _clean_client_id(name or f"{owner}-{self._ids.new()[:8]}")
         secret = new_client_secret()
         secret_hash = await asyncio.to_thread(hash_client_secret, secret)
-        client = self._new(client_id, owner, client_id, scopes, secret_hash)
+        client = self._make_client(client_id, owner, client_id, scopes, secret_hash)
         return IssuedClient(await self._insert(client), secret)
 
     async def register(
@@ -76,16 +76,16 @@ class ClientService:
                 "gateway's own leave it out."
             )
         owner = (await self._tenants.find(tenant)).id
-        title = _checked_id(name or application)
-        client = self._new(application, owner, title, scopes, "")
+        title = _clean_client_id(name or application)
+        client = self._make_client(application, owner, title, scopes, "")
         return IssuedClient(await self._insert(client), "")
 
     async def list_clients(self, tenant: str = "") -> list[Client]:
         """The clients of a tenant, or of all, in order of id. Raises NotFoundError."""
         owner = (await self._tenants.find(tenant)).id if tenant else ""
-        found = map(client_from_entity, await self._tables.query(CLIENTS, PARTITION))
-        wanted = [client for client in found if owner in ("", client.tenant)]
-        return sorted(wanted, key=lambda client: client.client_id)
+        clients = map(client_from_entity, await self._tables.query(CLIENTS, PARTITION))
+        matching = [client for client in clients if owner in ("", client.tenant)]
+        return sorted(matching, key=lambda client: client.client_id)
 
     async def revoke(self, client_id: str, tenant: str = "") -> Client:
         """Take a client away: it gets no token, and those it has count no more.
@@ -93,31 +93,31 @@ class ClientService:
         Raises NotFoundError, also where it is another tenant's than the one that is named.
         """
         owner = (await self._tenants.find(tenant)).id if tenant else ""
-        stored = await self._tables.get(CLIENTS, PARTITION, client_row(client_id))
+        entity = await self._tables.get(CLIENTS, PARTITION, client_row(client_id))
         missing = NotFoundError("There is no client of this id; `client list` shows them.")
-        if stored is None:
+        if entity is None:
             raise missing
-        client = client_from_entity(stored)
+        client = client_from_entity(entity)
         if owner not in ("", client.tenant):
             raise missing
         try:
-            await self._tables.write(CLIENTS, Delete(Entity(stored.partition, stored.row, {})))
+            await self._tables.write(CLIENTS, Delete(Entity(entity.partition, entity.row, {})))
         except PreconditionFailedError:
             raise missing from None
         return client
 
-    def _new(
-        self, client_id: str, tenant: str, name: str, scopes: Iterable[Scope], secret_hash: str
+    def _make_client(
+        self, client_id: str, tenant: str, name: str, scope_names: Iterable[Scope], secret_hash: str
     ) -> Client:
-        wanted = frozenset(scopes)
-        if not wanted:
+        scopes = frozenset(scope_names)
+        if not scopes:
             names = ", ".join(Scope)
             raise InvalidRequestError(f"A client needs at least one scope of {names}.")
         return Client(
             client_id=client_id,
             tenant=tenant,
             name=name,
-            scopes=wanted,
+            scopes=scopes,
             registration=self._ids.new(),
             created_at=self._clock.now().isoformat(timespec="seconds"),
             secret_hash=secret_hash,
@@ -134,7 +134,7 @@ class ClientService:
         return client
 
 
-def _checked_id(text: str) -> str:
+def _clean_client_id(text: str) -> str:
     client_id = normal_client_id(text)
     if not 1 <= len(client_id) <= MOST_CLIENT_ID or not client_id.isprintable():
         raise InvalidRequestError(

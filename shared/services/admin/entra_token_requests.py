@@ -19,7 +19,7 @@ from shared import log
 from shared.auth.clients import Client, Scope
 from shared.auth.entra import EntraAuthority
 from shared.errors import TokenFault, TokenRefusedError
-from shared.services.admin.tokens import Claim, IssuedToken
+from shared.services.admin.tokens import ClientClaim, IssuedToken
 
 _AT_ONCE = 4
 _WRONG_CLIENT = ("invalid_client", "unauthorized_client")
@@ -46,7 +46,7 @@ class EntraTokenSource:
         self._scope = f"{audience}/.default"
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
-    def choose(self, claims: Sequence[Claim]) -> tuple[Client, str] | None:
+    def choose(self, claims: Sequence[ClientClaim]) -> tuple[Client, str] | None:
         """See `TokenSource`. Entra is asked once for a request: about its most likely reading."""
         return next(((client, secret) for client, secret in claims if client is not None), None)
 
@@ -62,7 +62,7 @@ class EntraTokenSource:
         to mend.
         """
         async with self._slots:
-            answer = await asyncio.to_thread(self._ask, client.client_id, secret)
+            answer = await asyncio.to_thread(self._request_token, client.client_id, secret)
         if "access_token" in answer:
             return IssuedToken(
                 str(answer["access_token"]), int(answer["expires_in"]), tuple(sorted(client.scopes))
@@ -70,7 +70,7 @@ class EntraTokenSource:
         _check_refusal(str(answer.get("error", "")))
         return None
 
-    def _ask(self, client_id: str, secret: str) -> dict[str, Any]:
+    def _request_token(self, client_id: str, secret: str) -> dict[str, Any]:
         try:
             with self._authority.session() as session:
                 application = msal.ConfidentialClientApplication(
@@ -80,8 +80,8 @@ class EntraTokenSource:
                     instance_discovery=False,
                     http_client=session,
                 )
-                found: dict[str, Any] = application.acquire_token_for_client([self._scope])
-                return found
+                answer: dict[str, Any] = application.acquire_token_for_client([self._scope])
+                return answer
         except _FAULTS as error:
             log.failure("entra.token_missing", error)
             raise TokenRefusedError(UNAVAILABLE, TokenFault.TEMPORARILY_UNAVAILABLE) from None

@@ -56,13 +56,13 @@ class IssuedToken:
 
 
 # A client, None for an id that no client has, and the secret that came with that id.
-Claim = tuple[Client | None, str]
+ClientClaim = tuple[Client | None, str]
 
 
 class TokenSource(Protocol):
     """An identity provider, as the token endpoint sees it."""
 
-    def choose(self, claims: Sequence[Claim]) -> tuple[Client, str] | None:
+    def choose(self, claims: Sequence[ClientClaim]) -> tuple[Client, str] | None:
         """The one claim that is worth asking for a token; None where no claim can be right.
 
         Of the gateway's own clients, an unknown one costs as much work as a known one, so that the
@@ -82,14 +82,14 @@ class LocalTokenSource:
         self._tokens = tokens
         self._secrets = secrets
 
-    def choose(self, claims: Sequence[Claim]) -> tuple[Client, str] | None:
+    def choose(self, claims: Sequence[ClientClaim]) -> tuple[Client, str] | None:
         """See `TokenSource`. The quick hash chooses, so at most one slow hash is computed."""
-        chosen = None
+        choice = None
         for client, secret in claims:
             is_likely = may_match(client.secret_hash if client else "", secret)
-            if is_likely and client is not None and chosen is None:
-                chosen = client, secret
-        return chosen
+            if is_likely and client is not None and choice is None:
+                choice = client, secret
+        return choice
 
     async def exchange(
         self, client: Client, secret: str, scopes: frozenset[Scope]
@@ -118,13 +118,13 @@ class TokenRequests:
         readings = request.readings
         clients = await asyncio.gather(*(self._clients.read(each.client_id) for each in readings))
         secrets = [each.client_secret for each in readings]
-        chosen = self._source.choose(list(zip(clients, secrets, strict=True)))
-        if chosen is None:
+        choice = self._source.choose(list(zip(clients, secrets, strict=True)))
+        if choice is None:
             raise TokenRefusedError(NO_SUCH_CLIENT, TokenFault.INVALID_CLIENT)
-        client, secret = chosen
-        scopes = _granted(client, request.scopes)
-        issued = await self._source.exchange(client, secret, scopes or client.scopes)
-        if issued is None:
+        client, secret = choice
+        scopes = _scopes_to_grant(client, request.scopes)
+        token = await self._source.exchange(client, secret, scopes or client.scopes)
+        if token is None:
             raise TokenRefusedError(NO_SUCH_CLIENT, TokenFault.INVALID_CLIENT)
         if await self._tenants.is_disabled(client.tenant):
             raise TokenRefusedError(disabled_message(client.tenant), TokenFault.UNAUTHORIZED_CLIENT)
@@ -134,13 +134,13 @@ class TokenRequests:
                 f"The client may ask for these scopes only: {names}.", TokenFault.INVALID_SCOPE
             )
         log.event("token.issued", tenant=client.tenant)
-        return issued
+        return token
 
 
-def _granted(client: Client, wanted: Iterable[str] | None) -> frozenset[Scope] | None:
+def _scopes_to_grant(client: Client, requested: Iterable[str] | None) -> frozenset[Scope] | None:
     """The scopes to grant; None where the client asked for one that it does not have."""
-    if wanted is None:
+    if requested is None:
         return client.scopes
-    names = set(wanted)
-    granted = frozenset(scope for scope in client.scopes if scope.value in names)
-    return granted if len(granted) == len(names) and granted else None
+    names = set(requested)
+    scopes = frozenset(scope for scope in client.scopes if scope.value in names)
+    return scopes if len(scopes) == len(names) and scopes else None
