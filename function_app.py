@@ -7,6 +7,7 @@ import azure.functions as func
 from functions import (
     assignments,
     authdata,
+    chunks,
     contract,
     documents,
     housekeeping,
@@ -23,6 +24,7 @@ app.register_functions(assignments.blueprint)
 app.register_functions(licenses.blueprint)
 app.register_functions(documents.blueprint)
 app.register_functions(authdata.blueprint)
+app.register_functions(chunks.blueprint)
 app.register_functions(imports.blueprint)
 app.register_functions(tokens.blueprint)
 app.register_functions(contract.blueprint)

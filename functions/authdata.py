@@ -1,4 +1,4 @@
-"""Authentication data: stage, review, process; the triggers on rows; the upkeep of batches.
+"""Authentication data: stage, review, process; the upkeep of batches.
 
 All routes are absolute: the host refuses function routes that start with `admin`
 (docs/platform.md#1.1).
@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from functions.chunks import add_chunk_triggers
 from shared.bootstrap import gateway
 from shared.imports.authdata import http
-from shared.imports.authdata.definition import AUTHDATA
 from shared.storage_time import BACKGROUND_SECONDS, storage_time
 from shared.web.responses import answered
 
 blueprint = func.Blueprint()
-add_chunk_triggers(blueprint, AUTHDATA)
 
 _HERE = "api/admin/authdata"
 _BATCH = f"{_HERE}/{{fileLogId:guid}}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -17,7 +18,7 @@ from shared.imports.import_type import ImportType
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import IMPORT_TYPES
 from shared.storage.names import TABLES
-from tests.unit.house.source_tree import ROOT
+from tests.unit.house.source_tree import ROOT, modules
 
 CONNECTION = "AzureWebJobsStorage"
 QUEUED = [kind for kind in IMPORT_TYPES.values() if kind.has_queues]
@@ -110,6 +111,74 @@ def test_every_type_of_the_catalogue_has_its_module_in_its_folder() -> None:
     with_module = {path.parent.name for path in (ROOT / "shared/imports").glob("*/module.py")}
     assert folders == with_module - {"pay_and_bill"}
     assert folders == set(IMPORT_TYPES)
+
+
+# These modules may list types: the two catalogues, and the demo, which has a sample file of some.
+LISTS_TYPES = {"shared.imports.registry", "shared.imports.modules", "cli.demo"}
+
+
+def test_no_module_outside_the_folder_of_a_type_lists_or_compares_types() -> None:
+    """A new type needs no change in any of them: what differs between types is a hook."""
+    named = [
+        f"{module.name}:{line} names {name}"
+        for module in modules("function_app.py", "functions", "shared", "cli", "local_host")
+        if module.name not in LISTS_TYPES and _type_folder(module.name) is None
+        for line, name in _types_in_choices(module.tree)
+    ]
+    assert named == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "if kind is WORKERS: pass",
+        "wait = 5 if name == 'licenses' else 1",
+        "match kind.name:\n    case LICENSES.name: pass",
+        "match name:\n    case 'authdata': pass",
+        "special = {DOCUMENTS.name: 1}",
+        "special = dict(documents=1, **{'documents': 2})",
+        "order = [definition.WORKERS]",
+        "if name in ('workers', 'x'): pass",
+        "special['assignments'] = 1",
+    ],
+)
+def test_a_list_or_comparison_of_types_is_found(code: str) -> None:
+    assert len(_types_in_choices(ast.parse(code))) == 1
+
+
+def test_a_type_may_be_named_in_a_call() -> None:
+    assert _types_in_choices(ast.parse("import_call(gateway, WORKERS, 'workers')")) == []
+
+
+def _type_folder(name: str) -> str | None:
+    parts = name.split(".")
+    return parts[2] if parts[:2] == ["shared", "imports"] and len(parts) == 4 else None
+
+
+def _types_in_choices(tree: ast.AST) -> list[tuple[int, str]]:
+    return sorted({found for node in _choices(tree) for found in _types_in(node)})
+
+
+def _choices(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.If(test=choice) | ast.IfExp(test=choice) | ast.While(test=choice):
+                yield choice
+            case ast.match_case(pattern=choice) | ast.Subscript(slice=choice):
+                yield choice
+            case ast.Compare() | ast.Dict() | ast.List() | ast.Tuple() | ast.Set():
+                yield node
+
+
+def _types_in(node: ast.AST) -> Iterator[tuple[int, str]]:
+    constants = {name.upper() for name in IMPORT_TYPES}
+    for each in ast.walk(node):
+        match each:
+            case ast.Constant(value=str(name), lineno=line) if name in IMPORT_TYPES:
+                yield line, name
+            case ast.Name(id=name, lineno=line) | ast.Attribute(attr=name, lineno=line):
+                if name in constants:
+                    yield line, name
 
 
 def test_every_scope_shows_the_imports_of_one_type() -> None:
