@@ -79,7 +79,7 @@ async def documents_list(req: func.HttpRequest) -> func.HttpResponse:
     return views.json_answer(
         {
             "items": [document_view(document) for document in page.documents],
-            "continuation": None if page.following is None else to_opaque(page.following),
+            "continuation": None if page.next_row is None else to_opaque(page.next_row),
         }
     )
 

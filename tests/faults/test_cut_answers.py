@@ -210,10 +210,10 @@ async def drop_file(account: Account, name: str) -> None:
     await account.blobs.put(DOCUMENT_DROP, name, [b"0123456789"])
 
 
-async def keep_drop(account: Account, name: str) -> bytes:
+async def copy_drop(account: Account, name: str) -> bytes:
     drop = await account.documents.find_drop(name)
     assert drop is not None
-    return (await account.documents.keep_drop(drop, f"{name}/file", 4)).head
+    return (await account.documents.copy_drop(drop, f"{name}/file", 4)).head
 
 
 async def reject_drop(account: Account, name: str) -> None:
@@ -267,7 +267,7 @@ CASES: dict[str, Case] = {
     "keep a document": Case(keep_file, nothing, stored=read_file, left=b"0123456789"),
     "read a document": Case(read_file, keep_file, lambda _: b"0123456789"),
     "keep a drop": Case(
-        keep_drop, drop_file, lambda _: b"0123", stored=read_file, left=b"0123456789"
+        copy_drop, drop_file, lambda _: b"0123", stored=read_file, left=b"0123456789"
     ),
     "reject a drop": Case(reject_drop, drop_file, stored=rejected, left=(b"0123456789", None)),
     "send a message": Case(lambda account, name: account.queues.send(name, "text"), a_queue),
@@ -384,10 +384,10 @@ def test_messages_are_taken_and_deleted_under_cut_answers(storage: str) -> None:
                     rule = Rule(CutAnswer(cut), path=POISON_QUEUE, method=method, times=1)
                     bench.proxy.rules = [rule]
                     try:
-                        for message in await bench.account.poison.take():
-                            await bench.account.poison.give_back(message)
-                        for message in await bench.account.poison.take():
-                            await bench.account.poison.remove(message)
+                        for message in await bench.account.poison.receive():
+                            await bench.account.poison.release(message)
+                        for message in await bench.account.poison.receive():
+                            await bench.account.poison.delete(message)
                     except StorageUnavailableError:
                         pass
                     except Exception as error:

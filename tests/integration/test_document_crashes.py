@@ -33,7 +33,7 @@ class Desk:
     async def accept(self, content: bytes, name: str = "a.pdf", worker: str = "P1") -> ImportRecord:
         """An accepted upload whose call has died before the work."""
         upload = Upload(worker, ROUND, name, "2026-01-01T00:00:00.000Z", len(content), "pdf")
-        placed = await self.intake.place(self.tenant, upload)
+        placed = await self.intake.resolve(self.tenant, upload)
         import_id = str(uuid.uuid4())
         await self.intake.keep(self.tenant, import_id, [content], len(content))
         return await self.intake.accept(self.tenant, import_id, placed, Options())
@@ -160,10 +160,10 @@ def test_lists_are_paged_without_loss_by_worker_by_round_and_whole(delivered: st
                     reading = desk.gateway.documents.reading
                     page = await reading.page(desk.tenant, worker, round_code, after, size)
                     found += [document["fileName"] for document in page.documents]
-                    if page.following is None:
+                    if page.next_row is None:
                         break
                     assert len(page.documents) == size
-                    after = page.following
+                    after = page.next_row
                 assert len(found) == len(set(found)) == count
 
     at_desk(delivered, scenario)

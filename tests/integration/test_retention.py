@@ -237,7 +237,7 @@ def test_the_file_of_a_replaced_document_goes_and_the_current_one_stays(delivere
         assert (await _after(stage, 2))["replaced documents"] == 0, "now they are noticed"
         assert (await _after(stage, 29))["replaced documents"] == 0
         assert (await _after(stage, 31))["replaced documents"] == 2
-        files = await stage.gateway.account.documents.kept_of(tenant)
+        files = await stage.gateway.account.documents.list_files(tenant)
         assert [(file.name, file.is_marked) for file in files] == [(f"{tenant}/second", False)]
 
     play(delivered, scenario)

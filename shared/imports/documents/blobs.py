@@ -1,8 +1,8 @@
-"""The files of documents: kept ones, dropped ones, rejected ones. Content is streamed in blocks.
+"""The files of documents: uploaded, dropped and rejected ones. Content is streamed in blocks.
 
 documents/<tenant>/<import id>                  each upload is a blob of its own
-document-drop/<tenant>/<round>/<worker>/<file>  what somebody dropped
-document-rejected/<same path>/<import id>       what could not be taken, reason in the metadata
+document-drop/<tenant>/<round>/<worker>/<file>  dropped files
+document-rejected/<same path>/<import id>       rejected drops, with the reason in the metadata
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shared.storage.failures import storage_call
 from shared.storage.names import DOCUMENT_BLOBS, DOCUMENT_DROP, DOCUMENT_REJECTED
 
 # Metadata of a file that no document refers to.
-_MARK = "unreferenced"
+_UNREFERENCED = "unreferenced"
 _BYTES = "application/octet-stream"
 
 
@@ -42,24 +42,24 @@ class Drop:
     created_at: datetime
     changed_at: datetime
     metadata: Mapping[str, str]
-    # Its Content-Encoding in lower case; "" where its bytes are what they are.
+    # The Content-Encoding in lower case; "" without one.
     encoding: str = ""
-    # The MD5 that the blob says its content has.
+    # The Content-MD5 property of the blob.
     md5: bytes | None = None
     is_page_blob: bool = False
-    # Whether its content cannot be read, because it is in the archive tier.
+    # Whether the content is unreadable because it is in the archive tier.
     is_archived: bool = False
     is_leased: bool = False
 
     @property
     def is_folder(self) -> bool:
-        """Whether it only marks a directory (accounts with a hierarchical namespace)."""
+        """Whether the blob marks a directory (accounts with a hierarchical namespace)."""
         return self.size == 0 and self.metadata.get("hdi_isfolder", "").lower() == "true"
 
 
 @dataclass(frozen=True, slots=True)
-class KeptFile:
-    """The file of an upload; `is_marked`: it was found without a document when it last changed."""
+class UploadedFile:
+    """The file of an upload; `is_marked` says that it had no document when it last changed."""
 
     name: str
     etag: str
@@ -68,8 +68,8 @@ class KeptFile:
 
 
 @dataclass(frozen=True, slots=True)
-class CopiedDrop:
-    """What the copy of a drop has shown: its first bytes, and the MD5 of all of them."""
+class DropCopy:
+    """The first bytes of a copied drop, and the MD5 of its content."""
 
     head: bytes
     md5: bytes
@@ -83,123 +83,127 @@ class DocumentBlobs:
 
     async def keep(self, name: str, parts: Iterable[bytes], size: int) -> None:
         """Write the file of an upload, `size` bytes in `parts`."""
-        await self._write(name, _each(parts), size, 0)
+        await self._write(name, _iterate(parts), size, 0)
 
     async def read(self, name: str) -> bytes | None:
-        """The file of an upload; None where it is not there any more."""
+        """The file of an upload; None where it was deleted."""
         try:
             async with storage_call():
-                download = await self._kept(name).download_blob(decompress=False)
+                download = await self._file_client(name).download_blob(decompress=False)
                 return await read_all(download)
         except PreconditionFailedError:
             return None
 
-    async def kept_of(self, tenant: str) -> list[KeptFile]:
+    async def list_files(self, tenant: str) -> list[UploadedFile]:
         """The files of a tenant's uploads."""
         container = self._service.get_container_client(DOCUMENT_BLOBS)
         async with storage_call():
             return [
-                KeptFile(
+                UploadedFile(
                     blob.name,
                     blob.etag.strip('"'),
                     blob.last_modified,
-                    _MARK in (blob.metadata or {}),
+                    _UNREFERENCED in (blob.metadata or {}),
                 )
                 async for blob in container.list_blobs(f"{tenant}/", include=["metadata"])
             ]
 
-    async def mark(self, file: KeptFile) -> None:
-        """Note that no document refers to a file; nothing where it has changed meanwhile."""
+    async def mark(self, file: UploadedFile) -> None:
+        """Mark a file that no document refers to; does nothing where it has changed."""
         with suppress(PreconditionFailedError):
             async with storage_call():
-                await self._kept(file.name).set_blob_metadata({_MARK: "true"}, **_unchanged(file))
+                await self._file_client(file.name).set_blob_metadata(
+                    {_UNREFERENCED: "true"}, **_unchanged(file)
+                )
 
-    async def remove(self, file: KeptFile) -> None:
-        """Delete a file; nothing where it has changed meanwhile."""
+    async def remove(self, file: UploadedFile) -> None:
+        """Delete a file; does nothing where it has changed."""
         with suppress(PreconditionFailedError):
             async with storage_call():
-                await self._kept(file.name).delete_blob(**_unchanged(file))
+                await self._file_client(file.name).delete_blob(**_unchanged(file))
 
     async def find_drop(self, name: str) -> Drop | None:
-        """A dropped blob as it is now; None where there is none."""
+        """The current version of a dropped blob; None where there is none."""
         try:
             async with storage_call():
-                drop = _drop(await self._dropped(name).get_blob_properties(), name)
+                drop = _drop_from_properties(
+                    await self._drop_client(name).get_blob_properties(), name
+                )
             # A proxy or a broken answer may lose the length, and an empty file is rejected for
-            # good: so storage is asked for its first byte.
-            if drop.size == 0 and not drop.is_folder and await self._has_bytes(drop):
+            # good. So this asks storage for its first byte.
+            if drop.size == 0 and not drop.is_folder and await self._has_content(drop):
                 raise StorageUnavailableError("storage gives a drop two lengths")
         except PreconditionFailedError:
             return None
         return drop
 
-    async def _has_bytes(self, drop: Drop) -> bool:
+    async def _has_content(self, drop: Drop) -> bool:
         async with storage_call():
-            download = await self._dropped(drop.name).download_blob(
+            download = await self._drop_client(drop.name).download_blob(
                 offset=0, length=1, decompress=False, **_unchanged(drop)
             )
             return bool(await download.readall())
 
-    async def drops_before(self, moment: datetime, prefix: str = "") -> AsyncIterator[Drop]:
-        """Dropped blobs whose names begin with `prefix`, and that have not changed since `moment`.
+    async def drops_before(self, before: datetime, prefix: str = "") -> AsyncIterator[Drop]:
+        """Dropped blobs whose names begin with `prefix` and that have not changed since `before`.
 
-        Without their metadata, so that a directory cannot be told from an empty file.
+        They have no metadata, so a directory cannot be distinguished from an empty file.
         """
         container = self._service.get_container_client(DOCUMENT_DROP)
         blobs = aiter(container.list_blobs(prefix or None))
         while True:
-            # The limit on storage's time is not one on what is done with a drop in between.
+            # The time limit of storage calls must not include the caller's work between two drops.
             async with storage_call():
                 blob = await anext(blobs, None)
             if blob is None:
                 return
-            if blob.last_modified <= moment:
-                yield _drop(blob)
+            if blob.last_modified <= before:
+                yield _drop_from_properties(blob)
 
-    async def keep_drop(self, drop: Drop, name: str, head_bytes: int) -> CopiedDrop:
+    async def copy_drop(self, drop: Drop, name: str, head_bytes: int) -> DropCopy:
         """Copy a drop to the file of an upload, byte for byte.
 
-        Raises PreconditionFailedError where the drop is gone or was written over.
+        Raises PreconditionFailedError where the drop was deleted or overwritten.
         """
         async with storage_call():
-            # Never decoded on the way: its length and its MD5 are those of the bytes as they lie.
-            download = await self._dropped(drop.name).download_blob(
+            # Not decoded, because length and MD5 are those of the stored bytes.
+            download = await self._drop_client(drop.name).download_blob(
                 decompress=False, **_unchanged(drop)
             )
         return await self._write(name, _blocks(download), drop.size, head_bytes)
 
     async def reject(self, drop: Drop, name: str, metadata: Mapping[str, str]) -> bool:
-        """Copy a drop to the rejected ones; False where storage is still at it.
+        """Copy a drop to the rejected drops; False while storage is still copying.
 
-        Storage itself copies, so the drop may be as large as it likes, or archived. Raises
-        PreconditionFailedError where the drop is gone or was written over.
+        Storage itself copies, so the drop may have any size, or be archived. Raises
+        PreconditionFailedError where the drop was deleted or overwritten.
         """
         target = self._service.get_blob_client(DOCUMENT_REJECTED, name)
         async with storage_call():
-            copy = await _copy_of(target)
+            copy = await _find_copy(target)
             if copy is None:
                 await target.start_copy_from_url(
-                    self._dropped(drop.name).url,
+                    self._drop_client(drop.name).url,
                     metadata=dict(metadata),
                     source_etag=drop.etag,
                     source_match_condition=MatchConditions.IfNotModified,
                     standard_blob_tier=StandardBlobTier.HOT if drop.is_archived else None,
                 )
-                copy = await _copy_of(target)
+                copy = await _find_copy(target)
             if copy is None or copy.copy.status != "success":
                 return False
             if copy.size != drop.size:
                 raise StorageUnavailableError("storage copied less of a drop than it has")
             if copy.content_settings.content_encoding:
-                # Whoever looks at a rejected file gets the bytes that were dropped.
+                # A reader of a rejected file must get the bytes that were dropped.
                 await target.set_http_headers(ContentSettings(content_type=_BYTES))
         return True
 
     async def remove_drop(self, drop: Drop) -> bool:
-        """Delete this version of a drop; False where it is gone or was written over."""
+        """Delete this version of a drop; False where it was deleted or overwritten."""
         try:
             async with storage_call():
-                await self._dropped(drop.name).delete_blob(
+                await self._drop_client(drop.name).delete_blob(
                     delete_snapshots="include", **_unchanged(drop)
                 )
         except PreconditionFailedError:
@@ -208,12 +212,12 @@ class DocumentBlobs:
 
     async def _write(
         self, name: str, blocks: AsyncIterator[bytes], size: int, head_bytes: int
-    ) -> CopiedDrop:
+    ) -> DropCopy:
         """Write the file of an upload, and check that storage has all of it."""
         head = bytearray()
         digest = hashlib.md5(usedforsecurity=False)
 
-        async def counted() -> AsyncIterator[bytes]:
+        async def checked_blocks() -> AsyncIterator[bytes]:
             written = 0
             async for block in blocks:
                 head.extend(block[: head_bytes - len(head)])
@@ -221,41 +225,41 @@ class DocumentBlobs:
                 written += len(block)
                 yield block
             if written != size:
-                # Raised while the upload reads, since it would wait for the rest for minutes.
+                # Raised while the upload reads, because it would wait minutes for the rest.
                 raise StorageUnavailableError("a file has another length than it should have")
 
-        target = self._kept(name)
+        target = self._file_client(name)
         async with storage_call():
-            await target.upload_blob(counted(), length=size, overwrite=True)
-            kept = await target.get_blob_properties()
-        # Of a file that went up in several blocks storage makes no MD5.
-        md5 = kept.content_settings.content_md5
-        if kept.size != size or (md5 is not None and bytes(md5) != digest.digest()):
+            await target.upload_blob(checked_blocks(), length=size, overwrite=True)
+            properties = await target.get_blob_properties()
+        # Storage computes no MD5 for a file of several blocks.
+        md5 = properties.content_settings.content_md5
+        if properties.size != size or (md5 is not None and bytes(md5) != digest.digest()):
             raise StorageUnavailableError("storage has another content than was sent")
-        return CopiedDrop(bytes(head), digest.digest())
+        return DropCopy(bytes(head), digest.digest())
 
-    def _kept(self, name: str) -> Any:
+    def _file_client(self, name: str) -> Any:
         return self._service.get_blob_client(DOCUMENT_BLOBS, name)
 
-    def _dropped(self, name: str) -> Any:
+    def _drop_client(self, name: str) -> Any:
         return self._service.get_blob_client(DOCUMENT_DROP, name)
 
 
-def _unchanged(drop: Drop | KeptFile) -> dict[str, Any]:
+def _unchanged(drop: Drop | UploadedFile) -> dict[str, Any]:
     return {"etag": drop.etag, "match_condition": MatchConditions.IfNotModified}
 
 
-async def _copy_of(target: Any) -> Any:
-    """What there is of a copy, with its state; None where there is none, or one that failed."""
+async def _find_copy(target: Any) -> Any:
+    """A copy with its state; None where there is none, or where it failed."""
     try:
         async with storage_call():
-            found = await target.get_blob_properties()
+            properties = await target.get_blob_properties()
     except PreconditionFailedError:
         return None
-    return found if found.copy.status in ("success", "pending") else None
+    return properties if properties.copy.status in ("success", "pending") else None
 
 
-def _drop(properties: Any, name: str = "") -> Drop:
+def _drop_from_properties(properties: Any, name: str = "") -> Drop:
     metadata = properties.metadata or {}
     settings = properties.content_settings
     encoding = (settings.content_encoding or "").strip().lower()
@@ -275,34 +279,34 @@ def _drop(properties: Any, name: str = "") -> Drop:
 
 
 async def _blocks(download: Any) -> AsyncIterator[bytes]:
-    """A generator, since an upload takes the library's own iterator for something else."""
+    """A generator, because an upload misreads the type of the library's own iterator."""
     async for block in download.chunks():
         yield block
 
 
-async def _each(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
+async def _iterate(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
     for part in parts:
         yield part
 
 
 # The queue where the host puts blobs that failed too often: `webjobs-blobtrigger-poison`.
 #
-# One queue for all blob functions of all apps on the account (docs/platform.md#3), so a message is
-# looked at before it is taken. It is made by the host when it is needed.
+# All blob functions of all apps on the account share this queue (docs/platform.md#3), so the
+# gateway checks each message. The host creates the queue when it needs it.
 
 POISON_QUEUE = "webjobs-blobtrigger-poison"
-MOST_AT_ONCE = 32
+MAX_MESSAGES = 32
 _HIDDEN_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class PoisonedBlob:
-    """A message of the queue: which blob failed, and since when."""
+    """A message of the queue: the blob that failed, and when."""
 
     container: str
     name: str
     failed_at: datetime
-    # What the queue needs to delete the message; None where it was only looked at.
+    # The message, which the queue needs to delete it; None where it was only peeked.
     handle: Any = None
 
 
@@ -312,36 +316,36 @@ class PoisonQueue:
     def __init__(self, service: QueueServiceClient) -> None:
         self._queue = service.get_queue_client(POISON_QUEUE)
 
-    async def look(self) -> list[PoisonedBlob]:
-        """Up to 32 messages, the oldest ones, left where they are."""
+    async def peek(self) -> list[PoisonedBlob]:
+        """Up to 32 messages, the oldest first, without hiding them."""
         try:
             async with storage_call():
-                messages = await self._queue.peek_messages(max_messages=MOST_AT_ONCE)
+                messages = await self._queue.peek_messages(max_messages=MAX_MESSAGES)
         except PreconditionFailedError:
             return []
-        return [_blob(message, None) for message in messages]
+        return [_blob_from_message(message, None) for message in messages]
 
-    async def take(self) -> list[PoisonedBlob]:
-        """Every message that is there, hidden for five minutes from everybody else."""
+    async def receive(self) -> list[PoisonedBlob]:
+        """All messages, hidden for five minutes from other readers."""
         try:
             async with storage_call():
                 messages = self._queue.receive_messages(
-                    messages_per_page=MOST_AT_ONCE, visibility_timeout=_HIDDEN_SECONDS
+                    messages_per_page=MAX_MESSAGES, visibility_timeout=_HIDDEN_SECONDS
                 )
-                return [_blob(message, message) async for message in messages]
+                return [_blob_from_message(message, message) async for message in messages]
         except PreconditionFailedError:
             return []
 
-    async def remove(self, blob: PoisonedBlob) -> None:
-        """Delete a message that was taken."""
+    async def delete(self, blob: PoisonedBlob) -> None:
+        """Delete a received message."""
         try:
             async with storage_call():
                 await self._queue.delete_message(blob.handle)
         except PreconditionFailedError:
             return
 
-    async def give_back(self, blob: PoisonedBlob) -> None:
-        """Show a message again that was taken."""
+    async def release(self, blob: PoisonedBlob) -> None:
+        """Make a received message visible again."""
         try:
             async with storage_call():
                 await self._queue.update_message(blob.handle, visibility_timeout=0)
@@ -349,8 +353,8 @@ class PoisonQueue:
             return
 
 
-def _blob(message: Any, handle: Any) -> PoisonedBlob:
-    """What a message says; blank where it is none of the host's."""
+def _blob_from_message(message: Any, handle: Any) -> PoisonedBlob:
+    """The blob in a message; blank where the message is not the host's."""
     try:
         content = json.loads(base64.b64decode(message.content, validate=True))
         container, name = str(content["ContainerName"]), str(content["BlobName"])

@@ -1,6 +1,6 @@
-"""What the documents import is: one document per call or drop, without queues and JSON schema.
+"""The import type of documents: one document per call or drop, without queues and JSON schema.
 
-Its work is done inside the call or the blob trigger; where that dies, the sweep does it.
+The call or the blob trigger processes it; where that dies, the sweep does.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from shared.imports.import_type import ImportType, Rules
 
 KEY_FIELDS = ("workerexternalId", "communicationRoundCode", "fileName", "documentId")
-# What failed-rows shows; the rest of a row is what the gateway found out about it.
-_SENT = (*KEY_FIELDS[:3], "generationTime", "size")
+# The fields in failed-rows; the gateway has added the other fields of a row itself.
+_SHOWN_FIELDS = (*KEY_FIELDS[:3], "generationTime", "size")
 
 
 def _load_rules() -> Rules:
@@ -19,7 +19,7 @@ def _load_rules() -> Rules:
         identify=lambda _row: None,
         json_schema=dict,
         is_sensitive=lambda _path: False,
-        shown=lambda row: {name: row[name] for name in _SENT if row.get(name)},
+        shown=lambda row: {name: row[name] for name in _SHOWN_FIELDS if row.get(name)},
     )
 
 

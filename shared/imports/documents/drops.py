@@ -1,12 +1,12 @@
 """Dropped files: a blob in `document-drop` becomes an import of documents (docs/contracts.md#4).
 
 The blob trigger, the sweep and `manage.py` call `import_drop` with the name of a drop, any number
-of times. `import_drop` imports the version that is there now, which its ETag names. The id of the
-import follows from name and ETag, so all calls work on one import. At the end the drop leaves its
-container: it is deleted where it went in, and moved to `document-rejected` where it did not.
+of times. `import_drop` imports the current version, which its ETag identifies. The id of the import
+is derived from name and ETag, so all calls work on one import. At the end the drop leaves its
+container: an imported drop is deleted, another one is moved to `document-rejected`.
 
-What is stored is the drop byte for byte. A drop whose properties say that its bytes mean something
-else (Content-Encoding), or are others (Content-MD5), is rejected.
+The gateway stores the drop byte for byte. It rejects a drop with a Content-Encoding, or whose
+content does not match its Content-MD5.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from shared.imports.documents.model import (
     Upload,
     derived_id,
     file_type_of,
+    has_all_parts,
     name_fault,
-    names_a_tenant,
     past_moment,
     path_fault,
     plain_name,
@@ -58,12 +58,12 @@ from shared.storage.import_records import ImportRecord
 from shared.storage.names import DOCUMENT_DROP
 
 GENERATION_TIME = "generationtime"
-# Characters of a time that are kept of a rejected blob, whose metadata have 8 KiB in all.
-_LONGEST_TIME = 100
+# Characters of a time in the metadata of a rejected blob, which have 8 KiB in all.
+_MAX_TIME_LENGTH = 100
 
 
 class Drops:
-    """Takes dropped files in. `max_bytes` and `types` are the settings of documents."""
+    """Imports dropped files."""
 
     def __init__(
         self,
@@ -82,33 +82,33 @@ class Drops:
         self._types = dependencies.settings.document_types
 
     async def import_drop(self, name: str) -> None:
-        """Import what lies under this name now, or reject it; nothing where nothing does.
+        """Import or reject the drop of this name, if there is one.
 
-        Raises StorageUnavailableError where it is to be tried again.
+        Raises StorageUnavailableError where the caller should try again.
         """
         drop = await self._files.find_drop(name)
         if drop is None or drop.is_folder:
             return
         try:
-            await self._take_in(drop)
+            await self._import(drop)
         except PreconditionFailedError:
-            # It is gone, or was written over; the trigger hears of the new version by itself.
+            # The drop was deleted or overwritten; the trigger is called for the new version.
             log.event("drop.changed", drop=plain_name(name))
 
-    async def _take_in(self, drop: Drop) -> None:
+    async def _import(self, drop: Drop) -> None:
         import_id = derived_id("drop", drop.name, drop.etag)
         tenant = tenant_of(drop.name)
-        features = None if tenant is None else await self._features.of(tenant)
+        features = None if tenant is None else await self._features.find(tenant)
         if tenant is None or features is None:
             fault = Message(MessageId.UNKNOWN_TENANT)
-            if not names_a_tenant(drop.name):
+            if not has_all_parts(drop.name):
                 fault = Message(MessageId.WRONG_DROP_PATH, detail=path_fault(drop.name))
             await self._reject(drop, import_id, fault)
             return
-        # A drop that was taken in and could not leave, because of a lease, is not copied again.
+        # A drop that was imported but could not be deleted because of a lease is not copied again.
         record = await self._documents.find_record(tenant, import_id)
         if record is None:
-            upload = self._read(drop, tenant)
+            upload = self._read_upload(drop, tenant)
             if Feature.DOCUMENTS not in features:
                 upload = upload.refused(MessageId.DOCUMENTS_NOT_ENABLED)
             if await self._tenants.is_disabled(tenant):
@@ -119,39 +119,39 @@ class Drops:
     async def _accept(
         self, drop: Drop, tenant: str, import_id: str, upload: Upload
     ) -> ImportRecord:
-        """The import of a drop; the one that there is where another call was quicker."""
+        """Accept the import of a drop, or return the import that another call has accepted."""
         try:
-            placed = await self._prepare(drop, tenant, import_id, upload)
+            resolved = await self._prepare(drop, tenant, import_id, upload)
         except (StorageUnavailableError, PreconditionFailedError, GatewayStoppingError):
             raise
         except Exception as error:
-            # What is broken in storage, or in our code, comes again at every try, so it is the
+            # A broken record, or a fault of our code, would fail every attempt, so it is the
             # drop's outcome (9001).
             log.failure("drop.failed", error, import_id=import_id, drop=plain_name(drop.name))
-            placed = upload.refused(MessageId.COULD_NOT_BE_PROCESSED)
-        return await self._documents.accept(tenant, import_id, placed, Options())
+            resolved = upload.refused(MessageId.COULD_NOT_BE_PROCESSED)
+        return await self._documents.accept(tenant, import_id, resolved, Options())
 
     async def _prepare(self, drop: Drop, tenant: str, import_id: str, upload: Upload) -> Upload:
-        """The upload with its file copied and its worker found, or with what is wrong with it."""
+        """Copy the drop's file and find its worker; returns the upload, or one with its fault."""
         if upload.fault is None:
-            copied = await self._files.keep_drop(drop, blob_of(tenant, import_id), HEAD_BYTES)
-            kind = file_type_of(upload.file_name, copied.head, self._types)
+            copy = await self._files.copy_drop(drop, blob_of(tenant, import_id), HEAD_BYTES)
+            kind = file_type_of(upload.file_name, copy.head, self._types)
             upload = replace(upload, file_type=kind.name if kind else "")
-            if drop.md5 not in (None, copied.md5):
+            if drop.md5 not in (None, copy.md5):
                 upload = upload.refused(MessageId.FILE_DAMAGED)
-        return await self._documents.place(tenant, upload)
+        return await self._documents.resolve(tenant, upload)
 
     async def _finish(self, drop: Drop, record: ImportRecord) -> None:
-        taken = await self._documents.finish(record)
-        if taken is None:
+        imported = await self._documents.finish(record)
+        if imported is None:
             raise StorageUnavailableError("the import of a drop has no result yet")
-        if not taken.is_in:
-            await self._reject(drop, record.import_id, taken.result.messages[0])
+        if not imported.is_imported:
+            await self._reject(drop, record.import_id, imported.result.messages[0])
         elif not await self._files.remove_drop(drop):
             log.event("drop.left", import_id=record.import_id, drop=plain_name(drop.name))
 
-    def _read(self, drop: Drop, tenant: str) -> Upload:
-        """What the path and the metadata say; of several faults the first one."""
+    def _read_upload(self, drop: Drop, tenant: str) -> Upload:
+        """The upload in the path and the metadata, with the first of its faults."""
         path = read_path(drop.name)
         if path is None:
             blank = Upload("", "", drop.name.rpartition("/")[2], to_iso(drop.created_at), drop.size)
@@ -162,17 +162,19 @@ class Drops:
     def _checked(self, drop: Drop, path: DropPath) -> Upload:
         worker, round_code = normal_reference(path.worker_ref), normal_reference(path.round_code)
         name = safe_name(path.file_name)
-        sent = drop.metadata.get(GENERATION_TIME)
-        made = drop.created_at if sent is None else past_moment(sent, self._clock.now())
+        sent_time = drop.metadata.get(GENERATION_TIME)
+        generated_at = (
+            drop.created_at if sent_time is None else past_moment(sent_time, self._clock.now())
+        )
         upload = Upload(
             worker or path.worker_ref,
             round_code or path.round_code,
             name or path.file_name,
-            to_iso(made or drop.created_at),
+            to_iso(generated_at or drop.created_at),
             drop.size,
         )
-        part = "round, the second" if round_code is None else "worker, the third"
-        reference = f"the {part} part of the path, must have 1 to {MAX_REFERENCE} characters"
+        segment = "round, the second" if round_code is None else "worker, the third"
+        reference = f"the {segment} part of the path, must have 1 to {MAX_REFERENCE} characters"
         size = f"it has {drop.size} bytes and the limit is {self._max_bytes}; send a smaller file"
         faults = (
             (worker is None or round_code is None, MessageId.WRONG_REFERENCE_LENGTH, reference),
@@ -182,23 +184,23 @@ class Drops:
             (bool(drop.encoding), MessageId.FILE_ENCODED, None),
             (drop.is_page_blob, MessageId.FILE_IS_PAGE_BLOB, None),
             (drop.is_archived, MessageId.FILE_ARCHIVED, None),
-            (made is None, MessageId.WRONG_GENERATION_TIME, None),
+            (generated_at is None, MessageId.WRONG_GENERATION_TIME, None),
         )
-        for is_so, id_, detail in faults:
-            if is_so:
+        for applies, id_, detail in faults:
+            if applies:
                 return upload.refused(id_, detail)
         return upload
 
     async def _reject(self, drop: Drop, import_id: str, fault: Message) -> None:
-        """Move the drop to the rejected ones, with the reason in its metadata."""
+        """Move the drop to the container of rejected drops, with the reason in its metadata."""
         reason = f"{fault.finding}. {CATALOGUE[fault.id].advice}"
         metadata = {"reason": quote(reason), "errorid": str(fault.id), "importid": import_id}
-        sent = drop.metadata.get(GENERATION_TIME, "")[:_LONGEST_TIME]
-        if sent:
-            metadata[GENERATION_TIME] = quote(sent, safe=punctuation, errors="surrogateescape")
+        sent_time = drop.metadata.get(GENERATION_TIME, "")[:_MAX_TIME_LENGTH]
+        if sent_time:
+            metadata[GENERATION_TIME] = quote(sent_time, safe=punctuation, errors="surrogateescape")
         path = rejected_path(drop.name, import_id)
         if not await self._files.reject(drop, path, metadata):
-            # The sweep comes back to it until storage has copied all of it.
+            # The sweep tries again until storage has copied all of it.
             log.event("drop.rejecting", import_id=import_id, drop=plain_name(drop.name))
             return
         await self._files.remove_drop(drop)
@@ -207,53 +209,53 @@ class Drops:
         )
 
 
-# Drops that the blob trigger has given up: looked at, and taken in once more (`manage.py poison`).
+# Drops that failed too often in the blob trigger; `manage.py poison` lists and retries them.
 #
-# They still lie in their container, so the sweep tries them too; this is for an administrator who
-# does not want to wait, or wants to know.
+# They are still in their container, so the sweep retries them too. An administrator uses this to
+# see them, or to retry them at once.
 
 _SECONDS_PER_DROP: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Requeued:
-    """A failed drop and whether it is settled now: imported, rejected or gone."""
+class RequeueResult:
+    """A failed drop, and whether it is settled now: imported, rejected or deleted."""
 
     name: str
     is_settled: bool
 
 
 class PoisonedDrops:
-    """The poison queue of the host, as far as it is about drops; other messages stay there."""
+    """The host's poison queue of blobs; messages about other containers stay in it."""
 
     def __init__(self, queue: PoisonQueue, drops: Drops) -> None:
         self._queue = queue
         self._drops = drops
 
     async def failed(self) -> list[PoisonedBlob]:
-        """The drops that failed too often: up to 32 of them, the oldest first."""
-        return [blob for blob in await self._queue.look() if blob.container == DOCUMENT_DROP]
+        """Up to 32 drops that failed too often, the oldest first."""
+        return [blob for blob in await self._queue.peek() if blob.container == DOCUMENT_DROP]
 
-    async def requeue(self) -> list[Requeued]:
-        """Take every failed drop in once more; the message of a settled one is deleted.
+    async def requeue(self) -> list[RequeueResult]:
+        """Import every failed drop again; delete the message of a settled one.
 
-        A drop that fails again does not hold up the others. Raises StorageUnavailableError where
-        the queue itself is away.
+        A drop that fails again does not stop the others. Raises StorageUnavailableError where the
+        queue does not answer.
         """
-        done: list[Requeued] = []
-        for blob in await self._queue.take():
+        results: list[RequeueResult] = []
+        for blob in await self._queue.receive():
             is_drop = blob.container == DOCUMENT_DROP
-            is_settled = is_drop and await self._is_settled(blob.name)
+            is_settled = is_drop and await self._try_import(blob.name)
             if is_drop:
-                done.append(Requeued(blob.name, is_settled))
+                results.append(RequeueResult(blob.name, is_settled))
             try:
-                await (self._queue.remove(blob) if is_settled else self._queue.give_back(blob))
+                await (self._queue.delete(blob) if is_settled else self._queue.release(blob))
             except StorageUnavailableError as error:
-                # The message shows itself again after a while, and taking a drop in is repeatable.
+                # The message becomes visible again later, and `import_drop` is repeatable.
                 log.failure("poison.kept", error, drop=plain_name(blob.name))
-        return done
+        return results
 
-    async def _is_settled(self, name: str) -> bool:
+    async def _try_import(self, name: str) -> bool:
         try:
             async with asyncio.timeout(_SECONDS_PER_DROP):
                 await self._drops.import_drop(name)
@@ -263,18 +265,18 @@ class PoisonedDrops:
         return True
 
 
-# The sweep of the drop container: what the blob trigger has missed is taken in all the same.
+# The sweep of the drop container imports drops that the blob trigger has missed.
 
-_MOST_IN_A_TURN = 500
-_MOST_LISTED = 20_000
-_AT_ONCE = 8
+_MAX_DROPS_PER_RUN = 500
+_MAX_LISTED = 20_000
+_CONCURRENCY = 8
 _SECONDS_PER_SWEPT_DROP = 60
-# After this time without a change a drop is taken in also while a lease is held on it.
-_LONGEST_WAIT = timedelta(seconds=60)
+# After this time without a change a drop is imported even if it has a lease.
+_MAX_WAIT = timedelta(seconds=60)
 
 
 class DropSweep:
-    """Takes in drops that have lain for `quiet_seconds`, at most a minute."""
+    """Imports drops that have not changed for `quiet_seconds`, at most a minute."""
 
     def __init__(
         self,
@@ -287,23 +289,23 @@ class DropSweep:
         self._files = files
         self._drops = drops
         self._clock = clock
-        self._quiet = min(timedelta(seconds=quiet_seconds), _LONGEST_WAIT)
+        self._quiet = min(timedelta(seconds=quiet_seconds), _MAX_WAIT)
         self._tenants = tenants
-        self._turn = 0
+        self._run_number = 0
 
     async def run(self) -> None:
-        """Look at the container once; a drop that cannot be taken in does not hold up the rest."""
-        free = asyncio.Semaphore(_AT_ONCE)
+        """Import the drops of the container; a drop that fails does not stop the others."""
+        slots = asyncio.Semaphore(_CONCURRENCY)
 
         async def import_drop(drop: Drop) -> None:
-            async with free:
-                await self._take_in(drop)
+            async with slots:
+                await self._import(drop)
 
-        drops = drops_of_turn(await self._found(), self._turn)
-        self._turn += 1
+        drops = select_drops(await self._list_drops(), self._run_number)
+        self._run_number += 1
         await asyncio.gather(*(import_drop(drop) for drop in drops))
 
-    async def _take_in(self, drop: Drop) -> None:
+    async def _import(self, drop: Drop) -> None:
         try:
             async with asyncio.timeout(_SECONDS_PER_SWEPT_DROP):
                 await self._drops.import_drop(drop.name)
@@ -312,44 +314,44 @@ class DropSweep:
         else:
             log.warning("sweep.drop_taken_in", drop=plain_name(drop.name))
 
-    async def _found(self) -> list[Drop]:
+    async def _list_drops(self) -> list[Drop]:
         try:
-            return await self._list("")
+            return await self._list_quiet("")
         except GatewayError as error:
             log.failure("sweep.drops_not_listed", error)
-        # A list that fails as a whole may be readable in parts (an emulator fails on names that XML
-        # cannot hold), so that the drops of one tenant do not hold up those of the others.
-        found: list[Drop] = []
+        # A list that fails as a whole may be readable by tenant (an emulator fails on names that
+        # XML cannot contain), so that the drops of one tenant do not stop those of others.
+        drops: list[Drop] = []
         for tenant in await self._tenants():
             try:
-                found += await self._list(f"{tenant}/")
+                drops += await self._list_quiet(f"{tenant}/")
             except GatewayError as error:
                 log.failure("sweep.drops_not_listed", error, tenant=tenant)
-        return found
+        return drops
 
-    async def _list(self, prefix: str) -> list[Drop]:
+    async def _list_quiet(self, prefix: str) -> list[Drop]:
         now = self._clock.now()
         drops: list[Drop] = []
         async for drop in self._files.drops_before(now - self._quiet, prefix):
-            if not drop.is_leased or drop.changed_at <= now - _LONGEST_WAIT:
+            if not drop.is_leased or drop.changed_at <= now - _MAX_WAIT:
                 drops.append(drop)
-            if len(drops) == _MOST_LISTED:
+            if len(drops) == _MAX_LISTED:
                 break
         return drops
 
 
-def drops_of_turn(drops: Sequence[Drop], turn: int) -> list[Drop]:
-    """The drops of the turn of this number, of each tenant one after another.
+def select_drops(drops: Sequence[Drop], run_number: int) -> list[Drop]:
+    """The drops for one run of the sweep, taken from each tenant in turn.
 
-    Each turn begins where the last one ended, so that drops that fail every time do not keep the
-    same others out of every turn.
+    Each run starts where the one before it ended, so that drops that always fail do not exclude the
+    same other drops from every run.
     """
     by_tenant: dict[str, list[Drop]] = defaultdict(list)
     for drop in drops:
         by_tenant[drop.name.partition("/")[0]].append(drop)
-    share = max(1, _MOST_IN_A_TURN // max(1, len(by_tenant)))
-    for its_drops in by_tenant.values():
-        first = turn * share % len(its_drops)
-        its_drops[:] = its_drops[first:] + its_drops[:first]
-    turns = chain.from_iterable(zip_longest(*by_tenant.values()))
-    return [drop for drop in turns if drop is not None][:_MOST_IN_A_TURN]
+    share = max(1, _MAX_DROPS_PER_RUN // max(1, len(by_tenant)))
+    for tenant_drops in by_tenant.values():
+        first = run_number * share % len(tenant_drops)
+        tenant_drops[:] = tenant_drops[first:] + tenant_drops[:first]
+    ordered = chain.from_iterable(zip_longest(*by_tenant.values()))
+    return [drop for drop in ordered if drop is not None][:_MAX_DROPS_PER_RUN]

@@ -2,8 +2,8 @@
 
 See docs/contracts.md#4.
 
-Refused in the order of docs/contracts.md#0. What has got past the form is an import, also where it
-is then refused for its round, its worker or its type.
+Calls are refused in the order of docs/contracts.md#0. A call with a valid form becomes an import,
+even if it is then refused for its round, its worker or its type.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import (
     FILE_TYPES,
     HEAD_BYTES,
-    MOST_CHARACTERS,
+    MAX_NAME_LENGTH,
     Upload,
     file_type_of,
     name_fault,
@@ -72,8 +72,7 @@ from shared.web.requests import (
 )
 from shared.web.responses import refusal
 
-# A document's form: its fields and its one file, as the upload that they mean
-# (docs/contracts.md#4).
+# Reads a document's form, its fields and its one file, into an upload (docs/contracts.md#4).
 
 _T = TypeVar("_T")
 
@@ -81,29 +80,28 @@ _T = TypeVar("_T")
 def read_upload(form: Form, now: datetime, types: AbstractSet[str], max_bytes: int) -> Upload:
     """The upload in a form; its file is `the_file(form)`.
 
-    Raises TooLargeError for the file, else InvalidRequestError, which names everything that is
-    wrong with the form.
+    Raises TooLargeError for the file, else InvalidRequestError, which names all faults of the form.
     """
-    for sent in form.files:
-        check_file_size(_size(sent.content), max_bytes)
+    for sent_file in form.files:
+        check_file_size(_size(sent_file.content), max_bytes)
     faults: list[str] = []
 
-    def noted(read: Callable[[], _T], otherwise: _T) -> _T:
+    def collect_fault(read: Callable[[], _T], default: _T) -> _T:
         try:
             return read()
         except InvalidRequestError as error:
             faults.append(error.message.rstrip("."))
-            return otherwise
+            return default
 
     for check in (_check_repeated, _check_no_dry_run, _check_no_summary):
-        noted(partial(check, form), None)
-    file = noted(lambda: the_file(form), None)
+        collect_fault(partial(check, form), None)
+    file = collect_fault(lambda: the_file(form), None)
     upload = Upload(
-        worker_ref=noted(lambda: _reference(form, "workerexternalId"), ""),
-        round_code=noted(lambda: _reference(form, "communicationRoundCode"), ""),
-        file_name="" if file is None else noted(lambda: _name(file), ""),
-        generation_time=noted(lambda: _generation_time(form, now), ""),
-        size=0 if file is None else noted(lambda: _filled_size(file), 0),
+        worker_ref=collect_fault(lambda: _reference(form, "workerexternalId"), ""),
+        round_code=collect_fault(lambda: _reference(form, "communicationRoundCode"), ""),
+        file_name="" if file is None else collect_fault(lambda: _name(file), ""),
+        generation_time=collect_fault(lambda: _generation_time(form, now), ""),
+        size=0 if file is None else collect_fault(lambda: _filled_size(file), 0),
     )
     if faults or file is None:
         raise InvalidRequestError(f"{'; '.join(faults)}.")
@@ -149,26 +147,26 @@ def the_file(form: Form) -> SentFile:
 
 
 def content_of(form: Form) -> list[bytes]:
-    """What tells two forms apart: fields in order of name, and the file with its name."""
+    """The content that distinguishes two forms: fields by name, and the file with its name."""
     file = the_file(form)
     file.content.seek(0)
     fields = [part.encode() for pair in sorted(form.fields.items()) for part in pair]
     return [*fields, file.name.encode(), file.content.read()]
 
 
-def check_file_size(size: int, most: int) -> None:
+def check_file_size(size: int, limit: int) -> None:
     """Raises TooLargeError where a file is over the limit."""
-    if size > most:
+    if size > limit:
         raise TooLargeError(
-            f"The file has {size} bytes and the limit is {most}: send a smaller one."
+            f"The file has {size} bytes and the limit is {limit}: send a smaller one."
         )
 
 
-def check_form_size(size: int, most: int) -> None:
-    """Raises TooLargeError where a body must hold a file over the limit, or no form of ours."""
-    if size > most + MAX_FIELD_BYTES:
+def check_form_size(size: int, limit: int) -> None:
+    """Raises TooLargeError where a body is too long for a form with a file within the limit."""
+    if size > limit + MAX_FIELD_BYTES:
         raise TooLargeError(
-            f"The body has {size} bytes and the limit of its file is {most}: send a smaller one."
+            f"The body has {size} bytes and the limit of its file is {limit}: send a smaller one."
         )
 
 
@@ -179,7 +177,7 @@ def _name(file: SentFile) -> str:
     if fault:
         raise InvalidRequestError(
             f"The file name is not safe: {fault}, and send a plain name of at most "
-            f"{MOST_CHARACTERS} characters, without a path."
+            f"{MAX_NAME_LENGTH} characters, without a path."
         )
     return safe_name(file.name) or ""
 
@@ -210,9 +208,9 @@ def _size(content: IO[bytes]) -> int:
 
 
 _REFUSED = 400
-_PART = 4 * 1024 * 1024
+_BLOCK_SIZE = 4 * 1024 * 1024
 _ROW = re.compile(r"[rx]\|[A-Za-z0-9._=|-]{1,500}")
-# How a document that did not go in is answered, by the message of its row.
+# The error for a document that was not imported, by the message of its row.
 _ERRORS: Mapping[int, type[RefusedError]] = {
     MessageId.ROUND_NOT_FOUND: NotFoundError,
     MessageId.ROUND_NOT_OPEN: ConflictError,
@@ -223,8 +221,8 @@ _ERRORS: Mapping[int, type[RefusedError]] = {
 }
 
 
-class _NotTakenError(RefusedError):
-    """An import that ended without its document; `response` is the answer that says why."""
+class _NotImportedError(RefusedError):
+    """An import that ended without a document; `response` is the answer with the reason."""
 
     def __init__(self, response: func.HttpResponse) -> None:
         super().__init__("the document was not taken")
@@ -232,23 +230,23 @@ class _NotTakenError(RefusedError):
 
 
 async def upload_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
-    """POST of a document: refuse in the order of docs/contracts.md#0, accept, do the work, answer.
+    """POST of a document: check in the order of docs/contracts.md#0, accept, process, answer.
 
-    A document that was not taken does not use up its Idempotency-Key, as no refusal does.
+    A document that was not imported does not use its Idempotency-Key, as no refusal does.
     """
     caller = await gateway.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
     await gateway.documents.intake.check_enabled(caller.tenant)
     query = query_names.DOCUMENT_UPLOAD.read(req)
     form = await _read(gateway, req)
     try:
-        return await _take_once(gateway, caller, req, query, form)
-    except _NotTakenError as refused:
+        return await _upload_once(gateway, caller, req, query, form)
+    except _NotImportedError as refused:
         return refused.response
     finally:
         form.close()
 
 
-async def _take_once(
+async def _upload_once(
     gateway: Gateway,
     caller: AnyCaller,
     req: func.HttpRequest,
@@ -257,54 +255,54 @@ async def _take_once(
 ) -> func.HttpResponse:
     settings, now = gateway.settings, SystemClock().now()
     upload = read_upload(form, now, settings.document_types, settings.max_document_bytes)
-    wished = requests.dry_run(query)
-    if wished is not DryRun.NO:
-        return await _answer_dry_run(gateway, caller.tenant, upload, wished)
+    mode = requests.dry_run(query)
+    if mode is not DryRun.NO:
+        return await _answer_dry_run(gateway, caller.tenant, upload, mode)
     content = content_of(form) if HEADER in req.headers else ()
     keyed = await keyed_call(req, caller.tenant, content, gateway.fingerprint_keys)
 
     async def run(import_id: str) -> func.HttpResponse:
-        response = await _take(gateway, caller, import_id, upload, form)
+        response = await _import_upload(gateway, caller, import_id, upload, form)
         if response.status_code >= _REFUSED:
-            raise _NotTakenError(response)
+            raise _NotImportedError(response)
         return response
 
     return await answer_once(gateway, keyed, run)
 
 
-async def _take(
+async def _import_upload(
     gateway: Gateway, caller: AnyCaller, import_id: str, upload: Upload, form: Form
 ) -> func.HttpResponse:
-    """Called again with the same id it comes to the same import."""
+    """Import the upload; a repeated call with the same id returns the same import."""
     intake, tenant = gateway.documents.intake, caller.tenant
     async with gateway.shares.acceptance.place(tenant):
-        placed = await intake.place(tenant, upload)
-        await intake.keep(tenant, import_id, _parts(the_file(form).content), upload.size)
-        record = await intake.accept(tenant, import_id, placed, caller.options)
+        resolved = await intake.resolve(tenant, upload)
+        await intake.keep(tenant, import_id, _blocks(the_file(form).content), upload.size)
+        record = await intake.accept(tenant, import_id, resolved, caller.options)
         try:
-            taken = await intake.finish(record)
+            imported = await intake.finish(record)
         except Exception as error:
             log.failure("call.left_running", error, import_id=import_id)
-            taken = None
-    return _answer(record, taken)
+            imported = None
+    return _answer(record, imported)
 
 
 async def _answer_dry_run(
-    gateway: Gateway, tenant: str, upload: Upload, wished: DryRun
+    gateway: Gateway, tenant: str, upload: Upload, mode: DryRun
 ) -> func.HttpResponse:
-    """What the upload would be answered; nothing is imported, and there is nothing to follow."""
+    """The answer that the upload would get; nothing is imported."""
     async with gateway.dry_runs.place(tenant, 1):
-        judgement = await gateway.documents.trials.judge(tenant, upload)
-    if wished is DryRun.ROWS:
-        return await judged_rows(DOCUMENTS, judgement)
-    [result] = judgement.results
+        evaluation = await gateway.documents.trials.evaluate(tenant, upload)
+    if mode is DryRun.ROWS:
+        return await judged_rows(DOCUMENTS, evaluation)
+    [result] = evaluation.results
     if result.outcome is Outcome.FAILED:
         return refusal(_fault(result))
     return _envelope(result, to_iso(SystemClock().now()))
 
 
 async def document_answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
-    """The vendor's answer of an ended import, a refusal too, as the call itself has given it."""
+    """The vendor's answer or refusal for an ended import, the same as the call's own."""
     return _answer(record, await gateway.documents.intake.find(record))
 
 
@@ -320,18 +318,18 @@ async def _read(gateway: Gateway, req: func.HttpRequest) -> Form:
     return await asyncio.to_thread(read_form, content_type, body)
 
 
-def _parts(content: IO[bytes]) -> Iterator[bytes]:
+def _blocks(content: IO[bytes]) -> Iterator[bytes]:
     content.seek(0)
-    return iter(lambda: content.read(_PART), b"")
+    return iter(lambda: content.read(_BLOCK_SIZE), b"")
 
 
-def _answer(record: ImportRecord, taken: ImportedDocument | None) -> func.HttpResponse:
-    if taken is None:
+def _answer(record: ImportRecord, imported: ImportedDocument | None) -> func.HttpResponse:
+    if imported is None:
         return not_yet(just_accepted(record))
     response = (
-        _envelope(taken.result, record.accepted_at)
-        if taken.is_in
-        else refusal(_fault(taken.result))
+        _envelope(imported.result, record.accepted_at)
+        if imported.is_imported
+        else refusal(_fault(imported.result))
     )
     response.headers["X-Import-Id"] = record.import_id
     return response
@@ -349,7 +347,7 @@ def _envelope(result: RowResult, import_time: str) -> func.HttpResponse:
 
 
 def _fault(result: RowResult) -> GatewayError:
-    """The error of a document that did not go in; one that no rule foresaw is a failure of ours."""
+    """The error for a document that was not imported; an unexpected fault is an internal error."""
     fault = result.messages[0]
     kind = _ERRORS.get(fault.id)
     if kind is None:
@@ -375,14 +373,14 @@ def document_view(document: Document) -> dict[str, Any]:
 
 
 def content_answer(document: Document, content: bytes) -> func.HttpResponse:
-    """The file, to be saved and never shown: a browser must not run what somebody sent."""
+    """The file as a download, so that a browser does not run content from a sender."""
     name = document["fileName"]
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name)
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
     return func.HttpResponse(
         content,
         headers={
-            # Said in full, because the library adds charset=utf-8 to every text.
+            # The full value, because the library adds charset=utf-8 to every text.
             "Content-Type": FILE_TYPES[document["fileType"]].content_type(content),
             "Content-Disposition": disposition,
             "X-Content-Type-Options": "nosniff",
@@ -391,11 +389,11 @@ def content_answer(document: Document, content: bytes) -> func.HttpResponse:
 
 
 def row_from_text(query: Mapping[str, str]) -> str:
-    """The row that a continuation names; "" where there is none. Raises InvalidRequestError."""
-    sent = query.get("continuation")
-    if not sent:
+    """The row in a continuation; "" without one. Raises InvalidRequestError."""
+    continuation = query.get("continuation")
+    if not continuation:
         return ""
-    row = from_opaque(sent)
+    row = from_opaque(continuation)
     if not _ROW.fullmatch(row):
         raise wrong_continuation()
     return row

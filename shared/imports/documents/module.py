@@ -51,10 +51,10 @@ def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
 
 def _stored_shape() -> StoredShape:
     from shared.imports.documents.processor import lookups_of
-    from shared.imports.documents.store import readable_document
+    from shared.imports.documents.store import check_document
     from shared.services.record_repair import StoredShape
 
-    return StoredShape(readable_document, lookups_of, lambda _document: {})
+    return StoredShape(check_document, lookups_of, lambda _document: {})
 
 
 def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:

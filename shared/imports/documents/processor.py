@@ -1,9 +1,9 @@
-"""The work of a documents import: put the one document of it where it belongs.
+"""The row processor of documents: it stores the one document of an import.
 
-What was found out before the import was accepted stands in its row, so nothing is decided here.
-The document carries the number of the import that wrote it last: a repeated run recognises itself,
-and of several uploads of one name the one accepted last is what stays. An upload first brings
-earlier open ones of the same document to their end, so nobody waits for a process that is dead.
+Everything was decided before the import was accepted and is in its row. The document has the number
+of the import that wrote it last, so a repeated run recognises its own write, and of several uploads
+of one name the last accepted one remains. An upload first processes earlier open uploads of the
+same document, so that no upload waits for a dead process.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from shared.storage.entities import encode, join
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Tables
 
-_MOST_CONFLICTS = 20
+_MAX_CONFLICTS = 20
 
 RunEarlier = Callable[[ChunkMessage], Awaitable[None]]
 
 
 class DocumentProcessor:
-    """`Work` on documents. `run_earlier` brings another import of documents to its end."""
+    """The row processor of documents; `run_earlier` processes another import of documents."""
 
     def __init__(
         self, tables: Tables, imports: ImportLog, clock: Clock, run_earlier: RunEarlier
@@ -56,25 +56,23 @@ class DocumentProcessor:
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
     ) -> list[RowResult]:
-        """See `Work`; always the one row."""
         upload = Upload.from_lines(lines)
         if upload.fault is not None:
             return [upload.result(Outcome.FAILED, None, upload.fault)]
         try:
             await self._wait_for_earlier_imports(record)
-            resolve = self._writing(record, upload)
-            return [await self._settle(record, upload, resolve, before_commit)]
+            resolve = self._make_resolver(record, upload)
+            return [await self._commit_document(record, upload, resolve, before_commit)]
         except (GatewayError, ImportCancelledError, HandlerTimeUpError, SupersededError):
             raise
         except Exception as error:
             log.failure("row.failed", error, import_id=record.import_id)
-            said = Message(
+            message = Message(
                 MessageId.COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=record.import_id)
             )
-            return [upload.result(Outcome.FAILED, None, said)]
+            return [upload.result(Outcome.FAILED, None, message)]
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
-        """See `Work`."""
         upload = Upload.from_lines(lines)
         if upload.fault is not None:
             return [upload.result(Outcome.FAILED, None, Message(code))]
@@ -82,10 +80,9 @@ class DocumentProcessor:
         resolve = ending(
             record, Message(code), await closed_through(self._imports, DOCUMENTS, record)
         )
-        return [await self._settle(record, upload, resolve, _at_once)]
+        return [await self._commit_document(record, upload, resolve, _never_abort)]
 
     def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:
-        """See `Work`."""
         upload = Upload.from_row(row)
         texts = (upload.worker_ref, upload.round_code, upload.file_name, upload.generation_time)
         is_complete = upload.fault is not None or upload.worker is not None
@@ -99,34 +96,34 @@ class DocumentProcessor:
                     ChunkMessage(other.tenant, other.number, other.import_id, 0)
                 )
 
-    async def _settle(
+    async def _commit_document(
         self, record: ImportRecord, upload: Upload, resolve: Resolver, before_commit: BeforeCommit
     ) -> RowResult:
         key = key_of(record.tenant, upload.document_id(record.tenant))
         failed = upload.result(Outcome.FAILED, None)
         rows = KeyRows(key, (ReadRow(failed.index, failed.key, {}, ()),))
         stored: StoredRecord | None = None
-        # Most documents are new: the first try does not look, and its insert fails where one is.
-        for attempt in range(_MOST_CONFLICTS):
+        # Most documents are new, so the first attempt inserts without reading.
+        for attempt in range(_MAX_CONFLICTS):
             if attempt:
                 entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
                 stored = None if entity is None else records.from_any_entity(entity)
             if stored is not None and stored.is_broken and stored.stamp.number != record.number:
-                said = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
-                return upload.result(Outcome.FAILED, None, said)
-            settlement = resolve(rows, stored)
-            [result] = settlement.results
-            if not settlement.operations:
+                message = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
+                return upload.result(Outcome.FAILED, None, message)
+            outcome = resolve(rows, stored)
+            [result] = outcome.results
+            if not outcome.operations:
                 return result
             try:
                 await before_commit()
-                await self._tables.transact(DOCUMENTS.table, settlement.operations)
+                await self._tables.transact(DOCUMENTS.table, outcome.operations)
                 return result
             except PreconditionFailedError:
                 continue
         raise StorageUnavailableError("a document is being written by too many at once")
 
-    def _writing(self, record: ImportRecord, upload: Upload) -> Resolver:
+    def _make_resolver(self, record: ImportRecord, upload: Upload) -> Resolver:
         def resolve(rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
             before = recorded_results(record, rows, stored)
             if before is not None:
@@ -134,22 +131,27 @@ class DocumentProcessor:
             is_new = stored is None or stored.document is None
             document_id = upload.document_id(record.tenant)
             result = upload.result(Outcome.NEW if is_new else Outcome.UPDATED, document_id)
-            written = stamped_record(
+            new_record = stamped_record(
                 rows.key,
-                _document(record, upload, document_id),
+                {
+                    "documentId": document_id,
+                    "importTime": record.accepted_at,
+                    "importId": record.import_id,
+                    **document_fields(upload),
+                },
                 Stamp.from_results(record.number, 0, [result]),
                 stored,
                 to_iso(self._clock.now()),
-                lookups=_lookups(upload),
+                lookups=lookups_of(document_fields(upload)),
             )
-            return RecordOutcome((result,), tuple(records.writing(written, stored)))
+            return RecordOutcome((result,), tuple(records.writing(new_record, stored)))
 
         return resolve
 
 
-def described(upload: Upload) -> Document:
-    """What a document keeps of its upload."""
-    assert upload.worker is not None, "only a document whose worker is known is kept"
+def document_fields(upload: Upload) -> Document:
+    """The fields that a document takes from its upload."""
+    assert upload.worker is not None, "only a document whose worker is known is stored"
     return {
         "workerexternalId": upload.worker_ref,
         "communicationRoundCode": upload.round_code,
@@ -162,17 +164,8 @@ def described(upload: Upload) -> Document:
     }
 
 
-def _document(record: ImportRecord, upload: Upload, document_id: str) -> Document:
-    own = {
-        "documentId": document_id,
-        "importTime": record.accepted_at,
-        "importId": record.import_id,
-    }
-    return own | described(upload)
-
-
 def key_of(tenant: str, document_id: str) -> RecordKey:
-    """Where a document's record lies."""
+    """The key of a document's record."""
     return RecordKey(encode(tenant), records.row_of(document_id))
 
 
@@ -192,21 +185,12 @@ def lookup_of_round(code: str) -> str:
 
 
 def lookups_of(document: Document) -> tuple[str, ...]:
-    """The look-ups of a document that is stored."""
+    """The look-ups of a stored document."""
     return (
         lookup_of_round(document["communicationRoundCode"]),
         lookup_of_worker(document["EmployerRef"], document["PersonnelRef"]),
     )
 
 
-def _lookups(upload: Upload) -> tuple[str, ...]:
-    assert upload.worker is not None
-    worker = upload.worker
-    return (
-        lookup_of_round(upload.round_code),
-        lookup_of_worker(worker.employer, worker.personnel),
-    )
-
-
-async def _at_once() -> None:
-    """Ending a row has nothing to look at first."""
+async def _never_abort() -> None:
+    """Ending a row needs no check before its commit."""

@@ -1,8 +1,8 @@
 """Files that no document refers to go after their time (see `retention`; docs/contracts.md#4).
 
-Each upload is a file of its own, so a document that was replaced, and an upload that failed,
-leave one behind. When a file was replaced is written nowhere; retention marks it when it first
-meets it without a document, and removes it when the mark is old enough.
+Each upload has its own file, so a replaced document and a failed upload leave a file behind. The
+time of the replacement is not stored. Retention marks a file when it first finds it without a
+document, and removes it when the mark is old enough.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from shared.storage.names import DOCUMENT_REJECTED
 from shared.storage.ports import ListedBlobs, Tables, query_pages
 
 _DOCUMENTS_PER_PAGE = 1_000
-# After this time a file belongs to a document or to nobody.
-_A_CALL_IS_OVER = timedelta(days=1)
+# After this time a file belongs to a document or is unused.
+_MAX_CALL_DURATION = timedelta(days=1)
 
 
 class ExpiringFiles:
-    """A step that goes through the files of a tenant's documents."""
+    """The retention step of the files of documents."""
 
     def __init__(
         self, tables: Tables, files: DocumentBlobs, imports: ImportLog, clock: Clock
@@ -37,24 +37,24 @@ class ExpiringFiles:
         self._clock = clock
 
     async def files(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Files that were found without a document before then.
+        """Remove files that were marked as unused before then.
 
-        Raises UnreadableDataError where a document cannot be read: any file may be its own.
+        Raises UnreadableDataError where a document is unreadable, because any file may be its own.
         """
         open_ids = {opened.import_id for opened in await self._imports.open_of(tenant)}
-        kept = {blob_of(tenant, import_id) for import_id in open_ids}
-        kept |= await self._referred_to(tenant)
-        settled = self._clock.now() - _A_CALL_IS_OVER
-        for file in await self._files.kept_of(tenant):
-            if file.name in kept:
+        referenced = {blob_of(tenant, import_id) for import_id in open_ids}
+        referenced |= await self._referenced_files(tenant)
+        newest = self._clock.now() - _MAX_CALL_DURATION
+        for file in await self._files.list_files(tenant):
+            if file.name in referenced:
                 continue
             if file.is_marked and file.changed_at < before:
                 await self._files.remove(file)
                 yield 1
-            elif not file.is_marked and file.changed_at < settled:
+            elif not file.is_marked and file.changed_at < newest:
                 await self._files.mark(file)
 
-    async def _referred_to(self, tenant: str) -> set[str]:
+    async def _referenced_files(self, tenant: str) -> set[str]:
         names: set[str] = set()
         async for page in query_pages(
             self._tables, DOCUMENTS.table, encode(tenant), "r|", "r|~", most=_DOCUMENTS_PER_PAGE
@@ -67,13 +67,13 @@ class ExpiringFiles:
 
 
 class ExpiringRejections:
-    """A step that goes through the rejected drops of a tenant."""
+    """The retention step of rejected drops."""
 
     def __init__(self, blobs: ListedBlobs) -> None:
         self._blobs = blobs
 
     async def files(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Drops that were rejected before then."""
+        """Remove drops that were rejected before then."""
         for name in await self._blobs.names_before(DOCUMENT_REJECTED, f"{tenant}/", before):
             await self._blobs.delete(DOCUMENT_REJECTED, name)
             yield 1

@@ -1,7 +1,7 @@
-"""Communication rounds: what documents are sent to (docs/contracts.md#4).
+"""Communication rounds, which receive documents (docs/contracts.md#4).
 
-In the table `CommunicationRounds`, partition tenant, a row for each code. A round may lie in the
-past; only its status says whether it takes documents.
+The table `CommunicationRounds` has a partition for each tenant and a row for each code. A round may
+be in the past; only its status decides whether it takes documents.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.storage.ports import Entity, Insert, Merge, Tables
 
 
 class RoundStatus(StrEnum):
-    """Where a round stands, in the vendor's words."""
+    """The status of a round, in the vendor's words."""
 
     OPEN = "Open"
     IN_PROGRESS = "In Progress"
@@ -51,29 +51,30 @@ class Rounds:
         self._tables = tables
 
     async def find(self, tenant: str, code: str) -> Round | None:
-        """The round of exactly this code."""
-        found = await self._tables.get(COMMUNICATION_ROUNDS, encode(tenant), encode(code))
-        return None if found is None else _round(found)
+        entity = await self._tables.get(COMMUNICATION_ROUNDS, encode(tenant), encode(code))
+        return None if entity is None else _round_from_entity(entity)
 
     async def list_rounds(self, tenant: str) -> list[Round]:
         """Every round of a tenant, in order of code."""
-        found = await self._tables.query(COMMUNICATION_ROUNDS, encode(tenant))
-        return sorted((_round(entity) for entity in found), key=lambda each: each.code)
+        entities = await self._tables.query(COMMUNICATION_ROUNDS, encode(tenant))
+        return sorted(
+            (_round_from_entity(entity) for entity in entities), key=lambda round_: round_.code
+        )
 
     async def add(self, tenant: str, code: str, status: RoundStatus) -> Round:
-        """A new round. Raises InvalidRequestError, ConflictError."""
-        made = Round(_checked(code), status)
+        """Add a round. Raises InvalidRequestError, ConflictError."""
+        new_round = Round(_check_code(code), status)
         try:
-            await self._tables.write(COMMUNICATION_ROUNDS, Insert(_entity(tenant, made)))
+            await self._tables.write(COMMUNICATION_ROUNDS, Insert(_entity(tenant, new_round)))
         except PreconditionFailedError:
             raise ConflictError(
                 f"Tenant {tenant} has this round already; change it with `round set`."
             ) from None
-        return made
+        return new_round
 
     async def change(self, tenant: str, code: str, status: RoundStatus) -> Round:
-        """Another status for a round. Raises InvalidRequestError, NotFoundError."""
-        changed = Round(_checked(code), status)
+        """Change the status of a round. Raises InvalidRequestError, NotFoundError."""
+        changed = Round(_check_code(code), status)
         try:
             await self._tables.write(COMMUNICATION_ROUNDS, Merge(_entity(tenant, changed)))
         except PreconditionFailedError:
@@ -83,7 +84,7 @@ class Rounds:
         return changed
 
 
-def _checked(code: str) -> str:
+def _check_code(code: str) -> str:
     normal = normal_reference(code)
     if normal is None or not normal.isprintable():
         raise InvalidRequestError(
@@ -97,8 +98,8 @@ def _entity(tenant: str, round_: Round) -> Entity:
     return Entity(encode(tenant), encode(round_.code), values)
 
 
-def _round(entity: Entity) -> Round:
-    """A round whose status cannot be read takes no documents until `round set` mends it."""
+def _round_from_entity(entity: Entity) -> Round:
+    """A round with an unreadable status counts as closed until `round set` repairs it."""
     status, code = RoundStatus.CLOSED, entity.text("Code")
     try:
         status = RoundStatus(entity.text("Status"))
@@ -107,7 +108,7 @@ def _round(entity: Entity) -> Round:
     return Round(code or decode(entity.row), status)
 
 
-# Features of a tenant that are off until somebody enables them (docs/contracts.md#4).
+# Features of a tenant that are off until an operator enables them (docs/contracts.md#4).
 
 
 class Feature(StrEnum):
@@ -124,9 +125,9 @@ class Features:
 
     async def is_enabled(self, tenant: str, feature: Feature) -> bool:
         """Whether the tenant has the feature; False too where there is no such tenant."""
-        return feature in (await self.of(tenant) or ())
+        return feature in (await self.find(tenant) or ())
 
-    async def of(self, tenant: str) -> frozenset[Feature] | None:
+    async def find(self, tenant: str) -> frozenset[Feature] | None:
         """The features that a tenant has enabled; None where there is no such tenant."""
         entity = await self._tables.get(TENANTS, PARTITION, encode(tenant))
         if entity is None:

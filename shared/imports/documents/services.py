@@ -12,7 +12,7 @@ from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
 from shared.imports.documents.processor import DocumentProcessor
 from shared.imports.documents.rounds import Features, Rounds
 from shared.imports.documents.store import DocumentList
-from shared.imports.documents.uploads import Documents, DocumentTrials
+from shared.imports.documents.uploads import DocumentDryRuns, Documents
 from shared.imports.documents.worker_lookup import WorkerSearch
 from shared.services.admin.tenants import TenantService
 from shared.services.chunk_messages import ChunkMessage
@@ -30,7 +30,7 @@ class DocumentServices:
     rounds: Rounds
     intake: Documents
     reading: DocumentList
-    trials: DocumentTrials
+    trials: DocumentDryRuns
     drops: Drops
     drop_sweep: DropSweep
     poisoned: PoisonedDrops
@@ -56,7 +56,7 @@ def compose_documents(
         rounds=rounds,
         intake=intake,
         reading=reading,
-        trials=DocumentTrials(intake, reading),
+        trials=DocumentDryRuns(intake, reading),
         drops=drops,
         drop_sweep=DropSweep(files, drops, dependencies.clock, quiet_seconds, tenants.list_ids),
         poisoned=PoisonedDrops(account.poison, drops),

@@ -1,4 +1,4 @@
-"""Reading documents back: lists, and the file of one (docs/contracts.md#4)."""
+"""Reads stored documents: lists, and the file of a document (docs/contracts.md#4)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ NO_SUCH_DOCUMENT = (
     "There is no document of this id: take one from /api/documents with the same credentials."
 )
 EXPIRED = "The file of this document is not kept any more: import the document again."
-_AT_ONCE = 32
-_ALL = 2**31
+_PAGE_SIZE = 32
+_NO_LIMIT = 2**31
 RECORDS = ("r|", "r|~")
-_NEEDED = (
+_REQUIRED_FIELDS = (
     "documentId",
     "workerexternalId",
     "communicationRoundCode",
@@ -40,14 +40,14 @@ _NEEDED = (
 
 @dataclass(frozen=True, slots=True)
 class DocumentPage:
-    """A part of a list; `following` names the row to go on behind, None at the end."""
+    """A page of a list; the next page starts after `next_row`, None at the end."""
 
     documents: tuple[Document, ...]
-    following: str | None
+    next_row: str | None
 
 
 class DocumentList:
-    """Reads what the documents imports have written."""
+    """Reads the documents of imports."""
 
     def __init__(self, tables: Tables, files: DocumentBlobs, workers: WorkerSearch) -> None:
         self._tables = tables
@@ -59,27 +59,27 @@ class DocumentList:
     ) -> DocumentPage:
         """Up to `size` documents of a worker, of a round, of both or of all ("").
 
-        `after` is where the last page ended. An unknown worker or round has none.
+        `after` is the `next_row` of the page before. An unknown worker or round has no documents.
         """
-        picked: list[Document] = []
-        last = after
-        worker, round_ = normal_reference(worker_ref), normal_reference(round_code)
-        if (worker_ref and worker is None) or (round_code and round_ is None):
+        documents: list[Document] = []
+        last_row = after
+        worker, round_ref = normal_reference(worker_ref), normal_reference(round_code)
+        if (worker_ref and worker is None) or (round_code and round_ref is None):
             return DocumentPage((), None)
-        async for row, document in self._found(tenant, worker or "", round_ or "", after):
-            if round_ not in (None, document["communicationRoundCode"]):
+        async for row, document in self._iterate(tenant, worker or "", round_ref or "", after):
+            if round_ref not in (None, document["communicationRoundCode"]):
                 continue
-            if len(picked) == size:
-                return DocumentPage(tuple(picked), last)
-            picked.append(document)
-            last = row
-        return DocumentPage(tuple(picked), None)
+            if len(documents) == size:
+                return DocumentPage(tuple(documents), last_row)
+            documents.append(document)
+            last_row = row
+        return DocumentPage(tuple(documents), None)
 
     async def find(self, tenant: str, document_id: str) -> Document:
         """A document of the tenant. Raises NotFoundError, UnreadableDataError."""
         key = key_of(tenant, document_id.lower())
         entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
-        document = None if entity is None else _readable(entity)
+        document = None if entity is None else _document_from_entity(entity)
         if document is None:
             raise NotFoundError(NO_SUCH_DOCUMENT)
         return document
@@ -91,11 +91,11 @@ class DocumentList:
             raise GoneError(EXPIRED)
         return content
 
-    async def _found(
+    async def _iterate(
         self, tenant: str, worker_ref: str, round_code: str, after: str
     ) -> AsyncIterator[tuple[str, Document]]:
-        """Documents behind the row `after`, each with the row that led to it, in its order."""
-        for first, last in await self._ranges(tenant, worker_ref, round_code):
+        """Documents after the row `after`, each with its row, in order of the rows."""
+        for first, last in await self._row_ranges(tenant, worker_ref, round_code):
             async for rows in query_pages(
                 self._tables,
                 DOCUMENTS.table,
@@ -103,28 +103,28 @@ class DocumentList:
                 first,
                 last,
                 after=after,
-                most=_AT_ONCE,
+                most=_PAGE_SIZE,
             ):
-                records = await asyncio.gather(*(self._record(tenant, row) for row in rows))
+                records = await asyncio.gather(*(self._find_record(tenant, row) for row in rows))
                 for row, record in zip(rows, records, strict=True):
                     document = None
                     with suppress(UnreadableDataError):
-                        document = None if record is None else _readable(record)
+                        document = None if record is None else _document_from_entity(record)
                     if document is not None:
                         yield row.row, document
 
-    async def _ranges(
+    async def _row_ranges(
         self, tenant: str, worker_ref: str, round_code: str
     ) -> Sequence[tuple[str, str]]:
-        """The rows to look at, in ascending order: look-ups of the worker or round, or records."""
+        """The ranges of rows, ascending: look-ups of the worker or round, or records."""
         if worker_ref:
-            workers = await self._workers.find(tenant, worker_ref, _ALL)
-            names = [lookup_of_worker(each.employer, each.personnel) for each in workers]
+            workers = await self._workers.find(tenant, worker_ref, _NO_LIMIT)
+            names = [lookup_of_worker(worker.employer, worker.personnel) for worker in workers]
             return sorted(map(lookup_range, names))
         return [lookup_range(lookup_of_round(round_code)) if round_code else RECORDS]
 
-    async def _record(self, tenant: str, row: Entity) -> Entity | None:
-        """The record that a row is, or points at."""
+    async def _find_record(self, tenant: str, row: Entity) -> Entity | None:
+        """The record of a row, which is the record itself or a look-up."""
         if row.row.startswith("r|"):
             return row
         key = key_of(tenant, row.row.rpartition("|")[2])
@@ -132,15 +132,15 @@ class DocumentList:
 
 
 @reading("a stored document")
-def _readable(entity: Entity) -> Document | None:
-    """The document that an entity holds, None for a tombstone. Raises UnreadableDataError."""
+def _document_from_entity(entity: Entity) -> Document | None:
+    """The document in an entity; None for a tombstone. Raises UnreadableDataError."""
     document = from_entity(entity).document
-    return None if document is None else readable_document(document)
+    return None if document is None else check_document(document)
 
 
-def readable_document(document: Document) -> Document:
-    """The same document. Raises what one of another shape makes its reader raise."""
-    if not all(isinstance(document[name], str) for name in _NEEDED):
+def check_document(document: Document) -> Document:
+    """Return the document. Raises KeyError or ValueError where it has another shape."""
+    if not all(isinstance(document[name], str) for name in _REQUIRED_FIELDS):
         raise ValueError("no document")
     if document["fileType"] not in FILE_TYPES:
         raise ValueError("no type of file")

@@ -18,7 +18,7 @@ from shared.guids import ZERO_GUID
 from shared.imports.documents.blobs import DocumentBlobs
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload, type_fault
-from shared.imports.documents.processor import blob_of, described, key_of
+from shared.imports.documents.processor import blob_of, document_fields, key_of
 from shared.imports.documents.rounds import Feature, Features, Rounds
 from shared.imports.documents.store import DocumentList
 from shared.imports.documents.worker_lookup import WorkerSearch
@@ -41,19 +41,19 @@ DISABLED = (
 
 @dataclass(frozen=True, slots=True)
 class ImportedDocument:
-    """An ended import of one document: which import, and what became of the document."""
+    """An ended import of one document and its result."""
 
     record: ImportRecord
     result: RowResult
 
     @property
-    def is_in(self) -> bool:
-        """Whether the document went in."""
+    def is_imported(self) -> bool:
+        """Whether the document was imported."""
         return self.result.outcome is not Outcome.FAILED
 
 
 class Documents:
-    """What the call and the drop have in common."""
+    """Imports documents; the shared service of calls and drops."""
 
     def __init__(
         self,
@@ -79,10 +79,10 @@ class Documents:
         if not await self._features.is_enabled(tenant, Feature.DOCUMENTS):
             raise ForbiddenError(DISABLED)
 
-    async def place(self, tenant: str, upload: Upload) -> Upload:
+    async def resolve(self, tenant: str, upload: Upload) -> Upload:
         """The upload with its worker, or with the fault that refuses it.
 
-        In the order of docs/contracts.md#0: form, round, worker, file type.
+        The checks are in the order of docs/contracts.md#0: form, round, worker, file type.
         """
         if upload.fault is not None:
             return upload
@@ -105,21 +105,21 @@ class Documents:
         return replace(upload, worker=workers[0])
 
     async def keep(self, tenant: str, import_id: str, parts: Iterable[bytes], size: int) -> None:
-        """Write the file of an upload: before it is accepted."""
+        """Write the file of an upload, before `accept`."""
         await self._files.keep(blob_of(tenant, import_id), parts, size)
 
     async def accept(
         self, tenant: str, import_id: str, upload: Upload, options: Options
     ) -> ImportRecord:
-        """The accepted import of a placed upload whose file is written.
+        """Accept the import of a resolved upload whose file is written.
 
-        Accepted twice under one id it is one import. Raises as `ImportLog.accept`.
+        A repeated call with the same id returns the same import. Raises as `ImportLog.accept`.
         """
         line = upload.to_line()
         span = None
         if upload.fault is None:
-            place = sort_key_of(key_of(tenant, upload.document_id(tenant)))
-            span = Span(place, place, frozenset({place}))
+            sort_key = sort_key_of(key_of(tenant, upload.document_id(tenant)))
+            span = Span(sort_key, sort_key, frozenset({sort_key}))
         record = await self._imports.accept(
             ImportRecord(
                 tenant=tenant,
@@ -144,9 +144,9 @@ class Documents:
         return record
 
     async def finish(self, record: ImportRecord) -> ImportedDocument | None:
-        """Do the work of an accepted import and say what became of it.
+        """Process an accepted import and return its result.
 
-        None where the result is not there yet. Raises StorageUnavailableError.
+        None where there is no result yet. Raises StorageUnavailableError.
         """
         is_new = not record.etag
         if is_new:
@@ -163,39 +163,38 @@ class Documents:
         return await self._imports.find(tenant, import_id)
 
     async def find(self, record: ImportRecord) -> ImportedDocument | None:
-        """What became of an import; None while it has no result."""
+        """The result of an import; None while it has none."""
         current = await self._imports.read(record.tenant, record.number) or record
         async for result in self._reporting.all_results(current):
             return ImportedDocument(record, result)
         return None
 
 
-# Dry runs of documents: what an upload would come to, and nothing is written
-# (docs/contracts.md#0).
+# Dry runs of documents evaluate an upload without writing (docs/contracts.md#0).
 
 
-class DocumentTrials:
-    """Judges uploads by the code that takes them in."""
+class DocumentDryRuns:
+    """Evaluates uploads with the code that imports them."""
 
     def __init__(self, documents: Documents, reading: DocumentList) -> None:
         self._documents = documents
         self._reading = reading
 
-    async def judge(self, tenant: str, upload: Upload) -> DryRunResult:
-        """What the import of an upload would come to, and what it would change."""
-        placed = await self._documents.place(tenant, upload)
-        if placed.fault is not None:
-            return DryRunResult((placed.result(Outcome.FAILED, None, placed.fault),))
-        stored = await self._stored(tenant, placed)
-        changes = changed_fields(stored, described(placed), DOCUMENTS.rules.is_sensitive)
+    async def evaluate(self, tenant: str, upload: Upload) -> DryRunResult:
+        """The result that the import of an upload would have, and its changes."""
+        resolved = await self._documents.resolve(tenant, upload)
+        if resolved.fault is not None:
+            return DryRunResult((resolved.result(Outcome.FAILED, None, resolved.fault),))
+        stored = await self._find_stored(tenant, resolved)
+        changes = changed_fields(stored, document_fields(resolved), DOCUMENTS.rules.is_sensitive)
         outcome = Outcome.NEW if stored is None else Outcome.UPDATED
-        # A document that is new gets its id only when it is imported.
-        document_id = ZERO_GUID if stored is None else placed.document_id(tenant)
-        return DryRunResult((placed.result(outcome, document_id),), {0: changes_text(changes)})
+        # A new document gets its id only when it is imported.
+        document_id = ZERO_GUID if stored is None else resolved.document_id(tenant)
+        return DryRunResult((resolved.result(outcome, document_id),), {0: changes_text(changes)})
 
-    async def _stored(self, tenant: str, placed: Upload) -> Document | None:
+    async def _find_stored(self, tenant: str, resolved: Upload) -> Document | None:
         try:
-            found = await self._reading.find(tenant, placed.document_id(tenant))
+            document = await self._reading.find(tenant, resolved.document_id(tenant))
         except NotFoundError:
             return None
-        return {name: found[name] for name in described(placed)}
+        return {name: document[name] for name in document_fields(resolved)}

@@ -1,8 +1,8 @@
-"""Finding a worker whose employer is not named: by ExternalWorkerRef, else by PersonnelRef.
+"""Finds a worker without the employer: by ExternalWorkerRef, else by PersonnelRef.
 
-Workers are partitioned by employer. The tenant's index of names tells which workers may be meant,
-and those are read (`shared.services.name_index`). Only a tenant whose workers are not all in the
-index yet is asked employer by employer.
+Workers are partitioned by employer. The tenant's name index (`shared.services.name_index`) has the
+candidates, which are then read. Where the index is not complete yet, the search queries each
+employer.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from shared.storage.entities import encode
 from shared.storage.partition_index import GROUPS, group_of
 from shared.storage.ports import Entity, Tables
 
-_AT_ONCE = 8
-# Workers of one name: with the second one the name is ambiguous.
-AMBIGUOUS = 2
+_CONCURRENCY = 8
+# With two workers of one name the name is ambiguous.
+AMBIGUOUS_COUNT = 2
 
 
 class WorkerSearch:
@@ -31,38 +31,43 @@ class WorkerSearch:
         self._tables = tables
         self._names = names
 
-    async def find(self, tenant: str, reference: str, most: int = AMBIGUOUS) -> Sequence[WorkerKey]:
-        """The workers that this reference may mean: none, one, or up to `most`."""
+    async def find(
+        self, tenant: str, reference: str, limit: int = AMBIGUOUS_COUNT
+    ) -> Sequence[WorkerKey]:
+        """The workers with this reference, at most `limit`."""
         is_complete = await self._names.is_complete(WORKERS, tenant)
         for kind in (EXTERNAL, PERSONNEL):
             name = FoundBy(kind, reference)
-            found = await self._find_by(tenant, name, most, in_index=is_complete)
-            if found:
-                return found
+            workers = await self._find_by(tenant, name, limit, in_index=is_complete)
+            if workers:
+                return workers
         return ()
 
     async def _find_by(
-        self, tenant: str, name: FoundBy, most: int, *, in_index: bool
+        self, tenant: str, name: FoundBy, limit: int, *, in_index: bool
     ) -> list[WorkerKey]:
         """The first workers that have the name."""
-        found: list[WorkerKey] = []
+        workers: list[WorkerKey] = []
         if in_index:
             async for candidates in self._names.candidates(WORKERS, tenant, name):
-                for at in range(0, len(candidates), _AT_ONCE):
-                    keys = [WorkerKey(*each) for each in candidates[at : at + _AT_ONCE]]
-                    found += await self._having(tenant, name, keys)
-                    if len(found) >= most:
-                        return found[:most]
-            return found
+                for start in range(0, len(candidates), _CONCURRENCY):
+                    keys = [
+                        WorkerKey(*candidate)
+                        for candidate in candidates[start : start + _CONCURRENCY]
+                    ]
+                    workers += await self._filter_by_name(tenant, name, keys)
+                    if len(workers) >= limit:
+                        return workers[:limit]
+            return workers
         for group in await self._tables.query(WORKERS.table, encode(tenant), *GROUPS):
-            keys = await self._in_group(tenant, group_of(group), name)
-            found += await self._having(tenant, name, keys)
-        return found[:most]
+            keys = await self._candidates_of_employer(tenant, group_of(group), name)
+            workers += await self._filter_by_name(tenant, name, keys)
+        return workers[:limit]
 
-    async def _having(
+    async def _filter_by_name(
         self, tenant: str, name: FoundBy, keys: Sequence[WorkerKey]
     ) -> list[WorkerKey]:
-        """Those of the workers that are there and have the name."""
+        """The workers among `keys` that exist and have the name."""
         entities = await asyncio.gather(
             *(
                 self._tables.get(
@@ -73,25 +78,30 @@ class WorkerSearch:
         )
         return [key for key, entity in zip(keys, entities, strict=True) if _has_name(entity, name)]
 
-    async def _in_group(self, tenant: str, group: str, name: FoundBy) -> list[WorkerKey]:
-        """Workers of one employer that may have the name, without the index."""
-        own = WorkerKey(group, name.name)
+    async def _candidates_of_employer(
+        self, tenant: str, group: str, name: FoundBy
+    ) -> list[WorkerKey]:
+        """The workers of an employer that may have the name, without the name index."""
+        by_personnel = WorkerKey(group, name.name)
         if name.kind != EXTERNAL:
-            return [own]
+            return [by_personnel]
         first, last = lookup_range(name.name)
         pointers = await self._tables.query(
             WORKERS.table, partition_of(tenant, group), first, last, select=[]
         )
         rows = [f"r|{pointer.row.removeprefix(first)}" for pointer in pointers]
-        pointed = [
+        entities = [
             await self._tables.get(WORKERS.table, partition_of(tenant, group), row) for row in rows
         ]
-        documents = [_document(entity) for entity in pointed]
-        return [own, *(WorkerKey(group, each["PersonnelRef"]) for each in documents if each)]
+        documents = [_readable_worker(entity) for entity in entities]
+        return [
+            by_personnel,
+            *(WorkerKey(group, document["PersonnelRef"]) for document in documents if document),
+        ]
 
 
 def _has_name(entity: Entity | None, name: FoundBy) -> bool:
-    """Whether a record has the name; of one that cannot be read only its own reference is known."""
+    """Whether a record has the name; an unreadable record has only its own reference."""
     if entity is None:
         return False
     record = from_any_entity(entity)
@@ -100,7 +110,7 @@ def _has_name(entity: Entity | None, name: FoundBy) -> bool:
     return record.document is not None and name in WORKERS.record_rules.found_by(record.document)
 
 
-def _document(entity: Entity | None) -> Document | None:
-    """The record; None where there is none, a tombstone only, or one that cannot be read."""
+def _readable_worker(entity: Entity | None) -> Document | None:
+    """The record; None where it does not exist, is a tombstone, or is unreadable."""
     document = None if entity is None else from_any_entity(entity).document
     return document if document is not None and "PersonnelRef" in document else None

@@ -287,9 +287,9 @@ def test_a_part_that_cannot_be_read_is_named(body: bytes, said: str) -> None:
 
 
 def test_a_body_too_large_for_its_file_is_refused_with_its_size() -> None:
-    check_form_size(100 + MAX_FIELD_BYTES, most=100)
+    check_form_size(100 + MAX_FIELD_BYTES, limit=100)
     with pytest.raises(TooLargeError, match=f"The body has {101 + MAX_FIELD_BYTES} bytes"):
-        check_form_size(101 + MAX_FIELD_BYTES, most=100)
+        check_form_size(101 + MAX_FIELD_BYTES, limit=100)
 
 
 def a_form(files: tuple[SentFile, ...] = (), **fields: str) -> ReadForm:
