@@ -55,20 +55,22 @@ class CountedTables:
         select: Sequence[str] | None = None,
         most: int | None = None,
     ) -> list[Entity]:
-        held = self.partition(table, partition)
-        start = max(bisect_left(held.rows, first), bisect_right(held.rows, after) if after else 0)
-        end = len(held.rows) if last is None else bisect_right(held.rows, last)
-        rows = held.rows[start:end][:most]
+        content = self.partition(table, partition)
+        start = max(
+            bisect_left(content.rows, first), bisect_right(content.rows, after) if after else 0
+        )
+        end = len(content.rows) if last is None else bisect_right(content.rows, last)
+        rows = content.rows[start:end][:most]
         self._requests["query"] += max(1, math.ceil(len(rows) / _PAGE))
         self.entities_read += len(rows)
-        return [held.entities[row] for row in rows]
+        return [content.entities[row] for row in rows]
 
     async def write(self, table: str, operation: Operation) -> str:
         self._requests["write"] += 1
         self._apply(table, [operation])
         entity = operation.entity
-        found = self.partition(table, entity.partition).entities.get(entity.row)
-        return "" if found is None else found.etag
+        stored = self.partition(table, entity.partition).entities.get(entity.row)
+        return "" if stored is None else stored.etag
 
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
         if len(operations) == 1:
@@ -87,29 +89,29 @@ class CountedTables:
 
     def _check(self, table: str, operation: Operation) -> None:
         entity = operation.entity
-        there = self.partition(table, entity.partition).entities.get(entity.row)
+        current = self.partition(table, entity.partition).entities.get(entity.row)
         if isinstance(operation, Insert):
-            if there is not None:
+            if current is not None:
                 raise PreconditionFailedError("exists")
         elif not isinstance(operation, Upsert) and (
-            there is None or (entity.etag and entity.etag != there.etag)
+            current is None or (entity.etag and entity.etag != current.etag)
         ):
             raise PreconditionFailedError("gone, or another version")
 
-    def _carry_out(self, held: Partition, operation: Operation) -> None:
+    def _carry_out(self, content: Partition, operation: Operation) -> None:
         entity = operation.entity
         if isinstance(operation, Delete):
-            del held.entities[entity.row]
-            held.rows.pop(bisect_left(held.rows, entity.row))
+            del content.entities[entity.row]
+            content.rows.pop(bisect_left(content.rows, entity.row))
             return
-        there = held.entities.get(entity.row)
-        if there is None:
-            insort(held.rows, entity.row)
+        current = content.entities.get(entity.row)
+        if current is None:
+            insort(content.rows, entity.row)
         values = dict(entity.values)
-        if isinstance(operation, Merge) and there is not None:
-            values = {**there.values, **values}
+        if isinstance(operation, Merge) and current is not None:
+            values = {**current.values, **values}
         version = f"W/{sum(self.written.values())}"
-        held.entities[entity.row] = replace(entity, values=values, etag=version)
+        content.entities[entity.row] = replace(entity, values=values, etag=version)
 
 
 class CountedBlobs:

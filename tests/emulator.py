@@ -51,8 +51,8 @@ class Watch:
         with self._log.open("rb") as log:
             log.seek(self._begun)
             text = log.read().decode("utf-8", "replace")
-        found = [Request(m[1], m[2], m[3], int(m[4])) for m in _LINE.finditer(text)]
-        return [request for request in found if request.account == self._account]
+        requests = [Request(m[1], m[2], m[3], int(m[4])) for m in _LINE.finditer(text)]
+        return [request for request in requests if request.account == self._account]
 
     def has_seen(self, method: str, path: str) -> bool:
         """Whether a request of that method went to an address that begins with `path`."""

@@ -44,26 +44,26 @@ class Sender:
 
 
 async def new_tenant(gateway: Gateway) -> str:
-    """The id of a tenant that nobody else has."""
+    """The id of a new tenant."""
     return (await gateway.tenants.create(f"Tenant {uuid.uuid4().hex}")).id
 
 
-async def new_sender(gateway: Gateway, tenant: str = "", **wanted: object) -> Sender:
-    """An integration of `tenant`, or of a new one; `wanted` are fields of `Integration`."""
+async def new_sender(gateway: Gateway, tenant: str = "", **fields: object) -> Sender:
+    """An integration of `tenant`, or of a new one; `fields` are those of `Integration`."""
     key = f"KEY-{uuid.uuid4().hex}"
     integration = Integration(tenant or await new_tenant(gateway), key, "")
-    issued = await gateway.tenants.add_integration(replace(integration, **wanted))  # type: ignore[arg-type]
+    issued = await gateway.tenants.add_integration(replace(integration, **fields))  # type: ignore[arg-type]
     return Sender(issued.integration, issued.function_key)
 
 
-def a_sender(connection_string: str, tenant: str = "", **wanted: object) -> Sender:
+def a_sender(connection_string: str, tenant: str = "", **fields: object) -> Sender:
     """`new_sender` for tests without an event loop."""
 
-    async def made() -> Sender:
+    async def create() -> Sender:
         async with open_gateway(settings_for(connection_string)) as gateway:
-            return await new_sender(gateway, tenant, **wanted)
+            return await new_sender(gateway, tenant, **fields)
 
-    return asyncio.run(made())
+    return asyncio.run(create())
 
 
 # Clients with valid tokens for tests of endpoints that take them.
@@ -112,10 +112,10 @@ def a_token_client(
 ) -> TokenClient:
     """`new_token_client` for tests without an event loop; `issuer` is the gateway's `url`."""
 
-    async def made() -> TokenClient:
+    async def create() -> TokenClient:
         async with open_gateway(settings_for(storage)) as gateway:
             return await new_token_client(
                 gateway, tenant, *scopes, issuer=issuer, lifetime=lifetime
             )
 
-    return asyncio.run(made())
+    return asyncio.run(create())

@@ -15,9 +15,9 @@ def wait_until(condition: Callable[[], _T | None], what: str, seconds: float = 3
     """The first value of `condition` that is true; fails at the deadline."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
+        value = condition()
+        if value:
+            return value
         time.sleep(_PAUSE)
     raise AssertionError(f"not within {seconds} s: {what}")
 
@@ -28,8 +28,8 @@ async def until(
     """`wait_until` for conditions that are awaited."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = await condition()
-        if found:
-            return found
+        value = await condition()
+        if value:
+            return value
         await asyncio.sleep(_PAUSE)
     raise AssertionError(f"not within {seconds} s: {what}")

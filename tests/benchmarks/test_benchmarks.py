@@ -117,10 +117,10 @@ def test_slices_of_a_commit_are_added_up_and_continue_after_the_last_seed(tmp_pa
     assert RoundFile(file, "one").next_seed() == FIRST_SEED
     failure = {"seed": 8, "findings": ["lost: …"]}
     RoundFile(file, "one").keep(7, a_round())
-    found = a_round()
-    found.findings["lost"] = 1
-    found.failures.append(failure)
-    RoundFile(file, "one").keep(8, found)
+    total = a_round()
+    total.findings["lost"] = 1
+    total.failures.append(failure)
+    RoundFile(file, "one").keep(8, total)
     RoundFile(file, "other").keep(70, a_round())
 
     rounds = RoundFile(file, "one")

@@ -124,8 +124,8 @@ def send_licenses(
 def counted(answer: Answer) -> tuple[int, int, int]:
     """How many rows were new, updated, in error."""
     assert answer.status == 200, answer.body
-    told = answer.json
-    return told["newRecords"], told["updatedRecords"], len(told["errors"])
+    document = answer.json
+    return document["newRecords"], document["updatedRecords"], len(document["errors"])
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def stored_licenses(storage: str, sender: Sender, company: str = "C1") -> list[d
     async def read() -> list[dict[str, Any]]:
         async with open_gateway(settings_for(storage)) as opened:
             place = partition_of(sender.tenant, company)
-            found = await opened.account.tables.query("Licenses", place, "r|", "r|~")
-        documents = [license_from_entity(entity).document for entity in found]
+            entities = await opened.account.tables.query("Licenses", place, "r|", "r|~")
+        documents = [license_from_entity(entity).document for entity in entities]
         return [document for document in documents if document is not None]
 
     return sorted(asyncio.run(read()), key=lambda each: str(each.get("licenseNumber")))
@@ -154,13 +154,13 @@ def stored_blobs(storage: str, sender: Sender) -> dict[str, StoredBlob]:
 
     async def read() -> dict[str, StoredBlob]:
         container = ContainerClient.from_connection_string(storage, LICENSE_DOCUMENTS)
-        found: dict[str, StoredBlob] = {}
+        blobs: dict[str, StoredBlob] = {}
         prefix = f"{sender.tenant}/"
         async with container:
             async for blob in container.list_blobs(prefix, include=["metadata"]):
                 download = await container.download_blob(blob.name)
                 data = await download.readall()
-                found[blob.name.removeprefix(prefix)] = StoredBlob(data, blob.metadata or {})
-        return found
+                blobs[blob.name.removeprefix(prefix)] = StoredBlob(data, blob.metadata or {})
+        return blobs
 
     return asyncio.run(read())

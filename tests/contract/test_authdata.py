@@ -213,7 +213,7 @@ def test_an_unknown_batch_is_404_even_if_another_tenant_has_it(
 ) -> None:
     theirs = send_authdata(gateway, next(unused_senders), [an_employee("E1")], STAGE)
     for batch in (theirs.json["fileLogId"], str(uuid.uuid4()), "0" * 32):
-        found = gateway.call(method, f"{AUTHDATA}/{batch}", None, sender.headers)
-        check_refusal(found, 404)
+        answer = gateway.call(method, f"{AUTHDATA}/{batch}", None, sender.headers)
+        check_refusal(answer, 404)
     no_guid = gateway.call(method, f"{AUTHDATA}/other", None, sender.headers)
     assert (no_guid.status, no_guid.body) == (404, b""), "the host's own answer"

@@ -50,8 +50,8 @@ SCOPES = {
 SCOPED = [each for each in TAKING_TOKENS if each.path.startswith(tuple(SCOPES))]
 
 
-def named(found: list[Operation]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("operation", found, ids=lambda op: f"{op.method} {op.path}")
+def named(operations: list[Operation]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("operation", operations, ids=lambda op: f"{op.method} {op.path}")
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +87,16 @@ def test_a_call_that_accepts_tokens_challenges_for_one(
 def test_a_token_of_another_scope_is_not_enough(
     gateway: GatewayProcess, clients: dict[Scope, TokenClient], operation: Operation
 ) -> None:
-    wanted = next(scope for start, scope in SCOPES.items() if operation.path.startswith(start))
-    assert operation.scope == wanted, "the document names the scope"
-    [other] = set(Scope) - {wanted}
+    needed_scope = next(
+        scope for start, scope in SCOPES.items() if operation.path.startswith(start)
+    )
+    assert operation.scope == needed_scope, "the document names the scope"
+    [other] = set(Scope) - {needed_scope}
     answer = call(gateway, operation, dict(clients[other].headers))
-    check_refusal(answer, 403, wanted)
-    challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'
+    check_refusal(answer, 403, needed_scope)
+    challenge = f'Bearer error="insufficient_scope", scope="{needed_scope}"'
     assert answer.headers["www-authenticate"] == challenge
-    known = call(gateway, operation, dict(clients[wanted].headers))
+    known = call(gateway, operation, dict(clients[needed_scope].headers))
     assert "www-authenticate" not in known.headers, known.body
 
 
@@ -233,8 +235,10 @@ def test_a_client_of_a_disabled_tenant_gets_no_token(
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = gateway.call("POST", "/connect/token", urlencode(form).encode(), kind)
         assert (answer.status, answer.json["error"]) == (status, error)
-        said = f"tenant {disabled.sender.tenant} is disabled" in answer.json["error_description"]
-        assert said is (status == 403)
+        names_the_tenant = (
+            f"tenant {disabled.sender.tenant} is disabled" in answer.json["error_description"]
+        )
+        assert names_the_tenant is (status == 403)
 
 
 # Bearer tokens on an endpoint that takes them: who gets in, and every refusal.

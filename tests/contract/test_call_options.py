@@ -362,8 +362,8 @@ def test_the_hash_of_a_content_that_is_stored_cannot_be_computed_from_it(
 
     async def stored() -> list[str]:
         async with open_gateway(settings_for(storage)) as opened:
-            found = await opened.account.tables.query("Imports", sender.tenant)
-            return [f"{entity.row} {entity.values}" for entity in found]
+            entities = await opened.account.tables.query("Imports", sender.tenant)
+            return [f"{entity.row} {entity.values}" for entity in entities]
 
     text = "\n".join(asyncio.run(stored()))
     assert "file|licenses|" in text

@@ -231,10 +231,10 @@ def test_a_worker_is_found_by_its_external_reference_and_else_by_its_own(
 ) -> None:
     """Whichever way it was named, it is one document."""
     name = f"{personnel}.pdf"
-    found = item_of(send_document(gateway, ready, Form(worker=f" {reference} ", file_name=name)))
+    item = item_of(send_document(gateway, ready, Form(worker=f" {reference} ", file_name=name)))
     aliases = {"P1": "hr-1", "P3": "P3", "P4": "P4"}
     again = item_of(send_document(gateway, ready, Form(worker=aliases[personnel], file_name=name)))
-    assert again["documentId"] == found["documentId"]
+    assert again["documentId"] == item["documentId"]
     assert again["overridden"]
 
 
@@ -394,14 +394,14 @@ def test_the_list_is_paged_and_limited_over_http(gateway: GatewayProcess, ready:
     for name in names:
         send_document(gateway, ready, Form(worker="P4", file_name=name, round_code="run"))
     query = "workerexternalId=P4&communicationRoundCode=run&pageSize=2"
-    found, continuation = set(), ""
+    file_names, continuation = set(), ""
     while True:
         page = gateway.get(f"/api/documents?{query}{continuation}", ready).json
-        found |= {item["fileName"] for item in page["items"]}
+        file_names |= {item["fileName"] for item in page["items"]}
         if page["continuation"] is None:
             break
         continuation = f"&continuation={page['continuation']}"
-    assert found == names
+    assert file_names == names
 
 
 def test_no_value_of_an_upload_is_logged(gateway: GatewayProcess, ready: Sender) -> None:

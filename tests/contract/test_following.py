@@ -143,19 +143,19 @@ def test_the_list_can_be_limited_to_one_type_or_state(
 
 
 def test_a_limited_list_is_paged_without_loss(gateway: GatewayProcess, sender: Sender) -> None:
-    wanted = []
+    expected_ids = []
     for number in range(5):
-        wanted.append(gateway.post(sender, [a_worker(f"P{number}")]).import_id)
+        expected_ids.append(gateway.post(sender, [a_worker(f"P{number}")]).import_id)
         gateway.post(sender, [a_worker(f"X{number}", Gender="x")])
-    found, path = [], "/api/imports?state=Completed&pageSize=2"
+    listed_ids, path = [], "/api/imports?state=Completed&pageSize=2"
     continuation = ""
     while True:
         page = gateway.get(f"{path}{continuation}", sender).json
-        found += [item["importId"] for item in page["items"]]
+        listed_ids += [item["importId"] for item in page["items"]]
         if page["continuation"] is None:
             break
         continuation = f"&continuation={page['continuation']}"
-    assert found == wanted[::-1]
+    assert listed_ids == expected_ids[::-1]
 
 
 def test_imports_are_listed_newest_first(gateway: GatewayProcess, sender: Sender) -> None:
@@ -240,13 +240,13 @@ def test_rows_with_warnings_and_infos_are_counted(
 def _listed(gateway: GatewayProcess, sender: Sender, import_id: str, query: str) -> list[int]:
     """The indexes of the rows, page by page."""
     address = f"/api/imports/{import_id}/results?pageSize=7&{query}"
-    found: list[int] = []
+    indexes: list[int] = []
     continuation = ""
     while True:
         page = gateway.get(f"{address}{continuation}", sender).json
-        found += [item["index"] for item in page["items"]]
+        indexes += [item["index"] for item in page["items"]]
         if page["continuation"] is None:
-            return sorted(found)
+            return sorted(indexes)
         continuation = f"&continuation={page['continuation']}"
 
 
@@ -265,20 +265,20 @@ def test_results_are_listed_by_severity(
 def test_messages_come_in_groups(
     gateway: GatewayProcess, sender: Sender, import_with_groups: str
 ) -> None:
-    found = _groups(gateway, sender, import_with_groups)
-    assert (found["leftOut"], found["continuation"]) == (0, None)
-    kinds = [item["messageType"] for item in found["items"]]
+    groups = _groups(gateway, sender, import_with_groups)
+    assert (groups["leftOut"], groups["continuation"]) == (0, None)
+    kinds = [item["messageType"] for item in groups["items"]]
     assert kinds == sorted(kinds, key=["Error", "Warning", "Info"].index)
-    [unknown] = [item for item in found["items"] if item["errorID"] == 1007]
+    [unknown] = [item for item in groups["items"] if item["errorID"] == 1007]
     assert unknown["fieldName"] == "Forename1"
     assert unknown["count"] == 60
     assert unknown["firstIndexes"] == list(range(MAX_INDEXES))
     assert unknown["advice"]
-    [wrong] = [item for item in found["items"] if item["messageType"] == "Error"]
+    [wrong] = [item for item in groups["items"] if item["messageType"] == "Error"]
     assert (wrong["fieldName"], wrong["count"], wrong["firstIndexes"]) == ("Gender", 2, [8, 50])
     for severity in ("error", "warning", "info"):
         some = _groups(gateway, sender, import_with_groups, f"?severity={severity}")["items"]
-        assert some == [item for item in found["items"] if item["messageType"].lower() == severity]
+        assert some == [item for item in groups["items"] if item["messageType"].lower() == severity]
     refused = gateway.get(f"/api/imports/{import_with_groups}/failures?severity=all", sender)
     check_refusal(refused, 400, "error, warning, info")
 
@@ -287,9 +287,9 @@ def test_fields_without_end_make_no_groups_without_end(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     rows = [a_worker(f"P{at}", **{f"x{at}_{n}": 1 for n in range(15)}) for at in range(40)]
-    found = _groups(gateway, sender, gateway.post(sender, rows).import_id)
-    assert len(found["items"]) == MAX_GROUPS
-    assert found["leftOut"] == 40 * 15 - MAX_GROUPS
+    groups = _groups(gateway, sender, gateway.post(sender, rows).import_id)
+    assert len(groups["items"]) == MAX_GROUPS
+    assert groups["leftOut"] == 40 * 15 - MAX_GROUPS
 
 
 def test_an_import_of_another_type_is_counted_and_grouped_too(
@@ -346,8 +346,8 @@ def test_failed_rows_come_as_they_were_sent_with_their_messages(
         1 + 2 * place: json.loads(text) for place, text in enumerate(BAD_ROWS)
     }
     assert b'"Gender":10.50' in answer.body, "digits stay as they were sent"
-    said = [[message["errorID"] for message in by_index[at]["messages"]] for at in (1, 3, 5)]
-    assert said == [[1002, 1001], [1002, 2003], [1001, 1001]]
+    message_ids = [[message["errorID"] for message in by_index[at]["messages"]] for at in (1, 3, 5)]
+    assert message_ids == [[1002, 1001], [1002, 2003], [1001, 1001]]
 
 
 def test_failed_rows_come_as_csv_that_no_spreadsheet_runs(

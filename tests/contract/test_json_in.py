@@ -249,10 +249,10 @@ def test_a_reference_that_looks_like_another_is_warned_of_and_its_ends_are_trimm
     results = gateway.post(sender, rows).results
     assert [each["importStatus"] for each in results] == ["OK", "Warning", "OK", *["Warning"] * 4]
     shown = [
-        (said["errorID"], said["fieldName"], said["fieldValue"])
+        (message["errorID"], message["fieldName"], message["fieldValue"])
         for each in results
-        for said in each["messages"]
-        if said["messageType"] == "Warning"
+        for message in each["messages"]
+        if message["messageType"] == "Warning"
     ]
     odd = [r"A\u200b1", r"A1\u0000", '="007"', "1.23E+12", "'008"]
     assert shown == [(2003, "PersonnelRef", value) for value in odd]

@@ -216,9 +216,9 @@ def test_the_answer_has_the_form_that_the_caller_likes_best(
 def test_an_accept_header_without_a_usable_type_is_406(
     gateway: GatewayProcess, sender: Sender, accept: str
 ) -> None:
-    said = check_refusal(send_licenses(gateway, sender, [a_license()], Accept=accept), 406)
-    assert "application/json" in said
-    assert "text/xml" in said
+    refusal = check_refusal(send_licenses(gateway, sender, [a_license()], Accept=accept), 406)
+    assert "application/json" in refusal
+    assert "text/xml" in refusal
 
 
 @pytest.mark.parametrize(
@@ -234,8 +234,8 @@ def test_a_content_type_that_cannot_be_read_is_415(
     gateway: GatewayProcess, sender: Sender, media_type: str, encoding: str
 ) -> None:
     sent = {"Content_Type": media_type} | ({"Content_Encoding": encoding} if encoding else {})
-    said = check_refusal(send_licenses(gateway, sender, [a_license()], **sent), 415)
-    assert encoding or "text/xml" in said
+    refusal = check_refusal(send_licenses(gateway, sender, [a_license()], **sent), 415)
+    assert encoding or "text/xml" in refusal
 
 
 @pytest.mark.parametrize("media_type", ["text/json", "application/problem+json"])
@@ -277,14 +277,14 @@ def test_a_caller_that_reads_only_xml_is_refused_in_xml(
     gateway: GatewayProcess, sender: Sender, body: bytes, query: str, media_type: str, status: int
 ) -> None:
     sent = {"Content_Type": media_type}
-    said = check_xml_refusal(
+    refusal = check_xml_refusal(
         send_licenses(gateway, sender, body, query, Accept="application/xml", **sent), status
     )
     as_json = check_refusal(send_licenses(gateway, sender, body, query, **sent), status)
     both = send_licenses(
         gateway, sender, body, query, Accept="text/xml, application/json;q=0.1", **sent
     )
-    assert said == as_json == check_refusal(both, status)
+    assert refusal == as_json == check_refusal(both, status)
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
@@ -335,8 +335,8 @@ def test_without_a_preference_the_answer_comes_in_the_type_of_the_request(
     assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, chosen)
     waiting = send_licenses(gateway, sender, body, method=method, Prefer="respond-async", **headers)
     assert waiting.status == 202
-    said = waiting.headers["content-type"].partition(";")[0]
-    assert said == (chosen if "xml" in chosen else "application/json")
+    media_type = waiting.headers["content-type"].partition(";")[0]
+    assert media_type == (chosen if "xml" in chosen else "application/json")
 
 
 @pytest.mark.parametrize(

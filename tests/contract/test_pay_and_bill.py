@@ -70,8 +70,8 @@ def test_a_row_with_errors_reports_all_of_them(gateway: GatewayProcess, sender: 
     [result] = gateway.post(sender, [row]).results
     assert set(result) == ROW
     assert result["importStatus"] == "Error"
-    told = {(message["fieldName"], message["errorID"]) for message in result["messages"]}
-    assert told >= {
+    reported = {(message["fieldName"], message["errorID"]) for message in result["messages"]}
+    assert reported >= {
         ("PersonnelRef", 1003),
         ("Gender", 1002),
         ("StartDate", 1006),
@@ -116,8 +116,8 @@ def test_the_vendors_sample_is_imported_and_changes_nothing_the_second_time(
     assert {message["errorID"] for message in first["messages"]} <= {2002, 2003}
     [second] = gateway.post(sender, body).results
     assert second["errorCount"] == 0
-    told = [message for message in second["messages"] if message["errorID"] == 1103]
-    assert [message["messageType"] for message in told] == ["Info"]
+    messages = [message for message in second["messages"] if message["errorID"] == 1103]
+    assert [message["messageType"] for message in messages] == ["Info"]
 
 
 def test_an_existing_worker_is_an_error_if_the_integration_refuses_it(
@@ -269,7 +269,7 @@ def _post(
 
 
 def _codes(answer: Answer) -> list[list[int]]:
-    return [[said["errorID"] for said in row["messages"]] for row in answer.results]
+    return [[message["errorID"] for message in row["messages"]] for row in answer.results]
 
 
 def test_the_vendors_sample_is_imported_once_its_worker_is_stored(
@@ -280,7 +280,7 @@ def test_the_vendors_sample_is_imported_once_its_worker_is_stored(
     assert first["recordIds"] == [{"field": "AssignmentRef", "value": "ASSIGN1"}]
     assert (first["importStatus"], first["errorCount"]) == ("OK", 0)
     [again] = _post(gateway, sender, ASSIGNMENTS_SAMPLE.read_bytes()).results
-    assert [said["errorID"] for said in again["messages"]] == [1103]
+    assert [message["errorID"] for message in again["messages"]] == [1103]
 
 
 def test_a_missing_worker_fails_its_row_alone_and_at_once(
@@ -294,8 +294,8 @@ def test_a_missing_worker_fails_its_row_alone_and_at_once(
     ]
     answer = _post(gateway, sender, rows)
     assert _codes(answer) == [[], [NOT_FOUND], [NOT_FOUND]]
-    [said] = answer.results[1]["messages"]
-    assert (said["fieldName"], said["fieldValue"]) == ("PersonnelRef", "NOBODY")
+    [message] = answer.results[1]["messages"]
+    assert (message["fieldName"], message["fieldValue"]) == ("PersonnelRef", "NOBODY")
 
 
 def test_a_worker_that_a_later_import_brings_does_not_count(
@@ -323,8 +323,8 @@ def test_on_existing_error_refuses_what_is_there(gateway: GatewayProcess, storag
     gateway.post(sender, [a_worker("P1")])
     _post(gateway, sender, [an_assignment()])
     answer = _post(gateway, sender, [an_assignment(JobTitle="Cook")])
-    [said] = answer.results[0]["messages"]
-    assert (said["errorID"], said["fieldName"]) == (10001, "AssignmentRef")
+    [message] = answer.results[0]["messages"]
+    assert (message["errorID"], message["fieldName"]) == (10001, "AssignmentRef")
 
 
 def test_a_loaded_list_is_checked_and_a_missing_one_is_not(
@@ -339,7 +339,7 @@ def test_a_loaded_list_is_checked_and_a_missing_one_is_not(
     ]
     answer = _post(gateway, sender, rows)
     assert _codes(answer) == [[], [], [NOT_FOUND, NOT_FOUND]]
-    fields = [said["fieldName"] for said in answer.results[2]["messages"]]
+    fields = [message["fieldName"] for message in answer.results[2]["messages"]]
     assert fields == ["ClientRef", "InvoiceToClientRef"]
 
 

@@ -52,8 +52,8 @@ LIMITS = Limits.of(
 
 @pytest.fixture(name="published", scope="module")
 def fixture_published(gateway: GatewayProcess) -> dict[str, Any]:
-    found: dict[str, Any] = gateway.call("GET", "/api/openapi.json").json
-    return found
+    document: dict[str, Any] = gateway.call("GET", "/api/openapi.json").json
+    return document
 
 
 def _schema_of(published: dict[str, Any], path: str, method: str, status: str) -> dict[str, Any]:
@@ -97,21 +97,24 @@ def test_a_refusal_in_xml_is_described(gateway: GatewayProcess, published: dict[
 def test_capabilities_name_the_calls_and_the_limits(
     gateway: GatewayProcess, published: dict[str, Any]
 ) -> None:
-    told = gateway.call("GET", "/api/capabilities").json
-    OAS31Validator(_schema_of(published, "/api/capabilities", "get", "200")).validate(told)
-    assert told["limits"] == LIMITS.model_dump(by_alias=True)
-    assert (told["limits"]["bodyBytes"], told["limits"]["rows"]) == (MAX_BODY_BYTES, MAX_ROWS)
-    for kind in told["messageTypes"]:
+    document = gateway.call("GET", "/api/capabilities").json
+    OAS31Validator(_schema_of(published, "/api/capabilities", "get", "200")).validate(document)
+    assert document["limits"] == LIMITS.model_dump(by_alias=True)
+    assert (document["limits"]["bodyBytes"], document["limits"]["rows"]) == (
+        MAX_BODY_BYTES,
+        MAX_ROWS,
+    )
+    for kind in document["messageTypes"]:
         assert kind["schema"] is None or gateway.call("GET", kind["schema"]).status == 200
         assert {call["path"] for call in kind["calls"]} <= set(published["paths"])
-    for address in told["links"].values():
+    for address in document["links"].values():
         assert gateway.call("GET", address).status in (200, 401)
 
 
 @pytest.mark.e2e
 def test_errors_are_the_message_catalogue(gateway: GatewayProcess) -> None:
-    told = gateway.call("GET", "/api/errors").json["errors"]
-    assert {item["errorID"]: item["messageType"] for item in told} == {
+    entries = gateway.call("GET", "/api/errors").json["errors"]
+    assert {item["errorID"]: item["messageType"] for item in entries} == {
         entry.id: entry.severity.value for entry in CATALOGUE.values()
     }
 
@@ -289,14 +292,14 @@ def fixture_page(sender: Sender) -> Iterator[Page]:
 def test_the_page_draws_every_operation_and_asks_only_here(
     gateway: GatewayProcess, page: Page
 ) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
     complaints: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             complaints.append(message.text)
 
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: requests.append(request.url))
     page.on("console", note)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"http://127.0.0.1:{gateway.port}/api/docs")
@@ -309,7 +312,7 @@ def test_the_page_draws_every_operation_and_asks_only_here(
         block.locator("button.opblock-summary-control").click()
         block.locator(".responses-inner").first.wait_for()
 
-    elsewhere = [url for url in asked if urlsplit(url).scheme not in ("data", "blob")]
+    elsewhere = [url for url in requests if urlsplit(url).scheme not in ("data", "blob")]
     assert {urlsplit(url).netloc for url in elsewhere} == {f"127.0.0.1:{gateway.port}"}
     assert complaints == []
 

@@ -273,9 +273,9 @@ def test_a_query_parameter_that_is_not_known(
         assert b"frobnicate" not in answer.body
         assert answer.body == _call(gateway, ready, operation, "").body or answer.status == 200
         return
-    said = check_refusal(answer, 400, "frobnicate, other_name")
-    assert all(name in said for name in _known(operation))
-    assert "code" not in said.split("this call takes")[0]
+    refusal = check_refusal(answer, 400, "frobnicate, other_name")
+    assert all(name in refusal for name in _known(operation))
+    assert "code" not in refusal.split("this call takes")[0]
     assert "dry-run" not in answer.headers
 
 
@@ -331,8 +331,8 @@ def test_every_answer_of_a_dry_run_says_that_it_is_one(
     statuses = {answer.status for answer in calls}
     assert {401, 400} <= statuses
     assert 200 in statuses or operation.function == "authdata_process"
-    for said in ("", "dryRun=false"):
-        assert "dry-run" not in _call(gateway, ready, operation, said).headers
+    for query in ("", "dryRun=false"):
+        assert "dry-run" not in _call(gateway, ready, operation, query).headers
 
 
 @AT_DRY
@@ -352,8 +352,8 @@ def test_a_misspelt_dry_run_is_refused(
 
 
 def _imports(gateway: GatewayProcess, sender: Sender) -> list[str]:
-    found = gateway.get("/api/imports", sender).json["items"]
-    return [item["importId"] for item in found]
+    imports = gateway.get("/api/imports", sender).json["items"]
+    return [item["importId"] for item in imports]
 
 
 def test_nothing_of_a_misspelt_dry_run_is_imported(gateway: GatewayProcess, sender: Sender) -> None:
@@ -389,19 +389,19 @@ def test_a_slip_in_another_name_of_a_vendor_is_refused_too(
     gateway: GatewayProcess, sender: Sender, path: str, query: str, known: str
 ) -> None:
     headers = {"Content-Type": "application/json", **sender.headers}
-    said = check_refusal(gateway.call("POST", f"{path}?{query}", b"[]", headers), 400, known)
-    assert query.partition("=")[0] in said
+    refusal = check_refusal(gateway.call("POST", f"{path}?{query}", b"[]", headers), 400, known)
+    assert query.partition("=")[0] in refusal
 
 
 def test_a_refusal_of_names_shows_no_control_characters_and_is_short(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     query = "&".join(f"{quote(chr(27))}n{number}{'x' * 90}=1" for number in range(50))
-    said = check_refusal(
+    refusal = check_refusal(
         gateway.call("GET", f"/api/imports?{query}", None, sender.headers), 400, "and 45 more"
     )
-    assert "\x1b" not in said
-    assert len(said) < 600
+    assert "\x1b" not in refusal
+    assert len(refusal) < 600
 
 
 def test_who_calls_is_judged_before_what_is_asked(gateway: GatewayProcess) -> None:
@@ -416,8 +416,8 @@ def test_a_misspelt_trial_of_authentication_data_stages_nothing(
     body = json.dumps({name: False, "employee": [{"employeeId": "E1", "authValue1": "1"}]})
     headers = {"Content-Type": "application/json", **sender.headers}
     for address in (STAGE, AUTHDATA):
-        said = check_refusal(gateway.call("POST", address, body.encode(), headers), 400)
-        assert name.lower() in said.lower()
+        refusal = check_refusal(gateway.call("POST", address, body.encode(), headers), 400)
+        assert name.lower() in refusal.lower()
     assert _imports(gateway, sender) == []
 
 
@@ -429,24 +429,24 @@ def test_a_dry_run_that_is_asked_for_in_the_form_is_refused(
     check_refusal(answer, 400, "dryRun=true in the query")
 
 
-# Storage does not answer: nothing is accepted, and the caller is told to come again.
+# Storage does not answer: nothing is accepted, and the caller is asked to retry.
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "storage.invalid"])
 def test_a_gateway_without_its_storage_answers_503(tmp_path: Path, host: str) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
+    with socket.socket() as closed_port:
+        closed_port.bind(("127.0.0.1", 0))
+        port = closed_port.getsockname()[1]
         ports = dict.fromkeys(("blob", "queue", "table"), port)
         storage = emulator_connection_string(host, ports)
         with started(storage, tmp_path, LOCAL_HOST_STOP_SECONDS="1") as gateway:
             keys = {"X-Functions-Key": "pig_any", "X-Software-Key": "any"}
-            for answer, said in (
+            for answer, expected_text in (
                 (gateway.call("GET", "/api/health"), "Storage does not answer"),
                 (
                     gateway.call("POST", WORKERS, body_of([a_worker("P1")]), keys),
                     "nothing was accepted",
                 ),
             ):
-                check_refusal(answer, 503, said)
+                check_refusal(answer, 503, expected_text)
                 assert int(answer.headers["retry-after"]) > 0

@@ -267,8 +267,8 @@ def test_every_answer_but_the_published_contract_forbids_copies(
     for headers in ({}, sender.headers):
         answer = gateway.call(operation.method, path, body, dict(headers))
         is_public = answer.status == 200 and may_be_kept(path)
-        found = answer.headers["cache-control"]
-        assert (found == "no-store") is not is_public, (answer.status, found)
+        cache_control = answer.headers["cache-control"]
+        assert (cache_control == "no-store") is not is_public, (answer.status, cache_control)
 
 
 def test_answers_of_an_import_and_what_follows_it_forbid_copies(

@@ -131,8 +131,8 @@ def test_a_document_over_its_limit_of_bytes_is_refused(
     media_type = "application/x-www-form-urlencoded" if kind == "form" else kind
     headers = {"Content_Type": media_type, "Accept": "application/json"}
     too_large = send_licenses(gateway, sender, sent(MAX_DOCUMENT_BYTES + 1), **headers)
-    said = check_refusal(too_large, 413)
-    assert str(MAX_DOCUMENT_BYTES) in said
+    refusal = check_refusal(too_large, 413)
+    assert str(MAX_DOCUMENT_BYTES) in refusal
     assert stored_licenses(storage, sender) == []
     assert counted(send_licenses(gateway, sender, sent(MAX_DOCUMENT_BYTES), **headers)) == (1, 0, 0)
     [blob] = stored_blobs(storage, sender).values()
@@ -168,8 +168,8 @@ def test_no_two_licenses_with_one_natural_key_however_many_call_at_once(
         answers = list(pool.map(partial(send_licenses, gateway, sender), calls))
     new, updated, errors = (sum(part) for part in zip(*map(counted, answers), strict=True))
     assert (new, new + updated + errors) == (40, 240)
-    found = _naturals(stored_licenses(storage, sender))
-    assert found == Counter({(str(at % 3), "RN", f"L{at}"): 1 for at in range(40)})
+    naturals = _naturals(stored_licenses(storage, sender))
+    assert naturals == Counter({(str(at % 3), "RN", f"L{at}"): 1 for at in range(40)})
 
 
 def test_a_license_that_is_moved_never_meets_another_of_its_natural_key(
@@ -184,10 +184,10 @@ def test_a_license_that_is_moved_never_meets_another_of_its_natural_key(
     move = [{"companyCode": "C1", "licenseKey": key, "employeeNumber": "8"} for key in keys]
     make = [a_license(f"L{at}", "8", divisionCode="D1") for at in range(20)]
     with ThreadPoolExecutor(2) as pool:
-        moved, made = pool.map(
+        moved, created = pool.map(
             lambda rows: send_licenses(gateway, sender, rows, "importAction=Merge"), (move, make)
         )
-    assert (counted(moved), counted(made)) in (
+    assert (counted(moved), counted(created)) in (
         ((0, 20, 0), (0, 20, 0)),
         ((0, 0, 20), (20, 0, 0)),
     )

@@ -84,11 +84,11 @@ def check_refused(answer: Answer, error: str, status: int = 400) -> None:
 
 def claims_of(gateway: GatewayProcess, token: str) -> dict[str, Any]:
     """What a token says, checked as another program would: by the published documents."""
-    found = gateway.call("GET", "/.well-known/openid-configuration").json
+    metadata = gateway.call("GET", "/.well-known/openid-configuration").json
     keys = jwt.PyJWKSet.from_dict(gateway.call("GET", "/.well-known/jwks.json").json)
     key = keys[jwt.get_unverified_header(token)["kid"]]
     audience = "payroll-import-gateway"
-    return jwt.decode(token, key, ["ES256"], audience=audience, issuer=found["issuer"])
+    return jwt.decode(token, key, ["ES256"], audience=audience, issuer=metadata["issuer"])
 
 
 def test_a_token_has_every_claim_and_is_accepted(
@@ -266,18 +266,18 @@ IDS = ["acme", "Acme HR", "Büro & Söhne: 100% +Lohn", "a+b", "a%20b", "100%", 
 def tenant(storage: str) -> str:
     """A tenant whose clients have ids and secrets with marks of every kind."""
 
-    async def made() -> str:
+    async def client() -> str:
         async with open_gateway(settings_for(storage)) as opened:
             tenant = await new_tenant(opened)
             for secret in (PLAIN, AWKWARD):
                 hashed = hash_client_secret(secret)
                 for name in IDS:
                     client_id = f"{name}{secret[0]}"
-                    made = Client(client_id, tenant, name, frozenset(Scope), "r", "", hashed)
-                    await opened.account.tables.write(CLIENTS, Upsert(client_to_entity(made)))
+                    client = Client(client_id, tenant, name, frozenset(Scope), "r", "", hashed)
+                    await opened.account.tables.write(CLIENTS, Upsert(client_to_entity(client)))
             return tenant
 
-    return asyncio.run(made())
+    return asyncio.run(client())
 
 
 # Of an id and a secret that both have a colon the header as it is does not tell the end of the id.

@@ -81,7 +81,7 @@ class RunningHost:
     def wait_for(self, key: str, value: object = None, count: int = 1) -> list[dict[str, Any]]:
         """What was noted, once it is there so many times."""
         return wait_until(
-            lambda: found if len(found := self.seen(key, value)) >= count else None,
+            lambda: lines if len(lines := self.seen(key, value)) >= count else None,
             f"{count} x {key} {value}",
         )
 
@@ -94,9 +94,9 @@ def wait_until(condition: Callable[[], _T | None], what: str, seconds: float = 6
     """The first value of `condition` that is not None (nor False), before the deadline."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = condition()
-        if found is not None and found is not False:
-            return found
+        value = condition()
+        if value is not None and value is not False:
+            return value
         time.sleep(0.02)
     raise AssertionError(f"not within {seconds} s: {what}")
 

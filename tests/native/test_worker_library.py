@@ -51,9 +51,9 @@ def _get(sender: Sender, url: str) -> Invocation:
 
 
 def test_the_library_indexes_every_function_without_a_warning(library: WorkerLibrary) -> None:
-    found = library.list_functions()
-    assert found["warnings"] == []
-    names = {function["name"] for function in found["functions"]}
+    functions = library.list_functions()
+    assert functions["warnings"] == []
+    names = {function["name"] for function in functions["functions"]}
     assert {"import_workers", "workers_rows_bulk_poison", "sweep", "health"} <= names
 
 
@@ -92,8 +92,8 @@ def _taken(storage: str) -> Invocation:
 
 def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
     sender = a_sender(library.storage)
-    nobody = ChunkMessage("nobody", 1, str(uuid.uuid4()), 0).to_text()
-    message = {"message": base64.b64encode(nobody.encode()).decode(), "encoding": "base64"}
+    unknown_tenant = ChunkMessage("nobody", 1, str(uuid.uuid4()), 0).to_text()
+    message = {"message": base64.b64encode(unknown_tenant.encode()).decode(), "encoding": "base64"}
     invocations: list[Invocation] = []
     for name in MESSAGE_TYPES:
         url = MESSAGE_TYPES[name].address

@@ -31,8 +31,8 @@ class WorkerLibrary:
         """What the library says when it indexes the app; fails where it warns of something."""
         listed = self._run("list", "--strict")
         assert listed.returncode == 0, listed.stdout + listed.stderr
-        found: dict[str, Any] = json.loads(listed.stdout)
-        return found
+        functions: dict[str, Any] = json.loads(listed.stdout)
+        return functions
 
     def invoke(self, invocations: Sequence[Invocation]) -> list[dict[str, Any]]:
         """Run functions one after another in one process; one answer each."""

@@ -346,12 +346,12 @@ def test_the_address_of_the_gateway_comes_from_the_platform(host: str, address: 
 
 
 def test_a_set_address_wins_over_the_platforms() -> None:
-    given = {
+    environ = {
         **DEVELOPMENT,
         "WEBSITE_HOSTNAME": "a.example",
         "GATEWAY_BASE_URL": "https://b.example",
     }
-    assert read_settings(given).base_url == "https://b.example"
+    assert read_settings(environ).base_url == "https://b.example"
 
 
 def test_entra_settings_name_the_directory_and_the_audiences() -> None:
@@ -362,8 +362,8 @@ def test_entra_settings_name_the_directory_and_the_audiences() -> None:
 
 
 def test_entra_without_them_is_a_problem_each() -> None:
-    given = {**DEVELOPMENT, "GATEWAY_IDENTITY_PROVIDER": "entra"}
-    assert settings_with_problems(given) == ["GATEWAY_ENTRA_TENANT", "GATEWAY_AUDIENCE"]
+    environ = {**DEVELOPMENT, "GATEWAY_IDENTITY_PROVIDER": "entra"}
+    assert settings_with_problems(environ) == ["GATEWAY_ENTRA_TENANT", "GATEWAY_AUDIENCE"]
 
 
 @pytest.mark.parametrize(

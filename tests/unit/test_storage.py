@@ -192,8 +192,8 @@ def test_a_shared_task_does_not_use_the_time_of_the_call_that_began_it() -> None
     async def run() -> tuple[float, float]:
         with storage_time(8) as time:
             task = asyncio.create_task(shared())
-            left = await task
-            return time.left, left
+            seconds_left = await task
+            return time.left, seconds_left
 
     assert run_at_once(run()) == pytest.approx((8, 3))
 
@@ -390,8 +390,8 @@ class OpenImports:
 
 @pytest.mark.parametrize(("open_numbers", "expected"), [([], 8), ([4, 6], 3), ([12], 8)])
 def test_imports_are_over_up_to_the_oldest_open_one(open_numbers: list[int], expected: int) -> None:
-    found = asyncio.run(stamps.closed_through(OpenImports(open_numbers), WORKERS, an_import(9)))
-    assert found == expected
+    number = asyncio.run(stamps.closed_through(OpenImports(open_numbers), WORKERS, an_import(9)))
+    assert number == expected
 
 
 def test_a_record_keeps_who_created_it_and_which_imports_ended_there() -> None:

@@ -261,7 +261,7 @@ def test_calls_that_waited_for_one_that_storage_failed_do_not_ask_storage_one_af
     async def story() -> None:
         places = TenantPlaces("calls", places=1, per_tenant=1, most_waiting=10)
         failing = asyncio.Event()
-        left: list[float] = []
+        seconds_left: list[float] = []
 
         async def fail() -> None:
             async with places.place("a"):
@@ -271,7 +271,7 @@ def test_calls_that_waited_for_one_that_storage_failed_do_not_ask_storage_one_af
         async def look() -> None:
             with storage_time(8) as time:
                 async with places.place("a"):
-                    left.append(time.left)
+                    seconds_left.append(time.left)
 
         first = asyncio.create_task(fail())
         await _settled()
@@ -281,7 +281,7 @@ def test_calls_that_waited_for_one_that_storage_failed_do_not_ask_storage_one_af
         await asyncio.gather(*others)
         with pytest.raises(StorageUnavailableError):
             await first
-        assert all(each < 8 for each in left)
+        assert all(each < 8 for each in seconds_left)
 
     run_scenario(story)
 

@@ -62,8 +62,8 @@ def ask(headers: dict[str, str], scope: Scope | None = None) -> AnyCaller:
 
 
 def challenge_of(error: Exception) -> str | None:
-    found: str | None = refusal(error).headers.get("WWW-Authenticate")
-    return found
+    challenge: str | None = refusal(error).headers.get("WWW-Authenticate")
+    return challenge
 
 
 def test_a_bearer_token_alone_decides() -> None:

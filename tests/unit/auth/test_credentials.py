@@ -133,9 +133,9 @@ STORED = hash_client_secret(SECRET)
 
 
 def test_secrets_are_long_random_and_safe_in_a_form() -> None:
-    made = {new_client_secret() for _ in range(100)}
-    assert len(made) == 100
-    assert all(len(one) >= 48 and one.replace("-", "a").isidentifier() for one in made)
+    secrets = {new_client_secret() for _ in range(100)}
+    assert len(secrets) == 100
+    assert all(len(one) >= 48 and one.replace("-", "a").isidentifier() for one in secrets)
 
 
 def test_a_hash_is_salted_slow_and_does_not_hold_the_secret() -> None:

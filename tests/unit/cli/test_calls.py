@@ -73,14 +73,14 @@ def _address(server: HTTPServer, path: str = "") -> str:
 @pytest.fixture
 def certificate(server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The certificate of the server, which speaks TLS from here on; nothing trusts it yet."""
-    made = make_certificate(tmp_path / "tls")
+    files = make_certificate(tmp_path / "tls")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(made, made.with_name("key.pem"))
+    context.load_cert_chain(files, files.with_name("key.pem"))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
     for name in ("GATEWAY_CA_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    return made
+    return files
 
 
 @pytest.mark.parametrize("name", ["GATEWAY_CA_FILE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
@@ -229,8 +229,8 @@ def test_a_key_says_which_rows_of_which_file_are_asked_for_how() -> None:
     keys = {
         part.key
         for rows in (['{"A":1}', '{"A":1}'], ['{"A":1}', '{"A":2}'])
-        for asked in ("workers", "workers again")
-        for part in cut_into_chunks(rows, limits, asked, "pig_x")
+        for query in ("workers", "workers again")
+        for part in cut_into_chunks(rows, limits, query, "pig_x")
     }
     assert len(keys) == 8
     assert all(len(key) <= 255 for key in keys)
@@ -269,8 +269,8 @@ def test_the_running_gateways_storage_is_the_default(environ: dict[str, str]) ->
 
 
 def test_the_storage_of_the_environment_takes_precedence(environ: dict[str, str]) -> None:
-    given = commands_settings({**environ, "AzureWebJobsStorage": GIVEN})
-    assert given.storage.connection_string == GIVEN
+    settings = commands_settings({**environ, "AzureWebJobsStorage": GIVEN})
+    assert settings.storage.connection_string == GIVEN
     by_identity = commands_settings({**environ, "AzureWebJobsStorage__accountName": "acct"})
     assert by_identity.storage.uses_identity
 

@@ -136,7 +136,7 @@ def _run(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "problem"),
     [
         (b'EmployerRef,"Personnel\rRef\nC1,1\n', "never closed"),
         (b'EmployerRef,"PersonnelRef"x\nC1,1\n', "text follows the closing quotation mark"),
@@ -151,14 +151,14 @@ def test_a_file_that_cannot_be_read(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     content: bytes,
-    said: str,
+    problem: str,
 ) -> None:
     (tmp_path / FILE).write_bytes(content)
     for kind in ("workers", "authdata"):
         status, printed = _run(monkeypatch, capsys, "import", kind, str(tmp_path / FILE), *HERE)
         assert (status, printed.count("\n")) == (1, 1)
         assert printed.startswith(FILE)
-        assert said in printed
+        assert problem in printed
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"employee":' + b"[" * 100_000])
@@ -177,7 +177,7 @@ def test_a_batch_that_is_nested_too_deep(
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "problem"),
     [
         ("--url", "http://[", "must begin with http:// or https://"),
         ("--url", "http://127.0.0.1:port", "must begin with http:// or https://"),
@@ -195,14 +195,14 @@ def test_an_address_or_a_key_that_no_call_can_use(
     tmp_path: Path,
     option: str,
     value: str,
-    said: str,
+    problem: str,
 ) -> None:
     (tmp_path / FILE).write_bytes(b"EmployerRef\nC1\n")
     monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
     words = ("import", "workers", str(tmp_path / FILE), *HERE, option, value)
     status, printed = _run(monkeypatch, capsys, *words)
     assert (status, printed.count("\n")) == (1, 1)
-    assert said in printed
+    assert problem in printed
     assert "ключ" not in printed
 
 

@@ -75,9 +75,14 @@ def test_a_name_that_the_terminal_cannot_show_ends_no_command(charset: str) -> N
 
 
 def _failed(**message: str) -> list[dict[str, Any]]:
-    said = {"messageType": "Error", "errorID": 1006, "message": "No date: send one", **message}
+    full_message = {
+        "messageType": "Error",
+        "errorID": 1006,
+        "message": "No date: send one",
+        **message,
+    }
     key = {"EmployerRef": "C1", "PersonnelRef": "021"}
-    return [{"index": 4, "line": 6, "key": key, "outcome": "failed", "messages": [said]}]
+    return [{"index": 4, "line": 6, "key": key, "outcome": "failed", "messages": [full_message]}]
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,10 @@ from shared.imports.workers.rules import RULES as WORKERS
 SCHEMA = WORKERS.json_schema()
 
 
-def _read(folder: Path, name: str, text: str | bytes, **wished: bool) -> Sequence[str]:
+def _read(folder: Path, name: str, text: str | bytes, **options: bool) -> Sequence[str]:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_rows(path, SCHEMA, **wished).rows
+    return read_rows(path, SCHEMA, **options).rows
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "problem"),
     [
         ("a.json", b"[{}", "line 1, column 4"),
         ("a.json", b'{"A":1}', "array of objects"),
@@ -147,9 +147,9 @@ def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> Non
     ],
 )
 def test_an_unreadable_file_is_reported_with_the_place(
-    tmp_path: Path, name: str, text: bytes, said: str
+    tmp_path: Path, name: str, text: bytes, problem: str
 ) -> None:
-    with pytest.raises(RowFileError, match=said) as raised:
+    with pytest.raises(RowFileError, match=problem) as raised:
         _read(tmp_path, name, text)
     assert str(raised.value).startswith(name)
 
@@ -224,9 +224,9 @@ def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
     few = csv_export.bounded_columns(dict(list(columns.items())[:most]), len(rows))
     lines = [csv_export.row_line(few, at, "=bad", text) for at, text in enumerate(texts)]
     table = list(csv.reader(StringIO(csv_export.header_line(few) + "".join(lines), newline="")))
-    left = [place for place, name in enumerate(table[0]) if name in kept or name not in HELPERS]
+    places = [place for place, name in enumerate(table[0]) if name in kept or name not in HELPERS]
     written = StringIO()
-    csv.writer(written).writerows([cells[place] for place in left] for cells in table)
+    csv.writer(written).writerows([cells[place] for place in places] for cells in table)
     back = read_csv(written.getvalue(), SCHEMA).rows
     assert [json.loads(row) for row in back] == rows
 
@@ -444,7 +444,7 @@ def test_another_archive_must_be_unpacked_and_text_named_as_a_spreadsheet_is_rea
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "problem"),
     [
         (b"PK\x05\x06" + bytes(18), "is compressed: unpack it"),
         (bz2.compress(b"Surname\nA\n"), "is compressed: unpack it"),
@@ -456,10 +456,12 @@ def test_another_archive_must_be_unpacked_and_text_named_as_a_spreadsheet_is_rea
     ],
     ids=["empty zip", "bzip2", "xz", "7-Zip", "Zstandard", "PDF", "PDF of ASCII"],
 )
-def test_a_file_of_another_kind_is_named_as_such(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_of_another_kind_is_named_as_such(
+    tmp_path: Path, content: bytes, problem: str
+) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(content)
-    with pytest.raises(RowFileError, match=said):
+    with pytest.raises(RowFileError, match=problem):
         read_rows(path, {})
 
 
@@ -473,11 +475,11 @@ def test_failed_rows_are_written_with_index_and_line_and_are_read_again(
     write_failed_rows(out, ["{}", row], failed)
     text = out.read_text("utf-8-sig")
     if ending == "csv":
-        [found] = csv.DictReader(StringIO(text, newline=""))
-        assert (found["_index"], found["_line"]) == ("1", "6")
+        [row_read] = csv.DictReader(StringIO(text, newline=""))
+        assert (row_read["_index"], row_read["_line"]) == ("1", "6")
     else:
-        found = json.loads(text)[0] if ending == "json" else json.loads(text)
-        assert (found["index"], found["line"]) == (1, 6)
+        row_read = json.loads(text)[0] if ending == "json" else json.loads(text)
+        assert (row_read["index"], row_read["line"]) == (1, 6)
     again = read_rows(out, SCHEMA)
     assert list(again.rows) == [row]
     assert not again.unknown_columns

@@ -224,10 +224,10 @@ def test_no_modules_import_in_a_circle() -> None:
 
 
 def _imports_of(module: Module, known: Mapping[str, Module]) -> set[str]:
-    found = {name for name in module.imported() if name in known} - {module.name}
-    is_package = {name for name in found if known[name].path.name == "__init__.py"}
+    own = {name for name in module.imported() if name in known} - {module.name}
+    is_package = {name for name in own if known[name].path.name == "__init__.py"}
     own_rules = {f"{module.name.removesuffix('.definition')}.{name}" for name in ("rules",)}
-    return found - is_package - (own_rules if module.name.endswith(".definition") else set())
+    return own - is_package - (own_rules if module.name.endswith(".definition") else set())
 
 
 def test_the_deployed_app_imports_nothing_that_is_not_deployed() -> None:
@@ -273,11 +273,11 @@ def test_only_the_clock_asks_for_the_time_or_for_chance() -> None:
 
 def test_importing_the_function_app_loads_nothing_slow() -> None:
     """Cold starts count: storage, HTTP clients and models come with the first call."""
-    asked = (
+    program = (
         "import sys, function_app; "
         f"print(*[name for name in sys.modules if name.startswith({SLOW!r})])"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, check=True, text=True
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, text=True
     )
     assert ran.stdout.split() == []

@@ -47,8 +47,8 @@ def anchors(page: Path) -> frozenset[str]:
     text = page.read_text("utf-8")
     explicit = re.findall(r'<a id="([^"]+)">', text)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    made = [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings]
-    return frozenset((*explicit, *made))
+    slugs = [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings]
+    return frozenset((*explicit, *slugs))
 
 
 def opens(page: Path, anchor: str) -> bool:
@@ -188,11 +188,14 @@ def test_the_answer_to_a_fault_says_what_to_do(status: int, text: str) -> None:
 
 
 def test_refusals_are_found_in_the_source() -> None:
-    found = {(each.status, each.text) for each in refusals()}
-    assert len(found) > 150
-    assert (403, "Integration missing for Software Key or disabled") in found
-    assert (413, "The payload has … rows and the limit is …: send it in several calls.") in found
-    assert (401, "Send your function key in the header X-Functions-Key.") in found
+    texts_by_status = {(each.status, each.text) for each in refusals()}
+    assert len(texts_by_status) > 150
+    assert (403, "Integration missing for Software Key or disabled") in texts_by_status
+    assert (
+        413,
+        "The payload has … rows and the limit is …: send it in several calls.",
+    ) in texts_by_status
+    assert (401, "Send your function key in the header X-Functions-Key.") in texts_by_status
 
 
 # The page of states, actions and options is what the code says, and leaves none of them out.

@@ -95,18 +95,18 @@ def test_a_call_reaches_its_function(
 
 def _reached(functions: Mapping[str, AppFunction], method: str, path: str) -> str:
     routes = [item.route for item in functions.values() if item.route is not None]
-    found = find_route(routes, method, path)
-    assert found is not None
-    return found[0].function_name
+    match = find_route(routes, method, path)
+    assert match is not None
+    return match[0].function_name
 
 
 # Every import type hands its hooks over in one object, and nothing else lists types.
 
 
 def test_every_type_of_the_catalogue_has_its_module_in_its_folder() -> None:
-    found = {name: module.definition for name, module in IMPORT_MODULES.items()}
-    assert found == dict(IMPORT_TYPES)
-    assert [*found] == [*IMPORT_TYPES]
+    definitions = {name: module.definition for name, module in IMPORT_MODULES.items()}
+    assert definitions == dict(IMPORT_TYPES)
+    assert [*definitions] == [*IMPORT_TYPES]
     folders = {path.parent.name for path in (ROOT / "shared/imports").glob("*/definition.py")}
     with_module = {path.parent.name for path in (ROOT / "shared/imports").glob("*/module.py")}
     assert folders == with_module - {"pay_and_bill"}

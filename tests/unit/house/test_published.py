@@ -57,9 +57,9 @@ def test_a_described_call_reaches_its_function(
 ) -> None:
     routes = [item.route for item in functions.values() if item.route is not None]
     guid = "00000000-0000-0000-0000-000000000001"
-    found = find_route(routes, operation.method, re.sub(r"\{\w+\}", guid, operation.path))
-    assert found is not None
-    assert found[0].function_name == operation.function
+    match = find_route(routes, operation.method, re.sub(r"\{\w+\}", guid, operation.path))
+    assert match is not None
+    assert match[0].function_name == operation.function
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda item: f"{item.method} {item.path}")
@@ -67,8 +67,8 @@ def test_the_parameters_of_an_address_are_those_of_its_route(
     functions: Mapping[str, AppFunction], operation: Operation
 ) -> None:
     named = re.findall(r"\{(\w+)\}", operation.path)
-    told = [item.name for item in operation.parameters if item.place == "path"]
-    assert sorted(told) == sorted(named)
+    described = [item.name for item in operation.parameters if item.place == "path"]
+    assert sorted(described) == sorted(named)
 
 
 def test_the_document_is_valid(published: dict[str, Any]) -> None:
@@ -76,9 +76,9 @@ def test_the_document_is_valid(published: dict[str, Any]) -> None:
 
 
 def test_every_property_of_the_document_says_what_it_means(published: dict[str, Any]) -> None:
-    found = dict(properties_in(published, ""))
-    assert len(found) > 300
-    assert [path for path, schema in found.items() if not schema.get("description")] == []
+    properties = dict(properties_in(published, ""))
+    assert len(properties) > 300
+    assert [path for path, schema in properties.items() if not schema.get("description")] == []
 
 
 def properties_in(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -118,15 +118,15 @@ def test_what_the_document_reads_is_deployed() -> None:
 
 
 def test_capabilities_follow_the_catalogue() -> None:
-    told = capabilities(LIMITS)
-    assert [item["type"] for item in told["messageTypes"]] == list(IMPORT_TYPES)
-    assert all(item["calls"] for item in told["messageTypes"])
+    view = capabilities(LIMITS)
+    assert [item["type"] for item in view["messageTypes"]] == list(IMPORT_TYPES)
+    assert all(item["calls"] for item in view["messageTypes"])
 
 
 def test_the_errors_are_the_message_table() -> None:
-    told = catalogue_view()["errors"]
-    assert [item["errorID"] for item in told] == sorted(CATALOGUE)
-    assert all(item["message"] == CATALOGUE[item["errorID"]].text for item in told)
+    errors = catalogue_view()["errors"]
+    assert [item["errorID"] for item in errors] == sorted(CATALOGUE)
+    assert all(item["message"] == CATALOGUE[item["errorID"]].text for item in errors)
 
 
 def test_the_document_opens_with_the_keys_and_how_to_get_them(published: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ def test_the_document_opens_with_the_keys_and_how_to_get_them(published: dict[st
         assert name in opening
 
 
-# What callers are told over HTTP names no command: a caller has the gateway's address only.
+# Texts for callers over HTTP name no command: a caller has the gateway's address only.
 
 COMMAND = re.compile(
     r"manage\.py|dev\.py|`(tenant|integration|key|client|feature|round|threshold|format|reference"
@@ -161,10 +161,12 @@ ADMINISTRATORS_CALLS = {
     ("shared.imports.documents.rounds", "change"),
     ("shared.imports.authdata.staging", "_merge"),
 }
-TOLD = [each for each in modules("shared", "functions") if each.name not in FOR_ADMINISTRATORS]
+FOR_CALLERS = [
+    each for each in modules("shared", "functions") if each.name not in FOR_ADMINISTRATORS
+]
 
 
-@pytest.mark.parametrize("module", TOLD, ids=lambda module: module.name)
+@pytest.mark.parametrize("module", FOR_CALLERS, ids=lambda module: module.name)
 def test_no_text_names_a_command(module: Module) -> None:
     assert [text for text in texts(module) if COMMAND.search(text)] == []
 

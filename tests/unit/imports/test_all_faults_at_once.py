@@ -27,16 +27,16 @@ from tests.unit.imports.licenses.company import FAILED, KEYS, Company, of_employ
 # A row with several faults names all of them at once; with all of them mended it is taken.
 
 Row = dict[str, Any]
-Told = set[tuple[int, str | None]]
+ReportedMessages = set[tuple[int, str | None]]
 UNLISTED = frozenset(("NOWHERE", "999999"))
 """Values that the reference lists of these tests do not have."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Puts one fault into a row; `told` is the message that it must bring."""
+    """A fault of a row, and the id and the field of the message that it must bring."""
 
-    told: tuple[int, str]
+    message: tuple[int, str]
     fields: Mapping[str, Any]
     absent: str = ""
 
@@ -72,13 +72,13 @@ def result_of(
     return merge_rows(rules, [read], stored, Options(on_existing), missing).results[0]
 
 
-def errors_of(result: RowResult) -> Told:
+def errors_of(result: RowResult) -> ReportedMessages:
     errors = [(each.id, each.field) for each in result.messages if each.is_error]
-    assert len(set(errors)) == len(errors), "a fault was told twice"
+    assert len(set(errors)) == len(errors), "a fault is reported twice"
     return set(errors)
 
 
-def warnings_of(result: RowResult) -> Told:
+def warnings_of(result: RowResult) -> ReportedMessages:
     return {(each.id, each.field) for each in result.messages if each.id in (2002, 2003)}
 
 
@@ -142,8 +142,8 @@ def test_every_fault_is_reported_alone_and_together_with_all_others(
     rules: RecordRules, good: Row, faults: tuple[Fault, ...]
 ) -> None:
     for fault in faults:
-        assert errors_of(result_of(rules, broken(good, [fault]))) == {fault.told}
-    assert errors_of(result_of(rules, broken(good, faults))) == {fault.told for fault in faults}
+        assert errors_of(result_of(rules, broken(good, [fault]))) == {fault.message}
+    assert errors_of(result_of(rules, broken(good, faults))) == {fault.message for fault in faults}
 
 
 @TYPES
@@ -155,17 +155,19 @@ def test_any_faults_are_reported_at_once_and_the_corrected_row_is_accepted(
     chosen = data.draw(st.lists(st.sampled_from(faults), unique_by=id, min_size=1))
     result = result_of(rules, broken(good, chosen))
     assert result.outcome is Outcome.FAILED
-    assert errors_of(result) == {fault.told for fault in chosen}
+    assert errors_of(result) == {fault.message for fault in chosen}
     mended = data.draw(st.sampled_from(chosen))
-    left = [fault for fault in chosen if fault is not mended]
-    assert errors_of(result_of(rules, broken(good, left))) == {fault.told for fault in left}
+    remaining = [fault for fault in chosen if fault is not mended]
+    assert errors_of(result_of(rules, broken(good, remaining))) == {
+        fault.message for fault in remaining
+    }
     assert result_of(rules, good).outcome is Outcome.NEW
 
 
 def test_a_field_that_cannot_be_read_is_not_also_missing() -> None:
-    for surname, told in ((5, 1002), (None, 1001), ("\ud800", 1004)):
+    for surname, message_id in ((5, 1002), (None, 1001), ("\ud800", 1004)):
         result = result_of(WORKERS, a_worker(Surname=surname))
-        assert errors_of(result) == {(told, "Surname")}
+        assert errors_of(result) == {(message_id, "Surname")}
 
 
 def test_a_check_is_skipped_where_it_needs_a_field_that_cannot_be_read() -> None:
@@ -223,8 +225,8 @@ def test_a_row_without_a_usable_key_has_its_other_faults_reported_too() -> None:
         (2001, "PersonnelRef"),
         (1002, "ClientRef"),
     }
-    nobody = {"EmployerRef": "ER1", "DivisionRef": "NOWHERE", "Gender": "male"}
-    assert errors_of(result_of(WORKERS, nobody)) == {
+    row_without_key = {"EmployerRef": "ER1", "DivisionRef": "NOWHERE", "Gender": "male"}
+    assert errors_of(result_of(WORKERS, row_without_key)) == {
         (1001, "PersonnelRef"),
         (2001, "DivisionRef"),
         (1002, "Gender"),
@@ -248,8 +250,8 @@ def test_no_rule_stumbles_over_a_row_of_which_only_a_part_is_readable(
     if not read.is_readable:
         assert result.outcome is Outcome.FAILED
         assert set(read.messages) <= set(result.messages)
-    told = [(each.id, each.field) for each in result.messages if each.id == 1001]
-    assert len(set(told)) == len(told)
+    missing_fields = [(each.id, each.field) for each in result.messages if each.id == 1001]
+    assert len(set(missing_fields)) == len(missing_fields)
 
 
 # A row of licenses names all its faults at once, as far as its license can be found.

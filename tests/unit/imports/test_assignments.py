@@ -316,7 +316,7 @@ ADHOC = {
 
 
 @pytest.mark.parametrize(
-    ("rate", "found"),
+    ("rate", "messages"),
     [
         (PAY_AND_BILL, []),
         (ADHOC, []),
@@ -336,9 +336,9 @@ ADHOC = {
     ],
 )
 def test_a_rate_is_kept_whatever_its_type(
-    rate: dict[str, Any], found: list[tuple[int, str, str | None]]
+    rate: dict[str, Any], messages: list[tuple[int, str, str | None]]
 ) -> None:
-    assert messages_of(Rates=[PAY_AND_BILL, rate]) == found
+    assert messages_of(Rates=[PAY_AND_BILL, rate]) == messages
     kept = stored_after(an_assignment(Rates=[rate]))["Rates"][0]
     assert set(kept) == {name for name, value in rate.items() if value is not None}
 

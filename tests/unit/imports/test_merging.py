@@ -183,8 +183,8 @@ def test_a_value_that_the_model_does_not_know_is_masked() -> None:
 def test_equal_documents_and_no_others_have_no_changes(
     before: Document | None, after: Document | None
 ) -> None:
-    told = changes(before, after)
-    assert all(change.before != change.after for change in told if change.before != "***")
+    listed_changes = changes(before, after)
+    assert all(change.before != change.after for change in listed_changes if change.before != "***")
     assert changes(before, before) == ()
     back = {change.field for change in changes(after, before)}
-    assert back == {change.field for change in told}
+    assert back == {change.field for change in listed_changes}

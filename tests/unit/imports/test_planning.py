@@ -39,16 +39,16 @@ def _payload(keys: list[int | None]) -> Payload:
     return read_payload(body, lambda row: None if row["k"] is None else f"{row['k']:02d}", 10_000)
 
 
-def _indexes(made: Plan) -> list[list[int]]:
-    return [[index for index, _ in read_lines(data)] for data in made.lines()]
+def _indexes(chunk_plan: Plan) -> list[list[int]]:
+    return [[index for index, _ in read_lines(data)] for data in chunk_plan.lines()]
 
 
 @given(KEYS, st.integers(1, 50))
 def test_a_plan_has_every_row_once_and_keeps_the_rows_of_a_key_together(
     keys: list[int | None], chunk_rows: int
 ) -> None:
-    made = plan(_payload(keys), chunk_rows=chunk_rows, chunk_bytes=100_000)
-    chunks = _indexes(made)
+    chunk_plan = plan(_payload(keys), chunk_rows=chunk_rows, chunk_bytes=100_000)
+    chunks = _indexes(chunk_plan)
     assert sorted(index for chunk in chunks for index in chunk) == list(range(len(keys)))
     homes: dict[int, int] = {}
     for number, chunk in enumerate(chunks):
@@ -65,12 +65,12 @@ def test_a_plan_has_every_row_once_and_keeps_the_rows_of_a_key_together(
 def test_the_ranges_of_the_chunks_are_those_of_the_lines(
     keys: list[int | None], chunk_rows: int
 ) -> None:
-    made = plan(_payload(keys), chunk_rows=chunk_rows, chunk_bytes=100_000)
-    parts = list(made.lines())
-    assert [chunk.end - chunk.start for chunk in made.chunks] == [len(part) for part in parts]
-    assert all(before.end == after.start for before, after in pairwise(made.chunks))
-    assert made.size == sum(len(part) for part in parts)
-    assert [chunk.rows for chunk in made.chunks] == [len(part.splitlines()) for part in parts]
+    chunk_plan = plan(_payload(keys), chunk_rows=chunk_rows, chunk_bytes=100_000)
+    parts = list(chunk_plan.lines())
+    assert [chunk.end - chunk.start for chunk in chunk_plan.chunks] == [len(part) for part in parts]
+    assert all(before.end == after.start for before, after in pairwise(chunk_plan.chunks))
+    assert chunk_plan.size == sum(len(part) for part in parts)
+    assert [chunk.rows for chunk in chunk_plan.chunks] == [len(part.splitlines()) for part in parts]
 
 
 def test_chunks_are_small_for_small_imports_and_four_at_least_for_larger_ones() -> None:
@@ -180,12 +180,12 @@ def test_a_document_is_neither_retried_nor_cancelled() -> None:
 
 
 def test_the_pace_is_rounded_and_unknown_before_the_first_rows() -> None:
-    def told(pace: Throughput) -> tuple[object, object]:
+    def shown_pace(pace: Throughput) -> tuple[object, object]:
         view = import_view(ImportReport(RUNNING, Counts(), ImportState.PROCESSING, pace))
         return view["rowsPerSecond"], view["secondsLeft"]
 
-    assert told(Throughput()) == (None, None)
-    assert told(Throughput(1234.56, 7.6)) == (1234.6, 8)
+    assert shown_pace(Throughput()) == (None, None)
+    assert shown_pace(Throughput(1234.56, 7.6)) == (1234.6, 8)
 
 
 def test_only_a_cancelled_import_counts_what_the_cancel_ended() -> None:

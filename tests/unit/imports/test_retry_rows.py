@@ -78,21 +78,21 @@ def test_names_are_neutralised_like_values() -> None:
 
 
 def test_there_is_a_column_for_every_field_that_occurs() -> None:
-    found = _file(
+    rows = _file(
         {"PersonnelRef": "007", "WorkerAddress": {"Postcode": "PC1"}},
         {"personnelref": "008", "Rates": [{"PayRate": 1.50}, {"PayRate": 2}], "Gender": -1},
     )
     names = ["PersonnelRef", "WorkerAddress.Postcode", "Rates[0].PayRate", "Rates[1].PayRate"]
-    assert list(found[0]) == ["_index", "_error", *names, "Gender", "_more"]
-    assert [found[0][name] for name in names] == ["007", "PC1", "", ""]
-    assert [found[1][name] for name in names] == ["008", "", "1.5", "2"]
-    assert found[1]["Gender"] == "-1", "a number is no formula"
+    assert list(rows[0]) == ["_index", "_error", *names, "Gender", "_more"]
+    assert [rows[0][name] for name in names] == ["007", "PC1", "", ""]
+    assert [rows[1][name] for name in names] == ["008", "", "1.5", "2"]
+    assert rows[1]["Gender"] == "-1", "a number is no formula"
 
 
 def test_null_blank_and_nothing_are_three_things() -> None:
-    found = _file({"A": None, "B": [], "C": {}, "D": True}, {"A": "null", "B": ""})
-    assert [found[0][name] for name in "ABCD"] == ["null", "[]", "{}", "true"]
-    assert [found[1][name] for name in "ABCD"] == ["'null", "'", "", ""]
+    rows = _file({"A": None, "B": [], "C": {}, "D": True}, {"A": "null", "B": ""})
+    assert [rows[0][name] for name in "ABCD"] == ["null", "[]", "{}", "true"]
+    assert [rows[1][name] for name in "ABCD"] == ["'null", "'", "", ""]
 
 
 def test_numbers_keep_their_digits() -> None:
@@ -110,8 +110,8 @@ def test_fields_beyond_the_last_column_share_one_cell() -> None:
     assert len(bounded_columns(columns, 1)) == 1_000
     columns = bounded_columns(columns, 100_000)
     assert len(columns) == 100
-    [found] = _file(row, columns=columns)
-    assert json.loads(found["_more"]) == {f"N{at}": str(at) for at in range(100, 1_200)}
+    [cells] = _file(row, columns=columns)
+    assert json.loads(cells["_more"]) == {f"N{at}": str(at) for at in range(100, 1_200)}
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=5))

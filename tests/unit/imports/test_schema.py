@@ -52,9 +52,9 @@ def test_the_workers_schema_says_what_it_is(schema: dict[str, Any]) -> None:
 def test_a_field_has_type_limits_a_description_and_nothing_else(
     schema: dict[str, Any], field: str, expected: dict[str, Any]
 ) -> None:
-    found = dict(schema["properties"][field])
-    assert found.pop("description") == MEANINGS["Worker"][field]
-    assert found == expected
+    published = dict(schema["properties"][field])
+    assert published.pop("description") == MEANINGS["Worker"][field]
+    assert published == expected
 
 
 def test_patterns_are_the_ones_that_are_checked(schema: dict[str, Any]) -> None:
@@ -155,7 +155,7 @@ def test_versions_share_name_table_and_address(other: ImportType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "expected"),
     [
         ({}, FIRST),
         ({"version": "2"}, FIRST),
@@ -163,8 +163,8 @@ def test_versions_share_name_table_and_address(other: ImportType) -> None:
         ({"version": "03"}, SECOND),
     ],
 )
-def test_the_version_of_a_query(query: dict[str, str], found: ImportType) -> None:
-    assert version_in_query(BOTH, "timesheets", query) is found
+def test_the_version_of_a_query(query: dict[str, str], expected: ImportType) -> None:
+    assert version_in_query(BOTH, "timesheets", query) is expected
 
 
 @pytest.mark.parametrize("text", ["", "x", "-2", "2.0", " 2", "\u0662", "2" * 101])

@@ -59,7 +59,7 @@ def _assignment(**values: Any) -> tuple[Message, ...]:
 
 
 @pytest.mark.parametrize(
-    ("values", "field", "said"),
+    ("values", "field", "problem"),
     [
         ({"DateOfBirth": "2026-03-02"}, "DateOfBirth", "it is in the future; check it"),
         ({"DateOfBirth": "2999-01-01"}, "DateOfBirth", "it is in the future"),
@@ -78,11 +78,11 @@ def _assignment(**values: Any) -> tuple[Message, ...]:
     ],
 )
 def test_an_unusual_value_of_a_worker_is_warned_of(
-    values: dict[str, Any], field: str, said: str
+    values: dict[str, Any], field: str, problem: str
 ) -> None:
     [message] = _worker(**values)
     assert (message.id, message.field) == (2003, field)
-    assert said in message.text
+    assert problem in message.text
     assert message.value is not None
 
 
@@ -302,16 +302,16 @@ def _read_document(reference: str) -> tuple[Message, ...]:
 def test_every_reference_of_every_type_is_looked_at(
     read: Callable[[str], tuple[Message, ...]], fields: list[str], reference: str
 ) -> None:
-    said = read(reference)
-    assert sorted(str(message.field) for message in said) == sorted(fields)
-    assert {message.id for message in said} == {MessageId.IMPLAUSIBLE_VALUE}
+    messages = read(reference)
+    assert sorted(str(message.field) for message in messages) == sorted(fields)
+    assert {message.id for message in messages} == {MessageId.IMPLAUSIBLE_VALUE}
     assert read("A1") == ()
 
 
 def test_a_row_that_fails_says_it_too() -> None:
     row: dict[str, Any] = a_worker("A\u200b1", Gender="x")
-    said = read_row(0, row, Worker, ("EmployerRef", "PersonnelRef")).messages
-    assert [(message.id, message.field) for message in said] == [
+    row_messages = read_row(0, row, Worker, ("EmployerRef", "PersonnelRef")).messages
+    assert [(message.id, message.field) for message in row_messages] == [
         (1002, "Gender"),
         (MessageId.IMPLAUSIBLE_VALUE, "PersonnelRef"),
     ]

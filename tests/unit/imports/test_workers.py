@@ -79,8 +79,8 @@ def test_leaving_before_starting_is_a_warning(
     stored: dict[str, Any], sent: dict[str, Any], warns: bool
 ) -> None:
     decision = decide_worker(a_worker(**sent), a_worker(**stored))
-    found = [(message.id, message.field) for message in decision.messages]
-    assert found == ([(2002, "LeavingDate")] if warns else [])
+    warnings = [(message.id, message.field) for message in decision.messages]
+    assert warnings == ([(2002, "LeavingDate")] if warns else [])
     assert decision.outcome is Outcome.UPDATED
 
 
@@ -137,20 +137,20 @@ def test_warnings_never_repeat_secrets() -> None:
 
 def test_columns_are_short_printable_text() -> None:
     document = a_worker(Surname="O\0" + "x" * 300, ExternalWorkerRef="E1", Title="Dr")
-    found = RULES.columns(document)
-    assert set(found) == {"EmployerRef", "PersonnelRef", "Surname", "ExternalWorkerRef"}
-    assert found["Surname"] == "O " + "x" * 253
+    values = RULES.columns(document)
+    assert set(values) == {"EmployerRef", "PersonnelRef", "Surname", "ExternalWorkerRef"}
+    assert values["Surname"] == "O " + "x" * 253
 
 
 @pytest.mark.parametrize(
-    ("external", "found"), [(None, ()), ("P1", ()), ("p1", ("p1",)), ("E 1", ("E 1",))]
+    ("external", "expected"), [(None, ()), ("P1", ()), ("p1", ("p1",)), ("E 1", ("E 1",))]
 )
 def test_an_external_reference_is_looked_up_if_it_differs(
-    external: str | None, found: tuple[str, ...]
+    external: str | None, expected: tuple[str, ...]
 ) -> None:
     document = decide_worker(a_worker(ExternalWorkerRef=external)).document
     assert document is not None
-    assert lookups(document) == found
+    assert lookups(document) == expected
 
 
 def test_a_worker_refers_to_no_record_and_to_what_may_be_listed() -> None:
@@ -192,9 +192,9 @@ def test_a_sort_code_is_checked_against_a_list_if_its_account_is_paid_by_bacs(
     }
     document = decide_worker(a_worker(**methods, **banks)).document
     assert document is not None
-    found = listed(document)
-    assert [item.field for item in found] == [f"{a}BankDetails.BankSortCode" for a in accounts]
-    assert all(item.is_sensitive and item.value == "601613" for item in found)
+    values = listed(document)
+    assert [item.field for item in values] == [f"{a}BankDetails.BankSortCode" for a in accounts]
+    assert all(item.is_sensitive and item.value == "601613" for item in values)
     assert listed(a_worker(**methods)) == ()
 
 

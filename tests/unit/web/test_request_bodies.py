@@ -245,7 +245,7 @@ def test_a_part_with_a_correct_md5_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "problem"),
     [
         (
             a_part('name="file"', PDF + b"\xff"),
@@ -278,8 +278,8 @@ def test_a_part_with_a_correct_md5_is_accepted() -> None:
         ),
     ],
 )
-def test_a_part_that_cannot_be_read_is_named(body: bytes, said: str) -> None:
-    with pytest.raises(InvalidRequestError, match=f"^{said}"):
+def test_a_part_that_cannot_be_read_is_named(body: bytes, problem: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"^{problem}"):
         read_form(MEDIA_TYPE, body + END)
 
 

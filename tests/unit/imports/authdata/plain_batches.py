@@ -105,8 +105,8 @@ def applied(classified: BatchClassification, stored: StoredEmployees) -> StoredE
         if classification.employee is not None
     ]
     gone = {classification.renamed_from for classification in writes}
-    left = {name: kept for name, kept in stored.employees.items() if name not in gone}
+    kept_employees = {name: kept for name, kept in stored.employees.items() if name not in gone}
     for classification in writes:
         assert classification.employee is not None
-        left[classification.employee.employee_id] = classification.employee
-    return all_stored(left.values())
+        kept_employees[classification.employee.employee_id] = classification.employee
+    return all_stored(kept_employees.values())

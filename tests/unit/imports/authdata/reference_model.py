@@ -96,10 +96,10 @@ def _have_one_triple(one: Sent, other: Sent) -> bool:
 
 def _compare(records: list[Sent], stored: Mapping[str, Person]) -> None:
     """Each record that is left against what was stored before the batch."""
-    left = [record for record in records if not record.fate]
-    ids = {record.id for record in left}
+    remainder = [record for record in records if not record.fate]
+    ids = {record.id for record in remainder}
     make_employee: set[tuple[str | None, ...]] = set()
-    for record in left:
+    for record in remainder:
         assert record.id is not None
         if record.id in stored:
             _compare_known(record, stored, make_employee)

@@ -62,7 +62,7 @@ def test_an_unsafe_name_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "shown_mark"),
     [
         ("", "it is missing"),
         ("a/b.pdf", "it has the character / at character 2; leave it out"),
@@ -80,9 +80,9 @@ def test_an_unsafe_name_is_refused(name: str) -> None:
         ("語" * 90, "it has more than 200 characters or 255 bytes; shorten it"),
     ],
 )
-def test_a_name_that_is_refused_is_refused_with_the_mark(name: str, said: str) -> None:
+def test_a_name_that_is_refused_is_refused_with_the_mark(name: str, shown_mark: str) -> None:
     fault = name_fault(name)
-    assert fault.startswith(said)
+    assert fault.startswith(shown_mark)
     assert fault.isprintable()
 
 
@@ -121,9 +121,9 @@ def test_the_extension_is_what_follows_the_last_dot(name: str, extension: str) -
 def test_a_file_is_of_the_type_that_name_and_content_agree_on(
     name: str, head: bytes, kind: str
 ) -> None:
-    found = file_type_of(name, head, ALL)
-    assert found is not None
-    assert found.name == kind
+    file_type = file_type_of(name, head, ALL)
+    assert file_type is not None
+    assert file_type.name == kind
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_the_settings_may_allow_fewer_types() -> None:
     ],
 )
 def test_a_time_in_the_past_is_accepted(text: str, moment: str | None) -> None:
-    found = past_moment(text, NOW)
-    assert (found.isoformat() if found else None) == moment
+    time = past_moment(text, NOW)
+    assert (time.isoformat() if time else None) == moment
 
 
 def test_the_current_time_is_accepted_and_a_second_later_is_not() -> None:
@@ -204,7 +204,7 @@ def test_a_text_is_served_with_the_charset_that_it_has(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "problem"),
     [
         ("a.exe", "the name ends in .exe; send a file of one of these types: csv, pdf"),
         ("a.docx", "the name ends in .docx; send a file of one of these types: csv, pdf"),
@@ -214,8 +214,8 @@ def test_a_text_is_served_with_the_charset_that_it_has(
         ("a.\u200bpdf", "the name ends in .\\u200bpdf; send a file of one of these types"),
     ],
 )
-def test_a_refused_file_type_is_named_with_the_accepted_types(name: str, said: str) -> None:
-    assert type_fault(name, {"pdf", "csv"}).startswith(said)
+def test_a_refused_file_type_is_named_with_the_accepted_types(name: str, problem: str) -> None:
+    assert type_fault(name, {"pdf", "csv"}).startswith(problem)
 
 
 # An upload as the row of its import, ids that follow from what is uploaded, paths of drops.
@@ -253,8 +253,8 @@ def test_how_a_worker_was_named_and_what_was_sent_makes_no_other_document() -> N
 
 
 def test_a_path_has_four_segments_percent_encoded() -> None:
-    found = read_path("acme/Q1%2F2026/%C3%84 1/a%25b.pdf")
-    assert found == DropPath("acme", "Q1/2026", "Ä 1", "a%b.pdf")
+    path = read_path("acme/Q1%2F2026/%C3%84 1/a%25b.pdf")
+    assert path == DropPath("acme", "Q1/2026", "Ä 1", "a%b.pdf")
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_the_tenant_of_a_wrong_path_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "problem"),
     [
         ("acme/r/w/f/more.pdf", "it has 5 parts and 4 are expected"),
         ("a.pdf", "it has 1 parts and 4 are expected"),
@@ -287,6 +287,6 @@ def test_the_tenant_of_a_wrong_path_is_known() -> None:
         ("Acme Ltd/r/w/f.pdf", "its tenant is no id of a tenant"),
     ],
 )
-def test_the_message_for_a_wrong_path_names_its_wrong_part(name: str, said: str) -> None:
-    assert path_fault(name).startswith(said)
+def test_the_message_for_a_wrong_path_names_its_wrong_part(name: str, problem: str) -> None:
+    assert path_fault(name).startswith(problem)
     assert read_path(name) is None

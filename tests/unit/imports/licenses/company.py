@@ -90,9 +90,9 @@ class Company:
 
     def licenses(self) -> list[Document]:
         """What is stored, by number, without keys that the gateway made."""
-        held = self.license_set.all_licenses()
+        stored = self.license_set.all_licenses()
         return sorted(
-            (each.document or {} for each in held),
+            (each.document or {} for each in stored),
             key=lambda document: (
                 document.get("employeeNumber", ""),
                 document.get("licenseNumber", ""),
@@ -106,6 +106,6 @@ class Company:
         return license_
 
 
-def told(results: list[RowResult]) -> list[tuple[Outcome, list[int]]]:
+def outcomes_of(results: list[RowResult]) -> list[tuple[Outcome, list[int]]]:
     """Outcome and message ids of each row."""
-    return [(result.outcome, [said.id for said in result.messages]) for result in results]
+    return [(result.outcome, [message.id for message in result.messages]) for result in results]

@@ -25,7 +25,7 @@ from tests.unit.imports.licenses.company import (
     Company,
     of_employee,
     of_key,
-    told,
+    outcomes_of,
 )
 from tests.unit.imports.licenses.license_bodies import body_of
 
@@ -63,15 +63,15 @@ REMINDER = {
 @pytest.mark.parametrize("action", [INSERT, *KEEPING, *REPLACING])
 def test_a_plain_field_of_a_license_that_is_not_stored(action: LicenseAction, name: str) -> None:
     _, new = PLAIN[name]
-    for sent, left in (({name: new}, new), (ABSENT, None), ({name: None}, None)):
+    for sent, expected in (({name: new}, new), (ABSENT, None), ({name: None}, None)):
         company = Company()
         [result] = company.send(action, of_employee(**sent))
         if action is UPDATE:
-            assert told([result]) == [(FAILED, [3005])]
+            assert outcomes_of([result]) == [(FAILED, [3005])]
             assert company.licenses() == []
         else:
-            assert told([result]) == [(NEW, [])]
-            assert company.only().get(name) == left
+            assert outcomes_of([result]) == [(NEW, [])]
+            assert company.only().get(name) == expected
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -87,10 +87,10 @@ def test_a_plain_field_that_is_absent_is_kept(action: LicenseAction, name: str) 
     ]
     if isinstance(old, str):
         cases.append(({name: " \t"}, None, (UPDATED, [])))
-    for sent, left, said in cases:
+    for sent, expected, messages in cases:
         company = Company().holding(of_employee(**{name: old}))
-        assert told(company.send(action, of_employee(**sent))) == [said]
-        assert company.only().get(name) == left
+        assert outcomes_of(company.send(action, of_employee(**sent))) == [messages]
+        assert company.only().get(name) == expected
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -99,7 +99,7 @@ def test_a_plain_field_that_is_absent_is_replaced_by_nothing(
     action: LicenseAction, name: str
 ) -> None:
     old, new = PLAIN[name]
-    for sent, left, said in (
+    for sent, expected, messages in (
         (ABSENT, None, (UPDATED, [])),
         ({name: None}, None, (UPDATED, [])),
         ({name: ""}, None, (UPDATED, [])),
@@ -107,14 +107,14 @@ def test_a_plain_field_that_is_absent_is_replaced_by_nothing(
         ({name: old}, old, (UNCHANGED, [1103])),
     ):
         company = Company().holding(of_employee(**{name: old}))
-        assert told(company.send(action, of_employee(**sent))) == [said]
-        assert company.only().get(name) == left
+        assert outcomes_of(company.send(action, of_employee(**sent))) == [messages]
+        assert company.only().get(name) == expected
 
 
 @pytest.mark.parametrize("sent", [ABSENT, {"notes": None}, {"notes": "new"}, {"notes": "old"}])
 def test_insert_of_a_stored_license_fails_and_changes_nothing(sent: dict[str, Any]) -> None:
     company = Company().holding(of_employee(notes="old"))
-    assert told(company.send(INSERT, of_employee(**sent))) == [(FAILED, [3004])]
+    assert outcomes_of(company.send(INSERT, of_employee(**sent))) == [(FAILED, [3004])]
     assert company.only()["notes"] == "old"
 
 
@@ -123,7 +123,7 @@ def test_insert_of_a_stored_license_fails_and_changes_nothing(sent: dict[str, An
 def test_a_reminder_merges_property_by_property(action: LicenseAction, name: str) -> None:
     changed = {name: REMINDER[name]}
     without = {each: value for each, value in ALL_SET.items() if each != name}
-    for sent, left in (
+    for sent, expected in (
         (ABSENT, ALL_SET),
         ({"reminder": {}}, ALL_SET),
         ({"reminder": changed}, ALL_SET | changed),
@@ -134,14 +134,14 @@ def test_a_reminder_merges_property_by_property(action: LicenseAction, name: str
     ):
         company = Company().holding(of_employee(reminder=ALL_SET))
         company.send(action, of_employee(**sent))
-        assert company.only().get("reminder") == left
+        assert company.only().get("reminder") == expected
 
 
 @pytest.mark.parametrize("name", REMINDER)
 @pytest.mark.parametrize("action", REPLACING)
 def test_a_reminder_is_replaced_whole(action: LicenseAction, name: str) -> None:
     changed = {name: REMINDER[name]}
-    for sent, left in (
+    for sent, expected in (
         (ABSENT, None),
         ({"reminder": {}}, None),
         ({"reminder": changed}, changed),
@@ -149,8 +149,8 @@ def test_a_reminder_is_replaced_whole(action: LicenseAction, name: str) -> None:
         ({"reminder": None}, None),
     ):
         company = Company().holding(of_employee(reminder=ALL_SET))
-        assert told(company.send(action, of_employee(**sent))) == [(UPDATED, [])]
-        assert company.only().get("reminder") == left
+        assert outcomes_of(company.send(action, of_employee(**sent))) == [(UPDATED, [])]
+        assert company.only().get("reminder") == expected
 
 
 def test_a_reminder_whose_last_property_is_cleared_is_gone() -> None:
@@ -176,7 +176,7 @@ def test_what_identifies_a_license_merges_too_where_its_key_is_given(
     action: LicenseAction,
 ) -> None:
     stored = of_employee(divisionCode="D1")
-    for sent, left in (
+    for sent, expected in (
         ({}, stored),
         ({"licenseNumber": "L2"}, stored | {"licenseNumber": "L2"}),
         ({"divisionCode": "D2"}, stored | {"divisionCode": "D2"}),
@@ -185,7 +185,7 @@ def test_what_identifies_a_license_merges_too_where_its_key_is_given(
         company = Company().holding(stored)
         key = company.only()["licenseKey"]
         company.send(action, {"companyCode": "C1", "licenseKey": key} | sent)
-        assert company.only() == left | {"licenseKey": key}
+        assert company.only() == expected | {"licenseKey": key}
     company = Company().holding(stored)
     key = company.only()["licenseKey"]
     company.send(action, {"companyCode": "C1", "licenseKey": key, "licenseTypeCode": None})
@@ -231,9 +231,13 @@ def test_a_clearing_value_removes_the_employee_of_the_license(
     company = Company().holding(of_employee(divisionCode="D1"))
     key = company.only()["licenseKey"]
     nothing = "" if action in KEEPING else None
-    nobody = dict.fromkeys(("divisionCode", "employeeNumber", "employeePersonalId"), nothing)
-    company.send(action, {"companyCode": "C1", "licenseKey": key, "licenseNumber": "L1"} | nobody)
-    assert not company.only().keys() & nobody.keys()
+    cleared_employee = dict.fromkeys(
+        ("divisionCode", "employeeNumber", "employeePersonalId"), nothing
+    )
+    company.send(
+        action, {"companyCode": "C1", "licenseKey": key, "licenseNumber": "L1"} | cleared_employee
+    )
+    assert not company.only().keys() & cleared_employee.keys()
 
 
 def test_an_action_is_named_in_any_case_and_an_unknown_one_lists_them() -> None:
@@ -282,7 +286,7 @@ def test_an_unset_value_keeps_the_stored_one(action: LicenseAction, name: str, v
     is_key = name.endswith("Key")
     row = of_employee(divisionCode="D1") if is_key else of_key(KEY)
     for spelling in (name, name.upper()):
-        assert told(company.send(action, row | {spelling: value})) == [(UNCHANGED, [1103])]
+        assert outcomes_of(company.send(action, row | {spelling: value})) == [(UNCHANGED, [1103])]
     assert company.only() == before
 
 
@@ -290,7 +294,7 @@ def test_an_unset_value_keeps_the_stored_one(action: LicenseAction, name: str, v
 @pytest.mark.parametrize("action", KEEPING)
 def test_an_empty_text_clears(action: LicenseAction, name: str) -> None:
     company = Company().holding(of_employee(licenseKey=KEY, **FULL))
-    assert told(company.send(action, of_key(KEY, **{name: ""}))) == [(UPDATED, [])]
+    assert outcomes_of(company.send(action, of_key(KEY, **{name: ""}))) == [(UPDATED, [])]
     assert name not in company.only()
 
 
@@ -298,7 +302,7 @@ def test_an_empty_text_clears(action: LicenseAction, name: str) -> None:
 def test_an_empty_text_clears_within_a_reminder(action: LicenseAction) -> None:
     company = Company().holding(of_employee(licenseKey=KEY, **FULL))
     sent = {"offset": "", "offsetDirection": None}
-    assert told(company.send(action, of_key(KEY, reminder=sent))) == [(UPDATED, [])]
+    assert outcomes_of(company.send(action, of_key(KEY, reminder=sent))) == [(UPDATED, [])]
     assert company.only()["reminder"] == {"isShowingOnDashboard": True, "offsetDirection": "After"}
 
 
@@ -310,14 +314,14 @@ def test_an_unset_value_is_removed_by_an_override(
     absent, unset = (Company().holding(of_employee(**FULL)) for _ in range(2))
     row = {key: sent for key, sent in of_employee(**FULL).items() if key != name}
     results = [absent.send(action, row), unset.send(action, row | {name: value})]
-    assert told(results[0]) == told(results[1])
+    assert outcomes_of(results[0]) == outcomes_of(results[1])
     assert absent.licenses() == unset.licenses()
 
 
 @pytest.mark.parametrize("value", [None, 0])
 def test_a_row_without_a_number_and_with_an_unset_personal_id_names_no_employee(value: Any) -> None:
     row = of_employee(employee=None, employeePersonalId=value)
-    assert told(Company().send(LicenseAction.MERGE, row)) == [(FAILED, [3003])]
+    assert outcomes_of(Company().send(LicenseAction.MERGE, row)) == [(FAILED, [3003])]
     lines = line_of(0, '{"companyCode":"C1","employeePersonalId":0}')
     [company] = read_company_lines("tenant", lines, LicenseAction.MERGE).companies
     assert not company.rows[0].employee.is_named
@@ -354,18 +358,18 @@ def test_unset_dotnet_values_in_xml_count_as_unset() -> None:
     company = Company().holding(of_employee(licenseKey=KEY, **FULL))
     identified = row | {"divisionCode": "D1", "employeeNumber": "7"}
     identified |= {"licenseTypeCode": "RN", "licenseNumber": "L1"}
-    assert told(company.send(LicenseAction.MERGE, identified)) == [(UNCHANGED, [1103])]
+    assert outcomes_of(company.send(LicenseAction.MERGE, identified)) == [(UNCHANGED, [1103])]
 
 
 def test_a_form_with_a_zero_id_names_no_employee() -> None:
     [row] = read_license_form(b"[0].companyCode=C1&[0].employeePersonalId=0", 10)
-    assert told(Company().send(LicenseAction.OVERRIDE, row)) == [(FAILED, [3003])]
+    assert outcomes_of(Company().send(LicenseAction.OVERRIDE, row)) == [(FAILED, [3003])]
 
 
 def test_a_part_of_a_date_that_is_zero_is_no_date() -> None:
     row = of_employee(issuedDate="0000-01-02")
-    assert told(Company().send(LicenseAction.OVERRIDE, row)) == [(FAILED, [1006])]
-    assert told(Company().send(LicenseAction.OVERRIDE, of_employee())) == [(NEW, [])]
+    assert outcomes_of(Company().send(LicenseAction.OVERRIDE, row)) == [(FAILED, [1006])]
+    assert outcomes_of(Company().send(LicenseAction.OVERRIDE, of_employee())) == [(NEW, [])]
 
 
 # Documents of a license: by identity, with their bytes apart (docs/contracts.md#2).
@@ -387,8 +391,8 @@ def _bytes(company: Company) -> dict[str | None, bytes | None]:
 
 
 def _documents(company: Company) -> list[Document]:
-    found: list[Document] = company.only().get("documents", [])
-    return found
+    stored: list[Document] = company.only().get("documents", [])
+    return stored
 
 
 def _with(*documents: dict[str, Any]) -> Company:
@@ -432,7 +436,7 @@ def test_name_and_type_may_be_missing() -> None:
 def test_documents_are_added_and_replaced_by_identity(action: LicenseAction) -> None:
     company = _with(doc("a", b"1"), doc("b", b"2"))
     sent = of_employee(documents=[doc("b", b"3"), doc("c", b"4")])
-    assert told(company.send(action, sent)) == [(UPDATED, [])]
+    assert outcomes_of(company.send(action, sent)) == [(UPDATED, [])]
     assert _bytes(company) == {"a": b"1", "b": b"3", "c": b"4"}
 
 
@@ -444,7 +448,7 @@ def test_documents_are_set(action: LicenseAction) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "sent", "left"),
+    ("action", "sent", "expected"),
     [
         *((action, {}, ["a"]) for action in KEEPING),
         *((action, {"documents": []}, ["a"]) for action in KEEPING),
@@ -456,24 +460,24 @@ def test_documents_are_set(action: LicenseAction) -> None:
     ],
 )
 def test_no_documents_an_empty_list_and_null(
-    action: LicenseAction, sent: dict[str, Any], left: list[str]
+    action: LicenseAction, sent: dict[str, Any], expected: list[str]
 ) -> None:
     company = _with(doc("a"))
     company.send(action, of_employee(**sent))
-    assert [each["name"] for each in _documents(company)] == left
-    assert ("documents" in company.only()) is bool(left)
+    assert [each["name"] for each in _documents(company)] == expected
+    assert ("documents" in company.only()) is bool(expected)
 
 
 @pytest.mark.parametrize("action", [*KEEPING, *REPLACING])
 def test_the_same_bytes_again_change_nothing_and_keep_their_blob(action: LicenseAction) -> None:
     company = _with(doc("a", b"1"))
     before = company.only()
-    assert told(company.send(action, of_employee(documents=[doc("a", b"1")]))) == [
+    assert outcomes_of(company.send(action, of_employee(documents=[doc("a", b"1")]))) == [
         (UNCHANGED, [1103])
     ]
     assert company.only() == before
     changed = of_employee(notes="x", documents=[doc("a", b"1", sourcePath="p")])
-    assert told(company.send(action, changed)) == [(UPDATED, [])]
+    assert outcomes_of(company.send(action, changed)) == [(UPDATED, [])]
     assert blobs_of(_documents(company)) == blobs_of(before["documents"])
     assert len(company.contents) == 1
 

@@ -63,9 +63,9 @@ def test_a_key_brings_in_the_employee_who_has_it() -> None:
 
 
 def test_a_key_that_a_row_would_make_joins_a_row_that_gives_it() -> None:
-    [made] = [each.generated_key for each in _sketched([of_employee("1")])]
-    assert made is not None
-    assert _indexes([of_employee("1"), of_employee("1", "8", licenseKey=made)]) == [[0, 1]]
+    [new_key] = [each.generated_key for each in _sketched([of_employee("1")])]
+    assert new_key is not None
+    assert _indexes([of_employee("1"), of_employee("1", "8", licenseKey=new_key)]) == [[0, 1]]
 
 
 def test_a_merging_row_joins_the_group_of_the_resulting_employee() -> None:
@@ -130,10 +130,12 @@ rows_of_imports = st.lists(identities, max_size=7)
 def payloads(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Rows, some of which give the key that the gateway makes for another one."""
     rows: list[dict[str, Any]] = draw(rows_of_imports)
-    made = [each.generated_key for each in _sketched(rows) if each.generated_key is not None]
+    generated_keys = [
+        each.generated_key for each in _sketched(rows) if each.generated_key is not None
+    ]
     gives_one: bool = draw(st.booleans())
-    if made and gives_one:
-        moved = draw(identities) | {"licenseKey": draw(st.sampled_from(made))}
+    if generated_keys and gives_one:
+        moved = draw(identities) | {"licenseKey": draw(st.sampled_from(generated_keys))}
         rows.insert(draw(st.integers(0, len(rows))), moved)
     return rows
 
@@ -143,13 +145,15 @@ def _by_units(
 ) -> tuple[dict[str, Document], list[RowResult]]:
     """What the import leaves and says when its units know of nothing but their own licenses."""
     sketches = _sketched(rows)
-    given = {each.key for each in sketches}
-    owners = {each.key: _whose(each) for each in stored if each.key in given}
+    keys = {each.key for each in sketches}
+    owners = {each.key: _whose(each) for each in stored if each.key in keys}
     also: dict[int, set[Employee]] = {}
     while True:
-        left, results, needed_employees = _one_round(action, number, rows, stored, owners, also)
+        stored_after, results, needed_employees = _one_round(
+            action, number, rows, stored, owners, also
+        )
         if not needed_employees:
-            return left, results
+            return stored_after, results
         for index, employee in needed_employees.items():
             assert employee not in also.get(index, set()), "a look further did not help"
             also.setdefault(index, set()).add(employee)
@@ -163,7 +167,7 @@ def _one_round(
     owners: Mapping[str, Document],
     also: Mapping[int, Set[Employee]],
 ) -> tuple[dict[str, Document], list[RowResult], dict[int, Employee]]:
-    left = {each.key: each.document or {} for each in stored}
+    stored_after = {each.key: each.document or {} for each in stored}
     results: list[RowResult] = []
     needed_employees: dict[int, Employee] = {}
     for unit in group_rows(_sketched(rows), owners, action, also):
@@ -176,11 +180,11 @@ def _one_round(
         results += work.results.take()
         needed_employees |= work.needed_employees
         for each in mine:
-            del left[each.key]
+            del stored_after[each.key]
         after = {each.key: each.document or {} for each in license_set.all_licenses()}
-        assert not left.keys() & after.keys(), "two licenses with one key"
-        left |= after
-    return left, sorted(results, key=lambda result: result.index), needed_employees
+        assert not stored_after.keys() & after.keys(), "two licenses with one key"
+        stored_after |= after
+    return stored_after, sorted(results, key=lambda result: result.index), needed_employees
 
 
 def _held_by(unit: RowGroup, stored: list[StoredLicense]) -> list[StoredLicense]:
@@ -193,8 +197,8 @@ def _held_by(unit: RowGroup, stored: list[StoredLicense]) -> list[StoredLicense]
     ]
 
 
-def _whose(held: StoredLicense) -> Document:
-    document = held.document or {}
+def _whose(stored: StoredLicense) -> Document:
+    document = stored.document or {}
     return {name: document[name] for name in EMPLOYEE_FIELDS if name in document}
 
 
@@ -207,11 +211,11 @@ def test_unit_by_unit_is_the_same_as_one_after_another(
     for action, rows in imports:
         stored = company.license_set.all_licenses()
         expected = company.send(action, *rows)
-        left, results = _by_units(action, company.number, rows, stored)
+        stored_after, results = _by_units(action, company.number, rows, stored)
         licenses = {each.key: each.document or {} for each in company.license_set.all_licenses()}
         assert results == expected
-        assert left == licenses
-        _check_natural_keys(left)
+        assert stored_after == licenses
+        _check_natural_keys(stored_after)
 
 
 @settings(deadline=None, max_examples=100)
@@ -221,18 +225,18 @@ def test_no_two_licenses_ever_have_one_natural_key(
 ) -> None:
     stored: list[StoredLicense] = []
     for number, (action, rows) in enumerate(imports, 1):
-        left, results = _by_units(action, number, rows, stored)
+        stored_after, results = _by_units(action, number, rows, stored)
         assert [result.index for result in results] == [*range(len(rows))]
-        _check_natural_keys(left)
+        _check_natural_keys(stored_after)
         license_set = LicenseSet()
-        for key, document in left.items():
+        for key, document in stored_after.items():
             license_set.put(key, document, number)
         stored = license_set.all_licenses()
 
 
 def _check_natural_keys(licenses: Mapping[str, Document]) -> None:
-    found = [natural_key(document) for document in licenses.values()]
-    named = [each for each in found if each is not None]
+    natural_keys = [natural_key(document) for document in licenses.values()]
+    named = [each for each in natural_keys if each is not None]
     assert len(set(named)) == len(named)
     assert all(document["licenseKey"] == key for key, document in licenses.items())
 
@@ -246,8 +250,8 @@ def test_replaced_employees_have_what_the_payload_says_and_nothing_else(
     company.send(OVERRIDE, *before)
     named = {employee_in(row) for row in rows if employee_in(row).is_named}
     results = company.send(REPLACE, *rows)
-    told = {result.key[-1] for result in results}
+    reported_keys = {result.key[-1] for result in results}
     for employee in named:
         mine = {results[at].outcome for at, row in enumerate(rows) if employee_in(row) == employee}
-        held = {each.key for each in company.license_set.find_by_employee(employee)}
-        assert mine == {FAILED} or (FAILED not in mine and held <= told)
+        stored_keys = {each.key for each in company.license_set.find_by_employee(employee)}
+        assert mine == {FAILED} or (FAILED not in mine and stored_keys <= reported_keys)

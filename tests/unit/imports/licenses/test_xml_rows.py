@@ -22,7 +22,7 @@ from shared.imports.licenses.rules import read_license
 from shared.imports.licenses.xml_reader import DATES, INPUT, KEYS, PIECE, read_license_xml
 from shared.imports.model import xml_fault
 from shared.imports.row_reader import read_row
-from tests.unit.imports.licenses.company import FAILED, NEW, Company, of_employee, told
+from tests.unit.imports.licenses.company import FAILED, NEW, Company, of_employee, outcomes_of
 from tests.unit.imports.licenses.license_bodies import (
     CLOSING,
     KEY,
@@ -322,7 +322,7 @@ def within(namespace: str, elements: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("content", "field", "said"),
+    ("content", "field", "problem"),
     [
         (
             "<ExpirationDate><Year>2027</Year><Month>2</Month><Day>3</Day></ExpirationDate>",
@@ -363,14 +363,14 @@ def within(namespace: str, elements: str) -> str:
     ],
 )
 def test_an_unreadable_element_is_reported_with_the_xml_form_it_needs(
-    content: str, field: str, said: str
+    content: str, field: str, problem: str
 ) -> None:
     row = row_of(f"<CompanyCode>C</CompanyCode><EmployeeNumber>1</EmployeeNumber>{content}")
     [message] = [
         each for each in read_license(0, row, LicenseAction.OVERRIDE).messages if each.is_error
     ]
     assert message.field == field
-    assert said in message.text
+    assert problem in message.text
     assert "was sent" not in message.text, "XML has no objects and strings"
 
 
@@ -446,7 +446,7 @@ def test_a_row_with_a_character_not_in_xml_fails_alone() -> None:
         for number in (b"L1", b"L&#x1;2", b"L3")
     )
     results = Company().send(LicenseAction.OVERRIDE, *rows_of(OPENING + content + CLOSING))
-    assert told(results) == [(NEW, []), (FAILED, [NOT_IN_XML, 2003]), (NEW, [])]
+    assert outcomes_of(results) == [(NEW, []), (FAILED, [NOT_IN_XML, 2003]), (NEW, [])]
     assert results[1].messages[0].field == "licenseNumber"
 
 
@@ -466,14 +466,14 @@ def test_a_row_with_a_character_not_in_xml_fails_alone() -> None:
 def test_the_message_names_the_field(element: bytes, field: str) -> None:
     identity = b"<CompanyCode>C1</CompanyCode><EmployeeNumber>7</EmployeeNumber>"
     results = Company().send(LicenseAction.OVERRIDE, *rows_of(body_of(identity + element)))
-    errors = [said for said in results[0].messages if said.is_error]
-    assert [(said.id, said.field) for said in errors] == [(NOT_IN_XML, field)]
+    errors = [message for message in results[0].messages if message.is_error]
+    assert [(message.id, message.field) for message in errors] == [(NOT_IN_XML, field)]
 
 
 def test_json_and_forms_have_such_characters() -> None:
     [row] = read_license_form(b"[0].companyCode=C1&[0].employeeNumber=7&[0].notes=%01", 10)
     rows = row, of_employee(notes="a\x01\ufffe\ufdd0")
-    assert told(Company().send(LicenseAction.OVERRIDE, *rows)) == [(NEW, []), (NEW, [])]
+    assert outcomes_of(Company().send(LicenseAction.OVERRIDE, *rows)) == [(NEW, []), (NEW, [])]
 
 
 @pytest.mark.parametrize(
