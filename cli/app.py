@@ -145,7 +145,7 @@ def _error_lines(error: Exception) -> list[str]:
 def _error_origin(error: Exception) -> str:
     """The type of an error, and the line of this repository that it passed last."""
     *_, frame = traceback.extract_tb(error.__traceback__)
-    for passed in traceback.extract_tb(error.__traceback__):
-        if Path(passed.filename).is_relative_to(ROOT) and "site-packages" not in passed.filename:
-            frame = passed
+    for shown in traceback.extract_tb(error.__traceback__):
+        if Path(shown.filename).is_relative_to(ROOT) and "site-packages" not in shown.filename:
+            frame = shown
     return f"{type(error).__name__} at {Path(frame.filename).name}, line {frame.lineno}"

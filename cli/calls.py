@@ -59,10 +59,10 @@ class Answer:
         message = self.document.get("message") if isinstance(self.document, dict) else None
         return str(message or f"The gateway answered {self.status}.")
 
-    def pause_seconds(self, otherwise: float) -> float:
+    def pause_seconds(self, default: float) -> float:
         """What Retry-After asks for, where it is a number of seconds."""
         text = self.headers.get("retry-after", "").strip()
-        return float(text) if text.isascii() and text.isdigit() else otherwise
+        return float(text) if text.isascii() and text.isdigit() else default
 
 
 def send_import(url: str, path: str, body: bytes, keys: KeyPair) -> Answer:
@@ -71,11 +71,11 @@ def send_import(url: str, path: str, body: bytes, keys: KeyPair) -> Answer:
     headers = {"Content-Type": "application/json", **keys.headers()}
     answer = call("POST", address, headers, body)
     if answer.status == 202 and "location" in answer.headers:
-        followed = urljoin(address, urlsplit(answer.headers["location"]).path)
-        answer = call("GET", f"{followed}/answer", keys.headers())
+        follows = urljoin(address, urlsplit(answer.headers["location"]).path)
+        answer = call("GET", f"{follows}/answer", keys.headers())
         while answer.status == 202:
             time.sleep(answer.pause_seconds(2.0))
-            answer = call("GET", f"{followed}/answer", keys.headers())
+            answer = call("GET", f"{follows}/answer", keys.headers())
     return answer
 
 
@@ -89,7 +89,7 @@ def call(
     _check_address(address)
     _check_headers(headers)
     # `requests` refuses a blank in front of a value. A server ignores it.
-    trimmed = {name: value.strip(" \t") for name, value in headers.items()}
+    base = {name: value.strip(" \t") for name, value in headers.items()}
     try:
         with _open_session(address) as session:
             # The gateway never redirects, and the keys must not go to another address.
@@ -97,7 +97,7 @@ def call(
                 method,
                 address,
                 data=body,
-                headers=trimmed,
+                headers=base,
                 timeout=CALL_SECONDS,
                 allow_redirects=False,
             )

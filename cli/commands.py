@@ -101,11 +101,11 @@ class Overview(TyperGroup):
 Result = TypeVar("Result")
 
 
-def on_gateway(use: Callable[[Gateway], Awaitable[Result]]) -> Result:
-    """Run `use` on the gateway. Raises what it raises, and SettingsError."""
+def on_gateway(action: Callable[[Gateway], Awaitable[Result]]) -> Result:
+    """Run `action` on the gateway. Raises what it raises, and SettingsError."""
 
     async def used() -> Result:
         async with open_gateway(commands_settings()) as gateway:
-            return await use(gateway)
+            return await action(gateway)
 
     return asyncio.run(used())

@@ -89,25 +89,27 @@ def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = lines_above + 1
     rows: list[str] = []
-    places: list[int] = []
+    rows_of_cells: list[int] = []
     try:
         header = next(reader, [])
         columns = _columns(header, schema, line)
-        place = columns.index(_MORE) if _MORE in columns else len(columns)
-        nameless = [at for at, column in enumerate(columns) if column is _NAMELESS]
+        row_number = columns.index(_MORE) if _MORE in columns else len(columns)
+        unnamed_columns = [at for at, column in enumerate(columns) if column is _NAMELESS]
         line = lines_above + reader.line_num + 1
         for cells in reader:
             if any(not is_blank(cell) for cell in cells):
                 row = f"index {len(rows)}, line {line}"
-                _check_names(cells, nameless, len(columns), row, lines_above + 1)
-                row_columns, row_cells = _with_more(columns, cells[: len(columns)], place, schema)
+                _check_names(cells, unnamed_columns, len(columns), row, lines_above + 1)
+                row_columns, row_cells = _with_more(
+                    columns, cells[: len(columns)], row_number, schema
+                )
                 tree: Tree = {}
                 for path, value in _values(row_columns, row_cells, blank_clears).items():
                     _place(tree, path, value)
                 rows.append(_rendered(tree))
-                places.append(line)
+                rows_of_cells.append(line)
             line = lines_above + reader.line_num + 1
-        return RowFile(rows, places, _unknown_columns(columns, schema, lines_above + 1))
+        return RowFile(rows, rows_of_cells, _unknown_columns(columns, schema, lines_above + 1))
     except csv.Error as error:
         index = len(rows) if line > lines_above + 1 else None
         raise ValueError(_describe(error, index, line)) from None
@@ -139,24 +141,24 @@ def _describe(error: csv.Error, index: int | None, line: int) -> str:
     """What the library says of the row that begins in a line, for people; no index: the header."""
     text = str(error)
     if "unexpected end of data" in text:
-        what = "a cell begins with a quotation mark that is never closed; close it"
+        subject = "a cell begins with a quotation mark that is never closed; close it"
     elif "expected after" in text:
-        what = "text follows the closing quotation mark of a cell; write a mark within it twice"
+        subject = "text follows the closing quotation mark of a cell; write a mark within it twice"
     elif "field limit" in text:
-        what = f"a cell has more than {_LONGEST_CELL} characters, which is the limit; shorten it"
+        subject = f"a cell has more than {_LONGEST_CELL} characters, which is the limit; shorten it"
     else:
-        what = text
+        subject = text
     row = "the header" if index is None else f"the row of index {index}"
-    return f"{row} that begins in line {line} cannot be read: {what}."
+    return f"{row} that begins in line {line} cannot be read: {subject}."
 
 
 def _columns(header: Sequence[str], schema: Mapping[str, Any], line: int) -> list[_Column | None]:
     names = [_name(name, schema) for name in header]
     counts = Counter(name.lower() for name in names if name)
     first = {name.lower(): name for name in reversed(names)}
-    twice = sorted(first[name] for name, count in counts.items() if count > 1)
-    if twice:
-        shown = ", ".join(map(escaped, twice[:_MOST_NAMED]))[:MAX_SHOWN]
+    repeated = sorted(first[name] for name, count in counts.items() if count > 1)
+    if repeated:
+        shown = ", ".join(map(escaped, repeated[:_MOST_NAMED]))[:MAX_SHOWN]
         raise ValueError(
             f"line {line} has more than one column of the same name: {shown}; leave one of them."
         )
@@ -170,11 +172,11 @@ def _name(header: str, schema: Mapping[str, Any]) -> str:
     it stays, and the gateway names it with these characters escaped. "" where nothing can be seen.
     """
     name = restored(trimmed(header))
-    seen = without_hidden(name)
-    if not seen:
+    seen_names = without_hidden(name)
+    if not seen_names:
         return ""
-    is_known = seen in (INDEX, LINE, ERROR, MORE) or is_field(path_of(seen), schema)
-    return seen if is_known else name
+    is_known = seen_names in (INDEX, LINE, ERROR, MORE) or is_field(path_of(seen_names), schema)
+    return seen_names if is_known else name
 
 
 def _column(name: str, schema: Mapping[str, Any]) -> _Column | None:
@@ -216,16 +218,16 @@ def _node_at(path: Sequence[Step], schema: Mapping[str, Any]) -> Mapping[str, An
     node: Mapping[str, Any] = schema
     for step in path:
         node = _resolved(node, schema)
-        inner = node.get("items") if isinstance(step, int) else _property(node, step)
-        if inner is None:
+        child = node.get("items") if isinstance(step, int) else _property(node, step)
+        if child is None:
             return None
-        node = inner
+        node = child
     return _resolved(node, schema)
 
 
 def _property(node: Mapping[str, Any], name: str) -> Any:
-    for known, schema in node.get("properties", {}).items():
-        if known.lower() == name.lower():
+    for properties, schema in node.get("properties", {}).items():
+        if properties.lower() == name.lower():
             return schema
     return None
 
@@ -250,12 +252,12 @@ def _unknown_columns(
         for column in columns
         if column not in (None, _NAMELESS, _MORE) and not is_field(column.path, schema)
     ]
-    known = known_paths(schema) if paths else []
+    known_names = known_paths(schema) if paths else []
     return [
         UnknownColumn(
             shown_path(path),
             line,
-            nearest_field(shown_path(path), known) if place < _MOST_COMPARED else None,
+            nearest_field(shown_path(path), known_names) if place < _MOST_COMPARED else None,
         )
         for place, path in enumerate(paths)
     ]
@@ -275,26 +277,26 @@ def known_paths(schema: Mapping[str, Any]) -> list[str]:
 def _paths_below(node: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> Iterator[str]:
     node = _resolved(node, schema)
     if "properties" in node:
-        for name, inner in node["properties"].items():
-            yield from _paths_below(inner, schema, f"{path}.{name}" if path else name)
+        for name, child in node["properties"].items():
+            yield from _paths_below(child, schema, f"{path}.{name}" if path else name)
     elif "items" in node:
         yield from _paths_below(node["items"], schema, f"{path}[0]")
     else:
         yield path
 
 
-def nearest_field(name: str, known: Iterable[str]) -> str | None:
+def nearest_field(name: str, known_names: Iterable[str]) -> str | None:
     """The known path that a name was perhaps meant to be, with the places that the name gives."""
-    closest = nearest(_PLACE.sub("[0]", name), known)
+    closest = nearest(_PLACE.sub("[0]", name), known_names)
     places = iter(_PLACE.findall(name))
     return closest and _PLACE.sub(lambda each: next(places, each[0]), closest)
 
 
 def _check_names(
-    cells: Sequence[str], nameless: Sequence[int], width: int, row: str, header: int
+    cells: Sequence[str], unnamed_columns: Sequence[int], width: int, row: str, header: int
 ) -> None:
     """Raises ValueError for a value in a column without a name; blanks there are usual."""
-    for place in (*nameless, *range(width, len(cells))):
+    for place in (*unnamed_columns, *range(width, len(cells))):
         if place < len(cells) and not is_blank(cells[place]):
             raise ValueError(
                 f"{row} has a value in column {place + 1}, which has no name in line {header}; "
@@ -346,8 +348,8 @@ def _values(
     if blank:
         taken = {path[:steps] for path in values for steps in range(1, len(path) + 1)}
         for path in sorted(blank, key=len):
-            above = (path[:steps] for steps in range(1, len(path)))
-            if path not in taken and not any(each in values for each in above):
+            parent = (path[:steps] for steps in range(1, len(path)))
+            if path not in taken and not any(each in values for each in parent):
                 values[path] = "null"
     return values
 
@@ -379,10 +381,10 @@ def _typed(cell: str, types: frozenset[str]) -> str:
 
 def _place(tree: Tree, path: Sequence[Step], value: str) -> None:
     for step in path[:-1]:
-        inner = tree.setdefault(step, {})
-        if not isinstance(inner, dict):
+        child = tree.setdefault(step, {})
+        if not isinstance(child, dict):
             raise ValueError(_contradiction(path))
-        tree = inner
+        tree = child
     if isinstance(tree.get(path[-1]), dict):
         raise ValueError(_contradiction(path))
     tree[path[-1]] = value
@@ -401,5 +403,5 @@ def _rendered(node: Tree | str) -> str:
         return node
     if node and all(isinstance(step, int) for step in node):
         return f"[{','.join(_rendered(node[step]) for step in sorted(node))}]"
-    members = (f"{json.dumps(str(name))}:{_rendered(inner)}" for name, inner in node.items())
+    members = (f"{json.dumps(str(name))}:{_rendered(child)}" for name, child in node.items())
     return f"{{{','.join(members)}}}"

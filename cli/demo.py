@@ -56,9 +56,9 @@ def show_documents(url: str, keys: KeyPair, tenant: str) -> str:
     say(["", "samples/documents"])
     outcome = _describe_upload(item["documentId"], is_replaced=item["overridden"])
     say([f"  {BY_CALL.name}  by call  {outcome}"])
-    stored = _find_dropped(url, keys)
-    if stored:
-        say([f"  {BY_DROP.name}   by drop  stored since {stored['importTime']}"])
+    document = _find_dropped(url, keys)
+    if document:
+        say([f"  {BY_DROP.name}   by drop  stored since {document['importTime']}"])
         return ""
     return _drop_and_wait(url, keys, tenant)
 
@@ -200,17 +200,19 @@ _BATCH_COUNTS = {
 def show_batch(url: str, keys: KeyPair) -> str:
     """Stage and process the sample and print both answers; what was not as designed, or ""."""
     headers = {"Content-Type": "application/json", **keys.headers()}
-    staged = call("POST", f"{url}{BATCH_PATH}/stage", headers, (ROOT / BATCH_FILE).read_bytes())
-    if staged.status != 200:
-        return staged.refusal
-    batch = staged.document["fileLogId"]
-    processed = call("POST", f"{url}{BATCH_PATH}/{batch}", keys.headers())
-    if processed.status == 200:
+    staged_answer = call(
+        "POST", f"{url}{BATCH_PATH}/stage", headers, (ROOT / BATCH_FILE).read_bytes()
+    )
+    if staged_answer.status != 200:
+        return staged_answer.refusal
+    batch = staged_answer.document["fileLogId"]
+    process_answer = call("POST", f"{url}{BATCH_PATH}/{batch}", keys.headers())
+    if process_answer.status == 200:
         say(["", f"{BATCH_FILE}: batch {batch}"])
-        say([f"  staged     {batch_totals(staged.document)}"])
-        say([f"  processed  {batch_totals(processed.document)}"])
-        say(batch_lines(processed.document))
-    return find_batch_fault(staged, processed)
+        say([f"  staged     {batch_totals(staged_answer.document)}"])
+        say([f"  processed  {batch_totals(process_answer.document)}"])
+        say(batch_lines(process_answer.document))
+    return find_batch_fault(staged_answer, process_answer)
 
 
 def batch_totals(answer: dict[str, Any]) -> str:

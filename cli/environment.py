@@ -51,11 +51,11 @@ def trusted_certificate(url: str, environ: Mapping[str, str] = os.environ) -> Pa
 
     GATEWAY_CA_FILE names one; the running local gateway's own is known. Raises SettingsError.
     """
-    named = environ.get("GATEWAY_CA_FILE", "").strip()
-    if named:
-        if not Path(named).is_file():
+    configured = environ.get("GATEWAY_CA_FILE", "").strip()
+    if configured:
+        if not Path(configured).is_file():
             raise SettingsError(["GATEWAY_CA_FILE must name a file of certificates."])
-        return Path(named)
+        return Path(configured)
     gateway = local_gateway(environ) if url.startswith("https://127.0.0.1:") else None
     if gateway is None or not gateway.certificate:
         return None
@@ -70,22 +70,22 @@ def ca_bundle(environ: Mapping[str, str] = os.environ) -> str:
 
 def commands_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings that the commands work with. Raises SettingsError."""
-    merged = {**_read_local_settings(), **environ}
+    values = {**_read_local_settings(), **environ}
     if not _names_storage(environ):
         gateway = local_gateway(environ)
         if gateway is not None:
-            merged[CONNECTION] = gateway.storage
+            values[CONNECTION] = gateway.storage
     else:
         for name in STORAGE_NAMES:
-            merged[name] = environ.get(name, "")
-    if not _names_storage(merged):
+            values[name] = environ.get(name, "")
+    if not _names_storage(values):
         raise SettingsError(
             [
                 "No storage is in force: start the local gateway with `python3 dev.py run`, or set "
                 f"{CONNECTION}."
             ]
         )
-    return read_settings(merged)
+    return read_settings(values)
 
 
 def _names_storage(environ: Mapping[str, str]) -> bool:

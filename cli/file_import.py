@@ -89,9 +89,9 @@ class FileImport:
     def send(self, chunks: Sequence[RequestChunk], progress: ImportProgress) -> None:
         """Import every part; `progress` has what is known when this raises."""
         for chunk in chunks:
-            accepted = self.client.send(self.path, self.query, chunk.body(), chunk.key)
-            progress.sent_before += accepted.is_replayed
-            follow(self.client, accepted.import_id, chunk.first, progress, self.on_progress)
+            acceptance = self.client.send(self.path, self.query, chunk.body(), chunk.key)
+            progress.sent_before += acceptance.is_replayed
+            follow(self.client, acceptance.import_id, chunk.first, progress, self.on_progress)
             self.on_progress(chunk.first + len(chunk.rows))
 
     def dry_run(self, chunks: Sequence[RequestChunk], progress: ImportProgress) -> None:
@@ -107,8 +107,8 @@ class FileImport:
                 )
             progress.groups.add_results(chunk.first, results)
             is_small = progress.total <= SMALL_FILE
-            shown = [item for item in results if is_small or item["outcome"] == "failed"]
-            progress.add(chunk.first, shown)
+            rows = [item for item in results if is_small or item["outcome"] == "failed"]
+            progress.add(chunk.first, rows)
             self.on_progress(chunk.first + len(chunk.rows))
 
 
@@ -123,12 +123,12 @@ def follow(
     if not import_id:
         return
     progress.import_ids.append(import_id)
-    ended = client.follow(import_id, lambda done: on_progress(first + done))
-    progress.counts.update({name: ended["rows"][name] for name in _COUNTS})
-    if has_messages(ended):
+    report = client.follow(import_id, lambda done: on_progress(first + done))
+    progress.counts.update({name: report["rows"][name] for name in _COUNTS})
+    if has_messages(report):
         progress.groups.add_groups(first, client.message_groups(import_id))
     is_small = progress.total <= SMALL_FILE
-    if is_small or ended["rows"]["failed"]:
+    if is_small or report["rows"]["failed"]:
         results = client.results(import_id, "" if is_small else "failed")
         progress.add(first, sorted(results, key=_index))
 
@@ -218,9 +218,9 @@ def read_batch_file(path: Path, schema: Mapping[str, Any], *, blank_clears: bool
         options = {name: document[name] for name in BATCH_OPTIONS if document.get(name) is not None}
         start, end = member_span(text, text.index("{"), "employee")
         # The lines above stay, so that lines are counted as in the file.
-        above = "\n" * text.count("\n", 0, start)
+        surrounding = "\n" * text.count("\n", 0, start)
         try:
-            return BatchFile(read_array(above + text[start:end]), options)
+            return BatchFile(read_array(surrounding + text[start:end]), options)
         except RefusedError as error:
             raise RowFileError(f"{path.name}: {error.message}") from None
     return BatchFile(read_rows(path, schema, blank_clears=blank_clears))
@@ -231,9 +231,9 @@ def read_batch_options(call_options: Mapping[str, str]) -> dict[str, bool]:
     names = {name.lower(): name for name in BATCH_OPTIONS}
     for name, value in call_options.items():
         if name.lower() not in names or value.lower() not in ("true", "false"):
-            known = " or ".join(f"{known}=true|false" for known in BATCH_OPTIONS)
+            options = " or ".join(f"{options}=true|false" for options in BATCH_OPTIONS)
             raise UnknownOptionError(
-                f"--with {name}={value} is not possible for authdata: use {known}."
+                f"--with {name}={value} is not possible for authdata: use {options}."
             )
     return {names[name.lower()]: value.lower() == "true" for name, value in call_options.items()}
 
@@ -252,23 +252,25 @@ def import_batch(
     """Stage every part into one batch and process it."""
     batch = str(uuid.uuid5(uuid.NAMESPACE_OID, "".join(chunk.key for chunk in chunks)))
     for chunk in chunks:
-        staged = client.send(STAGE_PATH, {}, _stage_body(file, chunk, batch), chunk.key).document
+        staged_answer = client.send(
+            STAGE_PATH, {}, _stage_body(file, chunk, batch), chunk.key
+        ).document
         on_progress(chunk.first + len(chunk.rows))
-        if staged["thresholdExceptions"]:
-            return BatchOutcome(staged)
-    processed = client.send(f"{AUTHDATA.address}/{batch}", {}, b"", f"process-{batch}")
-    if not processed.import_id:
-        return BatchOutcome(processed.document)
-    ended = client.follow(processed.import_id, lambda _done: None)
-    failed = sorted(
-        client.results(processed.import_id, "failed"), key=lambda each: int(each["index"])
+        if staged_answer["thresholdExceptions"]:
+            return BatchOutcome(staged_answer)
+    process_answer = client.send(f"{AUTHDATA.address}/{batch}", {}, b"", f"process-{batch}")
+    if not process_answer.import_id:
+        return BatchOutcome(process_answer.document)
+    report = client.follow(process_answer.import_id, lambda _done: None)
+    failed_rows = sorted(
+        client.results(process_answer.import_id, "failed"), key=lambda each: int(each["index"])
     )
     lines = file.file.lines
     return BatchOutcome(
-        client.answer(processed.import_id),
-        [with_line(each, lines) for each in failed],
-        processed.import_id,
-        client.message_groups(processed.import_id) if has_messages(ended) else (),
+        client.answer(process_answer.import_id),
+        [with_line(each, lines) for each in failed_rows],
+        process_answer.import_id,
+        client.message_groups(process_answer.import_id) if has_messages(report) else (),
         lines,
     )
 
@@ -284,8 +286,10 @@ def dry_run_batch(
     total = dict(answers[0])
     for name, _label in _TOTALS:
         total[name] = sum(answer[name] for answer in answers)
-    exceeded = [message for answer in answers for message in answer["thresholdExceptions"]]
-    total["thresholdExceptions"] = list(dict.fromkeys(exceeded))
+    exceeded_threshold = [
+        message for answer in answers for message in answer["thresholdExceptions"]
+    ]
+    total["thresholdExceptions"] = list(dict.fromkeys(exceeded_threshold))
     return BatchOutcome(total)
 
 

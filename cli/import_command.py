@@ -74,7 +74,7 @@ class ImportJob:
     kind: ImportType
     file: Path
     call_options: Mapping[str, str]
-    again: str
+    repeat_word: str
     part_rows: int
     blank_clears: bool
     dry_run: bool
@@ -110,7 +110,7 @@ def _send_rows(job: ImportJob, client: ImportClient) -> Report:
     _check_rows(job, file)
     capabilities = client.capabilities()
     limits = limits_of(capabilities, job.part_rows, dry_run=job.dry_run)
-    call_text = json.dumps([kind.name, job.call_options, job.again])
+    call_text = json.dumps([kind.name, job.call_options, job.repeat_word])
     chunks = cut_into_chunks(file.rows, limits, call_text, job.secret, file.lines)
     progress = ImportProgress(file)
     with _progress(job, progress) as on_progress:
@@ -128,7 +128,7 @@ def _send_batch(job: ImportJob, client: ImportClient) -> Report:
     _check_rows(job, batch.file)
     batch = replace(batch, options={**batch.options, **read_batch_options(job.call_options)})
     limits = limits_of(client.capabilities(), job.part_rows, dry_run=job.dry_run)
-    call_text = json.dumps([job.kind.name, dict(batch.options), job.again])
+    call_text = json.dumps([job.kind.name, dict(batch.options), job.repeat_word])
     file = batch.file
     chunks = cut_into_chunks(file.rows, limits_with_room(limits), call_text, job.secret, file.lines)
     with _progress(job, ImportProgress(file)) as on_progress:
@@ -176,10 +176,10 @@ def _progress(job: ImportJob, progress: ImportProgress) -> Iterator[Callable[[in
 
 
 def _describe_progress(progress: ImportProgress) -> str:
-    done = sum(progress.counts.values())
+    done_rows = sum(progress.counts.values())
     return (
-        f"Stopped: {done} of {progress.total} rows are known to be done. The gateway completes the "
-        "calls that it has accepted. Run the same command again to continue from there."
+        f"Stopped: {done_rows} of {progress.total} rows are known to be done. The gateway completes "
+        "the calls that it has accepted. Run the same command again to continue from there."
     )
 
 
@@ -216,9 +216,9 @@ def _report_lines(
     counts = ", ".join(
         f"{progress.counts[name]} {name}" for name in ("new", "updated", "unchanged")
     )
-    would = "would be " if dry_run else ""
+    conditional = "would be " if dry_run else ""
     rows = "row" if progress.total == 1 else "rows"
-    yield f"{progress.total} {rows}: {would}{counts}; {progress.counts['failed']} failed."
+    yield f"{progress.total} {rows}: {conditional}{counts}; {progress.counts['failed']} failed."
     if progress.import_ids:
         name = "Import" if len(progress.import_ids) == 1 else "Imports"
         yield f"{name} {' '.join(progress.import_ids)}"
@@ -319,7 +319,7 @@ def import_command(
     part_rows: PartRows = None,
     blank_clears: BlankClears = False,
     options: CallOptions = [],  # noqa: B006 (typer reads the default, nobody changes it)
-    again: Again = "",
+    repeat_word: Again = "",
     as_json: AsJson = False,
 ) -> None:
     """Send a file over HTTP and show what became of each row. Exit status 1 where a row failed.
@@ -338,7 +338,7 @@ def import_command(
         kind=MESSAGE_TYPES[type_name.value],
         file=file,
         call_options=call_options,
-        again=again,
+        repeat_word=repeat_word,
         part_rows=part_rows or FAR_MORE_THAN_ANY,
         blank_clears=blank_clears,
         dry_run=dry_run,

@@ -98,10 +98,10 @@ def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False)
         groups = await gateway.reporting.message_groups(report.record)
         return report, await _failed_of(gateway, report), groups
 
-    report, failed, groups = on_gateway(read)
+    report, has_failed_rows, groups = on_gateway(read)
     group_items = groups_view(groups)["items"]
     table = group_table(group_items)
-    lines = [*_lines(report), *_failed_lines(failed), *([""] if table else []), *table]
+    lines = [*_lines(report), *_failed_lines(has_failed_rows), *([""] if table else []), *table]
     show(as_json, {**import_view(report), "messageGroups": group_items}, lines)
 
 
@@ -137,8 +137,8 @@ def retry_one(
         report = await gateway.reporting.find(tenant_record.id, child.import_id)
         return report, await _failed_of(gateway, report)
 
-    report, failed = on_gateway(retry)
-    _show_changed(report, as_json, failed)
+    report, has_failed_rows = on_gateway(retry)
+    _show_changed(report, as_json, has_failed_rows)
 
 
 @command(

@@ -80,18 +80,18 @@ def purge(
         raise typer.Exit(1)
 
 
-def _confirm_purge(whose: str, days: int | None) -> None:
+def _confirm_purge(subject: str, days: int | None) -> None:
     """Ask on standard error, so that what --json prints stays one object. Raises ConflictError."""
     age = "is older than the settings keep it" if days is None else f"ended over {days} days ago"
-    question = f"Delete for good everything of {whose} that {age}? [y/N]: "
+    question = f"Delete for good everything of {subject} that {age}? [y/N]: "
     if not confirm(question):
         raise ConflictError("Nothing was deleted: answer y, or add --yes to delete without asking.")
 
 
 def _as_member(name: str) -> str:
     """The name of a step as programs read it: `stray payloads` is `strayPayloads`."""
-    first, *others = name.split()
-    return "".join((first, *(word.capitalize() for word in others)))
+    first, *rest = name.split()
+    return "".join((first, *(word.capitalize() for word in rest)))
 
 
 # `manage.py records`: what is stored and cannot be read; mending and removing it.
@@ -156,21 +156,22 @@ async def _check_or_repair(
     if unknown:
         raise InvalidRequestError(f"--type must be one of {', '.join(AREAS)}.")
     named_tenants = [(await gateway.tenants.find(tenant)).id] if tenant else []
-    broken: list[BrokenRecord] = []
+    broken_records: list[BrokenRecord] = []
     records = record_repair_of(gateway)
     for tenant_id in named_tenants or await gateway.tenants.list_ids():
-        things = [thing async for thing in records.find(tenant_id, types or AREAS)]
-        for thing in things:
-            outcome = thing.repair.value
-            if repairs and await records.repair(thing):
-                outcome = _REPAIR_DONE[thing.repair]
-            broken.append((tenant_id, thing, outcome))
-    return broken
+        things = [record async for record in records.find(tenant_id, types or AREAS)]
+        for record in things:
+            outcome = record.repair.value
+            if repairs and await records.repair(record):
+                outcome = _REPAIR_DONE[record.repair]
+            broken_records.append((tenant_id, record, outcome))
+    return broken_records
 
 
-def _show_broken(broken: list[BrokenRecord], as_json: bool, head: str) -> None:
+def _show_broken(broken_records: list[BrokenRecord], as_json: bool, head: str) -> None:
     rows = [
-        (tenant, thing.area, thing.key, thing.fault, outcome) for tenant, thing, outcome in broken
+        (tenant, record.area, record.key, record.fault, outcome)
+        for tenant, record, outcome in broken_records
     ]
     names = ("tenant", "type", "key", "fault", "repair")
     document = {"broken": [dict(zip(names, row, strict=True)) for row in rows]}
@@ -189,10 +190,10 @@ poison_commands = typer.Typer(
 @command(poison_commands, "list", example="poison list")
 def list_failed_drops(as_json: AsJson = False) -> None:
     """List the failed drops, up to 32 of them, the oldest first."""
-    failed = on_gateway(lambda gateway: gateway.documents.poisoned.failed())
-    rows = [(plain_name(blob.name), to_iso(blob.failed_at)) for blob in failed]
+    failed_drops = on_gateway(lambda gateway: gateway.documents.poisoned.failed())
+    rows = [(plain_name(blob.name), to_iso(blob.failed_at)) for blob in failed_drops]
     document = {
-        "failed": [{"name": blob.name, "failedAt": to_iso(blob.failed_at)} for blob in failed]
+        "failed": [{"name": blob.name, "failedAt": to_iso(blob.failed_at)} for blob in failed_drops]
     }
     show(as_json, document, columns(("DROP", "FAILED"), rows))
 

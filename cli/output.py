@@ -31,10 +31,10 @@ from cli.terminal import fits, say
 from shared.printable import printable, printable_json
 
 
-def _choose_json(ctx: typer.Context, chosen: bool) -> bool:
+def _choose_json(ctx: typer.Context, is_chosen: bool) -> bool:
     """`--json` counts before the command and behind it."""
     root = ctx.find_root()
-    root.obj = bool(root.obj) or chosen
+    root.obj = bool(root.obj) or is_chosen
     return bool(root.obj)
 
 

@@ -69,13 +69,13 @@ def _from_bad_rows() -> Iterator[Message]:
     yield from WORKERS.read(0, {**_WORKER, "Gender": 2**40}).messages
     yield from _decide_new(WORKERS, {"StartDate": "2026-02-01", "LeavingDate": _DAY, **_WORKER})
     yield from _decide_new(ASSIGNMENTS, {**_ASSIGNMENT, "HolOverrideWeeks": -1})
-    stored = WORKERS.decide(WORKERS.read(0, _WORKER), None, Options()).document
-    yield from WORKERS.decide(WORKERS.read(0, _WORKER), stored, Options()).messages
-    no_change = Options(on_existing=OnExisting.ERROR)
-    yield from WORKERS.decide(WORKERS.read(0, _WORKER), stored, no_change).messages
+    existing = WORKERS.decide(WORKERS.read(0, _WORKER), None, Options()).document
+    yield from WORKERS.decide(WORKERS.read(0, _WORKER), existing, Options()).messages
+    ignore_change = Options(on_existing=OnExisting.ERROR)
+    yield from WORKERS.decide(WORKERS.read(0, _WORKER), existing, ignore_change).messages
     assignment = ASSIGNMENTS.read(0, _ASSIGNMENT)
-    stored = ASSIGNMENTS.decide(assignment, None, Options()).document
-    yield from ASSIGNMENTS.decide(assignment, stored, no_change).messages
+    existing = ASSIGNMENTS.decide(assignment, None, Options()).document
+    yield from ASSIGNMENTS.decide(assignment, existing, ignore_change).messages
     keys = [_KEY.format(digit) for digit in (1, 2)]
     yield from _read_license_with(licenseKey=keys[0], serializableLicenseKey=keys[1])
     yield from _read_license_with(documents=[{"name": "a.pdf", "content": "*"}])
@@ -296,9 +296,9 @@ def render_messages_page() -> str:
     ]
     head = ("Id", "Kind", "Message", "What to do", "Example")
     # Those that the source raises, and the answers to faults of storage and of the gateway.
-    raised = {(each.status, each.text) for each in refusals()}
+    raised_messages = {(each.status, each.text) for each in refusals()}
     faults = {(status, _PLACEHOLDER.sub("…", text)) for status, text in FAULTS}
-    refused = [(str(status), _cell(text)) for status, text in sorted(raised | faults)]
+    refused = [(str(status), _cell(text)) for status, text in sorted(raised_messages | faults)]
     return (
         f"{_MESSAGES_HEAD}\n{markdown_table(head, rows)}{_REFUSALS_HEAD}\n"
         f"{markdown_table(('Status', 'Message'), refused)}"

@@ -70,7 +70,7 @@ def row_lines(results: Iterable[Result], columns: Sequence[str] = ()) -> Iterato
             yield f"         {text}{field}"
 
 
-def failure_table(failed: Sequence[Result]) -> list[str]:
+def failure_table(failures: Sequence[Result]) -> list[str]:
     """The failed rows, a line per error; how many more there are, if there are."""
     cells = [
         (
@@ -82,12 +82,12 @@ def failure_table(failed: Sequence[Result]) -> list[str]:
             _shorten(message.get("fieldValue", "")),
             message["message"],
         )
-        for result in failed[:MOST_FAILURES]
+        for result in failures[:MOST_FAILURES]
         for message in result["messages"]
         if message["messageType"] == "Error"
     ]
     lines = columns(_FAILURE_HEAD, cells) if cells else []
-    more = len(failed) - MOST_FAILURES
+    more = len(failures) - MOST_FAILURES
     return [*lines, f"… and {more} more failed rows."] if more > 0 else lines
 
 
@@ -97,13 +97,13 @@ def _shorten(value: str) -> str:
     return text if len(text) <= _MOST_OF_A_VALUE else f"{text[: _MOST_OF_A_VALUE - 1]}…"
 
 
-def write_failed_rows(path: Path, rows: Sequence[str], failed: Sequence[Result]) -> None:
+def write_failed_rows(path: Path, rows: Sequence[str], failures: Sequence[Result]) -> None:
     """The failed rows as they were sent, with their messages, readable by this user only.
 
     CSV by the ending `.csv`, a row per line by `.ndjson`, else a JSON array: each can be corrected
     and given to the same command again.
     """
-    in_order = sorted(failed, key=lambda result: int(result["index"]))
+    in_order = sorted(failures, key=lambda result: int(result["index"]))
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
         # A file that was there already keeps its mode otherwise. A device keeps it: the path may be
@@ -114,15 +114,15 @@ def write_failed_rows(path: Path, rows: Sequence[str], failed: Sequence[Result])
         file.write(_failed_rows_text(format_of(path, "["), rows, in_order))
 
 
-def _failed_rows_text(file_format: Format, rows: Sequence[str], failed: Sequence[Result]) -> str:
+def _failed_rows_text(file_format: Format, rows: Sequence[str], failures: Sequence[Result]) -> str:
     match file_format:
         case Format.CSV:
-            return "\ufeff" + "".join(_csv_lines(rows, failed))
+            return "\ufeff" + "".join(_csv_lines(rows, failures))
         case Format.NDJSON:
-            return "".join(f"{_as_json(rows, result)}\n" for result in failed)
+            return "".join(f"{_as_json(rows, result)}\n" for result in failures)
         case Format.JSON:
-            inner = ",\n".join(_as_json(rows, result) for result in failed)
-            return f"[\n{inner}\n]\n" if inner else "[]\n"
+            cells = ",\n".join(_as_json(rows, result) for result in failures)
+            return f"[\n{cells}\n]\n" if cells else "[]\n"
 
 
 def _as_json(rows: Sequence[str], result: Result) -> str:
@@ -132,13 +132,13 @@ def _as_json(rows: Sequence[str], result: Result) -> str:
     return f'{{{place},"row":{row},"messages":{messages}}}'
 
 
-def _csv_lines(rows: Sequence[str], failed: Sequence[Result]) -> Iterator[str]:
+def _csv_lines(rows: Sequence[str], failures: Sequence[Result]) -> Iterator[str]:
     field_columns: csv_export.Columns = {}
-    for result in failed:
+    for result in failures:
         csv_export.note_columns(field_columns, rows[result["index"]])
-    field_columns = csv_export.bounded_columns(field_columns, len(failed))
+    field_columns = csv_export.bounded_columns(field_columns, len(failures))
     yield csv_export.header_line(field_columns, with_lines=True)
-    for result in failed:
+    for result in failures:
         text = "; ".join(
             f"{item['errorID']} {item.get('fieldName', '')}: {item['message']}"
             for item in result["messages"]
@@ -196,8 +196,8 @@ class GroupTally:
     def add_groups(self, first: int, groups: Iterable[Group]) -> None:
         """Add the groups of the import of the rows from place `first` on."""
         for group in groups:
-            moved = [index + first for index in group["firstIndexes"]]
-            self._add({**group, "firstIndexes": moved})
+            places = [index + first for index in group["firstIndexes"]]
+            self._add({**group, "firstIndexes": places})
 
     def add_results(self, first: int, results: Iterable[Mapping[str, Any]]) -> None:
         """Add the messages of results, in order of their indexes, for a call that has no import."""

@@ -165,9 +165,9 @@ _FAILED_ROW = frozenset({"index", "line", "row", "messages"})
 
 def format_of(path: Path, text: str = "") -> Format:
     """The format of a file, by its ending, else by how its text begins."""
-    known = _ENDINGS.get(path.suffix.lower())
-    if known is not None:
-        return known
+    formats = _ENDINGS.get(path.suffix.lower())
+    if formats is not None:
+        return formats
     return {"[": Format.JSON, "{": Format.NDJSON}.get(text.lstrip()[:1], Format.CSV)
 
 
@@ -227,10 +227,10 @@ def _lines_of(text: str, starts: Iterable[int]) -> list[int]:
     if "\n" not in text:
         text = text.replace("\r", "\n")
     lines = []
-    line, counted = 1, 0
+    line, numbered = 1, 0
     for start in starts:
-        line += text.count("\n", counted, start)
-        counted = start
+        line += text.count("\n", numbered, start)
+        numbered = start
         lines.append(line)
     return lines
 

@@ -127,10 +127,10 @@ async def _stored_rules(gateway: Gateway, tenant: str) -> TenantRules | None:
         return None
 
 
-def _change_note(what: str, tenant: str, is_new: bool) -> str:
+def _change_note(subject: str, tenant: str, is_new: bool) -> str:
     if is_new:
-        return f"The {what} of tenant {tenant} were changed."
-    return f"The {what} of tenant {tenant} were these already: nothing changed."
+        return f"The {subject} of tenant {tenant} were changed."
+    return f"The {subject} of tenant {tenant} were these already: nothing changed."
 
 
 def _read_changes(options: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -143,8 +143,12 @@ def _read_changes(options: Mapping[str, str | None]) -> dict[str, str | None]:
     return changes
 
 
-def _show_thresholds(as_json: bool, tenant: str, stored: Thresholds, *notes: str) -> None:
-    percents = {"added": stored.added, "updated": stored.updated, "errors": stored.errors}
+def _show_thresholds(as_json: bool, tenant: str, thresholds: Thresholds, *notes: str) -> None:
+    percents = {
+        "added": thresholds.added,
+        "updated": thresholds.updated,
+        "errors": thresholds.errors,
+    }
     texts = {
         name: None if percent is None else percent_text(percent)
         for name, percent in percents.items()

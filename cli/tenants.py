@@ -108,8 +108,8 @@ def _switch_tenant(reference: str, as_json: bool, *, is_enabled: bool) -> None:
         lambda gateway: gateway.tenants.switch(reference, is_enabled=is_enabled)
     )
     word = "enabled" if is_enabled else "disabled"
-    when = "is {} now; this is in force within five seconds" if is_new else "was {} already"
-    show(as_json, tenant_document(tenant), [f"Tenant {tenant.id} {when.format(word)}."])
+    effect = "is {} now; this is in force within five seconds" if is_new else "was {} already"
+    show(as_json, tenant_document(tenant), [f"Tenant {tenant.id} {effect.format(word)}."])
 
 
 def tenant_document(tenant: Tenant) -> dict[str, Any]:
@@ -199,8 +199,8 @@ def add_integration(
     integration = _apply_options(
         Integration(tenant, software_key, ""), name, on_existing, database_active, database_version
     )
-    issued = on_gateway(lambda gateway: gateway.tenants.add_integration(integration))
-    _show_issued(issued, as_json, "Added an integration with this software key.")
+    issued_key = on_gateway(lambda gateway: gateway.tenants.add_integration(integration))
+    _show_issued(issued_key, as_json, "Added an integration with this software key.")
 
 
 @command(
@@ -267,18 +267,18 @@ def disable_integration(
 @command(key_commands, "rotate", example="key rotate --tenant acme --software-key HR1")
 def rotate_key(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
     """Make a new function key and print it once; the old key is refused within five seconds."""
-    issued = on_gateway(lambda gateway: gateway.tenants.rotate_key(tenant, software_key))
+    issued_key = on_gateway(lambda gateway: gateway.tenants.rotate_key(tenant, software_key))
     _show_issued(
-        issued, as_json, "Made a new function key; the old key is refused within five seconds."
+        issued_key, as_json, "Made a new function key; the old key is refused within five seconds."
     )
 
 
 def _change_integration(tenant: str, software_key: str, as_json: bool, change: Change) -> None:
     stored_before: list[Integration] = []
 
-    def change_found(stored: Integration) -> Integration:
-        stored_before.append(stored)
-        return change(stored)
+    def change_found(integration: Integration) -> Integration:
+        stored_before.append(integration)
+        return change(integration)
 
     changed = on_gateway(
         lambda gateway: gateway.tenants.change_integration(tenant, software_key, change_found)
@@ -346,8 +346,8 @@ def _integration_lines(integration: Integration) -> list[str]:
     ]
 
 
-def _word(truth: bool) -> str:
-    return "yes" if truth else "no"
+def _word(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _database(integration: Integration) -> str:
@@ -407,19 +407,19 @@ def add_client(
             return await gateway.clients.register(tenant, client_id, name, scope)
         return await gateway.clients.add(tenant, name, scope)
 
-    issued = on_gateway(make)
-    document = _client_document(issued.client)
+    issued_client = on_gateway(make)
+    document = _client_document(issued_client.client)
     word = "Registered an application of Entra" if client_id else "Added a client"
     lines = [
         f"{word}; there was none of this id.",
-        f"Tenant         {issued.client.tenant}",
-        f"Client id      {issued.client.client_id}",
-        f"Scopes         {_scopes(issued.client)}",
+        f"Tenant         {issued_client.client.tenant}",
+        f"Client id      {issued_client.client.client_id}",
+        f"Scopes         {_scopes(issued_client.client)}",
     ]
-    if issued.client_secret:
-        document["clientSecret"] = issued.client_secret
+    if issued_client.client_secret:
+        document["clientSecret"] = issued_client.client_secret
         lines += [
-            f"Client secret  {issued.client_secret}",
+            f"Client secret  {issued_client.client_secret}",
             "Keep the secret now: it is shown only here.",
         ]
     show(as_json, document, lines)
@@ -444,11 +444,11 @@ def revoke_client(
     client_id: ClientId, tenant: OptionalTenant = "", as_json: AsJson = False
 ) -> None:
     """Remove a client; its tokens are refused within five seconds."""
-    gone = on_gateway(lambda gateway: gateway.clients.revoke(client_id, tenant))
+    client = on_gateway(lambda gateway: gateway.clients.revoke(client_id, tenant))
     show(
         as_json,
-        _client_document(gone),
-        [f"Client {gone.client_id} of tenant {gone.tenant} is revoked."],
+        _client_document(client),
+        [f"Client {client.client_id} of tenant {client.tenant} is revoked."],
     )
 
 

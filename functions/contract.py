@@ -48,10 +48,10 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
     """The JSON Schema of a message type: `workers.v1.schema`."""
     query_names.VENDORS_NONE.read(req)
-    wanted = req.route_params["schema"].lower()
+    type_name = req.route_params["schema"].lower()
     kinds = {kind.schema_name: kind for kind in TYPE_CATALOGUE.all if kind.has_schema}
-    if wanted in kinds:
-        return json_answer(kinds[wanted].rules.json_schema(), 200, _KEPT)
+    if type_name in kinds:
+        return json_answer(kinds[type_name].rules.json_schema(), 200, _KEPT)
     names = ", ".join(kinds)
     raise NotFoundError(
         f"There is no schema of this name; there are: {names}. Rows are sent with POST."
@@ -112,16 +112,16 @@ async def docs_file(req: func.HttpRequest) -> func.HttpResponse:
     query_names.NONE.read(req)
     from shared.web.openapi.page import page_file
 
-    found = await asyncio.to_thread(page_file, req.route_params["file"])
-    if found is None:
+    file = await asyncio.to_thread(page_file, req.route_params["file"])
+    if file is None:
         raise NotFoundError("The page has no file of this name: open /api/docs.")
-    headers = {**_KEPT, "ETag": found.tag, "Vary": "Accept-Encoding"}
-    if found.tag in req.headers.get("If-None-Match", ""):
+    headers = {**_KEPT, "ETag": file.tag, "Vary": "Accept-Encoding"}
+    if file.tag in req.headers.get("If-None-Match", ""):
         return func.HttpResponse(status_code=304, headers=headers)
     if "gzip" in req.headers.get("Accept-Encoding", "").lower():
         headers["Content-Encoding"] = "gzip"
-        return func.HttpResponse(found.compressed, headers=headers, mimetype=found.media_type)
-    return func.HttpResponse(found.content, headers=headers, mimetype=found.media_type)
+        return func.HttpResponse(file.compressed, headers=headers, mimetype=file.media_type)
+    return func.HttpResponse(file.content, headers=headers, mimetype=file.media_type)
 
 
 async def _limits() -> Limits:

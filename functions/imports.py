@@ -36,10 +36,10 @@ async def imports_list(req: func.HttpRequest) -> func.HttpResponse:
     caller = await app.callers.authenticate_any(req.headers)
     query = query_names.IMPORTS_LIST.read(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
-    after, wanted = views.number_from_text(query), views.imports_wanted(query)
+    after, is_wanted = views.number_from_text(query), views.imports_wanted(query)
 
     def is_shown(report: ImportReport) -> bool:
-        return caller.sees(report.record.type_name) and wanted(report)
+        return caller.sees(report.record.type_name) and is_wanted(report)
 
     page = await app.reporting.newest(caller.tenant, after, size, is_shown)
     return views.json_answer(
@@ -70,9 +70,9 @@ async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
     query = query_of(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
     start = views.place_from_text(query)
-    wanted = RowFilter(views.outcome_wanted(query), views.severity_wanted(query))
+    row_filter = RowFilter(views.outcome_wanted(query), views.severity_wanted(query))
     async with app.shares.exports.place(record.tenant):
-        page = await app.reporting.results(record, start, size, wanted)
+        page = await app.reporting.results(record, start, size, row_filter)
     kind = _type_of(record)
     return views.json_answer(
         {
@@ -153,10 +153,10 @@ async def imports_cancel(req: func.HttpRequest) -> func.HttpResponse:
 
 def _type_of(record: ImportRecord) -> ImportType:
     """The type of an import. Raises GoneError where its record does not say it any more."""
-    found = TYPE_CATALOGUE.find(record.type_name, record.type_version)
-    if found is None:
+    kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
+    if kind is None:
         raise GoneError(UNREADABLE)
-    return found
+    return kind
 
 
 async def _report(

@@ -46,15 +46,15 @@ def load_settings_file(path: Path) -> None:
     try:
         document = json.loads(path.read_text("utf-8-sig"))
         values = document.get("Values", {})
-        encrypted = document.get("IsEncrypted", False)
-        wrong = [name for name, value in values.items() if not isinstance(value, str)]
+        is_encrypted = document.get("IsEncrypted", False)
+        not_texts = [name for name, value in values.items() if not isinstance(value, str)]
     except (OSError, ValueError, AttributeError) as error:
         raise AppRefusedError([f"settings file {path} cannot be read: {error}"]) from None
-    if encrypted:
+    if is_encrypted:
         raise AppRefusedError([f"settings file {path} is encrypted; only plain files are read"])
-    if wrong:
+    if not_texts:
         raise AppRefusedError(
-            [f"settings file {path}: the value of {n} is no string" for n in wrong]
+            [f"settings file {path}: the value of {n} is no string" for n in not_texts]
         )
     for name, value in values.items():
         os.environ.setdefault(name, value)

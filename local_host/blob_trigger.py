@@ -92,10 +92,10 @@ class BlobListener:
         self._stopping.set()
 
     async def _scan(self) -> None:
-        listed: set[str] = set()
+        names: set[str] = set()
         async for blob in self._container.list_blobs():
             name, etag = str(blob.name), str(blob.etag)
-            listed.add(name)
+            names.add(name)
             if self._stopping.is_set():
                 return
             if self._seen.get(name) == etag or not self._pattern.fullmatch(name):
@@ -104,7 +104,7 @@ class BlobListener:
             task = asyncio.create_task(self._work_on(name, etag))
             self._running.add(task)
             task.add_done_callback(self._on_task_end)
-        self._seen = {name: etag for name, etag in self._seen.items() if name in listed}
+        self._seen = {name: etag for name, etag in self._seen.items() if name in names}
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -205,5 +205,5 @@ async def _exists(container: ContainerClient, name: str) -> bool:
     return bool(await container.get_blob_client(name).exists())
 
 
-def _iso(moment: Any) -> str | None:
-    return moment.isoformat() if moment else None
+def _iso(time: Any) -> str | None:
+    return time.isoformat() if time else None

@@ -147,14 +147,14 @@ class HttpFrontEnd:
     @contextlib.contextmanager
     def _reserve_body_bytes(self, size: int) -> Iterator[None]:
         """Count the bytes of a body from its head until the function gets it."""
-        counted = min(size, self._body_limit)
-        if self._body_bytes + counted > self._most_body_bytes:
+        reserved = min(size, self._body_limit)
+        if self._body_bytes + reserved > self._most_body_bytes:
             raise _ThrottledError
-        self._body_bytes += counted
+        self._body_bytes += reserved
         try:
             yield
         finally:
-            self._body_bytes -= counted
+            self._body_bytes -= reserved
 
     async def _invoke(self, function: AppFunction, request: Any, scope: Scope) -> Answer:
         parent = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"traceparent"), "")
@@ -188,18 +188,18 @@ class HttpFrontEnd:
     async def _chunks_in_time(self, receive: Receive) -> AsyncIterator[bytes]:
         """The chunks of a body; one that comes more slowly than the limit is refused."""
         clock = asyncio.get_running_loop().time
-        waited, total = 0.0, 0
+        seconds_waited, total = 0.0, 0
 
         async def receive_in_time() -> MutableMapping[str, Any]:
-            nonlocal waited
+            nonlocal seconds_waited
             start = clock()
             due = max(self._limits.body_grace_seconds, total / self._limits.body_bytes_per_second)
             # A host that was stopped for a while sees what came meanwhile only at its second look.
-            for seconds in (max(0.0, due - waited), _SECOND_LOOK):
+            for seconds in (max(0.0, due - seconds_waited), _SECOND_LOOK):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         message = await receive()
-                    waited += clock() - start
+                    seconds_waited += clock() - start
                     return message
             raise _BodyRefusedError
 
@@ -288,8 +288,8 @@ def _build_request(
     url_path = (
         quote(path, safe="/!$&'()*+,;=:@-._~").replace("%252F", "%2F").replace("%252f", "%2f")
     )
-    here = f"{scope['scheme']}://{headers.get('host', '')}"
-    url = f"{here}{url_path}" + (f"?{query}" if query else "")
+    own_url = f"{scope['scheme']}://{headers.get('host', '')}"
+    url = f"{own_url}{url_path}" + (f"?{query}" if query else "")
     parts: dict[str, Any] = {
         "method": Datum(scope["method"], "string"),
         "url": Datum(url, "string"),
@@ -320,10 +320,13 @@ def _render(result: Any) -> Answer:
 
 def _encode_headers(answer: Answer, custom: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     """Raises UnicodeEncodeError for a header that is not ASCII, which Kestrel does not send."""
-    own = {name.lower() for name, _ in answer.headers}
+    app_headers = {name.lower() for name, _ in answer.headers}
     headers = [
         (name.lower().encode("ascii"), value.encode("ascii"))
-        for name, value in (*answer.headers, *(h for h in custom if h[0].lower() not in own))
+        for name, value in (
+            *answer.headers,
+            *(h for h in custom if h[0].lower() not in app_headers),
+        )
         if name.lower() not in ("content-length", "transfer-encoding")
     ]
     if answer.status in (204, 304):

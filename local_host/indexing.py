@@ -94,10 +94,10 @@ def wants_raw(handler: Handler, parameter: str) -> bool:
 
 def hides_coroutine(handler: Handler) -> bool:
     """Whether a handler that is registered as sync has an async function underneath."""
-    inner: Any = handler
-    while not inspect.iscoroutinefunction(inner) and hasattr(inner, "__wrapped__"):
-        inner = inner.__wrapped__
-    return inner is not handler and inspect.iscoroutinefunction(inner)
+    wrapped: Any = handler
+    while not inspect.iscoroutinefunction(wrapped) and hasattr(wrapped, "__wrapped__"):
+        wrapped = wrapped.__wrapped__
+    return wrapped is not handler and inspect.iscoroutinefunction(wrapped)
 
 
 def _parameter_problems(names: list[str], hints: dict[str, Any], parameter: str) -> list[str]:
@@ -177,8 +177,8 @@ def load_functions(directory: Path) -> list[func.Function]:
     except Exception as error:
         _log.exception("%s cannot be loaded", script)
         function = _function_in(error.__traceback__)
-        where = f"function {function}: " if function else ""
-        raise AppRefusedError([f"{where}{script} cannot be loaded: {error!r}"]) from error
+        location = f"function {function}: " if function else ""
+        raise AppRefusedError([f"{location}{script} cannot be loaded: {error!r}"]) from error
 
 
 def index(functions: Sequence[func.Function], options: HostOptions) -> list[AppFunction]:
@@ -190,13 +190,13 @@ def index(functions: Sequence[func.Function], options: HostOptions) -> list[AppF
     problems: list[str] = []
     for function in sorted(functions, key=lambda f: sort_key(str(f.get_function_name()))):
         name = str(function.get_function_name())
-        own = list(_function_problems(function, name, options))
+        own_functions = list(_function_problems(function, name, options))
         trigger, missing = _expanded_trigger(function)
-        own += [f"the app setting {setting} is not set" for setting in missing]
-        if not own:
-            own, entry = _build_entry(function, name, trigger, options, entries)
+        own_functions += [f"the app setting {setting} is not set" for setting in missing]
+        if not own_functions:
+            own_functions, entry = _build_entry(function, name, trigger, options, entries)
             entries += [entry] if entry else []
-        problems += [f"function {name}: {problem}" for problem in own]
+        problems += [f"function {name}: {problem}" for problem in own_functions]
     if problems:
         raise AppRefusedError(problems)
     return [function for function in entries if not is_disabled(function.name)]
@@ -246,14 +246,14 @@ def _function_problems(function: func.Function, name: str, options: HostOptions)
 
 
 def _binding_problems(bindings: Sequence[dict[str, Any]]) -> Iterator[str]:
-    seen: set[str] = set()
+    seen_names: set[str] = set()
     for binding in bindings:
         name = str(binding["name"])
         if not _BINDING_NAME.fullmatch(name):
             yield f"the host does not take the binding name {name!r}"
-        if name.lower() in seen:
+        if name.lower() in seen_names:
             yield f"the binding name {name!r} is there twice"
-        seen.add(name.lower())
+        seen_names.add(name.lower())
 
 
 def _unsupported(binding: dict[str, Any], options: HostOptions) -> Iterator[str]:
@@ -292,15 +292,15 @@ def _build_entry(
     earlier: Sequence[AppFunction],
 ) -> tuple[list[str], AppFunction | None]:
     """The function's entry, or what is wrong beside the `earlier` ones."""
-    if any(other.name.lower() == name.lower() for other in earlier):
+    if any(bindings.name.lower() == name.lower() for bindings in earlier):
         return ["another function has this name (case does not count)"], None
     route = None
     try:
         if trigger["type"] == "httpTrigger":
             route = _build_route(name, trigger, options)
-            for other in earlier:
-                if other.route and same_route(other.route, route):
-                    return [f"its route and method are those of function {other.name}"], None
+            for bindings in earlier:
+                if bindings.route and same_route(bindings.route, route):
+                    return [f"its route and method are those of function {bindings.name}"], None
         else:
             _check_source(trigger)
     except (BadTemplateError, ValueError) as error:

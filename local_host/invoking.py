@@ -75,7 +75,7 @@ class Invoker:
     async def run(self, function: AppFunction, argument: Any, trace_parent: str = "") -> Any:
         """Run a handler and return its result; raises InvocationFailedError, already logged."""
         context = _new_context(function, trace_parent)
-        started = time.perf_counter()
+        started_at = time.perf_counter()
         outcome = "failed"
         limit = asyncio.timeout(self._timeout)
         try:
@@ -102,7 +102,7 @@ class Invoker:
                 "function %s %s in %.0f ms (%s)",
                 function.name,
                 outcome,
-                (time.perf_counter() - started) * 1000,
+                (time.perf_counter() - started_at) * 1000,
                 context.invocation_id,
             )
 

@@ -96,8 +96,8 @@ def build_argument(function: AppFunction, message: QueueMessage, body: bytes) ->
     return decode_trigger(function, content, metadata)
 
 
-def _time(moment: datetime | None) -> Datum:
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S+00:00") if moment else None
+def _time(time: datetime | None) -> Datum:
+    text = time.strftime("%Y-%m-%dT%H:%M:%S+00:00") if time else None
     return Datum(json.dumps(text) if text else None, "json" if text else None)
 
 

@@ -283,11 +283,11 @@ def _parse_parameter(part: str, text: str) -> Parameter:
 
 
 def _split_outside_brackets(text: str, separator: str) -> list[str]:
-    pieces, depth = [""], 0
+    parts, depth = [""], 0
     for character in text:
         depth += (character == "(") - (character == ")")
         if character == separator and depth == 0:
-            pieces.append("")
+            parts.append("")
         else:
-            pieces[-1] += character
-    return pieces
+            parts[-1] += character
+    return parts

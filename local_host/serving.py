@@ -186,21 +186,21 @@ def bind(port: int) -> socket.socket:
     """A listening socket on 127.0.0.1; port 0 takes a free one. Raises OSError when taken."""
     # The protocol is named because asyncio sets TCP_NODELAY only where it is; without it every
     # answer on a kept-alive connection is 40 ms late.
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sockets = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(("127.0.0.1", port))
-        bound.listen(2048)
+        sockets.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sockets.bind(("127.0.0.1", port))
+        sockets.listen(2048)
     except OSError:
-        bound.close()
+        sockets.close()
         raise
-    return bound
+    return sockets
 
 
 async def serve(
     functions: Sequence[AppFunction],
     options: HostOptions,
-    bound: socket.socket,
+    sockets: socket.socket,
     directory: Path,
     on_ready: Callable[[], None],
     tls: TlsFiles | None = None,
@@ -215,7 +215,7 @@ async def serve(
         front_end = HttpFrontEnd(functions, options.http, invoker, limits)
         server = HttpServer(front_end, limits, stop_seconds, tls)
         stopping = _watch_signals()
-        serving = asyncio.create_task(server.serve(sockets=[bound]))
+        serving = asyncio.create_task(server.serve(sockets=[sockets]))
         await server.is_listening.wait()
         running = [asyncio.create_task(listener.run()) for listener in listeners]
         on_ready()
@@ -251,23 +251,23 @@ def _watch_signals() -> asyncio.Event:
 
 async def _wait_for_end(stopping: asyncio.Event, running: Sequence[asyncio.Task[None]]) -> None:
     """Until the signal; a listener that fails ends the host with its exception."""
-    signalled = asyncio.create_task(stopping.wait())
-    pending: set[asyncio.Task[object]] = {signalled, *running}
-    while signalled in pending:
-        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {signalled}:
+    signal_task = asyncio.create_task(stopping.wait())
+    pending: set[asyncio.Task[object]] = {signal_task, *running}
+    while signal_task in pending:
+        finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task in finished - {signal_task}:
             if task.exception():
-                signalled.cancel()
+                signal_task.cancel()
                 task.result()
 
 
 async def _finish(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
-    _, late = await asyncio.wait(tasks, timeout=seconds)
-    for task in late:
+    _, slow_listeners = await asyncio.wait(tasks, timeout=seconds)
+    for task in slow_listeners:
         task.cancel()
-    unfinished = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-    if late:
+    unfinished_count = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+    if slow_listeners:
         _log.warning("handlers did not end in %.0f s and are stopped", seconds)
-        for task in unfinished:
+        for task in unfinished_count:
             task.cancel()
-    await asyncio.gather(*unfinished, *tasks, return_exceptions=True)
+    await asyncio.gather(*unfinished_count, *tasks, return_exceptions=True)

@@ -48,13 +48,13 @@ class StorageClients:
         for client in (*self._queues.values(), *self._blobs.values(), *self._credentials):
             await client.close()
 
-    def _client(self, known: dict[str, _T], kind: Any, name: str, service: str) -> _T:
-        if name not in known:
+    def _client(self, clients: dict[str, _T], kind: Any, name: str, service: str) -> _T:
+        if name not in clients:
             connection = resolve_connection(name)
             if connection is None:
                 raise AppRefusedError([f"the connection setting {name} is not set"])
-            known[name] = self._open(kind, connection, service, name)
-        return known[name]
+            clients[name] = self._open(kind, connection, service, name)
+        return clients[name]
 
     def _open(self, kind: Any, connection: Connection, service: str, name: str) -> Any:
         if connection.connection_string:

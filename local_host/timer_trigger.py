@@ -44,10 +44,10 @@ class TimerListener:
         if missed or self._function.trigger.get("runOnStartup"):
             await self._fire(is_past_due=missed)
         while not self._stopping.is_set():
-            due = self._schedule.next_after(datetime.now(UTC))
-            if due is None:
+            due_at = self._schedule.next_after(datetime.now(UTC))
+            if due_at is None:
                 return
-            if not await self._wait_until(due):
+            if not await self._wait_until(due_at):
                 return
             await self._fire(is_past_due=False)
 
@@ -61,9 +61,9 @@ class TimerListener:
         is_slow = first and second and (second - first).total_seconds() >= 60
         return bool(is_slow) and self._function.trigger.get("useMonitor") is not False
 
-    async def _wait_until(self, due: datetime) -> bool:
+    async def _wait_until(self, due_at: datetime) -> bool:
         """False when stopped first; waits in short steps, since a clock may be set."""
-        while (remaining := (due - datetime.now(UTC)).total_seconds()) > 0:
+        while (remaining := (due_at - datetime.now(UTC)).total_seconds()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(remaining, 60.0)):
                     await self._stopping.wait()
@@ -94,7 +94,7 @@ class TimerListener:
             return False
         try:
             content = await (await self._hosts.download_blob(self._status_name)).readall()
-            due = datetime.fromisoformat(json.loads(content)["Next"])
+            due_at = datetime.fromisoformat(json.loads(content)["Next"])
         except ResourceNotFoundError:
             await self._save_next()
             return False
@@ -103,7 +103,7 @@ class TimerListener:
                 "function %s: no timer status: %s", self._function.name, type(error).__name__
             )
             return False
-        return due < datetime.now(UTC)
+        return due_at < datetime.now(UTC)
 
     async def _save_next(self) -> None:
         now = datetime.now(UTC)

@@ -58,9 +58,9 @@ def run_checks() -> int:
         Check("types", ["mypy", "--no-error-summary"]),
         Check("fast tests", ["pytest", "-q", "-m", "not slow", *_present_tests()]),
     ]
-    failed = [check.name for check in checks if not check.passes()]
-    say(f"check failed: {', '.join(failed)}" if failed else "check passed")
-    return 1 if failed else 0
+    failed_checks = [check.name for check in checks if not check.passes()]
+    say(f"check failed: {', '.join(failed_checks)}" if failed_checks else "check passed")
+    return 1 if failed_checks else 0
 
 
 def _present_tests() -> list[str]:

@@ -99,7 +99,7 @@ class DataFolder:
         self._close_to_others()
         with file_lock(
             self.folder / "run.lock",
-            patience=_PATIENCE,
+            seconds=_PATIENCE,
             on_wait=self._note_wait,
             refusal=f"Another gateway runs on {self.folder}. Stop it, or name another folder "
             "with --data.",
@@ -138,8 +138,8 @@ class DataFolder:
 
     def _note_wait(self) -> None:
         gateway = read_gateway(self.folder)
-        where = f" at {gateway.url}" if gateway else ""
-        note(f"A gateway{where} runs on {self.folder}: waiting for it to stop ...")
+        folder = f" at {gateway.url}" if gateway else ""
+        note(f"A gateway{folder} runs on {self.folder}: waiting for it to stop ...")
 
     def _end_leftovers(self) -> None:
         gateway = read_gateway(self.folder)

@@ -176,21 +176,21 @@ class Environment:
         if is_unfinished(self.folder) or not self._has_interpreter():
             return False
         code = "import pip, sys; print('%d.%d' % sys.version_info[:2])"
-        done = subprocess.run(
+        process = subprocess.run(
             [self.interpreter, "-c", code], capture_output=True, check=False, text=True
         )
-        return done.returncode == 0 and done.stdout.strip() == self.version
+        return process.returncode == 0 and process.stdout.strip() == self.version
 
     def _create(self) -> None:
         with timed_step(f"Making {self.folder.name} with Python {self.version}"):
-            done = subprocess.run(
+            process = subprocess.run(
                 [self.python, "-m", "venv", str(self.folder)],
                 capture_output=True,
                 check=False,
                 text=True,
             )
-        if done.returncode:
-            lines = (done.stdout + done.stderr).strip().splitlines()
+        if process.returncode:
+            lines = (process.stdout + process.stderr).strip().splitlines()
             raise SetupError(f"Python could not make {self.folder}: {' '.join(lines[-1:])}")
 
 
@@ -207,14 +207,14 @@ def _setup_lock() -> Iterator[None]:
     try:
         with file_lock(
             LOCAL / "setup.lock",
-            patience=None,
+            seconds=None,
             on_wait=lambda: note("Another set-up of this checkout is running: waiting for it ..."),
             refusal="",
         ):
             yield
     except OSError as error:
-        where = error.filename or ROOT
-        raise SetupError(f"The set-up cannot write {where}: {error.strerror}.") from error
+        folder = error.filename or ROOT
+        raise SetupError(f"The set-up cannot write {folder}: {error.strerror}.") from error
 
 
 def _emulator_source() -> str:
@@ -237,12 +237,12 @@ def _install_emulator() -> None:
     environ = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     # Without a registry, `npm ci` retries each of its packages for minutes before it says so.
     # All that it needs may be in its cache, though, where it does not have to ask.
-    asked = subprocess.run([*npm, *_NPM_ASK], env=environ, capture_output=True, check=False)
+    requested = subprocess.run([*npm, *_NPM_ASK], env=environ, capture_output=True, check=False)
     source = _emulator_source()
     install(
         "Installing the storage emulator",
         "npm",
-        [*npm, *_NPM_INSTALL, *(["--offline"] if asked.returncode else [])],
+        [*npm, *_NPM_INSTALL, *(["--offline"] if requested.returncode else [])],
         log=_LOGS / "npm.log",
         environ=environ,
         folder=AZURITE,
@@ -265,7 +265,7 @@ def _is_fit(python: str) -> bool:
     """Whether it runs, is of the worker library's version, and can make environments."""
     code = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
     try:
-        done = subprocess.run([python, "-c", code], capture_output=True, check=False, text=True)
+        process = subprocess.run([python, "-c", code], capture_output=True, check=False, text=True)
     except OSError:
         return False
-    return done.returncode == 0 and done.stdout.strip() == _WORKER_VERSION
+    return process.returncode == 0 and process.stdout.strip() == _WORKER_VERSION

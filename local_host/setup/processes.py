@@ -63,12 +63,12 @@ def start(
     )
 
 
-def stop(process: subprocess.Popen[bytes], patience: float) -> bool:
-    """Ask a child to end, once; kill it after `patience` seconds. Whether it ended when asked."""
+def stop(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Ask a child to end, once; kill it after `seconds` seconds. Whether it ended when asked."""
     if process.poll() is None:
         process.terminate()
     try:
-        process.wait(patience)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -86,7 +86,7 @@ def command_line(pid: int) -> str:
                 .replace(b"\0", b" ")
                 .decode("utf-8", "replace")
             )
-        listed = subprocess.run(
+        output = subprocess.run(
             ["ps", "-ww", "-o", "command=", "-p", str(pid)],
             capture_output=True,
             check=False,
@@ -94,7 +94,7 @@ def command_line(pid: int) -> str:
         )
     except OSError:
         return ""
-    return listed.stdout.strip()
+    return output.stdout.strip()
 
 
 def end_leftover(
@@ -131,11 +131,11 @@ def has_ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 @contextmanager
 def file_lock(
-    path: Path, *, patience: float | None, on_wait: Callable[[], None], refusal: str
+    path: Path, *, seconds: float | None, on_wait: Callable[[], None], refusal: str
 ) -> Iterator[None]:
     """Lock the file `path` for the time of the block; the system unlocks it when we die.
 
-    Where another process has it, `on_wait` is called once; after `patience` seconds (None: any
+    Where another process has it, `on_wait` is called once; after `seconds` seconds (None: any
     time) a SetupError with `refusal` is raised.
     """
     try:
@@ -146,7 +146,7 @@ def file_lock(
     try:
         if not _try_lock(file):
             on_wait()
-            deadline = None if patience is None else time.monotonic() + patience
+            deadline = None if seconds is None else time.monotonic() + seconds
             while not _try_lock(file):
                 if deadline is not None and time.monotonic() > deadline:
                     raise SetupError(refusal)

@@ -1,7 +1,8 @@
-"""Accepting a payload: parse, plan, write it down, ask for the work (docs/design.md#1.1).
+"""Accepting a payload: parse, plan, write, send messages (docs/design.md#1.1).
 
 The payload is written first, then the import record, then the messages. The record is the point of
-acceptance: with it in, the import will complete whatever dies; without it nothing has happened.
+acceptance: once it is written, the import will complete whatever crashes; before that, nothing has
+happened.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Blobs, Queues
 from shared.storage_time import storage_time_now
 
-# Where a row belongs, from its names in lower case.
+# The sort key of a row whose names are in lower case; None if the row has no usable key.
 SortKeyReader = Callable[[Mapping[str, Any]], str | None]
-# From the bytes of a call to its rows, of which there may be so many (`payload.read_payload`).
+# Reads the body of a call into its rows, up to the given number (`json_rows.read_payload`).
 Reader = Callable[[bytes, SortKeyReader, int], Payload]
 
-# Up to this size a payload sits in the import record: one write less.
+# Up to this size a payload is stored in the import record, which saves one write.
 INLINE_BYTES = 24 * 1024
 _CONCURRENT_SENDS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class PlanLimits:
-    """What a payload may be and how it is cut; sizes in bytes."""
+    """The limits of a payload and of its chunks; sizes in bytes."""
 
     max_rows: int
     chunk_rows: int
@@ -50,7 +51,7 @@ class PlanLimits:
 
 
 class ImportAcceptor:
-    """Turns the payload of a known caller into an accepted import."""
+    """Turns the payload of an authenticated caller into an accepted import."""
 
     def __init__(
         self,
@@ -76,13 +77,13 @@ class ImportAcceptor:
     async def accept(
         self, kind: ImportType, caller: AnyCaller, body: bytes, import_id: str = ""
     ) -> ImportRecord | None:
-        """Read a payload in JSON and accept it; None for one without rows, which is no import.
+        """Read a payload in JSON and accept it. Returns None for a payload without rows.
 
-        `import_id` is the one that the call's Idempotency-Key stands for; a new one by default.
-        Accepted twice under one id, also by two calls at once, the same payload is one import.
+        `import_id` is that of the call's Idempotency-Key, by default a new one. If the same payload
+        is accepted twice under one id, even by two calls at once, it is one import.
 
-        Raises what `read` raises, and StorageUnavailableError when storage does not answer before
-        the import is accepted.
+        Raises what `read` raises, and StorageUnavailableError if storage does not answer before the
+        import is accepted.
         """
         plan = await self.read(kind, caller.tenant, body)
         if not plan.rows:
@@ -93,7 +94,7 @@ class ImportAcceptor:
     async def read(
         self, kind: ImportType, tenant: str, body: bytes, reader: Reader = read_payload
     ) -> Plan:
-        """The plan of a payload that `reader` understands.
+        """Read and plan a payload in the format of `reader`.
 
         Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError.
         """
@@ -102,7 +103,7 @@ class ImportAcceptor:
     def draft(
         self, kind: ImportType, tenant: str, plan: Plan, options: Options, import_id: str = ""
     ) -> ImportRecord:
-        """The record of an import of this plan before it is accepted."""
+        """Make the record of an import of this plan, before it is accepted."""
         return ImportRecord(
             tenant=tenant,
             number=0,
@@ -124,9 +125,9 @@ class ImportAcceptor:
         plan: Plan,
         import_id: str,
     ) -> ImportRecord:
-        """The record of a retry of these rows of an import, under its options.
+        """Make the record of a retry of these rows of an import, with the options of the import.
 
-        Raises ConflictError for a retry of a retry, too many times over.
+        Raises ConflictError if the retry has too many ancestors.
         """
         return replace(
             self.draft(kind, parent.tenant, plan, parent.options, import_id),
@@ -142,11 +143,10 @@ class ImportAcceptor:
         plan: Plan,
         check: AcceptanceCheck | None = None,
     ) -> ImportRecord:
-        """The accepted import of a plan; `draft` lacks its number, and a small payload's lines.
+        """Accept the import of a plan. `draft` has no number yet, and no lines of a small payload.
 
-        `check` is that of `ImportLog.accept`.
-
-        Accepted twice under one import id, it is one import. Raises StorageUnavailableError.
+        `check` is that of `ImportLog.accept`. If it is accepted twice under one import id, it is
+        one import. Raises StorageUnavailableError.
         """
         record = await self._write_payload_and_record(draft, plan, check)
         log.event(
@@ -171,7 +171,8 @@ class ImportAcceptor:
                     )
                 )
         except Exception as error:
-            # The sweep sends what is missing, in minutes: the call need not wait for the rows.
+            # The sweep sends the missing messages some minutes later, so the call does not wait for
+            # the rows.
             log.failure("import.messages_missing", error, import_id=record.import_id)
             storage_time_now().spend(math.inf)
         return record

@@ -1,9 +1,8 @@
-"""The secrets under which contents of calls are hashed, so that no content can be guessed from one.
+"""The keys for hashes of call contents, so that a content cannot be guessed from its hash.
 
-A hash of a short body that anyone can compute gives the body away to who tries likely ones, also
-when the rows themselves have been removed. The keys of GATEWAY_AUTHDATA_KEYS lie outside the
-storage account, so the current one of them keys the hashes. Where none is set, it is a key that the
-gateway makes for itself and keeps in storage.
+An attacker could find a short body by hashing likely ones, even after its rows have been deleted.
+The keys of GATEWAY_AUTHDATA_KEYS are outside the storage account, so the hashes use the current one
+of them. If none is set, the gateway makes a key and stores it.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _TRIES = 5
 
 
 class FingerprintKeys:
-    """Finds the secrets; the one in storage is made once and remembered."""
+    """Finds the secrets. Makes the one in storage once, and caches it."""
 
     def __init__(self, tables: Tables, configured: Sequence[HashKey]) -> None:
         self._tables = tables
@@ -38,8 +37,8 @@ class FingerprintKeys:
     async def secrets(self) -> tuple[bytes, ...]:
         """The secret to hash with, then the others to compare with.
 
-        Hashes under the gateway's own key are recognised after GATEWAY_AUTHDATA_KEYS has been set,
-        and hashes without a key (the last, empty one) are those of earlier versions.
+        The others include the gateway's own key, for hashes from before GATEWAY_AUTHDATA_KEYS was
+        set, and an empty one, for hashes of earlier versions, which had no key.
         Raises StorageUnavailableError.
         """
         if not self._own_secret:
@@ -47,7 +46,7 @@ class FingerprintKeys:
         return (*self._configured, self._own_secret, b"")
 
     async def body_hashes(self, body: bytes) -> tuple[str, ...]:
-        """What a whole body is found by: the hash to keep, then the others to look for."""
+        """The hashes of a whole body: the one to store, then the others to search for."""
         keys = await self.secrets()
         digest = await to_thread_if_large(len(body), _sha256, body)
         keyed = [hmac.digest(key, digest, "sha256").hex() for key in keys if key]
@@ -60,10 +59,10 @@ class FingerprintKeys:
             if len(secret) == _BYTES:
                 return secret
             text = base64.b64encode(secrets.token_bytes(_BYTES)).decode()
-            # One that cannot be read is replaced: its hashes are lost in any case.
+            # A key that cannot be read is replaced, since its hashes are lost in any case.
             etag = "" if entity is None else entity.etag
             new_entity = Entity(PARTITION, ROW, {"key": text}, etag)
-            # Another process may be faster, and its key counts; so it is read again.
+            # Another process may be faster, so the key is read again.
             with suppress(PreconditionFailedError):
                 await self._tables.write(
                     SIGNING_KEYS, Insert(new_entity) if entity is None else Replace(new_entity)

@@ -18,7 +18,7 @@ _RANGE: Final = re.compile(rf"\*/\*|{_WORD}/(?:\*|{_WORD})")
 _QUALITY: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 
 
-def preferred_type(accept: str, offered: Sequence[str]) -> str | None:
+def preferred_type(accept: str, media_types: Sequence[str]) -> str | None:
     """The offered media type that the header prefers; the first of those that it prefers alike.
 
     None where the header excludes all of them.
@@ -29,10 +29,10 @@ def preferred_type(accept: str, offered: Sequence[str]) -> str | None:
             media_range, quality = _read_element(element)
             qualities[media_range] = max(quality, qualities.get(media_range, 0.0))
     if not qualities:
-        return offered[0]
+        return media_types[0]
     best: str | None = None
     best_rank = (0.0, 0)
-    for media_type in offered:
+    for media_type in media_types:
         rank = _rank(media_type, qualities)
         if rank[0] > 0 and rank > best_rank:
             best, best_rank = media_type, rank

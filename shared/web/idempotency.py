@@ -72,9 +72,9 @@ async def keyed_call(
     if not 1 <= len(key) <= MAX_KEY:
         raise InvalidRequestError(f"{HEADER} must have 1 to {MAX_KEY} characters.")
     size = sum(map(len, content))
-    bound = [part.encode() for part in _bound_to(req)]
+    bound_values = [part.encode() for part in _bound_to(req)]
     secrets = await keys.secrets()
-    fingerprints = await to_thread_if_large(size, _fingerprints, [*bound, *content], secrets)
+    fingerprints = await to_thread_if_large(size, _fingerprints, [*bound_values, *content], secrets)
     return KeyedCall(tenant, key, fingerprints)
 
 
@@ -123,13 +123,13 @@ async def answer_keyed(keys: IdempotencyKeys, call: KeyedCall, work: RepeatableW
     while True:
         try:
             claim = await keys.claim(call)
-            joined = None if claim.is_mine else await _join(keys, claim, work, is_over)
+            kept = None if claim.is_mine else await _join(keys, claim, work, is_over)
         except AcceptanceUnknownError:
             raise
         except StorageUnavailableError as error:
             raise RepeatUnknownError("an Idempotency-Key cannot be read") from error
-        if joined is not None:
-            return joined
+        if kept is not None:
+            return kept
         if claim.is_mine:
             try:
                 return await _run(keys, claim, work, is_repeat=False)
@@ -155,9 +155,9 @@ async def _join(
             if record is not None and is_over():
                 return KeyedAnswer(await work.answer_found(record), import_id, is_replayed=True)
             if record is None and keys.is_abandoned(current):
-                answered = await _take_over(keys, current, work)
-                if answered is not None:
-                    return answered
+                with_answer = await _take_over(keys, current, work)
+                if with_answer is not None:
+                    return with_answer
     return None
 
 
@@ -169,15 +169,15 @@ async def _take_over(
     None where a third call was quicker, or where the work is refused now, and yet the slow call
     before had its import accepted.
     """
-    taken = await keys.take_over(claim)
-    if taken is None:
+    own_claim = await keys.take_over(claim)
+    if own_claim is None:
         return None
     try:
-        return await _run(keys, taken, work, is_repeat=True)
+        return await _run(keys, own_claim, work, is_repeat=True)
     except RefusedError:
-        if await work.find(taken.import_id) is not None:
+        if await work.find(own_claim.import_id) is not None:
             return None
-        await keys.remove(taken)
+        await keys.remove(own_claim)
         raise
 
 
@@ -204,16 +204,16 @@ async def answer_repeatable(
     gateway: Gateway, keyed: KeyedCall, work: RepeatableWork, render: Render
 ) -> func.HttpResponse:
     """`answer_once` for work that others can follow; `render` makes bodies that are not kept."""
-    given = await answer_keyed(gateway.idempotency, keyed, work)
+    answer = await answer_keyed(gateway.idempotency, keyed, work)
     try:
-        response = await _response(given.answer, given.import_id, render)
+        response = await _response(answer.answer, answer.import_id, render)
     except RefusedError:
         raise
     except Exception as error:
         # The answer of an import that was accepted cannot be made just now.
-        log.failure("repeat.not_rendered", error, import_id=given.import_id)
-        raise AcceptanceUnknownError(given.import_id) from error
-    if given.is_replayed:
+        log.failure("repeat.not_rendered", error, import_id=answer.import_id)
+        raise AcceptanceUnknownError(answer.import_id) from error
+    if answer.is_replayed:
         response.headers[REPLAYED] = "true"
     return response
 

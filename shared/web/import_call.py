@@ -43,7 +43,7 @@ class ImportCall:
     tenant: str
     accept: Callable[[str], Awaitable[ImportRecord | None]]
     render: Callable[[ImportRecord | None, str], Awaitable[func.HttpResponse]]
-    wished: Preferences
+    preferences: Preferences
     media_type: str = JSON
     pending: Callable[[ImportReport, str], func.HttpResponse] = _not_yet_in_json
     is_lasting: bool = True
@@ -65,7 +65,7 @@ class _Work:
     def __init__(self, gateway: Gateway, call: ImportCall) -> None:
         self._gateway = gateway
         self._call = call
-        self.seconds = call.wished.seconds
+        self.seconds = call.preferences.seconds
 
     async def begin(self, import_id: str) -> func.HttpResponse:
         """Accept the payload, wait, answer."""
@@ -73,14 +73,14 @@ class _Work:
             record = await self._call.accept(import_id)
         if record is None:
             return await self._call.render(None, self._call.media_type)
-        return await self._answer(record, self._call.wished)
+        return await self._answer(record, self._call.preferences)
 
     async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:
         """The same for a call with a key: what was accepted before is not accepted again."""
         record = await self.find(import_id) if is_repeat else None
         if record is None:
             return self._kept(await self.begin(import_id))
-        return self._kept(await self._answer(record, self._call.wished))
+        return self._kept(await self._answer(record, self._call.preferences))
 
     async def find(self, import_id: str) -> ImportRecord | None:
         """The import of that id, where it was accepted."""
@@ -88,7 +88,7 @@ class _Work:
 
     async def answer_found(self, record: ImportRecord) -> KeptAnswer:
         """What can be said now of an import that another call has had accepted."""
-        return self._kept(await self._answer(record, replace(self._call.wished, seconds=0)))
+        return self._kept(await self._answer(record, replace(self._call.preferences, seconds=0)))
 
     async def render_again(self, import_id: str, media_type: str) -> func.HttpResponse:
         """The answer of an ended import. Raises GoneError where its records are not there."""
@@ -97,12 +97,12 @@ class _Work:
             raise GoneError("The import of this Idempotency-Key has expired: send a new key.")
         return await self._call.render(record, media_type)
 
-    async def _answer(self, record: ImportRecord, wished: Preferences) -> func.HttpResponse:
+    async def _answer(self, record: ImportRecord, preferences: Preferences) -> func.HttpResponse:
         call = self._call
         return await answer_when_ended(
             self._gateway,
             record,
-            wished,
+            preferences,
             render=lambda ended: call.render(ended, call.media_type),
             pending=lambda report: call.pending(report, call.media_type),
         )
@@ -115,7 +115,7 @@ class _Work:
 async def answer_when_ended(
     gateway: Gateway,
     record: ImportRecord,
-    wished: Preferences,
+    preferences: Preferences,
     *,
     render: Callable[[ImportRecord], Awaitable[func.HttpResponse]],
     pending: Callable[[ImportReport], func.HttpResponse] = not_yet,
@@ -128,14 +128,14 @@ async def answer_when_ended(
     """
     response = None
     try:
-        if not record.is_open or await gateway.waiting.until_ended(record, wished.seconds):
+        if not record.is_open or await gateway.waiting.until_ended(record, preferences.seconds):
             response = await render(record)
     except Exception as error:
         log.failure("call.left_running", error, import_id=record.import_id)
     if response is None:
         response = await answer_pending(gateway, record, pending, state)
-    if wished.applied:
-        response.headers["Preference-Applied"] = wished.applied
+    if preferences.applied:
+        response.headers["Preference-Applied"] = preferences.applied
     return response
 
 

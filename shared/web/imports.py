@@ -86,20 +86,20 @@ def _links(report: ImportReport) -> dict[str, str]:
     record = report.record
     kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
     has_queues = kind is not None and kind.has_queues
-    here = address(record)
-    links = {"self": here}
+    own_address = address(record)
+    links = {"self": own_address}
     if not record.results_expired_at:
         links |= {
-            "results": f"{here}/results",
-            "failures": f"{here}/failures",
-            "answer": f"{here}/answer",
+            "results": f"{own_address}/results",
+            "failures": f"{own_address}/failures",
+            "answer": f"{own_address}/answer",
         }
     if report.still_out and not record.payload_expired_at:
-        links["failedRows"] = f"{here}/failed-rows"
+        links["failedRows"] = f"{own_address}/failed-rows"
         if not record.is_open and has_queues and not record.is_broken:
-            links["retry"] = f"{here}/retry"
+            links["retry"] = f"{own_address}/retry"
     if record.is_open and not record.is_cancelled and has_queues:
-        links["cancel"] = f"{here}/cancel"
+        links["cancel"] = f"{own_address}/cancel"
     if record.parent.import_id:
         links["parent"] = f"{IMPORTS}/{record.parent.import_id}"
     return links
@@ -203,9 +203,9 @@ def _group_view(group: MessageGroup) -> dict[str, Any]:
     return {**view, "count": group.count, "firstIndexes": group.indexes}
 
 
-def place_to_text(place: ResultCursor | None) -> str | None:
+def place_to_text(cursor: ResultCursor | None) -> str | None:
     """A continuation for the caller, which need not know what is in it."""
-    return None if place is None else to_opaque(f"{place.chunk}.{place.rows}")
+    return None if cursor is None else to_opaque(f"{cursor.chunk}.{cursor.rows}")
 
 
 def place_from_text(query: Mapping[str, str]) -> ResultCursor:
@@ -239,21 +239,21 @@ def _numbers(continuation: str, count: int) -> list[int]:
 
 
 async def failed_rows_as_json(
-    failed: FailedRows, rules: Rules, record: ImportRecord
+    chunks: FailedRows, rules: Rules, record: ImportRecord
 ) -> func.HttpResponse:
     """`[{"index", "row", "messages"}…]`, a line each: the body that a retry takes."""
     parts: list[str] = []
-    used = 0
-    async for rows in failed.chunks(record):
-        lines = await asyncio.to_thread(_json_lines, rules, _bounded(rows, used))
-        used += sum(map(len, lines))
+    byte_counts = 0
+    async for rows in chunks.chunks(record):
+        lines = await asyncio.to_thread(_json_lines, rules, _bounded(rows, byte_counts))
+        byte_counts += sum(map(len, lines))
         parts += lines
     body = await asyncio.to_thread(_array, parts)
     return func.HttpResponse(body, mimetype=JSON, headers=_headers(record))
 
 
 async def failed_rows_as_csv(
-    failed: FailedRows, rules: Rules, record: ImportRecord
+    chunks: FailedRows, rules: Rules, record: ImportRecord
 ) -> func.HttpResponse:
     """A line each, a column per field that occurs; UTF-8 with a BOM, for spreadsheets.
 
@@ -261,15 +261,15 @@ async def failed_rows_as_csv(
     """
     columns: csv_export.Columns = {name.lower(): name for name in rules.key_fields}
     count = 0
-    async for rows in failed.chunks(record):
+    async for rows in chunks.chunks(record):
         count += len(rows)
         await asyncio.to_thread(_note_columns, columns, rules, rows)
     columns = csv_export.bounded_columns(columns, count)
     parts = [csv_export.header_line(columns)]
-    used = 0
-    async for rows in failed.chunks(record):
-        lines = await asyncio.to_thread(_csv_lines, columns, rules, _bounded(rows, used))
-        used += sum(map(len, lines))
+    byte_counts = 0
+    async for rows in chunks.chunks(record):
+        lines = await asyncio.to_thread(_csv_lines, columns, rules, _bounded(rows, byte_counts))
+        byte_counts += sum(map(len, lines))
         parts += lines
     body = await asyncio.to_thread(lambda: "".join(parts).encode("utf-8-sig"))
     name = f'attachment; filename="failed-rows-{record.import_id}.csv"'
@@ -280,9 +280,9 @@ async def failed_rows_as_csv(
     )
 
 
-def _bounded(rows: Sequence[FailedRow], used: int) -> Sequence[FailedRow]:
+def _bounded(rows: Sequence[FailedRow], byte_counts: int) -> Sequence[FailedRow]:
     """The rows; those behind the limit of an answer show only the first of their messages."""
-    if used <= MAX_FULL_ANSWER:
+    if byte_counts <= MAX_FULL_ANSWER:
         return rows
     return [replace(row, result=row.result.shortened()) for row in rows]
 

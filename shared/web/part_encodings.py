@@ -63,14 +63,14 @@ def decode_part(headers: Headers, content: bytes) -> bytes:
     return content
 
 
-def check_md5(sent: str | None, content: bytes, what: str) -> None:
+def check_md5(expected: str | None, content: bytes, part_name: str) -> None:
     """Raises InvalidRequestError where a `Content-MD5` header was sent and does not match."""
-    if sent is None:
+    if expected is None:
         return
     digest = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
-    if sent.strip() != digest:
+    if expected.strip() != digest:
         raise InvalidRequestError(
-            f"{what} does not match its Content-MD5: it was changed on the way; send it again."
+            f"{part_name} does not match its Content-MD5: it was changed on the way; send it again."
         )
 
 
@@ -81,9 +81,9 @@ def part_charset(headers: Headers) -> str:
     """
     from werkzeug.http import parse_options_header
 
-    sent = parse_options_header(headers.get("Content-Type", ""))[1].get("charset", "utf-8")
+    charset_name = parse_options_header(headers.get("Content-Type", ""))[1].get("charset", "utf-8")
     try:
-        charset = codecs.lookup(sent).name
+        charset = codecs.lookup(charset_name).name
     except (LookupError, ValueError):
         charset = ""
     if charset not in _CHARSETS:

@@ -42,10 +42,12 @@ class QueryNames:
         """The query by lower-cased name. Raises InvalidRequestError for a name that is refused."""
         query = query_of(req)
         unknown = [name for name in _sent_names(req) if not self._is_known(name)]
-        refused = unknown if self.is_ours else [name for name in unknown if self._is_slip(name)]
-        refused += _dry_runs_in_values(query)
-        if refused:
-            raise InvalidRequestError(self._explain(refused))
+        unknown_names = (
+            unknown if self.is_ours else [name for name in unknown if self._is_slip(name)]
+        )
+        unknown_names += _dry_runs_in_values(query)
+        if unknown_names:
+            raise InvalidRequestError(self._explain(unknown_names))
         self._refuse_header(req, query)
         return query
 
@@ -70,15 +72,19 @@ class QueryNames:
                 f"{DRY_RUN}=true in the query for a dry run."
             )
 
-    def _explain(self, refused: Sequence[str]) -> str:
-        if DRY_RUN not in self.names and any(map(is_like_dry_run, refused)):
-            return f"This call has no dry run, and nothing was done: {self._advice(refused)}"
-        return f"The query has parameters that this call does not take: {self._advice(refused)}"
+    def _explain(self, unknown_names: Sequence[str]) -> str:
+        if DRY_RUN not in self.names and any(map(is_like_dry_run, unknown_names)):
+            return f"This call has no dry run, and nothing was done: {self._advice(unknown_names)}"
+        return (
+            f"The query has parameters that this call does not take: {self._advice(unknown_names)}"
+        )
 
-    def _advice(self, refused: Sequence[str]) -> str:
-        shown = [escaped(name)[:_LONGEST_NAMED] or "one without a name" for name in refused]
-        more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
-        left_out = f"{', '.join(shown[:_MOST_NAMED])}{more}"
+    def _advice(self, unknown_name: Sequence[str]) -> str:
+        shown_name = [
+            escaped(name)[:_LONGEST_NAMED] or "one without a name" for name in unknown_name
+        ]
+        more = f" and {len(shown_name) - _MOST_NAMED} more" if len(shown_name) > _MOST_NAMED else ""
+        left_out = f"{', '.join(shown_name[:_MOST_NAMED])}{more}"
         if not self.names:
             return f"{left_out}. Remove them: this call takes no query parameters."
         return f"{left_out}. Correct or remove them: this call takes {', '.join(self.names)}."
@@ -115,8 +121,8 @@ def _names_in_address(req: func.HttpRequest) -> list[str]:
 def _dry_runs_in_values(query: Mapping[str, str]) -> Iterator[str]:
     """Dry runs that are glued to the value before them, as in `?code=abc?dryRun=true`."""
     for name, value in query.items():
-        for glued in _GLUE.split(value)[1:]:
-            if folded(glued.partition("=")[0]) == DRY_RUN.lower():
+        for dry_run_suffix in _GLUE.split(value)[1:]:
+            if folded(dry_run_suffix.partition("=")[0]) == DRY_RUN.lower():
                 yield f"{DRY_RUN} within the value of {name}"
 
 

@@ -83,14 +83,14 @@ def check_accepts_json(req: func.HttpRequest) -> None:
     accepted_type(req, JSON)
 
 
-def accepted_type(req: func.HttpRequest, *offered: str) -> str:
+def accepted_type(req: func.HttpRequest, *media_types: str) -> str:
     """The media type that `Accept` prefers among those offered; the first one where it is silent.
 
     Raises NotAcceptableError where it excludes them all.
     """
-    best = preferred_type(req.headers.get("Accept", ""), offered)
+    best = preferred_type(req.headers.get("Accept", ""), media_types)
     if best is None:
-        names = " or ".join(offered)
+        names = " or ".join(media_types)
         raise NotAcceptableError(f"This endpoint answers {names}: name one of these in Accept.")
     return best
 
@@ -163,15 +163,15 @@ def dry_run(query: Mapping[str, str]) -> DryRun:
 
 def preferences(req: func.HttpRequest, longest: float) -> Preferences:
     """`Prefer: wait=N` shortens the wait, `respond-async` alone ends it at once (RFC 7240)."""
-    sent = [part.strip() for part in req.headers.get("Prefer", "").split(",")]
-    waits = [float(match[1]) for part in sent if (match := _WAIT.fullmatch(part))]
-    wants_async = any(part.lower() == "respond-async" for part in sent)
-    applied = ["respond-async"] if wants_async else []
+    header = [part.strip() for part in req.headers.get("Prefer", "").split(",")]
+    waits = [float(match[1]) for part in header if (match := _WAIT.fullmatch(part))]
+    wants_async = any(part.lower() == "respond-async" for part in header)
+    applied_preferences = ["respond-async"] if wants_async else []
     seconds = 0.0 if wants_async else math.inf
     if waits:
         seconds = min(waits[0], longest)
-        applied.append(f"wait={seconds:.0f}")
-    return Preferences(min(seconds, longest), ", ".join(applied))
+        applied_preferences.append(f"wait={seconds:.0f}")
+    return Preferences(min(seconds, longest), ", ".join(applied_preferences))
 
 
 # Reading a form of files, strictly: what is cut off or malformed is refused, not passed over.
@@ -240,16 +240,16 @@ def read_form(content_type: str, body: bytes) -> Form:
     """The form in a body, to be closed after use. Raises InvalidRequestError."""
     if not body:
         raise InvalidRequestError("The body is empty: send a form, with a Content-Length.")
-    made: list[IO[bytes]] = []
+    form: list[IO[bytes]] = []
     try:
-        return _parsed(content_type, body, made)
+        return _parsed(content_type, body, form)
     except BaseException:
-        for content in made:
+        for content in form:
             content.close()
         raise
 
 
-def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
+def _parsed(content_type: str, body: bytes, form: list[IO[bytes]]) -> Form:
     from werkzeug.exceptions import RequestEntityTooLarge
     from werkzeug.http import parse_options_header
 
@@ -260,12 +260,12 @@ def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
     texts: list[tuple[str, str]] = []
     files: list[SentFile] = []
     try:
-        for place, (part, content) in enumerate(_parts(boundary.encode("ascii"), body, made), 1):
-            name = _field_name(part.name, place)
+        for position, (part, content) in enumerate(_parts(boundary.encode("ascii"), body, form), 1):
+            name = _field_name(part.name, position)
             if isinstance(content, bytes):
                 texts.append((name, _field_text(part.name, part.headers, content)))
             else:
-                files.append(SentFile(name, part.filename, _file_content(part, content, made)))
+                files.append(SentFile(name, part.filename, _file_content(part, content, form)))
     except RequestEntityTooLarge:
         raise InvalidRequestError(
             f"The form has more than {MAX_PARTS} parts, or fields of more than "
@@ -280,7 +280,7 @@ def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
 
 
 def _parts(
-    boundary: bytes, body: bytes, made: list[IO[bytes]]
+    boundary: bytes, body: bytes, form: list[IO[bytes]]
 ) -> Iterator[tuple[Any, bytes | IO[bytes]]]:
     """Each part with its content as sent: the bytes of a field, the open file of a file.
 
@@ -300,11 +300,11 @@ def _parts(
                 part = event
                 field.clear()
                 if isinstance(event, File):
-                    made.append(SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 (see `Form.close`)
+                    form.append(SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 (see `Form.close`)
             elif isinstance(event, Data) and isinstance(part, File):
-                made[-1].write(event.data)
+                form[-1].write(event.data)
                 if not event.more_data:
-                    yield part, made[-1]
+                    yield part, form[-1]
             elif isinstance(event, Data):
                 fields_bytes += len(event.data)
                 if fields_bytes > MAX_FIELD_BYTES:
@@ -314,34 +314,34 @@ def _parts(
                     yield part, bytes(field)
 
 
-def _unreadable(error: Exception, place: int) -> InvalidRequestError:
+def _unreadable(error: Exception, position: int) -> InvalidRequestError:
     """What the library has against a form, at the part of that place or behind it."""
     if isinstance(error, UnicodeDecodeError):
-        what = "The file name" if b"filename" in error.object.lower() else "A header"
+        subject = "The file name" if b"filename" in error.object.lower() else "A header"
         return InvalidRequestError(
-            f"{what} of part {place} of the form is not UTF-8: send it in UTF-8, a file name also "
-            "as filename*=UTF-8''…"
+            f"{subject} of part {position} of the form is not UTF-8: send it in UTF-8, a file name "
+            "also as filename*=UTF-8''…"
         )
     if "Content-Disposition" in str(error):
         return InvalidRequestError(
-            f"Part {place} of the form has no Content-Disposition: send one with the name of the "
-            "field."
+            f"Part {position} of the form has no Content-Disposition: send one with the name of "
+            "the field."
         )
     return InvalidRequestError(
-        f"The form cannot be read from part {place} on: it is cut off or malformed; send it again "
-        "whole, as an HTTP library makes it."
+        f"The form cannot be read from part {position} on: it is cut off or malformed; send it "
+        "again whole, as an HTTP library makes it."
     )
 
 
-def _field_name(name: str | None, place: int) -> str:
+def _field_name(name: str | None, position: int) -> str:
     """The lower-cased name of a part. Raises InvalidRequestError."""
     if not name:
         raise InvalidRequestError(
-            f"Part {place} of the form has no name: send name= in its Content-Disposition."
+            f"Part {position} of the form has no name: send name= in its Content-Disposition."
         )
     if _REPLACED in name:
         raise InvalidRequestError(
-            f"The name of part {place} of the form has a mark in place of a character: send the "
+            f"The name of part {position} of the form has a mark in place of a character: send the "
             "field's name in UTF-8."
         )
     return name.lower()
@@ -365,13 +365,13 @@ def _field_text(name: str, headers: Headers, content: bytes) -> str:
     )
 
 
-def _file_content(part: Any, content: IO[bytes], made: list[IO[bytes]]) -> IO[bytes]:
+def _file_content(part: Any, content: IO[bytes], form: list[IO[bytes]]) -> IO[bytes]:
     """The content of a file as it is meant, from its beginning."""
     content.seek(0)
     if is_plain(part.headers):
         return content
     decoded = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (see `Form.close`)
-    made.append(decoded)
+    form.append(decoded)
     decoded.write(decode_part(part.headers, content.read()))
     content.close()
     decoded.seek(0)

@@ -95,11 +95,11 @@ def refusal(error: BaseException) -> func.HttpResponse:
     if isinstance(error, errors.RefusedError):
         return _answer(STATUS[type(error)], error.message, _headers(error))
     if isinstance(error, errors.AcceptanceUnknownError):
-        said = MAY_BE_ACCEPTED.format(import_id=error.import_id)
-        return _answer(503, said, {"Retry-After": RETRY_AFTER, "X-Import-Id": error.import_id})
+        message = MAY_BE_ACCEPTED.format(import_id=error.import_id)
+        return _answer(503, message, {"Retry-After": RETRY_AFTER, "X-Import-Id": error.import_id})
     if isinstance(error, errors.StagingUnknownError):
-        said = MAY_BE_STAGED.format(file_log_id=error.file_log_id)
-        return _answer(503, said, {"Retry-After": RETRY_AFTER})
+        message = MAY_BE_STAGED.format(file_log_id=error.file_log_id)
+        return _answer(503, message, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.RepeatUnknownError):
         return _answer(503, UNKNOWN_KEY, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.StorageUnavailableError):
@@ -122,11 +122,11 @@ def _headers(error: errors.RefusedError) -> dict[str, str] | None:
     if isinstance(error, errors.TooManyRequestsError):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.BearerTokenError):
-        sent = ' error="invalid_token"' if error.is_sent else ""
-        return {"WWW-Authenticate": f"Bearer{sent}"}
+        response_headers = ' error="invalid_token"' if error.is_sent else ""
+        return {"WWW-Authenticate": f"Bearer{response_headers}"}
     if isinstance(error, errors.MissingScopeError):
-        wanted = f'Bearer error="insufficient_scope", scope="{error.scope}"'
-        return {"WWW-Authenticate": wanted}
+        required = f'Bearer error="insufficient_scope", scope="{error.scope}"'
+        return {"WWW-Authenticate": required}
     return None
 
 
@@ -172,7 +172,7 @@ def answered_with(refuse: Refuse, follow: Follow) -> Callable[[Handler], Handler
 def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def answer(req: func.HttpRequest) -> func.HttpResponse:
-        started = time.perf_counter()
+        started_at = time.perf_counter()
         correlation_id = _correlation_id(req)
         name = getattr(handler, "__name__", "")
         with storage_time(CALL_SECONDS), acceptance_noted() as acceptance:
@@ -194,7 +194,7 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
             function=name,
             status=response.status_code,
             correlation_id=correlation_id,
-            seconds=round(time.perf_counter() - started, 3),
+            seconds=round(time.perf_counter() - started_at, 3),
         )
         return response
 
@@ -215,8 +215,8 @@ async def _finish_before_stop(handler: Handler, req: func.HttpRequest) -> func.H
 
 
 def _correlation_id(req: func.HttpRequest) -> str:
-    sent = req.headers.get(CORRELATION_HEADER, "")
-    return sent if _CORRELATION_ID.fullmatch(sent) else RandomIds().new()
+    header = req.headers.get(CORRELATION_HEADER, "")
+    return header if _CORRELATION_ID.fullmatch(header) else RandomIds().new()
 
 
 def _tell(error: Exception, correlation_id: str, name: str) -> None:

@@ -51,20 +51,20 @@ def read_token_request(req: func.HttpRequest) -> TokenRequest:
         raise TokenRefusedError(
             f"grant_type must be {GRANT_TYPE}.", TokenFault.UNSUPPORTED_GRANT_TYPE
         )
-    first, *others = _read_credentials(req.headers.get("Authorization"), form)
+    first, *other_readings = _read_credentials(req.headers.get("Authorization"), form)
     scopes = _read_scopes(form.get("scope"))
-    return TokenRequest(first.client_id, first.client_secret, scopes, tuple(others))
+    return TokenRequest(first.client_id, first.client_secret, scopes, tuple(other_readings))
 
 
-def token_answer(issued: IssuedToken) -> func.HttpResponse:
+def token_answer(token: IssuedToken) -> func.HttpResponse:
     """The token (RFC 6749, 5.1)."""
     return _answer(
         200,
         {
-            "access_token": issued.access_token,
+            "access_token": token.access_token,
             "token_type": "Bearer",
-            "expires_in": issued.expires_in,
-            "scope": " ".join(issued.scopes),
+            "expires_in": token.expires_in,
+            "scope": " ".join(token.scopes),
         },
     )
 
@@ -74,8 +74,8 @@ def token_refusal(
 ) -> func.HttpResponse:
     """Why there is none (RFC 6749, 5.2)."""
     if isinstance(error, StorageUnavailableError):
-        said = "The gateway cannot look up clients just now: send the request again."
-        content = {"error": "temporarily_unavailable", "error_description": said}
+        message = "The gateway cannot look up clients just now: send the request again."
+        content = {"error": "temporarily_unavailable", "error_description": message}
         return _answer(503, content, {"Retry-After": RETRY_AFTER})
     if isinstance(error, TooManyRequestsError):
         content = {
@@ -161,17 +161,17 @@ def _read_basic(authorization: str) -> list[Credentials]:
         "both as they are.",
         TokenFault.INVALID_CLIENT,
     )
-    found = _BASIC.fullmatch(authorization)
-    if found is None:
+    match = _BASIC.fullmatch(authorization)
+    if match is None:
         raise unreadable
     try:
-        sent = base64.b64decode(found[1], validate=True)
+        credentials = base64.b64decode(match[1], validate=True)
     except (binascii.Error, ValueError):
         raise unreadable from None
     try:
-        text = sent.decode("utf-8")
+        text = credentials.decode("utf-8")
     except UnicodeDecodeError:
-        text = sent.decode("latin-1")
+        text = credentials.decode("latin-1")
     if ":" not in text:
         raise unreadable
     as_sent = [text.split(":", 1), text.rsplit(":", 1)]
@@ -226,13 +226,13 @@ def discovery_document(settings: Settings) -> dict[str, Any]:
     msal insists on an `authorization_endpoint`; there is nothing at that address, since the gateway
     knows no users.
     """
-    here = settings.base_url
+    base_url = settings.base_url
     is_local = settings.identity_provider == IdentityProvider.LOCAL
     return {
-        "issuer": here,
-        "token_endpoint": f"{here}/connect/token",
-        "jwks_uri": f"{here}/.well-known/jwks.json",
-        "authorization_endpoint": f"{here}/connect/authorize",
+        "issuer": base_url,
+        "token_endpoint": f"{base_url}/connect/token",
+        "jwks_uri": f"{base_url}/.well-known/jwks.json",
+        "authorization_endpoint": f"{base_url}/connect/authorize",
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
         "scopes_supported": [scope.value for scope in Scope],
