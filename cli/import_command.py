@@ -179,7 +179,8 @@ def _describe_progress(progress: ImportProgress) -> str:
     done_rows = sum(progress.counts.values())
     return (
         f"Stopped: {done_rows} of {progress.total} rows are known to be done. The gateway "
-        "completes the calls that it has accepted. Run the same command again to continue from there."
+        "completes the calls that it has accepted. Run the same command again to continue from "
+        "there."
     )
 
 
