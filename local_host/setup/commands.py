@@ -93,7 +93,10 @@ def _test(arguments: list[str]) -> int:
     worker = prepare_worker()
     if worker is not None:
         variables["GATEWAY_WORKER_PYTHON"] = str(worker)
-    _become_python(["-m", "pytest", *arguments], variables, ROOT)
+    # tests/conftest.py says how many processes that are. Each takes one file after another, in
+    # order: the short ones come last, so that both end at about the same time.
+    processes = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+    _become_python(["-m", "pytest", *processes, *arguments], variables, ROOT)
 
 
 def _check(arguments: list[str]) -> int:
