@@ -18,7 +18,7 @@ from shared.storage.names import LICENSE_DOCUMENTS
 from tests.documents import Form, upload_headers
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for
-from tests.integration.authdata_stage import Row
+from tests.integration.harness import Row
 from tests.tenants import Sender
 
 # The limits of the gateway that the tests of the contract talk to.

@@ -22,7 +22,7 @@ from tests.contract.calls import (
     send_authdata,
 )
 from tests.e2e.gateway_process import Answer, GatewayProcess
-from tests.integration.authdata_stage import an_employee
+from tests.integration.harness import an_employee
 from tests.tenants import Sender, a_token_client
 
 pytestmark = pytest.mark.e2e

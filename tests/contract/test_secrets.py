@@ -22,7 +22,7 @@ from tests.builders import SAMPLE, a_worker, body_of
 from tests.contract.calls import AUTHDATA, LICENSES, STAGE, process_authdata, send_authdata
 from tests.e2e.gateway_process import WORKERS, GatewayProcess
 from tests.emulator import settings_for
-from tests.integration.authdata_stage import Row, an_employee
+from tests.integration.harness import Row, an_employee
 from tests.tenants import Sender
 from tests.unit.imports.licenses.license_bodies import license_form, license_xml, sample_rows
 

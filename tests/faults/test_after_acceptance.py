@@ -33,7 +33,7 @@ from tests.faults.proxy import (
     Trickle,
     running_proxy,
 )
-from tests.integration.authdata_stage import an_employee
+from tests.integration.harness import an_employee
 from tests.tenants import Sender
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(120)]

@@ -36,7 +36,7 @@ from tests.faults.proxy import (
     running_proxy,
     throttled,
 )
-from tests.integration.authdata_stage import an_employee
+from tests.integration.harness import an_employee
 from tests.tenants import Sender
 from tests.waiting import wait_until
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Callable
+
 import pytest
 
+from shared.bootstrap import open_gateway
+from shared.errors import StagingUnknownError, StorageUnavailableError
+from shared.imports.authdata.model import BatchCall
 from shared.imports.authdata.processor import AuthdataProcessor, records_of
 from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import messages_for
@@ -12,7 +19,11 @@ from shared.services.status import ImportState
 from shared.storage.import_records import ImportRecord, acceptance_operations, record_row
 from shared.storage.ports import Delete, Entity, Merge
 from shared.storage.result_records import result_row
-from tests.integration.authdata_stage import AuthdataStage, an_employee, play
+from shared.web.responses import refusal
+from tests.emulator import settings_for
+from tests.faults.proxy import Act, CutConnection, FaultProxy, Rule, Service, running_proxy
+from tests.integration.harness import AuthdataStage, an_employee, play_authdata
+from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.integration
 CHUNK = 40
@@ -99,7 +110,7 @@ def test_a_handler_that_died_in_the_middle_is_taken_up_and_decides_nothing_anew(
         assert answer["totalEmpIdUpdate"] == 30
         assert len(await stage.employees()) == 110
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_message_delivered_again_tells_what_was_done_the_first_time(delivered: str) -> None:
@@ -115,7 +126,7 @@ def test_a_message_delivered_again_tells_what_was_done_the_first_time(delivered:
         assert await stage.stored() == stored
         assert await stage.answer(record) == answer
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 @pytest.mark.parametrize("is_planned", [True, False])
@@ -146,7 +157,7 @@ def test_a_poisoned_chunk_ends_and_no_straggler_commits_its_rows(
         assert again["totalErrors"] == 0
         assert {"Z00", "N29"} <= set(await stage.employees())
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
@@ -168,7 +179,7 @@ def test_a_chunk_that_is_poisoned_before_the_plan_ends_no_other_chunk(
         again = await stage.imported([an_employee("Z39"), an_employee("A00", "A00-one", "newer")])
         assert again["totalErrors"] == 0
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_rows_of_one_employee_and_faulty_rows_end_with_their_chunk(delivered: str) -> None:
@@ -188,7 +199,7 @@ def test_rows_of_one_employee_and_faulty_rows_end_with_their_chunk(delivered: st
         assert not stored.keys() & {"A1", "A02", "A3"}
         assert {f"B{at:02d}" for at in range(50, 110)} <= stored.keys()
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_cancelled_import_keeps_what_is_committed(delivered: str) -> None:
@@ -207,7 +218,7 @@ def test_a_cancelled_import_keeps_what_is_committed(delivered: str) -> None:
         assert await stage.answer(repeated) == answer
         await stage.employees()
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_an_import_cancelled_before_its_turn_changes_nothing(delivered: str) -> None:
@@ -222,7 +233,7 @@ def test_an_import_cancelled_before_its_turn_changes_nothing(delivered: str) -> 
         assert {row.messages[-1].id for row in late} == {9002}
         assert await stage.entities() == before, "not even a mark"
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_straggler_of_an_earlier_import_gives_way(delivered: str) -> None:
@@ -240,7 +251,7 @@ def test_a_straggler_of_an_earlier_import_gives_way(delivered: str) -> None:
         assert await stage.stored() == stored
         assert await results(stage, record) == told
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_lost_payload_ends_the_import(delivered: str) -> None:
@@ -254,4 +265,61 @@ def test_a_lost_payload_ends_the_import(delivered: str) -> None:
         assert (answer["totalErrors"], answer["totalRecords"]) == (200, 200)
         assert await stage.employees() == {}
 
-    play(delivered, scenario, chunk_rows=100)
+    play_authdata(delivered, scenario, chunk_rows=100)
+
+
+# A stage call whose append got no answer never says that nothing was accepted.
+
+
+BATCH = "5f2b8f5e-0000-4000-8000-00000000000a"
+
+
+def stage(storage: str, fault: Callable[[FaultProxy], Rule]) -> tuple[Exception, int]:
+    """Stage a record into a new batch under this fault; the error, and how many records are in."""
+
+    async def play() -> tuple[Exception, int]:
+        with running_proxy(storage) as proxy:
+            async with open_gateway(settings_for(proxy.connection_string)) as gateway:
+                tenant = await new_tenant(gateway)
+                rows = [{"employeeid": "e1", "authvalue1": "a"}]
+                call = BatchCall(BATCH, validate=True, allow_no_auth=False, commit=True, rows=rows)
+                proxy.add(fault(proxy))
+                with pytest.raises(StorageUnavailableError) as caught:
+                    await gateway.authdata.staging.stage(tenant, call, BATCH)
+            async with open_gateway(settings_for(storage)) as gateway:
+                batch = await gateway.authdata.staging._batches.read(tenant, BATCH)
+            return caught.value, batch.rows if batch else 0
+
+    return asyncio.run(play())
+
+
+def then_storage_is_away(proxy: FaultProxy, *, is_applied: bool) -> Rule:
+    """The append is applied or not; from then on no table answers any more."""
+
+    def go_away() -> None:
+        proxy.rules = [Rule(CutConnection(), Service.TABLE)]
+
+    return Rule(Act(go_away, is_applied), Service.TABLE, "POST", r"\$batch", "AuthStaging")
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+def test_an_append_without_an_answer_names_the_batch_to_ask_for(
+    delivered: str, is_applied: bool
+) -> None:
+    error, rows = stage(delivered, lambda proxy: then_storage_is_away(proxy, is_applied=is_applied))
+    assert rows == int(is_applied)
+    assert isinstance(error, StagingUnknownError)
+    answer = refusal(error)
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    message = json.loads(answer.get_body())["message"]
+    assert f"/api/admin/authdata/{BATCH}" in message
+    assert "nothing was accepted" not in message
+
+
+def test_storage_that_is_away_before_the_append_has_taken_nothing(delivered: str) -> None:
+    error, rows = stage(
+        delivered, lambda _: Rule(CutConnection(), Service.TABLE, path="AuthStaging")
+    )
+    assert rows == 0
+    assert not isinstance(error, StagingUnknownError)

@@ -17,11 +17,15 @@ from shared.storage.business_records import partition_of, row_of
 from shared.storage.entities import encode
 from shared.storage.import_records import record_row
 from tests.documents import ROUND
-from tests.integration.authdata_stage import AuthdataStage, an_employee
-from tests.integration.authdata_stage import play as play_authdata
-from tests.integration.broken import set_columns
-from tests.integration.stage import Harness, play
-from tests.integration.test_document_crashes import Desk, at_desk
+from tests.integration.harness import (
+    AuthdataStage,
+    Harness,
+    an_employee,
+    play,
+    play_authdata,
+    set_columns,
+)
+from tests.integration.test_documents import Desk, at_desk
 from tests.tenants import new_sender
 
 pytestmark = pytest.mark.integration

@@ -27,7 +27,7 @@ from shared.storage.names import DOCUMENT_DROP, IMPORTS
 from shared.storage.ports import Entity, Insert
 from tests.documents import PDF, ROUND, make_ready
 from tests.faults.proxy import Answer, ReplaceBody, Rule, Service, running_proxy, throttled
-from tests.integration.test_drops import Drops, drops
+from tests.integration.test_documents import Drops, drops
 from tests.tenants import new_sender
 
 pytestmark = [

@@ -26,7 +26,7 @@ from shared.services.row_processor import BeforeCommit, Processors
 from shared.storage.import_records import ImportRecord
 from tests.builders import Row, a_worker, body_of
 from tests.emulator import snapshot
-from tests.integration.stage import Harness, play
+from tests.integration.harness import Harness, play
 from tests.tenants import Sender, new_sender
 
 pytestmark = pytest.mark.integration

@@ -7,17 +7,18 @@ import pytest
 from shared.imports.licenses.attachments import blobs_of
 from shared.services.row_processor import HandlerTimeUpError
 from shared.storage.names import LICENSE_DOCUMENTS
-from tests.integration.license_stage import (
+from tests.integration.harness import (
     MERGE,
     OVERRIDE,
     REPLACE,
     DyingTables,
+    Harness,
     LicenseStage,
     a_row,
     of_employees,
     of_one,
+    play,
 )
-from tests.integration.stage import Harness, play
 from tests.unit.imports.licenses.company import KEYS
 
 pytestmark = pytest.mark.integration

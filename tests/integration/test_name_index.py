@@ -17,7 +17,7 @@ from shared.services.name_index import NamedRecord, NameIndex
 from shared.storage.entities import encode
 from shared.storage.ports import Delete, Entity, Tables
 from tests.builders import a_worker
-from tests.integration.stage import Harness, play
+from tests.integration.harness import Harness, play
 
 pytestmark = pytest.mark.integration
 EMPLOYERS = 60

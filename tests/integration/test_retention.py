@@ -32,7 +32,7 @@ from shared.storage.import_records import (
 from shared.storage.names import DOCUMENT_REJECTED, IMPORT_PAYLOADS
 from shared.storage.ports import Entity, Merge
 from tests.builders import a_worker
-from tests.integration.stage import Harness, play
+from tests.integration.harness import Harness, play
 
 pytestmark = pytest.mark.integration
 LONG = "x" * 300

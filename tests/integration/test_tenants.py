@@ -40,7 +40,7 @@ from shared.storage.account import Account
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
 from shared.storage.ports import Delete, Insert
 from shared.storage_account import StorageAccount
-from tests.integration.counted_tables import CountedTables
+from tests.integration.harness import CountedTables
 
 pytestmark = pytest.mark.integration
 CACHE_SECONDS = 3.0

@@ -2,7 +2,7 @@
 
 The real services on counted storage in memory: what is shown is what is written and how often
 storage is asked; `AUTHDATA_EMPLOYEES=50000` is a load of the size that was asked for. The same on
-the emulator, with fewer records, is `test_authdata_requests`.
+the emulator, with fewer records, is `tests/integration/test_authdata.py`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,17 +13,20 @@ import pytest
 from azure.storage.blob import BlobClient
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
+from shared.imports.documents.model import Upload
 from shared.imports.documents.rounds import Feature, RoundStatus
+from shared.imports.import_type import Options
 from shared.imports.messages import CATALOGUE, MessageId
+from shared.imports.results import Outcome
+from shared.services.chunk_messages import ChunkMessage
+from shared.services.status import ImportState
+from shared.storage.import_records import ImportRecord
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
 from tests.builders import a_worker
 from tests.documents import JPEG, PDF, ROUND, make_ready
-from tests.integration.stage import Harness, play
+from tests.integration.harness import Harness, play
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning"),
-]
+pytestmark = pytest.mark.integration
 LIMIT = 5_000_000
 
 
@@ -103,6 +107,7 @@ DETAILS: dict[int, str] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_every_fault_rejects_the_file_with_its_reason(delivered: str) -> None:
     async def scenario(play: Drops) -> None:
         for path, content, metadata, fault in BAD:
@@ -127,6 +132,7 @@ def test_every_fault_rejects_the_file_with_its_reason(delivered: str) -> None:
     drops(delivered, scenario, max_document_bytes=LIMIT)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @pytest.mark.parametrize("sent", ["fr\xfch", "x" * 4000])
 def test_a_time_that_is_none_at_all_does_not_keep_the_file_in_the_container(
     delivered: str, sent: str
@@ -152,6 +158,7 @@ def drop_with_time(storage: str, name: str, sent: str) -> None:
         blob.upload_blob(PDF, metadata={"generationtime": sent})
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_a_file_of_the_largest_size_goes_in_block_by_block(delivered: str) -> None:
     async def scenario(play: Drops) -> None:
         content = b"%PDF-" + bytes(range(256)) * (LIMIT // 256 + 1)
@@ -165,6 +172,7 @@ def test_a_file_of_the_largest_size_goes_in_block_by_block(delivered: str) -> No
     drops(delivered, scenario, max_document_bytes=LIMIT)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_a_drop_of_a_tenant_that_is_none_is_rejected_without_an_import(delivered: str) -> None:
     async def scenario(play: Drops) -> None:
         name = f"no-{play.tenant}"[:40] + f"/{ROUND}/P1/a.pdf"
@@ -177,6 +185,7 @@ def test_a_drop_of_a_tenant_that_is_none_is_rejected_without_an_import(delivered
     drops(delivered, scenario)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_a_drop_without_the_feature_is_rejected(delivered: str) -> None:
     async def scenario(play: Drops) -> None:
         await play.gateway.documents.features.switch(play.tenant, Feature.DOCUMENTS, False)
@@ -187,6 +196,7 @@ def test_a_drop_without_the_feature_is_rejected(delivered: str) -> None:
     drops(delivered, scenario)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_a_drop_of_a_disabled_tenant_is_rejected_and_open_imports_end(delivered: str) -> None:
     async def scenario(play: Drops) -> None:
         record = await play.stage.accept([a_worker("P9")])
@@ -203,6 +213,7 @@ def test_a_drop_of_a_disabled_tenant_is_rejected_and_open_imports_end(delivered:
     drops(delivered, scenario)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_a_drop_that_is_told_of_many_times_at_once_is_one_import(delivered: str) -> None:
     async def scenario(play: Drops) -> None:
         good = await play.drop(f"{ROUND}/P1/a.pdf")
@@ -217,6 +228,7 @@ def test_a_drop_that_is_told_of_many_times_at_once_is_one_import(delivered: str)
     drops(delivered, scenario)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_a_file_dropped_again_replaces_the_document(delivered: str) -> None:
     async def scenario(play: Drops) -> None:
         for content in (b"%PDF-1.7 one", b"%PDF-1.7 two"):
@@ -228,6 +240,7 @@ def test_a_file_dropped_again_replaces_the_document(delivered: str) -> None:
     drops(delivered, scenario)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_the_default_time_is_when_the_blob_was_made(delivered: str) -> None:
     async def scenario(play: Drops) -> None:
         await play.import_drop(await play.drop(f"{ROUND}/P1/a.pdf"))
@@ -239,6 +252,7 @@ def test_the_default_time_is_when_the_blob_was_made(delivered: str) -> None:
     drops(delivered, scenario)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_the_sweep_takes_in_what_has_lain_for_a_while(delivered: str) -> None:
     async def scenario(play: Drops) -> None:
         await play.drop(f"{ROUND}/P1/a.pdf")
@@ -250,6 +264,7 @@ def test_the_sweep_takes_in_what_has_lain_for_a_while(delivered: str) -> None:
     drops(delivered, scenario, document_sweep_seconds=0)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_the_sweep_leaves_to_the_trigger_what_is_new(delivered: str) -> None:
     async def scenario(play: Drops) -> None:
         await play.drop(f"{ROUND}/P1/a.pdf")
@@ -259,6 +274,7 @@ def test_the_sweep_leaves_to_the_trigger_what_is_new(delivered: str) -> None:
     drops(delivered, scenario, document_sweep_seconds=300)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_the_sweep_leaves_alone_what_somebody_holds_a_lease_on(delivered: str) -> None:
     """It could not be deleted: each sweep would copy it again, and many would fill its turn."""
 
@@ -273,3 +289,154 @@ def test_the_sweep_leaves_alone_what_somebody_holds_a_lease_on(delivered: str) -
         assert await play.names(play.box) == []
 
     drops(delivered, scenario, document_sweep_seconds=0)
+
+
+# Documents whose call has died: taken up once, in the order of acceptance, by whoever comes.
+
+
+class Desk:
+    """Uploads of one tenant, step by step."""
+
+    def __init__(self, stage: Harness) -> None:
+        self.stage = stage
+        self.gateway = stage.gateway
+        self.tenant = stage.sender.tenant
+        self.intake = stage.gateway.documents.intake
+
+    async def accept(self, content: bytes, name: str = "a.pdf", worker: str = "P1") -> ImportRecord:
+        """An accepted upload whose call has died before the work."""
+        upload = Upload(worker, ROUND, name, "2026-01-01T00:00:00.000Z", len(content), "pdf")
+        placed = await self.intake.resolve(self.tenant, upload)
+        import_id = str(uuid.uuid4())
+        await self.intake.keep(self.tenant, import_id, [content], len(content))
+        return await self.intake.accept(self.tenant, import_id, placed, Options())
+
+    async def outcome(self, record: ImportRecord) -> Outcome | None:
+        taken = await self.intake.find(record)
+        return None if taken is None else taken.result.outcome
+
+    async def content(self) -> bytes:
+        """The file of the one document that there is."""
+        reading = self.gateway.documents.reading
+        [document] = (await reading.page(self.tenant, "", "", "", 10)).documents
+        return await reading.content(self.tenant, document)
+
+
+def at_desk(storage: str, scenario: Callable[[Desk], Awaitable[None]], **settings: int) -> None:
+    async def run(stage: Harness) -> None:
+        await make_ready(stage.gateway, stage.sender.tenant)
+        await stage.accept([a_worker("P1", ExternalWorkerRef="hr-1")])
+        await stage.drain()
+        await scenario(Desk(stage))
+
+    play(storage, run, **settings)
+
+
+def test_the_sweep_finishes_what_a_dead_call_has_left(delivered: str) -> None:
+    async def scenario(desk: Desk) -> None:
+        good = await desk.accept(b"%PDF-1")
+        bad = await desk.accept(b"%PDF-2", worker="nobody")
+        report = await desk.gateway.reporting.report(good)
+        assert report.state is ImportState.ACCEPTED
+        await desk.gateway.sweep.run()
+        assert await desk.outcome(good) is Outcome.NEW
+        assert await desk.outcome(bad) is Outcome.FAILED
+        assert not (await desk.stage.again(good)).is_open
+        assert await desk.content() == b"%PDF-1"
+
+    at_desk(delivered, scenario, document_sweep_seconds=0)
+
+
+def test_the_sweep_leaves_a_call_the_time_it_has(delivered: str) -> None:
+    async def scenario(desk: Desk) -> None:
+        record = await desk.accept(b"%PDF-1")
+        await desk.gateway.sweep.run()
+        assert await desk.outcome(record) is None
+        await desk.intake.finish(record)
+
+    at_desk(delivered, scenario, document_sweep_seconds=300)
+
+
+def test_a_later_upload_first_ends_the_earlier_one_whose_call_is_dead(delivered: str) -> None:
+    async def scenario(desk: Desk) -> None:
+        earlier = await desk.accept(b"%PDF-1")
+        other = await desk.accept(b"%PDF-x", name="b.pdf")
+        later = await desk.accept(b"%PDF-2", worker="hr-1")
+        await desk.intake.finish(later)
+        assert await desk.outcome(earlier) is Outcome.NEW
+        assert await desk.outcome(later) is Outcome.UPDATED
+        assert await desk.outcome(other) is None, "another document is none of its business"
+        assert await desk.content() == b"%PDF-2"
+        await desk.intake.finish(earlier)
+        assert await desk.content() == b"%PDF-2", "a straggler changes nothing"
+        assert await desk.outcome(earlier) is Outcome.NEW
+        await desk.intake.finish(other)
+
+    at_desk(delivered, scenario)
+
+
+def test_everybody_at_once_comes_to_the_same_end(delivered: str) -> None:
+    async def scenario(desk: Desk) -> None:
+        records = [await desk.accept(f"%PDF-{number}".encode()) for number in range(5)]
+        await asyncio.gather(*(desk.intake.finish(record) for record in records[::-1] * 2))
+        outcomes = [await desk.outcome(record) for record in records]
+        assert outcomes == [Outcome.NEW, *[Outcome.UPDATED] * 4]
+        assert await desk.content() == b"%PDF-4"
+
+    at_desk(delivered, scenario)
+
+
+def test_a_run_that_died_before_its_result_says_the_same_again(delivered: str) -> None:
+    async def scenario(desk: Desk) -> None:
+        record = await desk.accept(b"%PDF-1")
+        first = await desk.intake.finish(record)
+        assert first is not None
+        await desk.stage.forget_end(record)
+        await desk.gateway.sweep.run()
+        again = await desk.intake.find(record)
+        assert again is not None
+        assert again.result == first.result
+
+    at_desk(delivered, scenario, document_sweep_seconds=0)
+
+
+def test_a_document_that_was_ended_by_force_is_not_committed_afterwards(delivered: str) -> None:
+    async def scenario(desk: Desk) -> None:
+        record = await desk.accept(b"%PDF-1")
+        message = ChunkMessage(desk.tenant, record.number, record.import_id, 0)
+        await desk.gateway.chunks.end_as_failed(message)
+        await desk.stage.forget_end(record)
+        await desk.intake.finish(record)
+        assert await desk.outcome(record) is Outcome.FAILED
+        page = await desk.gateway.documents.reading.page(desk.tenant, "", "", "", 10)
+        assert page.documents == ()
+        await desk.intake.finish(await desk.accept(b"%PDF-2"))
+        assert await desk.content() == b"%PDF-2"
+
+    at_desk(delivered, scenario)
+
+
+def test_lists_are_paged_without_loss_by_worker_by_round_and_whole(delivered: str) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.stage.accept([a_worker("P2")])
+        await desk.stage.drain()
+        for number in range(7):
+            worker = "P2" if number == 3 else "P1"
+            await desk.intake.finish(await desk.accept(b"%PDF-", f"{number}.pdf", worker))
+        for worker, round_code, count in (
+            ("", "", 7), ("hr-1", "", 6), ("P2", "", 1), ("", ROUND, 7), ("P1", ROUND, 6),
+            ("P1", "other", 0), ("nobody", "", 0), ("", "x" * 61, 0),
+        ):  # fmt: skip
+            for size in (1, 3, 100):
+                found, after = [], ""
+                while True:
+                    reading = desk.gateway.documents.reading
+                    page = await reading.page(desk.tenant, worker, round_code, after, size)
+                    found += [document["fileName"] for document in page.documents]
+                    if page.next_row is None:
+                        break
+                    assert len(page.documents) == size
+                    after = page.next_row
+                assert len(found) == len(set(found)) == count
+
+    at_desk(delivered, scenario)
