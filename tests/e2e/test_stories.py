@@ -1,8 +1,4 @@
-"""The story of the vendor's document, whole, on a running gateway over TLS (docs/contracts.md#4).
-
-Enable the feature, open a round, import the worker, get a token, upload, upload again, drop the
-next file, find both in the list with their bytes unchanged.
-"""
+"""What an integration engineer does: try a file, send it, correct what failed, send that back."""
 
 from __future__ import annotations
 
@@ -27,14 +23,83 @@ from shared.auth.clients import Scope
 from shared.bootstrap import open_gateway
 from shared.imports.documents.rounds import Feature, RoundStatus
 from shared.storage.names import DOCUMENT_DROP
-from tests.builders import a_worker, body_of
+from tests.builders import a_worker, body_of, workers
 from tests.documents import JPEG, PDF, ROUND, SAMPLES, sha256
-from tests.e2e.gateway_process import GatewayProcess, started_over_tls
+from tests.e2e.bookkeeping import Books, check_counts
+from tests.e2e.gateway_process import WORKERS, GatewayProcess, started, started_over_tls
 from tests.emulator import Emulator, settings_for
-from tests.tenants import Sender, new_sender
+from tests.tenants import Sender, a_sender, new_sender
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
+ROWS = 2_000
+BAD = range(20, ROWS, 54)
+"""The places of the 37 rows that are bad."""
+
+
+@pytest.mark.timeout(180)
+def test_a_file_with_bad_rows_is_imported_corrected_and_complete(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    storage = emulator.account("ordered")
+    sender = a_sender(storage)
+    rows = workers(ROWS)
+    for number in BAD:
+        rows[number]["Gender"] = "unknown"
+    with started(storage, tmp_path) as gateway:
+        tried = gateway.call("POST", f"{WORKERS}&dryRun=true", body_of(rows), sender.headers)
+        assert gateway.get("/api/imports", sender).json["items"] == []
+        sent = gateway.post(sender, rows)
+        assert sent.results == tried.results, "a dry run answers what the run answers"
+        failed = [at for at, result in enumerate(sent.results) if result["errorCount"]]
+        assert failed == list(BAD)
+        assert len(failed) == 37
+
+        here = f"/api/imports/{sent.import_id}"
+        file = gateway.get(f"{here}/failed-rows", sender).json
+        assert sorted(item["index"] for item in file) == failed
+        for item in file:
+            assert item["messages"][0]["fieldName"] == "Gender"
+            item["row"]["Gender"] = 1
+        answer = gateway.call("POST", f"{here}/retry", body_of(file), sender.headers)
+        assert answer.status == 200
+        assert answer.json["rows"]["new"] == 37
+        assert answer.json["state"] == "Completed"
+
+    books = Books(storage)
+    parent, child = books.imports(sender.tenant)
+    for record in (parent, child):
+        check_counts(record, books.results(record))
+    stored = books.workers(sender.tenant)
+    assert len(stored) == ROWS
+    corrected = [document for document in stored.values() if document.get("Gender") == 1]
+    assert len(corrected) == 37
+
+
+# The smallest whole path: one worker in, its result out.
+
+
+def test_a_worker_goes_in_and_the_gateway_stops_when_asked(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    storage = emulator.account("killed")
+    sender = a_sender(storage)
+    with started(storage, tmp_path) as gateway:
+        [result] = gateway.post(sender, [a_worker("P1")]).results
+        assert result["recordIds"] == [
+            {"field": "EmployerRef", "value": "E1"},
+            {"field": "PersonnelRef", "value": "P1"},
+        ]
+        assert result["importStatus"] == "OK"
+        assert gateway.stop() == 0
+
+
+# The story of the vendor's document, whole, on a running gateway over TLS (docs/contracts.md#4).
+#
+# Enable the feature, open a round, import the worker, get a token, upload, upload again, drop the
+# next file, find both in the list with their bytes unchanged.
+
+
 FIELDS = {
     "workerexternalId": "hr-1",
     "communicationRoundCode": ROUND,
