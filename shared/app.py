@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
@@ -46,7 +46,7 @@ from shared.services.retention import (
     counted,
 )
 from shared.services.retry_cancel import Cancelling, Retrying
-from shared.services.row_processor import ProcessorContext, Processors
+from shared.services.row_processor import ProcessorContext, Processors, RowProcessor
 from shared.services.status import FailedRows, Waiting
 from shared.services.sweep import Sweep
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
@@ -102,13 +102,7 @@ def compose(
         chunks=chunks,
         reporting=dependencies.reporting,
         failed_rows=failed_rows,
-        retrying=Retrying(
-            failed_rows,
-            dependencies.intake,
-            dependencies.offload,
-            settings.max_rows,
-            authdata.retriers,
-        ),
+        retrying=compose_retrying(dependencies, failed_rows, authdata),
         cancelling=Cancelling(imports, account.queues, clock),
         dry_runs=_dry_runs(dependencies),
         shares=_shares(dependencies),
@@ -116,7 +110,7 @@ def compose(
         documents=compose_documents(dependencies, account, chunks, tenants, tenant_lookups),
         authdata=authdata,
         trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),
-        sweep=_sweep(dependencies, tenants, chunks),
+        sweep=compose_sweep(dependencies, tenants.list_ids, chunks),
         health=Health(partial(account.check, WORKERS.queue), clock),
     )
 
@@ -147,14 +141,32 @@ def _idempotency(dependencies: Dependencies) -> IdempotencyKeys:
     )
 
 
-def _sweep(dependencies: Dependencies, tenants: TenantService, chunks: ChunkProcessor) -> Sweep:
+def compose_retrying(
+    dependencies: Dependencies, failed_rows: FailedRows, authdata: AuthdataServices
+) -> Retrying:
+    """Retries failed rows, of authentication data too."""
+    return Retrying(
+        failed_rows,
+        dependencies.intake,
+        dependencies.offload,
+        dependencies.limits.max_rows,
+        authdata.retriers,
+    )
+
+
+def compose_sweep(
+    dependencies: Dependencies,
+    list_tenants: Callable[[], Awaitable[list[str]]],
+    chunks: ChunkProcessor,
+) -> Sweep:
+    """Sends lost messages again, and works on documents that nothing else works on."""
     return Sweep(
         imports=dependencies.imports,
         queues=dependencies.queues,
         hold_back=dependencies.hold_back,
         completions=dependencies.completions,
         clock=dependencies.clock,
-        tenants=tenants.list_ids,
+        tenants=list_tenants,
         quiet_seconds=dependencies.settings.sweep_after_seconds,
         run_here=chunks.process,
         end_here=chunks.end_as_failed,
@@ -165,8 +177,16 @@ def _sweep(dependencies: Dependencies, tenants: TenantService, chunks: ChunkProc
 # The work on rows, type by type: what chunks are given to, and what dry runs ask.
 
 
-def compose_chunks(dependencies: Dependencies, authdata: AuthdataServices) -> ChunkProcessor:
-    """Works on the chunks of every type, documents among them, whose work may do another's."""
+def compose_chunks(
+    dependencies: Dependencies,
+    authdata: AuthdataServices,
+    replaced: Mapping[str, RowProcessor] | None = None,
+) -> ChunkProcessor:
+    """Works on the chunks of every type, documents among them, whose work may do another's.
+
+    `replaced` are processors by type name that take the place of the usual ones: the order model
+    has licenses in small transactions.
+    """
 
     async def run_earlier(message: ChunkMessage) -> None:
         await chunks.process(message)
@@ -180,7 +200,7 @@ def compose_chunks(dependencies: Dependencies, authdata: AuthdataServices) -> Ch
         hold_back=dependencies.hold_back,
         imports=imports,
         results=dependencies.results,
-        processors=processors.with_more(authdata.processors),
+        processors=processors.with_more(authdata.processors).with_more(replaced or {}),
         completions=dependencies.completions,
         clock=dependencies.clock,
         stop=dependencies.stop,

@@ -51,9 +51,12 @@ class Dependencies:
         queues: Queues,
         clock: Clock,
         stop: ProcessStop,
+        *,
+        ids: Ids | None = None,
+        offload: Offload = to_thread_if_large,
     ) -> Dependencies:
         """The dependencies on that storage, which nothing here connects to yet."""
-        ids, offload = RandomIds(), to_thread_if_large
+        ids = ids or RandomIds()
         imports = ImportLog(tables)
         hold_back = HoldBack(imports, queues, settings.imports_at_once)
         results = Results(tables, blobs, offload)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,7 +65,7 @@ from shared.web.requests import check_media_type, from_opaque, read_form
 from shared.web.tokens import FORM, read_token_request
 from tests.budgets import texts
 from tests.budgets.measuring import Entry
-from tests.counted_storage import CountedTables
+from tests.memory_storage import MemoryTables
 
 MAX_ROWS = 100_000
 _BOUNDARY = "boundary"
@@ -183,7 +182,7 @@ def _file_of_values(text: str) -> object:
         return {encode(listed_form(value)) for value in read_values(path)}
 
 
-class OneKey:
+class OneKey(MemoryTables):
     """Tables with one function key, whose software key is `K`."""
 
     async def get(self, table: str, partition: str, row: str) -> Entity | None:
@@ -195,7 +194,7 @@ class OneKey:
 
 
 def _key_pair(name: str) -> Callable[[str], object]:
-    authenticator = KeyPairAuthenticator(OneKey(), SystemClock(), 0)  # type: ignore[arg-type]
+    authenticator = KeyPairAuthenticator(OneKey(), SystemClock(), 0)
 
     def read(text: str) -> object:
         headers = {"x-functions-key": "key", "x-software-key": "K", name: text}
@@ -211,7 +210,7 @@ class _AnyKey:
 
 
 def _bearer(text: str) -> object:
-    lookups = ClientLookups(OneKey(), SystemClock(), 0)  # type: ignore[arg-type]
+    lookups = ClientLookups(OneKey(), SystemClock(), 0)
     return asyncio.run(BearerAuthenticator(_AnyKey(), lookups).authenticate(f"Bearer {text}"))
 
 
@@ -258,7 +257,7 @@ def _prefer(text: str) -> object:
 
 def _idempotency_key(text: str) -> object:
     request = _request(headers={"Idempotency-Key": text})
-    keys = FingerprintKeys(CountedTables(Counter()), ())
+    keys = FingerprintKeys(MemoryTables(), ())
     return asyncio.run(keyed_call(request, _TENANT, [b""], keys))
 
 

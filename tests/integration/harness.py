@@ -7,7 +7,7 @@ import base64
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from azure.data.tables.aio import TableServiceClient
@@ -52,6 +52,7 @@ from shared.storage.waiting_chunks import WaitingChunk
 from tests.builders import body_of
 from tests.emulator import settings_for
 from tests.imports import RefusingQueues, accept_without_messages
+from tests.memory_storage import ForwardingTables
 from tests.tenants import Sender, new_sender, new_tenant
 from tests.waiting import until
 
@@ -206,24 +207,22 @@ class DiedError(Exception):
     """The process of a handler was killed."""
 
 
-@dataclass
-class DyingTables:
+class DyingTables(ForwardingTables):
     """The real tables, until so many transactions are in; `is_answered`: and it knew of the last.
 
     Every transaction is measured: the emulator keeps no limit.
     """
 
-    tables: Tables
-    left: int | None = None
-    is_answered: bool = True
-    transactions: int = 0
-    sizes: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.get, self.query, self.write = self.tables.get, self.tables.query, self.tables.write
+    def __init__(
+        self, tables: Tables, left: int | None = None, *, is_answered: bool = True
+    ) -> None:
+        super().__init__(tables)
+        self.left = left
+        self.is_answered = is_answered
+        self.transactions = 0
+        self.sizes: list[int] = []
 
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
-        """See `Tables.transact`."""
         if self.left == 0:
             raise DiedError
         assert len(operations) <= MAX_OPERATIONS
@@ -233,7 +232,7 @@ class DyingTables:
                 entity_bytes(operation.entity) <= MAX_ENTITY_BYTES
             )
         assert self.sizes[-1] <= MAX_TRANSACTION_BYTES
-        await self.tables.transact(table, operations)
+        await super().transact(table, operations)
         self.transactions += 1
         if self.left is not None:
             self.left -= 1
@@ -297,7 +296,7 @@ class LicenseStage:
     ) -> bool:
         """A handler that gets so far; whether it was killed there, or came to its end."""
         left = transactions + 1  # the first one notes the company
-        tables = DyingTables(self.stage.gateway.account.tables, left, is_answered)
+        tables = DyingTables(self.stage.gateway.account.tables, left, is_answered=is_answered)
         try:
             await self.handled(record, tables)
         except DiedError:
@@ -461,34 +460,21 @@ def play_authdata(
 # How often storage is asked: a tally in front of the tables.
 
 
-class CountedTables:
+class CountedTables(ForwardingTables):
     """The real tables, with the point reads and the queries counted."""
 
     def __init__(self, tables: Tables) -> None:
+        super().__init__(tables)
         self.reads = 0
         self.queries = 0
-        self.write, self.transact = tables.write, tables.transact
-        self._get, self._query = tables.get, tables.query
 
     async def get(self, table: str, partition: str, row: str) -> Entity | None:
         self.reads += 1
-        return await self._get(table, partition, row)
+        return await super().get(table, partition, row)
 
-    async def query(
-        self,
-        table: str,
-        partition: str,
-        first: str = "",
-        last: str | None = None,
-        *,
-        after: str = "",
-        select: Sequence[str] | None = None,
-        most: int | None = None,
-    ) -> list[Entity]:
+    async def query(self, *keys: Any, **options: Any) -> list[Entity]:
         self.queries += 1
-        return await self._query(
-            table, partition, first, last, after=after, select=select, most=most
-        )
+        return await super().query(*keys, **options)
 
 
 async def set_columns(

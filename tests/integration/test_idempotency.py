@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import hmac
 import os
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,9 +26,9 @@ from shared.storage.names import IDEMPOTENT_ANSWERS, SIGNING_KEYS
 from shared.storage.ports import Entity, Upsert
 from shared.web.idempotency import answer_once, keyed_call
 from tests.builders import a_worker, body_of
-from tests.counted_storage import CountedTables
 from tests.emulator import settings_for
 from tests.integration.harness import Harness, play
+from tests.memory_storage import MemoryTables
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.integration
@@ -236,7 +235,7 @@ def test_without_configured_keys_the_gateways_own_keys_what_is_stored(
 
 
 def test_what_a_key_is_bound_to() -> None:
-    keys = FingerprintKeys(CountedTables(Counter()), ())
+    keys = FingerprintKeys(MemoryTables(), ())
 
     async def fingerprint(request: func.HttpRequest, *content: bytes) -> str:
         keyed = await keyed_call(request, "tenant", content, keys)

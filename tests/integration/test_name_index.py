@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,51 +14,22 @@ from shared.imports.import_type import FoundBy
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
 from shared.services.name_index import NamedRecord, NameIndex
 from shared.storage.entities import encode
-from shared.storage.ports import Delete, Entity, Tables
+from shared.storage.ports import Delete, Entity
 from tests.builders import a_worker
-from tests.integration.harness import Harness, play
+from tests.integration.harness import CountedTables, Harness, play
 
 pytestmark = pytest.mark.integration
 EMPLOYERS = 60
 
 
-class CountedReads:
-    """The real tables, with every read counted."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-        self.reads = 0
-        self.write, self.transact = tables.write, tables.transact
-
-    async def get(self, table: str, partition: str, row: str) -> Entity | None:
-        """A point read."""
-        self.reads += 1
-        return await self._tables.get(table, partition, row)
-
-    async def query(
-        self,
-        table: str,
-        partition: str,
-        first: str = "",
-        last: str | None = None,
-        *,
-        after: str = "",
-        select: Sequence[str] | None = None,
-        most: int | None = None,
-    ) -> list[Entity]:
-        """A query."""
-        self.reads += 1
-        return await self._tables.query(
-            table, partition, first, last, after=after, select=select, most=most
-        )
-
-
 async def found(stage: Harness, name: str) -> tuple[list[tuple[str, str]], int]:
     """Employer and reference of the workers that the name means, and how many reads it took."""
-    tables = CountedReads(stage.gateway.account.tables)
+    tables = CountedTables(stage.gateway.account.tables)
     search = WorkerSearch(tables, NameIndex(tables))
     workers = await search.find(stage.sender.tenant, name)
-    return [(worker.employer, worker.personnel) for worker in workers], tables.reads
+    return [
+        (worker.employer, worker.personnel) for worker in workers
+    ], tables.reads + tables.queries
 
 
 async def employ(stage: Harness, *rows: dict[str, Any]) -> None:

@@ -25,9 +25,10 @@ from shared.services.dry_run import NothingOpen, WhatIfTables
 from shared.services.record_processor import RecordProcessor
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
-from shared.storage.ports import Delete, Entity, Operation, Tables
+from shared.storage.ports import Delete, Entity, Tables
 from tests.builders import Row, a_worker, body_of
 from tests.integration.harness import Harness, play, set_columns
+from tests.memory_storage import ForwardingTables
 
 pytestmark = pytest.mark.integration
 
@@ -300,26 +301,18 @@ HEADS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@dataclass
-class InterruptedTables:
+class InterruptedTables(ForwardingTables):
     """The real tables; `interrupt` is awaited once, before values of a list are read or removed."""
 
-    tables: Tables
-    interrupt: Callable[[], Awaitable[None]] | None = None
+    def __init__(self, tables: Tables, interrupt: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(tables)
+        self.interrupt: Callable[[], Awaitable[None]] | None = interrupt
 
-    def __post_init__(self) -> None:
-        self.get, self.write = self.tables.get, self.tables.write
-
-    async def query(self, table: str, partition: str, *keys: Any, **options: Any) -> list[Entity]:
-        """See `Tables.query`."""
-        if keys and str(keys[0]).startswith("v|") and self.interrupt is not None:
+    async def query(self, *keys: Any, **options: Any) -> list[Entity]:
+        if len(keys) > 2 and str(keys[2]).startswith("v|") and self.interrupt is not None:
             interrupt, self.interrupt = self.interrupt, None
             await interrupt()
-        return await self.tables.query(table, partition, *keys, **options)
-
-    async def transact(self, table: str, operations: Sequence[Operation]) -> None:
-        """See `Tables.transact`."""
-        await self.tables.transact(table, operations)
+        return await super().query(*keys, **options)
 
 
 def lists_on(tables: Tables) -> ReferenceLists:

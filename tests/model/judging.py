@@ -20,8 +20,8 @@ from shared.imports.row_sets import rows_in
 from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity
-from tests.model.memory_storage import MemoryTables
-from tests.model.processes import TENANT
+from tests.memory_storage import MemoryTables
+from tests.model.harness import TENANT
 from tests.model.simulation import Simulation
 
 POISONED, CANCELLED = 9001, 9002

@@ -21,8 +21,8 @@ from shared.imports.messages import Message
 from shared.imports.results import Outcome, RowResult
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import LICENSE_DOCUMENTS
+from tests.model.harness import TENANT
 from tests.model.judging import ENDED, OVERTAKEN, judge_counts, judge_ends, records_of, results_of
-from tests.model.processes import TENANT
 from tests.model.simulation import Simulation
 
 

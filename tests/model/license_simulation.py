@@ -10,7 +10,7 @@ from shared.errors import StorageUnavailableError
 from shared.imports.import_type import Options
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
-from tests.model.processes import TENANT, Process
+from tests.model.harness import TENANT, Process
 from tests.model.simulation import Simulation
 
 KEYS = [f"0000000{number}-0000-4000-8000-000000000000" for number in range(1, 4)]

@@ -25,16 +25,16 @@ from shared.imports.import_type import OnExisting
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from shared.storage import import_records
-from tests.model.memory_storage import (
-    ACTOR,
+from tests.memory_storage import MemoryBlobs, MemoryQueues, MemoryTables, Message
+from tests.model.harness import (
+    TENANT,
+    CountedIds,
     Fate,
-    MemoryBlobs,
-    MemoryQueues,
-    MemoryTables,
-    Message,
+    ModelClock,
+    Process,
     Turnstile,
+    make_process,
 )
-from tests.model.processes import TENANT, CountedIds, ModelClock, Process, a_process
 
 MAX_RECEIVED = 5
 _MOST_STEPS = 20_000
@@ -69,7 +69,7 @@ class Odds:
 class Simulation:
     """The world of one run."""
 
-    handler_seconds: ClassVar[float] = 40
+    handler_seconds: ClassVar[int] = 40
     steps_between_sweeps: ClassVar[int] = 150
     """More often, and the messages of the sweeps crowd out the work."""
 
@@ -95,15 +95,15 @@ class Simulation:
         chunk_rows = self._chunk_rows()
         imports_at_once = random.Random(self.seed).choice([1, 2, 8])
         self.processes = [
-            a_process(
+            make_process(
                 self.tables,
                 self.blobs,
                 self.queues,
                 self.clock,
                 ids,
-                chunk_rows,
-                self.handler_seconds,
-                imports_at_once,
+                chunk_rows=chunk_rows,
+                handler_seconds=self.handler_seconds,
+                imports_at_once=imports_at_once,
             )
             for _ in range(2)
         ]
@@ -164,12 +164,7 @@ class Simulation:
     def _start(self, work: Callable[[Process], Awaitable[None]], message: Message | None) -> None:
         self._actors += 1
         process = self.random.choice(self.processes)
-
-        async def act(actor: int) -> None:
-            ACTOR.set(actor)
-            await work(process)
-
-        task = asyncio.get_running_loop().create_task(act(self._actors))
+        task = self.turnstile.start(self._actors, lambda: work(process))
         self.runs.append(Run(self._actors, task, message))
 
     def _disturb(self) -> None:
@@ -215,8 +210,7 @@ class Simulation:
         return True
 
     def _kill(self, run: Run) -> None:
-        self.turnstile.dead.add(run.actor)
-        run.task.cancel()
+        self.turnstile.kill(run.actor, run.task)
         self.runs.remove(run)
         if run.message and run.has_lease:
             self._return(run.message)

@@ -13,7 +13,8 @@ from shared.imports.import_type import Options
 from shared.imports.planning import Chunk, Span
 from shared.services.import_log import ImportLog
 from shared.storage.import_records import ImportRecord
-from tests.model.memory_storage import ACTOR, Fate, MemoryTables, Turnstile
+from tests.memory_storage import MemoryTables
+from tests.model.harness import Fate, Turnstile
 
 RECORD = ImportRecord(
     tenant="tenant",
@@ -28,17 +29,9 @@ RECORD = ImportRecord(
 
 
 async def _accept(turnstile: Turnstile, log: ImportLog, record: ImportRecord, fate: Fate) -> int:
-    """Accept a record; the first request that writes meets `fate`."""
-    ACTOR.set(1)
-    task = asyncio.get_running_loop().create_task(log.accept(record))
-    requests = 0
-    while not task.done():
-        await asyncio.sleep(0)
-        while turnstile.waiting:
-            requests += 1
-            step = turnstile.waiting.pop()
-            step.released.set_result(fate if requests == 2 else Fate.DONE)
-            await asyncio.sleep(0)
+    """Accept a record; the second request, which is the first that writes, meets `fate`."""
+    task = turnstile.start(1, lambda: log.accept(record))
+    await turnstile.release(task, lambda request: fate if request == 1 else Fate.DONE)
     return (await task).number
 
 
@@ -89,13 +82,8 @@ def test_storage_that_is_away_from_the_start_accepts_nothing() -> None:
 
 async def _released(turnstile: Turnstile, log: ImportLog, fates: Iterator[Fate]) -> ImportRecord:
     """Accept the record; its requests meet these fates in turn."""
-    ACTOR.set(1)
-    task = asyncio.get_running_loop().create_task(log.accept(RECORD))
-    while not task.done():
-        await asyncio.sleep(0)
-        while turnstile.waiting:
-            turnstile.waiting.pop().released.set_result(next(fates))
-            await asyncio.sleep(0)
+    task = turnstile.start(1, lambda: log.accept(RECORD))
+    await turnstile.release(task, lambda _: next(fates))
     return await task
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +20,8 @@ from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import ImportType
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
-from tests.counted_storage import CountedBlobs, CountedQueues, CountedTables
-from tests.model.processes import TENANT, CountedIds, ModelClock, a_process
+from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryQueues, MemoryTables
+from tests.model.harness import TENANT, CountedIds, ModelClock, make_process
 
 LENGTHS = (50, 200, 400)
 IMPORTS_AT_ONCE = 4
@@ -42,12 +41,13 @@ class Backlog:
     """Imports that are accepted one after another before any of them is worked on."""
 
     def __init__(self, chunk_rows: int = 1_000) -> None:
-        self.requests: Counter[str] = Counter()
-        self.tables = CountedTables(self.requests)
-        self.queues = CountedQueues(self.requests)
-        self.process = a_process(
+        requests = CountedRequests()
+        self.requests = requests.counts
+        self.tables = MemoryTables(requests)
+        self.queues = MemoryQueues(requests)
+        self.process = make_process(
             self.tables,
-            CountedBlobs(self.requests),
+            MemoryBlobs(requests),
             self.queues,
             ModelClock(),
             CountedIds(),
@@ -62,11 +62,14 @@ class Backlog:
         assert await self.process.intake.accept(kind, caller, json.dumps(rows).encode())
         self.accepted += 1
 
-    async def sort_key_of(self, tenant: str) -> int:
+    def _next_message(self) -> ChunkMessage:
+        return ChunkMessage.from_text(self.queues.messages.pop(0).text)
+
+    async def messages_of_others_before(self, tenant: str) -> int:
         """How many messages of other tenants are delivered before the last one of this tenant."""
         before, others = 0, 0
         while self.queues.messages:
-            message = ChunkMessage.from_text(self.queues.messages.pop(0))
+            message = self._next_message()
             await self.process.chunks.process(message)
             if message.tenant == tenant:
                 before = others
@@ -78,7 +81,9 @@ class Backlog:
         """Deliver messages until there are none; everything has ended then."""
         runs = 0
         while self.queues.messages:
-            await self.process.chunks.process(ChunkMessage.from_text(self.queues.messages.pop(0)))
+            await self.process.chunks.process(
+                ChunkMessage.from_text(self.queues.messages.pop(0).text)
+            )
             runs += 1
         assert await self.process.imports.open_of(TENANT) == []
         requests = sum(self.requests.values())
@@ -172,7 +177,7 @@ def test_a_one_row_import_stands_behind_a_few_of_another_tenant(
         for number in range(150):
             await backlog.accept(WORKERS, rows(number))
         await backlog.accept(WORKERS, _apart(0), "other")
-        return await backlog.sort_key_of("other")
+        return await backlog.messages_of_others_before("other")
 
     assert asyncio.run(play()) <= IMPORTS_AT_ONCE
 
@@ -184,7 +189,7 @@ def test_a_large_import_stands_behind_a_few_chunks_of_another_tenant() -> None:
             many = [_worker(f"P{number}") for number in range(first, first + 200)]
             await backlog.accept(WORKERS, many)
         await backlog.accept(WORKERS, [_worker(f"P{number}") for number in range(101)], "other")
-        return await backlog.sort_key_of("other")
+        return await backlog.messages_of_others_before("other")
 
     # The other tenant's import has 51 chunks, of which 16 are worked on at a time, as are 16 of the
     # first tenant's: they take turns.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
 from collections.abc import Mapping
 
 import pytest
@@ -21,8 +20,8 @@ from shared.imports.authdata.model import BatchCall
 from shared.imports.authdata.services import compose_authdata
 from shared.process_stop import ProcessStop
 from shared.services.chunk_messages import ChunkMessage
-from tests.counted_storage import CountedBlobs, CountedQueues, CountedTables
 from tests.emulator import settings_for
+from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryQueues, MemoryTables
 
 EMPLOYEES = int(os.environ.get("AUTHDATA_EMPLOYEES", "20000"))
 CHANGED = range(0, EMPLOYEES, 20)
@@ -35,10 +34,11 @@ class Small:
     """The services that authentication data needs, on storage in memory."""
 
     def __init__(self) -> None:
-        self.requests: Counter[str] = Counter()
-        self.tables = CountedTables(self.requests)
-        self.queues = CountedQueues(self.requests)
-        blobs = CountedBlobs(self.requests)
+        requests = CountedRequests()
+        self.requests = requests.counts
+        self.tables = MemoryTables(requests)
+        self.queues = MemoryQueues(requests)
+        blobs = MemoryBlobs(requests)
         settings = settings_for("nothing connects to it", imports_at_once=8)
         dependencies = Dependencies.from_storage(
             settings, self.tables, blobs, self.queues, SystemClock(), ProcessStop()
@@ -57,7 +57,7 @@ class Small:
         while self.queues.messages:
             some = self.queues.messages[:IN_FLIGHT]
             del self.queues.messages[:IN_FLIGHT]
-            messages = [ChunkMessage.from_text(text) for text in some]
+            messages = [ChunkMessage.from_text(message.text) for message in some]
             await asyncio.gather(*(self.chunks.process(message) for message in messages))
         ended = await self.imports.find("acme", record.import_id)
         assert ended is not None

@@ -12,7 +12,6 @@ import os
 import random
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -31,25 +30,22 @@ from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity
 from shared.web.idempotency import KeyedAnswer, answer_keyed
-from tests.model.memory_storage import ACTOR, Fate, MemoryBlobs, MemoryTables, Turnstile
-from tests.model.processes import CountedIds, at_once
-from tests.model.virtual_time import run_at_once
+from tests.memory_storage import MemoryBlobs, MemoryTables
+from tests.model.harness import (
+    TENANT,
+    CountedIds,
+    Fate,
+    LoopClock,
+    Turnstile,
+    run_at_once,
+    run_here,
+)
 
 RUNS = int(os.environ.get("REPEAT_MODEL_RUNS", "150"))
-TENANT, KEY = "tenant", "key"
+KEY = "key"
 TAKE_OVER_SECONDS = 5.0
 PROCESSES = 2
 FREEZE_SECONDS = 12.0
-
-
-class LoopClock:
-    """The time of the virtual loop."""
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.elapsed())
-
-    def elapsed(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 @dataclass
@@ -112,7 +108,7 @@ class World:
             Process(
                 ImportLog(self.tables),
                 IdempotencyKeys(
-                    store=IdempotencyStore(self.tables, blobs, ids, at_once),
+                    store=IdempotencyStore(self.tables, blobs, ids, run_here),
                     clock=LoopClock(),
                     ids=ids,
                     stop=ProcessStop(),
@@ -142,7 +138,6 @@ class World:
         work = Work(process.imports, content, is_refused, seconds, slowness)
 
         async def run() -> None:
-            ACTOR.set(actor)
             try:
                 call = KeyedCall(TENANT, KEY, (content,))
                 self.given.append(await answer_keyed(process.idempotency, call, work))
@@ -151,7 +146,7 @@ class World:
             except StorageUnavailableError:
                 pass
 
-        self.tasks[actor] = asyncio.ensure_future(run())
+        self.tasks[actor] = self.turnstile.start(actor, run)
 
     async def go_on(self, *, has_misfortune: bool) -> None:
         """Release requests in any order until every call has ended."""
@@ -183,8 +178,7 @@ class World:
         actor = self.pick.choice(running)
         chance = self.pick.random()
         if chance < 0.01:
-            self.turnstile.dead.add(actor)
-            self.tasks[actor].cancel()
+            self.turnstile.kill(actor, self.tasks[actor])
         elif chance < 0.03:
             self.frozen[actor] = now + self.pick.uniform(0, FREEZE_SECONDS)
         elif chance < 0.04:

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import json
 import random
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,16 +22,16 @@ from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.same_file import ImportedFiles
 from shared.services.accept import INLINE_BYTES
 from shared.storage import import_records
-from tests.model.memory_storage import (
-    ACTOR,
+from tests.memory_storage import MemoryBlobs, MemoryQueues, MemoryTables
+from tests.model.harness import (
+    TENANT,
+    CountedIds,
     Fate,
-    MemoryBlobs,
-    MemoryQueues,
-    MemoryTables,
+    ModelClock,
     Step,
     Turnstile,
+    make_process,
 )
-from tests.model.processes import TENANT, CountedIds, ModelClock, a_process
 
 SMALL = json.dumps([{"companyCode": "C1", "employeeNumber": "1", "notes": "x"}]).encode()
 LARGE = json.dumps([{"companyCode": "C1", "notes": "x" * INLINE_BYTES}]).encode()
@@ -51,11 +50,16 @@ class Desk:
         self._clock, self._ids = ModelClock(), CountedIds()
         self._storage = MemoryBlobs(self.turnstile), MemoryQueues(self.turnstile)
 
-    async def send(self, actor: int, body: bytes, import_id: str) -> str:
+    def start(self, actor: int, body: bytes, import_id: str) -> asyncio.Task[str]:
+        """A call, in a process of its own."""
+        return self.turnstile.start(actor, lambda: self._send(body, import_id))
+
+    async def _send(self, body: bytes, import_id: str) -> str:
         """What the call of the endpoint does: the id of the accepted import."""
-        ACTOR.set(actor)
         blobs, queues = self._storage
-        process = a_process(self.tables, blobs, queues, self._clock, self._ids, 100, 40)
+        process = make_process(
+            self.tables, blobs, queues, self._clock, self._ids, chunk_rows=100, handler_seconds=40
+        )
         planned = await process.intake.read(LICENSES, TENANT, body)
         draft = process.intake.draft(LICENSES, TENANT, planned, Options(), import_id)
         name = hashlib.sha256(body).hexdigest()
@@ -73,37 +77,19 @@ class Desk:
             if row.startswith("n|")
         ]
 
-    async def release(self, task: asyncio.Task[str], choose: Callable[[int], Fate | None]) -> int:
-        """Let the requests of one call pass until it has ended; None kills it before the request.
-
-        How many requests there were.
-        """
-        count = 0
-        while not task.done():
-            await asyncio.sleep(0)
-            if not self.turnstile.waiting:
-                continue
-            step = self.turnstile.waiting.pop()
-            fate = choose(count)
-            count += 1
-            if fate is None:
-                self.turnstile.dead.add(step.actor)
-                task.cancel()
-            else:
-                step.released.set_result(fate)
-        return count
-
 
 async def _play(body: bytes, fault: Fate | None, at: int) -> bool:
     """Whether the first call made so many requests that the fault came."""
     desk = Desk()
-    first = asyncio.create_task(desk.send(1, body, "first"))
-    count = await desk.release(first, lambda request: fault if request == at else Fate.DONE)
+    first = desk.start(1, body, "first")
+    count = await desk.turnstile.release(
+        first, lambda request: fault if request == at else Fate.DONE
+    )
     with suppress(StorageUnavailableError, asyncio.CancelledError):
         await first
     was_accepted = desk.accepted() == ["first"]
-    second = asyncio.create_task(desk.send(2, body, "second"))
-    await desk.release(second, lambda _: Fate.DONE)
+    second = desk.start(2, body, "second")
+    await desk.turnstile.release(second)
     if was_accepted:
         with pytest.raises(ConflictError, match="import first"):
             await second
@@ -129,13 +115,13 @@ def test_a_call_that_storage_leaves_without_any_answer_blocks_no_repeat() -> Non
     async def play() -> None:
         for begin in range(4):
             desk = Desk()
-            first = asyncio.create_task(desk.send(1, SMALL, "first"))
+            first = desk.start(1, SMALL, "first")
             fate = lambda request, begin=begin: Fate.DONE if request < begin else Fate.LOST  # noqa: E731
-            await desk.release(first, fate)
+            await desk.turnstile.release(first, fate)
             with pytest.raises(StorageUnavailableError):
                 await first
-            second = asyncio.create_task(desk.send(2, SMALL, "second"))
-            await desk.release(second, lambda _: Fate.DONE)
+            second = desk.start(2, SMALL, "second")
+            await desk.turnstile.release(second)
             assert await second == "second"
 
     asyncio.run(play())
@@ -144,9 +130,7 @@ def test_a_call_that_storage_leaves_without_any_answer_blocks_no_repeat() -> Non
 async def _race(seed: int) -> None:
     """Three calls at once, in any order, with faults: the content goes in once."""
     desk, pick = Desk(), random.Random(seed)
-    tasks = {
-        actor: asyncio.create_task(desk.send(actor, SMALL, f"call-{actor}")) for actor in (1, 2, 3)
-    }
+    tasks = {actor: desk.start(actor, SMALL, f"call-{actor}") for actor in (1, 2, 3)}
     waiting = desk.turnstile.waiting
     while not all(task.done() for task in tasks.values()):
         await asyncio.sleep(0)

@@ -31,7 +31,7 @@ from shared.storage.import_records import ImportRecord
 from shared.storage.ports import MAX_TEXT, Entity, Insert, Merge
 from shared.storage.table_batches import _check_answers
 from shared.storage_time import limited_wait, retried, storage_time, storage_time_now
-from tests.model.virtual_time import run_at_once
+from tests.model.harness import run_at_once
 
 # What storage writes, without storage: stamps of many rows, answers to transactions, messages.
 

@@ -16,7 +16,7 @@ from shared.services.background import KeyedLocks
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces
 from shared.storage_time import storage_time
 from tests.hand_clock import HandClock
-from tests.model.virtual_time import run_at_once
+from tests.model.harness import run_at_once
 
 # Budgets that refill with time.
 
