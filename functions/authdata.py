@@ -23,7 +23,7 @@ _BATCH = f"{_HERE}/{{fileLogId:guid}}"
 @blueprint.route(f"{_HERE}/stage", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def authdata_stage(req: func.HttpRequest) -> func.HttpResponse:
-    """Stage records into a new batch or an open one, and tell what they would do."""
+    """Stage records into a new batch or an open one, and answer with their expected effect."""
     return await http.stage_call(await gateway(), req)
 
 
@@ -31,7 +31,7 @@ async def authdata_stage(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(_BATCH, methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def authdata_review(req: func.HttpRequest) -> func.HttpResponse:
-    """What a whole batch would do, or has done."""
+    """Answer with the expected effect of a whole batch, or with its results."""
     return await http.review_call(await gateway(), req)
 
 
@@ -47,14 +47,14 @@ async def authdata_process(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(_HERE, methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def authdata_stage_and_process(req: func.HttpRequest) -> func.HttpResponse:
-    """Both in one call."""
+    """Stage records and process them in one call."""
     return await http.stage_and_process_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_upkeep")
 @blueprint.timer_trigger("timer", "15 */5 * * * *", run_on_startup=False, use_monitor=False)
 async def authdata_upkeep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
-    """Expire batches that nobody processed, go on with those whose call died, remove records."""
+    """Expire unprocessed batches, continue batches whose call crashed, remove old records."""
     with storage_time(BACKGROUND_SECONDS):
         app = await gateway()
         await app.authdata.processing.tidy_all(await app.tenants.list_ids())

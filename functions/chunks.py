@@ -19,7 +19,7 @@ _Work = Callable[[ChunkMessage], Awaitable[None]]
 
 
 class ChunkFailedError(Exception):
-    """Tells the host that the message is to come back; says no more than what class of error."""
+    """Lets the host retry the message. The text is only the class of the error."""
 
 
 def _add_trigger(name: str, queue: str, work: _Work) -> None:
@@ -44,7 +44,7 @@ async def _end_as_failed(message: ChunkMessage) -> None:
     await (await gateway()).chunks.end_as_failed(message)
 
 
-# `<type>_rows` and `<type>_rows_bulk` work on chunks; `…_poison` end the rows of chunks that failed
+# `<type>_rows` and `<type>_rows_bulk` process chunks. `…_poison` end the rows of chunks that failed
 # five times.
 for kind in IMPORT_TYPES.values():
     if kind.has_queues:

@@ -1,8 +1,7 @@
-"""What a caller's `Accept` header prefers (RFC 9110, 12.5.1), read as tolerantly as clients write.
+"""The media type that an `Accept` header prefers (RFC 9110, 12.5.1), read tolerantly.
 
-Clients send `*`, `*/*; q=.2`, parameters that no media type has, and worse. What cannot be read
-counts as `*/*`, so that it refuses nothing. The cost grows with the length of the header, as there
-is nothing in it that is looked at twice.
+Clients send `*`, `*/*; q=.2`, unknown parameters, and worse. An element that cannot be read counts
+as `*/*`, so that it refuses nothing. The cost is linear in the length of the header.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ _QUALITY: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 
 
 def preferred_type(accept: str, media_types: Sequence[str]) -> str | None:
-    """The offered media type that the header prefers; the first of those that it prefers alike.
+    """The media type that the header prefers, the first one of equals.
 
-    None where the header excludes all of them.
+    None if the header excludes all of them.
     """
     qualities: dict[str, float] = {}
     for element in _QUOTED.sub("", accept).split(","):
@@ -40,7 +39,7 @@ def preferred_type(accept: str, media_types: Sequence[str]) -> str | None:
 
 
 def _read_element(element: str) -> tuple[str, float]:
-    """A media range and its quality; an element that cannot be read as `*/*`."""
+    """Read a media range and its quality. An element that cannot be read counts as `*/*`."""
     name, *parameters = (part.strip() for part in element.lower().split(";"))
     media_range = ANYTHING if name == "*" else "".join(name.split())
     quality = 1.0
@@ -56,7 +55,7 @@ def _read_element(element: str) -> tuple[str, float]:
 
 
 def _rank(media_type: str, qualities: dict[str, float]) -> tuple[float, int]:
-    """The quality of the closest range that includes the type, and how close it is."""
+    """The quality and the specificity of the closest range that includes the type."""
     ranges = (media_type, media_type.partition("/")[0] + "/*", ANYTHING)
     for distance, media_range in enumerate(ranges):
         if media_range in qualities:

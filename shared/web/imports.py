@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 IMPORTS = "/api/imports"
-# Seconds until it is worth asking again how an import stands.
+# The Retry-After of a 202, in seconds.
 RETRY_AFTER = "2"
 
 
 def address(record: ImportRecord) -> str:
-    """Where an import is followed."""
+    """The address of an import."""
     return f"{IMPORTS}/{record.import_id}"
 
 
@@ -82,7 +82,7 @@ def _rounded(value: float | None, digits: int) -> float | int | None:
 
 
 def _links(report: ImportReport) -> dict[str, str]:
-    """Where to go from here: only what there is, and what can be done now."""
+    """The links of an import: only to what exists, and to what can be done now."""
     record = report.record
     kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
     has_queues = kind is not None and kind.has_queues
@@ -106,12 +106,12 @@ def _links(report: ImportReport) -> dict[str, str]:
 
 
 def just_accepted(record: ImportRecord, state: ImportState = ImportState.ACCEPTED) -> ImportReport:
-    """What can be said of an accepted import without asking storage."""
+    """The status of an import that was accepted just now, without reading storage."""
     return ImportReport(record, Counts(), state)
 
 
 def not_yet(report: ImportReport) -> func.HttpResponse:
-    """202: the import goes on, and here is where to follow it."""
+    """The answer 202 for an open import, with its address."""
     headers = {
         "Location": address(report.record),
         "Retry-After": RETRY_AFTER,
@@ -143,7 +143,7 @@ def message_view(message: Message) -> dict[str, Any]:
 
 
 def imports_wanted(query: Mapping[str, str]) -> Callable[[ImportReport], bool]:
-    """Whether a list is to show an import, by `type` and `state`. Raises InvalidRequestError."""
+    """The filter of a list of imports by `type` and `state`. Raises InvalidRequestError."""
     type_name = query.get("type", "").lower()
     if type_name and type_name not in IMPORT_TYPES:
         raise InvalidRequestError(f"type must be one of {', '.join(IMPORT_TYPES)}.")
@@ -162,7 +162,7 @@ def imports_wanted(query: Mapping[str, str]) -> Callable[[ImportReport], bool]:
 
 
 def outcome_wanted(query: Mapping[str, str]) -> Outcome | None:
-    """The outcome that a list is limited to. Raises InvalidRequestError."""
+    """The outcome that filters a list. Raises InvalidRequestError."""
     text = query.get("outcome")
     if not text:
         return None
@@ -174,7 +174,7 @@ def outcome_wanted(query: Mapping[str, str]) -> Outcome | None:
 
 
 def severity_wanted(query: Mapping[str, str]) -> Severity | None:
-    """The severity that messages are limited to. Raises InvalidRequestError."""
+    """The severity that filters messages. Raises InvalidRequestError."""
     text = query.get("severity", "").lower()
     severities = {severity.value.lower(): severity for severity in Severity}
     if text and text not in severities:
@@ -183,7 +183,7 @@ def severity_wanted(query: Mapping[str, str]) -> Severity | None:
 
 
 def groups_view(groups: MessageGroups) -> dict[str, Any]:
-    """Messages in groups, on one page; `leftOut` counts those that no group tells of."""
+    """Groups of messages on one page. `leftOut` counts the messages that are in no group."""
     return {
         "items": [_group_view(group) for group in groups.sorted()],
         "leftOut": groups.left_out,
@@ -204,12 +204,12 @@ def _group_view(group: MessageGroup) -> dict[str, Any]:
 
 
 def place_to_text(cursor: ResultCursor | None) -> str | None:
-    """A continuation for the caller, which need not know what is in it."""
+    """The continuation for a cursor, which is opaque to the caller."""
     return None if cursor is None else to_opaque(f"{cursor.chunk}.{cursor.rows}")
 
 
 def place_from_text(query: Mapping[str, str]) -> ResultCursor:
-    """The place that a continuation names. Raises InvalidRequestError."""
+    """The cursor of a continuation. Raises InvalidRequestError."""
     text = query.get("continuation")
     if not text:
         return ResultCursor()
@@ -223,7 +223,7 @@ def number_to_text(number: int | None) -> str | None:
 
 
 def number_from_text(query: Mapping[str, str]) -> int | None:
-    """The inverse of `number_to_text`. Raises InvalidRequestError."""
+    """The import number of a continuation. Raises InvalidRequestError."""
     text = query.get("continuation")
     return _numbers(text, 1)[0] if text else None
 
@@ -241,7 +241,7 @@ def _numbers(continuation: str, count: int) -> list[int]:
 async def failed_rows_as_json(
     chunks: FailedRows, rules: Rules, record: ImportRecord
 ) -> func.HttpResponse:
-    """`[{"index", "row", "messages"}…]`, a line each: the body that a retry takes."""
+    """`[{"index", "row", "messages"}…]`, one row a line: the body that a retry takes."""
     parts: list[str] = []
     byte_counts = 0
     async for rows in chunks.chunks(record):
@@ -255,9 +255,9 @@ async def failed_rows_as_json(
 async def failed_rows_as_csv(
     chunks: FailedRows, rules: Rules, record: ImportRecord
 ) -> func.HttpResponse:
-    """A line each, a column per field that occurs; UTF-8 with a BOM, for spreadsheets.
+    """One row a line, with a column for each field that occurs; UTF-8 with a BOM, for spreadsheets.
 
-    The rows are read twice, so that memory holds a chunk of them and the text of the answer.
+    The rows are read twice, so that only a chunk of them and the answer's text are in memory.
     """
     columns: csv_export.Columns = {name.lower(): name for name in rules.key_fields}
     count = 0
@@ -281,7 +281,7 @@ async def failed_rows_as_csv(
 
 
 def _bounded(rows: Sequence[FailedRow], byte_counts: int) -> Sequence[FailedRow]:
-    """The rows; those behind the limit of an answer show only the first of their messages."""
+    """The rows. Beyond the limit of an answer, rows have only the first of their messages."""
     if byte_counts <= MAX_FULL_ANSWER:
         return rows
     return [replace(row, result=row.result.shortened()) for row in rows]
@@ -322,7 +322,7 @@ def _csv_lines(columns: csv_export.Columns, rules: Rules, rows: Sequence[FailedR
 
 
 def _said(messages: Sequence[Message]) -> str:
-    """Every message in one cell; fields are named, their values stand in their own cells."""
+    """All messages in one cell, with the names of their fields. Values are in their own cells."""
     return "; ".join(
         f"{message.id} {message.field + ': ' if message.field else ''}{message.text}"
         for message in messages
@@ -330,13 +330,13 @@ def _said(messages: Sequence[Message]) -> str:
 
 
 def _row_as_sent(rules: Rules, row: FailedRow) -> str:
-    """The row as it was sent, or what its type shows of it."""
+    """The row as it was sent, or the part of it that its type shows."""
     if rules.shown is None:
         return row.text
     return json.dumps(rules.shown(json.loads(row.text)), ensure_ascii=False)
 
 
-# What a dry run tells row by row: the neutral results, with what each row would change.
+# The results of a dry run by row, with the changes that each row would make.
 
 
 async def judged_rows(

@@ -1,8 +1,9 @@
-"""Which query parameters each address takes, and what becomes of the others (docs/contracts.md#0).
+"""The query parameters of each address, and the refusal of others (docs/contracts.md#0).
 
-Our own addresses refuse every name that they do not know. The addresses of vendors pass over what
-is far from any known name, since their clients may send anything, and refuse what is one slip away.
-A call that asks for a dry run is refused wherever there is none, so that it never does anything.
+Our own addresses refuse every unknown name. The addresses of vendors ignore names that differ from
+every known one, since their clients may send anything, and refuse names with one typing error. A
+call that asks for a dry run is refused at addresses without dry runs, so that it never writes
+anything.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from shared.imports.near_names import folded, is_like_dry_run, is_one_slip_away
 from shared.imports.reference_text import escaped
 
 DRY_RUN: Final = "dryRun"
-# Every answer to a dry run carries it.
+# The header of every answer to a dry run.
 DRY_RUN_HEADER: Final = "Dry-Run"
-# What the headers by which other systems are asked for a dry run fold to.
+# The folded names of headers by which other systems ask for a dry run.
 _ASKING_HEADERS: Final = ("dryrun", "xdryrun")
 _GLUE: Final = re.compile("[?&;#]")
-# The host takes a function key under this name; it is not for us.
+# The host accepts a function key under this name. The gateway ignores it.
 _KEY_OF_THE_HOST: Final = "code"
 _MOST_NAMED: Final = 5
 _LONGEST_NAMED: Final = 60
@@ -33,13 +34,13 @@ _LONGEST_NAMED: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class QueryNames:
-    """The query parameters of an address; `is_ours` refuses all others."""
+    """The query parameters of an address. If it `is_ours`, all others are refused."""
 
     names: tuple[str, ...] = ()
     is_ours: bool = True
 
     def read(self, req: func.HttpRequest) -> Mapping[str, str]:
-        """The query by lower-cased name. Raises InvalidRequestError for a name that is refused."""
+        """Read the query by lower-cased name. Raises InvalidRequestError for a refused name."""
         query = query_of(req)
         unknown = [name for name in _sent_names(req) if not self._is_known(name)]
         unknown_names = (
@@ -58,7 +59,7 @@ class QueryNames:
         return is_like_dry_run(name) or any(is_one_slip_away(name, each) for each in self.names)
 
     def _refuse_header(self, req: func.HttpRequest, query: Mapping[str, str]) -> None:
-        """Raises InvalidRequestError for a dry run that is asked for in a header."""
+        """Raises InvalidRequestError for a header that asks for a dry run."""
         if not any(folded(name) in _ASKING_HEADERS for name in req.headers):
             return
         if DRY_RUN not in self.names:
@@ -93,7 +94,7 @@ class QueryNames:
 def query_of(req: func.HttpRequest) -> dict[str, str]:
     """The query by lower-cased name, since names match in any case.
 
-    A parameter without a value is there with an empty one: the host leaves it out of `params`.
+    A parameter without a value has an empty one here, although the host leaves it out of `params`.
     """
     query: dict[str, str] = {}
     for name, value in req.params.items():
@@ -105,7 +106,7 @@ def query_of(req: func.HttpRequest) -> dict[str, str]:
 
 
 def wants_dry_run(req: func.HttpRequest) -> bool:
-    """Whether the call says that it is a dry run."""
+    """Whether the call asks for a dry run."""
     return query_of(req).get(DRY_RUN.lower(), "").lower() == "true"
 
 
@@ -119,7 +120,7 @@ def _names_in_address(req: func.HttpRequest) -> list[str]:
 
 
 def _dry_runs_in_values(query: Mapping[str, str]) -> Iterator[str]:
-    """Dry runs that are glued to the value before them, as in `?code=abc?dryRun=true`."""
+    """Dry runs within the value of another parameter, as in `?code=abc?dryRun=true`."""
     for name, value in query.items():
         for dry_run_suffix in _GLUE.split(value)[1:]:
             if folded(dry_run_suffix.partition("=")[0]) == DRY_RUN.lower():

@@ -1,4 +1,4 @@
-"""The one builder of refusals: which status an error has, and its body (docs/contracts.md#0)."""
+"""Answers to all calls: the status and body of each error (docs/contracts.md#0), logging."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shared.storage_time import CALL_SECONDS, storage_time
 from shared.web.imports import just_accepted, not_yet
 from shared.web.query_names import DRY_RUN_HEADER, wants_dry_run
 
-# Seconds until a call that met a storage fault may come again.
+# The Retry-After of a call that failed because of storage, in seconds.
 RETRY_AFTER = "5"
 
 STATUS: dict[type[errors.GatewayError], int] = {
@@ -76,7 +76,7 @@ MISCONFIGURED = (
     "The gateway's settings are wrong: ask its operator to look into the log, which lists each."
 )
 
-# The answers to faults that no caller has made, with their statuses.
+# The messages of errors that are not the caller's, with their statuses.
 FAULTS = (
     (503, UNAVAILABLE),
     (503, UNKNOWN_KEY),
@@ -91,7 +91,7 @@ FAULTS = (
 
 
 def refusal(error: BaseException) -> func.HttpResponse:
-    """The answer to a call that ended in `error`; never a stack trace or a value."""
+    """The answer to a call that failed with `error`; never with a stack trace or a value."""
     if isinstance(error, errors.RefusedError):
         return _answer(STATUS[type(error)], error.message, _headers(error))
     if isinstance(error, errors.AcceptanceUnknownError):
@@ -118,7 +118,7 @@ def refusal(error: BaseException) -> func.HttpResponse:
 
 
 def _headers(error: errors.RefusedError) -> dict[str, str] | None:
-    """When to come again, or how to authenticate (RFC 6750, 3)."""
+    """The headers of a refusal: Retry-After, or how to authenticate (RFC 6750, 3)."""
     if isinstance(error, errors.TooManyRequestsError):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.BearerTokenError):
@@ -152,12 +152,12 @@ Follow = Callable[[func.HttpRequest, ImportReport], func.HttpResponse]
 
 
 def answered(handler: Handler) -> Handler:
-    """Give the handler's answer a correlation id (the caller's own, if it is a plain one).
+    """Answer a call: run the handler, and add a correlation id (the caller's own, if it is valid).
 
-    What the handler raises becomes a refusal; only the class of an unforeseen error is logged.
-    Where an import was accepted before, it becomes 202 and where to follow the import. Storage may
-    keep the call waiting for `CALL_SECONDS`, all in all. Every answer to a dry run says that it is
-    one: where a call has no dry run, `QueryNames` refuses it.
+    An error of the handler becomes a refusal, and only the class of an unexpected error is logged.
+    If an import was accepted before the error, the answer is 202 with the address of the import.
+    Storage may delay the call by `CALL_SECONDS` in total. Every answer to a dry run has a header
+    that says so; `QueryNames` refuses dry runs at addresses without them.
     """
     return answered_with(lambda _req, error: refusal(error), lambda _req, report: not_yet(report))(
         handler
@@ -165,7 +165,7 @@ def answered(handler: Handler) -> Handler:
 
 
 def answered_with(refuse: Refuse, follow: Follow) -> Callable[[Handler], Handler]:
-    """`answered` for a contract whose refusals and whose 202 have a form of their own."""
+    """Like `answered`, for a contract with its own form of refusals and of the 202."""
     return functools.partial(_answered, refuse, follow)
 
 
@@ -202,7 +202,7 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
 
 
 async def _finish_before_stop(handler: Handler, req: func.HttpRequest) -> func.HttpResponse:
-    """The handler's answer. Raises GatewayStoppingError where the process ends before it."""
+    """The handler's answer. Raises GatewayStoppingError if the process ends before it."""
     limit = asyncio.timeout(None)
     try:
         async with limit:

@@ -1,7 +1,7 @@
-"""Retry and cancel over HTTP: what changes an import that was accepted (docs/contracts.md#5).
+"""Retry and cancel over HTTP (docs/contracts.md#5).
 
-Both wait like a call that sends rows, and answer with the import object: 200 when the import has
-ended, else 202 and where to follow it.
+Both wait like a call that sends rows, and answer with the import object: 200 if the import has
+ended, else 202 with its address.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def cancel_call(
     requests.check_accepts_json(req)
     wait_preferences = requests.preferences(req, gateway.settings.wait_seconds)
     cancelled = await gateway.cancelling.cancel(record)
-    # From here on the cancel stands, whatever storage does.
+    # From here on the import is cancelled, even if a later request to storage fails.
     return await answer_when_ended(
         gateway,
         cancelled,

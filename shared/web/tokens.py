@@ -1,4 +1,4 @@
-"""Token requests and their answers as RFC 6749 has them (sections 2.3.1, 4.4 and 5)."""
+"""Token requests and their answers (RFC 6749, 2.3.1, 4.4 and 5)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORM = "application/x-www-form-urlencoded"
 GRANT_TYPE = "client_credentials"
 MOST_BYTES = 16 * 1024
 _MOST_FIELDS = 30
-# Of a client id or a secret; what is longer is neither.
+# The most characters of a client id or a secret.
 _MOST_CHARACTERS = 1_000
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, 5.1
@@ -42,7 +42,7 @@ _SCOPES = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
 
 
 def read_token_request(req: func.HttpRequest) -> TokenRequest:
-    """What the client asks for. Raises TokenRefusedError."""
+    """Read a token request. Raises TokenRefusedError."""
     form = _read_form(req)
     grant_type = form.get("grant_type")
     if grant_type is None:
@@ -95,7 +95,7 @@ def token_refusal(
 
 
 def _read_form(req: func.HttpRequest) -> Mapping[str, str]:
-    """The fields of the body; one without a value counts as left out (RFC 6749, 3.2)."""
+    """The fields of the body. A field without a value counts as missing (RFC 6749, 3.2)."""
     media_type, _ = parse_options_header(req.headers.get("Content-Type", ""))
     body = req.get_body()
     if media_type.lower() != FORM:
@@ -119,8 +119,8 @@ def _read_credentials(
 ) -> tuple[Credentials, ...]:
     """Every reading of client id and secret, from the header or from the form, never from both.
 
-    Another scheme than Basic counts only where the form has no secret: browsers and proxies add
-    a header of their own to a request that is complete without it.
+    A scheme other than Basic is ignored if the form has a secret, because browsers and proxies add
+    an Authorization header to complete requests.
     """
     client_id, secret = form.get("client_id"), form.get("client_secret")
     if authorization is not None and secret is not None and _SCHEME.match(authorization):
@@ -152,9 +152,9 @@ def _read_credentials(
 def _read_basic(authorization: str) -> list[Credentials]:
     """Every reading of a Basic header, the most likely one first; at most four.
 
-    RFC 6749, 2.3.1 has id and secret form-encoded in it. The clients of many OAuth libraries send
-    them as they are, in UTF-8 or Latin-1, even where the id contains a colon. The text alone does
-    not tell which was meant, so each different reading is tried.
+    RFC 6749, 2.3.1 requires id and secret to be form-encoded. Many OAuth libraries send them
+    unencoded, in UTF-8 or Latin-1, even if the id contains a colon. The text alone does not show
+    which is meant, so each different reading is tried.
     """
     unreadable = TokenRefusedError(
         "Authorization must be Basic with base64 of client_id:client_secret, both form-encoded or "
@@ -217,14 +217,14 @@ def _answer(
     )
 
 
-# The discovery document: where tokens come from, and how they are checked.
+# The discovery document: the addresses of the token endpoint and of the keys.
 
 
 def discovery_document(settings: Settings) -> dict[str, Any]:
-    """As OpenID Connect Discovery 1.0 and RFC 8414 name things.
+    """The document with the names of OpenID Connect Discovery 1.0 and RFC 8414.
 
-    msal insists on an `authorization_endpoint`; there is nothing at that address, since the gateway
-    knows no users.
+    msal requires an `authorization_endpoint`. Nothing answers at that address, since the gateway
+    has no users.
     """
     base_url = settings.base_url
     is_local = settings.identity_provider == IdentityProvider.LOCAL
