@@ -409,7 +409,7 @@ def test_upkeep_removes_the_records_of_what_is_processed_and_leaves_the_answer(
 # How often storage is asked: staging is a few requests whatever its size, processing a few in a
 # hundred records, and a file that comes again writes nothing.
 #
-# What 50,000 employees take is shown by `tests/model/test_many_employees.py`.
+# What 50,000 employees take is shown by `tests/model/test_costs.py`.
 
 
 EMPLOYEES = 2_000
