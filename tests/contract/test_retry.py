@@ -318,6 +318,9 @@ def test_authentication_data_is_repaired_by_the_records_that_are_sent(
 
 def test_the_published_contract_knows_repaired_imports(gateway: GatewayProcess) -> None:
     document = json.loads(gateway.call("GET", "/api/openapi.json").body)
-    shape = document["components"]["schemas"]["Import"]["properties"]
-    assert "Repaired" in shape["state"]["enum"]
-    assert "repaired" in shape["rows"]["required"]
+    schemas = document["components"]["schemas"]
+    fields = schemas["Import"]["properties"]
+    assert fields["state"]["$ref"] == "#/components/schemas/ImportState"
+    assert "Repaired" in schemas["ImportState"]["enum"]
+    assert fields["rows"]["$ref"] == "#/components/schemas/RowCounts"
+    assert "repaired" in schemas["RowCounts"]["required"]
