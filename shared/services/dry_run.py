@@ -1,10 +1,10 @@
-"""Dry runs: what an import would answer, without an import.
+"""Dry runs: the results that an import would have, without an import.
 
 See docs/contracts.md#0, docs/design.md#invariants.
 
-The rows are planned and worked on by the code of a run, chunk by chunk inside the call, on storage
-whose writes only the dry run can see (`what_if`). Its place in the order is behind everything, and
-nothing is open before it: a missing reference is an error at once.
+The code of a run plans and processes the rows, chunk by chunk inside the call, on overlay storage
+whose writes only the dry run can see. The dry run comes after all imports in the order, and no
+import is open before it, so a missing reference is an error immediately.
 """
 
 from __future__ import annotations
@@ -29,25 +29,24 @@ from shared.services.tenant_shares import TenantPlaces
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.ports import Blobs, Delete, Entity, Insert, Merge, Operation, Tables, Upsert
 
-# Storage as it would be: reads go to the real one, writes stay in memory (docs/contracts.md#0,
-# dryRun).
+# Overlay storage: reads go to the real storage, writes stay in memory.
 #
-# A dry run gives these to the very services that a run uses. So it decides by the same code, meets
-# what its own rows have done before, and cannot leave a trace: it has nothing to write with.
+# A dry run passes it to the services of a run. So the same code decides, reads the writes of
+# earlier rows, and cannot write to the real storage (docs/contracts.md#0, dryRun).
 #
-# Conditions of writes are judged as the service would. What has been read through here is known;
-# what has not, a refused insert for example, is read first.
+# Conditions of writes are checked as the service would check them. An entity that was not read
+# through the overlay before is read first.
 
-# Sorts behind every row key.
+# Sorts after every row key.
 _END = "\U0010ffff"
 
 
 @dataclass(slots=True)
 class _PartitionOverlay:
-    """What is known of a partition: what was written here, and what was seen of the real one.
+    """The writes of a dry run in a partition, and the entities of the real one that were read.
 
-    `written` has None for a deleted entity. `seen` has the ETags of real entities; between the two
-    keys of each of `covered` there is no other one, and none at the keys `absent`.
+    `written` has None for a deleted entity. `seen` has the ETags of real entities. Each pair in
+    `covered` is a range of row keys that was read as a whole. `absent` are row keys without entity.
     """
 
     written: dict[str, Entity | None] = field(default_factory=dict)
@@ -56,7 +55,7 @@ class _PartitionOverlay:
     covered: list[tuple[str, str]] = field(default_factory=list)
 
     def knows(self, row: str) -> bool:
-        """Whether it is known if there is such an entity."""
+        """Whether it is known if the entity exists."""
         return (
             row in self.written
             or row in self.seen
@@ -65,7 +64,7 @@ class _PartitionOverlay:
         )
 
     def etag(self, row: str) -> str | None:
-        """The ETag of a known entity; None where there is none."""
+        """The ETag of a known entity; None if it does not exist."""
         if row in self.written:
             entity = self.written[row]
             return None if entity is None else entity.etag
@@ -73,7 +72,7 @@ class _PartitionOverlay:
 
 
 class WhatIfTables:
-    """`Tables` whose writes only it can see. For one dry run, and not shared between tasks."""
+    """`Tables` with an overlay of writes in memory. For one dry run; not shared between tasks."""
 
     def __init__(self, base: Tables) -> None:
         self._base = base
@@ -142,7 +141,7 @@ class WhatIfTables:
     async def _read_unknown(
         self, table: str, partition: str, operations: Iterable[Operation]
     ) -> None:
-        """Find out what is there, for the operations whose condition asks for it."""
+        """Read the unknown entities of the operations that have a condition."""
         overlay = self._partitions[table, partition]
         rows = {each.entity.row for each in operations if not isinstance(each, Upsert)}
         unknown = sorted(row for row in rows if not overlay.knows(row))
@@ -161,7 +160,7 @@ class WhatIfTables:
 
 
 def _check_condition(operation: Operation, etag: str | None) -> None:
-    """Raises PreconditionFailedError where the operation does not fit what is there."""
+    """Raises PreconditionFailedError if the condition of the operation fails."""
     if isinstance(operation, Upsert):
         return
     if isinstance(operation, Insert):
@@ -174,7 +173,7 @@ def _check_condition(operation: Operation, etag: str | None) -> None:
 
 
 class WhatIfBlobs:
-    """`Blobs` whose writes only it can see."""
+    """`Blobs` with an overlay of writes in memory."""
 
     def __init__(self, base: Blobs) -> None:
         self._base = base
@@ -182,7 +181,7 @@ class WhatIfBlobs:
 
     @property
     def written(self) -> Mapping[tuple[str, str], bytes | None]:
-        """What was written, by container and name; None: deleted."""
+        """The written blobs by container and name; None for a deleted one."""
         return self._written
 
     async def put(
@@ -211,7 +210,7 @@ class WhatIfBlobs:
         self._written[container, name] = None
 
 
-# Dry runs of many rows in one process; each keeps in memory what its rows would write.
+# The places for dry runs in one process. Each dry run keeps the writes of its rows in memory.
 _LARGE_PLACES = 2
 _SMALL_PLACES = 4
 
@@ -221,10 +220,10 @@ MakeProcessors = Callable[[Tables, Blobs, ChangeListener | None], Processors]
 
 @dataclass(frozen=True, slots=True)
 class DryRunResult:
-    """What the rows of a payload would come to, in plan order.
+    """The results that the rows of a payload would have, in plan order.
 
-    `changes` has what the rows that would take effect change, by their index, as `changes_text`; it
-    is empty unless asked for.
+    `changes` has the changes of the rows that would take effect, by their index, as `changes_text`.
+    It is empty unless it was requested.
     """
 
     results: tuple[RowResult, ...] = ()
@@ -236,18 +235,18 @@ class DryRunResult:
 
 
 class NothingOpen:
-    """For `ReferenceReader`: no import is open that could bring a missing record."""
+    """For `ReferenceReader`: no import is open that may create a missing record."""
 
     async def oldest_open_before(
         self,
         record: ImportRecord,
         type_name: str,
     ) -> None:
-        """There is none."""
+        """None: no import is open."""
 
 
 class DryRuns:
-    """Judges planned payloads."""
+    """Runs planned payloads on overlay storage."""
 
     def __init__(
         self,
@@ -275,10 +274,10 @@ class DryRuns:
 
     @asynccontextmanager
     async def place(self, tenant: str, rows: int) -> AsyncIterator[None]:
-        """A place to judge so many rows, for the time of the block.
+        """Take a place for a dry run of so many rows, for the time of the block.
 
-        A small dry run never waits behind a large one, and a tenant has only a part of the places.
-        Raises TooManyRequestsError, and TooLargeError where the time of a call does not suffice.
+        A small dry run never waits for a large one, and a tenant gets only some of the places.
+        Raises TooManyRequestsError, and TooLargeError if the time of a call does not suffice.
         """
         places = self._small if is_small(rows) else self._large
         async with AsyncExitStack() as stack:
@@ -300,7 +299,7 @@ class DryRuns:
                 ) from None
 
     def check_rows(self, plan: Plan) -> None:
-        """Raises TooLargeError for more rows than a dry run takes."""
+        """Raises TooLargeError for more rows than a dry run accepts."""
         if plan.rows > self._max_rows:
             raise TooLargeError(
                 f"The payload has {plan.rows} rows and a dry run takes {self._max_rows}: send "
@@ -310,7 +309,7 @@ class DryRuns:
     async def judge(
         self, kind: ImportType, draft: ImportRecord, plan: Plan, *, with_changes: bool
     ) -> DryRunResult:
-        """What an import of this plan would come to; nothing is written anywhere.
+        """Run an import of this plan without writing anything.
 
         `draft` is the record that it would have (`ImportAcceptor.draft`). Raises TooLargeError
         for too many rows, for more changes than an answer holds, and where the time of a
@@ -344,7 +343,7 @@ class DryRuns:
 
 
 class _ChangeRecorder:
-    """What rows change, as text by their index."""
+    """Collects the changes of rows, as text by their index."""
 
     def __init__(self, kind: ImportType, max_bytes: int) -> None:
         self._is_sensitive = kind.rules.is_sensitive
@@ -353,7 +352,7 @@ class _ChangeRecorder:
         self._size = 0
 
     def record_change(self, index: int, before: Document | None, after: Document | None) -> None:
-        """Told of each row that takes effect; of a row that is judged again, the last counts."""
+        """Record the changes of a row. If a row is processed again, the last changes count."""
         text = changes_text(changed_fields(before, after, self._is_sensitive))
         self._size += len(text) - len(self._texts.get(index, ""))
         self._texts[index] = text
@@ -367,10 +366,10 @@ class _ChangeRecorder:
             )
 
     def effective_changes(self, results: Sequence[RowResult]) -> dict[int, str]:
-        """The changes of the rows that took effect in the end."""
+        """The changes of the rows that finally took effect."""
         effective = {result.index for result in results if result.outcome.took_effect}
         return {index: text for index, text in self._texts.items() if index in effective}
 
 
 async def _no_limit() -> None:
-    """Nobody can cancel a dry run; its time is limited as a whole."""
+    """A dry run cannot be cancelled, and its time is limited as a whole."""

@@ -1,17 +1,17 @@
-"""Idempotency-Key: of all calls with one key, one does the work (docs/contracts.md#0).
+"""Idempotency-Key: one of all calls with a key does the work (docs/contracts.md#0).
 
-A record with states, written first, read second:
+The record of a key has states:
 
     (nothing) ──insert──▶ claimed ──the call has its answer──▶ answered ──keep_seconds──▶ (nothing)
                             │  ▲
                   refused:  │  └── take-over: the claim is older than `take_over_seconds`,
-                  removed ◀─┘      or was given up; the import id stays
+                  removed ◀─┘      or was released; the import id stays
 
-The import id is in the record from the start. So whoever takes over, and whoever was only slow and
-goes on nevertheless, can only make the same import, and what a dead call had accepted is found by
-that id. A call that meets a claim joins it: it waits for the answer, and where the import ends
-first, or the claimant is dead, it makes the answer itself. The answer that gets into the record
-first is the answer of all.
+The import id is in the record from the start. So a call that takes over, and a slow call that
+continues nevertheless, can only make the same import, and the import of a crashed call is found by
+that id. A call that finds the claim of another call waits for its answer. If the import ends first,
+or the other call has crashed, it makes the answer itself. The answer that is stored first is the
+answer of all calls.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from shared.storage.ports import (
 )
 from shared.storage_time import CALL_SECONDS, CLEAN_UP_SECONDS, storage_time, storage_time_now
 
-# Idempotency records as `IdempotencyKeys` reads and writes them: conditional writes, bodies packed.
+# Reading and writing the records: conditional writes, compressed bodies.
 
 _READ_AT_ONCE = 1_000
 UNREADABLE = (
@@ -63,7 +63,7 @@ UNREADABLE = (
 class IdempotencyStore:
     """The partition of each tenant in `Idempotency`, and the container of large answers.
 
-    Every write raises PreconditionFailedError where the record is not as it was read.
+    Every write raises PreconditionFailedError if the record has changed since it was read.
     """
 
     def __init__(self, tables: Tables, blobs: ListedBlobs, ids: Ids, offload: Offload) -> None:
@@ -73,15 +73,15 @@ class IdempotencyStore:
         self._offload = offload
 
     async def insert(self, record: IdempotencyRecord) -> IdempotencyRecord:
-        """The record as it is now stored; fails where the key has one."""
+        """Insert a record and return it as stored. Fails if the key has a record."""
         etag = await self._tables.write(IDEMPOTENCY, Insert(records.to_entity(record)))
         return replace(record, etag=etag)
 
     async def read(self, tenant: str, key: str) -> IdempotencyRecord | None:
-        """The record of a key, with the body of its answer; None where there is none.
+        """The record of a key, with the body of its answer; None if there is none.
 
-        A body whose blob is gone or broken stays None. Raises ConflictError for a record that does
-        not say which call or import the key stands for.
+        A body whose blob is missing or broken stays None. Raises ConflictError for a record whose
+        call or import cannot be read.
         """
         entity = await self._tables.get(IDEMPOTENCY, *records.keys_of(tenant, key))
         if entity is None:
@@ -102,21 +102,21 @@ class IdempotencyStore:
         return record
 
     async def replace(self, record: IdempotencyRecord) -> IdempotencyRecord:
-        """The record, which has no answer yet, in place of what was read."""
+        """Replace the record as it was read. It has no answer yet."""
         etag = await self._tables.write(IDEMPOTENCY, Replace(records.to_entity(record)))
         return replace(record, etag=etag)
 
     async def renew(
         self, expired_record: IdempotencyRecord, record: IdempotencyRecord
     ) -> IdempotencyRecord:
-        """The record in place of one that has had its time."""
+        """Replace an expired record, and delete its blob."""
         stored_record = await self.replace(replace(record, etag=expired_record.etag))
         if expired_record.spilled:
             await self._blobs.delete(IDEMPOTENT_ANSWERS, expired_record.spilled)
         return stored_record
 
     async def keep(self, record: IdempotencyRecord, answer: KeptAnswer) -> None:
-        """Put the answer into the record; a large body goes to a blob of its own first."""
+        """Store the answer in the record. A large body is first written to its own blob."""
         body = await self._offload(len(answer.body or b""), records.pack_body, answer)
         blob_name = f"{record.tenant}/{self._ids.new()}" if len(body) > MAX_INLINE else ""
         if blob_name:
@@ -130,15 +130,15 @@ class IdempotencyStore:
             raise
 
     async def remove(self, record: IdempotencyRecord) -> None:
-        """Forget the key."""
+        """Delete the record of the key."""
         await self._tables.write(IDEMPOTENCY, Delete(records.to_entity(record)))
 
     async def remove_before(self, tenant: str, before: datetime, now: datetime) -> int:
-        """Forget the tenant's keys that were first seen before then; how many those were.
+        """Delete the tenant's records that were created before then; returns their number.
 
-        A key that a clock saw first which was ahead counts as first seen now.
-        The blob goes first: a record that is left without it has expired all the same. Then blobs
-        that nobody names: a call wrote them, and died before it could name them.
+        The time of a record in the future, from a clock that was ahead, is corrected to now. The
+        blob of a record is deleted before the record. Blobs without a record, whose call crashed
+        before it could write the record, are deleted too.
         """
         removed = await self._remove_records(tenant, to_iso(before), now)
         for name in await self._blobs.names_before(IDEMPOTENT_ANSWERS, f"{tenant}/", before):
@@ -187,8 +187,8 @@ _MOST_CONFLICTS = 20
 class KeyedCall:
     """A call with an Idempotency-Key.
 
-    `fingerprints` are hashes of what the key is bound to: the first one is stored, and each of
-    them is recognised (several where hashes are keyed and keys are rotated).
+    `fingerprints` are hashes of the call, one for each hash key. The first one is stored, and each
+    of them is recognised.
     """
 
     tenant: str
@@ -198,11 +198,11 @@ class KeyedCall:
 
 @dataclass(frozen=True, slots=True)
 class KeyClaim:
-    """What a call knows of its key, from the record as the call has read it.
+    """The claim of a key, from the record as the call has read it.
 
     `is_mine`: this call does the work under `import_id`, and ends with `finish`, `remove` or
-    `give_up` of `IdempotencyKeys`. Else another call has the key, and `answer` is what that call
-    was answered with; None while the key is only claimed.
+    `give_up` of `IdempotencyKeys`. Otherwise another call has the key, and `answer` is the answer
+    of that call, or None while the key is only claimed.
     """
 
     record: IdempotencyRecord
@@ -210,17 +210,17 @@ class KeyClaim:
 
     @property
     def import_id(self) -> str:
-        """The id of the one import that the key stands for."""
+        """The id of the import of the key."""
         return self.record.import_id
 
     @property
     def answer(self) -> KeptAnswer | None:
-        """The answer that is kept."""
+        """The stored answer."""
         return self.record.answer
 
 
 class IdempotencyKeys:
-    """What an import endpoint calls where the caller sent an Idempotency-Key."""
+    """Claims keys and stores answers, for endpoints whose caller sent an Idempotency-Key."""
 
     def __init__(
         self,
@@ -242,13 +242,13 @@ class IdempotencyKeys:
         self._release_tasks: set[asyncio.Task[None]] = set()
 
     async def expire(self, tenant: str, before: datetime) -> int:
-        """Remove the tenant's records that were made before then; how many those were."""
+        """Delete the tenant's records that were created before then; returns their number."""
         return await self._store.remove_before(tenant, before, self._clock.now())
 
     async def claim(self, call: KeyedCall) -> KeyClaim:
-        """The key as this call's own, or as another call has it.
+        """Claim the key for this call, or return the claim of another call.
 
-        Raises KeyReusedError where the key is bound to another call, StorageUnavailableError.
+        Raises KeyReusedError if the key belongs to another call, StorageUnavailableError.
         """
         now, owner = to_iso(self._clock.now()), self._ids.new()
         new_record = IdempotencyRecord(
@@ -281,9 +281,9 @@ class IdempotencyKeys:
         raise StorageUnavailableError("too many calls with one key at once")
 
     async def follow(self, claim: KeyClaim) -> AsyncGenerator[KeyClaim]:
-        """The claim of another call, at once and after each pause, until it gives the key back.
+        """Yield the claim of another call, now and after each pause, until it releases the key.
 
-        An answer in this process cuts a pause short.
+        An answer in this process ends a pause early.
         """
         pause = _FIRST_PAUSE
         current: IdempotencyRecord | None = claim.record
@@ -295,20 +295,20 @@ class IdempotencyKeys:
                 current = await self._store.read(current.tenant, current.key)
 
     def patience(self, seconds: float) -> Callable[[], bool]:
-        """Tells whether a call has waited so many seconds, or the process is about to stop."""
+        """Make a function that is true after so many seconds, or when the process is stopping."""
         end = self._clock.elapsed() + seconds
         return lambda: self._clock.elapsed() >= end or self._stop.is_announced
 
     def is_abandoned(self, claim: KeyClaim) -> bool:
-        """Whether the claimant must be thought dead, or gave up."""
+        """Whether the claim was released, or is so old that its call counts as crashed."""
         age = age_of(claim.record.claimed_at, self._clock.now())
         return age is None or age >= self._take_over_age
 
     async def take_over(self, claim: KeyClaim) -> KeyClaim | None:
-        """An abandoned claim as this call's own; None where another call was quicker.
+        """Take over an abandoned claim; None if another call was faster.
 
-        The call before may have got anywhere, even to the end, or still be at it: what is there
-        under the import id must be found, not done again.
+        The call before may have completed any part of the work, or still be running. Existing data
+        of the import id must be found, not written again.
         """
         current = claim.record
         new_claim = replace(current, owner=self._ids.new(), claimed_at=to_iso(self._clock.now()))
@@ -324,7 +324,7 @@ class IdempotencyKeys:
 
     @asynccontextmanager
     async def working(self, claim: KeyClaim) -> AsyncIterator[None]:
-        """The time in which the work is done: any error but a refusal gives the claim up."""
+        """Release the claim if the block raises any error other than a refusal."""
         try:
             yield
         except RefusedError:
@@ -334,7 +334,7 @@ class IdempotencyKeys:
             raise
 
     async def remove(self, claim: KeyClaim) -> None:
-        """Leave the key to the next call, unless this one has lost it already."""
+        """Delete the record, unless this call has lost the claim already."""
         try:
             with storage_time(CLEAN_UP_SECONDS):
                 await self._store.remove(claim.record)
@@ -344,7 +344,7 @@ class IdempotencyKeys:
             self._release_later(claim.record)
 
     async def give_up(self, claim: KeyClaim) -> None:
-        """Let the next call take over at once, under the same import id."""
+        """Release the claim, so that the next call takes over with the same import id."""
         try:
             with storage_time(CLEAN_UP_SECONDS):
                 await self._store.replace(replace(claim.record, claimed_at=""))
@@ -354,7 +354,7 @@ class IdempotencyKeys:
             self._release_later(claim.record)
 
     def _release_later(self, claim: IdempotencyRecord) -> None:
-        """Give a claim up as soon as storage answers: until then, or its take-over, it blocks."""
+        """Release a claim when storage answers. Until then it blocks other calls."""
         task = asyncio.create_task(self._release(claim))
         self._release_tasks.add(task)
         task.add_done_callback(self._release_tasks.discard)
@@ -380,9 +380,9 @@ class IdempotencyKeys:
                 continue
 
     async def finish(self, claim: KeyClaim, answer: KeptAnswer) -> KeptAnswer:
-        """Put the answer into the record; the one that is there first is the answer of all.
+        """Store the answer, and return the first stored answer, which is that of all calls.
 
-        A storage fault does not cost the caller the answer: the next call makes it again.
+        If storage fails, the caller still gets the answer, and the next call makes it again.
         """
         try:
             with storage_time(max(CLEAN_UP_SECONDS, storage_time_now().left)):

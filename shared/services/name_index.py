@@ -1,18 +1,18 @@
-"""Under which names records are found where their group is not known: one index for each tenant.
+"""The index of a tenant's records by name, for searches without their group.
 
 A document names only its worker, and a tenant may have hundreds of employers. So the tenant's own
 partition of the table has an entity for each name of each record:
 
     w|<kind>|<name>|<hash of group and reference>      Group, Reference
 
-Record and entity lie in different partitions and cannot be written in one transaction. The entity
-is written first, and counts only where the record, read afterwards, has the name. So a crash
-between the two leaves an entity that is passed over, a name that a record gave up does no harm, and
-no record is ever without its entities.
+Record and entity are in different partitions and cannot be written in one transaction. The entity
+is written first, and counts only if the record, read afterwards, has the name. So a crash between
+the two leaves an entity that is ignored, an old name of a record does no harm, and no record lacks
+its entities.
 
-Records of before there was an index are entered by `fill`, which the housekeeping timer calls. The
-entity `indexed` says that all of a tenant's records are in; a tenant whose first record comes later
-has it from the start.
+The housekeeping timer calls `fill`, which adds records from before the index existed. The entity
+`indexed` marks that all of a tenant's records are in the index. A new tenant gets it with its first
+record.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _RECORDS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class NamedRecord:
-    """A record and a name that it is found by."""
+    """A record and one of its names."""
 
     found_by: FoundBy
     group: str
@@ -44,7 +44,7 @@ class NamedRecord:
 
 
 def names_of(kind: ImportType, document: Document | None) -> frozenset[NamedRecord]:
-    """The names of a record, none where there is no record."""
+    """The names of a record; none if there is no record."""
     if document is None:
         return frozenset()
     group, reference = (document[field] for field in kind.rules.key_fields)
@@ -53,14 +53,14 @@ def names_of(kind: ImportType, document: Document | None) -> frozenset[NamedReco
 
 
 class NameIndex:
-    """Reads and writes the index; remembers which tenants are known to be in as a whole."""
+    """Reads and writes the index. Caches which tenants are indexed completely."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._complete: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def begin(self, kind: ImportType, tenant: str) -> None:
-        """To be called before the first group of a tenant is listed: it then has a whole index."""
+        """Mark a new tenant as complete. To be called before its first group is added."""
         if not kind.record_rules.has_names or await self.is_complete(kind, tenant):
             return
         first, last = GROUPS
@@ -68,7 +68,7 @@ class NameIndex:
             await self._mark_complete(kind, tenant)
 
     async def is_complete(self, kind: ImportType, tenant: str) -> bool:
-        """Whether all records of the tenant are in."""
+        """Whether all records of the tenant are in the index."""
         if (kind.table, tenant) in self._complete:
             return True
         mark = await self._tables.get(kind.table, encode(tenant), _INDEXED)
@@ -77,7 +77,7 @@ class NameIndex:
         return mark is not None
 
     async def note(self, kind: ImportType, tenant: str, names: Iterable[NamedRecord]) -> None:
-        """Enter names; to be done before the records that have them are written."""
+        """Add names to the index, before their records are written."""
         entities = {entity.row: entity for entity in (_entity(tenant, name) for name in names)}
         rows = sorted(entities)
         for at in range(0, len(rows), MAX_OPERATIONS):
@@ -87,7 +87,7 @@ class NameIndex:
     async def candidates(
         self, kind: ImportType, tenant: str, found_by: FoundBy
     ) -> AsyncIterator[list[tuple[str, str]]]:
-        """Group and reference of the records that have the name or had it, some at a time."""
+        """Yield pages of group and reference of the records that have or had the name."""
         prefix = _prefix(found_by)
         async for page in query_pages(
             self._tables, kind.table, encode(tenant), prefix, f"{prefix}~", most=_PAGE
@@ -95,7 +95,7 @@ class NameIndex:
             yield [(entity.text("Group"), entity.text("Reference")) for entity in page]
 
     async def fill(self, kind: ImportType, tenant: str) -> None:
-        """Enter all records of a tenant that is not in as a whole; it may be repeated."""
+        """Add all records of a tenant whose index is not complete. It may be repeated."""
         if await self.is_complete(kind, tenant):
             return
         first, last = GROUPS

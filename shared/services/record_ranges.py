@@ -1,8 +1,8 @@
-"""Reading many records of one partition: by ranges while they pay, else one by one.
+"""Reading many records of one partition: by ranges if they are dense, else one by one.
 
-One query brings a thousand neighbours for one request, but a range may hold mostly strangers: a few
-changed workers of a large employer. So a query is bounded, and where it brought too few of the
-wanted ones, the rest is read point by point.
+One query reads a thousand neighbours, but most of a range may not be needed, for example if few
+workers of a large employer have changed. So a query is limited, and if it returns too few of the
+wanted records, the rest is read one by one.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from shared.storage.ports import Entity, Tables
 
 _READ_AT_ONCE = 1_000
 _MARGIN = 50
-# A range has to bring one wanted record among so many.
+# A range is worth a query if one of so many records is wanted.
 WORTH_IT = 10
-# The same for look-ups and small records: a thousand of them are quickly there.
+# The same for look-ups and small records, which are quickly read.
 SMALL = 60
 _POINTS_AT_ONCE = 8
 
@@ -33,7 +33,7 @@ async def load_records(
 ) -> dict[str, Entity]:
     """The entities among `rows` (sorted, distinct row keys) that are stored, by row key.
 
-    A range goes on paying while one of `one_in` entities in it is wanted; small ones may be many.
+    Ranges are read as long as one of `one_in` entities in them is wanted.
     """
     wanted_rows = frozenset(rows)
     entities: dict[str, Entity] = {}
@@ -60,10 +60,10 @@ async def load_records(
 async def load_lookups(
     tables: Tables, table: str, partition: str, names: Sequence[str]
 ) -> dict[str, str]:
-    """The reference that each of some look-ups points at, by name; `names` are sorted, distinct.
+    """The references of look-ups, by name. `names` are sorted and distinct.
 
-    Look-ups are entities `x|<name>|<reference>` whose names need no encoding; of several references
-    under one name the first counts.
+    Look-ups are entities `x|<name>|<reference>` whose names need no encoding. If a name has several
+    references, the first counts.
     """
     references: dict[str, str] = {}
     start = 0

@@ -1,7 +1,7 @@
-"""What becomes of one record by the rules of its type (docs/design.md#1).
+"""The resolver that applies the rules of a type to the rows of one record (docs/design.md#1).
 
-Pure: from the rows of a record and what is stored of it to results and writes. First of all it asks
-the stamps (`stamps`): what a handler of this import left before counts.
+It is pure: it computes results and writes from the rows of a record and the stored record. It first
+checks the stamp (`stamps`), because the results of an earlier handler of this import count.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def rules_resolver(
     on_change: ChangeListener | None = None,
     unread: set[Reference] | None = None,
 ) -> Resolver:
-    """Rows are folded by the rules and written once, with the stamp of this import.
+    """Make a resolver that merges the rows by the rules, and writes once with this import's stamp.
 
-    Rows that name a record which may still come wait: they have neither results nor writes. Rows of
-    a retry that are as they were sent fail with 1101 where a later import has changed the record.
+    Rows that refer to a record which may still be created wait: they have neither results nor
+    writes. Unchanged rows of a retry fail with 1101 if a later import has changed the record.
     """
     options = _options_of(record)
 
@@ -100,10 +100,10 @@ def rules_resolver(
 def results_without_key(
     kind: ImportType, record: ImportRecord, references: References, rows: Sequence[ReadRow]
 ) -> list[RowResult]:
-    """The results of rows without a usable key, but for those that wait.
+    """The results of rows without a usable key, except those that wait.
 
-    Such a row fails. It waits all the same for a record that may still come, since only then can
-    its result say whether that record is missing.
+    Such a row fails. It still waits for a record that may be created, because its result has to
+    report whether that record is missing.
     """
     options = _options_of(record)
     results: list[RowResult] = []

@@ -1,9 +1,8 @@
-"""Which failed rows of an import its retries brought in, and which are still out.
+"""The failed rows of an import that its retries have imported.
 
-Nothing is counted up. A retry says once, in the transaction that ends it, which rows of its parent,
-of the parent's parent and so on it brought in; it writes into `child|` entities of its own, so that
-two retries never write the same one. What is repaired of an import is the union of what its retries
-say.
+A retry records once, in the transaction that ends it, which rows of its parent, of the parent's
+parent and so on it has imported. It writes its own `child|` entities, so that two retries never
+write the same one. The repaired rows of an import are the union of the sets of its retries.
 """
 
 from __future__ import annotations
@@ -47,14 +46,14 @@ class Repairs:
     async def retries_for_list(
         self, tenant: str, newest: int, oldest: int
     ) -> Mapping[int, Sequence[RetryLink]]:
-        """What a list of these imports shows of their retries; without the rows they take up."""
+        """The retries of these imports for a list, without the sets of rows that they retry."""
         return await self.retries(tenant, newest, oldest, records.RETRY_LIST_COLUMNS)
 
     async def repaired_rows(self, record: ImportRecord) -> int:
-        """The rows of an import that are in by now.
+        """The failed rows of an import that have been imported since.
 
-        Its own retries brought them in, or, where it is a retry itself, another retry of an import
-        above it did.
+        Its own retries have imported them, or, if it is a retry itself, another retry of one of its
+        ancestors.
         """
         links = await self._retries_of(record, record.number)
         repaired = unite(link.repaired for link in links)
@@ -88,7 +87,7 @@ class Repairs:
         return tuple(lineage)
 
     async def repair_operations(self, record: ImportRecord) -> list[Operation]:
-        """The writes that say which rows of its ancestors an import brought in; none for most."""
+        """The writes that record which rows of its ancestors a retry has imported."""
         if not record.lineage:
             return []
         imported = await self._imported_rows(record)
@@ -101,7 +100,7 @@ class Repairs:
         return operations
 
     async def with_retries(self, record: ImportRecord) -> ImportRecord:
-        """A retry with the retries of the imports that its rows come from as they were sent."""
+        """Add to a retry the retries of the imports that its unchanged rows come from."""
         numbers = {number for number in record.origins.numbers if number}
         if not numbers:
             return record

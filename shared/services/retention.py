@@ -1,12 +1,11 @@
-"""Retention: what has been kept long enough goes (docs/design.md#6; docs/contracts.md#5).
+"""Retention: the deletion of expired data (docs/design.md#6; docs/contracts.md#5).
 
-It is a list of small steps, each with a time of its own; whoever stores something that is not kept
-for ever adds a step, in the `MODULE` of its type or in `shared/app.py`. A step goes through one
-tenant at a time and yields whenever something has gone, so that a run can stop between two things;
-what it leaves, the next run finds. Every step can be repeated, and can be run by two processes at
-once.
+Retention is a list of small steps, each with its own age. Code that stores temporary data adds a
+step, in the `MODULE` of its type or in `shared/app.py`. A step processes one tenant at a time and
+yields after each deletion, so that a run can stop between two of them. The next run finds the rest.
+Every step can be repeated, and two processes can run it at the same time.
 
-The timer runs it every hour; each tenant has its turn once a day. `manage.py purge` runs it by
+The timer runs every hour and processes each tenant once a day. `manage.py purge` runs retention by
 hand.
 """
 
@@ -46,24 +45,24 @@ from shared.storage.ports import (
 )
 from shared.storage.result_records import blobs_of
 
-# expire(tenant, before): lets go what has had its time before that moment; yields how many things
-# have gone since it yielded last.
+# expire(tenant, before) deletes data that expired before that time, and yields the number of
+# deletions since the last yield.
 Expire = Callable[[str, datetime], AsyncIterator[int]]
 
-# Row key, in the tenant's partition of `Imports`, of the entity that says when it had its turn.
+# Row key, in the tenant's partition of `Imports`, of the entity with the time of its last run.
 _MARK = "retention"
-# A little under a day, or a tenant's hour would move on.
+# A little under a day, so that the hour of a tenant does not move.
 _EVERY = timedelta(hours=23)
-# How long a run of the timer goes on: some plans of the platform give a function five minutes.
+# The time of a run: some plans of the platform limit a function to five minutes.
 _SECONDS = 240.0
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionStep:
-    """One kind of thing that goes after its time.
+    """One kind of data that expires.
 
-    `name` is what `manage.py purge` calls it. `least` is how long it is kept whatever a purge by
-    hand asks for: what may belong to a call that is still running.
+    `name` is its name in `manage.py purge`. `least` is the shortest age at which a purge by hand
+    deletes it, for data that may belong to a running call.
     """
 
     name: str
@@ -74,7 +73,7 @@ class RetentionStep:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """How many things went, by the name of the step; which steps failed for which tenants."""
+    """The number of deletions by step, and the failed steps with their tenants."""
 
     expired: Mapping[str, int]
     failed: tuple[tuple[str, str], ...] = ()
@@ -88,7 +87,7 @@ class _StepOutcome:
 
 
 def counted(expire: Callable[[str, datetime], Awaitable[int]]) -> Expire:
-    """A step's `expire` from a function that does it in one go and returns how many went."""
+    """Make a step's `expire` of a function that returns its number of deletions."""
 
     async def steps(tenant: str, before: datetime) -> AsyncIterator[int]:
         yield await expire(tenant, before)
@@ -114,7 +113,7 @@ class Retention:
         self._seconds = seconds
 
     async def run(self) -> None:
-        """Give every tenant that has not had one today its turn, while there is time."""
+        """Run the steps for all tenants that are due, until the time is up."""
         end = self._clock.elapsed() + self._seconds
         faults = UpkeepFaults("retention.failed")
         for tenant in await self._tenants():
@@ -144,8 +143,7 @@ class Retention:
     async def purge(self, tenants: Sequence[str], keep: timedelta | None) -> Purged:
         """Run every step for these tenants now. A step that fails does not stop the others.
 
-        `keep` takes the place of the times of the settings. Raises StorageUnavailableError where
-        storage is away.
+        `keep` replaces the ages of the settings. Raises StorageUnavailableError if storage is down.
         """
         expired: Counter[str] = Counter({step.name: 0 for step in self._steps})
         failed: list[tuple[str, str]] = []
@@ -167,7 +165,7 @@ class Retention:
         end: float | None,
         faults: UpkeepFaults,
     ) -> _StepOutcome:
-        """What a step did. One step's fault stops no other."""
+        """Run a step. Its error does not stop the other steps."""
         expired = 0
         try:
             async for count in step.expire(tenant, self._clock.now() - keep):
@@ -185,10 +183,10 @@ class Retention:
         await self._tables.write(IMPORTS, Upsert(mark))
 
 
-# Payloads, results and records of imports go after their time (see `retention`).
+# The expiry of payloads, results and records of imports.
 #
-# Only imports that have ended are touched, and the tenant's newest record stays for ever: the next
-# number comes from it.
+# Only ended imports expire, and the tenant's newest record stays for ever, because the next number
+# is computed from it.
 
 _IMPORTS_PER_PAGE = 500
 
@@ -205,7 +203,7 @@ class ExpiringImports:
         self._clock = clock
 
     async def payloads(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """The rows of imports that ended before then; nothing of them can be retried any more."""
+        """Delete the payloads of imports that ended before then. These cannot be retried."""
         faults = UpkeepFaults("retention.passed_over")
         summaries = await self._imports.summaries(tenant)
         await self._restore_lost_open(tenant, [each for each in summaries if not each.ended_at])
@@ -222,7 +220,7 @@ class ExpiringImports:
             yield 1
 
     async def results(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """The results of imports that ended before then, and the imports themselves."""
+        """Delete the results of imports that ended before then, and their records."""
         faults = UpkeepFaults("retention.passed_over")
         for position, summary in enumerate(await self._imports.summaries(tenant)):
             is_newest = position == 0
@@ -239,7 +237,7 @@ class ExpiringImports:
             yield 1
 
     async def strays(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Payloads without an import: their call died before it was accepted."""
+        """Delete payloads without an import, whose call crashed before it was accepted."""
         names = await self._blobs.names_before(IMPORT_PAYLOADS, f"{tenant}/", before)
         if not names:
             return
@@ -253,7 +251,7 @@ class ExpiringImports:
                 yield 1
 
     async def _restore_lost_open(self, tenant: str, summaries: Sequence[ImportSummary]) -> None:
-        """Let the sweep find open imports again whose open-import entity is lost."""
+        """Restore lost open-import entities, so that the sweep finds the imports again."""
         if not summaries:
             return
         open_numbers = {open_import.number for open_import in await self._imports.open_of(tenant)}
@@ -269,7 +267,7 @@ class ExpiringImports:
                 log.warning("import.reopened", import_id=record.import_id, tenant=tenant)
 
     async def _correct_time(self, summary: ImportSummary) -> None:
-        """An end that a clock wrote which was ahead would keep the import for as much longer."""
+        """Correct an end in the future, from a clock that was ahead, so that it can expire."""
         now = self._clock.now()
         if summary.ended_at and age_of(summary.ended_at, now) is None:
             row = records.record_row(summary.number)
@@ -278,7 +276,7 @@ class ExpiringImports:
                 await self._tables.write(IMPORTS, Merge(corrected))
 
     async def _expire_payload(self, summary: ImportSummary) -> None:
-        """The blob first: a record without a mark whose blob is gone says 410 all the same."""
+        """Delete the blob, then mark the record. A record without its blob answers 410 too."""
         name = records.payload_blob(summary.tenant, summary.import_id)
         await self._blobs.delete(IMPORT_PAYLOADS, name)
         row = records.record_row(summary.number)
@@ -290,9 +288,10 @@ class ExpiringImports:
                 )
 
     async def _expire_results(self, summary: ImportSummary) -> bool:
-        """The mark first: without it, an import without results would be told as failed.
+        """Mark the record, then delete the results. Otherwise the rows would be shown as failed.
 
-        Whether all of them are gone; somebody else may be at it, and the record must not go before.
+        Returns whether all results are deleted. Another process may be deleting them too, and the
+        record must be deleted last.
         """
         if summary.has_payload:
             await self._expire_payload(summary)
@@ -329,7 +328,7 @@ class ExpiringImports:
 
 
 async def remove_all(tables: Tables, table: str, entities: list[Entity]) -> int:
-    """Delete entities of one partition as they were read; how many of them were still so."""
+    """Delete entities of one partition if they are unchanged; returns the number deleted."""
     assert all(entity.etag for entity in entities), "what is deleted must have been read"
     removed = 0
     for at in range(0, len(entities), MAX_OPERATIONS):
@@ -348,28 +347,27 @@ async def remove_all(tables: Tables, table: str, entities: list[Entity]) -> int:
     return removed
 
 
-# Tombstones go when nothing can come any more that they would keep out (see `retention`).
+# The expiry of tombstones.
 #
-# A tombstone says that a record was deleted by the import of its number, or which imports were
-# ended for it. It keeps a straggler of such an import from committing, and a row that is retried
-# as it was sent from bringing back what a later import deleted (1101). So it stays while an
-# import with such a row may still come: one that is open, that ended lately, or whose payload is
-# still there. Of a retry the number of the first import counts that brought a row of it.
+# A tombstone names the import that deleted the record, or the imports that were ended for it. It
+# prevents a straggler of such an import from committing, and an unchanged row of a retry from
+# restoring what a later import deleted (1101). So it stays while such an import may still write:
+# one that is open, that ended recently, or whose payload exists. For a retry the number of the
+# first import with one of its rows counts.
 
 _TOMBSTONES_PER_PAGE = 1_000
-# First and last row key between which tombstones lie: records, and the keys that they had.
+# First and last row key of tombstones: those of records and of their keys.
 _TOMBSTONE_ROWS = ("k|", "r|~")
 
-# First and last row key of what a type logs of its imports up to a number.
+# First and last row key of a type's log entries of imports up to a number.
 LogRange = Callable[[int], tuple[str, str]]
 
 
 class ExpiringTombstones:
-    """A step that goes through the records of every group of a tenant.
+    """The step for the tombstones in all groups of a tenant.
 
-    `tables_of_records` are those whose records lie in the tenant's partition, or in partitions of
-    tenant and group; the range is that of the log which the type keeps of its imports there (None:
-    it keeps none).
+    `tables_of_records` are the tables with records in the tenant's partition, or in partitions of
+    tenant and group. Each has the range of its type's log of imports, or None.
     """
 
     def __init__(
@@ -383,7 +381,7 @@ class ExpiringTombstones:
         self._tables_of_records = tables_of_records
 
     async def tombstones(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Tombstones and log entries of imports that are over since before then."""
+        """Delete the tombstones and log entries of imports that ended before then."""
         number = await self._last_expendable_import(tenant, to_iso(before))
         if number <= 0:
             return
@@ -394,7 +392,7 @@ class ExpiringTombstones:
                     yield await self._remove_log(table, partition, log_range(number))
 
     async def _last_expendable_import(self, tenant: str, before: str) -> int:
-        """The number up to which no import has a row that may still come."""
+        """The number up to which no import has a row that may still be written."""
         summaries = await self._imports.summaries(tenant)
         alive = [
             each.first_origin
@@ -425,7 +423,7 @@ class ExpiringTombstones:
 
 
 def _last_number(tombstone: Entity) -> int:
-    """The last import that it may still have to keep out; any, where that cannot be read."""
+    """The last import that the tombstone has to stop; LAST_NUMBER if that cannot be read."""
     try:
         return max([tombstone.number("Number"), *ended_imports(tombstone).codes])
     except UnreadableDataError:

@@ -1,10 +1,10 @@
-"""Retrying what failed: a child import at its own place in the order (docs/contracts.md#5).
+"""Retry and cancel. A retry is a child import with its own number (docs/contracts.md#5).
 
-The child's rows are the failed rows of its parent that are still out, in the order of the parent's
-payload; corrected ones stand in the place of those that failed. It runs under the options of its
-parent. From then on it is an import like any other, and can be followed, cancelled and retried
-itself; which of its rows are as they were sent is kept with its record, for 1101
-(`shared.imports.results`). What it brought in is noted at its end (`shared.services.repairs`).
+The child's rows are the failed rows of its parent that no retry has imported, in the order of the
+parent's payload. Corrected rows replace those that failed. The child has the options of its parent.
+Otherwise it is an import like any other, and can be followed, cancelled and retried itself. Its
+record knows which of its rows are unchanged, for 1101 (`shared.imports.results`). At its end it
+records which rows it has imported (`shared.services.repairs`).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ ALL_ARE_IN = (
 
 
 class Retrier(Protocol):
-    """How the rows of a type are retried whose payload does not hold them as they were sent."""
+    """Retries the rows of a type whose payload does not contain them as they were sent."""
 
     async def retry(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
-        """The child import under that id, accepted; called again with the same id, the same one.
+        """Accept the child import under that id. Called again with the same id, it is the same one.
 
         `parent` has ended with failed rows, and neither its results nor its payload have expired.
         Raises refusals.
@@ -47,7 +47,7 @@ class Retrier(Protocol):
 
 
 class Retrying:
-    """Turns failed rows into an import. `special` goes by the name of its type."""
+    """Turns failed rows into an import. `special` maps the name of a type to its retrier."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class Retrying:
         self._special = special
 
     async def retry(self, parent: ImportRecord, body: bytes, import_id: str = "") -> ImportRecord:
-        """The child import, accepted under `import_id` (a new one by default).
+        """Accept the child import under `import_id`, by default a new one.
 
-        `body` holds corrected rows as `read_corrections` reads them, or nothing. Raises
-        ConflictError for an open parent and where no failed row is still out, GoneError where rows
-        or results have expired, and what is wrong with the body.
+        `body` contains corrected rows for `read_corrections`, or nothing. Raises ConflictError if
+        the parent is open or no failed row is left, GoneError if rows or results have expired, and
+        the errors of `read_corrections`.
         """
         if parent.is_open:
             raise ConflictError(STILL_OPEN)
@@ -113,7 +113,7 @@ class Retrying:
     async def _read_failed_rows(
         self, parent: ImportRecord, corrections: Mapping[int, str]
     ) -> dict[int, str]:
-        """The text of every failed row that is still out, by its index, in that order.
+        """The text of every failed row that no retry has imported, by its index, in that order.
 
         Raises GoneError for rows that cannot be read any more and are not corrected.
         """
@@ -135,7 +135,7 @@ class Retrying:
 def _build_payload(
     parent: ImportRecord, failed_rows: Mapping[int, str], corrections: Mapping[int, str]
 ) -> tuple[bytes, Origins]:
-    """The child's payload and where its rows come from."""
+    """Build the child's payload, and the origins of its rows."""
     rows: list[str] = []
     numbers: list[int] = []
     for index, text in failed_rows.items():
@@ -146,11 +146,11 @@ def _build_payload(
     return f"[{','.join(rows)}]".encode(), Origins(tuple(numbers))
 
 
-# Cancelling an import: what is committed stays, the rest ends as 9002 (docs/contracts.md#5).
+# Cancelling an import: committed rows stay, the others end as 9002 (docs/contracts.md#5).
 #
-# Cancel is a flag on the record, which every handler reads before it holds back and before each
-# transaction. The messages of the chunks without a result are sent at once: those that wait for an
-# earlier import need not wait any more, and twice is harmless.
+# Cancel sets a flag in the record, which every handler reads before a chunk waits and before each
+# transaction. The messages of all chunks without a result are sent immediately, because chunks that
+# wait for an earlier import need not wait any more. A message that is sent twice is harmless.
 
 HAS_ENDED = "This import has ended: there is nothing left to cancel."
 AT_ONCE = (
@@ -168,10 +168,10 @@ class Cancelling:
         self._clock = clock
 
     async def cancel(self, record: ImportRecord) -> ImportRecord:
-        """The record with the cancel on it; one that is cancelled already stays as it is.
+        """Cancel an import, unless it is cancelled already, and return its record.
 
-        A record that was not read but accepted just now is read first: the write is conditional.
-        Raises ConflictError where the import has ended.
+        A record that was not read but just accepted is read first, because the write is
+        conditional. Raises ConflictError if the import has ended.
         """
         if (
             not record.is_broken

@@ -1,8 +1,8 @@
-"""The sweep: what somebody started and died over is taken up again (docs/design.md#6).
+"""The sweep continues interrupted imports (docs/design.md#6).
 
-An open import that has had no new result for a while has lost messages, or its last handler died
-before it closed the import: the messages of the chunks without a result are sent again, naming the
-earlier imports that are still open, and a forgotten closing is made up for. Sent twice is harmless.
+If an open import has had no new result for a while, its messages were lost, or its last handler
+crashed before it closed the import. The sweep sends the messages of the chunks without a result
+again, or closes the import. A message that is sent twice is harmless.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from shared.storage.ports import Queues
 
 
 class Sweep:
-    """What the timer calls. `tenants` lists the ids of all tenants.
+    """Continues interrupted imports, for the timer. `tenants` lists the ids of all tenants.
 
-    `run_here` does the work of types without queues, once they are open for `here_seconds`;
-    `end_here` ends their rows where that fails.
+    `run_here` processes imports of types without queues that are open for `here_seconds`.
+    `end_here` ends their rows if that fails.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Sweep:
         self._quiet_here = timedelta(seconds=here_seconds)
 
     async def run(self) -> None:
-        """Look at every tenant's open imports once."""
+        """Check the open imports of all tenants once."""
         faults = UpkeepFaults("sweep.passed_over")
         for tenant in await self._tenants():
             try:
@@ -80,7 +80,7 @@ class Sweep:
     async def _repair_import(self, open_import: OpenImport, all_open: Sequence[OpenImport]) -> None:
         record = await self._imports.read(open_import.tenant, open_import.number)
         if record is None or not record.is_open:
-            # It has ended, or its record is lost: rows that wait for it would wait for ever.
+            # It has ended, or its record is lost. Rows that wait for it would wait for ever.
             await self._imports.forget_open(open_import)
             return
         if record.is_broken:
@@ -100,7 +100,7 @@ class Sweep:
             await self._send_missing(record, missing, all_open)
 
     async def _process_here(self, record: ImportRecord, missing: list[int]) -> None:
-        """Do the work of a type without queues, whose call or trigger has died over it."""
+        """Process an import of a type without queues, whose call or trigger has crashed."""
         if not self._is_past(self._quiet_here, record.accepted_at):
             return
         for chunk in missing:
@@ -110,13 +110,13 @@ class Sweep:
             except StorageUnavailableError:
                 raise
             except Exception as error:
-                # These types have no poison queue: what fails here would fail for ever.
+                # These types have no poison queue, so the rows would fail again at every sweep.
                 log.failure("sweep.failed", error, import_id=record.import_id, chunk=chunk)
                 await self._end_here(message)
         log.warning("sweep.finished", import_id=record.import_id, tenant=record.tenant)
 
     def _is_past(self, pause: timedelta, *times: str) -> bool:
-        """Whether none of these times is younger than the pause; those not set do not count."""
+        """Whether all these times are at least `pause` ago. Times that are not set do not count."""
         now = self._clock.now()
         ages = (age_of(time, now) for time in times)
         return all(age >= pause for age in ages if age is not None)

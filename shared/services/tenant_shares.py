@@ -1,7 +1,8 @@
-"""A tenant's share of one process: how much of it one tenant may use while others wait.
+"""The limits of one tenant in a process, so that other tenants need not wait.
 
-Within a process calls of the same kind take places, turn by turn between tenants. Between processes
-the queues decide (`hold_back`), and the number of open imports of a tenant is limited in storage.
+Within a process calls of the same kind take places, which tenants get in turn. Between processes
+the queues limit a tenant (`chunk_processor.HoldBack`), and its number of open imports is limited in
+storage.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ _TENANTS_REMEMBERED = 1_000
 
 
 class TenantPlaces:
-    """Places in which calls of one kind are worked on.
+    """A limited number of places for calls of one kind.
 
-    Of the tenants whose calls wait, each gets a place in turn, and none has more than `per_tenant`.
-    Where `most_waiting` calls of a tenant wait, its next one is refused. A wait for calls that
-    storage then failed counts as storage's time (`storage_time`), so that it fails the next ones
-    at once and not one after another.
+    Tenants whose calls wait get places in turn, and none has more than `per_tenant`. If
+    `most_waiting` calls of a tenant wait, its next one is refused. A wait for calls that failed
+    because of storage counts against the waiting call's `storage_time`, so that the next calls fail
+    immediately and not one after another.
     """
 
     def __init__(self, kind: str, *, places: int, per_tenant: int, most_waiting: int) -> None:
@@ -41,7 +42,7 @@ class TenantPlaces:
 
     @asynccontextmanager
     async def place(self, tenant: str) -> AsyncIterator[None]:
-        """A place for the time of the block. Raises TooManyRequestsError."""
+        """Take a place for the time of the block. Raises TooManyRequestsError."""
         now = asyncio.get_running_loop().time
         started_at = now()
         await self._take_place(tenant)
@@ -104,7 +105,7 @@ class TenantPlaces:
 
 @dataclass
 class _Count:
-    """Open imports of a tenant when they were counted, and those accepted here since."""
+    """The counted open imports of a tenant, and those that were accepted here since."""
 
     counted: int = 0
     accepted_since: int = 0
@@ -112,11 +113,11 @@ class _Count:
 
 
 class OpenImportLimit:
-    """Refuses a call that would add an import where a tenant has too many open ones.
+    """Refuses a call that would add an import if the tenant has too many open ones.
 
     Open imports are counted at the first call of a tenant, for every `limit / 8` imports that this
-    process accepts, and once a second where there are many. So the limit can be exceeded by that
-    much in each process, and a tenant with few imports does not pay for it.
+    process accepts, and once a second if there are many. So each process can exceed the limit by
+    that number, and counting costs a tenant with few imports nothing.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class OpenImportLimit:
         self._counts: OrderedDict[str, _Count] = OrderedDict()
 
     async def check(self, tenant: str) -> None:
-        """Call it before an import is accepted. Raises TooManyRequestsError."""
+        """To be called before an import is accepted. Raises TooManyRequestsError."""
         count = self._counts.setdefault(tenant, _Count())
         self._counts.move_to_end(tenant)
         if len(self._counts) > _TENANTS_REMEMBERED:
@@ -155,7 +156,7 @@ class OpenImportLimit:
 
 @dataclass(frozen=True)
 class TenantShares:
-    """What is shared between tenants in a process."""
+    """The limits that tenants share in a process."""
 
     acceptance: TenantPlaces
     exports: TenantPlaces
@@ -163,7 +164,7 @@ class TenantShares:
 
     @asynccontextmanager
     async def accepting(self, tenant: str) -> AsyncIterator[None]:
-        """A place to have an import accepted. Raises TooManyRequestsError."""
+        """Take a place for accepting an import. Raises TooManyRequestsError."""
         async with self.acceptance.place(tenant):
             await self.open_imports.check(tenant)
             yield
