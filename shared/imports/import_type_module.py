@@ -1,4 +1,4 @@
-"""What an import type hands over to the rest of the gateway, in one object.
+"""The hooks that an import type hands over to the gateway, in one object.
 
 `shared/imports/<type>/module.py` has it as `MODULE`, `shared/imports/modules.py` collects them.
 Both are read while the app is indexed, so a hook imports what it needs when it is called.

@@ -1,4 +1,4 @@
-"""What a row of an assignments import does to the assignment it speaks of (docs/contracts.md#1)."""
+"""The rules of the assignments import (docs/contracts.md#1)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from shared.imports.model import MAX_PERCENTAGE
 from shared.imports.row_reader import as_sent
 from shared.imports.workers.definition import WORKERS
 
-# Values of an assignment that are taken, but look wrong: Warnings 2002 and 2003
-# (docs/contracts.md#1).
+# Implausible values of an assignment: Warnings 2002 and 2003 (docs/contracts.md#1).
 #
-# Lists are judged when a row sends them. Of a rate: a type that is neither of the two, fields
-# that only the other type has, and an expiry before it takes effect. A rate without a type is not
-# judged by type: the contract does not ask for one.
+# Lists are checked when a row sends them. A rate gets a Warning for a type that is neither of the
+# two, for fields of the other type, and for an expiry before its effective date. A rate without a
+# type is not checked by type, because the contract does not require one.
 
 
 PAY_AND_BILL_FIELDS: Final = (
@@ -36,31 +35,33 @@ ADHOC_FIELDS: Final = ("ReceiptOption", "PayAmount", "BillAmount", "PayrollTaxCo
 FOREIGN_FIELDS: Final = {"PayAndBill": ADHOC_FIELDS, "Adhoc": PAY_AND_BILL_FIELDS}
 
 
-def implausible(sent: Document) -> Iterator[Message]:
-    """A Warning for each thing of the row that looks wrong."""
+def find_implausible(values: Document) -> Iterator[Message]:
+    """A Warning for each implausible value of the row."""
     for name in ("ExpectedEndDate", "ActualEndDate"):
-        yield from _order(sent, "StartDate", name)
-    yield from _splits(sent.get("ConsultantSplits") or ())
-    for place, rate in enumerate(sent.get("Rates") or ()):
-        yield from _rate(rate, f"Rates[{place}].")
+        yield from _check_order(values, "StartDate", name)
+    yield from _check_splits(values.get("ConsultantSplits") or ())
+    for index, rate in enumerate(values.get("Rates") or ()):
+        yield from _check_rate(rate, f"Rates[{index}].")
 
 
-def _order(values: Document, first: str, last: str, path: str = "") -> Iterator[Message]:
-    begin, end = values.get(first), values.get(last)
+def _check_order(
+    values: Document, start_name: str, end_name: str, path: str = ""
+) -> Iterator[Message]:
+    begin, end = values.get(start_name), values.get(end_name)
     if begin is not None and end is not None and end < begin:
-        detail = f"it is before {first}; check both"
-        yield Message(MessageId.VALUES_DISAGREE, path + last, as_sent(end), detail)
+        detail = f"it is before {start_name}; check both"
+        yield Message(MessageId.VALUES_DISAGREE, path + end_name, as_sent(end), detail)
 
 
-def _splits(splits: Sequence[dict[str, Any]]) -> Iterator[Message]:
+def _check_splits(splits: Sequence[dict[str, Any]]) -> Iterator[Message]:
     if any("Split" not in split for split in splits):
-        return  # a part of the sum could not be read
+        return  # a split is unreadable, so there is no sum
     if splits and sum(Fraction(split["Split"]) for split in splits) != MAX_PERCENTAGE:
         detail = f"they do not add up to {MAX_PERCENTAGE}; correct the shares"
         yield Message(MessageId.VALUES_DISAGREE, "ConsultantSplits", detail=detail)
 
 
-def _rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
+def _check_rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
     kind = rate.get("RateType")
     if kind is not None and kind not in FOREIGN_FIELDS:
         detail = f"{' or '.join(FOREIGN_FIELDS)} is expected"
@@ -69,13 +70,13 @@ def _rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
         if name in rate:
             detail = f"rates of the type {kind} do not have this field; leave it out"
             yield Message(MessageId.IMPLAUSIBLE_VALUE, path + name, as_sent(rate[name]), detail)
-    yield from _order(rate, "RateEffectiveDate", "RateExpiryDate", path)
+    yield from _check_order(rate, "RateEffectiveDate", "RateExpiryDate", path)
 
 
-# What people search by.
+# Columns for searching.
 COLUMNS: Final = ("EmployerRef", "AssignmentRef", "PersonnelRef", "ClientRef", "JobTitle")
-# What a tenant's reference lists are asked for; the consultants of the splits too.
-LISTED: Final = (
+# Fields whose values must be in the tenant's reference lists, besides consultants of splits.
+LISTED_FIELDS: Final = (
     "ClientRef",
     "DivisionRef",
     "DepartmentRef",
@@ -88,11 +89,11 @@ LISTED: Final = (
 
 
 def _review(sent: Document, _merged: Document) -> Iterable[Message]:
-    return implausible(sent)
+    return find_implausible(sent)
 
 
 def references(document: Document) -> tuple[Reference, ...]:
-    """The worker, who must be stored with the same employer."""
+    """The worker, which must be stored with the same employer."""
     employer, worker = document.get("EmployerRef"), document.get("PersonnelRef")
     if employer is None or worker is None:
         return ()
@@ -100,10 +101,10 @@ def references(document: Document) -> tuple[Reference, ...]:
 
 
 def listed(document: Document) -> tuple[ListedValue, ...]:
-    """The values that are looked up in the tenant's reference lists."""
-    values = [*listed_values(document, LISTED)]
-    for place, split in enumerate(document.get("ConsultantSplits", ())):
-        values += listed_values(split, ("ConsultantRef",), f"ConsultantSplits[{place}].")
+    """The values that must be in the tenant's reference lists."""
+    values = [*listed_values(document, LISTED_FIELDS)]
+    for index, split in enumerate(document.get("ConsultantSplits", ())):
+        values += listed_values(split, ("ConsultantRef",), f"ConsultantSplits[{index}].")
     return tuple(values)
 
 

@@ -1,4 +1,4 @@
-"""What the import of authentication data hands over to the gateway.
+"""The hooks of the import of authentication data.
 
 Its rows are worked on and retried by services of its own (`shared.app`), which batches need too.
 """

@@ -42,14 +42,14 @@ from shared.web.responses import refusal
 
 # The bodies of licenses calls in their three formats, as payloads (docs/contracts.md#2).
 
-# Documents of the largest size, in base64, that a row in JSON has room for beside its fields.
-_DOCUMENTS_OF_A_ROW = 2
+# Documents of the maximum size, in base64, that fit into a JSON row besides its fields.
+_DOCUMENTS_PER_ROW = 2
 
-Place = Callable[[Mapping[str, Any]], str | None]
+SortKey = Callable[[Mapping[str, Any]], str | None]
 
 
 class BodyFormat(StrEnum):
-    """How the rows of a call are written."""
+    """The format of a call's rows."""
 
     JSON = "JSON"
     XML = "XML"
@@ -58,39 +58,41 @@ class BodyFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BodyReader:
-    """Reads bodies of one format; a document may have so many bytes."""
+    """Reads bodies of one format and refuses documents over the limit."""
 
     format: BodyFormat
     max_document_bytes: int
 
-    def __call__(self, body: bytes, place: Place, max_rows: int) -> Payload:
+    def __call__(self, body: bytes, sort_key: SortKey, max_rows: int) -> Payload:
         """The payload. Raises InvalidRequestError, UnsupportedPayloadError, TooLargeError."""
-        looked_at = self._looking_at_documents(place)
+        checked_sort_key = self._check_documents(sort_key)
         match self.format:
             case BodyFormat.JSON:
-                most = MAX_ROW_BYTES + _DOCUMENTS_OF_A_ROW * self.max_document_bytes * 4 // 3
-                return read_payload(body, looked_at, max_rows, most)
+                max_row_bytes = (
+                    MAX_ROW_BYTES + _DOCUMENTS_PER_ROW * self.max_document_bytes * 4 // 3
+                )
+                return read_payload(body, checked_sort_key, max_rows, max_row_bytes)
             case BodyFormat.XML:
                 # lxml is slow to import, and most callers send JSON.
                 from shared.imports.licenses.xml_reader import read_license_xml
 
-                return payload_from_rows(read_license_xml(body, max_rows), looked_at)
+                return payload_from_rows(read_license_xml(body, max_rows), checked_sort_key)
             case BodyFormat.FORM:
                 from shared.imports.licenses.form_reader import read_license_form
 
-                return payload_from_rows(read_license_form(body, max_rows), looked_at)
+                return payload_from_rows(read_license_form(body, max_rows), checked_sort_key)
 
-    def _looking_at_documents(self, place: Place) -> Place:
-        def look(row: Mapping[str, Any]) -> str | None:
+    def _check_documents(self, sort_key: SortKey) -> SortKey:
+        def check(row: Mapping[str, Any]) -> str | None:
             size = content_bytes(row.get("documents"))
             if size > self.max_document_bytes:
                 raise TooLargeError(
                     f"A document has about {size} bytes and the limit is "
                     f"{self.max_document_bytes}: leave it out, or send a smaller one."
                 )
-            return place(row)
+            return sort_key(row)
 
-        return look
+        return check
 
 
 _FORMATS: Mapping[str, BodyFormat] = {
@@ -101,14 +103,14 @@ _FORMATS: Mapping[str, BodyFormat] = {
     "application/x-www-form-urlencoded": BodyFormat.FORM,
 }
 _CHARSETS = frozenset(("", "utf-8", "utf8", "us-ascii", "utf-16", "utf-16le", "utf-16be"))
-_IN_JSON = (requests.JSON, "text/json")
-_IN_XML = ("application/xml", "text/xml")
+_JSON_TYPES = (requests.JSON, "text/json")
+_XML_TYPES = ("application/xml", "text/xml")
 
 
 async def licenses_call(
     gateway: Gateway, req: func.HttpRequest, *, deletes: bool = False
 ) -> func.HttpResponse:
-    """An import or a deletion: refuse in the order of docs/contracts.md#0, accept, wait, answer."""
+    """An import or a deletion: check in the order of docs/contracts.md#0, accept, wait, answer."""
     caller = await gateway.callers.authenticate(req.headers)
     query = (query_names.LICENSE_DELETION if deletes else query_names.LICENSES).read(req)
     action = _action(query, deletes=deletes)
@@ -117,7 +119,7 @@ async def licenses_call(
     dry_run = requests.dry_run(query)
     is_by_row = dry_run is DryRun.ROWS
     media_type = accepted_media_type(
-        req, _IN_JSON if is_by_row else offered_first(_media_type(req))
+        req, _JSON_TYPES if is_by_row else offered_types(_media_type(req))
     )
     format_ = _body_format(req)
     reader = BodyReader(format_, gateway.settings.max_document_bytes)
@@ -154,23 +156,23 @@ async def licenses_call(
 
     async def render(record: ImportRecord | None, media_type: str) -> func.HttpResponse:
         if record is None:
-            return _rendered((), None, media_type)
+            return _response((), None, media_type)
         return await licenses_answer(gateway, record, media_type)
 
-    wished = requests.preferences(req, gateway.settings.wait_seconds)
-    call = ImportCall(caller.tenant, accept, render, wished, media_type, licenses_not_yet)
+    preferences = requests.preferences(req, gateway.settings.wait_seconds)
+    call = ImportCall(caller.tenant, accept, render, preferences, media_type, licenses_pending)
     return await answer_import(gateway, call, keyed)
 
 
 async def _answer_dry_run(
-    gateway: Gateway, draft: ImportRecord, planned: Plan, wished: DryRun, media_type: str
+    gateway: Gateway, draft: ImportRecord, planned: Plan, mode: DryRun, media_type: str
 ) -> func.HttpResponse:
-    """What the call would be answered, without a key of an import."""
-    is_by_row = wished is DryRun.ROWS
-    judgement = await gateway.dry_runs.judge(LICENSES, draft, planned, with_changes=is_by_row)
+    """The answer that the call would get, without an import key."""
+    is_by_row = mode is DryRun.ROWS
+    result = await gateway.dry_runs.judge(LICENSES, draft, planned, with_changes=is_by_row)
     if is_by_row:
-        return await judged_rows(LICENSES, judgement, media_type)
-    return await asyncio.to_thread(_rendered, judgement.in_order_sent(), None, media_type)
+        return await judged_rows(LICENSES, result, media_type)
+    return await asyncio.to_thread(_response, result.in_order_sent(), None, media_type)
 
 
 async def licenses_answer(
@@ -178,40 +180,44 @@ async def licenses_answer(
 ) -> func.HttpResponse:
     """200 with the vendor's answer to an ended import.
 
-    A row that no result tells of (its payload was lost) is answered as 9001.
+    A row without a result (its payload was lost) gets 9001.
     """
-    found = {result.index: result async for result in gateway.reporting.all_results(record)}
-    results = [found.get(index) or _lost(index) for index in range(record.rows)]
-    return await asyncio.to_thread(_rendered, results, record.import_id, media_type)
+    result_by_index = {
+        result.index: result async for result in gateway.reporting.all_results(record)
+    }
+    results = [result_by_index.get(index) or _missing_result(index) for index in range(record.rows)]
+    return await asyncio.to_thread(_response, results, record.import_id, media_type)
 
 
 def accepted_media_type(
-    req: func.HttpRequest, offered: Sequence[str] = (*_IN_JSON, *_IN_XML)
+    req: func.HttpRequest, offered: Sequence[str] = (*_JSON_TYPES, *_XML_TYPES)
 ) -> str:
-    """The media type that the caller prefers; the first one offered where it does not say.
+    """The media type that the caller prefers; the first one offered where it prefers none.
 
     Raises NotAcceptableError.
     """
     return requests.accepted_type(req, *offered)
 
 
-def offered_first(media_type: str) -> list[str]:
-    """What can be answered with; first that media type, where it is one of them."""
-    offered = (*_IN_XML, *_IN_JSON) if media_type in _IN_XML else (*_IN_JSON, *_IN_XML)
-    return sorted(offered, key=lambda each: each != media_type)
+def offered_types(media_type: str) -> list[str]:
+    """The media types of answers; `media_type` first, if it is one of them."""
+    offered = (
+        (*_XML_TYPES, *_JSON_TYPES) if media_type in _XML_TYPES else (*_JSON_TYPES, *_XML_TYPES)
+    )
+    return sorted(offered, key=lambda offer: offer != media_type)
 
 
 def licenses_refusal(req: func.HttpRequest, error: BaseException) -> func.HttpResponse:
-    """A refusal as JSON, or as XML for a caller that accepts nothing else."""
+    """A refusal as JSON, or as XML for a caller that accepts only XML."""
     response = refusal(error)
-    if _accepts(req, _IN_JSON) or not _accepts(req, _IN_XML):
+    if _accepts(req, _JSON_TYPES) or not _accepts(req, _XML_TYPES):
         return response
-    return _in_xml(response, accepted_media_type(req))
+    return _refusal_in_xml(response, accepted_media_type(req))
 
 
 def licenses_accepted(req: func.HttpRequest, report: ImportReport) -> func.HttpResponse:
-    """202 to a call whose import was accepted before something failed."""
-    return licenses_not_yet(report, accepted_media_type(req))
+    """202 for a call whose import was accepted before the call failed."""
+    return licenses_pending(report, accepted_media_type(req))
 
 
 def _accepts(req: func.HttpRequest, media_types: Sequence[str]) -> bool:
@@ -222,7 +228,7 @@ def _accepts(req: func.HttpRequest, media_types: Sequence[str]) -> bool:
     return True
 
 
-def _in_xml(response: func.HttpResponse, media_type: str) -> func.HttpResponse:
+def _refusal_in_xml(response: func.HttpResponse, media_type: str) -> func.HttpResponse:
     from shared.imports.licenses.answer import refusal_xml
 
     message = json.loads(response.get_body())["message"]
@@ -234,8 +240,8 @@ def _in_xml(response: func.HttpResponse, media_type: str) -> func.HttpResponse:
     )
 
 
-def licenses_not_yet(report: ImportReport, media_type: str) -> func.HttpResponse:
-    """202 with where to follow the import."""
+def licenses_pending(report: ImportReport, media_type: str) -> func.HttpResponse:
+    """202 with the address of the import."""
     response = not_yet(report)
     if _is_json(media_type):
         return response
@@ -249,10 +255,10 @@ def licenses_not_yet(report: ImportReport, media_type: str) -> func.HttpResponse
     )
 
 
-def _rendered(
+def _response(
     results: Sequence[RowResult], import_id: str | None, media_type: str
 ) -> func.HttpResponse:
-    # The models are slow to import, and the app is indexed without them.
+    # Imported late, because the models are slow to import and indexing does not need them.
     from shared.imports.licenses.answer import import_answer
 
     answer = import_answer(results, import_id)
@@ -266,9 +272,9 @@ def _rendered(
     return func.HttpResponse(body, headers=headers, mimetype=media_type)
 
 
-def _lost(index: int) -> RowResult:
-    nothing = (None,) * len(LICENSES.rules.key_fields)
-    return failed(index, nothing, Message(MessageId.COULD_NOT_BE_PROCESSED))
+def _missing_result(index: int) -> RowResult:
+    key = (None,) * len(LICENSES.rules.key_fields)
+    return failed(index, key, Message(MessageId.COULD_NOT_BE_PROCESSED))
 
 
 def _is_json(media_type: str) -> bool:
@@ -282,16 +288,16 @@ def _action(query: Mapping[str, str], *, deletes: bool) -> LicenseAction:
 
 
 def _body_format(req: func.HttpRequest) -> BodyFormat:
-    """How the body is written. Raises UnsupportedMediaTypeError."""
+    """The format of the body. Raises UnsupportedMediaTypeError."""
     requests.check_encoding(req)
     media_type = _media_type(req)
-    found = _FORMATS.get(media_type or requests.JSON)
-    if found is None and media_type.endswith("+json"):
-        found = BodyFormat.JSON
+    body_format = _FORMATS.get(media_type or requests.JSON)
+    if body_format is None and media_type.endswith("+json"):
+        body_format = BodyFormat.JSON
     charset = charset_of(req.headers.get("Content-Type", "")).lower()
-    if found is None or charset not in _CHARSETS:
+    if body_format is None or charset not in _CHARSETS:
         raise UnsupportedMediaTypeError(f"Send {', '.join(_FORMATS)}, in UTF-8 or UTF-16.")
-    return found
+    return body_format
 
 
 def _media_type(req: func.HttpRequest) -> str:
@@ -299,7 +305,7 @@ def _media_type(req: func.HttpRequest) -> str:
 
 
 async def _text_body(req: func.HttpRequest, format_: BodyFormat) -> bytes:
-    """The body in UTF-8; XML says itself what it is in, if it has its byte order mark."""
+    """The body in UTF-8; an XML body keeps its encoding, which its mark or declaration names."""
     if format_ is BodyFormat.XML:
         return marked_utf16(req.get_body(), charset_of(req.headers.get("Content-Type", "")))
     return await requests.text_body(req)

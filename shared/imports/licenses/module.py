@@ -1,4 +1,4 @@
-"""What the licenses import hands over to the gateway."""
+"""The hooks of the licenses import."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ async def _answer(
     from shared.imports.licenses import http
 
     record = report.record
-    media_type = http.accepted_media_type(req, http.offered_first(record.media_type))
+    media_type = http.accepted_media_type(req, http.offered_types(record.media_type))
     if record.is_open:
-        return http.licenses_not_yet(report, media_type)
+        return http.licenses_pending(report, media_type)
     return await http.licenses_answer(gateway, record, media_type)
 
 

@@ -1,8 +1,8 @@
-"""What a client sends for a property that it has not set: as good as absent (docs/licenses.md).
+"""Removes values that clients send for unset properties (docs/licenses.md).
 
-A .NET object has no way to leave a property out. It sends 0 for the number of an employee and a
-date of zeros, which say nothing whatever the action. It also sends null (`i:nil`), which says
-nothing under Update and Merge; there an empty text clears.
+A .NET object cannot omit a property. For an unset one it sends 0 (the personal id of an employee),
+a date of zeros, or null (`i:nil`). 0 and the date count as absent under every action, null only
+under Update and Merge, where an empty text clears.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _LICENSE: Final = shape_of(License)
 
 
 def without_silent_values(row: Mapping[str, Any], action: LicenseAction) -> Document:
-    """The row without the known properties that say nothing; names are in any case."""
+    """The row without known properties that count as absent; names may be in any case."""
     return _without_silent(row, _LICENSE, is_null_silent=action.keeps_what_is_absent)
 
 
 def _without_silent(row: Mapping[str, Any], shape: Shape, *, is_null_silent: bool) -> Document:
-    kept: Document = {}
+    result: Document = {}
     for name, value in row.items():
         field = shape.fields.get(name) or shape.folded.get(name.lower())
         if field is not None:
             if (value is None and is_null_silent) or _is_unset(field.name, value):
                 continue
             if field.nested is not None and field.name in shape.merging and isinstance(value, dict):
-                kept[name] = _without_silent(value, field.nested, is_null_silent=is_null_silent)
+                result[name] = _without_silent(value, field.nested, is_null_silent=is_null_silent)
                 continue
-        kept[name] = value
-    return kept
+        result[name] = value
+    return result
 
 
 def _is_unset(name: str, value: Any) -> bool:

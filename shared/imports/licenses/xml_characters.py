@@ -1,11 +1,10 @@
-"""Characters that XML 1.0 does not have, on their way through a parser that refuses them.
+"""Escapes characters that XML 1.0 does not have, because the parser refuses them.
 
 .NET writes and reads them as references (`&#x1;`), and such a character is a fault of its row, not
-of the body. So before the parser sees it, each is written as two characters that XML has and that
-no name may hold. In the texts of the row it becomes a mark that reading reports as a fault of its
-field (`fields.xml_fault`). NUL and half a surrogate pair are
-characters in no version of XML: the parser refuses the body for them. The escape character itself
-is written the same way and comes back as it was sent.
+of the body. So before parsing, each is replaced by two characters that XML allows in texts but not
+in names. In the texts of the row it becomes a mark that reading reports as a fault of its field
+(`xml_fault`). The parser refuses the body for NUL and half a surrogate pair, which no version of
+XML has. The escape character itself is escaped the same way and restored as sent.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from typing import Any, Final
 from shared.errors import InvalidRequestError
 from shared.imports.model import XML_ESCAPE, xml_fault
 
-# Characters of a body that may be escaped: each takes six bytes instead.
+# The maximum number of escaped characters of a body; each takes six bytes.
 MAX_ESCAPED: Final = 1_000_000
 
-# Behind the escape comes the character at this place and its number in `_ESCAPED`.
+# After the escape comes the character at this offset plus its number in `_ESCAPED`.
 _OFFSET: Final = 0xE000
 _ESCAPED: Final = "".join(map(chr, range(1, 0x20))) + "\ufffe\uffff" + XML_ESCAPE
 _ALLOWED_CONTROLS: Final = "\t\n\r"
@@ -35,45 +34,45 @@ _SUSPECT = re.compile(
     re.IGNORECASE,
 )
 _REFERENCE: Final = rb"&#(?:x0{0,20}([0-9a-fA-F]{1,6})|0{0,20}([0-9]{1,7}));"
-# What has no references in it, as a whole, or a reference.
-_PART = re.compile(
+# A section without references, or a reference.
+_SEGMENT = re.compile(
     rb"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|" + _REFERENCE, re.DOTALL
 )
 _IN_TEXT = re.compile(f"{XML_ESCAPE}(.)", re.DOTALL)
 
 
 def escape_characters(xml: bytes) -> tuple[bytes, bool]:
-    """The same XML (in UTF-8) without such characters, and whether there were any.
+    """The XML (in UTF-8) with such characters escaped, and whether there were any.
 
-    Raises InvalidRequestError where there are more than any client means to send.
+    Raises InvalidRequestError where there are more than MAX_ESCAPED.
     """
-    xml, count = _RAW.subn(lambda found: _escaped(ord(found[0].decode())), xml, MAX_ESCAPED + 1)
+    xml, count = _RAW.subn(lambda match: _escaped(ord(match[0].decode())), xml, MAX_ESCAPED + 1)
     if count > MAX_ESCAPED:
-        raise _too_many()
+        raise _too_many_error()
     if _SUSPECT.search(xml) is None:
         return xml, count > 0
 
-    def replace(found: re.Match[bytes]) -> bytes:
+    def replace(match: re.Match[bytes]) -> bytes:
         nonlocal count
-        if found[1] is None and found[2] is None:
-            return found[0]
-        point = int(found[1], 16) if found[1] is not None else int(found[2])
+        if match[1] is None and match[2] is None:
+            return match[0]
+        point = int(match[1], 16) if match[1] is not None else int(match[2])
         if point not in _NUMBERS:
-            return found[0]
+            return match[0]
         count += 1
         if count > MAX_ESCAPED:
-            raise _too_many()
+            raise _too_many_error()
         return _escaped(point)
 
-    return _PART.sub(replace, xml), count > 0
+    return _SEGMENT.sub(replace, xml), count > 0
 
 
 def unescape_characters(value: Any) -> Any:
-    """A row, or a value of it, with a mark for each such character; names too."""
+    """A row, or a value of it, with a mark for each escaped character, also in names."""
     if isinstance(value, str):
         if XML_ESCAPE not in value:
             return value
-        return _IN_TEXT.sub(lambda found: _unescaped(_ESCAPED[ord(found[1]) - _OFFSET]), value)
+        return _IN_TEXT.sub(lambda match: _unescaped(_ESCAPED[ord(match[1]) - _OFFSET]), value)
     if isinstance(value, list):
         return [unescape_characters(item) for item in value]
     if isinstance(value, dict):
@@ -89,7 +88,7 @@ def _escaped(point: int) -> bytes:
     return f"{XML_ESCAPE}{chr(_OFFSET + _NUMBERS[point])}".encode()
 
 
-def _too_many() -> InvalidRequestError:
+def _too_many_error() -> InvalidRequestError:
     return InvalidRequestError(
         f"The body has more than {MAX_ESCAPED} characters that XML 1.0 does not have: remove the "
         "control characters from its texts."

@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import azure.functions as func
 
@@ -27,7 +27,7 @@ from shared.web.import_call import ImportCall, answer_import
 from shared.web.imports import judged_rows, message_view
 from shared.web.requests import DryRun
 
-# Which version of a message type a call means: `version=N`, the lowest one without it.
+# `version=N` selects the version of a message type; without it the lowest version is used.
 
 _VERSION: Final = re.compile(r"[0-9]{1,100}")
 
@@ -35,18 +35,22 @@ _VERSION: Final = re.compile(r"[0-9]{1,100}")
 def version_in_query(catalogue: Catalogue, name: str, query: Mapping[str, str]) -> ImportType:
     """The version of the type that the query names; the type must be in the catalogue.
 
-    Raises InvalidRequestError for a version that is no number, UnknownMessageTypeError for one
+    Raises InvalidRequestError for a version that is not a number, UnknownMessageTypeError for one
     that the type does not have.
     """
     numbers = [str(kind.version) for kind in catalogue.versions(name)]
     text = query.get("version", numbers[0])
     if not _VERSION.fullmatch(text):
         raise InvalidRequestError(f"version must be a whole number: send {' or '.join(numbers)}.")
-    found = catalogue.find(name, int(text))
-    if found is None:
-        has = f"version {numbers[0]}" if len(numbers) == 1 else f"the versions {_listed(numbers)}"
-        raise UnknownMessageTypeError(f"Message Type not found/implemented: {name} has {has}.")
-    return found
+    import_type = catalogue.find(name, int(text))
+    if import_type is None:
+        available = (
+            f"version {numbers[0]}" if len(numbers) == 1 else f"the versions {_listed(numbers)}"
+        )
+        raise UnknownMessageTypeError(
+            f"Message Type not found/implemented: {name} has {available}."
+        )
+    return import_type
 
 
 def _listed(numbers: list[str]) -> str:
@@ -59,9 +63,9 @@ NEEDED_DATABASE_VERSION = 1
 async def import_call(
     gateway: Gateway, lowest: ImportType, req: func.HttpRequest
 ) -> func.HttpResponse:
-    """POST of a message type: refuse in the order of docs/contracts.md#0, accept, wait, answer.
+    """POST of a message type: check in the order of docs/contracts.md#0, accept, wait, answer.
 
-    The query says which version of the type it is.
+    The query has the version of the type.
     """
     caller = await gateway.callers.authenticate(req.headers)
     check_database(caller)
@@ -85,38 +89,40 @@ async def import_call(
             return _answer(())
         return await vendor_answer(gateway, kind, record)
 
-    wished = requests.preferences(req, gateway.settings.wait_seconds)
-    return await answer_import(gateway, ImportCall(caller.tenant, accept, render, wished), keyed)
+    preferences = requests.preferences(req, gateway.settings.wait_seconds)
+    return await answer_import(
+        gateway, ImportCall(caller.tenant, accept, render, preferences), keyed
+    )
 
 
 async def _answer_dry_run(
-    gateway: Gateway, kind: ImportType, caller: Caller, body: bytes, wished: DryRun
+    gateway: Gateway, kind: ImportType, caller: Caller, body: bytes, mode: DryRun
 ) -> func.HttpResponse:
-    """What the call would be answered; nothing is imported, and there is nothing to follow."""
-    is_by_row = wished is DryRun.ROWS
+    """The answer that the call would get; nothing is imported."""
+    is_by_row = mode is DryRun.ROWS
     async with gateway.shares.acceptance.place(caller.tenant):
         planned = await gateway.intake.read(kind, caller.tenant, body)
     draft = gateway.intake.draft(kind, caller.tenant, planned, caller.options)
-    judgement = await gateway.dry_runs.judge(kind, draft, planned, with_changes=is_by_row)
+    result = await gateway.dry_runs.judge(kind, draft, planned, with_changes=is_by_row)
     if is_by_row:
-        return await judged_rows(kind, judgement)
-    return _answer(await asyncio.to_thread(rendered_rows, kind, judgement.in_order_sent()))
+        return await judged_rows(kind, result)
+    return _answer(await asyncio.to_thread(rendered_rows, kind, result.in_order_sent()))
 
 
 async def vendor_answer(
     gateway: Gateway, kind: ImportType, record: ImportRecord
 ) -> func.HttpResponse:
-    """200 with every row's result, in the order of the payload; made chunk by chunk in a thread.
+    """200 with the results of all rows, in the order of the payload; chunks are made in a thread.
 
-    A row that no result tells of (its payload was lost) is answered as 9001.
+    A row without a result (its payload was lost) gets 9001.
     """
-    lost = RowResult(
+    missing = RowResult(
         0,
         (None,) * len(kind.rules.key_fields),
         Outcome.FAILED,
         (Message(MessageId.COULD_NOT_BE_PROCESSED),),
     )
-    rows = [_rendered(kind, lost, is_short=False)] * record.rows
+    rows = [_rendered(kind, missing, is_short=False)] * record.rows
     room = MAX_FULL_ANSWER
     async for results in gateway.reporting.result_chunks(record):
         texts = await asyncio.to_thread(rendered_rows, kind, results, room)
@@ -134,7 +140,7 @@ def _answer(rows: Sequence[str], headers: Mapping[str, str] | None = None) -> fu
 def rendered_rows(
     kind: ImportType, results: Sequence[RowResult], room: int = MAX_FULL_ANSWER
 ) -> list[str]:
-    """Each row as JSON; once `room` characters are used, only with the first of its messages."""
+    """Each row as JSON; after `room` characters a row has only its first message."""
     texts: list[str] = []
     for result in results:
         texts.append(_rendered(kind, result, is_short=room <= 0))
@@ -143,16 +149,11 @@ def rendered_rows(
 
 
 def _rendered(kind: ImportType, result: RowResult, *, is_short: bool) -> str:
-    content = _result(kind, result, is_short=is_short)
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-
-
-def _result(kind: ImportType, result: RowResult, *, is_short: bool) -> dict[str, Any]:
-    """The counts are those of all messages, also where only the first one is shown."""
+    # The counts are those of all messages, also where only the first one is shown.
     errors, warnings, infos = (result.count(severity) for severity in Severity)
     keys = dict(zip(kind.rules.key_fields, result.key, strict=True))
     shown = result.shortened() if is_short else result
-    return {
+    content = {
         "recordIds": [
             {"field": field, "value": keys[field]}
             for field in kind.rules.record_id_fields
@@ -164,3 +165,4 @@ def _result(kind: ImportType, result: RowResult, *, is_short: bool) -> dict[str,
         "infoCount": infos,
         "messages": [message_view(message) for message in shown.messages],
     }
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""What a row of a workers import does to the worker it speaks of (docs/contracts.md#1)."""
+"""The rules of the workers import (docs/contracts.md#1)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from shared.imports.workers.definition import EXTERNAL, PERSONNEL
 from shared.imports.workers.meanings import MEANINGS
 from shared.imports.workers.model import Worker
 
-# Values of a worker that are taken, but look wrong: Warning 2003 (docs/contracts.md#1).
+# Implausible values of a worker: Warning 2003 (docs/contracts.md#1).
 #
-# Judged on what a row sends, not on what is stored. The pay authorities' own rules are wider than
-# any shape, so nothing here fails a row. Secret and identity values are never repeated.
+# Only the values that a row sends are checked. The pay authorities allow more than any pattern, so
+# nothing here fails a row. Messages never show secret and identity values.
 
 MAX_COUNTRY: Final = 100
 
@@ -46,10 +46,10 @@ _BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
-def implausible(sent: Document) -> Iterator[Message]:
-    """A Warning for each value of the row that looks wrong."""
+def find_implausible(values: Document) -> Iterator[Message]:
+    """A Warning for each implausible value of the row."""
     for name in EMAILS:
-        email = sent.get(name)
+        email = values.get(name)
         if email is not None and not _EMAIL.fullmatch(email):
             yield Message(
                 MessageId.IMPLAUSIBLE_VALUE,
@@ -58,20 +58,20 @@ def implausible(sent: Document) -> Iterator[Message]:
                 "an e-mail address has one @ between two parts",
             )
     for name in ADDRESSES:
-        yield from _address(name, sent.get(name) or {})
+        yield from _check_address(name, values.get(name) or {})
     for name in BANK_DETAILS:
-        yield from _bank_details(name, sent.get(name) or {})
-    payroll = sent.get("UKPayrollDetails") or {}
-    yield from _ni_number("UKPayrollDetails.NINumber", payroll.get("NINumber"))
+        yield from _check_bank_details(name, values.get(name) or {})
+    payroll = values.get("UKPayrollDetails") or {}
+    yield from _check_ni_number("UKPayrollDetails.NINumber", payroll.get("NINumber"))
 
 
-def _address(name: str, address: dict[str, Any]) -> Iterator[Message]:
+def _check_address(name: str, address: dict[str, Any]) -> Iterator[Message]:
     country, postcode = address.get("Country"), address.get("Postcode")
     if country is not None:
         if len(country) > MAX_COUNTRY:
-            yield _country(name, country, f"at most {MAX_COUNTRY} characters are usual")
+            yield _country_warning(name, country, f"at most {MAX_COUNTRY} characters are usual")
         if "?" in country or "*" in country:
-            yield _country(
+            yield _country_warning(
                 name, country, "names of countries have no question mark and no asterisk"
             )
     if postcode is not None and is_british(country) and not is_postcode(postcode):
@@ -81,11 +81,11 @@ def _address(name: str, address: dict[str, Any]) -> Iterator[Message]:
         yield Message(MessageId.IMPLAUSIBLE_VALUE, f"{name}.Postcode", as_sent(postcode), detail)
 
 
-def _country(name: str, country: str, detail: str) -> Message:
+def _country_warning(name: str, country: str, detail: str) -> Message:
     return Message(MessageId.IMPLAUSIBLE_VALUE, f"{name}.Country", as_sent(country), detail)
 
 
-def _bank_details(name: str, details: dict[str, Any]) -> Iterator[Message]:
+def _check_bank_details(name: str, details: dict[str, Any]) -> Iterator[Message]:
     iban, bic = details.get("IBAN"), details.get("BIC")
     if iban is not None and not is_iban(iban):
         yield Message(
@@ -101,7 +101,7 @@ def _bank_details(name: str, details: dict[str, Any]) -> Iterator[Message]:
         )
 
 
-def _ni_number(path: str, number: str | None) -> Iterator[Message]:
+def _check_ni_number(path: str, number: str | None) -> Iterator[Message]:
     compact = _compact(number or "")
     if not compact:
         return
@@ -121,7 +121,7 @@ def _ni_number(path: str, number: str | None) -> Iterator[Message]:
 
 
 def is_british(country: str | None) -> bool:
-    """Whether an address without a country, or with this one, is taken to be in the UK."""
+    """Whether an address with this country, or without one, counts as being in the UK."""
     return country is None or country.strip().lower().replace(".", "") in _UK
 
 
@@ -131,7 +131,7 @@ def is_postcode(text: str) -> bool:
 
 
 def is_iban(text: str) -> bool:
-    """Whether form and check digits are right (ISO 13616: the remainder by 97 is 1)."""
+    """Whether form and check digits are valid (ISO 13616: the remainder by 97 is 1)."""
     compact = _compact(text)
     if not _IBAN.fullmatch(compact):
         return False
@@ -143,7 +143,7 @@ def _compact(text: str) -> str:
     return text.replace(" ", "").upper()
 
 
-# What people search by, and a document finds its worker by.
+# Columns for searching, and for finding the worker of a document.
 COLUMNS: Final = (
     "EmployerRef",
     "PersonnelRef",
@@ -151,8 +151,14 @@ COLUMNS: Final = (
     "FirstForename",
     "ExternalWorkerRef",
 )
-# What a tenant's reference lists are asked for; sort codes too, under a condition.
-LISTED: Final = ("DivisionRef", "DepartmentRef", "JobCategoryRef", "CurrencyRef", "ConsultantRef")
+# Fields whose values must be in the tenant's reference lists; see `listed` for sort codes.
+LISTED_FIELDS: Final = (
+    "DivisionRef",
+    "DepartmentRef",
+    "JobCategoryRef",
+    "CurrencyRef",
+    "ConsultantRef",
+)
 ACCOUNTS: Final = {
     "PrimaryPayMethod": "PrimaryBankDetails",
     "SecondaryPayMethod": "SecondaryBankDetails",
@@ -165,28 +171,29 @@ def _review(sent: Document, merged: Document) -> Iterator[Message]:
         if start is not None and leaving is not None and leaving < start:
             detail = "it is before StartDate; check both"
             yield Message(MessageId.VALUES_DISAGREE, "LeavingDate", as_sent(leaving), detail)
-    yield from implausible(sent)
+    yield from find_implausible(sent)
 
 
 def lookups(document: Document) -> tuple[str, ...]:
-    """The external reference, where it is another than the worker's own."""
+    """The external reference, where it differs from the worker's own."""
     external = document.get("ExternalWorkerRef")
     return () if external is None or external == document["PersonnelRef"] else (external,)
 
 
 def found_by(document: Document) -> tuple[FoundBy, ...]:
-    """What a document may call the worker by (docs/contracts.md#4)."""
+    """The names by which a document may refer to the worker (docs/contracts.md#4)."""
     external = document.get("ExternalWorkerRef")
-    own = FoundBy(PERSONNEL, document["PersonnelRef"])
-    return (own,) if external is None else (own, FoundBy(EXTERNAL, external))
+    by_personnel = FoundBy(PERSONNEL, document["PersonnelRef"])
+    return (by_personnel,) if external is None else (by_personnel, FoundBy(EXTERNAL, external))
 
 
 def listed(document: Document) -> tuple[ListedValue, ...]:
-    """The values that are looked up in the tenant's reference lists.
+    """The values that must be in the tenant's reference lists.
 
-    A sort code only where its account is paid by BACS [the vendor's rule]; it is never shown.
+    A sort code is one of them where its account is paid by BACS [the vendor's rule]; no message
+    shows it.
     """
-    values = [*listed_values(document, LISTED)]
+    values = [*listed_values(document, LISTED_FIELDS)]
     for method, account in ACCOUNTS.items():
         if document.get(method, "").strip().upper() == "BACS":
             details = document.get(account, {})

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.imports.assignments.model import MAX_RATES, Assignment
-from shared.imports.assignments.rules import LISTED as ASSIGNMENT_FIELDS
+from shared.imports.assignments.rules import LISTED_FIELDS as ASSIGNMENT_FIELDS
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
 from shared.imports.authdata.hashing import Hasher
 from shared.imports.authdata.model import RecordReader
@@ -34,7 +34,7 @@ from shared.imports.results import Outcome
 from shared.imports.row_reader import read_row
 from shared.imports.usual_values import unusual_values
 from shared.imports.workers.model import Worker
-from shared.imports.workers.rules import LISTED as WORKER_FIELDS
+from shared.imports.workers.rules import LISTED_FIELDS as WORKER_FIELDS
 from shared.imports.workers.rules import RULES as WORKERS
 from tests.builders import a_worker
 from tests.unit.imports.builders import an_assignment

@@ -124,7 +124,7 @@ def test_a_row_after_the_limit_shows_its_first_error_and_counts_all() -> None:
 
 def test_an_answer_of_licenses_is_bounded_too() -> None:
     results = [failed(at, (None,) * 5, *MESSAGES) for at in range(2)]
-    first, second = import_answer(results, "id", room=1)["errors"]
+    first, second = import_answer(results, "id", remaining=1)["errors"]
     assert (len(first["details"]), len(second["details"])) == (2, 1)
 
 

@@ -18,7 +18,7 @@ from shared.errors import InvalidRequestError, RefusedError, TooLargeError, Unsu
 from shared.imports.json_rows import read_lines
 from shared.imports.licenses.form_reader import (
     MAX_FIELDS,
-    MAX_NAME,
+    MAX_NAME_BYTES,
     percent_decoded,
     read_license_form,
 )
@@ -116,7 +116,7 @@ def test_a_name_is_the_way_to_its_property(body: bytes, rows: list[dict[str, Any
         b"[0].notes=\xff",
         b"[0].notes=%ed%a0%80",
         b"[0]" + b"[a]" * 32 + b"=a",
-        b"[0]." + b"a" * MAX_NAME + b"=a",
+        b"[0]." + b"a" * MAX_NAME_BYTES + b"=a",
     ],
 )
 def test_a_form_without_licenses_is_refused(body: bytes) -> None:

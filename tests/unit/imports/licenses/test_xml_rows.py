@@ -19,7 +19,7 @@ from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.form_reader import read_license_form
 from shared.imports.licenses.model import License
 from shared.imports.licenses.rules import read_license
-from shared.imports.licenses.xml_reader import DATES, INPUT, KEYS, PIECE, read_license_xml
+from shared.imports.licenses.xml_reader import CHUNK_BYTES, DATES, INPUT, KEYS, read_license_xml
 from shared.imports.model import xml_fault
 from shared.imports.row_reader import read_row
 from tests.unit.imports.licenses.company import FAILED, NEW, Company, of_employee, outcomes_of
@@ -182,7 +182,7 @@ def test_there_may_be_no_rows() -> None:
     assert rows_of(OPENING + b" \n " + CLOSING) == []
 
 
-@pytest.mark.parametrize("size", [PIECE - 60, PIECE, 3 * PIECE + 7])
+@pytest.mark.parametrize("size", [CHUNK_BYTES - 60, CHUNK_BYTES, 3 * CHUNK_BYTES + 7])
 def test_rows_of_any_size_come_in_order(size: int) -> None:
     rows = [a_license(notes=f"{place}" + "x" * size) for place in range(5)] * 3
     assert rows_of(license_xml(rows)) == rows
