@@ -639,7 +639,7 @@ def read_corrections(body: bytes, max_rows: int) -> dict[int, str]:
                 "(an object)."
             )
         if index in corrections:
-            raise InvalidRequestError(f"The row of index {index} is there twice: send it once.")
+            raise InvalidRequestError(f"The body has the row of index {index} twice: send it once.")
         corrections[index] = member_text(payload.text, raw.start, _ROW_PROPERTY)
     return corrections
 

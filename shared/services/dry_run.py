@@ -286,7 +286,7 @@ class DryRuns:
                     await stack.enter_async_context(places.place(tenant))
             except TimeoutError:
                 raise TooManyRequestsError(
-                    "Other dry runs are being worked on: send this one again later.",
+                    "Other dry runs are running: send this one again later.",
                     retry_after=10,
                 ) from None
             try:

@@ -63,7 +63,7 @@ class TenantPlaces:
         queue = self._waiting.setdefault(tenant, deque())
         if len(queue) >= self._most_waiting:
             raise TooManyRequestsError(
-                f"{self._most_waiting} {self._kind} of this tenant wait for their turn: send fewer "
+                f"{self._most_waiting} {self._kind} of this tenant are waiting already: send fewer "
                 "at a time, and this one again later.",
                 retry_after=5,
             )

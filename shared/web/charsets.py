@@ -76,8 +76,8 @@ def _known_charset(charset: str) -> str:
     name = aliases.get(name, name)
     if name not in _CHARSETS or len(charset) > _MAX_NAME:
         raise InvalidRequestError(
-            "The Content-Type names a charset that is not known: send UTF-8, with charset=utf-8 or "
-            "without a charset."
+            "The Content-Type names an unknown charset: send UTF-8, with charset=utf-8 or without "
+            "a charset."
         )
     return name
 

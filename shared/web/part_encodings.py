@@ -87,7 +87,7 @@ def part_charset(headers: Headers) -> str:
         charset = ""
     if charset not in _CHARSETS:
         raise UnsupportedMediaTypeError(
-            "A field of the form has a charset that is not taken: send its text as UTF-8."
+            "A field of the form has a charset that is not supported: send its text as UTF-8."
         )
     return charset
 
@@ -114,8 +114,8 @@ def _from_quoted_printable(content: bytes) -> bytes:
 
 def _undecodable(encoding: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f"A part of the form says that it is {encoding}, and it cannot be decoded as that: send "
-        f"the file as it is, without a {TRANSFER_ENCODING}."
+        f"A part of the form is marked as {encoding} but cannot be decoded as that: send the file "
+        f"unencoded, without a {TRANSFER_ENCODING}."
     )
 
 

@@ -100,7 +100,7 @@ def check_encoding(req: func.HttpRequest) -> None:
     encoding = req.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         raise UnsupportedMediaTypeError(
-            "The body must come as it is: send it without Content-Encoding."
+            "Compressed bodies are not supported: send the body without Content-Encoding."
         )
 
 
@@ -144,7 +144,7 @@ def boolean(query: Mapping[str, str], name: str, *, default: bool) -> bool:
         return default
     if text.lower() not in ("true", "false"):
         raise InvalidRequestError(
-            f"{name} in the query must be true or false, and once: nothing was done."
+            f"{name} in the query must be true or false, and sent once: nothing was done."
         )
     return text.lower() == "true"
 
@@ -230,7 +230,7 @@ def check_media_type(content_type: str, encoding: str) -> None:
     """Raises UnsupportedMediaTypeError for anything but an uncompressed form."""
     if encoding.strip().lower() not in ("", "identity"):
         raise UnsupportedMediaTypeError(
-            "The body must come as it is: send it without Content-Encoding."
+            "Compressed bodies are not supported: send the body without Content-Encoding."
         )
     if content_type.partition(";")[0].strip().lower() != MEDIA_TYPE:
         raise UnsupportedMediaTypeError(f"Send the document as {MEDIA_TYPE}.")
@@ -256,7 +256,7 @@ def _parsed(content_type: str, body: bytes, form: list[IO[bytes]]) -> Form:
     _, options = parse_options_header(content_type)
     boundary = options.get("boundary")
     if not boundary:
-        raise InvalidRequestError("Content-Type names no boundary: let the client make it.")
+        raise InvalidRequestError("Content-Type names no boundary: let the HTTP library write it.")
     texts: list[tuple[str, str]] = []
     files: list[SentFile] = []
     try:
@@ -328,8 +328,8 @@ def _unreadable(error: Exception, position: int) -> InvalidRequestError:
             "the field."
         )
     return InvalidRequestError(
-        f"The form cannot be read from part {position} on: it is cut off or malformed; send it "
-        "again whole, as an HTTP library makes it."
+        f"The form cannot be read from part {position} on, since it is cut off or malformed: let an "
+        "HTTP library write it, and send it again."
     )
 
 
@@ -341,7 +341,7 @@ def _field_name(name: str | None, position: int) -> str:
         )
     if _REPLACED in name:
         raise InvalidRequestError(
-            f"The name of part {position} of the form has a mark in place of a character: send the "
+            f"The name of part {position} of the form has a replacement character (U+FFFD): send the "
             "field's name in UTF-8."
         )
     return name.lower()
@@ -397,5 +397,5 @@ def from_opaque(continuation: str) -> str:
 def wrong_continuation() -> InvalidRequestError:
     """The refusal of an invalid continuation."""
     return InvalidRequestError(
-        "continuation must be that of the page before: copy it, or leave it out for the first page."
+        "continuation must be the value of the previous page; leave it out for the first page."
     )

@@ -73,7 +73,7 @@ STOPPING = (
 )
 UNEXPECTED = "The gateway failed unexpectedly: report the X-Correlation-Id of this answer."
 MISCONFIGURED = (
-    "The gateway's settings are wrong: ask its operator to look into the log, which lists each."
+    "The gateway's settings are wrong: ask its operator to read the log, which lists them."
 )
 
 # The messages of errors that are not the caller's, with their statuses.

@@ -172,7 +172,7 @@ def check_form_size(size: int, limit: int) -> None:
 
 def _name(file: SentFile) -> str:
     if not file.name.strip():
-        raise InvalidRequestError("The file has no name: send it under the name it is to have.")
+        raise InvalidRequestError("The file has no name: send it with the name it should have.")
     fault = name_fault(file.name)
     if fault:
         raise InvalidRequestError(
@@ -195,8 +195,8 @@ def _generation_time(form: Form, now: datetime) -> str:
     moment = past_moment(form.text("generationTime") or "", now)
     if moment is None:
         raise InvalidRequestError(
-            "generationTime must be YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS and not after now; without "
-            "an offset it is UTC."
+            "generationTime must be YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS and not in the future; "
+            "without an offset it is UTC."
         )
     return to_iso(moment)
 

@@ -148,7 +148,7 @@ def _to_list(branch: _Branch) -> list[Any]:
     """The values of a branch as a list, in order of their indexes."""
     if branch.keys() != set(range(len(branch))):
         raise InvalidRequestError(
-            "The indexes of a form must run from 0 without gaps, and a list has nothing else."
+            "The indexes of a list must start at 0 and have no gaps; a list has no other keys."
         )
     return [_to_lists(branch[index]) for index in range(len(branch))]
 

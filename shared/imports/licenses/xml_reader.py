@@ -121,7 +121,7 @@ def _transcode(body: bytes, encoding: str) -> bytes:
         return body.decode(encoding).encode()
     except UnicodeDecodeError:
         raise InvalidRequestError(
-            "The body has a UTF-16 mark and is not UTF-16: send UTF-8, or UTF-16 whole."
+            "The body has a UTF-16 mark but is not UTF-16: send UTF-8 or valid UTF-16."
         ) from None
 
 
@@ -146,7 +146,7 @@ def _root_offset(xml: bytes) -> int:
         elif xml.startswith(b"<?", position):
             end = xml.find(b"?>", position + 2) + 2
         else:
-            raise InvalidRequestError("The body has a document type: send XML without DOCTYPE.")
+            raise InvalidRequestError("The body has a DOCTYPE: send XML without one.")
         if end < position:
             raise not_well_formed(*_line_and_column(xml, position))
         position = _skip_blank(xml, end)

@@ -33,8 +33,8 @@ _FAULTS = (
 )
 UNAVAILABLE = "Entra does not answer just now: send the request again."
 MISCONFIGURED = (
-    "Entra refuses the gateway's audience or directory: its GATEWAY_AUDIENCE, "
-    "GATEWAY_ENTRA_TENANT and the roles of the application must be looked at."
+    "Entra refuses the gateway's audience or directory: its operator must check GATEWAY_AUDIENCE, "
+    "GATEWAY_ENTRA_TENANT and the roles of the application."
 )
 
 

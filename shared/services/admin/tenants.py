@@ -66,7 +66,7 @@ def numbered_slug(slug: str, number: int) -> str:
     Raises InvalidRequestError if `slug` is not valid.
     """
     if not _SLUG.fullmatch(slug):
-        raise InvalidRequestError("A tenant's id must be 3 to 40 of the characters a-z, 0-9 and -.")
+        raise InvalidRequestError("A tenant's id must have 3 to 40 characters of a-z, 0-9 and -.")
     if number == 1:
         return slug
     tail = f"-{number}"

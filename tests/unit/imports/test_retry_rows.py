@@ -169,7 +169,7 @@ def test_an_item_without_index_or_row_is_refused(item: dict[str, Any]) -> None:
 
 
 def test_a_row_that_is_there_twice_is_refused() -> None:
-    with pytest.raises(InvalidRequestError, match="index 3 is there twice"):
+    with pytest.raises(InvalidRequestError, match="index 3 twice"):
         _read(json.dumps([{"index": 3, "row": {}}] * 2))
 
 
