@@ -44,8 +44,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Administration of the Payroll Import Gateway, on the storage of the settings in force: "
-    "AzureWebJobsStorage, else the running local gateway's, else local.settings.json.",
+    help="Administer the Payroll Import Gateway. The commands use the storage of "
+    "AzureWebJobsStorage, else that of the running local gateway, else that of "
+    "local.settings.json.",
     epilog=_EXAMPLES,
 )
 for _heading, _groups in (

@@ -117,7 +117,10 @@ round_commands = typer.Typer(
 _STATUSES = ", ".join(RoundStatus)
 
 CodeOption = Annotated[
-    str, typer.Option("--code", metavar="CODE", help="The code in uploads, in the same case.")
+    str,
+    typer.Option(
+        "--code", metavar="CODE", help="The code that uploads name; upper and lower case differ."
+    ),
 ]
 StatusOption = Annotated[
     RoundStatus,

@@ -287,7 +287,7 @@ PartRows = Annotated[
         "--part-rows",
         metavar="N",
         min=1,
-        help="How many rows a call has at most. Default: the limit of the gateway.",
+        help="The most rows in one call. Default: the limit of the gateway.",
     ),
 ]
 CallOptions = Annotated[
@@ -295,7 +295,7 @@ CallOptions = Annotated[
     typer.Option(
         "--with",
         metavar="NAME=VALUE",
-        help="A further option of the call, for example importAction=Merge.",
+        help="Another query parameter of the calls, for example importAction=Merge.",
     ),
 ]
 BlankClears = Annotated[
@@ -323,7 +323,7 @@ def import_command(
     repeat_word: Again = "",
     as_json: AsJson = False,
 ) -> None:
-    """Send a file over HTTP and show what became of each row. Exit status 1 where a row failed.
+    """Send a file over HTTP and show what became of each row. Exit status 1 if a row failed.
 
     A large file is sent in several calls. If the command was interrupted, run it again: it
     continues where it stopped, and imports no row twice.

@@ -21,7 +21,7 @@ from shared.web.imports import groups_view, import_view
 import_commands = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
-    help="Imports: how far they are and why rows failed; retry or cancel one.",
+    help="Imports: see progress and why rows failed; retry or cancel one.",
 )
 
 # Failed rows that `show` prints; all of them are at the import's `results` address.
@@ -31,19 +31,22 @@ Most = Annotated[
     int, typer.Option("--most", metavar="N", min=1, max=1000, help="How many imports to list.")
 ]
 ImportId = Annotated[
-    str, typer.Argument(metavar="IMPORT_ID", help="Its id, from X-Import-Id or `imports list`.")
+    str,
+    typer.Argument(
+        metavar="IMPORT_ID", help="The import's id, from X-Import-Id or `imports list`."
+    ),
 ]
 Rows = Annotated[
     Path | None,
     typer.Option(
         "--rows", metavar="FILE", exists=True, dir_okay=False, readable=True,
-        help="A file with the corrected JSON of failed-rows.",
+        help="A file with corrected rows: the JSON of failed-rows, edited.",
     ),
 ]  # fmt: skip
 Wait = Annotated[
     int,
     typer.Option(
-        "--wait", metavar="SECONDS", min=0, max=3600, help="Seconds to wait until it has ended."
+        "--wait", metavar="SECONDS", min=0, max=3600, help="Seconds to wait for the import to end."
     ),
 ]
 

@@ -35,7 +35,7 @@ Days = Annotated[
     int | None,
     typer.Option(
         "--days", metavar="N", min=0, max=3_650,
-        help="Delete what ended more than N days ago, in place of the times of the settings.",
+        help="Delete what ended more than N days ago, whatever the settings say.",
     ),
 ]  # fmt: skip
 ConfirmPurge = Annotated[bool, typer.Option("--yes", help="Delete without asking first.")]
@@ -44,11 +44,11 @@ ConfirmPurge = Annotated[bool, typer.Option("--yes", help="Delete without asking
 def purge(
     tenant: PurgeTenant = "", days: Days = None, yes: ConfirmPurge = False, as_json: AsJson = False
 ) -> None:
-    """Delete what has been kept long enough: payloads, results, tombstones and the like.
+    """Delete expired data: payloads, results, tombstones and the like.
 
     The command asks first, unless --yes is given. Only imports that have ended are touched, and the
-    newest import of a tenant stays in the list. When a step fails, the others run all the same, and
-    the exit status is 1.
+    newest import of a tenant stays in the list. If a step fails, the others still run, and the exit
+    status is 1.
     """
     keep = None if days is None else timedelta(days=days)
 
@@ -123,7 +123,7 @@ BrokenRecord = tuple[str, BrokenThing, str]
 def check_records(
     tenant: RecordsTenant = "", types: AreaNames = None, as_json: AsJson = False
 ) -> None:
-    """Look for records that cannot be read; change nothing. Exit status 1 where there are some."""
+    """Look for records that cannot be read; change nothing. Exit status 1 if there are any."""
     broken = on_gateway(lambda gateway: _check_or_repair(gateway, tenant, types, repairs=False))
     _show_broken(broken, as_json, "REPAIR")
     if broken:
@@ -139,7 +139,7 @@ def repair_records(
 ) -> None:
     """Repair broken records whose content can be read, and remove the others; needs --yes.
 
-    A removed record comes back with its next import. Exit status 1 where something stays broken.
+    A removed record comes back with its next import. Exit status 1 if something stays broken.
     """
     broken = on_gateway(lambda gateway: _check_or_repair(gateway, tenant, types, repairs=yes))
     _show_broken(broken, as_json, "DONE" if yes else "WOULD BE DONE")
@@ -200,7 +200,7 @@ def list_failed_drops(as_json: AsJson = False) -> None:
 
 @command(poison_commands, "requeue", example="poison requeue")
 def requeue_failed_drops(as_json: AsJson = False) -> None:
-    """Import every failed drop once more. Exit status 1 where one fails again."""
+    """Import every failed drop once more. Exit status 1 if one fails again."""
     drops = on_gateway(lambda gateway: gateway.documents.poisoned.requeue())
     rows = [
         (plain_name(each.name), "settled" if each.is_settled else "failed again") for each in drops

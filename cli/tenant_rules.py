@@ -167,7 +167,9 @@ def _show_formats(as_json: bool, tenant: str, patterns: Mapping[str, str], *note
 # `manage.py reference`: lists of values that rows are checked against.
 
 reference_commands = typer.Typer(
-    cls=Overview, no_args_is_help=True, help="Reference lists: which values rows may name."
+    cls=Overview,
+    no_args_is_help=True,
+    help="Reference lists: the values that fields such as currencies may have.",
 )
 
 _KINDS = ", ".join(ReferenceKind)
@@ -183,9 +185,7 @@ File = Annotated[
 ]
 Kind = Annotated[
     str,
-    typer.Option(
-        "--kind", metavar="KIND", help=f"One of {_KINDS}; the name of a field is taken too."
-    ),
+    typer.Option("--kind", metavar="KIND", help=f"One of {_KINDS}; the name of a field works too."),
 ]
 
 

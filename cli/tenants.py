@@ -25,14 +25,14 @@ tenant_commands = typer.Typer(
 )
 
 TenantName = Annotated[
-    str, typer.Argument(metavar="NAME", help="What people call the tenant; any characters.")
+    str, typer.Argument(metavar="NAME", help="The name of the tenant for people; any characters.")
 ]
 TenantReference = Annotated[
     str, typer.Argument(metavar="TENANT", help="The tenant's id, or its exact name.")
 ]
 AllowSameName = Annotated[
     bool,
-    typer.Option("--allow-same-name", help="Take the name although another tenant has it."),
+    typer.Option("--allow-same-name", help="Accept a name that another tenant already has."),
 ]
 
 
@@ -132,7 +132,7 @@ integration_commands = typer.Typer(
 key_commands = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
-    help="Function keys: replace one that was lost or that others have seen.",
+    help="Function keys: replace one that was lost or leaked.",
 )
 
 
@@ -156,7 +156,8 @@ SoftwareKey = Annotated[
     ),
 ]
 NameOption = Annotated[
-    str | None, typer.Option("--name", metavar="NAME", help="What people call the integration.")
+    str | None,
+    typer.Option("--name", metavar="NAME", help="The name of the integration for people."),
 ]
 OnExistingOption = Annotated[
     OnExisting | None,
@@ -164,7 +165,8 @@ OnExistingOption = Annotated[
         "--on-existing",
         metavar="ACTION",
         case_sensitive=False,
-        help="What a row does whose record is stored already: update changes it, error fails.",
+        help="If the record of a row is stored already: update changes it, error makes the row "
+        "fail.",
     ),
 ]
 ActiveOption = Annotated[
@@ -217,7 +219,7 @@ def change_integration(
     database_version: VersionOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change the settings that the options name; they are in force within five seconds."""
+    """Change settings of an integration; they take effect within five seconds."""
     options = (name, on_existing, database_active, database_version)
     if all(value is None for value in options):
         raise typer.BadParameter("name at least one setting to change; --help lists the options.")
@@ -427,7 +429,7 @@ def add_client(
 
 @command(client_commands, "list", example="client list --tenant acme")
 def list_clients(tenant: OptionalTenant = "", as_json: AsJson = False) -> None:
-    """List the clients of a tenant, or of all."""
+    """List the clients of one tenant, or of all tenants."""
     clients = on_gateway(lambda gateway: gateway.clients.list_clients(tenant))
     rows = [
         (client.client_id, client.tenant, _scopes(client), _secret_kind(client), client.created_at)

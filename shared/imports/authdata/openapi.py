@@ -67,7 +67,7 @@ class AuthdataAnswer(AnswerModel):
     totalRecords: Count = Field(description="Records that were sent.")
     totalUpdates: Count = Field(description="Employees that were changed.")
     totalErrors: Count = Field(description="Records that failed.")
-    totalNoChange: Count = Field(description="Employees whose record already said what was sent.")
+    totalNoChange: Count = Field(description="Employees that already have what was sent.")
     totalEmpIdUpdate: Count = Field(description="Employees that got another id.")
     totalAuthValueChange: Count = Field(
         description="Employees whose authentication values changed."
@@ -97,9 +97,9 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             method="POST",
             path=f"{HERE}/stage",
             summary="Stage records for review",
-            text="Into a new batch, or into the one of fileLogId. Nothing of the employees changes "
-            "before the batch is processed. Authentication values are hashed at once and never "
-            "shown again.",
+            text="Stages the records in a new batch, or in the batch of `fileLogId`. No employee "
+            "changes before the batch is processed. The gateway hashes authentication values at "
+            "once and never shows them again.",
             tag=TAG,
             access=Access.EITHER,
             scope=Scope.IMPORT_AUTHDATA,
@@ -125,7 +125,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             parameters=(_ID,),
             answers={
                 200: Answer(
-                    "What the whole batch would do now, or has done.",
+                    "What processing the batch would do now, or what it did.",
                     {JSON: AuthdataAnswer},
                     headers("X-Import-Id"),
                 ),
@@ -138,8 +138,9 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             method="POST",
             path=BATCH,
             summary="Process a staged batch",
-            text="Decided again on what is stored today, once: a batch that was processed before "
-            "is answered as it was then. Over a threshold of the tenant nothing is changed.",
+            text="Compares the records with what is stored now, and applies them. A batch is "
+            "processed once; a repeated call returns the first answer. If the batch exceeds a "
+            "threshold of the tenant, nothing changes.",
             tag=TAG,
             access=Access.EITHER,
             scope=Scope.IMPORT_AUTHDATA,

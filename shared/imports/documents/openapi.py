@@ -116,8 +116,9 @@ OPERATIONS = (
         method="POST",
         path="/api/import/documents",
         summary="Import a document",
-        text="One document of one worker. The same worker, round and file name again replaces it "
-        "and keeps its id. The file is taken by the extension of its name and by its first bytes.",
+        text="Imports one document of one worker. A later upload with the same worker, round and "
+        "file name replaces the document and keeps its id. The extension of the file name and the "
+        "first bytes of the file must both be those of an accepted type.",
         tag=TAG,
         access=Access.EITHER,
         scope=Scope.IMPORT_INBOX,
@@ -125,7 +126,7 @@ OPERATIONS = (
         body=Body({FORM: _FORM_FIELDS}),
         answers={
             200: Answer(
-                "The document; of a dry run, what would become of it.",
+                "The document, or the result of the dry run.",
                 {JSON: DocumentAnswer | JudgedPage},
                 headers("X-Import-Id", "Idempotent-Replayed"),
             ),
@@ -158,7 +159,7 @@ OPERATIONS = (
         method="GET",
         path="/api/documents/{documentId}/content",
         summary="The file of a document",
-        text="A browser saves it under its name and never shows it.",
+        text="A browser downloads the file under its name and does not display it.",
         tag=TAG,
         access=Access.EITHER,
         scope=Scope.IMPORT_INBOX,

@@ -55,11 +55,11 @@ class LicenseKey(AnswerModel):
 
 
 class LicensesAnswer(AnswerModel):
-    newRecords: Count = Field(description="How many licenses were made.")
+    newRecords: Count = Field(description="How many licenses were created.")
     updatedRecords: Count = Field(description="How many licenses were changed.")
     errors: list[LicenseError] = Field(description="The rows that failed.")
     newRecordKeys: list[LicenseKey] = Field(
-        description="The licenses that were made, with their rows."
+        description="The licenses that were created, with their rows."
     )
     updatedRecordKeys: list[LicenseKey] = Field(
         description="The licenses that were changed, with their rows."
@@ -83,24 +83,25 @@ def _import(max_rows: int) -> Operation:
         method="POST",
         path=PATH,
         summary="Import licenses",
-        text="A license is found by its key, else by employee, type and number. As JSON, as the "
-        "vendor's XML, or as a form with names like `[0].companyCode`; answered as JSON or XML by "
-        "`Accept`, without it in the type of the request (a form as JSON). Under Update and Merge "
-        "null says nothing, and an empty text clears.",
+        text="The gateway finds a stored license by its key, else by employee, type and number. "
+        "Send the rows as JSON, as the vendor's XML, or as a form with names like "
+        "`[0].companyCode`. `Accept` chooses between JSON and XML for the answer; without it, the "
+        "answer has the type of the request (JSON for a form). With Update and Merge, null counts "
+        "as left out, and an empty text clears the field.",
         tag=TAG,
         access=Access.KEY_PAIR,
         parameters=(
             Parameter(
                 "importAction",
                 "query",
-                "What to do with licenses that are stored already.",
+                "What to do with licenses that are already stored.",
                 actions,
             ),
             Parameter(
                 "allowSameFile",
                 "query",
-                "`false` refuses a body that was imported before, whatever its importAction, while "
-                "that import runs or where it ended without errors.",
+                "`false`: the gateway refuses a body that was imported before, with any "
+                "importAction, if that import is still running or ended without errors.",
                 {"type": "boolean", "default": True},
             ),
             *_SHARED,
@@ -119,8 +120,8 @@ def _deletion(max_rows: int, function: str, method: str, path: str) -> Operation
         method=method,
         path=path,
         summary="Delete licenses",
-        text="Each row names a license by its key, or by employee, type and number; deleted "
-        "licenses are listed as updated.",
+        text="Each row names a license by its key, or by employee, type and number. The answer "
+        "lists deleted licenses as updated.",
         tag=TAG,
         access=Access.KEY_PAIR,
         parameters=_SHARED,
@@ -139,7 +140,7 @@ def _body(max_rows: int, sample: str = "") -> Body:
 def _answers() -> dict[int, Answer]:
     """The answers to imports, in every media type that `Accept` can name."""
     answers = import_answers(
-        "What became of the rows; each is in one of the three lists.", LicensesAnswer
+        "What became of the rows. Each row is in one of the three lists.", LicensesAnswer
     )
     return {
         status: replace(

@@ -72,10 +72,11 @@ def import_operation(versions: Sequence[ImportType], max_rows: int) -> Operation
         method="POST",
         path=f"/api/import/{kind.name}",
         summary=f"Import {kind.name}",
-        text="Each row is its own commit: a failing one neither undoes nor blocks another, and "
-        "its result says why. Property names match in any case; a missing property keeps what is "
-        "stored, null or blank clears it. The body is judged by its bytes, whatever its media type "
-        "and `Accept` say; `Content-Type` is read for a charset alone, and the answer is JSON.",
+        text="The gateway commits each row separately. A row that fails does not affect the "
+        "others, and its result says why. Property names match in any case. A property that a row "
+        "leaves out keeps its stored value; null or blank clears it. The gateway reads the body as "
+        "JSON and answers in JSON, whatever `Content-Type` and `Accept` say; of `Content-Type` it "
+        "uses only the charset.",
         tag=TAG,
         access=Access.KEY_PAIR,
         parameters=(_version(versions), PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
@@ -89,7 +90,7 @@ def import_operation(versions: Sequence[ImportType], max_rows: int) -> Operation
 def _version(versions: Sequence[ImportType]) -> Parameter:
     numbers = [kind.version for kind in versions]
     schema = {"type": "integer", "enum": numbers, "default": numbers[0]}
-    text = "The version of the message type; without it, the lowest one."
+    text = "The version of the message type; the lowest one if it is left out."
     return Parameter("version", "query", text, schema)
 
 
@@ -99,14 +100,14 @@ def _unknown() -> Operation:
         method="POST",
         path="/api/import/{messageType}",
         summary="Any other message type",
-        text="The gateway has no such type: the answer names the types that it has.",
+        text="The gateway has no such type. The answer names the types that it has.",
         tag=TAG,
         access=Access.KEY_PAIR,
         parameters=(
             Parameter(
                 "messageType",
                 "path",
-                "Another name than those of the message types.",
+                "A name that is none of the message types.",
                 {"type": "string", "pattern": "^x-[a-z]{1,40}$"},
                 True,
             ),

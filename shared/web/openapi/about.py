@@ -76,9 +76,9 @@ OPERATIONS: Final = (
         function="health",
         method="GET",
         path="/api/health",
-        summary="Whether tables, queues and blobs answer",
+        summary="Check whether tables, queues and blobs answer",
         tag=TAG,
-        answers={200: Answer("They do.", {JSON: Health})},
+        answers={200: Answer("They answer.", {JSON: Health})},
     ),
     *(
         Operation(
@@ -88,7 +88,7 @@ OPERATIONS: Final = (
             path=f"/api/import/{kind.schema_name}",
             summary=f"The JSON Schema of a row of {kind.name}",
             tag=TAG,
-            answers={200: Answer("The schema, in the dialect of 2020-12.", {JSON: dict[str, Any]})},
+            answers={200: Answer("The schema, in the dialect 2020-12.", {JSON: dict[str, Any]})},
         )
         for kind in TYPE_CATALOGUE.all
         if kind.has_schema
@@ -104,7 +104,7 @@ OPERATIONS: Final = (
         tag=TAG,
         answers={
             200: Answer(
-                "The page; it asks no other address.",
+                "The page. It loads nothing from other addresses.",
                 {"text/html": str},
                 headers("Cache-Control", "Content-Security-Policy"),
             )
@@ -130,7 +130,7 @@ OPERATIONS: Final = (
         ),
         answers={
             200: Answer("The file.", {"text/javascript": str, "text/css": str}, _CACHED_BY_TAG),
-            304: Answer("The browser has it already.", {}, _CACHED_BY_TAG),
+            304: Answer("The copy that the browser has is current.", {}, _CACHED_BY_TAG),
         },
         refusals=(404,),
     ),

@@ -54,9 +54,9 @@ VERSION: Final = "0.1.0"
 """The gateway's; a test holds it to `pyproject.toml`."""
 SAMPLES: Final = Path(__file__).resolve().parents[3] / "samples"
 ABOUT: Final = (
-    "Takes HR and payroll data in the vendors' own contracts, works on every row by itself, and "
-    "answers for each row what became of it and why. The examples are the samples of the "
-    "repository: they can be sent as they stand, and some of their rows are bad on purpose.\n\n"
+    "The gateway takes HR and payroll data in the vendors' own contracts. It imports each row "
+    "separately, and answers what became of each row and why. The examples are the samples of the "
+    "repository. They can be sent as they are; some of their rows are wrong on purpose.\n\n"
     "### Which key goes where\n\n"
     "| calls | send | how to get it |\n"
     "| --- | --- | --- |\n"
@@ -74,22 +74,21 @@ ABOUT: Final = (
     "dev.py manage client add` make both."
 )
 REASONS: Final = {
-    400: "The call cannot be read, or has a wrong value.",
+    400: "The call is malformed or has a wrong value.",
     401: "No credential, or one that the gateway does not know.",
     403: "The caller is known, but may not do this.",
     404: "Not found in this tenant.",
     406: "`Accept` names no media type that the call answers with.",
-    409: "The present state of the import, batch or record does not allow the call.",
-    410: "It has expired, or cannot be read any more.",
-    413: "The call is over a limit; the message names it.",
+    409: "The current state of the import, batch or record does not allow the call.",
+    410: "What the call asks for has expired, or can no longer be read.",
+    413: "The call exceeds a limit; the message names it.",
     415: "The call does not take this media type or encoding.",
-    422: "The Idempotency-Key was sent with another call before.",
-    429: "Too many calls with wrong credentials or dry runs of authentication data, too many open "
-    "imports of the tenant, or too many of its calls at a time: send "
-    "the call again after Retry-After.",
+    422: "The Idempotency-Key was sent with a different call before.",
+    429: "Too many calls with wrong credentials, dry runs of authentication data, open imports of "
+    "the tenant, or calls of the tenant at a time. Send the call again after `Retry-After`.",
     500: "The gateway failed unexpectedly.",
-    501: "No such message type or version, or a payload of another kind.",
-    503: "Storage does not answer just now: send the call again.",
+    501: "The message type or version does not exist, or the payload is of another kind.",
+    503: "Storage does not answer at the moment. Send the call again.",
 }
 
 

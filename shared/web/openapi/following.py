@@ -80,8 +80,8 @@ _READING: Final = (
         method="GET",
         path="/api/imports/{importId}/results",
         summary="What became of each row",
-        text="In the order of processing: rows of one key follow each other, and each result has "
-        "its `index`.",
+        text="In the order of processing, in which rows with the same key follow each other. "
+        "`index` is the place of the row in the payload.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(
@@ -99,8 +99,8 @@ _READING: Final = (
         method="GET",
         path="/api/imports/{importId}/failures",
         summary="The messages of the rows, in groups",
-        text="A group has all messages with one id about one field. Errors come first, then "
-        "warnings, then infos; within each, the largest groups first.",
+        text="A group has all messages with the same id about the same field. Errors come first, "
+        "then warnings, then infos; within each, the largest groups first.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID, _severity("Only messages of this severity.")),
@@ -115,8 +115,8 @@ _FAILURES_AND_CHANGES: Final = (
         method="GET",
         path="/api/imports/{importId}/failed-rows",
         summary="The failed rows that no retry has imported yet, as they were sent, with messages",
-        text="As JSON, to be corrected and sent to `retry`, or as CSV for people. In the CSV, "
-        "text that a spreadsheet would run as a formula has an apostrophe in front.",
+        text="As JSON, to be corrected and sent to `retry`, or as CSV for people. In the CSV, a "
+        "text that a spreadsheet would evaluate as a formula starts with an apostrophe.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID,),
@@ -134,13 +134,13 @@ _FAILURES_AND_CHANGES: Final = (
         method="POST",
         path="/api/imports/{importId}/retry",
         summary="Send the failed rows again, as they were or corrected",
-        text="Makes a child import, at its own place in the order. The body is optional: corrected "
-        "rows by index, the way `failed-rows` gives them. A row as it was sent fails with 1101 "
-        "where a later import has changed its record; a corrected row does not. Retries of the "
+        text="Creates a child import, with its own place in the order. The body is optional: it "
+        "has corrected rows by index, in the form of `failed-rows`. An uncorrected row fails with "
+        "1101 if a later import has changed its record; a corrected row does not. Retries of the "
         "import that the row comes from do not count as later imports. Rows that an earlier retry "
-        "has imported are not sent again: 400 where the body has one, 409 where no other failed "
-        "row is left. The rows that the child imports are counted in `rows.repaired` of its "
-        "parent, and of the imports above that.",
+        "has imported are not sent again: the answer is 400 if the body has one of them, and 409 "
+        "if no other failed row is left. The rows that the child imports are counted in "
+        "`rows.repaired` of its parent, and of the imports above that.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY),
@@ -160,7 +160,7 @@ _FAILURES_AND_CHANGES: Final = (
         method="POST",
         path="/api/imports/{importId}/cancel",
         summary="Stop an import",
-        text="Rows that are committed stay; the others end as failed with 9002.",
+        text="Rows that are committed stay. All other rows fail with 9002.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID, PREFER),

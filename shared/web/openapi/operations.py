@@ -109,21 +109,22 @@ PREFER: Final = Parameter(
 IDEMPOTENCY_KEY: Final = Parameter(
     "Idempotency-Key",
     "header",
-    "A repeated call with the same key is not carried out again: it gets the first answer.",
+    "The gateway does not run a repeated call with the same key again, and returns the first "
+    "answer.",
     {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
 )
 DRY_RUN: Final = Parameter(
     "dryRun",
     "query",
-    "`true`: the call is answered as the import would be, and nothing is imported. Every answer to "
-    "such a call has the header `Dry-Run: true`. A name that is nearly `dryRun`, and a value other "
-    "than `true` and `false`, is refused.",
+    "`true`: the gateway answers as the import would, and imports nothing. Every answer to such a "
+    "call has the header `Dry-Run: true`. The gateway refuses misspelt names of this parameter, "
+    "and values other than `true` and `false`.",
     {"type": "boolean", "default": False},
 )
 VIEW: Final = Parameter(
     "view",
     "query",
-    "With `rows`, a dry run answers with a result for each row, and what the row would change.",
+    "`rows`: a dry run answers with the result of each row, and what the row would change.",
     {"type": "string", "enum": ["rows"]},
 )
 IMPORT_ID: Final = Parameter(
@@ -138,7 +139,7 @@ PAGE_SIZE: Final = Parameter(
 CONTINUATION: Final = Parameter(
     "continuation",
     "query",
-    "The `continuation` of the page before; left out for the first one.",
+    "The `continuation` of the previous page. Leave it out for the first page.",
     {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,400}$"},
 )
 
@@ -152,14 +153,14 @@ OWN_CORRELATION_ID: Final = Parameter(
 HEADERS: Final = {
     CORRELATION_ID: "The id of this call in the log: the caller's own, if it matches the pattern.",
     "X-Import-Id": "The id of the import that the call made or is about.",
-    "Location": "Where the import is followed.",
-    "Retry-After": "Seconds until it is worth asking again.",
+    "Location": "The address at which to follow the import.",
+    "Retry-After": "Seconds to wait before calling again.",
     "Preference-Applied": "The preferences of `Prefer` that were followed.",
     DRY_RUN_HEADER: "`true`: the call was a dry run, and nothing was done.",
     "Idempotent-Replayed": "`true`: the first answer to an earlier call with this key.",
     "Content-Disposition": "The name to save the file under.",
-    "WWW-Authenticate": "How a token is asked for, and what was wrong with one.",
-    "ETag": "Changes with the content; sent back as `If-None-Match`, it may be answered by 304.",
+    "WWW-Authenticate": "How to ask for a token, and what is wrong with the one that was sent.",
+    "ETag": "Changes with the content. Sent back as `If-None-Match`, it may be answered 304.",
     "Cache-Control": "How long the answer may be kept.",
     "Content-Security-Policy": "What the page may load: its own files and nothing else.",
 }

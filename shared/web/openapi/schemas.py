@@ -157,7 +157,7 @@ class FieldChange(AnswerModel):
 
 
 class JudgedRow(Result):
-    outcome: Outcome = Field(description="What an import would make of the row.")
+    outcome: Outcome = Field(description="The outcome that the row would have in an import.")
     changes: list[FieldChange] = Field(
         description="What would change in the record, field by field."
     )
@@ -189,9 +189,11 @@ class CorrectedRow(BaseModel):
 class RowCounts(AnswerModel):
     total: Count = Field(description="Rows of the payload.")
     done: Count = Field(description="Rows that have a result.")
-    new: Count = Field(description="Rows that made a record.")
+    new: Count = Field(description="Rows that created a record.")
     updated: Count = Field(description="Rows that changed a stored record.")
-    unchanged: Count = Field(description="Rows whose record already said what they say.")
+    unchanged: Count = Field(
+        description="Rows that changed nothing, since their record already has their values."
+    )
     failed: Count = Field(description="Rows with an Error; they changed nothing.")
     repaired: Count = Field(
         description="Failed rows that retries, or retries of those, have imported since."

@@ -57,22 +57,27 @@ _TOKEN: Final = Operation(
     method="POST",
     path="/connect/token",
     summary="A bearer token for a client's credentials",
-    text="As in RFC 6749, section 4.4. The credentials come in the form, or as `Authorization: "
-    "Basic` with both parts form-encoded, or both as they are.",
+    text="The client credentials grant of RFC 6749, section 4.4. Send the credentials in the form, "
+    "or as `Authorization: Basic` with both parts form-encoded or both as they are.",
     tag=TAG,
     body=Body({FORM: _FORM_FIELDS}),
     answers={
         200: Answer("The token.", {JSON: Token}, _CACHED),
-        400: Answer("Not a token request, or a scope that the client lacks.", _REFUSAL, _CACHED),
+        400: Answer(
+            "The request is malformed, or asks for a scope that the client lacks.",
+            _REFUSAL,
+            _CACHED,
+        ),
         401: Answer("The credentials are not those of a client.", _REFUSAL, _CACHED),
         403: Answer("The tenant of the client is disabled.", _REFUSAL, _CACHED),
         429: Answer(
-            "Too many wrong credentials for this client, or from this source; right ones pass.",
+            "Too many wrong credentials for this client or from this source. Correct ones still "
+            "work.",
             _REFUSAL,
             _REFUSED_FOR_NOW,
         ),
         503: Answer(
-            "Storage or Entra does not answer just now: send the request again.",
+            "Storage or Entra does not answer at the moment. Send the request again.",
             _REFUSAL,
             _REFUSED_FOR_NOW,
         ),
@@ -97,21 +102,19 @@ OPERATIONS: Final = (
         "openid_configuration",
         "/.well-known/openid-configuration",
         dict[str, Any],
-        "Where tokens come from",
+        "Where to get tokens",
     ),
-    _public(
-        "openid_keys", "/.well-known/jwks.json", KeySet, "The keys that tokens are checked with"
-    ),
+    _public("openid_keys", "/.well-known/jwks.json", KeySet, "The public keys for checking tokens"),
     _public(
         "openid_configuration_connect",
         "/connect/.well-known/openid-configuration",
         dict[str, Any],
-        "Where tokens come from, for clients that need an address with a path",
+        "Where to get tokens, for clients that need an address with a path",
     ),
     _public(
         "openid_keys_connect",
         "/connect/.well-known/jwks.json",
         KeySet,
-        "The keys that tokens are checked with, under the same address",
+        "The public keys for checking tokens, under the same address",
     ),
 )
