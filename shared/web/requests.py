@@ -328,8 +328,8 @@ def _unreadable(error: Exception, position: int) -> InvalidRequestError:
             "the field."
         )
     return InvalidRequestError(
-        f"The form cannot be read from part {position} on, since it is cut off or malformed: let an "
-        "HTTP library write it, and send it again."
+        f"The form cannot be read from part {position} on, since it is cut off or malformed: let "
+        "an HTTP library write it, and send it again."
     )
 
 
@@ -341,8 +341,8 @@ def _field_name(name: str | None, position: int) -> str:
         )
     if _REPLACED in name:
         raise InvalidRequestError(
-            f"The name of part {position} of the form has a replacement character (U+FFFD): send the "
-            "field's name in UTF-8."
+            f"The name of part {position} of the form has a replacement character (U+FFFD): send "
+            "the field's name in UTF-8."
         )
     return name.lower()
 
