@@ -42,6 +42,7 @@ MOST_REQUESTS_PER_ROW = 0.08
 MOST_MEMORY_PER_PAYLOAD = 5.0
 
 
+@pytest.mark.quiet
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_ten_thousand_workers_and_their_assignments_in_a_call_each(
@@ -109,6 +110,7 @@ def _an_assignment(number: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.quiet
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_ten_thousand_licenses_as_xml_in_one_call(emulator: Emulator, tmp_path: Path) -> None:

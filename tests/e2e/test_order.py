@@ -239,6 +239,7 @@ def fixture_storage(emulator: Emulator) -> str:
     return emulator.account("killed")
 
 
+@pytest.mark.quiet
 def test_two_hundred_identical_calls_at_once_are_one_import(storage: str, tmp_path: Path) -> None:
     sender, books = a_sender(storage), Books(storage)
     body = body_of(workers(3))

@@ -71,6 +71,7 @@ async def _play_licenses(seed: int) -> LicenseSimulation:
     return world
 
 
+@pytest.mark.timeout(120 + RUNS)
 def test_imports_of_licenses_leave_what_one_after_another_would_have_left() -> None:
     seen: Counter[str] = Counter()
     for seed in range(FIRST, FIRST + RUNS // 2):
