@@ -93,7 +93,7 @@ def _run(options: argparse.Namespace, sockets: socket) -> int:
 
 
 def _publish_address(options: argparse.Namespace, sockets: socket) -> str:
-    """The address of this host, which the app finds in its environment."""
+    """Put the address of this host into the environment of the app."""
     host = f"127.0.0.1:{sockets.getsockname()[1]}"
     address = f"https://{host}" if options.tls_cert else f"http://{host}"
     os.environ["WEBSITE_HOSTNAME"] = host
@@ -112,9 +112,9 @@ async def _serve(
     address: str,
     tls: TlsFiles | None,
 ) -> None:
-    """Serve until the end, then end the process as the platform ends a worker.
+    """Serve until the stop, then end the process as the platform ends a worker.
 
-    An app has no hook to close its clients in, and a sync handler may never return its thread.
+    An app has no hook for closing its clients, and a sync handler may never return its thread.
     """
 
     def print_ready() -> None:

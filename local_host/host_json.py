@@ -61,7 +61,7 @@ class BlobOptions:
 
 @dataclass(frozen=True, slots=True)
 class HostOptions:
-    """All that this host honours of host.json; `function_timeout` in seconds, None = none."""
+    """The options of host.json that this host uses. `function_timeout` is in seconds or None."""
 
     http: HttpOptions
     queues: QueueOptions
@@ -102,7 +102,7 @@ class _Values:
 
 
 def read_host_json(path: Path) -> HostOptions:
-    """Read and check host.json; raises AppRefusedError with everything that is wrong in it."""
+    """Read and check host.json. Raises AppRefusedError with all problems."""
     document = _load(path)
     for key in document:
         if f"|{key.lower()}|" not in _KNOWN_KEYS:
@@ -130,7 +130,7 @@ def read_host_json(path: Path) -> HostOptions:
 
 
 def parse_time_span(text: str) -> float:
-    """`hh:mm:ss`, with days in front (`1.02:00:00`) and a fraction where there are, in seconds."""
+    """The seconds of `hh:mm:ss`, optionally with days (`1.02:00:00`) and a fraction."""
     match = _TIME_SPAN.fullmatch(text.strip())
     if match is None:
         raise ValueError(text)

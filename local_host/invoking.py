@@ -1,7 +1,7 @@
 """Runs one invocation the way the Python worker does (docs/platform.md#7.3).
 
-Async handlers are tasks on the one event loop, sync ones run in a thread pool; a failed
-invocation is logged here, once, and raised to the caller as InvocationFailedError.
+Async handlers are tasks on the one event loop, sync ones run in a thread pool. A failed invocation
+is logged here, once, and raised to the caller as InvocationFailedError.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class TraceContext:
 
 @dataclass(frozen=True, slots=True)
 class RetryContext:
-    """No retry policies are run here, so the counts are always 0."""
+    """The retry context. This host runs no retry policies, so the counts are always 0."""
 
     retry_count: int = 0
     max_retry_count: int = 0
@@ -47,7 +47,7 @@ class RetryContext:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a handler with a `context` parameter gets."""
+    """The context of an invocation, for handlers with a `context` parameter."""
 
     invocation_id: str
     function_name: str
@@ -58,14 +58,14 @@ class Context:
 
 
 def decode_trigger(function: AppFunction, content: Datum, metadata: dict[str, Datum]) -> Any:
-    """The handler's argument, made by the library's own converter as in the worker."""
+    """Make the handler's argument by the library's own converter, as the worker does."""
     if wants_raw(function.handler, function.parameter):
         return content.value
     return find_converter(function.kind).decode(content, trigger_metadata=metadata)
 
 
 class Invoker:
-    """Runs handlers; one for the whole process."""
+    """Runs handlers. There is one invoker in the process."""
 
     def __init__(self, timeout: float | None) -> None:
         """`timeout` is host.json's functionTimeout in seconds."""
@@ -73,7 +73,7 @@ class Invoker:
         self._threads = ThreadPoolExecutor(_thread_count(), "function")
 
     async def run(self, function: AppFunction, argument: Any, trace_parent: str = "") -> Any:
-        """Run a handler and return its result; raises InvocationFailedError, already logged."""
+        """Run a handler and return its result. Raises InvocationFailedError, which is logged."""
         context = _new_context(function, trace_parent)
         started_at = time.perf_counter()
         outcome = "failed"
@@ -107,7 +107,7 @@ class Invoker:
             )
 
     def close(self) -> None:
-        """End the thread pool; a sync handler may still hold one of its threads."""
+        """End the thread pool, although a sync handler may still use one of its threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _call(self, function: AppFunction, argument: Any, context: Context) -> Any:

@@ -1,9 +1,9 @@
 """NCRONTAB: cron with seconds first, as the timer trigger reads it (docs/platform.md#4).
 
-There is a parser of its own, since croniter 7.0 does not serve. With `day_or=False` and
-`second_at_beginning=True` it finds the same times, but for `5-5`, which it reads as every value. It
-takes `5-3`, the weekday 7, `?`, `L`, `W`, `#` and `R`, which the platform's host is not known to
-take, and refuses `March`. To refuse all of that here would take a parser as well.
+This module has its own parser, because croniter 7.0 differs. With `day_or=False` and
+`second_at_beginning=True` it finds the same times, except for `5-5`, which it reads as every value.
+It accepts `5-3`, the weekday 7, `?`, `L`, `W`, `#` and `R`, which the platform's host is not known
+to accept, and refuses `March`. Refusing all of that would need a parser too.
 """
 
 import re

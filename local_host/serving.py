@@ -1,9 +1,9 @@
-"""Puts the parts together and runs them: HTTP, listeners, and the graceful stop.
+"""Runs the host: HTTP, listeners, and the graceful stop.
 
-A stop begins with SIGTERM, which the app may handle as well; Ctrl-C is passed on to it as SIGTERM.
-The host takes no new connections, the listeners receive no more, and what runs gets
-LOCAL_HOST_STOP_SECONDS (10) to finish. What still runs then is cancelled:
-calls are answered 503 and messages are given back to their queue.
+A stop begins with SIGTERM, which the app may handle too. Ctrl-C is passed on to it as SIGTERM. The
+host accepts no new connections, the listeners receive no more messages, and running invocations get
+LOCAL_HOST_STOP_SECONDS (10) to finish. After that they are cancelled: calls are answered 503 and
+messages become visible again.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _HOST_ID_SETTING = "AzureFunctionsWebHost__hostid"
 
 
 class Listener(Protocol):
-    """What every trigger but HTTP has."""
+    """The listener of a trigger other than HTTP."""
 
     async def run(self) -> None:
-        """Work until stopped and until what was started has ended."""
+        """Run until the listener is stopped and its invocations have ended."""
 
     def stop(self) -> None:
-        """Start nothing new."""
+        """Start no more invocations."""
 
 
 class ListenerFactory:
@@ -126,7 +126,7 @@ class TlsFiles:
     key: Path
 
     def check(self) -> None:
-        """Raises AppRefusedError where they cannot be used."""
+        """Raises AppRefusedError if the files cannot be used."""
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
         except OSError as error:
@@ -136,7 +136,7 @@ class TlsFiles:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn without its own signal handlers, with an event for the moment when it listens."""
+    """uvicorn without its own signal handlers, and with an event that is set when it listens."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class HttpServer(uvicorn.Server):
         self.is_listening.set()
 
     def stop(self) -> None:
-        """Take no new connections, close those that are idle, let the others say `close`.
+        """Accept no new connections, close idle ones, and send `close` on the others.
 
         uvicorn itself begins a tenth of a second later, when answers may have gone out.
         """
@@ -250,7 +250,7 @@ def _watch_signals() -> asyncio.Event:
 
 
 async def _wait_for_end(stopping: asyncio.Event, running: Sequence[asyncio.Task[None]]) -> None:
-    """Until the signal; a listener that fails ends the host with its exception."""
+    """Wait for the signal. The exception of a failed listener ends the host."""
     signal_task = asyncio.create_task(stopping.wait())
     pending: set[asyncio.Task[object]] = {signal_task, *running}
     while signal_task in pending:

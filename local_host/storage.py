@@ -1,6 +1,6 @@
 """Storage clients for the triggers: one per connection and service, closed together at the end.
 
-Retries are short: the listeners try again themselves, and the SDK's defaults wait 80 seconds.
+Retries are short, because the listeners retry themselves and the SDK's defaults wait 80 seconds.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _RETRY = {"initial_backoff": 0.4, "increment_base": 2, "retry_total": 2}
 
 
 async def write_blob(container: ContainerClient, name: str, content: bytes) -> None:
-    """Write a blob whole, and its container where it is missing."""
+    """Write a whole blob, and create its container if it is missing."""
     try:
         await container.upload_blob(name, content, overwrite=True)
     except ResourceNotFoundError:

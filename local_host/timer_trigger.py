@@ -1,7 +1,7 @@
-"""Timer triggers: NCRONTAB in UTC, one run at a time, missed runs made up (docs/platform.md#4).
+"""Timer triggers: NCRONTAB in UTC, one run at a time, late missed runs (docs/platform.md#4).
 
-The status blob of useMonitor is kept; the blob lease that makes a timer run in only one of
-several processes is not (PARITY.md).
+The status blob of useMonitor is written. The blob lease by which only one of several processes runs
+a timer is not implemented (PARITY.md).
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class TimerListener:
     def __init__(
         self, function: AppFunction, hosts: ContainerClient | None, host_id: str, invoker: Invoker
     ) -> None:
-        """`hosts` is where useMonitor keeps the next occurrence, None to keep it nowhere."""
+        """`hosts` stores the next occurrence for useMonitor; None: it is not stored."""
         self._function = function
         self._schedule = Schedule.parse(str(function.trigger["schedule"]))
         self._hosts = hosts if self._is_monitored() else None
@@ -62,7 +62,7 @@ class TimerListener:
         return bool(is_slow) and self._function.trigger.get("useMonitor") is not False
 
     async def _wait_until(self, due_at: datetime) -> bool:
-        """False when stopped first; waits in short steps, since a clock may be set."""
+        """Wait in short steps, since the clock may be changed. False if the listener is stopped."""
         while (remaining := (due_at - datetime.now(UTC)).total_seconds()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(remaining, 60.0)):
@@ -89,7 +89,7 @@ class TimerListener:
         await self._save(status)
 
     async def _missed_run(self) -> bool:
-        """Whether an occurrence passed while nothing ran."""
+        """Whether an occurrence passed while the host was not running."""
         if self._hosts is None:
             return False
         try:
