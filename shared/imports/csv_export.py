@@ -90,28 +90,28 @@ def note_columns(columns: Columns, text: str) -> None:
 
 def bounded_columns(columns: Columns, rows: int) -> Columns:
     """The first columns, as many as a file of so many rows may have."""
-    most = min(MAX_COLUMNS, max(100, MAX_CELLS // max(1, rows)))
-    return dict(list(columns.items())[:most])
+    limit = min(MAX_COLUMNS, max(100, MAX_CELLS // max(1, rows)))
+    return dict(list(columns.items())[:limit])
 
 
 def header_line(columns: Columns, *, with_lines: bool = False) -> str:
     """The first line of the file."""
-    places = [INDEX, LINE] if with_lines else [INDEX]
-    return _line([*places, ERROR, *(neutralised(name) for name in columns.values()), MORE])
+    leading_cells = [INDEX, LINE] if with_lines else [INDEX]
+    return _line([*leading_cells, ERROR, *(neutralised(name) for name in columns.values()), MORE])
 
 
 def row_line(columns: Columns, index: int, error: str, text: str, line: int | None = None) -> str:
     """The line of a row, given as JSON text; `line` is its line in the source file, if any."""
     cells = dict.fromkeys(columns, "")
-    more: dict[str, str] = {}
+    extra: dict[str, str] = {}
     for path, cell in _leaves(_parsed(text), ""):
         if path.lower() in cells:
             cells[path.lower()] = cell
         else:
-            more[path] = cell
-    rest = neutralised(json.dumps(more, ensure_ascii=False)) if more else ""
-    places = [index] if line is None else [index, line]
-    return _line([*map(str, places), neutralised(error), *cells.values(), rest])
+            extra[path] = cell
+    extra_cell = neutralised(json.dumps(extra, ensure_ascii=False)) if extra else ""
+    leading_cells = [index] if line is None else [index, line]
+    return _line([*map(str, leading_cells), neutralised(error), *cells.values(), extra_cell])
 
 
 def _parsed(text: str) -> Mapping[str, Any]:
@@ -125,8 +125,8 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
         for name, item in value.items():
             yield from _leaves(item, f"{path}.{name}" if path else name)
     elif isinstance(value, list) and value:
-        for place, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{place}]")
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
     elif path:
         if isinstance(value, _Number):
             yield path, str(value)
@@ -138,6 +138,6 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def _line(cells: Sequence[str]) -> str:
     """A line with every cell in quotes, which also spreadsheets that split at semicolons read."""
-    written = StringIO()
-    csv.writer(written, quoting=csv.QUOTE_ALL).writerow(cells)
-    return written.getvalue()
+    buffer = StringIO()
+    csv.writer(buffer, quoting=csv.QUOTE_ALL).writerow(cells)
+    return buffer.getvalue()

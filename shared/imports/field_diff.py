@@ -50,8 +50,8 @@ def _values(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
         for name, item in value.items():
             yield from _values((*path, name), item)
     elif isinstance(value, list):
-        for place, item in enumerate(value):
-            yield from _values((*path, place), item)
+        for index, item in enumerate(value):
+            yield from _values((*path, index), item)
     elif value is not None:
         yield path, value
 

@@ -18,7 +18,6 @@ from functools import cache
 from typing import Annotated, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from shared.imports.import_type import Document, ReadRow, RowKey
 from shared.imports.json_rows import json_kind
@@ -188,18 +187,22 @@ def read_row(
     except ValidationError as error:
         details = error.errors(include_url=False)
         shown_key = _shown_key(sent, key_fields)
-        messages = _fault_messages(details, shape, sent, unknown)
+        messages = without_repeats([message_from_error(item, shape) for item in details])
+        messages += _warn_of_references(sent, shape)
         for detail in details:
             _remove_value(sent, detail["loc"])
         _convert_values(sent, shape)
         _reduce_nested(sent, shape)
         unreadable = frozenset(dotted(detail["loc"]) for detail in details)
-        return ReadRow(index, shown_key, sent, messages, unreadable)
+        limited = _limit_messages(messages, unknown)
+        return ReadRow(index, shown_key, sent, limited, unreadable)
     _convert(sent, record, shape)
     key = tuple([sent[name] for name in key_fields])
-    odd = _warn_of_references(sent, shape)
+    warnings = _warn_of_references(sent, shape)
     _reduce_nested(sent, shape)
-    return ReadRow(index, key, sent, _limit_messages(odd, unknown) if odd or unknown.count else ())
+    return ReadRow(
+        index, key, sent, _limit_messages(warnings, unknown) if warnings or unknown.count else ()
+    )
 
 
 @dataclass(slots=True)
@@ -323,13 +326,6 @@ def _reduce_nested(values: Document, shape: Shape) -> None:
 def _without_blanks(value: Document, shape: Shape) -> Document:
     _reduce_nested(value, shape)
     return {name: item for name, item in value.items() if item is not None}
-
-
-def _fault_messages(
-    details: Sequence[ErrorDetails], shape: Shape, sent: Document, unknown: _UnknownFields
-) -> tuple[Message, ...]:
-    messages = without_repeats([message_from_error(error, shape) for error in details])
-    return _limit_messages([*messages, *_warn_of_references(sent, shape)], unknown)
 
 
 def _warn_of_references(sent: Document, shape: Shape) -> list[Message]:

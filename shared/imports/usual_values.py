@@ -36,9 +36,9 @@ def unusual_values(
     # Nearly all texts are short, so this costs one comparison each.
     long = [name for name, value in sent.items() if type(value) is str and len(value) > SHORTEST]
     for name in long:
-        most = usual.lengths[name].most if name in usual.lengths else MAX_TEXT
-        if len(sent[name]) > most:
-            details[name] = f"it has {len(sent[name])} characters, at most {most} are usual"
+        max_length = usual.lengths[name].most if name in usual.lengths else MAX_TEXT
+        if len(sent[name]) > max_length:
+            details[name] = f"it has {len(sent[name])} characters, at most {max_length} are usual"
     for name, days in usual.days.items():
         value = sent.get(name)
         if value is None:
@@ -59,7 +59,7 @@ def unusual_values(
     for name, nested in shape.nested.items():
         value = sent.get(name)
         if isinstance(value, list):
-            for place, item in enumerate(value):
-                yield from unusual_values(item, nested, accepted_on, f"{path}{name}[{place}].")
+            for index, item in enumerate(value):
+                yield from unusual_values(item, nested, accepted_on, f"{path}{name}[{index}].")
         elif value is not None:
             yield from unusual_values(value, nested, accepted_on, f"{path}{name}.")

@@ -95,7 +95,9 @@ class _AnswerBuilder:
         message_by_id = {message.id: message for message in result.messages}
         if errors:
             self._count("totalErrors", result, "Error")
-            self.errors += [{"line": line, "value": _sentence(message)} for message in errors]
+            for message in errors:
+                prefix = "" if message.field is None else f"{message.field}: "
+                self.errors.append({"line": line, "value": f"{prefix}{message.text}"})
         elif MessageId.EMPTY_RECORD in message_by_id:
             self.empty += 1
         elif MessageId.DUPLICATE_RECORD in message_by_id:
@@ -171,7 +173,3 @@ def _duplicate(result: RowResult, message: Message) -> dict[str, Any]:
     sent = (message.detail or "").removeprefix(_SENT_WITH).split(", ")
     values = {name: HIDDEN if name in sent else None for name in VALUE_FIELDS}
     return {EMPLOYEE_ID: result.key[0] or "", **values}
-
-
-def _sentence(message: Message) -> str:
-    return message.text if message.field is None else f"{message.field}: {message.text}"

@@ -101,36 +101,36 @@ def index_entity(batch: Batch) -> Entity:
     return Entity(encode(batch.tenant), row, {"Batch": batch.file_log_id})
 
 
-def done_row(moment: str, file_log_id: str) -> str:
+def done_row(time: str, file_log_id: str) -> str:
     """Row key of the index entity of a batch that was tidied up."""
-    return f"d|{encode(moment)}|{encode(file_log_id)}"
+    return f"d|{encode(time)}|{encode(file_log_id)}"
 
 
-def done_entity(batch: Batch, moment: str) -> Entity:
+def done_entity(batch: Batch, time: str) -> Entity:
     """The index entity of a batch that is tidied up, until it is deleted."""
-    row = done_row(moment, batch.file_log_id)
+    row = done_row(time, batch.file_log_id)
     values = {"Batch": batch.file_log_id, "ImportId": batch.import_id}
     return Entity(encode(batch.tenant), row, values)
 
 
-def done_before(moment: str) -> tuple[str, str]:
+def done_before(time: str) -> tuple[str, str]:
     """First and last row key of the index entities of batches that were tidied up before then."""
-    return "d|", f"d|{encode(moment)}"
+    return "d|", f"d|{encode(time)}"
 
 
-def index_after(moment: str) -> tuple[str, str]:
+def index_after(time: str) -> tuple[str, str]:
     """The same of batches that were opened after then, by a clock that was ahead."""
-    return f"b|{encode(moment)}", "b|~"
+    return f"b|{encode(time)}", "b|~"
 
 
-def done_after(moment: str) -> tuple[str, str]:
+def done_after(time: str) -> tuple[str, str]:
     """The same of batches that were tidied up after then, by a clock that was ahead."""
-    return f"d|{encode(moment)}", "d|~"
+    return f"d|{encode(time)}", "d|~"
 
 
-def index_before(moment: str) -> tuple[str, str]:
+def index_before(time: str) -> tuple[str, str]:
     """First and last row key of the index entities of batches that were opened before then."""
-    return "b|", f"b|{encode(moment)}"
+    return "b|", f"b|{encode(time)}"
 
 
 def write_operation(batch: Batch) -> Operation:

@@ -94,18 +94,18 @@ class Hasher:
             return NO_FINGERPRINTS
         return Fingerprints(tuple((key, self._triple(mac, values)) for key, mac in self._keys))
 
-    def _triple(self, started: hmac.HMAC, values: Sequence[str | None]) -> Triple:
-        first, second, third = (
-            None if value is None else _finished(started, value) for value in values
-        )
+    def _triple(self, tenant_mac: hmac.HMAC, values: Sequence[str | None]) -> Triple:
+        hashes: list[str | None] = []
+        for value in values:
+            if value is None:
+                hashes.append(None)
+                continue
+            # `tenant_mac` has hashed the tenant already; each value continues from a copy of it.
+            mac = tenant_mac.copy()
+            mac.update(value.encode())
+            hashes.append(_text(mac.digest()))
+        first, second, third = hashes
         return first, second, third
-
-
-def _finished(started: hmac.HMAC, value: str) -> str:
-    """The tenant is hashed once; each value goes on from there."""
-    mac = started.copy()
-    mac.update(value.encode())
-    return _text(mac.digest())
 
 
 def _text(digest: bytes) -> str:

@@ -384,7 +384,15 @@ class _RecordResolver:
         new_record = self._store_decisions(keyed, decision, stored_record, holder, employee)
         operations = business_records.writing(new_record, stored_record)
         if holder is not None:
-            operations += business_records.writing(self._make_tombstone(holder, read.index), holder)
+            # The tombstone under the old id prevents stragglers from restoring the employee.
+            tombstone = StoredRecord(
+                key=holder.key,
+                document=None,
+                stamp=Stamp.from_results(self._record.number, read.index, ()),
+                ended=holder.ended,
+                updated_at=self._now,
+            )
+            operations += business_records.writing(tombstone, holder)
         return RecordOutcome((decision.result,), tuple(operations))
 
     def _find_holder(self, decision: Decision) -> StoredRecord | None:
@@ -399,16 +407,6 @@ class _RecordResolver:
         if holder is None or holder.document is None:
             raise RuntimeError("the employee of a rename is not there")
         return holder
-
-    def _make_tombstone(self, holder: StoredRecord, index: int) -> StoredRecord:
-        """The tombstone under the old id, which prevents stragglers from restoring the employee."""
-        return StoredRecord(
-            key=holder.key,
-            document=None,
-            stamp=Stamp.from_results(self._record.number, index, ()),
-            ended=holder.ended,
-            updated_at=self._now,
-        )
 
     def _store_decisions(
         self,

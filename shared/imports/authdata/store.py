@@ -88,16 +88,16 @@ class BatchStore:
         return records
 
     async def find_opened_before(
-        self, tenant: str, moment: datetime, now: datetime
+        self, tenant: str, before: datetime, now: datetime
     ) -> list[Entity]:
-        """Index entities of batches that were opened before `moment`; `Batch` is the batch's id.
+        """Index entities of batches that were opened before `before`; `Batch` is the batch's id.
 
         This includes batches that seem to be opened in the future, by a clock that was ahead.
         """
         partition = encode(tenant)
         result: list[Entity] = []
         for first, last in (
-            batch_records.index_before(to_iso(moment)),
+            batch_records.index_before(to_iso(before)),
             batch_records.index_after(latest_now(now)),
         ):
             result += await self._tables.query(
@@ -108,13 +108,13 @@ class BatchStore:
     async def delete_index(self, index_entity: Entity) -> None:
         await self._remove(index_entity)
 
-    async def forget_before(self, tenant: str, moment: datetime, now: datetime) -> int:
-        """Delete batches tidied up before `moment`, with their plans; returns their number.
+    async def forget_before(self, tenant: str, before: datetime, now: datetime) -> int:
+        """Delete batches tidied up before `before`, with their plans; returns their number.
 
         Batches that seem to be tidied up in the future, by a clock that was ahead, count from now.
         """
         await self._reset_future_times(tenant, now)
-        first, last = batch_records.done_before(to_iso(moment))
+        first, last = batch_records.done_before(to_iso(before))
         index_entities = await self._tables.query(
             AUTH_STAGING, encode(tenant), first, last, most=_PAGE_SIZE
         )

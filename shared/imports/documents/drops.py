@@ -34,7 +34,6 @@ from shared.errors import (
 from shared.imports.documents.blobs import DocumentBlobs, Drop, PoisonedBlob, PoisonQueue
 from shared.imports.documents.model import (
     HEAD_BYTES,
-    DropPath,
     Upload,
     derived_id,
     file_type_of,
@@ -157,9 +156,6 @@ class Drops:
             blank = Upload("", "", drop.name.rpartition("/")[2], to_iso(drop.created_at), drop.size)
             return blank.refused(MessageId.WRONG_DROP_PATH, path_fault(drop.name))
         assert path.tenant == tenant
-        return self._checked(drop, path)
-
-    def _checked(self, drop: Drop, path: DropPath) -> Upload:
         worker, round_code = normal_reference(path.worker_ref), normal_reference(path.round_code)
         name = safe_name(path.file_name)
         sent_time = drop.metadata.get(GENERATION_TIME)

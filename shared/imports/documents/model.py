@@ -155,7 +155,11 @@ def name_fault(sent: str) -> str:
     # Normalising a long run of combining marks takes quadratic time.
     is_far_too_long = len(stripped) > MAX_NAME_LENGTH * 4
     name = "" if is_far_too_long else unicodedata.normalize("NFC", stripped)
-    if is_far_too_long or len(name) > MAX_NAME_LENGTH or len(_bytes(name)) > _MAX_NAME_BYTES:
+    if (
+        is_far_too_long
+        or len(name) > MAX_NAME_LENGTH
+        or len(name.encode("utf-8", "surrogatepass")) > _MAX_NAME_BYTES
+    ):
         return (
             f"it has more than {MAX_NAME_LENGTH} characters or {_MAX_NAME_BYTES} bytes; shorten it"
         )
@@ -193,10 +197,6 @@ def _is_unsafe(character: str) -> bool:
     is_character = ord(character) & 0xFFFE != 0xFFFE and not 0xFDD0 <= ord(character) <= 0xFDEF
     is_hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
     return character in _FORBIDDEN or is_hidden or not is_character
-
-
-def _bytes(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")
 
 
 # The allowed types of files, by the extension of the name and by the first bytes of the content.

@@ -113,7 +113,9 @@ async def licenses_call(
     """An import or a deletion: check in the order of docs/contracts.md#0, accept, wait, answer."""
     caller = await gateway.callers.authenticate(req.headers)
     query = (query_names.LICENSE_DELETION if deletes else query_names.LICENSES).read(req)
-    action = _action(query, deletes=deletes)
+    action = LicenseAction.DELETE
+    if not deletes:
+        action = import_action(query.get("importaction") or LicenseAction.OVERRIDE.value)
     allow_same = deletes or requests.boolean(query, "allowSameFile", default=True)
     requests.check_size(req, gateway.settings.max_body_bytes)
     dry_run = requests.dry_run(query)
@@ -185,7 +187,11 @@ async def licenses_answer(
     result_by_index = {
         result.index: result async for result in gateway.reporting.all_results(record)
     }
-    results = [result_by_index.get(index) or _missing_result(index) for index in range(record.rows)]
+    no_key = (None,) * len(LICENSES.rules.key_fields)
+    missing = Message(MessageId.COULD_NOT_BE_PROCESSED)
+    results = [
+        result_by_index.get(index) or failed(index, no_key, missing) for index in range(record.rows)
+    ]
     return await asyncio.to_thread(_response, results, record.import_id, media_type)
 
 
@@ -272,19 +278,8 @@ def _response(
     return func.HttpResponse(body, headers=headers, mimetype=media_type)
 
 
-def _missing_result(index: int) -> RowResult:
-    key = (None,) * len(LICENSES.rules.key_fields)
-    return failed(index, key, Message(MessageId.COULD_NOT_BE_PROCESSED))
-
-
 def _is_json(media_type: str) -> bool:
     return media_type.endswith("json")
-
-
-def _action(query: Mapping[str, str], *, deletes: bool) -> LicenseAction:
-    if deletes:
-        return LicenseAction.DELETE
-    return import_action(query.get("importaction") or LicenseAction.OVERRIDE.value)
 
 
 def _body_format(req: func.HttpRequest) -> BodyFormat:

@@ -119,7 +119,10 @@ class LicenseSet:
         created_at = before.created_at if before is not None else ""
         stored = StoredLicense(key, employee_of(document), document, number, created_at)
         self._delete(key)
-        self._drop_tombstone(key, stored.employee)
+        # The employee gets the license back, so its tombstones go.
+        for name in list(self._tombstone_names.get((key, stored.employee), ())):
+            self._delete_tombstone(name)
+            self._add_key(self._deleted_keys, key)
         original = self._before[key]
         if original is not None and original.employee != stored.employee:
             self._add_tombstone(as_tombstone(original, number))
@@ -179,12 +182,6 @@ class LicenseSet:
         while len(changes) > savepoint:
             changes.pop()()
         self._undo = changes or None
-
-    def _drop_tombstone(self, key: str, employee: Employee) -> None:
-        """Remove the tombstones of a license that an employee gets back."""
-        for name in list(self._tombstone_names.get((key, employee), ())):
-            self._delete_tombstone(name)
-            self._add_key(self._deleted_keys, key)
 
     def _add_tombstone(self, tombstone: StoredLicense) -> None:
         natural = natural_key(tombstone.tombstone_fields or {})

@@ -85,7 +85,8 @@ class CompanyRows:
         return readable_key(self._line(row))
 
     def _line(self, row: RowOutline) -> dict[str, Any]:
-        return _row(self.data[row.start : row.end])
+        line: dict[str, Any] = json.loads(self.data[row.start : row.end], parse_float=Decimal)
+        return line
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,6 @@ def _read_lines(data: bytes) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
         index, row = read_line(data[position:end])
         yield index, data.index(b"\t", position) + 1, end, row
         position = end + 1
-
-
-def _row(line: bytes) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(line, parse_float=Decimal)
-    return row
 
 
 _SLICE_ROWS = 250
@@ -277,7 +273,11 @@ class CompanyProcessor:
         size = sum(row.end - row.start for group in groups for row in group.rows)
         rules = self._make_rules(license_set)
         transactions = await self.offload(size, self._build_transactions, rules, groups)
-        self._require_employees(rules.needed_employees)
+        if rules.needed_employees and self.additional_reads < _MAX_ADDITIONAL_READS:
+            self.additional_reads += 1
+            for index, employee in rules.needed_employees.items():
+                self.extra_employees.setdefault(index, set()).add(employee)
+            raise _MoreEmployeesError
         for transaction in transactions:
             if transaction.operations:
                 await before_commit()
@@ -296,14 +296,6 @@ class CompanyProcessor:
             log_now = await self.reader.read_log(self.record.number)
             if len(log_now) != len(self.log):
                 raise PreconditionFailedError("another handler of the import is at work")
-
-    def _require_employees(self, needed: Mapping[int, Employee]) -> None:
-        """Raises _MoreEmployeesError where rows need the licenses of more employees."""
-        if needed and self.additional_reads < _MAX_ADDITIONAL_READS:
-            self.additional_reads += 1
-            for index, employee in needed.items():
-                self.extra_employees.setdefault(index, set()).add(employee)
-            raise _MoreEmployeesError
 
     def _make_rules(self, license_set: LicenseSet) -> LicenseRules:
         record = self.record
@@ -436,23 +428,18 @@ def _slice_groups(
     action: LicenseAction,
     extra_employees: Mapping[int, Set[Employee]],
 ) -> list[list[RowGroup]]:
-    return _slices(
-        sorted(group_rows(rows, owner_fields, action, extra_employees), key=_first_employee_row)
-    )
-
-
-def _slices(ordered: Sequence[RowGroup]) -> list[list[RowGroup]]:
-    """Groups together, up to a number of rows and bytes; a group is never split."""
+    """The groups of rows in slices of a limited number of rows and bytes; no group is split."""
+    groups = group_rows(rows, owner_fields, action, extra_employees)
     slices: list[list[RowGroup]] = []
-    rows = size = 0
-    for group in ordered:
-        unit_size = sum(row.end - row.start for row in group.rows)
-        if not slices or rows + len(group.rows) > _SLICE_ROWS or size + unit_size > _SLICE_BYTES:
+    count = size = 0
+    for group in sorted(groups, key=_first_employee_row):
+        group_size = sum(row.end - row.start for row in group.rows)
+        if not slices or count + len(group.rows) > _SLICE_ROWS or size + group_size > _SLICE_BYTES:
             slices.append([])
-            rows = size = 0
+            count = size = 0
         slices[-1].append(group)
-        rows += len(group.rows)
-        size += unit_size
+        count += len(group.rows)
+        size += group_size
     return slices
 
 

@@ -26,34 +26,34 @@ from shared.storage.ports import Delete, Entity
 async def find_broken_licenses(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:
     open_numbers = [opened.number for opened in await context.imports.open_of(tenant)]
     for partition in await record_partitions(context.tables, LICENSES.table, tenant):
-        held: dict[str, StoredLicense] = {}
+        licenses: dict[str, StoredLicense] = {}
         async for entity in context.entities(LICENSES.table, partition, "r|", "r|~"):
             key = entity.row.rpartition("|")[2]
             try:
-                found = store.license_from_entity(entity)
-                if await context.is_of_no_import(tenant, found.number):
+                license_ = store.license_from_entity(entity)
+                if await context.is_of_no_import(tenant, license_.number):
                     yield _broken_license(context, tenant, entity, key, NO_IMPORT)
-                if found.document is not None:
-                    held[key] = found
+                if license_.document is not None:
+                    licenses[key] = license_
             except UnreadableDataError as error:
                 yield _broken_license(context, tenant, entity, key, str(error))
-                held[key] = StoredLicense(key, employee_of({}), None, 0)
+                licenses[key] = StoredLicense(key, employee_of({}), None, 0)
         async for entity in context.entities(LICENSES.table, partition, "k|", "k|~"):
             key = entity.row.removeprefix("k|")
-            fault = _fault_of_owner(entity, is_there=key in held)
+            fault = _fault_of_owner(entity, is_there=key in licenses)
             if fault:
-                yield _broken_owner(context, entity, held.get(key), fault)
+                yield _broken_owner(context, entity, licenses.get(key), fault)
         async for entity in context.entities(LICENSES.table, partition, "j|", "j|~"):
             try:
                 store.log_from_entity(entity)
             except UnreadableDataError as error:
                 number = entity.row.split("|")[1]
-                shown = shown_key(partition, f"log of import number {int(number)}")
+                name = shown_key(partition, f"log of import number {int(number)}")
                 if int(number) in open_numbers:
-                    yield BrokenThing(LICENSES.name, shown, str(error), Repair.NONE)
+                    yield BrokenThing(LICENSES.name, name, str(error), Repair.NONE)
                 else:
                     yield context.removal(
-                        LICENSES.name, LICENSES.table, shown, str(error), [Delete(entity)]
+                        LICENSES.name, LICENSES.table, name, str(error), [Delete(entity)]
                     )
 
 
@@ -61,44 +61,46 @@ def _broken_license(
     context: RepairContext, tenant: str, entity: Entity, key: str, fault: str
 ) -> BrokenThing:
     document = readable_json(entity)
-    place = None
+    repaired = None
     if document is not None:
         employee = employee_of(document)
         if store.license_row(employee, key) == entity.row:
-            place = StoredLicense(key, employee, document, 0, entity.text("CreatedAt"))
+            repaired = StoredLicense(key, employee, document, 0, entity.text("CreatedAt"))
 
     async def carry_out() -> None:
         await context.tables.write(LICENSES.table, Delete(entity))
-        if place is None:
+        if repaired is None:
             owner = Entity(entity.partition, store.key_row(key), {})
             await context.tables.write(LICENSES.table, Delete(owner))
         else:
             number = await context.imports.newest_number(tenant)
-            await _write_license(context, entity.partition, replace(place, number=number))
+            await _write_license(context, entity.partition, replace(repaired, number=number))
 
-    shown = shown_key(entity.partition, key)
-    repair = Repair.REMOVE if place is None else Repair.MEND
-    return BrokenThing(LICENSES.name, shown, fault, repair, carry_out)
+    name = shown_key(entity.partition, key)
+    repair = Repair.REMOVE if repaired is None else Repair.MEND
+    return BrokenThing(LICENSES.name, name, fault, repair, carry_out)
 
 
 def _broken_owner(
-    context: RepairContext, entity: Entity, held: StoredLicense | None, fault: str
+    context: RepairContext, entity: Entity, stored_license: StoredLicense | None, fault: str
 ) -> BrokenThing:
-    shown = shown_key(entity.partition, entity.row.removeprefix("k|"))
-    if held is None or held.document is None:
-        return context.removal(LICENSES.name, LICENSES.table, shown, fault, [Delete(entity)])
-    place = held
+    name = shown_key(entity.partition, entity.row.removeprefix("k|"))
+    if stored_license is None or stored_license.document is None:
+        return context.removal(LICENSES.name, LICENSES.table, name, fault, [Delete(entity)])
+    license_ = stored_license
 
     async def carry_out() -> None:
-        await _write_license(context, entity.partition, place)
+        await _write_license(context, entity.partition, license_)
 
-    return BrokenThing(LICENSES.name, shown, fault, Repair.MEND, carry_out)
+    return BrokenThing(LICENSES.name, name, fault, Repair.MEND, carry_out)
 
 
-async def _write_license(context: RepairContext, partition: str, held: StoredLicense) -> None:
-    change = Change(held.key, None, held, is_reused=True)
+async def _write_license(
+    context: RepairContext, partition: str, stored_license: StoredLicense
+) -> None:
+    change = Change(stored_license.key, None, stored_license, is_reused=True)
     now = to_iso(context.clock.now())
-    operations = store.operations_of(partition, change, held.number, now)
+    operations = store.operations_of(partition, change, stored_license.number, now)
     await context.tables.transact(LICENSES.table, operations)
 
 
