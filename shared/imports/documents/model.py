@@ -158,7 +158,8 @@ def name_fault(sent: str) -> str:
     if (
         is_far_too_long
         or len(name) > MAX_NAME_LENGTH
-        or len(name.encode("utf-8", "surrogatepass")) > _MAX_NAME_BYTES
+    size = len(name.encode("utf-8", "surrogatepass"))
+    if is_far_too_long or len(name) > MAX_NAME_LENGTH or size > _MAX_NAME_BYTES:
     ):
         return (
             f"it has more than {MAX_NAME_LENGTH} characters or {_MAX_NAME_BYTES} bytes; shorten it"
