@@ -155,12 +155,8 @@ def name_fault(sent: str) -> str:
     # Normalising a long run of combining marks takes quadratic time.
     is_far_too_long = len(stripped) > MAX_NAME_LENGTH * 4
     name = "" if is_far_too_long else unicodedata.normalize("NFC", stripped)
-    if (
-        is_far_too_long
-        or len(name) > MAX_NAME_LENGTH
     size = len(name.encode("utf-8", "surrogatepass"))
     if is_far_too_long or len(name) > MAX_NAME_LENGTH or size > _MAX_NAME_BYTES:
-    ):
         return (
             f"it has more than {MAX_NAME_LENGTH} characters or {_MAX_NAME_BYTES} bytes; shorten it"
         )
