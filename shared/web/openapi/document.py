@@ -1,11 +1,10 @@
 """The OpenAPI 3.1 document, put together from the descriptions of the areas and the models.
 
-    document_text(limits)  -> the JSON text, made once per process and kept
+    document_text(limits)  -> the JSON text, made at the first call and kept by the process
 
-Every operation may also end in 400 (a query parameter that it does not know), 500 and 503, and one
-that asks for a credential in 429. That is said here and not by each of them, and so is the header
-of dry runs. 501 is an answer of the contract: an unknown message type or version, a payload of
-another kind.
+Each operation may also answer 400 (an unknown query parameter), 500 and 503, and each one that asks
+for a credential 429. This module adds those answers to all of them, and the header of dry runs. 501
+is an answer of the contract: an unknown message type or version, or a payload of another kind.
 """
 
 from __future__ import annotations
@@ -50,8 +49,8 @@ from shared.web.query_names import DRY_RUN_HEADER
 if TYPE_CHECKING:
     from shared.imports.import_type_module import DescribeCalls
 
+# The version of the gateway; a test compares it with `pyproject.toml`.
 VERSION: Final = "0.1.0"
-"""The gateway's; a test holds it to `pyproject.toml`."""
 SAMPLES: Final = Path(__file__).resolve().parents[3] / "samples"
 ABOUT: Final = (
     "The gateway takes HR and payroll data in the vendors' own contracts. It imports each row "
@@ -94,8 +93,14 @@ REASONS: Final = {
 
 def operations(limits: Limits) -> tuple[Operation, ...]:
     """Every operation of the gateway, area by area."""
+    # Types that share a contract also share the function that describes its calls.
+    names_by_area: dict[DescribeCalls, list[str]] = {}
+    for name, module in IMPORT_MODULES.items():
+        names_by_area.setdefault(module.describe_calls, []).append(name)
     calls = [
-        operation for describe, names in _areas().items() for operation in describe(limits, names)
+        operation
+        for describe_calls, names in names_by_area.items()
+        for operation in describe_calls(limits, names)
     ]
     return (
         *calls,
@@ -103,14 +108,6 @@ def operations(limits: Limits) -> tuple[Operation, ...]:
         *tokens.OPERATIONS,
         *about.OPERATIONS,
     )
-
-
-def _areas() -> dict[DescribeCalls, list[str]]:
-    """What describes the calls of every import type, and the names of the types that share it."""
-    areas: dict[DescribeCalls, list[str]] = {}
-    for name, module in IMPORT_MODULES.items():
-        areas.setdefault(module.describe_calls, []).append(name)
-    return areas
 
 
 @cache

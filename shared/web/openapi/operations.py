@@ -1,7 +1,7 @@
-"""What is told of one operation: a value per HTTP method and address, kept by area.
+"""The description of an operation: one value for each HTTP method of each address.
 
-A function without such a description does not pass `tests/unit/house/test_published.py`, so the
-published document is complete; that it is true is shown by the tests that call the gateway with it.
+A test fails where a function has a route and no description (`tests/unit/house/test_published.py`),
+so the published document is complete. The contract tests call the gateway as it says, so it is true.
 """
 
 from __future__ import annotations
