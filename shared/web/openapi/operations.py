@@ -1,7 +1,7 @@
 """The description of an operation: one value for each HTTP method of each address.
 
 A test fails where a function has a route and no description (`tests/unit/house/test_published.py`),
-so the published document is complete. The contract tests call the gateway as it says, so it is true.
+so the published document is complete. Contract tests call the gateway as it says, so it is true.
 """
 
 from __future__ import annotations
