@@ -21,8 +21,8 @@ from tests.local_host.running_host import (
     SAMPLE,
     host_environment,
     started,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 # host.json, its overrides, and the settings file.
 

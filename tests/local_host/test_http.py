@@ -26,8 +26,8 @@ from tests.local_host.running_host import (
     RunningHost,
     host_environment,
     started,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 # HTTP as the platform's host and worker answer it, over real connections.
 

@@ -21,8 +21,8 @@ from tests.local_host.running_host import (
     encode,
     host_environment,
     started,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 _QUEUES = "AzureFunctionsJobHost__extensions__queues__"

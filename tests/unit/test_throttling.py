@@ -15,8 +15,8 @@ from shared.errors import StorageUnavailableError, TooManyRequestsError
 from shared.services.background import KeyedLocks
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces
 from shared.storage_time import storage_time
-from tests.hand_clock import HandClock
 from tests.model.harness import run_at_once
+from tests.waiting import HandClock
 
 # Budgets that refill with time.
 
