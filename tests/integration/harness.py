@@ -13,8 +13,10 @@ from typing import Any
 from azure.data.tables.aio import TableServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
+from shared.auth.callers import Caller
 from shared.bootstrap import open_gateway
 from shared.clock import RandomIds, SystemClock
+from shared.errors import StorageUnavailableError
 from shared.gateway import Gateway
 from shared.imports.authdata.model import BatchCall, Employee
 from shared.imports.authdata.staging import StageResult
@@ -51,7 +53,6 @@ from shared.storage.result_records import result_row
 from shared.storage.waiting_chunks import WaitingChunk
 from tests.builders import body_of
 from tests.emulator import settings_for
-from tests.imports import RefusingQueues, accept_without_messages
 from tests.memory_storage import ForwardingTables
 from tests.tenants import Sender, new_sender, new_tenant
 from tests.waiting import until
@@ -488,3 +489,34 @@ async def set_columns(
         await client.upsert_entity(
             {name: value for name, value in entity.items() if value is not None}, mode="replace"
         )
+
+
+# Imports that are accepted and not worked on: the test delivers their messages itself.
+
+
+class RefusingQueues:
+    """A queue service that is away: what is sent there is lost."""
+
+    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
+        """See `Queues.send`."""
+        raise StorageUnavailableError("the queue is away")
+
+
+async def accept_without_messages(
+    gateway: Gateway, caller: Caller, body: bytes, chunk_rows: int = 1_000
+) -> ImportRecord:
+    """An accepted import of workers whose messages got lost on the way."""
+    queues = RefusingQueues()
+    intake = ImportAcceptor(
+        imports=gateway.imports,
+        blobs=gateway.account.blobs,
+        queues=queues,
+        hold_back=HoldBack(gateway.imports, queues, 8),
+        clock=SystemClock(),
+        ids=RandomIds(),
+        offload=to_thread_if_large,
+        limits=PlanLimits(100_000, chunk_rows, 4 * 1024 * 1024),
+    )
+    record = await intake.accept(WORKERS, caller, body)
+    assert record is not None
+    return record

@@ -30,8 +30,12 @@ from shared.services.chunk_messages import messages_for
 from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker, body_of
 from tests.emulator import Emulator, settings_for
-from tests.imports import accept_without_messages
-from tests.integration.harness import AuthdataStage, an_employee, play_authdata
+from tests.integration.harness import (
+    AuthdataStage,
+    accept_without_messages,
+    an_employee,
+    play_authdata,
+)
 from tests.integration.manage import Manage
 from tests.tenants import Sender, a_sender
 

@@ -42,8 +42,7 @@ from shared.storage.result_records import ChunkResult
 from tests.builders import Row, a_worker, body_of
 from tests.emulator import settings_for
 from tests.faults.proxy import Request, running_proxy
-from tests.imports import accept_without_messages
-from tests.integration.harness import Harness, Pump, play
+from tests.integration.harness import Harness, Pump, accept_without_messages, play
 from tests.tenants import new_sender
 
 ODD = "/\\#?%'\"`|=+&<>:;,!*()[]{}~^$@ _-.\t\n\x01\x7f\x85\xa0äßŁé語\u200b\u202e\ufeff😀"
