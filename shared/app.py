@@ -15,7 +15,7 @@ from shared.clock import Clock, SystemClock
 from shared.dependencies import Dependencies
 from shared.gateway import Gateway
 from shared.identity import Identity
-from shared.imports.authdata.dry_run_budget import AuthdataTrials
+from shared.imports.authdata.dry_run_budget import DryRunBudget
 from shared.imports.authdata.services import AuthdataServices, compose_authdata
 from shared.imports.documents.services import compose_documents, document_processors
 from shared.imports.import_type import RecordRules
@@ -109,7 +109,7 @@ def compose(
         idempotency=_idempotency(dependencies),
         documents=compose_documents(dependencies, account, chunks, tenants, tenant_lookups),
         authdata=authdata,
-        trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),
+        dry_run_budget=DryRunBudget(clock, settings.trial_calls, settings.trial_records),
         sweep=compose_sweep(dependencies, tenants.list_ids, chunks),
         health=Health(partial(account.check, WORKERS.queue), clock),
     )

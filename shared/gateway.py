@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shared.auth.callers import Callers
     from shared.auth.failure_throttle import FailureThrottle
     from shared.identity import Identity
-    from shared.imports.authdata.dry_run_budget import AuthdataTrials
+    from shared.imports.authdata.dry_run_budget import DryRunBudget
     from shared.imports.authdata.services import AuthdataServices
     from shared.imports.documents.services import DocumentServices
     from shared.imports.licenses.same_file import ImportedFiles
@@ -62,6 +62,6 @@ class Gateway:
     idempotency: IdempotencyKeys
     documents: DocumentServices
     authdata: AuthdataServices
-    trials: AuthdataTrials
+    dry_run_budget: DryRunBudget
     sweep: Sweep
     health: Health

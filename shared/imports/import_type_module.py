@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 class ImportTypeModule:
     """One import type and its hooks.
 
-    answer(gateway, req, report)       the vendor's answer to an import that is asked for later, as
-                                       the call itself would have given it; 202 while it runs
+    answer(gateway, req, report)       the vendor's answer for a caller that asks for an import
+                                       later; the same as the call's own, 202 while it runs
     describe_calls(limits, names)      its calls in the OpenAPI document; types that share a
                                        contract share the function, which gets their names
-    make_processor(context)            the work on its rows, where they do not each name one record
-    retention(gateway, clock)          what goes after its time besides payloads and results
-    log_range()                        the rows that it logs of its imports beside its records
-    stored_shape()                     how a stored record is checked and mended, where its rows do
-                                       not each name one record
-    find_broken                        finds what cannot be read and `manage.py records` is to
-                                       check, by area; that of the type's name replaces the check
-                                       by `stored_shape`
-    names_database                     whether its callers name the database that they send to
+    make_processor(context)            the row processor, where a row does not name one record
+    retention(gateway, clock)          its retention steps besides payloads and results
+    log_range()                        the rows of its import logs in its records' table
+    stored_shape()                     how to check and repair a stored record, where a row does not
+                                       name one record
+    find_broken                        functions that find unreadable data for `manage.py records`,
+                                       by area; one under the type's name replaces the check by
+                                       `stored_shape`
+    names_database                     whether its callers name their database
     is_sent_in_batches                 whether `manage.py import` stages the rows of a file as a
-                                       batch and processes it, in place of sending them as imports
+                                       batch and processes it, instead of sending them as imports
     """
 
     definition: ImportType

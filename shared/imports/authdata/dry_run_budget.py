@@ -1,8 +1,8 @@
 """Dry runs of authentication data have a budget for each caller (429).
 
-A dry run tells of every record whether its values are those that are stored, and leaves no trace.
-Without a budget, whoever has the credentials of a tenant could try values without end. Calls are
-counted by the minute and records by the hour.
+A dry run shows for every record whether its values are the stored ones, and leaves no trace.
+Without a budget, a caller with the credentials of a tenant could guess values without limit. Calls
+are counted per minute and records per hour.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _MINUTE = 60.0
 _HOUR = 3_600.0
 
 
-class AuthdataTrials:
-    """The budgets for dry runs of a process."""
+class DryRunBudget:
+    """The dry run budgets of a process, by caller."""
 
     def __init__(self, clock: Clock, calls: int, records: int) -> None:
         """`calls` a minute and `records` an hour."""
@@ -25,7 +25,7 @@ class AuthdataTrials:
         self._records = Budgets(records, _HOUR, clock)
 
     def spend(self, tenant: str, caller: str, records: int) -> None:
-        """Count a dry run of so many records. Raises TooManyRequestsError where it is too much."""
+        """Count a dry run. Raises TooManyRequestsError where it is over the budget."""
         key = f"{tenant}\0{caller}"
         seconds = max(self._calls.seconds_until(key), self._records.seconds_until(key, records))
         if seconds:

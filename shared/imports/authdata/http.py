@@ -46,7 +46,7 @@ async def dry_run_call(
 ) -> func.HttpResponse:
     """The answer that a stage call would get, or (`is_whole`) a call that also processes."""
     _check_rows(gateway, len(call.rows))
-    gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
+    gateway.dry_run_budget.spend(caller.tenant, caller.name, len(call.rows))
     async with gateway.dry_runs.place(caller.tenant, len(call.rows)):
         evaluated = await gateway.authdata.staging.evaluate_call(caller.tenant, call)
     if mode is DryRun.ROWS:
@@ -66,7 +66,7 @@ async def dry_run_batch(
             "The batch is not staged any more, so nothing would be done: ask for it with GET."
         )
     _check_rows(gateway, batch.rows)
-    gateway.trials.spend(caller.tenant, caller.name, batch.rows)
+    gateway.dry_run_budget.spend(caller.tenant, caller.name, batch.rows)
     async with gateway.dry_runs.place(caller.tenant, batch.rows):
         evaluated = await gateway.authdata.staging.evaluate_batch(batch)
     if mode is DryRun.ROWS:
@@ -116,7 +116,7 @@ async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespon
         async with gateway.shares.acceptance.place(caller.tenant):
             call = await _read(gateway, req)
             if not call.commit:
-                gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
+                gateway.dry_run_budget.spend(caller.tenant, caller.name, len(call.rows))
             staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
         return await json_response(staged.answer)
 
@@ -138,7 +138,7 @@ async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> fun
         async with gateway.shares.accepting(caller.tenant):
             call = await _read(gateway, req)
             if not call.commit:
-                gateway.trials.spend(caller.tenant, caller.name, len(call.rows))
+                gateway.dry_run_budget.spend(caller.tenant, caller.name, len(call.rows))
             staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
             if not staged.is_staged:
                 return await json_response(staged.answer)

@@ -1,6 +1,7 @@
 """The hooks of the import of authentication data.
 
-Its rows are worked on and retried by services of its own (`shared.app`), which batches need too.
+Its own services (`shared.imports.authdata.services`), which batches need too, process and retry its
+rows.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ BATCHES = "batches"
 
 
 async def find_broken_batches(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:
-    async for noted in context.entities(AUTH_STAGING, encode(tenant), "b|", "b|~"):
-        file_log_id = noted.text("Batch")
+    async for index_entity in context.entities(AUTH_STAGING, encode(tenant), "b|", "b|~"):
+        file_log_id = index_entity.text("Batch")
         partition = batch_records.partition_of(tenant, file_log_id)
         entity = await context.tables.get(AUTH_STAGING, partition, batch_records.BATCH_ROW)
         try:

@@ -1,4 +1,4 @@
-"""The services of authentication data, put together."""
+"""Composes the services of authentication data."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from shared.services.row_processor import RowProcessor
 
 @dataclass(frozen=True, slots=True)
 class AuthdataServices:
-    """The services for authentication data."""
-
     rules: TenantRuleBook
     staging: Staging
     processing: BatchProcessing
@@ -27,7 +25,7 @@ class AuthdataServices:
 
 
 def compose_authdata(dependencies: Dependencies) -> AuthdataServices:
-    """What triggers and commands call for authentication data, and the work on its rows."""
+    """The services for triggers and commands, and the row processor."""
     tables, offload = dependencies.tables, dependencies.offload
     employees = Employees(tables, offload)
     rules = TenantRuleBook(tables, dependencies.clock, dependencies.settings.cache_seconds)

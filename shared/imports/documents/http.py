@@ -292,7 +292,7 @@ async def _answer_dry_run(
 ) -> func.HttpResponse:
     """The answer that the upload would get; nothing is imported."""
     async with gateway.dry_runs.place(tenant, 1):
-        evaluation = await gateway.documents.trials.evaluate(tenant, upload)
+        evaluation = await gateway.documents.dry_runs.evaluate(tenant, upload)
     if mode is DryRun.ROWS:
         return await judged_rows(DOCUMENTS, evaluation)
     [result] = evaluation.results

@@ -1,7 +1,7 @@
-"""What the documents import hands over to the gateway.
+"""The hooks of the documents import.
 
-Its rows are worked on by services of its own (`shared.app`), which retries and dry runs of rows do
-not know.
+Its own services (`shared.imports.documents.services`) process its rows; retries and dry runs of
+rows do not apply to it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
 
     account = gateway.account
     files = ExpiringFiles(account.tables, account.documents, gateway.imports, clock)
-    kept = timedelta(days=gateway.settings.keep_replaced_days)
-    yield RetentionStep("replaced documents", kept, files.files)
-    # A rejected drop is what the payload of another import is: the rows that failed, as sent.
+    replaced = timedelta(days=gateway.settings.keep_replaced_days)
+    yield RetentionStep("replaced documents", replaced, files.files)
+    # A rejected drop is like the payload of another import: it has the failed row as sent.
     rejected = timedelta(days=gateway.settings.keep_payload_days)
     yield RetentionStep("rejected drops", rejected, ExpiringRejections(account.blobs).files)
 

@@ -1,4 +1,4 @@
-"""The services of documents, put together."""
+"""Composes the services of documents."""
 
 from __future__ import annotations
 
@@ -24,13 +24,11 @@ from shared.storage.account import Account
 
 @dataclass(frozen=True, slots=True)
 class DocumentServices:
-    """The services for documents."""
-
     features: Features
     rounds: Rounds
     intake: Documents
     reading: DocumentList
-    trials: DocumentDryRuns
+    dry_runs: DocumentDryRuns
     drops: Drops
     drop_sweep: DropSweep
     poisoned: PoisonedDrops
@@ -43,7 +41,7 @@ def compose_documents(
     tenants: TenantService,
     tenant_lookups: TenantLookups,
 ) -> DocumentServices:
-    """What triggers and commands call for documents; their rows are worked on by `chunks`."""
+    """The services for triggers and commands; `chunks` processes the rows."""
     features, rounds = Features(account.tables), Rounds(account.tables)
     workers = WorkerSearch(account.tables, NameIndex(account.tables))
     files = account.documents
@@ -56,7 +54,7 @@ def compose_documents(
         rounds=rounds,
         intake=intake,
         reading=reading,
-        trials=DocumentDryRuns(intake, reading),
+        dry_runs=DocumentDryRuns(intake, reading),
         drops=drops,
         drop_sweep=DropSweep(files, drops, dependencies.clock, quiet_seconds, tenants.list_ids),
         poisoned=PoisonedDrops(account.poison, drops),
@@ -66,9 +64,9 @@ def compose_documents(
 def document_processors(
     dependencies: Dependencies, run_earlier: Callable[[ChunkMessage], Awaitable[None]]
 ) -> Mapping[str, RowProcessor]:
-    """The work on the rows of documents, by the name of the type.
+    """The row processor of documents, by the name of the type.
 
-    `run_earlier` does the work of an earlier import, which may have to end first.
+    `run_earlier` processes an earlier import, which may have to end first.
     """
     processor = DocumentProcessor(
         dependencies.tables, dependencies.imports, dependencies.clock, run_earlier

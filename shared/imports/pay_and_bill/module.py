@@ -1,4 +1,4 @@
-"""The hooks that every type of Pay & Bill has (docs/contracts.md#1)."""
+"""The hooks of the types of Pay & Bill (docs/contracts.md#1)."""
 
 from __future__ import annotations
 
