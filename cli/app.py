@@ -137,7 +137,7 @@ def _error_lines(error: Exception) -> list[str]:
         case _:
             # The text of a library's error may quote a row or a key, so it is not printed.
             return [
-                "The command failed with an error that it does not know "
+                "The command failed with an unexpected error "
                 f"({_error_origin(error)}). Run it with `python -X dev manage.py` for the whole "
                 "report."
             ]

@@ -118,7 +118,7 @@ def _encoding_of(content: bytes) -> str:
 
 def _describe_place(content: bytes, error: UnicodeDecodeError) -> str:
     if error.encoding != "utf-8":
-        return f"what stands at offset {error.start}"
+        return f"the text at offset {error.start}"
     line = content.count(b"\n", 0, error.start) + 1
     column = error.start - content.rfind(b"\n", 0, error.start)
     return f"the byte at offset {error.start} (line {line}, byte {column} of it)"

@@ -300,7 +300,7 @@ class Settings:
     )  # fmt: skip
     stop_seconds: int = number(
         "GATEWAY_STOP_SECONDS", Kind.SECONDS, 5, 1, 60,
-        "How long the process goes on after SIGTERM: calls that wait answer 202, chunks in work "
+        "How long the process runs on after SIGTERM: calls that wait answer 202, chunks in work "
         "are handed on, and what does not finish is answered 503.",
     )  # fmt: skip
     dry_run_rows: int = number(

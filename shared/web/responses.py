@@ -47,10 +47,10 @@ STATUS: dict[type[errors.GatewayError], int] = {
     errors.TooManyRequestsError: 429,
 }
 
-UNAVAILABLE = "Storage does not answer just now and nothing was accepted: send the call again."
+UNAVAILABLE = "Storage does not answer at the moment and nothing was accepted: send the call again."
 UNKNOWN_KEY = (
-    "Storage does not answer just now: send the call again with the same Idempotency-Key, so that "
-    "its import is accepted only once."
+    "Storage does not answer at the moment: send the call again with the same Idempotency-Key, so "
+    "that its import is accepted only once."
 )
 MAY_BE_ACCEPTED = (
     "Storage stopped answering while the import was accepted: ask for /api/imports/{import_id} "
@@ -65,7 +65,7 @@ MAY_BE_STAGED = (
     "/api/admin/authdata/{file_log_id} before you send them again."
 )
 NO_IDENTITY = (
-    "The token cannot be checked, since Entra does not answer just now: send the call again."
+    "The token cannot be checked, since Entra does not answer at the moment: send the call again."
 )
 STOPPING = (
     "The gateway is being restarted and has not finished this call: look in /api/imports for what "

@@ -74,7 +74,7 @@ def token_refusal(
 ) -> func.HttpResponse:
     """Why there is none (RFC 6749, 5.2)."""
     if isinstance(error, StorageUnavailableError):
-        message = "The gateway cannot look up clients just now: send the request again."
+        message = "The gateway cannot look up clients at the moment: send the request again."
         content = {"error": "temporarily_unavailable", "error_description": message}
         return _answer(503, content, {"Retry-After": RETRY_AFTER})
     if isinstance(error, TooManyRequestsError):

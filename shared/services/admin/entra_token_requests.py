@@ -31,7 +31,7 @@ _FAULTS = (
     KeyError,
     RuntimeError,
 )
-UNAVAILABLE = "Entra does not answer just now: send the request again."
+UNAVAILABLE = "Entra does not answer at the moment: send the request again."
 MISCONFIGURED = (
     "Entra refuses the gateway's audience or directory: its operator must check GATEWAY_AUDIENCE, "
     "GATEWAY_ENTRA_TENANT and the roles of the application."
