@@ -61,7 +61,7 @@ def unused_senders(storage: str) -> Iterator[Sender]:
 
 @pytest.fixture
 def sender(unused_senders: Iterator[Sender]) -> Sender:
-    """An integration of a tenant that nobody else has."""
+    """An integration of a tenant of its own."""
     return next(unused_senders)
 
 
@@ -83,7 +83,7 @@ def senders(storage: str) -> Mapping[Kind, Sender]:
 
 @pytest.fixture(name="ready", scope="session")
 def fixture_ready(gateway: GatewayProcess, storage: str) -> Sender:
-    """Whoever may send documents, with workers to send them to."""
+    """An integration that may send documents, with the workers that they belong to."""
     rounds = (ROUND, RoundStatus.OPEN), ("run", RoundStatus.IN_PROGRESS)
     sender = a_ready_sender(storage, *rounds, (CLOSED, RoundStatus.CLOSED))
     people = [

@@ -139,7 +139,7 @@ def test_a_document_over_its_limit_of_bytes_is_refused(
     assert len(blob.data) == MAX_DOCUMENT_BYTES
 
 
-# Calls at once: a natural key is never there twice, whoever comes first (docs/contracts.md#2).
+# Simultaneous calls store a natural key once, in any order (docs/contracts.md#2).
 
 ACTIONS = ("Insert", "Merge", "Override", "Replace")
 

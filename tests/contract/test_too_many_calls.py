@@ -1,4 +1,4 @@
-"""429 for callers who guess, and for nobody else."""
+"""Only callers who guess credentials get 429."""
 
 from __future__ import annotations
 

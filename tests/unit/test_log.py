@@ -123,7 +123,7 @@ def test_a_log_line_with_a_traceback_keeps_its_lines_and_loses_escapes() -> None
 
 
 def test_commands_print_in_one_place_only() -> None:
-    """Whoever prints elsewhere prints what callers sent as it is."""
+    """A print elsewhere would show text of callers without escapes."""
     printing = {
         file.name
         for file in (ROOT / "cli").glob("*.py")

@@ -298,7 +298,7 @@ class _Clock:
 
 
 class _OpenImports:
-    """How many imports are open, and how often somebody counted."""
+    """How many imports are open, and how often they were counted."""
 
     def __init__(self, count: int) -> None:
         self.count = count

@@ -282,7 +282,7 @@ QUICK = settings(max_examples=150, deadline=None, database=None)
 
 
 class Reader:
-    """Reads the header of a token as both providers do; nobody's key is known."""
+    """Reads the header of a token as both providers do; it knows no key."""
 
     async def read(self, token: str) -> TokenClaims:
         with token_refusals():

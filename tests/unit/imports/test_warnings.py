@@ -186,7 +186,7 @@ def test_a_list_of_unusual_values_has_a_bounded_number_of_messages() -> None:
     assert len(_assignment(Rates=rates)) == MAX_REVIEW_MESSAGES
 
 
-# References that nobody can tell apart, and forms of spreadsheets, are warned of in every type.
+# References that look alike, and forms of spreadsheets, bring a warning in every type.
 
 HIDDEN = [
     "A\u200b1",

@@ -33,7 +33,7 @@ def of_employee(number: str = "L1", employee: str | None = "7", **fields: Any) -
 
 
 def of_key(key: str, **fields: Any) -> dict[str, Any]:
-    """A row that gives a key and names nobody."""
+    """A row with a key and without an employee."""
     return {"companyCode": "C1", "licenseKey": key} | fields
 
 
