@@ -188,7 +188,7 @@ def _one_round(
 
 
 def _held_by(unit: RowGroup, stored: list[StoredLicense]) -> list[StoredLicense]:
-    """As `LicenseReader.held`: of employees everything, of nobody's what the rows give keys of."""
+    """All licenses of the employees of the group, and those of which its rows give the keys."""
     keys = {row.key for row in unit.rows}
     return [
         each
