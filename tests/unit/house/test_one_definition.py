@@ -111,6 +111,9 @@ def test_every_type_of_the_catalogue_has_its_module_in_its_folder() -> None:
     with_module = {path.parent.name for path in (ROOT / "shared/imports").glob("*/module.py")}
     assert folders == with_module - {"pay_and_bill"}
     assert folders == set(IMPORT_TYPES)
+    for folder in folders:
+        for name in ("model.py", "rules.py"):
+            assert (ROOT / "shared/imports" / folder / name).exists(), f"{folder} has no {name}"
 
 
 # These modules may list types: the two catalogues, and the demo, which has a sample file of some.
