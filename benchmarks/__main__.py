@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from os import cpu_count
 from pathlib import Path
@@ -44,7 +44,11 @@ def main(words: Sequence[str], folder: Path = LOCAL / "bench") -> int:
         has_failed |= outcome.has_failed
         if not options.prints_json:
             say("\n".join(outcome.lines))
-        note(f"Every figure: {_keep(options.folder, name, started_at, documents[name])}")
+        document = documents[name]
+        options.folder.mkdir(parents=True, exist_ok=True)
+        file = options.folder / f"{name}-{started_at:%Y%m%dT%H%M%SZ}.json"
+        file.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        note(f"Every figure: {file}")
     if options.prints_json:
         say(json.dumps(documents, indent=2))
     return int(has_failed)
@@ -60,13 +64,6 @@ def _circumstances(started_at: datetime, options: Options) -> dict[str, Any]:
             "python": platform.python_version(),
         },
     }
-
-
-def _keep(folder: Path, name: str, started_at: datetime, document: Mapping[str, Any]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name}-{started_at:%Y%m%dT%H%M%SZ}.json"
-    file.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-    return file
 
 
 if __name__ == "__main__":

@@ -43,7 +43,11 @@ def run(options: Options) -> Outcome:
     rounds: list[Mapping[str, float]] = []
     with running_rig(options.folder / "logs") as rig:
         note(f"warming up: {rows:,} employees")
-        entities = _stored(rig, rows)
+        # What the first load leaves behind: that is what the floor writes.
+        rig.empty()
+        with rig.connect(rig.new_sender()) as connection:
+            _send(rig, connection, rows, Load.NEW)
+        entities = rig.stored(AUTHDATA.table)
         for count in range(1, options.rounds + 1):
             note(f"round {count} of {options.rounds}")
             rounds.append(_round(rig, rows, entities))
@@ -67,14 +71,6 @@ def body_of(rows: int, load: Load) -> bytes:
         for at in range(rows)
     ]
     return json.dumps({"employee": employees}, separators=(",", ":")).encode()
-
-
-def _stored(rig: Rig, rows: int) -> list[Entity]:
-    """What the first load leaves behind: that is what the floor writes."""
-    rig.empty()
-    with rig.connect(rig.new_sender()) as connection:
-        _send(rig, connection, rows, Load.NEW)
-    return rig.stored(AUTHDATA.table)
 
 
 def _round(rig: Rig, rows: int, entities: list[Entity]) -> Mapping[str, float]:

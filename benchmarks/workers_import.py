@@ -111,7 +111,15 @@ class _MeasuredCase:
         with rig.connect(rig.new_sender()) as connection:
             connection.check_health()
             for step in _ENDS:
-                read[step] = self._timed(rig, connection, step)
+                gateway, emulator = rig.gateway_meter, rig.emulator_meter
+                before = gateway.processor_seconds(), emulator.processor_seconds()
+                sending = self._send(connection, step)
+                rig.wait_until_idle()
+                after = gateway.processor_seconds(), emulator.processor_seconds()
+                self._check(connection, step, sending)
+                read[step] = Reading(
+                    sending.seconds, spent(before[0], after[0]), spent(before[1], after[1])
+                )
         return read
 
     def count(self, rig: Rig) -> Mapping[Step, Counted]:
@@ -127,15 +135,6 @@ class _MeasuredCase:
                 counts[step] = Counted(log.settled(), idle, meter.peak_bytes())
                 self._check(connection, step, sending)
         return counts
-
-    def _timed(self, rig: Rig, connection: Connection, step: Step) -> Reading:
-        gateway, emulator = rig.gateway_meter, rig.emulator_meter
-        before = gateway.processor_seconds(), emulator.processor_seconds()
-        sending = self._send(connection, step)
-        rig.wait_until_idle()
-        after = gateway.processor_seconds(), emulator.processor_seconds()
-        self._check(connection, step, sending)
-        return Reading(sending.seconds, spent(before[0], after[0]), spent(before[1], after[1]))
 
     def _send(self, connection: Connection, step: Step) -> Sent:
         return connection.send_workers(self._bodies[step], self.readings.case.rows)

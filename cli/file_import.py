@@ -1,8 +1,8 @@
-"""The rows of a file through the gateway, part by part, and what became of them.
+"""Imports the rows of a file through the gateway in parts, and collects the results.
 
-Parts go one after another, each when the one before has ended, so that rows take effect in the
-order of the file. What was accepted goes on whatever happens to this process: the same command
-finds it by its key and goes on behind it.
+Each part is sent when the one before has ended, so that rows take effect in the order of the file.
+The gateway completes accepted parts even if this process ends. The same command then finds them by
+their Idempotency-Keys and continues with the next part.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.errors import GatewayError, RefusedError
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.json_rows import member_span
 
-# Rows of a file up to which every result is asked for, not only those of failed rows.
+# Up to so many rows of a file, all results are requested, not only those of failed rows.
 SMALL_FILE = 100
 _BY_ROW = {"dryRun": "true", "view": "rows"}
 OUTCOMES = ("new", "updated", "unchanged", "failed")
@@ -34,7 +34,7 @@ _COUNTS = (*OUTCOMES, *_SEVERITIES)
 
 @dataclass(slots=True)
 class ImportProgress:
-    """What became of the rows so far; `results` has the failed rows, or all of a small file."""
+    """The results so far. `results` has the failed rows, or all rows of a small file."""
 
     file: RowFile
     counts: Counter[str] = field(default_factory=Counter)
@@ -50,7 +50,7 @@ class ImportProgress:
 
     @property
     def failed(self) -> list[Result]:
-        """The rows that did not go in."""
+        """The number of failed rows."""
         return [result for result in self.results if result["outcome"] == "failed"]
 
     def add(self, first: int, results: Sequence[Result]) -> None:
@@ -76,7 +76,7 @@ class ImportProgress:
 
 @dataclass(frozen=True, slots=True)
 class FileImport:
-    """Where the rows go, and with which query.
+    """Sends rows to an import path with these options.
 
     `on_progress` is called with the number of rows that are done.
     """
@@ -87,7 +87,7 @@ class FileImport:
     on_progress: Callable[[int], None]
 
     def send(self, chunks: Sequence[RequestChunk], progress: ImportProgress) -> None:
-        """Import every part; `progress` has what is known when this raises."""
+        """Import every part. If it raises an error, `progress` has the results so far."""
         for chunk in chunks:
             acceptance = self.client.send(self.path, self.query, chunk.body(), chunk.key)
             progress.sent_before += acceptance.is_replayed
@@ -95,7 +95,7 @@ class FileImport:
             self.on_progress(chunk.first + len(chunk.rows))
 
     def dry_run(self, chunks: Sequence[RequestChunk], progress: ImportProgress) -> None:
-        """What would become of every part, each by itself; nothing is stored."""
+        """Run a dry run of every part separately. Nothing is stored."""
         for chunk in chunks:
             answer = self.client.dry_run(self.path, {**self.query, **_BY_ROW}, chunk.body())
             results = sorted(answer["items"], key=_index)
@@ -137,14 +137,14 @@ def _index(result: Result) -> int:
     return int(result["index"])
 
 
-# `manage.py import authdata`: a file becomes one batch, staged and processed, and a table.
+# `manage.py import authdata`: a file becomes one batch, which is staged and processed.
 #
-# Every call has an Idempotency-Key, and the batch an id, made of the file's rows: so the same
-# command goes on where it stopped, and a file sent twice by mistake is one batch.
+# The Idempotency-Key of every call and the id of the batch are computed from the file's rows. So
+# the same command continues where it stopped, and a file that is sent twice is one batch.
 
 STAGE_PATH: Final = f"{AUTHDATA.address}/stage"
 BATCH_OPTIONS: Final = ("validate", "allowNoAuth")
-# Bytes of a body besides its records.
+# The bytes of a body without its records.
 _BODY_OVERHEAD: Final = 200
 _TOTALS: Final = (
     ("totalNew", "new"),
@@ -162,12 +162,12 @@ Document = dict[str, Any]
 
 
 class UnknownOptionError(GatewayError):
-    """The call has no such option, or not with this value."""
+    """The call has no such option, or the option has no such value."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchFile:
-    """The records of a file, and what it says of the batch."""
+    """The records of a file, and its options for the batch."""
 
     file: RowFile
     options: Mapping[str, Any] = field(default_factory=dict)

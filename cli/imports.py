@@ -1,4 +1,4 @@
-"""`manage.py imports`: what was imported for a tenant, why rows failed; retry and cancel."""
+"""`manage.py imports`: list and show imports, retry and cancel them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import_commands = typer.Typer(
     help="Imports: see progress and why rows failed; retry or cancel one.",
 )
 
-# Failed rows that `show` prints; all of them are at the import's `results` address.
+# The most failed rows that `show` prints. All of them are at the import's `results` address.
 MOST_FAILED = 100
 
 Most = Annotated[
@@ -165,7 +165,7 @@ def cancel_one(
 
 
 async def _failed_of(gateway: Gateway, report: ImportReport) -> tuple[RowResult, ...]:
-    """The rows that failed so far, up to MOST_FAILED; none where results have expired."""
+    """The failed rows so far, at most MOST_FAILED; none if the results have expired."""
     if report.record.results_expired_at:
         return ()
     page = await gateway.reporting.results(
@@ -175,7 +175,7 @@ async def _failed_of(gateway: Gateway, report: ImportReport) -> tuple[RowResult,
 
 
 def _show_changed(report: ImportReport, as_json: bool, failed: tuple[RowResult, ...] = ()) -> None:
-    """Status 1 where rows failed (of a cancelled import: for another cause than the cancel)."""
+    """Show the import. Exit status 1 if rows failed for another reason than a cancel."""
     lines = [*_lines(report), *_failed_lines(failed)]
     if report.record.is_open:
         lines.append("It has not ended yet. A running gateway continues it: see `imports show`.")
@@ -210,7 +210,7 @@ def _throughput_lines(report: ImportReport) -> list[str]:
 
 
 def _failed_lines(failed: tuple[RowResult, ...]) -> list[str]:
-    """Index of the row, key and messages; fields are named, values are not shown."""
+    """The index, key and messages of each row, with names of fields but without values."""
     lines = []
     for result in failed:
         key = " / ".join(part or "-" for part in result.key)

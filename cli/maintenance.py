@@ -56,10 +56,21 @@ def purge(
         named_tenants = [(await gateway.tenants.find(tenant)).id] if tenant else []
         tenants = named_tenants or await gateway.tenants.list_ids()
         if not yes:
-            _confirm_purge(
-                f"tenant {named_tenants[0]}" if named_tenants else f"all {len(tenants)} tenants",
-                days,
+            # Ask on standard error, so that what --json prints stays one object. Raises
+            # ConflictError.
+            subject = (
+                f"tenant {named_tenants[0]}" if named_tenants else f"all {len(tenants)} tenants"
             )
+            age = (
+                "is older than the settings keep it"
+                if days is None
+                else f"ended over {days} days ago"
+            )
+            question = f"Delete for good everything of {subject} that {age}? [y/N]: "
+            if not confirm(question):
+                raise ConflictError(
+                    "Nothing was deleted: answer y, or add --yes to delete without asking."
+                )
         return await retention_of(gateway).purge(tenants, keep)
 
     purged = on_gateway(run)
@@ -80,21 +91,13 @@ def purge(
         raise typer.Exit(1)
 
 
-def _confirm_purge(subject: str, days: int | None) -> None:
-    """Ask on standard error, so that what --json prints stays one object. Raises ConflictError."""
-    age = "is older than the settings keep it" if days is None else f"ended over {days} days ago"
-    question = f"Delete for good everything of {subject} that {age}? [y/N]: "
-    if not confirm(question):
-        raise ConflictError("Nothing was deleted: answer y, or add --yes to delete without asking.")
-
-
 def _as_member(name: str) -> str:
-    """The name of a step as programs read it: `stray payloads` is `strayPayloads`."""
+    """The name of a step in JSON: `stray payloads` is `strayPayloads`."""
     first, *rest = name.split()
     return "".join((first, *(word.capitalize() for word in rest)))
 
 
-# `manage.py records`: what is stored and cannot be read; mending and removing it.
+# `manage.py records`: find broken records, repair or remove them.
 
 record_commands = typer.Typer(
     cls=Overview, no_args_is_help=True, help="Stored records: find and repair what is broken."
@@ -115,7 +118,7 @@ ConfirmRepair = Annotated[
     bool, typer.Option("--yes", help="Repair them. Without it, only show what would be done.")
 ]
 _REPAIR_DONE = {Repair.MEND: "mended", Repair.REMOVE: "removed", Repair.CLOSE: "closed"}
-# A tenant, a broken thing, and what was done to it.
+# A tenant, a broken record, and the result of its repair.
 BrokenRecord = tuple[str, BrokenThing, str]
 
 
@@ -178,7 +181,7 @@ def _show_broken(broken_records: list[BrokenRecord], as_json: bool, head: str) -
     show(as_json, document, columns(("TENANT", "TYPE", "KEY", "FAULT", head), rows))
 
 
-# `manage.py poison`: dropped files that the blob trigger has given up after its last try.
+# `manage.py poison`: dropped files whose last attempt by the blob trigger has failed.
 
 poison_commands = typer.Typer(
     cls=Overview,

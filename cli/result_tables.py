@@ -1,7 +1,7 @@
-"""Results for people and for files: rows by index and line, failures as a table.
+"""Results as text and as files: rows by index and line, failures as a table.
 
-A result is the neutral one of `/api/imports/{id}/results`, its `index` counted within the whole
-file from 0, and with the `line` of the file, from 1, that the row begins in.
+A result is that of `/api/imports/{id}/results`, but its `index` is 0-based within the whole file,
+and it has the 1-based `line` of the file in which the row begins.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from shared.imports.message_groups import MAX_GROUPS, MAX_INDEXES
 from shared.imports.messages import CATALOGUE, MessageId, Severity
 from shared.imports.reference_text import escaped
 
-# Failed rows in the table; the file of `--failed-rows` has them all.
+# The most failed rows in the table. The file of `--failed-rows` has all of them.
 MOST_FAILURES: Final = 100
 _LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
 _PLACE_WIDTH: Final = len("index 99, line 100")
 _SIDES: Final = ("before", "after")
 _FAILURE_HEAD: Final = ("INDEX", "LINE", "KEY", "ID", "FIELD", "VALUE", "MESSAGE")
-# Characters of a value in the table; the file of `--failed-rows` has all of it.
+# The most characters of a value in the table. The file of `--failed-rows` has the whole value.
 _MOST_OF_A_VALUE: Final = 40
 
 Result = dict[str, Any]
 
 
 def with_line(result: Result, lines: Sequence[int]) -> Result:
-    """The result with the line of its row; `lines` has that of each row of the file."""
+    """Add the line of its row to a result. `lines` has the line of each row of the file."""
     return {**result, "line": lines[result["index"]]}
 
 
 def key_of(result: Result) -> str:
-    """The key as people write it."""
+    """The key as text."""
     return " / ".join(result["key"].values()) or "(no key)"
 
 
 def is_about(message: Mapping[str, Any], columns: Iterable[str]) -> bool:
-    """Whether a message, or a group of them, says that one of these columns is no field."""
+    """Whether a message, or a group of messages, reports one of these columns as unknown."""
     field = message.get("fieldName", "").lower()
     return message["errorID"] == MessageId.UNKNOWN_FIELD and any(
         f"{name.lower()}.".startswith((f"{field}.", f"{field}[")) for name in columns
@@ -52,9 +52,9 @@ def is_about(message: Mapping[str, Any], columns: Iterable[str]) -> bool:
 
 
 def row_lines(results: Iterable[Result], columns: Sequence[str] = ()) -> Iterator[str]:
-    """A line per row, its warnings and infos below it; errors stand in the table of failures.
+    """A line for each row, with its warnings and infos below. Errors are in the table of failures.
 
-    That a column is no field is not repeated for each row.
+    An unknown column is not reported again for each row.
     """
     for result in results:
         place = f"index {result['index']}, line {result['line']}"
@@ -71,7 +71,7 @@ def row_lines(results: Iterable[Result], columns: Sequence[str] = ()) -> Iterato
 
 
 def failure_table(failures: Sequence[Result]) -> list[str]:
-    """The failed rows, a line per error; how many more there are, if there are."""
+    """The failed rows, a line for each error, and the number of further rows, if any."""
     cells = [
         (
             str(result["index"]),
@@ -92,7 +92,7 @@ def failure_table(failures: Sequence[Result]) -> list[str]:
 
 
 def _shorten(value: str) -> str:
-    """A value as it fits into a line of the table, with what cannot be seen in it escaped."""
+    """A value shortened for a line of the table, with invisible characters escaped."""
     text = escaped(value)
     return text if len(text) <= _MOST_OF_A_VALUE else f"{text[: _MOST_OF_A_VALUE - 1]}…"
 
@@ -188,7 +188,7 @@ def group_table(groups: Sequence[Group], lines: Sequence[int] = ()) -> list[str]
 
 
 class GroupTally:
-    """The groups of the calls that carry one file, with indexes counted within the file."""
+    """Collects the groups of all calls of one file, with indexes within the file."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[int, str | None], dict[str, Any]] = {}
@@ -230,7 +230,7 @@ class GroupTally:
         key = (group["errorID"], group.get("fieldName"))
         stored = self._groups.get(key)
         if stored is None:
-            # A hostile file can name fields of its own in each row.
+            # A hostile file can have other field names in each row.
             if len(self._groups) < MAX_GROUPS:
                 self._groups[key] = group
             return
@@ -241,7 +241,7 @@ class GroupTally:
 
 
 def _catalogue_text(message: Mapping[str, Any]) -> str:
-    """The catalogue's text of a message, without what it says of one row."""
+    """The catalogue's text of a message, without the detail of one row."""
     entry = CATALOGUE.get(message["errorID"])
     return entry.text if entry else str(message["message"])
 

@@ -120,7 +120,7 @@ def _rules_of(tenant: str) -> tuple[str, TenantRules]:
 
 
 async def _stored_rules(gateway: Gateway, tenant: str) -> TenantRules | None:
-    """The rules as they are; None where they cannot be read, so that setting them mends them."""
+    """The stored rules; None if they cannot be read, so that setting them repairs them."""
     try:
         return await gateway.authdata.rules.for_tenant(tenant)
     except UnreadableDataError:
@@ -134,7 +134,7 @@ def _change_note(subject: str, tenant: str, is_new: bool) -> str:
 
 
 def _read_changes(options: Mapping[str, str | None]) -> dict[str, str | None]:
-    """What was named, None where it is to be removed."""
+    """The named changes; None for a value that is to be removed."""
     changes = {name: None if text == NONE else text for name, text in options.items() if text}
     if not changes:
         raise InvalidRequestError(

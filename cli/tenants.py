@@ -1,4 +1,4 @@
-"""Tenants and who may call for them: `tenant`, `integration`, `key` and `client`."""
+"""Commands for tenants and their credentials: `tenant`, `integration`, `key` and `client`."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ Change = Callable[[Integration], Integration]
 
 
 class Truth(StrEnum):
-    """A yes or no as the value of an option."""
+    """The values true and false of an option."""
 
     TRUE = "true"
     FALSE = "false"
@@ -299,7 +299,7 @@ def _apply_options(
     active: Truth | None,
     version: int | None,
 ) -> Integration:
-    """The integration with what is given; None leaves a value alone."""
+    """The integration with the given options; None leaves a value unchanged."""
     database = integration.database
     return replace(
         integration,
@@ -432,7 +432,13 @@ def list_clients(tenant: OptionalTenant = "", as_json: AsJson = False) -> None:
     """List the clients of one tenant, or of all tenants."""
     clients = on_gateway(lambda gateway: gateway.clients.list_clients(tenant))
     rows = [
-        (client.client_id, client.tenant, _scopes(client), _secret_kind(client), client.created_at)
+        (
+            client.client_id,
+            client.tenant,
+            _scopes(client),
+            "kept by Entra" if client.is_entra_client else "issued here",
+            client.created_at,
+        )
         for client in clients
     ]
     head = ("CLIENT", "TENANT", "SCOPES", "SECRET", "CREATED")
@@ -467,7 +473,3 @@ def _client_document(client: Client) -> dict[str, Any]:
 
 def _scopes(client: Client) -> str:
     return " ".join(sorted(client.scopes))
-
-
-def _secret_kind(client: Client) -> str:
-    return "kept by Entra" if client.is_entra_client else "issued here"

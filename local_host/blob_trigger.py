@@ -114,7 +114,7 @@ class BlobListener:
         self._seen[name] = etag
         receipt = self._receipt_of(name, etag)
         try:
-            if await _exists(self._hosts, receipt):
+            if await self._hosts.get_blob_client(receipt).exists():
                 return
             is_done = await self._attempts(name, etag)
             if self._stopping.is_set() and not is_done:
@@ -199,10 +199,6 @@ class BlobListener:
             quote(name),
             POISON_QUEUE,
         )
-
-
-async def _exists(container: ContainerClient, name: str) -> bool:
-    return bool(await container.get_blob_client(name).exists())
 
 
 def _iso(time: Any) -> str | None:

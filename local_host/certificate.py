@@ -37,7 +37,14 @@ def make_certificate(folder: Path) -> Path:
         return certificate
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
-    _write(folder / KEY, _pem_of(key))
+    _write(
+        folder / KEY,
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+    )
     _write(certificate, _build_certificate(key).public_bytes(serialization.Encoding.PEM))
     return certificate
 
@@ -83,14 +90,6 @@ def _build_certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
             x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
         )
         .sign(key, hashes.SHA256())
-    )
-
-
-def _pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
     )
 
 

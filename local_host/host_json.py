@@ -109,7 +109,13 @@ def read_host_json(path: Path) -> HostOptions:
             _log.warning("host.json: the host does not know the key %s", key)
     values = _Values(_flatten(document) | _overrides(os.environ))
     options = HostOptions(
-        http=_http(values),
+        http=HttpOptions(
+            route_prefix=values.read("extensions.http.routePrefix", "api", str, "").strip("/"),
+            max_outstanding=values.integer("extensions.http.maxOutstandingRequests", -1, -1),
+            max_concurrent=values.integer("extensions.http.maxConcurrentRequests", -1, -1),
+            custom_headers=values.read_all_below("extensions.http.customHeaders"),
+            strict_transport=_strict_transport(values),
+        ),
         queues=_queues(values),
         blobs=BlobOptions(
             values.integer("extensions.blobs.maxDegreeOfParallelism", 8 * _processors(), 1),
@@ -173,16 +179,6 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, str]:
         if prefix == _OVERRIDE_PREFIX and path:
             overrides[path] = value
     return overrides
-
-
-def _http(values: _Values) -> HttpOptions:
-    return HttpOptions(
-        route_prefix=values.read("extensions.http.routePrefix", "api", str, "").strip("/"),
-        max_outstanding=values.integer("extensions.http.maxOutstandingRequests", -1, -1),
-        max_concurrent=values.integer("extensions.http.maxConcurrentRequests", -1, -1),
-        custom_headers=values.read_all_below("extensions.http.customHeaders"),
-        strict_transport=_strict_transport(values),
-    )
 
 
 def _strict_transport(values: _Values) -> str:

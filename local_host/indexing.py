@@ -296,7 +296,9 @@ def _build_entry(
     route = None
     try:
         if trigger["type"] == "httpTrigger":
-            route = _build_route(name, trigger, options)
+            text = full_template(trigger.get("route"), name, options.http.route_prefix)
+            methods = tuple(str(method).upper() for method in trigger.get("methods") or ())
+            route = Route(name, text, methods, parse_template(text))
             for bindings in earlier:
                 if bindings.route and same_route(bindings.route, route):
                     return [f"its route and method are those of function {bindings.name}"], None
@@ -305,12 +307,6 @@ def _build_entry(
     except (BadTemplateError, ValueError) as error:
         return [str(error)], None
     return [], AppFunction(name, function.get_user_function(), trigger, route)
-
-
-def _build_route(name: str, trigger: dict[str, Any], options: HostOptions) -> Route:
-    text = full_template(trigger.get("route"), name, options.http.route_prefix)
-    methods = tuple(str(method).upper() for method in trigger.get("methods") or ())
-    return Route(name, text, methods, parse_template(text))
 
 
 def _check_source(trigger: dict[str, Any]) -> None:

@@ -74,14 +74,31 @@ class Invoker:
 
     async def run(self, function: AppFunction, argument: Any, trace_parent: str = "") -> Any:
         """Run a handler and return its result. Raises InvocationFailedError, which is logged."""
-        context = _new_context(function, trace_parent)
+        parts = trace_parent.split("-")
+        trace_id = parts[1] if len(parts) == 4 and len(parts[1]) == 32 else secrets.token_hex(16)
+        context = Context(
+            invocation_id=str(uuid.uuid4()),
+            function_name=function.name,
+            function_directory=str(Path(inspect.getfile(function.handler)).parent),
+            trace_context=TraceContext(f"00-{trace_id}-{secrets.token_hex(8)}-01"),
+        )
         started_at = time.perf_counter()
         outcome = "failed"
         limit = asyncio.timeout(self._timeout)
         try:
             async with limit:
                 result = await self._call(function, argument, context)
-            _check_result(function, result)
+            if inspect.iscoroutine(result):
+                result.close()
+                raise TypeError(
+                    "the handler returned a coroutine: a plain function hides an async one"
+                )
+            if function.route is None and result is not None:
+                raise TypeError("a function without a $return binding returned a value")
+            if function.route is not None and not isinstance(result, (func.HttpResponse, str)):
+                raise TypeError(
+                    f"an HTTP function returned {type(result).__name__}, not HttpResponse"
+                )
             outcome = "succeeded"
             return result
         except asyncio.CancelledError:
@@ -126,27 +143,6 @@ class Invoker:
     ) -> Any:
         _thread_local.invocation_id = invocation_id
         return function.handler(**arguments)
-
-
-def _check_result(function: AppFunction, result: Any) -> None:
-    if inspect.iscoroutine(result):
-        result.close()
-        raise TypeError("the handler returned a coroutine: a plain function hides an async one")
-    if function.route is None and result is not None:
-        raise TypeError("a function without a $return binding returned a value")
-    if function.route is not None and not isinstance(result, (func.HttpResponse, str)):
-        raise TypeError(f"an HTTP function returned {type(result).__name__}, not HttpResponse")
-
-
-def _new_context(function: AppFunction, trace_parent: str) -> Context:
-    parts = trace_parent.split("-")
-    trace_id = parts[1] if len(parts) == 4 and len(parts[1]) == 32 else secrets.token_hex(16)
-    return Context(
-        invocation_id=str(uuid.uuid4()),
-        function_name=function.name,
-        function_directory=str(Path(inspect.getfile(function.handler)).parent),
-        trace_context=TraceContext(f"00-{trace_id}-{secrets.token_hex(8)}-01"),
-    )
 
 
 def _thread_count() -> int:

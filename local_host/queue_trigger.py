@@ -224,7 +224,11 @@ class QueueListener:
                 backoff.reset()
                 for message in messages:
                     self._start_message(message)
-                await self._wait_for_room()
+                while (
+                    len(self._running) > self._options.new_batch_threshold and not self._is_stopping
+                ):
+                    self._room.clear()
+                    await self._room.wait()
             elif not self._is_stopping:
                 await self._pause(backoff.next_pause())
         if self._running:
@@ -271,11 +275,6 @@ class QueueListener:
                 await self._wake.wait()
         except TimeoutError:
             return
-
-    async def _wait_for_room(self) -> None:
-        while len(self._running) > self._options.new_batch_threshold and not self._is_stopping:
-            self._room.clear()
-            await self._room.wait()
 
     def _start_message(self, message: QueueMessage) -> None:
         message_id = str(message.id)

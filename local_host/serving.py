@@ -219,7 +219,15 @@ async def serve(
         await server.is_listening.wait()
         running = [asyncio.create_task(listener.run()) for listener in listeners]
         on_ready()
-        await _wait_for_end(stopping, running)
+        # Wait for the signal. The exception of a failed listener ends the host.
+        signal_task = asyncio.create_task(stopping.wait())
+        pending: set[asyncio.Task[object]] = {signal_task, *running}
+        while signal_task in pending:
+            finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in finished - {signal_task}:
+                if task.exception():
+                    signal_task.cancel()
+                    task.result()
         _log.info("stopping")
         server.stop()
         for listener in listeners:
@@ -247,18 +255,6 @@ def _watch_signals() -> asyncio.Event:
     loop.add_signal_handler(signal.SIGTERM, on_terminate)
     loop.add_signal_handler(signal.SIGINT, on_interrupt)
     return stopping
-
-
-async def _wait_for_end(stopping: asyncio.Event, running: Sequence[asyncio.Task[None]]) -> None:
-    """Wait for the signal. The exception of a failed listener ends the host."""
-    signal_task = asyncio.create_task(stopping.wait())
-    pending: set[asyncio.Task[object]] = {signal_task, *running}
-    while signal_task in pending:
-        finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for task in finished - {signal_task}:
-            if task.exception():
-                signal_task.cancel()
-                task.result()
 
 
 async def _finish(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:

@@ -65,12 +65,9 @@ class StorageClients:
         address = connection.address_of(service)
         if not address:
             raise AppRefusedError([f"connection setting {name} has no {service}ServiceUri"])
-        return kind(address, credential=self._identity(connection), **_RETRY)
-
-    def _identity(self, connection: Connection) -> Any:
         from azure.identity.aio import DefaultAzureCredential
 
         options = {"managed_identity_client_id": connection.client_id}
         credential = DefaultAzureCredential(**(options if connection.client_id else {}))
         self._credentials.append(credential)
-        return credential
+        return kind(address, credential=credential, **_RETRY)

@@ -96,7 +96,10 @@ class TimerListener:
             content = await (await self._hosts.download_blob(self._status_name)).readall()
             due_at = datetime.fromisoformat(json.loads(content)["Next"])
         except ResourceNotFoundError:
-            await self._save_next()
+            now = datetime.now(UTC)
+            following = self._schedule.next_after(now)
+            if following:
+                await self._save({"Next": following.isoformat(), "LastUpdated": now.isoformat()})
             return False
         except Exception as error:
             _log.warning(
@@ -104,12 +107,6 @@ class TimerListener:
             )
             return False
         return due_at < datetime.now(UTC)
-
-    async def _save_next(self) -> None:
-        now = datetime.now(UTC)
-        following = self._schedule.next_after(now)
-        if following:
-            await self._save({"Next": following.isoformat(), "LastUpdated": now.isoformat()})
 
     async def _save(self, status: dict[str, Any]) -> None:
         if self._hosts is None:

@@ -76,11 +76,11 @@ class Connection:
             raise BenchError(f"the gateway answered {response.status}: {data[:300]!r}")
         import_id = response.headers["X-Import-Id"]
         if response.status == 202:
-            wait_until(lambda: bool(self._import(import_id)["endedAt"]), "the end of the import")
+            wait_until(
+                lambda: bool(self._get(f"/api/imports/{import_id}")["endedAt"]),
+                "the end of the import",
+            )
         return import_id
-
-    def _import(self, import_id: str) -> Any:
-        return self._get(f"/api/imports/{import_id}")
 
     def counts_of(self, import_id: str) -> Mapping[str, int]:
         """How many rows of an import ended how."""

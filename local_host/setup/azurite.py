@@ -123,10 +123,17 @@ def start(
     log.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     # A file and no pipe: the emulator has to be able to write while it ends, even if we are gone.
     with log.open("wb") as output:
+        variables = {
+            name: value for name, value in os.environ.items() if not name.startswith("AZURITE_")
+        }
+        # A fifth of its start is compiling its scripts, which Node can cache.
+        variables.setdefault("NODE_COMPILE_CACHE", str(programs.script.parent / ".compiled"))
+        if accounts:
+            variables["AZURITE_ACCOUNTS"] = ";".join(f"{account}:{_KEY}" for account in accounts)
         process = processes.start(
             command(programs, location, has_access_log=has_access_log),
             death_signal=signal.SIGTERM,
-            environ=_environment(os.environ, accounts, programs),
+            environ=variables,
             output=output,
             errors=subprocess.STDOUT,
         )
@@ -158,17 +165,6 @@ def command(
 def read_endpoints(output: str) -> dict[str, str]:
     """The addresses that the emulator has announced so far, by service."""
     return dict(_LISTENING.findall(output))
-
-
-def _environment(
-    environ: Mapping[str, str], accounts: Sequence[str], programs: Programs
-) -> dict[str, str]:
-    variables = {name: value for name, value in environ.items() if not name.startswith("AZURITE_")}
-    # A fifth of its start is compiling its scripts, which Node can cache.
-    variables.setdefault("NODE_COMPILE_CACHE", str(programs.script.parent / ".compiled"))
-    if accounts:
-        variables["AZURITE_ACCOUNTS"] = ";".join(f"{account}:{_KEY}" for account in accounts)
-    return variables
 
 
 def _wait_for_endpoints(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:

@@ -56,12 +56,17 @@ def run_checks() -> int:
         Check("format", ["ruff", "format", "--check", "--quiet", "."]),
         Check("lint", ["ruff", "check", "--quiet", "."]),
         Check("types", ["mypy", "--no-error-summary"]),
-        Check("fast tests", ["pytest", "-q", "-m", "not slow", *_present_tests()]),
+        Check(
+            "fast tests",
+            [
+                "pytest",
+                "-q",
+                "-m",
+                "not slow",
+                *[name for name in _TESTS if (ROOT / name).is_dir()],
+            ],
+        ),
     ]
     failed_checks = [check.name for check in checks if not check.passes()]
     say(f"check failed: {', '.join(failed_checks)}" if failed_checks else "check passed")
     return 1 if failed_checks else 0
-
-
-def _present_tests() -> list[str]:
-    return [name for name in _TESTS if (ROOT / name).is_dir()]

@@ -42,7 +42,11 @@ class QueryNames:
     def read(self, req: func.HttpRequest) -> Mapping[str, str]:
         """Read the query by lower-cased name. Raises InvalidRequestError for a refused name."""
         query = query_of(req)
-        unknown = [name for name in _sent_names(req) if not self._is_known(name)]
+        unknown = [
+            name
+            for name in list(dict.fromkeys((*req.params, *_names_in_address(req))))
+            if name.lower() not in (_KEY_OF_THE_HOST, *(known.lower() for known in self.names))
+        ]
         unknown_names = (
             unknown if self.is_ours else [name for name in unknown if self._is_slip(name)]
         )
@@ -51,9 +55,6 @@ class QueryNames:
             raise InvalidRequestError(self._explain(unknown_names))
         self._refuse_header(req, query)
         return query
-
-    def _is_known(self, name: str) -> bool:
-        return name.lower() in (_KEY_OF_THE_HOST, *(known.lower() for known in self.names))
 
     def _is_slip(self, name: str) -> bool:
         return is_like_dry_run(name) or any(is_one_slip_away(name, each) for each in self.names)
@@ -108,10 +109,6 @@ def query_of(req: func.HttpRequest) -> dict[str, str]:
 def wants_dry_run(req: func.HttpRequest) -> bool:
     """Whether the call asks for a dry run."""
     return query_of(req).get(DRY_RUN.lower(), "").lower() == "true"
-
-
-def _sent_names(req: func.HttpRequest) -> list[str]:
-    return list(dict.fromkeys((*req.params, *_names_in_address(req))))
 
 
 def _names_in_address(req: func.HttpRequest) -> list[str]:

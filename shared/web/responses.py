@@ -173,7 +173,8 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def answer(req: func.HttpRequest) -> func.HttpResponse:
         started_at = time.perf_counter()
-        correlation_id = _correlation_id(req)
+        header = req.headers.get(CORRELATION_HEADER, "")
+        correlation_id = header if _CORRELATION_ID.fullmatch(header) else RandomIds().new()
         name = getattr(handler, "__name__", "")
         with storage_time(CALL_SECONDS), acceptance_noted() as acceptance:
             try:
@@ -212,11 +213,6 @@ async def _finish_before_stop(handler: Handler, req: func.HttpRequest) -> func.H
         if limit.expired():
             raise GatewayStoppingError from None
         raise
-
-
-def _correlation_id(req: func.HttpRequest) -> str:
-    header = req.headers.get(CORRELATION_HEADER, "")
-    return header if _CORRELATION_ID.fullmatch(header) else RandomIds().new()
 
 
 def _tell(error: Exception, correlation_id: str, name: str) -> None:

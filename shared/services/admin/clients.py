@@ -1,6 +1,6 @@
-"""OAuth clients: what an administrator does to them (`manage.py client`).
+"""OAuth clients, for the administrator's commands (`manage.py client`).
 
-A change is in force in a running gateway once its look-ups have expired.
+A running gateway sees a change when its look-ups have expired.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from shared.storage.ports import Delete, Entity, Insert, Tables
 
 @dataclass(frozen=True, slots=True)
 class IssuedClient:
-    """A new client with its secret in the clear, to be shown once; "" for a client of Entra."""
+    """A new client with its secret in the clear, which is shown once; "" for a client of Entra."""
 
     client: Client
     client_secret: str = field(repr=False)
 
 
 class ClientService:
-    """The use cases; refusals are of the tree in `shared.errors`."""
+    """The administration of clients."""
 
     def __init__(self, tables: Tables, tenants: TenantService, clock: Clock, ids: Ids) -> None:
         self._tables = tables
@@ -51,9 +51,9 @@ class ClientService:
         self._ids = ids
 
     async def add(self, tenant: str, name: str, scopes: Iterable[Scope]) -> IssuedClient:
-        """A new client of a tenant, whose name is its id (made up where `name` is empty).
+        """Add a client of a tenant. Its name is its id; an empty `name` is generated.
 
-        Raises InvalidRequestError, NotFoundError, and ConflictError where the name is taken.
+        Raises InvalidRequestError, NotFoundError, and ConflictError if the name is taken.
         """
         owner = (await self._tenants.find(tenant)).id
         client_id = _clean_client_id(name or f"{owner}-{self._ids.new()[:8]}")
@@ -65,9 +65,9 @@ class ClientService:
     async def register(
         self, tenant: str, client_id: str, name: str, scopes: Iterable[Scope]
     ) -> IssuedClient:
-        """Make an application of Entra, by its id, a client of a tenant; Entra keeps its secret.
+        """Register an application of Entra as a client of a tenant. Entra keeps its secret.
 
-        Raises InvalidRequestError, NotFoundError, and ConflictError where it is one already.
+        Raises InvalidRequestError, NotFoundError, and ConflictError if it is a client already.
         """
         application = normal_client_id(client_id)
         if not is_application_id(application):
@@ -88,9 +88,9 @@ class ClientService:
         return sorted(matching, key=lambda client: client.client_id)
 
     async def revoke(self, client_id: str, tenant: str = "") -> Client:
-        """Take a client away: it gets no token, and those it has count no more.
+        """Delete a client. It gets no token, and its tokens are not valid any more.
 
-        Raises NotFoundError, also where it is another tenant's than the one that is named.
+        Raises NotFoundError, also if the client belongs to another tenant than the named one.
         """
         owner = (await self._tenants.find(tenant)).id if tenant else ""
         entity = await self._tables.get(CLIENTS, PARTITION, client_row(client_id))

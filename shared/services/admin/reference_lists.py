@@ -1,10 +1,10 @@
 """Lists of values that a tenant has loaded: divisions, departments, clients (docs/contracts.md#1).
 
-A list is checked only where the tenant has loaded one of its kind. Loading replaces a list as a
-whole: the values go in under a new generation, then the head of the list names it, so that a reader
-never sees half a list. The head says how many values the list has: where others are found, it was
-replaced meanwhile and is read again, or values are lost. By a list that is not whole no row fails
-with 2001; the rows that name a value which is not found end as 9001 until the list is loaded again.
+Values are checked only if the tenant has loaded a list of their kind. Loading replaces a whole
+list: the values are written under a new generation, then the head of the list names it, so that a
+reader never sees half a list. The head has the number of values. If a reader finds another number,
+the list was replaced meanwhile and is read again, or values are lost. Rows never fail with 2001
+because of an incomplete list. Their missing values end them as 9001 until the list is loaded again.
 In the table `References`, partition tenant:
 
     h|<kind>                          the head: which generation counts, how many values it has
@@ -30,22 +30,22 @@ from shared.storage.ports import MAX_OPERATIONS, Delete, Entity, Tables, Upsert
 
 _MOST_CACHED = 200
 _MOST_TRIES = 10
-# In place of the number of values, where the head does not say it: an earlier version wrote it.
+# The number of values in a head of an earlier version, which did not store it.
 _NOT_COUNTED = -1
 
 
 @dataclass(frozen=True, slots=True)
 class TenantLists:
-    """The lists of one tenant; values in their encoded form, by kind.
+    """The lists of one tenant, with encoded values by kind.
 
-    `unreadable` are the kinds whose list is not whole: what it does not allow may be in it.
+    `unreadable` are the kinds whose list is incomplete, so that a missing value may be in it.
     """
 
     values: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
     unreadable: frozenset[str] = frozenset()
 
     def allows(self, kind: ReferenceKind, value: str) -> bool:
-        """Whether the value may stand: it is listed, or there is no list of its kind."""
+        """Whether the value is in its list, or there is no list of its kind."""
         allowed = self.values.get(kind.value)
         return allowed is None or encode(value) in allowed
 
@@ -55,9 +55,9 @@ NO_LISTS = TenantLists()
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """Which generation of a list counts, and how many values it has.
+    """The current generation of a list, and its number of values.
 
-    `generation` is "" where the head cannot be read.
+    `generation` is "" if the head cannot be read.
     """
 
     generation: str
@@ -66,7 +66,7 @@ class _Head:
 
 @dataclass(slots=True)
 class _CachedLists:
-    """What was read of a tenant, when, and under which heads."""
+    """The cached lists of a tenant, with their heads and the time of the read."""
 
     read_at: float
     heads: Mapping[str, _Head]
@@ -74,7 +74,7 @@ class _CachedLists:
 
 
 class ReferenceLists:
-    """Reads and replaces lists; remembers a tenant's for `cache_seconds`."""
+    """Reads and replaces lists. Caches a tenant's lists for `cache_seconds`."""
 
     def __init__(self, tables: Tables, clock: Clock, ids: Ids, cache_seconds: float) -> None:
         self._tables = tables
@@ -84,7 +84,7 @@ class ReferenceLists:
         self._cache: OrderedDict[str, _CachedLists] = OrderedDict()
 
     async def for_tenant(self, tenant: str) -> TenantLists:
-        """The lists of a tenant. A change counts once what is remembered is too old."""
+        """The lists of a tenant, at most `cache_seconds` old."""
         cached = self._cache.get(tenant)
         now = self._clock.elapsed()
         if cached is not None and now - cached.read_at < self._cache_seconds:
@@ -105,9 +105,9 @@ class ReferenceLists:
         return kind.value in await self._read_heads(tenant)
 
     async def load(self, tenant: str, kind: ReferenceKind, values: Iterable[str]) -> int:
-        """Replace the list of that kind; how many values it has now.
+        """Replace the list of that kind. Returns its number of values.
 
-        Of two loads at once the list of one of them stands, whole.
+        After two concurrent loads, the list is that of one of them, complete.
         """
         partition, generation = encode(tenant), self._ids.new()
         rows = sorted({encode(listed_form(value)) for value in values})
@@ -128,7 +128,7 @@ class ReferenceLists:
     async def _read_lists(
         self, tenant: str, heads: Mapping[str, _Head]
     ) -> tuple[Mapping[str, _Head], TenantLists]:
-        """The lists under these heads, or under those that have taken their place meanwhile."""
+        """Read the lists of these heads, or of newer heads that have replaced them meanwhile."""
         for _ in range(_MOST_TRIES):
             values = {
                 kind: await self._read_values(tenant, kind, head.generation)

@@ -1,4 +1,4 @@
-"""The token endpoint behind HTTP: who asks, for which scopes, and the token (RFC 6749, 4.4)."""
+"""Token requests with client credentials (RFC 6749, 4.4)."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What a client sent; `scopes` is None where it asked for whatever it may have.
+    """A token request. `scopes` is None if the client asked for all scopes that it has.
 
-    A header does not say whether its client encodes what it puts in. Where that makes a difference,
+    A header does not show whether its client encodes id and secret. If that makes a difference,
     `other_readings` are the less likely readings of the same header.
     """
 
@@ -48,31 +48,31 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """An access token, the seconds that it lives, and its scopes."""
+    """An access token, its lifetime in seconds, and its scopes."""
 
     access_token: str = field(repr=False)
     expires_in: int
     scopes: tuple[str, ...]
 
 
-# A client, None for an id that no client has, and the secret that came with that id.
+# A client, or None for an unknown id, and the secret that was sent with that id.
 ClientClaim = tuple[Client | None, str]
 
 
 class TokenSource(Protocol):
-    """An identity provider, as the token endpoint sees it."""
+    """The part of an identity provider that issues tokens."""
 
     def choose(self, claims: Sequence[ClientClaim]) -> tuple[Client, str] | None:
-        """The one claim that is worth asking for a token; None where no claim can be right.
+        """The claim to request a token for; None if no claim can be right.
 
-        Of the gateway's own clients, an unknown one costs as much work as a known one, so that the
-        time of a refusal does not say which ids are in use. Entra's application ids are no secret.
+        An unknown client of the gateway's own takes as much time as a known one, so that the time
+        of a refusal does not show which ids are in use. Entra's application ids are no secret.
         """
 
     async def exchange(
         self, client: Client, secret: str, scopes: frozenset[Scope]
     ) -> IssuedToken | None:
-        """A token for the right secret, None for a wrong one."""
+        """Issue a token for the right secret; None for a wrong one."""
 
 
 class LocalTokenSource:
@@ -102,7 +102,7 @@ class LocalTokenSource:
 
 
 class TokenRequests:
-    """Answers token requests; every refusal is a TokenRefusedError."""
+    """Answers token requests. Every refusal is a TokenRefusedError."""
 
     def __init__(self, clients: ClientLookups, source: TokenSource, tenants: TenantLookups) -> None:
         self._clients = clients
@@ -110,9 +110,9 @@ class TokenRequests:
         self._tenants = tenants
 
     async def grant(self, request: TokenRequest) -> IssuedToken:
-        """The token. Raises TokenRefusedError, StorageUnavailableError.
+        """Issue a token. Raises TokenRefusedError, StorageUnavailableError.
 
-        Who does not prove to be the client is not told which scopes it has, or that its tenant is
+        Callers without the right secret do not learn the scopes of a client, or that its tenant is
         disabled.
         """
         readings = request.readings
@@ -138,7 +138,7 @@ class TokenRequests:
 
 
 def _scopes_to_grant(client: Client, requested: Iterable[str] | None) -> frozenset[Scope] | None:
-    """The scopes to grant; None where the client asked for one that it does not have."""
+    """The scopes to grant; None if the client asked for one that it does not have."""
     if requested is None:
         return client.scopes
     names = set(requested)
