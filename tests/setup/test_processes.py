@@ -77,7 +77,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from local_host.setup.processes import file_lock
-with file_lock(Path(sys.argv[1]), patience=0, on_wait=print, refusal="taken"):
+with file_lock(Path(sys.argv[1]), seconds=0, on_wait=print, refusal="taken"):
     print("held", flush=True)
     sys.stdin.read()
 """
