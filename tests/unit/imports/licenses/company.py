@@ -45,7 +45,7 @@ def never_unforeseen(error: Exception) -> Message:
 def import_on(
     license_set: LicenseSet, action: LicenseAction, number: int = 1, tenant: str = TENANT
 ) -> LicenseRules:
-    """An import at work on that shelf."""
+    """An import that is applied to a license set."""
     return LicenseRules(
         tenant=tenant,
         company="C1",

@@ -455,7 +455,7 @@ def test_again_it_changes_nothing() -> None:
     assert outcomes_of(company.send(REPLACE, *rows)) == [(UNCHANGED, [1103])] * 3
 
 
-# The license_set: which keys are free.
+# The license set knows which keys are free.
 
 ELSEWHERE = "5b1f3c52-7a39-4d0e-9c55-0f3f0a4f8d10"
 HELD = StoredLicense(
