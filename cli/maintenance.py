@@ -15,7 +15,7 @@ from shared.clock import to_iso
 from shared.errors import ConflictError, InvalidRequestError
 from shared.gateway import Gateway
 from shared.imports.documents.model import plain_name
-from shared.services.record_repair import BrokenThing, Repair, repair_areas
+from shared.services.record_repair import BrokenEntry, Repair, repair_areas
 from shared.services.retention import Purged
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ ConfirmRepair = Annotated[
 ]
 _REPAIR_DONE = {Repair.MEND: "mended", Repair.REMOVE: "removed", Repair.CLOSE: "closed"}
 # A tenant, a broken record, and the result of its repair.
-BrokenRecord = tuple[str, BrokenThing, str]
+BrokenRecord = tuple[str, BrokenEntry, str]
 
 
 @command(record_commands, "check", example="records check --tenant acme")

@@ -1,6 +1,6 @@
 """`dev.py check`: format, lint, strict types and the fast tests, side by side, in a minute.
 
-The tests of the order model play a sample of their interleavings here and all of them in `test`.
+The model tests run a sample of their interleavings here, and all of them in `test`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SAMPLE = {"ORDER_MODEL_RUNS": "100"}
 
 @dataclass
 class Check:
-    """One running tool. Its output is shown at its end, so that the outputs of two do not mix."""
+    """One running tool. Its output is shown when it ends, so that outputs do not mix."""
 
     name: str
     arguments: list[str]
@@ -51,7 +51,7 @@ class Check:
 
 
 def run_checks() -> int:
-    """Run them all, also where the first ones fail; returns the exit status."""
+    """Run all checks, even if the first ones fail. Returns the exit status."""
     checks = [
         Check("format", ["ruff", "format", "--check", "--quiet", "."]),
         Check("lint", ["ruff", "check", "--quiet", "."]),

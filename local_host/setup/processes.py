@@ -36,10 +36,10 @@ def start(
     output: IO[bytes] | int | None = None,
     errors: IO[bytes] | int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `command`, to be sent `death_signal` when the thread that calls this ends.
+    """Start `command`, which gets `death_signal` when the calling thread ends.
 
-    It gets a session of its own: a Ctrl-C on the terminal reaches only us, and we end our children
-    in the right order.
+    It gets its own session, so that Ctrl-C on the terminal reaches only this process, which ends
+    its children in the right order.
     """
     words = list(command)
     if HAS_PARENT_DEATH_SIGNAL:
@@ -77,7 +77,7 @@ def stop(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def command_line(pid: int) -> str:
-    """The command line of a process; "" where none runs (or it waits only to be reaped)."""
+    """The command line of a process; "" if it does not run (or is a zombie)."""
     try:
         if HAS_PARENT_DEATH_SIGNAL:
             return (
@@ -102,8 +102,8 @@ def end_leftover(
 ) -> bool:
     """End a process that an earlier run left behind; True when no such process runs any more.
 
-    A process whose command line does not have all `words` is another program, which has got the
-    same id since. `signals` are tried in turn, each with the seconds to wait after it.
+    A process whose command line does not contain all `words` is another program with the same id.
+    `signals` are sent in turn, each with the seconds to wait after it.
     """
     for number, patience in signals:
         if not _has_words(pid, words):

@@ -1,9 +1,9 @@
-"""Finds what is stored of a tenant and cannot be read; mends or removes it (`manage.py records`).
+"""Finds unreadable stored data of a tenant, and repairs or removes it (`manage.py records`).
 
-A record whose document can be read is mended: its stamp says that the tenant's newest import wrote
-it, so that nothing older overwrites it, and its look-ups are made anew. Any other one is removed
-with its look-ups and leaves a tombstone, so that the next import stores it anew. Each repair is
-conditional on what was found: what has changed since is left alone.
+A record whose document can be read is repaired: it gets the stamp of the tenant's newest import, so
+that no older import overwrites it, and its look-ups are written again. Any other record is removed
+with its look-ups and leaves a tombstone, so that the next import stores it again. Each repair is
+conditional: data that has changed since it was found is left unchanged.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _IMPORTS, _CALLS, SETUP = "imports", "calls", "setup"
 
 
 class Repair(StrEnum):
-    """What a repair does to a broken thing."""
+    """The kind of a repair."""
 
     MEND = "mend"
     REMOVE = "remove"
@@ -47,7 +47,7 @@ class Repair(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class BrokenThing:
+class BrokenEntry:
     """Something stored that cannot be read. `key` names it, sensitive parts masked."""
 
     area: str
@@ -75,11 +75,11 @@ class RepairContext:
 
     def removal(
         self, area: str, table: str, key: str, fault: str, operations: Sequence[Operation]
-    ) -> BrokenThing:
+    ) -> BrokenEntry:
         async def carry_out() -> None:
             await self.tables.transact(table, operations)
 
-        return BrokenThing(area, key, fault, Repair.REMOVE, carry_out)
+        return BrokenEntry(area, key, fault, Repair.REMOVE, carry_out)
 
     async def is_of_no_import(self, tenant: str, number: int) -> bool:
         """Whether a number that was just read is higher than that of every import of the tenant."""
@@ -89,15 +89,15 @@ class RepairContext:
 
 
 # Finds what is broken of a tenant.
-BrokenFinder = Callable[[RepairContext, str], AsyncIterator[BrokenThing]]
+BrokenFinder = Callable[[RepairContext, str], AsyncIterator[BrokenEntry]]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredShape:
-    """What a type derives from a stored document.
+    """The parts that a type derives from a stored document.
 
-    `check` raises what a document of another shape makes its readers raise; `lookups` are the row
-    keys of its look-ups, `columns` what is promoted to columns.
+    `check` raises an error for a document of another shape. `lookups` are the row keys of its
+    look-ups, `columns` its promoted columns.
     """
 
     check: Callable[[Document], object]
@@ -106,7 +106,7 @@ class StoredShape:
 
 
 def shape_of_rules(rules: RecordRules) -> StoredShape:
-    """That of a type whose rows each name one record."""
+    """The shape of a type whose rows each name one record."""
 
     def check(document: Document) -> None:
         rules.lookups(document)
@@ -119,12 +119,12 @@ def repair_areas(type_areas: Iterable[str]) -> tuple[str, ...]:
     """What can be checked: records by import type, imports with their results, calls with an
     Idempotency-Key, what types add to these, and the tenant's integrations and rounds.
     """
-    added = (area for area in type_areas if area != SETUP)
-    return tuple(dict.fromkeys((*IMPORT_TYPES, _IMPORTS, _CALLS, *added, SETUP)))
+    further = (area for area in type_areas if area != SETUP)
+    return tuple(dict.fromkeys((*IMPORT_TYPES, _IMPORTS, _CALLS, *further, SETUP)))
 
 
 class RecordRepair:
-    """Goes through the tables of one tenant; writes only in `carry_out`."""
+    """Finds broken entries in the tables of one tenant. Only `carry_out` of an entry writes."""
 
     def __init__(
         self,
@@ -142,50 +142,50 @@ class RecordRepair:
         self._shapes = shapes
         self._finders = finders
 
-    async def find(self, tenant: str, areas: Sequence[str] = ()) -> AsyncIterator[BrokenThing]:
+    async def find(self, tenant: str, areas: Sequence[str] = ()) -> AsyncIterator[BrokenEntry]:
         """Everything broken in these areas, one area after another; by default in all of them."""
         for area in areas or repair_areas(self._finders):
-            async for thing in self._of_area(tenant, area):
-                yield thing
+            async for entry in self._of_area(tenant, area):
+                yield entry
 
-    async def repair(self, thing: BrokenThing) -> bool:
-        """Carry a repair out; False where there is none, or the thing has changed since."""
-        if thing.carry_out is None:
+    async def repair(self, entry: BrokenEntry) -> bool:
+        """Carry out a repair; False if there is none, or the entry has changed since."""
+        if entry.carry_out is None:
             return False
         try:
-            await thing.carry_out()
+            await entry.carry_out()
         except PreconditionFailedError:
             return False
-        log.event("record.repaired", type=thing.area, step=thing.repair.value)
+        log.event("record.repaired", type=entry.area, step=entry.repair.value)
         return True
 
-    async def _of_area(self, tenant: str, area: str) -> AsyncIterator[BrokenThing]:
-        own = {_IMPORTS: self._broken_imports, _CALLS: self._calls, SETUP: self._setup}
-        if area in own:
-            async for thing in own[area](tenant):
-                yield thing
+    async def _of_area(self, tenant: str, area: str) -> AsyncIterator[BrokenEntry]:
+        type_entries = {_IMPORTS: self._broken_imports, _CALLS: self._calls, SETUP: self._setup}
+        if area in type_entries:
+            async for entry in type_entries[area](tenant):
+                yield entry
         if area in self._finders:
-            async for thing in self._finders[area](self._context, tenant):
-                yield thing
+            async for entry in self._finders[area](self._context, tenant):
+                yield entry
         elif area in IMPORT_TYPES:
-            async for thing in self._records(tenant, IMPORT_TYPES[area]):
-                yield thing
+            async for entry in self._records(tenant, IMPORT_TYPES[area]):
+                yield entry
 
-    async def _records(self, tenant: str, kind: ImportType) -> AsyncIterator[BrokenThing]:
+    async def _records(self, tenant: str, kind: ImportType) -> AsyncIterator[BrokenEntry]:
         shape = self._shape(kind)
         for partition in await record_partitions(self._context.tables, kind.table, tenant):
             lookups: defaultdict[str, list[Entity]] = defaultdict(list)
             async for entity in self._context.entities(kind.table, partition, "x|", "x|~"):
                 lookups[entity.row.rpartition("|")[2]].append(entity)
             async for entity in self._context.entities(kind.table, partition, "r|", "r|~"):
-                own = lookups.pop(entity.row.removeprefix("r|"), [])
+                own_lookups = lookups.pop(entity.row.removeprefix("r|"), [])
                 try:
                     newest = _check(shape, entity)
                 except UnreadableDataError as error:
-                    yield self._broken_record(tenant, kind, entity, own, str(error))
+                    yield self._broken_record(tenant, kind, entity, own_lookups, str(error))
                     continue
                 if await self._context.is_of_no_import(tenant, newest):
-                    yield self._broken_record(tenant, kind, entity, own, NO_IMPORT)
+                    yield self._broken_record(tenant, kind, entity, own_lookups, NO_IMPORT)
             for reference, pointing in lookups.items():
                 for entity in pointing:
                     fault = "the record that this look-up names is not there"
@@ -197,14 +197,14 @@ class RecordRepair:
 
     def _broken_record(
         self, tenant: str, kind: ImportType, entity: Entity, lookups: Sequence[Entity], fault: str
-    ) -> BrokenThing:
+    ) -> BrokenEntry:
         shape = self._shape(kind)
         document = _document(shape, entity)
 
         async def carry_out() -> None:
             key = RecordKey(entity.partition, entity.row)
             number = await self._context.imports.newest_number(tenant)
-            mended = StoredRecord(
+            repaired = StoredRecord(
                 key=key,
                 document=document,
                 stamp=Stamp(number, -1, "[]"),
@@ -214,34 +214,36 @@ class RecordRepair:
                 lookups=() if document is None else tuple(shape.lookups(document)),
                 columns=None if document is None else dict(shape.columns(document)),
             )
-            before = StoredRecord(key, None, mended.stamp, etag=entity.etag)
-            operations = business_records.writing(mended, before)
-            kept = {operation.entity.row for operation in operations}
-            operations += [Delete(each) for each in lookups if each.row not in kept]
+            before = StoredRecord(key, None, repaired.stamp, etag=entity.etag)
+            operations = business_records.writing(repaired, before)
+            kept_rows = {operation.entity.row for operation in operations}
+            operations += [Delete(each) for each in lookups if each.row not in kept_rows]
             await self._context.tables.transact(kind.table, operations)
 
         repair = Repair.REMOVE if document is None else Repair.MEND
         key = shown_key(entity.partition, entity.row.removeprefix("r|"))
-        return BrokenThing(kind.name, key, fault, repair, carry_out)
+        return BrokenEntry(kind.name, key, fault, repair, carry_out)
 
-    async def _broken_imports(self, tenant: str) -> AsyncIterator[BrokenThing]:
+    async def _broken_imports(self, tenant: str) -> AsyncIterator[BrokenEntry]:
         after: int | None = None
-        while found := await self._context.imports.newest_first(tenant, after, _PAGE):
-            known = {opened.number for opened in await self._context.imports.open_of(tenant)}
-            for record in found:
+        while records := await self._context.imports.newest_first(tenant, after, _PAGE):
+            open_numbers = {
+                open_import.number for open_import in await self._context.imports.open_of(tenant)
+            }
+            for record in records:
                 if record.is_broken:
                     yield self._broken_import(record)
-                elif record.is_open and record.number not in known:
-                    lost = await self._lost_open_import(record)
-                    if lost is not None:
-                        yield lost
+                elif record.is_open and record.number not in open_numbers:
+                    lost_import = await self._lost_open_import(record)
+                    if lost_import is not None:
+                        yield lost_import
                 elif not record.results_expired_at:
-                    async for thing in self._broken_results(record):
-                        yield thing
-            after = found[-1].number
+                    async for entry in self._broken_results(record):
+                        yield entry
+            after = records[-1].number
 
-    async def _lost_open_import(self, record: ImportRecord) -> BrokenThing | None:
-        """An open import that the sweep does not find; None where it has ended meanwhile."""
+    async def _lost_open_import(self, record: ImportRecord) -> BrokenEntry | None:
+        """The entry for an open import that the sweep does not find; None if it has ended."""
         current = await self._context.imports.read(record.tenant, record.number)
         if current is None or not current.is_open or current.is_broken:
             return None
@@ -252,44 +254,44 @@ class RecordRepair:
                 raise PreconditionFailedError("the import has ended")
 
         fault = "the entity by which the sweep finds the open import is not there"
-        return BrokenThing(_IMPORTS, record.import_id, fault, Repair.MEND, carry_out)
+        return BrokenEntry(_IMPORTS, record.import_id, fault, Repair.MEND, carry_out)
 
-    def _broken_import(self, record: ImportRecord) -> BrokenThing:
+    def _broken_import(self, record: ImportRecord) -> BrokenEntry:
         fault = "the record of the import cannot be read"
 
         async def carry_out() -> None:
             await self._context.imports.close(record, to_iso(self._context.clock.now()))
 
         if not record.is_open:
-            return BrokenThing(_IMPORTS, record.import_id, fault, Repair.NONE)
-        return BrokenThing(_IMPORTS, record.import_id, fault, Repair.CLOSE, carry_out)
+            return BrokenEntry(_IMPORTS, record.import_id, fault, Repair.NONE)
+        return BrokenEntry(_IMPORTS, record.import_id, fault, Repair.CLOSE, carry_out)
 
-    async def _broken_results(self, record: ImportRecord) -> AsyncIterator[BrokenThing]:
-        async for stored in self._results.chunks(record.import_id):
+    async def _broken_results(self, record: ImportRecord) -> AsyncIterator[BrokenEntry]:
+        async for result in self._results.chunks(record.import_id):
             try:
-                await self._results.rows(stored)
+                await self._results.rows(result)
             except UnreadableDataError as error:
-                key = f"{record.import_id} chunk {stored.chunk}"
-                yield BrokenThing(_IMPORTS, key, str(error), Repair.NONE)
+                key = f"{record.import_id} chunk {result.chunk}"
+                yield BrokenEntry(_IMPORTS, key, str(error), Repair.NONE)
 
-    async def _calls(self, tenant: str) -> AsyncIterator[BrokenThing]:
+    async def _calls(self, tenant: str) -> AsyncIterator[BrokenEntry]:
         async for entity in self._context.entities(
             IDEMPOTENCY, encode(tenant), *idempotency_records.KEYS
         ):
             try:
                 idempotency_records.from_entity(tenant, "", entity)
             except UnreadableDataError as error:
-                # The key is the caller's own word, and may say anything.
+                # The caller chose the key, which may contain anything.
                 key = masked(decode(entity.row.removeprefix("k|")))
                 yield self._context.removal(_CALLS, IDEMPOTENCY, key, str(error), [Delete(entity)])
 
-    async def _setup(self, tenant: str) -> AsyncIterator[BrokenThing]:
+    async def _setup(self, tenant: str) -> AsyncIterator[BrokenEntry]:
         async for entity in self._context.entities(INTEGRATIONS, encode(tenant)):
             try:
                 integration_from_entity(entity)
             except UnreadableDataError as error:
                 fault = f"{error}; mend it with `integration set`"
-                yield BrokenThing(SETUP, decode(entity.row), fault, Repair.NONE)
+                yield BrokenEntry(SETUP, decode(entity.row), fault, Repair.NONE)
 
 
 def masked(text: str) -> str:
@@ -298,7 +300,7 @@ def masked(text: str) -> str:
 
 
 def _check(shape: StoredShape, entity: Entity) -> int:
-    """The highest import number in a record. Raises UnreadableDataError where it is broken."""
+    """The highest import number in a record. Raises UnreadableDataError if it is broken."""
     record = business_records.from_entity(entity)
     record.stamp.results()
     if record.document is not None:
@@ -308,7 +310,7 @@ def _check(shape: StoredShape, entity: Entity) -> int:
 
 
 def _document(shape: StoredShape, entity: Entity) -> Document | None:
-    """The document of a broken record where that can be read; a tombstone has none."""
+    """The document of a broken record; None if it cannot be read, and for a tombstone."""
     document = None if entity.flag("Deleted") else readable_json(entity)
     if document is None:
         return None

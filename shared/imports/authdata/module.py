@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from shared.gateway import Gateway
     from shared.imports.import_type import Document
-    from shared.services.record_repair import BrokenThing, RepairContext, StoredShape
+    from shared.services.record_repair import BrokenEntry, RepairContext, StoredShape
     from shared.storage.import_records import ImportRecord
     from shared.web.openapi.operations import Limits, Operation
 
@@ -49,7 +49,7 @@ def _stored_shape() -> StoredShape:
     return StoredShape(Employee.from_document, lookups, columns)
 
 
-def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:
+def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
     from shared.imports.authdata.repair import find_broken_batches
 
     return find_broken_batches(context, tenant)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
-    from shared.services.record_repair import BrokenThing, RepairContext, StoredShape
+    from shared.services.record_repair import BrokenEntry, RepairContext, StoredShape
     from shared.services.retention import RetentionStep
     from shared.storage.import_records import ImportRecord
     from shared.web.openapi.operations import Limits, Operation
@@ -57,7 +57,7 @@ def _stored_shape() -> StoredShape:
     return StoredShape(check_document, lookups_of, lambda _document: {})
 
 
-def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:
+def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
     from shared.imports.documents.repair import find_broken_rounds
 
     return find_broken_rounds(context, tenant)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import azure.functions as func
 
     from shared.gateway import Gateway
-    from shared.services.record_repair import BrokenThing, RepairContext
+    from shared.services.record_repair import BrokenEntry, RepairContext
     from shared.services.retention import LogRange
     from shared.services.row_processor import ProcessorContext, RowProcessor
     from shared.services.status import ImportReport
@@ -55,7 +55,7 @@ def _log_range() -> LogRange:
     return log_up_to
 
 
-def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:
+def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
     from shared.imports.licenses.repair import find_broken_licenses
 
     return find_broken_licenses(context, tenant)

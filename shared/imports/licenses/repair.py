@@ -13,7 +13,7 @@ from shared.imports.licenses.license_set import Change, StoredLicense
 from shared.imports.licenses.model import employee_of
 from shared.services.record_repair import (
     NO_IMPORT,
-    BrokenThing,
+    BrokenEntry,
     Repair,
     RepairContext,
     readable_json,
@@ -23,7 +23,7 @@ from shared.storage.partition_index import record_partitions
 from shared.storage.ports import Delete, Entity
 
 
-async def find_broken_licenses(context: RepairContext, tenant: str) -> AsyncIterator[BrokenThing]:
+async def find_broken_licenses(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
     open_numbers = [opened.number for opened in await context.imports.open_of(tenant)]
     for partition in await record_partitions(context.tables, LICENSES.table, tenant):
         licenses: dict[str, StoredLicense] = {}
@@ -50,7 +50,7 @@ async def find_broken_licenses(context: RepairContext, tenant: str) -> AsyncIter
                 number = entity.row.split("|")[1]
                 name = shown_key(partition, f"log of import number {int(number)}")
                 if int(number) in open_numbers:
-                    yield BrokenThing(LICENSES.name, name, str(error), Repair.NONE)
+                    yield BrokenEntry(LICENSES.name, name, str(error), Repair.NONE)
                 else:
                     yield context.removal(
                         LICENSES.name, LICENSES.table, name, str(error), [Delete(entity)]
@@ -59,7 +59,7 @@ async def find_broken_licenses(context: RepairContext, tenant: str) -> AsyncIter
 
 def _broken_license(
     context: RepairContext, tenant: str, entity: Entity, key: str, fault: str
-) -> BrokenThing:
+) -> BrokenEntry:
     document = readable_json(entity)
     repaired = None
     if document is not None:
@@ -78,12 +78,12 @@ def _broken_license(
 
     name = shown_key(entity.partition, key)
     repair = Repair.REMOVE if repaired is None else Repair.MEND
-    return BrokenThing(LICENSES.name, name, fault, repair, carry_out)
+    return BrokenEntry(LICENSES.name, name, fault, repair, carry_out)
 
 
 def _broken_owner(
     context: RepairContext, entity: Entity, stored_license: StoredLicense | None, fault: str
-) -> BrokenThing:
+) -> BrokenEntry:
     name = shown_key(entity.partition, entity.row.removeprefix("k|"))
     if stored_license is None or stored_license.document is None:
         return context.removal(LICENSES.name, LICENSES.table, name, fault, [Delete(entity)])
@@ -92,7 +92,7 @@ def _broken_owner(
     async def carry_out() -> None:
         await _write_license(context, entity.partition, license_)
 
-    return BrokenThing(LICENSES.name, name, fault, Repair.MEND, carry_out)
+    return BrokenEntry(LICENSES.name, name, fault, Repair.MEND, carry_out)
 
 
 async def _write_license(
