@@ -6,7 +6,8 @@ import asyncio
 import base64
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,11 +60,38 @@ from tests.waiting import until
 
 
 @dataclass(frozen=True)
-class Harness:
-    """What a test plays with."""
+class TenantHarness:
+    """A gateway's services, its queues, and a tenant whose messages the test delivers."""
 
     gateway: Gateway
     pump: Pump
+    tenant: str
+
+    async def drain(self) -> None:
+        """Deliver messages until the tenant has no open import."""
+
+        async def has_ended() -> bool:
+            for message in await self.messages():
+                await self.gateway.chunks.process(message)
+            return not await self.gateway.imports.open_of(self.tenant)
+
+        await until(has_ended, f"the end of the imports of {self.tenant}")
+
+    async def messages(self) -> list[ChunkMessage]:
+        """Take the tenant's messages that are visible now off the queues; others' are dropped."""
+        return [message for message in await self.pump.take() if message.tenant == self.tenant]
+
+    async def again(self, record: ImportRecord) -> ImportRecord:
+        """The record of an import as it is now."""
+        found = await self.gateway.imports.read(record.tenant, record.number)
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True)
+class Harness(TenantHarness):
+    """What a test works with; the tenant is that of the sender."""
+
     sender: Sender
 
     async def accept(self, rows: list[Any]) -> ImportRecord:
@@ -77,22 +105,6 @@ class Harness:
         return await accept_without_messages(
             self.gateway, self.sender.caller, body_of(rows), chunk_rows
         )
-
-    async def drain(self) -> None:
-        """Deliver messages until the tenant has no open import."""
-        tenant = self.sender.tenant
-
-        async def has_ended() -> bool:
-            for message in await self.messages():
-                await self.gateway.chunks.process(message)
-            return not await self.gateway.imports.open_of(tenant)
-
-        await until(has_ended, f"the end of the imports of {tenant}")
-
-    async def messages(self) -> list[ChunkMessage]:
-        """Take the tenant's messages that are visible now off the queues; others' are dropped."""
-        taken = await self.pump.take()
-        return [message for message in taken if message.tenant == self.sender.tenant]
 
     async def waiting(self) -> list[str]:
         """The row keys of the tenant's chunks that wait."""
@@ -151,24 +163,26 @@ class Harness:
             await tables.write("ImportResults", Delete(Entity(record.import_id, row, {})))
         await self.forget_closing(record)
 
-    async def again(self, record: ImportRecord) -> ImportRecord:
-        """The record of an import as it is now."""
-        found = await self.gateway.imports.read(record.tenant, record.number)
-        assert found is not None
-        return found
+
+@asynccontextmanager
+async def _opened(storage: str, **settings: Any) -> AsyncIterator[tuple[Gateway, Pump]]:
+    """A gateway's services and its queues, with no message on them."""
+    async with (
+        open_gateway(settings_for(storage, **settings)) as gateway,
+        QueueServiceClient.from_connection_string(storage) as service,
+    ):
+        pump = Pump(service)
+        await pump.take()
+        yield gateway, pump
 
 
 def play(storage: str, scenario: Callable[[Harness], Awaitable[None]], **settings: int) -> None:
-    """Run a test on a stage of its own; `settings` by the names of `Settings`."""
+    """Run a test with a harness of its own; `settings` by the names of `Settings`."""
 
     async def run() -> None:
-        async with (
-            open_gateway(settings_for(storage, **settings)) as gateway,
-            QueueServiceClient.from_connection_string(storage) as service,
-        ):
-            pump = Pump(service)
-            await pump.take()
-            await scenario(Harness(gateway, pump, await new_sender(gateway)))
+        async with _opened(storage, **settings) as (gateway, pump):
+            sender = await new_sender(gateway)
+            await scenario(Harness(gateway, pump, sender.tenant, sender))
 
     asyncio.run(run())
 
@@ -246,7 +260,7 @@ async def always() -> None:
 
 
 @dataclass(frozen=True)
-class LicenseStage:
+class LicenseHarness:
     """A stage with one import of licenses after another."""
 
     stage: Harness
@@ -356,12 +370,8 @@ def an_employee(employee_id: str, *values: str | None, status: str | None = None
 
 
 @dataclass(frozen=True)
-class AuthdataStage:
-    """What a test plays with."""
-
-    gateway: Gateway
-    pump: Pump
-    tenant: str
+class AuthdataHarness(TenantHarness):
+    """What a test of authentication data works with."""
 
     async def stage(
         self, rows: Sequence[Row], file_log_id: str | None = None, **changes: Any
@@ -401,26 +411,6 @@ class AuthdataStage:
         batch = await self.gateway.authdata.staging.find(self.tenant, file_log_id)
         return await self.gateway.authdata.staging.review(batch)
 
-    async def again(self, record: ImportRecord) -> ImportRecord:
-        """The record of an import as it is now."""
-        found = await self.gateway.imports.read(record.tenant, record.number)
-        assert found is not None
-        return found
-
-    async def drain(self) -> None:
-        """Deliver messages until the tenant has no open import."""
-
-        async def has_ended() -> bool:
-            for message in await self.messages():
-                await self.gateway.chunks.process(message)
-            return not await self.gateway.imports.open_of(self.tenant)
-
-        await until(has_ended, f"the end of the imports of {self.tenant}")
-
-    async def messages(self) -> list[ChunkMessage]:
-        """Take the tenant's messages that are visible now."""
-        return [message for message in await self.pump.take() if message.tenant == self.tenant]
-
     async def entities(self, table: str = "AuthData") -> list[Entity]:
         """Everything in the tenant's own partition of a table, with ETags."""
         return await self.gateway.account.tables.query(table, self.tenant)
@@ -441,19 +431,13 @@ class AuthdataStage:
 
 
 def play_authdata(
-    storage: str, scenario: Callable[[AuthdataStage], Awaitable[None]], **settings: Any
+    storage: str, scenario: Callable[[AuthdataHarness], Awaitable[None]], **settings: Any
 ) -> None:
-    """Run a test on a stage of its own; `settings` by the names of `Settings`."""
+    """`play` for authentication data; the rules of a tenant are not cached."""
 
     async def run() -> None:
-        wanted = {"cache_seconds": 0, **settings}
-        async with (
-            open_gateway(settings_for(storage, **wanted)) as gateway,
-            QueueServiceClient.from_connection_string(storage) as service,
-        ):
-            pump = Pump(service)
-            await pump.take()
-            await scenario(AuthdataStage(gateway, pump, await new_tenant(gateway)))
+        async with _opened(storage, **{"cache_seconds": 0, **settings}) as (gateway, pump):
+            await scenario(AuthdataHarness(gateway, pump, await new_tenant(gateway)))
 
     asyncio.run(run())
 

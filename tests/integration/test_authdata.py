@@ -15,7 +15,7 @@ from shared.imports.authdata.model import NO_FILE_LOG_ID
 from shared.imports.results import Outcome
 from shared.services.status import ImportState
 from tests.emulator import Emulator
-from tests.integration.harness import AuthdataStage, Row, an_employee, play_authdata
+from tests.integration.harness import AuthdataHarness, Row, an_employee, play_authdata
 
 pytestmark = pytest.mark.integration
 PARTS = ("totalNew", "totalUpdates", "totalErrors", "totalNoChange", "totalDuplicates")
@@ -29,7 +29,7 @@ def totals(answer: dict[str, Any]) -> tuple[int, ...]:
 
 
 def test_a_staged_batch_changes_nothing_until_it_is_processed(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         rows = [an_employee("E1", status="on"), an_employee("E2"), {"employeeId": " "}]
         staged = await stage.stage([*rows, an_employee("", "x")])
         assert totals(staged.answer) == (2, 0, 1, 0, 0)
@@ -52,7 +52,7 @@ def test_a_staged_batch_changes_nothing_until_it_is_processed(delivered: str) ->
 
 
 def test_every_class_of_record_is_processed(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         ids = ("SAME", "AUTH", "STATUS", "OLD", "BOTH", "HELD")
         await stage.imported([an_employee(name, status="on") for name in ids])
         before = await stage.stored()
@@ -91,7 +91,7 @@ def test_every_class_of_record_is_processed(delivered: str) -> None:
 
 
 def test_an_employee_can_be_renamed_back_and_forth(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         values = ("one", "two", "three")
         renames = []
         for name in ("A", "B", "A"):
@@ -104,7 +104,7 @@ def test_an_employee_can_be_renamed_back_and_forth(delivered: str) -> None:
 
 
 def test_calls_with_one_id_append_to_one_batch(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         batch = str(uuid.uuid4())
         first = await stage.stage([an_employee("E1", "a"), an_employee("E2", "b")], batch)
         second = await stage.stage(
@@ -126,7 +126,7 @@ def test_calls_with_one_id_append_to_one_batch(delivered: str) -> None:
 
 
 def test_two_calls_at_once_lose_nothing_and_count_nothing_twice(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         batch = str(uuid.uuid4())
         calls = [[an_employee(f"E{at}"), an_employee("SAME", f"v{at}")] for at in range(8)]
         done = await asyncio.gather(*(stage.stage(rows, batch) for rows in calls))
@@ -140,7 +140,7 @@ def test_two_calls_at_once_lose_nothing_and_count_nothing_twice(delivered: str) 
 
 
 def test_a_call_that_is_made_again_under_its_id_is_in_once(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         call_id, batch = str(uuid.uuid4()), str(uuid.uuid4())
         await stage.stage([an_employee("E0")], batch)
         once = await stage.stage([an_employee("E1")], batch, call_id=call_id)
@@ -155,7 +155,7 @@ def test_a_call_that_is_made_again_under_its_id_is_in_once(delivered: str) -> No
 
 
 def test_without_commit_nothing_is_staged(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         batch = str(uuid.uuid4())
         for given, answered in ((None, NO_FILE_LOG_ID), (batch, batch)):
             told = await stage.stage([an_employee("E1")], given, commit=False)
@@ -169,7 +169,7 @@ def test_without_commit_nothing_is_staged(delivered: str) -> None:
 
 
 def test_a_batch_is_processed_once_however_often_process_is_called(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         staged = await stage.stage([an_employee("E1"), an_employee("E2")])
         records = await asyncio.gather(*(stage.begin(staged.file_log_id) for _ in range(6)))
         assert len({record.number for record in records}) == 1
@@ -187,7 +187,7 @@ def test_a_batch_is_processed_once_however_often_process_is_called(delivered: st
 
 
 def test_a_process_call_that_died_is_taken_up_by_the_next_one(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         gateway = stage.gateway
         made: list[Batch] = []
         for _ in range(2):
@@ -207,7 +207,7 @@ def test_a_process_call_that_died_is_taken_up_by_the_next_one(delivered: str) ->
 
 
 def test_two_batches_at_once_are_decided_one_after_the_other(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         values = ("one", "two")
         first = await stage.stage([an_employee("A", *values), an_employee("X")])
         second = await stage.stage([an_employee("B", *values), an_employee("X")])
@@ -236,7 +236,7 @@ def test_over_a_threshold_no_entity_changes(
 ) -> None:
     """Of four employees two change and two are added; one of five records is an error."""
 
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         rules = stage.gateway.authdata.rules
         await stage.imported([an_employee(f"E{number}", status="on") for number in range(4)])
         rows = [an_employee(f"E{number}", status="off") for number in range(2)]
@@ -272,7 +272,7 @@ def test_over_a_threshold_no_entity_changes(
 
 
 def test_a_threshold_cancels_the_whole_batch_while_it_is_staged(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         await stage.gateway.authdata.rules.set_thresholds(stage.tenant, {"errors": "30"})
         batch, call_id = str(uuid.uuid4()), str(uuid.uuid4())
         bad = [an_employee("")]
@@ -295,7 +295,7 @@ def test_a_threshold_cancels_the_whole_batch_while_it_is_staged(delivered: str) 
 
 
 def test_a_batch_without_records_is_processed_without_an_import(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         staged = await stage.stage([])
         assert (
             await stage.gateway.authdata.processing.begin(stage.tenant, staged.file_log_id) is None
@@ -310,7 +310,7 @@ def test_a_batch_without_records_is_processed_without_an_import(delivered: str) 
 
 
 def test_a_batch_has_at_most_the_rows_of_an_import(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         batch = str(uuid.uuid4())
         await stage.stage([an_employee(f"E{at}") for at in range(3)], batch)
         with pytest.raises(TooLargeError, match="limits are 4"):
@@ -321,8 +321,8 @@ def test_a_batch_has_at_most_the_rows_of_an_import(delivered: str) -> None:
 
 
 def test_batches_of_tenants_do_not_meet(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
-        other = AuthdataStage(stage.gateway, stage.pump, f"{stage.tenant}-2")
+    async def scenario(stage: AuthdataHarness) -> None:
+        other = AuthdataHarness(stage.gateway, stage.pump, f"{stage.tenant}-2")
         batch = str(uuid.uuid4())
         await stage.stage([an_employee("E1")], batch)
         with pytest.raises(NotFoundError):
@@ -339,7 +339,7 @@ def test_batches_of_tenants_do_not_meet(delivered: str) -> None:
 
 
 def test_results_show_ids_and_no_hashes(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         staged = await stage.stage([an_employee("E1"), an_employee("E2", None), an_employee("E1")])
         record = await stage.begin(staged.file_log_id)
         await stage.drain()
@@ -359,7 +359,7 @@ def test_results_show_ids_and_no_hashes(delivered: str) -> None:
 
 
 def test_a_batch_that_nobody_processes_expires(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         staged = await stage.stage([an_employee("E1")])
         for call in (
             stage.stage([an_employee("E2")], staged.file_log_id),
@@ -389,7 +389,7 @@ def test_a_batch_that_nobody_processes_expires(delivered: str) -> None:
 def test_upkeep_removes_the_records_of_what_is_processed_and_leaves_the_answer(
     delivered: str,
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         rows = [an_employee(f"E{at:04d}", "x" * 150, str(at)) for at in range(300)]
         staged, waiting = await stage.stage(rows), await stage.stage([an_employee("W")])
         answer = await stage.process(staged.file_log_id)
@@ -430,7 +430,7 @@ def load(changed: int = 0) -> list[Row]:
 def test_storage_is_asked_seldom_and_the_same_file_again_writes_nothing(
     emulator: Emulator, delivered: str
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         async def counted(rows: list[Row]) -> tuple[float, int]:
             watch = emulator.watch("delivered")
             staged = await stage.stage(rows)

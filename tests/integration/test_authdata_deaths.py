@@ -22,7 +22,7 @@ from shared.storage.result_records import result_row
 from shared.web.responses import refusal
 from tests.emulator import settings_for
 from tests.faults.proxy import Act, CutConnection, FaultProxy, Rule, Service, running_proxy
-from tests.integration.harness import AuthdataStage, an_employee, play_authdata
+from tests.integration.harness import AuthdataHarness, an_employee, play_authdata
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.integration
@@ -46,7 +46,7 @@ def dying_after(commits: int) -> BeforeCommit:
     return before_commit
 
 
-async def ready(stage: AuthdataStage) -> ImportRecord:
+async def ready(stage: AuthdataHarness) -> ImportRecord:
     """An import of 110 rows in chunks of 40: 40 updates, 30 renames, 40 new; no message is out."""
     old = [an_employee(f"A{at:02d}", status="on") for at in range(40)]
     await stage.imported(old + [an_employee(f"O{at:02d}") for at in range(30)])
@@ -59,27 +59,27 @@ async def ready(stage: AuthdataStage) -> ImportRecord:
     return record
 
 
-def work_of(stage: AuthdataStage, record: ImportRecord) -> AuthdataProcessor:
+def work_of(stage: AuthdataHarness, record: ImportRecord) -> AuthdataProcessor:
     work = stage.gateway.chunks._processors.for_import(record)
     assert isinstance(work, AuthdataProcessor)
     return work
 
 
-async def lines_of(stage: AuthdataStage, record: ImportRecord, chunk: int) -> bytes:
+async def lines_of(stage: AuthdataHarness, record: ImportRecord, chunk: int) -> bytes:
     return await stage.gateway.chunks._payloads.lines(record, chunk)
 
 
-async def deliver(stage: AuthdataStage, record: ImportRecord, *chunks: int) -> None:
+async def deliver(stage: AuthdataHarness, record: ImportRecord, *chunks: int) -> None:
     for message in messages_for(record, [], chunks or range(len(record.chunks))):
         await stage.gateway.chunks.process(message)
 
 
-async def results(stage: AuthdataStage, record: ImportRecord) -> dict[int, RowResult]:
+async def results(stage: AuthdataHarness, record: ImportRecord) -> dict[int, RowResult]:
     found = [row async for row in stage.gateway.reporting.all_results(record)]
     return {row.index: row for row in found}
 
 
-async def forget_results(stage: AuthdataStage, record: ImportRecord) -> None:
+async def forget_results(stage: AuthdataHarness, record: ImportRecord) -> None:
     """As if the handlers had died before they wrote their results."""
     tables = stage.gateway.account.tables
     for chunk in record.chunks:
@@ -95,7 +95,7 @@ async def forget_results(stage: AuthdataStage, record: ImportRecord) -> None:
 def test_a_handler_that_died_in_the_middle_is_taken_up_and_decides_nothing_anew(
     delivered: str, commits: int
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         work = work_of(stage, record)
         for chunk in range(len(record.chunks)):
@@ -114,7 +114,7 @@ def test_a_handler_that_died_in_the_middle_is_taken_up_and_decides_nothing_anew(
 
 
 def test_a_message_delivered_again_tells_what_was_done_the_first_time(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         await deliver(stage, record)
         answer, stored = await stage.answer(record), await stage.stored()
@@ -133,7 +133,7 @@ def test_a_message_delivered_again_tells_what_was_done_the_first_time(delivered:
 def test_a_poisoned_chunk_ends_and_no_straggler_commits_its_rows(
     delivered: str, is_planned: bool
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         chunks, work = stage.gateway.chunks, work_of(stage, record)
         if is_planned:
@@ -164,7 +164,7 @@ def test_a_poisoned_chunk_ends_and_no_straggler_commits_its_rows(
 def test_a_chunk_that_is_poisoned_before_the_plan_ends_no_other_chunk(
     delivered: str, first: int
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         [message] = messages_for(record, [], [first])
         await stage.gateway.chunks.end_as_failed(message)
@@ -183,7 +183,7 @@ def test_a_chunk_that_is_poisoned_before_the_plan_ends_no_other_chunk(
 
 
 def test_rows_of_one_employee_and_faulty_rows_end_with_their_chunk(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         rows = [an_employee("A1", f"value {at}", status=None if at else "on") for at in range(30)]
         rows += [an_employee("x" * 600), an_employee(f"A{2:02d}"), {"employeeId": "A3"}]
         rows += [an_employee(f"B{at:02d}") for at in range(110)]
@@ -203,7 +203,7 @@ def test_rows_of_one_employee_and_faulty_rows_end_with_their_chunk(delivered: st
 
 
 def test_a_cancelled_import_keeps_what_is_committed(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         await deliver(stage, record, 0)
         current = await stage.again(record)
@@ -222,7 +222,7 @@ def test_a_cancelled_import_keeps_what_is_committed(delivered: str) -> None:
 
 
 def test_an_import_cancelled_before_its_turn_changes_nothing(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         before = await stage.entities()
         assert await stage.gateway.imports.cancel(record_read := await stage.again(record), "x")
@@ -237,7 +237,7 @@ def test_an_import_cancelled_before_its_turn_changes_nothing(delivered: str) -> 
 
 
 def test_a_straggler_of_an_earlier_import_gives_way(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         await deliver(stage, record)
         told = await results(stage, record)
@@ -255,7 +255,7 @@ def test_a_straggler_of_an_earlier_import_gives_way(delivered: str) -> None:
 
 
 def test_a_lost_payload_ends_the_import(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         rows = [an_employee(f"E{at:03d}") for at in range(200)]
         record = await stage.begin((await stage.stage(rows)).file_log_id)
         await stage.gateway.account.blobs.delete("import-payloads", record.blob_name)

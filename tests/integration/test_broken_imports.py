@@ -27,7 +27,7 @@ from shared.storage.ports import Delete, Entity, Insert, Upsert
 from shared.storage.result_records import result_row
 from tests.builders import a_worker, body_of
 from tests.integration.harness import (
-    AuthdataStage,
+    AuthdataHarness,
     Harness,
     an_employee,
     play,
@@ -296,7 +296,7 @@ LOST: Mapping[str, Mapping[str, Any] | None] = {
 
 @pytest.mark.parametrize("way", LOST)
 def test_a_batch_that_lost_records_ends_and_holds_no_tenant_up(delivered: str, way: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         processing = stage.gateway.authdata.processing
         batches = [(await stage.stage([an_employee("E1")])).file_log_id for _ in range(2)]
         for file_log_id in batches:
@@ -331,7 +331,7 @@ def test_a_batch_that_lost_records_ends_and_holds_no_tenant_up(delivered: str, w
     "columns", [{"State": "Perhaps"}, {"Parts0": b"\0"}, {"Parts0": None}, {"Exceeded": "["}]
 )
 def test_a_broken_batch_is_told_and_tidied_up(delivered: str, columns: Mapping[str, Any]) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         file_log_id = (await stage.stage([an_employee("E1")])).file_log_id
         await set_columns(
             delivered, "AuthStaging", f"{stage.tenant}|{file_log_id}", "batch", columns
@@ -348,7 +348,7 @@ def test_a_broken_batch_is_told_and_tidied_up(delivered: str, columns: Mapping[s
 
 
 def test_a_batch_that_a_clock_opened_which_was_ahead_still_expires(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         processing, tables = stage.gateway.authdata.processing, stage.gateway.account.tables
         file_log_id = (await stage.stage([an_employee("E1")])).file_log_id
         [noted] = await stage.entities("AuthStaging")

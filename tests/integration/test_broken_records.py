@@ -29,9 +29,9 @@ from tests.builders import a_worker, body_of
 from tests.integration.harness import (
     MERGE,
     REPLACE,
-    AuthdataStage,
+    AuthdataHarness,
     Harness,
-    LicenseStage,
+    LicenseHarness,
     a_row,
     an_employee,
     play,
@@ -163,7 +163,7 @@ def test_only_the_rows_of_employees_with_a_broken_license_fail(
     delivered: str, action: LicenseAction
 ) -> None:
     async def scenario(stage: Harness) -> None:
-        licenses, count = LicenseStage(stage), len(BROKEN_LICENSES)
+        licenses, count = LicenseHarness(stage), len(BROKEN_LICENSES)
         keys = [str(uuid.uuid4()) for _ in range(count + 1)]
         rows = [a_row(f"L{at}", str(at), licenseKey=key) for at, key in enumerate(keys)]
         await licenses.done(MERGE, rows)
@@ -184,7 +184,7 @@ def test_only_the_rows_of_employees_with_a_broken_license_fail(
 
 def test_a_key_whose_license_is_lost_can_be_given_again(delivered: str) -> None:
     async def scenario(stage: Harness) -> None:
-        licenses = LicenseStage(stage)
+        licenses = LicenseHarness(stage)
         rows = [a_row("L1", "1", licenseKey=KEYS[0])]
         await licenses.done(MERGE, rows)
         partition = partition_of(stage.sender.tenant, "C1")
@@ -198,7 +198,7 @@ def test_a_key_whose_license_is_lost_can_be_given_again(delivered: str) -> None:
 
 def test_a_broken_log_of_one_company_fails_its_rows_alone(delivered: str) -> None:
     async def scenario(stage: Harness) -> None:
-        licenses = LicenseStage(stage)
+        licenses = LicenseHarness(stage)
         rows = [a_row("L1", "1"), a_row("L2", "2") | {"companyCode": "C2"}]
         record = await licenses.accept(MERGE, rows)
         await stage.gateway.chunks.process(licenses.message(record))
@@ -225,7 +225,7 @@ def test_a_broken_log_of_one_company_fails_its_rows_alone(delivered: str) -> Non
     ],
 )
 def test_only_the_records_about_a_broken_employee_fail(delivered: str, way: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         await stage.imported([an_employee("E1"), an_employee("E2")])
         await set_columns(delivered, "AuthData", stage.tenant, "r|E1", COLUMNS[way])
         rows = [
@@ -245,7 +245,7 @@ def test_only_the_records_about_a_broken_employee_fail(delivered: str, way: str)
 def test_a_broken_plan_ends_the_import_and_keeps_what_was_stored(
     delivered: str, columns: Mapping[str, Any]
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         rows = [an_employee(f"E{at}") for at in range(3)]
         record = await stage.begin((await stage.stage(rows)).file_log_id)
         [message] = messages_for(record, [], [0])
@@ -438,7 +438,7 @@ def fixture_on_delivered(delivered: str, tmp_path: Any) -> Manage:
     return Manage(delivered, tmp_path)
 
 
-async def _repaired(stage: Harness | AuthdataStage, tenant: str) -> list[tuple[str, str]]:
+async def _repaired(stage: Harness | AuthdataHarness, tenant: str) -> list[tuple[str, str]]:
     """Areas and repairs of what was broken; nothing is left that a repair can mend."""
     repair = record_repair_of(stage.gateway)
     things = [thing async for thing in repair.find(tenant)]
@@ -494,7 +494,7 @@ def test_workers_are_mended_or_removed_and_their_rows_go_in_again(
 def test_licenses_their_keys_and_logs(delivered: str) -> None:
     async def scenario(stage: Harness) -> None:
         tables, tenant = stage.gateway.account.tables, stage.sender.tenant
-        licenses = LicenseStage(stage)
+        licenses = LicenseHarness(stage)
         rows = [a_row(f"L{at}", str(at), licenseKey=KEYS[at]) for at in (0, 1, 2)]
         await licenses.done(MERGE, rows)
         place = partition_of(tenant, "C1")
@@ -519,7 +519,7 @@ def test_licenses_their_keys_and_logs(delivered: str) -> None:
 
 
 def test_employees_and_imports(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         await stage.imported([an_employee("E1"), an_employee("E2")])
         await set_columns(delivered, "AuthData", stage.tenant, "r|E1", {"Document0": None})
         record = await stage.begin((await stage.stage([an_employee("E3")])).file_log_id)

@@ -18,7 +18,7 @@ from shared.storage.entities import encode
 from shared.storage.import_records import record_row
 from tests.documents import ROUND
 from tests.integration.harness import (
-    AuthdataStage,
+    AuthdataHarness,
     Harness,
     an_employee,
     play,
@@ -134,7 +134,7 @@ def test_a_broken_integration_is_refused_listed_and_mended(
 def test_rules_that_cannot_be_read_refuse_the_call_until_they_are_set(
     delivered: str, columns: Mapping[str, Any]
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         await set_columns(delivered, "Tenants", "tenants", stage.tenant, columns)
         with pytest.raises(UnreadableDataError):
             await stage.stage([an_employee("E1")])

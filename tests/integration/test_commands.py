@@ -31,7 +31,7 @@ from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker, body_of
 from tests.emulator import Emulator, settings_for
 from tests.integration.harness import (
-    AuthdataStage,
+    AuthdataHarness,
     accept_without_messages,
     an_employee,
     play_authdata,
@@ -471,7 +471,7 @@ def test_formats_are_set_one_by_one_and_removed(manage: Manage, tenant: str) -> 
 def test_a_threshold_that_is_no_percentage_is_refused(
     delivered: str, changes: dict[str, str | None]
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         with pytest.raises(InvalidRequestError, match="percentage"):
             await stage.gateway.authdata.rules.set_thresholds(stage.tenant, changes)
 
@@ -479,7 +479,7 @@ def test_a_threshold_that_is_no_percentage_is_refused(
 
 
 def test_a_format_is_in_force_and_a_bad_one_is_refused(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         rules = stage.gateway.authdata.rules
         await rules.set_formats(stage.tenant, {"authValue1": r"\d+"})
         rows = [an_employee("E1", "12"), an_employee("E2", "x12")]

@@ -29,7 +29,7 @@ from shared.storage.ports import Delete, Entity
 from tests.builders import Row, a_worker, body_of
 from tests.contract.test_pay_and_bill import an_assignment
 from tests.integration.harness import (
-    AuthdataStage,
+    AuthdataHarness,
     Harness,
     a_row,
     an_employee,
@@ -211,7 +211,7 @@ class Play:
         changed = f"T{next(_SERIAL)}"
         rows = [_row_of(self.kind, at, changed) for at in range(ROWS)]
         if self.kind is AUTHDATA:
-            desk = AuthdataStage(gateway, self.stage.pump, caller.tenant)
+            desk = AuthdataHarness(gateway, self.stage.pump, caller.tenant)
             return await desk.begin((await desk.stage(rows)).file_log_id)
         planned = await gateway.intake.read(self.kind, caller.tenant, body_of(rows))
         options = replace(caller.options, action=LicenseAction.MERGE.value)
@@ -448,7 +448,7 @@ def test_the_end_of_a_later_upload_leaves_an_earlier_one_its_document(
 def test_the_end_of_a_later_authdata_import_fails_no_row_of_an_earlier_one(
     delivered: str, code: int
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         rows = [an_employee(f"A{number}") for number in range(4)]
         first = await stage.begin((await stage.stage(rows)).file_log_id)
         later = await stage.begin((await stage.stage(rows)).file_log_id)
