@@ -19,7 +19,7 @@ from shared.imports.authdata.dry_run_budget import DryRunBudget
 from shared.imports.authdata.services import AuthdataServices, compose_authdata
 from shared.imports.documents.services import compose_documents, document_processors
 from shared.imports.import_type import RecordRules
-from shared.imports.licenses.same_file import ImportedFiles
+from shared.imports.licenses.store import ImportedFiles
 from shared.imports.merge_rules import ChangeListener
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import IMPORT_TYPES

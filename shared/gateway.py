@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shared.imports.authdata.dry_run_budget import DryRunBudget
     from shared.imports.authdata.services import AuthdataServices
     from shared.imports.documents.services import DocumentServices
-    from shared.imports.licenses.same_file import ImportedFiles
+    from shared.imports.licenses.store import ImportedFiles
     from shared.services.accept import ImportAcceptor
     from shared.services.admin.clients import ClientService
     from shared.services.admin.reference_lists import ReferenceLists

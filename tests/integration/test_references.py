@@ -15,7 +15,7 @@ import pytest
 from shared.app import fill_indexes
 from shared.clock import RandomIds, SystemClock
 from shared.imports.documents.model import WorkerKey
-from shared.imports.documents.worker_lookup import WorkerSearch
+from shared.imports.documents.store import WorkerSearch
 from shared.imports.import_type import (
     Document,
     FoundBy,

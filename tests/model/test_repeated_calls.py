@@ -27,7 +27,7 @@ from shared.errors import (
 )
 from shared.imports.import_type import Options
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.same_file import ImportedFiles
+from shared.imports.licenses.store import ImportedFiles
 from shared.imports.planning import Chunk, Span
 from shared.process_stop import ProcessStop
 from shared.services.accept import INLINE_BYTES

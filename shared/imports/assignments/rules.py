@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
-from shared.imports.assignments.meanings import MEANINGS
 from shared.imports.assignments.model import Assignment
 from shared.imports.import_type import Document, ListedValue, Reference
 from shared.imports.merge_rules import listed_values, merging_rules
@@ -14,6 +13,134 @@ from shared.imports.messages import Message, MessageId
 from shared.imports.model import MAX_PERCENTAGE
 from shared.imports.row_reader import as_sent
 from shared.imports.workers.definition import WORKERS
+
+# What the fields of assignments mean, for the published schema: by model class and field.
+#
+# Where the vendor's page says nothing of a field's values, the text says so.
+
+_OPEN: Final = "The vendor publishes no list of values; any text is taken."
+_CODE: Final = "A number of the vendor's; what each one stands for is not published."
+_DAY: Final = "A calendar day; a time of day is ignored."
+_MONEY: Final = (
+    "In the currency of the worker's pay; less than 0 or more than 1,000,000 gets a Warning."
+)
+_WEEKS: Final = "In weeks; less than 0 or more than 520 gets a Warning."
+_CUSTOM: Final = "Its meaning is the customer's."
+
+
+def _reference(what: str) -> str:
+    return f"Code of the {what}; checked against the tenant's list, where one is loaded."
+
+
+MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Assignment": {
+        "EmployerRef": "Reference of the employer; with AssignmentRef it is the key.",
+        "AssignmentRef": "Reference of the assignment, unique within the employer.",
+        "ClientRef": _reference("client for whom the worker works"),
+        "PersonnelRef": "Reference of the worker, who must be stored with the same employer.",
+        "DivisionRef": _reference("division"),
+        "DepartmentRef": _reference("department"),
+        "JobTitle": "What the worker is called in this assignment.",
+        "WorkLocation": "Where the work is done.",
+        "StartDate": f"First day of the assignment. {_DAY}",
+        "ExpectedEndDate": f"Day on which it is meant to end; null where that is open. {_DAY}",
+        "ActualEndDate": f"Day on which it has ended; null while it goes on. {_DAY}",
+        "PurchaseOrderNumber": "The client's purchase order. Its form is not checked.",
+        "BookedBy": "Name of the person who booked the assignment.",
+        "BookedById": "Id of that person. Its form is not published; any text is taken.",
+        "RateFrequency": f"For which unit of time the rates are, such as an hour. {_OPEN}",
+        "InvoiceAddressNumber": f"Which address of the client gets the invoice. {_CODE}",
+        "DeliveryAddressNumber": f"Which address of the client is the place of delivery. {_CODE}",
+        "IsIncludedOnMarginReport": "Whether the assignment appears in the report of margins.",
+        "JobCategoryRef": _reference("job category"),
+        "CostCentre": "Cost centre that the assignment is booked to. It is not checked.",
+        "ReportToClientRef": _reference("client to whom the worker reports"),
+        "InvoiceToClientRef": _reference("client who gets the invoice"),
+        "ReportsToId": "Id of the person to whom the worker reports. Its form is not published.",
+        "ContactName": "Name of the contact at the client.",
+        "Notes": "Notes on the assignment; more than 10,000 characters get a Warning.",
+        "SalesTaxArea": f"Area whose sales tax applies. {_OPEN}",
+        "ComparatorTitle": "Job of the comparable employee of the client under the UK's Agency "
+        "Workers Regulations.",
+        "HolOverrideWeeks": f"Holiday in place of the usual one. {_WEEKS}",
+        "HolOverrideHourPerc": "Holiday for each hour in place of the usual one, in percent; less "
+        "than 0 or more than 100 gets a Warning.",
+        "PrevAWRWeeks": "Weeks that count as worked before under the Agency Workers Regulations. "
+        f"{_WEEKS}",
+        "AWRQualificationWeeks": "Weeks after which the Agency Workers Regulations apply in full. "
+        f"{_WEEKS}",
+        "ComparatorRef": _reference("comparable employee"),
+        "IsCancelled": "Whether the assignment has been cancelled.",
+        "EndReason": f"Why the assignment ended. {_OPEN}",
+        "AssignmentType": f"Kind of assignment. {_OPEN}",
+        "TimesheetFrequency": f"How often a timesheet is due. {_OPEN}",
+        "ContractRefPrimaryContract": _reference("first contract"),
+        "ExternalNotes": "Notes that others may see; more than 10,000 characters get a Warning.",
+        "IsManualInterpretation": "Whether timesheets are interpreted by hand; its exact meaning "
+        "is not published.",
+        "SupplierContact": "Name of the contact at the supplier.",
+        "SecondaryContract": "The second contract. Its form is not published; any text is taken.",
+        "IsEIRDirectClient": "Whether the client is the direct one in reports of employment "
+        "intermediaries to the UK's tax authority.",
+        "IsOPWIPSApplicable": "Whether the UK's rules for off-payroll work in the private sector "
+        "apply.",
+        "OnlineOptions": "How the assignment shows in the online portal; its fields merge one by "
+        "one.",
+        "ConsultantSplits": "The consultants' shares. A list that is sent replaces the stored "
+        "one; a sum other than 100 gets a Warning.",
+        "CustomerDefinedFields": "Fields to which the customer gives a meaning; they merge one by "
+        "one.",
+        "Rates": "What is paid and billed. A list that is sent replaces the stored one.",
+    },
+    "OnlineSettings": {
+        "WorkflowDescription": f"Name of the workflow of timesheets. {_OPEN}",
+        "GroupCode": f"Group that the assignment is in. {_OPEN}",
+        "ConsultantSTiUserLogon": "Logon name of the consultant in the vendor's product STi.",
+        "TimesheetAuthoriserUserRef": "User who approves the timesheets. Its form is not "
+        "published.",
+        "STiTimesheetType": _CODE,
+        "EscalationTypeOverride": f"What happens to timesheets that nobody approves. {_OPEN}",
+        "IsOnlineExpenseAllowed": "Whether expenses may be entered in the portal.",
+    },
+    "CustomerFields": {
+        **{
+            f"CustomerDefinedField{number}": f"Text of the customer's. {_CUSTOM}"
+            for number in (1, 2, 5, 6, 7, 8)
+        },
+        **{
+            f"CustomerDefinedField{number}": f"Number of the customer's, in any unit. {_CUSTOM}"
+            for number in (3, 4)
+        },
+    },
+    "ConsultantSplit": {
+        "ConsultantRef": "Code of the consultant: 1 to 10 characters without lower-case letters, "
+        "brackets, question marks and asterisks.",
+        "Split": "The consultant's share in percent, from 0 to 100.",
+    },
+    "Rate": {
+        "RateType": "PayAndBill for work, Adhoc for single amounts; another type gets a "
+        "Warning and is kept.",
+        "RateCode": f"Code of the rate. {_OPEN}",
+        "SequenceNumber": "The rate's place among those of the assignment; where it begins is not "
+        "published.",
+        "BillingTaxCode": f"Tax code of the bill. {_OPEN}",
+        "IsDefaultRate": "Whether this is the rate that is taken where no other is named.",
+        "RateDescription": "The rate in words.",
+        "IsAWRable": "Whether the rate counts under the UK's Agency Workers Regulations.",
+        "IsPensionable": "Whether the rate counts for the pension.",
+        "PayRate": f"What the worker gets for a unit of time (PayAndBill). {_MONEY}",
+        "BillRate": f"What the client pays for a unit of time (PayAndBill). {_MONEY}",
+        "RateFrequency": f"For which unit of time the rate is (PayAndBill). {_OPEN}",
+        "BillingGroup": f"Group of the bill (PayAndBill). {_OPEN}",
+        "RateEffectiveDate": f"First day of the rate (PayAndBill). {_DAY}",
+        "RateExpiryDate": f"Last day of the rate (PayAndBill). {_DAY}",
+        "ReceiptOption": f"Whether a receipt is needed (Adhoc). {_OPEN}",
+        "PayAmount": f"What the worker gets (Adhoc). {_MONEY}",
+        "BillAmount": f"What the client pays (Adhoc). {_MONEY}",
+        "PayrollTaxCode": f"Tax code in payroll (Adhoc). {_OPEN}",
+    },
+}
+
 
 # Implausible values of an assignment: Warnings 2002 and 2003 (docs/contracts.md#1).
 #

@@ -50,7 +50,7 @@ def _stored_shape() -> StoredShape:
 
 
 def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
-    from shared.imports.authdata.repair import find_broken_batches
+    from shared.imports.authdata.store import find_broken_batches
 
     return find_broken_batches(context, tenant)
 

@@ -43,10 +43,11 @@ from shared.imports.authdata.model import (
     AuthRecord,
     BatchCall,
     Formats,
+    PatternError,
     RecordReader,
     StoredEmployees,
+    compile_pattern,
 )
-from shared.imports.authdata.patterns import PatternError, compile_pattern
 from shared.imports.authdata.rules import (
     BatchClassification,
     BatchOptions,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from shared.imports.authdata.model import AuthRecord, Employee, StoredEmployees
 from shared.imports.authdata.rules import required_ids, required_triples
 from shared.services.background import Offload
 from shared.services.record_ranges import SMALL, load_lookups, load_records
+from shared.services.record_repair import BrokenEntry, Repair, RepairContext
 from shared.storage import business_records
 from shared.storage.business_records import RecordKey, StoredRecord, row_of
 from shared.storage.entities import compress_json, encode, expand_json
@@ -261,3 +262,21 @@ def _read_employees(entities: dict[str, Entity]) -> tuple[dict[str, Employee], s
         except UnreadableDataError:
             broken.add(row)
     return employees, broken
+
+
+# Finds staged batches that cannot be read (`manage.py records`).
+
+BATCHES = "batches"
+
+
+async def find_broken_batches(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
+    async for index_entity in context.entities(AUTH_STAGING, encode(tenant), "b|", "b|~"):
+        file_log_id = index_entity.text("Batch")
+        partition = batch_records.partition_of(tenant, file_log_id)
+        entity = await context.tables.get(AUTH_STAGING, partition, batch_records.BATCH_ROW)
+        try:
+            if entity is not None:
+                batch_records.from_entity(tenant, file_log_id, entity)
+        except UnreadableDataError as error:
+            # The upkeep of batches removes it.
+            yield BrokenEntry(BATCHES, file_log_id, str(error), Repair.NONE)

@@ -37,7 +37,7 @@ def _describe_calls(_limits: Limits, _names: Sequence[str]) -> Sequence[Operatio
 
 
 def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
-    from shared.imports.documents.retention import ExpiringFiles, ExpiringRejections
+    from shared.imports.documents.processor import ExpiringFiles, ExpiringRejections
     from shared.services.retention import RetentionStep
 
     account = gateway.account
@@ -58,7 +58,7 @@ def _stored_shape() -> StoredShape:
 
 
 def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
-    from shared.imports.documents.repair import find_broken_rounds
+    from shared.imports.documents.rounds import find_broken_rounds
 
     return find_broken_rounds(context, tenant)
 

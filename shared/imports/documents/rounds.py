@@ -6,6 +6,7 @@ be in the past; only its status decides whether it takes documents.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +19,7 @@ from shared.errors import (
     PreconditionFailedError,
 )
 from shared.imports.model import MAX_REFERENCE, normal_reference
+from shared.services.record_repair import SETUP, BrokenEntry, Repair, RepairContext
 from shared.storage.entities import decode, encode
 from shared.storage.names import COMMUNICATION_ROUNDS, TENANTS
 from shared.storage.ports import Entity, Insert, Merge, Tables
@@ -147,3 +149,13 @@ class Features:
 
 def _column(feature: Feature) -> str:
     return f"feature{feature.value.capitalize()}"
+
+
+# Finds communication rounds that cannot be read (`manage.py records`).
+
+
+async def find_broken_rounds(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
+    async for entity in context.entities(COMMUNICATION_ROUNDS, encode(tenant)):
+        if entity.text("Status") not in list(RoundStatus):
+            fault = "the status of the round cannot be read; mend it with `round set`"
+            yield BrokenEntry(SETUP, decode(entity.row), fault, Repair.NONE)

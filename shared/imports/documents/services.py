@@ -11,9 +11,8 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
 from shared.imports.documents.processor import DocumentProcessor
 from shared.imports.documents.rounds import Features, Rounds
-from shared.imports.documents.store import DocumentList
+from shared.imports.documents.store import DocumentList, WorkerSearch
 from shared.imports.documents.uploads import DocumentDryRuns, Documents
-from shared.imports.documents.worker_lookup import WorkerSearch
 from shared.services.admin.tenants import TenantService
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor

@@ -20,8 +20,7 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload, type_fault
 from shared.imports.documents.processor import blob_of, document_fields, key_of
 from shared.imports.documents.rounds import Feature, Features, Rounds
-from shared.imports.documents.store import DocumentList
-from shared.imports.documents.worker_lookup import WorkerSearch
+from shared.imports.documents.store import DocumentList, WorkerSearch
 from shared.imports.field_diff import changed_fields, changes_text
 from shared.imports.import_type import Document, Options
 from shared.imports.messages import MessageId

@@ -56,7 +56,7 @@ def _log_range() -> LogRange:
 
 
 def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
-    from shared.imports.licenses.repair import find_broken_licenses
+    from shared.imports.licenses.store import find_broken_licenses
 
     return find_broken_licenses(context, tenant)
 

@@ -35,7 +35,12 @@ from shared.imports.licenses import store as records
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import LicenseSet, StoredLicense
-from shared.imports.licenses.model import Employee, employee_of, sent_identity
+from shared.imports.licenses.model import (
+    Employee,
+    employee_of,
+    sent_identity,
+    without_silent_values,
+)
 from shared.imports.licenses.row_groups import RowGroup, RowOutline, group_rows, outline_row
 from shared.imports.licenses.rules import (
     GROUP,
@@ -45,7 +50,6 @@ from shared.imports.licenses.rules import (
     read_license,
     readable_key,
 )
-from shared.imports.licenses.silent_values import without_silent_values
 from shared.imports.licenses.store import LicenseReader, LogEntry, Owner
 from shared.imports.licenses.transactions import (
     LicenseTransaction,

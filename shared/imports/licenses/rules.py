@@ -7,8 +7,8 @@
     Replace   like Override, and the employee's other licenses are removed; all of its rows or none
     Delete    one that is missing is an error
 
-A blank text clears under all actions, null under those that replace (`silent_values`). A row that
-names no employee changes the license of its key, which stays with its employee.
+A blank text clears under all actions, null under those that replace (`without_silent_values`). A row
+that names no employee changes the license of its key, which stays with its employee.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.attachments import merge_attachments, without_blobs
 from shared.imports.licenses.license_set import LicenseSet, StoredLicense
-from shared.imports.licenses.meanings import MEANINGS
 from shared.imports.licenses.model import (
     IDENTITY_FIELDS,
     NATURAL_KEY_FIELDS,
@@ -44,8 +43,8 @@ from shared.imports.licenses.model import (
     result_key,
     sent_identity,
     usable_license_reference,
+    without_silent_values,
 )
-from shared.imports.licenses.silent_values import without_silent_values
 from shared.imports.licenses.xml_reader import DATES, DOCUMENT, INPUT, KEYS
 from shared.imports.merge_rules import ChangeListener, merge
 from shared.imports.messages import TOO_LARGE_RECORD, Message, MessageId
@@ -53,6 +52,54 @@ from shared.imports.model import DATE_FORM, schema_of, shape_of
 from shared.imports.results import Outcome, RowResult, failed
 from shared.imports.row_reader import is_sensitive, read_row
 from shared.imports.usual_values import unusual_values
+
+# What the fields of licenses mean, for the published schema: by model class and field.
+#
+# Where the vendor's page says nothing of a field's values, the text says so.
+
+_OPEN: Final = "The vendor publishes no list of values; any text is taken."
+_DAY: Final = "A calendar day; a time of day is ignored. 0/0/0 in XML means none."
+
+_IDENTITY: Final[Mapping[str, str]] = {
+    "companyCode": "Code of the company; in every row.",
+    "divisionCode": "Code of the division within the company. It is not checked.",
+    "employeeNumber": "The employee's number in the company. It is not checked against workers.",
+    "employeePersonalId": "The employee's personal id; 0 means none.",
+    "licenseTypeCode": f"Which kind of license it is. {_OPEN}",
+    "licenseNumber": "The license's own number. Its form is not checked.",
+    "licenseKey": "The license's guid. Given, it alone decides which license is meant; `<empty>` "
+    "and all zeros mean none.",
+    "serializableLicenseKey": "The same guid under another name; both must agree.",
+}
+MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    "LicenseIdentity": _IDENTITY,
+    "License": {
+        **_IDENTITY,
+        "licenseCertificateCode": f"Code of the certificate. {_OPEN}",
+        "issuedDate": f"First day of the license. {_DAY}",
+        "expirationDate": f"Last day of the license; before issuedDate it gets a Warning. {_DAY}",
+        "reminder": "When and where the employee is reminded of the end; its fields merge one by "
+        "one.",
+        "notes": "Notes on the license; more than 10,000 characters get a Warning.",
+        "stateCode": "Code of the state that issued the license. It is not checked.",
+        "documents": "Files of the license. Merge and Update add them or replace those of the "
+        "same name and type; the other actions replace the list.",
+    },
+    "LicenseReminder": {
+        "isShowingOnDashboard": "Whether the reminder shows on the dashboard.",
+        "isShowingOnPayStub": "Whether the reminder shows on the pay stub.",
+        "isShowingOnESS": "Whether the reminder shows in employee self-service.",
+        "offset": "How far from the expiration date the reminder is. The unit is not published.",
+        "offsetDirection": "Whether the reminder is before or after the expiration date.",
+    },
+    "LicenseDocument": {
+        "content": "The file's bytes in base64. No message shows them.",
+        "name": "The file's name; with documentTypeCode it tells the license's files apart.",
+        "sourcePath": "Where the file came from. It is kept and never opened.",
+        "mimeType": "Media type of the file. It is not checked.",
+        "documentTypeCode": f"Which kind of document it is. {_OPEN}",
+    },
+}
 
 
 class Results:

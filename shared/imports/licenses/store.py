@@ -14,18 +14,29 @@ import.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from shared.errors import UnreadableDataError
+from shared.clock import to_iso
+from shared.errors import ConflictError, UnreadableDataError
 from shared.imports.import_type import Document
 from shared.imports.licenses.attachments import blobs_of
+from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import Change, StoredLicense, as_tombstone
-from shared.imports.licenses.model import EMPLOYEE_FIELDS, Employee
+from shared.imports.licenses.model import EMPLOYEE_FIELDS, Employee, employee_of
 from shared.imports.licenses.row_groups import RowGroup
 from shared.imports.merge_rules import text_columns
 from shared.imports.results import RowResult, pack_result, unpack_result
+from shared.services.import_log import ImportLog
 from shared.services.record_ranges import load_records
+from shared.services.record_repair import (
+    NO_IMPORT,
+    BrokenEntry,
+    Repair,
+    RepairContext,
+    readable_json,
+    shown_key,
+)
 from shared.storage.entities import (
     compress_json,
     encode,
@@ -35,7 +46,8 @@ from shared.storage.entities import (
     split_text,
     unpack_json,
 )
-from shared.storage.ports import Entity, Insert, Operation, Tables, Upsert, Value, reading
+from shared.storage.partition_index import record_partitions
+from shared.storage.ports import Delete, Entity, Insert, Operation, Tables, Upsert, Value, reading
 
 # Columns for searching.
 COLUMNS = (
@@ -427,3 +439,123 @@ class LicenseReader:
 def _employee_prefix(row: str) -> str:
     """The common prefix of the licenses of one employee."""
     return row[: row.rindex("|") + 1]
+
+
+# Refuses content that a tenant has imported before (docs/contracts.md#2, allowSameFile).
+#
+# The acceptance of an import writes the hash of its body in the same transaction as its record
+# (`import_records.file_row`), so every import has its hash and every hash its import.
+
+
+class ImportedFiles:
+    """Finds imports by the hash of their body."""
+
+    def __init__(self, imports: ImportLog) -> None:
+        self._imports = imports
+
+    async def check(self, tenant: str, hashes: Sequence[str], import_id: str = "") -> None:
+        """Raise ConflictError where another import of the content runs or ended without errors.
+
+        `hashes` are those of the content under each key (`FingerprintKeys`). `import_id` is the id
+        of the call itself, which may be repeated and find its own import.
+        """
+        for content_hash in hashes:
+            async for other in self._imports.sent_as(tenant, LICENSES.name, content_hash):
+                is_valid = other.is_open or not (other.counts.failed or other.results_expired_at)
+                if is_valid and other.import_id != import_id:
+                    raise ConflictError(
+                        f"The same content was imported before, as import {other.import_id}: "
+                        "change it, or send it with allowSameFile=true."
+                    )
+
+
+# Finds stored licenses that cannot be read, with the repair of each (`manage.py records`).
+
+
+async def find_broken_licenses(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
+    open_numbers = [opened.number for opened in await context.imports.open_of(tenant)]
+    for partition in await record_partitions(context.tables, LICENSES.table, tenant):
+        licenses: dict[str, StoredLicense] = {}
+        async for entity in context.entities(LICENSES.table, partition, "r|", "r|~"):
+            key = entity.row.rpartition("|")[2]
+            try:
+                license_ = license_from_entity(entity)
+                if await context.is_of_no_import(tenant, license_.number):
+                    yield _broken_license(context, tenant, entity, key, NO_IMPORT)
+                if license_.document is not None:
+                    licenses[key] = license_
+            except UnreadableDataError as error:
+                yield _broken_license(context, tenant, entity, key, str(error))
+                licenses[key] = StoredLicense(key, employee_of({}), None, 0)
+        async for entity in context.entities(LICENSES.table, partition, "k|", "k|~"):
+            key = entity.row.removeprefix("k|")
+            fault = _fault_of_owner(entity, is_there=key in licenses)
+            if fault:
+                yield _broken_owner(context, entity, licenses.get(key), fault)
+        async for entity in context.entities(LICENSES.table, partition, "j|", "j|~"):
+            try:
+                log_from_entity(entity)
+            except UnreadableDataError as error:
+                number = entity.row.split("|")[1]
+                name = shown_key(partition, f"log of import number {int(number)}")
+                if int(number) in open_numbers:
+                    yield BrokenEntry(LICENSES.name, name, str(error), Repair.NONE)
+                else:
+                    yield context.removal(
+                        LICENSES.name, LICENSES.table, name, str(error), [Delete(entity)]
+                    )
+
+
+def _broken_license(
+    context: RepairContext, tenant: str, entity: Entity, key: str, fault: str
+) -> BrokenEntry:
+    document = readable_json(entity)
+    repaired = None
+    if document is not None:
+        employee = employee_of(document)
+        if license_row(employee, key) == entity.row:
+            repaired = StoredLicense(key, employee, document, 0, entity.text("CreatedAt"))
+
+    async def carry_out() -> None:
+        await context.tables.write(LICENSES.table, Delete(entity))
+        if repaired is None:
+            owner = Entity(entity.partition, key_row(key), {})
+            await context.tables.write(LICENSES.table, Delete(owner))
+        else:
+            number = await context.imports.newest_number(tenant)
+            await _write_license(context, entity.partition, replace(repaired, number=number))
+
+    name = shown_key(entity.partition, key)
+    repair = Repair.REMOVE if repaired is None else Repair.MEND
+    return BrokenEntry(LICENSES.name, name, fault, repair, carry_out)
+
+
+def _broken_owner(
+    context: RepairContext, entity: Entity, stored_license: StoredLicense | None, fault: str
+) -> BrokenEntry:
+    name = shown_key(entity.partition, entity.row.removeprefix("k|"))
+    if stored_license is None or stored_license.document is None:
+        return context.removal(LICENSES.name, LICENSES.table, name, fault, [Delete(entity)])
+    license_ = stored_license
+
+    async def carry_out() -> None:
+        await _write_license(context, entity.partition, license_)
+
+    return BrokenEntry(LICENSES.name, name, fault, Repair.MEND, carry_out)
+
+
+async def _write_license(
+    context: RepairContext, partition: str, stored_license: StoredLicense
+) -> None:
+    change = Change(stored_license.key, None, stored_license, is_reused=True)
+    now = to_iso(context.clock.now())
+    operations = operations_of(partition, change, stored_license.number, now)
+    await context.tables.transact(LICENSES.table, operations)
+
+
+def _fault_of_owner(entity: Entity, *, is_there: bool) -> str:
+    try:
+        owner = owner_from_entity(entity)
+    except UnreadableDataError as error:
+        return str(error)
+    return "" if owner.is_gone or is_there else "the license of this key is not there"

@@ -151,7 +151,7 @@ FOR_ADMINISTRATORS = {
     "shared.settings",
     "shared.services.admin.clients",
     "shared.services.record_repair",
-    "shared.imports.documents.repair",
+    "shared.imports.documents.rounds",
     "shared.services.admin.tenants",
 }
 # The refusals of these are for administrators too; each is a change that only a command makes.

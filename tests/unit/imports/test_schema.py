@@ -8,19 +8,18 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequestError, UnknownMessageTypeError
-from shared.imports.assignments import meanings as of_assignments
+from shared.imports.assignments import rules as of_assignments
 from shared.imports.import_type import ImportType, Options
-from shared.imports.licenses import meanings as of_licenses
+from shared.imports.licenses import rules as of_licenses
 from shared.imports.licenses.model import LicenseIdentity
 from shared.imports.model import DIALECT, schema_of
 from shared.imports.pay_and_bill.http import version_in_query
 from shared.imports.pay_and_bill.openapi import import_operation
 from shared.imports.planning import Chunk
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE, Catalogue
-from shared.imports.workers import meanings as of_workers
+from shared.imports.workers import rules as of_workers
 from shared.imports.workers.definition import WORKERS
-from shared.imports.workers.meanings import MEANINGS
-from shared.imports.workers.rules import RULES
+from shared.imports.workers.rules import MEANINGS, RULES
 from shared.storage.import_records import ImportRecord, acceptance_operations, from_entity
 from shared.web.openapi.row_schemas import row_schemas
 from tests.unit.imports.builders import Item

@@ -12,8 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConflictError, InvalidRequestError, RefusedError, TooLargeError
-from shared.imports.authdata.model import NO_FILE_LOG_ID, AuthRecord, BatchCall, Formats, read_call
-from shared.imports.authdata.patterns import PatternError, compile_pattern
+from shared.imports.authdata.model import (
+    NO_FILE_LOG_ID,
+    AuthRecord,
+    BatchCall,
+    Formats,
+    PatternError,
+    compile_pattern,
+    read_call,
+)
 from tests.unit.imports.authdata.plain_batches import read_all
 
 # The body of an authdata call: what is taken, what is refused, and that nothing is quoted.
