@@ -7,8 +7,8 @@
     Replace   like Override, and the employee's other licenses are removed; all of its rows or none
     Delete    one that is missing is an error
 
-A blank text clears under all actions, null under those that replace (`without_silent_values`). A row
-that names no employee changes the license of its key, which stays with its employee.
+A blank text clears under all actions, null under those that replace (`without_silent_values`). A
+row that names no employee changes the license of its key, which stays with its employee.
 """
 
 from __future__ import annotations
