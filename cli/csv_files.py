@@ -21,9 +21,8 @@ from typing import Any, Final, TextIO
 
 from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, WORDS, is_guarded, restored
 from shared.imports.json_rows import MAX_DEPTH
-from shared.imports.near_names import nearest
-from shared.imports.reference_text import ENDS, escaped, is_blank, trimmed, without_hidden
 from shared.imports.row_reader import MAX_SHOWN
+from shared.imports.text_checks import ENDS, escaped, is_blank, nearest, trimmed, without_hidden
 
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]{1,4})\]")

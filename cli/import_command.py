@@ -51,8 +51,8 @@ from cli.terminal import complain
 from shared.imports.import_type import ImportType
 from shared.imports.messages import MessageId
 from shared.imports.modules import IMPORT_MODULES
-from shared.imports.reference_text import escaped
 from shared.imports.registry import MESSAGE_TYPES
+from shared.imports.text_checks import escaped
 
 # Unknown columns and fields that have a line of their own.
 MOST_NAMED: Final = 20

@@ -13,8 +13,7 @@ from cli.result_tables import group_table
 from cli.row_files import UnreadableFileError, read_text_file
 from cli.tenants import TenantOption
 from shared.gateway import Gateway
-from shared.imports.message_groups import MessageGroups
-from shared.imports.results import Outcome, RowResult
+from shared.imports.results import MessageGroups, Outcome, RowResult
 from shared.services.status import ImportReport, ResultCursor, RowFilter
 from shared.web.imports import groups_view, import_view
 

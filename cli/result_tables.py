@@ -17,9 +17,9 @@ from typing import Any, Final
 from cli.output import columns
 from cli.row_files import Format, format_of
 from shared.imports import csv_export
-from shared.imports.message_groups import MAX_GROUPS, MAX_INDEXES
 from shared.imports.messages import CATALOGUE, MessageId, Severity
-from shared.imports.reference_text import escaped
+from shared.imports.results import MAX_GROUPS, MAX_INDEXES
+from shared.imports.text_checks import escaped
 
 # The most failed rows in the table. The file of `--failed-rows` has all of them.
 MOST_FAILURES: Final = 100

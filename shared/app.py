@@ -9,13 +9,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from shared.auth.callers import Callers, KeyPairAuthenticator
-from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.tenant_lookups import TenantLookups
+from shared.budgets import DryRunBudget, FailureThrottle
 from shared.clock import Clock, SystemClock
 from shared.dependencies import Dependencies
 from shared.gateway import Gateway
 from shared.identity import Identity
-from shared.imports.authdata.dry_run_budget import DryRunBudget
 from shared.imports.authdata.services import AuthdataServices, compose_authdata
 from shared.imports.documents.services import compose_documents, document_processors
 from shared.imports.import_type import RecordRules

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shared.auth.callers import Callers
-    from shared.auth.failure_throttle import FailureThrottle
+    from shared.budgets import DryRunBudget, FailureThrottle
     from shared.identity import Identity
-    from shared.imports.authdata.dry_run_budget import DryRunBudget
     from shared.imports.authdata.services import AuthdataServices
     from shared.imports.documents.services import DocumentServices
     from shared.imports.licenses.store import ImportedFiles

@@ -29,7 +29,6 @@ from urllib.parse import unquote
 
 from shared import log
 from shared.auth.clients import Scope
-from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.integrations import (
     ROW,
     FunctionKey,
@@ -41,6 +40,7 @@ from shared.auth.integrations import (
 )
 from shared.auth.lookups import CachedLookups
 from shared.auth.tenant_lookups import TenantLookups
+from shared.budgets import FailureThrottle
 from shared.clock import Clock
 from shared.errors import (
     BearerTokenError,

@@ -26,7 +26,7 @@ from shared.errors import (
     UnreadablePayloadError,
     UnsupportedPayloadError,
 )
-from shared.imports.row_sets import rows_in
+from shared.imports.results import rows_in
 
 # Levels of nesting in the whole body, including the array of the rows.
 MAX_DEPTH = 32

@@ -6,8 +6,10 @@ become columns.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -26,10 +28,73 @@ from shared.imports.import_type import (
     none_of,
 )
 from shared.imports.messages import Message, MessageId, bounded
-from shared.imports.model import UNDESCRIBED, Record, Shape, normal_reference, schema_of, shape_of
+from shared.imports.model import (
+    MAX_TEXT,
+    SHORTEST,
+    UNDESCRIBED,
+    Record,
+    Shape,
+    normal_reference,
+    schema_of,
+    shape_of,
+)
 from shared.imports.results import MAX_MESSAGES, Outcome, RowResult, failed
-from shared.imports.row_reader import is_sensitive, read_key, read_row
-from shared.imports.usual_values import unusual_values
+from shared.imports.row_reader import as_sent, dotted, is_sensitive, read_key, read_row
+
+# Values that the rules allow but that are implausible: Warning 2003.
+#
+# See docs/contracts.md#1.
+#
+# The fields of a model declare what is usual (`UsualLength`, `UsualDays`, `UsualNumbers`), so this
+# works for every type. Each value of a row is checked once.
+
+FIRST_DAY: Final = "1900-01-01"
+LAST_DAY: Final = "2199-12-31"
+# Many systems write an open end date like this.
+OPEN_END: Final = "9999-12-31"
+
+
+def unusual_values(
+    sent: Document, shape: Shape, accepted_on: str = "", path: str = ""
+) -> Iterator[Message]:
+    """A Warning for each value of a row, by contract names, that is not usual for its field.
+
+    `accepted_on` is the day of the import as ISO text, to compare dates of birth with; "" where it
+    is unknown. `path` is the prefix of the names.
+    """
+    usual = shape.usual
+    details: dict[str, str] = {}
+    # Nearly all texts are short, so this costs one comparison each.
+    long = [name for name, value in sent.items() if type(value) is str and len(value) > SHORTEST]
+    for name in long:
+        max_length = usual.lengths[name].most if name in usual.lengths else MAX_TEXT
+        if len(sent[name]) > max_length:
+            details[name] = f"it has {len(sent[name])} characters, at most {max_length} are usual"
+    for name, days in usual.days.items():
+        value = sent.get(name)
+        if value is None:
+            continue
+        if value < FIRST_DAY:
+            details[name] = f"it is before {FIRST_DAY}"
+        elif days.is_past and accepted_on and value > accepted_on:
+            details[name] = "it is in the future"
+        elif value > LAST_DAY and value != OPEN_END:
+            details[name] = f"it is after {LAST_DAY}"
+    for name, numbers in usual.numbers.items():
+        value = sent.get(name)
+        if value is not None and not numbers.least <= Decimal(value) <= numbers.most:
+            details[name] = f"{numbers.least} to {numbers.most} is usual"
+    for name, detail in details.items():
+        shown = None if shape.fields[name].is_sensitive else as_sent(sent[name])
+        yield Message(MessageId.IMPLAUSIBLE_VALUE, path + name, shown, f"{detail}; check it")
+    for name, nested in shape.nested.items():
+        value = sent.get(name)
+        if isinstance(value, list):
+            for index, item in enumerate(value):
+                yield from unusual_values(item, nested, accepted_on, f"{path}{name}[{index}].")
+        elif value is not None:
+            yield from unusual_values(value, nested, accepted_on, f"{path}{name}.")
+
 
 # Merging a row into the stored record decides the row's outcome (docs/contracts.md#0).
 #
@@ -326,3 +391,57 @@ def listed_values(
         if value is not None:
             kind = KIND_OF_FIELD[name]
             yield ListedValue(path + name, kind, listed_form(value), is_sensitive)
+
+
+# The changes of a row to a record, field by field (docs/contracts.md#0, dryRun).
+
+# Replaces a sensitive value.
+MASK: Final = "***"
+
+Path = tuple[str | int, ...]
+IsSensitive = Callable[[Sequence[str | int]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """A field's value before and after a row; None where it has none. `field` is its path."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+def changed_fields(
+    before: Document | None, after: Document | None, is_sensitive: IsSensitive
+) -> tuple[FieldChange, ...]:
+    """The single values that differ, in the order of the fields; a record may be None."""
+    old, new = dict(_values((), before)), dict(_values((), after))
+    return tuple(
+        FieldChange(dotted(path), *_shown(path, old.get(path), new.get(path), is_sensitive))
+        for path in dict.fromkeys((*old, *new))
+        if old.get(path) != new.get(path)
+    )
+
+
+def changes_text(changes: Sequence[FieldChange]) -> str:
+    """The changes as the JSON of the answer; as objects they would take ten times the memory."""
+    shown = [{"field": item.field, "before": item.before, "after": item.after} for item in changes]
+    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+
+
+def _values(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
+    """The path of each single value in a value, and that value."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _values((*path, name), item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _values((*path, index), item)
+    elif value is not None:
+        yield path, value
+
+
+def _shown(path: Path, before: Any, after: Any, is_sensitive: IsSensitive) -> tuple[Any, Any]:
+    if not is_sensitive(path):
+        return before, after
+    return (None if before is None else MASK), (None if after is None else MASK)

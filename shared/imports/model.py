@@ -35,7 +35,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from shared.imports.reference_text import trimmed
+from shared.imports.text_checks import trimmed
 
 
 class Mark(Enum):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from bisect import insort
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import groupby
+from itertools import compress, count, groupby
 from typing import Any, Final
 
-from shared.imports.messages import Message, Severity
+from shared.errors import UnreadableDataError
+from shared.imports.messages import CATALOGUE, CatalogueEntry, Message, Severity
 
 # Messages of one row; a hostile row could cause one per byte.
 MAX_MESSAGES = 200
@@ -168,3 +171,143 @@ NO_ORIGINS = Origins()
 def unpack_origins(runs: Iterable[Sequence[int]]) -> Origins:
     """The inverse of `Origins.pack`."""
     return Origins(tuple(number for number, count in runs for _ in range(count)))
+
+
+# Sets of rows of an import, by their 0-based indexes: one bit of a whole number per row.
+#
+# 100,000 rows are 12.5 KB, however many of them are in the set. Union, intersection and difference
+# are those of whole numbers (`|`, `&`, `& ~`), and `int.bit_count` counts the rows.
+
+# A million rows, the most that GATEWAY_MAX_ROWS allows.
+_MAX_BYTES = 125_000
+
+
+def row_set(indexes: Collection[int]) -> int:
+    """The set of these rows."""
+    bits = bytearray(max(indexes, default=-1) // 8 + 1)
+    for index in indexes:
+        bits[index >> 3] |= 1 << (index & 7)
+    return int.from_bytes(bits, "little")
+
+
+def rows_in(rows: int) -> Iterator[int]:
+    """The rows of a set, in order."""
+    return compress(count(), map(int, reversed(f"{rows:b}")))
+
+
+def select_rows(rows: int, positions: int) -> int:
+    """The rows of a set that are at these positions, counted in the order of the rows."""
+    flags = map(int, reversed(f"{positions:b}"))
+    return row_set(
+        [row for row, is_selected in zip(rows_in(rows), flags, strict=False) if is_selected]
+    )
+
+
+def positions_in(rows: int, all_rows: int) -> int:
+    """The positions in the set `all_rows` of the rows of the set `rows`."""
+    bits = rows.to_bytes((max(rows, all_rows).bit_length() + 7) // 8, "little")
+    return row_set(
+        [
+            position
+            for position, row in enumerate(rows_in(all_rows))
+            if bits[row >> 3] >> (row & 7) & 1
+        ]
+    )
+
+
+def unite(sets: Iterable[int]) -> int:
+    """The rows that are in any of the sets."""
+    union = 0
+    for rows in sets:
+        union |= rows
+    return union
+
+
+def pack_rows(rows: int) -> bytes:
+    """A set as it is stored."""
+    return zlib.compress(rows.to_bytes((rows.bit_length() + 7) // 8, "little"))
+
+
+def unpack_rows(data: bytes) -> int:
+    """The inverse of `pack_rows`; no data is the empty set. Raises UnreadableDataError."""
+    if not data:
+        return 0
+    unpacker = zlib.decompressobj()
+    try:
+        bits = unpacker.decompress(data, _MAX_BYTES + 1)
+    except zlib.error as error:
+        raise UnreadableDataError("a set of rows") from error
+    if len(bits) > _MAX_BYTES or not unpacker.eof:
+        raise UnreadableDataError("a set of rows")
+    return int.from_bytes(bits, "little")
+
+
+# The messages of an import, grouped by id and field, with their number and their rows.
+
+# A limit is needed because each row of a hostile payload can name fields of its own.
+MAX_GROUPS: Final = 500
+MAX_INDEXES: Final = 10
+_ORDER: Final = list(Severity)
+
+
+@dataclass(slots=True)
+class MessageGroup:
+    """The messages with one id and field; `indexes` are the lowest indexes of their rows."""
+
+    id: int
+    field_name: str | None
+    count: int = 0
+    indexes: list[int] = field(default_factory=list)
+
+    @property
+    def entry(self) -> CatalogueEntry:
+        """The catalogue's entry of the id."""
+        return CATALOGUE[self.id]
+
+    def add(self, index: int) -> None:
+        """Count a message of a row."""
+        self.count += 1
+        if index in self.indexes:
+            return
+        if len(self.indexes) == MAX_INDEXES:
+            if index > self.indexes[-1]:
+                return
+            self.indexes.pop()
+        insort(self.indexes, index)
+
+
+class MessageGroups:
+    """Collects groups row by row; past `MAX_GROUPS` it only counts further messages."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[int, str | None], MessageGroup] = {}
+        # The number of messages that are in no group.
+        self.left_out = 0
+
+    def add(self, rows: Iterable[RowResult], severity: Severity | None = None) -> None:
+        """Count the messages of rows, of one severity or of all."""
+        for row in rows:
+            for message in row.messages:
+                if severity is None or message.severity is severity:
+                    self._add(message.id, message.field, row.index)
+
+    def sorted(self) -> Sequence[MessageGroup]:
+        """The groups: errors, warnings, infos, and the largest of each first."""
+        return sorted(
+            self._groups.values(),
+            key=lambda group: (
+                _ORDER.index(group.entry.severity),
+                -group.count,
+                group.id,
+                group.field_name or "",
+            ),
+        )
+
+    def _add(self, message_id: int, field_name: str | None, index: int) -> None:
+        group = self._groups.get((message_id, field_name))
+        if group is None:
+            if len(self._groups) >= MAX_GROUPS:
+                self.left_out += 1
+                return
+            group = self._groups[message_id, field_name] = MessageGroup(message_id, field_name)
+        group.add(index)

@@ -42,8 +42,8 @@ from shared.imports.model import (
     normal_reference,
     shape_of,
 )
-from shared.imports.reference_text import escaped, is_blank, trimmed, warn_of_reference
 from shared.imports.results import MAX_MESSAGES
+from shared.imports.text_checks import escaped, is_blank, trimmed, warn_of_reference
 
 # Characters of a value, or of an unknown name, that a message repeats.
 MAX_SHOWN: Final = 200

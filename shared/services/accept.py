@@ -19,8 +19,7 @@ from shared.clock import Clock, Ids, to_iso
 from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import Payload, read_payload
 from shared.imports.planning import Plan, plan
-from shared.imports.results import Origins
-from shared.imports.row_sets import row_set
+from shared.imports.results import Origins, row_set
 from shared.services.background import Offload
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_processor import HoldBack, OpenImportsBefore

@@ -17,9 +17,8 @@ from dataclasses import dataclass, field, replace
 
 from shared import log
 from shared.errors import PreconditionFailedError, TooLargeError, TooManyRequestsError
-from shared.imports.field_diff import changed_fields, changes_text
 from shared.imports.import_type import Document, ImportType
-from shared.imports.merge_rules import ChangeListener
+from shared.imports.merge_rules import ChangeListener, changed_fields, changes_text
 from shared.imports.planning import Plan
 from shared.imports.results import RowResult, cap_messages
 from shared.services.chunk_messages import is_small

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from shared import log
 from shared.errors import ConflictError, UnreadableDataError
-from shared.imports.row_sets import positions_in, select_rows, unite
+from shared.imports.results import positions_in, select_rows, unite
 from shared.storage import import_records as records
 from shared.storage import result_records as results
 from shared.storage.import_records import MAX_GENERATIONS, Ancestor, ImportRecord, RetryLink

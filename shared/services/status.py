@@ -22,11 +22,9 @@ from shared.errors import (
     UnreadableDataError,
 )
 from shared.imports.json_rows import is_row, read_row_texts
-from shared.imports.message_groups import MessageGroups
 from shared.imports.messages import LOST_ROW, Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE
-from shared.imports.results import Outcome, RowResult, failed
-from shared.imports.row_sets import rows_in, unite
+from shared.imports.results import MessageGroups, Outcome, RowResult, failed, rows_in, unite
 from shared.process_stop import ProcessStop
 from shared.services.completions import Completions
 from shared.services.import_log import ImportLog

@@ -29,8 +29,7 @@ from shared.errors import UnreadableDataError
 from shared.imports.import_type import OnExisting, Options
 from shared.imports.planning import Chunk, Span
 from shared.imports.registry import import_type
-from shared.imports.results import NO_ORIGINS, Origins, unpack_origins
-from shared.imports.row_sets import pack_rows, unpack_rows
+from shared.imports.results import NO_ORIGINS, Origins, pack_rows, unpack_origins, unpack_rows
 from shared.storage.entities import (
     encode,
     join_bytes,

@@ -14,8 +14,15 @@ from dataclasses import dataclass
 
 from shared.errors import UnreadableDataError
 from shared.imports.messages import MessageId, Severity
-from shared.imports.results import Outcome, RowResult, pack_result, unpack_result
-from shared.imports.row_sets import pack_rows, row_set, unpack_rows
+from shared.imports.results import (
+    Outcome,
+    RowResult,
+    pack_result,
+    pack_rows,
+    row_set,
+    unpack_result,
+    unpack_rows,
+)
 from shared.storage.entities import compress_json, expand_json, join_bytes, split_bytes
 from shared.storage.import_records import Counts, counts_of
 from shared.storage.ports import Entity, Value, reading

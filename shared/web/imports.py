@@ -14,10 +14,9 @@ import azure.functions as func
 from shared.errors import InvalidRequestError
 from shared.imports import csv_export
 from shared.imports.import_type import ImportType, Rules
-from shared.imports.message_groups import MessageGroup, MessageGroups
 from shared.imports.messages import Message, Severity
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
-from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
+from shared.imports.results import MAX_FULL_ANSWER, MessageGroup, MessageGroups, Outcome, RowResult
 from shared.services.status import FailedRow, FailedRows, ImportReport, ImportState, ResultCursor
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web.requests import CSV, JSON, from_opaque, to_opaque, wrong_continuation

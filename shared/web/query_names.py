@@ -17,8 +17,7 @@ from urllib.parse import parse_qsl
 import azure.functions as func
 
 from shared.errors import InvalidRequestError
-from shared.imports.near_names import folded, is_like_dry_run, is_one_slip_away
-from shared.imports.reference_text import escaped
+from shared.imports.text_checks import escaped, folded, is_like_dry_run, is_one_slip_away
 
 DRY_RUN: Final = "dryRun"
 # The header of every answer to a dry run.

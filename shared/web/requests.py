@@ -26,7 +26,7 @@ from shared.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from shared.imports.reference_text import escaped
+from shared.imports.text_checks import escaped
 from shared.services.background import to_thread_if_large
 from shared.web.accept import preferred_type
 from shared.web.charsets import charset_of, utf8_body

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.imports.message_groups import MAX_GROUPS, MAX_INDEXES
+from shared.imports.results import MAX_GROUPS, MAX_INDEXES
 from tests.builders import a_worker
 from tests.contract.calls import a_license, check_refusal, send_licenses
 from tests.e2e.gateway_process import Answer, GatewayProcess

@@ -10,7 +10,7 @@ import pytest
 from cli.imports import _lines
 from shared.clock import SystemClock
 from shared.errors import ConflictError, GoneError
-from shared.imports.row_sets import rows_in
+from shared.imports.results import rows_in
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import messages_for
 from shared.services.import_log import ImportLog

@@ -13,7 +13,6 @@ import pytest
 from azure.data.tables import TableServiceClient as PlainTables
 
 from shared.auth.callers import Callers, KeyPairAuthenticator, TokenCaller
-from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.integrations import (
     Database,
     FunctionKey,
@@ -23,6 +22,7 @@ from shared.auth.integrations import (
 )
 from shared.auth.lookups import MOST_MISSING
 from shared.auth.tenant_lookups import TenantLookups
+from shared.budgets import FailureThrottle
 from shared.clock import SystemClock
 from shared.errors import (
     BearerTokenError,

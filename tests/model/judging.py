@@ -22,8 +22,7 @@ from shared.imports.licenses.rules import LicenseRules, read_license
 from shared.imports.licenses.store import license_from_entity, owner_from_entity
 from shared.imports.messages import Message
 from shared.imports.registry import IMPORT_TYPES, import_type
-from shared.imports.results import Outcome, RowResult
-from shared.imports.row_sets import rows_in
+from shared.imports.results import Outcome, RowResult, rows_in
 from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import LICENSE_DOCUMENTS

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.auth.failure_throttle import FailureThrottle, caller_address
-from shared.budgets import Budgets
+from shared.budgets import Budgets, FailureThrottle, caller_address
 from shared.errors import StorageUnavailableError, TooManyRequestsError
 from shared.services.background import KeyedLocks
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces

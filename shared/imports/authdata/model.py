@@ -21,8 +21,13 @@ from shared.imports.authdata.hashing import (
 from shared.imports.import_type import Document
 from shared.imports.json_rows import json_kind, read_document
 from shared.imports.messages import Message, MessageId
-from shared.imports.near_names import is_like_dry_run, is_one_slip_away
-from shared.imports.reference_text import escaped, trimmed, warn_of_reference
+from shared.imports.text_checks import (
+    escaped,
+    is_like_dry_run,
+    is_one_slip_away,
+    trimmed,
+    warn_of_reference,
+)
 
 # Regular expressions of administrators, which must not run for long.
 #

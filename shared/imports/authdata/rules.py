@@ -472,7 +472,7 @@ RULES = Rules(
 def changes_of(classification: Classification, known: StoredEmployees) -> str:
     """The fields that the record changes, as `changes_text`."""
     # Imported late, because it loads pydantic and this module is read while the app is indexed.
-    from shared.imports.field_diff import changed_fields, changes_text
+    from shared.imports.merge_rules import changed_fields, changes_text
 
     if classification.employee is None or classification.record.employee_id is None:
         return changes_text(())

@@ -50,9 +50,8 @@ from shared.imports.documents.uploads import ImportedDocument
 from shared.imports.import_type import Document
 from shared.imports.messages import CATALOGUE, MessageId
 from shared.imports.model import MAX_REFERENCE, normal_reference
-from shared.imports.near_names import is_like_dry_run
-from shared.imports.reference_text import escaped
 from shared.imports.results import Outcome, RowResult
+from shared.imports.text_checks import escaped, is_like_dry_run
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.idempotency import HEADER, answer_once, keyed_call

@@ -20,8 +20,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 from shared.imports.json_rows import line_of, read_lines
 from shared.imports.messages import FIELD_OF, Message
-from shared.imports.reference_text import escaped, warn_of_reference
 from shared.imports.results import Outcome, RowResult
+from shared.imports.text_checks import escaped, warn_of_reference
 
 
 @dataclass(frozen=True, slots=True)

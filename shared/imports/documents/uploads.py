@@ -21,8 +21,8 @@ from shared.imports.documents.model import Upload, type_fault
 from shared.imports.documents.processor import blob_of, document_fields, key_of
 from shared.imports.documents.rounds import Feature, Features, Rounds
 from shared.imports.documents.store import DocumentList, WorkerSearch
-from shared.imports.field_diff import changed_fields, changes_text
 from shared.imports.import_type import Document, Options
+from shared.imports.merge_rules import changed_fields, changes_text
 from shared.imports.messages import MessageId
 from shared.imports.planning import Chunk, Span
 from shared.imports.results import Outcome, RowResult

@@ -36,8 +36,8 @@ from shared.imports.model import (
     has_xml_fault,
     shape_of,
 )
-from shared.imports.reference_text import is_blank
 from shared.imports.row_reader import usable_reference
+from shared.imports.text_checks import is_blank
 
 # ruff: noqa: N815  (the names are the contract's)
 

@@ -46,12 +46,11 @@ from shared.imports.licenses.model import (
     without_silent_values,
 )
 from shared.imports.licenses.xml_reader import DATES, DOCUMENT, INPUT, KEYS
-from shared.imports.merge_rules import ChangeListener, merge
+from shared.imports.merge_rules import ChangeListener, merge, unusual_values
 from shared.imports.messages import TOO_LARGE_RECORD, Message, MessageId
 from shared.imports.model import DATE_FORM, schema_of, shape_of
 from shared.imports.results import Outcome, RowResult, failed
 from shared.imports.row_reader import is_sensitive, read_row
-from shared.imports.usual_values import unusual_values
 
 # What the fields of licenses mean, for the published schema: by model class and field.
 #

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, token_refusals
 from shared.auth.callers import AnyCaller, Caller, Callers, KeyPairAuthenticator, TokenCaller
 from shared.auth.clients import ClientLookups, Scope
-from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.integrations import Integration
 from shared.auth.lookups import MOST_FOUND, MOST_MISSING, CachedLookups
 from shared.auth.tenant_lookups import TenantLookups
+from shared.budgets import FailureThrottle
 from shared.clock import SystemClock
 from shared.errors import (
     BearerTokenError,

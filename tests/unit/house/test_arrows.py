@@ -23,7 +23,6 @@ LAYER_OF_FILE = {
     "batch_records": "storage",
     "blobs": "storage",
     "drops": "services",
-    "dry_run_budget": "services",
     "processing": "services",
     "processor": "services",
     "rounds": "services",

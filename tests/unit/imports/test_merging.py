@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.imports.field_diff import FieldChange, changed_fields
 from shared.imports.import_type import Decision, Document, OnExisting, Options
-from shared.imports.merge_rules import decide_merge, merge
+from shared.imports.merge_rules import FieldChange, changed_fields, decide_merge, merge
 from shared.imports.messages import Message
 from shared.imports.model import shape_of
 from shared.imports.results import Outcome

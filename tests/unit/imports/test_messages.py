@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.imports.message_groups import MAX_INDEXES, MessageGroups
 from shared.imports.messages import (
     CATALOGUE,
     DETAILED,
@@ -23,7 +22,14 @@ from shared.imports.messages import (
     bounded,
 )
 from shared.imports.model import shape_of
-from shared.imports.results import MAX_CHUNK_MESSAGES, Outcome, RowResult, cap_messages
+from shared.imports.results import (
+    MAX_CHUNK_MESSAGES,
+    MAX_INDEXES,
+    MessageGroups,
+    Outcome,
+    RowResult,
+    cap_messages,
+)
 from shared.imports.row_reader import FAULTS, as_sent, dotted, message_from_error
 from tests.unit.imports.builders import Item, an_item, without
 

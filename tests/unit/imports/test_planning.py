@@ -15,7 +15,7 @@ from shared.errors import UnreadableDataError
 from shared.imports.import_type import Options
 from shared.imports.json_rows import Payload, read_lines, read_payload
 from shared.imports.planning import SMALL_IMPORT, Plan, Span, plan, rows_per_chunk
-from shared.imports.row_sets import (
+from shared.imports.results import (
     pack_rows,
     positions_in,
     row_set,

@@ -21,9 +21,9 @@ from shared.imports.json_rows import (
     read_payload,
 )
 from shared.imports.model import normal_reference
-from shared.imports.near_names import is_like_dry_run, is_one_slip_away, nearest
 from shared.imports.results import MAX_MESSAGES
 from shared.imports.row_reader import read_key, read_row
+from shared.imports.text_checks import is_like_dry_run, is_one_slip_away, nearest
 from tests.unit.imports.builders import KEY_FIELDS, Item, an_item, read_item, without
 
 # Reading rows: names, paths, blanks, unknown properties, secrets, and hostile rows.

@@ -26,13 +26,12 @@ from shared.imports.import_type import (
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.model import License
 from shared.imports.licenses.rules import read_license
-from shared.imports.merge_rules import MAX_REVIEW_MESSAGES, listed_form
+from shared.imports.merge_rules import MAX_REVIEW_MESSAGES, listed_form, unusual_values
 from shared.imports.messages import Message, MessageId
 from shared.imports.model import Record, normal_reference, shape_of
-from shared.imports.reference_text import warn_of_reference
 from shared.imports.results import Outcome
 from shared.imports.row_reader import read_row
-from shared.imports.usual_values import unusual_values
+from shared.imports.text_checks import warn_of_reference
 from shared.imports.workers.model import Worker
 from shared.imports.workers.rules import LISTED_FIELDS as WORKER_FIELDS
 from shared.imports.workers.rules import RULES as WORKERS
