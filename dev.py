@@ -1,7 +1,7 @@
-"""Everything a developer does, from a machine with only Python 3.11+: `python3 dev.py --help`.
+"""The developer's commands, on a machine with only Python 3.11+: `python3 dev.py --help`.
 
-This file is kept readable for old Pythons, so that one of them can say that it is too old. The
-work is done by `local_host.setup`, which needs the standard library only.
+Old Pythons can read this file too, so that they can report that they are too old. The commands are
+in `local_host.setup`, which needs the standard library only.
 """
 
 import os

@@ -8,6 +8,7 @@ from functions import (
     assignments,
     authdata,
     changes,
+    chunks,
     contract,
     documents,
     housekeeping,
@@ -25,6 +26,7 @@ app.register_functions(assignments.blueprint)
 app.register_functions(licenses.blueprint)
 app.register_functions(documents.blueprint)
 app.register_functions(authdata.blueprint)
+app.register_functions(chunks.blueprint)
 app.register_functions(imports.blueprint)
 app.register_functions(records.blueprint)
 app.register_functions(changes.blueprint)

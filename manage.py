@@ -6,7 +6,7 @@ import sys
 
 
 def run() -> None:
-    """Run the command line, or say how to get what it needs."""
+    """Run the command line, or explain how to install its packages."""
     try:
         from cli.app import main
     except ModuleNotFoundError as missing:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from os import cpu_count
 from pathlib import Path
@@ -31,7 +31,7 @@ def main(words: Sequence[str], folder: Path = LOCAL / "bench") -> int:
     documents: dict[str, Any] = {}
     has_failed = False
     for name in options.names:
-        begun = datetime.now(UTC)
+        started_at = datetime.now(UTC)
         try:
             outcome = BENCHES[name](options)
         except (BenchError, SetupError) as error:
@@ -40,19 +40,23 @@ def main(words: Sequence[str], folder: Path = LOCAL / "bench") -> int:
         except KeyboardInterrupt:
             note("Stopped.")
             return _INTERRUPTED
-        documents[name] = {**_circumstances(begun, options), **outcome.document}
+        documents[name] = {**_circumstances(started_at, options), **outcome.document}
         has_failed |= outcome.has_failed
         if not options.prints_json:
             say("\n".join(outcome.lines))
-        note(f"Every figure: {_keep(options.folder, name, begun, documents[name])}")
+        document = documents[name]
+        options.folder.mkdir(parents=True, exist_ok=True)
+        file = options.folder / f"{name}-{started_at:%Y%m%dT%H%M%SZ}.json"
+        file.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        note(f"Every figure: {file}")
     if options.prints_json:
         say(json.dumps(documents, indent=2))
     return int(has_failed)
 
 
-def _circumstances(begun: datetime, options: Options) -> dict[str, Any]:
+def _circumstances(started_at: datetime, options: Options) -> dict[str, Any]:
     return {
-        "begun": begun.isoformat(timespec="seconds"),
+        "begun": started_at.isoformat(timespec="seconds"),
         "rounds": options.rounds,
         "machine": {
             "processors": cpu_count(),
@@ -60,13 +64,6 @@ def _circumstances(begun: datetime, options: Options) -> dict[str, Any]:
             "python": platform.python_version(),
         },
     }
-
-
-def _keep(folder: Path, name: str, begun: datetime, document: Mapping[str, Any]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name}-{begun:%Y%m%dT%H%M%SZ}.json"
-    file.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-    return file
 
 
 if __name__ == "__main__":

@@ -43,7 +43,11 @@ def run(options: Options) -> Outcome:
     rounds: list[Mapping[str, float]] = []
     with running_rig(options.folder / "logs") as rig:
         note(f"warming up: {rows:,} employees")
-        entities = _stored(rig, rows)
+        # What the first load leaves behind: that is what the floor writes.
+        rig.empty()
+        with rig.connect(rig.new_sender()) as connection:
+            _send(rig, connection, rows, Load.NEW)
+        entities = rig.stored(AUTHDATA.table)
         for count in range(1, options.rounds + 1):
             note(f"round {count} of {options.rounds}")
             rounds.append(_round(rig, rows, entities))
@@ -55,26 +59,18 @@ def run(options: Options) -> Outcome:
 
 def body_of(rows: int, load: Load) -> bytes:
     """The body of a call; in a changed load every twentieth record has another value."""
-    changed = range(0, rows, _CHANGED_ONE_IN) if load is Load.CHANGED else ()
+    changed_count = range(0, rows, _CHANGED_ONE_IN) if load is Load.CHANGED else ()
     employees = [
         {
             "employeeId": f"EMPLOYEE{at:06d}",
             "employeeStatus": "Active",
             "authValue1": f"Surname {at}",
             "authValue2": f"19{at % 90 + 10}-0{at % 9 + 1}-1{at % 10}",
-            "authValue3": f"{'X' if at in changed else ''}{at}",
+            "authValue3": f"{'X' if at in changed_count else ''}{at}",
         }
         for at in range(rows)
     ]
     return json.dumps({"employee": employees}, separators=(",", ":")).encode()
-
-
-def _stored(rig: Rig, rows: int) -> list[Entity]:
-    """What the first load leaves behind: that is what the floor writes."""
-    rig.empty()
-    with rig.connect(rig.new_sender()) as connection:
-        _send(rig, connection, rows, Load.NEW)
-    return rig.stored(AUTHDATA.table)
 
 
 def _round(rig: Rig, rows: int, entities: list[Entity]) -> Mapping[str, float]:
@@ -94,16 +90,16 @@ def _round(rig: Rig, rows: int, entities: list[Entity]) -> Mapping[str, float]:
 def _send(rig: Rig, connection: Connection, rows: int, load: Load) -> float:
     """Stage and process; the seconds until the import has ended, however long the call waited."""
     body = body_of(rows, load)
-    begun = time.perf_counter()
+    started_at = time.perf_counter()
     import_id = connection.send_batch(AUTHDATA.address, body)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started_at
     rig.wait_until_idle()
     counts = connection.counts_of(import_id)
-    changed = len(range(0, rows, _CHANGED_ONE_IN))
+    changed_count = len(range(0, rows, _CHANGED_ONE_IN))
     expected = {
         Load.NEW: ("new", rows),
         Load.UNCHANGED: ("unchanged", rows),
-        Load.CHANGED: ("updated", changed),
+        Load.CHANGED: ("updated", changed_count),
     }
     outcome, count = expected[load]
     if counts[outcome] != count:
@@ -113,13 +109,13 @@ def _send(rig: Rig, connection: Connection, rows: int, load: Load) -> float:
 
 def _requests(rig: Rig, rows: int) -> Mapping[str, float]:
     log = AccessLog(rig.access_log)
-    found: dict[str, float] = {}
+    requests: dict[str, float] = {}
     with rig.connect(rig.new_sender()) as connection:
         for load in Load:
             log.begin()
             _send(rig, connection, rows, load)
-            found[load] = log.settled().total / rows
-    return found
+            requests[load] = log.settled().total / rows
+    return requests
 
 
 def _outcome(

@@ -33,8 +33,8 @@ def run(options: Options) -> Outcome:
     """Play rounds until so many faults have happened. Raises BenchError or SetupError."""
     unknown = sorted(options.kinds - REQUEST_FAULTS.keys() - EVENTS.keys())
     if unknown:
-        known = ", ".join((*REQUEST_FAULTS, *EVENTS))
-        raise BenchError(f"there is no fault {unknown[0]!r}; there are: {known}")
+        known_rounds = ", ".join((*REQUEST_FAULTS, *EVENTS))
+        raise BenchError(f"there is no fault {unknown[0]!r}; there are: {known_rounds}")
     # What the sweep of the bench itself logs is no figure.
     logging.getLogger().addHandler(logging.NullHandler())
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -61,35 +61,35 @@ class RoundFile:
             file.write(f"{line}\n")
 
     def next_seed(self) -> int:
-        return max((kept["seed"] + 1 for kept in self._kept()), default=FIRST_SEED)
+        return max((rounds["seed"] + 1 for rounds in self._read_rounds()), default=FIRST_SEED)
 
     def whole(self) -> Tally:
         whole = Tally()
-        for kept in self._kept():
-            whole.add(Tally.from_json(kept["tally"]))
+        for rounds in self._read_rounds():
+            whole.add(Tally.from_json(rounds["tally"]))
         return whole
 
-    def _kept(self) -> Iterable[dict[str, Any]]:
+    def _read_rounds(self) -> Iterable[dict[str, Any]]:
         if self._file.exists():
             for line in self._file.read_text("utf-8").splitlines():
-                kept = json.loads(line)
-                if kept["commit"] == self._commit:
-                    yield kept
+                rounds = json.loads(line)
+                if rounds["commit"] == self._commit:
+                    yield rounds
 
 
 def _commit() -> str:
     """What is checked out, with a mark where files differ from it; "" outside a repository."""
     words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        ran = subprocess.run(words, cwd=ROOT, capture_output=True, check=False, text=True)
+        process = subprocess.run(words, cwd=ROOT, capture_output=True, check=False, text=True)
     except OSError:
         return ""
-    return ran.stdout.strip()
+    return process.stdout.strip()
 
 
 def _outcome(rounds: RoundFile) -> Outcome:
     whole = rounds.whole()
-    found = {kind.value: whole.findings[kind.value] for kind in FindingKind}
+    failures = {kind.value: whole.findings[kind.value] for kind in FindingKind}
     lines = [
         Line("fault", ("times",)),
         *(Line(f"  {name}", (f"{whole.faults[name]:,}",)) for name in (*REQUEST_FAULTS, *EVENTS)),
@@ -103,11 +103,11 @@ def _outcome(rounds: RoundFile) -> Outcome:
         Line("    that ended as 9002 of a cancel", (f"{whole.rows_cancelled:,}",)),
         Line("  answers with 500", (f"{whole.answers_500:,}",)),
         Line("found"),
-        *(Line(f"  {name}", (f"{count:,}",)) for name, count in found.items()),
+        *(Line(f"  {name}", (f"{count:,}",)) for name, count in failures.items()),
     ]
-    shown = render(lines)
+    shown_failures = render(lines)
     for failure in whole.failures:
-        shown.append(f"seed {failure['seed']}:")
-        shown += [f"  {text}" for text in failure["findings"]]
-    document = {**whole.to_json(), "findings": dict(Counter(found))}
-    return Outcome(document, shown, has_failed=bool(whole.failures))
+        shown_failures.append(f"seed {failure['seed']}:")
+        shown_failures += [f"  {text}" for text in failure["findings"]]
+    document = {**whole.to_json(), "findings": dict(Counter(failures))}
+    return Outcome(document, shown_failures, has_failed=bool(whole.failures))

@@ -28,14 +28,14 @@ class Options:
     kinds: frozenset[str]
 
 
-def read_options(words: Sequence[str], known: Collection[str], folder: Path) -> Options:
+def read_options(words: Sequence[str], known_names: Collection[str], folder: Path) -> Options:
     """The command line; ends the process with a message where it is wrong."""
     parser = argparse.ArgumentParser(
         prog="dev.py bench",
         description="Benchmarks. Only ratios within one run can be compared with another run.",
     )
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"which: {', '.join(known)} (default: all)"
+        "names", nargs="*", metavar="NAME", help=f"which: {', '.join(known_names)} (default: all)"
     )
     parser.add_argument(
         "--rows", type=_sizes, metavar="N[,N…]", help="sizes of the payloads (1000,10000)"
@@ -53,20 +53,20 @@ def read_options(words: Sequence[str], known: Collection[str], folder: Path) -> 
     of_faults.add_argument(
         "--kind", action="append", default=[], metavar="NAME", help="only this kind; again for more"
     )
-    given = parser.parse_args(words)
-    unknown = [name for name in given.names if name not in known]
+    arguments = parser.parse_args(words)
+    unknown = [name for name in arguments.names if name not in known_names]
     if unknown:
-        parser.error(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(known)}")
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(known_names)}")
     return Options(
-        names=tuple(given.names or known),
-        rows=given.rows or ((1_000,) if given.quick else (1_000, 10_000)),
-        rounds=given.rounds or (1 if given.quick else 3),
-        is_quick=given.quick,
-        prints_json=given.json,
+        names=tuple(arguments.names or known_names),
+        rows=arguments.rows or ((1_000,) if arguments.quick else (1_000, 10_000)),
+        rounds=arguments.rounds or (1 if arguments.quick else 3),
+        is_quick=arguments.quick,
+        prints_json=arguments.json,
         folder=folder,
-        faults=given.faults or (150 if given.quick else 1_000),
-        seed=given.seed,
-        kinds=frozenset(given.kind),
+        faults=arguments.faults or (150 if arguments.quick else 1_000),
+        seed=arguments.seed,
+        kinds=frozenset(arguments.kind),
     )
 
 

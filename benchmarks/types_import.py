@@ -24,45 +24,45 @@ QUOTIENTS = (("assignments", "workers"), ("licenses XML", "licenses JSON"))
 def run(options: Options) -> Outcome:
     """Measure. Raises BenchError or SetupError."""
     rows = options.rows[-1]
-    sent = sendings(rows)
+    sending = sendings(rows)
     rounds: list[Mapping[str, float]] = []
     with running_rig(options.folder / "logs") as rig:
         note(f"warming up: {rows:,} rows of each type")
-        _round(rig, sent, rows)
+        _round(rig, sending, rows)
         for count in range(1, options.rounds + 1):
             note(f"round {count} of {options.rounds}")
-            rounds.append(_round(rig, sent, rows))
+            rounds.append(_round(rig, sending, rows))
     with running_rig(options.folder / "logs", has_access_log=True) as rig:
         note("counting requests")
-        requests = _requests(rig, sent, rows)
+        requests = _requests(rig, sending, rows)
     return _outcome(rows, rounds, requests)
 
 
-def _round(rig: Rig, sent: list[Sending], rows: int) -> Mapping[str, float]:
+def _round(rig: Rig, sending: list[Sending], rows: int) -> Mapping[str, float]:
     """Rows per second of each."""
     rig.empty()
     speeds: dict[str, float] = {}
     with rig.connect(rig.new_sender()) as connection:
-        for each in sent:
+        for each in sending:
             connection.check_health()
-            done = connection.send(each.address, each.media_type, each.body)
+            report = connection.send(each.address, each.media_type, each.body)
             rig.wait_until_idle()
-            counts = connection.counts_of(done.import_id)
+            counts = connection.counts_of(report.import_id)
             if counts["new"] != rows:
                 raise BenchError(f"not every row of {each.name} is new: {counts}")
-            speeds[each.name] = rows / done.seconds
+            speeds[each.name] = rows / report.seconds
     return speeds
 
 
-def _requests(rig: Rig, sent: list[Sending], rows: int) -> Mapping[str, float]:
+def _requests(rig: Rig, sending: list[Sending], rows: int) -> Mapping[str, float]:
     log = AccessLog(rig.access_log)
-    found: dict[str, float] = {}
+    requests: dict[str, float] = {}
     with rig.connect(rig.new_sender()) as connection:
-        for each in sent:
+        for each in sending:
             log.begin()
             connection.send(each.address, each.media_type, each.body)
-            found[each.name] = log.settled().total / rows
-    return found
+            requests[each.name] = log.settled().total / rows
+    return requests
 
 
 def _outcome(

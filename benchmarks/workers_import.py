@@ -27,8 +27,8 @@ _CALLS = 50
 _QUICK_CALLS = 5
 _CALLS_BEFORE = 5
 _CALLS_COUNTED = 5
+# The imports in their order, and the outcome that all of their rows must have.
 _ENDS = {Step.NEW: "new", Step.UNCHANGED: "unchanged", Step.CHANGED: "updated"}
-"""The imports in their order, and the outcome that all of their rows must have."""
 
 
 def run(options: Options) -> Outcome:
@@ -111,37 +111,36 @@ class _MeasuredCase:
         with rig.connect(rig.new_sender()) as connection:
             connection.check_health()
             for step in _ENDS:
-                read[step] = self._timed(rig, connection, step)
+                gateway, emulator = rig.gateway_meter, rig.emulator_meter
+                before = gateway.processor_seconds(), emulator.processor_seconds()
+                sending = self._send(connection, step)
+                rig.wait_until_idle()
+                after = gateway.processor_seconds(), emulator.processor_seconds()
+                self._check(connection, step, sending)
+                read[step] = Reading(
+                    sending.seconds, spent(before[0], after[0]), spent(before[1], after[1])
+                )
         return read
 
     def count(self, rig: Rig) -> Mapping[Step, Counted]:
         """Once more on a fresh rig with a log, without looking at the time."""
         log, meter = AccessLog(rig.access_log), rig.gateway_meter
-        found: dict[Step, Counted] = {}
+        counts: dict[Step, Counted] = {}
         idle = meter.resident_bytes()
         with rig.connect(rig.new_sender()) as connection:
             for step in _ENDS:
                 log.begin()
                 meter.forget_peak()
-                sent = self._send(connection, step)
-                found[step] = Counted(log.settled(), idle, meter.peak_bytes())
-                self._check(connection, step, sent)
-        return found
-
-    def _timed(self, rig: Rig, connection: Connection, step: Step) -> Reading:
-        gateway, emulator = rig.gateway_meter, rig.emulator_meter
-        before = gateway.processor_seconds(), emulator.processor_seconds()
-        sent = self._send(connection, step)
-        rig.wait_until_idle()
-        after = gateway.processor_seconds(), emulator.processor_seconds()
-        self._check(connection, step, sent)
-        return Reading(sent.seconds, spent(before[0], after[0]), spent(before[1], after[1]))
+                sending = self._send(connection, step)
+                counts[step] = Counted(log.settled(), idle, meter.peak_bytes())
+                self._check(connection, step, sending)
+        return counts
 
     def _send(self, connection: Connection, step: Step) -> Sent:
         return connection.send_workers(self._bodies[step], self.readings.case.rows)
 
-    def _check(self, connection: Connection, step: Step, sent: Sent) -> None:
-        counts = connection.counts_of(sent.import_id)
+    def _check(self, connection: Connection, step: Step, sending: Sent) -> None:
+        counts = connection.counts_of(sending.import_id)
         if counts[_ENDS[step]] != self.readings.case.rows:
             raise BenchError(f"not every row ended as {_ENDS[step]}: {counts}")
 

@@ -15,8 +15,8 @@ from benchmarks.measuring.figures import in_rounds, middle, percentile, quotient
 from benchmarks.measuring.floors import Reading
 from benchmarks.payloads import Case
 
+# Seconds: half of the shortest pause that the platform makes between two looks at a queue.
 HALF_A_POLL = 0.05
-"""Seconds: half of the shortest pause that the platform makes between two looks at a queue."""
 
 
 class Step(StrEnum):

@@ -27,7 +27,19 @@ _QUOTIENTS = (
 
 def outcome_of(cases: Sequence[CaseReadings], one_row: OneRowReadings) -> Outcome:
     """The result of the bench."""
-    document = {"cases": [_case(case) for case in cases], "oneRow": _one_row(one_row)}
+    document = {
+        "cases": [_case(case) for case in cases],
+        "oneRow": {
+            "employers": 1,
+            "callsPerRound": len(one_row.calls[0]),
+            "requestsPerCall": rounded(one_row.requests_per_call),
+            "p50OverRawRequests": rounded(one_row.over_raw),
+            "notComparableBetweenRuns": {
+                "p50Milliseconds": rounded(one_row.milliseconds(50)),
+                "p95Milliseconds": rounded(one_row.milliseconds(95)),
+            },
+        },
+    }
     return Outcome(document, [*_table(cases), "", *_sentences(one_row)])
 
 
@@ -86,19 +98,6 @@ def _absolute(case: CaseReadings) -> dict[str, Any]:
 
 def _milliseconds_per_row(case: CaseReadings, step: Step) -> float | None:
     return quotient(middle(case.client(step)), case.case.rows / 1_000)
-
-
-def _one_row(readings: OneRowReadings) -> dict[str, Any]:
-    return {
-        "employers": 1,
-        "callsPerRound": len(readings.calls[0]),
-        "requestsPerCall": rounded(readings.requests_per_call),
-        "p50OverRawRequests": rounded(readings.over_raw),
-        "notComparableBetweenRuns": {
-            "p50Milliseconds": rounded(readings.milliseconds(50)),
-            "p95Milliseconds": rounded(readings.milliseconds(95)),
-        },
-    }
 
 
 def _table(cases: Sequence[CaseReadings]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`manage.py`: the commands put together, and their faults as one sentence on standard error."""
+"""`manage.py`: all commands, and their errors as one sentence on standard error."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Administration of the Payroll Import Gateway, on the storage of the settings in force: "
-    "AzureWebJobsStorage, else the running local gateway's, else local.settings.json.",
+    help="Administer the Payroll Import Gateway. The commands use the storage of "
+    "AzureWebJobsStorage, else that of the running local gateway, else that of "
+    "local.settings.json.",
     epilog=_EXAMPLES,
 )
 for _heading, _groups in (
@@ -94,11 +95,11 @@ command(app, "purge", example="purge --tenant acme --days 30", panel=EMERGENCIES
 
 @app.callback()
 def every_command(as_json: AsJson = False) -> None:
-    """What all commands share."""
+    """Options of all commands."""
 
 
 def main() -> None:
-    """Run the command line. Exit status 1 for a refusal or a fault, 2 for wrong usage."""
+    """Run the command line. Exit status 1 for a refusal or an error, 2 for wrong usage."""
     try:
         _check_words(sys.argv[1:])
         sys.exit(app(standalone_mode=False))
@@ -119,9 +120,9 @@ def main() -> None:
 
 
 def _check_words(words: Sequence[str]) -> None:
-    """Raises InvalidRequestError for bytes that are no text, but for the name of a file."""
+    """Raises InvalidRequestError for arguments that are not text, except names of files."""
     for number, word in enumerate(words, 1):
-        # Python reads a byte that is no text as half of a surrogate pair.
+        # Python decodes an invalid byte as a lone surrogate.
         is_text = not any("\ud800" <= character <= "\udfff" for character in word)
         if not is_text and not os.path.lexists(word):
             raise InvalidRequestError(
@@ -143,16 +144,16 @@ def _error_lines(error: Exception) -> list[str]:
         case _:
             # The text of a library's error may quote a row or a key, so it is not printed.
             return [
-                "The command failed with an error that it does not know "
+                "The command failed with an unexpected error "
                 f"({_error_origin(error)}). Run it with `python -X dev manage.py` for the whole "
                 "report."
             ]
 
 
 def _error_origin(error: Exception) -> str:
-    """The type of an error, and the line of this repository that it passed last."""
+    """The type of an error, and the innermost line of this repository in its traceback."""
     *_, frame = traceback.extract_tb(error.__traceback__)
-    for passed in traceback.extract_tb(error.__traceback__):
-        if Path(passed.filename).is_relative_to(ROOT) and "site-packages" not in passed.filename:
-            frame = passed
+    for shown in traceback.extract_tb(error.__traceback__):
+        if Path(shown.filename).is_relative_to(ROOT) and "site-packages" not in shown.filename:
+            frame = shown
     return f"{type(error).__name__} at {Path(frame.filename).name}, line {frame.lineno}"

@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     from requests_toolbelt import MultipartEncoderMonitor  # type: ignore[import-untyped]
 
 
-# A little more than the platform gives a call.
+# A little more than the platform's limit for a call.
 CALL_SECONDS = 240
 
 
 class CallFailedError(GatewayError):
-    """The gateway did not answer, or not with JSON."""
+    """The gateway did not answer, or did not answer in JSON."""
 
 
 class ImpossibleCallError(CallFailedError):
-    """The call cannot be made at all, so that trying again does not help."""
+    """The call cannot be made at all. A retry does not help."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """The credentials of a call."""
+    """A function key with its software key."""
 
     software_key: str
     function_key: str = field(repr=False)
 
     def headers(self) -> dict[str, str]:
-        """As headers; their bytes are UTF-8, which `requests` wants spelt as Latin-1."""
+        """The headers in UTF-8, decoded as Latin-1, which `requests` expects."""
         software_key = self.software_key.encode("utf-8").decode("latin-1")
         return {"X-Functions-Key": self.function_key.strip(), "X-Software-Key": software_key}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; `headers` has lower-case names."""
+    """An answer of the gateway. `headers` has lower-case names."""
 
     status: int
     headers: Mapping[str, str]
@@ -55,27 +55,27 @@ class Answer:
 
     @property
     def refusal(self) -> str:
-        """The message of a refusal, or a sentence about its status."""
+        """The message of a refusal, or a sentence with its status."""
         message = self.document.get("message") if isinstance(self.document, dict) else None
         return str(message or f"The gateway answered {self.status}.")
 
-    def pause_seconds(self, otherwise: float) -> float:
-        """What Retry-After asks for, where it is a number of seconds."""
+    def pause_seconds(self, default: float) -> float:
+        """The seconds of Retry-After, or `default` if it is not a number."""
         text = self.headers.get("retry-after", "").strip()
-        return float(text) if text.isascii() and text.isdigit() else otherwise
+        return float(text) if text.isascii() and text.isdigit() else default
 
 
 def send_import(url: str, path: str, body: bytes, keys: KeyPair) -> Answer:
-    """Post an import and wait for its answer, also where the gateway answers 202 at first."""
+    """Post an import and wait for its final answer, even if the gateway answers 202 first."""
     address = f"{url.rstrip('/')}{path}"
     headers = {"Content-Type": "application/json", **keys.headers()}
     answer = call("POST", address, headers, body)
     if answer.status == 202 and "location" in answer.headers:
-        followed = urljoin(address, urlsplit(answer.headers["location"]).path)
-        answer = call("GET", f"{followed}/answer", keys.headers())
+        follows = urljoin(address, urlsplit(answer.headers["location"]).path)
+        answer = call("GET", f"{follows}/answer", keys.headers())
         while answer.status == 202:
             time.sleep(answer.pause_seconds(2.0))
-            answer = call("GET", f"{followed}/answer", keys.headers())
+            answer = call("GET", f"{follows}/answer", keys.headers())
     return answer
 
 
@@ -85,11 +85,11 @@ def call(
     headers: Mapping[str, str],
     body: bytes | MultipartEncoderMonitor | None = None,
 ) -> Answer:
-    """One call. Raises CallFailedError; a refusal is an answer."""
+    """Make one call. Raises CallFailedError. A refusal is an answer."""
     _check_address(address)
     _check_headers(headers)
     # `requests` refuses a blank in front of a value. A server ignores it.
-    trimmed = {name: value.strip(" \t") for name, value in headers.items()}
+    base = {name: value.strip(" \t") for name, value in headers.items()}
     try:
         with _open_session(address) as session:
             # The gateway never redirects, and the keys must not go to another address.
@@ -97,7 +97,7 @@ def call(
                 method,
                 address,
                 data=body,
-                headers=trimmed,
+                headers=base,
                 timeout=CALL_SECONDS,
                 allow_redirects=False,
             )
@@ -125,7 +125,7 @@ def address_of(url: str, path: str) -> str:
 
 
 def _check_address(address: str) -> None:
-    """Raises ImpossibleCallError for what is no address of a gateway."""
+    """Raises ImpossibleCallError for an invalid address."""
     try:
         parts = urlsplit(address)
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -140,7 +140,7 @@ def _check_address(address: str) -> None:
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
-    """Raises ImpossibleCallError for a header that HTTP cannot carry; never quotes its value."""
+    """Raises ImpossibleCallError for a header that HTTP cannot carry, without quoting its value."""
     for name, value in headers.items():
         is_latin = all(character < "\u0100" for character in value)
         has_bad_start = value.strip(" \t")[:1].isspace()
@@ -152,10 +152,10 @@ def _check_headers(headers: Mapping[str, str]) -> None:
 
 
 def _open_session(address: str) -> requests.Session:
-    """A session for the calls to one address. Raises SettingsError.
+    """Open a session for calls to one address. Raises SettingsError.
 
-    It trusts the certificate in force alone, if there is one. Otherwise it trusts the authorities
-    of this machine, and those of REQUESTS_CA_BUNDLE or else of the library.
+    If a certificate is configured, the session trusts only that. Otherwise it trusts the
+    authorities of this machine, and those of REQUESTS_CA_BUNDLE or else of the library.
     """
     # Slow to import, and most commands make no call.
     import requests
@@ -188,15 +188,15 @@ def _open_session(address: str) -> requests.Session:
 
 # A bearer token for the commands, fetched by msal from the gateway's own discovery document.
 #
-# msal takes https only, and an address with a path, which is why the gateway's documents are also
-# there under `/connect`.
+# msal accepts only https, and only an address with a path, so the gateway also serves its documents
+# under `/connect`.
 
 _TOKEN_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """What a client proves itself with."""
+    """The id and the secret of a client."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -252,7 +252,7 @@ def fetch_token(url: str, client: ClientCredentials, scope: str) -> str:
 
 
 def _ignore_progress(_sent: int) -> None:
-    """The progress of an upload is shown only where a command asks for it."""
+    """The default `on_progress`, which shows nothing."""
 
 
 def post_document(
@@ -262,7 +262,7 @@ def post_document(
     fields: Mapping[str, str],
     on_progress: Callable[[int], None] = _ignore_progress,
 ) -> Answer:
-    """Send a file block by block, so that it is never whole in memory. Raises CallFailedError.
+    """Send a file block by block, without reading it all into memory. Raises CallFailedError.
 
     `on_progress` is called with the number of bytes of the file that were sent so far.
     """
@@ -282,7 +282,7 @@ def send_document(
     fields: Mapping[str, str],
     on_progress: Callable[[int], None] = _ignore_progress,
 ) -> dict[str, Any]:
-    """The same, and what became of the document. Raises CallFailedError for a refusal too."""
+    """Send a file and return its document. Raises CallFailedError for a refusal too."""
     answer = post_document(url, credentials, file, fields, on_progress)
     if answer.status != 200:
         raise CallFailedError(answer.refusal)

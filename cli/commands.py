@@ -1,7 +1,7 @@
-"""What every command of `manage.py` is made of: its help, and its access to the services.
+"""The help of every command of `manage.py`, and its access to the services.
 
-The help has commands in groups, sentences in full and an example for each command. A placeholder is
-a word in capitals, in the usage line as well as beside the options.
+The help shows commands in groups, with full sentences and an example for each command. A
+placeholder is a word in capitals, in the usage line and beside the options.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def command(
     panel: str | None = None,
     no_args_is_help: bool = False,
 ) -> Callable[[Function], Function]:
-    """Make a function a command of `app`; `example` is a call of it, without `manage.py`."""
+    """Make a function a command of `app`. `example` is a call of it, without `manage.py`."""
     return app.command(
         name,
         cls=CommandWithExample,
@@ -45,7 +45,7 @@ def command(
 
 
 def placeholder(parameter: Parameter) -> str:
-    """What stands for the value of an argument in the help."""
+    """The placeholder for the value of an argument in the help."""
     return str(parameter.metavar or (parameter.name or "").upper())
 
 
@@ -75,7 +75,7 @@ class CommandWithExample(TyperCommand):
 
 
 class Overview(TyperGroup):
-    """Commands under the headings of their groups, each with the whole of what it says first."""
+    """Commands under the headings of their groups, each with its full first sentence."""
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """A section for each group of commands, set up first, emergencies last."""
@@ -96,16 +96,16 @@ class Overview(TyperGroup):
                 formatter.write_dl([(name.ljust(width), text) for name, text in rows])
 
 
-# The way of a command to the services: open the gateway on the storage in force, use it, close.
+# A command opens the gateway on the configured storage, calls its services, and closes it.
 
 Result = TypeVar("Result")
 
 
-def on_gateway(use: Callable[[Gateway], Awaitable[Result]]) -> Result:
-    """Run `use` on the gateway. Raises what it raises, and SettingsError."""
+def on_gateway(action: Callable[[Gateway], Awaitable[Result]]) -> Result:
+    """Run `action` on the gateway. Raises its errors, and SettingsError."""
 
     async def used() -> Result:
         async with open_gateway(commands_settings()) as gateway:
-            return await use(gateway)
+            return await action(gateway)
 
     return asyncio.run(used())

@@ -1,11 +1,11 @@
 """CSV as rows: a column per field, named by its path (`WorkerAddress.Postcode`, `Rates[0].Code`).
 
-CSV knows only text, so the schema of the type says what a cell is: a field that is text keeps its
-characters (`007` stays `007`), a number or true/false becomes one where the cell is one, and is
-sent as text otherwise, so that the gateway says of that row what is wrong. An empty cell leaves the
-field out; `null`, `[]` and `{}` are those values. The failed rows that the gateway gives out as CSV
-come back as they were sent, through `shared.imports.csv_export`; of its own columns (`_index`,
-`_line`, `_error`, `_more`) any may have been deleted.
+CSV has only text, so the schema of the type decides the type of a cell. A text field keeps its
+characters (`007` stays `007`). The cell of a number or boolean field is converted if it is one, and
+otherwise sent as text, so that the gateway reports the error in that row. An empty cell leaves the
+field out; `null`, `[]` and `{}` are those values. Failed rows that the gateway returned as CSV are
+read back as they were sent (`shared.imports.csv_export`). Any of its own columns (`_index`,
+`_line`, `_error`, `_more`) may have been deleted.
 """
 
 from __future__ import annotations
@@ -21,31 +21,30 @@ from typing import Any, Final, TextIO
 
 from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, WORDS, is_guarded, restored
 from shared.imports.json_rows import MAX_DEPTH
-from shared.imports.near_names import nearest
-from shared.imports.reference_text import ENDS, escaped, is_blank, trimmed, without_hidden
 from shared.imports.row_reader import MAX_SHOWN
+from shared.imports.text_checks import ENDS, escaped, is_blank, nearest, trimmed, without_hidden
 
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]{1,4})\]")
 _PATH: Final = re.compile(r"[^.\[\]]+(?:\[[0-9]{1,4}\]|\.[^.\[\]]+)*")
 _DELIMITERS: Final = ",;\t"
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*[\r\n]*', re.IGNORECASE)
-# What a line of blank cells is made of, whatever its delimiter.
+# The characters of a line of blank cells, with any delimiter.
 _BLANK_CELLS: Final = ENDS + _DELIMITERS + "\"'"
 _PLACE: Final = re.compile(r"\[[0-9]+\]")
 _MOST_NAMED: Final = 10
-# Unknown columns for which the nearest field is looked for: a header may be hostile.
+# The most unknown columns for which the nearest field is searched, since a header may be hostile.
 _MOST_COMPARED: Final = 50
 _LONGEST_CELL: Final = 16 * 1024 * 1024
 
 Step = str | int
-# A row while it is put together: objects by name, lists by place, JSON text as leaves.
+# A row that is being built: objects by name, lists by index, JSON text as leaves.
 Tree = dict[Step, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownColumn:
-    """A column that is no field of the type, and the field that it was perhaps meant to be."""
+    """A column that is no field of the type, and the field that was perhaps meant."""
 
     name: str
     line: int
@@ -63,7 +62,7 @@ class RowFile:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One column: where its cells belong, and the types that the schema gives the field."""
+    """One column: the path of its field, and the types of the field in the schema."""
 
     path: tuple[Step, ...]
     types: frozenset[str]
@@ -74,10 +73,10 @@ _NAMELESS: Final = _Column((), frozenset())
 
 
 def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False) -> RowFile:
-    """The rows of the text. Raises ValueError with what is wrong, and where.
+    """Read the rows of a text. Raises ValueError with the problem and its line.
 
-    The header is the first line that is neither blank nor `sep=;`, the line by which spreadsheets
-    name their delimiter. Rows of blanks are no rows.
+    The header is the first line that is neither blank nor `sep=;`, with which spreadsheets name
+    their delimiter. Blank rows are ignored.
     """
     csv.field_size_limit(_LONGEST_CELL)
     lines = StringIO(text, newline="")
@@ -89,32 +88,34 @@ def read_csv(text: str, schema: Mapping[str, Any], *, blank_clears: bool = False
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = lines_above + 1
     rows: list[str] = []
-    places: list[int] = []
+    rows_of_cells: list[int] = []
     try:
         header = next(reader, [])
         columns = _columns(header, schema, line)
-        place = columns.index(_MORE) if _MORE in columns else len(columns)
-        nameless = [at for at, column in enumerate(columns) if column is _NAMELESS]
+        row_number = columns.index(_MORE) if _MORE in columns else len(columns)
+        unnamed_columns = [at for at, column in enumerate(columns) if column is _NAMELESS]
         line = lines_above + reader.line_num + 1
         for cells in reader:
             if any(not is_blank(cell) for cell in cells):
                 row = f"index {len(rows)}, line {line}"
-                _check_names(cells, nameless, len(columns), row, lines_above + 1)
-                row_columns, row_cells = _with_more(columns, cells[: len(columns)], place, schema)
+                _check_names(cells, unnamed_columns, len(columns), row, lines_above + 1)
+                row_columns, row_cells = _with_more(
+                    columns, cells[: len(columns)], row_number, schema
+                )
                 tree: Tree = {}
                 for path, value in _values(row_columns, row_cells, blank_clears).items():
                     _place(tree, path, value)
                 rows.append(_rendered(tree))
-                places.append(line)
+                rows_of_cells.append(line)
             line = lines_above + reader.line_num + 1
-        return RowFile(rows, places, _unknown_columns(columns, schema, lines_above + 1))
+        return RowFile(rows, rows_of_cells, _unknown_columns(columns, schema, lines_above + 1))
     except csv.Error as error:
         index = len(rows) if line > lines_above + 1 else None
         raise ValueError(_describe(error, index, line)) from None
 
 
 def _lines_before_header(lines: TextIO) -> tuple[int, str]:
-    """Pass over what stands above the header: how many lines, and the delimiter that they name."""
+    """Skip the lines above the header. Returns their number, and the delimiter that they name."""
     count, delimiter = 0, ""
     while line := lines.readline():
         separator = _SEPARATOR_LINE.fullmatch(line)
@@ -127,7 +128,7 @@ def _lines_before_header(lines: TextIO) -> tuple[int, str]:
 
 
 def _count_columns(lines: TextIO, start: int, delimiter: str) -> int:
-    """Into how many columns the header falls with a delimiter."""
+    """The number of columns of the header with a delimiter."""
     lines.seek(start)
     try:
         return len(next(csv.reader(lines, delimiter=delimiter), []))
@@ -136,27 +137,27 @@ def _count_columns(lines: TextIO, start: int, delimiter: str) -> int:
 
 
 def _describe(error: csv.Error, index: int | None, line: int) -> str:
-    """What the library says of the row that begins in a line, for people; no index: the header."""
+    """An error of the library as a sentence about the row in a line, or the header (no index)."""
     text = str(error)
     if "unexpected end of data" in text:
-        what = "a cell begins with a quotation mark that is never closed; close it"
+        subject = "a cell begins with a quotation mark that is never closed; close it"
     elif "expected after" in text:
-        what = "text follows the closing quotation mark of a cell; write a mark within it twice"
+        subject = "text follows the closing quotation mark of a cell; write a mark within it twice"
     elif "field limit" in text:
-        what = f"a cell has more than {_LONGEST_CELL} characters, which is the limit; shorten it"
+        subject = f"a cell has more than {_LONGEST_CELL} characters, which is the limit; shorten it"
     else:
-        what = text
+        subject = text
     row = "the header" if index is None else f"the row of index {index}"
-    return f"{row} that begins in line {line} cannot be read: {what}."
+    return f"{row} that begins in line {line} cannot be read: {subject}."
 
 
 def _columns(header: Sequence[str], schema: Mapping[str, Any], line: int) -> list[_Column | None]:
     names = [_name(name, schema) for name in header]
     counts = Counter(name.lower() for name in names if name)
     first = {name.lower(): name for name in reversed(names)}
-    twice = sorted(first[name] for name, count in counts.items() if count > 1)
-    if twice:
-        shown = ", ".join(map(escaped, twice[:_MOST_NAMED]))[:MAX_SHOWN]
+    repeated = sorted(first[name] for name, count in counts.items() if count > 1)
+    if repeated:
+        shown = ", ".join(map(escaped, repeated[:_MOST_NAMED]))[:MAX_SHOWN]
         raise ValueError(
             f"line {line} has more than one column of the same name: {shown}; leave one of them."
         )
@@ -164,21 +165,21 @@ def _columns(header: Sequence[str], schema: Mapping[str, Any], line: int) -> lis
 
 
 def _name(header: str, schema: Mapping[str, Any]) -> str:
-    """The name that a header cell means.
+    """The column name of a header cell; "" if it has no visible character.
 
-    Where it is a field's name but for characters that cannot be seen, it means the field. Otherwise
-    it stays, and the gateway names it with these characters escaped. "" where nothing can be seen.
+    Invisible characters are removed if the result is the name of a field. Otherwise the name stays,
+    and the gateway shows it with these characters escaped.
     """
     name = restored(trimmed(header))
-    seen = without_hidden(name)
-    if not seen:
+    seen_names = without_hidden(name)
+    if not seen_names:
         return ""
-    is_known = seen in (INDEX, LINE, ERROR, MORE) or is_field(path_of(seen), schema)
-    return seen if is_known else name
+    is_known = seen_names in (INDEX, LINE, ERROR, MORE) or is_field(path_of(seen_names), schema)
+    return seen_names if is_known else name
 
 
 def _column(name: str, schema: Mapping[str, Any]) -> _Column | None:
-    """Where the cells of a column belong; None for those that are no field."""
+    """The column of a name; None for the columns of a command or an answer."""
     if name in (INDEX, LINE, ERROR):
         return None
     path = path_of(name)
@@ -186,7 +187,7 @@ def _column(name: str, schema: Mapping[str, Any]) -> _Column | None:
 
 
 def path_of(name: str) -> tuple[Step, ...]:
-    """The steps of a path: names, and places of a list. A name that is no path is one step.
+    """The steps of a path: names, and indexes of lists. A name that is no path is one step.
 
     Raises ValueError for a path that is deeper than a row may be.
     """
@@ -201,7 +202,7 @@ def path_of(name: str) -> tuple[Step, ...]:
 
 
 def types_of(path: Sequence[Step], schema: Mapping[str, Any]) -> frozenset[str]:
-    """The JSON types that the schema gives the field at a path; none for an unknown one."""
+    """The JSON types of the field at a path in the schema; none for an unknown field."""
     node = _node_at(path, schema)
     types = () if node is None else node.get("type", ())
     return frozenset([types] if isinstance(types, str) else types)
@@ -216,22 +217,22 @@ def _node_at(path: Sequence[Step], schema: Mapping[str, Any]) -> Mapping[str, An
     node: Mapping[str, Any] = schema
     for step in path:
         node = _resolved(node, schema)
-        inner = node.get("items") if isinstance(step, int) else _property(node, step)
-        if inner is None:
+        child = node.get("items") if isinstance(step, int) else _property(node, step)
+        if child is None:
             return None
-        node = inner
+        node = child
     return _resolved(node, schema)
 
 
 def _property(node: Mapping[str, Any], name: str) -> Any:
-    for known, schema in node.get("properties", {}).items():
-        if known.lower() == name.lower():
+    for properties, schema in node.get("properties", {}).items():
+        if properties.lower() == name.lower():
             return schema
     return None
 
 
 def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema that a nullable reference, or a reference, leads to."""
+    """Resolve a reference, also a nullable one, to its schema."""
     for option in node.get("anyOf", ()):
         if "$ref" in option:
             node = option
@@ -250,51 +251,51 @@ def _unknown_columns(
         for column in columns
         if column not in (None, _NAMELESS, _MORE) and not is_field(column.path, schema)
     ]
-    known = known_paths(schema) if paths else []
+    known_names = known_paths(schema) if paths else []
     return [
         UnknownColumn(
             shown_path(path),
             line,
-            nearest_field(shown_path(path), known) if place < _MOST_COMPARED else None,
+            nearest_field(shown_path(path), known_names) if place < _MOST_COMPARED else None,
         )
         for place, path in enumerate(paths)
     ]
 
 
 def shown_path(path: Sequence[Step]) -> str:
-    """A path as messages write it."""
+    """A path in the form of messages."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 
 
 def known_paths(schema: Mapping[str, Any]) -> list[str]:
-    """Every field of a row that holds a value; an element of a list by its first place."""
+    """The paths of all fields of a row that have a value, with the index 0 in lists."""
     return list(_paths_below(schema, schema, ""))
 
 
 def _paths_below(node: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> Iterator[str]:
     node = _resolved(node, schema)
     if "properties" in node:
-        for name, inner in node["properties"].items():
-            yield from _paths_below(inner, schema, f"{path}.{name}" if path else name)
+        for name, child in node["properties"].items():
+            yield from _paths_below(child, schema, f"{path}.{name}" if path else name)
     elif "items" in node:
         yield from _paths_below(node["items"], schema, f"{path}[0]")
     else:
         yield path
 
 
-def nearest_field(name: str, known: Iterable[str]) -> str | None:
-    """The known path that a name was perhaps meant to be, with the places that the name gives."""
-    closest = nearest(_PLACE.sub("[0]", name), known)
+def nearest_field(name: str, known_names: Iterable[str]) -> str | None:
+    """The known path that is most similar to a name, with the indexes of the name."""
+    closest = nearest(_PLACE.sub("[0]", name), known_names)
     places = iter(_PLACE.findall(name))
     return closest and _PLACE.sub(lambda each: next(places, each[0]), closest)
 
 
 def _check_names(
-    cells: Sequence[str], nameless: Sequence[int], width: int, row: str, header: int
+    cells: Sequence[str], unnamed_columns: Sequence[int], width: int, row: str, header: int
 ) -> None:
-    """Raises ValueError for a value in a column without a name; blanks there are usual."""
-    for place in (*nameless, *range(width, len(cells))):
+    """Raises ValueError for a value in a column without a name, where only blanks are allowed."""
+    for place in (*unnamed_columns, *range(width, len(cells))):
         if place < len(cells) and not is_blank(cells[place]):
             raise ValueError(
                 f"{row} has a value in column {place + 1}, which has no name in line {header}; "
@@ -328,11 +329,11 @@ def _with_more(
 def _values(
     columns: Sequence[_Column | None], cells: Sequence[str], blank_clears: bool
 ) -> dict[tuple[Step, ...], str]:
-    """The JSON text of each cell that says something, by its path.
+    """The JSON text of each cell with a meaning, by its path.
 
-    Where blanks clear, a list is cleared by blanks in all its cells. A blank cell of another list
-    says nothing: this row's list has fewer elements than that of another row, or an element lacks a
-    property. Nor does a blank at a path say anything where another cell stands above or below it.
+    With `blank_clears`, a list is cleared by blanks in all its cells. A blank cell of another list
+    is ignored, because the row's list has fewer elements than that of another row, or an element
+    lacks a property. A blank cell is also ignored if another cell is above or below its path.
     """
     values: dict[tuple[Step, ...], str] = {}
     blank: dict[tuple[Step, ...], str] = {}
@@ -346,14 +347,14 @@ def _values(
     if blank:
         taken = {path[:steps] for path in values for steps in range(1, len(path) + 1)}
         for path in sorted(blank, key=len):
-            above = (path[:steps] for steps in range(1, len(path)))
-            if path not in taken and not any(each in values for each in above):
+            parent = (path[:steps] for steps in range(1, len(path)))
+            if path not in taken and not any(each in values for each in parent):
                 values[path] = "null"
     return values
 
 
 def _list_of(path: Sequence[Step]) -> tuple[Step, ...] | None:
-    """The path of the outermost list that a path leads into; None where it leads into none."""
+    """The path of the outermost list that contains a path; None if there is none."""
     for place, step in enumerate(path):
         if isinstance(step, int):
             return tuple(path[:place])
@@ -361,14 +362,14 @@ def _list_of(path: Sequence[Step]) -> tuple[Step, ...] | None:
 
 
 def _value(cell: str, types: frozenset[str]) -> str:
-    """The JSON text of a cell: the inverse of what `csv_rows` makes of a value."""
+    """The JSON text of a cell that `shared.imports.csv_export` has written."""
     if cell in WORDS:
         return cell
     return json.dumps(restored(cell)) if is_guarded(cell) else _typed(cell, types)
 
 
 def _typed(cell: str, types: frozenset[str]) -> str:
-    """A cell as JSON text of the field's type; as text where it is not of that type."""
+    """A cell as JSON text of the field's type, or as a JSON string if it is not of that type."""
     text = cell.strip()
     if types & {"integer", "number"} and _NUMBER.fullmatch(text):
         return text
@@ -379,10 +380,10 @@ def _typed(cell: str, types: frozenset[str]) -> str:
 
 def _place(tree: Tree, path: Sequence[Step], value: str) -> None:
     for step in path[:-1]:
-        inner = tree.setdefault(step, {})
-        if not isinstance(inner, dict):
+        child = tree.setdefault(step, {})
+        if not isinstance(child, dict):
             raise ValueError(_contradiction(path))
-        tree = inner
+        tree = child
     if isinstance(tree.get(path[-1]), dict):
         raise ValueError(_contradiction(path))
     tree[path[-1]] = value
@@ -396,10 +397,10 @@ def _contradiction(path: Sequence[Step]) -> str:
 
 
 def _rendered(node: Tree | str) -> str:
-    """JSON text; a list has the places that are filled, in order."""
+    """The JSON text of a row that was built. Lists have their elements in order, without gaps."""
     if isinstance(node, str):
         return node
     if node and all(isinstance(step, int) for step in node):
         return f"[{','.join(_rendered(node[step]) for step in sorted(node))}]"
-    members = (f"{json.dumps(str(name))}:{_rendered(inner)}" for name, inner in node.items())
+    members = (f"{json.dumps(str(name))}:{_rendered(child)}" for name, child in node.items())
     return f"{{{','.join(members)}}}"

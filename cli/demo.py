@@ -1,7 +1,7 @@
-"""The demo: a tenant, an integration, and the samples sent through the front door.
+"""The demo: a tenant, an integration, and samples that are sent over HTTP.
 
-Part of every start of `dev.py run` (as `python -m cli.demo`), so it imports little and goes
-to storage only where it has no function key yet, or one that is refused.
+Every start of `dev.py run` runs it (as `python -m cli.demo`), so it imports little and reads
+storage only if it has no function key yet, or one that is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from cli.calls import Answer, KeyPair, call, post_document, send_import
@@ -23,13 +23,9 @@ from cli.terminal import complain, say
 from shared.errors import ConflictError, GatewayError, NotFoundError
 from shared.imports.registry import import_type
 
-if TYPE_CHECKING:
-    from shared.settings import Settings
-
-
-# The demo's documents: one by call, one dropped into the container, as a person would.
+# The demo's documents: one is sent by a call, one dropped into the container.
 #
-# The tenant is made ready where it is not yet: the feature, and a round.
+# The tenant's feature and round are created if they are missing.
 
 DOCUMENT_SAMPLES = ROOT / "samples" / "documents"
 BY_CALL, BY_DROP = DOCUMENT_SAMPLES / "payslip.pdf", DOCUMENT_SAMPLES / "notice.jpg"
@@ -48,7 +44,7 @@ _NOT_PREPARED = (403, 404)
 
 
 def show_documents(url: str, keys: KeyPair, tenant: str) -> str:
-    """Send both documents and print what became of them; what was not as designed, or ""."""
+    """Send both documents and print the results. Returns the deviation from the design, or ""."""
     answer = _upload(url, keys, tenant)
     if answer.status != 200:
         return answer.refusal
@@ -56,20 +52,27 @@ def show_documents(url: str, keys: KeyPair, tenant: str) -> str:
     say(["", "samples/documents"])
     outcome = _describe_upload(item["documentId"], is_replaced=item["overridden"])
     say([f"  {BY_CALL.name}  by call  {outcome}"])
-    stored = _find_dropped(url, keys)
-    if stored:
-        say([f"  {BY_DROP.name}   by drop  stored since {stored['importTime']}"])
+    document = _find_dropped(url, keys)
+    if document:
+        say([f"  {BY_DROP.name}   by drop  stored since {document['importTime']}"])
         return ""
     return _drop_and_wait(url, keys, tenant)
 
 
 def _drop_and_wait(url: str, keys: KeyPair, tenant: str) -> str:
-    """Drop a file and wait until it is listed; only once, since a start is to take seconds."""
+    """Drop a file and wait until it is listed. Only at the first start, which takes longer."""
     settings = commands_settings()
     if settings.storage.uses_identity:
         say([f"  {BY_DROP.name}   not dropped: this storage account is reached by identity"])
         return ""
-    _drop(settings, tenant)
+    from azure.storage.blob import BlobClient
+
+    from shared.storage.names import DOCUMENT_DROP
+
+    name = "/".join((tenant, quote(DEMO_ROUND, safe=""), quote(DEMO_WORKER, safe=""), BY_DROP.name))
+    connection = settings.storage.connection_string
+    with BlobClient.from_connection_string(connection, DOCUMENT_DROP, name) as blob:
+        blob.upload_blob(BY_DROP.read_bytes(), overwrite=True)
     deadline = time.monotonic() + _DROP_SECONDS
     while time.monotonic() < deadline:
         document = _find_dropped(url, keys)
@@ -94,7 +97,7 @@ def _upload(url: str, keys: KeyPair, tenant: str) -> Answer:
 async def _prepare_tenant(tenant: str) -> None:
     from shared.bootstrap import open_gateway
     from shared.errors import ConflictError
-    from shared.services.documents.rounds import Feature, RoundStatus
+    from shared.imports.documents.rounds import Feature, RoundStatus
 
     async with open_gateway(commands_settings()) as gateway:
         documents = gateway.documents
@@ -105,19 +108,8 @@ async def _prepare_tenant(tenant: str) -> None:
             await documents.rounds.change(tenant, DEMO_ROUND, RoundStatus.OPEN)
 
 
-def _drop(settings: Settings, tenant: str) -> None:
-    from azure.storage.blob import BlobClient
-
-    from shared.storage.names import DOCUMENT_DROP
-
-    name = "/".join((tenant, quote(DEMO_ROUND, safe=""), quote(DEMO_WORKER, safe=""), BY_DROP.name))
-    connection = settings.storage.connection_string
-    with BlobClient.from_connection_string(connection, DOCUMENT_DROP, name) as blob:
-        blob.upload_blob(BY_DROP.read_bytes(), overwrite=True)
-
-
 def _find_dropped(url: str, keys: KeyPair) -> dict[str, Any]:
-    """The document of the dropped file as it is listed; empty where it is not."""
+    """The document of the dropped file in the list; empty if it is missing."""
     address = (
         f"{url}/api/documents?workerexternalId={DEMO_WORKER}&communicationRoundCode={DEMO_ROUND}"
     )
@@ -130,7 +122,7 @@ def _describe_upload(document_id: str, *, is_replaced: bool) -> str:
     return f"{'replaced' if is_replaced else 'new'}  {document_id}"
 
 
-# Rows of the vendor's answer for people, for the demo: a line per row, its messages below it.
+# The rows of the vendor's answer as text: a line for each row, with its messages below.
 
 Result = dict[str, Any]
 
@@ -141,7 +133,7 @@ BAD_ON_PURPOSE = "(bad on purpose)"
 def row_lines(results: list[Result], made_to_fail: Set[str] = frozenset()) -> Iterator[str]:
     """Index, key and status of each row, then a line for each of its messages.
 
-    `made_to_fail` has a record id of each row that is to fail; such a row is marked.
+    `made_to_fail` has the record id of each row that should fail. Such a row is marked.
     """
     width = max((len(_row_key(result)) for result in results), default=0)
     for index, result in enumerate(results):
@@ -153,7 +145,7 @@ def row_lines(results: list[Result], made_to_fail: Set[str] = frozenset()) -> It
 
 
 def from_neutral(items: list[dict[str, Any]]) -> list[Result]:
-    """Results as `/api/imports/{id}/results` has them, in the order of the payload."""
+    """Results of `/api/imports/{id}/results` in the order of the payload."""
     return [
         {
             "recordIds": [{"field": name, "value": text} for name, text in item["key"].items()],
@@ -165,7 +157,7 @@ def from_neutral(items: list[dict[str, Any]]) -> list[Result]:
 
 
 def failed_rows(results: list[Result]) -> list[Result]:
-    """The rows that did not go in."""
+    """The rows that failed."""
     return [result for result in results if result["importStatus"] == "Error"]
 
 
@@ -179,9 +171,7 @@ def _message_line(message: dict[str, Any]) -> str:
     return f"{message['messageType']} {message['errorID']}: {message['message']}{field}"
 
 
-# The demo's batch of authentication data: staged, reviewed by eye, processed.
-#
-# Like all of the demo, it imports little (`cli.demo`).
+# The demo's batch of authentication data, which is staged and processed.
 
 BATCH_FILE = "samples/authdata.json"
 BATCH_PATH = "/api/admin/authdata"
@@ -198,19 +188,21 @@ _BATCH_COUNTS = {
 
 
 def show_batch(url: str, keys: KeyPair) -> str:
-    """Stage and process the sample and print both answers; what was not as designed, or ""."""
+    """Stage and process the sample, and print both answers. Returns the deviation, or ""."""
     headers = {"Content-Type": "application/json", **keys.headers()}
-    staged = call("POST", f"{url}{BATCH_PATH}/stage", headers, (ROOT / BATCH_FILE).read_bytes())
-    if staged.status != 200:
-        return staged.refusal
-    batch = staged.document["fileLogId"]
-    processed = call("POST", f"{url}{BATCH_PATH}/{batch}", keys.headers())
-    if processed.status == 200:
+    staged_answer = call(
+        "POST", f"{url}{BATCH_PATH}/stage", headers, (ROOT / BATCH_FILE).read_bytes()
+    )
+    if staged_answer.status != 200:
+        return staged_answer.refusal
+    batch = staged_answer.document["fileLogId"]
+    process_answer = call("POST", f"{url}{BATCH_PATH}/{batch}", keys.headers())
+    if process_answer.status == 200:
         say(["", f"{BATCH_FILE}: batch {batch}"])
-        say([f"  staged     {batch_totals(staged.document)}"])
-        say([f"  processed  {batch_totals(processed.document)}"])
-        say(batch_lines(processed.document))
-    return find_batch_fault(staged, processed)
+        say([f"  staged     {batch_totals(staged_answer.document)}"])
+        say([f"  processed  {batch_totals(process_answer.document)}"])
+        say(batch_lines(process_answer.document))
+    return find_batch_fault(staged_answer, process_answer)
 
 
 def batch_totals(answer: dict[str, Any]) -> str:
@@ -232,7 +224,7 @@ def batch_lines(answer: dict[str, Any]) -> Iterator[str]:
 
 
 def find_batch_fault(staged: Answer, processed: Answer) -> str:
-    """What is not as designed, "" where all is."""
+    """The deviation of the batch from the design, or ""."""
     if processed.status != 200:
         return processed.refusal
     answer = processed.document
@@ -254,14 +246,14 @@ TRY_IT = '[{"EmployerRef":"DEMO","PersonnelRef":"CURL-1","Surname":"Sample"}]'
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A file of samples, and the last record id of each row in it that is made to fail."""
+    """A file of samples, and the last record id of each row in it that should fail."""
 
     type_name: str
     made_to_fail: frozenset[str]
 
     @property
     def path(self) -> str:
-        """Where it is sent."""
+        """The path of its call."""
         return import_type(self.type_name).address
 
     @property
@@ -278,7 +270,7 @@ SAMPLES = (
 
 
 def main() -> int:
-    """Run the demo; 0 where the samples went in as designed."""
+    """Run the demo. Returns 0 if the results of all samples are as designed."""
     parser = argparse.ArgumentParser(prog="python -m cli.demo", description=__doc__)
     default_url = os.environ.get("GATEWAY_URL")
     parser.add_argument(
@@ -306,7 +298,7 @@ def main() -> int:
 
 
 def show_sample(url: str, sample: Sample) -> str:
-    """Send a sample and print what became of its rows; what was not as designed, or ""."""
+    """Send a sample and print the results of its rows. Returns the deviation, or ""."""
     answer = send_sample(url, sample)
     if answer.status == 200 and "results" not in answer.document:
         answer = _with_results(url, answer)
@@ -317,7 +309,7 @@ def show_sample(url: str, sample: Sample) -> str:
 
 
 def _with_results(url: str, answer: Answer) -> Answer:
-    """For vendors whose answer has no result for each row: the import's own results."""
+    """Add the import's results to a vendor's answer that has no result for each row."""
     keys = read_keys(_key_file())
     import_id = answer.headers.get("x-import-id", "")
     address = f"{url}/api/imports/{import_id}/results?pageSize=1000"
@@ -328,7 +320,7 @@ def _with_results(url: str, answer: Answer) -> Answer:
 
 
 def send_sample(url: str, sample: Sample) -> Answer:
-    """Send a sample with the remembered key, or with a new one where that is refused."""
+    """Send a sample with the saved key, or with a new one if that is refused."""
     body = sample.body
     key_file = _key_file()
     keys = read_keys(key_file)
@@ -343,7 +335,7 @@ def send_sample(url: str, sample: Sample) -> Answer:
 
 
 def find_fault(sample: Sample, answer: Answer) -> str:
-    """What is not as designed, "" where all is: the bad rows fail with messages, no others do."""
+    """The deviation from the design, or "": the bad rows fail with messages, and no others."""
     if answer.status != 200:
         return answer.refusal
     results = answer.document["results"]
@@ -390,8 +382,8 @@ def record_lines(item: dict[str, Any]) -> Iterator[str]:
 
 
 async def issue_key() -> str:
-    """A new function key of the demo's integration; tenant and integration are made if need be."""
-    # Storage is slow to import, and a second start does without it.
+    """Issue a new function key. Creates the demo's tenant and integration if they are missing."""
+    # Storage is slow to import, and a second start does not need it.
     from shared.auth.integrations import Integration
     from shared.bootstrap import open_gateway
 
@@ -413,7 +405,7 @@ def _key_file() -> Path:
 
 
 def read_keys(key_file: Path) -> KeyPair | None:
-    """The remembered key pair, None where there is none that can be read."""
+    """The saved key pair; None if it is missing or cannot be read."""
     try:
         document = json.loads(key_file.read_text("utf-8"))
         return KeyPair(str(document["softwareKey"]), str(document["functionKey"]))
@@ -422,7 +414,7 @@ def read_keys(key_file: Path) -> KeyPair | None:
 
 
 def save_keys(key_file: Path, keys: KeyPair) -> None:
-    """Keep the key pair where only this user can read it."""
+    """Save the key pair in a file that only this user can read."""
     key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     key_file.unlink(missing_ok=True)
     document = {
@@ -453,7 +445,7 @@ curl -sS{trust} '{url}/api/import/workers?version=1' -H 'Content-Type: applicati
 
 
 def closing_lines(url: str) -> list[str]:
-    """What the samples came to where all went as designed, and what to do next."""
+    """The lines after a demo with the designed results: a summary, and the next steps."""
     rows = sum(len(json.loads(sample.body)) for sample in SAMPLES)
     bad = sum(len(sample.made_to_fail) for sample in SAMPLES)
     return [

@@ -14,7 +14,7 @@ from cli.import_command import Url, local_url
 from cli.output import AsJson, byte_progress, columns, show
 from cli.tenants import TenantOption
 from shared.gateway import Gateway
-from shared.services.documents.rounds import Feature, Round, RoundStatus
+from shared.imports.documents.rounds import Feature, Round, RoundStatus
 
 # `manage.py document upload`: send one file over HTTP, with a token that msal gets.
 
@@ -117,7 +117,10 @@ round_commands = typer.Typer(
 _STATUSES = ", ".join(RoundStatus)
 
 CodeOption = Annotated[
-    str, typer.Option("--code", metavar="CODE", help="The code in uploads, in the same case.")
+    str,
+    typer.Option(
+        "--code", metavar="CODE", help="The code that uploads name; upper and lower case differ."
+    ),
 ]
 StatusOption = Annotated[
     RoundStatus,
@@ -143,9 +146,9 @@ def add_round(
         tenant_record = await gateway.tenants.find(tenant)
         return await gateway.documents.rounds.add(tenant_record.id, code, status)
 
-    added = on_gateway(write)
-    line = f"Added the round {added.code}, which is {added.status.value}."
-    show(as_json, {"tenant": tenant, **_round_document(added)}, [line])
+    new_round = on_gateway(write)
+    line = f"Added the round {new_round.code}, which is {new_round.status.value}."
+    show(as_json, {"tenant": tenant, **_round_document(new_round)}, [line])
 
 
 @command(round_commands, "set", example="round set --tenant acme --code 2026-01 --status Closed")
@@ -158,13 +161,13 @@ def change_round(
         rounds = gateway.documents.rounds
         tenant_record = await gateway.tenants.find(tenant)
         before = await rounds.list_rounds(tenant_record.id)
-        changed = await rounds.change(tenant_record.id, code, status)
-        return changed, changed not in before
+        is_changed = await rounds.change(tenant_record.id, code, status)
+        return is_changed, is_changed not in before
 
-    changed, is_new = on_gateway(write)
+    is_changed, is_new = on_gateway(write)
     change = "is {} now" if is_new else "was {} already: nothing changed"
-    line = f"The round {changed.code} {change.format(changed.status.value)}."
-    show(as_json, {"tenant": tenant, **_round_document(changed)}, [line])
+    line = f"The round {is_changed.code} {change.format(is_changed.status.value)}."
+    show(as_json, {"tenant": tenant, **_round_document(is_changed)}, [line])
 
 
 @command(round_commands, "list", example="round list --tenant acme")
@@ -209,9 +212,9 @@ def disable_feature(feature: FeatureName, tenant: TenantOption, as_json: AsJson 
 def _switch_feature(feature: Feature, tenant: str, is_on: bool, as_json: bool) -> None:
     async def write(gateway: Gateway) -> tuple[str, bool]:
         tenant_record = await gateway.tenants.find(tenant)
-        was_on = await gateway.documents.features.is_enabled(tenant_record.id, feature)
+        was_enabled = await gateway.documents.features.is_enabled(tenant_record.id, feature)
         await gateway.documents.features.switch(tenant_record.id, feature, is_on)
-        return tenant_record.id, was_on is not is_on
+        return tenant_record.id, was_enabled is not is_on
 
     tenant_id, is_new = on_gateway(write)
     word = "enabled" if is_on else "disabled"

@@ -1,7 +1,8 @@
-"""Where the commands run: the data folder, the local gateway in it, the settings in force.
+"""The environment of the commands: the data folder, the local gateway, the settings.
 
-The storage in force is that of the environment; else the running local gateway's; else that of
-`local.settings.json`. Standard library and settings only, so that the demo starts at once.
+The commands use the storage of the environment variables, else that of the running local gateway,
+else that of `local.settings.json`. This module imports only the standard library and the settings,
+so that the demo starts quickly.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ STORAGE_NAMES = (CONNECTION, *(f"{CONNECTION}__{part}" for part in PARTS))
 
 @dataclass(frozen=True, slots=True)
 class LocalGateway:
-    """What `gateway.json` says of the gateway that `dev.py run` keeps running."""
+    """The running gateway of `dev.py run`, from its `gateway.json`."""
 
     url: str
     storage: str = field(repr=False)
@@ -30,12 +31,12 @@ class LocalGateway:
 
 
 def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of the local gateway: GATEWAY_DATA, else `.local` in the repository."""
+    """The folder of the local gateway: GATEWAY_DATA, by default `.local` in the repository."""
     return Path(environ.get("GATEWAY_DATA", "").strip() or ROOT / ".local")
 
 
 def local_gateway(environ: Mapping[str, str] = os.environ) -> LocalGateway | None:
-    """The running local gateway, None where there is none."""
+    """The running local gateway; None if there is none."""
     try:
         document = json.loads((data_folder(environ) / "gateway.json").read_text("utf-8"))
         certificate = str(document.get("certificate", ""))
@@ -47,15 +48,15 @@ def local_gateway(environ: Mapping[str, str] = os.environ) -> LocalGateway | Non
 
 
 def trusted_certificate(url: str, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The certificate to trust at that address besides the usual ones; None for these alone.
+    """The certificate to trust at that address, of GATEWAY_CA_FILE or of the local gateway.
 
-    GATEWAY_CA_FILE names one; the running local gateway's own is known. Raises SettingsError.
+    None if only the usual certificates are trusted. Raises SettingsError.
     """
-    named = environ.get("GATEWAY_CA_FILE", "").strip()
-    if named:
-        if not Path(named).is_file():
+    configured = environ.get("GATEWAY_CA_FILE", "").strip()
+    if configured:
+        if not Path(configured).is_file():
             raise SettingsError(["GATEWAY_CA_FILE must name a file of certificates."])
-        return Path(named)
+        return Path(configured)
     gateway = local_gateway(environ) if url.startswith("https://127.0.0.1:") else None
     if gateway is None or not gateway.certificate:
         return None
@@ -69,23 +70,23 @@ def ca_bundle(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def commands_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that the commands work with. Raises SettingsError."""
-    merged = {**_read_local_settings(), **environ}
+    """The settings for the commands. Raises SettingsError."""
+    values = {**_read_local_settings(), **environ}
     if not _names_storage(environ):
         gateway = local_gateway(environ)
         if gateway is not None:
-            merged[CONNECTION] = gateway.storage
+            values[CONNECTION] = gateway.storage
     else:
         for name in STORAGE_NAMES:
-            merged[name] = environ.get(name, "")
-    if not _names_storage(merged):
+            values[name] = environ.get(name, "")
+    if not _names_storage(values):
         raise SettingsError(
             [
                 "No storage is in force: start the local gateway with `python3 dev.py run`, or set "
                 f"{CONNECTION}."
             ]
         )
-    return read_settings(merged)
+    return read_settings(values)
 
 
 def _names_storage(environ: Mapping[str, str]) -> bool:

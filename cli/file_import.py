@@ -1,8 +1,8 @@
-"""The rows of a file through the gateway, part by part, and what became of them.
+"""Imports the rows of a file through the gateway in parts, and collects the results.
 
-Parts go one after another, each when the one before has ended, so that rows take effect in the
-order of the file. What was accepted goes on whatever happens to this process: the same command
-finds it by its key and goes on behind it.
+Each part is sent when the one before has ended, so that rows take effect in the order of the file.
+The gateway completes accepted parts even if this process ends. The same command then finds them by
+their Idempotency-Keys and continues with the next part.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.errors import GatewayError, RefusedError
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.json_rows import member_span
 
-# Rows of a file up to which every result is asked for, not only those of failed rows.
+# Up to so many rows of a file, all results are requested, not only those of failed rows.
 SMALL_FILE = 100
 _BY_ROW = {"dryRun": "true", "view": "rows"}
 OUTCOMES = ("new", "updated", "unchanged", "failed")
@@ -34,7 +34,7 @@ _COUNTS = (*OUTCOMES, *_SEVERITIES)
 
 @dataclass(slots=True)
 class ImportProgress:
-    """What became of the rows so far; `results` has the failed rows, or all of a small file."""
+    """The results so far. `results` has the failed rows, or all rows of a small file."""
 
     file: RowFile
     counts: Counter[str] = field(default_factory=Counter)
@@ -50,7 +50,7 @@ class ImportProgress:
 
     @property
     def failed(self) -> list[Result]:
-        """The rows that did not go in."""
+        """The number of failed rows."""
         return [result for result in self.results if result["outcome"] == "failed"]
 
     def add(self, first: int, results: Sequence[Result]) -> None:
@@ -76,7 +76,7 @@ class ImportProgress:
 
 @dataclass(frozen=True, slots=True)
 class FileImport:
-    """Where the rows go, and with which query.
+    """Sends rows to an import path with these options.
 
     `on_progress` is called with the number of rows that are done.
     """
@@ -87,15 +87,15 @@ class FileImport:
     on_progress: Callable[[int], None]
 
     def send(self, chunks: Sequence[RequestChunk], progress: ImportProgress) -> None:
-        """Import every part; `progress` has what is known when this raises."""
+        """Import every part. If it raises an error, `progress` has the results so far."""
         for chunk in chunks:
-            accepted = self.client.send(self.path, self.query, chunk.body(), chunk.key)
-            progress.sent_before += accepted.is_replayed
-            follow(self.client, accepted.import_id, chunk.first, progress, self.on_progress)
+            acceptance = self.client.send(self.path, self.query, chunk.body(), chunk.key)
+            progress.sent_before += acceptance.is_replayed
+            follow(self.client, acceptance.import_id, chunk.first, progress, self.on_progress)
             self.on_progress(chunk.first + len(chunk.rows))
 
     def dry_run(self, chunks: Sequence[RequestChunk], progress: ImportProgress) -> None:
-        """What would become of every part, each by itself; nothing is stored."""
+        """Run a dry run of every part separately. Nothing is stored."""
         for chunk in chunks:
             answer = self.client.dry_run(self.path, {**self.query, **_BY_ROW}, chunk.body())
             results = sorted(answer["items"], key=_index)
@@ -107,8 +107,8 @@ class FileImport:
                 )
             progress.groups.add_results(chunk.first, results)
             is_small = progress.total <= SMALL_FILE
-            shown = [item for item in results if is_small or item["outcome"] == "failed"]
-            progress.add(chunk.first, shown)
+            rows = [item for item in results if is_small or item["outcome"] == "failed"]
+            progress.add(chunk.first, rows)
             self.on_progress(chunk.first + len(chunk.rows))
 
 
@@ -123,12 +123,12 @@ def follow(
     if not import_id:
         return
     progress.import_ids.append(import_id)
-    ended = client.follow(import_id, lambda done: on_progress(first + done))
-    progress.counts.update({name: ended["rows"][name] for name in _COUNTS})
-    if has_messages(ended):
+    report = client.follow(import_id, lambda done: on_progress(first + done))
+    progress.counts.update({name: report["rows"][name] for name in _COUNTS})
+    if has_messages(report):
         progress.groups.add_groups(first, client.message_groups(import_id))
     is_small = progress.total <= SMALL_FILE
-    if is_small or ended["rows"]["failed"]:
+    if is_small or report["rows"]["failed"]:
         results = client.results(import_id, "" if is_small else "failed")
         progress.add(first, sorted(results, key=_index))
 
@@ -137,14 +137,14 @@ def _index(result: Result) -> int:
     return int(result["index"])
 
 
-# `manage.py import authdata`: a file becomes one batch, staged and processed, and a table.
+# `manage.py import authdata`: a file becomes one batch, which is staged and processed.
 #
-# Every call has an Idempotency-Key, and the batch an id, made of the file's rows: so the same
-# command goes on where it stopped, and a file sent twice by mistake is one batch.
+# The Idempotency-Key of every call and the id of the batch are computed from the file's rows. So
+# the same command continues where it stopped, and a file that is sent twice is one batch.
 
 STAGE_PATH: Final = f"{AUTHDATA.address}/stage"
 BATCH_OPTIONS: Final = ("validate", "allowNoAuth")
-# Bytes of a body besides its records.
+# The bytes of a body without its records.
 _BODY_OVERHEAD: Final = 200
 _TOTALS: Final = (
     ("totalNew", "new"),
@@ -162,12 +162,12 @@ Document = dict[str, Any]
 
 
 class UnknownOptionError(GatewayError):
-    """The call has no such option, or not with this value."""
+    """The call has no such option, or the option has no such value."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchFile:
-    """The records of a file, and what it says of the batch."""
+    """The records of a file, and its options for the batch."""
 
     file: RowFile
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -218,9 +218,9 @@ def read_batch_file(path: Path, schema: Mapping[str, Any], *, blank_clears: bool
         options = {name: document[name] for name in BATCH_OPTIONS if document.get(name) is not None}
         start, end = member_span(text, text.index("{"), "employee")
         # The lines above stay, so that lines are counted as in the file.
-        above = "\n" * text.count("\n", 0, start)
+        surrounding = "\n" * text.count("\n", 0, start)
         try:
-            return BatchFile(read_array(above + text[start:end]), options)
+            return BatchFile(read_array(surrounding + text[start:end]), options)
         except RefusedError as error:
             raise RowFileError(f"{path.name}: {error.message}") from None
     return BatchFile(read_rows(path, schema, blank_clears=blank_clears))
@@ -231,9 +231,9 @@ def read_batch_options(call_options: Mapping[str, str]) -> dict[str, bool]:
     names = {name.lower(): name for name in BATCH_OPTIONS}
     for name, value in call_options.items():
         if name.lower() not in names or value.lower() not in ("true", "false"):
-            known = " or ".join(f"{known}=true|false" for known in BATCH_OPTIONS)
+            options = " or ".join(f"{options}=true|false" for options in BATCH_OPTIONS)
             raise UnknownOptionError(
-                f"--with {name}={value} is not possible for authdata: use {known}."
+                f"--with {name}={value} is not possible for authdata: use {options}."
             )
     return {names[name.lower()]: value.lower() == "true" for name, value in call_options.items()}
 
@@ -252,23 +252,25 @@ def import_batch(
     """Stage every part into one batch and process it."""
     batch = str(uuid.uuid5(uuid.NAMESPACE_OID, "".join(chunk.key for chunk in chunks)))
     for chunk in chunks:
-        staged = client.send(STAGE_PATH, {}, _stage_body(file, chunk, batch), chunk.key).document
+        staged_answer = client.send(
+            STAGE_PATH, {}, _stage_body(file, chunk, batch), chunk.key
+        ).document
         on_progress(chunk.first + len(chunk.rows))
-        if staged["thresholdExceptions"]:
-            return BatchOutcome(staged)
-    processed = client.send(f"{AUTHDATA.address}/{batch}", {}, b"", f"process-{batch}")
-    if not processed.import_id:
-        return BatchOutcome(processed.document)
-    ended = client.follow(processed.import_id, lambda _done: None)
-    failed = sorted(
-        client.results(processed.import_id, "failed"), key=lambda each: int(each["index"])
+        if staged_answer["thresholdExceptions"]:
+            return BatchOutcome(staged_answer)
+    process_answer = client.send(f"{AUTHDATA.address}/{batch}", {}, b"", f"process-{batch}")
+    if not process_answer.import_id:
+        return BatchOutcome(process_answer.document)
+    report = client.follow(process_answer.import_id, lambda _done: None)
+    failed_rows = sorted(
+        client.results(process_answer.import_id, "failed"), key=lambda each: int(each["index"])
     )
     lines = file.file.lines
     return BatchOutcome(
-        client.answer(processed.import_id),
-        [with_line(each, lines) for each in failed],
-        processed.import_id,
-        client.message_groups(processed.import_id) if has_messages(ended) else (),
+        client.answer(process_answer.import_id),
+        [with_line(each, lines) for each in failed_rows],
+        process_answer.import_id,
+        client.message_groups(process_answer.import_id) if has_messages(report) else (),
         lines,
     )
 
@@ -284,8 +286,10 @@ def dry_run_batch(
     total = dict(answers[0])
     for name, _label in _TOTALS:
         total[name] = sum(answer[name] for answer in answers)
-    exceeded = [message for answer in answers for message in answer["thresholdExceptions"]]
-    total["thresholdExceptions"] = list(dict.fromkeys(exceeded))
+    exceeded_threshold = [
+        message for answer in answers for message in answer["thresholdExceptions"]
+    ]
+    total["thresholdExceptions"] = list(dict.fromkeys(exceeded_threshold))
     return BatchOutcome(total)
 
 

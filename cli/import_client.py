@@ -193,9 +193,9 @@ class ImportClient:
         raise AssertionError
 
 
-def has_messages(ended: Document) -> bool:
+def has_messages(report: Document) -> bool:
     """Whether something was said of the rows of an import, given as the gateway shows it."""
-    return any(ended["rows"].get(name) for name in ("failed", "warnings", "infos"))
+    return any(report["rows"].get(name) for name in ("failed", "warnings", "infos"))
 
 
 def find_import_path(capabilities: Document, type_name: str) -> str:

@@ -48,13 +48,13 @@ from cli.result_tables import (
 )
 from cli.row_files import FAR_MORE_THAN_ANY, RowFileError, read_rows
 from cli.terminal import complain
-from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.field_diff import MASK, leaves, looks_masked
 from shared.imports.import_type import ImportType
+from shared.imports.merge_rules import MASK, leaves, looks_masked
 from shared.imports.messages import MessageId
-from shared.imports.reference_text import escaped
+from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import MESSAGE_TYPES
 from shared.imports.row_reader import dotted
+from shared.imports.text_checks import escaped
 
 # Unknown columns and fields that have a line of their own.
 MOST_NAMED: Final = 20
@@ -76,7 +76,7 @@ class ImportJob:
     kind: ImportType
     file: Path
     call_options: Mapping[str, str]
-    again: str
+    repeat_word: str
     part_rows: int
     blank_clears: bool
     dry_run: bool
@@ -101,7 +101,8 @@ class Report:
 
 def import_file(job: ImportJob, client: ImportClient) -> Report:
     """Send the file. Raises RowFileError, CallFailedError; typer.Exit where it is interrupted."""
-    return (_send_batch if job.kind is AUTHDATA else _send_rows)(job, client)
+    is_batch = IMPORT_MODULES[job.kind.name].is_sent_in_batches
+    return (_send_batch if is_batch else _send_rows)(job, client)
 
 
 def _send_rows(job: ImportJob, client: ImportClient) -> Report:
@@ -111,7 +112,7 @@ def _send_rows(job: ImportJob, client: ImportClient) -> Report:
     _check_rows(job, file)
     capabilities = client.capabilities()
     limits = limits_of(capabilities, job.part_rows, dry_run=job.dry_run)
-    call_text = json.dumps([kind.name, job.call_options, job.again])
+    call_text = json.dumps([kind.name, job.call_options, job.repeat_word])
     chunks = cut_into_chunks(file.rows, limits, call_text, job.secret, file.lines)
     progress = ImportProgress(file)
     with _progress(job, progress) as on_progress:
@@ -129,7 +130,7 @@ def _send_batch(job: ImportJob, client: ImportClient) -> Report:
     _check_rows(job, batch.file)
     batch = replace(batch, options={**batch.options, **read_batch_options(job.call_options)})
     limits = limits_of(client.capabilities(), job.part_rows, dry_run=job.dry_run)
-    call_text = json.dumps([job.kind.name, dict(batch.options), job.again])
+    call_text = json.dumps([job.kind.name, dict(batch.options), job.repeat_word])
     file = batch.file
     chunks = cut_into_chunks(file.rows, limits_with_room(limits), call_text, job.secret, file.lines)
     with _progress(job, ImportProgress(file)) as on_progress:
@@ -195,10 +196,11 @@ def _progress(job: ImportJob, progress: ImportProgress) -> Iterator[Callable[[in
 
 
 def _describe_progress(progress: ImportProgress) -> str:
-    done = sum(progress.counts.values())
+    done_rows = sum(progress.counts.values())
     return (
-        f"Stopped: {done} of {progress.total} rows are known to be done. The gateway completes the "
-        "calls that it has accepted. Run the same command again to continue from there."
+        f"Stopped: {done_rows} of {progress.total} rows are known to be done. The gateway "
+        "completes the calls that it has accepted. Run the same command again to continue from "
+        "there."
     )
 
 
@@ -235,9 +237,9 @@ def _report_lines(
     counts = ", ".join(
         f"{progress.counts[name]} {name}" for name in ("new", "updated", "unchanged")
     )
-    would = "would be " if dry_run else ""
+    conditional = "would be " if dry_run else ""
     rows = "row" if progress.total == 1 else "rows"
-    yield f"{progress.total} {rows}: {would}{counts}; {progress.counts['failed']} failed."
+    yield f"{progress.total} {rows}: {conditional}{counts}; {progress.counts['failed']} failed."
     if progress.import_ids:
         name = "Import" if len(progress.import_ids) == 1 else "Imports"
         yield f"{name} {' '.join(progress.import_ids)}"
@@ -305,7 +307,7 @@ PartRows = Annotated[
         "--part-rows",
         metavar="N",
         min=1,
-        help="How many rows a call has at most. Default: the limit of the gateway.",
+        help="The most rows in one call. Default: the limit of the gateway.",
     ),
 ]
 CallOptions = Annotated[
@@ -313,7 +315,7 @@ CallOptions = Annotated[
     typer.Option(
         "--with",
         metavar="NAME=VALUE",
-        help="A further option of the call, for example importAction=Merge.",
+        help="Another query parameter of the calls, for example importAction=Merge.",
     ),
 ]
 BlankClears = Annotated[
@@ -338,10 +340,10 @@ def import_command(
     part_rows: PartRows = None,
     blank_clears: BlankClears = False,
     options: CallOptions = [],  # noqa: B006 (typer reads the default, nobody changes it)
-    again: Again = "",
+    repeat_word: Again = "",
     as_json: AsJson = False,
 ) -> None:
-    """Send a file over HTTP and show what became of each row. Exit status 1 where a row failed.
+    """Send a file over HTTP and show what became of each row. Exit status 1 if a row failed.
 
     A large file is sent in several calls. If the command was interrupted, run it again: it
     continues where it stopped, and imports no row twice.
@@ -357,7 +359,7 @@ def import_command(
         kind=MESSAGE_TYPES[type_name.value],
         file=file,
         call_options=call_options,
-        again=again,
+        repeat_word=repeat_word,
         part_rows=part_rows or FAR_MORE_THAN_ANY,
         blank_clears=blank_clears,
         dry_run=dry_run,

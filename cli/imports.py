@@ -1,4 +1,4 @@
-"""`manage.py imports`: what was imported for a tenant, why rows failed; retry and cancel."""
+"""`manage.py imports`: list and show imports, retry and cancel them."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from cli.result_tables import group_table
 from cli.row_files import UnreadableFileError, read_text_file
 from cli.tenants import TenantOption
 from shared.gateway import Gateway
-from shared.imports.message_groups import MessageGroups
-from shared.imports.results import Outcome, RowResult
+from shared.imports.results import MessageGroups, Outcome, RowResult
 from shared.services.status import ImportReport, ResultCursor, RowFilter
 from shared.web.imports import groups_view, import_view
 
 import_commands = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
-    help="Imports: how far they are and why rows failed; retry or cancel one.",
+    help="Imports: see progress and why rows failed; retry or cancel one.",
 )
 
-# Failed rows that `show` prints; all of them are at the import's `results` address.
+# The most failed rows that `show` prints. All of them are at the import's `results` address.
 MOST_FAILED = 100
 
 Most = Annotated[
     int, typer.Option("--most", metavar="N", min=1, max=1000, help="How many imports to list.")
 ]
 ImportId = Annotated[
-    str, typer.Argument(metavar="IMPORT_ID", help="Its id, from X-Import-Id or `imports list`.")
+    str,
+    typer.Argument(
+        metavar="IMPORT_ID", help="The import's id, from X-Import-Id or `imports list`."
+    ),
 ]
 Rows = Annotated[
     Path | None,
     typer.Option(
         "--rows", metavar="FILE", exists=True, dir_okay=False, readable=True,
-        help="A file with the corrected JSON of failed-rows.",
+        help="A file with corrected rows: the JSON of failed-rows, edited.",
     ),
 ]  # fmt: skip
 Wait = Annotated[
     int,
     typer.Option(
-        "--wait", metavar="SECONDS", min=0, max=3600, help="Seconds to wait until it has ended."
+        "--wait", metavar="SECONDS", min=0, max=3600, help="Seconds to wait for the import to end."
     ),
 ]
 
@@ -98,10 +100,10 @@ def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False)
         groups = await gateway.reporting.message_groups(report.record)
         return report, await _failed_of(gateway, report), groups
 
-    report, failed, groups = on_gateway(read)
+    report, has_failed_rows, groups = on_gateway(read)
     group_items = groups_view(groups)["items"]
     table = group_table(group_items)
-    lines = [*_lines(report), *_failed_lines(failed), *([""] if table else []), *table]
+    lines = [*_lines(report), *_failed_lines(has_failed_rows), *([""] if table else []), *table]
     show(as_json, {**import_view(report), "messageGroups": group_items}, lines)
 
 
@@ -137,8 +139,8 @@ def retry_one(
         report = await gateway.reporting.find(tenant_record.id, child.import_id)
         return report, await _failed_of(gateway, report)
 
-    report, failed = on_gateway(retry)
-    _show_changed(report, as_json, failed)
+    report, has_failed_rows = on_gateway(retry)
+    _show_changed(report, as_json, has_failed_rows)
 
 
 @command(
@@ -162,7 +164,7 @@ def cancel_one(
 
 
 async def _failed_of(gateway: Gateway, report: ImportReport) -> tuple[RowResult, ...]:
-    """The rows that failed so far, up to MOST_FAILED; none where results have expired."""
+    """The failed rows so far, at most MOST_FAILED; none if the results have expired."""
     if report.record.results_expired_at:
         return ()
     page = await gateway.reporting.results(
@@ -172,7 +174,7 @@ async def _failed_of(gateway: Gateway, report: ImportReport) -> tuple[RowResult,
 
 
 def _show_changed(report: ImportReport, as_json: bool, failed: tuple[RowResult, ...] = ()) -> None:
-    """Status 1 where rows failed (of a cancelled import: for another cause than the cancel)."""
+    """Show the import. Exit status 1 if rows failed for another reason than a cancel."""
     lines = [*_lines(report), *_failed_lines(failed)]
     if report.record.is_open:
         lines.append("It has not ended yet. A running gateway continues it: see `imports show`.")
@@ -207,7 +209,7 @@ def _throughput_lines(report: ImportReport) -> list[str]:
 
 
 def _failed_lines(failed: tuple[RowResult, ...]) -> list[str]:
-    """Index of the row, key and messages; fields are named, values are not shown."""
+    """The index, key and messages of each row, with names of fields but without values."""
     lines = []
     for result in failed:
         key = " / ".join(part or "-" for part in result.key)

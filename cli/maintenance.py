@@ -10,17 +10,18 @@ import typer
 from cli.commands import Overview, command, on_gateway
 from cli.output import AsJson, columns, show
 from cli.terminal import confirm, say
-from shared.app import record_repair_of, retention_of
+from shared.app import BROKEN_FINDERS, record_repair_of, retention_of
 from shared.clock import to_iso
 from shared.errors import ConflictError, InvalidRequestError
 from shared.gateway import Gateway
 from shared.imports.documents.model import plain_name
-from shared.services.record_repair import AREAS, BrokenThing, Repair
+from shared.services.record_repair import BrokenEntry, Repair, repair_areas
 from shared.services.retention import Purged
 
 if TYPE_CHECKING:
     from shared.auth.signing_keys import SigningKey
 
+AREAS = repair_areas(BROKEN_FINDERS)
 
 # `manage.py purge`: retention by hand.
 
@@ -34,7 +35,7 @@ Days = Annotated[
     int | None,
     typer.Option(
         "--days", metavar="N", min=0, max=3_650,
-        help="Delete what ended more than N days ago, in place of the times of the settings.",
+        help="Delete what ended more than N days ago, whatever the settings say.",
     ),
 ]  # fmt: skip
 ConfirmPurge = Annotated[bool, typer.Option("--yes", help="Delete without asking first.")]
@@ -43,11 +44,11 @@ ConfirmPurge = Annotated[bool, typer.Option("--yes", help="Delete without asking
 def purge(
     tenant: PurgeTenant = "", days: Days = None, yes: ConfirmPurge = False, as_json: AsJson = False
 ) -> None:
-    """Delete what has been kept long enough: payloads, results, tombstones and the like.
+    """Delete expired data: payloads, results, tombstones and the like.
 
     The command asks first, unless --yes is given. Only imports that have ended are touched, and the
-    newest import of a tenant stays in the list. When a step fails, the others run all the same, and
-    the exit status is 1.
+    newest import of a tenant stays in the list. If a step fails, the others still run, and the exit
+    status is 1.
     """
     keep = None if days is None else timedelta(days=days)
 
@@ -55,14 +56,25 @@ def purge(
         named_tenants = [(await gateway.tenants.find(tenant)).id] if tenant else []
         tenants = named_tenants or await gateway.tenants.list_ids()
         if not yes:
-            _confirm_purge(
-                f"tenant {named_tenants[0]}" if named_tenants else f"all {len(tenants)} tenants",
-                days,
+            # Ask on standard error, so that what --json prints stays one object. Raises
+            # ConflictError.
+            subject = (
+                f"tenant {named_tenants[0]}" if named_tenants else f"all {len(tenants)} tenants"
             )
+            age = (
+                "is older than the settings keep it"
+                if days is None
+                else f"ended over {days} days ago"
+            )
+            question = f"Delete for good everything of {subject} that {age}? [y/N]: "
+            if not confirm(question):
+                raise ConflictError(
+                    "Nothing was deleted: answer y, or add --yes to delete without asking."
+                )
         return await retention_of(gateway).purge(tenants, keep)
 
     purged = on_gateway(run)
-    lines = [f"{count:>8}  {name}" for name, count in purged.went.items()]
+    lines = [f"{count:>8}  {name}" for name, count in purged.expired.items()]
     failed = [{"tenant": name, "step": _as_member(step)} for name, step in purged.failed]
     if failed:
         lines.append("Failed, see the log:")
@@ -70,7 +82,7 @@ def purge(
     show(
         as_json,
         {
-            "expired": {_as_member(name): count for name, count in purged.went.items()},
+            "expired": {_as_member(name): count for name, count in purged.expired.items()},
             "failed": failed,
         },
         ["Deleted:", *lines],
@@ -79,21 +91,13 @@ def purge(
         raise typer.Exit(1)
 
 
-def _confirm_purge(whose: str, days: int | None) -> None:
-    """Ask on standard error, so that what --json prints stays one object. Raises ConflictError."""
-    age = "is older than the settings keep it" if days is None else f"ended over {days} days ago"
-    question = f"Delete for good everything of {whose} that {age}? [y/N]: "
-    if not confirm(question):
-        raise ConflictError("Nothing was deleted: answer y, or add --yes to delete without asking.")
-
-
 def _as_member(name: str) -> str:
-    """The name of a step as programs read it: `stray payloads` is `strayPayloads`."""
-    first, *others = name.split()
-    return "".join((first, *(word.capitalize() for word in others)))
+    """The name of a step in JSON: `stray payloads` is `strayPayloads`."""
+    first, *rest = name.split()
+    return "".join((first, *(word.capitalize() for word in rest)))
 
 
-# `manage.py records`: what is stored and cannot be read; mending and removing it.
+# `manage.py records`: find broken records, repair or remove them.
 
 record_commands = typer.Typer(
     cls=Overview,
@@ -116,15 +120,15 @@ ConfirmRepair = Annotated[
     bool, typer.Option("--yes", help="Repair them. Without it, only show what would be done.")
 ]
 _REPAIR_DONE = {Repair.MEND: "mended", Repair.REMOVE: "removed", Repair.CLOSE: "closed"}
-# A tenant, a broken thing, and what was done to it.
-BrokenRecord = tuple[str, BrokenThing, str]
+# A tenant, a broken record, and the result of its repair.
+BrokenRecord = tuple[str, BrokenEntry, str]
 
 
 @command(record_commands, "check", example="records check --tenant acme")
 def check_records(
     tenant: RecordsTenant = "", types: AreaNames = None, as_json: AsJson = False
 ) -> None:
-    """Look for records that cannot be read; change nothing. Exit status 1 where there are some."""
+    """Look for records that cannot be read; change nothing. Exit status 1 if there are any."""
     broken = on_gateway(lambda gateway: _check_or_repair(gateway, tenant, types, repairs=False))
     _show_broken(broken, as_json, "REPAIR")
     if broken:
@@ -140,7 +144,7 @@ def repair_records(
 ) -> None:
     """Repair broken records whose content can be read, and remove the others; needs --yes.
 
-    A removed record comes back with its next import. Exit status 1 where something stays broken.
+    A removed record comes back with its next import. Exit status 1 if something stays broken.
     """
     broken = on_gateway(lambda gateway: _check_or_repair(gateway, tenant, types, repairs=yes))
     _show_broken(broken, as_json, "DONE" if yes else "WOULD BE DONE")
@@ -157,28 +161,29 @@ async def _check_or_repair(
     if unknown:
         raise InvalidRequestError(f"--type must be one of {', '.join(AREAS)}.")
     named_tenants = [(await gateway.tenants.find(tenant)).id] if tenant else []
-    broken: list[BrokenRecord] = []
+    broken_records: list[BrokenRecord] = []
     records = record_repair_of(gateway)
     for tenant_id in named_tenants or await gateway.tenants.list_ids():
-        things = [thing async for thing in records.find(tenant_id, types or AREAS)]
-        for thing in things:
-            outcome = thing.repair.value
-            if repairs and await records.repair(thing):
-                outcome = _REPAIR_DONE[thing.repair]
-            broken.append((tenant_id, thing, outcome))
-    return broken
+        things = [record async for record in records.find(tenant_id, types or AREAS)]
+        for record in things:
+            outcome = record.repair.value
+            if repairs and await records.repair(record):
+                outcome = _REPAIR_DONE[record.repair]
+            broken_records.append((tenant_id, record, outcome))
+    return broken_records
 
 
-def _show_broken(broken: list[BrokenRecord], as_json: bool, head: str) -> None:
+def _show_broken(broken_records: list[BrokenRecord], as_json: bool, head: str) -> None:
     rows = [
-        (tenant, thing.area, thing.key, thing.fault, outcome) for tenant, thing, outcome in broken
+        (tenant, record.area, record.key, record.fault, outcome)
+        for tenant, record, outcome in broken_records
     ]
     names = ("tenant", "type", "key", "fault", "repair")
     document = {"broken": [dict(zip(names, row, strict=True)) for row in rows]}
     show(as_json, document, columns(("TENANT", "TYPE", "KEY", "FAULT", head), rows))
 
 
-# `manage.py poison`: dropped files that the blob trigger has given up after its last try.
+# `manage.py poison`: dropped files whose last attempt by the blob trigger has failed.
 
 poison_commands = typer.Typer(
     cls=Overview,
@@ -190,17 +195,17 @@ poison_commands = typer.Typer(
 @command(poison_commands, "list", example="poison list")
 def list_failed_drops(as_json: AsJson = False) -> None:
     """List the failed drops, up to 32 of them, the oldest first."""
-    failed = on_gateway(lambda gateway: gateway.documents.poisoned.failed())
-    rows = [(plain_name(blob.name), to_iso(blob.failed_at)) for blob in failed]
+    failed_drops = on_gateway(lambda gateway: gateway.documents.poisoned.failed())
+    rows = [(plain_name(blob.name), to_iso(blob.failed_at)) for blob in failed_drops]
     document = {
-        "failed": [{"name": blob.name, "failedAt": to_iso(blob.failed_at)} for blob in failed]
+        "failed": [{"name": blob.name, "failedAt": to_iso(blob.failed_at)} for blob in failed_drops]
     }
     show(as_json, document, columns(("DROP", "FAILED"), rows))
 
 
 @command(poison_commands, "requeue", example="poison requeue")
 def requeue_failed_drops(as_json: AsJson = False) -> None:
-    """Import every failed drop once more. Exit status 1 where one fails again."""
+    """Import every failed drop once more. Exit status 1 if one fails again."""
     drops = on_gateway(lambda gateway: gateway.documents.poisoned.requeue())
     rows = [
         (plain_name(each.name), "settled" if each.is_settled else "failed again") for each in drops

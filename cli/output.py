@@ -1,6 +1,6 @@
-"""What a command prints: lines for people, or one JSON object for programs.
+"""The output of a command: lines for people, or one JSON object for programs.
 
-What is shown came from callers, so it is made printable on its way: see `cli.terminal`.
+`cli.terminal` escapes the output, since it contains text of callers.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from cli.terminal import fits, say
 from shared.printable import printable, printable_json
 
 
-def _choose_json(ctx: typer.Context, chosen: bool) -> bool:
-    """`--json` counts before the command and behind it."""
+def _choose_json(ctx: typer.Context, is_chosen: bool) -> bool:
+    """Handle `--json`, which may be before or after the command."""
     root = ctx.find_root()
-    root.obj = bool(root.obj) or chosen
+    root.obj = bool(root.obj) or is_chosen
     return bool(root.obj)
 
 
@@ -54,7 +54,7 @@ def show(as_json: bool, document: dict[str, Any], lines: Iterable[str]) -> None:
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table as lines, columns aligned, nothing cut; without rows it says that there are none."""
+    """A table as lines with aligned columns, or a line that says that there are no rows."""
     if not rows:
         return ["There are none."]
     rows = [[printable(cell) for cell in row] for row in rows]
@@ -65,9 +65,9 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-# The bar of a long command, on standard error: rows or bytes, rate, remaining time.
+# The progress bar of a long command, on standard error: rows or bytes, rate, remaining time.
 #
-# Without a terminal there is none, so that a log is not filled with it.
+# It is shown only on a terminal, so that it does not fill a log.
 
 
 class RateColumn(ProgressColumn):
@@ -80,9 +80,9 @@ class RateColumn(ProgressColumn):
 
 @contextmanager
 def row_progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar for the time of the block; the function is called with how many rows are done.
+    """Show a bar during the block. The yielded function takes the number of rows that are done.
 
-    `total` is None where it is not known how many there are.
+    `total` is None where the number of rows is not known.
     """
     console = Console(stderr=True)
     columns = (
@@ -99,7 +99,7 @@ def row_progress(title: str, total: int | None) -> Iterator[Callable[[int], None
 
 @contextmanager
 def byte_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """The same for the bytes of a file."""
+    """Show a bar for the bytes of a file during the block."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

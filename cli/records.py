@@ -33,8 +33,8 @@ from shared.web.records import DELETED, IMPORT_ID, csv_lines, read_filters
 from shared.web.requests import from_opaque, to_opaque
 
 _NAMES: Final = [each.records.name for each in IMPORT_MODULES.values() if each.records is not None]
+# All of `records`: `check` and `repair` too.
 commands: Final = record_commands
-"""All of `records`: `check` and `repair` too."""
 _PAGE: Final = 1_000
 _INTERRUPTED: Final = 130
 

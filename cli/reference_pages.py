@@ -1,8 +1,8 @@
-"""Writes the pages of reference in `docs` from the code: `python -m cli.reference_pages`.
+"""Generates the reference pages in `docs` from the code: `python -m cli.reference_pages`.
 
 They are `messages.md` (the message catalogue and the refusals), `settings.md` (the declared table
 of settings) and `values.md` (states, actions and options). A test compares each page with the code,
-so that none of these can change without its document.
+so that a page cannot become outdated.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from shared.web.openapi.document import operations
 from shared.web.openapi.operations import Limits, Parameter
 from shared.web.responses import FAULTS, STATUS
 
-# An example of each message of the catalogue, from the rules themselves where a row is enough.
+# An example of each message of the catalogue, from the rules themselves if one row is enough.
 
 Row = dict[str, Any]
 
@@ -57,7 +57,7 @@ def examples() -> dict[int, Message]:
 
 
 def _from_bad_rows() -> Iterator[Message]:
-    """What reading and deciding say of rows that are bad on purpose."""
+    """The messages that readers and rules produce for invalid example rows."""
     yield from WORKERS.read(0, {**_WORKER, "EmployerRef": " "}).messages
     yield from WORKERS.read(0, {**_WORKER, "IsStudent": "yes"}).messages
     yield from WORKERS.read(0, {**_WORKER, "ExternalWorkerRef": "9" * 61}).messages
@@ -69,13 +69,13 @@ def _from_bad_rows() -> Iterator[Message]:
     yield from WORKERS.read(0, {**_WORKER, "Gender": 2**40}).messages
     yield from _decide_new(WORKERS, {"StartDate": "2026-02-01", "LeavingDate": _DAY, **_WORKER})
     yield from _decide_new(ASSIGNMENTS, {**_ASSIGNMENT, "HolOverrideWeeks": -1})
-    stored = WORKERS.decide(WORKERS.read(0, _WORKER), None, Options()).document
-    yield from WORKERS.decide(WORKERS.read(0, _WORKER), stored, Options()).messages
-    no_change = Options(on_existing=OnExisting.ERROR)
-    yield from WORKERS.decide(WORKERS.read(0, _WORKER), stored, no_change).messages
+    existing = WORKERS.decide(WORKERS.read(0, _WORKER), None, Options()).document
+    yield from WORKERS.decide(WORKERS.read(0, _WORKER), existing, Options()).messages
+    ignore_change = Options(on_existing=OnExisting.ERROR)
+    yield from WORKERS.decide(WORKERS.read(0, _WORKER), existing, ignore_change).messages
     assignment = ASSIGNMENTS.read(0, _ASSIGNMENT)
-    stored = ASSIGNMENTS.decide(assignment, None, Options()).document
-    yield from ASSIGNMENTS.decide(assignment, stored, no_change).messages
+    existing = ASSIGNMENTS.decide(assignment, None, Options()).document
+    yield from ASSIGNMENTS.decide(assignment, existing, ignore_change).messages
     keys = [_KEY.format(digit) for digit in (1, 2)]
     yield from _read_license_with(licenseKey=keys[0], serializableLicenseKey=keys[1])
     yield from _read_license_with(documents=[{"name": "a.pdf", "content": "*"}])
@@ -91,7 +91,7 @@ def _read_license_with(**values: Any) -> Iterable[Message]:
 
 
 def _from_storage() -> Iterator[Message]:
-    """What only storage, a batch or a file brings about."""
+    """The messages that depend on storage, a batch or a file."""
     yield Message(
         MessageId.REFERENCE_NOT_FOUND,
         "PersonnelRef",
@@ -117,14 +117,14 @@ def _from_storage() -> Iterator[Message]:
     yield Message(MessageId.COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=_KEY.format(1)))
 
 
-# Every refusal that the source can raise, as a template: for the page of messages and its test.
+# Templates of all refusals in the source, for the page of messages and its test.
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _SHARED: Final = ROOT / "shared"
-# What stands in a template for a part that is known only at the call.
+# The placeholder in a template for a part that is known only at run time.
 _LEFT_OUT: Final = "…"
 
-# Of the faults of a token request that are not answered 400.
+# The statuses of the faults of a token request that are not 400.
 _TOKEN_STATUS: Final = {"INVALID_CLIENT": 401, "SERVER_ERROR": 500, "TEMPORARILY_UNAVAILABLE": 503}
 
 
@@ -138,7 +138,7 @@ class Refusal:
 
 
 def refusals() -> list[Refusal]:
-    """Each one once, by status and sentence."""
+    """All refusals without duplicates, sorted by status and sentence."""
     modules = {
         (status, text): module.relative_to(ROOT).as_posix()
         for module in sorted(_SHARED.rglob("*.py"))
@@ -171,7 +171,7 @@ def _refusals_in(module: Path) -> Iterator[tuple[int, str]]:
 
 
 def _template(node: ast.expr, module: Path) -> str:
-    """The text of an expression; "" where all of it is known only at the call."""
+    """The text of an expression; "" if all of it is known only at run time."""
     match node:
         case ast.Constant(value=str(text)):
             return text
@@ -296,9 +296,9 @@ def render_messages_page() -> str:
     ]
     head = ("Id", "Kind", "Message", "What to do", "Example")
     # Those that the source raises, and the answers to faults of storage and of the gateway.
-    raised = {(each.status, each.text) for each in refusals()}
+    raised_messages = {(each.status, each.text) for each in refusals()}
     faults = {(status, _PLACEHOLDER.sub("…", text)) for status, text in FAULTS}
-    refused = [(str(status), _cell(text)) for status, text in sorted(raised | faults)]
+    refused = [(str(status), _cell(text)) for status, text in sorted(raised_messages | faults)]
     return (
         f"{_MESSAGES_HEAD}\n{markdown_table(head, rows)}{_REFUSALS_HEAD}\n"
         f"{markdown_table(('Status', 'Message'), refused)}"

@@ -1,7 +1,7 @@
-"""Results for people and for files: rows by index and line, failures as a table.
+"""Results as text and as files: rows by index and line, failures as a table.
 
-A result is the neutral one of `/api/imports/{id}/results`, its `index` counted within the whole
-file from 0, and with the `line` of the file, from 1, that the row begins in.
+A result is that of `/api/imports/{id}/results`, but its `index` is 0-based within the whole file,
+and it has the 1-based `line` of the file in which the row begins.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from typing import Any, Final
 from cli.output import columns
 from cli.row_files import Format, format_of
 from shared.imports import csv_export
-from shared.imports.message_groups import MOST_GROUPS, MOST_INDEXES
 from shared.imports.messages import CATALOGUE, MessageId, Severity
-from shared.imports.reference_text import escaped
+from shared.imports.results import MAX_GROUPS, MAX_INDEXES
+from shared.imports.text_checks import escaped
 
-# Failed rows in the table; the file of `--failed-rows` has them all.
+# The most failed rows in the table. The file of `--failed-rows` has all of them.
 MOST_FAILURES: Final = 100
 _LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
 _PLACE_WIDTH: Final = len("index 99, line 100")
 _SIDES: Final = ("before", "after")
 _FAILURE_HEAD: Final = ("INDEX", "LINE", "KEY", "ID", "FIELD", "VALUE", "MESSAGE")
-# Characters of a value in the table; the file of `--failed-rows` has all of it.
+# The most characters of a value in the table. The file of `--failed-rows` has the whole value.
 _MOST_OF_A_VALUE: Final = 40
 
 Result = dict[str, Any]
 
 
 def with_line(result: Result, lines: Sequence[int]) -> Result:
-    """The result with the line of its row; `lines` has that of each row of the file."""
+    """Add the line of its row to a result. `lines` has the line of each row of the file."""
     return {**result, "line": lines[result["index"]]}
 
 
 def key_of(result: Result) -> str:
-    """The key as people write it."""
+    """The key as text."""
     return " / ".join(result["key"].values()) or "(no key)"
 
 
 def is_about(message: Mapping[str, Any], columns: Iterable[str]) -> bool:
-    """Whether a message, or a group of them, says that one of these columns is no field."""
+    """Whether a message, or a group of messages, reports one of these columns as unknown."""
     field = message.get("fieldName", "").lower()
     return message["errorID"] == MessageId.UNKNOWN_FIELD and any(
         f"{name.lower()}.".startswith((f"{field}.", f"{field}[")) for name in columns
@@ -52,9 +52,9 @@ def is_about(message: Mapping[str, Any], columns: Iterable[str]) -> bool:
 
 
 def row_lines(results: Iterable[Result], columns: Sequence[str] = ()) -> Iterator[str]:
-    """A line per row, its warnings and infos below it; errors stand in the table of failures.
+    """A line for each row, with its warnings and infos below. Errors are in the table of failures.
 
-    That a column is no field is not repeated for each row.
+    An unknown column is not reported again for each row.
     """
     for result in results:
         place = f"index {result['index']}, line {result['line']}"
@@ -70,8 +70,8 @@ def row_lines(results: Iterable[Result], columns: Sequence[str] = ()) -> Iterato
             yield f"         {text}{field}"
 
 
-def failure_table(failed: Sequence[Result]) -> list[str]:
-    """The failed rows, a line per error; how many more there are, if there are."""
+def failure_table(failures: Sequence[Result]) -> list[str]:
+    """The failed rows, a line for each error, and the number of further rows, if any."""
     cells = [
         (
             str(result["index"]),
@@ -82,28 +82,28 @@ def failure_table(failed: Sequence[Result]) -> list[str]:
             _shorten(message.get("fieldValue", "")),
             message["message"],
         )
-        for result in failed[:MOST_FAILURES]
+        for result in failures[:MOST_FAILURES]
         for message in result["messages"]
         if message["messageType"] == "Error"
     ]
     lines = columns(_FAILURE_HEAD, cells) if cells else []
-    more = len(failed) - MOST_FAILURES
+    more = len(failures) - MOST_FAILURES
     return [*lines, f"… and {more} more failed rows."] if more > 0 else lines
 
 
 def _shorten(value: str) -> str:
-    """A value as it fits into a line of the table, with what cannot be seen in it escaped."""
+    """A value shortened for a line of the table, with invisible characters escaped."""
     text = escaped(value)
     return text if len(text) <= _MOST_OF_A_VALUE else f"{text[: _MOST_OF_A_VALUE - 1]}…"
 
 
-def write_failed_rows(path: Path, rows: Sequence[str], failed: Sequence[Result]) -> None:
+def write_failed_rows(path: Path, rows: Sequence[str], failures: Sequence[Result]) -> None:
     """The failed rows as they were sent, with their messages, readable by this user only.
 
     CSV by the ending `.csv`, a row per line by `.ndjson`, else a JSON array: each can be corrected
     and given to the same command again.
     """
-    in_order = sorted(failed, key=lambda result: int(result["index"]))
+    in_order = sorted(failures, key=lambda result: int(result["index"]))
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
         # A file that was there already keeps its mode otherwise. A device keeps it: the path may be
@@ -114,15 +114,15 @@ def write_failed_rows(path: Path, rows: Sequence[str], failed: Sequence[Result])
         file.write(_failed_rows_text(format_of(path, "["), rows, in_order))
 
 
-def _failed_rows_text(file_format: Format, rows: Sequence[str], failed: Sequence[Result]) -> str:
+def _failed_rows_text(file_format: Format, rows: Sequence[str], failures: Sequence[Result]) -> str:
     match file_format:
         case Format.CSV:
-            return "\ufeff" + "".join(_csv_lines(rows, failed))
+            return "\ufeff" + "".join(_csv_lines(rows, failures))
         case Format.NDJSON:
-            return "".join(f"{_as_json(rows, result)}\n" for result in failed)
+            return "".join(f"{_as_json(rows, result)}\n" for result in failures)
         case Format.JSON:
-            inner = ",\n".join(_as_json(rows, result) for result in failed)
-            return f"[\n{inner}\n]\n" if inner else "[]\n"
+            cells = ",\n".join(_as_json(rows, result) for result in failures)
+            return f"[\n{cells}\n]\n" if cells else "[]\n"
 
 
 def _as_json(rows: Sequence[str], result: Result) -> str:
@@ -132,13 +132,13 @@ def _as_json(rows: Sequence[str], result: Result) -> str:
     return f'{{{place},"row":{row},"messages":{messages}}}'
 
 
-def _csv_lines(rows: Sequence[str], failed: Sequence[Result]) -> Iterator[str]:
+def _csv_lines(rows: Sequence[str], failures: Sequence[Result]) -> Iterator[str]:
     field_columns: csv_export.Columns = {}
-    for result in failed:
+    for result in failures:
         csv_export.note_columns(field_columns, rows[result["index"]])
-    field_columns = csv_export.bounded_columns(field_columns, len(failed))
+    field_columns = csv_export.bounded_columns(field_columns, len(failures))
     yield csv_export.header_line(field_columns, with_lines=True)
-    for result in failed:
+    for result in failures:
         text = "; ".join(
             f"{item['errorID']} {item.get('fieldName', '')}: {item['message']}"
             for item in result["messages"]
@@ -188,7 +188,7 @@ def group_table(groups: Sequence[Group], lines: Sequence[int] = ()) -> list[str]
 
 
 class GroupTally:
-    """The groups of the calls that carry one file, with indexes counted within the file."""
+    """Collects the groups of all calls of one file, with indexes within the file."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[int, str | None], dict[str, Any]] = {}
@@ -196,8 +196,8 @@ class GroupTally:
     def add_groups(self, first: int, groups: Iterable[Group]) -> None:
         """Add the groups of the import of the rows from place `first` on."""
         for group in groups:
-            moved = [index + first for index in group["firstIndexes"]]
-            self._add({**group, "firstIndexes": moved})
+            places = [index + first for index in group["firstIndexes"]]
+            self._add({**group, "firstIndexes": places})
 
     def add_results(self, first: int, results: Iterable[Mapping[str, Any]]) -> None:
         """Add the messages of results, in order of their indexes, for a call that has no import."""
@@ -230,18 +230,18 @@ class GroupTally:
         key = (group["errorID"], group.get("fieldName"))
         stored = self._groups.get(key)
         if stored is None:
-            # A hostile file can name fields of its own in each row.
-            if len(self._groups) < MOST_GROUPS:
+            # A hostile file can have other field names in each row.
+            if len(self._groups) < MAX_GROUPS:
                 self._groups[key] = group
             return
         stored["count"] += group["count"]
         stored["firstIndexes"] = list(
             dict.fromkeys([*stored["firstIndexes"], *group["firstIndexes"]])
-        )[:MOST_INDEXES]
+        )[:MAX_INDEXES]
 
 
 def _catalogue_text(message: Mapping[str, Any]) -> str:
-    """The catalogue's text of a message, without what it says of one row."""
+    """The catalogue's text of a message, without the detail of one row."""
     entry = CATALOGUE.get(message["errorID"])
     return entry.text if entry else str(message["message"])
 

@@ -1,10 +1,10 @@
 """Files of rows: JSON, NDJSON or CSV, read as the JSON text and the line of each row.
 
-The format is that of the file's ending (`.json`; `.ndjson`, `.jsonl`; `.csv`, `.tsv`), else what
-the first character says. Rows stay as they stand in the file, digits and all: only what CSV cannot
-say is translated (`cli.csv_files`). Failed rows as the gateway gives them out (`{"index", "row",
-"messages"}`, with `line` where a command wrote them) are read too: their `row` is the row. So are
-records as the gateway gives them out (`{"record", "type", "createdAt", …}`).
+The format is decided by the file's ending (`.json`; `.ndjson`, `.jsonl`; `.csv`, `.tsv`), else by
+the first character. Rows are sent exactly as they are in the file, and only CSV is converted
+(`cli.csv_files`). Failed rows that the gateway returned (`{"index", "row", "messages"}`, with
+`line` if a command wrote them) are read too; the row is their `row`. So are records that the
+gateway returned (`{"record", "type", "createdAt", …}`); the row is their `record`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cli.csv_files import RowFile, read_csv
 from shared.errors import GatewayError, RefusedError
 from shared.imports.json_rows import member_text, read_payload, read_row_of_line
 
-# Files of text as senders save them: which charset they are in, and what ends them.
+# The charsets of text files, and marks at their ends.
 
 _BYTE_ORDER_MARKS: Final = (
     # UTF-32 first: its little-endian mark begins with that of UTF-16.
@@ -58,14 +58,14 @@ _ENCODING_NAMES: Final = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": 
 
 
 class UnreadableFileError(GatewayError):
-    """The file cannot be read; the message says where and why, and quotes nothing of it."""
+    """The file cannot be read. The message has the place and the reason, but no content."""
 
 
 def read_text_file(path: Path) -> str:
-    """The text of a file, without its byte order mark and a closing Ctrl-Z.
+    """Read the text of a file, without its byte order mark and a closing Ctrl-Z.
 
-    UTF-8; UTF-16 and UTF-32 with their byte order mark, UTF-16 also without one where its first
-    character shows it. Raises UnreadableFileError.
+    The charset is UTF-8, or UTF-16 or UTF-32 with their byte order mark, or UTF-16 without one if
+    its first character shows it. Raises UnreadableFileError.
     """
     try:
         content = path.read_bytes()
@@ -88,7 +88,7 @@ def read_text_file(path: Path) -> str:
 
 
 def _describe_binary(path: Path, content: bytes) -> str:
-    """What the file is where it is no text, and what to do; "" where it may be text."""
+    """The kind of a file that is not text, and what to do; "" if it may be text."""
     is_zip = content.startswith(_ZIP)
     has_sheets = any(mark in content for mark in _SHEET_MARKS)
     is_named_so = path.suffix.lower() in _SPREADSHEETS and not _is_saved_as_text(content)
@@ -119,7 +119,7 @@ def _encoding_of(content: bytes) -> str:
 
 def _describe_place(content: bytes, error: UnicodeDecodeError) -> str:
     if error.encoding != "utf-8":
-        return f"what stands at offset {error.start}"
+        return f"the text at offset {error.start}"
     line = content.count(b"\n", 0, error.start) + 1
     column = error.start - content.rfind(b"\n", 0, error.start)
     return f"the byte at offset {error.start} (line {line}, byte {column} of it)"
@@ -135,7 +135,7 @@ def _encoding_advice(encoding: str) -> str:
     )
 
 
-# Rows of a file are limited by memory alone; those of a call by its part.
+# The number of rows of a file is limited by memory only, that of a call by its part.
 FAR_MORE_THAN_ANY = 2**40
 
 
@@ -143,11 +143,11 @@ _XML: Final = re.compile(r"\s*<(?:[A-Za-z_]|\?xml|!)")
 
 
 class RowFileError(UnreadableFileError):
-    """The file cannot be read as rows; the message says where and why, and quotes nothing."""
+    """The rows of the file cannot be read. The message has the place and the reason, no content."""
 
 
 class Format(StrEnum):
-    """How rows stand in a file."""
+    """The format of a file of rows."""
 
     JSON = "json"
     NDJSON = "ndjson"
@@ -168,9 +168,9 @@ _RECORD = frozenset({"record", "type", "createdat", "createdby", "changedat", "c
 
 def format_of(path: Path, text: str = "") -> Format:
     """The format of a file, by its ending, else by how its text begins."""
-    known = _ENDINGS.get(path.suffix.lower())
-    if known is not None:
-        return known
+    formats = _ENDINGS.get(path.suffix.lower())
+    if formats is not None:
+        return formats
     return {"[": Format.JSON, "{": Format.NDJSON}.get(text.lstrip()[:1], Format.CSV)
 
 
@@ -203,7 +203,7 @@ def read_rows(path: Path, schema: Mapping[str, Any], *, blank_clears: bool = Fal
 
 
 def _format_note(path: Path, text: str) -> str:
-    """For an ending that says nothing: what the file was taken for."""
+    """A note about the assumed format of a file whose ending is unknown."""
     if path.suffix.lower() in _ENDINGS:
         return ""
     return f" (read as {format_of(path, text).value.upper()}, since its ending names no format)"
@@ -251,20 +251,20 @@ def read_array(text: str) -> RowFile:
 
 
 def _lines_of(text: str, starts: Iterable[int]) -> list[int]:
-    """The line, from 1, of each place of a text; the places ascend."""
+    """The 1-based line of each position in a text. The positions are ascending."""
     if "\n" not in text:
         text = text.replace("\r", "\n")
     lines = []
-    line, counted = 1, 0
+    line, numbered = 1, 0
     for start in starts:
-        line += text.count("\n", counted, start)
-        counted = start
+        line += text.count("\n", numbered, start)
+        numbered = start
         lines.append(line)
     return lines
 
 
 def _read_ndjson(text: str) -> RowFile:
-    """The row of each line, read as strictly; blank lines are passed over."""
+    """The row of each line, read as strictly as an array. Blank lines are ignored."""
     wrapping = _Wrapping()
     rows: list[str] = []
     numbers: list[int] = []

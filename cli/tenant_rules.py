@@ -16,8 +16,8 @@ from shared.errors import InvalidRequestError, UnreadableDataError
 from shared.gateway import Gateway
 from shared.imports.authdata.model import FIELDS
 from shared.imports.authdata.rules import Thresholds, percent_text
+from shared.imports.authdata.staging import MAX_PERCENT, TenantRules
 from shared.imports.import_type import ReferenceKind, find_kind
-from shared.services.authdata.staging import MOST_PERCENT, TenantRules
 
 # `manage.py threshold` and `manage.py format`: rules for authentication data.
 
@@ -35,7 +35,7 @@ formats = typer.Typer(
     help="Formats of a tenant: what fields of authdata must look like.",
 )
 
-_PERCENT = f"0 to {MOST_PERCENT}, or `{NONE}` to remove it."
+_PERCENT = f"0 to {MAX_PERCENT}, or `{NONE}` to remove it."
 _PATTERN = f"A regular expression for the whole value, or `{NONE}` to remove it."
 _ADDED = f"The most new employees, in percent of those stored before: {_PERCENT}"
 _UPDATED = f"The most changed employees, in percent of those stored before: {_PERCENT}"
@@ -114,27 +114,27 @@ def show_formats(tenant: TenantOption, as_json: AsJson = False) -> None:
 def _rules_of(tenant: str) -> tuple[str, TenantRules]:
     async def read(gateway: Gateway) -> tuple[str, TenantRules]:
         tenant_record = await gateway.tenants.find(tenant)
-        return tenant_record.id, await gateway.authdata.rules.of(tenant_record.id)
+        return tenant_record.id, await gateway.authdata.rules.for_tenant(tenant_record.id)
 
     return on_gateway(read)
 
 
 async def _stored_rules(gateway: Gateway, tenant: str) -> TenantRules | None:
-    """The rules as they are; None where they cannot be read, so that setting them mends them."""
+    """The stored rules; None if they cannot be read, so that setting them repairs them."""
     try:
-        return await gateway.authdata.rules.of(tenant)
+        return await gateway.authdata.rules.for_tenant(tenant)
     except UnreadableDataError:
         return None
 
 
-def _change_note(what: str, tenant: str, is_new: bool) -> str:
+def _change_note(subject: str, tenant: str, is_new: bool) -> str:
     if is_new:
-        return f"The {what} of tenant {tenant} were changed."
-    return f"The {what} of tenant {tenant} were these already: nothing changed."
+        return f"The {subject} of tenant {tenant} were changed."
+    return f"The {subject} of tenant {tenant} were these already: nothing changed."
 
 
 def _read_changes(options: Mapping[str, str | None]) -> dict[str, str | None]:
-    """What was named, None where it is to be removed."""
+    """The named changes; None for a value that is to be removed."""
     changes = {name: None if text == NONE else text for name, text in options.items() if text}
     if not changes:
         raise InvalidRequestError(
@@ -143,8 +143,12 @@ def _read_changes(options: Mapping[str, str | None]) -> dict[str, str | None]:
     return changes
 
 
-def _show_thresholds(as_json: bool, tenant: str, stored: Thresholds, *notes: str) -> None:
-    percents = {"added": stored.added, "updated": stored.updated, "errors": stored.errors}
+def _show_thresholds(as_json: bool, tenant: str, thresholds: Thresholds, *notes: str) -> None:
+    percents = {
+        "added": thresholds.added,
+        "updated": thresholds.updated,
+        "errors": thresholds.errors,
+    }
     texts = {
         name: None if percent is None else percent_text(percent)
         for name, percent in percents.items()
@@ -163,7 +167,9 @@ def _show_formats(as_json: bool, tenant: str, patterns: Mapping[str, str], *note
 # `manage.py reference`: lists of values that rows are checked against.
 
 reference_commands = typer.Typer(
-    cls=Overview, no_args_is_help=True, help="Reference lists: which values rows may name."
+    cls=Overview,
+    no_args_is_help=True,
+    help="Reference lists: the values that fields such as currencies may have.",
 )
 
 _KINDS = ", ".join(ReferenceKind)
@@ -179,9 +185,7 @@ File = Annotated[
 ]
 Kind = Annotated[
     str,
-    typer.Option(
-        "--kind", metavar="KIND", help=f"One of {_KINDS}; the name of a field is taken too."
-    ),
+    typer.Option("--kind", metavar="KIND", help=f"One of {_KINDS}; the name of a field works too."),
 ]
 
 

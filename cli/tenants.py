@@ -1,4 +1,4 @@
-"""Tenants and who may call for them: `tenant`, `integration`, `key` and `client`."""
+"""Commands for tenants and their credentials: `tenant`, `integration`, `key` and `client`."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ tenant_commands = typer.Typer(
 )
 
 TenantName = Annotated[
-    str, typer.Argument(metavar="NAME", help="What people call the tenant; any characters.")
+    str, typer.Argument(metavar="NAME", help="The name of the tenant for people; any characters.")
 ]
 TenantReference = Annotated[
     str, typer.Argument(metavar="TENANT", help="The tenant's id, or its exact name.")
 ]
 AllowSameName = Annotated[
     bool,
-    typer.Option("--allow-same-name", help="Take the name although another tenant has it."),
+    typer.Option("--allow-same-name", help="Accept a name that another tenant already has."),
 ]
 
 
@@ -109,8 +109,8 @@ def _switch_tenant(reference: str, as_json: bool, *, is_enabled: bool) -> None:
         lambda gateway: gateway.tenants.switch(reference, is_enabled=is_enabled)
     )
     word = "enabled" if is_enabled else "disabled"
-    when = "is {} now; this is in force within five seconds" if is_new else "was {} already"
-    show(as_json, tenant_document(tenant), [f"Tenant {tenant.id} {when.format(word)}."])
+    effect = "is {} now; this is in force within five seconds" if is_new else "was {} already"
+    show(as_json, tenant_document(tenant), [f"Tenant {tenant.id} {effect.format(word)}."])
 
 
 def tenant_document(tenant: Tenant) -> dict[str, Any]:
@@ -133,7 +133,7 @@ integration_commands = typer.Typer(
 key_commands = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
-    help="Function keys: replace one that was lost or that others have seen.",
+    help="Function keys: replace one that was lost or leaked.",
 )
 
 
@@ -141,7 +141,7 @@ Change = Callable[[Integration], Integration]
 
 
 class Truth(StrEnum):
-    """A yes or no as the value of an option."""
+    """The values true and false of an option."""
 
     TRUE = "true"
     FALSE = "false"
@@ -157,7 +157,8 @@ SoftwareKey = Annotated[
     ),
 ]
 NameOption = Annotated[
-    str | None, typer.Option("--name", metavar="NAME", help="What people call the integration.")
+    str | None,
+    typer.Option("--name", metavar="NAME", help="The name of the integration for people."),
 ]
 OnExistingOption = Annotated[
     OnExisting | None,
@@ -165,7 +166,8 @@ OnExistingOption = Annotated[
         "--on-existing",
         metavar="ACTION",
         case_sensitive=False,
-        help="What a row does whose record is stored already: update changes it, error fails.",
+        help="If the record of a row is stored already: update changes it, error makes the row "
+        "fail.",
     ),
 ]
 ActiveOption = Annotated[
@@ -210,8 +212,8 @@ def add_integration(
     """Add an integration and print its function key, which is shown only once."""
     options = (name, on_existing, database_active, database_version, read)
     integration = _apply_options(Integration(tenant, software_key, ""), *options)
-    issued = on_gateway(lambda gateway: gateway.tenants.add_integration(integration))
-    _show_issued(issued, as_json, "Added an integration with this software key.")
+    issued_key = on_gateway(lambda gateway: gateway.tenants.add_integration(integration))
+    _show_issued(issued_key, as_json, "Added an integration with this software key.")
 
 
 @command(
@@ -229,7 +231,7 @@ def change_integration(
     read: ReadOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change the settings that the options name; they are in force within five seconds."""
+    """Change settings of an integration; they take effect within five seconds."""
     options = (name, on_existing, database_active, database_version, read)
     if all(value is None for value in options):
         raise typer.BadParameter("name at least one setting to change; --help lists the options.")
@@ -286,18 +288,18 @@ def disable_integration(
 @command(key_commands, "rotate", example="key rotate --tenant acme --software-key HR1")
 def rotate_key(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
     """Make a new function key and print it once; the old key is refused within five seconds."""
-    issued = on_gateway(lambda gateway: gateway.tenants.rotate_key(tenant, software_key))
+    issued_key = on_gateway(lambda gateway: gateway.tenants.rotate_key(tenant, software_key))
     _show_issued(
-        issued, as_json, "Made a new function key; the old key is refused within five seconds."
+        issued_key, as_json, "Made a new function key; the old key is refused within five seconds."
     )
 
 
 def _change_integration(tenant: str, software_key: str, as_json: bool, change: Change) -> None:
     stored_before: list[Integration] = []
 
-    def change_found(stored: Integration) -> Integration:
-        stored_before.append(stored)
-        return change(stored)
+    def change_found(integration: Integration) -> Integration:
+        stored_before.append(integration)
+        return change(integration)
 
     changed = on_gateway(
         lambda gateway: gateway.tenants.change_integration(tenant, software_key, change_found)
@@ -317,7 +319,7 @@ def _apply_options(
     version: int | None,
     read: ReadPermission | None,
 ) -> Integration:
-    """The integration with what is given; None leaves a value alone."""
+    """The integration with the given options; None leaves a value unchanged."""
     database = integration.database
     return replace(
         integration,
@@ -369,8 +371,8 @@ def _integration_lines(integration: Integration) -> list[str]:
     ]
 
 
-def _word(truth: bool) -> str:
-    return "yes" if truth else "no"
+def _word(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _database(integration: Integration) -> str:
@@ -430,19 +432,19 @@ def add_client(
             return await gateway.clients.register(tenant, client_id, name, scope)
         return await gateway.clients.add(tenant, name, scope)
 
-    issued = on_gateway(make)
-    document = _client_document(issued.client)
+    issued_client = on_gateway(make)
+    document = _client_document(issued_client.client)
     word = "Registered an application of Entra" if client_id else "Added a client"
     lines = [
         f"{word}; there was none of this id.",
-        f"Tenant         {issued.client.tenant}",
-        f"Client id      {issued.client.client_id}",
-        f"Scopes         {_scopes(issued.client)}",
+        f"Tenant         {issued_client.client.tenant}",
+        f"Client id      {issued_client.client.client_id}",
+        f"Scopes         {_scopes(issued_client.client)}",
     ]
-    if issued.client_secret:
-        document["clientSecret"] = issued.client_secret
+    if issued_client.client_secret:
+        document["clientSecret"] = issued_client.client_secret
         lines += [
-            f"Client secret  {issued.client_secret}",
+            f"Client secret  {issued_client.client_secret}",
             "Keep the secret now: it is shown only here.",
         ]
     show(as_json, document, lines)
@@ -450,10 +452,16 @@ def add_client(
 
 @command(client_commands, "list", example="client list --tenant acme")
 def list_clients(tenant: OptionalTenant = "", as_json: AsJson = False) -> None:
-    """List the clients of a tenant, or of all."""
+    """List the clients of one tenant, or of all tenants."""
     clients = on_gateway(lambda gateway: gateway.clients.list_clients(tenant))
     rows = [
-        (client.client_id, client.tenant, _scopes(client), _secret_kind(client), client.created_at)
+        (
+            client.client_id,
+            client.tenant,
+            _scopes(client),
+            "kept by Entra" if client.is_entra_client else "issued here",
+            client.created_at,
+        )
         for client in clients
     ]
     head = ("CLIENT", "TENANT", "SCOPES", "SECRET", "CREATED")
@@ -467,11 +475,11 @@ def revoke_client(
     client_id: ClientId, tenant: OptionalTenant = "", as_json: AsJson = False
 ) -> None:
     """Remove a client; its tokens are refused within five seconds."""
-    gone = on_gateway(lambda gateway: gateway.clients.revoke(client_id, tenant))
+    client = on_gateway(lambda gateway: gateway.clients.revoke(client_id, tenant))
     show(
         as_json,
-        _client_document(gone),
-        [f"Client {gone.client_id} of tenant {gone.tenant} is revoked."],
+        _client_document(client),
+        [f"Client {client.client_id} of tenant {client.tenant} is revoked."],
     )
 
 
@@ -481,14 +489,10 @@ def _client_document(client: Client) -> dict[str, Any]:
         "tenant": client.tenant,
         "name": client.name,
         "scopes": sorted(client.scopes),
-        "identityProvider": "entra" if client.is_of_entra else "local",
+        "identityProvider": "entra" if client.is_entra_client else "local",
         "createdAt": client.created_at,
     }
 
 
 def _scopes(client: Client) -> str:
     return " ".join(sorted(client.scopes))
-
-
-def _secret_kind(client: Client) -> str:
-    return "kept by Entra" if client.is_of_entra else "issued here"

@@ -1,4 +1,4 @@
-"""The one place where commands print: nothing that a caller sent reaches the terminal as it is."""
+"""Printing for all commands, with the text of callers escaped for the terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fits(text: str, stream: TextIO) -> bool:
 
 
 def _print(lines: Iterable[str], stream: TextIO, end: str = "\n") -> None:
-    """A character that the terminal's charset does not have is an escape too.
+    """Print text. Characters that the terminal's charset lacks are escaped too.
 
     A command that fails at a name may have printed half of what it shows only once, such as a key.
     """

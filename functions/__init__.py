@@ -1,1 +1,1 @@
-"""Triggers, one module per import type: they translate, the services work."""
+"""Triggers, one module per import type. They only translate between the host and the services."""

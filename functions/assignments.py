@@ -1,17 +1,15 @@
-"""Assignments v1: the call, and the triggers that work on its rows."""
+"""Assignments v1: the call that imports them."""
 
 from __future__ import annotations
 
 import azure.functions as func
 
-from functions.chunks import add_chunk_triggers
 from shared.bootstrap import gateway
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.web.pay_and_bill import import_call
+from shared.imports.pay_and_bill.http import import_call
 from shared.web.responses import answered
 
 blueprint = func.Blueprint()
-add_chunk_triggers(blueprint, ASSIGNMENTS)
 
 
 @blueprint.function_name("import_assignments")

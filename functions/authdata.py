@@ -1,4 +1,4 @@
-"""Authentication data: stage, review, process; the triggers on rows; the upkeep of batches.
+"""Authentication data: stage, review, process; the upkeep of batches.
 
 All routes are absolute: the host refuses function routes that start with `admin`
 (docs/platform.md#1.1).
@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from functions.chunks import add_chunk_triggers
 from shared.bootstrap import gateway
-from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.authdata import http
 from shared.storage_time import BACKGROUND_SECONDS, storage_time
-from shared.web import authdata
 from shared.web.responses import answered
 
 blueprint = func.Blueprint()
-add_chunk_triggers(blueprint, AUTHDATA)
 
 _HERE = "api/admin/authdata"
 _BATCH = f"{_HERE}/{{fileLogId:guid}}"
@@ -26,16 +23,16 @@ _BATCH = f"{_HERE}/{{fileLogId:guid}}"
 @blueprint.route(f"{_HERE}/stage", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def authdata_stage(req: func.HttpRequest) -> func.HttpResponse:
-    """Stage records into a new batch or an open one, and tell what they would do."""
-    return await authdata.stage_call(await gateway(), req)
+    """Stage records into a new batch or an open one, and answer with their expected effect."""
+    return await http.stage_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_review")
 @blueprint.route(_BATCH, methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def authdata_review(req: func.HttpRequest) -> func.HttpResponse:
-    """What a whole batch would do, or has done."""
-    return await authdata.review_call(await gateway(), req)
+    """Answer with the expected effect of a whole batch, or with its results."""
+    return await http.review_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_process")
@@ -43,21 +40,21 @@ async def authdata_review(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def authdata_process(req: func.HttpRequest) -> func.HttpResponse:
     """Process a staged batch, once."""
-    return await authdata.process_call(await gateway(), req)
+    return await http.process_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_stage_and_process")
 @blueprint.route(_HERE, methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def authdata_stage_and_process(req: func.HttpRequest) -> func.HttpResponse:
-    """Both in one call."""
-    return await authdata.stage_and_process_call(await gateway(), req)
+    """Stage records and process them in one call."""
+    return await http.stage_and_process_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_upkeep")
 @blueprint.timer_trigger("timer", "15 */5 * * * *", run_on_startup=False, use_monitor=False)
 async def authdata_upkeep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
-    """Expire batches that nobody processed, go on with those whose call died, remove records."""
+    """Expire unprocessed batches, continue batches whose call crashed, remove old records."""
     with storage_time(BACKGROUND_SECONDS):
         app = await gateway()
         await app.authdata.processing.tidy_all(await app.tenants.list_ids())

@@ -1,4 +1,4 @@
-"""The queue triggers of an import type: the same four for every type, named after it."""
+"""The queue triggers: the same four for every import type with queues, named after it."""
 
 from __future__ import annotations
 
@@ -8,30 +8,21 @@ import azure.functions as func
 
 from shared import log
 from shared.bootstrap import gateway
-from shared.imports.import_type import ImportType
+from shared.imports.registry import IMPORT_TYPES
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.storage_time import BACKGROUND_SECONDS, storage_time
 
 CONNECTION = "AzureWebJobsStorage"
+blueprint = func.Blueprint()
+
 _Work = Callable[[ChunkMessage], Awaitable[None]]
 
 
 class ChunkFailedError(Exception):
-    """Tells the host that the message is to come back; says no more than what class of error."""
+    """Lets the host retry the message. The text is only the class of the error."""
 
 
-def add_chunk_triggers(blueprint: func.Blueprint, kind: ImportType) -> None:
-    """Let the app take chunks of this type from its two queues, and from their poison queues.
-
-    `<type>_rows` and `<type>_rows_bulk` work on chunks; `…_poison` end the rows of chunks that
-    failed five times.
-    """
-    for queue, name in ((kind.queue, "rows"), (kind.bulk_queue, "rows_bulk")):
-        _add(blueprint, f"{kind.name}_{name}", queue, _process)
-        _add(blueprint, f"{kind.name}_{name}_poison", f"{queue}-poison", _end_as_failed)
-
-
-def _add(blueprint: func.Blueprint, name: str, queue: str, work: _Work) -> None:
+def _add_trigger(name: str, queue: str, work: _Work) -> None:
     async def handle(msg: func.QueueMessage) -> None:
         try:
             with storage_time(BACKGROUND_SECONDS):
@@ -51,3 +42,12 @@ async def _process(message: ChunkMessage) -> None:
 
 async def _end_as_failed(message: ChunkMessage) -> None:
     await (await gateway()).chunks.end_as_failed(message)
+
+
+# `<type>_rows` and `<type>_rows_bulk` process chunks. `…_poison` end the rows of chunks that failed
+# five times.
+for kind in IMPORT_TYPES.values():
+    if kind.has_queues:
+        for queue, name in ((kind.queue, "rows"), (kind.bulk_queue, "rows_bulk")):
+            _add_trigger(f"{kind.name}_{name}", queue, _process)
+            _add_trigger(f"{kind.name}_{name}_poison", f"{queue}-poison", _end_as_failed)

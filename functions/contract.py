@@ -1,4 +1,4 @@
-"""What the gateway tells of itself: health, schemas, the contract, a word about unknown types."""
+"""Health, schemas, the message catalogue, the OpenAPI document, and 501 for unknown types."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ blueprint = func.Blueprint()
 STORAGE_AWAY = (
     "Storage does not answer or takes no writes: tables, queues and blobs are all needed."
 )
+# Browsers revalidate files by their ETag, so that a new version of the gateway is seen immediately.
 _KEPT = {"Cache-Control": "no-cache"}
-"""A new version of the gateway is to be seen at once; files are asked for again by their tag."""
 
 
 @blueprint.function_name("health")
 @blueprint.route("api/health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def health(req: func.HttpRequest) -> func.HttpResponse:
-    """200 only when tables, queues and blobs take a write, a second ago at most."""
+    """200 if tables, queues and blobs accepted a write at most a second ago."""
     query_names.NONE.read(req)
     try:
         is_working = await (await gateway()).health.is_storage_working()
@@ -48,10 +48,10 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
     """The JSON Schema of a message type: `workers.v1.schema`."""
     query_names.VENDORS_NONE.read(req)
-    wanted = req.route_params["schema"].lower()
+    type_name = req.route_params["schema"].lower()
     kinds = {kind.schema_name: kind for kind in TYPE_CATALOGUE.all if kind.has_schema}
-    if wanted in kinds:
-        return json_answer(kinds[wanted].rules.json_schema(), 200, _KEPT)
+    if type_name in kinds:
+        return json_answer(kinds[type_name].rules.json_schema(), 200, _KEPT)
     names = ", ".join(kinds)
     raise NotFoundError(
         f"There is no schema of this name; there are: {names}. Rows are sent with POST."
@@ -96,7 +96,7 @@ async def openapi(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route("api/docs", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def docs(req: func.HttpRequest) -> func.HttpResponse:
-    """The contract as a page to read and try."""
+    """The OpenAPI document as a page to read and try."""
     query_names.NONE.read(req)
     from shared.web.openapi.page import PAGE, POLICY
 
@@ -108,20 +108,20 @@ async def docs(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route("api/docs/{file}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def docs_file(req: func.HttpRequest) -> func.HttpResponse:
-    """A file of that page, compressed where the browser takes that."""
+    """A file of that page, compressed if the browser accepts that."""
     query_names.NONE.read(req)
     from shared.web.openapi.page import page_file
 
-    found = await asyncio.to_thread(page_file, req.route_params["file"])
-    if found is None:
+    file = await asyncio.to_thread(page_file, req.route_params["file"])
+    if file is None:
         raise NotFoundError("The page has no file of this name: open /api/docs.")
-    headers = {**_KEPT, "ETag": found.tag, "Vary": "Accept-Encoding"}
-    if found.tag in req.headers.get("If-None-Match", ""):
+    headers = {**_KEPT, "ETag": file.tag, "Vary": "Accept-Encoding"}
+    if file.tag in req.headers.get("If-None-Match", ""):
         return func.HttpResponse(status_code=304, headers=headers)
     if "gzip" in req.headers.get("Accept-Encoding", "").lower():
         headers["Content-Encoding"] = "gzip"
-        return func.HttpResponse(found.compressed, headers=headers, mimetype=found.media_type)
-    return func.HttpResponse(found.content, headers=headers, mimetype=found.media_type)
+        return func.HttpResponse(file.compressed, headers=headers, mimetype=file.media_type)
+    return func.HttpResponse(file.content, headers=headers, mimetype=file.media_type)
 
 
 async def _limits() -> Limits:
@@ -134,10 +134,10 @@ async def _limits() -> Limits:
 @blueprint.route("api/import/{*type}", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def import_zz_unknown_type(req: func.HttpRequest) -> func.HttpResponse:
-    """501 for a message type that there is not.
+    """501 for an unknown message type.
 
-    The host takes the first route that matches in order of function name (docs/platform.md#1.3), so
-    the name sorts behind those of all message types.
+    The host uses the first matching route in the order of function names (docs/platform.md#1.3), so
+    this name sorts after those of all message types.
     """
     await (await gateway()).callers.authenticate(req.headers)
     names = ", ".join(IMPORT_TYPES)

@@ -28,15 +28,15 @@ _LARGEST_PAGE = 1000
 
 
 class DropFailedError(Exception):
-    """Tells the host that the drop is to be tried again; says no more than what class of error."""
+    """Lets the host retry the drop. The text is only the class of the error."""
 
 
 @blueprint.function_name("import_documents")
 @blueprint.route("api/import/documents", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def import_documents(req: func.HttpRequest) -> func.HttpResponse:
-    """Take one document in."""
-    from shared.web.documents import upload_call
+    """Import one document."""
+    from shared.imports.documents.http import upload_call
 
     return await upload_call(await gateway(), req)
 
@@ -46,7 +46,7 @@ async def import_documents(req: func.HttpRequest) -> func.HttpResponse:
     "blob", f"{DROP}/{{name}}", CONNECTION, source=_SOURCE, data_type=func.DataType.BINARY
 )
 async def documents_drop(blob: func.InputStream) -> None:
-    """Take a dropped file in. Its name is all that is used: the content is read from storage."""
+    """Import a dropped file by its name. The content is read from storage."""
     from shared.imports.documents.model import plain_name
 
     name = (blob.name or "").partition("/")[2]
@@ -63,7 +63,7 @@ async def documents_drop(blob: func.InputStream) -> None:
 @answered
 async def documents_list(req: func.HttpRequest) -> func.HttpResponse:
     """The tenant's documents: of a worker, of a round, of both, or all."""
-    from shared.web.documents import document_view, row_from_text
+    from shared.imports.documents.http import document_view, row_from_text
 
     app = await gateway()
     caller = await app.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
@@ -79,7 +79,7 @@ async def documents_list(req: func.HttpRequest) -> func.HttpResponse:
     return views.json_answer(
         {
             "items": [document_view(document) for document in page.documents],
-            "continuation": None if page.following is None else to_opaque(page.following),
+            "continuation": None if page.next_row is None else to_opaque(page.next_row),
         }
     )
 
@@ -90,8 +90,8 @@ async def documents_list(req: func.HttpRequest) -> func.HttpResponse:
 )
 @answered
 async def documents_content(req: func.HttpRequest) -> func.HttpResponse:
-    """The file of a document, to be saved under its name."""
-    from shared.web.documents import content_answer
+    """The file of a document, as a download under its name."""
+    from shared.imports.documents.http import content_answer
 
     app = await gateway()
     caller = await app.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)

@@ -31,15 +31,15 @@ _LARGEST_PAGE = 1000
 @blueprint.route("api/imports", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def imports_list(req: func.HttpRequest) -> func.HttpResponse:
-    """The tenant's imports that the caller sees, newest first; of one type or state, if wanted."""
+    """The tenant's imports that the caller sees, newest first, optionally of one type or state."""
     app = await gateway()
     caller = await app.callers.authenticate_any(req.headers)
     query = query_names.IMPORTS_LIST.read(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
-    after, wanted = views.number_from_text(query), views.imports_wanted(query)
+    after, is_wanted = views.number_from_text(query), views.imports_wanted(query)
 
     def is_shown(report: ImportReport) -> bool:
-        return caller.sees(report.record.type_name) and wanted(report)
+        return caller.sees(report.record.type_name) and is_wanted(report)
 
     page = await app.reporting.newest(caller.tenant, after, size, is_shown)
     return views.json_answer(
@@ -70,9 +70,9 @@ async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
     query = query_of(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
     start = views.place_from_text(query)
-    wanted = RowFilter(views.outcome_wanted(query), views.severity_wanted(query))
+    row_filter = RowFilter(views.outcome_wanted(query), views.severity_wanted(query))
     async with app.shares.exports.place(record.tenant):
-        page = await app.reporting.results(record, start, size, wanted)
+        page = await app.reporting.results(record, start, size, row_filter)
     kind = _type_of(record)
     return views.json_answer(
         {
@@ -88,7 +88,7 @@ async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
 )
 @answered
 async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
-    """The vendor's exact answer, as the call itself would have given it; 202 while running."""
+    """The vendor's exact answer, as the call itself would have returned it; 202 while running."""
     app = await gateway()
     report = await _report(app, req)
     module = IMPORT_MODULES[_type_of(report.record).name]
@@ -117,7 +117,7 @@ async def imports_failures(req: func.HttpRequest) -> func.HttpResponse:
 )
 @answered
 async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
-    """The rows that failed, as they were sent, with their messages: JSON, or CSV by `Accept`."""
+    """The failed rows as they were sent, with their messages, in JSON, or in CSV by `Accept`."""
     app = await gateway()
     record = (await _report(app, req)).record
     rules = _type_of(record).rules
@@ -134,7 +134,7 @@ async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
 )
 @answered
 async def imports_retry(req: func.HttpRequest) -> func.HttpResponse:
-    """Make a child import of the rows that failed; the body may bring corrected ones."""
+    """Retry the failed rows as a child import. The body may contain corrected rows."""
     app = await gateway()
     caller, report = await _seen(app, req)
     return await retry_call(app, caller, report.record, req)
@@ -146,17 +146,17 @@ async def imports_retry(req: func.HttpRequest) -> func.HttpResponse:
 )
 @answered
 async def imports_cancel(req: func.HttpRequest) -> func.HttpResponse:
-    """Stop what has not been committed; what has been stays."""
+    """Cancel an import. Committed rows stay."""
     app = await gateway()
     return await cancel_call(app, (await _report(app, req)).record, req)
 
 
 def _type_of(record: ImportRecord) -> ImportType:
-    """The type of an import. Raises GoneError where its record does not say it any more."""
-    found = TYPE_CATALOGUE.find(record.type_name, record.type_version)
-    if found is None:
+    """The type of an import. Raises GoneError if its record cannot be read any more."""
+    kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
+    if kind is None:
         raise GoneError(UNREADABLE)
-    return found
+    return kind
 
 
 async def _report(
@@ -168,9 +168,9 @@ async def _report(
 async def _seen(
     app: Gateway, req: func.HttpRequest, names: QueryNames = query_names.NONE
 ) -> tuple[AnyCaller, ImportReport]:
-    """The caller and the import of the address; one that the caller does not see is not found.
+    """The caller, and the import of the address. Raises NotFoundError if the caller may not see it.
 
-    Raises InvalidRequestError for a query parameter that is none of `names`.
+    Raises InvalidRequestError for a query parameter other than `names`.
     """
     caller = await app.callers.authenticate_any(req.headers)
     names.read(req)

@@ -1,17 +1,14 @@
-"""Licenses v1: the import, the deletion under both its routes, and the triggers for the rows."""
+"""Licenses v1: the import, and the deletion under both its routes."""
 
 from __future__ import annotations
 
 import azure.functions as func
 
-from functions.chunks import add_chunk_triggers
 from shared.bootstrap import gateway
-from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.http import licenses_accepted, licenses_call, licenses_refusal
 from shared.web.responses import answered_with
-from shared.web.viventium import licenses_accepted, licenses_call, licenses_refusal
 
 blueprint = func.Blueprint()
-add_chunk_triggers(blueprint, LICENSES)
 
 
 @blueprint.function_name("licenses_import")

@@ -1,6 +1,6 @@
 """Tokens: `POST /connect/token`, the discovery document, the published keys (docs/contracts.md#4).
 
-The documents are also there under `/connect/…`: msal takes an authority with a path only.
+The documents are also served under `/connect/…`, because msal needs an authority with a path.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from shared.web.tokens import discovery_document, read_token_request, token_answ
 
 blueprint = func.Blueprint()
 
+# A minute: a new signing key is published a minute before it signs.
 _PUBLIC = {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin": "*"}
-"""A minute: a new signing key is published that long before it signs."""
 
 
 @blueprint.function_name("connect_token")
 @blueprint.route("connect/token", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def connect_token(req: func.HttpRequest) -> func.HttpResponse:
-    """A token for a client's own credentials."""
+    """Issue a token for client credentials."""
     try:
         return await _grant(await gateway(), req)
     except (TokenRefusedError, TooManyRequestsError, StorageUnavailableError) as error:
@@ -42,7 +42,7 @@ async def connect_token(req: func.HttpRequest) -> func.HttpResponse:
 
 
 async def _grant(app: Gateway, req: func.HttpRequest) -> func.HttpResponse:
-    """A wrong secret is counted, and past the budget it is refused with 429."""
+    """Issue a token. Wrong secrets are counted, and beyond the budget refused with 429."""
     if wants_dry_run(req):
         raise TokenRefusedError("A token request has no dry run: leave dryRun out of the query.")
     request = read_token_request(req)

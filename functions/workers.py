@@ -1,17 +1,15 @@
-"""Workers v1: the call, and the triggers that work on its rows."""
+"""Workers v1: the call that imports them."""
 
 from __future__ import annotations
 
 import azure.functions as func
 
-from functions.chunks import add_chunk_triggers
 from shared.bootstrap import gateway
+from shared.imports.pay_and_bill.http import import_call
 from shared.imports.workers.definition import WORKERS
-from shared.web.pay_and_bill import import_call
 from shared.web.responses import answered
 
 blueprint = func.Blueprint()
-add_chunk_triggers(blueprint, WORKERS)
 
 
 @blueprint.function_name("import_workers")

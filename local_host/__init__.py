@@ -1,5 +1,5 @@
 """The local host: runs `function_app.py` without the vendor's host (docs/design.md#5, PARITY.md).
 
-This module imports nothing: `local_host.setup` lives below it and has to work on a Python
-that has no packages yet.
+This module imports nothing, because `local_host.setup` below it has to run on a Python without any
+packages.
 """

@@ -36,14 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
     for noisy in ("azure", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        bound = bind(options.port)
+        sockets = bind(options.port)
     except OSError as error:
         reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error}"
         _print_error(f"Port {options.port} {reason}; choose another with --port.")
         return 2
-    with bound:
+    with sockets:
         try:
-            return _run(options, bound)
+            return _run(options, sockets)
         except AppRefusedError as refused:
             for problem in refused.problems:
                 _print_error(f"refused: {problem}")
@@ -76,7 +76,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, bound: socket) -> int:
+def _run(options: argparse.Namespace, sockets: socket) -> int:
     directory = options.app.resolve()
     file = options.settings.resolve() if options.settings else directory / "local.settings.json"
     if options.settings or file.is_file():
@@ -84,17 +84,17 @@ def _run(options: argparse.Namespace, bound: socket) -> int:
     tls = TlsFiles(options.tls_cert, options.tls_key) if options.tls_cert else None
     if tls is not None:
         tls.check()
-    address = _publish_address(options, bound)
+    address = _publish_address(options, sockets)
     host = read_host_json(directory / "host.json")
     logging.getLogger().setLevel(host.log_level)
     functions = index(load_functions(directory), host)
-    asyncio.run(_serve(functions, host, bound, directory, address, tls))
+    asyncio.run(_serve(functions, host, sockets, directory, address, tls))
     return 0
 
 
-def _publish_address(options: argparse.Namespace, bound: socket) -> str:
-    """The address of this host, which the app finds in its environment."""
-    host = f"127.0.0.1:{bound.getsockname()[1]}"
+def _publish_address(options: argparse.Namespace, sockets: socket) -> str:
+    """Put the address of this host into the environment of the app."""
+    host = f"127.0.0.1:{sockets.getsockname()[1]}"
     address = f"https://{host}" if options.tls_cert else f"http://{host}"
     os.environ["WEBSITE_HOSTNAME"] = host
     os.environ["LOCAL_HOST"] = str(os.getpid())
@@ -107,14 +107,14 @@ def _publish_address(options: argparse.Namespace, bound: socket) -> str:
 async def _serve(
     functions: list[AppFunction],
     options: HostOptions,
-    bound: socket,
+    sockets: socket,
     directory: Path,
     address: str,
     tls: TlsFiles | None,
 ) -> None:
-    """Serve until the end, then end the process as the platform ends a worker.
+    """Serve until the stop, then end the process as the platform ends a worker.
 
-    An app has no hook to close its clients in, and a sync handler may never return its thread.
+    An app has no hook for closing its clients, and a sync handler may never return its thread.
     """
 
     def print_ready() -> None:
@@ -125,7 +125,7 @@ async def _serve(
         sys.stdout.write(f"ready {address}\n")
         sys.stdout.flush()
 
-    await serve(functions, options, bound, directory, print_ready, tls)
+    await serve(functions, options, sockets, directory, print_ready, tls)
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)

@@ -39,37 +39,37 @@ class Connection:
 
 
 def load_settings_file(path: Path) -> None:
-    """Put `Values` of a local.settings.json into the environment; what is there already wins.
+    """Put `Values` of a local.settings.json into the environment. Existing variables are kept.
 
-    Raises AppRefusedError where the file is encrypted, no JSON, or has a value that is no string.
+    Raises AppRefusedError if the file is encrypted, not JSON, or has a value that is not a string.
     """
     try:
         document = json.loads(path.read_text("utf-8-sig"))
         values = document.get("Values", {})
-        encrypted = document.get("IsEncrypted", False)
-        wrong = [name for name, value in values.items() if not isinstance(value, str)]
+        is_encrypted = document.get("IsEncrypted", False)
+        not_texts = [name for name, value in values.items() if not isinstance(value, str)]
     except (OSError, ValueError, AttributeError) as error:
         raise AppRefusedError([f"settings file {path} cannot be read: {error}"]) from None
-    if encrypted:
+    if is_encrypted:
         raise AppRefusedError([f"settings file {path} is encrypted; only plain files are read"])
-    if wrong:
+    if not_texts:
         raise AppRefusedError(
-            [f"settings file {path}: the value of {n} is no string" for n in wrong]
+            [f"settings file {path}: the value of {n} is no string" for n in not_texts]
         )
     for name, value in values.items():
         os.environ.setdefault(name, value)
 
 
 def expand_settings(text: str) -> tuple[str, list[str]]:
-    """Replace each `%NAME%` in a binding's text; returns it and the names that are not set."""
+    """Replace each `%NAME%` in a binding's text. Returns the text and the unset names."""
     missing = [name for name in re.findall(r"%([^%]+)%", text) if name not in os.environ]
     return re.sub(r"%([^%]+)%", lambda m: os.environ.get(m[1], m[0]), text), missing
 
 
 def resolve_connection(name: str) -> Connection | None:
-    """The connection that a binding names, or None where no setting has it.
+    """The connection of a binding, or None if no setting has it.
 
-    An empty name means AzureWebJobsStorage. A connection string wins over the identity form.
+    An empty name means AzureWebJobsStorage. A connection string takes precedence over an identity.
     """
     names = (name, f"AzureWebJobs{name}") if name else ("AzureWebJobsStorage",)
     for candidate in names:

@@ -1,8 +1,8 @@
-"""Blob triggers: a scan of the container, receipts per (function, name, ETag), five tries, poison.
+"""Blob triggers: scans of the container, receipts per (function, name, ETag), attempts, poison.
 
-As docs/platform.md#3 describes it, with two differences: the container is scanned every
-LOCAL_HOST_BLOB_SCAN_SECONDS (10), and blobs do not pass through a queue of the host. They are run
-from the scan, and the receipt is written at the end.
+They work as docs/platform.md#3 describes, with two differences. The container is scanned every
+LOCAL_HOST_BLOB_SCAN_SECONDS (10), and the host does not put blobs into a queue: the scan runs them,
+and the receipt is written at the end.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class BlobListener:
         host_id: str,
         scan_seconds: float,
     ) -> None:
-        """`hosts` keeps the receipts; `poison` gets the blobs that failed too often."""
+        """`hosts` stores the receipts. `poison` gets the blobs that failed too often."""
         path = str(function.trigger["path"]).strip("/")
         container = path.partition("/")[0]
         self._function = function
@@ -72,14 +72,14 @@ class BlobListener:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Scan until stopped, then wait for the handlers that are still running."""
+        """Scan until the listener is stopped, then wait for the running handlers."""
         while not self._stopping.is_set():
             try:
                 await self._scan()
             except ResourceNotFoundError:
                 self._seen.clear()
             except Exception as error:
-                # The SDK raises AttributeError and others where an answer is cut or empty.
+                # The SDK raises AttributeError and others if an answer is cut or empty.
                 _log.warning("function %s: no scan: %s", self._function.name, type(error).__name__)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._scan_seconds):
@@ -88,14 +88,14 @@ class BlobListener:
             await asyncio.wait(self._running)
 
     def stop(self) -> None:
-        """Start no more runs."""
+        """Start no more invocations."""
         self._stopping.set()
 
     async def _scan(self) -> None:
-        listed: set[str] = set()
+        names: set[str] = set()
         async for blob in self._container.list_blobs():
             name, etag = str(blob.name), str(blob.etag)
-            listed.add(name)
+            names.add(name)
             if self._stopping.is_set():
                 return
             if self._seen.get(name) == etag or not self._pattern.fullmatch(name):
@@ -104,7 +104,7 @@ class BlobListener:
             task = asyncio.create_task(self._work_on(name, etag))
             self._running.add(task)
             task.add_done_callback(self._on_task_end)
-        self._seen = {name: etag for name, etag in self._seen.items() if name in listed}
+        self._seen = {name: etag for name, etag in self._seen.items() if name in names}
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -114,7 +114,7 @@ class BlobListener:
         self._seen[name] = etag
         receipt = self._receipt_of(name, etag)
         try:
-            if await _exists(self._hosts, receipt):
+            if await self._hosts.get_blob_client(receipt).exists():
                 return
             is_done = await self._attempts(name, etag)
             if self._stopping.is_set() and not is_done:
@@ -201,9 +201,5 @@ class BlobListener:
         )
 
 
-async def _exists(container: ContainerClient, name: str) -> bool:
-    return bool(await container.get_blob_client(name).exists())
-
-
-def _iso(moment: Any) -> str | None:
-    return moment.isoformat() if moment else None
+def _iso(time: Any) -> str | None:
+    return time.isoformat() if time else None

@@ -1,8 +1,8 @@
 """A self-signed certificate for a gateway on this machine: `python -m local_host.certificate DIR`.
 
-`DIR/cert.pem` and `DIR/key.pem` are kept until the certificate is about to expire, so that a
-client has to trust it only once. It is good for this machine's own names only, and cannot sign
-another one.
+`DIR/cert.pem` and `DIR/key.pem` are kept until the certificate is about to expire, so that a client
+has to trust it only once. The certificate is valid for this machine's own names only, and cannot
+sign another one.
 """
 
 from __future__ import annotations
@@ -25,19 +25,26 @@ _ADDRESSES = ("127.0.0.1", "::1")
 
 
 def main() -> int:
-    """Make what is missing in the folder of the command line."""
+    """Make the certificate in the folder of the command line, if it is missing."""
     make_certificate(Path(sys.argv[1]))
     return 0
 
 
 def make_certificate(folder: Path) -> Path:
-    """The certificate in `folder`, made where there is no valid one; its key lies beside it."""
+    """The certificate in `folder`, with its key beside it; made if there is no valid one."""
     certificate = folder / CERTIFICATE
     if _is_valid(certificate) and (folder / KEY).exists():
         return certificate
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
-    _write(folder / KEY, _pem_of(key))
+    _write(
+        folder / KEY,
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+    )
     _write(certificate, _build_certificate(key).public_bytes(serialization.Encoding.PEM))
     return certificate
 
@@ -86,16 +93,8 @@ def _build_certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     )
 
 
-def _pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
 def _write(file: Path, content: bytes) -> None:
-    """Only its owner may read the file, and a reader sees all of it or nothing."""
+    """Write a file that only its owner may read. Readers see the whole file or none."""
     draft = file.with_suffix(".new")
     draft.unlink(missing_ok=True)
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,10 +1,10 @@
-"""What the local host refuses, and the failure of an invocation."""
+"""The refusal of an app, and the failure of an invocation."""
 
 from collections.abc import Sequence
 
 
 class AppRefusedError(Exception):
-    """The real host or worker would not run this app; `problems` has one sentence each."""
+    """The real host or worker would not run this app. `problems` has a sentence for each reason."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -12,4 +12,4 @@ class AppRefusedError(Exception):
 
 
 class InvocationFailedError(Exception):
-    """A handler raised, timed out or returned what the platform does not take; it is logged."""
+    """A handler raised, timed out or returned an invalid result. The failure is logged already."""

@@ -61,7 +61,7 @@ class BlobOptions:
 
 @dataclass(frozen=True, slots=True)
 class HostOptions:
-    """All that this host honours of host.json; `function_timeout` in seconds, None = none."""
+    """The options of host.json that this host uses. `function_timeout` is in seconds or None."""
 
     http: HttpOptions
     queues: QueueOptions
@@ -102,14 +102,20 @@ class _Values:
 
 
 def read_host_json(path: Path) -> HostOptions:
-    """Read and check host.json; raises AppRefusedError with everything that is wrong in it."""
+    """Read and check host.json. Raises AppRefusedError with all problems."""
     document = _load(path)
     for key in document:
         if f"|{key.lower()}|" not in _KNOWN_KEYS:
             _log.warning("host.json: the host does not know the key %s", key)
     values = _Values(_flatten(document) | _overrides(os.environ))
     options = HostOptions(
-        http=_http(values),
+        http=HttpOptions(
+            route_prefix=values.read("extensions.http.routePrefix", "api", str, "").strip("/"),
+            max_outstanding=values.integer("extensions.http.maxOutstandingRequests", -1, -1),
+            max_concurrent=values.integer("extensions.http.maxConcurrentRequests", -1, -1),
+            custom_headers=values.read_all_below("extensions.http.customHeaders"),
+            strict_transport=_strict_transport(values),
+        ),
         queues=_queues(values),
         blobs=BlobOptions(
             values.integer("extensions.blobs.maxDegreeOfParallelism", 8 * _processors(), 1),
@@ -130,7 +136,7 @@ def read_host_json(path: Path) -> HostOptions:
 
 
 def parse_time_span(text: str) -> float:
-    """`hh:mm:ss`, with days in front (`1.02:00:00`) and a fraction where there are, in seconds."""
+    """The seconds of `hh:mm:ss`, optionally with days (`1.02:00:00`) and a fraction."""
     match = _TIME_SPAN.fullmatch(text.strip())
     if match is None:
         raise ValueError(text)
@@ -173,16 +179,6 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, str]:
         if prefix == _OVERRIDE_PREFIX and path:
             overrides[path] = value
     return overrides
-
-
-def _http(values: _Values) -> HttpOptions:
-    return HttpOptions(
-        route_prefix=values.read("extensions.http.routePrefix", "api", str, "").strip("/"),
-        max_outstanding=values.integer("extensions.http.maxOutstandingRequests", -1, -1),
-        max_concurrent=values.integer("extensions.http.maxConcurrentRequests", -1, -1),
-        custom_headers=values.read_all_below("extensions.http.customHeaders"),
-        strict_transport=_strict_transport(values),
-    )
 
 
 def _strict_transport(values: _Values) -> str:

@@ -1,7 +1,7 @@
 """HTTP/1.1 connections with the limits and time-outs of Kestrel, the platform's web server.
 
-uvicorn's connection class does the work. What differs: a head that is too long or too slow is
-refused before any function sees it (408, 414, 431), and an offered upgrade (`Upgrade: h2c`) is
+uvicorn's connection class does the work, with two differences. A head that is too long or too slow
+is refused before any function sees it (408, 414, 431). An offered upgrade (`Upgrade: h2c`) is
 ignored, so that the body of that request arrives.
 """
 
@@ -26,7 +26,7 @@ _HEAD_TOO_LARGE = 431
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Kestrel's defaults; a rate counts only while the host waits for the body."""
+    """Kestrel's defaults. A rate is measured only while the host waits for the body."""
 
     request_line_bytes: int = 8_192
     header_bytes: int = 32_768
@@ -81,7 +81,7 @@ class HttpConnection(HttpToolsProtocol):
             if not self._is_answering():
                 self._await_request()
             return
-        # A single header may be endless; the parser hands it over only when it is complete.
+        # A single header may be endless, and the parser passes it on only when it is complete.
         if self._received_of_head > self._limits.request_line_bytes + self._limits.header_bytes:
             self._refuse(_HEAD_TOO_LARGE)
 
@@ -169,14 +169,14 @@ class HttpConnection(HttpToolsProtocol):
             self._head_timer = None
 
     def _await_request(self) -> None:
-        """Close the connection where no request begins in time."""
+        """Close the connection if no request begins in time."""
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(
             self._limits.keep_alive_seconds, self.timeout_keep_alive_handler
         )
 
     def _refuse(self, status: int) -> None:
-        """Answer without a body and close; behind a request that still runs only close."""
+        """Answer without a body and close. If an earlier request still runs, only close."""
         self._end_head()
         self._is_refused = True
         cycle = self.cycle

@@ -37,7 +37,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _OWN_PATHS = re.compile(r"/(admin|runtime)(/|$)", re.IGNORECASE)
 _DRAIN_SECONDS = 5.0
-# Bytes of bodies that may be on their way to functions at once (LOCAL_HOST_BODIES_BYTES).
+# The most bytes of bodies that functions have not received yet (LOCAL_HOST_BODIES_BYTES).
 _BODIES = 1_073_741_824
 _SECOND_LOOK = 0.1
 _RETRY_AFTER = ("Retry-After", "5")
@@ -78,7 +78,7 @@ class HttpFrontEnd:
         invoker: Invoker,
         limits: ConnectionLimits,
     ) -> None:
-        """`functions` in the host's order; those that are not HTTP functions are passed over."""
+        """`functions` are in the host's order. Those that are not HTTP functions are ignored."""
         self._functions = {f.name: f for f in functions}
         self._routes: list[Route] = [f.route for f in functions if f.route]
         self._options = options
@@ -105,7 +105,7 @@ class HttpFrontEnd:
             is_throttled = isinstance(refused, _ThrottledError)
             headers = _encode_headers(answer, strict if is_throttled else custom)
         except asyncio.CancelledError:
-            # The host stops and has waited long enough: the client gets a whole answer.
+            # The host stops and has waited long enough. The client gets a complete answer.
             answer = Answer(503, (_RETRY_AFTER, ("Connection", "close")))
             headers = _encode_headers(answer, custom)
         except Exception:
@@ -146,15 +146,15 @@ class HttpFrontEnd:
 
     @contextlib.contextmanager
     def _reserve_body_bytes(self, size: int) -> Iterator[None]:
-        """Count the bytes of a body from its head until the function gets it."""
-        counted = min(size, self._body_limit)
-        if self._body_bytes + counted > self._most_body_bytes:
+        """Reserve the bytes of a body from its head until the function gets it."""
+        reserved = min(size, self._body_limit)
+        if self._body_bytes + reserved > self._most_body_bytes:
             raise _ThrottledError
-        self._body_bytes += counted
+        self._body_bytes += reserved
         try:
             yield
         finally:
-            self._body_bytes -= counted
+            self._body_bytes -= reserved
 
     async def _invoke(self, function: AppFunction, request: Any, scope: Scope) -> Answer:
         parent = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"traceparent"), "")
@@ -167,7 +167,7 @@ class HttpFrontEnd:
             return Answer(500)
 
     async def _read_body(self, scope: Scope, receive: Receive, name: str) -> bytes:
-        """The body, kept once in memory; empty where there is no Content-Length."""
+        """Read the body, once in memory. It is empty if there is no Content-Length."""
         headers = dict(scope["headers"])
         length = _content_length(scope)
         if length > self._body_limit:
@@ -186,20 +186,20 @@ class HttpFrontEnd:
         return body.getvalue()
 
     async def _chunks_in_time(self, receive: Receive) -> AsyncIterator[bytes]:
-        """The chunks of a body; one that comes more slowly than the limit is refused."""
+        """Yield the chunks of a body. A body below the minimum rate is refused."""
         clock = asyncio.get_running_loop().time
-        waited, total = 0.0, 0
+        seconds_waited, total = 0.0, 0
 
         async def receive_in_time() -> MutableMapping[str, Any]:
-            nonlocal waited
+            nonlocal seconds_waited
             start = clock()
             due = max(self._limits.body_grace_seconds, total / self._limits.body_bytes_per_second)
             # A host that was stopped for a while sees what came meanwhile only at its second look.
-            for seconds in (max(0.0, due - waited), _SECOND_LOOK):
+            for seconds in (max(0.0, due - seconds_waited), _SECOND_LOOK):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         message = await receive()
-                    waited += clock() - start
+                    seconds_waited += clock() - start
                     return message
             raise _BodyRefusedError
 
@@ -209,7 +209,7 @@ class HttpFrontEnd:
 
 
 class _BodyRefusedError(_RequestRefusedError):
-    """Kestrel refuses the body; the host's own middleware makes an empty 500 of its exception."""
+    """Kestrel refuses the body. The host's middleware turns its exception into an empty 500."""
 
     def __init__(self) -> None:
         super().__init__(500, ("Connection", "close"))
@@ -220,7 +220,7 @@ def _content_length(scope: Scope) -> int:
 
 
 async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
-    """The chunks of a body; a client that went away before its end refuses the request."""
+    """Yield the chunks of a body. The request is refused if the client disconnects."""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -231,7 +231,7 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def _drain(receive: Receive) -> None:
-    """Read on for a moment, so that a client that is still sending gets to see the answer."""
+    """Read on for a short time, so that a client that is still sending receives the answer."""
     try:
         async with asyncio.timeout(_DRAIN_SECONDS):
             async for _ in _chunks(receive):
@@ -241,7 +241,7 @@ async def _drain(receive: Receive) -> None:
 
 
 def _decode_path(raw_path: bytes) -> str:
-    """The path as Kestrel gives it: decoded but for %2F, without dot segments."""
+    """The path as Kestrel passes it: decoded except for %2F, without dot segments."""
     try:
         text = re.sub("%2[fF]", lambda m: f"%25{m[0][1:]}", raw_path.decode("ascii"))
         path = unquote(text, errors="strict")
@@ -288,8 +288,8 @@ def _build_request(
     url_path = (
         quote(path, safe="/!$&'()*+,;=:@-._~").replace("%252F", "%2F").replace("%252f", "%2f")
     )
-    here = f"{scope['scheme']}://{headers.get('host', '')}"
-    url = f"{here}{url_path}" + (f"?{query}" if query else "")
+    own_url = f"{scope['scheme']}://{headers.get('host', '')}"
+    url = f"{own_url}{url_path}" + (f"?{query}" if query else "")
     parts: dict[str, Any] = {
         "method": Datum(scope["method"], "string"),
         "url": Datum(url, "string"),
@@ -306,7 +306,7 @@ def _datums(values: Mapping[str, str]) -> dict[str, Datum]:
 
 
 def _render(result: Any) -> Answer:
-    """What the worker encodes of a result, as the host writes it out."""
+    """Render a result as worker and host would."""
     datum = find_converter("http").encode(result, expected_type=None)
     if datum.type == "string":
         content_type = ("Content-Type", "text/plain; charset=utf-8")
@@ -319,11 +319,14 @@ def _render(result: Any) -> Answer:
 
 
 def _encode_headers(answer: Answer, custom: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Raises UnicodeEncodeError for a header that is not ASCII, which Kestrel does not send."""
-    own = {name.lower() for name, _ in answer.headers}
+    """Encode headers. Raises UnicodeEncodeError for one that is not ASCII, like Kestrel."""
+    app_headers = {name.lower() for name, _ in answer.headers}
     headers = [
         (name.lower().encode("ascii"), value.encode("ascii"))
-        for name, value in (*answer.headers, *(h for h in custom if h[0].lower() not in own))
+        for name, value in (
+            *answer.headers,
+            *(h for h in custom if h[0].lower() not in app_headers),
+        )
         if name.lower() not in ("content-length", "transfer-encoding")
     ]
     if answer.status in (204, 304):

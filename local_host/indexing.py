@@ -1,10 +1,9 @@
 """Loads a `function_app.py` and refuses what the real host or worker refuses.
 
-The rules are those of docs/platform.md#1, of #3 and of #7.1.
+The rules are in docs/platform.md#1, #3 and #7.1.
 
-All problems of an app are reported together, each with the name of its function. Where the real
-host would drop one function and run the others, this one does not start: a developer has to
-notice.
+All problems of an app are reported together, each with the name of its function. If the real host
+would drop one function and run the others, this host does not start, so that the developer notices.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ Handler = Callable[..., Any]
 
 
 def signature_problems(handler: Handler, trigger_type: str, parameter: str) -> list[str]:
-    """What the worker would refuse in a handler whose trigger binds `parameter`."""
+    """The problems for which the worker would refuse a handler whose trigger binds `parameter`."""
     try:
         hints = typing.get_type_hints(handler)
         names = list(inspect.signature(handler).parameters)
@@ -78,7 +77,7 @@ def signature_problems(handler: Handler, trigger_type: str, parameter: str) -> l
 
 
 def find_converter(binding_type: str) -> Any:
-    """The library's converter for a type of binding, the one that the worker uses."""
+    """The library's converter for a type of binding, which the worker uses too."""
     return func.get_binding_registry().get(binding_type)
 
 
@@ -88,16 +87,16 @@ def wants_context(handler: Handler, parameter: str) -> bool:
 
 
 def wants_raw(handler: Handler, parameter: str) -> bool:
-    """Whether a trigger parameter is annotated str or bytes and gets the bare content."""
+    """Whether a trigger parameter is annotated str or bytes and gets the raw content."""
     return typing.get_type_hints(handler).get(parameter) in (str, bytes)
 
 
 def hides_coroutine(handler: Handler) -> bool:
-    """Whether a handler that is registered as sync has an async function underneath."""
-    inner: Any = handler
-    while not inspect.iscoroutinefunction(inner) and hasattr(inner, "__wrapped__"):
-        inner = inner.__wrapped__
-    return inner is not handler and inspect.iscoroutinefunction(inner)
+    """Whether a handler that is registered as sync wraps an async function."""
+    wrapped: Any = handler
+    while not inspect.iscoroutinefunction(wrapped) and hasattr(wrapped, "__wrapped__"):
+        wrapped = wrapped.__wrapped__
+    return wrapped is not handler and inspect.iscoroutinefunction(wrapped)
 
 
 def _parameter_problems(names: list[str], hints: dict[str, Any], parameter: str) -> list[str]:
@@ -132,7 +131,7 @@ def _show(hint: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AppFunction:
-    """A function that this host runs; `trigger` is its binding with settings filled in."""
+    """A function that this host runs. `trigger` is its binding with the settings filled in."""
 
     name: str
     handler: Handler
@@ -146,19 +145,19 @@ class AppFunction:
 
     @property
     def parameter(self) -> str:
-        """The handler's parameter that gets what the trigger brings."""
+        """The handler's parameter for the trigger."""
         return str(self.trigger["name"])
 
     @property
     def is_binary(self) -> bool:
-        """Whether the trigger hands over bytes instead of text."""
+        """Whether the trigger passes bytes instead of text."""
         return str(self.trigger.get("dataType", "")).upper() in ("BINARY", "STREAM")
 
 
 def load_functions(directory: Path) -> list[func.Function]:
     """Import the app as the worker does and build its functions, once.
 
-    Raises AppRefusedError where the import fails or there is not exactly one function app.
+    Raises AppRefusedError if the import fails or there is not exactly one function app.
     """
     script = os.environ.get("PYTHON_SCRIPT_FILE_NAME", "function_app.py")
     if not _SCRIPT_NAME.fullmatch(script) or not (directory / script).is_file():
@@ -177,12 +176,12 @@ def load_functions(directory: Path) -> list[func.Function]:
     except Exception as error:
         _log.exception("%s cannot be loaded", script)
         function = _function_in(error.__traceback__)
-        where = f"function {function}: " if function else ""
-        raise AppRefusedError([f"{where}{script} cannot be loaded: {error!r}"]) from error
+        location = f"function {function}: " if function else ""
+        raise AppRefusedError([f"{location}{script} cannot be loaded: {error!r}"]) from error
 
 
 def index(functions: Sequence[func.Function], options: HostOptions) -> list[AppFunction]:
-    """Check every function, in the host's order; raises AppRefusedError with all that is wrong.
+    """Check every function, in the host's order. Raises AppRefusedError with all problems.
 
     Disabled functions are checked too, but not returned.
     """
@@ -190,13 +189,13 @@ def index(functions: Sequence[func.Function], options: HostOptions) -> list[AppF
     problems: list[str] = []
     for function in sorted(functions, key=lambda f: sort_key(str(f.get_function_name()))):
         name = str(function.get_function_name())
-        own = list(_function_problems(function, name, options))
+        own_functions = list(_function_problems(function, name, options))
         trigger, missing = _expanded_trigger(function)
-        own += [f"the app setting {setting} is not set" for setting in missing]
-        if not own:
-            own, entry = _build_entry(function, name, trigger, options, entries)
+        own_functions += [f"the app setting {setting} is not set" for setting in missing]
+        if not own_functions:
+            own_functions, entry = _build_entry(function, name, trigger, options, entries)
             entries += [entry] if entry else []
-        problems += [f"function {name}: {problem}" for problem in own]
+        problems += [f"function {name}: {problem}" for problem in own_functions]
     if problems:
         raise AppRefusedError(problems)
     return [function for function in entries if not is_disabled(function.name)]
@@ -246,14 +245,14 @@ def _function_problems(function: func.Function, name: str, options: HostOptions)
 
 
 def _binding_problems(bindings: Sequence[dict[str, Any]]) -> Iterator[str]:
-    seen: set[str] = set()
+    seen_names: set[str] = set()
     for binding in bindings:
         name = str(binding["name"])
         if not _BINDING_NAME.fullmatch(name):
             yield f"the host does not take the binding name {name!r}"
-        if name.lower() in seen:
+        if name.lower() in seen_names:
             yield f"the binding name {name!r} is there twice"
-        seen.add(name.lower())
+        seen_names.add(name.lower())
 
 
 def _unsupported(binding: dict[str, Any], options: HostOptions) -> Iterator[str]:
@@ -291,27 +290,23 @@ def _build_entry(
     options: HostOptions,
     earlier: Sequence[AppFunction],
 ) -> tuple[list[str], AppFunction | None]:
-    """The function's entry, or what is wrong beside the `earlier` ones."""
-    if any(other.name.lower() == name.lower() for other in earlier):
+    """The function's entry, or its problems with the `earlier` functions."""
+    if any(bindings.name.lower() == name.lower() for bindings in earlier):
         return ["another function has this name (case does not count)"], None
     route = None
     try:
         if trigger["type"] == "httpTrigger":
-            route = _build_route(name, trigger, options)
-            for other in earlier:
-                if other.route and same_route(other.route, route):
-                    return [f"its route and method are those of function {other.name}"], None
+            text = full_template(trigger.get("route"), name, options.http.route_prefix)
+            methods = tuple(str(method).upper() for method in trigger.get("methods") or ())
+            route = Route(name, text, methods, parse_template(text))
+            for bindings in earlier:
+                if bindings.route and same_route(bindings.route, route):
+                    return [f"its route and method are those of function {bindings.name}"], None
         else:
             _check_source(trigger)
     except (BadTemplateError, ValueError) as error:
         return [str(error)], None
     return [], AppFunction(name, function.get_user_function(), trigger, route)
-
-
-def _build_route(name: str, trigger: dict[str, Any], options: HostOptions) -> Route:
-    text = full_template(trigger.get("route"), name, options.http.route_prefix)
-    methods = tuple(str(method).upper() for method in trigger.get("methods") or ())
-    return Route(name, text, methods, parse_template(text))
 
 
 def _check_source(trigger: dict[str, Any]) -> None:
@@ -331,9 +326,9 @@ def _check_source(trigger: dict[str, Any]) -> None:
 
 
 def path_pattern(path: str) -> re.Pattern[str]:
-    """The blob names that a path like `container/{name}.{ext}` takes.
+    """The pattern of the blob names for a path like `container/{name}.{ext}`.
 
-    `{name}` matches slashes too, and as much as it can.
+    `{name}` is greedy and matches slashes too.
     """
     container, _, rest = path.partition("/")
     if "{" in container or not container:

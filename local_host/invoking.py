@@ -1,7 +1,7 @@
 """Runs one invocation the way the Python worker does (docs/platform.md#7.3).
 
-Async handlers are tasks on the one event loop, sync ones run in a thread pool; a failed
-invocation is logged here, once, and raised to the caller as InvocationFailedError.
+Async handlers are tasks on the one event loop, sync ones run in a thread pool. A failed invocation
+is logged here, once, and raised to the caller as InvocationFailedError.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class TraceContext:
 
 @dataclass(frozen=True, slots=True)
 class RetryContext:
-    """No retry policies are run here, so the counts are always 0."""
+    """The retry context. This host runs no retry policies, so the counts are always 0."""
 
     retry_count: int = 0
     max_retry_count: int = 0
@@ -47,7 +47,7 @@ class RetryContext:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a handler with a `context` parameter gets."""
+    """The context of an invocation, for handlers with a `context` parameter."""
 
     invocation_id: str
     function_name: str
@@ -58,14 +58,14 @@ class Context:
 
 
 def decode_trigger(function: AppFunction, content: Datum, metadata: dict[str, Datum]) -> Any:
-    """The handler's argument, made by the library's own converter as in the worker."""
+    """Make the handler's argument by the library's own converter, as the worker does."""
     if wants_raw(function.handler, function.parameter):
         return content.value
     return find_converter(function.kind).decode(content, trigger_metadata=metadata)
 
 
 class Invoker:
-    """Runs handlers; one for the whole process."""
+    """Runs handlers. There is one invoker in the process."""
 
     def __init__(self, timeout: float | None) -> None:
         """`timeout` is host.json's functionTimeout in seconds."""
@@ -73,15 +73,32 @@ class Invoker:
         self._threads = ThreadPoolExecutor(_thread_count(), "function")
 
     async def run(self, function: AppFunction, argument: Any, trace_parent: str = "") -> Any:
-        """Run a handler and return its result; raises InvocationFailedError, already logged."""
-        context = _new_context(function, trace_parent)
-        started = time.perf_counter()
+        """Run a handler and return its result. Raises InvocationFailedError, which is logged."""
+        parts = trace_parent.split("-")
+        trace_id = parts[1] if len(parts) == 4 and len(parts[1]) == 32 else secrets.token_hex(16)
+        context = Context(
+            invocation_id=str(uuid.uuid4()),
+            function_name=function.name,
+            function_directory=str(Path(inspect.getfile(function.handler)).parent),
+            trace_context=TraceContext(f"00-{trace_id}-{secrets.token_hex(8)}-01"),
+        )
+        started_at = time.perf_counter()
         outcome = "failed"
         limit = asyncio.timeout(self._timeout)
         try:
             async with limit:
                 result = await self._call(function, argument, context)
-            _check_result(function, result)
+            if inspect.iscoroutine(result):
+                result.close()
+                raise TypeError(
+                    "the handler returned a coroutine: a plain function hides an async one"
+                )
+            if function.route is None and result is not None:
+                raise TypeError("a function without a $return binding returned a value")
+            if function.route is not None and not isinstance(result, (func.HttpResponse, str)):
+                raise TypeError(
+                    f"an HTTP function returned {type(result).__name__}, not HttpResponse"
+                )
             outcome = "succeeded"
             return result
         except asyncio.CancelledError:
@@ -102,12 +119,12 @@ class Invoker:
                 "function %s %s in %.0f ms (%s)",
                 function.name,
                 outcome,
-                (time.perf_counter() - started) * 1000,
+                (time.perf_counter() - started_at) * 1000,
                 context.invocation_id,
             )
 
     def close(self) -> None:
-        """End the thread pool; a sync handler may still hold one of its threads."""
+        """End the thread pool, although a sync handler may still use one of its threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _call(self, function: AppFunction, argument: Any, context: Context) -> Any:
@@ -126,27 +143,6 @@ class Invoker:
     ) -> Any:
         _thread_local.invocation_id = invocation_id
         return function.handler(**arguments)
-
-
-def _check_result(function: AppFunction, result: Any) -> None:
-    if inspect.iscoroutine(result):
-        result.close()
-        raise TypeError("the handler returned a coroutine: a plain function hides an async one")
-    if function.route is None and result is not None:
-        raise TypeError("a function without a $return binding returned a value")
-    if function.route is not None and not isinstance(result, (func.HttpResponse, str)):
-        raise TypeError(f"an HTTP function returned {type(result).__name__}, not HttpResponse")
-
-
-def _new_context(function: AppFunction, trace_parent: str) -> Context:
-    parts = trace_parent.split("-")
-    trace_id = parts[1] if len(parts) == 4 and len(parts[1]) == 32 else secrets.token_hex(16)
-    return Context(
-        invocation_id=str(uuid.uuid4()),
-        function_name=function.name,
-        function_directory=str(Path(inspect.getfile(function.handler)).parent),
-        trace_context=TraceContext(f"00-{trace_id}-{secrets.token_hex(8)}-01"),
-    )
 
 
 def _thread_count() -> int:

@@ -1,6 +1,6 @@
-"""Log lines of the local host: an error of the app may quote what a caller sent.
+"""Log lines of the local host, with control characters escaped.
 
-The lines are read in a terminal, which obeys control characters; so they are written as escapes.
+An error of the app may quote text of a caller, and a terminal obeys control characters.
 """
 
 from __future__ import annotations

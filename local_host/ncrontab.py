@@ -1,9 +1,9 @@
 """NCRONTAB: cron with seconds first, as the timer trigger reads it (docs/platform.md#4).
 
-There is a parser of its own, since croniter 7.0 does not serve. With `day_or=False` and
-`second_at_beginning=True` it finds the same times, but for `5-5`, which it reads as every value. It
-takes `5-3`, the weekday 7, `?`, `L`, `W`, `#` and `R`, which the platform's host is not known to
-take, and refuses `March`. To refuse all of that here would take a parser as well.
+This module has its own parser, because croniter 7.0 differs. With `day_or=False` and
+`second_at_beginning=True` it finds the same times, except for `5-5`, which it reads as every value.
+It accepts `5-3`, the weekday 7, `?`, `L`, `W`, `#` and `R`, which the platform's host is not known
+to accept, and refuses `March`. Refusing all of that would need a parser too.
 """
 
 import re
@@ -44,9 +44,9 @@ class Schedule:
             raise ValueError(f"the schedule {text!r} cannot be read") from None
         return cls(second, minute, hour, frozenset(day), frozenset(month), frozenset(weekday))
 
-    def next_after(self, moment: datetime) -> datetime | None:
-        """The first occurrence later than `moment`, or None within eight years."""
-        start = moment.replace(microsecond=0) + timedelta(seconds=1)
+    def next_after(self, time: datetime) -> datetime | None:
+        """The first occurrence later than `time`, or None within eight years."""
+        start = time.replace(microsecond=0) + timedelta(seconds=1)
         day = start
         while day - start < _FURTHEST:
             if self._takes_day(day) and (first := self._first_from(day)):
@@ -61,15 +61,15 @@ class Schedule:
             and day.isoweekday() % 7 in self.weekdays
         )
 
-    def _first_from(self, moment: datetime) -> datetime | None:
-        """The first time of that day at or after `moment`."""
-        for hour in (h for h in self.hours if h >= moment.hour):
-            is_first_hour = hour == moment.hour
-            for minute in (m for m in self.minutes if not is_first_hour or m >= moment.minute):
-                is_first_minute = is_first_hour and minute == moment.minute
+    def _first_from(self, time: datetime) -> datetime | None:
+        """The first time of that day at or after `time`."""
+        for hour in (h for h in self.hours if h >= time.hour):
+            is_first_hour = hour == time.hour
+            for minute in (m for m in self.minutes if not is_first_hour or m >= time.minute):
+                is_first_minute = is_first_hour and minute == time.minute
                 for second in self.seconds:
-                    if not is_first_minute or second >= moment.second:
-                        return moment.replace(hour=hour, minute=minute, second=second)
+                    if not is_first_minute or second >= time.second:
+                        return time.replace(hour=hour, minute=minute, second=second)
         return None
 
 

@@ -1,12 +1,12 @@
-"""Queue triggers: a listener per function, with the host's polling, lease, tries and poison.
+"""Queue triggers: a listener per function, with the host's polling, lease, attempts and poison.
 
-As docs/platform.md#2 describes it, but the lease is short (LOCAL_HOST_LEASE_SECONDS, 30 s) and
-is renewed while the handler runs, so that the messages of a killed process come back soon.
+They work as docs/platform.md#2 describes, but the lease is short (LOCAL_HOST_LEASE_SECONDS, 30 s)
+and is renewed while the handler runs, so that the messages of a killed process come back soon.
 
-A short lease runs out whenever the machine or the storage does not respond for half of it, and a
-lost answer to a renewal leaves the host with an old pop receipt. The listener then receives a
-message that it is still working on. It takes the new receipt over and does not run the message a
-second time. On the platform a stall of less than ten minutes has no effect either.
+A short lease expires if the machine or the storage does not respond for half of its time, and after
+a lost answer to a renewal the host has an old pop receipt. The listener then receives a message
+that it is still processing. It takes the new receipt over and does not run the message a second
+time. On the platform a stall of less than ten minutes has no effect either.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _RESERVED |= {"popreceipt", "queuetrigger"}
 
 
 def poison_name(queue_name: str) -> str:
-    """The poison queue of a queue; empty for one that is itself poison or whose name is long."""
+    """The poison queue of a queue; empty for a poison queue, and for a name that is too long."""
     name = queue_name + _POISON_SUFFIX
     return "" if queue_name.endswith(_POISON_SUFFIX) or len(name) > 63 else name
 
 
 def decode_text(text: str, is_base64: bool) -> bytes:
-    """The bytes of a message; raises ValueError where they are not base64 but should be."""
+    """The bytes of a message. Raises ValueError if they should be base64 and are not."""
     if not is_base64:
         return text.encode("utf-8")
     try:
@@ -64,7 +64,7 @@ def decode_text(text: str, is_base64: bool) -> bytes:
 
 
 def find_reserved_property(text: str) -> str:
-    """A top-level property of a JSON message that the host would write over the metadata."""
+    """A top-level property of a JSON message by which the host would overwrite the metadata."""
     if not (text.lstrip().startswith("{") and text.rstrip().endswith("}")):
         return ""
     try:
@@ -78,7 +78,7 @@ def find_reserved_property(text: str) -> str:
 
 
 def build_argument(function: AppFunction, message: QueueMessage, body: bytes) -> Any:
-    """The handler's argument; raises ValueError where the host would spoil the metadata."""
+    """The handler's argument. Raises ValueError if the host would overwrite the metadata."""
     text = body.decode("utf-8", "replace")
     if name := "" if function.is_binary else find_reserved_property(text):
         raise ValueError(
@@ -96,20 +96,20 @@ def build_argument(function: AppFunction, message: QueueMessage, body: bytes) ->
     return decode_trigger(function, content, metadata)
 
 
-def _time(moment: datetime | None) -> Datum:
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S+00:00") if moment else None
+def _time(time: datetime | None) -> Datum:
+    text = time.strftime("%Y-%m-%dT%H:%M:%S+00:00") if time else None
     return Datum(json.dumps(text) if text else None, "json" if text else None)
 
 
 class Backoff:
-    """Randomised exponential pauses, from 100 ms (+-20%) doubling up to a maximum in seconds."""
+    """Random exponential pauses, which double from 100 ms (+-20%) up to a maximum in seconds."""
 
     def __init__(self, maximum: float) -> None:
         self._maximum = maximum
         self._exponent = 0
 
     def reset(self) -> None:
-        """There were messages: the next pause is the second shortest, as in the host."""
+        """Reset after messages. The next pause is the second shortest, as in the host."""
         self._exponent = 1
 
     def next_pause(self) -> float:
@@ -125,7 +125,7 @@ class Backoff:
 
 
 class Lease:
-    """Keeps a message hidden while it is worked on; every renewal changes the pop receipt."""
+    """Keeps a message hidden while it is processed. Every renewal changes the pop receipt."""
 
     def __init__(self, queue: QueueClient, message: QueueMessage, seconds: float) -> None:
         self._queue = queue
@@ -135,11 +135,11 @@ class Lease:
         self._done = asyncio.Event()
 
     def take_over(self, message: QueueMessage) -> None:
-        """Go on with the receipt of a later delivery of the same message to the same listener."""
+        """Use the receipt of a later delivery of the same message to the same listener."""
         self._receipt = str(message.pop_receipt)
 
     async def keep(self) -> None:
-        """Renew at half time until released; a lost lease is only logged, as in the host."""
+        """Renew at half of the time until released. A lost lease is only logged, as in the host."""
         while not self._done.is_set():
             try:
                 async with asyncio.timeout(self._seconds / 2):
@@ -148,16 +148,16 @@ class Lease:
                 await self._renew()
 
     async def end(self, renewal: asyncio.Task[None]) -> None:
-        """Stop renewing, and let a renewal that is under way bring its new receipt."""
+        """Stop renewing, and wait for the receipt of a running renewal."""
         self._done.set()
         await asyncio.wait([renewal])
 
     async def show_after(self, seconds: float) -> None:
-        """Give the message back, visible after so many seconds."""
+        """Release the message, visible after so many seconds."""
         await self._queue.update_message(self._id, self._receipt, visibility_timeout=round(seconds))
 
     async def delete(self) -> bool:
-        """Delete the message; False where it was delivered again, and that receipt is not known."""
+        """Delete the message; False if it was delivered again with an unknown receipt."""
         while True:
             receipt = self._receipt
             try:
@@ -216,7 +216,7 @@ class QueueListener:
         self._last_fault = ""
 
     async def run(self) -> None:
-        """Poll until stopped, then wait for the handlers that are still running."""
+        """Poll until the listener is stopped, then wait for the running handlers."""
         backoff = Backoff(self._options.max_polling_interval)
         while not self._is_stopping:
             self._wake.clear()
@@ -224,14 +224,18 @@ class QueueListener:
                 backoff.reset()
                 for message in messages:
                     self._start_message(message)
-                await self._wait_for_room()
+                while (
+                    len(self._running) > self._options.new_batch_threshold and not self._is_stopping
+                ):
+                    self._room.clear()
+                    await self._room.wait()
             elif not self._is_stopping:
                 await self._pause(backoff.next_pause())
         if self._running:
             await asyncio.wait(self._running)
 
     def wake(self) -> None:
-        """Look at the queue now: this process has just put a message there."""
+        """Poll now, because this process has just sent a message to the queue."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -271,11 +275,6 @@ class QueueListener:
                 await self._wake.wait()
         except TimeoutError:
             return
-
-    async def _wait_for_room(self) -> None:
-        while len(self._running) > self._options.new_batch_threshold and not self._is_stopping:
-            self._room.clear()
-            await self._room.wait()
 
     def _start_message(self, message: QueueMessage) -> None:
         message_id = str(message.id)
@@ -330,7 +329,7 @@ class QueueListener:
             self._leases.pop(message_id, None)
 
     async def _hand_back(self, message_id: str, lease: Lease) -> None:
-        """Make a message visible at once for the next host, not when its lease has run out."""
+        """Make a message visible now for the next host, not when its lease expires."""
         try:
             async with asyncio.timeout(_HAND_BACK_SECONDS):
                 await lease.show_after(0)
@@ -338,7 +337,7 @@ class QueueListener:
             _log.warning("message %s comes back later: %s", message_id, type(error).__name__)
 
     async def _delete_finished(self, message_id: str, lease: Lease) -> None:
-        """Delete a message whose handler has succeeded, and that was delivered again meanwhile."""
+        """Delete a message whose handler has succeeded after it was delivered again."""
         try:
             if await lease.delete():
                 self._finished_ids.pop(message_id, None)
@@ -372,7 +371,7 @@ class QueueListener:
             await lease.show_after(self._options.visibility_timeout)
 
     async def _move_to_poison(self, message: QueueMessage, lease: Lease) -> None:
-        """Copy the body, nothing else, then delete: not atomic, so there may be two copies."""
+        """Copy the body, then delete the message. Not atomic: there may be two copies."""
         poison = self._poison
         assert poison is not None
         try:

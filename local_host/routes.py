@@ -114,7 +114,7 @@ _WITH_NUMBERS: dict[str, tuple[tuple[int, ...], Callable[..., Check]]] = {
 
 
 class BadTemplateError(ValueError):
-    """The host would refuse this route template; the text says why."""
+    """The host would refuse this route template. The text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Template:
     parameters: tuple[Parameter, ...]
 
     def match(self, path: str) -> dict[str, str] | None:
-        """The route values of a decoded path, or None; an absent optional one has no key."""
+        """The route values of a decoded path, or None. An absent optional value has no key."""
         match = self.pattern.fullmatch(path)
         if match is None:
             return None
@@ -153,7 +153,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One HTTP function's place in the table; no methods means every method."""
+    """The route of one HTTP function. No methods means every method."""
 
     function_name: str
     text: str
@@ -202,7 +202,7 @@ def same_route(one: Route, other: Route) -> bool:
 def find_route(
     routes: Sequence[Route], method: str, path: str
 ) -> tuple[Route, dict[str, str]] | None:
-    """The first route that takes method and path; a method mismatch only goes on to the next."""
+    """The first route that matches method and path."""
     for route in routes:
         if route.methods and method not in route.methods:
             continue
@@ -283,11 +283,11 @@ def _parse_parameter(part: str, text: str) -> Parameter:
 
 
 def _split_outside_brackets(text: str, separator: str) -> list[str]:
-    pieces, depth = [""], 0
+    parts, depth = [""], 0
     for character in text:
         depth += (character == "(") - (character == ")")
         if character == separator and depth == 0:
-            pieces.append("")
+            parts.append("")
         else:
-            pieces[-1] += character
-    return pieces
+            parts[-1] += character
+    return parts

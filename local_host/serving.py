@@ -1,9 +1,9 @@
-"""Puts the parts together and runs them: HTTP, listeners, and the graceful stop.
+"""Runs the host: HTTP, listeners, and the graceful stop.
 
-A stop begins with SIGTERM, which the app may handle as well; Ctrl-C is passed on to it as SIGTERM.
-The host takes no new connections, the listeners receive no more, and what runs gets
-LOCAL_HOST_STOP_SECONDS (10) to finish. What still runs then is cancelled:
-calls are answered 503 and messages are given back to their queue.
+A stop begins with SIGTERM, which the app may handle too. Ctrl-C is passed on to it as SIGTERM. The
+host accepts no new connections, the listeners receive no more messages, and running invocations get
+LOCAL_HOST_STOP_SECONDS (10) to finish. After that they are cancelled: calls are answered 503 and
+messages become visible again.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _HOST_ID_SETTING = "AzureFunctionsWebHost__hostid"
 
 
 class Listener(Protocol):
-    """What every trigger but HTTP has."""
+    """The listener of a trigger other than HTTP."""
 
     async def run(self) -> None:
-        """Work until stopped and until what was started has ended."""
+        """Run until the listener is stopped and its invocations have ended."""
 
     def stop(self) -> None:
-        """Start nothing new."""
+        """Start no more invocations."""
 
 
 class ListenerFactory:
@@ -126,7 +126,7 @@ class TlsFiles:
     key: Path
 
     def check(self) -> None:
-        """Raises AppRefusedError where they cannot be used."""
+        """Raises AppRefusedError if the files cannot be used."""
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
         except OSError as error:
@@ -136,7 +136,7 @@ class TlsFiles:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn without its own signal handlers, with an event for the moment when it listens."""
+    """uvicorn without its own signal handlers, and with an event that is set when it listens."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class HttpServer(uvicorn.Server):
         self.is_listening.set()
 
     def stop(self) -> None:
-        """Take no new connections, close those that are idle, let the others say `close`.
+        """Accept no new connections, close idle ones, and send `close` on the others.
 
         uvicorn itself begins a tenth of a second later, when answers may have gone out.
         """
@@ -186,21 +186,21 @@ def bind(port: int) -> socket.socket:
     """A listening socket on 127.0.0.1; port 0 takes a free one. Raises OSError when taken."""
     # The protocol is named because asyncio sets TCP_NODELAY only where it is; without it every
     # answer on a kept-alive connection is 40 ms late.
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sockets = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(("127.0.0.1", port))
-        bound.listen(2048)
+        sockets.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sockets.bind(("127.0.0.1", port))
+        sockets.listen(2048)
     except OSError:
-        bound.close()
+        sockets.close()
         raise
-    return bound
+    return sockets
 
 
 async def serve(
     functions: Sequence[AppFunction],
     options: HostOptions,
-    bound: socket.socket,
+    sockets: socket.socket,
     directory: Path,
     on_ready: Callable[[], None],
     tls: TlsFiles | None = None,
@@ -215,11 +215,19 @@ async def serve(
         front_end = HttpFrontEnd(functions, options.http, invoker, limits)
         server = HttpServer(front_end, limits, stop_seconds, tls)
         stopping = _watch_signals()
-        serving = asyncio.create_task(server.serve(sockets=[bound]))
+        serving = asyncio.create_task(server.serve(sockets=[sockets]))
         await server.is_listening.wait()
         running = [asyncio.create_task(listener.run()) for listener in listeners]
         on_ready()
-        await _wait_for_end(stopping, running)
+        # Wait for the signal. The exception of a failed listener ends the host.
+        signal_task = asyncio.create_task(stopping.wait())
+        pending: set[asyncio.Task[object]] = {signal_task, *running}
+        while signal_task in pending:
+            finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in finished - {signal_task}:
+                if task.exception():
+                    signal_task.cancel()
+                    task.result()
         _log.info("stopping")
         server.stop()
         for listener in listeners:
@@ -249,25 +257,13 @@ def _watch_signals() -> asyncio.Event:
     return stopping
 
 
-async def _wait_for_end(stopping: asyncio.Event, running: Sequence[asyncio.Task[None]]) -> None:
-    """Until the signal; a listener that fails ends the host with its exception."""
-    signalled = asyncio.create_task(stopping.wait())
-    pending: set[asyncio.Task[object]] = {signalled, *running}
-    while signalled in pending:
-        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {signalled}:
-            if task.exception():
-                signalled.cancel()
-                task.result()
-
-
 async def _finish(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
-    _, late = await asyncio.wait(tasks, timeout=seconds)
-    for task in late:
+    _, slow_listeners = await asyncio.wait(tasks, timeout=seconds)
+    for task in slow_listeners:
         task.cancel()
-    unfinished = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-    if late:
+    unfinished_count = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+    if slow_listeners:
         _log.warning("handlers did not end in %.0f s and are stopped", seconds)
-        for task in unfinished:
+        for task in unfinished_count:
             task.cancel()
-    await asyncio.gather(*unfinished, *tasks, return_exceptions=True)
+    await asyncio.gather(*unfinished_count, *tasks, return_exceptions=True)

@@ -1,6 +1,6 @@
 """Storage clients for the triggers: one per connection and service, closed together at the end.
 
-Retries are short: the listeners try again themselves, and the SDK's defaults wait 80 seconds.
+Retries are short, because the listeners retry themselves and the SDK's defaults wait 80 seconds.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _RETRY = {"initial_backoff": 0.4, "increment_base": 2, "retry_total": 2}
 
 
 async def write_blob(container: ContainerClient, name: str, content: bytes) -> None:
-    """Write a blob whole, and its container where it is missing."""
+    """Write a whole blob, and create its container if it is missing."""
     try:
         await container.upload_blob(name, content, overwrite=True)
     except ResourceNotFoundError:
@@ -48,13 +48,13 @@ class StorageClients:
         for client in (*self._queues.values(), *self._blobs.values(), *self._credentials):
             await client.close()
 
-    def _client(self, known: dict[str, _T], kind: Any, name: str, service: str) -> _T:
-        if name not in known:
+    def _client(self, clients: dict[str, _T], kind: Any, name: str, service: str) -> _T:
+        if name not in clients:
             connection = resolve_connection(name)
             if connection is None:
                 raise AppRefusedError([f"the connection setting {name} is not set"])
-            known[name] = self._open(kind, connection, service, name)
-        return known[name]
+            clients[name] = self._open(kind, connection, service, name)
+        return clients[name]
 
     def _open(self, kind: Any, connection: Connection, service: str, name: str) -> Any:
         if connection.connection_string:
@@ -65,12 +65,9 @@ class StorageClients:
         address = connection.address_of(service)
         if not address:
             raise AppRefusedError([f"connection setting {name} has no {service}ServiceUri"])
-        return kind(address, credential=self._identity(connection), **_RETRY)
-
-    def _identity(self, connection: Connection) -> Any:
         from azure.identity.aio import DefaultAzureCredential
 
         options = {"managed_identity_client_id": connection.client_id}
         credential = DefaultAzureCredential(**(options if connection.client_id else {}))
         self._credentials.append(credential)
-        return credential
+        return kind(address, credential=credential, **_RETRY)

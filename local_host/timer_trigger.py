@@ -1,7 +1,7 @@
-"""Timer triggers: NCRONTAB in UTC, one run at a time, missed runs made up (docs/platform.md#4).
+"""Timer triggers: NCRONTAB in UTC, one run at a time, late missed runs (docs/platform.md#4).
 
-The status blob of useMonitor is kept; the blob lease that makes a timer run in only one of
-several processes is not (PARITY.md).
+The status blob of useMonitor is written. The blob lease by which only one of several processes runs
+a timer is not implemented (PARITY.md).
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class TimerListener:
     def __init__(
         self, function: AppFunction, hosts: ContainerClient | None, host_id: str, invoker: Invoker
     ) -> None:
-        """`hosts` is where useMonitor keeps the next occurrence, None to keep it nowhere."""
+        """`hosts` stores the next occurrence for useMonitor; None: it is not stored."""
         self._function = function
         self._schedule = Schedule.parse(str(function.trigger["schedule"]))
         self._hosts = hosts if self._is_monitored() else None
@@ -44,10 +44,10 @@ class TimerListener:
         if missed or self._function.trigger.get("runOnStartup"):
             await self._fire(is_past_due=missed)
         while not self._stopping.is_set():
-            due = self._schedule.next_after(datetime.now(UTC))
-            if due is None:
+            due_at = self._schedule.next_after(datetime.now(UTC))
+            if due_at is None:
                 return
-            if not await self._wait_until(due):
+            if not await self._wait_until(due_at):
                 return
             await self._fire(is_past_due=False)
 
@@ -61,9 +61,9 @@ class TimerListener:
         is_slow = first and second and (second - first).total_seconds() >= 60
         return bool(is_slow) and self._function.trigger.get("useMonitor") is not False
 
-    async def _wait_until(self, due: datetime) -> bool:
-        """False when stopped first; waits in short steps, since a clock may be set."""
-        while (remaining := (due - datetime.now(UTC)).total_seconds()) > 0:
+    async def _wait_until(self, due_at: datetime) -> bool:
+        """Wait in short steps, since the clock may be changed. False if the listener is stopped."""
+        while (remaining := (due_at - datetime.now(UTC)).total_seconds()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(remaining, 60.0)):
                     await self._stopping.wait()
@@ -89,27 +89,24 @@ class TimerListener:
         await self._save(status)
 
     async def _missed_run(self) -> bool:
-        """Whether an occurrence passed while nothing ran."""
+        """Whether an occurrence passed while the host was not running."""
         if self._hosts is None:
             return False
         try:
             content = await (await self._hosts.download_blob(self._status_name)).readall()
-            due = datetime.fromisoformat(json.loads(content)["Next"])
+            due_at = datetime.fromisoformat(json.loads(content)["Next"])
         except ResourceNotFoundError:
-            await self._save_next()
+            now = datetime.now(UTC)
+            following = self._schedule.next_after(now)
+            if following:
+                await self._save({"Next": following.isoformat(), "LastUpdated": now.isoformat()})
             return False
         except Exception as error:
             _log.warning(
                 "function %s: no timer status: %s", self._function.name, type(error).__name__
             )
             return False
-        return due < datetime.now(UTC)
-
-    async def _save_next(self) -> None:
-        now = datetime.now(UTC)
-        following = self._schedule.next_after(now)
-        if following:
-            await self._save({"Next": following.isoformat(), "LastUpdated": now.isoformat()})
+        return due_at < datetime.now(UTC)
 
     async def _save(self, status: dict[str, Any]) -> None:
         if self._hosts is None:

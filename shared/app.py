@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from shared.auth.callers import Callers, KeyPairAuthenticator
-from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.tenant_lookups import TenantLookups
-from shared.clock import Clock, Ids, RandomIds, SystemClock
-from shared.gateway import AuthdataServices, DocumentServices, Gateway
+from shared.budgets import DryRunBudget, FailureThrottle
+from shared.clock import Clock, SystemClock
+from shared.dependencies import Dependencies
+from shared.gateway import Gateway
 from shared.identity import Identity
-from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.authdata.services import AuthdataServices, compose_authdata
+from shared.imports.documents.services import compose_documents, document_processors
 from shared.imports.import_type import RecordRules
+from shared.imports.licenses.store import ImportedFiles
 from shared.imports.merge_rules import ChangeListener
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import IMPORT_TYPES
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
-from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.admin.clients import ClientService
-from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.admin.tenants import TenantService
-from shared.services.authdata.processing import AuthdataRetrier, Processing
-from shared.services.authdata.processor import AuthdataProcessor, Plans
-from shared.services.authdata.staging import Staging, TenantRuleBook
-from shared.services.authdata.store import BatchStore, Employees
-from shared.services.authdata.trials import AuthdataTrials
-from shared.services.background import Offload, to_thread_if_large
+from shared.services.background import to_thread_if_large
 from shared.services.changes import ChangedType, ChangeFeed
 from shared.services.chunk_messages import ChunkMessage
-from shared.services.chunk_processor import ChunkProcessor, HoldBack
-from shared.services.completions import Completions
-from shared.services.documents.drops import Drops, DropSweep, PoisonedDrops
-from shared.services.documents.processor import DocumentProcessor
-from shared.services.documents.reading import DocumentList
-from shared.services.documents.rounds import Features, Rounds
-from shared.services.documents.uploads import Documents, DocumentTrials
-from shared.services.documents.worker_lookup import WorkerSearch
+from shared.services.chunk_processor import ChunkProcessor
 from shared.services.dry_run import DryRuns, NothingOpen
 from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
 from shared.services.idempotency import IdempotencyKeys, IdempotencyStore
-from shared.services.import_log import ImportLog
-from shared.services.licenses.same_file import ImportedFiles
 from shared.services.name_index import NameIndex
 from shared.services.record_processor import RecordProcessor
 from shared.services.records.reading import RecordReader
 from shared.services.references import EarlierImports, ReferenceReader
-from shared.services.results import Payloads, Results
+from shared.services.results import Results
 from shared.services.retention import (
     ExpiringImports,
     ExpiringTombstones,
@@ -61,87 +47,16 @@ from shared.services.retention import (
     counted,
 )
 from shared.services.retry_cancel import Cancelling, Retrying
-from shared.services.row_processor import ProcessorContext, Processors
-from shared.services.status import FailedRows, Reporting, Waiting
+from shared.services.row_processor import ProcessorContext, Processors, RowProcessor
+from shared.services.status import FailedRows, Waiting
 from shared.services.sweep import Sweep
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
 from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
-from shared.storage.ports import Blobs, ListedBlobs, Queues, Tables
+from shared.storage.ports import Blobs, Tables
 
 if TYPE_CHECKING:
     from shared.services.record_repair import RecordRepair
-
-
-@dataclass(frozen=True, slots=True)
-class Dependencies:
-    """What services are made of, one of each in a gateway: its storage, its clock, and the services
-    that most others need.
-    """
-
-    settings: Settings
-    tables: Tables
-    blobs: ListedBlobs
-    queues: Queues
-    clock: Clock
-    ids: Ids
-    stop: ProcessStop
-    offload: Offload
-    completions: Completions
-    imports: ImportLog
-    hold_back: HoldBack
-    results: Results
-    payloads: Payloads
-    lists: ReferenceLists
-    limits: PlanLimits
-    intake: ImportAcceptor
-    reporting: Reporting
-
-    @classmethod
-    def from_storage(
-        cls,
-        settings: Settings,
-        tables: Tables,
-        blobs: ListedBlobs,
-        queues: Queues,
-        clock: Clock,
-        stop: ProcessStop,
-    ) -> Dependencies:
-        """The dependencies on that storage, which nothing here connects to yet."""
-        ids, offload = RandomIds(), to_thread_if_large
-        imports = ImportLog(tables)
-        hold_back = HoldBack(imports, queues, settings.imports_at_once)
-        results = Results(tables, blobs, offload)
-        limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
-        intake = ImportAcceptor(
-            imports=imports,
-            blobs=blobs,
-            queues=queues,
-            hold_back=hold_back,
-            clock=clock,
-            ids=ids,
-            offload=offload,
-            limits=limits,
-        )
-        return cls(
-            settings=settings,
-            tables=tables,
-            blobs=blobs,
-            queues=queues,
-            clock=clock,
-            ids=ids,
-            stop=stop,
-            offload=offload,
-            completions=Completions(),
-            imports=imports,
-            hold_back=hold_back,
-            results=results,
-            payloads=Payloads(blobs),
-            lists=ReferenceLists(tables, clock, ids, settings.cache_seconds),
-            limits=limits,
-            intake=intake,
-            reporting=Reporting(imports, results, clock),
-        )
 
 
 def compose(
@@ -190,120 +105,16 @@ def compose(
         failed_rows=failed_rows,
         records=_records(dependencies, account),
         changes=ChangeFeed(imports, dependencies.results, changed_types),
-        retrying=Retrying(
-            failed_rows,
-            dependencies.intake,
-            dependencies.offload,
-            settings.max_rows,
-            authdata.retriers,
-        ),
+        retrying=compose_retrying(dependencies, failed_rows, authdata),
         cancelling=Cancelling(imports, account.queues, clock),
         dry_runs=_dry_runs(dependencies),
         shares=_shares(dependencies),
         idempotency=_idempotency(dependencies),
-        documents=_documents(dependencies, account, chunks, tenants, tenant_lookups),
+        documents=compose_documents(dependencies, account, chunks, tenants, tenant_lookups),
         authdata=authdata,
-        trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),
-        sweep=_sweep(dependencies, tenants, chunks),
+        dry_run_budget=DryRunBudget(clock, settings.trial_calls, settings.trial_records),
+        sweep=compose_sweep(dependencies, tenants.list_ids, chunks),
         health=Health(partial(account.check, WORKERS.queue), clock),
-    )
-
-
-def compose_authdata(dependencies: Dependencies) -> AuthdataServices:
-    """What triggers and commands call for authentication data, and the work on its rows."""
-    tables, blobs = dependencies.tables, dependencies.blobs
-    clock, offload, limits = dependencies.clock, dependencies.offload, dependencies.limits
-    settings, imports = dependencies.settings, dependencies.imports
-    employees = Employees(tables, offload)
-    rules = TenantRuleBook(tables, clock, settings.cache_seconds)
-    plans = Plans(
-        tables=tables,
-        blobs=blobs,
-        payloads=dependencies.payloads,
-        employees=employees,
-        rules=rules,
-        ids=dependencies.ids,
-        offload=offload,
-    )
-    batches = BatchStore(tables, blobs, offload)
-    staging = Staging(
-        batches=batches,
-        employees=employees,
-        rules=rules,
-        keys=settings.authdata_keys,
-        clock=clock,
-        offload=offload,
-        max_rows=limits.max_rows,
-        batch_seconds=settings.batch_seconds,
-    )
-    processing = Processing(
-        batches=batches,
-        staging=staging,
-        plans=plans,
-        imports=imports,
-        intake=dependencies.intake,
-        reporting=dependencies.reporting,
-        clock=clock,
-        ids=dependencies.ids,
-        offload=offload,
-        limits=limits,
-        orphan_seconds=settings.sweep_after_seconds,
-    )
-    retrier = AuthdataRetrier(staging, dependencies.intake, dependencies.reporting, offload, limits)
-    work = AuthdataProcessor(
-        tables=tables,
-        blobs=blobs,
-        imports=imports,
-        employees=employees,
-        plans=plans,
-        clock=clock,
-        offload=offload,
-    )
-    return AuthdataServices(rules, staging, processing, {AUTHDATA.name: retrier}, work)
-
-
-def _documents(
-    dependencies: Dependencies,
-    account: Account,
-    chunks: ChunkProcessor,
-    tenants: TenantService,
-    tenant_lookups: TenantLookups,
-) -> DocumentServices:
-    settings, clock = dependencies.settings, dependencies.clock
-    features, rounds = Features(account.tables), Rounds(account.tables)
-    workers = WorkerSearch(account.tables, NameIndex(account.tables))
-    intake = Documents(
-        imports=dependencies.imports,
-        chunks=chunks,
-        reporting=dependencies.reporting,
-        features=features,
-        rounds=rounds,
-        workers=workers,
-        files=account.documents,
-        clock=clock,
-        types=settings.document_types,
-    )
-    drops = Drops(
-        files=account.documents,
-        documents=intake,
-        features=features,
-        tenants=tenant_lookups,
-        clock=clock,
-        max_bytes=settings.max_document_bytes,
-        types=settings.document_types,
-    )
-    reading = DocumentList(account.tables, account.documents, workers)
-    return DocumentServices(
-        features=features,
-        rounds=rounds,
-        intake=intake,
-        reading=reading,
-        trials=DocumentTrials(intake, reading),
-        drops=drops,
-        drop_sweep=DropSweep(
-            account.documents, drops, clock, settings.document_sweep_seconds, tenants.list_ids
-        ),
-        poisoned=PoisonedDrops(account.poison, drops),
     )
 
 
@@ -364,14 +175,32 @@ def _idempotency(dependencies: Dependencies) -> IdempotencyKeys:
     )
 
 
-def _sweep(dependencies: Dependencies, tenants: TenantService, chunks: ChunkProcessor) -> Sweep:
+def compose_retrying(
+    dependencies: Dependencies, failed_rows: FailedRows, authdata: AuthdataServices
+) -> Retrying:
+    """Retries failed rows, of authentication data too."""
+    return Retrying(
+        failed_rows,
+        dependencies.intake,
+        dependencies.offload,
+        dependencies.limits.max_rows,
+        authdata.retriers,
+    )
+
+
+def compose_sweep(
+    dependencies: Dependencies,
+    list_tenants: Callable[[], Awaitable[list[str]]],
+    chunks: ChunkProcessor,
+) -> Sweep:
+    """Sends lost messages again, and works on documents that nothing else works on."""
     return Sweep(
         imports=dependencies.imports,
         queues=dependencies.queues,
         hold_back=dependencies.hold_back,
         completions=dependencies.completions,
         clock=dependencies.clock,
-        tenants=tenants.list_ids,
+        tenants=list_tenants,
         quiet_seconds=dependencies.settings.sweep_after_seconds,
         run_here=chunks.process,
         end_here=chunks.end_as_failed,
@@ -382,24 +211,30 @@ def _sweep(dependencies: Dependencies, tenants: TenantService, chunks: ChunkProc
 # The work on rows, type by type: what chunks are given to, and what dry runs ask.
 
 
-def compose_chunks(dependencies: Dependencies, authdata: AuthdataServices) -> ChunkProcessor:
-    """Works on the chunks of every type, documents among them, whose work may do another's."""
+def compose_chunks(
+    dependencies: Dependencies,
+    authdata: AuthdataServices,
+    replaced: Mapping[str, RowProcessor] | None = None,
+) -> ChunkProcessor:
+    """Works on the chunks of every type, documents among them, whose work may do another's.
+
+    `replaced` are processors by type name that take the place of the usual ones: the order model
+    has licenses in small transactions.
+    """
 
     async def run_earlier(message: ChunkMessage) -> None:
         await chunks.process(message)
 
-    imports, tables = dependencies.imports, dependencies.tables
-    documents = DocumentProcessor(tables, imports, dependencies.clock, run_earlier)
-    processors = _processors(dependencies, imports, tables, dependencies.blobs)
+    imports = dependencies.imports
+    processors = _processors(dependencies, imports, dependencies.tables, dependencies.blobs)
+    processors = processors.with_more(document_processors(dependencies, run_earlier))
     chunks = ChunkProcessor(
         payloads=dependencies.payloads,
         queues=dependencies.queues,
         hold_back=dependencies.hold_back,
         imports=imports,
         results=dependencies.results,
-        processors=processors.with_one(DOCUMENTS.name, documents).with_one(
-            AUTHDATA.name, authdata.processor
-        ),
+        processors=processors.with_more(authdata.processors).with_more(replaced or {}),
         completions=dependencies.completions,
         clock=dependencies.clock,
         stop=dependencies.stop,
@@ -466,10 +301,10 @@ _AN_HOUR = timedelta(hours=1)
 def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
     """The retention of a gateway."""
     time = clock or SystemClock()
-    of_types = [
+    type_steps = [
         step for module in IMPORT_MODULES.values() for step in module.retention(gateway, time)
     ]
-    steps = [*_of_imports(gateway, time), *of_types, *_of_calls(gateway)]
+    steps = [*_of_imports(gateway, time), *type_steps, *_of_calls(gateway)]
     return Retention(steps, gateway.account.tables, time, gateway.tenants.list_ids)
 
 
@@ -491,12 +326,12 @@ def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
     }
     imports = ExpiringImports(tables, gateway.account.blobs, gateway.imports, clock, logs)
     tombstones = ExpiringTombstones(tables, gateway.imports, logs)
-    rows = timedelta(days=settings.keep_payload_days)
-    kept = timedelta(days=settings.keep_result_days)
-    marks = rows + timedelta(days=settings.keep_tombstone_days)
-    yield RetentionStep("payloads", rows, imports.payloads)
-    yield RetentionStep("results", kept, imports.results)
-    yield RetentionStep("tombstones", marks, tombstones.tombstones, least=_A_DAY)
+    payload_age = timedelta(days=settings.keep_payload_days)
+    results_age = timedelta(days=settings.keep_result_days)
+    tombstone_age = payload_age + timedelta(days=settings.keep_tombstone_days)
+    yield RetentionStep("payloads", payload_age, imports.payloads)
+    yield RetentionStep("results", results_age, imports.results)
+    yield RetentionStep("tombstones", tombstone_age, tombstones.tombstones, least=_A_DAY)
     yield RetentionStep("stray payloads", _A_DAY, imports.strays, least=_A_DAY)
 
 
@@ -504,16 +339,22 @@ def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:
     """What calls leave behind beside their import."""
     settings = gateway.settings
 
-    remembered, keys = timedelta(seconds=settings.idempotency_seconds), gateway.idempotency.expire
-    kept = timedelta(days=settings.keep_result_days)
-    yield RetentionStep("idempotency keys", remembered, counted(keys), least=_AN_HOUR)
+    key_age = timedelta(seconds=settings.idempotency_seconds)
+    results_age = timedelta(days=settings.keep_result_days)
+    expire_keys = counted(gateway.idempotency.expire)
+    yield RetentionStep("idempotency keys", key_age, expire_keys, least=_AN_HOUR)
     batches = counted(gateway.authdata.processing.forget_before)
-    yield RetentionStep("authentication batches", kept, batches, least=_A_DAY)
+    yield RetentionStep("authentication batches", results_age, batches, least=_A_DAY)
+
+
+BROKEN_FINDERS: Final = MappingProxyType(
+    {area: find for module in IMPORT_MODULES.values() for area, find in module.find_broken.items()}
+)
 
 
 def record_repair_of(gateway: Gateway) -> RecordRepair:
     """The repair of stored records, for the commands: a running gateway needs none."""
-    from shared.services.record_repair import RecordRepair
+    from shared.services.record_repair import RecordRepair, RepairContext
 
     account = gateway.account
     results = Results(account.tables, account.blobs, to_thread_if_large)
@@ -522,4 +363,5 @@ def record_repair_of(gateway: Gateway) -> RecordRepair:
         for name, module in IMPORT_MODULES.items()
         if module.stored_shape is not None
     }
-    return RecordRepair(account.tables, gateway.imports, results, SystemClock(), shapes)
+    context = RepairContext(account.tables, gateway.imports, SystemClock())
+    return RecordRepair(context, results, shapes, BROKEN_FINDERS)

@@ -1,7 +1,7 @@
-"""The gateway of a process: what triggers and commands call, built once, on first use.
+"""The gateway of a process, which is built once, on first use.
 
-`shared.app` puts it together. Nothing connects and nothing slow is imported when the app is
-indexed; the first call, message or timer builds the gateway in the loop it runs in.
+`shared.app` composes it. Nothing connects and nothing slow is imported while the app is indexed.
+The first call, message or timer builds the gateway in its event loop.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """A gateway of one's own, with its tables and queues in place; closed at the end."""
+    """Open a separate gateway, with its tables and queues created, and close it at the end."""
     from shared.app import compose
 
     gateway = compose(settings)
     try:
-        await _ensure(gateway)
+        await _create_tables_and_queues(gateway)
         yield gateway
     finally:
         await gateway.account.close()
@@ -38,7 +38,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
 async def gateway() -> Gateway:
     """The gateway of this process, built on first use in the loop of the app.
 
-    Raises SettingsError, and StorageUnavailableError where its tables cannot be made ready.
+    Raises SettingsError, and StorageUnavailableError if its tables cannot be created.
     """
     loop = asyncio.get_running_loop()
     building = _BUILDING.get(loop)
@@ -49,7 +49,7 @@ async def gateway() -> Gateway:
 
 
 def use_clock(clock: Clock) -> None:
-    """Let the gateway of this process go by another clock; called before the gateway is built."""
+    """Set the clock of the gateway of this process; to be called before the gateway is built."""
     global _clock  # noqa: PLW0603 (the one gateway of a process has one clock)
     _clock = clock
 
@@ -60,11 +60,11 @@ _clock: Clock = SystemClock()
 @dataclass(frozen=True, slots=True)
 class _Building:
     task: asyncio.Task[Gateway]
-    begun_at: float
+    started_at: float
 
     def has_failed(self, now: float) -> bool:
-        """Whether it is to be tried again; at most once a second, as each time asks for much."""
-        if not self.task.done() or now - self.begun_at < _PAUSE_SECONDS:
+        """Whether to build again. At most once a second, because each attempt is expensive."""
+        if not self.task.done() or now - self.started_at < _PAUSE_SECONDS:
             return False
         return self.task.cancelled() or self.task.exception() is not None
 
@@ -84,14 +84,14 @@ async def _build() -> Gateway:
     built = compose(settings, _clock, PROCESS_STOP)
     try:
         with storage_time(CALL_SECONDS):
-            await _ensure(built)
+            await _create_tables_and_queues(built)
     except BaseException:
         await built.account.close()
         raise
     return built
 
 
-async def _ensure(gateway: Gateway) -> None:
+async def _create_tables_and_queues(gateway: Gateway) -> None:
     from shared.imports.registry import IMPORT_TYPES
     from shared.storage.names import TABLES
 

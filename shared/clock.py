@@ -1,7 +1,7 @@
-"""Time and ids, injected: what a service needs of them, and the real ones.
+"""Time and ids, which services get injected: the protocols and the real implementations.
 
-Nothing else in the gateway asks the machine for the time or for a random id, so that a test, or
-the order model, can decide both.
+Nothing else in the gateway asks the machine for the time or for a random id, so that a test or
+a model test can control both.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The time, twice: of the calendar, and for measuring how long something took."""
+    """The time of day, and a monotonic time for measuring durations."""
 
     def now(self) -> datetime:
         """The time of day, aware, in UTC."""
 
     def elapsed(self) -> float:
-        """Seconds since some fixed moment; never goes back."""
+        """Seconds since some fixed time; never decreases."""
 
 
 class Ids(Protocol):
-    """A source of ids that nobody else has."""
+    """A source of unique ids."""
 
     def new(self) -> str:
         """A new GUID, lower case with hyphens."""
@@ -49,19 +49,19 @@ class RandomIds:
         return str(uuid.uuid4())
 
 
-# Times as they are kept and shown: ISO text in UTC with milliseconds.
+# Times are stored and shown as ISO text in UTC with milliseconds.
 
+# How far the clock of another machine may be ahead. A stored time beyond it is taken as wrong.
 _CLOCKS_DIFFER = timedelta(seconds=30)
-"""How far the clock of another machine may be ahead; a later time was written by a wrong clock."""
 
 
-def to_iso(moment: datetime) -> str:
-    """`2026-01-31T09:05:00.000Z`; `moment` is aware, in UTC. Sorts as time does."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def to_iso(time: datetime) -> str:
+    """`2026-01-31T09:05:00.000Z`; `time` is aware, in UTC. Sorts as time does."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def from_iso(text: str) -> datetime:
-    """The inverse of `to_iso`."""
+    """Parse the text that `to_iso` writes."""
     return datetime.fromisoformat(text)
 
 
@@ -71,10 +71,9 @@ def latest_now(now: datetime) -> str:
 
 
 def age_of(text: str, now: datetime) -> timedelta | None:
-    """How long ago a stored time was; None where it counts as not set.
+    """The age of a stored time; None if the time is missing, unreadable or in the future.
 
-    That is one which is not there, cannot be read, or lies in the future: a clock that was ahead
-    must not hold anything up until that time comes.
+    A time in the future comes from a clock that was ahead, and must not delay anything until then.
     """
     try:
         age = now - from_iso(text)

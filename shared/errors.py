@@ -1,41 +1,41 @@
-"""Every error the gateway raises on purpose, as one tree.
+"""The error tree of the gateway.
 
     GatewayError
     ├── RefusedError                 the call is refused; nothing was accepted
     │   ├── UnauthenticatedError     no key, or an unknown one
     │   │   └── BearerTokenError     the same where a bearer token is taken
     │   │       └── ExpiredTokenError  the token was right until it expired
-    │   ├── ForbiddenError           known caller, not allowed
+    │   ├── ForbiddenError           the caller is known, but not allowed
     │   │   ├── WrongSoftwareKeyError  the function key is another software key's
-    │   │   └── MissingScopeError    the token is not good for this endpoint
+    │   │   └── MissingScopeError    the token lacks the scope of this endpoint
     │   ├── TokenRefusedError        a token request is refused, as RFC 6749 names it
-    │   ├── NotBuiltError            the contract has it, this version has not
+    │   ├── NotBuiltError            part of the contract, not built in this version
     │   ├── UnknownMessageTypeError  no such import type or version
-    │   ├── InvalidRequestError      the call cannot be read, or asks for the impossible
+    │   ├── InvalidRequestError      the call cannot be read, or contradicts itself
     │   ├── TooLargeError            over one of the limits of the settings
-    │   ├── NotAcceptableError       no media type that both sides know
-    │   ├── UnsupportedMediaTypeError  a content type or encoding that is not taken
-    │   ├── UnsupportedPayloadError  readable, but not the shape this type takes
-    │   ├── NotFoundError            no such thing in this tenant
-    │   ├── ConflictError            the state of the thing forbids it
-    │   ├── KeyReusedError           an Idempotency-Key that is bound to another call
-    │   ├── GoneError                it was there, and has expired
+    │   ├── NotAcceptableError       the endpoint has no media type that the caller accepts
+    │   ├── UnsupportedMediaTypeError  the endpoint does not take the content type or encoding
+    │   ├── UnsupportedPayloadError  readable, but not the payload of this type
+    │   ├── NotFoundError            the resource does not exist in this tenant
+    │   ├── ConflictError            the state of the resource forbids the call
+    │   ├── KeyReusedError           the Idempotency-Key belongs to another call
+    │   ├── GoneError                the resource has expired
     │   └── TooManyRequestsError     the caller has to slow down
     ├── StorageUnavailableError      storage did not answer; safe to repeat
     │   ├── StagingUnknownError      records may be staged, or are staged and not processed
-    │   ├── RepeatUnknownError       what an Idempotency-Key stands for cannot be read now
-    │   └── AcceptanceUnknownError   the import may be accepted, nobody can say now
-    ├── UnreadableDataError          something stored is broken; trying again does not help
+    │   ├── RepeatUnknownError       the record of an Idempotency-Key cannot be read now
+    │   └── AcceptanceUnknownError   the import may be accepted, or not
+    ├── UnreadableDataError          stored data is broken; a retry does not help
     │   └── UnreadablePayloadError   rows of an import are lost or cannot be read
-    │       └── PayloadGoneError     the payload of an open import is not there
+    │       └── PayloadGoneError     the payload of an open import is missing
     ├── IdentityProviderUnavailableError  Entra does not answer; safe to repeat
-    ├── GatewayStoppingError     the process ends before the call is done; safe to repeat
-    ├── PreconditionFailedError      a conditional write met another state
+    ├── GatewayStoppingError         the process ends before the call is done; safe to repeat
+    ├── PreconditionFailedError      the entity of a conditional write has another state
     └── SettingsError                the settings are wrong; lists every problem
 
-A `RefusedError` carries a message for the caller: one sentence that says what to do. It never
-quotes a key, a body or a personal value (docs/contracts.md#0, body of a refusal). Which HTTP status
-a class has is known to `shared.web` alone.
+A `RefusedError` has a message for the caller: one sentence that says what to do. It never quotes a
+key, a body or a personal value (docs/contracts.md#0, body of a refusal). Only `shared.web` knows
+the HTTP status of each class.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class GatewayError(Exception):
 
 
 class RefusedError(GatewayError):
-    """A call is refused; `message` is safe to show to the caller."""
+    """The gateway refuses a call. `message` is safe to show to the caller."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -56,11 +56,11 @@ class RefusedError(GatewayError):
 
 
 class UnauthenticatedError(RefusedError):
-    """No credential, or one that nobody has."""
+    """The call has no credential, or an unknown one."""
 
 
 class BearerTokenError(UnauthenticatedError):
-    """Nobody is known where a bearer token would do; `is_sent`: a token came and does not count."""
+    """No valid credential for an endpoint that takes tokens. `is_sent`: the call had a token."""
 
     def __init__(self, message: str, *, is_sent: bool = True) -> None:
         super().__init__(message)
@@ -68,19 +68,19 @@ class BearerTokenError(UnauthenticatedError):
 
 
 class ExpiredTokenError(BearerTokenError):
-    """The token is the gateway's own, or Entra's, and its time is over."""
+    """The token was valid until it expired."""
 
 
 class ForbiddenError(RefusedError):
-    """A known caller who may not do this."""
+    """The caller is known, but not allowed to do this."""
 
 
 class WrongSoftwareKeyError(ForbiddenError):
-    """The function key is known, and is not that of the software key that came with it."""
+    """The function key is known, but belongs to another software key than the call names."""
 
 
 class MissingScopeError(ForbiddenError):
-    """The bearer token counts, but does not carry `scope`."""
+    """The bearer token is valid, but lacks `scope`."""
 
     def __init__(self, message: str, scope: str = "") -> None:
         super().__init__(message)
@@ -88,7 +88,7 @@ class MissingScopeError(ForbiddenError):
 
 
 class TokenFault(StrEnum):
-    """What is wrong with a token request, in the words of RFC 6749."""
+    """The error codes of RFC 6749 for a token request."""
 
     INVALID_REQUEST = "invalid_request"
     INVALID_CLIENT = "invalid_client"
@@ -100,7 +100,7 @@ class TokenFault(StrEnum):
 
 
 class TokenRefusedError(RefusedError):
-    """No token is issued; the message has neither quotes nor backslashes (RFC 6749, 5.2)."""
+    """A token request is refused. RFC 6749, 5.2 allows no quotes or backslashes in the message."""
 
     def __init__(self, message: str, fault: TokenFault = TokenFault.INVALID_REQUEST) -> None:
         super().__init__(message)
@@ -108,11 +108,11 @@ class TokenRefusedError(RefusedError):
 
 
 class NotBuiltError(RefusedError):
-    """Part of the contract, but not of this version; doing something else would be worse."""
+    """The call is part of the contract, but not built in this version."""
 
 
 class UnknownMessageTypeError(RefusedError):
-    """No import type of this name, or not in this version."""
+    """There is no import type of this name or version."""
 
 
 class InvalidRequestError(RefusedError):
@@ -120,27 +120,27 @@ class InvalidRequestError(RefusedError):
 
 
 class TooLargeError(RefusedError):
-    """Over a limit of the settings; the message names the limit."""
+    """The call exceeds a limit of the settings, which the message names."""
 
 
 class NotAcceptableError(RefusedError):
-    """`Accept` names nothing that this endpoint can answer with."""
+    """`Accept` names no media type of this endpoint."""
 
 
 class UnsupportedMediaTypeError(RefusedError):
-    """A content type or content encoding that this endpoint does not take."""
+    """The endpoint does not take this content type or content encoding."""
 
 
 class UnsupportedPayloadError(RefusedError):
-    """The payload can be read but is not what this message type takes."""
+    """The payload can be read, but is not one of this message type."""
 
 
 class NotFoundError(RefusedError):
-    """No such thing in this tenant; another tenant's thing looks the same."""
+    """The resource does not exist in this tenant. That of another tenant is not found either."""
 
 
 class ConflictError(RefusedError):
-    """The present state of the thing forbids the request."""
+    """The present state of the resource forbids the call."""
 
 
 class KeyReusedError(RefusedError):
@@ -148,11 +148,11 @@ class KeyReusedError(RefusedError):
 
 
 class GoneError(RefusedError):
-    """The thing was there, and has expired."""
+    """The resource existed, and has expired."""
 
 
 class TooManyRequestsError(RefusedError):
-    """The caller or its tenant has used its share; `retry_after` is in seconds, 1 or more."""
+    """The caller or its tenant has used up its share. `retry_after` is in seconds, at least 1."""
 
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message)
@@ -160,11 +160,11 @@ class TooManyRequestsError(RefusedError):
 
 
 class StorageUnavailableError(GatewayError):
-    """Storage did not answer, or asked to slow down; the same call may succeed later."""
+    """Storage did not answer, or throttled the call. The same call may succeed later."""
 
 
 class StagingUnknownError(StorageUnavailableError):
-    """Storage went away while records were staged: the batch `file_log_id` may hold them."""
+    """Storage failed while records were staged. The batch `file_log_id` may contain them."""
 
     def __init__(self, file_log_id: str) -> None:
         super().__init__(f"the batch {file_log_id} may hold the records of this call")
@@ -172,11 +172,11 @@ class StagingUnknownError(StorageUnavailableError):
 
 
 class RepeatUnknownError(StorageUnavailableError):
-    """What an Idempotency-Key stands for cannot be read: another call may have been accepted."""
+    """The record of an Idempotency-Key cannot be read. An earlier call may have been accepted."""
 
 
 class AcceptanceUnknownError(StorageUnavailableError):
-    """Storage went away while an import was written down: it may be accepted, under `import_id`."""
+    """Storage failed while an import was inserted. It may be accepted under `import_id`."""
 
     def __init__(self, import_id: str) -> None:
         super().__init__("the answer to the acceptance was lost")
@@ -184,14 +184,14 @@ class AcceptanceUnknownError(StorageUnavailableError):
 
 
 class UnreadableDataError(GatewayError):
-    """Something stored is not as the gateway wrote it; trying again will not mend it.
+    """Stored data is not as the gateway wrote it. A retry does not help.
 
-    `what` names the thing in plain words, never with a value of it.
+    `subject` describes the data in plain words, never with a value of it.
     """
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} cannot be read")
-        self.what = what
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"{subject} cannot be read")
+        self.subject = subject
 
 
 class UnreadablePayloadError(UnreadableDataError):
@@ -199,23 +199,23 @@ class UnreadablePayloadError(UnreadableDataError):
 
 
 class PayloadGoneError(UnreadablePayloadError):
-    """The payload of an open import is not there any more."""
+    """The payload of an open import is missing."""
 
 
 class IdentityProviderUnavailableError(GatewayError):
-    """Who issues the tokens does not answer, so none can be checked; the same call may succeed."""
+    """The identity provider does not answer, so tokens cannot be checked. A retry may succeed."""
 
 
 class GatewayStoppingError(GatewayError):
-    """The process ends before the call is done; what it has accepted until then goes on."""
+    """The process ends before the call is done. Imports that it accepted are still processed."""
 
 
 class PreconditionFailedError(GatewayError):
-    """A conditional write met another state: the entity exists, is gone, or has another ETag."""
+    """A conditional write failed: the entity exists, is missing, or has another ETag."""
 
 
 class SettingsError(GatewayError):
-    """The settings are wrong; `problems` has one sentence for each."""
+    """The settings are wrong. `problems` has one sentence for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))

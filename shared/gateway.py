@@ -1,7 +1,7 @@
-"""What triggers, commands and `shared.web` call: the services of a gateway as one value.
+"""The services of a gateway as one object, for triggers, commands and `shared.web`.
 
-`shared.app` puts it together, `shared.bootstrap` keeps the one of the process. This module loads
-none of the services, so that functions can name the type while the app is indexed.
+`shared.app` composes it, `shared.bootstrap` keeps the gateway of the process. This module imports
+no service at run time, so that functions can name the type while the app is indexed.
 """
 
 from __future__ import annotations
@@ -10,33 +10,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shared.auth.callers import Callers
-    from shared.auth.failure_throttle import FailureThrottle
+    from shared.budgets import DryRunBudget, FailureThrottle
     from shared.identity import Identity
+    from shared.imports.authdata.services import AuthdataServices
+    from shared.imports.documents.services import DocumentServices
+    from shared.imports.licenses.store import ImportedFiles
     from shared.services.accept import ImportAcceptor
     from shared.services.admin.clients import ClientService
     from shared.services.admin.reference_lists import ReferenceLists
     from shared.services.admin.tenants import TenantService
-    from shared.services.authdata.processing import Processing
-    from shared.services.authdata.processor import AuthdataProcessor
-    from shared.services.authdata.staging import Staging, TenantRuleBook
-    from shared.services.authdata.trials import AuthdataTrials
     from shared.services.changes import ChangeFeed
     from shared.services.chunk_processor import ChunkProcessor
-    from shared.services.documents.drops import Drops, DropSweep, PoisonedDrops
-    from shared.services.documents.reading import DocumentList
-    from shared.services.documents.rounds import Features, Rounds
-    from shared.services.documents.uploads import Documents, DocumentTrials
     from shared.services.dry_run import DryRuns
     from shared.services.fingerprint_keys import FingerprintKeys
     from shared.services.health import Health
     from shared.services.idempotency import IdempotencyKeys
     from shared.services.import_log import ImportLog
-    from shared.services.licenses.same_file import ImportedFiles
     from shared.services.records.reading import RecordReader
-    from shared.services.retry_cancel import Cancelling, Retrier, Retrying
+    from shared.services.retry_cancel import Cancelling, Retrying
     from shared.services.status import FailedRows, Reporting, Waiting
     from shared.services.sweep import Sweep
     from shared.services.tenant_shares import TenantShares
@@ -45,33 +37,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class DocumentServices:
-    """What the triggers and commands of documents may call."""
-
-    features: Features
-    rounds: Rounds
-    intake: Documents
-    reading: DocumentList
-    trials: DocumentTrials
-    drops: Drops
-    drop_sweep: DropSweep
-    poisoned: PoisonedDrops
-
-
-@dataclass(frozen=True, slots=True)
-class AuthdataServices:
-    """Everything that a trigger or a command may call for authentication data."""
-
-    rules: TenantRuleBook
-    staging: Staging
-    processing: Processing
-    retriers: Mapping[str, Retrier]
-    processor: AuthdataProcessor
-
-
-@dataclass(frozen=True, slots=True)
 class Gateway:
-    """Everything a trigger or a command may call."""
+    """All services of a gateway."""
 
     settings: Settings
     account: Account
@@ -98,6 +65,6 @@ class Gateway:
     idempotency: IdempotencyKeys
     documents: DocumentServices
     authdata: AuthdataServices
-    trials: AuthdataTrials
+    dry_run_budget: DryRunBudget
     sweep: Sweep
     health: Health

@@ -1,7 +1,7 @@
-"""The identity provider in force, put together when the first token is asked for or shown.
+"""The configured identity provider, which is composed at the first call that involves a token.
 
-Its libraries take a tenth of a second to import, which a gateway that is called with key pairs only
-never pays.
+Its libraries take a tenth of a second to import. A gateway that is only called with key pairs never
+imports them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Jwk = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Provider:
-    """What the two providers have in common."""
+    """The parts of an identity provider, local or Entra."""
 
     reader: TokenReader
     source: TokenSource
@@ -38,7 +38,7 @@ class _Provider:
 
 
 class Identity:
-    """Tokens: who a bearer is, new ones, and the keys that they are checked with."""
+    """Issues tokens, checks them, and publishes the keys to check them with."""
 
     def __init__(
         self,
@@ -55,27 +55,25 @@ class Identity:
         self._tenants = tenants
 
     async def authenticate(self, authorization: str) -> TokenCaller:
-        """The caller of a bearer token. Raises BearerTokenError, StorageUnavailableError."""
+        """Find the caller of a bearer token. Raises BearerTokenError, StorageUnavailableError."""
         return await self._bearers.authenticate(authorization)
 
     async def grant(self, request: TokenRequest) -> IssuedToken:
-        """A new token. Raises TokenRefusedError, StorageUnavailableError."""
+        """Issue a token. Raises TokenRefusedError, StorageUnavailableError."""
         return await self._requests.grant(request)
 
     async def public_keys(self) -> list[Jwk]:
-        """The keys that tokens are checked with, as JSON Web Keys."""
+        """The public keys that check tokens, as JSON Web Keys."""
         return await self._provider.public_keys()
 
     @cached_property
     def key_store(self) -> KeyStore:
-        """The gateway's own signing keys."""
         from shared.auth.signing_keys import KeyStore
 
         return KeyStore(self._tables, self._clock, self._ids, self._settings.cache_seconds)
 
     @cached_property
     def local_tokens(self) -> LocalTokens:
-        """The gateway's own tokens."""
         from shared.auth.local_tokens import LocalTokens, TokenTerms
 
         terms = TokenTerms(

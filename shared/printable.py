@@ -1,9 +1,8 @@
-r"""Text of callers for a terminal: names, keys, messages and file names may hold any character.
+r"""Escapes text of callers for a terminal. Names, keys and messages may contain any character.
 
-A terminal obeys control characters: an escape sequence can change what is on the screen, what the
-clipboard holds, and what the next line seems to say. Marks of direction (bidi) show text in another
-order than it has. So each such character is shown as its escape (`\x1b`, `\u202e`), and a line
-break as `\n`: what is one line here is one line on the screen.
+A terminal obeys control characters: an escape sequence can change the screen and the clipboard.
+Direction marks (bidi) show text in another order than it has. So each such character is printed as
+its escape (`\x1b`, `\u202e`), and a line break as `\n`, so that one line stays one line.
 """
 
 from __future__ import annotations
@@ -13,25 +12,25 @@ import unicodedata
 from typing import Final
 
 _MAYBE: Final = re.compile(r"[^\x20-\x7e]")
+# Unicode categories: controls, format and direction marks, surrogates, unassigned, line breaks.
 _UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories: controls, format and direction marks, halves of pairs, unassigned, breaks."""
 
 
 def printable(text: str) -> str:
-    """`text` on one line, with an escape in place of each character that a terminal may obey."""
+    """`text` on one line, with each character escaped that a terminal may obey."""
     return _MAYBE.sub(_escaped, text)
 
 
 def printable_json(document: str) -> str:
-    """A JSON document that means the same, its unprintable characters as escapes of JSON.
+    """The same JSON document with its unprintable characters as JSON escapes.
 
-    JSON itself asks only for the escape of the first 32 characters.
+    JSON itself requires escapes only for the first 32 characters.
     """
     return re.sub(r"[^\n\x20-\x7e]", _escaped_for_json, document)
 
 
 def is_printable(character: str) -> bool:
-    """Whether a terminal shows the character and does nothing else."""
+    """Whether a terminal only shows the character."""
     return unicodedata.category(character) not in _UNPRINTABLE
 
 

@@ -1,11 +1,11 @@
-"""The announced end of this process: calls that wait answer, chunks in work are handed on.
+"""The announced end of this process: waiting calls answer, chunks in work are requeued.
 
-The announcement is SIGTERM. The local host gets it from whoever stops it, and the Python worker of
-the platform may get it when an instance is drained. Without a handler the signal ends a process in
-the middle of everything; here the end is put off for `GATEWAY_STOP_SECONDS`. A handler that was
-there before is called as well.
+SIGTERM announces the end. The local host gets it when it is stopped, and the Python worker of the
+platform may get it when an instance is drained. Without a handler the signal ends a process in the
+middle of its work; the handler here delays the end by `GATEWAY_STOP_SECONDS`. It also calls the
+handler that was installed before.
 
-Nothing depends on the announcement: a process that is killed leaves the same work to be found.
+Nothing depends on the announcement: if the process is killed, the sweep finds the same work.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+# The share of the remaining time in which calls may still finish. The rest is for their answers.
 _FOR_CALLS = 0.8
-"""The part of the time before the end in which calls may still finish; the rest is to answer."""
 
 
 class ProcessStop:
-    """Whether the process has been told to end; safe to ask and to tell from any thread."""
+    """Whether the end of the process has been announced. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._is_announced = False
@@ -34,11 +34,10 @@ class ProcessStop:
 
     @property
     def is_announced(self) -> bool:
-        """Whether the end has been announced."""
         return self._is_announced
 
     def announce(self, seconds: float) -> None:
-        """The process ends after so many seconds; may be called from a signal handler."""
+        """Announce the end in so many seconds; may be called from a signal handler."""
         self._seconds = seconds
         self._is_announced = True
         for waiting in tuple(self._waiting):
@@ -47,7 +46,7 @@ class ProcessStop:
             limit.set_soon(seconds * _FOR_CALLS)
 
     async def wait(self) -> None:
-        """Until the end is announced."""
+        """Wait until the end is announced."""
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         try:
@@ -57,7 +56,7 @@ class ProcessStop:
             self._waiting.discard(waiting)
 
     async def wait_with(self, event: asyncio.Event, seconds: float) -> None:
-        """Until `event`, for so many seconds; shorter where the end is announced meanwhile."""
+        """Wait for `event` up to so many seconds, or until the end is announced."""
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(event.wait())]
         if not self._is_announced:
             waits.append(asyncio.create_task(self.wait()))
@@ -69,7 +68,7 @@ class ProcessStop:
 
     @contextmanager
     def limiting(self, timeout: asyncio.Timeout) -> Iterator[None]:
-        """Let `timeout`, which has been entered, expire in time before the end."""
+        """Let the entered `timeout` expire before an announced end."""
         limit = _Limit(timeout, asyncio.get_running_loop())
         self._limits.add(limit)
         try:
@@ -81,7 +80,7 @@ class ProcessStop:
 
 
 class _Limit:
-    """A timeout and the loop in which alone it may be changed."""
+    """A timeout, and the event loop in which it has to be rescheduled."""
 
     def __init__(self, timeout: asyncio.Timeout, loop: asyncio.AbstractEventLoop) -> None:
         self._timeout = timeout
@@ -89,8 +88,6 @@ class _Limit:
         self._is_over = False
 
     def set_soon(self, seconds: float) -> None:
-        """Let the timeout expire after so many seconds, unless its block is left before."""
-
         def reschedule() -> None:
             with suppress(RuntimeError):  # the block has been left
                 self._timeout.reschedule(self._loop.time() + seconds)
@@ -109,15 +106,15 @@ def _call_soon(loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None]) -
 
 
 def announce_on_sigterm(stop: ProcessStop, seconds: float) -> None:
-    """Let SIGTERM announce the end to `stop`; to be called in the main thread, else it is ignored.
+    """Let SIGTERM announce the end to `stop`. Does nothing outside the main thread.
 
-    Where nothing handled the signal before, the process ends by it after `seconds`, and at once by
-    a second one.
+    If the signal had no handler before, the process ends after `seconds`, or immediately at a
+    second signal.
     """
-    before = signal.getsignal(signal.SIGTERM)
-    is_default = before is signal.SIG_DFL
+    previous_handler = signal.getsignal(signal.SIGTERM)
+    is_default = previous_handler is signal.SIG_DFL
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or not (is_default or callable(before)):
+    if not is_main or not (is_default or callable(previous_handler)):
         return
 
     def on_terminate(number: int, frame: FrameType | None) -> None:
@@ -127,11 +124,11 @@ def announce_on_sigterm(stop: ProcessStop, seconds: float) -> None:
             end = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
             end.daemon = True
             end.start()
-        elif callable(before):
-            before(number, frame)
+        elif callable(previous_handler):
+            previous_handler(number, frame)
 
     signal.signal(signal.SIGTERM, on_terminate)
 
 
+# The instance of this process.
 PROCESS_STOP = ProcessStop()
-"""The announced end of this process, as calls and the gateway of the process know it."""

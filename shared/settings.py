@@ -1,9 +1,8 @@
 """The settings: one declared table, and the one reader of the environment.
 
 The fields of `Settings` are the table: each carries its `Setting` (name, kind, default, purpose,
-limits). `local.settings.example.json` and `docs/settings.md` are tested against it, so a setting is
-declared here or it does not exist. Every problem is reported in one `SettingsError`: who deploys
-should not meet them one restart at a time.
+limits). Tests compare `local.settings.example.json` and `docs/settings.md` with the table. All
+problems are reported in one `SettingsError`, so that an operator sees them in one restart.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from shared.storage_account import (
     read_storage_account,
 )
 
-# How a setting is declared: its kind, its row in the table, the field of `Settings` made of it.
+# The declaration of a setting: its kind, its row in the table, its field in `Settings`.
 
 
 class Kind(StrEnum):
@@ -53,7 +52,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table. `least` and `most` bound a number, `choices` a word."""
+    """One row of the table. `least` and `most` limit a number, `choices` a word."""
 
     name: str
     kind: Kind
@@ -65,36 +64,36 @@ class Setting:
 
 
 def number(name: str, kind: Kind, default: int, least: int, most: int, purpose: str) -> Any:
-    """A field of a whole number from `least` to `most`."""
-    declared = Setting(name, kind, str(default), purpose, least, most)
-    return field(default=default, metadata={"setting": declared})
+    """Declare a whole number from `least` to `most`."""
+    setting = Setting(name, kind, str(default), purpose, least, most)
+    return field(default=default, metadata={"setting": setting})
 
 
 def choice(name: str, default: str, choices: tuple[str, ...], purpose: str) -> Any:
-    """A field of one of these words."""
-    declared = Setting(name, Kind.CHOICE, default, purpose, choices=choices)
-    return field(default=default, metadata={"setting": declared})
+    """Declare a setting of one of these words."""
+    setting = Setting(name, Kind.CHOICE, default, purpose, choices=choices)
+    return field(default=default, metadata={"setting": setting})
 
 
-def text(name: str, kind: Kind, declared: str, default: Any, purpose: str) -> Any:
-    """A field of text; `declared` is its default as the documents show it."""
-    return field(default=default, metadata={"setting": Setting(name, kind, declared, purpose)})
+def text(name: str, kind: Kind, shown_default: str, default: Any, purpose: str) -> Any:
+    """Declare a text; `shown_default` is its default as the documents show it."""
+    return field(default=default, metadata={"setting": Setting(name, kind, shown_default, purpose)})
 
 
 def words(name: str, choices: tuple[str, ...], purpose: str) -> Any:
-    """A field of some of these words, all of them by default."""
-    declared = Setting(name, Kind.WORDS, ",".join(choices), purpose, choices=choices)
-    return field(default=frozenset(choices), metadata={"setting": declared})
+    """Declare a list of some of these words, all of them by default."""
+    setting = Setting(name, Kind.WORDS, ",".join(choices), purpose, choices=choices)
+    return field(default=frozenset(choices), metadata={"setting": setting})
 
 
-# Reading those settings that are texts: addresses, GUIDs, lists of names.
+# Readers of settings that are texts: addresses, GUIDs, lists of names.
 #
-# Each reader returns the text in its one form, None where it is wrong; no problem quotes it whole.
+# Each reader returns the normalised text, or None if it is wrong. No problem quotes it whole.
 
+# The platform sets this variable to the app's own host name, Core Tools to `localhost` and a port.
 PLATFORM_HOST = "WEBSITE_HOSTNAME"
-"""Set by the platform to the app's own host name, and by Core Tools to `localhost` and the port."""
+# The default address of `func start` and of the local host.
 DEFAULT_ADDRESS = "http://localhost:7071"
-"""Where `func start` and the local host answer by default."""
 
 _NAME = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,200}")
 _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
@@ -102,7 +101,7 @@ _LOCAL_HOSTS = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104 (onl
 
 
 def read_address(text: str) -> str | None:
-    """An http or https address without query and without a slash at its end."""
+    """Read an http or https address without query. Slashes at its end are removed."""
     try:
         parts = urlsplit(text)
         is_address = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.netloc)
@@ -114,23 +113,22 @@ def read_address(text: str) -> str | None:
 
 
 def read_secure_address(text: str) -> str | None:
-    """The same, https only."""
+    """Read an https address without query."""
     return read_address(text) if text.lower().startswith("https://") else None
 
 
 def read_guid(text: str) -> str | None:
-    """A GUID in lower case."""
     return text.lower() if is_guid(text) else None
 
 
 def read_names(text: str) -> tuple[str, ...] | None:
-    """Names with commas between them; at least one."""
+    """Read a comma-separated list of at least one name."""
     names = tuple(name.strip() for name in text.split(","))
     return names if all(_NAME.fullmatch(name) for name in names) else None
 
 
 def own_address(environ: Mapping[str, str]) -> str:
-    """Where the gateway is reached, as far as the platform tells."""
+    """The address of the gateway, from the host name that the platform sets."""
     host = environ.get(PLATFORM_HOST, "").strip()
     if not _HOST.fullmatch(host):
         return DEFAULT_ADDRESS
@@ -138,24 +136,23 @@ def own_address(environ: Mapping[str, str]) -> str:
     return f"http://{host}" if is_local else f"https://{host}"
 
 
-# The keys under which authentication values are hashed, as a setting holds them
-# (docs/contracts.md#3).
+# The keys for hashing authentication values (docs/contracts.md#3).
 #
 #     GATEWAY_AUTHDATA_KEYS = 2027:<base64>,2026:<base64>
 #
-# An id and a secret for each key, the current one first. The others are compared with, so that
-# what was stored under them is still recognised while keys are being rotated.
+# Each key has an id and a secret; the current key is first. The gateway also compares values with
+# the older keys, so that it recognises values that were stored before a rotation.
 
 FORM = "id:secret, or several with commas between, the current one first"
 MOST_KEYS = 5
 LEAST_BYTES = 32
+# The secret of the example file, which is public.
 EXAMPLE_SECRET = b"for a local gateway only, no secret"
-"""The secret of the example file, which everybody can read."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
 def read_hash_keys(name: str, text: str, problems: list[str]) -> tuple[HashKey, ...]:
-    """The keys of a setting; what is wrong is told in `problems`, never quoting a secret."""
+    """Read the keys. Errors are appended to `problems`, which never quote a secret."""
     parts = [part.strip() for part in text.split(",")]
     if len(parts) > MOST_KEYS:
         problems.append(f"{name} must have at most {MOST_KEYS} keys.")
@@ -167,11 +164,11 @@ def read_hash_keys(name: str, text: str, problems: list[str]) -> tuple[HashKey, 
             f"{LEAST_BYTES} random bytes in base64 (key number {keys.index(None) + 1} is not)."
         )
         return ()
-    found = tuple(key for key in keys if key is not None)
-    if len({key.id for key in found}) != len(found):
+    unique = tuple(key for key in keys if key is not None)
+    if len({key.id for key in unique}) != len(unique):
         problems.append(f"{name} must give each key an id of its own.")
         return ()
-    return found
+    return unique
 
 
 def _read_key(part: str) -> HashKey | None:
@@ -204,7 +201,7 @@ _AUTHORITY = "https://login.microsoftonline.com"
 
 
 class IdentityProvider(StrEnum):
-    """Who issues the tokens that the gateway takes."""
+    """The issuer of the tokens that the gateway accepts."""
 
     LOCAL = "local"
     ENTRA = "entra"
@@ -220,7 +217,7 @@ _TEXTS: Mapping[Kind, tuple[Callable[[str], str | tuple[str, ...] | None], str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings in force. Sizes are in bytes, times in seconds."""
+    """The settings of a gateway. Sizes are in bytes, times in seconds."""
 
     storage: StorageAccount = field(
         metadata={
@@ -303,7 +300,7 @@ class Settings:
     )  # fmt: skip
     stop_seconds: int = number(
         "GATEWAY_STOP_SECONDS", Kind.SECONDS, 5, 1, 60,
-        "How long the process goes on after SIGTERM: calls that wait answer 202, chunks in work "
+        "How long the process runs on after SIGTERM: calls that wait answer 202, chunks in work "
         "are handed on, and what does not finish is answered 503.",
     )  # fmt: skip
     dry_run_rows: int = number(
@@ -421,9 +418,10 @@ class Settings:
 
 _BY_FIELD: dict[str, Setting] = {item.name: item.metadata["setting"] for item in fields(Settings)}
 
+# Every declared setting, in the order of the documents.
 SETTINGS: tuple[Setting, ...] = tuple(_BY_FIELD.values())
-"""Every declared setting, in the order of the documents."""
 
+# Variables that only the commands read. They are not settings of the gateway.
 COMMAND_NAMES = {
     "GATEWAY_DATA": "The folder of the local gateway; `.local` beside `manage.py` by default.",
     "GATEWAY_URL": "The address that `manage.py import` and the demo send to; the running local "
@@ -437,26 +435,25 @@ COMMAND_NAMES = {
     "GATEWAY_WORKER_PYTHON": "A Python with the vendor's worker library, for the tests that need "
     "one; `dev.py test` sets it.",
 }
-"""Names that only the commands read: no settings of the gateway, and no mistakes either."""
 
 
 def read_settings(environ: Mapping[str, str], *, takes_example_key: bool = True) -> Settings:
-    """Read and check every declared setting; a blank value counts as not set.
+    """Read and check every declared setting. A blank value counts as not set.
 
-    `takes_example_key`: whether the key of the example file counts; not where real data goes.
+    `takes_example_key`: whether to accept the public key of the example file.
 
     Raises SettingsError with one sentence for each problem, a misspelt GATEWAY_ name included.
     """
     problems: list[str] = []
     values: dict[str, Any] = {"storage": read_storage_account(environ, problems)}
-    for name, declared in _BY_FIELD.items():
-        text = environ.get(declared.name, "").strip()
-        if declared.kind is Kind.CONNECTION or not text:
+    for name, setting in _BY_FIELD.items():
+        text = environ.get(setting.name, "").strip()
+        if setting.kind is Kind.CONNECTION or not text:
             continue
-        values[name] = _read_value(declared, text, problems)
+        values[name] = _read_value(setting, text, problems)
     values.setdefault("base_url", own_address(environ))
-    problems.extend(_problems_between(values))
-    problems.extend(_unknown_names(environ))
+    problems.extend(_find_contradictions(values))
+    problems.extend(_find_unknown_names(environ))
     hash_keys: tuple[HashKey, ...] = values.get("authdata_keys", ())
     if not takes_example_key and any(key.secret == EXAMPLE_SECRET for key in hash_keys):
         problems.append(EXAMPLE_KEY_PROBLEM)
@@ -468,82 +465,88 @@ def read_settings(environ: Mapping[str, str], *, takes_example_key: bool = True)
 def settings_in_force() -> Settings:
     """The settings of this process's environment. Raises SettingsError.
 
-    The public key of the example file counts under the local host only, which says by LOCAL_HOST
-    which process it is.
+    The public key of the example file is accepted under the local host only, which sets LOCAL_HOST
+    to its process id.
     """
     is_local = os.environ.get(LOCAL_HOST) == str(os.getpid())
     return read_settings(os.environ, takes_example_key=is_local)
 
 
-def _problems_between(values: Mapping[str, Any]) -> list[str]:
-    """Settings that do not go together."""
+def _find_contradictions(values: Mapping[str, Any]) -> list[str]:
+    """Problems with settings that depend on each other."""
     is_entra = values.get("identity_provider") == IdentityProvider.ENTRA
     missing = {
         "GATEWAY_ENTRA_TENANT": ("entra_tenant", "the directory whose tokens are taken"),
         "GATEWAY_AUDIENCE": ("audiences", "the gateway's own application"),
     }
     return [
-        f"{name} is missing: GATEWAY_IDENTITY_PROVIDER=entra needs {what}."
-        for name, (value, what) in missing.items()
+        f"{name} is missing: GATEWAY_IDENTITY_PROVIDER=entra needs {reason}."
+        for name, (value, reason) in missing.items()
         if is_entra and value not in values
     ]
 
 
 def drops_come_as_events() -> bool:
-    """Whether `GATEWAY_DROP_SOURCE` says so; read alone, since the app is indexed with it.
+    """Whether `GATEWAY_DROP_SOURCE` is `eventgrid`. Read separately, while the app is indexed.
 
-    A wrong value counts as polling there, and is reported with all the others at the first call.
+    A wrong value counts as polling. It is reported with all other problems at the first call.
     """
     return os.environ.get(DROP_SOURCE, "").strip().lower() == EVENT_GRID
 
 
-def _read_value(declared: Setting, text: str, problems: list[str]) -> Any:
-    if declared.kind is Kind.HASH_KEYS:
-        return read_hash_keys(declared.name, text, problems)
-    if declared.kind is Kind.WORDS:
-        return _read_words(declared, text, problems)
-    if declared.kind in _TEXTS:
-        read, wanted = _TEXTS[declared.kind]
+def _read_value(setting: Setting, text: str, problems: list[str]) -> Any:
+    if setting.kind is Kind.HASH_KEYS:
+        return read_hash_keys(setting.name, text, problems)
+    if setting.kind is Kind.WORDS:
+        return _read_words(setting, text, problems)
+    if setting.kind in _TEXTS:
+        read, description = _TEXTS[setting.kind]
         value = read(text)
         if value is None:
-            problems.append(f"{declared.name} must be {wanted}, not {_shown(text)}.")
+            problems.append(f"{setting.name} must be {description}, not {_shown(text)}.")
         return value
-    if declared.kind is Kind.CHOICE:
-        if text.lower() not in declared.choices:
-            allowed = " or ".join(declared.choices)
-            problems.append(f"{declared.name} must be {allowed}, not {_shown(text)}.")
+    if setting.kind is Kind.CHOICE:
+        if text.lower() not in setting.choices:
+            allowed = " or ".join(setting.choices)
+            problems.append(f"{setting.name} must be {allowed}, not {_shown(text)}.")
         return text.lower()
     number = int(text) if _INTEGER.fullmatch(text) else -1
-    if not declared.least <= number <= declared.most:
+    if not setting.least <= number <= setting.most:
         problems.append(
-            f"{declared.name} must be a whole number of {declared.kind.value} from "
-            f"{declared.least} to {declared.most}, not {_shown(text)}."
+            f"{setting.name} must be a whole number of {setting.kind.value} from "
+            f"{setting.least} to {setting.most}, not {_shown(text)}."
         )
     return number
 
 
-def _read_words(declared: Setting, text: str, problems: list[str]) -> frozenset[str]:
+def _read_words(setting: Setting, text: str, problems: list[str]) -> frozenset[str]:
     words = frozenset(word.strip().lower() for word in text.split(","))
-    if words - {*declared.choices}:
-        allowed = ", ".join(declared.choices)
+    if words - {*setting.choices}:
+        allowed = ", ".join(setting.choices)
         problems.append(
-            f"{declared.name} must be words of {allowed}, separated by commas, not {_shown(text)}."
+            f"{setting.name} must be words of {allowed}, separated by commas, not {_shown(text)}."
         )
     return words
 
 
 def _shown(text: str) -> str:
-    """A wrong value in a problem, cut, so that a misplaced secret is not repeated whole."""
+    """A wrong value for a problem, shortened, so that a misplaced secret is not shown whole."""
     return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
 
 
-def _unknown_names(environ: Mapping[str, str]) -> list[str]:
-    known = [item.name for item in SETTINGS]
+def _find_unknown_names(environ: Mapping[str, str]) -> list[str]:
+    setting_names = [item.name for item in SETTINGS]
     problems = []
     for name in sorted(environ):
-        if not name.upper().startswith("GATEWAY_") or name in known or name in COMMAND_NAMES:
+        if (
+            not name.upper().startswith("GATEWAY_")
+            or name in setting_names
+            or name in COMMAND_NAMES
+        ):
             continue
-        near = get_close_matches(name.upper(), known, n=1)
-        advice = f"did you mean {near[0]}?" if near else "docs/settings.md lists the settings."
+        similar = get_close_matches(name.upper(), setting_names, n=1)
+        advice = (
+            f"did you mean {similar[0]}?" if similar else "docs/settings.md lists the settings."
+        )
         problems.append(f"{name} is no setting of the gateway; {advice}")
     return problems

@@ -1,8 +1,8 @@
-"""Which storage account the gateway works on: one connection string, or addresses and an identity.
+"""The storage account of the gateway: one connection string, or addresses and an identity.
 
-Separate from `shared.settings` because these names are the platform's, not ours: the host reads
-`AzureWebJobsStorage` too, and a connection string wins over the `AzureWebJobsStorage__…` parts
-(docs/platform.md#6).
+These names are separate from `shared.settings` because the platform defines them: the host reads
+`AzureWebJobsStorage` too, and a connection string takes precedence over the
+`AzureWebJobsStorage__…` parts (docs/platform.md#6).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 CONNECTION = "AzureWebJobsStorage"
 DEVELOPMENT = "UseDevelopmentStorage=true"
 
+# Suffixes of `AzureWebJobsStorage__` for an account that is accessed by identity.
 PARTS = {
     "blobServiceUri": "Address of the blob service, for example `https://ACCOUNT.blob.core.windows.net`.",
     "queueServiceUri": "Address of the queue service.",
@@ -21,11 +22,10 @@ PARTS = {
     "credential": "`managedidentity`, or left out for the identity of the surroundings.",
     "clientId": "Client id of a user-assigned managed identity.",
 }
-"""Suffixes of `AzureWebJobsStorage__` for an account that is reached by identity."""
 
 _SERVICES = ("blob", "queue", "table")
 _EMULATOR_ACCOUNT = "devstoreaccount1"
-# The published account key of the storage emulator; the same on every machine, no secret.
+# The published account key of the storage emulator. It is the same on every machine, and no secret.
 _EMULATOR_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
@@ -34,10 +34,10 @@ _EMULATOR_PORTS = {"blob": 10000, "queue": 10001, "table": 10002}
 
 @dataclass(frozen=True, slots=True)
 class StorageAccount:
-    """Either `connection_string` is set, or the three service addresses are.
+    """Either a `connection_string`, or three service addresses.
 
     With addresses, `credential` is `managedidentity` (then `client_id` may name a user-assigned
-    one) or empty: the default chain of credentials.
+    identity), or empty for the default chain of credentials.
     """
 
     connection_string: str = field(default="", repr=False)
@@ -49,14 +49,14 @@ class StorageAccount:
 
     @property
     def uses_identity(self) -> bool:
-        """Whether the account is reached by identity instead of a connection string."""
+        """Whether the account is accessed by identity instead of a connection string."""
         return not self.connection_string
 
 
 def read_storage_account(environ: Mapping[str, str], problems: list[str]) -> StorageAccount:
-    """The account that the environment names; what is wrong is appended to `problems`.
+    """Read the account from the environment. Errors are appended to `problems`.
 
-    No problem quotes a connection string, since it holds the account's key.
+    No problem quotes a connection string, since it contains the account's key.
     """
     connection = environ.get(CONNECTION, "").strip()
     if connection:
@@ -68,7 +68,19 @@ def read_storage_account(environ: Mapping[str, str], problems: list[str]) -> Sto
             f"or {CONNECTION}__accountName for an account that is reached by identity."
         )
         return StorageAccount()
-    return _read_identity(parts, problems)
+    account = parts["accountName"]
+    addresses = {}
+    for service in _SERVICES:
+        default = f"https://{account}.{service}.core.windows.net" if account else ""
+        address = parts[f"{service}ServiceUri"] or default
+        addresses[f"{service}_service_uri"] = address.rstrip("/")
+        problems.extend(_find_address_problems(f"{CONNECTION}__{service}ServiceUri", address))
+    credential = parts["credential"].lower()
+    if credential not in ("", "managedidentity"):
+        problems.append(f"{CONNECTION}__credential must be managedidentity or left out.")
+    if parts["clientId"] and not credential:
+        problems.append(f"{CONNECTION}__clientId needs {CONNECTION}__credential=managedidentity.")
+    return StorageAccount(**addresses, credential=credential, client_id=parts["clientId"])
 
 
 def _read_connection(connection: str, problems: list[str]) -> str:
@@ -90,23 +102,7 @@ def _read_connection(connection: str, problems: list[str]) -> str:
     return connection
 
 
-def _read_identity(parts: Mapping[str, str], problems: list[str]) -> StorageAccount:
-    account = parts["accountName"]
-    addresses = {}
-    for service in _SERVICES:
-        implied = f"https://{account}.{service}.core.windows.net" if account else ""
-        address = parts[f"{service}ServiceUri"] or implied
-        addresses[f"{service}_service_uri"] = address.rstrip("/")
-        problems.extend(_address_problems(f"{CONNECTION}__{service}ServiceUri", address))
-    credential = parts["credential"].lower()
-    if credential not in ("", "managedidentity"):
-        problems.append(f"{CONNECTION}__credential must be managedidentity or left out.")
-    if parts["clientId"] and not credential:
-        problems.append(f"{CONNECTION}__clientId needs {CONNECTION}__credential=managedidentity.")
-    return StorageAccount(**addresses, credential=credential, client_id=parts["clientId"])
-
-
-def _address_problems(name: str, address: str) -> list[str]:
+def _find_address_problems(name: str, address: str) -> list[str]:
     if not address:
         return [f"{name} is missing: an account reached by identity needs all three addresses."]
     if not address.startswith("https://"):
@@ -117,10 +113,10 @@ def _address_problems(name: str, address: str) -> list[str]:
 def emulator_connection_string(
     host: str = "127.0.0.1", ports: Mapping[str, int] = _EMULATOR_PORTS
 ) -> str:
-    """The whole connection string of a storage emulator.
+    """The full connection string of a storage emulator.
 
-    Never the host name `localhost`: with a port of its own the tables SDK takes it for another
-    product (docs/platform.md#tables).
+    `host` must not be `localhost`: the tables SDK takes `localhost` with a port for another product
+    (docs/platform.md#tables).
     """
     endpoints = "".join(
         f"{service.capitalize()}Endpoint=http://{host}:{ports[service]}/{_EMULATOR_ACCOUNT};"

@@ -1,13 +1,13 @@
-"""How long storage may keep a call or a handler waiting.
+"""The time budget of a call or a handler for waiting for storage.
 
-This limits storage that does not answer, not the call: an import waits minutes for its rows, and a
-large document takes as long as its link needs. A `StorageTime` runs down only while storage is
-asked, and every answer gives some of it back. So a call on healthy storage never runs out, and one
-whose storage hangs, trickles or refuses runs out after `CALL_SECONDS`, however many times its
-services would try again.
+The budget limits storage that does not answer, not the call itself: an import waits minutes for its
+rows, and a large document takes as long as its link needs. A `StorageTime` is spent only during
+requests to storage, and every answer refunds a part. So a call on healthy storage never exhausts
+its budget. If storage hangs, trickles or refuses, the budget is used up after `CALL_SECONDS`,
+however often the services retry.
 
-The time travels in a context variable. A task that several calls share (a look-up, the building of
-the gateway) gets a time of its own, so that it does not depend on the call that came first.
+The budget is in a context variable. A task that several calls share (a look-up, the building of the
+gateway) gets its own budget, so that it does not depend on the call that came first.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from shared.errors import StorageUnavailableError
 
 Answer = TypeVar("Answer")
 
+# For an HTTP call. With its other work, the call is answered within ten seconds.
 CALL_SECONDS = 8.0
-"""For an HTTP call: with what else it does, its answer is there within ten seconds."""
+# For a message, a timer or a command. Messages and timers are retried, and a person sees a command.
 BACKGROUND_SECONDS = 60.0
-"""For a message, a timer, a command: they come back, or a person waits and sees."""
+# For the clean-up of a call whose budget is used up.
 CLEAN_UP_SECONDS = 1.0
-"""For what a call still tidies up when its own time has run out."""
 
 _LONGEST_TRY = 20.0
+# The pauses before the second and the third attempt. A longer outage is reported to the caller.
 _PAUSES = (0.1, 0.9)
-"""Before the second and the third attempt; what takes longer to pass is told to the caller."""
+# The refund for an answer. Healthy storage never takes longer for one.
 _FREE_SECONDS = 0.25
-"""What an answer gives back: no answer of healthy storage takes longer."""
+# Bytes per second. A request with a large body gets a larger refund.
 _SLOWEST_LINK = 128 * 1024
-"""Bytes per second; a request with a large body gives that much more time back."""
 
 
 class StorageTime:
-    """What is left of the time in which storage may not answer. One event loop uses it."""
+    """The budget of a call or handler. One event loop uses it."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -50,28 +50,28 @@ class StorageTime:
 
     @property
     def left(self) -> float:
-        """Seconds; 0 or less where storage has not answered for too long."""
+        """The remaining seconds; 0 or less if the budget is used up."""
         self._count()
         return self._left
 
     @property
     def longest_try(self) -> float:
-        """How long one request may take: half, so that there is time for a second one."""
+        """The limit for one request: half of the budget, so that a second one is possible."""
         return min(_LONGEST_TRY, self.seconds / 2)
 
     def note_answer(self, size: int) -> None:
-        """Storage has answered a request of `size` bytes, both ways."""
+        """Refund for an answer; `size` is the bytes of the request and the answer."""
         self._count()
         self._left = min(self.seconds, self._left + _FREE_SECONDS + size / _SLOWEST_LINK)
 
     def spend(self, seconds: float) -> None:
-        """Somebody else has waited that long for this call; all of it: ask storage no more."""
+        """Count a wait of that long that another task did for this call."""
         self._count()
         self._left -= seconds
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """The block waits for storage; several at once count once."""
+        """Count the time of the block. Blocks that run at the same time count once."""
         self._count()
         self._waiting += 1
         try:
@@ -92,7 +92,7 @@ _CURRENT: ContextVar[StorageTime | None] = ContextVar("storage_time", default=No
 
 @contextmanager
 def storage_time(seconds: float) -> Iterator[StorageTime]:
-    """Give the block a time of its own."""
+    """Give the block its own budget."""
     time = StorageTime(seconds)
     token = _CURRENT.set(time)
     try:
@@ -102,16 +102,16 @@ def storage_time(seconds: float) -> Iterator[StorageTime]:
 
 
 def storage_time_now() -> StorageTime:
-    """The time of this call or handler; a whole one where nobody has given it one."""
+    """The budget of this call or handler; a new one if it has none."""
     return _CURRENT.get() or StorageTime(BACKGROUND_SECONDS)
 
 
 async def retried(attempt: Callable[[], Awaitable[Answer]]) -> Answer:
-    """The answer of storage to one of a few attempts, as long as there is time.
+    """Call `attempt` up to three times, as long as the budget lasts.
 
-    Raises StorageUnavailableError where no attempt was answered.
+    Raises StorageUnavailableError if no attempt was answered.
     """
-    with _some_time() as time:
+    with _counted_time() as time:
         for pause in _PAUSES:
             try:
                 return await attempt()
@@ -123,8 +123,8 @@ async def retried(attempt: Callable[[], Awaitable[Answer]]) -> Answer:
 
 
 @contextmanager
-def _some_time() -> Iterator[StorageTime]:
-    """The time of this call, counted; a whole one for the block where there is none."""
+def _counted_time() -> Iterator[StorageTime]:
+    """Count the block against the budget of this call, or against a new one if it has none."""
     time = _CURRENT.get()
     if time is None:
         with storage_time(BACKGROUND_SECONDS) as time, time.counted():
@@ -136,9 +136,9 @@ def _some_time() -> Iterator[StorageTime]:
 
 @asynccontextmanager
 async def limited_wait(longest: float = math.inf) -> AsyncIterator[asyncio.Timeout]:
-    """Wait for storage, or for somebody else who waits for it, no longer than there is time.
+    """Limit a wait for storage, or for a task that waits for it, to the remaining budget.
 
-    Raises StorageUnavailableError. The timeout may be rescheduled where there is progress.
+    Raises StorageUnavailableError. The block may reschedule the timeout if there is progress.
     """
     time = storage_time_now()
     limit = min(time.left, longest)

@@ -1,4 +1,7 @@
-"""One storage emulator for a whole run of the tests, with an account for each kind of them.
+"""One storage emulator for each process that runs tests, with an account for each kind of them.
+
+`dev.py test` runs the whole suite in two processes and a narrow one in a single process. A test
+with the mark `quiet` measures time: no other test runs beside it.
 
 Queues belong to an account, and every gateway process takes from them: tests that run a gateway of
 their own, or deliver messages themselves, use an account that no other gateway works on. Within an
@@ -7,13 +10,17 @@ account each test makes a tenant of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from local_host.setup.azurite import ACCOUNT, Programs, running
 from tests.emulator import Emulator
 
+TESTS = Path(__file__).parent
 ACCOUNTS = (
     ACCOUNT,
     "contract",
@@ -30,6 +37,45 @@ ACCOUNTS = (
     "proxied",
     "slow",
 )
+
+
+WORKERS = 2
+"""Processes for the whole suite. Each has an emulator and gateways of its own, on free ports."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes `-n auto` starts; 0 runs the tests in this one."""
+    is_narrow = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or any(
+        config.getoption(name) for name in ("keyword", "markexpr", "lf", "stepwise")
+    )
+    return 0 if is_narrow else WORKERS
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """First of all hooks, so that a timeout counts from when the test has begun."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with _running(is_quiet=item.get_closest_marker("quiet") is not None):
+        return (yield)
+
+
+@contextmanager
+def _running(*, is_quiet: bool) -> Iterator[None]:
+    """The time of one test: a quiet one waits for the tests of other processes and holds them up.
+
+    The files that are locked are of no matter; every process of the run knows them.
+    """
+    entrance, room = (TESTS / "__init__.py").open("rb"), (TESTS / "conftest.py").open("rb")
+    with entrance, room:
+        # Without the entrance, tests that follow one another could keep a quiet one out for ever.
+        fcntl.flock(entrance, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if is_quiet else fcntl.LOCK_SH)
+        fcntl.flock(entrance, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(room, fcntl.LOCK_UN)
 
 
 @pytest.fixture(scope="session")

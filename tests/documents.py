@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.bootstrap import open_gateway
 from shared.gateway import Gateway
-from shared.services.documents.rounds import Feature, RoundStatus
+from shared.imports.documents.rounds import Feature, RoundStatus
 from tests.emulator import settings_for
 from tests.tenants import Sender, new_sender
 
@@ -83,13 +83,13 @@ async def make_ready(gateway: Gateway, tenant: str, *rounds: tuple[str, RoundSta
 def a_ready_sender(storage: str, *rounds: tuple[str, RoundStatus]) -> Sender:
     """An integration of a new tenant that may take documents."""
 
-    async def made() -> Sender:
+    async def create() -> Sender:
         async with open_gateway(settings_for(storage)) as gateway:
             sender = await new_sender(gateway)
             await make_ready(gateway, sender.tenant, *rounds)
             return sender
 
-    return asyncio.run(made())
+    return asyncio.run(create())
 
 
 def upload_headers(sender: Sender, **more: str) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""The storage emulator as the tests see it: accounts with the gateway's tables, and its access log.
-
-A line of the log: `127.0.0.1 - - [time] "POST /account/$batch HTTP/1.1" 202 -`.
-"""
+"""The storage emulator as the tests see it: accounts, its access log, all that it stores."""
 
 from __future__ import annotations
 
@@ -11,10 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from azure.data.tables import TableServiceClient
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
 from local_host.setup.azurite import Azurite
 from shared.bootstrap import open_gateway
 from shared.settings import Settings, read_hash_keys
 from shared.storage_account import StorageAccount
+
+# The storage emulator as the tests see it: accounts with the gateway's tables, and its access
+# log.
 
 _LINE = re.compile(r'"([A-Z]+) /([a-z0-9]+)(\S*) HTTP/1\.1" (\d{3})')
 
@@ -47,8 +51,8 @@ class Watch:
         with self._log.open("rb") as log:
             log.seek(self._begun)
             text = log.read().decode("utf-8", "replace")
-        found = [Request(m[1], m[2], m[3], int(m[4])) for m in _LINE.finditer(text)]
-        return [request for request in found if request.account == self._account]
+        requests = [Request(m[1], m[2], m[3], int(m[4])) for m in _LINE.finditer(text)]
+        return [request for request in requests if request.account == self._account]
 
     def has_seen(self, method: str, path: str) -> bool:
         """Whether a request of that method went to an address that begins with `path`."""
@@ -93,3 +97,46 @@ def settings_for(connection_string: str, **changes: Any) -> Settings:
 async def _make_ready(connection_string: str) -> None:
     async with open_gateway(settings_for(connection_string)):
         pass
+
+
+# Everything that lies in a storage account, to be compared: a dry run leaves no trace (I5).
+
+Snapshot = dict[str, Any]
+
+
+def snapshot(storage: str) -> Snapshot:
+    """Tables with their entities, queues with their messages, containers with their blobs."""
+    return {**_tables(storage), **_queues(storage), **_blobs(storage)}
+
+
+def _tables(storage: str) -> Snapshot:
+    with TableServiceClient.from_connection_string(storage) as service:
+        return {
+            f"table {table.name}": {
+                (item["PartitionKey"], item["RowKey"]): (item.metadata["etag"], dict(item))
+                for item in service.get_table_client(table.name).list_entities()
+            }
+            for table in service.list_tables()
+        }
+
+
+def _queues(storage: str) -> Snapshot:
+    with QueueServiceClient.from_connection_string(storage) as service:
+        return {
+            f"queue {queue.name}": [
+                message.id
+                for message in service.get_queue_client(queue.name).peek_messages(max_messages=32)
+            ]
+            for queue in service.list_queues()
+        }
+
+
+def _blobs(storage: str) -> Snapshot:
+    with BlobServiceClient.from_connection_string(storage) as service:
+        return {
+            f"container {container.name}": {
+                blob.name: blob.etag
+                for blob in service.get_container_client(container.name).list_blobs()
+            }
+            for container in service.list_containers()
+        }

@@ -156,8 +156,8 @@ class EntraStandIn:
 
 
 def _error(error: str, number: int, text: str) -> dict[str, Any]:
-    told = f"AADSTS{number}: {text} Trace ID: {uuid.uuid4()}"
-    return {"error": error, "error_description": told, "error_codes": [number]}
+    description = f"AADSTS{number}: {text} Trace ID: {uuid.uuid4()}"
+    return {"error": error, "error_description": description, "error_codes": [number]}
 
 
 @contextmanager

@@ -55,8 +55,8 @@ class AccessLog:
         return self._count()
 
     def _is_settled(self) -> bool:
-        so_far = self._count()
-        return so_far.deletes >= so_far.sends
+        count_before = self._count()
+        return count_before.deletes >= count_before.sends
 
     def _count(self) -> Requests:
         with self._file.open("rb") as log:

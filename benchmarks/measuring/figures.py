@@ -9,8 +9,8 @@ from statistics import median
 
 def middle(values: Iterable[float | None]) -> float | None:
     """The median of what was read; None where nothing was."""
-    known = [value for value in values if value is not None]
-    return median(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return median(numbers) if numbers else None
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

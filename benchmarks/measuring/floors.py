@@ -34,8 +34,8 @@ class Reading:
     emulator: float | None
 
 
+# As the SDK takes it.
 Entity = dict[str, Any]
-"""As the SDK takes it."""
 
 Write = Callable[[TableClient], Awaitable[None]]
 
@@ -81,9 +81,9 @@ def single_upserts(connection: str, entities: Sequence[Entity]) -> list[float]:
 
     async def write(table: TableClient) -> None:
         for entity in entities:
-            begun = time.perf_counter()
+            started_at = time.perf_counter()
             await table.upsert_entity(entity, UpdateMode.REPLACE)
-            seconds.append(time.perf_counter() - begun)
+            seconds.append(time.perf_counter() - started_at)
 
     asyncio.run(_with_table(connection, write))
     return seconds
@@ -94,12 +94,12 @@ async def _measured(connection: str, write: Write, emulator: Meter) -> Reading:
     gc.collect()
     gc.freeze()
     try:
-        own, its = time.process_time(), emulator.processor_seconds()
-        begun = time.perf_counter()
+        own_cpu, storage_cpu = time.process_time(), emulator.processor_seconds()
+        started_at = time.perf_counter()
         await _with_table(connection, write)
-        seconds = time.perf_counter() - begun
-        used = time.process_time() - own
-        return Reading(seconds, used, spent(its, emulator.processor_seconds()))
+        seconds = time.perf_counter() - started_at
+        cpu_seconds = time.process_time() - own_cpu
+        return Reading(seconds, cpu_seconds, spent(storage_cpu, emulator.processor_seconds()))
     finally:
         gc.unfreeze()
 

@@ -45,11 +45,11 @@ class Connection:
 
     def send_workers(self, body: bytes, rows: int) -> Sent:
         """Post workers and wait for their rows. Raises BenchError unless each went in clean."""
-        sent, data = self._posted(WORKERS, "application/json", body)
+        answer, data = self._posted(WORKERS, "application/json", body)
         results = json.loads(data)["results"]
         if len(results) != rows or any(row["importStatus"] != "OK" for row in results):
             raise BenchError("not every row went in without a warning")
-        return sent
+        return answer
 
     def send(self, address: str, media_type: str, body: bytes) -> Sent:
         """Post rows of any type and wait for them. Raises BenchError where that is refused."""
@@ -57,11 +57,11 @@ class Connection:
 
     def _posted(self, address: str, media_type: str, body: bytes) -> tuple[Sent, bytes]:
         headers = {**self._headers, "Content-Type": media_type}
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         self._http.request("POST", address, body, headers)
         response = self._http.getresponse()
         data = response.read()
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started_at
         if response.status != 200:
             raise BenchError(f"the gateway answered {response.status}: {data[:300]!r}")
         return Sent(seconds, response.headers["X-Import-Id"]), data
@@ -76,11 +76,11 @@ class Connection:
             raise BenchError(f"the gateway answered {response.status}: {data[:300]!r}")
         import_id = response.headers["X-Import-Id"]
         if response.status == 202:
-            wait_until(lambda: bool(self._import(import_id)["endedAt"]), "the end of the import")
+            wait_until(
+                lambda: bool(self._get(f"/api/imports/{import_id}")["endedAt"]),
+                "the end of the import",
+            )
         return import_id
-
-    def _import(self, import_id: str) -> Any:
-        return self._get(f"/api/imports/{import_id}")
 
     def counts_of(self, import_id: str) -> Mapping[str, int]:
         """How many rows of an import ended how."""

@@ -185,7 +185,7 @@ async def _make_sender(connection: str) -> Sender:
     settings = Settings(storage=StorageAccount(connection_string=connection))
     async with open_gateway(settings) as gateway:
         tenant = await gateway.tenants.create(f"bench {uuid.uuid4().hex}")
-        wanted = Integration(tenant.id, _SOFTWARE_KEY, "", read=ReadPermission.FULL)
-        issued = await gateway.tenants.add_integration(wanted)
-    headers = {"X-Software-Key": _SOFTWARE_KEY, "X-Functions-Key": issued.function_key}
+        integration = Integration(tenant.id, _SOFTWARE_KEY, "", read=ReadPermission.FULL)
+        issued_key = await gateway.tenants.add_integration(integration)
+    headers = {"X-Software-Key": _SOFTWARE_KEY, "X-Functions-Key": issued_key.function_key}
     return Sender(tenant.id, headers)

@@ -13,10 +13,10 @@ class BenchError(Exception):
     """Something did not go as a measurement needs it; the text says what."""
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
+def wait_until(condition: Callable[[], bool], subject: str) -> None:
     """Return when the condition holds. Raises BenchError after a minute."""
     deadline = time.monotonic() + _SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise BenchError(f"waited {_SECONDS:.0f} s in vain for {what}")
+            raise BenchError(f"waited {_SECONDS:.0f} s in vain for {subject}")
         time.sleep(_PAUSE)

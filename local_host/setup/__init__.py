@@ -1,5 +1,5 @@
-"""What `dev.py` does, on the standard library only: set-up, the storage emulator, the gateway.
+"""The commands of `dev.py`: set-up, the storage emulator, the gateway.
 
-`local_host.setup.azurite` also serves the tests. Nothing here may import an installed package,
-because installing them is what this is for.
+`local_host.setup.azurite` is also used by the tests. This package uses the standard library only,
+because it installs all other packages.
 """

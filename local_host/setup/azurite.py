@@ -4,9 +4,9 @@
         azurite.connection_string
 
 On disk the emulator writes each of its databases as a whole every five seconds, and when it is
-asked to end. When it is killed it loses up to five seconds, and not the same ones of queues and of
-tables. So it is asked to end and given time, and `end_once.cjs` keeps a second signal from ending
-its writing.
+asked to end. If it is killed, it loses up to five seconds, and not the same ones of queues and of
+tables. So it is asked to end and given time, and `end_once.cjs` prevents a second signal from
+interrupting the write.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _PAUSE = 0.02
 
 @dataclass(frozen=True)
 class Programs:
-    """Where Node and the emulator's script are."""
+    """The paths of Node and of the emulator's script."""
 
     node: Path
     script: Path
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Programs:
-        """What `AZURITE_NODE` and `AZURITE_SCRIPT` name; otherwise where the set-up puts them."""
+        """The paths in `AZURITE_NODE` and `AZURITE_SCRIPT`, by default those of the set-up."""
         return cls(
             Path(environ.get("AZURITE_NODE") or SETUP_PROGRAMS.node),
             Path(environ.get("AZURITE_SCRIPT") or SETUP_PROGRAMS.script),
@@ -83,7 +83,7 @@ class Azurite:
         return f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={_KEY};{addresses}"
 
     def stop(self) -> bool:
-        """End it and wait until it has written its data; whether it ended when asked."""
+        """End it and wait until it has written its data. Returns whether it ended when asked."""
         return processes.stop(self.process, _STOP_SECONDS)
 
 
@@ -123,10 +123,17 @@ def start(
     log.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     # A file and no pipe: the emulator has to be able to write while it ends, even if we are gone.
     with log.open("wb") as output:
+        variables = {
+            name: value for name, value in os.environ.items() if not name.startswith("AZURITE_")
+        }
+        # A fifth of its start is compiling its scripts, which Node can cache.
+        variables.setdefault("NODE_COMPILE_CACHE", str(programs.script.parent / ".compiled"))
+        if accounts:
+            variables["AZURITE_ACCOUNTS"] = ";".join(f"{account}:{_KEY}" for account in accounts)
         process = processes.start(
             command(programs, location, has_access_log=has_access_log),
             death_signal=signal.SIGTERM,
-            environ=_environment(os.environ, accounts, programs),
+            environ=variables,
             output=output,
             errors=subprocess.STDOUT,
         )
@@ -158,17 +165,6 @@ def command(
 def read_endpoints(output: str) -> dict[str, str]:
     """The addresses that the emulator has announced so far, by service."""
     return dict(_LISTENING.findall(output))
-
-
-def _environment(
-    environ: Mapping[str, str], accounts: Sequence[str], programs: Programs
-) -> dict[str, str]:
-    variables = {name: value for name, value in environ.items() if not name.startswith("AZURITE_")}
-    # A fifth of its start is compiling its scripts, which Node can cache.
-    variables.setdefault("NODE_COMPILE_CACHE", str(programs.script.parent / ".compiled"))
-    if accounts:
-        variables["AZURITE_ACCOUNTS"] = ";".join(f"{account}:{_KEY}" for account in accounts)
-    return variables
 
 
 def _wait_for_endpoints(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """`dev.py check`: format, lint, strict types and the fast tests, side by side, in a minute.
 
-The tests of the order model play a sample of their interleavings here and all of them in `test`.
+The model tests run a sample of their interleavings here, and all of them in `test`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SAMPLE = {"ORDER_MODEL_RUNS": "100"}
 
 @dataclass
 class Check:
-    """One running tool. Its output is shown at its end, so that the outputs of two do not mix."""
+    """One running tool. Its output is shown when it ends, so that outputs do not mix."""
 
     name: str
     arguments: list[str]
@@ -51,17 +51,22 @@ class Check:
 
 
 def run_checks() -> int:
-    """Run them all, also where the first ones fail; returns the exit status."""
+    """Run all checks, even if the first ones fail. Returns the exit status."""
     checks = [
         Check("format", ["ruff", "format", "--check", "--quiet", "."]),
         Check("lint", ["ruff", "check", "--quiet", "."]),
         Check("types", ["mypy", "--no-error-summary"]),
-        Check("fast tests", ["pytest", "-q", "-m", "not slow", *_present_tests()]),
+        Check(
+            "fast tests",
+            [
+                "pytest",
+                "-q",
+                "-m",
+                "not slow",
+                *[name for name in _TESTS if (ROOT / name).is_dir()],
+            ],
+        ),
     ]
-    failed = [check.name for check in checks if not check.passes()]
-    say(f"check failed: {', '.join(failed)}" if failed else "check passed")
-    return 1 if failed else 0
-
-
-def _present_tests() -> list[str]:
-    return [name for name in _TESTS if (ROOT / name).is_dir()]
+    failed_checks = [check.name for check in checks if not check.passes()]
+    say(f"check failed: {', '.join(failed_checks)}" if failed_checks else "check passed")
+    return 1 if failed_checks else 0

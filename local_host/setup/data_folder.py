@@ -1,6 +1,6 @@
-"""The data folder of a local gateway: one gateway at a time, and no process left of a dead one.
+"""The data folder of a local gateway. Only one gateway at a time runs on it.
 
-The file `gateway.json` in it tells other programs how to reach the gateway that runs. It holds the
+Its file `gateway.json` has the address of the running gateway for other programs, and the
 connection string of the storage, so only its owner may read it.
 """
 
@@ -36,9 +36,9 @@ _END_HOST = ((signal.SIGKILL, 5.0),)
 
 @dataclass(frozen=True)
 class RunningGateway:
-    """A gateway that answers: its address, the connection string of its storage, its process.
+    """A running gateway: its address, the connection string of its storage, its process.
 
-    `certificate` is the file of the one to trust where the address is https, else empty.
+    `certificate` is the file of the certificate to trust if the address is https, else empty.
     """
 
     url: str
@@ -48,7 +48,7 @@ class RunningGateway:
 
 
 def write_gateway(folder: Path, gateway: RunningGateway) -> None:
-    """Write gateway.json; a reader sees all of it or nothing."""
+    """Write gateway.json atomically."""
     draft = folder / f"{_GATEWAY_FILE}.new"
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
@@ -57,7 +57,7 @@ def write_gateway(folder: Path, gateway: RunningGateway) -> None:
 
 
 def read_gateway(folder: Path) -> RunningGateway | None:
-    """The gateway of gateway.json; None where the file is missing or cannot be read."""
+    """Read gateway.json; None if the file is missing or cannot be read."""
     try:
         fields = json.loads((folder / _GATEWAY_FILE).read_text("utf-8"))
         return RunningGateway(
@@ -71,12 +71,12 @@ def read_gateway(folder: Path) -> RunningGateway | None:
 
 
 def remove_gateway(folder: Path) -> None:
-    """Remove gateway.json, where it is there."""
+    """Remove gateway.json, if it exists."""
     (folder / _GATEWAY_FILE).unlink(missing_ok=True)
 
 
 class DataFolder:
-    """What a gateway keeps on disk: the emulator's data, its log, who runs."""
+    """The files of a gateway: the emulator's data, the log, the running processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -91,15 +91,15 @@ class DataFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """No other gateway runs on the folder during the block, and no process of an earlier one.
+        """Lock the folder during the block, and end the processes of an earlier gateway.
 
-        Other users of the machine cannot read the files of the folder. Raises SetupError where
-        another gateway does not stop.
+        Other users of the machine cannot read the files of the folder. Raises SetupError if another
+        gateway does not stop.
         """
         self._close_to_others()
         with file_lock(
             self.folder / "run.lock",
-            patience=_PATIENCE,
+            seconds=_PATIENCE,
             on_wait=self._note_wait,
             refusal=f"Another gateway runs on {self.folder}. Stop it, or name another folder "
             "with --data.",
@@ -108,7 +108,7 @@ class DataFolder:
             yield
 
     def delete_storage(self) -> None:
-        """Delete everything that was stored; to be called inside of `lock`."""
+        """Delete all stored data; to be called inside `lock`."""
         if not self.storage.exists():
             return
         try:
@@ -138,8 +138,8 @@ class DataFolder:
 
     def _note_wait(self) -> None:
         gateway = read_gateway(self.folder)
-        where = f" at {gateway.url}" if gateway else ""
-        note(f"A gateway{where} runs on {self.folder}: waiting for it to stop ...")
+        folder = f" at {gateway.url}" if gateway else ""
+        note(f"A gateway{folder} runs on {self.folder}: waiting for it to stop ...")
 
     def _end_leftovers(self) -> None:
         gateway = read_gateway(self.folder)

@@ -1,8 +1,8 @@
-"""What the set-up installs in the checkout: virtual environments and the storage emulator.
+"""Installs virtual environments and the storage emulator in the checkout.
 
-What is up to date is left alone, and a folder that an interrupted installation left is made again.
-An environment has the locked packages of requirements.txt, installed as the platform installs them
-for a deployment (versions and hashes), and then what the work on the app needs besides.
+An installation that is up to date is kept, and a folder of an interrupted installation is made
+again. An environment has the locked packages of requirements.txt, installed as the platform
+installs them for a deployment (versions and hashes), and then the packages for development.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ _NPM_ASK = ("view", "azurite", "name", "--fetch-retries=2", "--fetch-retry-minti
 
 
 def is_prepared() -> bool:
-    """Whether everything is up to date."""
+    """Whether all installations are up to date."""
     return _main_environment().is_current() and _is_emulator_current()
 
 
 def prepare() -> None:
-    """Install the environment and the emulator, where they are not up to date.
+    """Install the environment and the emulator, if they are not up to date.
 
     Raises SetupError with what to do.
     """
@@ -86,10 +86,10 @@ def prepare() -> None:
 
 
 def prepare_worker() -> Path | None:
-    """The interpreter of the worker library's environment, installed where it is missing.
+    """The interpreter of the worker library's environment, which is installed if it is missing.
 
-    Most machines have no Python 3.13 beside the one in use. So what is missing here is a note for
-    the user and never a failure: None is returned, and the tests that need it skip.
+    Most machines have no Python 3.13 beside the one in use. So a missing Python is a note for the
+    user and not a failure: None is returned, and the tests that need it are skipped.
     """
     python = next((python for python in _worker_candidates() if _is_fit(python)), None)
     if python is None:
@@ -114,7 +114,7 @@ def prepare_worker() -> Path | None:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment as it should be: where, of which Python, with which requirements.
+    """The description of a virtual environment: its folder, its Python, its requirements.
 
     `requirements` are names of files in the checkout, in the order in which they are installed.
     """
@@ -176,21 +176,21 @@ class Environment:
         if is_unfinished(self.folder) or not self._has_interpreter():
             return False
         code = "import pip, sys; print('%d.%d' % sys.version_info[:2])"
-        done = subprocess.run(
+        process = subprocess.run(
             [self.interpreter, "-c", code], capture_output=True, check=False, text=True
         )
-        return done.returncode == 0 and done.stdout.strip() == self.version
+        return process.returncode == 0 and process.stdout.strip() == self.version
 
     def _create(self) -> None:
         with timed_step(f"Making {self.folder.name} with Python {self.version}"):
-            done = subprocess.run(
+            process = subprocess.run(
                 [self.python, "-m", "venv", str(self.folder)],
                 capture_output=True,
                 check=False,
                 text=True,
             )
-        if done.returncode:
-            lines = (done.stdout + done.stderr).strip().splitlines()
+        if process.returncode:
+            lines = (process.stdout + process.stderr).strip().splitlines()
             raise SetupError(f"Python could not make {self.folder}: {' '.join(lines[-1:])}")
 
 
@@ -200,21 +200,21 @@ def _main_environment() -> Environment:
 
 @contextmanager
 def _setup_lock() -> Iterator[None]:
-    """No other process changes what is installed in the checkout during the block.
+    """Lock the installations of the checkout during the block.
 
-    Raises SetupError where something cannot be written.
+    Raises SetupError if a file cannot be written.
     """
     try:
         with file_lock(
             LOCAL / "setup.lock",
-            patience=None,
+            seconds=None,
             on_wait=lambda: note("Another set-up of this checkout is running: waiting for it ..."),
             refusal="",
         ):
             yield
     except OSError as error:
-        where = error.filename or ROOT
-        raise SetupError(f"The set-up cannot write {where}: {error.strerror}.") from error
+        folder = error.filename or ROOT
+        raise SetupError(f"The set-up cannot write {folder}: {error.strerror}.") from error
 
 
 def _emulator_source() -> str:
@@ -237,12 +237,12 @@ def _install_emulator() -> None:
     environ = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     # Without a registry, `npm ci` retries each of its packages for minutes before it says so.
     # All that it needs may be in its cache, though, where it does not have to ask.
-    asked = subprocess.run([*npm, *_NPM_ASK], env=environ, capture_output=True, check=False)
+    requested = subprocess.run([*npm, *_NPM_ASK], env=environ, capture_output=True, check=False)
     source = _emulator_source()
     install(
         "Installing the storage emulator",
         "npm",
-        [*npm, *_NPM_INSTALL, *(["--offline"] if asked.returncode else [])],
+        [*npm, *_NPM_INSTALL, *(["--offline"] if requested.returncode else [])],
         log=_LOGS / "npm.log",
         environ=environ,
         folder=AZURITE,
@@ -265,7 +265,7 @@ def _is_fit(python: str) -> bool:
     """Whether it runs, is of the worker library's version, and can make environments."""
     code = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
     try:
-        done = subprocess.run([python, "-c", code], capture_output=True, check=False, text=True)
+        process = subprocess.run([python, "-c", code], capture_output=True, check=False, text=True)
     except OSError:
         return False
-    return done.returncode == 0 and done.stdout.strip() == _WORKER_VERSION
+    return process.returncode == 0 and process.stdout.strip() == _WORKER_VERSION

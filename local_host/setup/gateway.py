@@ -1,4 +1,4 @@
-"""`dev.py run`: the storage, the local host, the demo, and the orderly end of all three."""
+"""`dev.py run`: starts and stops the storage, the local host and the demo."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _read_port(text: str) -> int:
 
 
 def read_local_settings(root: Path) -> dict[str, str]:
-    """`Values` of local.settings.json in `root`, or of the example where there is none.
+    """`Values` of local.settings.json in `root`, or of the example if there is none.
 
     Raises SetupError for a file that Core Tools would not take.
     """
@@ -105,7 +105,7 @@ def read_local_settings(root: Path) -> dict[str, str]:
 
 def gateway_environ(environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
     """The environment variables of the gateway: those of `environ` win over the settings file."""
-    # Dropped files are looked for every second, since a developer waits for them.
+    # The drop container is scanned every second, since a developer waits.
     return {"LOCAL_HOST_BLOB_SCAN_SECONDS": "1", **settings, **environ}
 
 

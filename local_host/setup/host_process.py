@@ -44,8 +44,8 @@ class HostProcess:
     def describe_end(self) -> str:
         """How it ended, for the user."""
         status = self.process.wait()
-        how = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return f"The gateway's process ended by itself ({how})."
+        ending = signal.Signals(-status).name if status < 0 else f"status {status}"
+        return f"The gateway's process ended by itself ({ending})."
 
     def stop(self, is_urgent: Callable[[], bool]) -> None:
         """Ask it to end; it is killed when it takes too long or `is_urgent` says so."""
@@ -114,9 +114,9 @@ def make_certificate(folder: Path) -> Path:
     The environment's Python makes it, since the standard library cannot.
     """
     command = [str(PYTHON), "-m", "local_host.certificate", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True)
-    if done.returncode:
-        raise SetupError(f"No certificate could be made in {folder}: {done.stderr.strip()}")
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True)
+    if process.returncode:
+        raise SetupError(f"No certificate could be made in {folder}: {process.stderr.strip()}")
     return folder / "cert.pem"
 
 

@@ -1,7 +1,7 @@
 """Running pip or npm: output to a log file, progress to the terminal, one sentence for a failure.
 
-A folder that is installed into has a mark: a small file with the digest of what the folder was
-installed from. An equal digest means that there is nothing to do.
+Each installed folder has a mark: a small file with the digest of its requirements. If the digest is
+unchanged, nothing has to be installed.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def install(
 
 
 def explain(tool: str, output: str, log: Path) -> str:
-    """What is wrong and what to do, from the `output` that a failed `tool` has written to `log`."""
+    """The problem and what to do, from the `output` that a failed `tool` has written to `log`."""
     reason = next(
         text.format(tool=tool, package=match.groupdict().get("package") or "a package")
         for pattern, text in _REASONS

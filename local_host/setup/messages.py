@@ -1,4 +1,4 @@
-"""What the user reads while things are set up: progress, and one sentence for a failure."""
+"""Messages of the set-up: progress, and one sentence for a failure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class SetupError(Exception):
 
 
 def say(text: str) -> None:
-    """Print a line at once, even into a pipe."""
+    """Print a line without buffering, even into a pipe."""
     _print(text, sys.stdout)
 
 
 def note(text: str) -> None:
-    """Print a line that is no output of the command: progress, what went wrong."""
+    """Print a line on standard error: progress, or a problem."""
     _print(text, sys.stderr)
 
 

@@ -2,8 +2,8 @@
 
     python parent_death.py SIGNAL PARENT PROGRAM [ARGUMENT ...]
 
-So a gateway does not outlive a `dev.py` that was killed. This is a program of its own, because the
-request has to be made between fork and exec, where a process with threads may not run Python.
+So a gateway does not outlive a `dev.py` that was killed. This is a separate program, because the
+request has to be made between fork and exec, where a process with threads must not run Python.
 """
 
 from __future__ import annotations

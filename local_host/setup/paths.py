@@ -1,6 +1,6 @@
-"""Where things are in the checkout, and the files that other users of the machine cannot read.
+"""The paths in the checkout, and the protection of files from other users of the machine.
 
-The data folder holds personal data, keys and what the gateway logs.
+The data folder contains personal data, keys and the log of the gateway.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def base_python() -> str:
 
 
 def close_to_others(path: Path) -> None:
-    """Take every right of others from what exists at `path`, and from all that is in it.
+    """Remove all rights of other users from `path` and everything in it.
 
-    A link is left alone, and so is what belongs to another user, who could open it again.
+    Links are skipped, and so are files of another user, who could restore the rights.
     """
     try:
         status = path.lstat()

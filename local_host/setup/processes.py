@@ -36,10 +36,10 @@ def start(
     output: IO[bytes] | int | None = None,
     errors: IO[bytes] | int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `command`, to be sent `death_signal` when the thread that calls this ends.
+    """Start `command`, which gets `death_signal` when the calling thread ends.
 
-    It gets a session of its own: a Ctrl-C on the terminal reaches only us, and we end our children
-    in the right order.
+    It gets its own session, so that Ctrl-C on the terminal reaches only this process, which ends
+    its children in the right order.
     """
     words = list(command)
     if HAS_PARENT_DEATH_SIGNAL:
@@ -63,12 +63,12 @@ def start(
     )
 
 
-def stop(process: subprocess.Popen[bytes], patience: float) -> bool:
-    """Ask a child to end, once; kill it after `patience` seconds. Whether it ended when asked."""
+def stop(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Ask a child to end, once; kill it after `seconds` seconds. Whether it ended when asked."""
     if process.poll() is None:
         process.terminate()
     try:
-        process.wait(patience)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -77,7 +77,7 @@ def stop(process: subprocess.Popen[bytes], patience: float) -> bool:
 
 
 def command_line(pid: int) -> str:
-    """The command line of a process; "" where none runs (or it waits only to be reaped)."""
+    """The command line of a process; "" if it does not run (or is a zombie)."""
     try:
         if HAS_PARENT_DEATH_SIGNAL:
             return (
@@ -86,7 +86,7 @@ def command_line(pid: int) -> str:
                 .replace(b"\0", b" ")
                 .decode("utf-8", "replace")
             )
-        listed = subprocess.run(
+        output = subprocess.run(
             ["ps", "-ww", "-o", "command=", "-p", str(pid)],
             capture_output=True,
             check=False,
@@ -94,7 +94,7 @@ def command_line(pid: int) -> str:
         )
     except OSError:
         return ""
-    return listed.stdout.strip()
+    return output.stdout.strip()
 
 
 def end_leftover(
@@ -102,8 +102,8 @@ def end_leftover(
 ) -> bool:
     """End a process that an earlier run left behind; True when no such process runs any more.
 
-    A process whose command line does not have all `words` is another program, which has got the
-    same id since. `signals` are tried in turn, each with the seconds to wait after it.
+    A process whose command line does not contain all `words` is another program with the same id.
+    `signals` are sent in turn, each with the seconds to wait after it.
     """
     for number, patience in signals:
         if not _has_words(pid, words):
@@ -131,11 +131,11 @@ def has_ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 @contextmanager
 def file_lock(
-    path: Path, *, patience: float | None, on_wait: Callable[[], None], refusal: str
+    path: Path, *, seconds: float | None, on_wait: Callable[[], None], refusal: str
 ) -> Iterator[None]:
     """Lock the file `path` for the time of the block; the system unlocks it when we die.
 
-    Where another process has it, `on_wait` is called once; after `patience` seconds (None: any
+    Where another process has it, `on_wait` is called once; after `seconds` seconds (None: any
     time) a SetupError with `refusal` is raised.
     """
     try:
@@ -146,7 +146,7 @@ def file_lock(
     try:
         if not _try_lock(file):
             on_wait()
-            deadline = None if patience is None else time.monotonic() + patience
+            deadline = None if seconds is None else time.monotonic() + seconds
             while not _try_lock(file):
                 if deadline is not None and time.monotonic() > deadline:
                     raise SetupError(refusal)

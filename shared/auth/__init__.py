@@ -1,1 +1,1 @@
-"""Who is calling: function keys and integrations (docs/contracts.md#0 and docs/contracts.md#1)."""
+"""Authentication of callers: function keys and tokens (docs/contracts.md#0 and #1)."""

@@ -1,7 +1,7 @@
 """Bearer tokens: the Authorization header of a call, and whose token it is.
 
-A token with a right signature is not enough: its client is looked up, so that a revoked one stops
-within seconds, and not only when its last token expires.
+A valid signature is not enough. The gateway looks up the client of each token, so that a revoked
+client is refused within seconds, and not only when its last token expires.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from typing import Any, Protocol
 import jwt
 
 from shared.auth.callers import TokenCaller
-from shared.auth.clients import Client, ClientLookups, Scope
+from shared.auth.clients import ClientLookups, Scope
 from shared.errors import BearerTokenError, ExpiredTokenError
 
-# What a read token says, and what callers are told of one that does not count.
-
+# Unix seconds of the year 5138. No issuer sets a later time.
 _FAR_OFF = 10**11
-"""Seconds: no time that an issuer sets is beyond it (the year 5138)."""
 NOT_VALID = "The token is not valid here: get one from /connect/token of this gateway."
 _SENTENCES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ExpiredSignatureError, "The token has expired: get a new one from /connect/token."),
@@ -42,10 +40,10 @@ _SENTENCES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """What a token with a right signature says of its client.
+    """The claims about the client in a token with a valid signature.
 
-    `tenant` and `registration` are those that the client had when the gateway issued the token;
-    None where another party issued it, who does not know them.
+    `tenant` and `registration` are those that the client had when the gateway issued the token.
+    They are None in a token of another issuer, which does not know them.
     """
 
     client_id: str
@@ -55,23 +53,26 @@ class TokenClaims:
 
 
 class TokenReader(Protocol):
-    """Checks everything about a token but whether its client is still there."""
+    """Checks everything about a token except whether its client still exists."""
 
     async def read(self, token: str) -> TokenClaims:
-        """What it says. Raises BearerTokenError, StorageUnavailableError."""
+        """Read the claims. Raises BearerTokenError, StorageUnavailableError."""
 
 
 def key_id_of(token: str, algorithm: str, media_type: str) -> str:
-    """The id of the key that a token names.
+    """The id of the key that signed the token, from its header.
 
-    Raises jwt.PyJWTError for any other algorithm, and for a `typ` other than `media_type`: what
-    was signed with the same key for another purpose is no access token (RFC 8725, 3.11).
+    Raises jwt.PyJWTError for any other algorithm, and for a `typ` other than `media_type`. A token
+    that was signed with the same key for another purpose is not an access token (RFC 8725, 3.11).
     """
     header = jwt.get_unverified_header(token)
     if header.get("alg") != algorithm:
         raise jwt.InvalidAlgorithmError("another algorithm")
-    named = header.get("typ")
-    if not isinstance(named, str) or named.lower().removeprefix("application/") != media_type:
+    token_type = header.get("typ")
+    if (
+        not isinstance(token_type, str)
+        or token_type.lower().removeprefix("application/") != media_type
+    ):
         raise jwt.InvalidTokenError("another type of token")
     kid = header.get("kid")
     if not isinstance(kid, str):
@@ -82,9 +83,9 @@ def key_id_of(token: str, algorithm: str, media_type: str) -> str:
 def check_claim_types(
     claims: Mapping[str, Any], texts: Iterable[str], times: Iterable[str]
 ) -> None:
-    """Raise jwt.PyJWTError where a claim is of another type than its issuer gives it.
+    """Raise jwt.PyJWTError if a claim does not have the type that its issuer gives it.
 
-    The library also takes a time as text, and an audience as a list.
+    The JWT library is less strict: it also accepts a time as text, and an audience as a list.
     """
     for name in texts:
         claim = claims.get(name)
@@ -97,7 +98,7 @@ def check_claim_types(
 
 
 def _is_encodable(text: str) -> bool:
-    """Whether it is without halves of surrogate pairs, which storage cannot look up."""
+    """Whether the text has no lone surrogates, which storage cannot look up."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -106,22 +107,24 @@ def _is_encodable(text: str) -> bool:
 
 
 @contextmanager
-def refusing_faults() -> Iterator[None]:
-    """What the library has against a token becomes a refusal that quotes nothing of it.
+def token_refusals() -> Iterator[None]:
+    """Translate errors of the JWT library into BearerTokenError, which quotes nothing of the token.
 
-    A header that is nested without end is one of its faults that it does not call one.
+    The library raises RecursionError for a header that is nested too deeply.
     """
     try:
         yield
     except (jwt.PyJWTError, RecursionError) as fault:
-        told = next((said for kind, said in _SENTENCES if isinstance(fault, kind)), NOT_VALID)
-        # The signature has been checked before the time.
+        message = next(
+            (sentence for kind, sentence in _SENTENCES if isinstance(fault, kind)), NOT_VALID
+        )
+        # The library checks the signature before the time, so the token was valid once.
         is_expired = isinstance(fault, jwt.ExpiredSignatureError)
-        raise (ExpiredTokenError if is_expired else BearerTokenError)(told) from None
+        raise (ExpiredTokenError if is_expired else BearerTokenError)(message) from None
 
 
+# The longest Authorization header. Tokens of Entra with many roles have some thousand characters.
 MOST_CHARACTERS = 16_384
-"""Of the header; tokens of Entra with many roles have some thousands."""
 _BEARER = re.compile(r"\s*bearer +([A-Za-z0-9_.=-]+)\s*", re.IGNORECASE)
 
 
@@ -133,31 +136,27 @@ class BearerAuthenticator:
         self._clients = clients
 
     async def authenticate(self, authorization: str) -> TokenCaller:
-        """The caller, by the value of its Authorization header. Raises BearerTokenError."""
-        claims = await self._tokens.read(_token_in(authorization))
+        """Find the caller by the value of its Authorization header. Raises BearerTokenError."""
+        match = None
+        if len(authorization) <= MOST_CHARACTERS:
+            match = _BEARER.fullmatch(authorization)
+        if match is None:
+            raise BearerTokenError(
+                "Authorization must be `Bearer` and one token from /connect/token, or be left out."
+            )
+        claims = await self._tokens.read(match[1])
         client = await self._clients.find(claims.client_id)
-        if client is None or not _is_of(claims, client):
+        # Whether the token was issued to this very client; see `shared.auth.clients`.
+        if client is None or not (
+            claims.tenant in (None, client.tenant)
+            and claims.registration
+            in (
+                None,
+                client.registration,
+            )
+        ):
             raise BearerTokenError(
                 "The client of this token is not known, or was revoked: ask the "
                 "operator of the gateway for a client."
             )
         return TokenCaller(client.tenant, client.client_id, claims.scopes & client.scopes)
-
-
-def _token_in(authorization: str) -> str:
-    found = None
-    if len(authorization) <= MOST_CHARACTERS:
-        found = _BEARER.fullmatch(authorization)
-    if found is None:
-        raise BearerTokenError(
-            "Authorization must be `Bearer` and one token from /connect/token, or be left out."
-        )
-    return found[1]
-
-
-def _is_of(claims: TokenClaims, client: Client) -> bool:
-    """Whether the token was issued to this very client; see `shared.auth.clients`."""
-    return claims.tenant in (None, client.tenant) and claims.registration in (
-        None,
-        client.registration,
-    )

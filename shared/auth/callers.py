@@ -4,15 +4,16 @@
     authenticate_for(headers, scope)  key pair, or a token of that scope: documents, authdata
     authenticate_any(headers)         key pair, or a token of any scope: `/api/imports…`
 
-A wrong credential is counted, and past the budgets of `FailureThrottle` it is refused with 429 in
-place of 401 or 403. An expired token was right once and is not counted: its owner has to see the
-401 to ask for a new one. The callers of a disabled tenant are refused with 403 once they have
-shown a right credential.
+The gateway counts wrong credentials. Beyond the budgets of `FailureThrottle` it answers a wrong
+credential with 429 in place of 401 or 403. An expired token was valid once and is not counted: its
+owner has to see the 401 to ask for a new one. Callers of a disabled tenant are refused with 403
+after their credential has been accepted.
 
-Where `Authorization: Bearer` is sent to an endpoint that takes tokens, it alone decides. Any other
-Authorization is passed over beside a key pair, and so is every Authorization where no token is
-taken: proxies and browsers add one that the caller does not know of. The caller that comes back
-says which tenant it is and what it `sees`; an endpoint need not know which way it came.
+If `Authorization: Bearer` is sent to an endpoint that takes tokens, the token alone decides. Any
+other Authorization header is ignored beside a key pair, and every Authorization header is ignored
+by endpoints that take no token, because proxies and browsers add one without the caller's
+knowledge. The returned caller has its tenant and knows which import types it `sees`. Endpoints
+need not know which credential it used.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from urllib.parse import unquote
 
 from shared import log
 from shared.auth.clients import Scope
-from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.integrations import (
     ROW,
     FunctionKey,
@@ -41,6 +41,7 @@ from shared.auth.integrations import (
 from shared.auth.lookups import CachedLookups
 from shared.auth.read_permission import ReadPermission
 from shared.auth.tenant_lookups import TenantLookups
+from shared.budgets import FailureThrottle
 from shared.clock import Clock
 from shared.errors import (
     BearerTokenError,
@@ -56,15 +57,13 @@ from shared.imports.import_type import Options
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS
 from shared.storage.ports import Tables
 
-# Who is calling, once that is known: an integration with its key pair, or a client with a token.
-#
-# An endpoint takes either as `AnyCaller`; both have the tenant, the options for the rules, and
-# which imports they see.
+# An authenticated caller: an integration with its key pair, or a client with a token. Endpoints
+# take either as `AnyCaller`.
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A tenant's integration that showed its function key. Holds no secret."""
+    """A tenant's integration, authenticated by its function key. Holds no secret."""
 
     tenant: str
     key_name: str
@@ -73,12 +72,12 @@ class Caller:
 
     @property
     def name(self) -> str:
-        """What tells it from the other callers of its tenant."""
+        """A name that is unique among the callers of the tenant."""
         return f"integration {self.software_key}"
 
     @property
     def options(self) -> Options:
-        """What the rules need to know of the integration."""
+        """The integration's options for the rules."""
         return self.integration.options
 
     @property
@@ -87,13 +86,13 @@ class Caller:
         return self.integration.read
 
     def sees(self, type_name: str) -> bool:  # noqa: ARG002 (a token's caller looks at the type)
-        """Whether imports of this type are shown to it: a key pair sees all of its tenant."""
+        """Whether the caller may see imports of this type. A key pair sees all of its tenant."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCaller:
-    """A tenant's client that showed a bearer token. Holds no secret."""
+    """A tenant's client, authenticated by a bearer token. Holds no secret."""
 
     tenant: str
     client_id: str
@@ -101,12 +100,12 @@ class TokenCaller:
 
     @property
     def name(self) -> str:
-        """What tells it from the other callers of its tenant."""
+        """A name that is unique among the callers of the tenant."""
         return f"client {self.client_id}"
 
     @property
     def options(self) -> Options:
-        """What the rules need to know: a client has no settings of its own."""
+        """The default options: a client has no settings of its own."""
         return Options()
 
     @property
@@ -118,7 +117,7 @@ class TokenCaller:
         return ReadPermission.FULL if has_both else ReadPermission.MASKED
 
     def sees(self, type_name: str) -> bool:
-        """Whether imports of this type are shown to it: those of its scopes."""
+        """Whether one of the token's scopes covers imports of this type."""
         return any(scope.type_name == type_name for scope in self.scopes)
 
 
@@ -134,29 +133,29 @@ def check_database(caller: Caller) -> None:
         raise ForbiddenError("Pay and Bill Database not active")
 
 
-def check_database_version(caller: Caller, needed: int) -> None:
-    """For Pay & Bill types only: the integration's database must not be older than `needed`.
+def check_database_version(caller: Caller, least_version: int) -> None:
+    """For Pay & Bill types only: the integration's database must not be older than `least_version`.
 
     Raises InvalidRequestError with the vendor's words.
     """
-    if caller.integration.database.version < needed:
+    if caller.integration.database.version < least_version:
         raise InvalidRequestError("Invalid DB Version")
 
 
 # The key pair `X-Functions-Key` + `X-Software-Key` (docs/contracts.md#0 and docs/contracts.md#1).
 #
-# In this order, each refusal with its own words:
+# The checks run in this order, and each refusal has its own message:
 #
-#     401  no function key, or one that nobody has
+#     401  no function key, or an unknown one
 #     403  Key name does not match Software Key
 #     403  Integration missing for Software Key or disabled   (a missing X-Software-Key too)
 #
-# A software key may hold any character, but HTTP knows no encoding of header values: a host hands
-# them on as UTF-8 or byte by byte as Latin-1, and a browser refuses to send what is not Latin-1.
-# So the header counts in each of these readings: as it came, its bytes as UTF-8, and
-# percent-decoded; blanks around it and the choice of Unicode form do not matter. This is safe
-# because the function key alone is the secret: the software key is only compared with that key's
-# own name.
+# A software key may hold any character, but HTTP defines no encoding of header values. A host
+# passes them on as UTF-8 or byte by byte as Latin-1, and a browser refuses to send characters
+# outside Latin-1. So the gateway accepts the header in each of these readings: as it came, its
+# bytes as UTF-8, and percent-decoded. Blanks around it and the Unicode form do not matter. This is
+# safe because only the function key is secret. The software key is only compared with the name of
+# that key.
 
 FUNCTION_KEY_HEADER = "x-functions-key"
 AUTHORIZATION_HEADER = "authorization"
@@ -165,28 +164,28 @@ SOFTWARE_KEY_HEADER = "x-software-key"
 
 @dataclass(frozen=True, slots=True)
 class _Credential:
-    """What storage knows of a function key."""
+    """The stored function key, and its integration if that can be read."""
 
     key: FunctionKey
     integration: Integration | None
 
 
 class KeyPairAuthenticator:
-    """Finds the caller of a key pair; remembers look-ups for `cache_seconds`."""
+    """Finds the caller of a key pair. Caches look-ups for `cache_seconds`."""
 
     def __init__(self, tables: Tables, clock: Clock, cache_seconds: float) -> None:
         self._tables = tables
         self.lookups: CachedLookups[_Credential] = CachedLookups(self._read, clock, cache_seconds)
 
     async def authenticate(self, headers: Mapping[str, str]) -> Caller:
-        """The caller. `headers` has lower-case names, as the host gives them.
+        """Find the caller. `headers` has lower-case names, as the host passes them.
 
         Raises UnauthenticatedError, ForbiddenError, StorageUnavailableError.
         """
         credential = await self._identify(headers)
         software_key = headers.get(SOFTWARE_KEY_HEADER, "").strip()
         key = credential.key
-        if software_key and not _names(software_key, key.name):
+        if software_key and not _matches_software_key(software_key, key.name):
             raise WrongSoftwareKeyError("Key name does not match Software Key")
         integration = credential.integration
         if not software_key or integration is None or not integration.enabled:
@@ -210,17 +209,17 @@ class KeyPairAuthenticator:
         return credential
 
     async def _read(self, key_hash: str) -> _Credential | None:
-        entity = await self._tables.get(FUNCTION_KEYS, key_hash, ROW)
-        if entity is None:
+        key_entity = await self._tables.get(FUNCTION_KEYS, key_hash, ROW)
+        if key_entity is None:
             return None
-        key = key_from_entity(entity)
-        stored = await self._tables.get(INTEGRATIONS, *integration_keys(key.tenant, key.name))
-        if stored is None:
+        key = key_from_entity(key_entity)
+        entity = await self._tables.get(INTEGRATIONS, *integration_keys(key.tenant, key.name))
+        if entity is None:
             return _Credential(key, None)
         try:
-            integration = integration_from_entity(stored)
+            integration = integration_from_entity(entity)
         except UnreadableDataError as error:
-            # It says nothing that can be relied on: refused as one that is disabled.
+            # Treated like a disabled integration, since nothing in it can be relied on.
             log.failure("integration.unreadable", error, tenant=key.tenant)
             return _Credential(key, None)
         if not hmac.compare_digest(integration.key_hash, key_hash):
@@ -228,14 +227,15 @@ class KeyPairAuthenticator:
         return _Credential(key, integration)
 
 
+# NFC composes at most so many characters into one. Longer text is not normalised, because
+# normalising a long run of combining marks takes quadratic time.
 _LONGEST_IN_NFC = 4
-"""Characters that NFC makes one of at most; normalising a long run of marks is quadratic."""
+# The percent-encoded length of the longest UTF-8 character.
 _LONGEST_ESCAPED = 12
-"""Characters of one that is percent-encoded in UTF-8."""
 
 
-def _names(header: str, name: str) -> bool:
-    """Whether the value of a header names this software key, in one of the readings above."""
+def _matches_software_key(header: str, name: str) -> bool:
+    """Whether the header value is this software key in one of the readings above."""
     if len(header) > len(name) * _LONGEST_IN_NFC * _LONGEST_ESCAPED:
         return False
     readings = {header}
@@ -243,10 +243,10 @@ def _names(header: str, name: str) -> bool:
         readings.add(header.encode("latin-1").decode("utf-8"))
     if "%" in header:
         readings.add(unquote(header))
-    trimmed = (reading.strip() for reading in readings)
+    candidates = (reading.strip() for reading in readings)
     return any(
         unicodedata.normalize("NFC", text) == name
-        for text in trimmed
+        for text in candidates
         if len(text) <= len(name) * _LONGEST_IN_NFC
     )
 
@@ -255,7 +255,7 @@ NO_CREDENTIAL = (
     "Send a token from /connect/token as `Authorization: Bearer …`, or X-Functions-Key with "
     "X-Software-Key."
 )
-# A host joins several headers of one name with commas; a Bearer among them decides too.
+# A host joins several headers of one name with commas. A Bearer credential among them counts too.
 _BEARER = re.compile(r"(?:^|,)\s*bearer(?![A-Za-z0-9_-])", re.IGNORECASE)
 
 
@@ -263,7 +263,7 @@ class BearerTokens(Protocol):
     """Finds the caller of a bearer token."""
 
     async def authenticate(self, authorization: str) -> TokenCaller:
-        """The caller, by the value of its Authorization header.
+        """Find the caller by the value of its Authorization header.
 
         Raises BearerTokenError, StorageUnavailableError.
         """
@@ -328,13 +328,13 @@ class Callers:
             raise BearerTokenError(error.message, is_sent=False) from None
 
     async def _of_token(self, headers: Mapping[str, str]) -> TokenCaller:
-        sent = headers[AUTHORIZATION_HEADER]
+        authorization = headers[AUTHORIZATION_HEADER]
         try:
-            caller = await self._tokens.authenticate(sent)
+            caller = await self._tokens.authenticate(authorization)
         except ExpiredTokenError:
             raise
         except BearerTokenError:
-            self._failures.count(headers, "token", sent)
+            self._failures.count(headers, "token", authorization)
             raise
         await self._tenants.check_enabled(caller.tenant)
         return caller

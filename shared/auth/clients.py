@@ -1,9 +1,9 @@
-"""An OAuth client: a program of a tenant that asks for tokens (docs/contracts.md#4).
+"""An OAuth client: a program of a tenant that requests tokens (docs/contracts.md#4).
 
-Its id is a name that is unique in the whole gateway, since it stands alone in a token request. A
-client of Entra is known by its application id and has no secret here. A revoked client is gone;
-`registration` tells one that is added later under the same name from it, so that no token of the
-first is good for the second.
+Client ids are unique in the whole gateway, since a token request names no tenant. A client of
+Entra is identified by its application id, and the gateway stores no secret for it. Revoking a
+client deletes it. If a client is later added under the same id, its `registration` differs, so
+that tokens of the first client are not valid for the second.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from shared.storage.entities import encode
 from shared.storage.names import CLIENTS
 from shared.storage.ports import Entity, Tables
 
-# What a bearer token may be good for, and which imports each scope shows (docs/contracts.md#0 and
+# The scopes of bearer tokens, and the import types that each covers (docs/contracts.md#0 and
 # docs/contracts.md#4).
 
 
 class Scope(StrEnum):
-    """A scope by its name in tokens, and in the options of `manage.py client`."""
+    """A scope; the value is its name in tokens and in the options of `manage.py client`."""
 
     IMPORT_INBOX = "import_inbox"
     IMPORT_AUTHDATA = "import_authdata"
@@ -49,15 +49,15 @@ _MEANINGS: Final = {
     Scope.READ_RECORDS.value: "Stored records; their sensitive values are masked.",
     Scope.READ_SENSITIVE.value: "With read_records: also the sensitive values of records.",
 }
+# All clients share a partition: they are few, and listed in order of their id.
 PARTITION = "clients"
-"""All clients share a partition: they are few, and listed in order of their id."""
 
 MOST_CLIENT_ID = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One client; `secret_hash` is empty for a client of Entra, `created_at` is ISO text."""
+    """One client. `secret_hash` is empty for a client of Entra, `created_at` is ISO text."""
 
     client_id: str
     tenant: str
@@ -68,13 +68,13 @@ class Client:
     secret_hash: str = field(default="", repr=False)
 
     @property
-    def is_of_entra(self) -> bool:
+    def is_entra_client(self) -> bool:
         """Whether Entra keeps its secret."""
         return not self.secret_hash
 
 
 def normal_client_id(text: str) -> str:
-    """A client id as it is compared: trimmed, in Unicode NFC; case counts, but not in a GUID."""
+    """A client id as it is compared: trimmed, in Unicode NFC. Case matters except in a GUID."""
     client_id = unicodedata.normalize("NFC", text.strip())
     return client_id.lower() if is_application_id(client_id) else client_id
 
@@ -85,12 +85,10 @@ def is_application_id(client_id: str) -> bool:
 
 
 def client_row(client_id: str) -> str:
-    """The row key of a client."""
     return encode(normal_client_id(client_id))
 
 
 def client_to_entity(client: Client) -> Entity:
-    """As it is stored."""
     values = {
         "clientId": client.client_id,
         "tenant": client.tenant,
@@ -104,7 +102,7 @@ def client_to_entity(client: Client) -> Entity:
 
 
 def client_from_entity(entity: Entity) -> Client:
-    """The inverse of `client_to_entity`; a scope that this version does not know is left out."""
+    """The client of an entity. A scope that this version does not know is left out."""
     return Client(
         client_id=entity.text("clientId"),
         tenant=entity.text("tenant"),
@@ -117,15 +115,12 @@ def client_from_entity(entity: Entity) -> Client:
 
 
 def known_scopes(names: list[str]) -> frozenset[Scope]:
-    """The scopes of these names; other names are passed over."""
+    """The scopes of these names; unknown names are ignored."""
     return frozenset(scope for scope in Scope if scope.value in names)
 
 
-# Finding a client by its id, for a token request or a token.
-
-
 class ClientLookups:
-    """Finds clients by id; remembers them for `cache_seconds`."""
+    """Finds clients by id for token requests and tokens. Caches them for `cache_seconds`."""
 
     def __init__(self, tables: Tables, clock: Clock, cache_seconds: float) -> None:
         self._tables = tables
@@ -136,15 +131,15 @@ class ClientLookups:
         return await self._lookups.get(client_row(client_id))
 
     async def read(self, client_id: str) -> Client | None:
-        """The same from storage, as it is now, in the same time whether the id is known or not.
+        """Read the client from storage, in the same time whether the id is known or not.
 
-        For calls that prove nothing yet: what is remembered would be answered faster, and by that
-        tell which ids are in use. A query takes as long where it finds nothing; a point read of
-        what is missing is a fault, which takes its own time.
+        For calls that are not authenticated yet. A cached answer would be faster, and the time
+        would show which ids are in use. For the same reason this is a query: it takes as long if
+        it finds nothing, while a point read of a missing row is an error of another duration.
         """
         row = client_row(client_id)
-        found = await self._tables.query(CLIENTS, PARTITION, row, row)
-        return client_from_entity(found[0]) if found else None
+        entities = await self._tables.query(CLIENTS, PARTITION, row, row)
+        return client_from_entity(entities[0]) if entities else None
 
     async def _read(self, row: str) -> Client | None:
         entity = await self._tables.get(CLIENTS, PARTITION, row)

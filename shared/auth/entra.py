@@ -1,8 +1,8 @@
-"""What Entra ID publishes of a directory: its issuers and the keys that its tokens are signed with.
+"""The metadata that Entra ID publishes for a directory: its issuers and its signing keys.
 
-Read from the metadata of both versions of its tokens, since an application's registration decides
-which one it gets (docs/platform.md#entra): the issuer of the older one is on another host, and
-every national cloud has its own. Everything here blocks; it is called in a thread.
+The gateway reads the metadata of both token versions, since an application's registration decides
+which version it gets (docs/platform.md#entra). The issuer of the older version is on another host,
+and every national cloud has its own. All functions here block, so callers run them in a thread.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Metadata:
 
     @property
     def jwks(self) -> list[dict[str, str]]:
-        """The keys to be passed on, without the certificates that Entra adds."""
+        """The keys as JSON Web Keys, without the certificates that Entra adds."""
         algorithm = jwt.algorithms.RSAAlgorithm
         return [
             {**_PASSED_ON, "kid": kid, "n": numbers["n"], "e": numbers["e"]}
@@ -52,47 +52,54 @@ class EntraAuthority:
         self._new_session = new_session
 
     def session(self) -> requests.Session:
-        """A session that does not wait for ever; one for each errand, so that no cookie stays."""
+        """Open a session with a timeout. Each task gets a new one, so that no cookie is kept."""
         session = self._new_session()
         session.request = partial(session.request, timeout=_SECONDS)  # type: ignore[method-assign]
         return session
 
     def read_metadata(self) -> Metadata:
-        """Ask for everything. Raises IdentityProviderUnavailableError."""
+        """Read the metadata and the keys. Raises IdentityProviderUnavailableError."""
         try:
             with self.session() as session:
-                documents = {
-                    version: _get(session, f"{self.address}{path}/.well-known/openid-configuration")
+                metadata = {
+                    version: _get_json(
+                        session, f"{self.address}{path}/.well-known/openid-configuration"
+                    )
                     for version, path in (("1.0", ""), ("2.0", "/v2.0"))
                 }
-                addresses = dict.fromkeys(found["jwks_uri"] for found in documents.values())
-                sets = [_get(session, address)["keys"] for address in addresses]
+                addresses = dict.fromkeys(document["jwks_uri"] for document in metadata.values())
+                key_sets = [_get_json(session, address)["keys"] for address in addresses]
         except (requests.RequestException, ValueError, KeyError, TypeError) as error:
             raise IdentityProviderUnavailableError("the metadata cannot be read") from error
-        found = [key for keys in sets for jwk in keys if (key := _signature_key(jwk)) is not None]
+        keys = [
+            key
+            for key_set in key_sets
+            for jwk in key_set
+            if (key := _signature_key(jwk)) is not None
+        ]
         return Metadata(
-            issuers={version: str(each["issuer"]) for version, each in documents.items()},
-            keys={str(key.key_id): key for key in found},
+            issuers={version: str(document["issuer"]) for version, document in metadata.items()},
+            keys={str(key.key_id): key for key in keys},
         )
 
 
-def _get(session: requests.Session, address: str) -> dict[str, Any]:
+def _get_json(session: requests.Session, address: str) -> dict[str, Any]:
     if urlsplit(address).scheme != "https":
         raise ValueError("an address that is not https")
     answer = session.get(address, allow_redirects=False)
     answer.raise_for_status()
-    found = answer.json()
-    if answer.status_code != requests.codes.ok or not isinstance(found, dict):
+    document = answer.json()
+    if answer.status_code != requests.codes.ok or not isinstance(document, dict):
         raise ValueError("no document")
-    return found
+    return document
 
 
 def _signature_key(jwk: Any) -> jwt.PyJWK | None:
-    """A key as Entra publishes them; None for one of another kind, which is passed over."""
+    """Read a published key. Returns None for a key of another kind, which is ignored."""
     if not isinstance(jwk, dict) or not isinstance(jwk.get("kid"), str):
         return None
-    wanted = (jwk.get("kty"), jwk.get("use", "sig"), jwk.get("alg", ALGORITHM))
-    if wanted != ("RSA", "sig", ALGORITHM):
+    description = (jwk.get("kty"), jwk.get("use", "sig"), jwk.get("alg", ALGORITHM))
+    if description != ("RSA", "sig", ALGORITHM):
         return None
     try:
         return jwt.PyJWK.from_dict({**jwk, "alg": ALGORITHM})

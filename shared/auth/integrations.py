@@ -1,7 +1,7 @@
-"""An integration: one vendor system of a tenant, and how its rows are to be taken.
+"""An integration: one vendor system of a tenant, with the options for importing its rows.
 
-It is also where the current function key is recorded: a key counts only while its integration
-names its hash. So a rotation is one conditional write, whatever dies around it.
+The integration records the hash of its current function key, and only that key is valid. So a
+rotation is one conditional write, even if the process dies around it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from shared.imports.import_type import OnExisting, Options
 from shared.storage.entities import decode, encode
 from shared.storage.ports import Entity, Value, reading
 
+# The version of a new integration's database (docs/contracts.md#1).
 DEFAULT_DATABASE_VERSION = 1
-"""What an integration has unless told otherwise (docs/contracts.md#1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The Pay & Bill database behind the integration, as its vendor sees it."""
+    """The Pay & Bill database of the integration, as the vendor's contract knows it."""
 
     active: bool = True
     version: int = DEFAULT_DATABASE_VERSION
@@ -31,7 +31,7 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Integration:
-    """One integration; `key_hash` is the SHA-256 of its current function key, in hex."""
+    """One integration. `key_hash` is the SHA-256 of its current function key, in hex."""
 
     tenant: str
     software_key: str
@@ -44,7 +44,7 @@ class Integration:
 
     @property
     def options(self) -> Options:
-        """What the rules need to know of it."""
+        """The options for the rules."""
         return Options(on_existing=self.on_existing)
 
 
@@ -54,7 +54,7 @@ def integration_keys(tenant: str, software_key: str) -> tuple[str, str]:
 
 
 def integration_to_entity(integration: Integration, etag: str = "") -> Entity:
-    """As it is stored; `etag` is what was read, for a conditional write."""
+    """The entity of an integration. A conditional write needs the `etag` of the last read."""
     partition, row = integration_keys(integration.tenant, integration.software_key)
     values: Mapping[str, Value] = {
         "tenant": integration.tenant,
@@ -72,7 +72,7 @@ def integration_to_entity(integration: Integration, etag: str = "") -> Entity:
 
 @reading("an integration")
 def integration_from_entity(entity: Entity) -> Integration:
-    """The inverse of `integration_to_entity`. Raises UnreadableDataError."""
+    """The integration of an entity. Raises UnreadableDataError."""
     if not isinstance(entity.values.get("keyHash"), str):
         raise ValueError("no hash of a key")
     return Integration(
@@ -91,9 +91,9 @@ def integration_from_entity(entity: Entity) -> Integration:
 
 
 def integration_from_any_entity(entity: Entity) -> Integration:
-    """An integration that may be broken: what cannot be read is as in a new one, but disabled.
+    """The integration of an entity, or a disabled one in its place if it cannot be read.
 
-    So a list shows it, and `integration set` mends it.
+    So lists show a broken integration, and `integration set` repairs it.
     """
     try:
         return integration_from_entity(entity)
@@ -108,22 +108,21 @@ def integration_from_any_entity(entity: Entity) -> Integration:
         )
 
 
-# Function keys: made here, shown once, stored as a hash.
+# Function keys. The gateway shows a new key once and stores only its hash.
 #
-# A key carries 256 random bits, so a plain SHA-256 is enough: there is nothing to guess that a
-# slow hash would protect. The platform has function keys of its own, but it never tells Python
-# the name of the key that was used (docs/platform.md#1.11), and the name is what the contract
-# checks.
+# A key has 256 random bits, so a plain SHA-256 is enough: a slow hash protects only what can be
+# guessed. The platform has its own function keys, but it does not pass the name of the used key to
+# Python (docs/platform.md#1.11), and the contract requires a check of that name.
 
+# The prefix of every key, so that a scanner for leaked secrets can recognise one.
 PREFIX = "pig_"
-"""Begins every key, so that a scanner for leaked secrets can know one."""
 
 ROW = "key"
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionKey:
-    """Whose key it is: the tenant, and the software key that is its name."""
+    """A function key's tenant, and its name, which is the software key."""
 
     key_hash: str = field(repr=False)
     tenant: str
@@ -131,20 +130,19 @@ class FunctionKey:
 
 
 def new_function_key() -> str:
-    """A new key in the clear; the only time that it exists outside its owner's hands."""
+    """Make a new key. The gateway shows it once and stores only its hash."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_function_key(key: str) -> str:
-    """SHA-256 in hex, 64 characters; any text can be asked for."""
+    """SHA-256 in hex, 64 characters. Accepts any text, even one that UTF-8 cannot encode."""
     return hashlib.sha256(key.encode("utf-8", errors="replace")).hexdigest()
 
 
 def key_to_entity(key: FunctionKey) -> Entity:
-    """As it is stored: a partition of its own, so that a look-up is one point read."""
+    """The entity of a key. Each key has its own partition, so that a look-up is one point read."""
     return Entity(key.key_hash, ROW, {"tenant": key.tenant, "name": key.name})
 
 
 def key_from_entity(entity: Entity) -> FunctionKey:
-    """The inverse of `key_to_entity`."""
     return FunctionKey(entity.partition, entity.text("tenant"), entity.text("name"))

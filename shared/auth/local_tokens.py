@@ -1,8 +1,7 @@
-"""The gateway's own tokens: signed here, checked here (identity provider `local`).
+"""The gateway's own tokens, which it signs and checks itself (identity provider `local`).
 
-The algorithm is pinned, every claim is required, and each has one reading: a token that leaves
-anything open is refused. RFC 9068 gives the claims their names; `tenant` and `reg` (the client's
-registration) are ours.
+The algorithm is fixed, and every claim is required and strictly checked. RFC 9068 defines the
+names of the claims; `tenant` and `reg` (the client's registration) are our own.
 """
 
 from __future__ import annotations
@@ -13,28 +12,28 @@ from typing import Any
 
 import jwt
 
-from shared.auth.bearer import TokenClaims, check_claim_types, key_id_of, refusing_faults
+from shared.auth.bearer import TokenClaims, check_claim_types, key_id_of, token_refusals
 from shared.auth.clients import Client, Scope, known_scopes
 from shared.auth.signing_keys import ALGORITHM, KeyStore
 from shared.clock import Clock, Ids
 from shared.errors import BearerTokenError
 
+# How far the clocks of two machines may differ.
 LEEWAY_SECONDS = 30
-"""By which the clocks of two machines may differ."""
 
+# The required claims of a token.
 CLAIMS = ("iss", "aud", "sub", "tenant", "reg", "scope", "iat", "exp", "jti")
-"""Every claim of a token; one that lacks any is refused."""
 _TEXTS = ("iss", "aud", "sub", "tenant", "reg", "scope", "jti")
 _TIMES = ("iat", "exp", "nbf")
+# The `typ` of access tokens (RFC 9068, 2.1).
 MEDIA_TYPE = "at+jwt"
-"""The `typ` of access tokens (RFC 9068, 2.1)."""
+# The upper limit of GATEWAY_TOKEN_SECONDS.
 LONGEST_LIFE_SECONDS = 86_400
-"""The upper limit of GATEWAY_TOKEN_SECONDS."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenTerms:
-    """What all tokens of a gateway have in common; the lifetime is in seconds."""
+    """The values that all tokens of a gateway share. The lifetime is in seconds."""
 
     issuer: str
     audience: str
@@ -51,7 +50,7 @@ class LocalTokens:
         self.terms = terms
 
     async def issue(self, client: Client, scopes: Iterable[Scope]) -> str:
-        """A signed token of the client for these scopes."""
+        """Issue a signed token to the client for these scopes."""
         key = await self._keys.signing()
         now = int(self._clock.now().timestamp())
         claims: dict[str, Any] = {
@@ -69,8 +68,8 @@ class LocalTokens:
         return jwt.encode(claims, key.private, ALGORITHM, header)
 
     async def read(self, token: str) -> TokenClaims:
-        """What a token says. Raises BearerTokenError."""
-        with refusing_faults():
+        """Read the claims. Raises BearerTokenError."""
+        with token_refusals():
             key = await self._keys.find(key_id_of(token, ALGORITHM, MEDIA_TYPE))
             if key is None:
                 raise BearerTokenError(

@@ -1,9 +1,9 @@
-"""Look-ups that are remembered for a few seconds, in bounded space.
+"""Look-ups that are cached for a few seconds, in bounded memory.
 
-What was found and what was not found are kept apart: a flood of made-up keys fills only the small
-store of misses and can push out nothing that somebody uses. Callers that ask for the same thing at
-the same time share one read. An answer's age counts from the start of its read, so a change is seen
-at most `seconds` after it was made.
+Hits and misses are cached separately: a flood of made-up keys fills only the small cache of misses
+and cannot evict keys that are in use. Callers that look up the same key at the same time share one
+read. The age of an answer counts from the start of its read, so a change is visible at most
+`seconds` after it was made.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MOST_MISSING = 1_000
 
 
 class CachedLookups(Generic[Found]):
-    """Remembers what `load(key)` answered; None means that there is no such thing.
+    """Caches the answers of `load(key)`, which returns None if nothing has that key.
 
-    A failed read is not remembered: its error goes to everybody who waited for it.
+    A failed read is not cached. Its error goes to every caller that waited for it.
     """
 
     def __init__(
@@ -32,16 +32,15 @@ class CachedLookups(Generic[Found]):
     ) -> None:
         self._load = load
         self._clock = clock
-        self._found: _Remembered[Found] = _Remembered(clock, seconds, MOST_FOUND)
-        self._missing: _Remembered[None] = _Remembered(clock, seconds, MOST_MISSING)
+        self._found: _AnswerCache[Found] = _AnswerCache(clock, seconds, MOST_FOUND)
+        self._missing: _AnswerCache[None] = _AnswerCache(clock, seconds, MOST_MISSING)
         self._running: dict[str, asyncio.Task[Found | None]] = {}
 
     def __len__(self) -> int:
-        """How many answers are held."""
         return len(self._found) + len(self._missing)
 
     async def get(self, key: str) -> Found | None:
-        """The answer for `key`, remembered or read. Raises what `load` raises."""
+        """The cached answer for `key`, or a new read. Raises what `load` raises."""
         if key in self._found:
             return self._found[key]
         if key in self._missing:
@@ -49,27 +48,27 @@ class CachedLookups(Generic[Found]):
         task = self._running.get(key)
         if task is None:
             task = self._running[key] = asyncio.create_task(self._read(key))
-            task.add_done_callback(_take_notice)
-        # Shielded: one caller who goes away must not take the answer from the others.
+            task.add_done_callback(_retrieve_error)
+        # Shielded, so that the read goes on for the others if one caller is cancelled.
         async with limited_wait():
             return await asyncio.shield(task)
 
     async def _read(self, key: str) -> Found | None:
-        asked = self._clock.elapsed()
+        read_at = self._clock.elapsed()
         try:
             with storage_time(CALL_SECONDS):
                 found = await self._load(key)
         finally:
             del self._running[key]
         if found is None:
-            self._missing.put(key, None, asked)
+            self._missing.put(key, None, read_at)
         else:
-            self._found.put(key, found, asked)
+            self._found.put(key, found, read_at)
         return found
 
 
-class _Remembered(Generic[Found]):
-    """Answers by key, oldest first; all live equally long, so the oldest is the next to go."""
+class _AnswerCache(Generic[Found]):
+    """Answers by key, oldest first. All are kept equally long, so the oldest expires next."""
 
     def __init__(self, clock: Clock, seconds: float, most: int) -> None:
         self._clock = clock
@@ -87,17 +86,16 @@ class _Remembered(Generic[Found]):
     def __getitem__(self, key: str) -> Found:
         return self._answers[key][1]
 
-    def put(self, key: str, value: Found, asked: float) -> None:
+    def put(self, key: str, value: Found, read_at: float) -> None:
         self._answers.pop(key, None)
-        self._answers[key] = (asked, value)
-        while len(self._answers) > self._most or not self._oldest_is_fresh():
+        self._answers[key] = (read_at, value)
+        while len(self._answers) > self._most or not (
+            not self._answers or next(iter(self._answers)) in self
+        ):
             del self._answers[next(iter(self._answers))]
 
-    def _oldest_is_fresh(self) -> bool:
-        return not self._answers or next(iter(self._answers)) in self
 
-
-def _take_notice(task: asyncio.Task[Found | None]) -> None:
-    """Look at the error of a read whose callers have all gone; asyncio would complain of it."""
+def _retrieve_error(task: asyncio.Task[Found | None]) -> None:
+    """Retrieve the error of a read, since asyncio logs errors that no caller has retrieved."""
     if not task.cancelled():
         task.exception()

@@ -15,9 +15,9 @@ class ReadPermission(StrEnum):
     FULL = "full"
 
 
+# What each value says, for the documents.
 READ_MEANINGS: Final[Mapping[ReadPermission, str]] = {
     ReadPermission.NONE: "The caller may not read records.",
     ReadPermission.MASKED: "The caller reads records; sensitive values are masked.",
     ReadPermission.FULL: "The caller reads records with their sensitive values.",
 }
-"""What each value says, for the documents."""

@@ -1,13 +1,13 @@
-"""The keys that sign the gateway's own tokens: a ring of them, in one record.
+"""The keys that sign the gateway's own tokens: a ring of keys in one record.
 
-One record means that making the first key and every rotation is decided by one conditional write:
-of two processes that start at once, one's key goes in and the other takes it. A new key is
-published a minute before it signs, so that who remembers the published keys for as long as their
-`Cache-Control` says knows it in time; an old one is accepted until every token that it may have
-signed has expired.
+Since there is one record, one conditional write decides about the first key and about every
+rotation. If two processes start at the same time, one inserts its key and the other uses that key.
+A new key is published a minute before it signs, so that clients which cache the published keys for
+the time of their `Cache-Control` have it in time. An old key is accepted until every token that it
+may have signed has expired.
 
-The private keys lie in storage as they are: who can read the gateway's storage can read everything
-that a token would give access to.
+The private keys are stored unencrypted: an attacker who can read the gateway's storage can read
+everything that a token gives access to.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import base64
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,17 +30,17 @@ from shared.storage.ports import Entity, Insert, Replace, Tables, reading
 
 PARTITION, ROW = "signing", "ring"
 ALGORITHM = "ES256"
+# The time between publishing a key and signing with it.
 LEAD_SECONDS = 60
-"""Between publishing a key and signing with it."""
+# How long an old key is accepted after that: the longest lifetime of a token, and some minutes.
 OVERLAP_SECONDS = 86_400 + 300
-"""How long an old key is accepted after that: the longest life of a token, and a little."""
 MOST_KEYS = 20
 _COORDINATE_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key pair on the curve P-256; times are Unix seconds, `ends_at` 0 where none is set."""
+    """A key pair on the curve P-256. Times are Unix seconds; `ends_at` is 0 if it is not set."""
 
     kid: str
     signs_from: int
@@ -50,7 +49,6 @@ class SigningKey:
 
     @property
     def public(self) -> ec.EllipticCurvePublicKey:
-        """What tokens are checked with."""
         return self.private.public_key()
 
     @property
@@ -70,7 +68,7 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """All keys, the newest first; there is always one that signs."""
+    """All keys, the newest first. There is always one that signs."""
 
     keys: tuple[SigningKey, ...]
     etag: str = ""
@@ -80,7 +78,7 @@ class KeyRing:
         return next((key for key in self.keys if key.signs_from <= now), self.keys[-1])
 
     def published(self, now: int) -> tuple[SigningKey, ...]:
-        """The keys whose tokens are accepted, the next one to sign included."""
+        """The keys whose tokens are accepted, including the next one to sign."""
         return tuple(key for key in self.keys if not key.ends_at or key.ends_at > now)
 
     def find(self, kid: str, now: int) -> SigningKey | None:
@@ -88,31 +86,33 @@ class KeyRing:
         return next((key for key in self.published(now) if key.kid == kid), None)
 
     def rotated(self, kid: str, now: int) -> KeyRing:
-        """With a new key that soon takes over. Raises ConflictError where there are too many."""
-        kept = self.published(now)
-        if len(kept) >= MOST_KEYS:
+        """The ring with a new key that soon signs. Raises ConflictError if there are too many."""
+        accepted = self.published(now)
+        if len(accepted) >= MOST_KEYS:
             raise ConflictError(
                 f"There are {MOST_KEYS} signing keys with valid tokens: wait a day, or rotate with "
                 "--at-once, which refuses all tokens so far."
             )
         ends_at = now + LEAD_SECONDS + OVERLAP_SECONDS
-        older = tuple(replace(key, ends_at=key.ends_at or ends_at) for key in kept)
+        older = tuple(replace(key, ends_at=key.ends_at or ends_at) for key in accepted)
         return KeyRing((new_signing_key(kid, now + LEAD_SECONDS), *older), self.etag)
 
 
 def new_signing_key(kid: str, signs_from: int) -> SigningKey:
-    """A new random key."""
     return SigningKey(kid, signs_from, private=ec.generate_private_key(ec.SECP256R1()))
 
 
 def ring_to_entity(ring: KeyRing) -> Entity:
-    """As it is stored."""
     keys = [
         {
             "kid": key.kid,
             "signsFrom": key.signs_from,
             "endsAt": key.ends_at,
-            "private": _pem(key.private),
+            "private": key.private.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ).decode(),
         }
         for key in ring.keys
     ]
@@ -120,17 +120,26 @@ def ring_to_entity(ring: KeyRing) -> Entity:
 
 
 def ring_from_entity(entity: Entity) -> KeyRing:
-    """The inverse of `ring_to_entity`, without keys that cannot be read.
+    """The ring of an entity, without keys that cannot be read.
 
-    Raises UnreadableDataError where no key is left.
+    Raises UnreadableDataError if no key can be read.
     """
     with reading("the ring of signing keys"):
-        stored = list(json.loads(entity.text("keys")))
+        documents = list(json.loads(entity.text("keys")))
     keys: list[SigningKey] = []
-    for each in stored:
+    for document in documents:
         try:
             with reading("a signing key"):
-                keys.append(_key_from(each))
+                private = serialization.load_pem_private_key(document["private"].encode(), None)
+                assert isinstance(private, ec.EllipticCurvePrivateKey)
+                keys.append(
+                    SigningKey(
+                        str(document["kid"]),
+                        int(document["signsFrom"]),
+                        int(document["endsAt"]),
+                        private=private,
+                    )
+                )
         except UnreadableDataError as error:
             log.failure("signing_key.unreadable", error)
     if not keys:
@@ -138,41 +147,23 @@ def ring_from_entity(entity: Entity) -> KeyRing:
     return KeyRing(tuple(keys), entity.etag)
 
 
-def _key_from(stored: dict[str, Any]) -> SigningKey:
-    private = serialization.load_pem_private_key(stored["private"].encode(), None)
-    assert isinstance(private, ec.EllipticCurvePrivateKey)
-    return SigningKey(
-        str(stored["kid"]), int(stored["signsFrom"]), int(stored["endsAt"]), private=private
-    )
-
-
-def _pem(private: ec.EllipticCurvePrivateKey) -> str:
-    return private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ).decode()
-
-
 def _coordinate(number: int) -> str:
     return base64.urlsafe_b64encode(number.to_bytes(_COORDINATE_BYTES, "big")).decode().rstrip("=")
 
 
-# The ring of signing keys in storage: made at first use, remembered for seconds, rotated.
-
+# Seconds for which the ring is cached in which an unknown key id is looked up.
 _RECENT_SECONDS = 1.0
-"""How old the ring may be that an unknown key id is looked up in."""
 
 
 class KeyStore:
-    """Reads and writes the one record of the ring."""
+    """Reads and writes the record of the ring; makes the first key at first use."""
 
     def __init__(self, tables: Tables, clock: Clock, ids: Ids, cache_seconds: float) -> None:
         self._tables = tables
         self._clock = clock
         self._ids = ids
-        self._usual = CachedLookups(self._load, clock, cache_seconds)
-        self._recent = CachedLookups(self._load, clock, min(cache_seconds, _RECENT_SECONDS))
+        self._cached_rings = CachedLookups(self._load, clock, cache_seconds)
+        self._recent_rings = CachedLookups(self._load, clock, min(cache_seconds, _RECENT_SECONDS))
 
     @property
     def now(self) -> int:
@@ -180,44 +171,44 @@ class KeyStore:
         return int(self._clock.now().timestamp())
 
     async def signing(self) -> SigningKey:
-        """The key to sign with; the first one is made where there is none."""
-        return (await self._ring(self._usual)).signing(self.now)
+        """The key to sign with. Makes the first key if there is none."""
+        return (await self._ring(self._cached_rings)).signing(self.now)
 
     async def published(self) -> tuple[SigningKey, ...]:
         """The keys whose tokens are accepted."""
-        return (await self._ring(self._usual)).published(self.now)
+        return (await self._ring(self._cached_rings)).published(self.now)
 
     async def find(self, kid: str) -> SigningKey | None:
-        """The accepted key of that id.
+        """Find the accepted key of that id.
 
-        For one that is not known the ring is read again, at most once a second: another process
-        may just have rotated.
+        For an unknown id the ring is read again, at most once a second: another process may just
+        have rotated the keys.
         """
-        found = (await self._ring(self._usual)).find(kid, self.now)
-        return found or (await self._ring(self._recent)).find(kid, self.now)
+        key = (await self._ring(self._cached_rings)).find(kid, self.now)
+        return key or (await self._ring(self._recent_rings)).find(kid, self.now)
 
     @retry_on_conflict(
         5, lambda: ConflictError("Other processes are changing the signing keys; try again.")
     )
     async def rotate(self, *, at_once: bool) -> KeyRing:
-        """A new key that takes over in a minute while the older ones go on being accepted.
+        """Add a new key that signs in a minute, while the older keys are still accepted.
 
-        `at_once` is for keys that may have leaked, or cannot be read: the older ones are
-        forgotten, and with them every token so far. Raises ConflictError.
+        `at_once` is for keys that may have leaked or cannot be read: it removes the older keys,
+        which makes every token so far invalid. Raises ConflictError.
         """
         if at_once:
-            found = await self._tables.get(SIGNING_KEYS, PARTITION, ROW)
-            stored = await self._make() if found is None else KeyRing((), found.etag)
+            entity = await self._tables.get(SIGNING_KEYS, PARTITION, ROW)
+            ring = await self._make() if entity is None else KeyRing((), entity.etag)
         else:
-            stored = await self._read() or await self._make()
+            ring = await self._read() or await self._make()
         kid = self._ids.new()
-        changed = (
-            KeyRing((new_signing_key(kid, self.now),), stored.etag)
+        rotated = (
+            KeyRing((new_signing_key(kid, self.now),), ring.etag)
             if at_once
-            else stored.rotated(kid, self.now)
+            else ring.rotated(kid, self.now)
         )
-        await self._tables.write(SIGNING_KEYS, Replace(ring_to_entity(changed)))
-        return changed
+        await self._tables.write(SIGNING_KEYS, Replace(ring_to_entity(rotated)))
+        return rotated
 
     async def _ring(self, lookups: CachedLookups[KeyRing]) -> KeyRing:
         ring = await lookups.get(ROW)
@@ -232,11 +223,11 @@ class KeyStore:
         return None if entity is None else ring_from_entity(entity)
 
     async def _make(self) -> KeyRing:
-        """The first ring: ours, or that of another process which was faster."""
+        """Insert the first ring, or read it if another process was faster."""
         first = KeyRing((new_signing_key(self._ids.new(), self.now),))
         with suppress(PreconditionFailedError):
             await self._tables.write(SIGNING_KEYS, Insert(ring_to_entity(first)))
-        stored = await self._read()
-        if stored is None:
+        ring = await self._read()
+        if ring is None:
             raise ConflictError("Other processes are changing the signing keys; try again.")
-        return stored
+        return ring

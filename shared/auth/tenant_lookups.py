@@ -11,15 +11,15 @@ from shared.storage.entities import encode
 from shared.storage.names import TENANTS
 from shared.storage.ports import Tables
 
+# All tenants share a partition: they are few, and listed in order of their id.
 PARTITION: Final = "tenants"
-"""All tenants share a partition: they are few, and listed in order of their id."""
 
+# The property of a tenant's record; a tenant without it is enabled.
 DISABLED: Final = "disabled"
-"""The property of a tenant's record; a tenant without it is enabled."""
 
 
 class TenantLookups:
-    """Finds whether tenants are enabled; remembers it for `cache_seconds`."""
+    """Finds out whether tenants are enabled. Caches the answers for `cache_seconds`."""
 
     def __init__(self, tables: Tables, clock: Clock, cache_seconds: float) -> None:
         self._tables = tables
@@ -32,15 +32,15 @@ class TenantLookups:
     async def check_enabled(self, tenant: str) -> None:
         """Raises ForbiddenError for a disabled tenant, StorageUnavailableError."""
         if await self.is_disabled(tenant):
-            raise ForbiddenError(refusal_of(tenant))
+            raise ForbiddenError(disabled_message(tenant))
 
     async def _read(self, tenant: str) -> bool | None:
         entity = await self._tables.get(TENANTS, PARTITION, encode(tenant))
         return None if entity is None else entity.flag(DISABLED)
 
 
-def refusal_of(tenant: str) -> str:
-    """What its callers are answered; without quotes, as an OAuth error has to be."""
+def disabled_message(tenant: str) -> str:
+    """The message for callers of a disabled tenant; no quotes, because OAuth errors allow none."""
     return (
         f"The tenant {tenant} is disabled, so the gateway takes no calls for it and nothing was "
         "done. Ask the operator of the gateway to enable it."

@@ -1,10 +1,10 @@
 """Rows as CSV for people: a column for each field that occurs, safe to open in a spreadsheet.
 
-A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula and runs it, whoever
-sent it. Such text gets an apostrophe in front, its guard. Text that is an apostrophe, or several,
-and then such text gets one more. So the cell alone tells the guard from an apostrophe of the
-sender: `restored` takes an apostrophe away only before what needs a guard. It gives back exactly
-what was sent, whatever columns have been deleted from the file meanwhile.
+A spreadsheet runs a cell that begins with `=`, `+`, `-` or `@` as a formula. Such text gets an
+apostrophe in front, its guard; so does such text after one or more apostrophes. So the cell alone
+distinguishes the guard from an apostrophe of the sender. `restored` removes an apostrophe only
+before text that needs a guard, and returns exactly what the caller sent, even when the user has
+deleted columns from the file.
 
 | sent                   | in the cell                                          |
 |------------------------|------------------------------------------------------|
@@ -27,31 +27,31 @@ from typing import Any, Final
 from unicodedata import category
 
 INDEX: Final = "_index"
+# The line of the source file, from 1, where the row begins; only for rows that come from a file.
 LINE: Final = "_line"
-"""Where rows come from a file: the line of it, from 1, that the row begins in."""
 ERROR: Final = "_error"
+# Fields of the row that have no column of their own, as JSON.
 MORE: Final = "_more"
-"""Where a row's fields go, as JSON, for which there is no column any more."""
+# Limits for rows that have hundreds of thousands of unknown names.
 MAX_COLUMNS: Final = 1_000
 MAX_CELLS: Final = 5_000_000
-"""Bounds of a file whose rows have hundreds of thousands of names that nobody knows."""
 
 _RISKY: Final = "=+-@＝＋－＠"  # noqa: RUF001 (spreadsheets take the wide ones too)
+# Cells of JSON values that are not text. Text that is equal to one of them gets a guard.
 WORDS: Final = ("", "null", "[]", "{}")
-"""Cells that are no text; the same as text is behind a guard."""
 
+# Headers by lower-cased path, in the order of the file; names match in any case.
 Columns = dict[str, str]
-"""Headers by lower-cased path, in the order of the file: names match in any case."""
 
 
 class _Number(str):
-    """A number as it stood in the JSON text."""
+    """A number as it was written in the JSON text."""
 
     __slots__ = ()
 
 
 def neutralised(text: str) -> str:
-    """Text as a cell that no spreadsheet runs; `restored` is the inverse."""
+    """The text as a cell that no spreadsheet runs; `restored` is the inverse."""
     return f"'{text}" if _needs_guard(text) else text
 
 
@@ -62,7 +62,7 @@ def is_guarded(cell: str) -> bool:
 
 def _needs_guard(text: str) -> bool:
     bare = text.lstrip("'")
-    # A cell of blanks needs one too: a row of nothing but blanks is read as no row.
+    # A blank cell needs one too, because readers skip a row that has only blank cells.
     is_risky = bare.startswith(("\t", "\r", "\n")) or _first_seen(bare) in ("", *_RISKY)
     return is_risky or bare in WORDS
 
@@ -76,7 +76,7 @@ def _first_seen(text: str) -> str:
 
 
 def restored(cell: str) -> str:
-    """The text that was made a cell."""
+    """The text of a cell; the inverse of `neutralised`."""
     return cell[1:] if is_guarded(cell) else cell
 
 
@@ -89,21 +89,21 @@ def note_columns(columns: Columns, text: str) -> None:
 
 
 def bounded_columns(columns: Columns, rows: int) -> Columns:
-    """As many columns as a file of so many rows may have, the first ones."""
-    most = min(MAX_COLUMNS, max(100, MAX_CELLS // max(1, rows)))
-    return dict(list(columns.items())[:most])
+    """The first columns, as many as a file of so many rows may have."""
+    limit = min(MAX_COLUMNS, max(100, MAX_CELLS // max(1, rows)))
+    return dict(list(columns.items())[:limit])
 
 
 def header_line(columns: Columns, *, with_lines: bool = False) -> str:
     """The first line of the file."""
-    places = [INDEX, LINE] if with_lines else [INDEX]
-    return _line([*places, ERROR, *(neutralised(name) for name in columns.values()), MORE])
+    leading_cells = [INDEX, LINE] if with_lines else [INDEX]
+    return _line([*leading_cells, ERROR, *(neutralised(name) for name in columns.values()), MORE])
 
 
 def row_line(columns: Columns, index: int, error: str, text: str, line: int | None = None) -> str:
-    """The line of a row, given as JSON text; `line` is that of the file it came from, if any."""
-    places = [index] if line is None else [index, line]
-    return _line([*map(str, places), neutralised(error), *_cells(columns, text)])
+    """The line of a row, given as JSON text; `line` is its line in the source file, if any."""
+    leading_cells = [index] if line is None else [index, line]
+    return _line([*map(str, leading_cells), neutralised(error), *_cells(columns, text)])
 
 
 def record_header(columns: Columns) -> str:
@@ -117,16 +117,16 @@ def record_line(columns: Columns, text: str) -> str:
 
 
 def _cells(columns: Columns, text: str) -> list[str]:
-    """The cells of a row, the last one with the fields that have no column."""
+    """The cells of a row; the last one has the fields without a column."""
     cells = dict.fromkeys(columns, "")
-    more: dict[str, str] = {}
+    extra: dict[str, str] = {}
     for path, cell in _leaves(_parsed(text), ""):
         if path.lower() in cells:
             cells[path.lower()] = cell
         else:
-            more[path] = cell
-    rest = neutralised(json.dumps(more, ensure_ascii=False)) if more else ""
-    return [*cells.values(), rest]
+            extra[path] = cell
+    extra_cell = neutralised(json.dumps(extra, ensure_ascii=False)) if extra else ""
+    return [*cells.values(), extra_cell]
 
 
 def _parsed(text: str) -> Mapping[str, Any]:
@@ -135,27 +135,24 @@ def _parsed(text: str) -> Mapping[str, Any]:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Each value of a row that is no object and no list, as a cell, with its path."""
+    """The path and the cell of each value of a row that is neither an object nor a list."""
     if isinstance(value, dict) and value:
         for name, item in value.items():
             yield from _leaves(item, f"{path}.{name}" if path else name)
     elif isinstance(value, list) and value:
-        for place, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{place}]")
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
     elif path:
-        yield path, _cell(value)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, _Number):
-        return str(value)
-    if isinstance(value, str):
-        return neutralised(value)
-    return json.dumps(value)
+        if isinstance(value, _Number):
+            yield path, str(value)
+        elif isinstance(value, str):
+            yield path, neutralised(value)
+        else:
+            yield path, json.dumps(value)
 
 
 def _line(cells: Sequence[str]) -> str:
-    """Every cell in quotes: a spreadsheet that parts cells at semicolons keeps them whole too."""
-    written = StringIO()
-    csv.writer(written, quoting=csv.QUOTE_ALL).writerow(cells)
-    return written.getvalue()
+    """A line with every cell in quotes, which also spreadsheets that split at semicolons read."""
+    buffer = StringIO()
+    csv.writer(buffer, quoting=csv.QUOTE_ALL).writerow(cells)
+    return buffer.getvalue()

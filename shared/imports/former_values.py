@@ -31,26 +31,26 @@ from typing import Any, Final
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import Document
 
+# Bytes of packed former values that lie in the record itself.
 MAX_INLINE: Final = 8 * 1024
-"""Bytes of packed former values that lie in the record itself."""
+# Characters from which on they are compressed.
 _LONG_TEXT: Final = 4_000
-"""Characters from which on they are compressed."""
 
 
+# Of compression: a third of the time of the usual one, and hardly longer.
 _LEVEL: Final = 1
-"""Of compression: a third of the time of the usual one, and hardly longer."""
 
 
 class FormerState(StrEnum):
     """What is known of a record before the import of its stamp."""
 
+    # There was no record.
     NONE = "none"
-    """There was no record."""
     KEPT = "kept"
+    # They could not be kept, cannot be read, or an earlier version wrote the record.
     LOST = "lost"
-    """They could not be kept, cannot be read, or an earlier version wrote the record."""
+    # The results of the import have expired.
     EXPIRED = "expired"
-    """The results of the import have expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,11 @@ class FormerValues:
 NOTHING_FORMER: Final = FormerValues(FormerState.NONE)
 LOST_FORMER: Final = FormerValues(FormerState.LOST)
 
+# A former record in memory, or what a stored record keeps of it.
 Former = FormerRecord | FormerValues
-"""A former record in memory, or what a stored record keeps of it."""
 
+# Number and id of the import that created a record, and when.
 Created = tuple[int, str, str]
-"""Number and id of the import that created a record, and when."""
 
 
 def pack_former(former: Former, present: Document | None, created: Created) -> FormerValues:

@@ -1,4 +1,4 @@
-"""What an import type is: one definition from which routes, queues and addresses are derived.
+"""The definition of an import type; routes, queues and addresses are derived from it.
 
 An import type is a folder of this package with the same few files:
 
@@ -21,10 +21,10 @@ from typing import Any, Final
 from shared.imports.messages import Message
 from shared.imports.results import Outcome
 
-# The reference lists that a tenant may load: which kinds there are, and what their entries name.
+# The kinds of reference lists that a tenant may load.
 #
-# A list is optional. Where a tenant has loaded one of a kind, the values of that kind must be in
-# it (docs/contracts.md#1); where it has not, any value is taken.
+# A list is optional. Where a tenant has loaded one of a kind, the values of that kind must be in it
+# (docs/contracts.md#1); else any value is allowed.
 
 
 class ReferenceKind(StrEnum):
@@ -53,6 +53,7 @@ class ReferenceKind(StrEnum):
     SORT_CODE = "sort-code"
 
 
+# The fields of each kind, without the path of their object.
 FIELDS_OF_KIND: Final[dict[ReferenceKind, tuple[str, ...]]] = {
     ReferenceKind.CLIENT: ("ClientRef", "ReportToClientRef", "InvoiceToClientRef"),
     ReferenceKind.COMPARATOR: ("ComparatorRef",),
@@ -64,13 +65,12 @@ FIELDS_OF_KIND: Final[dict[ReferenceKind, tuple[str, ...]]] = {
     ReferenceKind.JOB_CATEGORY: ("JobCategoryRef",),
     ReferenceKind.SORT_CODE: ("BankSortCode",),
 }
-"""The fields of each kind, without the objects that they stand in."""
 
 KIND_OF_FIELD: Final = {field: kind for kind, fields in FIELDS_OF_KIND.items() for field in fields}
 
 
 def find_kind(text: str) -> ReferenceKind | None:
-    """The kind of that name or of the field of that name, in any case; None: there is none.
+    """The kind of this name, or of the field of this name, in any case; None without one.
 
     `job-category`, `JobCategory` and `JobCategoryRef` are one kind.
     """
@@ -88,30 +88,30 @@ _KINDS_BY_NAME: Final = {
 }
 
 
+# A stored record: JSON values by contract field name; dates as ISO text, decimals as text.
 Document = dict[str, Any]
-"""A stored record: JSON values by contract field name; dates as ISO text, decimals as text."""
 
 
 class OnExisting(StrEnum):
-    """What a row does to a record that is already there (a setting of the integration)."""
+    """The effect of a row on a record that is already stored (a setting of the integration)."""
 
     UPDATE = "update"
     ERROR = "error"
 
 
+# The meaning of each value, for the OpenAPI document and the docs.
 ON_EXISTING_MEANINGS: Final[Mapping[OnExisting, str]] = {
     OnExisting.UPDATE: "A row changes the record that is stored under its key.",
     OnExisting.ERROR: "A row whose key is stored already fails (10000, 10001).",
 }
-"""What each value says, for the documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How rows are to be taken: what the caller's integration says, and what the call says.
+    """The options of an import, from the caller's integration and from the call.
 
-    `action` is a type's own word for it (the importAction of licenses), "" for types without.
-    `accepted_on` is the day of the import as ISO text, for what must not be in the future.
+    `action` is the importAction of licenses, "" for other types. `accepted_on` is the day of the
+    import as ISO text, for dates that must not be in the future.
     """
 
     on_existing: OnExisting = OnExisting.UPDATE
@@ -121,7 +121,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, order=True)
 class RowKey:
-    """Which record a row speaks of: its group (an employer, a company) and its reference in it.
+    """The key of a row's record: its group (an employer, a company) and its reference in it.
 
     Both are trimmed and in Unicode NFC; case and leading zeros are as sent.
     """
@@ -132,13 +132,12 @@ class RowKey:
 
 @dataclass(frozen=True, slots=True)
 class ReadRow:
-    """A row after reading: what it says, and what was wrong with it.
+    """A row after reading, with its values and faults.
 
-    `values` holds what the row sent under contract names, None where it clears a field. A row
-    with an Error among its messages fails; its `values` are the fields that could be read, so that
-    the rules can name what else is wrong. `unreadable` holds the paths of the other fields: those
-    with a wrong value, and those that must be in every row and are missing. An element of a list
-    keeps its place there as an object of its readable fields.
+    `values` has the row's values under contract names, None where it clears a field. A row with an
+    Error among its messages fails; its `values` are the readable fields, so that the rules can find
+    further faults. `unreadable` has the paths of the other fields: those with a wrong value, and
+    required ones that are missing. An element of a list stays in it with its readable fields.
     """
 
     index: int
@@ -149,16 +148,16 @@ class ReadRow:
 
     @property
     def is_readable(self) -> bool:
-        """Whether every field could be read; a row that is not readable fails."""
+        """Whether all fields are readable; an unreadable row fails."""
         return not any(message.is_error for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a row does: the record it leaves behind (None: as it was) and what is said of it.
+    """The decision on a row: its outcome, the resulting record (None: unchanged), its messages.
 
-    `failed_document` is the record that the readable fields of a failing row would leave, so that
-    the references in it are checked as well.
+    `failed_document` is the record that would result from the readable fields of a failing row, so
+    that its references are checked too.
     """
 
     outcome: Outcome
@@ -169,10 +168,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A record names another one: `reference` in `group`, of another import type's table.
+    """A reference of a record to `reference` in `group` of another import type's table.
 
-    `field` is the path of the field that names it. A row that leaves such a record behind fails
-    with 2001 on that field where there is no record of that name.
+    `field` is the path of the field with the reference. A row whose resulting record refers to a
+    record that does not exist fails with 2001 on that field.
     """
 
     field: str
@@ -183,10 +182,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ListedValue:
-    """A value that a tenant may have loaded a reference list for (`manage.py reference load`).
+    """A value that must be in the tenant's reference list of its kind, if it has loaded one.
 
-    It fails its row with 2001 where there is a list of that kind and the value is not in it.
-    `value` is in the form of a list's entries; a sensitive one never appears in a message.
+    A value that is not in the list fails its row with 2001. `value` is in the form of a list's
+    entries; a sensitive one never appears in a message.
     """
 
     field: str
@@ -197,7 +196,7 @@ class ListedValue:
 
 @dataclass(frozen=True, slots=True)
 class FoundBy:
-    """A name that a record is found by where its group is not known; `kind` is one lower-case word.
+    """A name that finds a record without its group; `kind` is one lower-case word.
 
     See `shared.services.name_index`.
     """
@@ -207,18 +206,18 @@ class FoundBy:
 
 
 def always(_path: Sequence[str | int]) -> bool:
-    """For types that have not said which of their values may be shown."""
+    """The default of `is_sensitive`, for types that do not declare which values may be shown."""
     return True
 
 
 def none_of(_document: Document) -> tuple[()]:
-    """For types without references, lists or look-ups."""
+    """The default for types without references, lists or look-ups."""
     return ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """What is known of every import type. No function here reads a clock, storage or a setting.
+    """The rules of every import type. No function here reads a clock, storage or a setting.
 
     key_fields                   the fields that make a row's key, in order
     record_id_fields             the ones of them that the vendor's answer shows as recordIds
@@ -240,7 +239,7 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordRules(Rules):
-    """The pure part of a type whose rows each name one record by its key (`RecordProcessor`).
+    """The rules of a type whose rows each name one record by its key (`RecordProcessor`).
 
     read(index, row)             every fault of the row as messages, its values by contract name
     decide(row, stored, options) what the row does to the stored record (None: there is none)
@@ -251,8 +250,8 @@ class RecordRules(Rules):
     references(document)         the records that must be there for the record to be stored
     listed(document)             the values that must be in the tenant's reference lists, if any
 
-    References and listed values are those of the record that a row would leave behind. They are
-    also asked of rows with faults, so any field may be missing.
+    References and listed values are those of the record that would result from a row, also from a
+    row with faults, so any field may be missing.
     """
 
     read: Callable[[int, Mapping[str, Any]], ReadRow]
@@ -277,22 +276,21 @@ class ImportType:
     version: int
     table: str
     load_rules: Callable[[], Rules]
+    # Types whose open imports its rows may have to wait for.
     waits_for: tuple[str, ...] = ()
-    """Types whose open imports its rows may have to wait for."""
+    # Whether its rows are processed from queues; else the call or the sweep processes them.
     has_queues: bool = True
-    """Whether its rows are worked on from queues; else inside the call, or by the sweep."""
+    # Whether its payload has the rows as sent, so that failed ones can be retried.
+    #
+    # Where it does not, the type names a `Retrier` of its own in `shared/app.py`, or its imports
+    # are refused to be retried (501).
     keeps_rows: bool = True
-    """Whether its payload holds the rows as they were sent, so that failed ones can be retried.
-
-    Where it does not, the type names a `Retrier` of its own in `shared/app.py`, or its
-    imports are refused to be retried (501).
-    """
+    # Whether its rows are JSON messages with a published schema.
     has_schema: bool = True
-    """Whether its rows are a JSON message, with a schema to ask for."""
+    # The route of its POST; "" for `/api/import/{name}`.
     route: str = ""
-    """Where its rows are posted; "" for `/api/import/{name}`."""
+    # The scope that a token needs to read its imports; "" where only key pairs may.
     scope: str = ""
-    """The scope of the tokens that see its imports; "" where only key pairs do."""
 
     @cached_property
     def rules(self) -> Rules:
@@ -301,20 +299,20 @@ class ImportType:
 
     @property
     def record_rules(self) -> RecordRules:
-        """The rules of a type whose rows each name one record; raises TypeError for another's."""
+        """The rules of a type whose rows each name one record; raises TypeError for other types."""
         rules = self.rules
         if not isinstance(rules, RecordRules):
-            raise TypeError(f"{self.name} has a work of its own")
+            raise TypeError(f"{self.name} has a processor of its own")
         return rules
 
     @property
     def address(self) -> str:
-        """Where its rows are posted."""
+        """The address of its POST."""
         return self.route or f"/api/import/{self.name}"
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues its rows go through, without their poison queues."""
+        """Its queues, without their poison queues."""
         return (self.queue, self.bulk_queue) if self.has_queues else ()
 
     @property
@@ -324,7 +322,7 @@ class ImportType:
 
     @property
     def bulk_queue(self) -> str:
-        """The queue of larger imports, so that one row never stands behind a hundred chunks."""
+        """The queue of larger imports, so that small imports do not wait behind many chunks."""
         return f"import-{self.name}-bulk"
 
     @property

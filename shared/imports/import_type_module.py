@@ -1,4 +1,4 @@
-"""What an import type hands over to the rest of the gateway, in one object.
+"""The hooks that an import type hands over to the gateway, in one object.
 
 `shared/imports/<type>/module.py` has it as `MODULE`, `shared/imports/modules.py` collects them.
 Both are read while the app is indexed, so a hook imports what it needs when it is called.
@@ -7,8 +7,8 @@ Both are read while the app is indexed, so a hook imports what it needs when it 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from shared.imports.import_type import ImportType
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
-    from shared.services.record_repair import StoredShape
+    from shared.services.record_repair import BrokenFinder, StoredShape
     from shared.services.records.sources import RecordSource
     from shared.services.retention import LogRange, RetentionStep
     from shared.services.row_processor import ProcessorContext, RowProcessor
@@ -27,18 +27,7 @@ if TYPE_CHECKING:
 
     Answer = Callable[[Gateway, func.HttpRequest, ImportReport], Awaitable[func.HttpResponse]]
     EndedAnswer = Callable[[Gateway, ImportRecord], Awaitable[func.HttpResponse]]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenApiArea:
-    """The part of the OpenAPI document that describes the calls of a vendor's contract.
-
-    operations(limits, names)    the calls, where the types of these names share the area
-    shapes()                     the schemas of its answers by name
-    """
-
-    operations: Callable[[Limits, Sequence[str]], Sequence[Operation]]
-    shapes: Callable[[], Mapping[str, dict[str, Any]]]
+    DescribeCalls = Callable[[Limits, Sequence[str]], Sequence[Operation]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +46,35 @@ class StoredRecords:
 class ImportTypeModule:
     """One import type and its hooks.
 
-    answer(gateway, req, report)       the vendor's answer to an import that is asked for later, as
-                                       the call itself would have given it; 202 while it runs
-    openapi_area()                     where its calls are described; types that share a contract
-                                       share the function
-    make_processor(context)            the work on its rows, where they do not each name one record
-    retention(gateway, clock)          what goes after its time besides payloads and results
-    log_range()                        the rows that it logs of its imports beside its records
-    stored_shape()                     how a stored record is checked and mended, where its rows do
-                                       not each name one record
+    answer(gateway, req, report)       the vendor's answer for a caller that asks for an import
+                                       later; the same as the call's own, 202 while it runs
+    describe_calls(limits, names)      its calls in the OpenAPI document; types that share a
+                                       contract share the function, which gets their names
+    make_processor(context)            the row processor, where a row does not name one record
+    retention(gateway, clock)          its retention steps besides payloads and results
+    log_range()                        the rows of its import logs in its records' table
+    stored_shape()                     how to check and repair a stored record, where a row does not
+                                       name one record
+    find_broken                        functions that find unreadable data for `manage.py records`,
+                                       by area; one under the type's name replaces the check by
+                                       `stored_shape`
     records                            how its stored records are read back
-    names_database                     whether its callers name the database that they send to
+    names_database                     whether its callers name their database
+    is_sent_in_batches                 whether `manage.py import` stages the rows of a file as a
+                                       batch and processes it, instead of sending them as imports
     """
 
     definition: ImportType
     answer: Answer
-    openapi_area: Callable[[], OpenApiArea]
+    describe_calls: DescribeCalls
     make_processor: Callable[[ProcessorContext], RowProcessor] | None = None
     retention: Callable[[Gateway, Clock], Iterable[RetentionStep]] = lambda _gateway, _clock: ()
     log_range: Callable[[], LogRange] | None = None
     stored_shape: Callable[[], StoredShape] | None = None
+    find_broken: Mapping[str, BrokenFinder] = field(default_factory=dict)
     records: StoredRecords | None = None
     names_database: bool = False
+    is_sent_in_batches: bool = False
 
 
 def when_ended(render: EndedAnswer) -> Answer:

@@ -1,11 +1,11 @@
 """Reading a JSON payload: from the bytes of a call to rows that know their identity.
 
-A body is walked row by row and no row's objects outlive its turn, so memory holds the text once and
-a few numbers per row. What docs/contracts.md#0 ("JSON in") refuses is refused here, for the whole
-body: not UTF-8, not JSON, duplicate names (also those equal but for case), NaN and Infinity,
-nesting over 32. A row over one of the caps below is refused with the whole body: the decoder makes
-tens of bytes of each byte of it before its key can be known. The standard library's decoder is used
-because it gives the span of each row, exact decimals (`parse_float`) and every name of an object
+This module decodes a body row by row and keeps no row's objects, so memory holds the text once and
+a few numbers per row. It refuses the whole body for what docs/contracts.md#0 ("JSON in") forbids:
+not UTF-8, not JSON, duplicate names (also those equal but for case), NaN and Infinity, nesting over
+32. A row over one of the limits below refuses the whole body too, because the decoder allocates
+tens of bytes for each byte of a row before the row's key is known. The standard library's decoder
+gives the span of each row, exact decimals (`parse_float`) and every name of an object
 (`object_pairs_hook`) in one pass.
 """
 
@@ -26,42 +26,43 @@ from shared.errors import (
     UnreadablePayloadError,
     UnsupportedPayloadError,
 )
-from shared.imports.row_sets import rows_in
+from shared.imports.results import rows_in
 
+# Levels of nesting in the whole body, including the array of the rows.
 MAX_DEPTH = 32
-"""Levels of the whole body, the array of the rows included."""
+# Characters of one row: eight times the limit of a stored record.
 MAX_ROW_BYTES = 8 * 1024 * 1024
-"""Characters of one row: eight times what a record may take."""
+# Values of one row: an assignment of 1,000 rates with all their fields has 18,000.
 MAX_VALUES = 20_000
-"""Values of one row: an assignment of 1,000 rates with all their fields has 18,000."""
+# Names of one object: the largest one of the contracts has some 80.
 MAX_NAMES = 500
-"""Names of one object: the largest one of the contracts has some 80."""
+# Characters of one name.
 MAX_NAME = 1_000
-"""Characters of one name."""
+# Values of a body that is read as one document: 20 for each of 100,000 records.
 MAX_DOCUMENT_VALUES = 2_000_000
-"""Values of a body that is read as one document: 20 for each of 100,000 records."""
-_FAR_TOO_MANY = 2
-"""Times the limit of rows: from there on the rest of the body is not read."""
-_BLANK = re.compile(r"[ \t\n\r]*")
-_HEAD = re.compile(rb"([0-9]{1,9}):[0-9a-f]{8}")
-"""Of a line: the index of its row and the checksum of index and JSON."""
-_HEAD_BYTES = len(":01234567\t\n")
+# Reading stops at this multiple of the limit of rows; the exact count is not worth the time.
+_ROW_LIMIT_FACTOR = 2
+_WHITESPACE = re.compile(r"[ \t\n\r]*")
+# The start of a stored line: the index of its row and the checksum of index and JSON.
+_LINE_PREFIX = re.compile(rb"([0-9]{1,9}):[0-9a-f]{8}")
+_LINE_OVERHEAD = len(":01234567\t\n")
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 _MANY_COMMAS = re.compile(f"(?:[^,]*+,){{{MAX_VALUES}}}")
+# A string, or a structural character outside of strings. An unterminated string extends to the end
+# of the text.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
-"""A string, or a mark outside of strings; a string without an end goes on to the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """A row of the body that was not looked into: where it stands, and where it belongs.
+    """The position of a row in the body, and the sort key of its record.
 
-    `start` and `end` are offsets in the payload's text. `place` orders rows by the record they
-    speak of; None where the row has no usable key.
+    `start` and `end` are offsets in the payload's text. Rows of the same record have the same
+    `sort_key`; it is None where the row has no usable key.
     """
 
     index: int
-    place: str | None
+    sort_key: str | None
     start: int
     end: int
 
@@ -76,7 +77,7 @@ class Payload:
     def line_size(self, row: RawRow) -> int:
         """The length of the row's line in bytes."""
         if self.text.isascii():
-            return len(str(row.index)) + row.end - row.start + _HEAD_BYTES
+            return len(str(row.index)) + row.end - row.start + _LINE_OVERHEAD
         return len(self.line(row))
 
     def line(self, row: RawRow) -> bytes:
@@ -86,62 +87,63 @@ class Payload:
 
 def read_payload(
     body: bytes,
-    place: Callable[[Mapping[str, Any]], str | None],
+    sort_key: Callable[[Mapping[str, Any]], str | None],
     max_rows: int,
     max_row_bytes: int = MAX_ROW_BYTES,
 ) -> Payload:
     """Split a JSON array of objects into its rows.
 
-    `place` is asked once per row, with its names in lower case. Raises InvalidRequestError (with
-    line and column) for what cannot be parsed, UnsupportedPayloadError for JSON that is no array
-    of objects, TooLargeError for too many rows (in this order) and for a row over a cap; never
-    quoting the body.
+    `sort_key` is called once per row, with its names in lower case. Raises InvalidRequestError
+    (with line and column) for what cannot be parsed, UnsupportedPayloadError for JSON that is not
+    an array of objects, TooLargeError for too many rows (in this order) and for a row over a limit.
+    The messages never quote the body.
     """
-    text = _decode(body, "a JSON array of objects")
+    text = _decode_utf8(body, "a JSON array of objects")
     try:
-        rows, not_supported, count = _walk(text, place, max_rows, max_row_bytes)
+        rows, not_supported, count = _read_rows(text, sort_key, max_rows, max_row_bytes)
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise _not_json("The body", error, where) from None
+        location = f"line {error.lineno}, column {error.colno}"
+        raise _invalid_json_error("The body", error, location) from None
     if not_supported:
         raise UnsupportedPayloadError(f"Payload data not supported: {not_supported}.")
     if count > max_rows:
-        raise _too_many(str(count), max_rows)
+        raise _too_many_rows_error(str(count), max_rows)
     return Payload(text, rows)
 
 
 def read_document(body: bytes) -> Any:
-    """A whole JSON document, for calls that are no plain array; all names in lower case.
+    """Read a whole JSON document, for calls that are not a plain array; all names in lower case.
 
-    The same is refused as in a payload. Raises InvalidRequestError, which never quotes the body.
+    It refuses the same as `read_payload`. Raises InvalidRequestError, which never quotes the body.
     """
-    text = _decode(body, "a JSON object")
+    text = _decode_utf8(body, "a JSON object")
     if text.count(",") > MAX_DOCUMENT_VALUES:
-        raise over_a_cap(None, f"{MAX_DOCUMENT_VALUES} values")
+        raise over_limit_error(None, f"{MAX_DOCUMENT_VALUES} values")
     try:
         start = _skip(text, 0)
         document, end = _decode_at(text, start, None)
         _expect_end(text, end)
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise _not_json("The body", error, where) from None
+        location = f"line {error.lineno}, column {error.colno}"
+        raise _invalid_json_error("The body", error, location) from None
     return document
 
 
 def read_row_of_line(line: str, index: int, number: int) -> Mapping[str, Any]:
-    """The object on a line of NDJSON, the row of an index; its own names in lower case.
+    """Read the object on a line of NDJSON; its own names in lower case.
 
-    The same is refused as in a payload. Raises InvalidRequestError, UnsupportedPayloadError and
-    TooLargeError, which name the line and never quote it.
+    `index` and `number` are the row's index and the line's number, for messages. It refuses the
+    same as `read_payload`. Raises InvalidRequestError, UnsupportedPayloadError and TooLargeError,
+    which name the line and never quote it.
     """
     name = f"index {index}, line {number}"
     if len(line) > MAX_ROW_BYTES:
-        raise over_a_cap(name, f"{MAX_ROW_BYTES} bytes")
+        raise over_limit_error(name, f"{MAX_ROW_BYTES} bytes")
     try:
         element, end = _BoundedDecoder(line).decode(_skip(line, 0), name)
         _expect_end(line, end)
     except json.JSONDecodeError as error:
-        raise _not_json(name, error, f"column {error.colno}") from None
+        raise _invalid_json_error(name, error, f"column {error.colno}") from None
     if not isinstance(element, dict):
         raise UnsupportedPayloadError(
             f"{name} is {json_kind(element)}: each line must hold one JSON object."
@@ -150,7 +152,7 @@ def read_row_of_line(line: str, index: int, number: int) -> Mapping[str, Any]:
 
 
 def json_kind(value: Any) -> str:
-    """What a JSON value is, in the words of messages."""
+    """The name of a JSON value's type, as messages show it."""
     match value:
         case None:
             return "null"
@@ -168,29 +170,29 @@ def json_kind(value: Any) -> str:
             return "an object"
 
 
-def payload_of(
-    rows: Iterable[Mapping[str, Any]], place: Callable[[Mapping[str, Any]], str | None]
+def payload_from_rows(
+    rows: Iterable[Mapping[str, Any]], sort_key: Callable[[Mapping[str, Any]], str | None]
 ) -> Payload:
-    """A payload of rows that were read from another format, as JSON."""
+    """Make a payload of rows that were read from another format."""
     texts: list[str] = []
-    raw: list[RawRow] = []
+    raw_rows: list[RawRow] = []
     start = 0
     for index, row in enumerate(rows):
         text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
-        raw.append(RawRow(index, place(fold_names(row)), start, start + len(text)))
+        raw_rows.append(RawRow(index, sort_key(fold_names(row)), start, start + len(text)))
         texts.append(text)
         start += len(text)
-    return Payload("".join(texts), raw)
+    return Payload("".join(texts), raw_rows)
 
 
 def line_of(index: int, text: str) -> bytes:
     """The line of a row: index, colon, checksum, tab, JSON.
 
-    A byte that storage garbles may leave valid JSON: without the checksum a wrong amount would be
+    A byte that storage garbles may leave valid JSON. Without the checksum a wrong amount would be
     imported.
     """
-    sent = text.encode()
-    return b"%d:%08x\t%b\n" % (index, _checksum(index, sent), sent)
+    data = text.encode()
+    return b"%d:%08x\t%b\n" % (index, _checksum(index, data), data)
 
 
 def _checksum(index: int, text: bytes) -> int:
@@ -200,7 +202,7 @@ def _checksum(index: int, text: bytes) -> int:
 def read_lines(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     """The inverse of `Payload.line`: index and row of each line, names as sent.
 
-    Raises UnreadablePayloadError for a line that is broken.
+    Raises UnreadablePayloadError for a broken line.
     """
     for line in data.splitlines():
         index, row = read_line(line)
@@ -220,32 +222,29 @@ def read_line(line: bytes) -> tuple[int, dict[str, Any]]:
 
 
 def split_line(line: bytes) -> tuple[int, bytes]:
-    """Index and JSON of a line. Raises ValueError where it is not as it was written."""
+    """Index and JSON of a line. Raises ValueError where the line was changed since."""
     head, _, text = line.partition(b"\t")
-    index = _index_of(head)
+    index = _parse_index(head)
     if int(head[-8:], 16) != _checksum(index, text):
         raise ValueError("the checksum does not fit")
     return index, text
 
 
-def _index_of(head: bytes) -> int:
-    found = _HEAD.fullmatch(head)
-    if found is None:
+def _parse_index(head: bytes) -> int:
+    match = _LINE_PREFIX.fullmatch(head)
+    if match is None:
         raise ValueError("no index")
-    return int(found[1])
+    return int(match[1])
 
 
-def read_texts(data: bytes) -> Iterator[tuple[int, str]]:
-    """Index and text of the row of each line, the JSON as it was sent.
-
-    Broken lines are left out.
-    """
-    found: set[int] = set()
+def read_row_texts(data: bytes) -> Iterator[tuple[int, str]]:
+    """Index and text of the row of each line, the JSON as it was sent; skips broken lines."""
+    seen_indexes: set[int] = set()
     for line in data.split(b"\n"):
         with suppress(ValueError):
             index, text = split_line(line)
-            if index not in found:
-                found.add(index)
+            if index not in seen_indexes:
+                seen_indexes.add(index)
                 yield index, text.decode()
 
 
@@ -259,10 +258,10 @@ def is_row(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ChunkLines:
-    """The lines of a chunk that can be used.
+    """The readable lines of a chunk.
 
-    `order` names the rows of the other lines too, as far as their index can be read; it is None
-    where no line is broken.
+    `order` has the indexes of all rows, also of the broken lines whose index can be read; it is
+    None where no line is broken.
     """
 
     usable: bytes
@@ -271,9 +270,9 @@ class ChunkLines:
 
 
 def is_whole(data: bytes, rows: int, rows_of_import: int) -> bool:
-    """Whether a chunk's bytes have a line for each of its rows, every one with another index.
+    """Whether a chunk's bytes have a line for each of its rows, each with a different index.
 
-    Its JSON is not looked at: that is read once, by the type's own work.
+    This does not parse the JSON; the type's own processor does that once.
     """
     lines = data.split(b"\n")
     if len(lines) != rows + 1 or lines.pop():
@@ -285,18 +284,18 @@ def is_whole(data: bytes, rows: int, rows_of_import: int) -> bool:
     return len(indexes) == rows and max(indexes, default=0) < rows_of_import
 
 
-def screen_lines(
+def drop_broken_lines(
     data: bytes, rows: int, is_readable: Callable[[int, Mapping[str, Any]], bool]
 ) -> ChunkLines:
-    """Leave the broken lines of a chunk out; `rows` is how many rows the import has.
+    """Drop the broken lines of a chunk; `rows` is how many rows the import has.
 
-    `is_readable` is the type's own word on a row that is JSON. Of two lines of one row, which are
-    equal, the first counts.
+    `is_readable` is the type's own check of a row that is valid JSON. Of two lines with the same
+    index, which are equal, the first is used.
     """
     lines: dict[int, bytes] = {}
     for line in data.split(b"\n"):
         with suppress(ValueError):
-            index = _index_of(line.partition(b"\t")[0])
+            index = _parse_index(line.partition(b"\t")[0])
             if index < rows and not lines.get(index):
                 lines[index] = line + b"\n" if _is_usable(line, is_readable) else b""
     usable = [line for line in lines.values() if line]
@@ -307,39 +306,39 @@ def _is_usable(line: bytes, is_readable: Callable[[int, Mapping[str, Any]], bool
     try:
         return is_readable(*read_line(line))
     except Exception:
-        # Whatever a garbled row makes its reader raise, it is that row's fault alone.
+        # A garbled row can make its reader raise anything; only this row is broken.
         return False
 
 
 def member_text(text: str, start: int, name: str) -> str:
-    """The text of a member of the JSON object that begins at `start`; see `member_span`."""
+    """The text of a member of the JSON object that begins at `start`; its name in any case."""
     begin, end = member_span(text, start, name)
     return text[begin:end]
 
 
 def member_span(text: str, start: int, name: str) -> tuple[int, int]:
-    """Where a member of the JSON object that begins at `start` is; its name in any case.
+    """The start and end of a member's value in the JSON object that begins at `start`.
 
-    The object was read before, so nothing can be wrong with it, and it has the member.
+    The object must be valid JSON and have the member. The member's name may be in any case.
     """
     position = _skip(text, start + 1)
     while True:
-        found, position = _AS_IT_STANDS.raw_decode(text, position)
-        begin = _skip(text, _skip(text, position) + 1)
-        _, end = _AS_IT_STANDS.raw_decode(text, begin)
-        if found.lower() == name:
-            return begin, end
-        position = _skip(text, _skip(text, end) + 1)
+        member_name, position = _UNCONVERTED_DECODER.raw_decode(text, position)
+        value_start = _skip(text, _skip(text, position) + 1)
+        _, value_end = _UNCONVERTED_DECODER.raw_decode(text, value_start)
+        if member_name.lower() == name:
+            return value_start, value_end
+        position = _skip(text, _skip(text, value_end) + 1)
 
 
 def fold_names(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with its own names in lower case (names inside its values stay)."""
+    """The row with its own names in lower case (names inside its values stay as they are)."""
     return {name.lower(): value for name, value in row.items()}
 
 
-def _decode(body: bytes, wanted: str) -> str:
+def _decode_utf8(body: bytes, expected: str) -> str:
     if not body:
-        raise InvalidRequestError(f"The body is empty: send {wanted}, with a Content-Length.")
+        raise InvalidRequestError(f"The body is empty: send {expected}, with a Content-Length.")
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -349,49 +348,43 @@ def _decode(body: bytes, wanted: str) -> str:
         ) from None
 
 
-def _not_json(name: str, error: json.JSONDecodeError, where: str) -> InvalidRequestError:
+def _invalid_json_error(
+    name: str, error: json.JSONDecodeError, location: str
+) -> InvalidRequestError:
     return InvalidRequestError(
-        f"{name} is not valid JSON: {error.msg} ({where}); correct it there and send it again."
+        f"{name} is not valid JSON: {error.msg} ({location}); correct it there and send it again."
     )
 
 
-def _walk(
+def _read_rows(
     text: str,
-    place: Callable[[Mapping[str, Any]], str | None],
+    sort_key: Callable[[Mapping[str, Any]], str | None],
     max_rows: int,
     max_row_bytes: int,
 ) -> tuple[list[RawRow], str, int]:
-    """The rows kept, which element is no object ("" where all are), and how many there were."""
+    """The rows, the fault of an element that is not an object ("" without one), and the count."""
     rows: list[RawRow] = []
     not_supported = ""
     index = -1
     is_array = text.startswith("[", _skip(text, 0))
     for index, (element, start, end) in enumerate(_elements(text)):
-        if index >= _FAR_TOO_MANY * max_rows:
-            raise _too_many(f"more than {_FAR_TOO_MANY * max_rows}", max_rows)
+        if index >= _ROW_LIMIT_FACTOR * max_rows:
+            raise _too_many_rows_error(f"more than {_ROW_LIMIT_FACTOR * max_rows}", max_rows)
         if end - start > max_row_bytes:
-            raise over_a_cap(_RowPlace(text, index, start), f"{max_row_bytes} bytes")
+            raise over_limit_error(_RowPosition(text, index, start), f"{max_row_bytes} bytes")
         if not_supported:
             continue
         if not isinstance(element, dict) or not is_array:
-            not_supported = _not_supported(text, element, index if is_array else None, start)
+            name = _RowPosition(text, index, start) if is_array else "the body"
+            ending = ", each of them a row" if is_array else ""
+            not_supported = f"{name} is {json_kind(element)}; send a JSON array of objects{ending}"
         elif index < max_rows:
-            rows.append(RawRow(index, place(element), start, end))
+            rows.append(RawRow(index, sort_key(element), start, end))
     return rows, not_supported, index + 1
 
 
-def _not_supported(text: str, element: Any, index: int | None, start: int) -> str:
-    """Which element is no row, and what it is; `index` is None where it is the whole body."""
-    if index is None:
-        return f"the body is {json_kind(element)}; send a JSON array of objects"
-    return (
-        f"{_RowPlace(text, index, start)} is {json_kind(element)}; send a JSON array of objects, "
-        "each of them a row"
-    )
-
-
-class _RowPlace(NamedTuple):
-    """Where a row of an array is, for messages; the lines are counted when it is shown."""
+class _RowPosition(NamedTuple):
+    """The position of a row for messages; `str` counts the lines, so it costs nothing unused."""
 
     text: str
     row: int
@@ -403,7 +396,7 @@ class _RowPlace(NamedTuple):
 
 
 def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
-    """Each element of the array with its span; a document of another kind comes as one element."""
+    """Each element of the array with its span; another document is yielded as one element."""
     decoder = _BoundedDecoder(text)
     position = _skip(text, 0)
     if text[position : position + 1] != "[":
@@ -417,37 +410,37 @@ def _elements(text: str) -> Iterator[tuple[Any, int, int]]:
         return
     row = 0
     while True:
-        element, end = decoder.decode(position, _RowPlace(text, row, position))
+        element, end = decoder.decode(position, _RowPosition(text, row, position))
         yield element, position, end
         row += 1
         position = _skip(text, end)
-        mark = text[position : position + 1]
-        if mark == "]":
+        delimiter = text[position : position + 1]
+        if delimiter == "]":
             _expect_end(text, position + 1)
             return
-        if mark != ",":
+        if delimiter != ",":
             raise json.JSONDecodeError("Expecting ',' delimiter", text, position)
         position = _skip(text, position + 1)
 
 
-_RowName = _RowPlace | str | None
-"""What messages call a row; None for the whole body."""
+# How messages name a row; None for the whole body.
+_RowLabel = _RowPosition | str | None
 
 
 class _BoundedDecoder:
-    """Decodes elements one by one, and none that has more than MAX_VALUES values.
+    """Decodes elements one by one and refuses one that has more than MAX_VALUES values.
 
-    The library cannot be told to stop at a number of values, so it is given a window of the text
-    with so many commas, from the start of some element on. Nearly all elements end in the window of
-    an earlier one, so the commas of the text are counted about once, in C.
+    The library cannot stop at a number of values. So this class gives it a window of the text that
+    has at most MAX_VALUES commas. Nearly all elements end in the window that an earlier element
+    opened, so the commas of the text are counted about once, in C.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._window, self._start, self._end = text, 0, -1
 
-    def decode(self, position: int, row: _RowName) -> tuple[Any, int]:
-        """The element at a position and its end; `row` is what messages call it."""
+    def decode(self, position: int, row: _RowLabel) -> tuple[Any, int]:
+        """The element at a position and its end; `row` is its name in messages."""
         if position >= self._end:
             self._open_window(position)
         while self._end < len(self._text):
@@ -457,37 +450,37 @@ class _BoundedDecoder:
                 if self._start < position:
                     self._open_window(position)
                     continue
-                # Too many values, or commas within a text, or no JSON: which one is found out now.
+                # The element has too many values, or commas within a text, or is not JSON.
                 _check_values(self._text, position, row)
                 break
             return element, self._start + end
         return _decode_at(self._text, position, row)
 
     def _open_window(self, position: int) -> None:
-        found = _MANY_COMMAS.match(self._text, position)
-        self._start, self._end = position, found.end() if found else len(self._text)
-        self._window = self._text[position : self._end] if found else ""
+        window_match = _MANY_COMMAS.match(self._text, position)
+        self._start, self._end = position, window_match.end() if window_match else len(self._text)
+        self._window = self._text[position : self._end] if window_match else ""
 
 
-def _check_values(text: str, start: int, row: _RowName) -> None:
-    """Raises TooLargeError where the value that begins here has too many values in it."""
+def _check_values(text: str, start: int, row: _RowLabel) -> None:
+    """Raises TooLargeError where the value that begins at `start` contains too many values."""
     depth = count = 0
-    for found in _TOKEN.finditer(text, start):
-        mark = found[0]
-        if mark == ",":
+    for token in _TOKEN.finditer(text, start):
+        character = token[0]
+        if character == ",":
             count += 1
             if count >= MAX_VALUES:
-                raise over_a_cap(row, f"{MAX_VALUES} values")
-        elif mark in "{[":
+                raise over_limit_error(row, f"{MAX_VALUES} values")
+        elif character in "{[":
             depth += 1
-        elif mark in "}]":
+        elif character in "}]":
             depth -= 1
             if depth <= 0:
                 return
 
 
 def _skip(text: str, position: int) -> int:
-    match = _BLANK.match(text, position)
+    match = _WHITESPACE.match(text, position)
     return position if match is None else match.end()
 
 
@@ -497,32 +490,32 @@ def _expect_end(text: str, position: int) -> None:
         raise json.JSONDecodeError("Extra data", text, position)
 
 
-def _decode_at(text: str, position: int, row: _RowName) -> tuple[Any, int]:
-    """The value at a position and its end; `row` is what messages call it."""
+def _decode_at(text: str, position: int, row: _RowLabel) -> tuple[Any, int]:
+    """The value at a position and its end; `row` is its name in messages."""
     try:
         element, end = _DECODER.raw_decode(text, position)
     except _DuplicateNameError:
         raise InvalidRequestError(
-            f"{_named(row)} has a property name twice; leave one of them out (names that differ "
+            f"{_label(row)} has a property name twice; leave one of them out (names that differ "
             "only in upper and lower case count as the same)."
         ) from None
     except _TooManyNamesError as error:
-        raise over_a_cap(row, str(error)) from None
+        raise over_limit_error(row, str(error)) from None
     except (InvalidOperation, OverflowError):
         raise InvalidRequestError(
-            f"{_named(row)} has a number out of range; send a smaller exponent."
+            f"{_label(row)} has a number out of range; send a smaller exponent."
         ) from None
     except json.JSONDecodeError:
         raise
     except ValueError:
         raise InvalidRequestError(
-            f"{_named(row)} has a number with too many digits, or NaN or Infinity; send a number "
+            f"{_label(row)} has a number with too many digits, or NaN or Infinity; send a number "
             "of the field's range."
         ) from None
     except RecursionError:
-        raise _too_deep(row) from None
+        raise _too_deep_error(row) from None
     if _is_too_deep(text, position, end, element):
-        raise _too_deep(row)
+        raise _too_deep_error(row)
     _check_surrogates(text, position, end, element, row)
     return element, end
 
@@ -530,50 +523,52 @@ def _decode_at(text: str, position: int, row: _RowName) -> tuple[Any, int]:
 def _is_too_deep(text: str, start: int, end: int, element: Any) -> bool:
     if text.count("{", start, end) + text.count("[", start, end) < MAX_DEPTH:
         return False
-    level = [element]
+    level = [element] if isinstance(element, (dict, list)) else []
     for _ in range(MAX_DEPTH - 1):
-        level = [child for node in level for child in _children(node)]
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, (dict, list))
+        ]
     return bool(level)
 
 
-def _children(node: Any) -> list[Any]:
-    values = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return [value for value in values if isinstance(value, (dict, list))]
-
-
-def _named(row: _RowName) -> str:
-    if isinstance(row, _RowPlace):
+def _label(row: _RowLabel) -> str:
+    if isinstance(row, _RowPosition):
         return f"The row of {row}"
     return "The body" if row is None else row
 
 
-def _check_surrogates(text: str, start: int, end: int, element: Any, row: _RowName) -> None:
-    """Half a surrogate pair is no character: it could not be stored."""
+def _check_surrogates(text: str, start: int, end: int, element: Any, row: _RowLabel) -> None:
+    """Refuse half a surrogate pair: it is not a character and storage cannot hold it."""
     if text.find("\\u", start, end) < 0:
         return
     try:
         json.dumps(element, ensure_ascii=False, default=str).encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidRequestError(
-            f"{_named(row)} has half a surrogate pair in an escape, which is no character; send "
+            f"{_label(row)} has half a surrogate pair in an escape, which is no character; send "
             "both halves."
         ) from None
 
 
-def _too_many(count: str, most: int) -> TooLargeError:
+def _too_many_rows_error(count: str, limit: int) -> TooLargeError:
     return TooLargeError(
-        f"The payload has {count} rows and the limit is {most}: send it in several calls."
+        f"The payload has {count} rows and the limit is {limit}: send it in several calls."
     )
 
 
-def over_a_cap(row: _RowName, cap: str) -> TooLargeError:
-    """The refusal of a body for one of its rows (None: for the whole body), which names the cap."""
-    return TooLargeError(f"{_named(row)} has more than {cap}, which is the limit: send less of it.")
+def over_limit_error(row: _RowLabel, limit: str) -> TooLargeError:
+    """The error for a row (None: the whole body) that is over a limit; the message names it."""
+    return TooLargeError(
+        f"{_label(row)} has more than {limit}, which is the limit: send less of it."
+    )
 
 
-def _too_deep(row: _RowName) -> InvalidRequestError:
+def _too_deep_error(row: _RowLabel) -> InvalidRequestError:
     return InvalidRequestError(
-        f"{_named(row)} is nested more than {MAX_DEPTH} levels deep; send the fields of the schema "
+        f"{_label(row)} is nested more than {MAX_DEPTH} levels deep; send the fields of the schema "
         "only."
     )
 
@@ -583,10 +578,10 @@ class _DuplicateNameError(ValueError):
 
 
 class _TooManyNamesError(ValueError):
-    """An object has too many names, or one that is too long; the argument is the cap."""
+    """An object has too many names, or one that is too long; the argument is the limit."""
 
 
-def _fold(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _fold_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > MAX_NAMES:
         raise _TooManyNamesError(f"{MAX_NAMES} names in one object")
     folded = {name.lower(): value for name, value in pairs}
@@ -602,35 +597,40 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_fold, parse_float=Decimal, parse_constant=_refuse_constant
+    object_pairs_hook=_fold_pairs, parse_float=Decimal, parse_constant=_refuse_constant
 )
-_AS_IT_STANDS = json.JSONDecoder(parse_float=str, parse_int=str)
+_UNCONVERTED_DECODER = json.JSONDecoder(parse_float=str, parse_int=str)
 
 
 # The body of a retry: corrected rows by their index in the parent (docs/contracts.md#5).
 #
 #     [{"index": 5, "row": {…}}, …]
 #
-# It is what `failed-rows` gives as JSON, so that a file can be corrected and sent back as it is;
-# other properties are read over. Rows stay the text that they are: digits are not touched.
+# `failed-rows` returns this JSON, so a user can correct a file and send it back. Rows stay text, so
+# that no digit changes. The gateway ignores other properties of an item.
 
-_ROW = "row"
-_NAMED = 5
+_ROW_PROPERTY = "row"
+_MAX_NAMED_INDEXES = 5
 
 
 def read_corrections(body: bytes, max_rows: int) -> dict[int, str]:
     """The text of each corrected row by its index; an empty body has none.
 
-    Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError, never quoting the body.
+    Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError; the messages never quote
+    the body.
     """
     if not body.strip():
         return {}
     indexes: list[int | None] = []
 
-    def look_at(item: Mapping[str, Any]) -> None:
-        indexes.append(_index(item))
+    def note_index(item: Mapping[str, Any]) -> None:
+        index = item.get("index")
+        is_correction = (
+            type(index) is int and index >= 0 and isinstance(item.get(_ROW_PROPERTY), dict)
+        )
+        indexes.append(index if is_correction else None)
 
-    payload = read_payload(body, look_at, max_rows)
+    payload = read_payload(body, note_index, max_rows)
     corrections: dict[int, str] = {}
     for raw, index in zip(payload.rows, indexes, strict=True):
         if index is None:
@@ -639,47 +639,44 @@ def read_corrections(body: bytes, max_rows: int) -> dict[int, str]:
                 "(an object)."
             )
         if index in corrections:
-            raise InvalidRequestError(f"The row of index {index} is there twice: send it once.")
-        corrections[index] = member_text(payload.text, raw.start, _ROW)
+            raise InvalidRequestError(f"The body has the row of index {index} twice: send it once.")
+        corrections[index] = member_text(payload.text, raw.start, _ROW_PROPERTY)
     return corrections
 
 
 def check_indexes(corrections: Collection[int], failed: Collection[int], repaired: int) -> None:
-    """Raises InvalidRequestError for rows that did not fail, or that a retry brought in since.
+    """Raises InvalidRequestError for rows that did not fail, or that a retry has imported since.
 
-    `repaired` is the set of the rows that were brought in.
+    `repaired` is the set of rows that retries have imported.
     """
-    brought_in = sorted(set(corrections) & set(rows_in(repaired)))
-    if brought_in:
+    imported = sorted(set(corrections) & set(rows_in(repaired)))
+    if imported:
         raise InvalidRequestError(
-            f"An earlier retry has imported the row of index {name_indexes(brought_in)}: leave it "
+            f"An earlier retry has imported the row of index {name_indexes(imported)}: leave it "
             "out. failed-rows has the rows that can still be retried."
         )
-    strange = sorted(set(corrections) - set(failed))
-    if strange:
+    unknown_indexes = sorted(set(corrections) - set(failed))
+    if unknown_indexes:
         raise InvalidRequestError(
-            f"No failed row has the index {name_indexes(strange)}: take the indexes from "
+            f"No failed row has the index {name_indexes(unknown_indexes)}: take the indexes from "
             "failed-rows."
         )
 
 
 def name_indexes(indexes: Sequence[int]) -> str:
-    """The first of these indexes, and how many more there are."""
-    named = ", ".join(str(index)[:20] for index in indexes[:_NAMED])
-    more = f" and {len(indexes) - _NAMED} more" if len(indexes) > _NAMED else ""
-    return f"{named}{more}"
+    """The first of these indexes and the number of the others, for messages."""
+    names = ", ".join(str(index)[:20] for index in indexes[:_MAX_NAMED_INDEXES])
+    rest = (
+        f" and {len(indexes) - _MAX_NAMED_INDEXES} more"
+        if len(indexes) > _MAX_NAMED_INDEXES
+        else ""
+    )
+    return f"{names}{rest}"
 
 
 def is_same_row(text: str, other: str) -> bool:
-    """Whether two rows say the same, however they are spaced, ordered and escaped."""
+    """Whether two rows are equal as JSON; spacing, order of names and escapes do not count."""
     return text == other or _canonical(text) == _canonical(other)
-
-
-def _index(item: Mapping[str, Any]) -> int | None:
-    """The index of an item whose names are in lower case; None where the item is none."""
-    index = item.get("index")
-    is_index = type(index) is int and index >= 0
-    return index if is_index and isinstance(item.get(_ROW), dict) else None
 
 
 def _canonical(text: str) -> str:
@@ -688,5 +685,5 @@ def _canonical(text: str) -> str:
 
 
 def _number(text: str) -> dict[str, str]:
-    """A number as it is written: it equals no text, and 10 is not 10.0."""
+    """A number as it was written, so that it equals no text and 10 differs from 10.0."""
     return {"": text}

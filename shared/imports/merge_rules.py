@@ -1,13 +1,15 @@
-"""The rules of an import type whose rows merge into one record each: what such types share.
+"""The shared rules of the import types whose rows each merge into one record.
 
-A type brings its model, its key, what it says of a row beyond its fields, and what is promoted;
-the rest is the same for all of them (workers, assignments).
+A type (workers, assignments) adds its model, its key, its own review of a row, and the fields that
+become columns.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -26,30 +28,91 @@ from shared.imports.import_type import (
     none_of,
 )
 from shared.imports.messages import Message, MessageId, bounded
-from shared.imports.model import UNDESCRIBED, Record, Shape, normal_reference, schema_of, shape_of
+from shared.imports.model import (
+    MAX_TEXT,
+    SHORTEST,
+    UNDESCRIBED,
+    Record,
+    Shape,
+    normal_reference,
+    schema_of,
+    shape_of,
+)
 from shared.imports.results import MAX_MESSAGES, Outcome, RowResult, failed
-from shared.imports.row_reader import is_sensitive, read_key, read_row
-from shared.imports.usual_values import unusual_values
+from shared.imports.row_reader import as_sent, dotted, is_sensitive, read_key, read_row
 
-# Merging a row into the stored record, and deciding by that what the row does
-# (docs/contracts.md#0).
+# Values that the rules allow but that are implausible: Warning 2003.
+#
+# See docs/contracts.md#1.
+#
+# The fields of a model declare what is usual (`UsualLength`, `UsualDays`, `UsualNumbers`), so this
+# works for every type. Each value of a row is checked once.
+
+FIRST_DAY: Final = "1900-01-01"
+LAST_DAY: Final = "2199-12-31"
+# Many systems write an open end date like this.
+OPEN_END: Final = "9999-12-31"
+
+
+def unusual_values(
+    sent: Document, shape: Shape, accepted_on: str = "", path: str = ""
+) -> Iterator[Message]:
+    """A Warning for each value of a row, by contract names, that is not usual for its field.
+
+    `accepted_on` is the day of the import as ISO text, to compare dates of birth with; "" where it
+    is unknown. `path` is the prefix of the names.
+    """
+    usual = shape.usual
+    details: dict[str, str] = {}
+    # Nearly all texts are short, so this costs one comparison each.
+    long = [name for name, value in sent.items() if type(value) is str and len(value) > SHORTEST]
+    for name in long:
+        max_length = usual.lengths[name].most if name in usual.lengths else MAX_TEXT
+        if len(sent[name]) > max_length:
+            details[name] = f"it has {len(sent[name])} characters, at most {max_length} are usual"
+    for name, days in usual.days.items():
+        value = sent.get(name)
+        if value is None:
+            continue
+        if value < FIRST_DAY:
+            details[name] = f"it is before {FIRST_DAY}"
+        elif days.is_past and accepted_on and value > accepted_on:
+            details[name] = "it is in the future"
+        elif value > LAST_DAY and value != OPEN_END:
+            details[name] = f"it is after {LAST_DAY}"
+    for name, numbers in usual.numbers.items():
+        value = sent.get(name)
+        if value is not None and not numbers.least <= Decimal(value) <= numbers.most:
+            details[name] = f"{numbers.least} to {numbers.most} is usual"
+    for name, detail in details.items():
+        shown = None if shape.fields[name].is_sensitive else as_sent(sent[name])
+        yield Message(MessageId.IMPLAUSIBLE_VALUE, path + name, shown, f"{detail}; check it")
+    for name, nested in shape.nested.items():
+        value = sent.get(name)
+        if isinstance(value, list):
+            for index, item in enumerate(value):
+                yield from unusual_values(item, nested, accepted_on, f"{path}{name}[{index}].")
+        elif value is not None:
+            yield from unusual_values(value, nested, accepted_on, f"{path}{name}.")
+
+
+# Merging a row into the stored record decides the row's outcome (docs/contracts.md#0).
 #
 # A missing property keeps the stored value, None clears it. A nested object that merges per
-# property does the same one level down, and disappears when it holds nothing any more; everything
-# else (text, whole objects, lists) replaces what was there. Records hold nothing that is None, so
-# two records are equal exactly where they say the same: dates are ISO text and equal amounts have
-# equal texts by then.
+# property does the same one level down and is removed when it becomes empty; everything else
+# (text, whole objects, lists) replaces the stored value. Records contain no None, dates are ISO
+# text and equal amounts have equal texts, so equal records compare as equal.
 
+# Messages from deciding; they fit beside those from reading (MAX_READ_MESSAGES).
 MAX_REVIEW_MESSAGES: Final = 40
-"""Messages kept from deciding: they fit beside those that reading keeps."""
 
+# The type's own checks of a row: review(values of the row, merged record) yields messages. Both
+# lack the fields of the row that could not be read.
 Review = Callable[[Document, Document], Iterable[Message]]
-"""What a type says of a row beyond its fields: review(what the row sent, the merged record). Both
-are without the fields of the row that could not be read."""
 
 
 def merge(stored: Document | None, sent: Document, model: type[Record]) -> Document:
-    """The record that is left when a row's values are put over the stored one; both stay as is."""
+    """The record that results from a row's values and the stored record; changes neither."""
     return _merge(stored or {}, sent, shape_of(model))
 
 
@@ -73,25 +136,27 @@ def decide_merge(
     exists: Message,
     review: Review,
 ) -> Decision:
-    """What a row of a merging import type does to the stored record.
+    """Decide the outcome of a row by merging it into the stored record.
 
-    `exists` is said where the integration takes a row for a stored record as an error. A row whose
-    record would lack a field that every record has (1001), or whose review has an Error, fails. So
-    does a row with a field that could not be read: its other fields are judged all the same, but
-    for what needs the unreadable one.
+    `exists` is the message where the integration treats a row for a stored record as an error. A
+    row fails when its record would lack a required field (1001) or when its review has an Error. A
+    row with an unreadable field fails too; its other fields are still checked, except where a check
+    needs the unreadable one.
     """
-    is_taken = stored is not None and options.on_existing is OnExisting.ERROR
-    found = [exists] if is_taken else []
-    merged = merge(_without_paths(stored or {}, row.unreadable), row.values, model)
+    already_exists = stored is not None and options.on_existing is OnExisting.ERROR
+    problems = [exists] if already_exists else []
+    merged = merge(_without_fields(stored or {}, row.unreadable), row.values, model)
     if row.unreadable.isdisjoint(key_fields):
-        found += [
+        problems += [
             Message(MessageId.REQUIRED_FIELD_MISSING, name)
             for name in shape_of(model).required_in_record
             if name not in merged and name not in row.unreadable
         ]
-    found += review(row.values, merged)
-    found += unusual_values(row.values, shape_of(model), options.accepted_on)
-    messages = bounded(sorted(found, key=lambda message: not message.is_error), MAX_REVIEW_MESSAGES)
+    problems += review(row.values, merged)
+    problems += unusual_values(row.values, shape_of(model), options.accepted_on)
+    messages = bounded(
+        sorted(problems, key=lambda message: not message.is_error), MAX_REVIEW_MESSAGES
+    )
     if not row.is_readable or any(message.is_error for message in messages):
         return Decision(Outcome.FAILED, None, messages, merged)
     if merged == stored:
@@ -100,32 +165,33 @@ def decide_merge(
     return Decision(outcome, merged, messages)
 
 
-def _without_paths(stored: Document, paths: Iterable[str]) -> Document:
-    """The stored record without the fields that the row would replace by what cannot be read."""
-    kept = stored
+def _without_fields(stored: Document, paths: Iterable[str]) -> Document:
+    """The stored record without the fields that the row would replace by unreadable values."""
+    result = stored
     for path in paths:
         name, _, rest = path.partition(".")
-        value = kept.get(name)
+        value = result.get(name)
         if rest and isinstance(value, dict):
-            kept = kept | {name: _without_paths(value, (rest,))}
-        elif name in kept:
-            kept = {other: value for other, value in kept.items() if other != name}
-    return kept
+            result = result | {name: _without_fields(value, (rest,))}
+        elif name in result:
+            result = {other: value for other, value in result.items() if other != name}
+    return result
 
 
-# Rows of one record within one import: applied in the order they were sent, written once.
+# The rows of one record within one import are applied in the order they were sent, and the record
+# is written once.
 
 NO_REFUSALS: Final[Mapping[int, Message]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
-    """What the rows of one record come to.
+class MergeResult:
+    """The result of merging the rows of one record.
 
-    `document` is the record they leave behind; None where it stays as it is. It is there whenever
-    a row took effect, also where the rows cancel each other out: the record must then carry the
-    stamp, or a redelivery would judge them by what they themselves left behind.
-    `position` is the index of the row that had the last word (-1 without one).
+    `document` is the new record; None where no row took effect. It is set whenever a row took
+    effect, even when the rows cancel each other out. The record must then carry the stamp, or a
+    redelivery would evaluate the rows against their own result. `position` is the index of the last
+    row that took effect (-1 without one).
     """
 
     document: Document | None
@@ -133,55 +199,57 @@ class Folded:
     results: tuple[RowResult, ...]
 
 
-Missing = Callable[[ReadRow, Document, Document | None], tuple[Message, ...]]
-"""Messages for what a row refers to and what is not there. Asked with the row, the record that it
-would leave (what it sent, where it leaves none), and the record before it."""
+# Messages for the references of a row that do not exist. Its arguments are the row, the record that
+# results from it (the row's values where it fails), and the record before it.
+FindMissing = Callable[[ReadRow, Document, Document | None], tuple[Message, ...]]
 
 
+# Called for each row that takes effect, with its index, the record before it and the one after it.
 ChangeListener = Callable[[int, Document | None, Document | None], None]
-"""Told of each row that takes effect: its index, the record before it, the record after it."""
 
 
-def nothing_missing(
+def no_missing_references(
     _row: ReadRow, _document: Document, _before: Document | None
 ) -> tuple[Message, ...]:
     """For types without references."""
     return ()
 
 
-def fold(
+def merge_rows(
     rules: RecordRules,
     rows: Sequence[ReadRow],
     stored: Document | None,
     options: Options,
-    missing: Missing = nothing_missing,
+    find_missing: FindMissing = no_missing_references,
     on_change: ChangeListener | None = None,
     refusals: Mapping[int, Message] = NO_REFUSALS,
-) -> Folded:
-    """Apply the rows of one record in order, each to what the one before left behind.
+) -> MergeResult:
+    """Apply the rows of one record in order, each to the result of the one before.
 
-    A failing row changes nothing; its result names everything that is wrong with it, as far as its
-    fields could be read. A row that took effect and was overwritten by a later one keeps its
-    outcome and says 1102 (docs/contracts.md#0, order). `on_change` is called with what each row
-    changed. `refusals` are Errors of rows, by index, that do not come from the row or the record.
+    A failing row changes nothing; its result names all its faults, as far as its fields could be
+    read. A row that took effect and was overwritten by a later one keeps its outcome and gets 1102
+    (docs/contracts.md#0, order). `on_change` is called for each row that takes effect. `refusals`
+    are Errors by row index that come neither from the row nor from the record.
     """
     document: Document | None = None
-    last = -1
+    last_effective = -1
     results: list[RowResult] = []
     for row in rows:
-        before = document if last >= 0 else stored
-        result, left = _apply(rules, row, before, options, missing, refusals.get(row.index))
-        if left is not None:
+        before = document if last_effective >= 0 else stored
+        result, changed_document = _apply(
+            rules, row, before, options, find_missing, refusals.get(row.index)
+        )
+        if changed_document is not None:
             if on_change is not None:
-                on_change(row.index, before, left)
-            if last >= 0:
-                results[last] = results[last].with_message(
+                on_change(row.index, before, changed_document)
+            if last_effective >= 0:
+                results[last_effective] = results[last_effective].with_message(
                     Message(MessageId.OVERWRITTEN_BY_LATER_ROW)
                 )
-            document, last = left, len(results)
+            document, last_effective = changed_document, len(results)
         results.append(result)
-    position = results[last].index if last >= 0 else -1
-    return Folded(document, position, tuple(results))
+    last_index = results[last_effective].index if last_effective >= 0 else -1
+    return MergeResult(document, last_index, tuple(results))
 
 
 def _apply(
@@ -189,52 +257,52 @@ def _apply(
     row: ReadRow,
     stored: Document | None,
     options: Options,
-    missing: Missing,
+    find_missing: FindMissing,
     refusal: Message | None,
 ) -> tuple[RowResult, Document | None]:
     decision = rules.decide(row, stored, options)
     messages = (*row.messages, *decision.messages)
-    unknown: tuple[Message, ...] = ()
+    missing_messages: tuple[Message, ...] = ()
     document = decision.document or decision.failed_document
     if document is not None:
-        unknown = missing(row, document, stored)
+        missing_messages = find_missing(row, document, stored)
     if refusal is not None:
-        unknown = (refusal, *unknown)
+        missing_messages = (refusal, *missing_messages)
         messages = tuple(
             message for message in messages if message.id != MessageId.NOTHING_TO_CHANGE
         )
-    if unknown:
-        room = max(1, MAX_MESSAGES - len(messages))
-        return failed(row.index, row.key, *messages, *bounded(unknown, room)), None
+    if missing_messages:
+        limit = max(1, MAX_MESSAGES - len(messages))
+        return failed(row.index, row.key, *messages, *bounded(missing_messages, limit)), None
     result = RowResult(row.index, row.key, decision.outcome, messages)
     return result, decision.document if decision.outcome.took_effect else None
 
 
-def judge_without_key(
-    rules: RecordRules, row: ReadRow, options: Options, missing: Missing
+def evaluate_without_key(
+    rules: RecordRules, row: ReadRow, options: Options, find_missing: FindMissing
 ) -> RowResult:
-    """The result of a row whose key cannot be read: it fails, with all that its fields have wrong.
+    """The result of a row whose key cannot be read: it fails with all faults of its fields.
 
-    What is stored of its record cannot be known, so nothing is said that depends on it.
+    Its stored record is unknown, so no message depends on that.
     """
     keyless = replace(row, unreadable=row.unreadable.union(rules.key_fields))
-    result, _ = _apply(rules, keyless, None, options, missing, None)
+    result, _ = _apply(rules, keyless, None, options, find_missing, None)
     return failed(row.index, row.key, *result.messages)
 
 
-def all_failed(rows: Sequence[ReadRow], message: Message) -> tuple[RowResult, ...]:
-    """The same end for every row, whatever the rules would have said of it."""
+def fail_all_rows(rows: Sequence[ReadRow], message: Message) -> tuple[RowResult, ...]:
+    """A failed result with this message for every row; the rules are not applied."""
     return tuple(failed(row.index, row.key, message) for row in rows)
 
 
-# Text of a record as a column of its entity, to be searched by.
+# Some texts of a record are also columns of its entity, for searching.
 
+# Characters of a column; the document has the whole value.
 MAX_COLUMN: Final = 255
-"""Characters of a column: it is there to be searched, the document has the whole value."""
 
 
 def text_columns(document: Document, names: Iterable[str]) -> dict[str, str]:
-    """These texts of the record, where it has them; control characters become blanks."""
+    """The record's texts of these names, if any; control characters become blanks."""
     return {name: _searchable(document[name][:MAX_COLUMN]) for name in names if name in document}
 
 
@@ -261,9 +329,9 @@ def merging_rules(
 ) -> RecordRules:
     """Rules for rows of `model`.
 
-    `key_fields` are the group's field and the reference's. `exists` is the message, on the
-    reference, where the integration takes a row for a stored record as an error. `columns` are the
-    fields that people search by; `meanings` describe the fields by model class.
+    `key_fields` are the group's field and the reference's. `exists` is the id of the message, on
+    the reference, where the integration treats a row for a stored record as an error. `columns` are
+    the fields for searching; `meanings` describe the fields by model class.
     """
     group, reference = (name.lower() for name in key_fields)
 
@@ -274,14 +342,13 @@ def merging_rules(
         return read_row(index, row, model, key_fields)
 
     def decide(row: ReadRow, stored: Document | None, options: Options) -> Decision:
-        said = Message(exists, key_fields[1], row.key[1])
         return decide_merge(
             row,
             stored,
             options,
             model=model,
             key_fields=key_fields,
-            exists=said,
+            exists=Message(exists, key_fields[1], row.key[1]),
             review=review,
         )
 
@@ -301,16 +368,16 @@ def merging_rules(
     )
 
 
-# Which values of a record belong into reference lists (`shared.imports.import_type`).
+# The values of a record that must be in reference lists (`shared.imports.import_type`).
 #
-# Entries and values are compared in the form of a reference: trimmed, in Unicode NFC, case and
-# zeros as they are.
+# Entries and values are compared in the form of a reference: trimmed, in Unicode NFC, with case and
+# zeros unchanged.
 
 
 def listed_form(text: str) -> str:
-    """An entry of a list, or a value, in the form that both are compared in.
+    """An entry of a list, or a value, in the form in which both are compared.
 
-    What is too long for a reference is only trimmed: no list has it.
+    A text that is too long for a reference is only trimmed, since no list can contain it.
     """
     return normal_reference(text) or text.strip()
 
@@ -318,9 +385,79 @@ def listed_form(text: str) -> str:
 def listed_values(
     document: Document, names: Iterable[str], path: str = "", *, is_sensitive: bool = False
 ) -> Iterator[ListedValue]:
-    """The values of these fields, where the object has them; `path` stands before their names."""
+    """The values of these fields, where the object has them; `path` is a prefix of their names."""
     for name in names:
         value = document.get(name)
         if value is not None:
             kind = KIND_OF_FIELD[name]
             yield ListedValue(path + name, kind, listed_form(value), is_sensitive)
+
+
+# The changes of a row to a record, field by field (docs/contracts.md#0, dryRun).
+
+# Replaces a sensitive value.
+MASK: Final = "***"
+# The least characters of a sensitive value of which the last ones are shown, and how many.
+_LEAST_SHOWN_LENGTH: Final = 8
+_SHOWN_LENGTH: Final = 4
+
+Path = tuple[str | int, ...]
+IsSensitive = Callable[[Sequence[str | int]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """A field's value before and after a row; None where it has none. `field` is its path."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+def changed_fields(
+    before: Document | None, after: Document | None, is_sensitive: IsSensitive
+) -> tuple[FieldChange, ...]:
+    """The single values that differ, in the order of the fields; a record may be None."""
+    old, new = dict(leaves((), before)), dict(leaves((), after))
+    return tuple(
+        FieldChange(dotted(path), *_shown(path, old.get(path), new.get(path), is_sensitive))
+        for path in dict.fromkeys((*old, *new))
+        if old.get(path) != new.get(path)
+    )
+
+
+def changes_text(changes: Sequence[FieldChange]) -> str:
+    """The changes as the JSON of the answer; as objects they would take ten times the memory."""
+    shown = [{"field": item.field, "before": item.before, "after": item.after} for item in changes]
+    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+
+
+def leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
+    """The path of each single value in a value, and that value."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from leaves((*path, name), item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from leaves((*path, index), item)
+    elif value is not None:
+        yield path, value
+
+
+def masked_value(value: Any) -> str:
+    """A sensitive value of a record as it is shown: the last four of eight or more characters."""
+    if isinstance(value, str) and len(value) >= _LEAST_SHOWN_LENGTH:
+        return f"{MASK}{value[-_SHOWN_LENGTH:]}"
+    return MASK
+
+
+def looks_masked(value: Any) -> bool:
+    """Whether a value may be the result of `masked_value`."""
+    is_text = isinstance(value, str) and value.startswith(MASK)
+    return is_text and len(value) in (len(MASK), len(MASK) + _SHOWN_LENGTH)
+
+
+def _shown(path: Path, before: Any, after: Any, is_sensitive: IsSensitive) -> tuple[Any, Any]:
+    if not is_sensitive(path):
+        return before, after
+    return (None if before is None else MASK), (None if after is None else MASK)

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
+# The start of the advice of a message that needs no action of the caller.
 NOTHING = "Nothing has to be done"
-"""How the advice begins of a message after which the caller has nothing to do."""
 
 
 class MessageId(IntEnum):
-    """The ids of the catalogue. They are stored and answered as plain numbers.
+    """The ids of the catalogue. Storage and answers have them as plain numbers.
 
-    A message keeps its id as an `int`, since one that is read from storage has a number.
+    So `Message.id` is an `int`.
     """
 
-    # What one field of a row has wrong.
+    # Faults of one field of a row.
     REQUIRED_FIELD_MISSING = 1001
     WRONG_TYPE = 1002
     WRONG_LENGTH = 1003
@@ -29,7 +29,7 @@ class MessageId(IntEnum):
     UNKNOWN_FIELD = 1007
     OUT_OF_RANGE = 1008
 
-    # What a row means for the records that are stored, and its references.
+    # Results of comparing a row with the stored records, and faults of its references.
     CHANGED_BY_LATER_IMPORT = 1101
     OVERWRITTEN_BY_LATER_ROW = 1102
     NOTHING_TO_CHANGE = 1103
@@ -47,7 +47,7 @@ class MessageId(IntEnum):
     OTHER_LICENSE_FAILED = 3007
     LICENSE_NUMBER_TAKEN = 3008
 
-    # Why a document was not taken.
+    # Reasons why a document is refused.
     DOCUMENTS_NOT_ENABLED = 4001
     WRONG_DROP_PATH = 4002
     WRONG_REFERENCE_LENGTH = 4003
@@ -67,7 +67,7 @@ class MessageId(IntEnum):
     FILE_ARCHIVED = 4017
     TENANT_DISABLED = 4018
 
-    # Records of authentication data: first the errors, then what changes.
+    # Records of authentication data: errors from 5001 on, changes from 5101 on.
     NO_AUTHENTICATION_VALUE = 5001
     VALUES_OF_OTHER_EMPLOYEE = 5002
     VALUES_CLAIMED_TWICE = 5003
@@ -84,13 +84,15 @@ class MessageId(IntEnum):
     COULD_NOT_BE_PROCESSED = 9001
     CANCELLED = 9002
 
-    # A key that is stored already, where the integration says that this is an error.
+    # A key that is already stored, where the integration is configured to treat this as an error.
     WORKER_EXISTS = 10000
     ASSIGNMENT_EXISTS = 10001
 
 
 class Severity(StrEnum):
-    """The `messageType` of a message (docs/contracts.md#1)."""
+    """How serious a message is. An `Error` makes its row fail."""
+
+    # The `messageType` of docs/contracts.md#1. The docstring is published in the OpenAPI document.
 
     ERROR = "Error"
     WARNING = "Warning"
@@ -99,7 +101,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """One message id: what it means for the caller, and where the rule comes from."""
+    """One message id: its meaning for the caller, and the source of the rule."""
 
     id: int
     severity: Severity
@@ -109,12 +111,12 @@ class CatalogueEntry:
 
     @property
     def is_verbatim(self) -> bool:
-        """Whether the text is the vendor's, to which nothing is added."""
+        """Whether the text is the vendor's, which stays unchanged."""
         return self.source == "vendor"
 
     @property
     def asks_for_something(self) -> bool:
-        """Whether the caller has something to do."""
+        """Whether the caller has to act."""
         return self.severity is not Severity.INFO or not self.advice.startswith(NOTHING)
 
     @property
@@ -123,6 +125,7 @@ class CatalogueEntry:
         return f"{self.advice[:1].lower()}{self.advice[1:].rstrip('.')}"
 
 
+# The field of an upload that a message is about; other messages are about several or none.
 FIELD_OF: Final[Mapping[int, str]] = {
     MessageId.UNSAFE_FILE_NAME: "fileName",
     MessageId.EMPTY_FILE: "file",
@@ -138,8 +141,8 @@ FIELD_OF: Final[Mapping[int, str]] = {
     MessageId.FILE_IS_PAGE_BLOB: "file",
     MessageId.FILE_ARCHIVED: "file",
 }
-"""The field of an upload that a message is about; the others are about several, or about none."""
 
+# Details of 9001: why a row could not be processed.
 BROKEN_RECORD: Final = (
     "the stored record of this key cannot be read; ask the operator of the gateway to repair it, "
     "then send the row again"
@@ -156,9 +159,8 @@ UNREADABLE_LIST: Final = (
     "the list {kind} cannot be read; ask the operator of the gateway to load it again, then send "
     "the row again"
 )
-"""Details of 9001: why a row could not be processed."""
+# The detail of 1003 for a record as a whole.
 TOO_LARGE_RECORD: Final = "the record would take more than 1 MiB; send shorter texts"
-"""The detail of 1003 for a record as a whole."""
 
 
 def _entries() -> tuple[CatalogueEntry, ...]:
@@ -173,7 +175,7 @@ def _entries() -> tuple[CatalogueEntry, ...]:
 
 
 def _field_entries() -> tuple[CatalogueEntry, ...]:
-    """1001 to 1008: what one field can have wrong, found without looking at what is stored."""
+    """1001 to 1008: faults of one field, which do not depend on stored records."""
     error, info = Severity.ERROR, Severity.INFO
     return (
         CatalogueEntry(
@@ -236,7 +238,7 @@ def _field_entries() -> tuple[CatalogueEntry, ...]:
 
 
 def _record_entries() -> tuple[CatalogueEntry, ...]:
-    """1101 to 2003, 10000 and 10001: what a row means for the records that are stored."""
+    """1101 to 2003, 10000 and 10001: results of comparing a row with the stored records."""
     error, warning, info = Severity.ERROR, Severity.WARNING, Severity.INFO
     return (
         CatalogueEntry(
@@ -300,7 +302,7 @@ def _record_entries() -> tuple[CatalogueEntry, ...]:
 
 
 def _license_entries() -> tuple[CatalogueEntry, ...]:
-    """3001 to 3008: what only a license can have wrong, in its row or against what is stored."""
+    """3001 to 3008: faults that only licenses have, in the row or against stored licenses."""
     return tuple(
         CatalogueEntry(id_, Severity.ERROR, text, advice, "docs/contracts.md#2")
         for id_, text, advice in (
@@ -350,7 +352,7 @@ def _license_entries() -> tuple[CatalogueEntry, ...]:
 
 
 def _document_entries() -> tuple[CatalogueEntry, ...]:
-    """4001 to 4018: why a document did not go in."""
+    """4001 to 4018: reasons why a document is refused."""
     texts = (
         (
             MessageId.DOCUMENTS_NOT_ENABLED,
@@ -454,7 +456,7 @@ def _document_entries() -> tuple[CatalogueEntry, ...]:
 
 
 def _authdata_entries() -> tuple[CatalogueEntry, ...]:
-    """5001 to 5006: what is wrong with a record; 5101 to 5105: what class it is of."""
+    """5001 to 5006: faults of a record; 5101 to 5105: the class of a record."""
     error, info = Severity.ERROR, Severity.INFO
     return tuple(
         CatalogueEntry(id_, severity, text, advice, "docs/contracts.md#3")
@@ -523,7 +525,7 @@ def _authdata_entries() -> tuple[CatalogueEntry, ...]:
 
 
 def _processing_entries() -> tuple[CatalogueEntry, ...]:
-    """9001 and 9002: rows that ended without being decided."""
+    """9001 and 9002: rows that ended without a decision."""
     return (
         CatalogueEntry(
             MessageId.COULD_NOT_BE_PROCESSED,
@@ -543,17 +545,17 @@ def _processing_entries() -> tuple[CatalogueEntry, ...]:
 
 
 CATALOGUE = {entry.id: entry for entry in _entries()}
+# Messages whose detail says what is expected, because the catalogue cannot.
 DETAILED: Final = frozenset((MessageId.WRONG_TYPE, 1003, 1004, 1005, 1006, 1008, 2002, 2003))
-"""Messages whose detail says what is expected, since the catalogue cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing to say about a row.
+    """A message about a row.
 
     `field` is the path under contract names (`PrimaryBankDetails.BankSortCode`); `value` is the
-    value as sent, left out for secret and personal-identity fields; `detail` makes the catalogue's
-    sentence specific and never holds a value.
+    value as sent, None for secret and personal-identity fields; `detail` makes the catalogue's
+    sentence specific and never contains a value.
     """
 
     id: int
@@ -573,16 +575,16 @@ class Message:
 
     @property
     def finding(self) -> str:
-        """What is wrong, without the catalogue's advice."""
+        """The fault, without the catalogue's advice."""
         text = CATALOGUE[self.id].text
         return text if self.detail is None else f"{text}: {self.detail}"
 
     @property
     def text(self) -> str:
-        """The sentence for the caller: what is wrong, and what to do.
+        """The sentence for the caller: the fault, and what to do.
 
-        A detail says itself what is expected; those of DETAILED always have one. The vendor's
-        sentences stay as they are, and an Info of which nothing follows needs no advice.
+        A detail already says what is expected; the messages of DETAILED always have one. The
+        vendor's sentences stay unchanged, and an Info that needs no action gets no advice.
         """
         entry = CATALOGUE[self.id]
         is_whole = self.detail is not None or self.id in DETAILED
@@ -606,37 +608,37 @@ class Message:
         return message
 
 
+# Messages of a row that differ only in the index in a list; two bytes can cause one each.
 MAX_ALIKE = 20
-"""Messages of a row that differ only in the place in a list: two bytes may bring one each."""
-_PLACE = re.compile(r"\[[0-9]+\]")
+_LIST_INDEX = re.compile(r"\[[0-9]+\]")
 
 
 def without_repeats(messages: Sequence[Message]) -> list[Message]:
-    """At most MAX_ALIKE messages of a kind; the last one says how many more there were."""
+    """At most MAX_ALIKE messages of a kind; the last one counts the others."""
     if len(messages) <= MAX_ALIKE:
         return list(messages)
-    kinds = [(each.id, _PLACE.sub("[]", each.field or "")) for each in messages]
-    total, seen = Counter(kinds), Counter[tuple[int, str]]()
-    kept: list[Message] = []
+    kinds = [(item.id, _LIST_INDEX.sub("[]", item.field or "")) for item in messages]
+    total, counts = Counter(kinds), Counter[tuple[int, str]]()
+    result: list[Message] = []
     for message, kind in zip(messages, kinds, strict=True):
-        seen[kind] += 1
-        if seen[kind] < MAX_ALIKE or total[kind] == MAX_ALIKE:
-            kept.append(message)
-        elif seen[kind] == MAX_ALIKE:
-            more = f"and at {total[kind] - MAX_ALIKE} more places of the list"
-            detail = more if message.detail is None else f"{message.detail}, {more}"
-            kept.append(replace(message, detail=detail))
-    return kept
+        counts[kind] += 1
+        if counts[kind] < MAX_ALIKE or total[kind] == MAX_ALIKE:
+            result.append(message)
+        elif counts[kind] == MAX_ALIKE:
+            rest = f"and at {total[kind] - MAX_ALIKE} more places of the list"
+            detail = rest if message.detail is None else f"{message.detail}, {rest}"
+            result.append(replace(message, detail=detail))
+    return result
 
 
 def bounded(messages: Sequence[Message], limit: int, dropped: int = 0) -> tuple[Message, ...]:
-    """At most so many messages; the last of too many says how many more there were.
+    """At most `limit` messages; where there are more, the last one counts the others.
 
-    `dropped` counts what was left out before.
+    `dropped` is the number of messages that the caller has left out already.
     """
     total = len(messages) + dropped
     if total <= limit:
         return tuple(messages)
-    kept = messages[: limit - 1]
-    more = f"and {total - len(kept)} more messages that are left out"
-    return (*kept, Message(messages[len(kept)].id, detail=more))
+    first = messages[: limit - 1]
+    rest = f"and {total - len(first)} more messages that are left out"
+    return (*first, Message(messages[len(first)].id, detail=rest))

@@ -1,12 +1,11 @@
-"""The field types of every import type: strict, exact, and safe against any JSON value.
+"""The field types of every import type: strict, exact, and safe for any JSON value.
 
-A model says `Text`, `Reference`, `CalendarDate` …; `X | None` is a field that null or blank
-clears. Nothing is converted on the way in but this: references are trimmed and put into NFC,
-dates become ISO text of the day as written, amounts become the text of the number
-(docs/contracts.md#0).
+A model uses `Text`, `Reference`, `CalendarDate` …; null or blank clears a field of type `X | None`.
+Only these values are converted: references are trimmed and put into NFC, dates become ISO text of
+the day as written, amounts become the text of the number (docs/contracts.md#0).
 
-Numbers are expected as `int` or `Decimal`; a `float` has lost digits and is refused as 1002.
-The rejections named here are translated to message ids by `shared.imports.row_reader`.
+Numbers must be `int` or `Decimal`; a `float` has lost digits and is refused with 1002.
+`shared.imports.row_reader` translates the errors that this module raises to message ids.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from __future__ import annotations
 import binascii
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -36,36 +35,36 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from shared.imports.reference_text import trimmed
+from shared.imports.text_checks import trimmed
 
 
 class Mark(Enum):
-    """What a field declares beside its type, by `Annotated[…, Mark.X]`."""
+    """Properties of a field besides its type, declared by `Annotated[…, Mark.X]`."""
 
+    # The stored value differs from the sent one and is taken from the model.
     CONVERTED = auto()
-    """What is stored differs from what was sent: take the model's value."""
+    # It names a record, so an invisible character in it makes a second record.
     REFERENCE = auto()
-    """It names a record, so what cannot be seen in it makes twins."""
+    # A secret or personal identity, which never appears in a message.
     SENSITIVE = auto()
-    """Secret or personal identity: the value never appears in a message."""
+    # May be missing in a row, but not in the resulting record.
     IN_RECORD = auto()
-    """May be missing in a row, but not in the record that the row leaves behind."""
 
 
+# The lowest usual length of any text field.
 SHORTEST: Final = 255
-"""Characters of the texts that are usually the shortest."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsualLength:
-    """Characters that a text of the field usually has at most: SHORTEST or more."""
+    """The usual maximum length of a text field: SHORTEST or more."""
 
     most: int
 
 
 @dataclass(frozen=True, slots=True)
 class UsualNumbers:
-    """Between which numbers a value of the field usually is, both included."""
+    """The usual range of a field's numbers, both ends included."""
 
     least: int
     most: int
@@ -73,19 +72,19 @@ class UsualNumbers:
 
 @dataclass(frozen=True, slots=True)
 class UsualDays:
-    """The field is a date; `is_past`: one that is not after the day of the import."""
+    """The field is a date; with `is_past`, one that is not after the day of the import."""
 
     is_past: bool = False
 
 
+# A value outside of the usual range is accepted with Warning 2003.
 Usual = UsualLength | UsualNumbers | UsualDays
-"""What is usual for a field: another value is taken, with Warning 2003."""
 
 MAX_REFERENCE: Final = 60
+# The vendor states no maximum length for licenses.
 MAX_LICENSE_REFERENCE: Final = 200
-"""The vendor's page of licenses states no length."""
+# Characters of any text; a longer one never fits into one record.
 MAX_TEXT: Final = 1024 * 1024
-"""Characters in any text; more can never be stored in one record."""
 INT32: Final = 2**31
 
 REFERENCE_LENGTH: Final = "reference_length"
@@ -97,8 +96,8 @@ NOT_A_NUMBER: Final = "not_a_number"
 AMOUNT_RANGE: Final = "amount_range"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# A noncharacter of Unicode; XML allows it in texts but not in names.
 XML_ESCAPE: Final = "\ufdd0"
-"""Stands for nothing in Unicode; XML has it in texts and not in names."""
 _XML_FAULT = re.compile(f"{XML_ESCAPE}U\\+[0-9A-F]{{4}}{XML_ESCAPE}")
 _MIDNIGHT = "T00:00:00"
 _DATE = re.compile(
@@ -114,7 +113,7 @@ DATE_FORM: Final = "send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS"
 def normal_reference(text: str, most: int = MAX_REFERENCE) -> str | None:
     """The text of a reference, trimmed and in NFC; None where it is empty or too long.
 
-    Length is looked at before NFC (which shrinks text to a quarter at most) because normalising
+    The length is checked before NFC (which shrinks text to a quarter at most), because normalising
     a long run of combining marks takes quadratic time.
     """
     reference = trimmed(text)
@@ -131,7 +130,7 @@ def is_unicode(text: str) -> bool:
 
 
 def xml_fault(character: str) -> str:
-    """What stands in a row for a character of its XML that XML 1.0 does not have."""
+    """The substitute in a row for a character that XML 1.0 does not have."""
     return f"{XML_ESCAPE}U+{ord(character):04X}{XML_ESCAPE}"
 
 
@@ -171,7 +170,7 @@ def _calendar_date(text: str) -> str:
 
 
 def _date_advice(text: str) -> str:
-    """What to do about a text that is no date, by what it most likely is."""
+    """Advice for a text that is not a date, by what it most likely is."""
     if _DATE.fullmatch(text):
         return "there is no such day; send one that exists"
     if _DAY_NUMBER.fullmatch(text):
@@ -186,7 +185,7 @@ _BLANKS = re.compile(r"[ \t\r\n]+")
 
 
 def _base64(text: str) -> str:
-    """Without blanks and line breaks, which senders put in and decoders read over."""
+    """The text without blanks and line breaks, which senders insert and decoders ignore."""
     compact = _BLANKS.sub("", text)
     try:
         binascii.a2b_base64(compact, strict_mode=True)
@@ -215,20 +214,21 @@ def _amount(value: Any) -> str:
 def _exact_text(number: Decimal) -> str | None:
     """The number in plain digits, or None where .NET's decimal cannot hold it exactly.
 
-    That type has 96 bits of digits and a scale of 0 to 28. Zeros at the end of a fraction go, so
-    that equal numbers have equal texts. `Decimal.normalize` would round.
+    That type has 96 bits of digits and a scale of 0 to 28. This drops zeros at the end of a
+    fraction, so that equal numbers have equal texts. `Decimal.normalize` would round.
     """
     sign, digits, exponent = number.as_tuple()
-    kept = bytes(digits).rstrip(b"\0")
-    if not kept or not isinstance(exponent, int):
+    significant = bytes(digits).rstrip(b"\0")
+    if not significant or not isinstance(exponent, int):
         return "0"
-    shift = exponent + len(digits) - len(kept)
-    if shift < -_MAX_SCALE or len(kept) + shift > _MAX_SCALE + 1 or len(kept) > _MAX_SCALE + 1:
+    shift = exponent + len(digits) - len(significant)
+    length = len(significant)
+    if shift < -_MAX_SCALE or length + shift > _MAX_SCALE + 1 or length > _MAX_SCALE + 1:
         return None
-    coefficient = int("".join(map(str, kept))) * 10 ** max(shift, 0)
+    coefficient = int("".join(map(str, significant))) * 10 ** max(shift, 0)
     if coefficient >= _MAX_COEFFICIENT:
         return None
-    return format(Decimal((sign, tuple(kept), shift)), "f")
+    return format(Decimal((sign, tuple(significant), shift)), "f")
 
 
 def _percentage(value: Any) -> str:
@@ -241,15 +241,16 @@ def _percentage(value: Any) -> str:
     return text
 
 
+# Any text, as sent. The bound also makes pydantic refuse lone surrogates.
 Text = Annotated[str, Strict(), StringConstraints(max_length=MAX_TEXT), UsualLength(SHORTEST)]
-"""Any text, as sent. The bound also makes pydantic refuse lone surrogates."""
 
+# Text for people, which may be long.
 LongText = Annotated[Text, UsualLength(10_000)]
-"""Text for people to read, which may be long."""
 
+# Text of a record that may come as XML; it has no character that XML does not allow.
 XmlText = Annotated[Text, AfterValidator(_xml_text)]
-"""The same, of a record that may come as XML: without a character that XML does not have."""
 
+# The name of a record: trimmed, NFC, 1 to 60 characters, case and zeros as sent.
 Reference = Annotated[
     str,
     Strict(),
@@ -258,8 +259,8 @@ Reference = Annotated[
     Mark.REFERENCE,
     WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": MAX_REFERENCE}),
 ]
-"""The name of a record: trimmed, NFC, 1 to 60 characters, case and zeros as sent."""
 
+# The name of a license: 1 to 200 characters.
 LicenseReference = Annotated[
     str,
     Strict(),
@@ -269,14 +270,14 @@ LicenseReference = Annotated[
     Mark.REFERENCE,
     WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": MAX_LICENSE_REFERENCE}),
 ]
-"""The same of a license: 1 to 200 characters."""
 
+# A 32-bit integer written as one: 5.0, true and "5" are 1002.
 WholeNumber = Annotated[int, Strict(), Field(ge=-INT32, le=INT32 - 1)]
-"""A 32-bit integer written as one: 5.0, true and "5" are 1002."""
 
+# true or false; no other value is converted.
 Flag = Annotated[bool, Strict()]
-"""true or false, nothing that looks like it."""
 
+# A day from 0001-01-01 on; a time of day and an offset are ignored.
 CalendarDate = Annotated[
     str,
     Strict(),
@@ -285,27 +286,27 @@ CalendarDate = Annotated[
     UsualDays(),
     WithJsonSchema({"type": "string", "pattern": f"^{_DATE.pattern}$"}),
 ]
-"""A day from 0001-01-01 on; a time of day and an offset are read over, not applied."""
 
+# A day that is not in the future.
 BirthDate = Annotated[CalendarDate, UsualDays(is_past=True)]
-"""The same, of a day that has been."""
 
+# An exact decimal number, kept as its text; 10.0 and 10.00 are both kept as "10".
 Amount = Annotated[
     str,
     PlainValidator(_amount),
     Mark.CONVERTED,
     WithJsonSchema({"type": "number"}),
 ]
-"""An exact decimal number, kept as its text; 10.0 and 10.00 are both kept as "10"."""
 
+# An amount from 0 to 100, both included.
 Percentage = Annotated[
     str,
     PlainValidator(_percentage),
     Mark.CONVERTED,
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": MAX_PERCENTAGE}),
 ]
-"""An amount from 0 to 100, both included."""
 
+# The bytes of a file as padded base64 of the standard alphabet; the caller checks the size.
 Base64 = Annotated[
     str,
     Strict(),
@@ -313,57 +314,56 @@ Base64 = Annotated[
     Mark.CONVERTED,
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
 ]
-"""The bytes of a file as padded base64 of the usual alphabet; its size is the caller's matter."""
 
+# An amount of money, in the currency of its record.
 Money = Annotated[Amount, UsualNumbers(0, 1_000_000)]
-"""An amount of money, in the currency of its record."""
 
+# A number of weeks; more than ten years are implausible.
 Weeks = Annotated[Amount, UsualNumbers(0, 520)]
-"""A number of weeks: ten years are many."""
 
+# A pattern matches the whole value, because pydantic's engine is Rust's, whose `$` matches only the
+# end of the text.
 SortCode = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{6}$")]
 AccountNumber = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{8}[0-9]{0,2}$")]
-"""Patterns match the whole value: the engine is Rust's, whose `$` is the end of the text alone."""
 
 
-# What a model looks like to reading, merging and the schema: worked out once per model class.
+# The shape of a model, for reading, merging and the schema; computed once per model class.
 #
-# A model of an import type is a `Record`. So is a nested object of it, which says how it merges
-# by its `merge_kind`, for example `MergeKind.WHOLE` for an address. The class of a nested object
-# needs another name than the field that holds it, or the annotation of the field finds the
-# field's default.
+# A model of an import type is a `Record`. So is a nested object of it; its `merge_kind` says how it
+# merges, for example `MergeKind.WHOLE` for an address. The class of a nested object needs another
+# name than its field, or the annotation of the field resolves to the field's default.
 #
-# Reading goes by these shapes, not by pydantic's own aliases: names match in any case at every
-# level, and an unknown property must be reported with its path (docs/contracts.md#0).
+# Reading uses these shapes instead of pydantic's aliases, because names match in any case at every
+# level and an unknown property must be reported with its path (docs/contracts.md#0).
 
 Declared = TypeVar("Declared", UsualLength, UsualDays, UsualNumbers)
 
 
 class MergeKind(Enum):
-    """What a nested object does to the one that is stored (docs/contracts.md#0, merge)."""
+    """How a nested object changes the stored one (docs/contracts.md#0, merge)."""
 
+    # The object is one value and replaces the stored one.
     WHOLE = auto()
-    """It is one value and replaces the stored one."""
+    # Each property merges separately, like those of the record.
     PER_PROPERTY = auto()
-    """Each property merges on its own, like those of the record."""
 
 
 class Record(BaseModel):
     """The base of every model of an import type, top level or nested."""
 
     merge_kind: ClassVar[MergeKind] = MergeKind.PER_PROPERTY
+    # Whether all its values are secret; `Mark.SENSITIVE` is for single fields.
     is_sensitive: ClassVar[bool] = False
-    """Whether every value of it is secret; for single fields there is `Mark.SENSITIVE`."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldShape:
     """One property of a model.
 
-    `kind` is the Python type of its value (`str` where only some texts are allowed), which is
-    what text from XML or a form is converted to. `nested` is the shape of its object, or of its
-    list's elements, of which there may be `max_items`; `is_sensitive` says that its value may hold
-    something that no message shows; `usual` is what its values usually are.
+    `kind` is the Python type of its value (`str` where only some texts are allowed); text from XML
+    or a form is converted to it. `nested` is the shape of its object, or of its list's elements, at
+    most `max_items`; `is_sensitive` says that its value may be secret; `usual` is the range of its
+    usual values.
     """
 
     name: str
@@ -378,7 +378,7 @@ class FieldShape:
 
 @dataclass(frozen=True, slots=True)
 class UsualFields:
-    """The fields of one model class for which something is usual, by what that is."""
+    """The fields of one model class that declare usual values, by kind of declaration."""
 
     lengths: Mapping[str, UsualLength]
     days: Mapping[str, UsualDays]
@@ -389,8 +389,8 @@ class UsualFields:
 class Shape:
     """The fields of one model class, by contract name and by lower-cased name.
 
-    `converted` names the fields whose stored value is not simply the one that was sent; `merging`
-    has the nested objects that merge property by property; `references` names records.
+    `converted` names the fields whose stored value may differ from the sent one; `merging` has the
+    nested objects that merge property by property; `references` are the fields that name records.
     """
 
     model: type[Record]
@@ -408,7 +408,7 @@ class Shape:
 
 @cache
 def shape_of(model: type[Record]) -> Shape:
-    """The shape of a model class; made once, then looked up."""
+    """The shape of a model class, cached."""
     fields = {name: _field(name, info, model) for name, info in model.model_fields.items()}
     nested = {name: field.nested for name, field in fields.items() if field.nested is not None}
     in_record = _marked(model, Mark.IN_RECORD)
@@ -460,7 +460,7 @@ def _field(name: str, info: FieldInfo, owner: type[Record]) -> FieldShape:
         or (nested is not None and nested.is_sensitive)
         or name in _marked(owner, Mark.SENSITIVE),
         nested=nested,
-        # Of several the outermost counts, which comes last.
+        # The outermost declaration applies; it is the last in the metadata.
         usual=next(
             (
                 item
@@ -474,12 +474,6 @@ def _field(name: str, info: FieldInfo, owner: type[Record]) -> FieldShape:
 
 def _of_kind(fields: Mapping[str, FieldShape], kind: type[Declared]) -> dict[str, Declared]:
     return {name: field.usual for name, field in fields.items() if isinstance(field.usual, kind)}
-
-
-def _usual(metadata: Sequence[Any]) -> Usual | None:
-    """What is usual for a field; of several declarations the outermost one, which comes last."""
-    found = [item for item in metadata if isinstance(item, Usual)]
-    return found[-1] if found else None
 
 
 def _max_length(metadata: Iterable[Any]) -> int | None:
@@ -499,7 +493,7 @@ class _Bare:
 
 
 def _unwrap(annotation: Any) -> _Bare:
-    """The bare type of an annotation, what it is annotated with, and whether None is allowed."""
+    """The bare type of an annotation, its metadata, and whether None is allowed."""
     if get_origin(annotation) is Annotated:
         bare = _unwrap(annotation.__origin__)
         return _Bare(bare.type, (*annotation.__metadata__, *bare.metadata), bare.is_nullable)
@@ -512,20 +506,20 @@ def _unwrap(annotation: Any) -> _Bare:
 
 # The JSON Schema of an import type, from its model: 2020-12, open for unknown properties.
 #
-# Made from pydantic's own schema by dropping what says nothing to a caller (titles and defaults of
-# fields) and writing nullable types the short way. It describes what should be sent: reading takes
-# a little more, like blank text where null is meant, or names in another case.
+# It is pydantic's own schema without titles and defaults of fields, and with the short form of
+# nullable types. It describes what a caller should send; reading accepts a little more, for example
+# blank text instead of null, or names in another case.
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 UNDESCRIBED: Final[Mapping[str, Mapping[str, str]]] = {}
+# Text that must not be null must not be blank either, because both clear the field.
 NOT_BLANK: Final = r"\S"
-"""Text that must not be null must not be blank either: both clear."""
 
 
 def schema_of(
     model: type[Record], title: str, meanings: Mapping[str, Mapping[str, str]] = UNDESCRIBED
 ) -> dict[str, Any]:
-    """The schema of one row of that model; `$id` is left to whoever serves it.
+    """The schema of one row of that model; the endpoint adds `$id`.
 
     `meanings` are the descriptions of its fields, by model class.
     """
@@ -551,14 +545,14 @@ def _object(schema: dict[str, Any], meanings: Mapping[str, str]) -> dict[str, An
 
 
 def _property(schema: dict[str, Any]) -> dict[str, Any]:
-    """A property's schema without title and default, `null` among its types where it is one."""
-    kept = {key: value for key, value in schema.items() if key not in ("title", "default")}
-    if "anyOf" not in kept:
-        return {"pattern": NOT_BLANK} | kept if kept.get("type") == "string" else kept
-    (value,) = (item for item in kept.pop("anyOf") if item != {"type": "null"})
+    """A property's schema without title and default, with `null` as one of its types if allowed."""
+    plain = {key: value for key, value in schema.items() if key not in ("title", "default")}
+    if "anyOf" not in plain:
+        return {"pattern": NOT_BLANK} | plain if plain.get("type") == "string" else plain
+    (value,) = (item for item in plain.pop("anyOf") if item != {"type": "null"})
     if "$ref" in value or "const" in value:
-        return kept | {"anyOf": [value, {"type": "null"}]}
-    tidied: dict[str, Any] = kept | value | {"type": [value["type"], "null"]}
+        return plain | {"anyOf": [value, {"type": "null"}]}
+    tidied: dict[str, Any] = plain | value | {"type": [value["type"], "null"]}
     if "enum" in tidied:
         tidied["enum"] = [*tidied["enum"], None]
     return tidied

@@ -1,7 +1,7 @@
-"""The plan of an import: which rows go together, and what each chunk may touch (docs/design.md#1).
+"""The plan of an import: its chunks, and the records that each chunk may write (docs/design.md#1).
 
-Rows are sorted by the record they speak of, then by position; rows of one record never part. The
-span of a chunk (its first and last place) is what later imports compare themselves with.
+Rows are sorted by their record, then by position; rows of one record stay in one chunk. Later
+imports compare their own spans with the span of a chunk (its first and last sort key).
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from itertools import groupby
 
 from shared.imports.json_rows import Payload, RawRow
 
+# Up to this many rows an import is one chunk, and its message goes to the quick queue.
 SMALL_IMPORT = 100
-"""Up to this many rows an import is one chunk, and its message goes to the quick queue."""
-_CHUNKS_WANTED = 4
+_TARGET_CHUNKS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The places between `first` and `last`, both included; where they are few, exactly which.
+    """The records from `first` to `last`, by sort key; `sort_keys` names each of them if few.
 
-    Without the exact places two imports of a few rows each would wait for each other whenever their
-    keys interleave.
+    Without the exact sort keys two imports of a few rows each would wait for each other whenever
+    their keys interleave.
     """
 
     first: str
     last: str
-    places: frozenset[str] | None = None
+    sort_keys: frozenset[str] | None = None
 
     def overlaps(self, other: Span) -> bool:
-        """Whether some place could be in both."""
+        """Whether some record could be in both spans."""
         if self.last < other.first or other.last < self.first:
             return False
-        if self.places is not None and other.places is not None:
-            return not self.places.isdisjoint(other.places)
-        if self.places is not None:
-            return any(other.first <= place <= other.last for place in self.places)
-        return other.places is None or other.overlaps(self)
+        if self.sort_keys is not None and other.sort_keys is not None:
+            return not self.sort_keys.isdisjoint(other.sort_keys)
+        if self.sort_keys is not None:
+            return any(other.first <= sort_key <= other.last for sort_key in self.sort_keys)
+        return other.sort_keys is None or other.overlaps(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One message's share of a payload: `start` to `end` are byte offsets of its lines.
+    """The rows of one queue message; `start` and `end` are byte offsets in the stored lines.
 
     `span` is None where no row of the chunk has a usable key.
     """
@@ -64,16 +64,16 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self.ordered)
 
     @property
     def size(self) -> int:
-        """Bytes of all lines."""
+        """The length of all lines in bytes."""
         return self.chunks[-1].end if self.chunks else 0
 
     def lines(self) -> Iterator[bytes]:
-        """The lines, chunk by chunk; made when asked for, so that memory holds one chunk's."""
+        """The lines, chunk by chunk; a generator, so that memory holds one chunk at a time."""
         start = 0
         for chunk in self.chunks:
             rows = self.ordered[start : start + chunk.rows]
@@ -82,35 +82,37 @@ class Plan:
 
 
 def plan(payload: Payload, *, chunk_rows: int, chunk_bytes: int) -> Plan:
-    """Cut a payload into chunks of at most so many rows and bytes.
+    """Cut a payload into chunks of at most `chunk_rows` rows and `chunk_bytes` bytes.
 
-    The rows of one record stay together, even where a chunk grows past both limits by that. Rows
-    without a usable key come last.
+    The rows of one record stay together, even where a chunk exceeds both limits because of that.
+    Rows without a usable key come last.
     """
-    ordered = sorted(payload.rows, key=lambda row: (row.place is None, row.place or "", row.index))
-    most = rows_per_chunk(len(ordered), chunk_rows)
+    ordered = sorted(
+        payload.rows, key=lambda row: (row.sort_key is None, row.sort_key or "", row.index)
+    )
+    max_rows = rows_per_chunk(len(ordered), chunk_rows)
     chunks: list[Chunk] = []
     start = 0
-    for rows, size in _cut(payload, ordered, most, chunk_bytes):
+    for rows, size in _cut_into_chunks(payload, ordered, max_rows, chunk_bytes):
         chunks.append(Chunk(len(chunks), start, start + size, len(rows), _span(rows)))
         start += size
     return Plan(payload, ordered, tuple(chunks))
 
 
 def rows_per_chunk(rows: int, limit: int) -> int:
-    """Enough chunks to keep four handlers busy, none of them under 100 rows."""
-    return min(limit, max(SMALL_IMPORT, -(-rows // _CHUNKS_WANTED)))
+    """The rows of a chunk: enough chunks for four handlers, none of them under 100 rows."""
+    return min(limit, max(SMALL_IMPORT, -(-rows // _TARGET_CHUNKS)))
 
 
-def _cut(
-    payload: Payload, ordered: Sequence[RawRow], most: int, chunk_bytes: int
+def _cut_into_chunks(
+    payload: Payload, ordered: Sequence[RawRow], max_rows: int, chunk_bytes: int
 ) -> Iterator[tuple[list[RawRow], int]]:
     """The rows of each chunk and the bytes of their lines."""
     rows: list[RawRow] = []
     size = 0
-    for group in _groups(ordered):
+    for group in _group_by_record(ordered):
         group_size = sum(payload.line_size(row) for row in group)
-        if rows and (len(rows) + len(group) > most or size + group_size > chunk_bytes):
+        if rows and (len(rows) + len(group) > max_rows or size + group_size > chunk_bytes):
             yield rows, size
             rows, size = [], 0
         rows.extend(group)
@@ -119,17 +121,19 @@ def _cut(
         yield rows, size
 
 
-def _groups(ordered: Sequence[RawRow]) -> Iterator[list[RawRow]]:
-    """Rows of one record together; a row without a key is a group of its own."""
-    for place, rows in groupby(ordered, key=lambda row: row.place):
-        if place is None:
+def _group_by_record(ordered: Sequence[RawRow]) -> Iterator[list[RawRow]]:
+    """The rows of each record; a row without a key is a group of its own."""
+    for sort_key, rows in groupby(ordered, key=lambda row: row.sort_key):
+        if sort_key is None:
             yield from ([row] for row in rows)
         else:
             yield list(rows)
 
 
 def _span(rows: Sequence[RawRow]) -> Span | None:
-    places = [row.place for row in rows if row.place is not None]
-    if not places:
+    sort_keys = [row.sort_key for row in rows if row.sort_key is not None]
+    if not sort_keys:
         return None
-    return Span(places[0], places[-1], frozenset(places) if len(rows) <= SMALL_IMPORT else None)
+    return Span(
+        sort_keys[0], sort_keys[-1], frozenset(sort_keys) if len(rows) <= SMALL_IMPORT else None
+    )

@@ -1,4 +1,4 @@
-"""Every import type of the gateway, by name and version: one line each."""
+"""Every import type of the gateway, by name and version."""
 
 from __future__ import annotations
 
@@ -18,26 +18,31 @@ class Catalogue:
     """Import types by name and version.
 
     The versions of a type share its name, its address, its table and its queues, so that their
-    imports follow one another and write the same records. `lowest` has the lowest version of each
-    type by name, `all` every version.
+    imports run in one order and write the same records. `lowest` has the lowest version of each
+    type by name, `all` has every version.
     """
 
     def __init__(self, types: Sequence[ImportType]) -> None:
-        """Raises ValueError where two types of one name are no versions of each other."""
+        """Raises ValueError where two types of one name cannot be versions of one type."""
         self._versions: dict[str, tuple[ImportType, ...]] = {}
         for kind in types:
             others = self._versions.get(kind.name, ())
-            if any(kind.version == other.version or _differ(kind, other) for other in others):
+            if any(
+                kind.version == other.version
+                or (kind.table, kind.address, kind.queues)
+                != (other.table, other.address, other.queues)
+                for other in others
+            ):
                 raise ValueError(f"{kind.name} v{kind.version} is no version beside the others")
-            versions = sorted((*others, kind), key=lambda each: each.version)
+            versions = sorted((*others, kind), key=lambda version: version.version)
             self._versions[kind.name] = tuple(versions)
-        self.all: Final = tuple(kind for each in self._versions.values() for kind in each)
+        self.all: Final = tuple(kind for versions in self._versions.values() for kind in versions)
         self.lowest: Final[Mapping[str, ImportType]] = MappingProxyType(
             {name: versions[0] for name, versions in self._versions.items()}
         )
 
     def versions(self, name: str) -> tuple[ImportType, ...]:
-        """The versions of the type of that name, the lowest first; none where there is no type."""
+        """The versions of the type of that name, the lowest first; empty where there is no type."""
         return self._versions.get(name, ())
 
     def find(self, name: str, version: int | None = None) -> ImportType | None:
@@ -47,19 +52,15 @@ class Catalogue:
         return next((kind for kind in self.versions(name) if kind.version == version), None)
 
 
-def _differ(kind: ImportType, other: ImportType) -> bool:
-    return (kind.table, kind.address, kind.queues) != (other.table, other.address, other.queues)
-
-
 TYPE_CATALOGUE: Final = Catalogue((WORKERS, ASSIGNMENTS, LICENSES, DOCUMENTS, AUTHDATA))
 
+# The lowest version of each type by name, for what the versions of a type share.
 IMPORT_TYPES: Final = TYPE_CATALOGUE.lowest
-"""The types by name, each in its lowest version: what the versions of a type share."""
 
+# The types whose rows are JSON messages with a schema.
 MESSAGE_TYPES: Mapping[str, ImportType] = MappingProxyType(
     {name: kind for name, kind in IMPORT_TYPES.items() if kind.has_schema}
 )
-"""The types that are sent as JSON, and have a schema."""
 
 
 def types_of_table(table: str) -> list[ImportType]:
@@ -69,7 +70,7 @@ def types_of_table(table: str) -> list[ImportType]:
 
 def import_type(name: str, version: int | None = None) -> ImportType:
     """The import type of that name and version; raises KeyError where there is none."""
-    found = TYPE_CATALOGUE.find(name, version)
-    if found is None:
+    kind = TYPE_CATALOGUE.find(name, version)
+    if kind is None:
         raise KeyError(name)
-    return found
+    return kind

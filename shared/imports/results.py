@@ -1,33 +1,37 @@
-"""What became of a row: its outcome, its messages, and how both travel in storage."""
+"""The result of a row: its outcome and messages, and their form in storage."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from bisect import insort
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import groupby
+from itertools import compress, count, groupby
 from typing import Any, Final
 
-from shared.imports.messages import Message, Severity
+from shared.errors import UnreadableDataError
+from shared.imports.messages import CATALOGUE, CatalogueEntry, Message, Severity
 
-_FEW = 2
+# Messages of one row; a hostile row could cause one per byte.
 MAX_MESSAGES = 200
-"""Messages kept for one row; a hostile row could bring one per byte."""
 
+# Messages of the rows of one chunk; rows after that are shortened.
 MAX_CHUNK_MESSAGES = 20_000
-"""Messages kept in full for the rows of one chunk, and so for an import a multiple of that."""
 
+# Removed records in the result of one row. An entry in the log of licenses has to stay below the
+# 1 MiB of an entity, and one row of Replace may remove any number of licenses.
 MAX_REMOVED = 5_000
-"""Removed records that the result of one row names. An entry in the log of licenses has to stay
-below the 1 MiB of an entity, and one row of Replace may remove any number of licenses."""
 
+# Characters of an answer; rows after that show only their first message. A call of 300 KB can cause
+# 900,000 messages, which are all in the results of the import.
 MAX_FULL_ANSWER = 32 * 1024 * 1024
-"""Characters of an answer from which on a row shows only its first message. A call of 300 KB can
-bring 900,000 messages; all of them are in the results of the import."""
 
 
 class Outcome(StrEnum):
-    """The final outcome of a row (docs/contracts.md#5); every row of an import gets exactly one."""
+    """The final outcome of a row. Every row of an import gets exactly one."""
+
+    # docs/contracts.md#5. The docstring is published in the OpenAPI document.
 
     NEW = "new"
     UPDATED = "updated"
@@ -40,22 +44,22 @@ class Outcome(StrEnum):
         return self in (Outcome.NEW, Outcome.UPDATED)
 
 
+# The meaning of each outcome, for the OpenAPI document and the docs.
 OUTCOME_MEANINGS: Final[Mapping[Outcome, str]] = {
     Outcome.NEW: "The row made a record.",
     Outcome.UPDATED: "The row changed a stored record.",
     Outcome.UNCHANGED: "The stored record already said what the row says.",
     Outcome.FAILED: "The row has an Error and changed nothing.",
 }
-"""What each outcome says, for the documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """One row's answer: its 0-based place in the payload, its key as sent, what became of it.
+    """The result of one row: its 0-based index in the payload, its key as sent, its outcome.
 
-    `key` has one value per key field of the import type, None where the row had none to read.
+    `key` has one value per key field of the import type, None where the row has no readable one.
     `removed` are the records of the row's group that the row removed, each by the last value of its
-    key: licenses that Replace or Delete took away, the old id of an employee.
+    key: licenses that Replace or Delete removed, the old id of an employee.
     """
 
     index: int
@@ -69,33 +73,34 @@ class RowResult:
         return replace(self, messages=(*self.messages, message))
 
     def shortened(self) -> RowResult:
-        """The same result with its first message alone, an Error where there is one."""
-        if len(self.messages) < _FEW:
+        """The same result with one message: the first Error, or else the first message."""
+        if not self.messages[1:]:
             return self
-        first = next((each for each in self.messages if each.is_error), self.messages[0])
+        first = next((item for item in self.messages if item.is_error), self.messages[0])
         return replace(self, messages=(first,))
 
     def with_one_of_each(self) -> RowResult:
-        """The same result with the first of its messages of each severity, in their order."""
+        """The same result with the first message of each severity, in their order."""
         firsts: dict[Severity, Message] = {}
         for message in self.messages:
             firsts.setdefault(message.severity, message)
         return replace(self, messages=tuple(firsts.values()))
 
     def count(self, severity: Severity) -> int:
-        """How many messages of that severity the row has."""
+        """The number of messages of that severity."""
         return sum(1 for message in self.messages if message.severity is severity)
 
 
 def failed(index: int, key: tuple[str | None, ...], *messages: Message) -> RowResult:
-    """A row that did not go in, and why."""
+    """The result of a failed row."""
     return RowResult(index, key, Outcome.FAILED, messages)
 
 
 def cap_messages(results: Iterable[RowResult]) -> list[RowResult]:
-    """The results of one chunk; rows behind `MAX_CHUNK_MESSAGES` keep one message of a severity.
+    """The results of one chunk with at most about MAX_CHUNK_MESSAGES messages.
 
-    So rows that have warnings or infos can still be counted and found.
+    Rows after that keep one message of each severity, so that rows with warnings or infos can still
+    be counted and found.
     """
     room = MAX_CHUNK_MESSAGES
     capped: list[RowResult] = []
@@ -140,42 +145,42 @@ def unpack_result(packed: list[Any]) -> RowResult:
     )
 
 
-# Which rows of a retry are as they were sent, and by which import (docs/contracts.md#5, retry).
+# The origin of the rows of a retry (docs/contracts.md#5, retry).
 #
-# A retry is an import at its own place in the order. A row that it takes over uncorrected was
-# written for the store as its original import met it: it fails with 1101 where a later import has
-# changed the record since. A corrected row was written today, and is a row like any other. The
-# retries of the original import are no later imports in this sense: they send its own rows.
+# A retry is an import with its own number in the order. Its uncorrected rows were written for the
+# records as they were at their original import. So such a row fails with 1101 where a later import
+# has changed its record since. A corrected row is new and is treated like any other row. Retries of
+# the original import do not count as later imports, because they send the same rows.
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """For each row of a retry the number of the import that brought it as it is; 0: corrected.
+    """For each row of a retry the number of the import that first sent it; 0: a corrected row.
 
-    Empty for an import that is no retry. A row that is retried again as it was keeps the number of
-    the first import that brought it. `retries` are the numbers of the retries of those imports, and
-    of their retries; they are not stored here, but looked up before the rows are worked on.
+    It is empty for an import that is not a retry. A row that is retried again uncorrected keeps the
+    number of the first import. `retries` are the numbers of the retries of those imports, and of
+    their retries; they are not stored with a record but read before its rows are processed.
     """
 
     numbers: tuple[int, ...] = ()
     retries: Mapping[int, frozenset[int]] = field(default_factory=dict, hash=False)
 
-    def of(self, index: int) -> int:
-        """The number of the import that brought the row as it is; 0 for a row of this import."""
+    def find(self, index: int) -> int:
+        """The number of the import that first sent the row; 0 for a row of this import."""
         return self.numbers[index] if index < len(self.numbers) else 0
 
     def is_overtaken(self, index: int, changed_by: int) -> bool:
         """Whether a row fails with 1101: `changed_by` is the number on its record's stamp."""
-        origin = self.of(index)
+        origin = self.find(index)
         return 0 < origin < changed_by and changed_by not in self.retries.get(origin, ())
 
     @property
     def lowest(self) -> int:
-        """The lowest of the numbers that a row's record is compared with; 0 without one."""
+        """The lowest of the import numbers; 0 without one."""
         return min((number for number in self.numbers if number), default=0)
 
     def pack(self) -> list[list[int]]:
-        """As a JSON list of runs: [number, how many rows]."""
+        """As a JSON list of runs: [import number, count of rows]."""
         return [[number, len(list(run))] for number, run in groupby(self.numbers)]
 
 
@@ -185,3 +190,143 @@ NO_ORIGINS = Origins()
 def unpack_origins(runs: Iterable[Sequence[int]]) -> Origins:
     """The inverse of `Origins.pack`."""
     return Origins(tuple(number for number, count in runs for _ in range(count)))
+
+
+# Sets of rows of an import, by their 0-based indexes: one bit of a whole number per row.
+#
+# 100,000 rows are 12.5 KB, however many of them are in the set. Union, intersection and difference
+# are those of whole numbers (`|`, `&`, `& ~`), and `int.bit_count` counts the rows.
+
+# A million rows, the most that GATEWAY_MAX_ROWS allows.
+_MAX_BYTES = 125_000
+
+
+def row_set(indexes: Collection[int]) -> int:
+    """The set of these rows."""
+    bits = bytearray(max(indexes, default=-1) // 8 + 1)
+    for index in indexes:
+        bits[index >> 3] |= 1 << (index & 7)
+    return int.from_bytes(bits, "little")
+
+
+def rows_in(rows: int) -> Iterator[int]:
+    """The rows of a set, in order."""
+    return compress(count(), map(int, reversed(f"{rows:b}")))
+
+
+def select_rows(rows: int, positions: int) -> int:
+    """The rows of a set that are at these positions, counted in the order of the rows."""
+    flags = map(int, reversed(f"{positions:b}"))
+    return row_set(
+        [row for row, is_selected in zip(rows_in(rows), flags, strict=False) if is_selected]
+    )
+
+
+def positions_in(rows: int, all_rows: int) -> int:
+    """The positions in the set `all_rows` of the rows of the set `rows`."""
+    bits = rows.to_bytes((max(rows, all_rows).bit_length() + 7) // 8, "little")
+    return row_set(
+        [
+            position
+            for position, row in enumerate(rows_in(all_rows))
+            if bits[row >> 3] >> (row & 7) & 1
+        ]
+    )
+
+
+def unite(sets: Iterable[int]) -> int:
+    """The rows that are in any of the sets."""
+    union = 0
+    for rows in sets:
+        union |= rows
+    return union
+
+
+def pack_rows(rows: int) -> bytes:
+    """A set as it is stored."""
+    return zlib.compress(rows.to_bytes((rows.bit_length() + 7) // 8, "little"))
+
+
+def unpack_rows(data: bytes) -> int:
+    """The inverse of `pack_rows`; no data is the empty set. Raises UnreadableDataError."""
+    if not data:
+        return 0
+    unpacker = zlib.decompressobj()
+    try:
+        bits = unpacker.decompress(data, _MAX_BYTES + 1)
+    except zlib.error as error:
+        raise UnreadableDataError("a set of rows") from error
+    if len(bits) > _MAX_BYTES or not unpacker.eof:
+        raise UnreadableDataError("a set of rows")
+    return int.from_bytes(bits, "little")
+
+
+# The messages of an import, grouped by id and field, with their number and their rows.
+
+# A limit is needed because each row of a hostile payload can name fields of its own.
+MAX_GROUPS: Final = 500
+MAX_INDEXES: Final = 10
+_ORDER: Final = list(Severity)
+
+
+@dataclass(slots=True)
+class MessageGroup:
+    """The messages with one id and field; `indexes` are the lowest indexes of their rows."""
+
+    id: int
+    field_name: str | None
+    count: int = 0
+    indexes: list[int] = field(default_factory=list)
+
+    @property
+    def entry(self) -> CatalogueEntry:
+        """The catalogue's entry of the id."""
+        return CATALOGUE[self.id]
+
+    def add(self, index: int) -> None:
+        """Count a message of a row."""
+        self.count += 1
+        if index in self.indexes:
+            return
+        if len(self.indexes) == MAX_INDEXES:
+            if index > self.indexes[-1]:
+                return
+            self.indexes.pop()
+        insort(self.indexes, index)
+
+
+class MessageGroups:
+    """Collects groups row by row; past `MAX_GROUPS` it only counts further messages."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[int, str | None], MessageGroup] = {}
+        # The number of messages that are in no group.
+        self.left_out = 0
+
+    def add(self, rows: Iterable[RowResult], severity: Severity | None = None) -> None:
+        """Count the messages of rows, of one severity or of all."""
+        for row in rows:
+            for message in row.messages:
+                if severity is None or message.severity is severity:
+                    self._add(message.id, message.field, row.index)
+
+    def sorted(self) -> Sequence[MessageGroup]:
+        """The groups: errors, warnings, infos, and the largest of each first."""
+        return sorted(
+            self._groups.values(),
+            key=lambda group: (
+                _ORDER.index(group.entry.severity),
+                -group.count,
+                group.id,
+                group.field_name or "",
+            ),
+        )
+
+    def _add(self, message_id: int, field_name: str | None, index: int) -> None:
+        group = self._groups.get((message_id, field_name))
+        if group is None:
+            if len(self._groups) >= MAX_GROUPS:
+                self.left_out += 1
+                return
+            group = self._groups[message_id, field_name] = MessageGroup(message_id, field_name)
+        group.add(index)

@@ -1,12 +1,12 @@
-"""Reading a row: every fault of it as a message, its values under contract names.
+"""Reads a row: each of its faults as a message, its values under contract names.
 
-Works for every import type that is described by a model (`shared.imports.model`). Whatever JSON
-object comes, reading ends with messages and never with an exception: a fault of one row must not
-touch the others (docs/design.md#1.4).
+This works for every import type that has a model (`shared.imports.model`). Reading returns messages
+and never raises, whatever the JSON object contains, so that a fault of one row cannot affect others
+(docs/design.md#1.4).
 
-The order is: names to the contract's spelling and blanks to None (own code, since an unknown
-property must be reported with its path), then pydantic over the whole row, then its errors and
-the unknown names as messages.
+First, names get the contract's spelling and blanks become None; this is our own code, because an
+unknown property must be reported with its path. Then pydantic validates the whole row. Last, its
+errors and the unknown names become messages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from functools import cache
 from typing import Annotated, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from shared.imports.import_type import Document, ReadRow, RowKey
 from shared.imports.json_rows import json_kind
@@ -43,19 +42,17 @@ from shared.imports.model import (
     normal_reference,
     shape_of,
 )
-from shared.imports.reference_text import escaped, is_blank, trimmed, warn_of_reference
 from shared.imports.results import MAX_MESSAGES
+from shared.imports.text_checks import escaped, is_blank, trimmed, warn_of_reference
 
-# From pydantic's errors to the catalogue: what a value has wrong, in the caller's terms.
-#
-# The one place that knows pydantic's error names; a test walks the table.
-
+# Characters of a value, or of an unknown name, that a message repeats.
 MAX_SHOWN: Final = 200
-"""Characters of a value, or of an unknown name, that a message repeats."""
 
 
 _NO_TEXT = "the text is not valid Unicode"
 
+# pydantic's error type → catalogue id, and the detail, which may quote limits but no value. Only
+# this table knows pydantic's error names; a test checks all of them.
 FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
     "missing": (MessageId.REQUIRED_FIELD_MISSING, None),
     "string_type": (MessageId.WRONG_TYPE, "a string is expected"),
@@ -86,11 +83,10 @@ FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
         "28 digits at most, before and after the decimal point together",
     ),
 }
-"""pydantic's error type → catalogue id, and the detail, which may quote limits but no value."""
 
 
-def message_of(error: Mapping[str, Any], shape: Shape) -> Message:
-    """One of pydantic's error details as a message about a row of that shape."""
+def message_from_error(error: Mapping[str, Any], shape: Shape) -> Message:
+    """Translate an error detail of pydantic to a message about a row of this shape."""
     path = error["loc"]
     value = error["input"]
     fault, detail = FAULTS.get(error["type"], (MessageId.WRONG_TYPE, None))
@@ -102,8 +98,8 @@ def message_of(error: Mapping[str, Any], shape: Shape) -> Message:
         field = field_at(path, shape)
         if field is not None and isinstance(field.usual, UsualDays):
             detail = f"{DATE_FORM} as a string"
-        sent = f"{json_kind(value)} was sent"
-        detail = f"{detail}, {sent}" if detail else sent
+        actual = f"{json_kind(value)} was sent"
+        detail = f"{detail}, {actual}" if detail else actual
     shown = None if is_sensitive(path, shape) else as_sent(value)
     return Message(fault, dotted(path), shown, detail)
 
@@ -132,18 +128,18 @@ def as_sent(value: Any) -> str | None:
 
 
 def printable(text: str) -> str:
-    """The text cut to what a message holds, a question mark for each lone surrogate."""
+    """The text cut to a message's length, with a question mark for each lone surrogate."""
     return text[:MAX_SHOWN].encode("utf-8", "replace").decode("utf-8")
 
 
 def is_sensitive(path: Sequence[str | int], shape: Shape) -> bool:
-    """Whether the value at the path may hold what no message shows."""
+    """Whether the value at the path may be secret; then no message shows it."""
     field = field_at(path, shape)
     return field is None or field.is_sensitive
 
 
 def field_at(path: Sequence[str | int], shape: Shape) -> FieldShape | None:
-    """The field that a path leads to; None where the shape has none."""
+    """The field at a path; None where the shape has none."""
     current: Shape | None = shape
     field: FieldShape | None = None
     for step in path:
@@ -153,61 +149,65 @@ def field_at(path: Sequence[str | int], shape: Shape) -> FieldShape | None:
     return field
 
 
+# Unknown fields that get a message each, so that a payload full of them makes no huge answer.
 MAX_UNKNOWN: Final = 20
-"""Unknown fields that are named one by one: a payload full of them must not make a huge answer."""
+# Messages from reading; the rest of MAX_MESSAGES is left for the rules.
 MAX_READ_MESSAGES: Final = MAX_MESSAGES - 50
-"""Messages kept from reading, so that what the rules say about the row still fits."""
 
 
 def read_key(row: Mapping[str, Any], group: str, reference: str) -> RowKey | None:
-    """The key of a row whose names are lower-cased, from these two fields; None: unusable.
+    """The key of a row with lower-case names, from these two fields; None where it is unusable.
 
-    Agrees with `read_row`: the key is unusable exactly where that reports one of its fields.
+    The key is unusable exactly where `read_row` reports a fault of one of the fields.
     """
     first, second = usable_reference(row.get(group)), usable_reference(row.get(reference))
     return None if first is None or second is None else RowKey(first, second)
 
 
-def usable_reference(value: Any, most: int = MAX_REFERENCE) -> str | None:
-    """A reference as it is stored, from whatever a row sends; None: unusable."""
-    normal = normal_reference(value, most) if type(value) is str else None
-    return normal if normal is not None and is_unicode(normal) else None
+def usable_reference(value: Any, max_length: int = MAX_REFERENCE) -> str | None:
+    """The stored form of a reference from any value of a row; None where it is unusable."""
+    reference = normal_reference(value, max_length) if type(value) is str else None
+    return reference if reference is not None and is_unicode(reference) else None
 
 
 def read_row(
     index: int, row: Mapping[str, Any], model: type[Record], key_fields: tuple[str, ...]
 ) -> ReadRow:
-    """A row of any spelling as its values and messages; names of the row may be in any case.
+    """Read a row to its values and messages; the row's names may be in any case.
 
-    `values` has the contract's names, None where the row clears a field; nested objects that are
-    replaced whole come without their empty properties. Of a row with an Error it holds the fields
-    that could be read.
+    `values` has the contract's names, with None where the row clears a field. Nested objects that
+    are replaced as a whole have no empty properties. For a row with an Error, `values` has the
+    readable fields.
     """
     shape = shape_of(model)
-    unknown = _Unknown()
-    sent = _spell(row, shape, "", unknown)
+    unknown = _UnknownFields()
+    sent = _rename_fields(row, shape, "", unknown)
     try:
-        read = model.model_validate(sent)
+        record = model.model_validate(sent)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        shown = _shown_key(sent, key_fields)
-        messages = _faults(details, shape, sent, unknown)
+        shown_key = _shown_key(sent, key_fields)
+        messages = without_repeats([message_from_error(item, shape) for item in details])
+        messages += _warn_of_references(sent, shape)
         for detail in details:
-            _take_out(sent, detail["loc"])
-        _convert_each(sent, shape)
-        _settle(sent, shape)
+            _remove_value(sent, detail["loc"])
+        _convert_values(sent, shape)
+        _reduce_nested(sent, shape)
         unreadable = frozenset(dotted(detail["loc"]) for detail in details)
-        return ReadRow(index, shown, sent, messages, unreadable)
-    _convert(sent, read, shape)
+        limited = _limit_messages(messages, unknown)
+        return ReadRow(index, shown_key, sent, limited, unreadable)
+    _convert(sent, record, shape)
     key = tuple([sent[name] for name in key_fields])
-    odd = _odd_references(sent, shape)
-    _settle(sent, shape)
-    return ReadRow(index, key, sent, _bounded(odd, unknown) if odd or unknown.count else ())
+    warnings = _warn_of_references(sent, shape)
+    _reduce_nested(sent, shape)
+    return ReadRow(
+        index, key, sent, _limit_messages(warnings, unknown) if warnings or unknown.count else ()
+    )
 
 
 @dataclass(slots=True)
-class _Unknown:
-    """The paths of properties that the model does not have; a few of them, and how many."""
+class _UnknownFields:
+    """The properties that the model does not have: the first paths, and the count of all."""
 
     paths: list[str] = field(default_factory=list)
     count: int = 0
@@ -218,73 +218,79 @@ class _Unknown:
             self.paths.append(escaped(path))
 
 
-def _spell(row: Mapping[str, Any], shape: Shape, prefix: str, unknown: _Unknown) -> Document:
-    """The row in the contract's spelling, blank text as None, without unknown properties."""
-    spelled: Document = {}
+def _rename_fields(
+    row: Mapping[str, Any], shape: Shape, prefix: str, unknown: _UnknownFields
+) -> Document:
+    """The row with the contract's names, None for blank text, and no unknown properties."""
+    renamed: Document = {}
     fields, folded = shape.fields, shape.folded
     for name, value in row.items():
-        found = fields.get(name) or folded.get(name.lower())
-        if found is None:
+        field = fields.get(name) or folded.get(name.lower())
+        if field is None:
             unknown.add(prefix + name[:MAX_SHOWN])
         elif type(value) is str:
-            spelled[found.name] = None if is_blank(value) else value
-        elif found.nested is None:
-            spelled[found.name] = value
+            renamed[field.name] = None if is_blank(value) else value
+        elif field.nested is None:
+            renamed[field.name] = value
         else:
-            path = prefix + found.name
-            spelled[found.name] = _spell_nested(value, found, found.nested, path, unknown)
-    return spelled
+            path = prefix + field.name
+            renamed[field.name] = _rename_nested(value, field, field.nested, path, unknown)
+    return renamed
 
 
-def _spell_nested(value: Any, field: FieldShape, shape: Shape, path: str, unknown: _Unknown) -> Any:
-    """The same for what stands in an object's or a list's place, whatever it is.
+def _rename_nested(
+    value: Any, field: FieldShape, shape: Shape, path: str, unknown: _UnknownFields
+) -> Any:
+    """The same for the value of a field that should be an object or a list of objects.
 
-    A list that is too long keeps one element too many: enough to be refused.
+    A list that is too long keeps one element too many, so that validation refuses it.
     """
     if type(value) is dict:
-        return _spell(value, shape, f"{path}.", unknown)
+        return _rename_fields(value, shape, f"{path}.", unknown)
     if type(value) is list:
-        kept = value if field.max_items is None else value[: field.max_items + 1]
+        items = value if field.max_items is None else value[: field.max_items + 1]
         return [
-            _spell(item, shape, f"{path}[{place}].", unknown) if type(item) is dict else item
-            for place, item in enumerate(kept)
+            _rename_fields(item, shape, f"{path}[{position}].", unknown)
+            if type(item) is dict
+            else item
+            for position, item in enumerate(items)
         ]
     return value
 
 
-def _convert(sent: Document, read: Record, shape: Shape) -> None:
-    """Put the model's values in place of those that it changes (references, dates, amounts)."""
-    values = read.__dict__
+def _convert(values: Document, record: Record, shape: Shape) -> None:
+    """Replace the values that the model converts (references, dates, amounts) by its own."""
+    model_values = record.__dict__
     for name in shape.converted:
-        value = sent.get(name)
+        value = values.get(name)
         if value is None:
             continue
         nested = shape.fields[name].nested
         if nested is None:
-            sent[name] = values[name]
+            values[name] = model_values[name]
         elif isinstance(value, list):
-            for item, model in zip(value, values[name], strict=True):
+            for item, model in zip(value, model_values[name], strict=True):
                 _convert(item, model, nested)
         else:
-            _convert(value, values[name], nested)
+            _convert(value, model_values[name], nested)
 
 
-def _take_out(values: Document, path: Sequence[str | int]) -> None:
-    """Remove the value at the path; an element of a list leaves an empty object in its place."""
+def _remove_value(values: Document, path: Sequence[str | int]) -> None:
+    """Remove the value at the path; an element of a list is replaced by an empty object."""
     holder: Any = values
     for step in path[:-1]:
         holder = holder.get(step) if isinstance(step, str) else holder[step]
         if holder is None:
             return
-    last = path[-1]
-    if isinstance(last, str):
-        holder.pop(last, None)
+    final_step = path[-1]
+    if isinstance(final_step, str):
+        holder.pop(final_step, None)
     else:
-        holder[last] = {}
+        holder[final_step] = {}
 
 
-def _convert_each(values: Document, shape: Shape) -> None:
-    """What `_convert` does, field by field, of a row for which there is no model."""
+def _convert_values(values: Document, shape: Shape) -> None:
+    """Convert values field by field, for a row that failed validation and so has no model."""
     for name in shape.converted:
         value = values.get(name)
         if value is None:
@@ -293,20 +299,20 @@ def _convert_each(values: Document, shape: Shape) -> None:
         if nested is None:
             values[name] = _converter(shape.model, name)(value)
             continue
-        for each in value if isinstance(value, list) else (value,):
-            _convert_each(each, nested)
+        for item in value if isinstance(value, list) else (value,):
+            _convert_values(item, nested)
 
 
 @cache
 def _converter(model: type[Record], name: str) -> Callable[[Any], Any]:
     info = model.model_fields[name]
-    # Annotated wants something beside the type, which a field may be without; pydantic ignores it.
+    # Annotated needs metadata, which a field may lack; pydantic ignores the text.
     annotated: Any = Annotated[info.annotation, "as in its model", *info.metadata]
     return TypeAdapter(annotated).validate_python
 
 
-def _settle(values: Document, shape: Shape) -> None:
-    """Reduce nested objects that are one value to what they hold; one that holds nothing clears."""
+def _reduce_nested(values: Document, shape: Shape) -> None:
+    """Drop the empty properties of nested objects that merge as a whole; an empty one clears."""
     for name, nested in shape.nested.items():
         value = values.get(name)
         if value is None:
@@ -318,41 +324,34 @@ def _settle(values: Document, shape: Shape) -> None:
 
 
 def _without_blanks(value: Document, shape: Shape) -> Document:
-    _settle(value, shape)
+    _reduce_nested(value, shape)
     return {name: item for name, item in value.items() if item is not None}
 
 
-def _faults(
-    details: Sequence[ErrorDetails], shape: Shape, sent: Document, unknown: _Unknown
-) -> tuple[Message, ...]:
-    found = without_repeats([message_of(each, shape) for each in details])
-    return _bounded([*found, *_odd_references(sent, shape)], unknown)
-
-
-def _odd_references(sent: Document, shape: Shape) -> list[Message]:
-    """Warnings of the references of a row, which may have been read or not."""
-    odd = []
+def _warn_of_references(sent: Document, shape: Shape) -> list[Message]:
+    """Warnings about the references of a row, whether or not it passed validation."""
+    warnings = []
     for name in shape.references:
         value = sent.get(name)
         reference = usable_reference(value, MAX_LICENSE_REFERENCE)
         warning = None if reference is None else warn_of_reference(name, reference)
         if warning is not None:
-            odd.append(warning)
-    return odd
+            warnings.append(warning)
+    return warnings
 
 
-def _bounded(messages: list[Message], unknown: _Unknown) -> tuple[Message, ...]:
-    """Errors first, then unknown fields; the last of too many says how many more there were."""
-    told = [Message(MessageId.UNKNOWN_FIELD, path) for path in unknown.paths]
-    more = unknown.count - len(told)
+def _limit_messages(messages: list[Message], unknown: _UnknownFields) -> tuple[Message, ...]:
+    """Errors, then unknown fields; where there are too many, the last message counts the rest."""
+    unknown_fields = [Message(MessageId.UNKNOWN_FIELD, path) for path in unknown.paths]
+    dropped = unknown.count - len(unknown_fields)
     return (
         *bounded(messages, MAX_READ_MESSAGES - MAX_UNKNOWN),
-        *bounded(told, MAX_UNKNOWN, more),
+        *bounded(unknown_fields, MAX_UNKNOWN, dropped),
     )
 
 
 def _shown_key(sent: Document, key_fields: tuple[str, ...]) -> tuple[str | None, ...]:
-    """The key of a row that failed: what is there, also where it is too long to be one."""
+    """The key fields of a failed row as sent, for messages; a key may be too long to be one."""
     values = [sent.get(name) for name in key_fields]
     return tuple(
         printable(usable_reference(value) or trimmed(value)) if isinstance(value, str) else None

@@ -1,7 +1,8 @@
-"""Accepting a payload: parse, plan, write it down, ask for the work (docs/design.md#1.1).
+"""Accepting a payload: parse, plan, write, send messages (docs/design.md#1.1).
 
 The payload is written first, then the import record, then the messages. The record is the point of
-acceptance: with it in, the import will complete whatever dies; without it nothing has happened.
+acceptance: once it is written, the import will complete whatever crashes; before that, nothing has
+happened.
 """
 
 from __future__ import annotations
@@ -18,31 +19,30 @@ from shared.clock import Clock, Ids, to_iso
 from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import Payload, read_payload
 from shared.imports.planning import Plan, plan
-from shared.imports.results import Origins
-from shared.imports.row_sets import row_set
+from shared.imports.results import Origins, row_set
 from shared.services.background import Offload
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_processor import HoldBack, OpenImportsBefore
 from shared.services.import_log import AcceptanceCheck, ImportLog
-from shared.services.record_processor import place_in
+from shared.services.record_processor import sort_key_reader
 from shared.storage.import_records import ImportRecord, Parent
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Blobs, Queues
 from shared.storage_time import storage_time_now
 
-Place = Callable[[Mapping[str, Any]], str | None]
-"""Where a row belongs, from its names in lower case."""
-Reader = Callable[[bytes, Place, int], Payload]
-"""From the bytes of a call to its rows, of which there may be so many (`payload.read_payload`)."""
+# The sort key of a row whose names are in lower case; None if the row has no usable key.
+SortKeyReader = Callable[[Mapping[str, Any]], str | None]
+# Reads the body of a call into its rows, up to the given number (`json_rows.read_payload`).
+Reader = Callable[[bytes, SortKeyReader, int], Payload]
 
+# Up to this size a payload is stored in the import record, which saves one write.
 INLINE_BYTES = 24 * 1024
-"""Up to this size a payload sits in the import record: one write less."""
-_SENT_AT_ONCE = 8
+_CONCURRENT_SENDS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class PlanLimits:
-    """What a payload may be and how it is cut; sizes in bytes."""
+    """The limits of a payload and of its chunks; sizes in bytes."""
 
     max_rows: int
     chunk_rows: int
@@ -50,7 +50,7 @@ class PlanLimits:
 
 
 class ImportAcceptor:
-    """Turns the payload of a known caller into an accepted import."""
+    """Turns the payload of an authenticated caller into an accepted import."""
 
     def __init__(
         self,
@@ -76,41 +76,41 @@ class ImportAcceptor:
     async def accept(
         self, kind: ImportType, caller: AnyCaller, body: bytes, import_id: str = ""
     ) -> ImportRecord | None:
-        """Read a payload in JSON and accept it; None for one without rows, which is no import.
+        """Read a payload in JSON and accept it. Returns None for a payload without rows.
 
-        `import_id` is the one that the call's Idempotency-Key stands for; a new one by default.
-        Accepted twice under one id, also by two calls at once, the same payload is one import.
+        `import_id` is that of the call's Idempotency-Key, by default a new one. If the same payload
+        is accepted twice under one id, even by two calls at once, it is one import.
 
-        Raises what `read` raises, and StorageUnavailableError when storage does not answer before
-        the import is accepted.
+        Raises what `read` raises, and StorageUnavailableError if storage does not answer before the
+        import is accepted.
         """
-        planned = await self.read(kind, caller.tenant, body)
-        if not planned.rows:
+        plan = await self.read(kind, caller.tenant, body)
+        if not plan.rows:
             return None
-        draft = self.draft(kind, caller.tenant, planned, caller.options, import_id)
-        return await self.accept_planned(kind, draft, planned)
+        draft = self.draft(kind, caller.tenant, plan, caller.options, import_id)
+        return await self.accept_planned(kind, draft, plan)
 
     async def read(
         self, kind: ImportType, tenant: str, body: bytes, reader: Reader = read_payload
     ) -> Plan:
-        """The plan of a payload that `reader` understands.
+        """Read and plan a payload in the format of `reader`.
 
         Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError.
         """
-        return await self._offload(len(body), self._plan, kind, tenant, body, reader)
+        return await self._offload(len(body), self._read_plan, kind, tenant, body, reader)
 
     def draft(
-        self, kind: ImportType, tenant: str, planned: Plan, options: Options, import_id: str = ""
+        self, kind: ImportType, tenant: str, plan: Plan, options: Options, import_id: str = ""
     ) -> ImportRecord:
-        """The record of an import of this plan before it is accepted."""
+        """Make the record of an import of this plan, before it is accepted."""
         return ImportRecord(
             tenant=tenant,
             number=0,
             import_id=import_id or self._ids.new(),
             type_name=kind.name,
             type_version=kind.version,
-            rows=planned.rows,
-            chunks=planned.chunks,
+            rows=plan.rows,
+            chunks=plan.chunks,
             options=options,
             accepted_at=to_iso(self._clock.now()),
         )
@@ -121,15 +121,15 @@ class ImportAcceptor:
         parent: ImportRecord,
         rows: Collection[int],
         origins: Origins,
-        planned: Plan,
+        plan: Plan,
         import_id: str,
     ) -> ImportRecord:
-        """The record of a retry of these rows of an import, under its options.
+        """Make the record of a retry of these rows of an import, with the options of the import.
 
-        Raises ConflictError for a retry of a retry, too many times over.
+        Raises ConflictError if the retry has too many ancestors.
         """
         return replace(
-            self.draft(kind, parent.tenant, planned, parent.options, import_id),
+            self.draft(kind, parent.tenant, plan, parent.options, import_id),
             parent=Parent(parent.import_id, parent.number),
             lineage=await self._imports.repairs.lineage(parent, row_set(rows)),
             origins=origins,
@@ -139,16 +139,15 @@ class ImportAcceptor:
         self,
         kind: ImportType,
         draft: ImportRecord,
-        planned: Plan,
+        plan: Plan,
         check: AcceptanceCheck | None = None,
     ) -> ImportRecord:
-        """The accepted import of a plan; `draft` lacks its number, and a small payload's lines.
+        """Accept the import of a plan. `draft` has no number yet, and no lines of a small payload.
 
-        `check` is that of `ImportLog.accept`.
-
-        Accepted twice under one import id, it is one import. Raises StorageUnavailableError.
+        `check` is that of `ImportLog.accept`. If it is accepted twice under one import id, it is
+        one import. Raises StorageUnavailableError.
         """
-        record = await self._write_down(draft, planned, check)
+        record = await self._write_payload_and_record(draft, plan, check)
         log.event(
             "import.accepted",
             import_id=record.import_id,
@@ -159,41 +158,42 @@ class ImportAcceptor:
             chunks=len(record.chunks),
         )
         try:
-            await self._ask_for_work(kind, record)
+            # Send a message for each chunk that may start; the others wait for an earlier import.
+            earlier = self._hold_back.earlier(record)
+            queue = queue_for(record, kind.queue, kind.bulk_queue)
+            for at in range(0, len(record.chunks), _CONCURRENT_SENDS):
+                batch = record.chunks[at : at + _CONCURRENT_SENDS]
+                await asyncio.gather(
+                    *(
+                        self._send_message_or_wait(record, chunk.number, queue, earlier)
+                        for chunk in batch
+                    )
+                )
         except Exception as error:
-            # The sweep sends what is missing, in minutes: the call need not wait for the rows.
+            # The sweep sends the missing messages some minutes later, so the call does not wait for
+            # the rows.
             log.failure("import.messages_missing", error, import_id=record.import_id)
             storage_time_now().spend(math.inf)
         return record
 
-    def _plan(self, kind: ImportType, tenant: str, body: bytes, reader: Reader) -> Plan:
-        payload = reader(body, place_in(kind, tenant), self._limits.max_rows)
+    def _read_plan(self, kind: ImportType, tenant: str, body: bytes, reader: Reader) -> Plan:
+        payload = reader(body, sort_key_reader(kind, tenant), self._limits.max_rows)
         return plan(
             payload,
             chunk_rows=self._limits.chunk_rows,
             chunk_bytes=self._limits.chunk_bytes,
         )
 
-    async def _write_down(
-        self, draft: ImportRecord, planned: Plan, check: AcceptanceCheck | None
+    async def _write_payload_and_record(
+        self, draft: ImportRecord, plan: Plan, check: AcceptanceCheck | None
     ) -> ImportRecord:
-        if planned.size <= INLINE_BYTES:
-            lines = b"".join(planned.lines()).decode()
+        if plan.size <= INLINE_BYTES:
+            lines = b"".join(plan.lines()).decode()
             return await self._imports.accept(replace(draft, inline=lines), check)
-        await self._blobs.put(IMPORT_PAYLOADS, draft.blob_name, planned.lines())
+        await self._blobs.put(IMPORT_PAYLOADS, draft.blob_name, plan.lines())
         return await self._imports.accept(draft, check)
 
-    async def _ask_for_work(self, kind: ImportType, record: ImportRecord) -> None:
-        """Send a message for each chunk that may start; the others wait for an earlier import."""
-        earlier = self._hold_back.earlier(record)
-        queue = queue_for(record, kind.queue, kind.bulk_queue)
-        for at in range(0, len(record.chunks), _SENT_AT_ONCE):
-            some = record.chunks[at : at + _SENT_AT_ONCE]
-            await asyncio.gather(
-                *(self._ask_for_chunk(record, chunk.number, queue, earlier) for chunk in some)
-            )
-
-    async def _ask_for_chunk(
+    async def _send_message_or_wait(
         self, record: ImportRecord, chunk: int, queue: str, earlier: OpenImportsBefore
     ) -> None:
         if not await self._hold_back.waits(record, chunk, earlier):

@@ -1,7 +1,7 @@
-"""Which import a call has had accepted: from then on its answer names that import, whatever fails.
+"""The import that a call has had accepted, so that its answer names it whatever fails later.
 
-The log of imports notes it, the builder of answers asks for it. A handler of another kind (a
-message, a timer, a command) has nobody to answer, so nothing is noted there.
+The log of imports sets it, and the builder of answers reads it. Handlers of messages, timers and
+commands have no caller to answer, so nothing is set there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.storage.import_records import ImportRecord
 
 @dataclass(slots=True)
 class Acceptance:
-    """`record` is the import of this call; None before there is one."""
+    """The import of a call; None until it is accepted."""
 
     record: ImportRecord | None = None
 
@@ -26,7 +26,7 @@ _CURRENT: ContextVar[Acceptance | None] = ContextVar("acceptance", default=None)
 
 @contextmanager
 def acceptance_noted() -> Iterator[Acceptance]:
-    """What the block has accepted."""
+    """Collect the import that the block accepts."""
     acceptance = Acceptance()
     token = _CURRENT.set(acceptance)
     try:
@@ -36,7 +36,7 @@ def acceptance_noted() -> Iterator[Acceptance]:
 
 
 def note_accepted(record: ImportRecord) -> None:
-    """The record is in: the import will complete."""
+    """Note that the record of an import is inserted, so that the import will complete."""
     acceptance = _CURRENT.get()
     if acceptance is not None:
         acceptance.record = record

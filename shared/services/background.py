@@ -1,4 +1,4 @@
-"""Work that would hold up the event loop goes to a thread (over 50 ms: docs/design.md#1.1)."""
+"""Threads for work that would block the event loop over 50 ms (docs/design.md#1.1); keyed locks."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from weakref import WeakValueDictionary
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+# The size of a body that is read within 50 ms, even with rows of three bytes.
 _SMALL = 8 * 1024
-"""Bytes of a body that are read in 50 ms whatever they are: at worst rows of three bytes."""
 
 
 class Offload(Protocol):
-    """Run `work(*args)`, which reads about `size` bytes, without holding up other calls."""
+    """Run `work(*args)`, which reads about `size` bytes, without blocking other calls."""
 
     async def __call__(
         self, size: int, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
-        """The result of the work; what it raises is raised."""
+        """Return the result of the work, or raise its error."""
 
 
 async def to_thread_if_large(
@@ -33,31 +33,31 @@ async def to_thread_if_large(
     return await asyncio.to_thread(work, *args, **kwargs)
 
 
-# Taking turns within one process, where calls would only contend for one thing in storage.
+# Locks within one process for calls that would conflict on the same entity.
 #
-# Between processes the conditions of writes decide, as ever; turns save the tries that would be
-# lost. So a turn is nothing to insist on: where nobody gets on because storage does not answer
-# the one who has the turn, the others go ahead without it, and find out for themselves.
+# Correctness does not depend on the locks, since the writes are conditional. They only save
+# attempts that would fail. So if storage does not answer the owner of a lock, and no call makes
+# progress, the others continue without the lock.
 
+# Seconds without progress after which a call continues without the lock.
 _PATIENCE_SECONDS = 1.0
-"""How long nobody may get on before a call goes ahead without its turn."""
 
 
 class KeyedLocks:
-    """A queue for each name, kept as long as somebody is in it."""
+    """A lock for each name, which exists as long as a call holds it or waits for it."""
 
     def __init__(self) -> None:
         self._queues: WeakValueDictionary[str, _Queue] = WeakValueDictionary()
 
     @asynccontextmanager
     async def take(self, name: str) -> AsyncIterator[None]:
-        """Wait for the turn; the first to wait has the next one."""
+        """Wait for the lock of a name, in the order of arrival."""
         queue = self._queues.setdefault(name, _Queue())
         has_turn = await queue.wait()
         try:
             yield
         finally:
-            queue.passed += 1
+            queue.finished_turns += 1
             if has_turn:
                 queue.lock.release()
 
@@ -65,18 +65,18 @@ class KeyedLocks:
 class _Queue:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.passed = 0
+        self.finished_turns = 0
 
     async def wait(self) -> bool:
-        """True with the lock; False where nobody has got on for a while."""
+        """Wait for the lock. Returns False, without the lock, if no call makes progress."""
         if not self.lock.locked():
             return await self.lock.acquire()
         acquiring = asyncio.ensure_future(self.lock.acquire())
         try:
             while True:
-                passed = self.passed
+                finished_before = self.finished_turns
                 done, _ = await asyncio.wait((acquiring,), timeout=_PATIENCE_SECONDS)
-                if done or passed == self.passed:
+                if done or finished_before == self.finished_turns:
                     break
         except asyncio.CancelledError:
             self._give_up(acquiring)

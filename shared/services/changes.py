@@ -23,18 +23,18 @@ from shared.services.results import Results
 from shared.storage.import_records import LAST_NUMBER, ImportOutline
 from shared.storage.result_records import StoredResult
 
+# Imports that are read at once.
 _SLICE: Final = 200
-"""Imports that are read at once."""
 _MOST_SLICES: Final = 25
+# Imports whose results one page reads. A page ends early where few rows took effect.
 _MOST_READS: Final = 400
-"""Imports whose results one page reads. A page ends early where few rows took effect."""
 _AT_ONCE: Final = 16
+# Rows up to which the results of several imports are read at once.
 _SMALL: Final = 100
-"""Rows up to which the results of several imports are read at once."""
 _LONG_SLICE: Final = 1_000
 _MOST_LONG_SLICES: Final = 200
+# More than an import can have rows.
 PLACES: Final = 1_000_000
-"""More than an import can have rows."""
 
 
 class ChangeKind(StrEnum):
@@ -45,12 +45,12 @@ class ChangeKind(StrEnum):
     DELETED = "deleted"
 
 
+# What each value says, for the documents.
 CHANGE_MEANINGS: Final[Mapping[ChangeKind, str]] = {
     ChangeKind.CREATED: "The import made the record.",
     ChangeKind.UPDATED: "The import changed the record.",
     ChangeKind.DELETED: "The import removed the record.",
 }
-"""What each value says, for the documents."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -173,8 +173,8 @@ class _LostChangesError(Exception):
         self.number = number
 
 
+# Whether the changes of records of that name are wanted.
 Wanted = Callable[[str], bool]
-"""Whether the changes of records of that name are wanted."""
 
 
 class ChangeFeed:

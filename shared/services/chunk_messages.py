@@ -1,10 +1,10 @@
-"""The message that asks for a chunk: a claim check, never the rows.
+"""The queue message of a chunk: a claim check without the rows.
 
     {"chunk": {"tenant", "number", "importId", "chunk", "after": [] | "all"}}
 
-"all" says that imports accepted earlier may still work on the same records. One property at the
-top: the host writes top-level properties of a JSON message over the message's own metadata
-(docs/platform.md#2.5).
+"all" means that imports accepted earlier may still write the same records. There is only one
+top-level property, because the host overwrites the message's metadata with top-level properties of
+a JSON message (docs/platform.md#2.5).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _TENANT = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class UnreadableMessageError(ValueError):
-    """A message that this gateway did not write."""
+    """The message was not written by this gateway."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkMessage:
-    """Which chunk is to be worked on.
+    """A request to process a chunk.
 
-    `looks_back`: the chunk first looks for imports accepted earlier that it must not overtake.
+    `looks_back`: the handler first looks for earlier imports that the chunk must not overtake.
     """
 
     tenant: str
@@ -39,7 +39,6 @@ class ChunkMessage:
     looks_back: bool = False
 
     def to_text(self) -> str:
-        """The message's body."""
         return json.dumps(
             {
                 "chunk": {
@@ -55,14 +54,14 @@ class ChunkMessage:
 
     @classmethod
     def from_text(cls, text: str | bytes) -> ChunkMessage:
-        """The inverse of `to_text`; raises UnreadableMessageError for any other body."""
+        """Read the body of a message. Raises UnreadableMessageError."""
         try:
             content = json.loads(text)["chunk"]
             after = content["after"]
             if after != "all" and not isinstance(after, list):
                 raise TypeError
             tenant, number = str(content["tenant"]), int(content["number"])
-            # What no tenant is called may be no key either: storage would refuse to look for it.
+            # A text that is no tenant id may not be a valid key, which storage would refuse.
             if not _TENANT.fullmatch(tenant) or not 0 < number < LAST_NUMBER:
                 raise ValueError
             return cls(
@@ -80,12 +79,13 @@ class ChunkMessage:
 def messages_for(
     record: ImportRecord, earlier: Sequence[OpenImport], chunks: Sequence[int]
 ) -> list[ChunkMessage]:
-    """A message for each of these chunks; it looks back where it may meet an earlier import."""
+    """Make a message for each chunk. It looks back if it may overlap an earlier import."""
     messages: list[ChunkMessage] = []
     for number in chunks:
         span = record.chunks[number].span
         looks_back = span is not None and any(
-            other.span is not None and other.span.overlaps(span) for other in earlier
+            open_import.span is not None and open_import.span.overlaps(span)
+            for open_import in earlier
         )
         messages.append(
             ChunkMessage(record.tenant, record.number, record.import_id, number, looks_back)
@@ -94,16 +94,15 @@ def messages_for(
 
 
 def has_queues(record: ImportRecord) -> bool:
-    """Whether chunks of the import go through queues; those of a type that cannot be read may."""
+    """Whether chunks of the import go through queues. True if its type cannot be read."""
     kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
     return kind is None or kind.has_queues
 
 
 def queue_for(record: ImportRecord, queue: str, bulk_queue: str) -> str:
-    """The queue of an import: small ones never stand behind large ones."""
+    """The queue of an import, so that small imports never wait behind large ones."""
     return queue if is_small(record.rows) else bulk_queue
 
 
 def is_small(rows: int) -> bool:
-    """Whether an import of so many rows goes to the queue of small imports."""
     return rows <= SMALL_IMPORT

@@ -1,7 +1,8 @@
-"""One chunk of an import, from its message to its result record (docs/design.md#1).
+"""Processing one chunk of an import, from its message to its result record (docs/design.md#1).
 
-However often a message is delivered, whoever else works on the chunk and whatever dies: a row's
-effect is there once (its stamp on the record), and the first result record stands (I1, I3).
+Messages may be delivered twice, two handlers may process the same chunk, and any of them may crash:
+a row still takes effect once (by its stamp on the record), and the first result record counts
+(I1, I3).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from shared.errors import (
     UnreadableDataError,
     UnreadablePayloadError,
 )
-from shared.imports.json_rows import ChunkLines, is_whole, screen_lines
+from shared.imports.json_rows import ChunkLines, drop_broken_lines, is_whole
 from shared.imports.messages import UNREADABLE_ROW, Message, MessageId
 from shared.imports.planning import Span
 from shared.imports.registry import IMPORT_TYPES, import_type
@@ -41,103 +42,110 @@ from shared.storage.ports import Queues
 from shared.storage.result_records import ChunkResult
 from shared.storage.waiting_chunks import WaitingChunk
 
-# Rows of one record are worked on in the order of acceptance (docs/design.md#1.3).
+# Rows of one record are processed in the order of acceptance (docs/design.md#1.3).
 #
 # A chunk does not start while a chunk of an earlier import that may touch the same records has no
-# result. It does not ask again and again: it notes what it waits for (`waiting_chunks`) and its
-# message is gone. The handler that records the result, or closes the import, sends a new message.
+# result. It does not poll: it adds an entity (`waiting_chunks`) and its message is deleted. The
+# handler that records the result, or closes the import, sends a new message.
 #
-# 1. A wait always points to a lower number, or to a lower chunk of the same import, so no chunks
-#    wait in a circle.
-# 2. A chunk waits for one thing at a time, the nearest earlier import that it may meet. Then it
-#    looks again: in a line of imports of one record, everything before the nearest one is done by
-#    then.
-# 3. No wake-up is lost. The chunk first notes that it waits and then reads once more whether it
-#    has to; the other handler first writes its result and then reads who waits. One of the two
-#    sees the other. A handler that dies in between gets its message again, and wakes whoever is
-#    still noted.
-# 4. All tenants use the same queues, and each has a share of them: so many of its imports of one
-#    type and size are worked on at a time, and so many chunks of one import. The others wait in
-#    the same way, for the end of an earlier import or for an earlier chunk of their own.
-# 5. What no message can repeat (the sweep itself died after it closed an import) the sweep finds:
-#    an import without a new result that has nothing to wait for.
+# 1. A chunk only waits for a lower import number, or for a lower chunk of the same import, so no
+#    chunks wait in a circle.
+# 2. A chunk waits for one import at a time, the nearest earlier one that it may overlap. Then it
+#    checks again. In a sequence of imports of one record, all imports before the nearest one have
+#    ended by then.
+# 3. No wake-up is lost. The waiting chunk first writes its entity and then reads again whether it
+#    has to wait. The other handler first writes its result and then reads the waiting chunks. So
+#    one of the two sees the other. If that handler crashes in between, its message comes back, and
+#    it wakes the remaining chunks.
+# 4. All tenants use the same queues, and each has a share: a number of its imports of one type and
+#    size are processed at a time, and a number of chunks of one import. The others wait in the same
+#    way, for the end of an earlier import or for an earlier chunk of their own.
+# 5. If no message can be repeated (the sweep itself crashed after it closed an import), the sweep
+#    finds an import without a new result that has nothing to wait for.
 
-_SENT_AT_ONCE = 8
-_SEEN_FOR_SHARE = 32
-"""Fewer than are read at once, so that it is known of each whether it meets one just before."""
+_CONCURRENT_SENDS = 8
+# Fewer than one page of open imports, so that the next import of each is known too.
+_MOST_SCANNED_FOR_SHARE = 32
 
 
 class OpenImportsBefore:
-    """The open imports of its type before one import; read when asked for, nearest first.
+    """The open imports of the same type before one import, read on demand, nearest first.
 
-    What was read is kept: no import is accepted at a lower number later, and what is done stays
-    done. What looks unfinished may be done by now, so it is read again before a chunk waits for it.
+    They are cached: no import is accepted at a lower number later, and an ended import stays ended.
+    An import that looks unfinished may have ended by now, so it is read again before a chunk waits
+    for it.
     """
 
     def __init__(self, imports: ImportLog, record: ImportRecord) -> None:
         self._imports = imports
         self._pages = imports.open_nearest_first(record)
-        self._known: list[OpenImport] = []
+        self._open_imports: list[OpenImport] = []
         self._reading = asyncio.Lock()
         self._fault: Exception | None = None
         self._ended: set[int] = set()
         self._unfinished: dict[int, tuple[ImportRecord, frozenset[int]] | None] = {}
 
     async def overlapping(self, span: Span) -> AsyncIterator[OpenImport]:
-        """Those that may touch the same records, nearest first."""
+        """Yield the imports that may touch the same records, nearest first."""
         position = 0
         while await self._has(position):
-            opened = self._known[position]
+            open_import = self._open_imports[position]
             position += 1
-            if opened.span is not None and opened.span.overlaps(span):
-                yield opened
+            if open_import.span is not None and open_import.span.overlaps(span):
+                yield open_import
 
-    async def blocking_share(self, rows: int, at_once: int) -> OpenImport | None:
+    async def blocking_share(self, rows: int, share: int) -> OpenImport | None:
         """The import whose end leaves a place in the tenant's share; None where there is one now.
 
-        That is the last of the `at_once` nearest imports that go to the same queue. Those that wait
-        for an earlier import themselves have no message there and do not count, as far as that can
-        be seen from the nearest imports.
+        That is the last of the `share` nearest imports that go to the same queue. Imports that wait
+        for an earlier one themselves have no message there and do not count, if that is known from
+        the nearest imports.
         """
-        found = 0
-        for position in range(_SEEN_FOR_SHARE):
+        counted = 0
+        for position in range(_MOST_SCANNED_FOR_SHARE):
             if not await self._has(position):
                 return None
-            opened = self._known[position]
-            if opened.number in self._ended or is_small(opened.rows) is not is_small(rows):
+            open_import = self._open_imports[position]
+            if open_import.number in self._ended or is_small(open_import.rows) is not is_small(
+                rows
+            ):
                 continue
-            found += not may_meet_earlier(opened, self._known[position + 1 :])
-            if found == at_once:
-                return opened
+            counted += not may_overlap_earlier(open_import, self._open_imports[position + 1 :])
+            if counted == share:
+                return open_import
         return None
 
-    def note_end(self, opened: OpenImport) -> None:
-        """It has ended since it was read."""
-        self._ended.add(opened.number)
+    def note_end(self, open_import: OpenImport) -> None:
+        """Note that an import has ended since it was read."""
+        self._ended.add(open_import.number)
 
-    async def unfinished_chunks(self, opened: OpenImport, span: Span) -> Sequence[int | None]:
-        """Its chunks that may still touch records of the span, the last one first.
+    async def unfinished_chunks(self, open_import: OpenImport, span: Span) -> Sequence[int | None]:
+        """The chunks of an import that may still touch records of the span, the last one first.
 
-        Where those are all of its chunks, None stands for them: the end of the import.
+        If these are all of its chunks, the result is [None], which stands for the import's end.
         """
-        found = await self._read(opened)
-        if found is None:
+        progress = await self._read(open_import)
+        if progress is None:
             return []
-        record, done = found
-        met = {
+        record, done_chunks = progress
+        overlapping = {
             chunk.number
             for chunk in record.chunks
             if chunk.span is not None and chunk.span.overlaps(span)
         }
-        if not met - done:
+        if not overlapping - done_chunks:
             return []
-        return [None] if len(met) == len(record.chunks) else sorted(met - done, reverse=True)
+        return (
+            [None]
+            if len(overlapping) == len(record.chunks)
+            else sorted(overlapping - done_chunks, reverse=True)
+        )
 
     async def _has(self, position: int) -> bool:
         async with self._reading:
-            while position >= len(self._known):
-                # A generator that has raised says next that it has no more pages. Another chunk of
-                # the pass must not take that for an answer.
+            while position >= len(self._open_imports):
+                # After an error, the generator reports that it has no more pages. Another chunk
+                # must not take that for an answer, so the error is raised again.
                 if self._fault is not None:
                     raise self._fault
                 try:
@@ -147,25 +155,26 @@ class OpenImportsBefore:
                     raise
                 if page is None:
                     return False
-                self._known += page
+                self._open_imports += page
         return True
 
-    async def _read(self, opened: OpenImport) -> tuple[ImportRecord, frozenset[int]] | None:
-        if opened.number not in self._unfinished:
-            record = await self._imports.read(opened.tenant, opened.number)
+    async def _read(self, open_import: OpenImport) -> tuple[ImportRecord, frozenset[int]] | None:
+        if open_import.number not in self._unfinished:
+            record = await self._imports.read(open_import.tenant, open_import.number)
             if record is None or not record.is_open or record.is_broken:
-                self._unfinished[opened.number] = None
+                self._unfinished[open_import.number] = None
             else:
                 progress = await self._imports.progress(record.import_id)
-                self._unfinished[opened.number] = record, progress.chunks
-        return self._unfinished[opened.number]
+                self._unfinished[open_import.number] = record, progress.chunks
+        return self._unfinished[open_import.number]
 
 
 class HoldBack:
     """Makes chunks wait, and wakes them.
 
-    `at_once` is how many imports of up to 100 rows of one tenant and type are worked on at a time;
-    of larger ones a quarter of that, and four times as many chunks of each.
+    `at_once` is the number of imports of up to 100 rows of one tenant and type that are processed
+    at a time. Of larger imports it is a quarter of that, and of each import four times as many
+    chunks.
     """
 
     def __init__(self, imports: ImportLog, queues: Queues, at_once: int) -> None:
@@ -174,31 +183,33 @@ class HoldBack:
         self._at_once = at_once
 
     def earlier(self, record: ImportRecord) -> OpenImportsBefore:
-        """What one pass over the chunks of an import shares."""
+        """The open imports before this one, to be shared by one pass over its chunks."""
         return OpenImportsBefore(self._imports, record)
 
-    def may_wait(self, opened: OpenImport, all_open: Sequence[OpenImport]) -> bool:
-        """Whether every missing row of an import may wait for an earlier one of these.
+    def may_wait(self, open_import: OpenImport, all_open: Sequence[OpenImport]) -> bool:
+        """Whether every missing chunk of an import may wait for an earlier one of these imports.
 
-        Then no message of it is lost. Of two imports the one with the lower number never waits for
-        the other, so that of all open imports at least one does not wait.
+        Then none of its messages is lost. An import never waits for one with a higher number, so at
+        least one of all open imports does not wait.
         """
-        kind = import_type(opened.type_name)
-        earlier = [other for other in all_open if other.number < opened.number]
-        if any(other.type_name in kind.waits_for for other in earlier):
+        kind = import_type(open_import.type_name)
+        earlier = [each for each in all_open if each.number < open_import.number]
+        if any(each.type_name in kind.waits_for for each in earlier):
             return True
-        same_type = [other for other in earlier if other.type_name == opened.type_name]
-        same_size = [other for other in same_type if is_small(other.rows) is is_small(opened.rows)]
-        is_share_used = len(same_size) >= self._share(opened.rows)
-        return is_share_used or may_meet_earlier(opened, same_type)
+        same_type = [each for each in earlier if each.type_name == open_import.type_name]
+        same_size = [
+            each for each in same_type if is_small(each.rows) is is_small(open_import.rows)
+        ]
+        is_share_used = len(same_size) >= self._share(open_import.rows)
+        return is_share_used or may_overlap_earlier(open_import, same_type)
 
     async def waits(self, record: ImportRecord, chunk: int, earlier: OpenImportsBefore) -> bool:
         """Whether the chunk has to wait for an import accepted earlier.
 
-        It is noted then, and the chunk's message will be sent. Raises StorageUnavailableError.
+        If so, its message will be sent later. Raises StorageUnavailableError.
         """
-        # The share first: it needs the nearest imports only. By the time it lets the chunk through,
-        # few earlier imports are open, and to look whether the chunk meets one costs little.
+        # The share is checked first, because it needs the nearest imports only. When the share has
+        # a place, few earlier imports are open, and the check for overlaps is cheap.
         return (
             await self._waits_for_share(record, chunk, earlier)
             or await self._waits_for_records(record, chunk, earlier)
@@ -212,57 +223,57 @@ class HoldBack:
         self, record: ImportRecord, chunk: int, earlier: OpenImportsBefore
     ) -> bool:
         share = self._share(record.rows)
-        while (opened := await earlier.blocking_share(record.rows, share)) is not None:
-            if await self._is_noted(record, chunk, opened, None):
+        while (open_import := await earlier.blocking_share(record.rows, share)) is not None:
+            if await self._add_wait(record, chunk, open_import, None):
                 return True
-            earlier.note_end(opened)
+            earlier.note_end(open_import)
         return False
 
     async def _waits_for_own_chunk(self, record: ImportRecord, chunk: int) -> bool:
-        awaited = chunk - 4 * self._at_once
-        return awaited >= 0 and await self._is_noted(record, chunk, record, awaited)
+        awaited_chunk = chunk - 4 * self._at_once
+        return awaited_chunk >= 0 and await self._add_wait(record, chunk, record, awaited_chunk)
 
     async def _waits_for_records(
         self, record: ImportRecord, chunk: int, earlier: OpenImportsBefore
     ) -> bool:
-        """Whether an earlier import may still work on records of the chunk."""
+        """Whether an earlier import may still write records of the chunk."""
         span = record.chunks[chunk].span
         if span is None:
             return False
-        async for opened in earlier.overlapping(span):
-            for awaited in await earlier.unfinished_chunks(opened, span):
-                if await self._is_noted(record, chunk, opened, awaited):
+        async for open_import in earlier.overlapping(span):
+            for awaited_chunk in await earlier.unfinished_chunks(open_import, span):
+                if await self._add_wait(record, chunk, open_import, awaited_chunk):
                     return True
         return False
 
     async def waits_for_references(self, record: ImportRecord, chunk: int) -> bool:
-        """Whether an import is open that could bring what rows of the chunk refer to.
+        """Whether an open import may create records that rows of the chunk refer to.
 
-        It is noted then, and the chunk's message will be sent when the nearest such import ends.
-        Raises StorageUnavailableError.
+        If so, the chunk's message will be sent when the nearest such import ends. Raises
+        StorageUnavailableError.
         """
         for name in import_type(record.type_name, record.type_version).waits_for:
             async for page in self._imports.open_nearest_first(record, name):
-                for opened in page:
-                    if await self._is_noted(record, chunk, opened, None):
+                for open_import in page:
+                    if await self._add_wait(record, chunk, open_import, None):
                         return True
         return False
 
     async def wake(self, record: ImportRecord, chunk: int | None) -> None:
-        """Send the messages of the chunks that wait for this one, or for this import (None).
+        """Send the messages of the chunks that wait for this chunk, or for this import (None).
 
-        Call it when the result is recorded, or the import closed. Doing it twice is harmless.
+        To be called when the result is recorded or the import closed. Calling it twice is harmless.
         Raises StorageUnavailableError; the message of the handler then comes back.
         """
         waiting = await self._imports.waiting_for(record, chunk)
-        for at in range(0, len(waiting), _SENT_AT_ONCE):
-            some = waiting[at : at + _SENT_AT_ONCE]
-            await asyncio.gather(*(self._send_and_forget(each) for each in some))
+        for at in range(0, len(waiting), _CONCURRENT_SENDS):
+            batch = waiting[at : at + _CONCURRENT_SENDS]
+            await asyncio.gather(*(self._wake_chunk(each) for each in batch))
 
-    async def _send_and_forget(self, waiting: WaitingChunk) -> None:
+    async def _wake_chunk(self, waiting: WaitingChunk) -> None:
         queues = (queue for kind in IMPORT_TYPES.values() for queue in kind.queues)
         if not waiting.import_id or waiting.queue not in queues:
-            # What is stored of the wait cannot be read; the sweep finds the chunk.
+            # The entity cannot be read. The sweep finds the chunk.
             log.warning("chunk.wait_unreadable", tenant=waiting.tenant, number=waiting.number)
             await self._imports.remove_waiting(waiting)
             return
@@ -273,14 +284,14 @@ class HoldBack:
         await self._imports.remove_waiting(waiting)
         log.event("chunk.woken", import_id=waiting.import_id, chunk=waiting.chunk)
 
-    async def _is_noted(
+    async def _add_wait(
         self,
         record: ImportRecord,
         chunk: int,
-        opened: OpenImport | ImportRecord,
-        awaited: int | None,
+        earlier: OpenImport | ImportRecord,
+        awaited_chunk: int | None,
     ) -> bool:
-        """Whether the chunk waits now; False where what it would wait for is done."""
+        """Make the chunk wait; False if the awaited import or chunk has ended meanwhile."""
         kind = import_type(record.type_name, record.type_version)
         waiting = WaitingChunk(
             tenant=record.tenant,
@@ -288,40 +299,40 @@ class HoldBack:
             import_id=record.import_id,
             chunk=chunk,
             queue=queue_for(record, kind.queue, kind.bulk_queue),
-            awaited_number=opened.number,
-            awaited_chunk=awaited,
+            awaited_number=earlier.number,
+            awaited_chunk=awaited_chunk,
         )
         await self._imports.add_waiting(waiting)
-        # Read after the write: whoever finishes from here on will see the note.
-        if awaited is None:
-            current = await self._imports.read(opened.tenant, opened.number)
+        # Read after the write: a handler that finishes from here on will see the waiting chunk.
+        if awaited_chunk is None:
+            current = await self._imports.read(earlier.tenant, earlier.number)
             is_done = current is None or not current.is_open
         else:
-            is_done = await self._imports.has_result(opened.import_id, awaited)
+            is_done = await self._imports.has_result(earlier.import_id, awaited_chunk)
         if is_done:
             await self._imports.remove_waiting(waiting)
             return False
-        log.event("chunk.waits", import_id=record.import_id, chunk=chunk, number=opened.number)
+        log.event("chunk.waits", import_id=record.import_id, chunk=chunk, number=earlier.number)
         return True
 
 
-def may_meet_earlier(opened: OpenImport, others: Sequence[OpenImport]) -> bool:
-    """Whether one of the others was accepted earlier and may touch the same records."""
-    span = opened.span
+def may_overlap_earlier(open_import: OpenImport, all_open: Sequence[OpenImport]) -> bool:
+    """Whether one of these imports was accepted earlier and may touch the same records."""
+    span = open_import.span
     return span is not None and any(
-        other.span is not None and other.number < opened.number and other.span.overlaps(span)
-        for other in others
+        each.span is not None and each.number < open_import.number and each.span.overlaps(span)
+        for each in all_open
     )
 
 
-_AFTER_STOP = 1
-"""Seconds until a chunk that was handed on by an ending process is visible."""
-_FLAG_IS_FRESH = 1.0
-"""Seconds for which a read of the cancel flag counts; what is committed meanwhile stays."""
+# Seconds until a message that an ending process has requeued is visible.
+_DELAY_AFTER_STOP = 1
+# Seconds for which the cancel flag is cached. Rows that are committed meanwhile stay.
+_CANCEL_FLAG_SECONDS = 1.0
 
 
 class ChunkProcessor:
-    """What the queue triggers and the poison triggers call."""
+    """Processes chunks, for the queue triggers and the poison triggers."""
 
     def __init__(
         self,
@@ -349,60 +360,62 @@ class ChunkProcessor:
         self._handler_seconds = handler_seconds
 
     async def process(self, message: ChunkMessage) -> None:
-        """Work on a chunk: run its rows, or note what it waits for.
+        """Process a chunk, or make it wait.
 
-        Raises StorageUnavailableError when storage does not answer: the message then comes back.
+        Raises StorageUnavailableError if storage does not answer. The message then comes back.
         """
-        record = await self._to_be_done(message)
+        record = await self._find_unfinished(message)
         if record is None:
             return
         if message.looks_back and not record.is_cancelled:
             earlier = self._hold_back.earlier(record)
             if await self._hold_back.waits(record, message.chunk, earlier):
                 return
-        await self._work_on(message, record)
+        await self._process_chunk(message, record)
 
-    async def work_at_once(self, record: ImportRecord) -> Sequence[RowResult] | None:
-        """Do the only chunk of an import that was accepted just now and goes through no queue.
+    async def process_directly(self, record: ImportRecord) -> Sequence[RowResult] | None:
+        """Process the only chunk of a new import that goes through no queue.
 
-        Its results; None where somebody else has written them, or has to. Raises
-        StorageUnavailableError when storage does not answer: the sweep then does it.
+        Returns its results, or None if another handler has recorded them or the sweep has to.
+        Raises StorageUnavailableError if storage does not answer. The sweep then processes it.
         """
         message = ChunkMessage(record.tenant, record.number, record.import_id, 0)
-        return await self._work_on(message, record)
+        return await self._process_chunk(message, record)
 
-    async def _work_on(
+    async def _process_chunk(
         self, message: ChunkMessage, record: ImportRecord
     ) -> Sequence[RowResult] | None:
-        """`_run`, and what follows from whatever stops it."""
+        """Run a chunk, and handle the errors that stop it."""
         try:
             return await self._run(message, record)
         except HandlerTimeUpError:
-            await self._send_again(message, record)
+            await self._requeue(message, record)
         except SupersededError:
-            if not await self._gives_way(message, record):
-                # Later imports wait for this chunk, so none of them has written what says so.
-                return await self._work_on(message, replace(record, trusts_later_stamps=False))
+            if not await self._is_superseded(message, record):
+                # Later imports wait for this chunk, so the stamp of a later import is broken.
+                return await self._process_chunk(
+                    message, replace(record, trusts_later_stamps=False)
+                )
         except UnreadableDataError as error:
-            # Trying again would not help, and later imports wait for this one.
+            # A retry would not help, and later imports wait for this one.
             log.failure("chunk.unreadable", error, import_id=record.import_id, chunk=message.chunk)
             await self._end_rows(message, record, ended_code(record))
         return None
 
     async def end_as_failed(self, message: ChunkMessage) -> None:
-        """End the rows of a chunk that failed too often: those with its stamp keep their outcome.
+        """End the rows of a chunk that failed too often. Committed rows keep their outcome.
 
-        Runs no rule, and needs neither payload nor stored records to be readable. Raises
-        StorageUnavailableError when storage does not answer.
+        Runs no rule, and works even if the payload or stored records cannot be read. Raises
+        StorageUnavailableError if storage does not answer.
         """
-        record = await self._to_be_done(message)
+        record = await self._find_unfinished(message)
         if record is None:
             return
         log.warning("chunk.poisoned", import_id=record.import_id, chunk=message.chunk)
         await self._end_rows(message, record, ended_code(record))
 
-    async def _to_be_done(self, message: ChunkMessage) -> ImportRecord | None:
-        """The record of an open import whose chunk has no result yet; else None."""
+    async def _find_unfinished(self, message: ChunkMessage) -> ImportRecord | None:
+        """The record of the open import if the chunk has no result yet, else None."""
         record = await self._imports.read(message.tenant, message.number)
         if (
             record is None
@@ -411,7 +424,7 @@ class ChunkProcessor:
         ):
             log.event("chunk.dropped", import_id=message.import_id, chunk=message.chunk)
             return None
-        # Here the handler may have died that had the message before: what it began is finished.
+        # An earlier handler of the message may have crashed here, so its last steps are repeated.
         if not record.is_open:
             log.event("chunk.dropped", import_id=message.import_id, chunk=message.chunk)
             await self._wake(record, None)
@@ -426,7 +439,7 @@ class ChunkProcessor:
         return record
 
     async def _run(self, message: ChunkMessage, record: ImportRecord) -> Sequence[RowResult] | None:
-        """The results that this run has recorded; None where it has recorded none."""
+        """Run the rows of a chunk. Returns the recorded results, or None if none were recorded."""
         if record.is_cancelled:
             await self._end_rows(message, record, MessageId.CANCELLED)
             return None
@@ -442,7 +455,7 @@ class ChunkProcessor:
             return None
         if len(results) < lines.rows:
             if not await self._hold_back.waits_for_references(record, message.chunk):
-                await self._send_again(message, record)
+                await self._requeue(message, record)
             return None
         results = _in_order(record, lines, results)
         return results if await self._finish(message, record, results) else None
@@ -452,7 +465,7 @@ class ChunkProcessor:
             return ()
         record = await self._imports.repairs.with_retries(record)
         return await self._processors.for_import(record).run(
-            record, lines.usable, self._watch(record)
+            record, lines.usable, self._commit_guard(record)
         )
 
     async def _lines(
@@ -460,7 +473,7 @@ class ChunkProcessor:
     ) -> ChunkLines:
         """The lines of a chunk, without those that are broken. Raises PayloadGoneError.
 
-        `is_broken`: the right number of lines is there, but one of them cannot be read.
+        `is_broken`: the number of lines is right, but one of them cannot be read.
         """
         data = await self._payloads.lines(record, number)
         rows = record.chunks[number].rows
@@ -468,10 +481,12 @@ class ChunkProcessor:
             return ChunkLines(data, rows)
         log.warning("payload.broken", import_id=record.import_id, chunk=number)
         is_readable = self._processors.for_import(record).is_readable
-        return await to_thread_if_large(len(data), screen_lines, data, record.rows, is_readable)
+        return await to_thread_if_large(
+            len(data), drop_broken_lines, data, record.rows, is_readable
+        )
 
     async def _end_rows(self, message: ChunkMessage, record: ImportRecord, code: int) -> None:
-        """End the rows of a chunk, whatever is broken: this is the last thing that is tried.
+        """End the rows of a chunk, whatever is broken, since no other attempt follows.
 
         Raises StorageUnavailableError.
         """
@@ -494,26 +509,26 @@ class ChunkProcessor:
     ) -> Sequence[RowResult]:
         if not lines.rows:
             return _in_order(record, lines, ())
-        ended = await self._processors.for_import(record).end(record, lines.usable, code)
-        return _in_order(record, lines, ended)
+        results = await self._processors.for_import(record).end(record, lines.usable, code)
+        return _in_order(record, lines, results)
 
-    def _watch(self, record: ImportRecord) -> BeforeCommit:
-        """Looks at the cancel flag (at most a second old) and at the time that is left.
+    def _commit_guard(self, record: ImportRecord) -> BeforeCommit:
+        """Make the function that checks the cancel flag and the remaining time before each commit.
 
-        The announced end of the process is the end of that time, but not for a chunk without a
-        queue: it is a document, which is quicker done than handed on.
+        The announced end of the process ends that time too, but not for a chunk without a queue,
+        which is a document and quickly done.
         """
-        started = looked = self._clock.elapsed()
+        started_at = flag_read_at = self._clock.elapsed()
         has_queues = import_type(record.type_name, record.type_version).has_queues
 
         async def before_commit() -> None:
-            nonlocal looked
+            nonlocal flag_read_at
             now = self._clock.elapsed()
-            if now - started > self._handler_seconds or (has_queues and self._stop.is_announced):
+            if now - started_at > self._handler_seconds or (has_queues and self._stop.is_announced):
                 raise HandlerTimeUpError
-            if now - looked > _FLAG_IS_FRESH:
+            if now - flag_read_at > _CANCEL_FLAG_SECONDS:
                 current = await self._imports.read(record.tenant, record.number)
-                looked = now
+                flag_read_at = now
                 if current is not None and current.is_cancelled:
                     raise ImportCancelledError
                 if current is None or not current.is_open:
@@ -527,29 +542,29 @@ class ChunkProcessor:
         record: ImportRecord,
         results: Sequence[RowResult],
     ) -> bool:
-        """Record the chunk's results and close; whether these were the first.
+        """Record the chunk's results and close the import; whether these were the first results.
 
-        Rows of the chunk without a result are lost: they count as failed.
+        Rows of the chunk without a result are lost and count as failed.
         """
         now = to_iso(self._clock.now())
-        lost = max(0, record.chunks[message.chunk].rows - len(results))
-        kept = tuple(cap_messages(results))
+        lost_rows = max(0, record.chunks[message.chunk].rows - len(results))
+        capped = tuple(cap_messages(results))
         is_of_retry = bool(record.lineage)
-        result = ChunkResult(record.import_id, message.chunk, kept, now, lost, is_of_retry)
+        result = ChunkResult(record.import_id, message.chunk, capped, now, lost_rows, is_of_retry)
         is_first = await self._results.add(result)
         log.event("chunk.done", import_id=record.import_id, chunk=message.chunk, rows=len(results))
         await self._close_and_wake(message, record, result if is_first else None)
         return is_first
 
     async def _close_and_wake(
-        self, message: ChunkMessage, record: ImportRecord, only: ChunkResult | None = None
+        self, message: ChunkMessage, record: ImportRecord, result: ChunkResult | None = None
     ) -> None:
-        """Close the import if this was its last chunk, and wake what waited for it.
+        """Close the import if this was its last chunk, and wake the waiting chunks.
 
-        `only` is the chunk's result where this handler has recorded it.
+        `result` is the chunk's result if this handler has recorded it.
         """
-        known = [only.counts] if only is not None else []
-        closing = await self._imports.close(record, to_iso(self._clock.now()), known)
+        known_counts = [result.counts] if result is not None else []
+        closing = await self._imports.close(record, to_iso(self._clock.now()), known_counts)
         if closing is not None and closing.is_first:
             log.event(
                 "import.ended",
@@ -563,22 +578,22 @@ class ChunkProcessor:
         await self._wake(record, message.chunk if closing is None else None)
 
     async def _wake(self, record: ImportRecord, chunk: int | None) -> None:
-        """What is done at once, without a queue, is not waited for."""
+        """Wake the waiting chunks. No chunk waits for an import without a queue."""
         if has_queues(record):
             await self._hold_back.wake(record, chunk)
 
-    async def _send_again(self, message: ChunkMessage, record: ImportRecord) -> None:
+    async def _requeue(self, message: ChunkMessage, record: ImportRecord) -> None:
         kind = import_type(record.type_name, record.type_version)
         if not kind.has_queues:
             log.event("chunk.left_to_the_sweep", import_id=record.import_id, chunk=message.chunk)
             return
         queue = queue_for(record, kind.queue, kind.bulk_queue)
-        # A host that still takes messages while this process ends must not get it at once again.
-        delay = _AFTER_STOP if self._stop.is_announced else 0
+        # The host may still receive messages while this process ends, so the message is delayed.
+        delay = _DELAY_AFTER_STOP if self._stop.is_announced else 0
         await self._queues.send(queue, message.to_text(), delay=delay)
 
-    async def _gives_way(self, message: ChunkMessage, record: ImportRecord) -> bool:
-        """Whether the chunk has its result, so that a later import may have written here."""
+    async def _is_superseded(self, message: ChunkMessage, record: ImportRecord) -> bool:
+        """Whether the chunk has its result already, so that a later import may have written."""
         if await self._imports.has_result(record.import_id, message.chunk):
             await self._close_and_wake(message, record)
             return True
@@ -589,10 +604,10 @@ class ChunkProcessor:
 def _in_order(
     record: ImportRecord, lines: ChunkLines, results: Sequence[RowResult]
 ) -> Sequence[RowResult]:
-    """With the rows whose lines are broken, in the order of the lines."""
+    """Add the failed results of broken lines, in the order of the lines."""
     if lines.order is None:
         return results
-    nothing = (None,) * len(import_type(record.type_name, record.type_version).rules.key_fields)
+    no_key = (None,) * len(import_type(record.type_name, record.type_version).rules.key_fields)
     unreadable = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=UNREADABLE_ROW)
     by_index = {result.index: result for result in results}
-    return [by_index.get(index) or failed(index, nothing, unreadable) for index in lines.order]
+    return [by_index.get(index) or failed(index, no_key, unreadable) for index in lines.order]

@@ -1,6 +1,6 @@
-"""News within one process that an import has ended: a shortcut for the call that waits for it.
+"""Events within one process for the end of an import, as a shortcut for a waiting call.
 
-On some plans HTTP and queue functions live in different processes, so nothing depends on it.
+On some plans HTTP and queue functions run in different processes, so nothing depends on the events.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 class Completions:
-    """Who waits for which import."""
+    """The events of the calls that wait, by import id."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, list[asyncio.Event]] = defaultdict(list)
@@ -30,6 +30,6 @@ class Completions:
                 del self._waiting[import_id]
 
     def announce(self, import_id: str) -> None:
-        """Wake whoever waits for the import."""
+        """Set the events of the calls that wait for the import."""
         for event in self._waiting.get(import_id, ()):
             event.set()

@@ -1,10 +1,10 @@
-"""Dry runs: what an import would answer, without an import.
+"""Dry runs: the results that an import would have, without an import.
 
 See docs/contracts.md#0, docs/design.md#invariants.
 
-The rows are planned and worked on by the code of a run, chunk by chunk inside the call, on storage
-whose writes only the dry run can see (`what_if`). Its place in the order is behind everything, and
-nothing is open before it: a missing reference is an error at once.
+The code of a run plans and processes the rows, chunk by chunk inside the call, on overlay storage
+whose writes only the dry run can see. The dry run comes after all imports in the order, and no
+import is open before it, so a missing reference is an error immediately.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from dataclasses import dataclass, field, replace
 
 from shared import log
 from shared.errors import PreconditionFailedError, TooLargeError, TooManyRequestsError
-from shared.imports.field_diff import changed_fields, changes_text
 from shared.imports.import_type import Document, ImportType
-from shared.imports.merge_rules import ChangeListener
+from shared.imports.merge_rules import ChangeListener, changed_fields, changes_text
 from shared.imports.planning import Plan
 from shared.imports.results import RowResult, cap_messages
 from shared.services.chunk_messages import is_small
@@ -29,25 +28,24 @@ from shared.services.tenant_shares import TenantPlaces
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.ports import Blobs, Delete, Entity, Insert, Merge, Operation, Tables, Upsert
 
-# Storage as it would be: reads go to the real one, writes stay in memory (docs/contracts.md#0,
-# dryRun).
+# Overlay storage: reads go to the real storage, writes stay in memory.
 #
-# A dry run gives these to the very services that a run uses. So it decides by the same code, meets
-# what its own rows have done before, and cannot leave a trace: it has nothing to write with.
+# A dry run passes it to the services of a run. So the same code decides, reads the writes of
+# earlier rows, and cannot write to the real storage (docs/contracts.md#0, dryRun).
 #
-# Conditions of writes are judged as the service would. What has been read through here is known;
-# what has not, a refused insert for example, is read first.
+# Conditions of writes are checked as the service would check them. An entity that was not read
+# through the overlay before is read first.
 
+# Sorts after every row key.
 _END = "\U0010ffff"
-"""Sorts behind every row key."""
 
 
 @dataclass(slots=True)
-class _Partition:
-    """What is known of a partition: what was written here, and what was seen of the real one.
+class _PartitionOverlay:
+    """The writes of a dry run in a partition, and the entities of the real one that were read.
 
-    `written` has None for a deleted entity. `seen` has the ETags of real entities; between the two
-    keys of each of `covered` there is no other one, and none at the keys `absent`.
+    `written` has None for a deleted entity. `seen` has the ETags of real entities. Each pair in
+    `covered` is a range of row keys that was read as a whole. `absent` are row keys without entity.
     """
 
     written: dict[str, Entity | None] = field(default_factory=dict)
@@ -56,7 +54,7 @@ class _Partition:
     covered: list[tuple[str, str]] = field(default_factory=list)
 
     def knows(self, row: str) -> bool:
-        """Whether it is known if there is such an entity."""
+        """Whether it is known if the entity exists."""
         return (
             row in self.written
             or row in self.seen
@@ -65,7 +63,7 @@ class _Partition:
         )
 
     def etag(self, row: str) -> str | None:
-        """The ETag of a known entity; None where there is none."""
+        """The ETag of a known entity; None if it does not exist."""
         if row in self.written:
             entity = self.written[row]
             return None if entity is None else entity.etag
@@ -73,24 +71,26 @@ class _Partition:
 
 
 class WhatIfTables:
-    """`Tables` whose writes only it can see. For one dry run, and not shared between tasks."""
+    """`Tables` with an overlay of writes in memory. For one dry run; not shared between tasks."""
 
     def __init__(self, base: Tables) -> None:
         self._base = base
-        self._partitions: defaultdict[tuple[str, str], _Partition] = defaultdict(_Partition)
+        self._partitions: defaultdict[tuple[str, str], _PartitionOverlay] = defaultdict(
+            _PartitionOverlay
+        )
         self._writes = 0
 
     async def get(self, table: str, partition: str, row: str) -> Entity | None:
         """See `Tables.get`."""
-        known = self._partitions[table, partition]
-        if row in known.written:
-            return known.written[row]
-        found = await self._base.get(table, partition, row)
-        if found is None:
-            known.absent.add(row)
+        overlay = self._partitions[table, partition]
+        if row in overlay.written:
+            return overlay.written[row]
+        entity = await self._base.get(table, partition, row)
+        if entity is None:
+            overlay.absent.add(row)
         else:
-            known.seen[row] = found.etag
-        return found
+            overlay.seen[row] = entity.etag
+        return entity
 
     async def query(
         self,
@@ -104,20 +104,22 @@ class WhatIfTables:
         most: int | None = None,
     ) -> list[Entity]:
         """See `Tables.query`."""
-        known = self._partitions[table, partition]
+        overlay = self._partitions[table, partition]
         begin = max(first, f"{after}\0" if after else "")
-        mine = {row: item for row, item in known.written.items() if begin <= row <= (last or _END)}
-        wanted = None if most is None else most + len(mine)
-        found = await self._base.query(
-            table, partition, first, last, after=after, select=select, most=wanted
+        own_writes = {
+            row: item for row, item in overlay.written.items() if begin <= row <= (last or _END)
+        }
+        limit = None if most is None else most + len(own_writes)
+        entities = await self._base.query(
+            table, partition, first, last, after=after, select=select, most=limit
         )
-        end = found[-1].row if wanted is not None and len(found) >= wanted else last or _END
-        known.covered.append((begin, end))
-        known.seen.update((entity.row, entity.etag) for entity in found)
-        merged: dict[str, Entity | None] = {entity.row: entity for entity in found}
-        merged |= {row: entity for row, entity in mine.items() if row <= end}
-        left = [entity for _, entity in sorted(merged.items()) if entity is not None]
-        return left[:most]
+        end = entities[-1].row if limit is not None and len(entities) >= limit else last or _END
+        overlay.covered.append((begin, end))
+        overlay.seen.update((entity.row, entity.etag) for entity in entities)
+        merged_rows: dict[str, Entity | None] = {entity.row: entity for entity in entities}
+        merged_rows |= {row: entity for row, entity in own_writes.items() if row <= end}
+        visible = [entity for _, entity in sorted(merged_rows.items()) if entity is not None]
+        return visible[:most]
 
     async def write(self, table: str, operation: Operation) -> str:
         """See `Tables.write`."""
@@ -128,22 +130,24 @@ class WhatIfTables:
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
         """See `Tables.transact`."""
         partition = operations[0].entity.partition
-        await self._learn(table, partition, operations)
-        known = self._partitions[table, partition]
+        await self._read_unknown(table, partition, operations)
+        overlay = self._partitions[table, partition]
         for operation in operations:
-            _check(operation, known.etag(operation.entity.row))
+            _check_condition(operation, overlay.etag(operation.entity.row))
         for operation in operations:
-            known.written[operation.entity.row] = await self._left_by(table, operation)
+            overlay.written[operation.entity.row] = await self._apply(table, operation)
 
-    async def _learn(self, table: str, partition: str, operations: Iterable[Operation]) -> None:
-        """Find out what is there, for the operations whose condition asks for it."""
-        known = self._partitions[table, partition]
+    async def _read_unknown(
+        self, table: str, partition: str, operations: Iterable[Operation]
+    ) -> None:
+        """Read the unknown entities of the operations that have a condition."""
+        overlay = self._partitions[table, partition]
         rows = {each.entity.row for each in operations if not isinstance(each, Upsert)}
-        unknown = sorted(row for row in rows if not known.knows(row))
+        unknown = sorted(row for row in rows if not overlay.knows(row))
         if unknown:
             await load_records(self, table, partition, unknown, select=())
 
-    async def _left_by(self, table: str, operation: Operation) -> Entity | None:
+    async def _apply(self, table: str, operation: Operation) -> Entity | None:
         if isinstance(operation, Delete):
             return None
         self._writes += 1
@@ -154,21 +158,21 @@ class WhatIfTables:
         return replace(entity, values={**(before.values if before else {}), **entity.values})
 
 
-def _check(operation: Operation, etag: str | None) -> None:
-    """Raises PreconditionFailedError where the operation does not fit what is there."""
+def _check_condition(operation: Operation, etag: str | None) -> None:
+    """Raises PreconditionFailedError if the condition of the operation fails."""
     if isinstance(operation, Upsert):
         return
     if isinstance(operation, Insert):
         holds = etag is None
     else:
-        sent = operation.entity.etag
-        holds = etag is not None and sent in ("", etag)
+        expected_etag = operation.entity.etag
+        holds = etag is not None and expected_etag in ("", etag)
     if not holds:
         raise PreconditionFailedError("another state, as far as a dry run has come")
 
 
 class WhatIfBlobs:
-    """`Blobs` whose writes only it can see."""
+    """`Blobs` with an overlay of writes in memory."""
 
     def __init__(self, base: Blobs) -> None:
         self._base = base
@@ -176,7 +180,7 @@ class WhatIfBlobs:
 
     @property
     def written(self) -> Mapping[tuple[str, str], bytes | None]:
-        """What was written, by container and name; None: deleted."""
+        """The written blobs by container and name; None for a deleted one."""
         return self._written
 
     async def put(
@@ -205,20 +209,20 @@ class WhatIfBlobs:
         self._written[container, name] = None
 
 
-_LARGE_AT_ONCE = 2
-"""Dry runs of many rows in one process; each keeps in memory what its rows would write."""
-_SMALL_AT_ONCE = 4
+# The places for dry runs in one process. Each dry run keeps the writes of its rows in memory.
+_LARGE_PLACES = 2
+_SMALL_PLACES = 4
 
+# The processors of all types on some storage. They tell `ChangeListener` each change.
 MakeProcessors = Callable[[Tables, Blobs, ChangeListener | None], Processors]
-"""The processors of all types on some storage. They tell `ChangeListener` each change."""
 
 
 @dataclass(frozen=True, slots=True)
 class DryRunResult:
-    """What the rows of a payload would come to, in plan order.
+    """The results that the rows of a payload would have, in plan order.
 
-    `changes` has what the rows that would take effect change, by their index, as `changes_text`; it
-    is empty unless asked for.
+    `changes` has the changes of the rows that would take effect, by their index, as `changes_text`.
+    It is empty unless it was requested.
     """
 
     results: tuple[RowResult, ...] = ()
@@ -230,18 +234,18 @@ class DryRunResult:
 
 
 class NothingOpen:
-    """For `ReferenceReader`: no import is open that could bring a missing record."""
+    """For `ReferenceReader`: no import is open that may create a missing record."""
 
     async def oldest_open_before(
         self,
         record: ImportRecord,
         type_name: str,
     ) -> None:
-        """There is none."""
+        """None: no import is open."""
 
 
 class DryRuns:
-    """Judges planned payloads."""
+    """Runs planned payloads on overlay storage."""
 
     def __init__(
         self,
@@ -261,18 +265,18 @@ class DryRuns:
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._small = TenantPlaces(
-            "dry runs", places=_SMALL_AT_ONCE, per_tenant=2, most_waiting=most_waiting
+            "dry runs", places=_SMALL_PLACES, per_tenant=2, most_waiting=most_waiting
         )
         self._large = TenantPlaces(
-            "dry runs", places=_LARGE_AT_ONCE, per_tenant=1, most_waiting=most_waiting
+            "dry runs", places=_LARGE_PLACES, per_tenant=1, most_waiting=most_waiting
         )
 
     @asynccontextmanager
     async def place(self, tenant: str, rows: int) -> AsyncIterator[None]:
-        """A place to judge so many rows, for the time of the block.
+        """Take a place for a dry run of so many rows, for the time of the block.
 
-        A small dry run never waits behind a large one, and a tenant has only a part of the places.
-        Raises TooManyRequestsError, and TooLargeError where the time of a call does not suffice.
+        A small dry run never waits for a large one, and a tenant gets only some of the places.
+        Raises TooManyRequestsError, and TooLargeError if the time of a call does not suffice.
         """
         places = self._small if is_small(rows) else self._large
         async with AsyncExitStack() as stack:
@@ -281,7 +285,7 @@ class DryRuns:
                     await stack.enter_async_context(places.place(tenant))
             except TimeoutError:
                 raise TooManyRequestsError(
-                    "Other dry runs are being worked on: send this one again later.",
+                    "Other dry runs are running: send this one again later.",
                     retry_after=10,
                 ) from None
             try:
@@ -293,48 +297,52 @@ class DryRuns:
                     "several calls."
                 ) from None
 
-    def check_rows(self, planned: Plan) -> None:
-        """Raises TooLargeError for more rows than a dry run takes."""
-        if planned.rows > self._max_rows:
+    def check_rows(self, plan: Plan) -> None:
+        """Raises TooLargeError for more rows than a dry run accepts."""
+        if plan.rows > self._max_rows:
             raise TooLargeError(
-                f"The payload has {planned.rows} rows and a dry run takes {self._max_rows}: send "
+                f"The payload has {plan.rows} rows and a dry run takes {self._max_rows}: send "
                 "it in several calls."
             )
 
     async def judge(
-        self, kind: ImportType, draft: ImportRecord, planned: Plan, *, with_changes: bool
+        self, kind: ImportType, draft: ImportRecord, plan: Plan, *, with_changes: bool
     ) -> DryRunResult:
-        """What an import of this plan would come to; nothing is written anywhere.
+        """Run an import of this plan without writing anything.
 
         `draft` is the record that it would have (`ImportAcceptor.draft`). Raises TooLargeError
         for too many rows, for more changes than an answer holds, and where the time of a
         call does not suffice.
         """
-        self.check_rows(planned)
-        async with self.place(draft.tenant, planned.rows):
-            judgement = await self._judged(kind, draft, planned, with_changes)
-        log.event("dry_run.judged", tenant=draft.tenant, type=kind.name, rows=planned.rows)
-        return judgement
+        self.check_rows(plan)
+        async with self.place(draft.tenant, plan.rows):
+            result = await self._process_rows(kind, draft, plan, with_changes)
+        log.event("dry_run.judged", tenant=draft.tenant, type=kind.name, rows=plan.rows)
+        return result
 
-    async def _judged(
-        self, kind: ImportType, draft: ImportRecord, planned: Plan, with_changes: bool
+    async def _process_rows(
+        self, kind: ImportType, draft: ImportRecord, plan: Plan, with_changes: bool
     ) -> DryRunResult:
-        noted = _Noted(kind, self._max_bytes) if with_changes else None
+        recorder = _ChangeRecorder(kind, self._max_bytes) if with_changes else None
         record = replace(draft, number=LAST_NUMBER, trusts_later_stamps=False)
         tables, blobs = WhatIfTables(self._tables), WhatIfBlobs(self._blobs)
-        processors = self._make_processors(tables, blobs, noted.note if noted else None)
-        work = processors.for_import(record)
+        processors = self._make_processors(
+            tables, blobs, recorder.record_change if recorder else None
+        )
+        processor = processors.for_import(record)
         results: list[RowResult] = []
-        chunks = iter(planned.lines())
+        chunks = iter(plan.lines())
         while (lines := await asyncio.to_thread(next, chunks, None)) is not None:
-            results += cap_messages(await work.run(record, lines, _never_stops))
-            if noted is not None:
-                noted.check_size()
-        return DryRunResult(tuple(results), noted.of(results) if noted is not None else {})
+            results += cap_messages(await processor.run(record, lines, _no_limit))
+            if recorder is not None:
+                recorder.check_size()
+        return DryRunResult(
+            tuple(results), recorder.effective_changes(results) if recorder is not None else {}
+        )
 
 
-class _Noted:
-    """What rows change, as text by their index."""
+class _ChangeRecorder:
+    """Collects the changes of rows, as text by their index."""
 
     def __init__(self, kind: ImportType, max_bytes: int) -> None:
         self._is_sensitive = kind.rules.is_sensitive
@@ -342,8 +350,8 @@ class _Noted:
         self._texts: dict[int, str] = {}
         self._size = 0
 
-    def note(self, index: int, before: Document | None, after: Document | None) -> None:
-        """Told of each row that takes effect; of a row that is judged again, the last counts."""
+    def record_change(self, index: int, before: Document | None, after: Document | None) -> None:
+        """Record the changes of a row. If a row is processed again, the last changes count."""
         text = changes_text(changed_fields(before, after, self._is_sensitive))
         self._size += len(text) - len(self._texts.get(index, ""))
         self._texts[index] = text
@@ -356,11 +364,11 @@ class _Noted:
                 "answer: send fewer rows, or leave out view=rows."
             )
 
-    def of(self, results: Sequence[RowResult]) -> dict[int, str]:
-        """The changes of the rows that took effect in the end."""
+    def effective_changes(self, results: Sequence[RowResult]) -> dict[int, str]:
+        """The changes of the rows that finally took effect."""
         effective = {result.index for result in results if result.outcome.took_effect}
         return {index: text for index, text in self._texts.items() if index in effective}
 
 
-async def _never_stops() -> None:
-    """Nobody can cancel a dry run; its time is limited as a whole."""
+async def _no_limit() -> None:
+    """A dry run cannot be cancelled, and its time is limited as a whole."""

@@ -1,9 +1,8 @@
-"""The secrets under which contents of calls are hashed, so that no content can be guessed from one.
+"""The keys for hashes of call contents, so that a content cannot be guessed from its hash.
 
-A hash of a short body that anyone can compute gives the body away to who tries likely ones, also
-when the rows themselves have been removed. The keys of GATEWAY_AUTHDATA_KEYS lie outside the
-storage account, so the current one of them keys the hashes. Where none is set, it is a key that the
-gateway makes for itself and keeps in storage.
+An attacker could find a short body by hashing likely ones, even after its rows have been deleted.
+The keys of GATEWAY_AUTHDATA_KEYS are outside the storage account, so the hashes use the current one
+of them. If none is set, the gateway makes a key and stores it.
 """
 
 from __future__ import annotations
@@ -28,26 +27,26 @@ _TRIES = 5
 
 
 class FingerprintKeys:
-    """Finds the secrets; the one in storage is made once and remembered."""
+    """Finds the secrets. Makes the one in storage once, and caches it."""
 
     def __init__(self, tables: Tables, configured: Sequence[HashKey]) -> None:
         self._tables = tables
         self._configured = tuple(key.secret for key in configured)
-        self._own = b""
+        self._own_secret = b""
 
     async def secrets(self) -> tuple[bytes, ...]:
         """The secret to hash with, then the others to compare with.
 
-        Hashes under the gateway's own key are recognised after GATEWAY_AUTHDATA_KEYS has been set,
-        and hashes without a key (the last, empty one) are those of earlier versions.
+        The others include the gateway's own key, for hashes from before GATEWAY_AUTHDATA_KEYS was
+        set, and an empty one, for hashes of earlier versions, which had no key.
         Raises StorageUnavailableError.
         """
-        if not self._own:
-            self._own = await self._read_or_make()
-        return (*self._configured, self._own, b"")
+        if not self._own_secret:
+            self._own_secret = await self._read_or_make()
+        return (*self._configured, self._own_secret, b"")
 
     async def body_hashes(self, body: bytes) -> tuple[str, ...]:
-        """What a whole body is found by: the hash to keep, then the others to look for."""
+        """The hashes of a whole body: the one to store, then the others to search for."""
         keys = await self.secrets()
         digest = await to_thread_if_large(len(body), _sha256, body)
         keyed = [hmac.digest(key, digest, "sha256").hex() for key in keys if key]
@@ -55,18 +54,18 @@ class FingerprintKeys:
 
     async def _read_or_make(self) -> bytes:
         for _ in range(_TRIES):
-            stored = await self._tables.get(SIGNING_KEYS, PARTITION, ROW)
-            found = b"" if stored is None else _decoded(stored.text("key"))
-            if len(found) == _BYTES:
-                return found
+            entity = await self._tables.get(SIGNING_KEYS, PARTITION, ROW)
+            secret = b"" if entity is None else _decoded(entity.text("key"))
+            if len(secret) == _BYTES:
+                return secret
             text = base64.b64encode(secrets.token_bytes(_BYTES)).decode()
-            # One that cannot be read is replaced: its hashes are lost in any case.
-            etag = "" if stored is None else stored.etag
-            entity = Entity(PARTITION, ROW, {"key": text}, etag)
-            # Another process may be faster, and its key counts; so it is read again.
+            # A key that cannot be read is replaced, since its hashes are lost in any case.
+            etag = "" if entity is None else entity.etag
+            new_entity = Entity(PARTITION, ROW, {"key": text}, etag)
+            # Another process may be faster, so the key is read again.
             with suppress(PreconditionFailedError):
                 await self._tables.write(
-                    SIGNING_KEYS, Insert(entity) if stored is None else Replace(entity)
+                    SIGNING_KEYS, Insert(new_entity) if entity is None else Replace(new_entity)
                 )
         raise ConflictError(
             "Other processes are changing the key for hashes of bodies: send the call again."

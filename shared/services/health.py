@@ -1,4 +1,4 @@
-"""Whether storage works: is asked often, and asks storage seldom."""
+"""The health check of storage, whose result is cached for a second."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ _CHECK_SECONDS = 5.0
 
 
 class Health:
-    """Remembers the last check for a second, good or bad; calls at once share one.
+    """Caches the result of the last check for a second. Concurrent calls share one check.
 
-    `check` raises StorageUnavailableError where storage does not take writes.
+    `check` raises StorageUnavailableError if storage does not accept writes.
     """
 
     def __init__(self, check: Callable[[], Awaitable[None]], clock: Clock) -> None:
         self._check = check
         self._clock = clock
-        self._known: tuple[float, bool] | None = None
+        self._last_check: tuple[float, bool] | None = None
         self._running: asyncio.Task[bool] | None = None
 
     async def is_storage_working(self) -> bool:
-        """Whether tables, queues and blobs have taken a write just now."""
-        if self._known is not None and self._clock.elapsed() - self._known[0] < _FRESH_SECONDS:
-            return self._known[1]
+        """Whether tables, queues and blobs accept writes."""
+        if (
+            self._last_check is not None
+            and self._clock.elapsed() - self._last_check[0] < _FRESH_SECONDS
+        ):
+            return self._last_check[1]
         if self._running is None:
-            self._running = asyncio.create_task(self._ask())
-        # Shielded: a caller who goes away must not take the answer from the others.
+            self._running = asyncio.create_task(self._run_check())
+        # Shielded, so that the check goes on for the others if one caller is cancelled.
         return await asyncio.shield(self._running)
 
-    async def _ask(self) -> bool:
+    async def _run_check(self) -> bool:
         try:
             with storage_time(_CHECK_SECONDS):
                 await self._check()
@@ -45,5 +48,5 @@ class Health:
             is_working = False
         finally:
             self._running = None
-        self._known = self._clock.elapsed(), is_working
+        self._last_check = self._clock.elapsed(), is_working
         return is_working

@@ -1,17 +1,17 @@
-"""Idempotency-Key: of all calls with one key, one does the work (docs/contracts.md#0).
+"""Idempotency-Key: one of all calls with a key does the work (docs/contracts.md#0).
 
-A record with states, written first, read second:
+The record of a key has states:
 
     (nothing) ──insert──▶ claimed ──the call has its answer──▶ answered ──keep_seconds──▶ (nothing)
                             │  ▲
                   refused:  │  └── take-over: the claim is older than `take_over_seconds`,
-                  removed ◀─┘      or was given up; the import id stays
+                  removed ◀─┘      or was released; the import id stays
 
-The import id is in the record from the start. So whoever takes over, and whoever was only slow and
-goes on nevertheless, can only make the same import, and what a dead call had accepted is found by
-that id. A call that meets a claim joins it: it waits for the answer, and where the import ends
-first, or the claimant is dead, it makes the answer itself. The answer that gets into the record
-first is the answer of all.
+The import id is in the record from the start. So a call that takes over, and a slow call that
+continues nevertheless, can only make the same import, and the import of a crashed call is found by
+that id. A call that finds the claim of another call waits for its answer. If the import ends first,
+or the other call has crashed, it makes the answer itself. The answer that is stored first is the
+answer of all calls.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from shared.storage.ports import (
 )
 from shared.storage_time import CALL_SECONDS, CLEAN_UP_SECONDS, storage_time, storage_time_now
 
-# Idempotency records as `IdempotencyKeys` reads and writes them: conditional writes, bodies packed.
+# Reading and writing the records: conditional writes, compressed bodies.
 
 _READ_AT_ONCE = 1_000
 UNREADABLE = (
@@ -63,7 +63,7 @@ UNREADABLE = (
 class IdempotencyStore:
     """The partition of each tenant in `Idempotency`, and the container of large answers.
 
-    Every write raises PreconditionFailedError where the record is not as it was read.
+    Every write raises PreconditionFailedError if the record has changed since it was read.
     """
 
     def __init__(self, tables: Tables, blobs: ListedBlobs, ids: Ids, offload: Offload) -> None:
@@ -73,15 +73,15 @@ class IdempotencyStore:
         self._offload = offload
 
     async def insert(self, record: IdempotencyRecord) -> IdempotencyRecord:
-        """The record as it is now stored; fails where the key has one."""
+        """Insert a record and return it as stored. Fails if the key has a record."""
         etag = await self._tables.write(IDEMPOTENCY, Insert(records.to_entity(record)))
         return replace(record, etag=etag)
 
     async def read(self, tenant: str, key: str) -> IdempotencyRecord | None:
-        """The record of a key, with the body of its answer; None where there is none.
+        """The record of a key, with the body of its answer; None if there is none.
 
-        A body whose blob is gone or broken stays None. Raises ConflictError for a record that does
-        not say which call or import the key stands for.
+        A body whose blob is missing or broken stays None. Raises ConflictError for a record whose
+        call or import cannot be read.
         """
         entity = await self._tables.get(IDEMPOTENCY, *records.keys_of(tenant, key))
         if entity is None:
@@ -93,59 +93,59 @@ class IdempotencyStore:
             raise ConflictError(UNREADABLE) from None
         if record.answer is None or not record.spilled:
             return record
-        packed = await self._blobs.read(IDEMPOTENT_ANSWERS, record.spilled)
-        if packed is None:
+        data = await self._blobs.read(IDEMPOTENT_ANSWERS, record.spilled)
+        if data is None:
             return record
         with suppress(UnreadableDataError):
-            body = await self._offload(len(packed), records.unpack_body, packed)
+            body = await self._offload(len(data), records.unpack_body, data)
             return replace(record, answer=replace(record.answer, body=body))
         return record
 
     async def replace(self, record: IdempotencyRecord) -> IdempotencyRecord:
-        """The record, which has no answer yet, in place of what was read."""
+        """Replace the record as it was read. It has no answer yet."""
         etag = await self._tables.write(IDEMPOTENCY, Replace(records.to_entity(record)))
         return replace(record, etag=etag)
 
     async def renew(
-        self, expired: IdempotencyRecord, record: IdempotencyRecord
+        self, expired_record: IdempotencyRecord, record: IdempotencyRecord
     ) -> IdempotencyRecord:
-        """The record in place of one that has had its time."""
-        renewed = await self.replace(replace(record, etag=expired.etag))
-        if expired.spilled:
-            await self._blobs.delete(IDEMPOTENT_ANSWERS, expired.spilled)
-        return renewed
+        """Replace an expired record, and delete its blob."""
+        stored_record = await self.replace(replace(record, etag=expired_record.etag))
+        if expired_record.spilled:
+            await self._blobs.delete(IDEMPOTENT_ANSWERS, expired_record.spilled)
+        return stored_record
 
     async def keep(self, record: IdempotencyRecord, answer: KeptAnswer) -> None:
-        """Put the answer into the record; a large body goes to a blob of its own first."""
-        packed = await self._offload(len(answer.body or b""), records.pack_body, answer)
-        spilled = f"{record.tenant}/{self._ids.new()}" if len(packed) > MAX_INLINE else ""
-        if spilled:
-            await self._blobs.put(IDEMPOTENT_ANSWERS, spilled, [packed])
-        answered = replace(record, answer=answer, spilled=spilled)
+        """Store the answer in the record. A large body is first written to its own blob."""
+        body = await self._offload(len(answer.body or b""), records.pack_body, answer)
+        blob_name = f"{record.tenant}/{self._ids.new()}" if len(body) > MAX_INLINE else ""
+        if blob_name:
+            await self._blobs.put(IDEMPOTENT_ANSWERS, blob_name, [body])
+        updated = replace(record, answer=answer, spilled=blob_name)
         try:
-            await self._tables.write(IDEMPOTENCY, Replace(records.to_entity(answered, packed)))
+            await self._tables.write(IDEMPOTENCY, Replace(records.to_entity(updated, body)))
         except PreconditionFailedError:
-            if spilled:
-                await self._blobs.delete(IDEMPOTENT_ANSWERS, spilled)
+            if blob_name:
+                await self._blobs.delete(IDEMPOTENT_ANSWERS, blob_name)
             raise
 
     async def remove(self, record: IdempotencyRecord) -> None:
-        """Forget the key."""
+        """Delete the record of the key."""
         await self._tables.write(IDEMPOTENCY, Delete(records.to_entity(record)))
 
-    async def remove_before(self, tenant: str, moment: datetime, now: datetime) -> int:
-        """Forget the tenant's keys that were first seen before then; how many those were.
+    async def remove_before(self, tenant: str, before: datetime, now: datetime) -> int:
+        """Delete the tenant's records that were created before then; returns their number.
 
-        A key that a clock saw first which was ahead counts as first seen now.
-        The blob goes first: a record that is left without it has expired all the same. Then blobs
-        that nobody names: a call wrote them, and died before it could name them.
+        The time of a record in the future, from a clock that was ahead, is corrected to now. The
+        blob of a record is deleted before the record. Blobs without a record, whose call crashed
+        before it could write the record, are deleted too.
         """
-        removed = await self._remove_records(tenant, to_iso(moment), now)
-        for name in await self._blobs.names_before(IDEMPOTENT_ANSWERS, f"{tenant}/", moment):
+        removed = await self._remove_records(tenant, to_iso(before), now)
+        for name in await self._blobs.names_before(IDEMPOTENT_ANSWERS, f"{tenant}/", before):
             await self._blobs.delete(IDEMPOTENT_ANSWERS, name)
         return removed
 
-    async def _remove_records(self, tenant: str, moment: str, now: datetime) -> int:
+    async def _remove_records(self, tenant: str, before: str, now: datetime) -> int:
         removed = 0
         async for page in query_pages(
             self._tables,
@@ -157,17 +157,16 @@ class IdempotencyStore:
         ):
             for entity in page:
                 if age_of(entity.text("CreatedAt"), now) is None:
-                    await self._correct_time(entity, now)
-                elif entity.text("CreatedAt") < moment:
-                    removed += await self._removed(entity)
+                    corrected = Entity(
+                        entity.partition, entity.row, {"CreatedAt": to_iso(now)}, entity.etag
+                    )
+                    with suppress(PreconditionFailedError):
+                        await self._tables.write(IDEMPOTENCY, Merge(corrected))
+                elif entity.text("CreatedAt") < before:
+                    removed += await self._remove_record(entity)
         return removed
 
-    async def _correct_time(self, entity: Entity, now: datetime) -> None:
-        corrected = Entity(entity.partition, entity.row, {"CreatedAt": to_iso(now)}, entity.etag)
-        with suppress(PreconditionFailedError):
-            await self._tables.write(IDEMPOTENCY, Merge(corrected))
-
-    async def _removed(self, entity: Entity) -> int:
+    async def _remove_record(self, entity: Entity) -> int:
         if entity.text("Spilled"):
             await self._blobs.delete(IDEMPOTENT_ANSWERS, entity.text("Spilled"))
         try:
@@ -188,8 +187,8 @@ _MOST_CONFLICTS = 20
 class KeyedCall:
     """A call with an Idempotency-Key.
 
-    `fingerprints` are hashes of what the key is bound to: the first one is stored, and each of
-    them is recognised (several where hashes are keyed and keys are rotated).
+    `fingerprints` are hashes of the call, one for each hash key. The first one is stored, and each
+    of them is recognised.
     """
 
     tenant: str
@@ -199,11 +198,11 @@ class KeyedCall:
 
 @dataclass(frozen=True, slots=True)
 class KeyClaim:
-    """What a call knows of its key, from the record as the call has read it.
+    """The claim of a key, from the record as the call has read it.
 
     `is_mine`: this call does the work under `import_id`, and ends with `finish`, `remove` or
-    `give_up` of `IdempotencyKeys`. Else another call has the key, and `answer` is what that call
-    was answered with; None while the key is only claimed.
+    `give_up` of `IdempotencyKeys`. Otherwise another call has the key, and `answer` is the answer
+    of that call, or None while the key is only claimed.
     """
 
     record: IdempotencyRecord
@@ -211,17 +210,17 @@ class KeyClaim:
 
     @property
     def import_id(self) -> str:
-        """The id of the one import that the key stands for."""
+        """The id of the import of the key."""
         return self.record.import_id
 
     @property
     def answer(self) -> KeptAnswer | None:
-        """The answer that is kept."""
+        """The stored answer."""
         return self.record.answer
 
 
 class IdempotencyKeys:
-    """What an import endpoint calls where the caller sent an Idempotency-Key."""
+    """Claims keys and stores answers, for endpoints whose caller sent an Idempotency-Key."""
 
     def __init__(
         self,
@@ -238,93 +237,94 @@ class IdempotencyKeys:
         self._ids = ids
         self._stop = stop
         self._keep = timedelta(seconds=keep_seconds)
-        self._patience = timedelta(seconds=take_over_seconds)
-        self._news = Completions()
-        self._releases: set[asyncio.Task[None]] = set()
+        self._take_over_age = timedelta(seconds=take_over_seconds)
+        self._completions = Completions()
+        self._release_tasks: set[asyncio.Task[None]] = set()
 
     async def expire(self, tenant: str, before: datetime) -> int:
-        """Remove the tenant's records that were made before then; how many those were."""
+        """Delete the tenant's records that were created before then; returns their number."""
         return await self._store.remove_before(tenant, before, self._clock.now())
 
     async def claim(self, call: KeyedCall) -> KeyClaim:
-        """The key as this call's own, or as another call has it.
+        """Claim the key for this call, or return the claim of another call.
 
-        Raises KeyReusedError where the key is bound to another call, StorageUnavailableError.
+        Raises KeyReusedError if the key belongs to another call, StorageUnavailableError.
         """
         now, owner = to_iso(self._clock.now()), self._ids.new()
-        wanted = IdempotencyRecord(
+        new_record = IdempotencyRecord(
             call.tenant, call.key, call.fingerprints[0], self._ids.new(), owner, now, now
         )
         for _ in range(_MOST_CONFLICTS):
             try:
-                return KeyClaim(await self._store.insert(wanted), is_mine=True)
+                return KeyClaim(await self._store.insert(new_record), is_mine=True)
             except PreconditionFailedError:
                 pass
             except StorageUnavailableError:
-                self._release_later(wanted)
+                self._release_later(new_record)
                 raise
-            found = await self._store.read(call.tenant, call.key)
-            if found is None:
+            existing = await self._store.read(call.tenant, call.key)
+            if existing is None:
                 continue
-            if found.owner == owner:
-                return KeyClaim(found, is_mine=True)
-            if self._has_expired(found):
+            if existing.owner == owner:
+                return KeyClaim(existing, is_mine=True)
+            age = age_of(existing.created_at, self._clock.now())
+            if age is not None and age >= self._keep:
                 with suppress(PreconditionFailedError):
-                    return KeyClaim(await self._store.renew(found, wanted), is_mine=True)
+                    return KeyClaim(await self._store.renew(existing, new_record), is_mine=True)
                 continue
-            if found.fingerprint not in call.fingerprints:
+            if existing.fingerprint not in call.fingerprints:
                 raise KeyReusedError(
                     "This Idempotency-Key was sent with another call: send a new key, or the "
                     "same method, address, media type and content as before."
                 )
-            return KeyClaim(found, is_mine=False)
+            return KeyClaim(existing, is_mine=False)
         raise StorageUnavailableError("too many calls with one key at once")
 
     async def follow(self, claim: KeyClaim) -> AsyncGenerator[KeyClaim]:
-        """The claim of another call, at once and after each pause, until it gives the key back.
+        """Yield the claim of another call, now and after each pause, until it releases the key.
 
-        An answer in this process cuts a pause short.
+        An answer in this process ends a pause early.
         """
         pause = _FIRST_PAUSE
         current: IdempotencyRecord | None = claim.record
-        with self._news.listening(claim.import_id) as answered:
+        with self._completions.listening(claim.import_id) as answer_event:
             while current is not None and current.import_id == claim.import_id:
                 yield KeyClaim(current, is_mine=False)
-                await self._stop.wait_with(answered, pause)
+                await self._stop.wait_with(answer_event, pause)
                 pause = min(_LONGEST_PAUSE, pause * _GROWTH)
                 current = await self._store.read(current.tenant, current.key)
 
     def patience(self, seconds: float) -> Callable[[], bool]:
-        """Tells whether a call has waited so many seconds, or the process is about to stop."""
+        """Make a function that is true after so many seconds, or when the process is stopping."""
         end = self._clock.elapsed() + seconds
         return lambda: self._clock.elapsed() >= end or self._stop.is_announced
 
     def is_abandoned(self, claim: KeyClaim) -> bool:
-        """Whether the claimant must be thought dead, or gave up."""
+        """Whether the claim was released, or is so old that its call counts as crashed."""
         age = age_of(claim.record.claimed_at, self._clock.now())
-        return age is None or age >= self._patience
+        return age is None or age >= self._take_over_age
 
     async def take_over(self, claim: KeyClaim) -> KeyClaim | None:
-        """An abandoned claim as this call's own; None where another call was quicker.
+        """Take over an abandoned claim; None if another call was faster.
 
-        The call before may have got anywhere, even to the end, or still be at it: what is there
-        under the import id must be found, not done again.
+        The call before may have completed any part of the work, or still be running. Existing data
+        of the import id must be found, not written again.
         """
         current = claim.record
-        mine = replace(current, owner=self._ids.new(), claimed_at=to_iso(self._clock.now()))
+        new_claim = replace(current, owner=self._ids.new(), claimed_at=to_iso(self._clock.now()))
         try:
-            taken = await self._store.replace(mine)
+            stored_record = await self._store.replace(new_claim)
         except PreconditionFailedError:
-            found = await self._store.read(current.tenant, current.key)
-            if found is None or found.owner != mine.owner:
+            existing = await self._store.read(current.tenant, current.key)
+            if existing is None or existing.owner != new_claim.owner:
                 return None
-            taken = found
+            stored_record = existing
         log.warning("repeat.taken_over", import_id=current.import_id, tenant=current.tenant)
-        return KeyClaim(taken, is_mine=True)
+        return KeyClaim(stored_record, is_mine=True)
 
     @asynccontextmanager
     async def working(self, claim: KeyClaim) -> AsyncIterator[None]:
-        """The time in which the work is done: any error but a refusal gives the claim up."""
+        """Release the claim if the block raises any error other than a refusal."""
         try:
             yield
         except RefusedError:
@@ -334,7 +334,7 @@ class IdempotencyKeys:
             raise
 
     async def remove(self, claim: KeyClaim) -> None:
-        """Leave the key to the next call, unless this one has lost it already."""
+        """Delete the record, unless this call has lost the claim already."""
         try:
             with storage_time(CLEAN_UP_SECONDS):
                 await self._store.remove(claim.record)
@@ -344,7 +344,7 @@ class IdempotencyKeys:
             self._release_later(claim.record)
 
     async def give_up(self, claim: KeyClaim) -> None:
-        """Let the next call take over at once, under the same import id."""
+        """Release the claim, so that the next call takes over with the same import id."""
         try:
             with storage_time(CLEAN_UP_SECONDS):
                 await self._store.replace(replace(claim.record, claimed_at=""))
@@ -354,21 +354,25 @@ class IdempotencyKeys:
             self._release_later(claim.record)
 
     def _release_later(self, claim: IdempotencyRecord) -> None:
-        """Give a claim up as soon as storage answers: until then, or its take-over, it blocks."""
+        """Release a claim when storage answers. Until then it blocks other calls."""
         task = asyncio.create_task(self._release(claim))
-        self._releases.add(task)
-        task.add_done_callback(self._releases.discard)
+        self._release_tasks.add(task)
+        task.add_done_callback(self._release_tasks.discard)
 
     async def _release(self, claim: IdempotencyRecord) -> None:
-        pause, end = 1.0, self._clock.elapsed() + self._patience.total_seconds()
+        pause, end = 1.0, self._clock.elapsed() + self._take_over_age.total_seconds()
         while self._clock.elapsed() < end:
             await asyncio.sleep(pause)
             pause = min(_LONGEST_RELEASE_PAUSE, pause * _GROWTH)
             try:
                 with storage_time(CALL_SECONDS):
-                    found = await self._store.read(claim.tenant, claim.key)
-                    if found is not None and found.owner == claim.owner and found.answer is None:
-                        await self._store.replace(replace(found, claimed_at=""))
+                    existing = await self._store.read(claim.tenant, claim.key)
+                    if (
+                        existing is not None
+                        and existing.owner == claim.owner
+                        and existing.answer is None
+                    ):
+                        await self._store.replace(replace(existing, claimed_at=""))
                     return
             except PreconditionFailedError:
                 return
@@ -376,21 +380,21 @@ class IdempotencyKeys:
                 continue
 
     async def finish(self, claim: KeyClaim, answer: KeptAnswer) -> KeptAnswer:
-        """Put the answer into the record; the one that is there first is the answer of all.
+        """Store the answer, and return the first stored answer, which is that of all calls.
 
-        A storage fault does not cost the caller the answer: the next call makes it again.
+        If storage fails, the caller still gets the answer, and the next call makes it again.
         """
         try:
             with storage_time(max(CLEAN_UP_SECONDS, storage_time_now().left)):
-                standing = await self._kept(claim.record, answer)
+                final_answer = await self._store_answer(claim.record, answer)
         except Exception as error:
             log.failure("repeat.not_kept", error, import_id=claim.import_id)
             self._release_later(claim.record)
             return answer
-        self._news.announce(claim.import_id)
-        return standing
+        self._completions.announce(claim.import_id)
+        return final_answer
 
-    async def _kept(self, claim: IdempotencyRecord, answer: KeptAnswer) -> KeptAnswer:
+    async def _store_answer(self, claim: IdempotencyRecord, answer: KeptAnswer) -> KeptAnswer:
         record = claim
         for _ in range(_MOST_CONFLICTS):
             try:
@@ -404,7 +408,3 @@ class IdempotencyKeys:
                 return current.answer
             record = current
         return answer
-
-    def _has_expired(self, record: IdempotencyRecord) -> bool:
-        age = age_of(record.created_at, self._clock.now())
-        return age is not None and age >= self._keep

@@ -1,6 +1,6 @@
-"""The tenant's imports in the order of acceptance: numbers, what is open, what has ended.
+"""The log of a tenant's imports in the order of acceptance, and which of them are open.
 
-The order is the order of insertion into the tenant's partition, not a clock (docs/design.md#1.2).
+The order is that of insertion into the tenant's partition, not of a clock (docs/design.md#1.2).
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ from shared.storage.waiting_chunks import WaitingChunk
 
 _MOST_TRIES = 200
 _MOST_LOST_ANSWERS = 2
-_TENANTS_REMEMBERED = 1_000
+_MOST_CACHED_TENANTS = 1_000
+# Up to so many earlier open imports are read in one query. Of more, the nearest are read first.
 _FEW_OPEN = 32
-"""Up to so many earlier open imports are read at once; of more, those just before come first."""
 _NEAREST = 64
 
 
+# Raises a RefusedError if an import must not be accepted now.
 AcceptanceCheck = Callable[[], Awaitable[None]]
-"""Raises a RefusedError where an import may not be accepted now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Which chunks of an import have a result, what those add up to, when they came.
+    """The chunks of an import that have a result, the sum of their counts, and their times.
 
-    `uncounted` are those whose counts cannot be read. `times` are ISO text.
+    `uncounted` are the chunks whose counts cannot be read. `times` are ISO text.
     """
 
     chunks: frozenset[int]
@@ -65,10 +65,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """An import is closed now, with these counts.
+    """The counts of a closed import.
 
-    `is_first` is False where it was closed before, which includes a first try of this same call
-    whose answer was lost.
+    `is_first` is False if it was closed before, perhaps by an attempt of the same call whose answer
+    was lost.
     """
 
     counts: Counts
@@ -81,24 +81,24 @@ class ImportLog:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._last_number: OrderedDict[str, int] = OrderedDict()
-        self._turns = KeyedLocks()
+        self._tenant_locks = KeyedLocks()
         self.repairs = Repairs(tables)
 
     async def accept(
         self, record: ImportRecord, check: AcceptanceCheck | None = None
     ) -> ImportRecord:
-        """Insert the record under the next number of its tenant; with it in, it is accepted.
+        """Insert the record under the next number of its tenant, which accepts the import.
 
-        `check` is awaited before each try and may refuse the import. No import is accepted between
-        the check and an acceptance that succeeds, since it would have taken the number.
+        `check` is awaited before each attempt and may refuse the import. No import is accepted
+        between the check and a successful insert, since it would have taken the number.
 
-        The record that is in is returned: where another call with the same Idempotency-Key was
-        quicker, that is the other one's.
-        Raises StorageUnavailableError when storage does not answer, and AcceptanceUnknownError
-        when it stopped answering in a moment in which the record may have got in.
-        Within a process a tenant's imports take turns: they would only contend for one number.
+        Returns the inserted record. If another call with the same Idempotency-Key was faster, that
+        is the record of the other call.
+        Raises StorageUnavailableError if storage does not answer, and AcceptanceUnknownError if
+        the record may have been inserted nevertheless.
+        Within a process a tenant's imports take turns, since they would conflict on the number.
         """
-        async with self._turns.take(record.tenant):
+        async with self._tenant_locks.take(record.tenant):
             accepted = await self._insert(record, check)
         note_accepted(accepted)
         return accepted
@@ -119,20 +119,20 @@ class ImportLog:
                         raise
                 try:
                     await self._tables.transact(
-                        IMPORTS, records.acceptance(replace(record, number=number + 1))
+                        IMPORTS, records.acceptance_operations(replace(record, number=number + 1))
                     )
-                    return self._accepted(record, number + 1)
+                    return self._note_number(record, number + 1)
                 except PreconditionFailedError:
-                    # Another import has the number; or it is this one, which another call with the
-                    # same id has had accepted.
+                    # The number is taken, by another import, or by this one if another call with
+                    # the same id was faster.
                     pass
                 except StorageUnavailableError:
                     lost_answers += 1
-                mine = await self._find_accepted(record)
-                if mine is not None:
-                    return self._accepted(mine, mine.number)
+                existing = await self._find_accepted(record)
+                if existing is not None:
+                    return self._note_number(existing, existing.number)
                 if lost_answers >= _MOST_LOST_ANSWERS:
-                    # The tables have tried several times each time. It may get in late.
+                    # Each attempt was retried several times already. A late write may still arrive.
                     raise AcceptanceUnknownError(record.import_id)
                 number = max(number, await self._newest(record.tenant))
         except AcceptanceUnknownError:
@@ -144,30 +144,27 @@ class ImportLog:
         raise StorageUnavailableError("too many imports of this tenant are accepted at once")
 
     async def _find_accepted(self, record: ImportRecord) -> ImportRecord | None:
-        """The record of an import that is in; as it was sent where it cannot be read now."""
+        """The record of an accepted import, as it was sent if it cannot be read now."""
         index = await self._tables.get(IMPORTS, record.tenant, records.index_row(record.import_id))
         if index is None:
             return None
         try:
-            return await self._of_index(index, record.import_id) or record
+            return await self._read_indexed(index, record.import_id) or record
         except StorageUnavailableError:
             number = records.number_in_index(index)
             if number is None:
                 raise
             return replace(record, number=number)
 
-    def _accepted(self, record: ImportRecord, number: int) -> ImportRecord:
-        self._remember(record.tenant, number)
+    def _note_number(self, record: ImportRecord, number: int) -> ImportRecord:
+        self._last_number[record.tenant] = max(number, self._last_number.get(record.tenant, 0))
+        self._last_number.move_to_end(record.tenant)
+        if len(self._last_number) > _MOST_CACHED_TENANTS:
+            self._last_number.popitem(last=False)
         return replace(record, number=number)
 
-    def _remember(self, tenant: str, number: int) -> None:
-        self._last_number[tenant] = max(number, self._last_number.get(tenant, 0))
-        self._last_number.move_to_end(tenant)
-        if len(self._last_number) > _TENANTS_REMEMBERED:
-            self._last_number.popitem(last=False)
-
     async def newest_number(self, tenant: str) -> int:
-        """The number of the tenant's newest import; 0 where there is none."""
+        """The number of the tenant's newest import, 0 if there is none."""
         return await self._newest(tenant)
 
     async def _newest(self, tenant: str) -> int:
@@ -178,21 +175,21 @@ class ImportLog:
     async def read(self, tenant: str, number: int) -> ImportRecord | None:
         """The record with that number."""
         entity = await self._tables.get(IMPORTS, tenant, records.record_row(number))
-        return None if entity is None else await self._completed(records.from_entity(entity))
+        return None if entity is None else await self._complete_record(records.from_entity(entity))
 
     async def find(self, tenant: str, import_id: str) -> ImportRecord | None:
         """The record of that import id in this tenant."""
         index = await self._tables.get(IMPORTS, tenant, records.index_row(import_id))
-        return None if index is None else await self._of_index(index, import_id)
+        return None if index is None else await self._read_indexed(index, import_id)
 
-    async def _of_index(self, index: Entity, import_id: str) -> ImportRecord | None:
-        """The record that an index entity names. A broken one names none, or another import."""
+    async def _read_indexed(self, index: Entity, import_id: str) -> ImportRecord | None:
+        """The record of an index entity. A broken index entity names no import, or a wrong one."""
         number = records.number_in_index(index)
-        found = None if number is None else await self.read(index.partition, number)
-        if found is not None and not found.import_id:
-            return replace(found, import_id=import_id)
-        if found is not None and found.import_id.lower() == import_id.lower():
-            return found
+        record = None if number is None else await self.read(index.partition, number)
+        if record is not None and not record.import_id:
+            return replace(record, import_id=import_id)
+        if record is not None and record.import_id.lower() == import_id.lower():
+            return record
         for summary in await self.summaries(index.partition):
             if summary.import_id.lower() == import_id.lower():
                 return await self.read(index.partition, summary.number)
@@ -201,7 +198,7 @@ class ImportLog:
     async def sent_as(
         self, tenant: str, type_name: str, body_hash: str
     ) -> AsyncIterator[ImportRecord]:
-        """The imports of a type that had this body, the newest first; only where that is kept."""
+        """The imports of a type with this body, the newest first, if its hash is stored."""
         first, last = records.file_range(type_name, body_hash)
         for entity in await self._tables.query(IMPORTS, tenant, first, last):
             record = await self.read(tenant, records.number_of_file(entity.row))
@@ -209,23 +206,25 @@ class ImportLog:
                 yield replace(record, import_id=entity.text("ImportId"))
 
     async def newest_first(self, tenant: str, after: int | None, most: int) -> list[ImportRecord]:
-        """The tenant's imports, newest first, from the one behind number `after` on."""
+        """The tenant's imports below number `after`, newest first."""
         first, last = records.RECORDS
-        behind = "" if after is None else records.record_row(after)
-        found = await self._tables.query(IMPORTS, tenant, first, last, after=behind, most=most)
-        return [await self._completed(records.from_entity(entity)) for entity in found]
+        after_row = "" if after is None else records.record_row(after)
+        entities = await self._tables.query(
+            IMPORTS, tenant, first, last, after=after_row, most=most
+        )
+        return [await self._complete_record(records.from_entity(entity)) for entity in entities]
 
-    async def _completed(self, record: ImportRecord) -> ImportRecord:
-        """An ended import whose own counts cannot be read has those of its results.
+    async def _complete_record(self, record: ImportRecord) -> ImportRecord:
+        """Complete a record that cannot be read as a whole.
 
-        An open one whose type cannot be read has that of its open-import entity, by which it is
-        closed.
+        An ended import without readable counts gets the sum of its results. An open import without
+        a readable type gets the type of its open-import entity, so that it can be closed.
         """
         if record.is_open and record.type_name not in IMPORT_TYPES:
             names = [
-                opened.type_name
-                for opened in await self.open_of(record.tenant)
-                if opened.number == record.number
+                open_import.type_name
+                for open_import in await self.open_of(record.tenant)
+                if open_import.number == record.number
             ]
             return replace(record, type_name=names[0]) if names else record
         if record.is_open or record.has_counts:
@@ -234,12 +233,12 @@ class ImportLog:
         return replace(record, counts=final_counts(record, progress))
 
     async def summaries(self, tenant: str) -> list[ImportSummary]:
-        """Every import of a tenant, newest first, as retention sees it."""
+        """The summaries of all imports of a tenant, newest first."""
         first, last = records.RECORDS
-        found = await self._tables.query(
+        entities = await self._tables.query(
             IMPORTS, tenant, first, last, select=expiry.SUMMARY_COLUMNS
         )
-        return [expiry.summary_from_entity(entity) for entity in found]
+        return [expiry.summary_from_entity(entity) for entity in entities]
 
     async def outlines(self, tenant: str, after: int, through: int) -> list[ImportOutline]:
         """The imports with numbers above `after`, up to `through`, in order of acceptance.
@@ -260,27 +259,27 @@ class ImportLog:
         if record.number <= 1:
             return []
         first, last = records.open_range(type_name or record.type_name, record.number)
-        found = await self._tables.query(IMPORTS, record.tenant, first, last)
-        return [records.open_from_entity(entity) for entity in found]
+        entities = await self._tables.query(IMPORTS, record.tenant, first, last)
+        return [records.open_from_entity(entity) for entity in entities]
 
     async def oldest_open_before(self, record: ImportRecord, type_name: str) -> int | None:
         """The number of the oldest open import of a type that was accepted earlier."""
         first, last = records.open_range(type_name, record.number)
-        found = await self._tables.query(IMPORTS, record.tenant, first, last, most=1)
-        return records.open_from_entity(found[0]).number if found else None
+        entities = await self._tables.query(IMPORTS, record.tenant, first, last, most=1)
+        return records.open_from_entity(entities[0]).number if entities else None
 
     async def open_nearest_first(
         self, record: ImportRecord, type_name: str | None = None
     ) -> AsyncIterator[list[OpenImport]]:
-        """What `open_before` returns, in pages from the nearest import to the oldest.
+        """Yield the imports of `open_before` in pages, from the nearest to the oldest.
 
-        One request where few are open, as they usually are. In a backlog the first page holds the
-        imports just before this one, so that a reader who stops there pays for no more.
+        Usually few are open, which takes one request. In a backlog the first page has the nearest
+        imports, so that a caller that stops there does not read the others.
         """
         name, number = type_name or record.type_name, record.number
-        few = await self._read_open(record, name, 1, number, most=_FEW_OPEN)
-        if len(few) < _FEW_OPEN:
-            yield few
+        nearest = await self._read_open(record, name, 1, number, most=_FEW_OPEN)
+        if len(nearest) < _FEW_OPEN:
+            yield nearest
             return
         border = max(1, number - _NEAREST)
         yield await self._read_open(record, name, border, number)
@@ -296,8 +295,8 @@ class ImportLog:
     ) -> list[OpenImport]:
         """The open imports of a type with these numbers, the highest first."""
         first, last = records.open_range(type_name, before, lowest)
-        found = await self._tables.query(IMPORTS, record.tenant, first, last, most=most)
-        return [records.open_from_entity(entity) for entity in reversed(found)]
+        entities = await self._tables.query(IMPORTS, record.tenant, first, last, most=most)
+        return [records.open_from_entity(entity) for entity in reversed(entities)]
 
     async def count_open(self, tenant: str, most: int) -> int:
         """How many open imports a tenant has, of all types; counted up to `most`."""
@@ -305,82 +304,85 @@ class ImportLog:
         return len(await self._tables.query(IMPORTS, tenant, first, last, select=[], most=most))
 
     async def add_waiting(self, chunk: WaitingChunk) -> None:
-        """Note what a chunk waits for; noted twice, it is noted once."""
-        await self._tables.write(IMPORTS, waiting.adding(chunk))
+        """Add a waiting chunk. Adding it twice has the same effect."""
+        await self._tables.write(IMPORTS, waiting.wait_operation(chunk))
 
     async def waiting_for(self, record: ImportRecord, chunk: int | None) -> list[WaitingChunk]:
-        """The chunks that wait for this chunk; where it is None, for any part of the import."""
+        """The chunks that wait for this chunk, or for any part of the import if it is None."""
         first, last = waiting.waiting_range(record.number, chunk)
-        found = await self._tables.query(IMPORTS, record.tenant, first, last)
-        return [waiting.from_entity(entity) for entity in found]
+        entities = await self._tables.query(IMPORTS, record.tenant, first, last)
+        return [waiting.from_entity(entity) for entity in entities]
 
     async def remove_waiting(self, chunk: WaitingChunk) -> None:
-        """Forget what a chunk waited for."""
+        """Remove a waiting chunk."""
         with suppress(PreconditionFailedError):
-            await self._tables.write(IMPORTS, waiting.removing(chunk))
+            await self._tables.write(IMPORTS, waiting.stop_waiting_operation(chunk))
 
     async def open_of(self, tenant: str) -> list[OpenImport]:
         """Every open import of a tenant."""
         first, last = records.OPEN_OF_ALL_TYPES
-        found = await self._tables.query(IMPORTS, tenant, first, last)
-        return [records.open_from_entity(entity) for entity in found]
+        entities = await self._tables.query(IMPORTS, tenant, first, last)
+        return [records.open_from_entity(entity) for entity in entities]
 
     async def has_result(self, import_id: str, chunk: int) -> bool:
-        """Whether a chunk is done."""
+        """Whether a chunk has a result."""
         row = results.result_row(chunk)
         return await self._tables.get(IMPORT_RESULTS, import_id, row) is not None
 
     async def progress(self, import_id: str) -> Progress:
-        """Which chunks are done, and the sums of their counts."""
-        found = await self._tables.query(IMPORT_RESULTS, import_id, select=results.PROGRESS_COLUMNS)
+        """The chunks with a result, and the sum of their counts."""
+        entities = await self._tables.query(
+            IMPORT_RESULTS, import_id, select=results.PROGRESS_COLUMNS
+        )
         counts = Counts()
         chunks: set[int] = set()
         uncounted: set[int] = set()
-        for entity in found:
+        for entity in entities:
             chunk = results.chunk_of(entity.row)
             chunks.add(chunk)
             try:
                 counts = counts.plus(records.counts_of(entity))
             except UnreadableDataError:
                 uncounted.add(chunk)
-        times = frozenset(entity.text("DoneAt") for entity in found)
+        times = frozenset(entity.text("DoneAt") for entity in entities)
         return Progress(frozenset(chunks), counts, times, frozenset(uncounted))
 
     async def cancel(self, record: ImportRecord, now: str) -> bool:
-        """Ask the handlers of an import to stop; what is committed stays.
+        """Ask the handlers of an import to stop. Committed rows stay.
 
-        False where the record has moved on since it was read: read it again, it may have ended.
+        Returns False if the record has changed since it was read. The import may have ended then.
         """
         try:
-            await self._tables.write(IMPORTS, records.cancelling(record, now))
+            await self._tables.write(IMPORTS, records.cancel_operation(record, now))
         except PreconditionFailedError:
             return False
         return True
 
     async def mark_swept(self, record: ImportRecord, now: str) -> bool:
-        """Note that missing messages are being sent again; False where somebody else does it."""
+        """Record that missing messages are sent again; False if another process does it."""
         try:
-            await self._tables.write(IMPORTS, records.sweeping(record, now))
+            await self._tables.write(IMPORTS, records.sweep_operation(record, now))
         except PreconditionFailedError:
             return False
         return True
 
-    async def forget_open(self, opened: OpenImport) -> None:
-        """Remove the open-import entity of an import that is not open any more."""
-        row = records.open_row(opened.type_name, opened.number)
+    async def forget_open(self, open_import: OpenImport) -> None:
+        """Remove the open-import entity of an ended import."""
+        row = records.open_row(open_import.type_name, open_import.number)
         with suppress(PreconditionFailedError):
-            await self._tables.write(IMPORTS, Delete(Entity(opened.tenant, row, {})))
+            await self._tables.write(IMPORTS, Delete(Entity(open_import.tenant, row, {})))
 
     async def close(
-        self, record: ImportRecord, now: str, done: Sequence[Counts] = ()
+        self, record: ImportRecord, now: str, chunk_counts: Sequence[Counts] = ()
     ) -> Closing | None:
         """End the import if every chunk has a result; None while results are missing.
 
-        A broken one is ended at once: none of its other rows can be worked on any more. Closing
-        twice changes nothing. `done` may give the counts of all chunks where the caller knows them.
+        A broken import is ended immediately, because none of its other rows can be processed.
+        Closing twice changes nothing. `chunk_counts` are the counts of all chunks, if the caller
+        knows them.
         """
-        if len(done) == len(record.chunks) and not record.is_broken:
-            counts = sum_of(done)
+        if len(chunk_counts) == len(record.chunks) and not record.is_broken:
+            counts = sum_of(chunk_counts)
         else:
             progress = await self.progress(record.import_id)
             is_done = progress.chunks >= frozenset(range(len(record.chunks)))
@@ -388,8 +390,10 @@ class ImportLog:
                 return None
             counts = final_counts(record, progress)
         try:
-            repairs = await self.repairs.of_ended(record)
-            await self._tables.transact(IMPORTS, records.closing(record, counts, now, repairs))
+            repairs = await self.repairs.repair_operations(record)
+            await self._tables.transact(
+                IMPORTS, records.close_operations(record, counts, now, repairs)
+            )
         except PreconditionFailedError:
             return Closing(counts, is_first=await self._close_alone(record, counts, now))
         return Closing(counts, is_first=True)
@@ -398,36 +402,35 @@ class ImportLog:
         _MOST_TRIES, lambda: StorageUnavailableError("the record of an import keeps changing")
     )
     async def _close_alone(self, record: ImportRecord, counts: Counts, now: str) -> bool:
-        """End an import whose open-import entity is lost; False where it has ended before."""
+        """End an import whose open-import entity is lost; False if it has ended before."""
         current = await self.read(record.tenant, record.number)
         if current is None or not current.is_open:
             return False
         log.warning("import.open_entity_lost", import_id=record.import_id, tenant=record.tenant)
-        closing = records.closing_without_open_entity(current, counts, now)
-        repairs = await self.repairs.of_ended(current)
+        closing = records.close_lost_import_operation(current, counts, now)
+        repairs = await self.repairs.repair_operations(current)
         await self._tables.transact(IMPORTS, [closing, *repairs])
         return True
 
     async def reopen(self, record: ImportRecord) -> bool:
-        """Write the open-import entity of an open import again; False where there is no need to.
+        """Restore a lost open-import entity; False if it exists or the import has ended.
 
         `record` was read and is not broken.
         """
         try:
-            await self._tables.transact(IMPORTS, records.reopening(record))
+            await self._tables.transact(IMPORTS, records.reopen_operations(record))
         except PreconditionFailedError:
             return False
         return True
 
 
 def final_counts(record: ImportRecord, progress: Progress) -> Counts:
-    """The counts of an import that ends now: rows of which nothing is known have failed."""
+    """The counts of an import that ends now. Rows without a result count as failed."""
     missing = max(0, record.rows - progress.counts.done)
     return progress.counts.plus(Counts(failed=missing))
 
 
 def sum_of(counts: Sequence[Counts]) -> Counts:
-    """All of them together."""
     total = Counts()
     for each in counts:
         total = total.plus(each)

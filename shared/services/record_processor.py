@@ -5,7 +5,17 @@ Rows of a record are folded and written once; records are read and written by th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -13,36 +23,288 @@ from typing import Any
 
 from shared import log
 from shared.clock import Clock
+from shared.errors import (
+    PreconditionFailedError,
+    StorageUnavailableError,
+    UnreadableDataError,
+)
 from shared.imports.import_type import ImportType, ReadRow, Reference, RowKey
 from shared.imports.json_rows import fold_names, read_lines
-from shared.imports.merge_rules import ChangeListener, all_failed
-from shared.imports.messages import Message, MessageId
+from shared.imports.merge_rules import ChangeListener, fail_all_rows
+from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
 from shared.imports.registry import import_type
-from shared.imports.results import RowResult
+from shared.imports.results import RowResult, failed
 from shared.services.background import Offload
-from shared.services.name_index import NameIndex
-from shared.services.record_commit import BYTES_PER_ROW, KeyRows, RecordCommitter, Resolver
+from shared.services.name_index import NamedRecord, NameIndex
+from shared.services.record_ranges import WORTH_IT, load_records
 from shared.services.record_rules import results_without_key, rules_resolver
 from shared.services.references import EarlierImports, ReferenceReader
-from shared.services.row_processor import BeforeCommit
+from shared.services.row_processor import (
+    BYTES_PER_ROW,
+    BeforeCommit,
+    KeyRows,
+    RecordOutcome,
+    Resolver,
+    SupersededError,
+)
 from shared.services.stamps import closed_through, ending
-from shared.storage.business_records import RecordKey, partition_of, place_of, row_of
+from shared.storage import business_records as records
+from shared.storage.business_records import (
+    RecordKey,
+    StoredRecord,
+    partition_of,
+    row_of,
+    sort_key_of,
+)
+from shared.storage.former_columns import Spilled, keep_spilled
 from shared.storage.import_records import ImportRecord
 from shared.storage.partition_index import PartitionIndex
-from shared.storage.ports import Blobs, Tables
+from shared.storage.ports import MAX_OPERATIONS, Blobs, Delete, Operation, Tables
 
-# From the lines of a chunk to rows that were read, gathered by the record they speak of.
+# Committing the records of a chunk: load, resolve, commit (docs/design.md#1.5).
+#
+# A resolver decides about each record: by the rules of a type for a chunk that runs, or by ending
+# its rows for a chunk that failed too often or was cancelled. The committer does the rest for both:
+# it reads records by ranges and writes them in transactions of one partition. If a transaction is
+# refused, it commits the records one by one, and reads and resolves each of them again until its
+# conditional write succeeds.
+
+_MOST_BYTES = 3_500_000
+_MOST_CONFLICTS = 20
+# An upper bound for the keys, headers and short properties of one operation.
+_HEAD_BYTES = 1_024
+
+
+# Adds names to the index.
+AddNames = Callable[[Iterable[NamedRecord]], Awaitable[None]]
+
+
+class RecordCommitter:
+    """Commits the records of one chunk in one table.
+
+    `before_commit` is awaited before each transaction and may raise an error to stop there.
+    `number` is the number of the import, to recognise its own stamps on records that cannot be
+    read. `blobs` takes former values that are too long for a record, under the import's id,
+    `correlation_id`. `one_in` is that of `load_records`.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        blobs: Blobs,
+        table: str,
+        resolve: Resolver,
+        before_commit: Callable[[], Awaitable[None]],
+        correlation_id: str,
+        offload: Offload,
+        number: int,
+        one_in: int = WORTH_IT,
+        add_names: AddNames | None = None,
+    ) -> None:
+        self._number = number
+        self._tables = tables
+        self._blobs = blobs
+        self._table = table
+        self._one_in = one_in
+        self._resolve = resolve
+        self._before_commit = before_commit
+        self._correlation_id = correlation_id
+        self._offload = offload
+        self._add_new_names = add_names
+        self._added_names: set[NamedRecord] = set()
+        self._results: list[RowResult] = []
+
+    async def commit(self, keys: Sequence[KeyRows]) -> list[RowResult]:
+        """Commit these records, sorted by key. Returns the results of all rows that need not wait.
+
+        Raises StorageUnavailableError if storage does not answer, SupersededError for a straggler,
+        and the errors of `before_commit`.
+        """
+        for partition, group in groupby(keys, key=lambda rows: rows.key.partition):
+            in_partition = list(group)
+            entities = await load_records(
+                self._tables,
+                self._table,
+                partition,
+                list(dict.fromkeys(rows.key.row for rows in in_partition)),
+                one_in=self._one_in,
+            )
+            stored = {row: records.from_any_entity(entity) for row, entity in entities.items()}
+            await self._commit_partition(in_partition, stored)
+        return self._results
+
+    async def _commit_partition(
+        self, keys: Sequence[KeyRows], stored: dict[str, StoredRecord]
+    ) -> None:
+        batch = _Batch()
+        for rows in keys:
+            outcome = await self._resolve_rows(rows, stored.get(rows.key.row))
+            if not outcome.operations:
+                self._results.extend(outcome.results)
+                continue
+            if not batch.add(rows, outcome):
+                await self._commit_batch(batch)
+                batch = _Batch()
+                batch.add(rows, outcome)
+        await self._commit_batch(batch)
+
+    async def _resolve_rows(self, rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
+        """Resolve the rows of a record. An unexpected error becomes the result of these rows."""
+        if stored is not None and stored.is_broken:
+            return RecordOutcome(self._results_on_broken(rows, stored))
+        size = BYTES_PER_ROW * len(rows.rows)
+        try:
+            return await self._offload(size, self._resolve, rows, stored)
+        except (SupersededError, StorageUnavailableError):
+            raise
+        except UnreadableDataError:
+            return RecordOutcome(self._results_on_broken(rows, stored))
+        except Exception as error:
+            log.failure("row.failed", error, correlation_id=self._correlation_id)
+            return RecordOutcome(fail_all_rows(rows.rows, self._unexpected_message()))
+
+    def _results_on_broken(
+        self, rows: KeyRows, stored: StoredRecord | None
+    ) -> tuple[RowResult, ...]:
+        """The results of rows whose record cannot be read: 9001, unless it has their own stamp."""
+        log.warning("record.broken", import_id=self._correlation_id)
+        own_results: dict[int, RowResult] = {}
+        if stored is not None and stored.stamp.number == self._number:
+            with suppress(UnreadableDataError):
+                own_results = {result.index: result for result in stored.stamp.results()}
+        fault = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
+        return tuple(
+            own_results.get(row.index) or failed(row.index, row.key, fault) for row in rows.rows
+        )
+
+    def _unexpected_message(self) -> Message:
+        return Message(
+            MessageId.COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=self._correlation_id)
+        )
+
+    async def _commit_batch(self, batch: _Batch) -> None:
+        if not batch.entries:
+            return
+        await self._before_commit()
+        await self._add_names(name for _, each in batch.entries for name in each.names)
+        operations = await self._keep_spilled(batch.operations, batch.spilled)
+        try:
+            await self._tables.transact(self._table, operations)
+        except PreconditionFailedError:
+            await self._commit_singly(batch)
+        except StorageUnavailableError:
+            raise
+        except Exception as error:
+            log.failure("transaction.refused", error, correlation_id=self._correlation_id)
+            await self._commit_singly(batch)
+        else:
+            for _, outcome in batch.entries:
+                self._results.extend(outcome.results)
+
+    async def _commit_singly(self, batch: _Batch) -> None:
+        for rows, _ in batch.entries:
+            self._results.extend(await self._commit_record(rows))
+
+    async def _commit_record(self, rows: KeyRows) -> Sequence[RowResult]:
+        missing: set[str] = set()
+        for _ in range(_MOST_CONFLICTS):
+            await self._before_commit()
+            entity = await self._tables.get(self._table, rows.key.partition, rows.key.row)
+            stored = None if entity is None else records.from_any_entity(entity)
+            outcome = await self._resolve_rows(rows, stored)
+            operations = [each for each in outcome.operations if each.entity.row not in missing]
+            try:
+                if operations:
+                    await self._add_names(outcome.names)
+                    operations = await self._keep_spilled(operations, outcome.spilled)
+                    await self._tables.transact(self._table, operations)
+                return outcome.results
+            except PreconditionFailedError:
+                missing |= await self._missing_lookups(operations)
+            except StorageUnavailableError:
+                raise
+            except Exception as error:
+                log.failure("row.refused", error, correlation_id=self._correlation_id)
+                return fail_all_rows(rows.rows, self._unexpected_message())
+        raise StorageUnavailableError("a record is being written by too many at once")
+
+    async def _missing_lookups(self, operations: Sequence[Operation]) -> set[str]:
+        """The look-ups to delete that do not exist. Their deletion fails every transaction."""
+        missing: set[str] = set()
+        for operation in operations:
+            entity = operation.entity
+            if not isinstance(operation, Delete) or entity.etag:
+                continue
+            if await self._tables.get(self._table, entity.partition, entity.row) is None:
+                missing.add(entity.row)
+        return missing
+
+    async def _keep_spilled(self, operations: list[Operation], spilled: Spilled) -> list[Operation]:
+        if not spilled:
+            return operations
+        return await keep_spilled(self._blobs, self._correlation_id, operations, spilled)
+
+    async def _add_names(self, names: Iterable[NamedRecord]) -> None:
+        new = set(names) - self._added_names
+        if new and self._add_new_names is not None:
+            await self._add_new_names(new)
+            self._added_names |= new
+
+
+class _Batch:
+    """The operations of one transaction, within its limits."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[KeyRows, RecordOutcome]] = []
+        self.operations: list[Operation] = []
+        self.spilled: Spilled = {}
+        self._bytes = 0
+
+    def add(self, rows: KeyRows, outcome: RecordOutcome) -> bool:
+        """Add the writes of one record; False if they do not fit. An empty batch takes any."""
+        size = sum(operation_bytes(operation) for operation in outcome.operations)
+        size += sum(map(len, outcome.spilled.values()))
+        count = len(self.operations) + len(outcome.operations)
+        if self.entries and (count > MAX_OPERATIONS or self._bytes + size > _MOST_BYTES):
+            return False
+        self.entries.append((rows, outcome))
+        self.operations.extend(outcome.operations)
+        self.spilled |= outcome.spilled
+        self._bytes += size
+        return True
+
+
+def operation_bytes(operation: Operation) -> int:
+    """An upper bound of the entity's size as JSON."""
+    if isinstance(operation, Delete):
+        return _HEAD_BYTES
+    values = operation.entity.values.values()
+    return _HEAD_BYTES + sum(
+        _text_bytes(value) for value in values if isinstance(value, str | bytes)
+    )
+
+
+def _text_bytes(value: str | bytes) -> int:
+    """The size of a value as JSON: bytes in base64, text with escapes."""
+    if isinstance(value, bytes):
+        return len(value) * 4 // 3 + 4
+    if value.isascii():
+        return len(value) + value.count('"') + value.count("\\")
+    return len(json.dumps(value))
+
+
+# Reading the lines of a chunk into rows, grouped by their record.
 
 SLICE_ROWS = 250
-_SHOWN = 200
-"""Rows that are read and settled at a time."""
+# Characters of a key that are shown in a result.
+_MOST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkRows:
-    """Rows of a chunk: by record, sorted, and those without a usable key.
+    """Rows of a chunk: those of each record, sorted by key, and those without a usable key.
 
-    `order` holds the rows' indexes in plan order, `groups` the groups that the records lie in.
+    `order` has the indexes of the rows in plan order, `groups` the groups of the records.
     """
 
     keys: Sequence[KeyRows]
@@ -52,86 +314,87 @@ class ChunkRows:
 
 
 def record_key(tenant: str, key: RowKey) -> RecordKey:
-    """Where the record of a row lies."""
+    """The partition key and row key of a row's record."""
     return RecordKey(partition_of(tenant, key.group), row_of(key.reference))
 
 
-def place_in(kind: ImportType, tenant: str) -> Callable[[Mapping[str, Any]], str | None]:
-    """For planning: the place of a row whose names are in lower case."""
+def sort_key_reader(kind: ImportType, tenant: str) -> Callable[[Mapping[str, Any]], str | None]:
+    """Make the function that planning uses for the sort key of a row with lower-case names."""
     identify = kind.rules.identify
 
-    def place(row: Mapping[str, Any]) -> str | None:
+    def sort_key(row: Mapping[str, Any]) -> str | None:
         key = identify(row)
-        return None if key is None else place_of(record_key(tenant, key))
+        return None if key is None else sort_key_of(record_key(tenant, key))
 
-    return place
+    return sort_key
 
 
+# Reads a line into a row. The key is None if it is not usable.
 Reading = Callable[[ImportType, int, Mapping[str, Any]], tuple[RowKey | None, ReadRow]]
-"""How a line becomes a row; the key is None where it is unusable."""
 
 
 def read_by_rules(
     kind: ImportType, index: int, row: Mapping[str, Any]
 ) -> tuple[RowKey | None, ReadRow]:
-    """Every row by the rules of its type."""
+    """Read a row by the rules of its type."""
     return kind.rules.identify(fold_names(row)), kind.record_rules.read(index, row)
 
 
 def read_key_only(
     kind: ImportType, index: int, row: Mapping[str, Any]
 ) -> tuple[RowKey | None, ReadRow]:
-    """No rule is run: a row has its key and nothing else."""
+    """Read only the key of a row, without its rules."""
     folded = fold_names(row)
-    return kind.rules.identify(folded), ReadRow(index, _sent_key(kind, folded), {}, ())
+    values = [folded.get(name.lower()) for name in kind.rules.key_fields]
+    return kind.rules.identify(folded), ReadRow(
+        index,
+        tuple(
+            value.strip()[:_MOST_SHOWN] if isinstance(value, str) and value.strip() else None
+            for value in values
+        ),
+        {},
+        (),
+    )
 
 
 def read_slices(
     kind: ImportType, tenant: str, data: bytes, reading: Reading
 ) -> Iterator[ChunkRows]:
-    """The rows of a chunk's lines, some hundreds at a time; rows of one record stay together.
+    """Yield the rows of a chunk in slices of some hundred. Rows of one record stay together.
 
-    A read row takes several times the memory of its line, so a chunk is never read as a whole.
+    A row takes several times the memory of its line, so a chunk is never read as a whole.
     """
     rows: list[tuple[RowKey | None, ReadRow]] = []
     for index, line in read_lines(data):
-        key, row = _guarded(kind, reading, index, line)
+        key, row = _read_row(kind, reading, index, line)
         if len(rows) >= SLICE_ROWS and (key is None or key != rows[-1][0]):
-            yield _gathered(tenant, rows)
+            yield _group_by_record(tenant, rows)
             rows = []
         rows.append((key, row))
     if rows:
-        yield _gathered(tenant, rows)
+        yield _group_by_record(tenant, rows)
 
 
-def _guarded(
+def _read_row(
     kind: ImportType, reading: Reading, index: int, line: Mapping[str, Any]
 ) -> tuple[RowKey | None, ReadRow]:
-    """A fault that reading did not foresee is this row's alone."""
+    """Read a row. An unexpected error becomes the result of this row alone."""
     try:
         return reading(kind, index, line)
     except Exception as error:
         log.failure("row.unreadable", error, type=kind.name)
-        nothing = (None,) * len(kind.rules.key_fields)
-        return None, ReadRow(index, nothing, {}, (Message(MessageId.COULD_NOT_BE_PROCESSED),))
+        no_key = (None,) * len(kind.rules.key_fields)
+        return None, ReadRow(index, no_key, {}, (Message(MessageId.COULD_NOT_BE_PROCESSED),))
 
 
-def _sent_key(kind: ImportType, folded: Mapping[str, Any]) -> tuple[str | None, ...]:
-    values = [folded.get(name.lower()) for name in kind.rules.key_fields]
-    return tuple(
-        value.strip()[:_SHOWN] if isinstance(value, str) and value.strip() else None
-        for value in values
-    )
-
-
-def _gathered(tenant: str, rows: Sequence[tuple[RowKey | None, ReadRow]]) -> ChunkRows:
-    placed = sorted(
+def _group_by_record(tenant: str, rows: Sequence[tuple[RowKey | None, ReadRow]]) -> ChunkRows:
+    keyed_rows = sorted(
         ((record_key(tenant, key), row) for key, row in rows if key is not None),
         key=lambda pair: (pair[0].partition, pair[0].row, pair[1].index),
     )
     keys = [
         KeyRows(key, tuple(row for _, row in group))
-        for key, group in groupby(placed, key=lambda pair: pair[0])
+        for key, group in groupby(keyed_rows, key=lambda pair: pair[0])
     ]
     without_key = [row for key, row in rows if key is None]
     groups = frozenset(key.group for key, _ in rows if key is not None)
@@ -139,7 +402,7 @@ def _gathered(tenant: str, rows: Sequence[tuple[RowKey | None, ReadRow]]) -> Chu
 
 
 class RecordProcessor:
-    """`Work` on rows with keys; `on_change` is told what each row changes."""
+    """The `RowProcessor` of rows that each name one record. Calls `on_change` for each change."""
 
     def __init__(
         self,
@@ -161,27 +424,27 @@ class RecordProcessor:
         self._names = NameIndex(tables)
         self._clock = clock
         self._offload = offload
-        self._noticed = on_change
+        self._on_change = on_change
         self._type_of = type_of
 
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
     ) -> list[RowResult]:
-        """See `Work`; rows wait for a record that an earlier open import may still bring."""
+        """See `RowProcessor`. Rows wait for records that an earlier import may still create."""
         results: list[RowResult] = []
         async for part in self._parts(record, lines, read_by_rules):
-            results += await self._settle_by_rules(record, part, before_commit)
+            results += await self._process_rows(record, part, before_commit)
         return results
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
-        """See `Work`."""
+        """See `RowProcessor`."""
         kind = self._type(record)
         message = Message(code)
         resolve = ending(record, message, await closed_through(self._imports, kind, record))
         results: list[RowResult] = []
         async for part in self._parts(record, lines, read_key_only):
-            settled = await self._settle(record, kind, part.keys, resolve, _never_stops)
-            results += _in_order(part, [*all_failed(part.without_key, message), *settled])
+            committed = await self._commit_records(record, kind, part.keys, resolve, _no_limit)
+            results += _in_order(part, [*fail_all_rows(part.without_key, message), *committed])
         return results
 
     def _type(self, record: ImportRecord) -> ImportType:
@@ -190,10 +453,10 @@ class RecordProcessor:
         return import_type(record.type_name, record.type_version)
 
     def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
-        """See `Work`: what a row says is the rules' business."""
+        """See `RowProcessor`. Every row is readable: the rules report what is wrong with it."""
         return True
 
-    async def _settle_by_rules(
+    async def _process_rows(
         self, record: ImportRecord, part: ChunkRows, before_commit: BeforeCommit
     ) -> list[RowResult]:
         kind = self._type(record)
@@ -202,25 +465,25 @@ class RecordProcessor:
         rows = [row for key in part.keys for row in key.rows]
         references = await self._references.read(kind, record, [*rows, *part.without_key])
         size = BYTES_PER_ROW * len(part.without_key)
-        settled = await self._offload(
+        results = await self._offload(
             size, results_without_key, kind, record, references, part.without_key
         )
         keys = part.keys
         while keys:
-            unread: set[Reference] = set()
+            unread_references: set[Reference] = set()
             resolve = rules_resolver(
-                kind, record, references, self._clock.now(), self._noticed, unread
+                kind, record, references, self._clock.now(), self._on_change, unread_references
             )
-            settled += await self._settle(record, kind, keys, resolve, before_commit)
-            if not unread:
+            results += await self._commit_records(record, kind, keys, resolve, before_commit)
+            if not unread_references:
                 break
-            # A row and its stored record together may name what neither names alone.
-            references = await self._references.read_more(record, references, unread)
-            done = {result.index for result in settled}
-            keys = [key for key in keys if key.rows[0].index not in done]
-        return _in_order(part, settled)
+            # A row and its stored record together may have a reference that neither has alone.
+            references = await self._references.read_more(record, references, unread_references)
+            done_rows = {result.index for result in results}
+            keys = [key for key in keys if key.rows[0].index not in done_rows]
+        return _in_order(part, results)
 
-    async def _settle(
+    async def _commit_records(
         self,
         record: ImportRecord,
         kind: ImportType,
@@ -228,7 +491,7 @@ class RecordProcessor:
         resolve: Resolver,
         before_commit: BeforeCommit,
     ) -> list[RowResult]:
-        settler = RecordCommitter(
+        committer = RecordCommitter(
             self._tables,
             self._blobs,
             kind.table,
@@ -237,9 +500,9 @@ class RecordProcessor:
             record.import_id,
             self._offload,
             record.number,
-            enter=partial(self._names.note, kind, record.tenant),
+            add_names=partial(self._names.note, kind, record.tenant),
         )
-        return await settler.settle(keys)
+        return await committer.commit(keys)
 
     async def _parts(
         self, record: ImportRecord, lines: bytes, reading: Reading
@@ -255,5 +518,5 @@ def _in_order(part: ChunkRows, results: Sequence[RowResult]) -> list[RowResult]:
     return [by_index[index] for index in part.order if index in by_index]
 
 
-async def _never_stops() -> None:
-    """Ending rows has no time limit of its own: it writes one small thing per record."""
+async def _no_limit() -> None:
+    """Ending rows has no time limit, because it only makes one small write for each record."""

@@ -1,8 +1,8 @@
-"""Reading many records of one partition: by ranges while they pay, else one by one.
+"""Reading many records of one partition: by ranges if they are dense, else one by one.
 
-One query brings a thousand neighbours for one request, but a range may hold mostly strangers: a few
-changed workers of a large employer. So a query is bounded, and where it brought too few of the
-wanted ones, the rest is read point by point.
+One query reads a thousand neighbours, but most of a range may not be needed, for example if few
+workers of a large employer have changed. So a query is limited, and if it returns too few of the
+wanted records, the rest is read one by one.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from shared.storage.ports import Entity, Tables
 
 _READ_AT_ONCE = 1_000
 _MARGIN = 50
+# A range is worth a query if one of so many records is wanted.
 WORTH_IT = 10
-"""A range has to bring one wanted record among so many."""
+# The same for look-ups and small records, which are quickly read.
 SMALL = 60
-"""The same for look-ups and small records: a thousand of them are quickly there."""
 _POINTS_AT_ONCE = 8
 
 
@@ -33,67 +33,65 @@ async def load_records(
 ) -> dict[str, Entity]:
     """The entities among `rows` (sorted, distinct row keys) that are stored, by row key.
 
-    A range goes on paying while one of `one_in` entities in it is wanted; small ones may be many.
+    Ranges are read as long as one of `one_in` entities in them is wanted.
     """
-    wanted = frozenset(rows)
-    found: dict[str, Entity] = {}
+    wanted_rows = frozenset(rows)
+    entities: dict[str, Entity] = {}
     start = 0
     while len(rows) - start > 1:
         most = min(_READ_AT_ONCE, one_in // 5 * (len(rows) - start) + _MARGIN)
-        entities = await tables.query(
-            table, partition, rows[start], rows[-1], select=select, most=most
-        )
-        found |= {entity.row: entity for entity in entities if entity.row in wanted}
-        if len(entities) < most:
+        page = await tables.query(table, partition, rows[start], rows[-1], select=select, most=most)
+        entities |= {entity.row: entity for entity in page if entity.row in wanted_rows}
+        if len(page) < most:
             start = len(rows)
             break
-        covered = bisect_right(rows, entities[-1].row)
-        is_worth_it = (covered - start) * one_in >= most
-        start = covered
+        next_start = bisect_right(rows, page[-1].row)
+        is_worth_it = (next_start - start) * one_in >= most
+        start = next_start
         if not is_worth_it:
             break
     for row in rows[start:]:
         entity = await tables.get(table, partition, row)
         if entity is not None:
-            found[row] = entity
-    return found
+            entities[row] = entity
+    return entities
 
 
 async def load_lookups(
     tables: Tables, table: str, partition: str, names: Sequence[str]
 ) -> dict[str, str]:
-    """The reference that each of some look-ups points at, by name; `names` are sorted, distinct.
+    """The references of look-ups, by name. `names` are sorted and distinct.
 
-    Look-ups are entities `x|<name>|<reference>` whose names need no encoding; of several references
-    under one name the first counts.
+    Look-ups are entities `x|<name>|<reference>` whose names need no encoding. If a name has several
+    references, the first counts.
     """
-    found: dict[str, str] = {}
+    references: dict[str, str] = {}
     start = 0
     while len(names) - start > 1:
         most = min(_READ_AT_ONCE, SMALL // 5 * (len(names) - start) + _MARGIN)
         first, last = f"x|{names[start]}|", f"x|{names[-1]}|~"
         entities = await tables.query(table, partition, first, last, select=["RowKey"], most=most)
-        found |= _pointed_at(entities)
+        references |= _references_by_name(entities)
         if len(entities) < most:
             start = len(names)
             break
-        *_, (reached, _reference) = map(_name_and_reference, entities)
-        covered = bisect_right(names, reached)
-        is_worth_it = (covered - start) * SMALL >= most
-        start = covered
+        *_, (last_name, _reference) = map(_name_and_reference, entities)
+        next_start = bisect_right(names, last_name)
+        is_worth_it = (next_start - start) * SMALL >= most
+        start = next_start
         if not is_worth_it:
             break
     for at in range(start, len(names), _POINTS_AT_ONCE):
-        some = names[at : at + _POINTS_AT_ONCE]
+        batch = names[at : at + _POINTS_AT_ONCE]
         single = (
-            tables.query(table, partition, f"x|{name}|", f"x|{name}|~", most=1) for name in some
+            tables.query(table, partition, f"x|{name}|", f"x|{name}|~", most=1) for name in batch
         )
         for entities in await asyncio.gather(*single):
-            found |= _pointed_at(entities)
-    return {name: found[name] for name in names if name in found}
+            references |= _references_by_name(entities)
+    return {name: references[name] for name in names if name in references}
 
 
-def _pointed_at(entities: Sequence[Entity]) -> dict[str, str]:
+def _references_by_name(entities: Sequence[Entity]) -> dict[str, str]:
     return dict(_name_and_reference(entity) for entity in reversed(entities))
 
 

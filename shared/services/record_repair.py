@@ -1,17 +1,17 @@
-"""Finds what is stored of a tenant and cannot be read; mends or removes it (`manage.py records`).
+"""Finds unreadable stored data of a tenant, and repairs or removes it (`manage.py records`).
 
-A record whose document can be read is mended: its stamp says that the tenant's newest import wrote
-it, so that nothing older overwrites it, and its look-ups are made anew. Any other one is removed
-with its look-ups and leaves a tombstone, so that the next import stores it anew. Each repair is
-conditional on what was found: what has changed since is left alone.
+A record whose document can be read is repaired: it gets the stamp of the tenant's newest import, so
+that no older import overwrites it, and its look-ups are written again. Any other record is removed
+with its look-ups and leaves a tombstone, so that the next import stores it again. Each repair is
+conditional: data that has changed since it was found is left unchanged.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -21,40 +21,25 @@ from shared.clock import Clock, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.imports.former_values import LOST_FORMER, Created
 from shared.imports.import_type import Document, ImportType, RecordRules
-from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.license_set import Change, StoredLicense
-from shared.imports.licenses.model import employee_of
 from shared.imports.registry import IMPORT_TYPES
-from shared.services.documents.rounds import RoundStatus
 from shared.services.import_log import ImportLog
 from shared.services.results import Results
-from shared.storage import (
-    authdata_records,
-    business_records,
-    former_columns,
-    idempotency_records,
-    license_records,
-)
+from shared.storage import business_records, former_columns, idempotency_records
 from shared.storage.business_records import RecordKey, Stamp, StoredRecord
 from shared.storage.entities import decode, encode, join_text
 from shared.storage.import_records import ImportRecord
-from shared.storage.license_records import LicenseWriter
-from shared.storage.names import AUTH_STAGING, COMMUNICATION_ROUNDS, IDEMPOTENCY, INTEGRATIONS
+from shared.storage.names import IDEMPOTENCY, INTEGRATIONS
 from shared.storage.partition_index import record_partitions
 from shared.storage.ports import Delete, Entity, Operation, Tables, query_pages, reading
 
 _PAGE = 500
-_NO_IMPORT = "it was written by an import that does not exist"
+NO_IMPORT = "it was written by an import that does not exist"
 _MOST_SHOWN = 4
-_CALLS, _BATCHES, _SETUP = "calls", "batches", "setup"
-AREAS = (*IMPORT_TYPES, "imports", _CALLS, _BATCHES, _SETUP)
-"""What can be checked: records by import type, imports with their results, calls with an
-Idempotency-Key, batches of authentication data, and the tenant's integrations and rounds.
-"""
+_IMPORTS, _CALLS, SETUP = "imports", "calls", "setup"
 
 
 class Repair(StrEnum):
-    """What a repair does to a broken thing."""
+    """The kind of a repair."""
 
     MEND = "mend"
     REMOVE = "remove"
@@ -63,7 +48,7 @@ class Repair(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class BrokenThing:
+class BrokenEntry:
     """Something stored that cannot be read. `key` names it, sensitive parts masked."""
 
     area: str
@@ -74,11 +59,66 @@ class BrokenThing:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredShape:
-    """What a type derives from a stored document.
+class RepairContext:
+    """What finding and repairing needs: the storage, the imports, the time."""
 
-    `check` raises what a document of another shape makes its readers raise; `lookups` are the row
-    keys of its look-ups, `columns` what is promoted to columns.
+    tables: Tables
+    imports: ImportLog
+    clock: Clock
+    _newest: dict[str, int] = field(default_factory=dict)
+
+    async def entities(
+        self, table: str, partition: str, first: str = "", last: str | None = None
+    ) -> AsyncIterator[Entity]:
+        async for page in query_pages(self.tables, table, partition, first, last, most=_PAGE):
+            for entity in page:
+                yield entity
+
+    def removal(
+        self, area: str, table: str, key: str, fault: str, operations: Sequence[Operation]
+    ) -> BrokenEntry:
+        async def carry_out() -> None:
+            await self.tables.transact(table, operations)
+
+        return BrokenEntry(area, key, fault, Repair.REMOVE, carry_out)
+
+    async def is_of_no_import(self, tenant: str, number: int) -> bool:
+        """Whether a number that was just read is higher than that of every import of the tenant."""
+        if number > self._newest.get(tenant, -1):
+            self._newest[tenant] = await self.imports.newest_number(tenant)
+        return number > self._newest[tenant]
+
+
+def broken_former_values(
+    context: RepairContext,
+    kind: ImportType,
+    entity: Entity,
+    document: Document | None,
+    created: Created,
+) -> BrokenEntry | None:
+    """The entry for former values that cannot be read, of a record that can be read."""
+    try:
+        former_columns.check_columns(entity, document, created)
+    except UnreadableDataError as error:
+
+        async def carry_out() -> None:
+            await context.tables.write(kind.table, former_columns.lost(entity))
+
+        key = shown_key(entity.partition, entity.row.rpartition("|")[2])
+        return BrokenEntry(kind.name, key, str(error), Repair.MEND, carry_out)
+    return None
+
+
+# Finds what is broken of a tenant.
+BrokenFinder = Callable[[RepairContext, str], AsyncIterator[BrokenEntry]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredShape:
+    """The parts that a type derives from a stored document.
+
+    `check` raises an error for a document of another shape. `lookups` are the row keys of its
+    look-ups, `columns` its promoted columns.
     """
 
     check: Callable[[Document], object]
@@ -87,7 +127,7 @@ class StoredShape:
 
 
 def shape_of_rules(rules: RecordRules) -> StoredShape:
-    """That of a type whose rows each name one record."""
+    """The shape of a type whose rows each name one record."""
 
     def check(document: Document) -> None:
         rules.lookups(document)
@@ -96,111 +136,103 @@ def shape_of_rules(rules: RecordRules) -> StoredShape:
     return StoredShape(check, rules.lookups, rules.columns)
 
 
+def repair_areas(type_areas: Iterable[str]) -> tuple[str, ...]:
+    """What can be checked: records by import type, imports with their results, calls with an
+    Idempotency-Key, what types add to these, and the tenant's integrations and rounds.
+    """
+    further = (area for area in type_areas if area != SETUP)
+    return tuple(dict.fromkeys((*IMPORT_TYPES, _IMPORTS, _CALLS, *further, SETUP)))
+
+
 class RecordRepair:
-    """Goes through the tables of one tenant; writes only in `carry_out`."""
+    """Finds broken entries in the tables of one tenant. Only `carry_out` of an entry writes."""
 
     def __init__(
         self,
-        tables: Tables,
-        imports: ImportLog,
+        context: RepairContext,
         results: Results,
-        clock: Clock,
         shapes: Mapping[str, StoredShape],
+        finders: Mapping[str, BrokenFinder],
     ) -> None:
-        """`shapes` by the name of the type, where its rows do not each name one record."""
-        self._tables = tables
-        self._imports = imports
+        """`shapes` by the name of the type, where its rows do not each name one record.
+
+        `finders` by area: those of import types, in place of the usual one or beside it.
+        """
+        self._context = context
         self._results = results
-        self._clock = clock
         self._shapes = shapes
-        self._newest: dict[str, int] = {}
+        self._finders = finders
 
-    async def find(self, tenant: str, areas: Sequence[str] = AREAS) -> AsyncIterator[BrokenThing]:
-        """Everything broken in these areas, one area after another."""
-        for area in areas:
-            async for thing in self._of_area(tenant, area):
-                yield thing
+    async def find(self, tenant: str, areas: Sequence[str] = ()) -> AsyncIterator[BrokenEntry]:
+        """Everything broken in these areas, one area after another; by default in all of them."""
+        for area in areas or repair_areas(self._finders):
+            async for entry in self._of_area(tenant, area):
+                yield entry
 
-    async def repair(self, thing: BrokenThing) -> bool:
-        """Carry a repair out; False where there is none, or the thing has changed since."""
-        if thing.carry_out is None:
+    async def repair(self, entry: BrokenEntry) -> bool:
+        """Carry out a repair; False if there is none, or the entry has changed since."""
+        if entry.carry_out is None:
             return False
         try:
-            await thing.carry_out()
+            await entry.carry_out()
         except PreconditionFailedError:
             return False
-        log.event("record.repaired", type=thing.area, step=thing.repair.value)
+        log.event("record.repaired", type=entry.area, step=entry.repair.value)
         return True
 
-    def _of_area(self, tenant: str, area: str) -> AsyncIterator[BrokenThing]:
-        match area:
-            case LICENSES.name:
-                return self._licenses(tenant)
-            case "imports":
-                return self._broken_imports(tenant)
-            case "calls":
-                return self._calls(tenant)
-            case "batches":
-                return self._batches(tenant)
-            case "setup":
-                return self._setup(tenant)
-            case _:
-                return self._records(tenant, IMPORT_TYPES[area])
+    async def _of_area(self, tenant: str, area: str) -> AsyncIterator[BrokenEntry]:
+        type_entries = {_IMPORTS: self._broken_imports, _CALLS: self._calls, SETUP: self._setup}
+        if area in type_entries:
+            async for entry in type_entries[area](tenant):
+                yield entry
+        if area in self._finders:
+            async for entry in self._finders[area](self._context, tenant):
+                yield entry
+        elif area in IMPORT_TYPES:
+            async for entry in self._records(tenant, IMPORT_TYPES[area]):
+                yield entry
 
-    async def _records(self, tenant: str, kind: ImportType) -> AsyncIterator[BrokenThing]:
+    async def _records(self, tenant: str, kind: ImportType) -> AsyncIterator[BrokenEntry]:
         shape = self._shape(kind)
-        for partition in await record_partitions(self._tables, kind.table, tenant):
+        for partition in await record_partitions(self._context.tables, kind.table, tenant):
             lookups: defaultdict[str, list[Entity]] = defaultdict(list)
-            async for entity in self._entities(kind.table, partition, "x|", "x|~"):
+            async for entity in self._context.entities(kind.table, partition, "x|", "x|~"):
                 lookups[entity.row.rpartition("|")[2]].append(entity)
-            async for entity in self._entities(kind.table, partition, "r|", "r|~"):
-                own = lookups.pop(entity.row.removeprefix("r|"), [])
+            async for entity in self._context.entities(kind.table, partition, "r|", "r|~"):
+                own_lookups = lookups.pop(entity.row.removeprefix("r|"), [])
                 try:
                     newest = _check(shape, entity)
                 except UnreadableDataError as error:
-                    yield self._broken_record(tenant, kind, entity, own, str(error))
+                    yield self._broken_record(tenant, kind, entity, own_lookups, str(error))
                     continue
-                if await self._is_of_no_import(tenant, newest):
-                    yield self._broken_record(tenant, kind, entity, own, _NO_IMPORT)
+                if await self._context.is_of_no_import(tenant, newest):
+                    yield self._broken_record(tenant, kind, entity, own_lookups, NO_IMPORT)
                     continue
                 record = business_records.from_entity(entity)
-                broken = self._broken_former(kind, entity, record.document, record.created)
+                broken = broken_former_values(
+                    self._context, kind, entity, record.document, record.created
+                )
                 if broken is not None:
                     yield broken
             for reference, pointing in lookups.items():
                 for entity in pointing:
                     fault = "the record that this look-up names is not there"
-                    key = _shown_key(partition, reference)
-                    yield self._removal(kind.name, kind.table, key, fault, [Delete(entity)])
-
-    def _broken_former(
-        self, kind: ImportType, entity: Entity, document: Document | None, created: Created
-    ) -> BrokenThing | None:
-        """Former values that cannot be read; the record itself can."""
-        try:
-            former_columns.check_columns(entity, document, created)
-        except UnreadableDataError as error:
-
-            async def carry_out() -> None:
-                await self._tables.write(kind.table, former_columns.lost(entity))
-
-            key = _shown_key(entity.partition, entity.row.rpartition("|")[2])
-            return BrokenThing(kind.name, key, str(error), Repair.MEND, carry_out)
-        return None
+                    key = shown_key(partition, reference)
+                    yield self._context.removal(kind.name, kind.table, key, fault, [Delete(entity)])
 
     def _shape(self, kind: ImportType) -> StoredShape:
         return self._shapes.get(kind.name) or shape_of_rules(kind.record_rules)
 
     def _broken_record(
         self, tenant: str, kind: ImportType, entity: Entity, lookups: Sequence[Entity], fault: str
-    ) -> BrokenThing:
+    ) -> BrokenEntry:
         shape = self._shape(kind)
         document = _document(shape, entity)
 
         async def carry_out() -> None:
             key = RecordKey(entity.partition, entity.row)
-            number = await self._imports.newest_number(tenant)
-            mended = StoredRecord(
+            number = await self._context.imports.newest_number(tenant)
+            repaired = StoredRecord(
                 key=key,
                 document=document,
                 stamp=Stamp(number, -1, "[]"),
@@ -208,208 +240,88 @@ class RecordRepair:
                 created_at=entity.text("CreatedAt"),
                 created_import_id=entity.text("CreatedBy"),
                 former=LOST_FORMER,
-                updated_at=to_iso(self._clock.now()),
+                updated_at=to_iso(self._context.clock.now()),
                 lookups=() if document is None else tuple(shape.lookups(document)),
                 columns=None if document is None else dict(shape.columns(document)),
             )
-            before = StoredRecord(key, None, mended.stamp, etag=entity.etag)
-            operations = business_records.writing(mended, before)
-            kept = {operation.entity.row for operation in operations}
-            operations += [Delete(each) for each in lookups if each.row not in kept]
-            await self._tables.transact(kind.table, operations)
+            before = StoredRecord(key, None, repaired.stamp, etag=entity.etag)
+            operations = business_records.writing(repaired, before)
+            kept_rows = {operation.entity.row for operation in operations}
+            operations += [Delete(each) for each in lookups if each.row not in kept_rows]
+            await self._context.tables.transact(kind.table, operations)
 
         repair = Repair.REMOVE if document is None else Repair.MEND
-        key = _shown_key(entity.partition, entity.row.removeprefix("r|"))
-        return BrokenThing(kind.name, key, fault, repair, carry_out)
+        key = shown_key(entity.partition, entity.row.removeprefix("r|"))
+        return BrokenEntry(kind.name, key, fault, repair, carry_out)
 
-    async def _licenses(self, tenant: str) -> AsyncIterator[BrokenThing]:
-        open_numbers = [opened.number for opened in await self._imports.open_of(tenant)]
-        for partition in await record_partitions(self._tables, LICENSES.table, tenant):
-            held: dict[str, StoredLicense] = {}
-            async for entity in self._entities(LICENSES.table, partition, "r|", "r|~"):
-                key = entity.row.rpartition("|")[2]
-                try:
-                    found = license_records.held_from_entity(entity)
-                    if await self._is_of_no_import(tenant, found.number):
-                        yield self._broken_license(tenant, entity, key, _NO_IMPORT)
-                    else:
-                        broken = self._broken_former(
-                            LICENSES, entity, found.document, found.created
-                        )
-                        if broken is not None:
-                            yield broken
-                    if found.document is not None:
-                        held[key] = found
-                except UnreadableDataError as error:
-                    yield self._broken_license(tenant, entity, key, str(error))
-                    held[key] = StoredLicense(key, employee_of({}), None, 0)
-            async for entity in self._entities(LICENSES.table, partition, "k|", "k|~"):
-                key = entity.row.removeprefix("k|")
-                fault = _fault_of_owner(entity, is_there=key in held)
-                if fault:
-                    yield self._broken_owner(entity, held.get(key), fault)
-            async for entity in self._entities(LICENSES.table, partition, "j|", "j|~"):
-                try:
-                    license_records.log_from_entity(entity)
-                except UnreadableDataError as error:
-                    number = entity.row.split("|")[1]
-                    shown = _shown_key(partition, f"log of import number {int(number)}")
-                    if int(number) in open_numbers:
-                        yield BrokenThing(LICENSES.name, shown, str(error), Repair.NONE)
-                    else:
-                        yield self._removal(
-                            LICENSES.name, LICENSES.table, shown, str(error), [Delete(entity)]
-                        )
-
-    def _broken_license(self, tenant: str, entity: Entity, key: str, fault: str) -> BrokenThing:
-        document = _readable_json(entity)
-        place = None
-        if document is not None:
-            employee = employee_of(document)
-            if license_records.license_row(employee, key) == entity.row:
-                place = StoredLicense(
-                    key,
-                    employee,
-                    document,
-                    0,
-                    entity.text("CreatedAt"),
-                    created_import_id=entity.text("CreatedBy"),
-                )
-
-        async def carry_out() -> None:
-            await self._tables.write(LICENSES.table, Delete(entity))
-            if place is None:
-                owner = Entity(entity.partition, license_records.key_row(key), {})
-                await self._tables.write(LICENSES.table, Delete(owner))
-            else:
-                number = await self._imports.newest_number(tenant)
-                await self._write_license(
-                    entity.partition, replace(place, number=number, former=LOST_FORMER)
-                )
-
-        shown = _shown_key(entity.partition, key)
-        repair = Repair.REMOVE if place is None else Repair.MEND
-        return BrokenThing(LICENSES.name, shown, fault, repair, carry_out)
-
-    def _broken_owner(self, entity: Entity, held: StoredLicense | None, fault: str) -> BrokenThing:
-        shown = _shown_key(entity.partition, entity.row.removeprefix("k|"))
-        if held is None or held.document is None:
-            return self._removal(LICENSES.name, LICENSES.table, shown, fault, [Delete(entity)])
-        place = held
-
-        async def carry_out() -> None:
-            await self._write_license(entity.partition, place)
-
-        return BrokenThing(LICENSES.name, shown, fault, Repair.MEND, carry_out)
-
-    async def _write_license(self, partition: str, held: StoredLicense) -> None:
-        change = Change(held.key, None, held, is_reused=True)
-        now = to_iso(self._clock.now())
-        writer = LicenseWriter(held.number, held.import_id, now)
-        operations = license_records.operations_of(partition, change, writer)
-        await self._tables.transact(LICENSES.table, operations)
-
-    async def _broken_imports(self, tenant: str) -> AsyncIterator[BrokenThing]:
+    async def _broken_imports(self, tenant: str) -> AsyncIterator[BrokenEntry]:
         after: int | None = None
-        while found := await self._imports.newest_first(tenant, after, _PAGE):
-            known = {opened.number for opened in await self._imports.open_of(tenant)}
-            for record in found:
+        while records := await self._context.imports.newest_first(tenant, after, _PAGE):
+            open_numbers = {
+                open_import.number for open_import in await self._context.imports.open_of(tenant)
+            }
+            for record in records:
                 if record.is_broken:
                     yield self._broken_import(record)
-                elif record.is_open and record.number not in known:
-                    lost = await self._lost_open_import(record)
-                    if lost is not None:
-                        yield lost
+                elif record.is_open and record.number not in open_numbers:
+                    lost_import = await self._lost_open_import(record)
+                    if lost_import is not None:
+                        yield lost_import
                 elif not record.results_expired_at:
-                    async for thing in self._broken_results(record):
-                        yield thing
-            after = found[-1].number
+                    async for entry in self._broken_results(record):
+                        yield entry
+            after = records[-1].number
 
-    async def _lost_open_import(self, record: ImportRecord) -> BrokenThing | None:
-        """An open import that the sweep does not find; None where it has ended meanwhile."""
-        current = await self._imports.read(record.tenant, record.number)
+    async def _lost_open_import(self, record: ImportRecord) -> BrokenEntry | None:
+        """The entry for an open import that the sweep does not find; None if it has ended."""
+        current = await self._context.imports.read(record.tenant, record.number)
         if current is None or not current.is_open or current.is_broken:
             return None
         is_open = current
 
         async def carry_out() -> None:
-            if not await self._imports.reopen(is_open):
+            if not await self._context.imports.reopen(is_open):
                 raise PreconditionFailedError("the import has ended")
 
         fault = "the entity by which the sweep finds the open import is not there"
-        return BrokenThing("imports", record.import_id, fault, Repair.MEND, carry_out)
+        return BrokenEntry(_IMPORTS, record.import_id, fault, Repair.MEND, carry_out)
 
-    def _broken_import(self, record: ImportRecord) -> BrokenThing:
+    def _broken_import(self, record: ImportRecord) -> BrokenEntry:
         fault = "the record of the import cannot be read"
 
         async def carry_out() -> None:
-            await self._imports.close(record, to_iso(self._clock.now()))
+            await self._context.imports.close(record, to_iso(self._context.clock.now()))
 
         if not record.is_open:
-            return BrokenThing("imports", record.import_id, fault, Repair.NONE)
-        return BrokenThing("imports", record.import_id, fault, Repair.CLOSE, carry_out)
+            return BrokenEntry(_IMPORTS, record.import_id, fault, Repair.NONE)
+        return BrokenEntry(_IMPORTS, record.import_id, fault, Repair.CLOSE, carry_out)
 
-    async def _broken_results(self, record: ImportRecord) -> AsyncIterator[BrokenThing]:
-        async for stored in self._results.chunks(record.import_id):
+    async def _broken_results(self, record: ImportRecord) -> AsyncIterator[BrokenEntry]:
+        async for result in self._results.chunks(record.import_id):
             try:
-                await self._results.rows(stored)
+                await self._results.rows(result)
             except UnreadableDataError as error:
-                key = f"{record.import_id} chunk {stored.chunk}"
-                yield BrokenThing("imports", key, str(error), Repair.NONE)
+                key = f"{record.import_id} chunk {result.chunk}"
+                yield BrokenEntry(_IMPORTS, key, str(error), Repair.NONE)
 
-    async def _calls(self, tenant: str) -> AsyncIterator[BrokenThing]:
-        async for entity in self._entities(IDEMPOTENCY, encode(tenant), *idempotency_records.KEYS):
+    async def _calls(self, tenant: str) -> AsyncIterator[BrokenEntry]:
+        async for entity in self._context.entities(
+            IDEMPOTENCY, encode(tenant), *idempotency_records.KEYS
+        ):
             try:
                 idempotency_records.from_entity(tenant, "", entity)
             except UnreadableDataError as error:
-                # The key is the caller's own word, and may say anything.
+                # The caller chose the key, which may contain anything.
                 key = masked(decode(entity.row.removeprefix("k|")))
-                yield self._removal(_CALLS, IDEMPOTENCY, key, str(error), [Delete(entity)])
+                yield self._context.removal(_CALLS, IDEMPOTENCY, key, str(error), [Delete(entity)])
 
-    async def _batches(self, tenant: str) -> AsyncIterator[BrokenThing]:
-        async for noted in self._entities(AUTH_STAGING, encode(tenant), "b|", "b|~"):
-            file_log_id = noted.text("Batch")
-            partition = authdata_records.partition_of(tenant, file_log_id)
-            entity = await self._tables.get(AUTH_STAGING, partition, authdata_records.BATCH_ROW)
-            try:
-                if entity is not None:
-                    authdata_records.from_entity(tenant, file_log_id, entity)
-            except UnreadableDataError as error:
-                # The upkeep of batches removes it.
-                yield BrokenThing(_BATCHES, file_log_id, str(error), Repair.NONE)
-
-    async def _setup(self, tenant: str) -> AsyncIterator[BrokenThing]:
-        async for entity in self._entities(INTEGRATIONS, encode(tenant)):
+    async def _setup(self, tenant: str) -> AsyncIterator[BrokenEntry]:
+        async for entity in self._context.entities(INTEGRATIONS, encode(tenant)):
             try:
                 integration_from_entity(entity)
             except UnreadableDataError as error:
                 fault = f"{error}; mend it with `integration set`"
-                yield BrokenThing(_SETUP, decode(entity.row), fault, Repair.NONE)
-        async for entity in self._entities(COMMUNICATION_ROUNDS, encode(tenant)):
-            if entity.text("Status") not in list(RoundStatus):
-                fault = "the status of the round cannot be read; mend it with `round set`"
-                yield BrokenThing(_SETUP, decode(entity.row), fault, Repair.NONE)
-
-    def _removal(
-        self, area: str, table: str, key: str, fault: str, operations: Sequence[Operation]
-    ) -> BrokenThing:
-        async def carry_out() -> None:
-            await self._tables.transact(table, operations)
-
-        return BrokenThing(area, key, fault, Repair.REMOVE, carry_out)
-
-    async def _is_of_no_import(self, tenant: str, number: int) -> bool:
-        """Whether a number that was just read is higher than that of every import of the tenant."""
-        if number > self._newest.get(tenant, -1):
-            self._newest[tenant] = await self._imports.newest_number(tenant)
-        return number > self._newest[tenant]
-
-    async def _entities(
-        self, table: str, partition: str, first: str = "", last: str | None = None
-    ) -> AsyncIterator[Entity]:
-        async for page in query_pages(self._tables, table, partition, first, last, most=_PAGE):
-            for entity in page:
-                yield entity
+                yield BrokenEntry(SETUP, decode(entity.row), fault, Repair.NONE)
 
 
 def masked(text: str) -> str:
@@ -418,7 +330,7 @@ def masked(text: str) -> str:
 
 
 def _check(shape: StoredShape, entity: Entity) -> int:
-    """The highest import number in a record. Raises UnreadableDataError where it is broken."""
+    """The highest import number in a record. Raises UnreadableDataError if it is broken."""
     record = business_records.from_entity(entity)
     record.stamp.results()
     if record.document is not None:
@@ -428,8 +340,8 @@ def _check(shape: StoredShape, entity: Entity) -> int:
 
 
 def _document(shape: StoredShape, entity: Entity) -> Document | None:
-    """The document of a broken record where that can be read; a tombstone has none."""
-    document = None if entity.flag("Deleted") else _readable_json(entity)
+    """The document of a broken record; None if it cannot be read, and for a tombstone."""
+    document = None if entity.flag("Deleted") else readable_json(entity)
     if document is None:
         return None
     try:
@@ -439,7 +351,7 @@ def _document(shape: StoredShape, entity: Entity) -> Document | None:
     return document
 
 
-def _readable_json(entity: Entity) -> Document | None:
+def readable_json(entity: Entity) -> Document | None:
     try:
         document: Any = json.loads(join_text("Document", entity.values))
     except (ValueError, RecursionError):
@@ -447,14 +359,6 @@ def _readable_json(entity: Entity) -> Document | None:
     return document if isinstance(document, dict) else None
 
 
-def _fault_of_owner(entity: Entity, *, is_there: bool) -> str:
-    try:
-        owner = license_records.owner_of(entity)
-    except UnreadableDataError as error:
-        return str(error)
-    return "" if owner.is_gone or is_there else "the license of this key is not there"
-
-
-def _shown_key(partition: str, reference: str) -> str:
+def shown_key(partition: str, reference: str) -> str:
     group = partition.partition("|")[2]
     return f"{decode(group)} / {decode(reference)}" if group else decode(reference)

@@ -1,7 +1,7 @@
-"""What becomes of one record by the rules of its type (docs/design.md#1).
+"""The resolver that applies the rules of a type to the rows of one record (docs/design.md#1).
 
-Pure: from the rows of a record and what is stored of it to results and writes. First of all it asks
-the stamps (`stamps`): what a handler of this import left before counts.
+It is pure: it computes results and writes from the rows of a record and the stored record. It first
+checks the stamp (`stamps`), because the results of an earlier handler of this import count.
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ from datetime import datetime
 from shared import log
 from shared.clock import to_iso
 from shared.imports.import_type import Document, ImportType, Options, ReadRow, Reference
-from shared.imports.merge_rules import ChangeListener, Folded, all_failed, fold, judge_without_key
+from shared.imports.merge_rules import (
+    ChangeListener,
+    evaluate_without_key,
+    fail_all_rows,
+    merge_rows,
+)
 from shared.imports.messages import TOO_LARGE_RECORD, Message, MessageId
 from shared.imports.results import RowResult, failed
 from shared.services.name_index import names_of
-from shared.services.record_commit import WAITING, KeyRows, RecordOutcome, Resolver
 from shared.services.references import References
+from shared.services.row_processor import WAITING, KeyRows, RecordOutcome, Resolver
 from shared.services.stamps import recorded_results, stamped_record
 from shared.storage import business_records as records
 from shared.storage.business_records import RecordTooLargeError, Stamp, StoredRecord
@@ -34,10 +39,10 @@ def rules_resolver(
     on_change: ChangeListener | None = None,
     unread: set[Reference] | None = None,
 ) -> Resolver:
-    """Rows are folded by the rules and written once, with the stamp of this import.
+    """Make a resolver that merges the rows by the rules, and writes once with this import's stamp.
 
-    Rows that name a record which may still come wait: they have neither results nor writes. Rows of
-    a retry that are as they were sent fail with 1101 where a later import has changed the record.
+    Rows that refer to a record which may still be created wait: they have neither results nor
+    writes. Unchanged rows of a retry fail with 1101 if a later import has changed the record.
     """
     options = _options_of(record)
 
@@ -50,19 +55,19 @@ def rules_resolver(
         def missing(
             row: ReadRow, document: Document, before: Document | None
         ) -> tuple[Message, ...]:
-            named = references.to_find(row, document, before)
-            to_find.extend(named)
-            return references.missing(named, document, before)
+            wanted_references = references.find_references(row, document, before)
+            to_find.extend(wanted_references)
+            return references.find_missing(wanted_references, document, before)
 
         document = stored.document if stored is not None else None
-        folded = fold(
+        merged = merge_rows(
             kind.record_rules,
             rows.rows,
             document,
             options,
             missing,
             on_change,
-            _overtaken(record, rows, stored),
+            _overtaken_rows(record, rows, stored),
         )
         if unread is not None:
             not_read = [each for each in to_find if not references.was_read(each)]
@@ -71,17 +76,25 @@ def rules_resolver(
                 return WAITING
         if any(references.may_come(each) for each in to_find):
             return WAITING
-        if folded.document is None:
-            return RecordOutcome(folded.results)
-        written = _written(kind, record, rows, stored, folded, folded.document, now)
+        if merged.document is None:
+            return RecordOutcome(merged.results)
+        new_record = stamped_record(
+            rows.key,
+            merged.document,
+            Stamp.from_results(record.number, merged.position, merged.results, record.import_id),
+            stored,
+            to_iso(now),
+            lookups=tuple(kind.record_rules.lookups(merged.document)),
+            columns=kind.record_rules.columns(merged.document),
+        )
         try:
-            names = names_of(kind, folded.document) - names_of(kind, document)
+            names = names_of(kind, merged.document) - names_of(kind, document)
             spilled: Spilled = {}
-            operations = tuple(records.writing(written, stored, spilled))
-            return RecordOutcome(folded.results, operations, names, spilled)
+            operations = tuple(records.writing(new_record, stored, spilled))
+            return RecordOutcome(merged.results, operations, names, spilled)
         except RecordTooLargeError:
             return RecordOutcome(
-                all_failed(rows.rows, Message(MessageId.WRONG_LENGTH, detail=TOO_LARGE_RECORD))
+                fail_all_rows(rows.rows, Message(MessageId.WRONG_LENGTH, detail=TOO_LARGE_RECORD))
             )
 
     return resolve
@@ -90,10 +103,10 @@ def rules_resolver(
 def results_without_key(
     kind: ImportType, record: ImportRecord, references: References, rows: Sequence[ReadRow]
 ) -> list[RowResult]:
-    """The results of rows without a usable key, but for those that wait.
+    """The results of rows without a usable key, except those that wait.
 
-    Such a row fails. It waits all the same for a record that may still come, since only then can
-    its result say whether that record is missing.
+    Such a row fails. It still waits for a record that may be created, because its result has to
+    report whether that record is missing.
     """
     options = _options_of(record)
     results: list[RowResult] = []
@@ -104,13 +117,13 @@ def results_without_key(
             row: ReadRow,
             document: Document,
             _before: Document | None,
-            named: list[Reference] = to_find,
+            wanted_references: list[Reference] = to_find,
         ) -> tuple[Message, ...]:
-            named.extend(references.to_find(row, document, None))
-            return references.missing(named, document, None)
+            wanted_references.extend(references.find_references(row, document, None))
+            return references.find_missing(wanted_references, document, None)
 
         try:
-            result = judge_without_key(kind.record_rules, row, options, missing)
+            result = evaluate_without_key(kind.record_rules, row, options, missing)
         except Exception as error:
             log.failure("row.failed", error, type=kind.name)
             result = failed(row.index, row.key, *row.messages)
@@ -123,7 +136,7 @@ def _options_of(record: ImportRecord) -> Options:
     return replace(record.options, accepted_on=record.accepted_at[:10])
 
 
-def _overtaken(
+def _overtaken_rows(
     record: ImportRecord, rows: KeyRows, stored: StoredRecord | None
 ) -> dict[int, Message]:
     """1101 for the rows that fail with it (docs/contracts.md#5, retry)."""
@@ -133,23 +146,3 @@ def _overtaken(
         for row in rows.rows
         if record.origins.is_overtaken(row.index, changed_by)
     }
-
-
-def _written(
-    kind: ImportType,
-    record: ImportRecord,
-    rows: KeyRows,
-    stored: StoredRecord | None,
-    folded: Folded,
-    document: Document,
-    now: datetime,
-) -> StoredRecord:
-    return stamped_record(
-        rows.key,
-        document,
-        Stamp.of(record.number, folded.position, folded.results, record.import_id),
-        stored,
-        to_iso(now),
-        lookups=tuple(kind.record_rules.lookups(document)),
-        columns=kind.record_rules.columns(document),
-    )

@@ -1,15 +1,15 @@
-"""References of rows: is the record there that a row names, and may it still come.
+"""References of rows: whether the record exists, or an earlier import may still create it.
 
 See docs/design.md#1.3.
 
-A row whose worker is missing waits only while an import accepted earlier, of a type that could
-bring that worker, is open; a worker that a later import brought does not count. Both are read for
-many rows at once, the open imports first: an import that closes in between has written its workers
+A row whose worker is missing waits only while an earlier import of a type that can create that
+worker is open. A worker that a later import created does not count. Both are read for many rows in
+one query, the open imports first, because an import that closes in between has written its workers
 by then.
 
-A row is judged by what it names itself and by what its stored record names, never by what other
-rows of its chunk name. A reference that is stored with the record counts as known where the row
-does not repeat it (docs/contracts.md#0, references).
+Only the references of the row and of its stored record count, never those of other rows of the
+chunk. A reference that is stored with the record is not checked again unless the row repeats it
+(docs/contracts.md#0, references).
 """
 
 from __future__ import annotations
@@ -47,81 +47,83 @@ _Place = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What one chunk may know of other records; pure from here on.
+    """The state of the referenced records of one chunk. Its methods are pure.
 
-    `read` holds the records that were looked for, `there` those of them that count, `coming` the
-    tables that an earlier open import may still write to.
+    `read` are the records that were looked up, and `stored` those of them that count.
+    `writable_tables` are the tables that an earlier open import may still write to.
     """
 
     rules: RecordRules
     tenant: str
     read: frozenset[_Place] = frozenset()
-    there: frozenset[_Place] = frozenset()
-    coming: frozenset[str] = frozenset()
+    stored: frozenset[_Place] = frozenset()
+    writable_tables: frozenset[str] = frozenset()
     lists: TenantLists = NO_LISTS
 
-    def to_find(self, row: ReadRow, document: Document, before: Document | None) -> list[Reference]:
-        """The references of the record that must be there for the row to be stored."""
-        known = () if before is None else self.rules.references(before)
-        places = {_place(self.tenant, reference) for reference in known}
+    def find_references(
+        self, row: ReadRow, document: Document, before: Document | None
+    ) -> list[Reference]:
+        """The references that must exist for the row to be stored."""
+        stored_references = () if before is None else self.rules.references(before)
+        stored_places = {_place(self.tenant, reference) for reference in stored_references}
         return [
             reference
             for reference in self.rules.references(document)
-            if _place(self.tenant, reference) not in places
-            or _names_field(row.values, reference.field)
+            if _place(self.tenant, reference) not in stored_places
+            or _sends_field(row.values, reference.field)
         ]
 
-    def missing(
-        self, found: Sequence[Reference], document: Document, before: Document | None
+    def find_missing(
+        self, wanted_references: Sequence[Reference], document: Document, before: Document | None
     ) -> tuple[Message, ...]:
-        """2001 for every name in the record that is nobody's; `found` is what `to_find` says.
+        """The message 2001 for every missing one of `wanted_references`, and every unlisted value.
 
-        A listed value that the stored record has already is not looked at again: a list that is
-        loaded later must not fail rows that say nothing of it.
+        A listed value that the stored record has already is not checked again, because a list that
+        is loaded later must not fail rows that do not send the value.
         """
-        known = () if before is None else self.rules.listed(before)
-        unknown = [
+        stored_values = () if before is None else self.rules.listed(before)
+        missing_records = [
             Message(MessageId.REFERENCE_NOT_FOUND, reference.field, reference.reference, _NO_RECORD)
-            for reference in found
+            for reference in wanted_references
             if not self._is_there(reference)
         ]
-        unlisted = [
-            self._not_listed(value)
+        unlisted_values = [
+            self._unlisted_message(value)
             for value in self.rules.listed(document)
-            if value not in known and not self.lists.allows(value.kind, value.value)
+            if value not in stored_values and not self.lists.allows(value.kind, value.value)
         ]
-        return (*unknown, *unlisted)
+        return (*missing_records, *unlisted_values)
 
-    def _not_listed(self, value: ListedValue) -> Message:
-        shown = None if value.is_sensitive else as_sent(value.value)
+    def _unlisted_message(self, value: ListedValue) -> Message:
+        shown_value = None if value.is_sensitive else as_sent(value.value)
         kind = value.kind.value
         if kind in self.lists.unreadable:
             detail = UNREADABLE_LIST.format(kind=kind)
-            return Message(MessageId.COULD_NOT_BE_PROCESSED, value.field, shown, detail)
+            return Message(MessageId.COULD_NOT_BE_PROCESSED, value.field, shown_value, detail)
         detail = f"it is not in the tenant's list {kind}; correct it, or have it added"
-        return Message(MessageId.REFERENCE_NOT_FOUND, value.field, shown, detail)
+        return Message(MessageId.REFERENCE_NOT_FOUND, value.field, shown_value, detail)
 
     def may_come(self, reference: Reference) -> bool:
-        """Whether it is not there and an earlier import may still bring it."""
-        return reference.table in self.coming and not self._is_there(reference)
+        """Whether the record is missing and an earlier import may still create it."""
+        return reference.table in self.writable_tables and not self._is_there(reference)
 
     def was_read(self, reference: Reference) -> bool:
-        """Whether it was looked for."""
+        """Whether the record was looked up."""
         return _place(self.tenant, reference) in self.read
 
     def _is_there(self, reference: Reference) -> bool:
-        return _place(self.tenant, reference) in self.there
+        return _place(self.tenant, reference) in self.stored
 
 
 class EarlierImports(Protocol):
-    """What is asked of the import log."""
+    """The part of the import log that references need."""
 
     async def oldest_open_before(self, record: ImportRecord, type_name: str) -> int | None:
         """See `ImportLog.oldest_open_before`."""
 
 
 class ReferenceReader:
-    """Reads what the rows of a chunk refer to."""
+    """Reads the records that the rows of a chunk refer to."""
 
     def __init__(self, tables: Tables, imports: EarlierImports, lists: ReferenceLists) -> None:
         self._tables = tables
@@ -131,56 +133,62 @@ class ReferenceReader:
     async def read(
         self, kind: ImportType, record: ImportRecord, rows: Sequence[ReadRow]
     ) -> References:
-        """What the rows name, as it stands for this import."""
-        lists = await self._lists.of(record.tenant)
-        known = References(kind.record_rules, record.tenant, lists=lists)
-        names = {reference for row in rows for reference in _named_by(kind, row)}
-        return await self.read_more(record, known, names)
+        """Read the records that the rows refer to."""
+        lists = await self._lists.for_tenant(record.tenant)
+        references = References(kind.record_rules, record.tenant, lists=lists)
+        names = {reference for row in rows for reference in _references_of_row(kind, row)}
+        return await self.read_more(record, references, names)
 
     async def read_more(
-        self, record: ImportRecord, known: References, names: Collection[Reference]
+        self, record: ImportRecord, references: References, names: Collection[Reference]
     ) -> References:
-        """What is known, and these references too."""
+        """Add these references to those that were read."""
         if not names:
-            return known
-        coming = await self._coming(record, frozenset(name.table for name in names))
-        there = await self._there(record, names)
+            return references
+        writable_tables = await self._find_writable_tables(
+            record, frozenset(name.table for name in names)
+        )
+        stored = await self._find_stored(record, names)
         return replace(
-            known,
-            read=known.read | {_place(record.tenant, name) for name in names},
-            there=known.there | there,
-            coming=known.coming | coming,
+            references,
+            read=references.read | {_place(record.tenant, name) for name in names},
+            stored=references.stored | stored,
+            writable_tables=references.writable_tables | writable_tables,
         )
 
-    async def _coming(self, record: ImportRecord, tables: frozenset[str]) -> frozenset[str]:
-        coming: set[str] = set()
+    async def _find_writable_tables(
+        self, record: ImportRecord, tables: frozenset[str]
+    ) -> frozenset[str]:
+        writable_tables: set[str] = set()
         for table in tables:
             for source in types_of_table(table):
                 if await self._imports.oldest_open_before(record, source.name) is not None:
-                    coming.add(table)
-        return frozenset(coming)
+                    writable_tables.add(table)
+        return frozenset(writable_tables)
 
-    async def _there(self, record: ImportRecord, names: Collection[Reference]) -> frozenset[_Place]:
-        wanted = sorted({_place(record.tenant, name) for name in names})
-        there: set[_Place] = set()
-        for (table, partition), places in groupby(wanted, key=lambda place: place[:2]):
-            rows = [row for _, _, row in places]
-            found = await load_records(
+    async def _find_stored(
+        self, record: ImportRecord, names: Collection[Reference]
+    ) -> frozenset[_Place]:
+        wanted_places = sorted({_place(record.tenant, name) for name in names})
+        stored: set[_Place] = set()
+        for (table, partition), group in groupby(wanted_places, key=lambda place: place[:2]):
+            rows = [row for _, _, row in group]
+            entities = await load_records(
                 self._tables, table, partition, rows, select=["Created", "Deleted"]
             )
-            there.update(
+            stored.update(
                 (table, partition, row)
-                for row, entity in found.items()
-                if not entity.flag("Deleted") and _created(entity) < record.number
+                for row, entity in entities.items()
+                if not entity.flag("Deleted") and _created_number(entity) < record.number
             )
-        return frozenset(there)
+        return frozenset(stored)
 
 
-def _named_by(kind: ImportType, row: ReadRow) -> Sequence[Reference]:
-    """What the row names itself. Its stored record may add to it, so this may be only a part.
+def _references_of_row(kind: ImportType, row: ReadRow) -> Sequence[Reference]:
+    """The references of the row itself. Its stored record may have more.
 
-    A fault of a type's rules here must not fail the whole chunk: it comes again when the row is
-    judged, as that row's result.
+    An error of a type's rules must not fail the whole chunk here. It occurs again when the rules
+    process the row, and becomes that row's result.
     """
     try:
         return kind.record_rules.references(row.values)
@@ -189,26 +197,26 @@ def _named_by(kind: ImportType, row: ReadRow) -> Sequence[Reference]:
         return ()
 
 
-def _names_field(values: Document, path: str) -> bool:
-    """Whether a row that sent `values` has a say in the field of that path.
+def _sends_field(values: Document, path: str) -> bool:
+    """Whether a row that sent `values` sets the field of that path.
 
-    A list, and an object that is one value, are replaced whole.
+    A list, and an object that is one value, are replaced as a whole.
     """
-    here: Any = values
-    for step in path.split("."):
-        if not isinstance(here, dict):
+    value: Any = values
+    for part in path.split("."):
+        if not isinstance(value, dict):
             return True
-        name, _, index = step.partition("[")
-        if name not in here:
+        name, _, index = part.partition("[")
+        if name not in value:
             return False
         if index:
             return True
-        here = here[name]
+        value = value[name]
     return True
 
 
-def _created(entity: Entity) -> int:
-    """Which import created a record; one that cannot be read is there all the same."""
+def _created_number(entity: Entity) -> int:
+    """The number of the import that created a record; 0 if it cannot be read."""
     try:
         return entity.number("Created")
     except UnreadableDataError:

@@ -1,9 +1,8 @@
-"""Which failed rows of an import its retries brought in, and which are still out.
+"""The failed rows of an import that its retries have imported.
 
-Nothing is counted up. A retry says once, in the transaction that ends it, which rows of its parent,
-of the parent's parent and so on it brought in; it writes into `child|` entities of its own, so that
-two retries never write the same one. What is repaired of an import is the union of what its retries
-say.
+A retry records once, in the transaction that ends it, which rows of its parent, of the parent's
+parent and so on it has imported. It writes its own `child|` entities, so that two retries never
+write the same one. The repaired rows of an import are the union of the sets of its retries.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import replace
 
 from shared import log
 from shared.errors import ConflictError, UnreadableDataError
-from shared.imports.row_sets import places_of, select_rows, unite
+from shared.imports.results import positions_in, select_rows, unite
 from shared.storage import import_records as records
 from shared.storage import result_records as results
 from shared.storage.import_records import MAX_GENERATIONS, Ancestor, ImportRecord, RetryLink
@@ -44,26 +43,26 @@ class Repairs:
             links[link.ancestor].append(link)
         return links
 
-    async def listed(
+    async def retries_for_list(
         self, tenant: str, newest: int, oldest: int
     ) -> Mapping[int, Sequence[RetryLink]]:
-        """What a list of these imports shows of their retries; without the rows they take up."""
-        return await self.retries(tenant, newest, oldest, records.LISTED_OF_RETRIES)
+        """The retries of these imports for a list, without the sets of rows that they retry."""
+        return await self.retries(tenant, newest, oldest, records.RETRY_LIST_COLUMNS)
 
     async def repaired_rows(self, record: ImportRecord) -> int:
-        """The rows of an import that are in by now.
+        """The failed rows of an import that have been imported since.
 
-        Its own retries brought them in, or, where it is a retry itself, another retry of an import
-        above it did.
+        Its own retries have imported them, or, if it is a retry itself, another retry of one of its
+        ancestors.
         """
         links = await self._retries_of(record, record.number)
         repaired = unite(link.repaired for link in links)
         for ancestor in record.lineage:
             links = await self._retries_of(record, ancestor.number)
-            for own in (link for link in links if link.number == record.number):
-                failed = own.rows & ~own.repaired
+            for own_link in (link for link in links if link.number == record.number):
+                failed = own_link.rows & ~own_link.repaired
                 rows = unite(link.repaired for link in links) & failed
-                repaired |= places_of(rows, among=own.rows)
+                repaired |= positions_in(rows, all_rows=own_link.rows)
         return repaired
 
     async def lineage(self, parent: ImportRecord, rows: int) -> tuple[Ancestor, ...]:
@@ -87,21 +86,21 @@ class Repairs:
             )
         return tuple(lineage)
 
-    async def of_ended(self, record: ImportRecord) -> list[Operation]:
-        """The writes that say which rows of its ancestors an import brought in; none for most."""
+    async def repair_operations(self, record: ImportRecord) -> list[Operation]:
+        """The writes that record which rows of its ancestors a retry has imported."""
         if not record.lineage:
             return []
-        went_in = await self._rows_that_went_in(record)
+        imported = await self._imported_rows(record)
         operations: list[Operation] = []
-        for ancestor in record.lineage if went_in else ():
+        for ancestor in record.lineage if imported else ():
             link = await self._link(record, ancestor)
             if link is not None:
-                repaired = select_rows(link.rows, went_in)
-                operations.append(records.repairing(record.tenant, link, repaired))
+                repaired = select_rows(link.rows, imported)
+                operations.append(records.repair_operation(record.tenant, link, repaired))
         return operations
 
     async def with_retries(self, record: ImportRecord) -> ImportRecord:
-        """A retry with the retries of the imports that its rows come from as they were sent."""
+        """Add to a retry the retries of the imports that its unchanged rows come from."""
         numbers = {number for number in record.origins.numbers if number}
         if not numbers:
             return record
@@ -122,14 +121,14 @@ class Repairs:
         entity = await self._tables.get(IMPORTS, record.tenant, row)
         return None if entity is None else records.retry_link(entity)
 
-    async def _rows_that_went_in(self, record: ImportRecord) -> int:
-        found = await self._tables.query(
+    async def _imported_rows(self, record: ImportRecord) -> int:
+        entities = await self._tables.query(
             IMPORT_RESULTS, record.import_id, select=results.WENT_IN_COLUMNS
         )
-        went_in = 0
-        for entity in found:
+        imported = 0
+        for entity in entities:
             try:
-                went_in |= results.rows_that_went_in(entity)
+                imported |= results.rows_that_went_in(entity)
             except UnreadableDataError as error:
                 log.failure("result.unreadable", error, import_id=record.import_id)
-        return went_in
+        return imported

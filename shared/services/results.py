@@ -15,8 +15,8 @@ from shared.storage.result_records import ChunkResult, StoredResult
 
 _READ_AT_ONCE = 20
 _BYTES_PER_ROW = 500
+# About the factor by which a compressed result grows, for the choice of a thread.
 _GROWS = 20
-"""About what a compressed result comes to, for the choice of a thread."""
 
 
 class Results:
@@ -28,11 +28,11 @@ class Results:
         self._offload = offload
 
     async def add(self, result: ChunkResult) -> bool:
-        """Record a chunk as done; False where it has a result already, which then stands."""
+        """Record the result of a chunk; False if it has one already, which then counts."""
         size = _BYTES_PER_ROW * len(result.results)
-        entity, spilled = await self._offload(size, records.to_entity, result)
-        if spilled:
-            await self._blobs.put(IMPORT_RESULT_BLOBS, entity.text("Spilled"), [spilled])
+        entity, spilled_bytes = await self._offload(size, records.to_entity, result)
+        if spilled_bytes:
+            await self._blobs.put(IMPORT_RESULT_BLOBS, entity.text("Spilled"), [spilled_bytes])
         try:
             await self._tables.write(IMPORT_RESULTS, Insert(entity))
         except PreconditionFailedError:
@@ -61,24 +61,24 @@ class Results:
         """The rows of a chunk's result, in plan order. Raises UnreadableDataError."""
         data = stored.data
         if stored.spilled:
-            read = await self._blobs.read(IMPORT_RESULT_BLOBS, stored.spilled)
-            if read is None:
+            blob = await self._blobs.read(IMPORT_RESULT_BLOBS, stored.spilled)
+            if blob is None:
                 raise UnreadableDataError("the results of a chunk")
-            data = read
+            data = blob
         return await self._offload(_GROWS * len(data), records.rows_of, data)
 
 
-# The payload of an import, read by the chunk: from the record where it is small, else the blob.
+# A small payload is read from the import record, a larger one from its blob.
 
 
 class Payloads:
-    """Reads what intake wrote (`payload.read_lines` reads the lines)."""
+    """Reads the payload of an import (`json_rows.read_lines` parses the lines)."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
 
     async def lines(self, record: ImportRecord, number: int) -> bytes:
-        """The lines of a chunk. Raises PayloadGoneError where they are not there any more."""
+        """The lines of a chunk. Raises PayloadGoneError if they are missing."""
         chunk = record.chunks[number]
         if record.inline:
             return record.inline.encode()[chunk.start : chunk.end]
@@ -90,7 +90,7 @@ class Payloads:
         return data
 
     async def whole(self, record: ImportRecord) -> bytes:
-        """The lines of all chunks. Raises PayloadGoneError where they are not there any more."""
+        """The lines of all chunks. Raises PayloadGoneError if they are missing."""
         if record.inline:
             return record.inline.encode()
         data = await self._blobs.read(IMPORT_PAYLOADS, record.blob_name)

@@ -1,12 +1,11 @@
-"""Retention: what has been kept long enough goes (docs/design.md#6; docs/contracts.md#5).
+"""Retention: the deletion of expired data (docs/design.md#6; docs/contracts.md#5).
 
-It is a list of small steps, each with a time of its own; whoever stores something that is not kept
-for ever adds a step, in the `MODULE` of its type or in `shared/app.py`. A step goes through one
-tenant at a time and yields whenever something has gone, so that a run can stop between two things;
-what it leaves, the next run finds. Every step can be repeated, and can be run by two processes at
-once.
+Retention is a list of small steps, each with its own age. Code that stores temporary data adds a
+step, in the `MODULE` of its type or in `shared/app.py`. A step processes one tenant at a time and
+yields after each deletion, so that a run can stop between two of them. The next run finds the rest.
+Every step can be repeated, and two processes can run it at the same time.
 
-The timer runs it every hour; each tenant has its turn once a day. `manage.py purge` runs it by
+The timer runs every hour and processes each tenant once a day. `manage.py purge` runs retention by
 hand.
 """
 
@@ -22,19 +21,15 @@ from itertools import groupby
 from shared import log
 from shared.clock import Clock, age_of, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
-from shared.imports.documents.definition import DOCUMENTS
-from shared.services.documents.processor import blob_of
 from shared.services.import_log import ImportLog
 from shared.services.upkeep import UpkeepFaults
 from shared.storage import former_columns
 from shared.storage import import_records as expiry
 from shared.storage import import_records as records
-from shared.storage.business_records import ended_imports, from_entity
-from shared.storage.document_blobs import DocumentBlobs
+from shared.storage.business_records import ended_imports
 from shared.storage.entities import encode
 from shared.storage.import_records import LAST_NUMBER, ImportSummary
 from shared.storage.names import (
-    DOCUMENT_REJECTED,
     IMPORT_PAYLOADS,
     IMPORT_RESULT_BLOBS,
     IMPORT_RESULTS,
@@ -53,29 +48,27 @@ from shared.storage.ports import (
     SearchableTables,
     Tables,
     Upsert,
-    query_pages,
 )
 from shared.storage.result_records import blobs_of
 
+# expire(tenant, before) deletes data that expired before that time, and yields the number of
+# deletions since the last yield.
 Expire = Callable[[str, datetime], AsyncIterator[int]]
-"""expire(tenant, before): lets go what has had its time before that moment; yields how many things
-have gone since it yielded last.
-"""
 
+# Row key, in the tenant's partition of `Imports`, of the entity with the time of its last run.
 _MARK = "retention"
-"""Row key, in the tenant's partition of `Imports`, of the entity that says when it had its turn."""
+# A little under a day, so that the hour of a tenant does not move.
 _EVERY = timedelta(hours=23)
-"""A little under a day, or a tenant's hour would move on."""
+# The time of a run: some plans of the platform limit a function to five minutes.
 _SECONDS = 240.0
-"""How long a run of the timer goes on: some plans of the platform give a function five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionStep:
-    """One kind of thing that goes after its time.
+    """One kind of data that expires.
 
-    `name` is what `manage.py purge` calls it. `least` is how long it is kept whatever a purge by
-    hand asks for: what may belong to a call that is still running.
+    `name` is its name in `manage.py purge`. `least` is the shortest age at which a purge by hand
+    deletes it, for data that may belong to a running call.
     """
 
     name: str
@@ -86,21 +79,21 @@ class RetentionStep:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """How many things went, by the name of the step; which steps failed for which tenants."""
+    """The number of deletions by step, and the failed steps with their tenants."""
 
-    went: Mapping[str, int]
+    expired: Mapping[str, int]
     failed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    went: int
-    is_over: bool = False
+class _StepOutcome:
+    expired: int
+    is_time_up: bool = False
     has_failed: bool = False
 
 
 def counted(expire: Callable[[str, datetime], Awaitable[int]]) -> Expire:
-    """A step's `expire` from a function that does it in one go and returns how many went."""
+    """Make a step's `expire` of a function that returns its number of deletions."""
 
     async def steps(tenant: str, before: datetime) -> AsyncIterator[int]:
         yield await expire(tenant, before)
@@ -126,48 +119,49 @@ class Retention:
         self._seconds = seconds
 
     async def run(self) -> None:
-        """Give every tenant that has not had one today its turn, while there is time."""
+        """Run the steps for all tenants that are due, until the time is up."""
         end = self._clock.elapsed() + self._seconds
         faults = UpkeepFaults("retention.failed")
         for tenant in await self._tenants():
             try:
-                is_over = await self._run_tenant(tenant, end, faults)
+                is_time_up = await self._run_tenant(tenant, end, faults)
             except Exception as error:
                 faults.note(error, tenant=tenant)
                 continue
-            if is_over:
+            if is_time_up:
                 return
 
     async def _run_tenant(self, tenant: str, end: float, faults: UpkeepFaults) -> bool:
         """Whether the time is up. A tenant whose storage failed has its turn again next time."""
-        if not await self._is_due(tenant):
+        mark = await self._tables.get(IMPORTS, tenant, _MARK)
+        age = None if mark is None else age_of(mark.text("At"), self._clock.now())
+        if not (age is None or age >= _EVERY):
             return False
         for step in self._steps:
-            done = await self._run_step(step, tenant, step.keep, end, faults)
-            if done.went:
-                log.event("retention.expired", tenant=tenant, step=step.name, done=done.went)
-            if done.is_over:
+            outcome = await self._run_step(step, tenant, step.keep, end, faults)
+            if outcome.expired:
+                log.event("retention.expired", tenant=tenant, step=step.name, done=outcome.expired)
+            if outcome.is_time_up:
                 return True
-        await self._note_turn(tenant)
+        await self._mark_run(tenant)
         return False
 
     async def purge(self, tenants: Sequence[str], keep: timedelta | None) -> Purged:
         """Run every step for these tenants now. A step that fails does not stop the others.
 
-        `keep` takes the place of the times of the settings. Raises StorageUnavailableError where
-        storage is away.
+        `keep` replaces the ages of the settings. Raises StorageUnavailableError if storage is down.
         """
-        went: Counter[str] = Counter({step.name: 0 for step in self._steps})
+        expired: Counter[str] = Counter({step.name: 0 for step in self._steps})
         failed: list[tuple[str, str]] = []
         faults = UpkeepFaults("retention.failed")
         for tenant in tenants:
             for step in self._steps:
                 time = step.keep if keep is None else max(keep, step.least)
-                done = await self._run_step(step, tenant, time, None, faults)
-                went[step.name] += done.went
-                if done.has_failed:
+                outcome = await self._run_step(step, tenant, time, None, faults)
+                expired[step.name] += outcome.expired
+                if outcome.has_failed:
                     failed.append((tenant, step.name))
-        return Purged(dict(went), tuple(failed))
+        return Purged(dict(expired), tuple(failed))
 
     async def _run_step(
         self,
@@ -176,99 +170,29 @@ class Retention:
         keep: timedelta,
         end: float | None,
         faults: UpkeepFaults,
-    ) -> _Done:
-        """What a step did. One step's fault stops no other."""
-        went = 0
+    ) -> _StepOutcome:
+        """Run a step. Its error does not stop the other steps."""
+        expired = 0
         try:
-            async for some in step.expire(tenant, self._clock.now() - keep):
-                went += some
+            async for count in step.expire(tenant, self._clock.now() - keep):
+                expired += count
                 if end is not None and self._clock.elapsed() > end:
-                    return _Done(went, is_over=True)
+                    return _StepOutcome(expired, is_time_up=True)
         except Exception as error:
             faults.note(error, tenant=tenant, step=step.name)
-            return _Done(went, has_failed=True)
+            return _StepOutcome(expired, has_failed=True)
         faults.note_success()
-        return _Done(went)
+        return _StepOutcome(expired)
 
-    async def _is_due(self, tenant: str) -> bool:
-        mark = await self._tables.get(IMPORTS, tenant, _MARK)
-        age = None if mark is None else age_of(mark.text("At"), self._clock.now())
-        return age is None or age >= _EVERY
-
-    async def _note_turn(self, tenant: str) -> None:
+    async def _mark_run(self, tenant: str) -> None:
         mark = Entity(tenant, _MARK, {"At": to_iso(self._clock.now())})
         await self._tables.write(IMPORTS, Upsert(mark))
 
 
-# Files that no document refers to go after their time (see `retention`; docs/contracts.md#4).
+# The expiry of payloads, results and records of imports.
 #
-# Each upload is a file of its own, so a document that was replaced, and an upload that failed,
-# leave one behind. When a file was replaced is written nowhere; retention marks it when it first
-# meets it without a document, and removes it when the mark is old enough.
-
-_DOCUMENTS_PER_PAGE = 1_000
-_A_CALL_IS_OVER = timedelta(days=1)
-"""After this time a file belongs to a document or to nobody."""
-
-
-class ExpiringFiles:
-    """A step that goes through the files of a tenant's documents."""
-
-    def __init__(
-        self, tables: Tables, files: DocumentBlobs, imports: ImportLog, clock: Clock
-    ) -> None:
-        self._tables = tables
-        self._files = files
-        self._imports = imports
-        self._clock = clock
-
-    async def files(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Files that were found without a document before then.
-
-        Raises UnreadableDataError where a document cannot be read: any file may be its own.
-        """
-        open_ids = {opened.import_id for opened in await self._imports.open_of(tenant)}
-        kept = {blob_of(tenant, import_id) for import_id in open_ids}
-        kept |= await self._referred_to(tenant)
-        settled = self._clock.now() - _A_CALL_IS_OVER
-        for file in await self._files.kept_of(tenant):
-            if file.name in kept:
-                continue
-            if file.is_marked and file.changed_at < before:
-                await self._files.remove(file)
-                yield 1
-            elif not file.is_marked and file.changed_at < settled:
-                await self._files.mark(file)
-
-    async def _referred_to(self, tenant: str) -> set[str]:
-        names: set[str] = set()
-        async for page in query_pages(
-            self._tables, DOCUMENTS.table, encode(tenant), "r|", "r|~", most=_DOCUMENTS_PER_PAGE
-        ):
-            for entity in page:
-                document = from_entity(entity).document
-                if document is not None:
-                    names.add(blob_of(tenant, document["importId"]))
-        return names
-
-
-class ExpiringRejections:
-    """A step that goes through the rejected drops of a tenant."""
-
-    def __init__(self, blobs: ListedBlobs) -> None:
-        self._blobs = blobs
-
-    async def files(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Drops that were rejected before then."""
-        for name in await self._blobs.names_before(DOCUMENT_REJECTED, f"{tenant}/", before):
-            await self._blobs.delete(DOCUMENT_REJECTED, name)
-            yield 1
-
-
-# Payloads, results and records of imports go after their time (see `retention`).
-#
-# Only imports that have ended are touched, and the tenant's newest record stays for ever: the next
-# number comes from it.
+# Only ended imports expire, and the tenant's newest record stays for ever, because the next number
+# is computed from it.
 
 _IMPORTS_PER_PAGE = 500
 _RECORDS_PER_SLICE = 1_000
@@ -278,7 +202,7 @@ _RECORDS = ("r|", "r|~")
 class ExpiringImports:
     """Three steps: payloads, results with their records, payloads without an import.
 
-    `record_tables` are those whose records keep what they were before their last import.
+    `record_tables` are the tables whose records keep their former values.
     """
 
     def __init__(
@@ -296,10 +220,10 @@ class ExpiringImports:
         self._clock = clock
 
     async def payloads(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """The rows of imports that ended before then; nothing of them can be retried any more."""
+        """Delete the payloads of imports that ended before then. These cannot be retried."""
         faults = UpkeepFaults("retention.passed_over")
         summaries = await self._imports.summaries(tenant)
-        await self._find_open(tenant, [each for each in summaries if not each.ended_at])
+        await self._restore_lost_open(tenant, [each for each in summaries if not each.ended_at])
         for summary in summaries:
             if not (summary.ended_before(to_iso(before)) and summary.has_payload):
                 await self._correct_time(summary)
@@ -313,20 +237,20 @@ class ExpiringImports:
             yield 1
 
     async def results(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """The results of imports that ended before then, and the imports themselves.
+        """Delete the results of imports that ended before then, and their records.
 
-        First of all, what records were before these imports: that is never shown or used without
+        The former values of these imports go first, because they are never shown or used without
         the results.
         """
         faults = UpkeepFaults("retention.passed_over")
         summaries = await self._imports.summaries(tenant)
-        over = [each for each in summaries if each.ended_before(to_iso(before))]
-        expiring = [each.number for each in over if each.has_results]
+        expired = [each for each in summaries if each.ended_before(to_iso(before))]
+        expiring = [each.number for each in expired if each.has_results]
         kept = {each.number for each in summaries if each.has_results} - set(expiring)
         for table in self._record_tables if expiring else ():
             async for _ in self._remove_former_values(tenant, table, max(expiring), kept):
                 yield 0
-        for summary in over:
+        for summary in expired:
             is_newest = summary.number == summaries[0].number
             if is_newest and not summary.has_results:
                 continue
@@ -343,11 +267,12 @@ class ExpiringImports:
     async def _remove_former_values(
         self, tenant: str, table: str, last_number: int, kept: Set[int]
     ) -> AsyncIterator[None]:
-        """Former values of the records that imports up to that number wrote last, slice by slice,
-        but for the imports in `kept`.
+        """Remove the former values of records last written by imports up to that number, slice by
+        slice, except those of the imports in `kept`.
 
-        Storage looks for them, in all partitions of the tenant: results do not name every record,
-        and some results cannot be read. What is done is not found again, so this may stop anywhere.
+        Storage searches for them in all partitions of the tenant, because results do not name every
+        record and some results cannot be read. A query does not find what was removed, so this may
+        stop anywhere.
         """
         own = encode(tenant)
         written = ("Number", 0, last_number)
@@ -365,36 +290,36 @@ class ExpiringImports:
                 found = await self._tables.query_range(
                     table, records_of_tenant, after, _RECORDS_PER_SLICE
                 )
-                over = [each for each in found.entities if each.number("Number") not in kept]
-                for _, group in groupby(over, key=lambda each: each.partition):
-                    some = [former_columns.removal(each) for each in group]
-                    await _write_each(self._tables, table, some)
+                expired = [each for each in found.entities if each.number("Number") not in kept]
+                for _, group in groupby(expired, key=lambda each: each.partition):
+                    operations = [former_columns.removal(each) for each in group]
+                    await _write_each(self._tables, table, operations)
                 if found.entities:
                     after = found.entities[-1].partition, found.entities[-1].row
                 is_last = found.is_last
                 yield
 
     async def strays(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Payloads without an import: their call died before it was accepted."""
+        """Delete payloads without an import, whose call crashed before it was accepted."""
         names = await self._blobs.names_before(IMPORT_PAYLOADS, f"{tenant}/", before)
         if not names:
             return
-        known = {
+        known_blobs = {
             records.payload_blob(tenant, summary.import_id)
             for summary in await self._imports.summaries(tenant)
         }
         for name in names:
-            if name not in known:
+            if name not in known_blobs:
                 await self._blobs.delete(IMPORT_PAYLOADS, name)
                 yield 1
 
-    async def _find_open(self, tenant: str, summaries: Sequence[ImportSummary]) -> None:
-        """Let the sweep find open imports again whose open-import entity is lost."""
+    async def _restore_lost_open(self, tenant: str, summaries: Sequence[ImportSummary]) -> None:
+        """Restore lost open-import entities, so that the sweep finds the imports again."""
         if not summaries:
             return
-        known = {opened.number for opened in await self._imports.open_of(tenant)}
+        open_numbers = {open_import.number for open_import in await self._imports.open_of(tenant)}
         for summary in summaries:
-            if summary.number in known:
+            if summary.number in open_numbers:
                 continue
             record = await self._imports.read(tenant, summary.number)
             if record is None or not record.is_open:
@@ -405,7 +330,7 @@ class ExpiringImports:
                 log.warning("import.reopened", import_id=record.import_id, tenant=tenant)
 
     async def _correct_time(self, summary: ImportSummary) -> None:
-        """An end that a clock wrote which was ahead would keep the import for as much longer."""
+        """Correct an end in the future, from a clock that was ahead, so that it can expire."""
         now = self._clock.now()
         if summary.ended_at and age_of(summary.ended_at, now) is None:
             row = records.record_row(summary.number)
@@ -414,48 +339,52 @@ class ExpiringImports:
                 await self._tables.write(IMPORTS, Merge(corrected))
 
     async def _expire_payload(self, summary: ImportSummary) -> None:
-        """The blob first: a record without a mark whose blob is gone says 410 all the same."""
+        """Delete the blob, then mark the record. A record without its blob answers 410 too."""
         name = records.payload_blob(summary.tenant, summary.import_id)
         await self._blobs.delete(IMPORT_PAYLOADS, name)
         row = records.record_row(summary.number)
         entity = await self._tables.get(IMPORTS, summary.tenant, row)
         if entity is not None:
             with suppress(PreconditionFailedError):
-                await self._tables.write(IMPORTS, expiry.without_payload(entity, self._now()))
+                await self._tables.write(
+                    IMPORTS, expiry.payload_expiry_operation(entity, self._now())
+                )
 
     async def _expire_results(self, summary: ImportSummary) -> bool:
-        """The mark first: without it, an import without results would be told as failed.
+        """Mark the record, then delete the results. Otherwise the rows would be shown as failed.
 
-        Whether all of them are gone; somebody else may be at it, and the record must not go before.
+        Returns whether all results are deleted. Another process may be deleting them too, and the
+        record must be deleted last.
         """
         if summary.has_payload:
             await self._expire_payload(summary)
         with suppress(PreconditionFailedError):
-            await self._tables.write(IMPORTS, expiry.without_results(summary, self._now()))
+            await self._tables.write(IMPORTS, expiry.results_expiry_operation(summary, self._now()))
         prefix = blobs_of(summary.import_id)
         for name in await self._blobs.names_before(IMPORT_RESULT_BLOBS, prefix, self._clock.now()):
             await self._blobs.delete(IMPORT_RESULT_BLOBS, name)
-        while found := await self._tables.query(
+        while entities := await self._tables.query(
             IMPORT_RESULTS, summary.import_id, select=[], most=_IMPORTS_PER_PAGE
         ):
-            if not await remove_all(self._tables, IMPORT_RESULTS, found):
+            if not await remove_all(self._tables, IMPORT_RESULTS, entities):
                 return False
         return True
 
     async def _remove_record(self, summary: ImportSummary) -> None:
         record = await self._imports.read(summary.tenant, summary.number)
-        if record is not None:
-            # A handler that died may have left a note behind that a chunk waits for this import.
-            for waiting in await self._imports.waiting_for(record, None):
-                await self._imports.remove_waiting(waiting)
-            removal = expiry.removal(record)
-            try:
-                await self._tables.transact(IMPORTS, removal)
-            except PreconditionFailedError:
-                # One of its entities is lost. The record, which names the others, goes last.
-                for operation in reversed(removal):
-                    with suppress(PreconditionFailedError):
-                        await self._tables.write(IMPORTS, operation)
+        if record is None:
+            return
+        # A handler that died may have left a waiting chunk of this import.
+        for waiting in await self._imports.waiting_for(record, None):
+            await self._imports.remove_waiting(waiting)
+        operations = expiry.removal_operations(record)
+        try:
+            await self._tables.transact(IMPORTS, operations)
+        except PreconditionFailedError:
+            # One of its entities is lost. The record, which names the others, is deleted last.
+            for operation in reversed(operations):
+                with suppress(PreconditionFailedError):
+                    await self._tables.write(IMPORTS, operation)
 
     def _now(self) -> str:
         return to_iso(self._clock.now())
@@ -464,58 +393,57 @@ class ExpiringImports:
 async def _write_each(tables: Tables, table: str, operations: Sequence[Operation]) -> None:
     """Conditional writes to one partition; those whose entity has changed are left out."""
     for at in range(0, len(operations), MAX_OPERATIONS):
-        some = operations[at : at + MAX_OPERATIONS]
+        batch = operations[at : at + MAX_OPERATIONS]
         try:
-            await tables.transact(table, some)
+            await tables.transact(table, batch)
         except PreconditionFailedError:
-            for each in some:
+            for each in batch:
                 with suppress(PreconditionFailedError):
                     await tables.write(table, each)
 
 
 async def remove_all(tables: Tables, table: str, entities: list[Entity]) -> int:
-    """Delete entities of one partition as they were read; how many of them were still so."""
+    """Delete entities of one partition if they are unchanged; returns the number deleted."""
     assert all(entity.etag for entity in entities), "what is deleted must have been read"
     removed = 0
     for at in range(0, len(entities), MAX_OPERATIONS):
-        some = [
+        batch = [
             Delete(Entity(each.partition, each.row, {}, each.etag))
             for each in entities[at : at + MAX_OPERATIONS]
         ]
         try:
-            await tables.transact(table, some)
-            removed += len(some)
+            await tables.transact(table, batch)
+            removed += len(batch)
         except PreconditionFailedError:
-            for each in some:
+            for each in batch:
                 with suppress(PreconditionFailedError):
                     await tables.write(table, each)
                     removed += 1
     return removed
 
 
-# Tombstones go when nothing can come any more that they would keep out (see `retention`).
+# The expiry of tombstones.
 #
-# A tombstone says that a record was deleted by the import of its number, or which imports were
-# ended for it. It keeps a straggler of such an import from committing, and a row that is retried
-# as it was sent from bringing back what a later import deleted (1101). So it stays while an
-# import with such a row may still come: one that is open, that ended lately, or whose payload is
-# still there. Of a retry the number of the first import counts that brought a row of it. A
-# tombstone that keeps what was deleted stays until that expires with the results of its import.
+# A tombstone names the import that deleted the record, or the imports that were ended for it. It
+# prevents a straggler of such an import from committing, and an unchanged row of a retry from
+# restoring what a later import deleted (1101). So it stays while such an import may still write:
+# one that is open, that ended recently, or whose payload exists. For a retry the number of the
+# first import with one of its rows counts. A tombstone with former values stays until these expire
+# with the results of its import.
 
 _TOMBSTONES_PER_PAGE = 1_000
-_PLACES = ("k|", "r|~")
-"""First and last row key between which tombstones lie: records, and the keys that they had."""
+# First and last row key of tombstones: those of records and of their keys.
+_TOMBSTONE_ROWS = ("k|", "r|~")
 
+# First and last row key of a type's log entries of imports up to a number.
 LogRange = Callable[[int], tuple[str, str]]
-"""First and last row key of what a type logs of its imports up to a number."""
 
 
 class ExpiringTombstones:
-    """A step that goes through the records of every group of a tenant.
+    """The step for the tombstones in all groups of a tenant.
 
-    `tables_of_records` are those whose records lie in the tenant's partition, or in partitions of
-    tenant and group; the range is that of the log which the type keeps of its imports there (None:
-    it keeps none).
+    `tables_of_records` are the tables with records in the tenant's partition, or in partitions of
+    tenant and group. Each has the range of its type's log of imports, or None.
     """
 
     def __init__(
@@ -529,8 +457,8 @@ class ExpiringTombstones:
         self._tables_of_records = tables_of_records
 
     async def tombstones(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Tombstones and log entries of imports that are over since before then."""
-        number = await self._over(tenant, to_iso(before))
+        """Delete the tombstones and log entries of imports that ended before then."""
+        number = await self._last_expendable_import(tenant, to_iso(before))
         if number <= 0:
             return
         for table, log_range in self._tables_of_records.items():
@@ -539,8 +467,8 @@ class ExpiringTombstones:
                 if log_range is not None:
                     yield await self._remove_log(table, partition, log_range(number))
 
-    async def _over(self, tenant: str, before: str) -> int:
-        """The number up to which no import has a row that may still come."""
+    async def _last_expendable_import(self, tenant: str, before: str) -> int:
+        """The number up to which no import has a row that may still be written."""
         summaries = await self._imports.summaries(tenant)
         alive = [
             each.first_origin
@@ -551,30 +479,34 @@ class ExpiringTombstones:
         return min(alive) - 1 if alive else newest
 
     async def _remove_tombstones(self, table: str, partition: str, number: int) -> int:
-        found = await self._tables.flagged(
-            table, partition, *_PLACES, "Deleted", ["Number", "Ended", *former_columns.COLUMNS]
+        entities = await self._tables.query_flagged(
+            table,
+            partition,
+            *_TOMBSTONE_ROWS,
+            "Deleted",
+            ["Number", "Ended", *former_columns.COLUMNS],
         )
-        over = [
+        expired = [
             each
-            for each in found
+            for each in entities
             if _last_number(each) <= number and not former_columns.are_kept(each)
         ]
-        return await remove_all(self._tables, table, over)
+        return await remove_all(self._tables, table, expired)
 
     async def _remove_log(self, table: str, partition: str, rows: tuple[str, str]) -> int:
         removed = 0
-        while found := await self._tables.query(
+        while entities := await self._tables.query(
             table, partition, *rows, select=[], most=_TOMBSTONES_PER_PAGE
         ):
-            some = await remove_all(self._tables, table, found)
-            removed += some
-            if not some:
+            count = await remove_all(self._tables, table, entities)
+            removed += count
+            if not count:
                 break
         return removed
 
 
 def _last_number(tombstone: Entity) -> int:
-    """The last import that it may still have to keep out; any, where that cannot be read."""
+    """The last import that the tombstone has to stop; LAST_NUMBER if that cannot be read."""
     try:
         return max([tombstone.number("Number"), *ended_imports(tombstone).codes])
     except UnreadableDataError:

@@ -1,10 +1,10 @@
-"""Retrying what failed: a child import at its own place in the order (docs/contracts.md#5).
+"""Retry and cancel. A retry is a child import with its own number (docs/contracts.md#5).
 
-The child's rows are the failed rows of its parent that are still out, in the order of the parent's
-payload; corrected ones stand in the place of those that failed. It runs under the options of its
-parent. From then on it is an import like any other, and can be followed, cancelled and retried
-itself; which of its rows are as they were sent is kept with its record, for 1101
-(`shared.imports.results`). What it brought in is noted at its end (`shared.services.repairs`).
+The child's rows are the failed rows of its parent that no retry has imported, in the order of the
+parent's payload. Corrected rows replace those that failed. The child has the options of its parent.
+Otherwise it is an import like any other, and can be followed, cancelled and retried itself. Its
+record knows which of its rows are unchanged, for 1101 (`shared.imports.results`). At its end it
+records which rows it has imported (`shared.services.repairs`).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ ALL_ARE_IN = (
 
 
 class Retrier(Protocol):
-    """How the rows of a type are retried whose payload does not hold them as they were sent."""
+    """Retries the rows of a type whose payload does not contain them as they were sent."""
 
     async def retry(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
-        """The child import under that id, accepted; called again with the same id, the same one.
+        """Accept the child import under that id. Called again with the same id, it is the same one.
 
         `parent` has ended with failed rows, and neither its results nor its payload have expired.
         Raises refusals.
@@ -47,7 +47,7 @@ class Retrier(Protocol):
 
 
 class Retrying:
-    """Turns failed rows into an import. `special` goes by the name of its type."""
+    """Turns failed rows into an import. `special` maps the name of a type to its retrier."""
 
     def __init__(
         self,
@@ -64,17 +64,22 @@ class Retrying:
         self._special = special
 
     async def retry(self, parent: ImportRecord, body: bytes, import_id: str = "") -> ImportRecord:
-        """The child import, accepted under `import_id` (a new one by default).
+        """Accept the child import under `import_id`, by default a new one.
 
-        `body` holds corrected rows as `read_corrections` reads them, or nothing. Raises
-        ConflictError for an open parent and where no failed row is still out, GoneError where rows
-        or results have expired, and what is wrong with the body.
+        `body` contains corrected rows for `read_corrections`, or nothing. Raises ConflictError if
+        the parent is open or no failed row is left, GoneError if rows or results have expired, and
+        the errors of `read_corrections`.
         """
-        _check(parent)
+        if parent.is_open:
+            raise ConflictError(STILL_OPEN)
+        if not parent.counts.failed:
+            raise ConflictError(NOTHING_FAILED)
+        check_results(parent)
+        check_payload(parent)
         repaired = await self._failed_rows.repaired_rows(parent)
         if repaired.bit_count() >= parent.counts.failed:
             raise ConflictError(ALL_ARE_IN)
-        child = await self._child(parent, body, import_id, repaired)
+        child = await self._accept_child(parent, body, import_id, repaired)
         log.event(
             "import.retried",
             import_id=child.import_id,
@@ -84,7 +89,7 @@ class Retrying:
         )
         return child
 
-    async def _child(
+    async def _accept_child(
         self, parent: ImportRecord, body: bytes, import_id: str, repaired: int
     ) -> ImportRecord:
         kind = import_type(parent.type_name, parent.type_version)
@@ -94,63 +99,58 @@ class Retrying:
         if not kind.keeps_rows:
             raise NotBuiltError(f"{kind.name} cannot be retried: send them again in a new call.")
         corrections = await self._offload(len(body), read_corrections, body, self._max_rows)
-        failed = await self._failed(parent, corrections)
-        check_indexes(corrections, failed, repaired)
-        size = sum(map(len, failed.values())) + len(body)
-        payload, origins = await self._offload(size, _put_together, parent, failed, corrections)
-        planned = await self._intake.read(kind, parent.tenant, payload)
-        draft = await self._intake.draft_retry(kind, parent, failed, origins, planned, import_id)
+        failed_rows = await self._read_failed_rows(parent, corrections)
+        check_indexes(corrections, failed_rows, repaired)
+        size = sum(map(len, failed_rows.values())) + len(body)
+        payload, origins = await self._offload(
+            size, _build_payload, parent, failed_rows, corrections
+        )
+        plan = await self._intake.read(kind, parent.tenant, payload)
+        draft = await self._intake.draft_retry(kind, parent, failed_rows, origins, plan, import_id)
         draft = replace(draft, media_type=parent.media_type)
-        return await self._intake.accept_planned(kind, draft, planned)
+        return await self._intake.accept_planned(kind, draft, plan)
 
-    async def _failed(self, parent: ImportRecord, corrections: Mapping[int, str]) -> dict[int, str]:
-        """The text of every failed row that is still out, by its index, in that order.
+    async def _read_failed_rows(
+        self, parent: ImportRecord, corrections: Mapping[int, str]
+    ) -> dict[int, str]:
+        """The text of every failed row that no retry has imported, by its index, in that order.
 
         Raises GoneError for rows that cannot be read any more and are not corrected.
         """
-        found: dict[int, str] = {}
-        lost: list[int] = []
+        texts: dict[int, str] = {}
+        lost_rows: list[int] = []
         async for rows in self._failed_rows.chunks(parent):
-            found.update((row.index, row.text) for row in rows)
-            lost += [row.index for row in rows if row.is_lost and row.index not in corrections]
-        if lost:
+            texts.update((row.index, row.text) for row in rows)
+            lost_rows += [row.index for row in rows if row.is_lost and row.index not in corrections]
+        if lost_rows:
             raise GoneError(
-                f"The rows of index {name_indexes(sorted(lost))} cannot be read any more: "
+                f"The rows of index {name_indexes(sorted(lost_rows))} cannot be read any more: "
                 'send these rows in the body, as [{"index", "row"}].'
             )
-        if not found:
+        if not texts:
             raise ConflictError(NOTHING_FAILED)
-        return dict(sorted(found.items()))
+        return dict(sorted(texts.items()))
 
 
-def _check(parent: ImportRecord) -> None:
-    if parent.is_open:
-        raise ConflictError(STILL_OPEN)
-    if not parent.counts.failed:
-        raise ConflictError(NOTHING_FAILED)
-    check_results(parent)
-    check_payload(parent)
-
-
-def _put_together(
-    parent: ImportRecord, failed: Mapping[int, str], corrections: Mapping[int, str]
+def _build_payload(
+    parent: ImportRecord, failed_rows: Mapping[int, str], corrections: Mapping[int, str]
 ) -> tuple[bytes, Origins]:
-    """The child's payload and where its rows come from."""
+    """Build the child's payload, and the origins of its rows."""
     rows: list[str] = []
     numbers: list[int] = []
-    for index, text in failed.items():
+    for index, text in failed_rows.items():
         row = corrections.get(index, text)
         is_as_sent = index not in corrections or is_same_row(row, text)
         rows.append(row)
-        numbers.append((parent.origins.of(index) or parent.number) if is_as_sent else 0)
+        numbers.append((parent.origins.find(index) or parent.number) if is_as_sent else 0)
     return f"[{','.join(rows)}]".encode(), Origins(tuple(numbers))
 
 
-# Cancelling an import: what is committed stays, the rest ends as 9002 (docs/contracts.md#5).
+# Cancelling an import: committed rows stay, the others end as 9002 (docs/contracts.md#5).
 #
-# Cancel is a flag on the record, which every handler reads before it holds back and before each
-# transaction. The messages of the chunks without a result are sent at once: those that wait for an
-# earlier import need not wait any more, and twice is harmless.
+# Cancel sets a flag in the record, which every handler reads before a chunk waits and before each
+# transaction. The messages of all chunks without a result are sent immediately, because chunks that
+# wait for an earlier import need not wait any more. A message that is sent twice is harmless.
 
 HAS_ENDED = "This import has ended: there is nothing left to cancel."
 AT_ONCE = (
@@ -168,10 +168,10 @@ class Cancelling:
         self._clock = clock
 
     async def cancel(self, record: ImportRecord) -> ImportRecord:
-        """The record with the cancel on it; one that is cancelled already stays as it is.
+        """Cancel an import, unless it is cancelled already, and return its record.
 
-        A record that was not read but accepted just now is read first: the write is conditional.
-        Raises ConflictError where the import has ended.
+        A record that was not read but just accepted is read first, because the write is
+        conditional. Raises ConflictError if the import has ended.
         """
         if (
             not record.is_broken
@@ -179,12 +179,12 @@ class Cancelling:
         ):
             raise ConflictError(AT_ONCE)
         if not record.etag:
-            record = await self._again(record)
+            record = await self._read_again(record)
         for _ in range(_MOST_TRIES):
             if record.is_cancelled:
                 if record.is_broken and record.is_open:
                     await self._imports.close(record, to_iso(self._clock.now()))
-                    return await self._again(record)
+                    return await self._read_again(record)
                 return record
             if not record.is_open:
                 raise ConflictError(HAS_ENDED)
@@ -192,20 +192,20 @@ class Cancelling:
                 log.event("import.cancelled", import_id=record.import_id, tenant=record.tenant)
                 if not record.is_broken:
                     await self._send_messages(record)
-                    return await self._again(record)
-            record = await self._again(record)
+                    return await self._read_again(record)
+            record = await self._read_again(record)
         raise StorageUnavailableError("the record of an import keeps changing")
 
-    async def _again(self, record: ImportRecord) -> ImportRecord:
+    async def _read_again(self, record: ImportRecord) -> ImportRecord:
         return await self._imports.read(record.tenant, record.number) or record
 
     async def _send_messages(self, record: ImportRecord) -> None:
-        """What storage refuses here, the sweep makes up for: the cancel stands."""
+        """Send the messages of the missing chunks. If storage fails here, the sweep sends them."""
         kind = import_type(record.type_name, record.type_version)
         queue = queue_for(record, kind.queue, kind.bulk_queue)
         try:
-            done = (await self._imports.progress(record.import_id)).chunks
-            missing = [chunk.number for chunk in record.chunks if chunk.number not in done]
+            done_chunks = (await self._imports.progress(record.import_id)).chunks
+            missing = [chunk.number for chunk in record.chunks if chunk.number not in done_chunks]
             for message in messages_for(record, (), missing):
                 await self._queues.send(queue, message.to_text())
         except StorageUnavailableError as error:

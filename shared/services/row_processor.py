@@ -1,19 +1,24 @@
-"""The work on the rows of a chunk: what differs between import types behind one interface.
+"""The interface between the chunk processor and the import types.
 
-The chunk processor knows messages, order, results and time; a `RowProcessor` knows how rows are
-read, decided and committed. Types whose rows each speak of one record by its key share
+The chunk processor knows messages, order, results and time. A `RowProcessor` knows how rows are
+read, decided and committed. Types whose rows each name one record by its key share
 `RecordProcessor`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from shared.imports.import_type import ReadRow
 from shared.imports.messages import MessageId
 from shared.imports.results import RowResult
+from shared.services.name_index import NamedRecord
+from shared.storage.business_records import RecordKey, StoredRecord
+from shared.storage.former_columns import Spilled
 from shared.storage.import_records import ImportRecord
+from shared.storage.ports import Operation
 
 if TYPE_CHECKING:
     from shared.clock import Clock
@@ -23,55 +28,85 @@ if TYPE_CHECKING:
     from shared.services.references import EarlierImports
     from shared.storage.ports import Blobs, Tables
 
+# Awaited before each transaction. It raises an error to stop there (cancelled, time is up).
 BeforeCommit = Callable[[], Awaitable[None]]
-"""Awaited before each transaction; raises to stop the work there (cancelled, time is up)."""
+# About the size of a row for the rules, for the choice of a thread.
+BYTES_PER_ROW = 1_024
 
 
 class ImportCancelledError(Exception):
-    """Somebody asked to stop; what is not committed ends as 9002."""
+    """The import was cancelled. Rows that are not committed end as 9002."""
 
 
 class HandlerTimeUpError(Exception):
-    """The handler has worked long enough; the rest is for its next message."""
+    """The handler's time is up. The next message processes the rest."""
 
 
 class SupersededError(Exception):
-    """A later import was here: this handler is a straggler, its chunk has a result already."""
+    """A later import has written: this handler is a straggler whose chunk has a result already."""
 
 
 class RowProcessor(Protocol):
-    """What an import type does with the lines of one chunk (`payload.read_lines` reads them).
+    """Processes the lines of one chunk of an import type (`json_rows.read_lines` parses them).
 
-    Both may be called again for the same chunk, also while an earlier call still runs: a row whose
-    effect is there reports what it did the first time. Both raise StorageUnavailableError when
-    storage does not answer, and SupersededError where a later import has been here.
+    `run` and `end` may be called again for the same chunk, even while an earlier call still runs. A
+    row that has taken effect reports its first result again. Both raise StorageUnavailableError if
+    storage does not answer, and SupersededError if a later import has written.
     """
 
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
     ) -> list[RowResult]:
-        """The result of every row, in the order of the lines; fewer where rows have to wait.
+        """Process the rows. Returns their results in the order of the lines, without waiting rows.
 
-        Raises what `before_commit` raises.
+        Raises the errors of `before_commit`.
         """
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
-        """End the rows without running a rule: what is committed keeps its outcome, the rest says
-        `code`, and no straggler can commit it any more.
+        """End the rows without running a rule. Committed rows keep their outcome. The others end
+        with `code`, and no straggler can commit them any more.
         """
 
     def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:
-        """Whether a row of a broken payload, which is JSON, has the form of this type's rows.
+        """Whether a JSON row of a broken payload has the form of this type's rows.
 
-        It may raise for one that has not.
+        It may raise an error if not.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessorContext:
-    """What work on rows is made of that needs storage alone: the account's, or a dry run's.
+class KeyRows:
+    """The rows of one record in a chunk, in the order they were sent."""
 
-    `imports` says what is open before an import, `on_change` is told what each row changes.
+    key: RecordKey
+    rows: tuple[ReadRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOutcome:
+    """The results of the rows of one record, and the writes for them (often none)."""
+
+    results: tuple[RowResult, ...]
+    operations: tuple[Operation, ...] = ()
+    # New names of the record, to be added to the index before it is written.
+    names: frozenset[NamedRecord] = frozenset()
+    # Former values, to be written to a blob before the record is written.
+    spilled: Spilled = field(default_factory=dict)
+
+
+# The rows wait for a record that an earlier import may still create.
+WAITING = RecordOutcome(())
+
+# Decides about the rows of one record. Pure. Raises SupersededError if a later import has already
+# written the record, and StorageUnavailableError if the rows cannot be committed now.
+Resolver = Callable[[KeyRows, StoredRecord | None], RecordOutcome]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorContext:
+    """The dependencies of row processors, on the storage of the account or of a dry run.
+
+    `imports` finds the open imports before an import. `on_change` is called for each change.
     """
 
     tables: Tables
@@ -84,21 +119,21 @@ class ProcessorContext:
 
 
 class Processors:
-    """Which work does the rows of an import; `special` goes by the name of its type."""
+    """The row processors of all types. `special` maps the name of a type to its processor."""
 
-    def __init__(self, usual: RowProcessor, special: Mapping[str, RowProcessor]) -> None:
-        self._usual = usual
+    def __init__(self, default: RowProcessor, special: Mapping[str, RowProcessor]) -> None:
+        self._default = default
         self._special = special
 
-    def with_one(self, type_name: str, work: RowProcessor) -> Processors:
-        """The same, and a work for one more type."""
-        return Processors(self._usual, {**self._special, type_name: work})
+    def with_more(self, special: Mapping[str, RowProcessor]) -> Processors:
+        """Add the processors of these types."""
+        return Processors(self._default, {**self._special, **special})
 
     def for_import(self, record: ImportRecord) -> RowProcessor:
         """The processor of the type of an import."""
-        return self._special.get(record.type_name, self._usual)
+        return self._special.get(record.type_name, self._default)
 
 
 def ended_code(record: ImportRecord) -> int:
-    """What rows say that end without being run: cancelled, or failed too often."""
+    """The message id of rows that end without being run: cancelled, or failed too often."""
     return MessageId.CANCELLED if record.is_cancelled else MessageId.COULD_NOT_BE_PROCESSED

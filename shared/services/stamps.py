@@ -1,9 +1,9 @@
-"""The stamp protocol: what an import left on a record, and which imports may still write there.
+"""The stamp protocol: which import has written a record, and which may still write it.
 
-A record carries the stamp of the import that wrote it last, with the results of that import's rows.
-Poison and cancel end rows without a stamp; then the record names the import among its ended ones
-(`EndedImports`), and a handler that was only slow finds it there. Every type whose rows have stamps
-asks `recorded_results` before it writes, and ends rows with `ending`.
+A record has the stamp of the import that wrote it last, with the results of that import's rows.
+Poison and cancel end rows without a stamp. The record then names the import among its ended ones
+(`EndedImports`), where a slow handler finds it. Every type whose rows have stamps calls
+`recorded_results` before it writes, and ends rows with `ending`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import NoReturn
 from shared.errors import StorageUnavailableError, UnreadableDataError
 from shared.imports.former_values import NOTHING_FORMER
 from shared.imports.import_type import Document, ImportType
-from shared.imports.merge_rules import all_failed
+from shared.imports.merge_rules import fail_all_rows
 from shared.imports.messages import Message
 from shared.imports.registry import types_of_table
 from shared.imports.results import RowResult
-from shared.services.record_commit import KeyRows, RecordOutcome, Resolver
 from shared.services.references import EarlierImports
-from shared.services.row_processor import SupersededError
+from shared.services.row_processor import KeyRows, RecordOutcome, Resolver, SupersededError
 from shared.storage import business_records
 from shared.storage.business_records import (
     MOST_ENDED,
@@ -35,37 +34,37 @@ from shared.storage.import_records import ImportRecord
 def recorded_results(
     record: ImportRecord, rows: KeyRows, stored: StoredRecord | None
 ) -> tuple[RowResult, ...] | None:
-    """The results that the rows have already; None where the import may write the record.
+    """The results that the rows have already; None if the import may write the record.
 
-    Raises SupersededError where only a straggler can come: a later import has written the record,
-    or this import had ended when a later one was ended here. Raises UnreadableDataError where the
-    record says so and it cannot be true.
+    Raises SupersededError for a straggler: a later import has written the record, or this import
+    had ended when a later one was ended for the record. Raises UnreadableDataError if that cannot
+    be true because the stamp is broken.
     """
     if stored is None:
         return None
-    results = _left_before(record, rows, stored)
+    results = _find_recorded(record, rows, stored)
     if results is None and not _may_still_write(record, stored):
         raise_superseded(record)
     return results
 
 
 def ending(record: ImportRecord, message: Message, closed_through: int) -> Resolver:
-    """Rows without a stamp of this import end with `message`, and the record says so.
+    """Make a resolver that ends rows without a stamp of this import with `message`.
 
-    `closed_through` is the function of that name, asked before.
+    `closed_through` is the result of the function of that name.
     """
 
     def resolve(rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
-        results = None if stored is None else _left_before(record, rows, stored)
+        results = None if stored is None else _find_recorded(record, rows, stored)
         if results is not None:
             return RecordOutcome(results)
-        results = all_failed(rows.rows, message)
+        results = fail_all_rows(rows.rows, message)
         if stored is not None and not _may_still_write(record, stored):
             return RecordOutcome(results)
         before = NOTHING_ENDED if stored is None else stored.ended
         ended = before.with_import(record.number, message.id, closed_through)
         if len(ended.codes) > MOST_ENDED:
-            # Bounds the entity. The marks go once the oldest open import has ended.
+            # Limits the size of the entity. The ids are removed when the oldest open import ends.
             raise StorageUnavailableError(
                 "too many imports were ended on one record while an earlier import is open"
             )
@@ -85,11 +84,11 @@ def stamped_record(
     lookups: tuple[str, ...] = (),
     columns: Mapping[str, str] | None = None,
 ) -> StoredRecord:
-    """The record that an import writes over `stored`; the ended imports of `stored` stay noted.
+    """The record that an import writes over `stored`, whose ended imports it keeps.
 
-    The record keeps who created it and when: as `renamed` has it, which is the record under the
-    old id, or else as `stored` has it. Over a tombstone the import of the stamp creates it anew.
-    The same record is what it was before, or what that one was before its own import.
+    The record keeps its creator and time of creation, from `renamed` (the record under the old id)
+    or else from `stored`. Over a tombstone the import of the stamp creates it anew. Its former
+    values come from the same record: what it was before, or before its own import.
     """
     before = stored if stored is not None and stored.document is not None else None
     before = renamed or before
@@ -110,33 +109,35 @@ def stamped_record(
 
 
 def raise_superseded(record: ImportRecord) -> NoReturn:
-    """A stored record names a later import than this one. Raises what `recorded_results` raises."""
+    """Raise the error for a stored record that names a later import than this one."""
     if record.trusts_later_stamps:
         raise SupersededError
     raise UnreadableDataError("the stamp of a record")
 
 
-async def closed_through(imports: EarlierImports, kind: ImportType, record: ImportRecord) -> int:
+async def closed_through(
+    imports: EarlierImports, import_kind: ImportType, record: ImportRecord
+) -> int:
     """The number up to which every import has ended that writes to the same table.
 
     An ended import stays ended and no import gets a lower number, so this stays true.
     """
-    writers = {kind.name, *(other.name for other in types_of_table(kind.table))}
+    writers = {import_kind.name, *(kind.name for kind in types_of_table(import_kind.table))}
     oldest = [await imports.oldest_open_before(record, name) for name in sorted(writers)]
     return min((number for number in oldest if number is not None), default=record.number) - 1
 
 
-def _left_before(
+def _find_recorded(
     record: ImportRecord, rows: KeyRows, stored: StoredRecord
 ) -> tuple[RowResult, ...] | None:
-    """What a handler of this import committed, or with what the rows were ended."""
+    """The results that a handler of this import has committed, or with which it ended the rows."""
     if stored.stamp.number == record.number:
         results = {result.index: result for result in stored.stamp.results()}
         # The tombstone of a rename has the import's stamp without results of other rows.
         if all(row.index in results for row in rows.rows):
             return tuple(results[row.index] for row in rows.rows)
     code = stored.ended.codes.get(record.number)
-    return None if code is None else all_failed(rows.rows, Message(code))
+    return None if code is None else fail_all_rows(rows.rows, Message(code))
 
 
 def _may_still_write(record: ImportRecord, stored: StoredRecord) -> bool:

@@ -1,4 +1,4 @@
-"""What is told of imports: one import, a list of them, the results of their rows.
+"""The status of imports: one import, a list of imports, the results of their rows.
 
 See docs/contracts.md#5.
 """
@@ -21,12 +21,10 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
-from shared.imports.json_rows import is_row, read_texts
-from shared.imports.message_groups import MessageGroups
+from shared.imports.json_rows import is_row, read_row_texts
 from shared.imports.messages import LOST_ROW, Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE
-from shared.imports.results import Outcome, RowResult, failed
-from shared.imports.row_sets import rows_in, unite
+from shared.imports.results import MessageGroups, Outcome, RowResult, failed, rows_in, unite
 from shared.process_stop import ProcessStop
 from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
@@ -35,7 +33,7 @@ from shared.storage.import_records import Counts, ImportRecord, RetryLink
 from shared.storage.result_records import StoredResult
 from shared.storage_time import storage_time_now
 
-_BEHIND: Final = -1
+_NO_CHUNK: Final = -1
 RESULTS_EXPIRED = (
     "The results of this import have expired: ask for the import itself, whose counts are kept."
 )
@@ -43,7 +41,9 @@ NO_SUCH_IMPORT = "There is no import of this id: check the id, and that it is on
 
 
 class ImportState(StrEnum):
-    """Where an import stands; derived from its record and its results, never stored."""
+    """The state of an import."""
+
+    # Derived from the record and the results, never stored.
 
     ACCEPTED = "Accepted"
     PROCESSING = "Processing"
@@ -53,6 +53,7 @@ class ImportState(StrEnum):
     CANCELLED = "Cancelled"
 
 
+# The meaning of each state, for the documents.
 STATE_MEANINGS: Final[Mapping[ImportState, str]] = {
     ImportState.ACCEPTED: "The gateway has the import; no row is done yet. It may wait for an "
     "earlier import.",
@@ -63,12 +64,11 @@ STATE_MEANINGS: Final[Mapping[ImportState, str]] = {
     ImportState.CANCELLED: "A cancel or a threshold ended the import. Rows that were committed by "
     "then stay.",
 }
-"""What each state says, for the documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Rows per second since acceptance, and the seconds that are left at that pace.
+    """Rows per second since acceptance, and the remaining seconds at that rate.
 
     Both are None before the first rows are done.
     """
@@ -79,10 +79,10 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """One import as it stands now.
+    """The present status of an import.
 
-    `children` are the ids of its retries, in order; `repaired` counts the failed rows that they, or
-    their own retries, brought in.
+    `children` are the ids of its retries, in order. `repaired` counts the failed rows that they, or
+    their own retries, have imported.
     """
 
     record: ImportRecord
@@ -94,13 +94,13 @@ class ImportReport:
 
     @property
     def still_out(self) -> int:
-        """How many failed rows are still out."""
+        """The number of failed rows that no retry has imported."""
         return self.counts.failed - self.repaired
 
 
 @dataclass(frozen=True, slots=True)
 class ResultCursor:
-    """Where a list of results goes on: this chunk, behind so many of its rows."""
+    """The position in a list of results: a chunk, and the number of its rows to skip."""
 
     chunk: int = 0
     rows: int = 0
@@ -108,19 +108,19 @@ class ResultCursor:
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """Which results are wanted: those of an outcome, those with a message of a severity, or all."""
+    """A filter for results by outcome and by severity of a message; by default all."""
 
     outcome: Outcome | None = None
     severity: Severity | None = None
 
     def takes(self, row: RowResult) -> bool:
-        """Whether a result is wanted."""
+        """Whether a result passes the filter."""
         return (self.outcome is None or row.outcome is self.outcome) and (
             self.severity is None or row.count(self.severity) > 0
         )
 
     def may_be_in(self, stored: StoredResult) -> bool:
-        """Whether a chunk can have a result that is wanted, by its counts alone."""
+        """Whether a chunk may have a result that passes the filter, by its counts alone."""
         counts = stored.counts
         if counts is None:
             return True
@@ -142,7 +142,7 @@ ALL_ROWS: Final = RowFilter()
 
 @dataclass(frozen=True, slots=True)
 class ResultPage:
-    """A part of the results, in plan order; `following` is None at the end."""
+    """A page of results, in plan order. `following` is None at the end."""
 
     results: tuple[RowResult, ...]
     following: ResultCursor | None
@@ -150,24 +150,24 @@ class ResultPage:
 
 @dataclass(frozen=True, slots=True)
 class ImportPage:
-    """A part of a tenant's imports, newest first; `following` is None at the end."""
+    """A page of a tenant's imports, newest first. `following` is None at the end."""
 
     reports: tuple[ImportReport, ...]
     following: int | None
 
 
-Wanted = Callable[[ImportReport], bool]
+ImportFilter = Callable[[ImportReport], bool]
 _MOST_READS = 20
+# Messages of one page of results.
 _MOST_MESSAGES = 20_000
-"""Messages of one page of results."""
 
 
-def _every(_report: ImportReport) -> bool:
+def _all_imports(_report: ImportReport) -> bool:
     return True
 
 
 class Reporting:
-    """Reads what intake and chunk processing wrote; writes nothing."""
+    """Reads the records and results of imports. Writes nothing."""
 
     def __init__(self, imports: ImportLog, results: Results, clock: Clock) -> None:
         self._imports = imports
@@ -175,14 +175,14 @@ class Reporting:
         self._clock = clock
 
     async def find(self, tenant: str, import_id: str) -> ImportReport:
-        """The import of that id; another tenant's is not found. Raises NotFoundError."""
+        """The import of that id in this tenant. Raises NotFoundError."""
         record = await self._imports.find(tenant, import_id)
         if record is None:
             raise NotFoundError(NO_SUCH_IMPORT)
         return (await self._reports([record]))[0]
 
     async def report(self, record: ImportRecord) -> ImportReport:
-        """The import of this record as it stands now, without looking for its retries."""
+        """The present status of an import, without its retries."""
         counts = record.counts
         if record.is_open:
             counts = (await self._imports.progress(record.import_id)).counts
@@ -190,7 +190,11 @@ class Reporting:
         with suppress(ValueError):
             end = from_iso(record.ended_at)
         age = age_of(record.accepted_at, end)
-        pace = Throughput() if age is None else _pace(counts.done, record.rows, age.total_seconds())
+        pace = (
+            Throughput()
+            if age is None
+            else _throughput(counts.done, record.rows, age.total_seconds())
+        )
         return ImportReport(record, counts, _state(record, counts), pace)
 
     async def _reports(self, records: Sequence[ImportRecord]) -> list[ImportReport]:
@@ -198,103 +202,107 @@ class Reporting:
         if not records:
             return []
         newest, oldest = records[0], records[-1]
-        retries = await self._imports.repairs.listed(newest.tenant, newest.number, oldest.number)
+        retries = await self._imports.repairs.retries_for_list(
+            newest.tenant, newest.number, oldest.number
+        )
         return [
             _with_retries(await self.report(record), retries.get(record.number, ()))
             for record in records
         ]
 
     async def repaired_rows(self, record: ImportRecord) -> int:
-        """The set of the failed rows of an import that are in by now."""
+        """The set of the failed rows of an import that retries have imported."""
         return await self._imports.repairs.repaired_rows(record)
 
     async def newest(
-        self, tenant: str, after: int | None, size: int, wanted: Wanted = _every
+        self, tenant: str, after: int | None, size: int, is_wanted: ImportFilter = _all_imports
     ) -> ImportPage:
-        """A tenant's imports that are wanted, newest first, from behind number `after` on.
+        """A page of the tenant's imports below number `after` that pass `is_wanted`, newest first.
 
-        A page ends early, with a continuation, where many were looked at and few are wanted.
+        A page ends early, with a continuation, if many imports were read and few pass.
         """
-        picked: list[ImportReport] = []
+        reports: list[ImportReport] = []
         for _ in range(_MOST_READS):
-            found = await self._imports.newest_first(tenant, after, size + 1)
-            for report in await self._reports(found[:size]):
-                if len(picked) == size:
-                    return ImportPage(tuple(picked), after)
-                if wanted(report):
-                    picked.append(report)
+            records = await self._imports.newest_first(tenant, after, size + 1)
+            for report in await self._reports(records[:size]):
+                if len(reports) == size:
+                    return ImportPage(tuple(reports), after)
+                if is_wanted(report):
+                    reports.append(report)
                 after = report.record.number
-            if len(found) <= size:
-                return ImportPage(tuple(picked), None)
-            if len(picked) == size:
+            if len(records) <= size:
+                return ImportPage(tuple(reports), None)
+            if len(reports) == size:
                 break
-        return ImportPage(tuple(picked), after)
+        return ImportPage(tuple(reports), after)
 
     async def results(
-        self, record: ImportRecord, start: ResultCursor, size: int, wanted: RowFilter = ALL_ROWS
+        self, record: ImportRecord, start: ResultCursor, size: int, row_filter: RowFilter = ALL_ROWS
     ) -> ResultPage:
-        """Up to `size` results from `start` on that are wanted, in plan order.
+        """Up to `size` results from `start` on that pass the filter, in plan order.
 
-        There are fewer where they have very many messages.
-
-        Raises GoneError where they have expired.
+        There are fewer if they have very many messages. Raises GoneError if they have expired.
         """
         check_results(record)
-        picked: list[RowResult] = []
+        results: list[RowResult] = []
         room = _MOST_MESSAGES
-        async for chunk, rows in self.chunks(record, start.chunk, wanted):
+        async for chunk, rows in self.chunks(record, start.chunk, row_filter):
             skipped = start.rows if chunk == start.chunk else 0
             for position, row in enumerate(rows[skipped:], skipped):
-                if not wanted.takes(row):
+                if not row_filter.takes(row):
                     continue
-                if len(picked) == size or room <= 0:
-                    return ResultPage(tuple(picked), ResultCursor(chunk, position))
-                picked.append(row)
+                if len(results) == size or room <= 0:
+                    return ResultPage(tuple(results), ResultCursor(chunk, position))
+                results.append(row)
                 room -= len(row.messages)
-        return ResultPage(tuple(picked), None)
+        return ResultPage(tuple(results), None)
 
     async def result_chunks(self, record: ImportRecord) -> AsyncIterator[Sequence[RowResult]]:
-        """Every result of an ended import, a chunk at a time, in plan order. Raises GoneError.
+        """Yield every result of an ended import by chunk, in plan order. Raises GoneError.
 
-        Each row of the import is there once: one whose result cannot be read, or that was never
-        worked on because it could not be read, says 9001.
+        Each row of the import has one result. It is 9001 if the result cannot be read, or if the
+        row could not be read and was not processed.
         """
         check_results(record)
         async for _, rows in self.chunks(record):
             yield rows
 
     async def chunks(
-        self, record: ImportRecord, first: int = 0, wanted: RowFilter = ALL_ROWS
+        self, record: ImportRecord, first: int = 0, row_filter: RowFilter = ALL_ROWS
     ) -> AsyncIterator[tuple[int, Sequence[RowResult]]]:
-        """The results chunk by chunk from `first` on, with the number of the chunk.
+        """Yield the number and the results of each chunk from `first` on.
 
-        Chunks without a row that is wanted may be left out. Raises GoneError where results expire
-        meanwhile.
+        Chunks without a row that passes the filter may be left out. Raises GoneError if the results
+        expire meanwhile.
         """
         following = first
-        lost: Mapping[int, Sequence[RowResult]] | None = None
+        lost_rows: Mapping[int, Sequence[RowResult]] | None = None
         async for stored in self._results.chunks(record.import_id, first):
             for chunk in range(following, min(stored.chunk, len(record.chunks))):
                 # An ended import without a result of this chunk: its record was broken.
                 if not record.is_open:
-                    lost = lost or await self._lost_rows(record)
-                    yield chunk, lost.get(chunk, ())
+                    lost_rows = lost_rows or await self._lost_rows(record)
+                    yield chunk, lost_rows.get(chunk, ())
             following = stored.chunk + 1
-            if not wanted.may_be_in(stored):
+            if not row_filter.may_be_in(stored):
                 continue
-            rows = await self._readable(record, stored)
-            if not record.is_open and len(rows) < _rows_in(record, stored.chunk):
-                lost = lost or await self._lost_rows(record)
-                rows = [*rows, *lost.get(stored.chunk, ())]
+            rows = await self._read_possible_rows(record, stored)
+            if not record.is_open and len(rows) < (
+                record.chunks[stored.chunk].rows if stored.chunk < len(record.chunks) else 0
+            ):
+                lost_rows = lost_rows or await self._lost_rows(record)
+                rows = [*rows, *lost_rows.get(stored.chunk, ())]
             yield stored.chunk, rows
         if not record.is_open and (following < len(record.chunks) or record.is_broken):
-            lost = lost or await self._lost_rows(record)
+            lost_rows = lost_rows or await self._lost_rows(record)
             for chunk in range(following, len(record.chunks)):
-                yield chunk, lost.get(chunk, ())
-            yield max(following, len(record.chunks)), lost.get(_BEHIND, ())
+                yield chunk, lost_rows.get(chunk, ())
+            yield max(following, len(record.chunks)), lost_rows.get(_NO_CHUNK, ())
 
-    async def _readable(self, record: ImportRecord, stored: StoredResult) -> Sequence[RowResult]:
-        """The results of a chunk that can be those of its rows."""
+    async def _read_possible_rows(
+        self, record: ImportRecord, stored: StoredResult
+    ) -> Sequence[RowResult]:
+        """The readable results of a chunk, without those that cannot belong to its import."""
         try:
             rows = await self._results.rows(stored)
         except UnreadableDataError as error:
@@ -303,38 +311,38 @@ class Reporting:
         return [row for row in rows if _is_possible(record, row)]
 
     async def _lost_rows(self, record: ImportRecord) -> Mapping[int, Sequence[RowResult]]:
-        """The rows that no result tells of, by chunk.
+        """The rows without a result, by chunk.
 
-        Which of the rows were in which chunk cannot be known any more, so the chunks share them
-        out in the order of the payload; what no chunk accounts for is under _BEHIND.
+        The chunk of such a row is not known any more, so the rows are distributed over the chunks
+        in the order of the payload. Rows beyond the counts of the chunks are under `_NO_CHUNK`.
         """
         current = await self._imports.read(record.tenant, record.number)
         if current is None or current.results_expired_at:
             raise GoneError(RESULTS_EXPIRED)
         counts: dict[int, int] = {chunk.number: chunk.rows for chunk in record.chunks}
-        known: set[int] = set()
+        known_rows: set[int] = set()
         async for stored in self._results.chunks(record.import_id):
-            rows = await self._readable(record, stored)
-            known.update(row.index for row in rows)
+            rows = await self._read_possible_rows(record, stored)
+            known_rows.update(row.index for row in rows)
             counts[stored.chunk] = max(0, counts.get(stored.chunk, 0) - len(rows))
-        missing = [index for index in range(record.rows) if index not in known]
+        missing = [index for index in range(record.rows) if index not in known_rows]
         shared_out: dict[int, Sequence[RowResult]] = {}
         for chunk, count in sorted(counts.items()):
             shared_out[chunk] = [lost_row(record, index) for index in missing[:count]]
             missing = missing[count:]
-        shared_out[_BEHIND] = [lost_row(record, index) for index in missing]
+        shared_out[_NO_CHUNK] = [lost_row(record, index) for index in missing]
         return shared_out
 
     async def message_groups(
         self, record: ImportRecord, severity: Severity | None = None
     ) -> MessageGroups:
-        """The messages of the rows so far, of one severity or of all, in groups.
+        """Group the messages of the rows so far, of one severity or of all.
 
-        Raises GoneError where the results have expired.
+        Raises GoneError if the results have expired.
         """
         check_results(record)
         groups = MessageGroups()
-        async for _, rows in self.chunks(record, wanted=RowFilter(severity=severity)):
+        async for _, rows in self.chunks(record, row_filter=RowFilter(severity=severity)):
             await asyncio.to_thread(groups.add, rows, severity)
         return groups
 
@@ -346,12 +354,12 @@ class Reporting:
 
 
 def check_results(record: ImportRecord) -> None:
-    """Raises GoneError where the results of an import have expired."""
+    """Raises GoneError if the results of an import have expired."""
     if record.results_expired_at:
         raise GoneError(RESULTS_EXPIRED)
 
 
-def _pace(done: int, rows: int, seconds: float) -> Throughput:
+def _throughput(done: int, rows: int, seconds: float) -> Throughput:
     if not done:
         return Throughput()
     rate = done / max(seconds, 0.001)
@@ -359,14 +367,10 @@ def _pace(done: int, rows: int, seconds: float) -> Throughput:
 
 
 def lost_row(record: ImportRecord, index: int) -> RowResult:
-    """The result of a row of an ended import of which no result tells."""
+    """The result for a row of an ended import whose stored result is missing."""
     kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
-    nothing = (None,) * (len(kind.rules.key_fields) if kind else 0)
-    return failed(index, nothing, Message(MessageId.COULD_NOT_BE_PROCESSED, detail=LOST_ROW))
-
-
-def _rows_in(record: ImportRecord, chunk: int) -> int:
-    return record.chunks[chunk].rows if chunk < len(record.chunks) else 0
+    no_key = (None,) * (len(kind.rules.key_fields) if kind else 0)
+    return failed(index, no_key, Message(MessageId.COULD_NOT_BE_PROCESSED, detail=LOST_ROW))
 
 
 def _is_possible(record: ImportRecord, row: RowResult) -> bool:
@@ -396,7 +400,7 @@ def _state(record: ImportRecord, counts: Counts) -> ImportState:
     return ImportState.COMPLETED_WITH_ERRORS if counts.failed else ImportState.COMPLETED
 
 
-# Waiting for an import to end: by news within the process, and by looking with growing pauses.
+# Waiting for the end of an import: by an event in the process, and by polling.
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 2.0
@@ -405,7 +409,7 @@ _SHORTEST_READ = 1.0
 
 
 class Waiting:
-    """What a call does between acceptance and its answer."""
+    """Lets a call wait for the end of its import."""
 
     def __init__(
         self, imports: ImportLog, completions: Completions, clock: Clock, stop: ProcessStop
@@ -418,20 +422,24 @@ class Waiting:
     async def until_ended(self, record: ImportRecord, seconds: float) -> bool:
         """Whether the import ended within so many seconds.
 
-        A short storage fault is waited out: the import is accepted, and goes on by itself. Where
-        storage does not answer for as long as a call waits for it, the wait is over. Where the end
-        of the process is announced, the import is looked at once more and not waited for.
+        A short storage failure does not end the wait, because the accepted import is processed
+        independently. The wait ends if storage does not answer within the call's `StorageTime`.
+        If the end of the process is announced, the import is read once more, without waiting.
         """
-        end = self._clock.elapsed() + seconds
+        deadline = self._clock.elapsed() + seconds
         pause = _FIRST_PAUSE
-        with self._completions.listening(record.import_id) as ended:
-            while (left := end - self._clock.elapsed()) > 0 and storage_time_now().left > 0:
-                await self._stop.wait_with(ended, min(pause, left))
+        with self._completions.listening(record.import_id) as end_event:
+            while (
+                remaining := deadline - self._clock.elapsed()
+            ) > 0 and storage_time_now().left > 0:
+                await self._stop.wait_with(end_event, min(pause, remaining))
                 if self._stop.is_announced:
-                    end = self._clock.elapsed()
+                    deadline = self._clock.elapsed()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(max(_SHORTEST_READ, end - self._clock.elapsed())):
-                        if ended.is_set() or await self._has_ended(record):
+                    async with asyncio.timeout(
+                        max(_SHORTEST_READ, deadline - self._clock.elapsed())
+                    ):
+                        if end_event.is_set() or await self._has_ended(record):
                             return True
                 pause = min(_LONGEST_PAUSE, pause * _GROWTH)
         return False
@@ -444,7 +452,7 @@ class Waiting:
         return current is not None and not current.is_open
 
 
-# The rows of an import that failed and are still out, as they were sent (docs/contracts.md#5).
+# The failed rows of an import that no retry has imported, as they were sent (docs/contracts.md#5).
 
 PAYLOAD_EXPIRED = (
     "The rows of this import have expired: take them from where they came from and send them again."
@@ -459,9 +467,9 @@ _FAILED = RowFilter(Outcome.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class FailedRow:
-    """A row that failed: `text` is its JSON object as it was sent.
+    """A failed row. `text` is its JSON object as it was sent.
 
-    `is_lost`: what was sent cannot be read any more, and the text is an empty object.
+    `is_lost`: the row cannot be read any more, and `text` is an empty object.
     """
 
     result: RowResult
@@ -475,44 +483,46 @@ class FailedRow:
 
 
 class FailedRows:
-    """Puts results and payload together again."""
+    """Joins the failed results of an import with the rows of its payload."""
 
     def __init__(self, reporting: Reporting, payloads: Payloads) -> None:
         self._reporting = reporting
         self._payloads = payloads
 
     async def chunks(self, record: ImportRecord) -> AsyncIterator[Sequence[FailedRow]]:
-        """The failed rows so far that are still out, a chunk at a time, in plan order.
+        """Yield the failed rows so far that no retry has imported, by chunk, in plan order.
 
-        Raises GoneError where the payload or the results have expired, or cannot be read.
+        Raises GoneError if the payload or the results have expired, or cannot be read.
         """
         check_results(record)
         check_payload(record)
-        repaired = frozenset(rows_in(await self.repaired_rows(record)))
-        async for chunk, rows in self._reporting.chunks(record, wanted=_FAILED):
-            failed = [
-                row for row in rows if row.outcome is Outcome.FAILED and row.index not in repaired
+        repaired_rows = frozenset(rows_in(await self.repaired_rows(record)))
+        async for chunk, rows in self._reporting.chunks(record, row_filter=_FAILED):
+            failed_results = [
+                row
+                for row in rows
+                if row.outcome is Outcome.FAILED and row.index not in repaired_rows
             ]
-            if failed:
-                yield await self._with_texts(record, chunk, failed)
+            if failed_results:
+                yield await self._with_texts(record, chunk, failed_results)
 
     async def repaired_rows(self, record: ImportRecord) -> int:
-        """The set of the failed rows that are in by now."""
+        """The set of the failed rows that retries have imported."""
         return await self._reporting.repaired_rows(record)
 
     async def _with_texts(
-        self, record: ImportRecord, chunk: int, failed: Sequence[RowResult]
+        self, record: ImportRecord, chunk: int, failed_results: Sequence[RowResult]
     ) -> Sequence[FailedRow]:
         try:
             lines = await self._payloads.lines(record, chunk)
         except PayloadGoneError:
             raise GoneError(PAYLOAD_EXPIRED) from None
-        texts = dict(read_texts(lines))
-        return [_failed_row(result, texts.get(result.index)) for result in failed]
+        texts = dict(read_row_texts(lines))
+        return [_failed_row(result, texts.get(result.index)) for result in failed_results]
 
 
 def _failed_row(result: RowResult, text: str | None) -> FailedRow:
-    # Only a row that was not processed can be broken: any other one was read.
+    # Only a row that was not processed can be broken, since every other row was read.
     may_be_broken = any(
         message.id == MessageId.COULD_NOT_BE_PROCESSED for message in result.messages
     )
@@ -522,7 +532,7 @@ def _failed_row(result: RowResult, text: str | None) -> FailedRow:
 
 
 def check_payload(record: ImportRecord) -> None:
-    """Raises GoneError where the rows of an import have expired, or cannot be found any more."""
+    """Raises GoneError if the rows of an import have expired, or cannot be found any more."""
     if record.payload_expired_at:
         raise GoneError(PAYLOAD_EXPIRED)
     if record.is_broken:

@@ -1,8 +1,8 @@
-"""The sweep: what somebody started and died over is taken up again (docs/design.md#6).
+"""The sweep continues interrupted imports (docs/design.md#6).
 
-An open import that has had no new result for a while has lost messages, or its last handler died
-before it closed the import: the messages of the chunks without a result are sent again, naming the
-earlier imports that are still open, and a forgotten closing is made up for. Sent twice is harmless.
+If an open import has had no new result for a while, its messages were lost, or its last handler
+crashed before it closed the import. The sweep sends the messages of the chunks without a result
+again, or closes the import. A message that is sent twice is harmless.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from shared.storage.ports import Queues
 
 
 class Sweep:
-    """What the timer calls. `tenants` lists the ids of all tenants.
+    """Continues interrupted imports, for the timer. `tenants` lists the ids of all tenants.
 
-    `run_here` does the work of types without queues, once they are open for `here_seconds`;
-    `end_here` ends their rows where that fails.
+    `run_here` processes imports of types without queues that are open for `here_seconds`.
+    `end_here` ends their rows if that fails.
     """
 
     def __init__(
@@ -57,31 +57,31 @@ class Sweep:
         self._quiet_here = timedelta(seconds=here_seconds)
 
     async def run(self) -> None:
-        """Look at every tenant's open imports once."""
+        """Check the open imports of all tenants once."""
         faults = UpkeepFaults("sweep.passed_over")
         for tenant in await self._tenants():
             try:
-                opened_imports = await self._imports.open_of(tenant)
-                for opened in opened_imports:
-                    await self._try(opened, opened_imports, faults)
+                open_imports = await self._imports.open_of(tenant)
+                for open_import in open_imports:
+                    await self._check_import(open_import, open_imports, faults)
             except Exception as error:
                 faults.note(error, tenant=tenant)
 
-    async def _try(
-        self, opened: OpenImport, all_open: Sequence[OpenImport], faults: UpkeepFaults
+    async def _check_import(
+        self, open_import: OpenImport, all_open: Sequence[OpenImport], faults: UpkeepFaults
     ) -> None:
         try:
-            await self._look_at(opened, all_open)
+            await self._repair_import(open_import, all_open)
         except Exception as error:
-            faults.note(error, tenant=opened.tenant, import_id=opened.import_id)
+            faults.note(error, tenant=open_import.tenant, import_id=open_import.import_id)
         else:
             faults.note_success()
 
-    async def _look_at(self, opened: OpenImport, all_open: Sequence[OpenImport]) -> None:
-        record = await self._imports.read(opened.tenant, opened.number)
+    async def _repair_import(self, open_import: OpenImport, all_open: Sequence[OpenImport]) -> None:
+        record = await self._imports.read(open_import.tenant, open_import.number)
         if record is None or not record.is_open:
-            # It has ended, or its record is lost: rows that wait for it would wait for ever.
-            await self._imports.forget_open(opened)
+            # It has ended, or its record is lost. Rows that wait for it would wait for ever.
+            await self._imports.forget_open(open_import)
             return
         if record.is_broken:
             await self._close(record)
@@ -92,15 +92,15 @@ class Sweep:
             await self._close(record)
             return
         if not import_type(record.type_name, record.type_version).has_queues:
-            await self._finish_here(record, missing)
+            await self._process_here(record, missing)
             return
         times = (record.accepted_at, record.swept_at, *progress.times)
-        may_wait = not record.is_cancelled and self._hold_back.may_wait(opened, all_open)
+        may_wait = not record.is_cancelled and self._hold_back.may_wait(open_import, all_open)
         if not may_wait and self._is_past(self._quiet, *times):
             await self._send_missing(record, missing, all_open)
 
-    async def _finish_here(self, record: ImportRecord, missing: list[int]) -> None:
-        """Do the work of a type without queues, whose call or trigger has died over it."""
+    async def _process_here(self, record: ImportRecord, missing: list[int]) -> None:
+        """Process an import of a type without queues, whose call or trigger has crashed."""
         if not self._is_past(self._quiet_here, record.accepted_at):
             return
         for chunk in missing:
@@ -110,13 +110,13 @@ class Sweep:
             except StorageUnavailableError:
                 raise
             except Exception as error:
-                # These types have no poison queue: what fails here would fail for ever.
+                # These types have no poison queue, so the rows would fail again at every sweep.
                 log.failure("sweep.failed", error, import_id=record.import_id, chunk=chunk)
                 await self._end_here(message)
         log.warning("sweep.finished", import_id=record.import_id, tenant=record.tenant)
 
     def _is_past(self, pause: timedelta, *times: str) -> bool:
-        """Whether none of these times is younger than the pause; those not set do not count."""
+        """Whether all these times are at least `pause` ago. Times that are not set do not count."""
         now = self._clock.now()
         ages = (age_of(time, now) for time in times)
         return all(age >= pause for age in ages if age is not None)
@@ -136,9 +136,9 @@ class Sweep:
             return
         kind: ImportType = import_type(record.type_name, record.type_version)
         earlier = [
-            other
-            for other in all_open
-            if other.type_name == record.type_name and other.number < record.number
+            open_import
+            for open_import in all_open
+            if open_import.type_name == record.type_name and open_import.number < record.number
         ]
         queue = queue_for(record, kind.queue, kind.bulk_queue)
         for message in messages_for(record, earlier, missing):

@@ -1,4 +1,4 @@
-"""Upkeep goes past what fails: a tenant, an import or a batch does not keep the others waiting."""
+"""Error handling of upkeep: a failing tenant, import or batch does not block the others."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Unpack
 from shared import log
 from shared.errors import StorageUnavailableError
 
+# So many storage errors in a row mean that storage is down for everything.
 _MOST_IN_A_ROW = 5
-"""So many storage faults one after another mean that storage is away, for everything."""
 
 
 class UpkeepFaults:
-    """Notes what failed in one run; each is logged under the name `action`."""
+    """Logs the errors of one run under the name `action`."""
 
     def __init__(self, action: str) -> None:
         self._action = action
         self._in_a_row = 0
 
     def note(self, error: Exception, **ids: Unpack[log.Fields]) -> None:
-        """Log a fault with the ids of what failed. Raises it again where storage is away."""
+        """Log an error with the ids of what failed. Raises it again if storage is down."""
         log.failure(self._action, error, **ids)
         if not isinstance(error, StorageUnavailableError):
             return
@@ -28,5 +28,5 @@ class UpkeepFaults:
             raise error
 
     def note_success(self) -> None:
-        """Storage answers: faults before this were not its own."""
+        """Note that storage answers, so that earlier errors do not count as an outage."""
         self._in_a_row = 0

@@ -1,1 +1,1 @@
-"""Tables, queues and blobs: the only room that knows the Azure storage SDKs."""
+"""Tables, queues and blobs. Only this package imports the Azure storage SDKs."""

@@ -1,8 +1,8 @@
-"""The clients of the storage account: limited in time, everything counted.
+"""The clients of the storage account, with limited retries and counted requests.
 
-The SDKs' own retries would wait for 80 seconds and more where storage is away, and as long as a
-`Retry-After` says where it is throttled. Tables and queues are tried again by `retried`; blobs, of
-which an upload is many requests, by their SDK. `StorageTime` limits both.
+The SDKs' own retries would wait for 80 seconds and more if storage is down, and for the time of
+`Retry-After` if it is throttled. So requests to tables and queues are retried by `retried`. Blobs,
+of which an upload is many requests, are retried by their SDK. `StorageTime` limits both.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.errors import PreconditionFailedError
+from shared.imports.documents.blobs import DocumentBlobs, PoisonQueue
 from shared.storage.azure_blobs import AzureBlobs
 from shared.storage.azure_queues import AzureQueues
 from shared.storage.azure_tables import AzureTables
-from shared.storage.document_blobs import DocumentBlobs, PoisonQueue
-from shared.storage.failures import check_answer, keep_answer, note_answer, storage_call
+from shared.storage.failures import check_answer, note_answer, remember_response, storage_call
 from shared.storage.names import CONTAINERS, IMPORT_PAYLOADS, IMPORTS
 from shared.storage.ports import Entity, Upsert
 from shared.storage.table_batches import SharedKeyLitePolicy, TableBatches, token_policy
@@ -34,16 +34,16 @@ from shared.storage_account import StorageAccount
 from shared.storage_time import retried, storage_time_now
 
 _BLOB_RETRIES = 2
+# The size of one request of an upload or a download. A slow link transfers it within the limit for
+# one answer. The SDK's defaults are 64 MiB for an upload and 32 MiB for a download.
 _BLOCK_BYTES = 1024 * 1024
-"""One request of an upload or a download. Each is to be answered in time, so none is larger than a
-slow link takes in that time; the SDK would gather 64 MiB, or read 32 at once."""
 _SERVICES = ("table", "queue", "blob")
+# The key that the health check writes. No tenant has this id.
 _HEALTH = "health"
-"""What the check of the services writes: no tenant has an id like it."""
 
 
 class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # it is loaded lazily, as Any
-    """The connection pool of one service; counts its requests and limits their time."""
+    """The connection pool of one service. Counts the requests and limits their time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,17 +52,17 @@ class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # it is loaded
     async def open(self) -> None:
         """Open the connection pool."""
         await super().open()
-        # aiohttp would send a PUT or DELETE again by itself where a connection ends, and show only
-        # the second answer: that a write met its own effect. Who writes must know.
+        # By default aiohttp repeats a PUT or DELETE if the connection ends, and returns only the
+        # second answer, in which a write conflicts with its own effect. The writer must know this.
         self.session._retry_connection = False
 
     async def send(self, request: Any, **config: Any) -> Any:
-        """Send one request, a retry included."""
+        """Send one request; a retry counts as another one."""
         self.requests += 1
         seconds = max(0.1, min(storage_time_now().longest_try, storage_time_now().left))
         config |= {"connection_timeout": seconds, "read_timeout": seconds}
         response = await super().send(request, **config)
-        keep_answer(response)
+        remember_response(response)
         size = _length(request.headers) + _length(response.headers)
         check_answer(response.status_code, response.headers)
         note_answer(response.status_code, size)
@@ -81,7 +81,18 @@ class Account:
         self._transports = {name: CountingTransport() for name in _SERVICES}
         self._credential: AsyncTokenCredential | None = None
         self._table_service, self._queue_service, self._blob_service = self._connect(account)
-        self.tables = AzureTables(self._table_service, self._batches(account))
+        parts = (
+            parse_connection_string(account.connection_string) if account.connection_string else {}
+        )
+        self.tables = AzureTables(
+            self._table_service,
+            TableBatches(
+                self._table_service.url.partition("?")[0].rstrip("/"),
+                self._authorization_policy(parts),
+                self._transports["table"],
+                parts.get("sharedaccesssignature", "").lstrip("?"),
+            ),
+        )
         self.queues = AzureQueues(self._queue_service)
         self.blobs = AzureBlobs(self._blob_service)
         self.documents = DocumentBlobs(self._blob_service)
@@ -89,11 +100,11 @@ class Account:
 
     @property
     def requests(self) -> Counter[str]:
-        """Requests sent so far by `table`, `queue` and `blob`, retries included."""
-        return Counter({name: sent.requests for name, sent in self._transports.items()})
+        """The number of requests so far for `table`, `queue` and `blob`, including retries."""
+        return Counter({name: transport.requests for name, transport in self._transports.items()})
 
     async def ensure(self, tables: Iterable[str], queues: Iterable[str]) -> None:
-        """Create the containers, these tables and these queues where they are missing."""
+        """Create the containers, these tables and these queues if they are missing."""
         await asyncio.gather(
             *(_create(self._table_service.create_table, name) for name in tables),
             *(_create(self._blob_service.create_container, name) for name in CONTAINERS),
@@ -101,23 +112,23 @@ class Account:
         )
 
     async def check(self, queue: str) -> None:
-        """Write a little to each service and read it; raises StorageUnavailableError.
+        """Write a value to each service and read it. Raises StorageUnavailableError.
 
-        Storage that is read but not written to takes no import. A queue's metadata are written, as
-        a message would be there to stay.
+        A read alone is not enough, since the gateway has to write. For the queue the check writes
+        metadata, since a message would stay in it.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         await asyncio.gather(
             self.tables.write(IMPORTS, Upsert(Entity(_HEALTH, _HEALTH, {"At": now}))),
             self.tables.get(IMPORTS, _HEALTH, _HEALTH),
-            self.queues.note(queue, {"healthcheckedat": now}),
-            self.queues.notes_of(queue),
+            self.queues.set_metadata(queue, {"healthcheckedat": now}),
+            self.queues.get_metadata(queue),
             self.blobs.put(IMPORT_PAYLOADS, _HEALTH, [now.encode()]),
             self.blobs.read(IMPORT_PAYLOADS, _HEALTH),
         )
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the clients and their connections."""
         for service in (self._table_service, self._queue_service, self._blob_service):
             await service.close()
         for transport in self._transports.values():
@@ -128,7 +139,7 @@ class Account:
     def _connect(
         self, account: StorageAccount
     ) -> tuple[TableServiceClient, QueueServiceClient, BlobServiceClient]:
-        tables, queues, blobs = (self._options(name) for name in ("table", "queue", "blob"))
+        tables, queues, blobs = (self._client_options(name) for name in ("table", "queue", "blob"))
         if not account.uses_identity:
             text = account.connection_string
             return (
@@ -143,25 +154,14 @@ class Account:
             BlobServiceClient(account.blob_service_uri, credential=self._credential, **blobs),
         )
 
-    def _batches(self, account: StorageAccount) -> TableBatches:
-        parts = (
-            parse_connection_string(account.connection_string) if account.connection_string else {}
-        )
-        return TableBatches(
-            self._table_service.url.partition("?")[0].rstrip("/"),
-            self._authorize(parts),
-            self._transports["table"],
-            parts.get("sharedaccesssignature", "").lstrip("?"),
-        )
-
-    def _authorize(self, parts: Mapping[str, str]) -> Any:
+    def _authorization_policy(self, parts: Mapping[str, str]) -> Any:
         if self._credential is not None:
             return token_policy(self._credential)
         if "accountkey" in parts:
             return SharedKeyLitePolicy(parts["accountname"], parts["accountkey"])
         return None
 
-    def _options(self, service: str) -> dict[str, Any]:
+    def _client_options(self, service: str) -> dict[str, Any]:
         options: dict[str, Any] = {"transport": self._transports[service], "retry_total": 0}
         if service == "blob":
             options["retry_total"] = _BLOB_RETRIES
@@ -181,7 +181,7 @@ def _credential(account: StorageAccount) -> AsyncTokenCredential:
 
 
 async def _create(create: Callable[[str], Awaitable[Any]], name: str) -> None:
-    """Create a table, a queue or a container; one that is there is as good."""
+    """Create a table, a queue or a container, if it does not exist yet."""
 
     async def attempt() -> None:
         async with storage_call(storage_time_now().longest_try):

@@ -13,8 +13,8 @@ from azure.storage.blob.aio import BlobServiceClient
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.storage.failures import storage_call
 
+# The status of a read whose range begins behind the end of the blob.
 _NOT_SATISFIABLE = 416
-"""The blob is shorter than where the range begins."""
 
 
 class AzureBlobs:
@@ -30,8 +30,8 @@ class AzureBlobs:
         parts: Iterable[bytes],
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """See `Blobs.put`. Many parts go up as blocks, so memory holds one at a time; a list of
-        one is one request.
+        """See `Blobs.put`. Parts are uploaded as blocks, one in memory at a time. A list of one
+        part is one request.
         """
         client = self._service.get_blob_client(container, name)
         async with storage_call():
@@ -49,9 +49,9 @@ class AzureBlobs:
         client = self._service.get_blob_client(container, name)
         try:
             async with storage_call():
-                # Never decoded by Content-Encoding: what is read back is what was put.
+                # Never decoded by Content-Encoding, so that the read returns what was written.
                 download = await client.download_blob(offset=start, length=length, decompress=False)
-                return await whole(download)
+                return await read_all(download)
         except PreconditionFailedError:
             return None
         except HttpResponseError as error:
@@ -59,14 +59,14 @@ class AzureBlobs:
                 raise
             return b""
 
-    async def names_before(self, container: str, prefix: str, moment: datetime) -> list[str]:
+    async def names_before(self, container: str, prefix: str, time: datetime) -> list[str]:
         """See `Blobs.names_before`."""
         client = self._service.get_container_client(container)
         async with storage_call():
             return [
                 str(blob.name)
                 async for blob in client.list_blobs(name_starts_with=prefix)
-                if blob.last_modified < moment
+                if blob.last_modified < time
             ]
 
     async def delete(self, container: str, name: str) -> None:
@@ -78,8 +78,8 @@ class AzureBlobs:
             return
 
 
-async def whole(download: Any) -> bytes:
-    """All bytes of a download. Raises StorageUnavailableError where some are missing."""
+async def read_all(download: Any) -> bytes:
+    """Read all bytes of a download. Raises StorageUnavailableError if some are missing."""
     content = bytes(await download.readall())
     if len(content) != download.size:
         raise StorageUnavailableError("storage has sent a part of a blob")
@@ -87,7 +87,7 @@ async def whole(download: Any) -> bytes:
 
 
 async def _stream(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """The parts, each made in a thread: a chunk of rows may have 90 MB."""
-    made = iter(parts)
-    while (part := await asyncio.to_thread(next, made, None)) is not None:
+    """Yield the parts, each made in a thread, because a chunk of rows may have 90 MB."""
+    iterator = iter(parts)
+    while (part := await asyncio.to_thread(next, iterator, None)) is not None:
         yield part

@@ -29,7 +29,7 @@ class AzureQueues:
 
         await retried(attempt)
 
-    async def note(self, queue: str, metadata: Mapping[str, str]) -> None:
+    async def set_metadata(self, queue: str, metadata: Mapping[str, str]) -> None:
         """Write metadata of a queue. Raises StorageUnavailableError."""
         client = self._service.get_queue_client(queue)
 
@@ -39,7 +39,7 @@ class AzureQueues:
 
         await retried(attempt)
 
-    async def notes_of(self, queue: str) -> dict[str, str]:
+    async def get_metadata(self, queue: str) -> dict[str, str]:
         """The metadata of a queue. Raises StorageUnavailableError."""
         client = self._service.get_queue_client(queue)
 

@@ -72,19 +72,19 @@ class AzureTables:
         select: Sequence[str] | None = None,
         most: int | None = None,
     ) -> list[Entity]:
-        """See `Tables.query`. Follows continuation tokens, also behind an empty page."""
+        """See `Tables.query`. Follows continuation tokens, also after an empty page."""
         columns = None if select is None else [*_KEYS, *select]
         size = _PAGE if most is None else min(most, _PAGE)
         return await self._read_pages(
             table, _filter(partition, first, last, after), columns, size, most
         )
 
-    async def flagged(
+    async def query_flagged(
         self, table: str, partition: str, first: str, last: str, flag: str, select: Sequence[str]
     ) -> list[Entity]:
-        """See `SearchableTables.flagged`."""
-        wanted = f"{_filter(partition, first, last, '')} and {flag} eq true"
-        return await self._read_pages(table, wanted, [*_KEYS, *select], _PAGE, None)
+        """See `SearchableTables.query_flagged`."""
+        condition = f"{_filter(partition, first, last, '')} and {flag} eq true"
+        return await self._read_pages(table, condition, [*_KEYS, *select], _PAGE, None)
 
     async def query_range(
         self, table: str, range_: EntityRange, after: tuple[str, str] | None, most: int
@@ -129,12 +129,12 @@ class AzureTables:
         client = self._table(table)
 
         async def attempt() -> tuple[list[Entity], Any]:
-            # Made anew for each attempt: after a page that cannot be read, the SDK's own iterator
-            # says that there are no more.
-            found = client.query_entities(
+            # A new iterator for each attempt: after a page that cannot be read, the SDK's iterator
+            # reports the end.
+            results = client.query_entities(
                 query, select=columns, results_per_page=size, raw_response_hook=_check_json
             )
-            pages: Any = found.by_page(token)
+            pages: Any = results.by_page(token)
             async with storage_call(storage_time_now().longest_try):
                 page = [entity async for entity in await anext(pages)]
             return [_from_sdk(entity) for entity in page], pages.continuation_token
@@ -142,46 +142,52 @@ class AzureTables:
         return await retried(attempt)
 
     async def write(self, table: str, operation: Operation) -> str:
-        """See `Tables.write`. A write whose answer was lost is looked up before it fails."""
-        return await self._write_known(table, operation, lambda: self._write(table, operation))
+        """See `Tables.write`. If the answer is lost, the entity is read before the write fails."""
+        return await self._write_once(table, operation, lambda: self._write(table, operation))
 
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
-        """See `Tables.transact`. One operation goes as a plain write, which is cheaper."""
+        """See `Tables.transact`. A single operation is sent as a plain write, which is cheaper."""
         if len(operations) == 1:
             await self.write(table, operations[0])
             return
-        await self._write_known(
-            table, _telling(operations), lambda: self._batches.transact(table, operations)
+        await self._write_once(
+            table,
+            _most_telling_operation(operations),
+            lambda: self._batches.transact(table, operations),
         )
 
     async def _write(self, table: str, operation: Operation) -> str:
         client = self._table(table)
         entity = operation.entity
-        sent = {} if isinstance(operation, Delete) else _to_sdk(entity)
+        values = {} if isinstance(operation, Delete) else _to_sdk(entity)
         condition = {} if isinstance(operation, Insert | Upsert) else _condition(operation)
         async with storage_call(storage_time_now().longest_try):
             if isinstance(operation, Delete):
                 await client.delete_entity(entity.partition, entity.row, **condition)
                 return ""
             if isinstance(operation, Insert):
-                answer = await client.create_entity(sent)
+                answer = await client.create_entity(values)
             elif isinstance(operation, Upsert):
-                answer = await client.upsert_entity(sent, UpdateMode.REPLACE)
+                answer = await client.upsert_entity(values, UpdateMode.REPLACE)
             else:
-                answer = await client.update_entity(sent, _mode(operation), **condition)
+                answer = await client.update_entity(
+                    values,
+                    UpdateMode.MERGE if isinstance(operation, Merge) else UpdateMode.REPLACE,
+                    **condition,
+                )
         etag = answer.get("etag")
         if not etag:
             raise StorageUnavailableError("storage has answered a write without an ETag")
         return str(etag)
 
-    async def _write_known(
-        self, table: str, telling: Operation, write: Callable[[], Awaitable[Written]]
+    async def _write_once(
+        self, table: str, probe: Operation, write: Callable[[], Awaitable[Written]]
     ) -> Written | str:
-        """Write, and find out what became of a write whose answer was lost.
+        """Write, and find out whether a write was applied if its answer was lost.
 
-        A write that was applied meets its own effect when it is sent again, and fails on its
-        condition. So where an answer was lost, the entity of the operation `telling` is read back
-        before the write counts as failed.
+        A write that was applied conflicts with its own effect when it is retried, and its condition
+        fails. So after a lost answer the entity of the operation `probe` is read back before the
+        write counts as failed.
         """
         is_unknown = False
 
@@ -193,7 +199,7 @@ class AzureTables:
                 is_unknown = True
                 raise
             except PreconditionFailedError:
-                etag = await self._effect_of(table, telling) if is_unknown else None
+                etag = await self._find_applied_etag(table, probe) if is_unknown else None
                 if etag is None:
                     raise
                 return etag
@@ -201,47 +207,43 @@ class AzureTables:
         try:
             return await retried(attempt)
         except StorageUnavailableError:
-            etag = await self._effect_of(table, telling)
+            etag = await self._find_applied_etag(table, probe)
             if etag is None:
                 raise
             return etag
 
-    async def _effect_of(self, table: str, operation: Operation) -> str | None:
-        """The ETag of the entity that an operation has left; None where it has left none.
+    async def _find_applied_etag(self, table: str, operation: Operation) -> str | None:
+        """The ETag of the entity if the operation was applied, "" after a delete, else None.
 
-        "" after a delete. Raises StorageUnavailableError.
+        Raises StorageUnavailableError.
         """
-        sent = operation.entity
-        stored = await self.get(table, sent.partition, sent.row)
+        written = operation.entity
+        stored = await self.get(table, written.partition, written.row)
         if isinstance(operation, Delete):
             return "" if stored is None else None
         if stored is None:
             return None
         values = stored.values
         if isinstance(operation, Merge):
-            values = {name: value for name, value in values.items() if name in sent.values}
-        return stored.etag if values == dict(sent.values) else None
+            values = {name: value for name, value in values.items() if name in written.values}
+        return stored.etag if values == dict(written.values) else None
 
 
 def _check_json(response: Any) -> None:
-    """The SDK would read XML too, and find nothing in it. Raises ServiceResponseError."""
+    """Raise ServiceResponseError for an answer in XML, which the SDK would read as empty."""
     answer = response.http_response
     if answer.status_code == 200 and "json" not in answer.headers.get("Content-Type", ""):
         raise ServiceResponseError("an answer of the table service is not JSON")
 
 
-def _telling(operations: Sequence[Operation]) -> Operation:
-    """The operation of a transaction whose entity shows best whether it was applied.
+def _most_telling_operation(operations: Sequence[Operation]) -> Operation:
+    """The operation of a transaction whose entity shows best whether the transaction was applied.
 
-    A transaction is applied as a whole. One that replaces a version or makes an entity shows it
-    for certain, a delete only where nobody else removes the same.
+    A transaction is applied as a whole. An insert or a replace shows it for certain. A delete shows
+    it only if no other writer deletes the same entity.
     """
     kinds = (Insert, Replace, Upsert, Merge, Delete)
     return min(operations, key=lambda operation: kinds.index(type(operation)))
-
-
-def _mode(operation: Replace | Merge) -> UpdateMode:
-    return UpdateMode.MERGE if isinstance(operation, Merge) else UpdateMode.REPLACE
 
 
 def _condition(operation: Replace | Merge | Delete) -> dict[str, Any]:
@@ -254,7 +256,6 @@ def _condition(operation: Replace | Merge | Delete) -> dict[str, Any]:
 
 
 def _filter(partition: str, first: str, last: str | None, after: str) -> str:
-    """An OData filter."""
     parts = [f"PartitionKey eq {_literal(partition)}"]
     if first:
         parts.append(f"RowKey ge {_literal(first)}")
@@ -300,7 +301,7 @@ def _number_literal(value: int) -> str:
 
 
 def _literal(key: str) -> str:
-    """A key in quotes; our own hold none (`shared.storage.entities`), a message might."""
+    """A key in quotes. Our own keys have no quotes, but a queue message may name any key."""
     return "'" + key.replace("'", "''") + "'"
 
 
@@ -314,13 +315,13 @@ def _to_sdk(entity: Entity) -> dict[str, Any]:
     return values
 
 
-def _from_sdk(found: Mapping[str, Any]) -> Entity:
-    values: dict[str, Value] = {}
-    for name, value in found.items():
+def _from_sdk(values: Mapping[str, Any]) -> Entity:
+    properties: dict[str, Value] = {}
+    for name, value in values.items():
         if name not in _KEYS:
-            values[name] = value.value if isinstance(value, EntityProperty) else value
-    metadata = getattr(found, "metadata", {})
+            properties[name] = value.value if isinstance(value, EntityProperty) else value
+    metadata = getattr(values, "metadata", {})
     etag = metadata.get("etag")
-    if "PartitionKey" not in found or "RowKey" not in found or not etag:
+    if "PartitionKey" not in values or "RowKey" not in values or not etag:
         raise StorageUnavailableError("storage has answered with something that is no entity")
-    return Entity(found["PartitionKey"], found["RowKey"], values, str(etag))
+    return Entity(values["PartitionKey"], values["RowKey"], properties, str(etag))

@@ -1,17 +1,17 @@
-"""Records in storage: the document of a worker or the like, with the stamp of who wrote it last.
+"""Business records (workers, assignments, …) in storage, with the stamp of their last writer.
 
 PartitionKey   tenant|group         RowKey   r|reference
-Number, Position, Outcomes          the stamp: which import and row wrote it, and what became
-                                    of every row of that import for this record
+Number, Position, Outcomes          the stamp: the import and row that wrote the record, and the
+                                    outcome of every row of that import for this record
 Ended                               JSON: the imports that were ended for this record by poison
-                                    or cancel, with the message id of their rows; they must not
+                                    or cancel, with the message id of their rows. They must not
                                     write it any more
 ClosedThrough                       all imports up to this number had ended when `Ended` was written
 ChangedBy                           the id of that import; CreatedBy of the one that created it
 Created                             the number of the import that created it
 PreviousNumber, Previous, …         what it was before that import (`former_columns`)
 Deleted                             a tombstone: there is a stamp, but no record
-Document0, Document1, …             the record as JSON; promoted columns stand beside it
+Document0, Document1, …             the record as JSON, beside its promoted columns
 x|<look-up>|reference               look-up entities, in the same partition and transaction
 """
 
@@ -62,13 +62,13 @@ from shared.storage.ports import (
 )
 from shared.storage.ports import Replace as ReplaceEntity
 
+# Characters. Longer outcomes are compressed; those of a single row have some hundred.
 _LONG_OUTCOMES = 4_000
-"""Characters; a record that one row names has some hundred."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordKey:
-    """Where a record lies."""
+    """The partition key and row key of a record."""
 
     partition: str
     row: str
@@ -76,9 +76,9 @@ class RecordKey:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Which import and row wrote a record last, and what became of all rows of that import.
+    """The import and row that wrote a record last, and the results of all rows of that import.
 
-    The results stay packed: of a thousand records that are read, hardly one is asked for them.
+    The results stay packed, because they are rarely needed when a record is read.
     """
 
     number: int
@@ -87,65 +87,67 @@ class Stamp:
     import_id: str = ""
 
     @classmethod
-    def of(
+    def from_results(
         cls, number: int, position: int, results: Sequence[RowResult], import_id: str = ""
     ) -> Stamp:
-        """The stamp of an import whose rows for a record ended like this."""
+        """The stamp of an import with the results of its rows for a record."""
         packed = _compact([pack_result(result) for result in results])
         return cls(number, position, packed, import_id)
 
     @reading("the outcomes on a record")
     def results(self) -> list[RowResult]:
-        """What became of the rows. Raises UnreadableDataError."""
+        """Unpack the results of the rows. Raises UnreadableDataError."""
         return [unpack_result(packed) for packed in json.loads(self.packed)]
 
 
 @dataclass(frozen=True, slots=True)
 class EndedImports:
-    """The imports that may not write a record any more, although it does not have their stamp.
+    """The imports that must not write a record any more, although it does not have their stamp.
 
-    `codes` has the message id (9001 or 9002) with which the rows of an import were ended, by its
-    number. It names each import, since an earlier one that is healthy may still write. All imports
-    up to `closed_through` are over, so `codes` need not name those.
+    `codes` maps the number of an import to the message id (9001 or 9002) with which its rows were
+    ended. It names each import separately, since an earlier import may still write. All imports up
+    to `closed_through` have ended, so `codes` need not name those.
     """
 
     codes: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     closed_through: int = 0
 
     def with_import(self, number: int, code: int, closed_through: int) -> EndedImports:
-        """The same with one more import; `closed_through` is below its number."""
-        through = max(self.closed_through, closed_through)
-        codes = {each: said for each, said in self.codes.items() if each > through}
-        return EndedImports({**codes, number: code}, through)
+        """Add an import. `closed_through` is below its number."""
+        closed = max(self.closed_through, closed_through)
+        codes = {ended: id_ for ended, id_ in self.codes.items() if ended > closed}
+        return EndedImports({**codes, number: code}, closed)
 
     def after_stamp(self, number: int) -> EndedImports:
-        """What must be kept once import `number` has written the record.
+        """The imports to keep after import `number` has written the record.
 
-        Its own mark stays: of two rows of one import that write a record, one may be ended.
+        Its own number stays, because an import may write a record with one row and have ended
+        another.
         """
-        codes = {each: said for each, said in self.codes.items() if each >= number}
+        codes = {ended: id_ for ended, id_ in self.codes.items() if ended >= number}
         return EndedImports(codes, self.closed_through) if codes else NOTHING_ENDED
 
 
 NOTHING_ENDED = EndedImports()
+# The most imports that one record names as ended.
 MOST_ENDED = 1_000
-"""Imports that one record may name as ended."""
+# The most bytes in an entity for their numbers and codes, and for the place of former values in a
+# blob.
 _ENDED_BYTES = 2 * 20 * MOST_ENDED + 1_000
-"""What their numbers and codes, and the place of former values in a blob, may take in an entity."""
 
 
 class RecordTooLargeError(ValueError):
-    """The record does not fit an entity (1 MiB); Azurite would take it, the service would not."""
+    """The record exceeds the limit of an entity (1 MiB), which Azurite does not enforce."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record with its stamp; `document` is None for a tombstone.
+    """A record with its stamp. `document` is None for a tombstone.
 
-    `created_by` is the number of the import that created it, `created_import_id` its id.
-    `former` is what it was before the import of the stamp.
-    `is_broken`: what is stored cannot be read. Such a record has no document either, its stamp
-    where that can be read, and nothing may be written over it but by the repair of records.
+    `created_by` is the number of the import that created it, `created_import_id` its id. `former`
+    is the record before the import of the stamp. `is_broken`: the entity cannot be read. Such a
+    record has no document, and its stamp only if that can be read. Only the repair of records may
+    overwrite it.
     """
 
     key: RecordKey
@@ -186,24 +188,23 @@ def partition_of(tenant: str, group: str) -> str:
 
 
 def row_of(reference: str) -> str:
-    """Row key of a record."""
     return f"r|{encode(reference)}"
 
 
 def lookup_range(name: str) -> tuple[str, str]:
-    """First and last row key of the look-ups of that name; a reference follows the first."""
+    """First and last row key of the look-ups of that name. The row key ends in a reference."""
     first = f"x|{encode(name)}|"
     return first, f"{first}~"
 
 
-def place_of(key: RecordKey) -> str:
-    """Where a record stands in the order of a plan; sorts as (partition, row) do."""
+def sort_key_of(key: RecordKey) -> str:
+    """The sort key of a record in a plan; it sorts as (partition, row) does."""
     return f"{key.partition} {key.row}"
 
 
 @reading("a stored record")
 def from_entity(entity: Entity) -> StoredRecord:
-    """The record that an entity holds. Raises UnreadableDataError for a broken one."""
+    """The record of an entity. Raises UnreadableDataError for a broken one."""
     document: Document | None = None
     if not entity.flag("Deleted"):
         document = json.loads(join_text("Document", entity.values))
@@ -215,7 +216,7 @@ def from_entity(entity: Entity) -> StoredRecord:
     return StoredRecord(
         key=RecordKey(entity.partition, entity.row),
         document=document,
-        stamp=_stamp(entity),
+        stamp=_read_stamp(entity),
         ended=ended_imports(entity),
         created_by=entity.number("Created"),
         created_at=entity.text("CreatedAt"),
@@ -231,30 +232,31 @@ def from_entity(entity: Entity) -> StoredRecord:
 def ended_imports(entity: Entity) -> EndedImports:
     """The imports that were ended for the record of an entity. Raises UnreadableDataError."""
     ended = entity.values.get("Ended", "{}")
-    if isinstance(ended, int):  # as the first version of this table had it: one number
+    if isinstance(ended, int):  # the first version of this table stored one number
         return EndedImports({ended: MessageId.COULD_NOT_BE_PROCESSED})
     codes = {int(number): int(code) for number, code in json.loads(str(ended)).items()}
     return EndedImports(codes, entity.number("ClosedThrough")) if codes else NOTHING_ENDED
 
 
 def from_any_entity(entity: Entity) -> StoredRecord:
-    """The record that an entity holds; a broken one is marked and has what can be read of it."""
+    """The record of an entity. A broken one has `is_broken` and the parts that can be read."""
     try:
         return from_entity(entity)
     except UnreadableDataError:
         stamp = Stamp(0, -1, "[]")
         with suppress(UnreadableDataError):
-            stamp = _stamp(entity)
+            stamp = _read_stamp(entity)
         key = RecordKey(entity.partition, entity.row)
         return StoredRecord(key, None, stamp, etag=entity.etag, is_broken=True)
 
 
 @reading("the stamp of a record")
-def _stamp(entity: Entity) -> Stamp:
+def _read_stamp(entity: Entity) -> Stamp:
+    data = join_bytes("Outcomes", entity.values)
     stamp = Stamp(
         entity.number("Number"),
         entity.number("Position", -1),
-        _unpacked_outcomes(entity),
+        zlib.decompress(data).decode() if data else join_text("Outcomes", entity.values) or "[]",
         entity.text("ChangedBy"),
     )
     if not (stamp.packed.startswith("[") and stamp.packed.endswith("]")):
@@ -265,12 +267,12 @@ def _stamp(entity: Entity) -> Stamp:
 def writing(
     record: StoredRecord, before: StoredRecord | None, spilled: Spilled | None = None
 ) -> list[Operation]:
-    """The operations that put a record in place of what was read, its look-ups with it.
+    """The operations that replace the record as it was read, and its look-ups.
 
-    Former values that are too long for the record are put into `spilled`; without it they are lost.
+    Former values that are too long for the record are added to `spilled`; without it they are lost.
 
-    Raises RecordTooLargeError. Room is left for imports that are ended for the record later. A
-    record that fits only without its former values is written without them.
+    Raises RecordTooLargeError. Some bytes are reserved for imports that are ended later. A record
+    that fits only without its former values is written without them.
     """
     former = pack_former(record.former, record.document, record.created)
     entity = _to_entity(record, former)
@@ -286,20 +288,20 @@ def writing(
         write = Insert(entity)
     else:
         write = ReplaceEntity(replace(entity, etag=before.etag))
-    old = set(before.lookups) if before else set()
+    old_lookups = set(before.lookups) if before else set()
     reference = record.key.row.removeprefix("r|")
-    gone = sorted(old - set(record.lookups))
-    come = sorted(set(record.lookups) - old)
+    removed_lookups = sorted(old_lookups - set(record.lookups))
+    new_lookups = sorted(set(record.lookups) - old_lookups)
     return [
         write,
-        *(Delete(_lookup(record.key, name, reference)) for name in gone),
-        # Upsert: a look-up that an earlier fault has left behind must not refuse the record.
-        *(Upsert(_lookup(record.key, name, reference)) for name in come),
+        *(Delete(_lookup_entity(record.key, name, reference)) for name in removed_lookups),
+        # Upsert, so that a look-up which an earlier failure left behind does not block the record.
+        *(Upsert(_lookup_entity(record.key, name, reference)) for name in new_lookups),
     ]
 
 
 def ending(key: RecordKey, before: StoredRecord | None, ended: EndedImports) -> Operation:
-    """The write that keeps these imports from committing to this record from now on."""
+    """The write that prevents these imports from writing the record from now on."""
     values = _ended_values(ended)
     if before is None:
         return Insert(Entity(key.partition, key.row, {**values, "Deleted": True}))
@@ -310,7 +312,7 @@ def _ended_values(ended: EndedImports) -> dict[str, Value]:
     return {"Ended": _compact(ended.codes), "ClosedThrough": ended.closed_through}
 
 
-def _lookup(key: RecordKey, name: str, reference: str) -> Entity:
+def _lookup_entity(key: RecordKey, name: str, reference: str) -> Entity:
     return Entity(key.partition, lookup_range(name)[0] + reference, {})
 
 
@@ -340,15 +342,10 @@ def _to_entity(record: StoredRecord, former: FormerValues) -> Entity:
 
 
 def _packed_outcomes(text: str) -> dict[str, Value]:
-    """As text while it is short; compressed where thousands of rows name one record."""
+    """The outcomes as text, or compressed if thousands of rows name one record."""
     if len(text) <= _LONG_OUTCOMES:
         return split_text("Outcomes", text)
     return split_bytes("Outcomes", zlib.compress(text.encode()))
-
-
-def _unpacked_outcomes(entity: Entity) -> str:
-    data = join_bytes("Outcomes", entity.values)
-    return zlib.decompress(data).decode() if data else join_text("Outcomes", entity.values) or "[]"
 
 
 def _compact(value: Mapping[Any, Any] | Sequence[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Repeating a conditional write until no other writer was faster."""
+"""Retries of conditional writes that conflict with other writers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Result = TypeVar("Result")
 
 
 def retry_on_conflict(
-    attempts: int, too_many: Callable[[], GatewayError]
+    attempts: int, make_error: Callable[[], GatewayError]
 ) -> Callable[
     [Callable[Parameters, Awaitable[Result]]],
     Callable[Parameters, Coroutine[Any, Any, Result]],
 ]:
-    """For a function that reads, decides, and writes on the condition that nothing has changed.
+    """Decorate a function that reads, decides, and writes on condition that nothing has changed.
 
-    When the function raises PreconditionFailedError, another writer was faster. The function is
-    then called again, so it must read again what it decides by. After `attempts` conflicts the
-    caller gets the error that `too_many` makes.
+    If the function raises PreconditionFailedError, another writer was faster. It is then called
+    again, so it must read again what it decides by. After `attempts` conflicts the decorated
+    function raises the error of `make_error`.
     """
 
     def decorate(
@@ -37,7 +37,7 @@ def retry_on_conflict(
                     return await attempt(*args, **kwargs)
                 except PreconditionFailedError:
                     continue
-            raise too_many()
+            raise make_error()
 
         return attempt_until_no_conflict
 

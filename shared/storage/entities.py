@@ -1,8 +1,9 @@
-"""Long values in short properties: text and bytes split over numbered properties of one entity.
+"""The encoding of long values and of keys for entities.
 
-A string property takes 32 Ki UTF-16 units and a binary one 64 KiB (docs/platform.md#8.1), so `Name`
-becomes `Name0`, `Name1`, … Azurite checks neither the size of an entity nor the number of its
-properties: `entity_bytes` says what the service would count, and the code keeps to it.
+A string property is limited to 32 Ki UTF-16 units and a binary one to 64 KiB
+(docs/platform.md#8.1), so a long value `Name` is split over the properties `Name0`, `Name1`, …
+Azurite checks neither the size of an entity nor the number of its properties, so the code keeps to
+the size that `entity_bytes` computes.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ _MAX_BINARY = 64 * 1024
 
 
 def split_text(name: str, text: str) -> dict[str, Value]:
-    """`text` as properties name0, name1, … each within the limit of a string property.
+    """Split `text` into properties name0, name1, … within the limit of a string property.
 
-    Counted in UTF-16 units: a character outside the basic plane counts twice.
+    The limit is in UTF-16 units: a character outside the basic plane counts twice.
     """
     if len(text) <= MAX_TEXT // 2 or (len(text) <= MAX_TEXT and text.isascii()):
         return {f"{name}0": text}
@@ -33,7 +34,7 @@ def split_text(name: str, text: str) -> dict[str, Value]:
 
 
 def join_text(name: str, values: Mapping[str, Value]) -> str:
-    """The inverse of `split_text`; "" where there is no such property."""
+    """The text that `split_text` has split; "" if there is no such property."""
     parts: list[str] = []
     while isinstance(part := values.get(f"{name}{len(parts)}"), str):
         parts.append(part)
@@ -41,28 +42,26 @@ def join_text(name: str, values: Mapping[str, Value]) -> str:
 
 
 def pack_json(name: str, value: Any) -> dict[str, Value]:
-    """A JSON value, compressed, as binary properties name0, name1, …"""
+    """Compress a JSON value into binary properties name0, name1, …"""
     return split_bytes(name, compress_json(value))
 
 
 def unpack_json(name: str, values: Mapping[str, Value]) -> Any:
-    """The inverse of `pack_json`; None where there is no such property."""
+    """The value that `pack_json` has packed; None if there is no such property."""
     data = join_bytes(name, values)
     return expand_json(data) if data else None
 
 
 def compress_json(value: Any) -> bytes:
-    """JSON, compressed."""
     return zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 6)
 
 
 def expand_json(data: bytes) -> Any:
-    """The inverse of `compress_json`."""
     return json.loads(zlib.decompress(data))
 
 
 def split_bytes(name: str, data: bytes) -> dict[str, Value]:
-    """`data` as properties name0, name1, … each within the limit of a binary property."""
+    """Split `data` into properties name0, name1, … within the limit of a binary property."""
     return {
         f"{name}{at // _MAX_BINARY}": data[at : at + _MAX_BINARY]
         for at in range(0, len(data), _MAX_BINARY)
@@ -70,7 +69,7 @@ def split_bytes(name: str, data: bytes) -> dict[str, Value]:
 
 
 def join_bytes(name: str, values: Mapping[str, Value]) -> bytes:
-    """The inverse of `split_bytes`."""
+    """The bytes that `split_bytes` has split; b"" if there is no such property."""
     parts: list[bytes] = []
     while isinstance(part := values.get(f"{name}{len(parts)}"), bytes):
         parts.append(part)
@@ -78,7 +77,7 @@ def join_bytes(name: str, values: Mapping[str, Value]) -> bytes:
 
 
 def entity_bytes(entity: Entity) -> int:
-    """An upper bound of what the service counts for an entity: names and text in UTF-16."""
+    """An upper bound of an entity's size as the service counts it, with text in UTF-16."""
     size = 4 + 2 * (len(entity.partition) + len(entity.row))
     for name, value in entity.values.items():
         size += 8 + 2 * len(name)
@@ -91,12 +90,12 @@ def entity_bytes(entity: Entity) -> int:
     return size
 
 
-# Partition and row keys: any text becomes a key that table storage accepts, order kept stable.
+# Partition and row keys: any text is encoded into a key that table storage accepts.
 #
-# Every UTF-8 byte outside `[A-Za-z0-9._-]` is written `=HH`; parts are joined with `|`
-# (docs/design.md#2). A part whose encoding would pass 200 characters keeps a prefix and ends in
-# `==` and a SHA-256, which no shorter encoding can spell; so a key of three parts stays under the
-# service's 1 KiB (512 UTF-16 units), and equal keys are equal parts.
+# Every UTF-8 byte outside `[A-Za-z0-9._-]` is written `=HH`, and parts are joined with `|`
+# (docs/design.md#2). A part whose encoding exceeds 200 characters is shortened to a prefix, `==`
+# and a SHA-256. No shorter encoding contains `==`, so different parts have different keys. A key of
+# three parts stays under the service's limit of 1 KiB (512 UTF-16 units).
 
 _MOST = 200
 _PREFIX = 120
@@ -105,11 +104,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9._-]{0,200}")
 
 
 def encode(part: str) -> str:
-    """One part of a key; `part` is any text without lone surrogates."""
+    """Encode one part of a key. `part` is any text without lone surrogates."""
     if _PLAIN.fullmatch(part):
         return part
     data = part.encode("utf-8")
-    # More than _MOST bytes are longer still when they are encoded: then only the prefix is needed.
+    # The encoding of more than _MOST bytes is longer than _MOST, so the rest need not be encoded.
     encoded = _UNSAFE.sub(lambda match: b"=%02X" % match.group()[0], data[: _MOST + 1]).decode()
     if len(encoded) <= _MOST:
         return encoded
@@ -117,10 +116,10 @@ def encode(part: str) -> str:
 
 
 def decode(part: str) -> str:
-    """The inverse of `encode`; of a part that was shortened what can be read of it."""
+    """The text of an encoded part. Of a shortened part only the prefix can be decoded."""
     return unquote(part.replace("=", "%"), errors="replace")
 
 
 def join(*parts: str) -> str:
-    """Several parts as one key; distinct lists of parts give distinct keys."""
+    """Encode several parts as one key. Different lists of parts give different keys."""
     return "|".join(encode(part) for part in parts)

@@ -1,19 +1,19 @@
-"""The one edge where the SDKs' exceptions become ours, and where their time is limited.
+"""The translation of the SDKs' exceptions into ours, and the time limit of their calls.
 
-| what the SDK raises                                   | what we raise              |
+| the SDK raises                                        | the gateway raises         |
 |-------------------------------------------------------|----------------------------|
 | 404, 409, 412                                         | PreconditionFailedError    |
 | 408, 429, 5xx, no connection, time-outs, cut answers  | StorageUnavailableError    |
 | 401, 403, no token                                    | StorageUnavailableError    |
 | anything in reading an answer: not JSON, not XML, …   | StorageUnavailableError    |
-| anything else                                         | as it is: a fault of ours  |
+| anything else                                         | the same: a bug of ours    |
 
-401 and 403 count as unavailable because a role or a key that is being rotated comes back, and a
-message that fails on them must be tried again rather than end its rows.
+401 and 403 count as unavailable, because they are temporary while a role or a key is being rotated,
+and a message that fails on them must be retried rather than end its rows.
 
-The SDKs raise AttributeError, KeyError, TypeError and others where the body of an answer is not
-what they expect. Where an error was raised decides, not its class: it was in the SDK, below our own
-code, and after an answer had come in. A wrong argument of ours fails before that.
+The SDKs raise AttributeError, KeyError, TypeError and others if the body of an answer is not what
+they expect. So the place of an error decides, not its class: it was raised in the SDK, called by
+our own code, after an answer had arrived. A wrong argument of ours fails before that.
 """
 
 from __future__ import annotations
@@ -51,41 +51,41 @@ _NO_ANSWER = (
     OSError,
 )
 _LOST_CONDITION = frozenset({404, 409, 412})
-_PASSING = frozenset({401, 403, 408, 429})
+_TRANSIENT = frozenset({401, 403, 408, 429})
 _SDK = "azure"
-_OURS = frozenset({"cli", "functions", "local_host", "shared", "tests"})
+_OWN_PACKAGES = frozenset({"cli", "functions", "local_host", "shared", "tests"})
 _REQUEST_ID = "x-ms-request-id"
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/[0-9]+")
 
 
 @dataclass(slots=True)
 class _StorageCall:
-    """What is known of a call of the SDK, which may send several requests."""
+    """The state of a call of the SDK, which may send several requests."""
 
     timeout: asyncio.Timeout
     longest: float
+    # The last response of the SDK's transport; None before the first.
     answer: Any = None
-    """The last response of the SDK's transport; None before the first."""
 
 
 _RUNNING: ContextVar[_StorageCall | None] = ContextVar("storage_call", default=None)
 
 
 def translate(error: BaseException) -> GatewayError | None:
-    """Ours for one of theirs; None where the error is a fault of the code and must be seen."""
+    """The gateway's error for an exception of the SDK; None for a bug, which must not be hidden."""
     if isinstance(error, _NO_ANSWER):
         return StorageUnavailableError(f"storage did not answer ({type(error).__name__})")
     if isinstance(error, (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError)):
         return PreconditionFailedError(type(error).__name__)
     status = error.status_code if isinstance(error, HttpResponseError) else None
-    return None if status is None else meaning_of(status)
+    return None if status is None else error_for_status(status)
 
 
-def meaning_of(status: int) -> GatewayError | None:
-    """Ours for an HTTP status of storage; None where it is a fault of the code."""
+def error_for_status(status: int) -> GatewayError | None:
+    """The gateway's error for an HTTP status of storage; None for a bug in the request."""
     if status in _LOST_CONDITION:
         return PreconditionFailedError(f"storage answered {status}")
-    if status in _PASSING or status >= 500:
+    if status in _TRANSIENT or status >= 500:
         return StorageUnavailableError(f"storage answered {status}")
     if status < 300:
         return StorageUnavailableError(f"the answer of storage with {status} cannot be read")
@@ -94,10 +94,10 @@ def meaning_of(status: int) -> GatewayError | None:
 
 @asynccontextmanager
 async def storage_call(longest: float = math.inf) -> AsyncIterator[None]:
-    """Run one call of an SDK: raise our error for its errors, and when it takes too long.
+    """Run one call of an SDK, translate its errors, and limit its time.
 
-    `longest` is how long storage may take for an answer, in seconds; never longer than there is
-    time. So an upload of many requests goes on as long as each of them is answered.
+    `longest` is the limit for one answer in seconds, within the remaining `StorageTime`. An upload
+    of many requests may take longer, as long as each request is answered in time.
     """
     async with limited_wait(longest) as timeout:
         call = _StorageCall(timeout, longest)
@@ -109,25 +109,33 @@ async def storage_call(longest: float = math.inf) -> AsyncIterator[None]:
         except GatewayError:
             raise
         except Exception as error:
-            ours = translate(error)
-            # The SDK may raise once more while it handles a cut answer, which was never
-            # noted as one.
+            translated = translate(error)
+            # The SDK may raise another error while it handles a cut answer, for which
+            # `call.answer` was not set.
             is_of_answer = call.answer is not None or isinstance(error.__context__, AzureError)
-            if ours is None and is_of_answer and _has_no_status(error) and _is_raised_in_sdk(error):
+            # An error with a status is storage's own, and says what is wrong with the request.
+            if (
+                translated is None
+                and is_of_answer
+                and (not isinstance(error, HttpResponseError) or error.status_code is None)
+                and _is_raised_in_sdk(error)
+            ):
                 name = type(error).__name__
-                ours = StorageUnavailableError(f"the answer of storage cannot be read ({name})")
-            if ours is None:
+                translated = StorageUnavailableError(
+                    f"the answer of storage cannot be read ({name})"
+                )
+            if translated is None:
                 raise
-            raise ours from error
+            raise translated from error
         finally:
             _RUNNING.reset(token)
             if not is_read and call.answer is not None:
-                # The SDK keeps the connection of a download that it did not read to its end,
-                # for example after a time-out.
+                # The SDK does not release the connection of a download that was not read to its
+                # end, for example after a time-out.
                 call.answer.internal_response.close()
 
 
-def keep_answer(response: Any) -> None:
+def remember_response(response: Any) -> None:
     """Remember the response of the SDK's transport, so that `storage_call` can close it."""
     call = _RUNNING.get()
     if call is not None:
@@ -135,24 +143,28 @@ def keep_answer(response: Any) -> None:
 
 
 def check_answer(status: int, headers: Mapping[str, str]) -> None:
-    """Refuse an answer that the SDKs would take for what it is not.
+    """Raise ServiceResponseError for an answer that the SDKs would misread.
 
-    Storage names each request in its answer: a page of a proxy must not pass for "there is no such
-    record". A part of a blob has the length that it says. Raises ServiceResponseError.
+    Storage puts a request id into each answer. Without this check, an error page of a proxy would
+    count as "there is no such record". A part of a blob must have the length of its range.
     """
-    is_meant = status < 400 or status in _LOST_CONDITION
-    if is_meant and _REQUEST_ID not in headers:
+    needs_request_id = status < 400 or status in _LOST_CONDITION
+    if needs_request_id and _REQUEST_ID not in headers:
         raise ServiceResponseError(f"an answer with {status} does not come from storage")
-    part = _RANGE.fullmatch(headers.get("Content-Range", ""))
+    content_range = _RANGE.fullmatch(headers.get("Content-Range", ""))
     length = headers.get("Content-Length", "")
-    if part is not None and length and int(part[2]) - int(part[1]) + 1 != int(length):
+    if (
+        content_range is not None
+        and length
+        and int(content_range[2]) - int(content_range[1]) + 1 != int(length)
+    ):
         raise ServiceResponseError("a part of a blob has another length than it should have")
 
 
 def note_answer(status: int, size: int) -> None:
-    """An answer to a request of `size` bytes, both ways: storage is there."""
+    """Extend the time of the call after an answer; `size` is the bytes of request and answer."""
     call = _RUNNING.get()
-    if status in _PASSING or status >= 500:
+    if status in _TRANSIENT or status >= 500:
         return
     time = storage_time_now()
     time.note_answer(size)
@@ -161,17 +173,12 @@ def note_answer(status: int, size: int) -> None:
         call.timeout.reschedule(asyncio.get_running_loop().time() + more)
 
 
-def _has_no_status(error: Exception) -> bool:
-    """Whether storage has not said itself what is wrong with the request."""
-    return not isinstance(error, HttpResponseError) or error.status_code is None
-
-
 def _is_raised_in_sdk(error: BaseException) -> bool:
-    """Whether the innermost code of either side that the error went through is the SDK's."""
-    trace, innermost = error.__traceback__, ""
-    while trace is not None:
-        package = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package == _SDK or package in _OURS:
-            innermost = package
-        trace = trace.tb_next
-    return innermost == _SDK
+    """Whether the innermost frame of the traceback, among the SDK's and our own, is the SDK's."""
+    traceback, innermost_package = error.__traceback__, ""
+    while traceback is not None:
+        package = str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package == _SDK or package in _OWN_PACKAGES:
+            innermost_package = package
+        traceback = traceback.tb_next
+    return innermost_package == _SDK

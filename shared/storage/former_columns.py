@@ -35,8 +35,8 @@ from shared.storage.ports import Blobs, Entity, Merge, Operation, Value, reading
 from shared.storage.result_records import blobs_of
 
 _EXPIRED = -1
+# Former values that are to be written to a blob before their record, by its row key.
 Spilled = dict[str, bytes]
-"""Former values that are to be written to a blob before their record, by its row key."""
 COLUMNS = ("PreviousNumber", "Previous", "PreviousBlob", "PreviousLost")
 
 
@@ -117,8 +117,8 @@ def are_kept(entity: Entity) -> bool:
     return "PreviousNumber" in entity.values and from_entity(entity).state is FormerState.KEPT
 
 
+# Limits a range to entities whose former values were not removed.
 EXPIRING: Final = ("PreviousNumber", 0, None)
-"""Limits a range to entities whose former values were not removed."""
 
 
 def removal(entity: Entity) -> Operation:

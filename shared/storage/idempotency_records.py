@@ -1,12 +1,12 @@
-"""Idempotency records in storage: which call has a key, which import it makes, what was answered.
+"""Idempotency records in storage: the call of a key, its import, and its first answer.
 
 PartitionKey   tenant                  RowKey   k|<Idempotency-Key>
-Fingerprint    what the key is bound to: a hash of method, route, query, media type and content
-ImportId       the import that the call makes, from the start: whoever takes over makes the same one
-Owner          whose claim it is; ClaimedAt says since when, "" where it was given up
-CreatedAt      when the key was first seen, from which it expires
+Fingerprint    the call that the key belongs to: a hash of method, route, query, media type, content
+ImportId       the import of the call, set from the start, so that a take-over makes the same one
+Owner          the owner of the claim. ClaimedAt is its time, "" if the claim was released
+CreatedAt      the time of the first call with the key, from which the key expires
 Status, Headers, MediaType          the first answer, once there is one
-Body0, … or Spilled                 its body, compressed, or the blob that holds it; neither where
+Body0, … or Spilled                 its compressed body, or the blob that contains it. Neither if
                                     the body is rendered again from the records of the import
 """
 
@@ -23,19 +23,19 @@ from shared.errors import UnreadableDataError
 from shared.storage.entities import encode, join_bytes, join_text, split_bytes, split_text
 from shared.storage.ports import Entity, Value, reading
 
+# The most bytes of a compressed body that is stored in the entity.
 MAX_INLINE = 600_000
-"""Bytes of a compressed body that still sits in the entity."""
+# First and last row key of a tenant's records.
 KEYS = ("k|", "k|~")
-"""First and last row key between which the records of a tenant lie."""
 EXPIRY_COLUMNS = ("CreatedAt", "Spilled")
 
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """The first answer to a call. `headers` without its media type.
+    """The first answer to a call. `headers` does not include the media type.
 
-    `is_rendered` says that the body can be made again from the records of the import: it is then
-    not stored, and None in an answer that was read.
+    `is_rendered`: the body can be rendered again from the records of the import. It is then not
+    stored, and None in an answer that was read from storage.
     """
 
     status: int
@@ -67,18 +67,18 @@ def keys_of(tenant: str, key: str) -> tuple[str, str]:
 
 
 def pack_body(answer: KeptAnswer) -> bytes:
-    """The bytes to keep of an answer's body; b"" where it is rendered again."""
+    """The compressed body to store; b"" if the body is rendered again."""
     return b"" if answer.is_rendered or answer.body is None else zlib.compress(answer.body)
 
 
 @reading("the body of a kept answer")
 def unpack_body(packed: bytes) -> bytes:
-    """The inverse of `pack_body`. Raises UnreadableDataError."""
+    """Decompress a stored body. Raises UnreadableDataError."""
     return zlib.decompress(packed)
 
 
 def to_entity(record: IdempotencyRecord, packed: bytes = b"") -> Entity:
-    """As it is stored; `packed` is its body, unless that went to a blob."""
+    """The entity of a record. `packed` is the compressed body, unless that is in a blob."""
     values: dict[str, Value] = {
         "Fingerprint": record.fingerprint,
         "ImportId": record.import_id,
@@ -96,11 +96,11 @@ def to_entity(record: IdempotencyRecord, packed: bytes = b"") -> Entity:
 
 
 def from_entity(tenant: str, key: str, entity: Entity) -> IdempotencyRecord:
-    """The inverse of `to_entity`; the body of a spilled answer is still to be read.
+    """The record of an entity. The body of a spilled answer still has to be read.
 
-    The row key may hold a hash of a long key, so tenant and key are said again. An answer that
-    cannot be read counts as not kept: it is made again. Raises UnreadableDataError where the
-    record does not say which call or import the key stands for.
+    The row key may contain a hash of a long key, so tenant and key are passed too. An answer that
+    cannot be read counts as missing, and is made again. Raises UnreadableDataError if the call or
+    the import of the key is missing.
     """
     if not (entity.text("Fingerprint") and entity.text("ImportId")):
         raise UnreadableDataError("what is kept of an Idempotency-Key")

@@ -1,18 +1,18 @@
 """Imports in storage: the record, its index entity and its open-import entity.
 
-They live in the tenant's partition of `Imports`; one transaction writes the first three:
+They are in the tenant's partition of `Imports`. One transaction writes the first five:
 
-    n|<inverted number>     the record; newest first when listed
-    id|<import id>          which number an import id has
-    open|<type>|<number>    there while the import is open; carries the places it may touch
+    n|<inverted number>     the record; a query lists the newest first
+    id|<import id>          the number of an import id
+    open|<type>|<number>    exists while the import is open; has the record keys it may touch
     child|<inverted number of an ancestor>|<number>    a retry of that import, or a retry of its
-                            retry: the rows that it takes up, and once it has ended, those that
-                            it brought in
+                            retry: the rows that it retries, and after its end those that it
+                            imported
     file|<type>|<SHA-256>|<inverted number>    finds the import by its body, newest first
     wait|<number>|…         a chunk that waits for that import (`waiting_chunks`)
 
-The fourth is there for a retry only, one for each import up to the first; the fifth where the hash
-of the body is kept. Both are written with the first three. The last is there while a chunk waits.
+The fourth exists for retries only, one for each ancestor. The fifth exists if the hash of the body
+is stored. The last exists while a chunk waits.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from shared.errors import UnreadableDataError
 from shared.imports.import_type import OnExisting, Options
 from shared.imports.planning import Chunk, Span
 from shared.imports.registry import import_type
-from shared.imports.results import NO_ORIGINS, Origins, unpack_origins
-from shared.imports.row_sets import pack_rows, unpack_rows
+from shared.imports.results import NO_ORIGINS, Origins, pack_rows, unpack_origins, unpack_rows
 from shared.storage.entities import (
     encode,
     join_bytes,
@@ -43,21 +42,20 @@ from shared.storage.entities import (
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Value, reading
 
 _Part = TypeVar("_Part")
+# Above the number of every import.
 LAST_NUMBER = 999_999_999_999
-"""No import ever gets it: the place behind all others."""
+# The most ancestors of a retry. Each is an entity in the transaction of its acceptance.
 MAX_GENERATIONS = 50
-"""How many imports a retry has above it; each is an entity in the transaction of its acceptance."""
+# First and last row key of a tenant's records.
 RECORDS = ("n|", "n|~")
-"""First and last row key between which the records of a tenant lie."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many rows ended how; the sum of the first four is the number of rows that ended.
+    """The number of rows by outcome. The sum of the first four is the number of ended rows.
 
-    `cancelled` are those of the failed ones that a cancel ended before they were stored. `warnings`
-    and `infos` are rows, whatever their outcome, that have a message of that kind, `removing` those
-    that removed a record.
+    `cancelled` counts the failed rows that a cancel ended. `warnings` and `infos` count the rows,
+    of any outcome, that have a message of that severity, `removing` those that removed a record.
     """
 
     new: int = 0
@@ -71,11 +69,11 @@ class Counts:
 
     @property
     def done(self) -> int:
-        """Rows with a final outcome."""
+        """The number of rows with a final outcome."""
         return self.new + self.updated + self.unchanged + self.failed
 
     def plus(self, other: Counts) -> Counts:
-        """Both together."""
+        """The sum of both."""
         return Counts(
             self.new + other.new,
             self.updated + other.updated,
@@ -90,7 +88,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The import whose failed rows a retry takes up; `number` 0 where there is none."""
+    """The import whose failed rows are retried; `number` is 0 if the import is not a retry."""
 
     import_id: str = ""
     number: int = 0
@@ -98,10 +96,10 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:
-    """An import whose rows a retry takes up: its parent, or an import of which that is a retry.
+    """An import whose rows are retried: the parent of a retry, or an ancestor of the parent.
 
-    `rows` is the set of the ancestor's rows that it takes up, in the order of its own rows. It is
-    there for a retry that is about to be accepted; afterwards the `child|` entity has it.
+    `rows` is the set of the ancestor's rows that are retried. It is only set for a retry that is
+    about to be accepted. After that the `child|` entity has it.
     """
 
     number: int
@@ -110,10 +108,10 @@ class Ancestor:
 
 @dataclass(frozen=True, slots=True)
 class RetryLink:
-    """What the `child|` entity of an ancestor and a retry says.
+    """The `child|` entity of an ancestor and a retry.
 
-    `is_child`: it is a retry of that import itself, not of a retry of it. `rows` are the rows of
-    the ancestor that it takes up, `repaired` those of them that it brought in.
+    `is_child`: it is a retry of that import itself, not of a retry of it. `rows` is the set of the
+    ancestor's rows that it retries, `repaired` the set of those that it imported.
     """
 
     ancestor: int
@@ -126,14 +124,14 @@ class RetryLink:
 
 @dataclass(frozen=True, slots=True)
 class ImportRecord:
-    """One accepted import. Times are ISO text in UTC; "" where it has not happened.
+    """One accepted import. Times are ISO text in UTC, "" if the event has not happened.
 
-    `number` is its place in the tenant's order of acceptance. `inline` holds the lines of a small
-    payload; those of a larger one are the blob `blob_name`. `parent`, `origins` and `lineage` (its
-    parent first, then the parent's parent, and so on) are a retry's. `batch` is the batch of
-    authentication data that it processes, `body_hash` the keyed hash of the body, "" where it is
-    not kept. `is_broken`: what is stored of it does not say what to do with its rows, so it can
-    only be closed. `has_counts` is False where its own counts cannot be read.
+    `number` is its place in the tenant's order of acceptance. `inline` has the lines of a small
+    payload; a larger one is in the blob `blob_name`. `parent`, `origins` and `lineage` (its parent
+    first, then the parent's parent, and so on) are set for a retry. `batch` is the batch of
+    authentication data that it processes, `body_hash` the keyed hash of the body, or "" if that is
+    not stored. `is_broken`: the stored record is not sufficient to process the rows, so the import
+    can only be closed. `has_counts` is False if its counts cannot be read.
     """
 
     tenant: str
@@ -160,30 +158,28 @@ class ImportRecord:
     has_counts: bool = True
     etag: str = ""
     type_version: int = 1
+    # False if no later import can have written yet, so that a stamp of a later import is broken.
+    # It is not stored.
     trusts_later_stamps: bool = True
-    """False where it is known that no later import may have written here yet, so that a stamp of
-    one is broken. It is not stored."""
+    # The media type of its call's answer, if its type has more than one form of answer.
     media_type: str = ""
-    """What its call was answered in, where its type has more than one form of answer."""
 
     @property
     def blob_name(self) -> str:
-        """Where a larger payload lies in the container of payloads."""
+        """The blob of a larger payload in the container of payloads."""
         return payload_blob(self.tenant, self.import_id)
 
     @property
     def is_open(self) -> bool:
-        """Whether some row has no outcome yet."""
         return not self.ended_at
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether what is not committed yet is to end as 9002."""
         return bool(self.cancelled_at)
 
     @property
     def span(self) -> Span | None:
-        """The places that the import may touch."""
+        """The range of record keys that the import may touch."""
         spans = [chunk.span for chunk in self.chunks if chunk.span is not None]
         if len(spans) <= 1:
             return spans[0] if spans else None
@@ -192,7 +188,7 @@ class ImportRecord:
 
 @dataclass(frozen=True, slots=True)
 class OpenImport:
-    """An import that is not finished, as its open-import entity tells it."""
+    """An open import, as its open-import entity describes it."""
 
     tenant: str
     number: int
@@ -203,27 +199,23 @@ class OpenImport:
 
 
 def payload_blob(tenant: str, import_id: str) -> str:
-    """The name of a payload's blob."""
     return f"{tenant}/{import_id}.lines"
 
 
 def record_row(number: int) -> str:
-    """Row key of the record with that number."""
     return f"n|{LAST_NUMBER - number:012d}"
 
 
 def number_of(row: str) -> int:
-    """The number in a record's row key."""
     return LAST_NUMBER - int(row.removeprefix("n|"))
 
 
 def index_row(import_id: str) -> str:
-    """Row key of the index entity of an import id."""
     return f"id|{encode(import_id.lower())}"
 
 
 def number_in_index(index: Entity) -> int | None:
-    """The number that an index entity names; None where it cannot be read."""
+    """The number in an index entity; None if it cannot be read."""
     try:
         number = index.number("Number")
     except UnreadableDataError:
@@ -232,12 +224,11 @@ def number_in_index(index: Entity) -> int | None:
 
 
 def open_row(type_name: str, number: int) -> str:
-    """Row key of the open-import entity."""
     return f"open|{type_name}|{number:012d}"
 
 
 def open_range(type_name: str, before: int, lowest: int = 0) -> tuple[str, str]:
-    """First and last row key of the open imports of a type with numbers from lowest to before."""
+    """First and last row key of the open imports of a type, from `lowest` to below `before`."""
     return open_row(type_name, lowest), open_row(type_name, before - 1)
 
 
@@ -245,20 +236,16 @@ OPEN_OF_ALL_TYPES = ("open|", "open|~")
 
 
 def child_row(parent: int, number: int) -> str:
-    """Row key of the entity that names a retry of import `parent`."""
     return f"child|{LAST_NUMBER - parent:012d}|{number:012d}"
 
 
 def children_range(newest: int, oldest: int) -> tuple[str, str]:
-    """First and last row key of the retries of the imports with these numbers and between.
-
-    With those of the retries' retries.
-    """
+    """First and last row key of the retries, of any generation, of imports in this range."""
     return f"child|{LAST_NUMBER - newest:012d}|", f"child|{LAST_NUMBER - oldest:012d}|~"
 
 
 def retry_link(entity: Entity) -> RetryLink:
-    """What a `child|` entity says; a set of rows that cannot be read counts as empty."""
+    """The link of a `child|` entity. A set of rows that cannot be read counts as empty."""
     _, ancestor, number = entity.row.split("|")
     return RetryLink(
         ancestor=LAST_NUMBER - int(ancestor),
@@ -278,49 +265,47 @@ def _set_of(name: str, entity: Entity) -> int:
         return 0
 
 
-LISTED_OF_RETRIES = ("ImportId", "IsDistant", *(f"Repaired{part}" for part in range(8)))
-"""The columns of `child|` entities that a list of imports needs."""
+# The columns of `child|` entities that a list of imports needs.
+RETRY_LIST_COLUMNS = ("ImportId", "IsDistant", *(f"Repaired{part}" for part in range(8)))
 
 
-def repairing(tenant: str, link: RetryLink, repaired: int) -> Operation:
-    """The write that says which rows of an ancestor a retry brought in."""
+def repair_operation(tenant: str, link: RetryLink, repaired: int) -> Operation:
+    """The write that records which rows of an ancestor a retry imported."""
     values = split_bytes("Repaired", pack_rows(repaired))
     return Merge(Entity(tenant, child_row(link.ancestor, link.number), values))
 
 
 def file_row(type_name: str, body_hash: str, number: int) -> str:
-    """Row key of the entity that finds an import by its body."""
     return f"file|{encode(type_name)}|{body_hash}|{LAST_NUMBER - number:012d}"
 
 
 def file_range(type_name: str, body_hash: str) -> tuple[str, str]:
-    """First and last row key of the imports of a type that had this body."""
+    """First and last row key of the imports of a type with this body."""
     return file_row(type_name, body_hash, LAST_NUMBER), file_row(type_name, body_hash, 0)
 
 
 def number_of_file(row: str) -> int:
-    """The number of the import in the row key of `file_row`."""
     return LAST_NUMBER - int(row.rpartition("|")[2])
 
 
-def acceptance(record: ImportRecord) -> list[Operation]:
-    """The transaction that makes a call an import."""
+def acceptance_operations(record: ImportRecord) -> list[Operation]:
+    """The transaction that accepts an import."""
     index = Entity(record.tenant, index_row(record.import_id), {"Number": record.number})
     operations: list[Operation] = [
         Insert(_to_entity(record)),
         Insert(index),
         Insert(_open_entity(record)),
     ]
-    named: dict[str, Value] = {"ImportId": record.import_id}
+    id_values: dict[str, Value] = {"ImportId": record.import_id}
     for ancestor in record.lineage:
         row = child_row(ancestor.number, record.number)
-        taken = {**named, **split_bytes("Rows", pack_rows(ancestor.rows))}
+        values = {**id_values, **split_bytes("Rows", pack_rows(ancestor.rows))}
         if ancestor.number != record.parent.number:
-            taken["IsDistant"] = True
-        operations.append(Insert(Entity(record.tenant, row, taken)))
+            values["IsDistant"] = True
+        operations.append(Insert(Entity(record.tenant, row, values)))
     if record.body_hash:
         row = file_row(record.type_name, record.body_hash, record.number)
-        operations.append(Insert(Entity(record.tenant, row, named)))
+        operations.append(Insert(Entity(record.tenant, row, id_values)))
     return operations
 
 
@@ -338,27 +323,27 @@ def _open_entity(record: ImportRecord) -> Entity:
 
 
 def _checksum(values: Mapping[str, Value]) -> str:
-    """The checksum of an open-import entity, whose places decide about the order of imports."""
-    named = sorted((name, str(value)) for name, value in values.items() if name != "Sum")
-    return f"{zlib.crc32(json.dumps(named).encode()):08x}"
+    """The checksum of an open-import entity, whose record keys decide the order of imports."""
+    pairs = sorted((name, str(value)) for name, value in values.items() if name != "Sum")
+    return f"{zlib.crc32(json.dumps(pairs).encode()):08x}"
 
 
-def reopening(record: ImportRecord) -> list[Operation]:
-    """The transaction that writes the open-import entity again; it fails where the record moved on.
+def reopen_operations(record: ImportRecord) -> list[Operation]:
+    """The transaction that restores a lost open-import entity. It fails if the record has changed.
 
     The record was read, is open and is not broken.
     """
     assert record.etag, "the record must be as it was read"
-    unswept = Entity(record.tenant, record_row(record.number), {"SweptAt": ""}, record.etag)
-    return [Merge(unswept), Insert(_open_entity(record))]
+    swept_reset = Entity(record.tenant, record_row(record.number), {"SweptAt": ""}, record.etag)
+    return [Merge(swept_reset), Insert(_open_entity(record))]
 
 
-def closing(
+def close_operations(
     record: ImportRecord, counts: Counts, ended_at: str, repairs: Sequence[Operation] = ()
 ) -> list[Operation]:
-    """The transaction that ends an import; it fails where another handler has ended it.
+    """The transaction that ends an import. It fails if another handler has ended it.
 
-    `repairs` say which rows of other imports it brought in, where it is a retry.
+    `repairs` record which rows of its ancestors a retry imported.
     """
     values: dict[str, Value] = {
         "EndedAt": ended_at,
@@ -381,52 +366,54 @@ def closing(
     ]
 
 
-def closing_without_open_entity(record: ImportRecord, counts: Counts, ended_at: str) -> Operation:
-    """The write that ends an import whose open-import entity is lost, over the record as read."""
+def close_lost_import_operation(record: ImportRecord, counts: Counts, ended_at: str) -> Operation:
+    """The write that ends an import whose open-import entity is lost, if the record is as read."""
     assert record.etag, "the record must be as it was read"
-    merge = closing(record, counts, ended_at)[0]
+    merge = close_operations(record, counts, ended_at)[0]
     return Merge(replace(merge.entity, etag=record.etag))
 
 
-def cancelling(record: ImportRecord, cancelled_at: str) -> Operation:
-    """The write that asks the handlers of an import to stop; it fails where the record moved on.
+def cancel_operation(record: ImportRecord, cancelled_at: str) -> Operation:
+    """The write that asks the handlers of an import to stop. It fails if the record has changed.
 
-    Else an import that ends in this moment would be called cancelled with every row in it.
+    Otherwise an import that ends at the same time would be marked as cancelled with all its rows
+    imported.
     """
     assert record.etag, "a cancel needs the record as it was read"
     values = {"CancelledAt": cancelled_at}
     return Merge(Entity(record.tenant, record_row(record.number), values, record.etag))
 
 
-def sweeping(record: ImportRecord, swept_at: str) -> Operation:
-    """The write that notes when the messages of an import were sent again."""
+def sweep_operation(record: ImportRecord, swept_at: str) -> Operation:
+    """The write that records when the messages of an import were sent again."""
     values = {"SweptAt": swept_at}
     return Merge(Entity(record.tenant, record_row(record.number), values, record.etag))
 
 
 def from_entity(entity: Entity) -> ImportRecord:
-    """The record that an entity holds; what cannot be read of it is left out.
+    """The record of an entity, without the parts that cannot be read.
 
-    Without its type, chunks, options and origins no row can be worked on: it is then broken.
+    It is broken if its id, type, chunks, options or origins cannot be read, since its rows cannot
+    be processed without them.
     """
     faults: list[UnreadableDataError] = []
 
-    def read(get: Callable[[], _Part], otherwise: _Part) -> _Part:
+    def read(read_part: Callable[[], _Part], default: _Part) -> _Part:
         try:
             with reading("the record of an import"):
-                return get()
+                return read_part()
         except UnreadableDataError as error:
             faults.append(error)
-            return otherwise
+            return default
 
-    def options() -> Options:
-        chosen = OnExisting(entity.text("OnExisting", OnExisting.UPDATE))
-        return Options(on_existing=chosen, action=entity.text("Action"))
+    def read_options() -> Options:
+        on_existing = OnExisting(entity.text("OnExisting", OnExisting.UPDATE))
+        return Options(on_existing=on_existing, action=entity.text("Action"))
 
     no_chunks: tuple[Chunk, ...] = ()
     chunks = read(lambda: _chunks(unpack_json("Chunks", entity.values)), no_chunks)
     import_id = read(lambda: str(_required(entity, "ImportId")), "")
-    chosen = read(options, Options())
+    options = read(read_options, Options())
     origins = read(lambda: unpack_origins(unpack_json("Origins", entity.values) or ()), NO_ORIGINS)
     type_version = read(lambda: entity.number("TypeVersion", 1), 1)
     type_name = read(
@@ -447,7 +434,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         media_type=entity.text("MediaType"),
         rows=rows if rows >= 0 else sum(chunk.rows for chunk in chunks),
         chunks=chunks,
-        options=chosen,
+        options=options,
         accepted_at=entity.text("AcceptedAt"),
         inline=join_text("Lines", entity.values),
         cancelled_at=entity.text("CancelledAt"),
@@ -468,13 +455,13 @@ def from_entity(entity: Entity) -> ImportRecord:
 
 
 def _lineage(entity: Entity) -> tuple[Ancestor, ...]:
-    """The imports above a retry, its parent first; each was accepted before the one under it."""
+    """The ancestors of a retry, its parent first. Each was accepted before its retry."""
     text = entity.text("Ancestors") or entity.text("Parent")
     numbers = [int(number) for number in text.split(",") if number]
     if len(numbers) > MAX_GENERATIONS:
         raise ValueError("too many ancestors")
-    for number, under in zip(numbers, [number_of(entity.row), *numbers], strict=False):
-        if not 0 < number < under:
+    for number, later in zip(numbers, [number_of(entity.row), *numbers], strict=False):
+        if not 0 < number < later:
             raise ValueError("no ancestor")
     return tuple(map(Ancestor, numbers))
 
@@ -501,7 +488,7 @@ def counts_of(entity: Entity) -> Counts:
 
 
 def open_from_entity(entity: Entity) -> OpenImport:
-    """The open import that an entity tells of; one whose places cannot be read may touch any."""
+    """The open import of an entity. If its range cannot be read, it may touch any record."""
     _, type_name, number = entity.row.split("|")
     span: Span | None = Span("", "\U0010ffff")
     import_id, rows = "", 0
@@ -523,7 +510,7 @@ def _open_span(entity: Entity) -> Span | None:
     if "First" not in entity.values or "Last" not in entity.values:
         raise ValueError("no places")
     # Entities of an earlier version have no checksum.
-    if entity.values.get("Sum", known := _checksum(entity.values)) != known:
+    if entity.values.get("Sum", checksum := _checksum(entity.values)) != checksum:
         raise ValueError("other places")
     first, places = entity.text("First"), join_text("Places", entity.values)
     exact = frozenset(json.loads(places)) if places else None
@@ -559,16 +546,16 @@ def _to_entity(record: ImportRecord) -> Entity:
 
 
 def _places(span: Span | None) -> dict[str, Value]:
-    if span is None or span.places is None:
+    if span is None or span.sort_keys is None:
         return {}
-    return split_text("Places", json.dumps(sorted(span.places)))
+    return split_text("Places", json.dumps(sorted(span.sort_keys)))
 
 
 def _packed(chunk: Chunk) -> list[Any]:
     span = chunk.span
     if span is None:
         return [chunk.start, chunk.end, chunk.rows]
-    places = None if span.places is None else sorted(span.places)
+    places = None if span.sort_keys is None else sorted(span.sort_keys)
     return [chunk.start, chunk.end, chunk.rows, span.first, span.last, places]
 
 
@@ -587,10 +574,11 @@ def _chunks(packed: Sequence[Sequence[Any]]) -> tuple[Chunk, ...]:
     return tuple(chunks)
 
 
-# What retention reads and writes of imports: a summary of each, and the marks of what has gone.
+# The summaries of imports for retention, and the marks of expired parts.
 #
-# A record first says that its payload or its results have expired, so that readers are told so
-# (410) while the rest goes; the record itself goes last, with its index and kinship entities.
+# Retention first marks in the record that its payload or its results have expired, so that readers
+# get 410 while they are being deleted. It deletes the record last, with its index, `child|` and
+# `file|` entities.
 
 SUMMARY_COLUMNS = (
     "ImportId",
@@ -603,10 +591,10 @@ SUMMARY_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class ImportSummary:
-    """An import as retention sees it. Times are ISO text, "" where it has not happened.
+    """An import, as retention reads it. Times are ISO text, "" if the event has not happened.
 
-    `first_origin` is the lowest number that a row of it is compared with: that of the first import
-    that brought such a row, its own where it is no retry.
+    `first_origin` is the lowest number that its rows are compared with: that of the first import
+    which contained such a row, or its own number if it is not a retry.
     """
 
     tenant: str
@@ -617,13 +605,13 @@ class ImportSummary:
     has_results: bool
     first_origin: int
 
-    def ended_before(self, moment: str) -> bool:
-        """Whether it ended before that moment (ISO text)."""
-        return bool(self.ended_at) and self.ended_at < moment
+    def ended_before(self, time: str) -> bool:
+        """Whether the import ended before `time` (ISO text)."""
+        return bool(self.ended_at) and self.ended_at < time
 
 
 def summary_from_entity(entity: Entity) -> ImportSummary:
-    """The summary that these columns of a record make."""
+    """The summary of a record's `SUMMARY_COLUMNS`."""
     number = number_of(entity.row)
     return ImportSummary(
         tenant=entity.partition,
@@ -637,14 +625,14 @@ def summary_from_entity(entity: Entity) -> ImportSummary:
 
 
 def _first_origin(entity: Entity) -> int:
-    """The lowest origin of a retry; 1, which keeps every tombstone, where it cannot be read."""
+    """The lowest origin of a retry. If it cannot be read, it is 1, which keeps every tombstone."""
     try:
         return entity.number("FirstOrigin")
     except UnreadableDataError:
         return 1
 
 
-# What the feed of changes reads of imports.
+# What the change feed reads of imports.
 
 OUTLINE_COLUMNS: Final = (
     *("ImportId", "Type", "Rows", "EndedAt", "ResultsExpiredAt"),
@@ -654,10 +642,10 @@ OUTLINE_COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ImportOutline:
-    """An import as the feed of changes sees it. `ended_at` is ISO text, "" while it is open.
+    """An import for the change feed. `ended_at` is ISO text, "" while it is open.
 
-    `may_have_changed` is False where it is known that no row took effect. `is_complete` is False
-    where not all results can be there: it was closed because its record could not be read.
+    `may_have_changed` is False if it is known that no row took effect. `is_complete` is False if
+    results may be missing: the import was closed because its record could not be read.
     """
 
     number: int
@@ -671,7 +659,7 @@ class ImportOutline:
 
 
 def outline_from_entity(entity: Entity) -> ImportOutline:
-    """The outline that these columns of a record make."""
+    """The outline in the columns of a record."""
     is_complete = not entity.flag("IsBroken") and bool(entity.text("ImportId"))
     rows = 0
     try:
@@ -696,27 +684,30 @@ def outline_range(after: int, through: int) -> tuple[str, str]:
     return record_row(through), record_row(after + 1)
 
 
-def without_payload(entity: Entity, now: str) -> Operation:
-    """The write that takes the lines of a small payload out of a record, given as it was read."""
-    lines = dict.fromkeys((name for name in entity.values if _holds_lines(name)), "")
+def payload_expiry_operation(entity: Entity, now: str) -> Operation:
+    """The write that removes the lines of a small payload from a record, given as it was read."""
+    lines = dict.fromkeys(
+        (
+            name
+            for name in entity.values
+            if (name.startswith("Lines") and name.removeprefix("Lines").isdigit())
+        ),
+        "",
+    )
     values: dict[str, Value] = {"PayloadExpiredAt": now, **lines}
     return Merge(Entity(entity.partition, entity.row, values))
 
 
-def without_results(summary: ImportSummary, now: str) -> Operation:
-    """The write that says that the results of an import have expired."""
+def results_expiry_operation(summary: ImportSummary, now: str) -> Operation:
+    """The write that marks the results of an import as expired."""
     row = record_row(summary.number)
     return Merge(Entity(summary.tenant, row, {"ResultsExpiredAt": now}))
 
 
-def removal(record: ImportRecord) -> list[Operation]:
-    """The transaction that removes the record of an ended import; it fails where it is gone."""
+def removal_operations(record: ImportRecord) -> list[Operation]:
+    """The transaction that deletes the record of an ended import. It fails if it is missing."""
     rows = [record_row(record.number), index_row(record.import_id)]
     rows += [child_row(ancestor.number, record.number) for ancestor in record.lineage]
     if record.body_hash:
         rows.append(file_row(record.type_name, record.body_hash, record.number))
     return [Delete(Entity(record.tenant, row, {})) for row in rows]
-
-
-def _holds_lines(name: str) -> bool:
-    return name.startswith("Lines") and name.removeprefix("Lines").isdigit()

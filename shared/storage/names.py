@@ -1,4 +1,4 @@
-"""Every table and container of the gateway, by the names that operators see (docs/design.md#2)."""
+"""The names of all tables and containers of the gateway (docs/design.md#2)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ DOCUMENT_BLOBS = "documents"
 DOCUMENT_DROP = "document-drop"
 DOCUMENT_REJECTED = "document-rejected"
 
+# The tables besides those of the import types, which each type names in its definition.
 TABLES = (
     TENANTS,
     INTEGRATIONS,
@@ -36,7 +37,6 @@ TABLES = (
     IDEMPOTENCY,
     AUTH_STAGING,
 )
-"""The tables that are there whatever import types there are; each type names its own."""
 CONTAINERS = (
     IMPORT_PAYLOADS,
     IMPORT_RESULT_BLOBS,

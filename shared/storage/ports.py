@@ -1,11 +1,12 @@
-"""What the services ask of table storage: four verbs, and the operations of a transaction.
+"""The ports of the services to storage: tables, blobs and queues.
 
-`Tables` is the port. `AzureTables` (module `azure_tables`) carries it out; the order model of the
-tests runs the same services on an in-memory twin under random interleavings, which is why the
-services never see an SDK type.
+`Tables`, `Blobs` and `Queues` are protocols, which `azure_tables`, `azure_blobs` and `azure_queues`
+implement. The model tests run the same services on an in-memory implementation under random
+interleavings, so the services never use a type of the SDKs.
 
-Every write is conditional or idempotent by its kind: `Insert` (must not exist), `Replace` and
-`Delete` (must carry the ETag that was read), `Upsert` and `Merge` (say what is true, whoever wins).
+Every write is conditional or idempotent: an `Insert` fails if the entity exists, a `Replace` fails
+unless the entity has the ETag that was read, a `Delete` or `Merge` checks the ETag if it has one,
+and an `Upsert` has the same effect when it is repeated.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from typing import Protocol
 
 from shared.errors import GatewayError, UnreadableDataError
 
+# The types of an entity's properties. Times are ISO text, since Table storage starts in 1601.
 Value = str | int | bool | bytes
-"""What an entity's property may hold here. Times are ISO text: Table storage starts in 1601."""
 
+# The most operations in one entity-group transaction (docs/platform.md#8.1).
 MAX_OPERATIONS = 100
-"""Operations in one entity-group transaction (docs/platform.md#8.1)."""
 MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
 MAX_ENTITY_BYTES = 1024 * 1024
+# The most characters in one string property. The service accepts 32,768 UTF-16 units.
 MAX_TEXT = 32_000
-"""Characters in one string property; the service takes 32,768 UTF-16 units."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """One row of a table. `etag` is what was read; empty for one that was made here."""
+    """One row of a table. `etag` is empty for an entity that was not read from storage."""
 
     partition: str
     row: str
@@ -39,14 +40,14 @@ class Entity:
     etag: str = ""
 
     def text(self, name: str, default: str = "") -> str:
-        """The string property `name`, or `default` where it is missing."""
+        """The string property `name`, or `default` if it is missing."""
         value = self.values.get(name, default)
         return value if isinstance(value, str) else str(value)
 
     def number(self, name: str, default: int = 0) -> int:
-        """The integer property `name`, or `default` where it is missing.
+        """The integer property `name`, or `default` if it is missing.
 
-        Raises UnreadableDataError where it is no whole number.
+        Raises UnreadableDataError if it is not a whole number.
         """
         value = self.values.get(name, default)
         if isinstance(value, int) and not isinstance(value, bool):
@@ -57,55 +58,55 @@ class Entity:
             raise ValueError(name)
 
     def flag(self, name: str) -> bool:
-        """Whether the boolean property `name` is there and true."""
+        """Whether the boolean property `name` exists and is true."""
         return self.values.get(name) is True
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Whatever a broken stored thing makes its reader raise becomes UnreadableDataError.
+def reading(subject: str) -> Iterator[None]:
+    """Translate any error of the block into UnreadableDataError, also as a decorator.
 
-    For the functions that make our objects of stored bytes and columns, as a decorator too.
+    For functions that build objects from stored bytes and columns. `subject` describes the data.
     """
     try:
         yield
     except GatewayError:
         raise
     except Exception as error:
-        raise UnreadableDataError(what) from error
+        raise UnreadableDataError(subject) from error
 
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """Create the entity; fails where one exists."""
+    """Create the entity. Fails if it exists."""
 
     entity: Entity
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Write the whole entity over the one whose ETag it carries."""
+    """Replace the entity. Fails unless the stored one has the same ETag."""
 
     entity: Entity
 
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """Write the whole entity, whatever is there."""
+    """Create or replace the entity."""
 
     entity: Entity
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Set these properties of an existing entity; where the entity has an ETag, only over that."""
+    """Set these properties of an existing entity. Checks the ETag if it has one."""
 
     entity: Entity
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove the entity; where it has an ETag, only that version. A missing one fails."""
+    """Delete the entity. Checks the ETag if it has one. Fails if the entity is missing."""
 
     entity: Entity
 
@@ -114,13 +115,10 @@ Operation = Insert | Replace | Upsert | Merge | Delete
 
 
 class Tables(Protocol):
-    """Table storage, as the services see it.
-
-    Every method raises `StorageUnavailableError` when storage does not answer.
-    """
+    """Table storage. Every method raises StorageUnavailableError if storage does not answer."""
 
     async def get(self, table: str, partition: str, row: str) -> Entity | None:
-        """One point read."""
+        """Read one entity; None if it is missing."""
 
     async def query(
         self,
@@ -135,22 +133,22 @@ class Tables(Protocol):
     ) -> list[Entity]:
         """Entities of one partition with first <= row <= last, in order of their row key.
 
-        `last=None` reads to the end of the partition; `after` leaves out rows up to and with that
-        key (how a list is paged); `most` stops after that many. `select` names the properties that
-        are wanted (keys always come).
+        `last=None` reads to the end of the partition. `after` skips rows up to and including that
+        key, for paging. `most` limits the number of entities. `select` names the properties to
+        read; the keys are always included.
         """
 
     async def write(self, table: str, operation: Operation) -> str:
-        """Carry out one operation and return the new ETag ("" after a delete).
+        """Write one operation and return the new ETag ("" after a delete).
 
-        Raises PreconditionFailedError when its condition does not hold.
+        Raises PreconditionFailedError if its condition fails.
         """
 
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
-        """Carry out all operations of one partition, or none.
+        """Write all operations of one partition, or none.
 
-        At most MAX_OPERATIONS and MAX_TRANSACTION_BYTES. Raises PreconditionFailedError when one
-        condition does not hold.
+        At most MAX_OPERATIONS and MAX_TRANSACTION_BYTES. Raises PreconditionFailedError if one
+        condition fails.
         """
 
 
@@ -165,9 +163,9 @@ async def query_pages(
     select: Sequence[str] | None = None,
     most: int,
 ) -> AsyncIterator[list[Entity]]:
-    """What `Tables.query` returns, in pages of at most `most` entities; no page is empty.
+    """Yield the results of `Tables.query` in pages of at most `most` entities, none of them empty.
 
-    A range may be longer than memory, and what is read may be deleted between two pages.
+    The whole range need not fit into memory, and the caller may delete the entities of a page.
     """
     while True:
         page = await tables.query(
@@ -181,14 +179,14 @@ async def query_pages(
 
 
 class SearchableTables(Tables, Protocol):
-    """Tables that can also be searched for entities of a kind, as retention does."""
+    """Tables with the search that retention needs."""
 
-    async def flagged(
+    async def query_flagged(
         self, table: str, partition: str, first: str, last: str, flag: str, select: Sequence[str]
     ) -> list[Entity]:
         """Entities with first <= row <= last whose boolean property `flag` is true.
 
-        The service looks at every entity of the range, but sends only those.
+        The service scans every entity of the range, but sends only those.
         """
 
 
@@ -197,8 +195,8 @@ class EntityRange:
     """Entities of several partitions: first <= partition <= last, and in each first <= row <= last.
 
     `equal` limits them to entities whose property of that name has that value, `between` to those
-    whose whole numbers of these names are at least and at most so high (None: any height). `select`
-    names the properties that are wanted (keys always come); None: all.
+    whose whole numbers of these names are within these limits, both included (None: no limit).
+    `select` has the names of the properties to read (keys always come); None reads all.
     """
 
     first_partition: str
@@ -226,24 +224,19 @@ class EntitySlice:
 
 
 class RangeTables(Tables, Protocol):
-    """Tables that can also be read over several partitions, as records are."""
+    """Tables that can also be read across several partitions, as records are."""
 
     async def query_range(
         self, table: str, range_: EntityRange, after: tuple[str, str] | None, most: int
     ) -> EntitySlice:
-        """The first `most` entities of a range behind these keys, in order of partition and row.
+        """The first `most` entities of a range after these keys, in order of partition and row.
 
-        Where `is_last` is False, a next slice may turn out to be empty.
+        If `is_last` is False, the next slice may still be empty.
         """
 
 
-# Blobs: payloads of imports and results that outgrow an entity.
-#
-# `Blobs` is the port of the services; `AzureBlobs` (module `azure_blobs`) carries it out.
-
-
 class Blobs(Protocol):
-    """The port of the services; the order model has an in-memory twin."""
+    """Blob storage, for payloads and for results that exceed an entity."""
 
     async def put(
         self,
@@ -252,42 +245,39 @@ class Blobs(Protocol):
         parts: Iterable[bytes],
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """Write a whole blob, replacing one of that name; `parts` are its bytes in order.
+        """Write a whole blob, replacing any blob of that name. `parts` are its bytes in order.
 
-        `metadata` are up to 8 KiB of ASCII; their names are letters.
+        `metadata` is up to 8 KiB of ASCII; the names consist of letters.
         """
 
     async def read(
         self, container: str, name: str, start: int = 0, length: int | None = None
     ) -> bytes | None:
-        """A range of a blob's bytes; None where there is no such blob."""
+        """Read a range of a blob's bytes; None if there is no such blob."""
 
     async def delete(self, container: str, name: str) -> None:
-        """Remove a blob; a missing one is as good."""
+        """Delete a blob, if it exists."""
 
 
 class ListedBlobs(Blobs, Protocol):
-    """Blobs that can also be listed, as retention does."""
+    """Blobs with the list that retention needs."""
 
-    async def names_before(self, container: str, prefix: str, moment: datetime) -> list[str]:
-        """The names of the blobs that begin with `prefix` and were last written before then."""
+    async def names_before(self, container: str, prefix: str, time: datetime) -> list[str]:
+        """The names of the blobs that begin with `prefix` and were last written before `time`."""
 
 
-# Sending messages to the queues of the app.
-#
-# The queue triggers receive; nothing here does. Messages are base64, as `host.json` says, and
-# never expire: the sweep replaces what is lost, and an old message meets a closed import and is
-# dropped.
+# Only the queue triggers receive messages. Messages are base64, as `host.json` says, and never
+# expire. The sweep replaces lost messages, and a message of a closed import is dropped.
 
+# 64 KiB after base64 (docs/platform.md#8.1).
 MAX_MESSAGE_BYTES = 49_152
-"""64 KiB after base64 (docs/platform.md#8.1)."""
 
 
 class Queues(Protocol):
-    """The port of the services; the order model has an in-memory twin."""
+    """Queue storage, for sending messages to the queues of the app."""
 
     async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
-        """Put one message on a queue, visible after `delay` seconds.
+        """Send one message, which becomes visible after `delay` seconds.
 
-        Raises StorageUnavailableError when storage does not answer.
+        Raises StorageUnavailableError if storage does not answer.
         """

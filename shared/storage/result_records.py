@@ -1,9 +1,9 @@
-"""Results in storage: one record per chunk, the outcome of each row in it, compact.
+"""Results in storage: one record per chunk with the compressed results of its rows.
 
-The record is a chunk's last act and the marker that it is done: it is inserted, never replaced, so
-of two handlers of one chunk the first one's word stands. Rows are compressed; what does not fit an
-entity goes to a blob that the record names. Its name depends on its content: of two handlers of a
-chunk the second one must not write over what the first one's record tells of.
+A handler inserts the record when the chunk is done, and never replaces it. So of two handlers of
+one chunk the first one's results count. Results that do not fit into an entity go to a blob that
+the record names. The name of the blob depends on its content, so that the second handler of a chunk
+cannot overwrite the blob of the first one's record.
 """
 
 from __future__ import annotations
@@ -14,8 +14,15 @@ from dataclasses import dataclass
 
 from shared.errors import UnreadableDataError
 from shared.imports.messages import MessageId, Severity
-from shared.imports.results import Outcome, RowResult, pack_result, unpack_result
-from shared.imports.row_sets import pack_rows, row_set, unpack_rows
+from shared.imports.results import (
+    Outcome,
+    RowResult,
+    pack_result,
+    pack_rows,
+    row_set,
+    unpack_result,
+    unpack_rows,
+)
 from shared.storage.entities import compress_json, expand_json, join_bytes, split_bytes
 from shared.storage.import_records import Counts, counts_of
 from shared.storage.ports import Entity, Value, reading
@@ -30,10 +37,10 @@ PROGRESS_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class ChunkResult:
-    """What became of the rows of one chunk, and when it was known (ISO text, UTC).
+    """The results of the rows of one chunk, and the time when it was done (ISO text, UTC).
 
-    `lost` counts rows that failed and have no result: their payload is gone. `is_of_retry`: the
-    rows that went in are stored as a set too, for the imports whose rows they repair.
+    `lost` counts failed rows without a result, because their payload is lost. `is_of_retry`: the
+    set of imported rows is stored too, for the ancestors whose rows they repair.
     """
 
     import_id: str
@@ -45,32 +52,33 @@ class ChunkResult:
 
     @property
     def counts(self) -> Counts:
-        """How many of its rows ended how."""
+        """The number of its rows by outcome."""
         outcomes = [result.outcome for result in self.results]
         return Counts(
             outcomes.count(Outcome.NEW),
             outcomes.count(Outcome.UPDATED),
             outcomes.count(Outcome.UNCHANGED),
             outcomes.count(Outcome.FAILED) + self.lost,
-            sum(1 for result in self.results if _is_cancelled(result)),
+            sum(
+                1
+                for result in self.results
+                if (
+                    result.outcome is Outcome.FAILED
+                    and any(message.id == MessageId.CANCELLED for message in result.messages)
+                )
+            ),
             sum(1 for result in self.results if result.count(Severity.WARNING)),
             sum(1 for result in self.results if result.count(Severity.INFO)),
             sum(1 for result in self.results if result.removed),
         )
 
 
-def _is_cancelled(result: RowResult) -> bool:
-    return result.outcome is Outcome.FAILED and any(
-        message.id == MessageId.CANCELLED for message in result.messages
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """A chunk's record as it was read: `spilled` names the blob where its rows went, or is "".
+    """A chunk's record as it was read. `spilled` is the name of the blob with its rows, or "".
 
-    `counts` is None where they cannot be read. `has_message_counts` is False for a result that an
-    earlier version has written, which did not count warnings and infos. `done_at` is ISO text.
+    `counts` is None if they cannot be read. `has_message_counts` is False for a result of an
+    earlier version, which did not count warnings and infos. `done_at` is ISO text.
     """
 
     import_id: str
@@ -83,22 +91,20 @@ class StoredResult:
 
 
 def blobs_of(import_id: str) -> str:
-    """What the names of the blobs of an import's results begin with."""
+    """The prefix of the names of an import's result blobs."""
     return f"{import_id}/"
 
 
 def result_row(chunk: int) -> str:
-    """Row key of a chunk's result."""
     return f"c{chunk:06d}"
 
 
 def chunk_of(row: str) -> int:
-    """The chunk number in a row key."""
     return int(row.removeprefix("c"))
 
 
 def to_entity(result: ChunkResult) -> tuple[Entity, bytes]:
-    """The entity of a chunk's result, and the bytes to write to `Spilled` first (often none)."""
+    """The entity of a chunk's result, and the bytes to write to its blob first (often none)."""
     counts = result.counts
     data = compress_json([pack_result(row) for row in result.results])
     values: dict[str, Value] = {
@@ -124,12 +130,12 @@ def to_entity(result: ChunkResult) -> tuple[Entity, bytes]:
 
 
 def rows_that_went_in(entity: Entity) -> int:
-    """The set of the rows of a retry's chunk that went in. Raises UnreadableDataError."""
+    """The set of imported rows of a retry's chunk. Raises UnreadableDataError."""
     return unpack_rows(join_bytes("WentIn", entity.values))
 
 
 def from_entity(entity: Entity) -> StoredResult:
-    """The record that an entity holds; its rows are still to be read (`rows_of`)."""
+    """The record of an entity. Its rows still have to be read (`rows_of`)."""
     try:
         counts = counts_of(entity)
     except UnreadableDataError:
@@ -147,5 +153,5 @@ def from_entity(entity: Entity) -> StoredResult:
 
 @reading("the results of a chunk")
 def rows_of(data: bytes) -> Sequence[RowResult]:
-    """The rows in a record's bytes, in plan order. Raises UnreadableDataError."""
+    """Unpack the results in a record's bytes, in plan order. Raises UnreadableDataError."""
     return [unpack_result(packed) for packed in expand_json(data)]

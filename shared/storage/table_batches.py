@@ -1,9 +1,9 @@
-"""Entity-group transactions with a body written by hand.
+"""Entity-group transactions, whose request bodies are formatted here.
 
-The SDK builds and parses its transactions with Python's e-mail package, which was more than half of
-the gateway's work on a first load. The body is a small, fixed text, so it is written here; what
-carries it (retries, tokens, the connection pool) stays `azure-core`. Only `$batch` goes this way,
-everything else through the SDK.
+The SDK builds and parses its transactions with Python's e-mail package, which took more than half
+of the CPU time of a first load (docs/decisions/0003-transaction-bodies.md). The body is a simple
+text, so this module formats it. `azure-core` still does the rest (retries, tokens, the connection
+pool), and the SDK all requests but `$batch`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from azure.core.pipeline.policies import (
 from azure.core.rest import HttpRequest
 
 from shared.errors import StorageUnavailableError
-from shared.storage.failures import meaning_of, storage_call
+from shared.storage.failures import error_for_status, storage_call
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Replace, Upsert
 from shared.storage_time import storage_time_now
 
@@ -49,7 +49,7 @@ _JSON_HEADERS = (
 
 
 class SharedKeyLitePolicy(SansIOHTTPPolicy[Any, Any]):
-    """Signs a request with the account's key, as the table service wants it ("SharedKeyLite")."""
+    """Signs a request with the account's key by the scheme SharedKeyLite of the table service."""
 
     def __init__(self, account: str, key: str) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class SharedKeyLitePolicy(SansIOHTTPPolicy[Any, Any]):
         self._key = base64.b64decode(key)
 
     def on_request(self, request: PipelineRequest[Any]) -> None:
-        """Add date and signature; again for each retry."""
+        """Add the date and the signature; called for each retry."""
         date = formatdate(usegmt=True)
         path = urlsplit(request.http_request.url).path
         text = f"{date}\n/{self._account}{path}"
@@ -69,7 +69,6 @@ class SharedKeyLitePolicy(SansIOHTTPPolicy[Any, Any]):
 
 
 def token_policy(credential: AsyncTokenCredential) -> AsyncHTTPPolicy[Any, Any]:
-    """Authorization by identity."""
     return AsyncBearerTokenCredentialPolicy(credential, _SCOPE)
 
 
@@ -100,19 +99,6 @@ class TableBatches:
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
         """See `Tables.transact`."""
         boundary = f"batch_{uuid.uuid4()}"
-        request = HttpRequest(
-            "POST",
-            self._url,
-            headers={"Content-Type": f"multipart/mixed; boundary={boundary}"},
-            content=self._body(boundary, table, operations),
-        )
-        async with storage_call(storage_time_now().longest_try):
-            response = await self._client.send_request(request)
-            if response.status_code != 202:
-                raise HttpResponseError(response=response)
-        _check_answers(response.content, len(operations))
-
-    def _body(self, boundary: str, table: str, operations: Sequence[Operation]) -> bytes:
         changes = f"changeset_{uuid.uuid4()}"
         head = (
             f"--{changes}\r\nContent-Type: application/http\r\n"
@@ -121,25 +107,37 @@ class TableBatches:
         address = f"{self._endpoint}/{table}"
         parts = [f"--{boundary}\r\nContent-Type: multipart/mixed; boundary={changes}\r\n\r\n"]
         for operation in operations:
-            parts += (head, _request_of(operation, address), "\r\n")
+            parts += (head, _format_request(operation, address), "\r\n")
         parts.append(f"--{changes}--\r\n--{boundary}--\r\n")
-        return "".join(parts).encode()
+        request = HttpRequest(
+            "POST",
+            self._url,
+            headers={"Content-Type": f"multipart/mixed; boundary={boundary}"},
+            content="".join(parts).encode(),
+        )
+        async with storage_call(storage_time_now().longest_try):
+            response = await self._client.send_request(request)
+            if response.status_code != 202:
+                raise HttpResponseError(response=response)
+        _check_answers(response.content, len(operations))
 
 
-def _request_of(operation: Operation, address: str) -> str:
-    """One operation as the text of an HTTP request."""
+def _format_request(operation: Operation, address: str) -> str:
+    """The text of the HTTP request of one operation."""
     entity = operation.entity
     if isinstance(operation, Insert):
         return f"POST {address} HTTP/1.1\r\n{_JSON_HEADERS}\r\n{_json(entity)}"
-    here = f"{address}(PartitionKey='{_quoted(entity.partition)}',RowKey='{_quoted(entity.row)}')"
+    entity_address = (
+        f"{address}(PartitionKey='{_quoted(entity.partition)}',RowKey='{_quoted(entity.row)}')"
+    )
     if isinstance(operation, Delete):
         accept = "Accept: application/json;odata=minimalmetadata\r\n"
-        return f"DELETE {here} HTTP/1.1\r\n{accept}{_if_match(entity)}\r\n"
+        return f"DELETE {entity_address} HTTP/1.1\r\n{accept}{_if_match(entity)}\r\n"
     method = "PATCH" if isinstance(operation, Merge) else "PUT"
     condition = "" if isinstance(operation, Upsert) else _if_match(entity)
     if isinstance(operation, Replace) and not entity.etag:
         raise ValueError("a Replace needs the ETag that was read")
-    return f"{method} {here} HTTP/1.1\r\n{_JSON_HEADERS}{condition}\r\n{_json(entity)}"
+    return f"{method} {entity_address} HTTP/1.1\r\n{_JSON_HEADERS}{condition}\r\n{_json(entity)}"
 
 
 def _if_match(entity: Entity) -> str:
@@ -147,7 +145,7 @@ def _if_match(entity: Entity) -> str:
 
 
 def _quoted(key: str) -> str:
-    """Keys hold letters, digits and `._-=|` only (`shared.storage.entities`)."""
+    """Quote a key, which has only letters, digits and `._-=|` (`shared.storage.entities`)."""
     return quote(key, safe="._-")
 
 
@@ -166,17 +164,15 @@ def _json(entity: Entity) -> str:
 
 
 def _check_answers(content: bytes, operations: int) -> None:
-    """The service answers 202 and tells inside what became of the operations.
+    """Check the statuses of the operations in the body of an answer, whose own status is 202.
 
-    One status for each where all went well; the fault of the first refused one else.
+    The body has one status for each operation if all succeeded, else that of the first failure.
     """
     statuses = [int(match[1]) for match in _STATUS.finditer(content)]
     for status in statuses:
         if status >= 300:
-            raise meaning_of(status) or _unexpected(status)
+            raise error_for_status(status) or HttpResponseError(
+                f"a transaction was refused with {status}"
+            )
     if len(statuses) < operations:
         raise StorageUnavailableError("the answer to a transaction was cut")
-
-
-def _unexpected(status: int) -> Exception:
-    return HttpResponseError(f"a transaction was refused with {status}")

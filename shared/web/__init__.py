@@ -1,1 +1,1 @@
-"""HTTP's side of the gateway: refusals, preferences, content types, answers."""
+"""The HTTP layer: refusals, preferences, content types, answers."""

@@ -1,8 +1,7 @@
-"""What a caller's `Accept` header prefers (RFC 9110, 12.5.1), read as tolerantly as clients write.
+"""The media type that an `Accept` header prefers (RFC 9110, 12.5.1), read tolerantly.
 
-Clients send `*`, `*/*; q=.2`, parameters that no media type has, and worse. What cannot be read
-counts as `*/*`, so that it refuses nothing. The cost grows with the length of the header, as there
-is nothing in it that is looked at twice.
+Clients send `*`, `*/*; q=.2`, unknown parameters, and worse. An element that cannot be read counts
+as `*/*`, so that it refuses nothing. The cost is linear in the length of the header.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ _RANGE: Final = re.compile(rf"\*/\*|{_WORD}/(?:\*|{_WORD})")
 _QUALITY: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 
 
-def preferred_type(accept: str, offered: Sequence[str]) -> str | None:
-    """The offered media type that the header prefers; the first of those that it prefers alike.
+def preferred_type(accept: str, media_types: Sequence[str]) -> str | None:
+    """The media type that the header prefers, the first one of equals.
 
-    None where the header excludes all of them.
+    None if the header excludes all of them.
     """
     qualities: dict[str, float] = {}
     for element in _QUOTED.sub("", accept).split(","):
@@ -29,10 +28,10 @@ def preferred_type(accept: str, offered: Sequence[str]) -> str | None:
             media_range, quality = _read_element(element)
             qualities[media_range] = max(quality, qualities.get(media_range, 0.0))
     if not qualities:
-        return offered[0]
+        return media_types[0]
     best: str | None = None
     best_rank = (0.0, 0)
-    for media_type in offered:
+    for media_type in media_types:
         rank = _rank(media_type, qualities)
         if rank[0] > 0 and rank > best_rank:
             best, best_rank = media_type, rank
@@ -40,7 +39,7 @@ def preferred_type(accept: str, offered: Sequence[str]) -> str | None:
 
 
 def _read_element(element: str) -> tuple[str, float]:
-    """A media range and its quality; an element that cannot be read as `*/*`."""
+    """Read a media range and its quality. An element that cannot be read counts as `*/*`."""
     name, *parameters = (part.strip() for part in element.lower().split(";"))
     media_range = ANYTHING if name == "*" else "".join(name.split())
     quality = 1.0
@@ -56,7 +55,7 @@ def _read_element(element: str) -> tuple[str, float]:
 
 
 def _rank(media_type: str, qualities: dict[str, float]) -> tuple[float, int]:
-    """The quality of the closest range that includes the type, and how close it is."""
+    """The quality and the specificity of the closest range that includes the type."""
     ranges = (media_type, media_type.partition("/")[0] + "/*", ANYTHING)
     for distance, media_range in enumerate(ranges):
         if media_range in qualities:

@@ -12,7 +12,7 @@ import azure.functions as func
 
 from shared.auth.clients import Scope
 from shared.errors import InvalidRequestError
-from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.modules import IMPORT_MODULES
 from shared.services.changes import PLACES, Change, ChangePage, ChangePlace
 from shared.web import query_names
 from shared.web.records import check_read_permission
@@ -28,8 +28,8 @@ LARGEST_PAGE: Final = 1_000
 WRONG_AFTER: Final = (
     "after must be the number `next` of the page before, or 0 to begin with the first import."
 )
+# Some languages write a small number with an exponent, as in 5e-05.
 _NUMBER: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,20})?(?:[eE]-0?[1-9])?")
-"""Some languages write a small number with an exponent, as in 5e-05."""
 
 
 async def changes_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
@@ -48,9 +48,11 @@ async def changes_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResp
 def seen_by(caller: AnyCaller, names: Sequence[str]) -> list[str]:
     """The names of the records that the caller may know of.
 
-    Who may read records reads those of every type; documents are shown to those who send them.
+    Who may read records reads those of every type. The changes of a type whose records are not
+    read back, as documents are not, are shown to those who see its imports.
     """
-    return [name for name in names if name != DOCUMENTS.name or caller.sees(name)]
+    unread = {name for name, module in IMPORT_MODULES.items() if module.records is None}
+    return [name for name in names if name not in unread or caller.sees(name)]
 
 
 def render(page: ChangePage) -> str:

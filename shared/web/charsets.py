@@ -1,7 +1,7 @@
-"""A body in any charset as UTF-8, which is what the readers of bodies take.
+"""Converts bodies in any charset to UTF-8 for the readers of bodies.
 
-The bytes come first: a byte order mark, or the zero bytes that UTF-16 has in its first character,
-say what a body is, whatever its Content-Type names. Without them the named charset decides.
+The bytes take precedence over the Content-Type: a byte order mark, or the zero byte of UTF-16 in
+the first character, decides the charset. Without them the charset of the Content-Type decides.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf_16_be"),
 )
 _TOLD_BY_BYTES: Final = ("", "utf_8", "ascii", "utf_16", "utf_16_le", "utf_16_be")
+# Codecs of the library that are no charsets.
 _NO_CHARSETS: Final = frozenset(
     (
         "base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "tactis",
         "utf_7", "uu_codec", "zlib_codec",
     )
 )  # fmt: skip
-"""What the library lists among its charsets, and turns bytes into something else."""
 _CHARSETS: Final = frozenset(aliases.values()) - _NO_CHARSETS
 _MAX_NAME: Final = 40
 
 
 def marked_utf16(body: bytes, charset: str) -> bytes:
-    """XML that its Content-Type calls UTF-16, with the byte order mark that it may lack."""
+    """Add the byte order mark to XML whose Content-Type says UTF-16, if it is missing."""
     is_utf16 = normalize_encoding(charset[:_MAX_NAME]).lower().startswith("utf_16")
     if not is_utf16 or body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return body
@@ -46,14 +46,14 @@ def marked_utf16(body: bytes, charset: str) -> bytes:
 
 
 def charset_of(content_type: str) -> str:
-    """The charset that a Content-Type header names, as it was sent; "" where it names none."""
+    """The charset in a Content-Type header, as it was sent; "" if there is none."""
     return parse_options_header(content_type)[1].get("charset", "")
 
 
 def utf8_body(body: bytes, charset: str) -> bytes:
-    """The body in UTF-8; one that is taken for UTF-8 as it is, without a look at its bytes.
+    """Convert a body to UTF-8. A body that counts as UTF-8 is returned unchecked.
 
-    Raises InvalidRequestError for an unknown charset, and for bytes that it does not have.
+    Raises InvalidRequestError for an unknown charset, and for bytes that are invalid in it.
     """
     for mark, encoding in _MARKS:
         if body.startswith(mark):
@@ -69,15 +69,15 @@ def utf8_body(body: bytes, charset: str) -> bytes:
 
 
 def _known_charset(charset: str) -> str:
-    """The library's name of a charset. Only names of a fixed list are ever looked up."""
+    """The library's name of a charset. Only names of a fixed list are looked up."""
     if not charset:
         return ""
     name = normalize_encoding(charset[:_MAX_NAME]).lower() if charset.isascii() else ""
     name = aliases.get(name, name)
     if name not in _CHARSETS or len(charset) > _MAX_NAME:
         raise InvalidRequestError(
-            "The Content-Type names a charset that is not known: send UTF-8, with charset=utf-8 or "
-            "without a charset."
+            "The Content-Type names an unknown charset: send UTF-8, with charset=utf-8 or without "
+            "a charset."
         )
     return name
 

@@ -1,15 +1,15 @@
-"""Idempotency-Key over HTTP: what a key is bound to, and answers that come again.
+"""Idempotency-Key over HTTP: the call that a key belongs to, and repeated answers.
 
 See docs/contracts.md#0.
 
-Every import endpoint asks `keyed_call` once everything that goes before it in the order of
-refusals has been checked, and hands the work to `answer_once` (or, where the work is an import
-of rows, to `shared.web.import_call.answer_import`, which does).
+Every import endpoint calls `keyed_call` after the checks that precede it in the order of refusals,
+and passes the work to `answer_once` (for an import of rows, `shared.web.import_call.answer_import`
+does this).
 
-`run(import_id)` does the work under that id and returns the answer; it raises refusals. It may
-be called again with the same id, in another process, after the first one died, or while the
-first one is still slowly at it: it must then find what is there. A refusal that depends on what
-is stored must not be provoked by what was stored under its own id.
+`run(import_id)` does the work under that id and returns the answer, or raises a refusal. It may be
+called again with the same id, in another process, after the first call crashed or while it is still
+running. It must then find the existing import. Data that was stored under its own id must not cause
+a refusal.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ REPLAYED = "Idempotent-Replayed"
 MAX_KEY = 255
 
 Run = Callable[[str], Awaitable[func.HttpResponse]]
+# Renders the answer of an ended import again, from its id and the media type of the first answer.
 Render = Callable[[str, str], Awaitable[func.HttpResponse]]
-"""The answer of an ended import again, from its id and the media type of the first answer."""
 
 
 async def keyed_call(
@@ -60,11 +60,11 @@ async def keyed_call(
     content: Sequence[bytes],
     keys: FingerprintKeys,
 ) -> KeyedCall | None:
-    """The call's key and what it is bound to; None where the call has none.
+    """The call's key and the fingerprint of the call; None if the call has no key.
 
-    `content` is the body; of multipart the parts, each with what it says of itself, so that
-    another boundary makes no other call. Fingerprints are hashed under `keys`. Raises
-    InvalidRequestError for an unusable key, and StorageUnavailableError.
+    `content` is the body, or the parts of a multipart body with their headers, so that another
+    boundary does not make another call. Fingerprints are hashed with `keys`. Raises
+    InvalidRequestError for an invalid key, and StorageUnavailableError.
     """
     if HEADER not in req.headers:
         return None
@@ -72,39 +72,39 @@ async def keyed_call(
     if not 1 <= len(key) <= MAX_KEY:
         raise InvalidRequestError(f"{HEADER} must have 1 to {MAX_KEY} characters.")
     size = sum(map(len, content))
-    bound = [part.encode() for part in _bound_to(req)]
+    bound_values = [part.encode() for part in _bound_to(req)]
     secrets = await keys.secrets()
-    fingerprints = await to_thread_if_large(size, _fingerprints, [*bound, *content], secrets)
+    fingerprints = await to_thread_if_large(size, _fingerprints, [*bound_values, *content], secrets)
     return KeyedCall(tenant, key, fingerprints)
 
 
 class RepeatableWork(Protocol):
-    """What an endpoint does for a call with a key."""
+    """The work of an endpoint for a call with a key."""
 
     @property
     def seconds(self) -> float:
-        """How long a call that joins another one waits for an import that was accepted."""
+        """The seconds for which a call that joins another one waits for an accepted import."""
 
     async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:
-        """Do the work under this id and answer. What it raises refuses the call.
+        """Do the work under this id and answer, or raise a refusal.
 
-        `is_repeat`: another call began it under the same id, and may have got anywhere, even to
-        the end, or still be at it. What is there already must be found, not done again.
+        `is_repeat`: another call began the work under the same id, and may have completed any part
+        of it, or still be running. Existing data must be found, not written again.
         """
 
     async def find(self, import_id: str) -> ImportRecord | None:
-        """The import of this id; None where there is none yet, or where there never is one."""
+        """The import of this id; None if there is none."""
 
     async def answer_found(self, record: ImportRecord) -> KeptAnswer:
-        """What can be said now of an import that another call has had accepted.
+        """The present answer for an import that another call has had accepted.
 
-        The final answer where it has ended.
+        It is the final answer if the import has ended.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class KeyedAnswer:
-    """The answer to a call with a key; `is_replayed` where another call did the work."""
+    """The answer to a call with a key. `is_replayed`: another call did the work."""
 
     answer: KeptAnswer
     import_id: str
@@ -112,24 +112,23 @@ class KeyedAnswer:
 
 
 async def answer_keyed(keys: IdempotencyKeys, call: KeyedCall, work: RepeatableWork) -> KeyedAnswer:
-    """The one answer of all calls with this key: claim the key, do the work, finish the claim.
+    """Claim the key, do the work, and finish the claim. All calls with the key get one answer.
 
-    A call that meets the claim of another one waits for that one's answer. Raises KeyReusedError
-    where the key is bound to another call, RepeatUnknownError where storage does not tell what it
-    stands for, and what the work raises: a refusal removes the record, after any other error the
-    next call takes over at once.
+    If another call has the claim, this one waits for its answer. Raises KeyReusedError if the key
+    belongs to another call, RepeatUnknownError if storage cannot be read, and the errors of the
+    work. A refusal removes the record; after any other error the next call takes over immediately.
     """
     is_over = keys.patience(work.seconds)
     while True:
         try:
             claim = await keys.claim(call)
-            joined = None if claim.is_mine else await _join(keys, claim, work, is_over)
+            kept = None if claim.is_mine else await _join(keys, claim, work, is_over)
         except AcceptanceUnknownError:
             raise
         except StorageUnavailableError as error:
             raise RepeatUnknownError("an Idempotency-Key cannot be read") from error
-        if joined is not None:
-            return joined
+        if kept is not None:
+            return kept
         if claim.is_mine:
             try:
                 return await _run(keys, claim, work, is_repeat=False)
@@ -141,7 +140,7 @@ async def answer_keyed(keys: IdempotencyKeys, call: KeyedCall, work: RepeatableW
 async def _join(
     keys: IdempotencyKeys, claim: KeyClaim, work: RepeatableWork, is_over: Callable[[], bool]
 ) -> KeyedAnswer | None:
-    """The answer of the call that has the key; None where that call gave the key back."""
+    """The answer of the call that has the key; None if that call has released the key."""
     async with aclosing(keys.follow(claim)) as changes:
         async for current in changes:
             import_id = current.import_id
@@ -155,29 +154,29 @@ async def _join(
             if record is not None and is_over():
                 return KeyedAnswer(await work.answer_found(record), import_id, is_replayed=True)
             if record is None and keys.is_abandoned(current):
-                answered = await _take_over(keys, current, work)
-                if answered is not None:
-                    return answered
+                with_answer = await _take_over(keys, current, work)
+                if with_answer is not None:
+                    return with_answer
     return None
 
 
 async def _take_over(
     keys: IdempotencyKeys, claim: KeyClaim, work: RepeatableWork
 ) -> KeyedAnswer | None:
-    """The answer to work that another call has begun.
+    """Take over the work of another call and answer.
 
-    None where a third call was quicker, or where the work is refused now, and yet the slow call
-    before had its import accepted.
+    None if a third call was faster, or if the work is refused now although the slow call before had
+    its import accepted.
     """
-    taken = await keys.take_over(claim)
-    if taken is None:
+    own_claim = await keys.take_over(claim)
+    if own_claim is None:
         return None
     try:
-        return await _run(keys, taken, work, is_repeat=True)
+        return await _run(keys, own_claim, work, is_repeat=True)
     except RefusedError:
-        if await work.find(taken.import_id) is not None:
+        if await work.find(own_claim.import_id) is not None:
             return None
-        await keys.remove(taken)
+        await keys.remove(own_claim)
         raise
 
 
@@ -194,7 +193,7 @@ async def _run(
 
 
 async def answer_once(gateway: Gateway, keyed: KeyedCall | None, run: Run) -> func.HttpResponse:
-    """The answer of `run`, or the first answer to a call with the same key, kept as it was."""
+    """The answer of `run`, or the stored first answer to a call with the same key."""
     if keyed is None:
         return await run(RandomIds().new())
     return await answer_repeatable(gateway, keyed, _Inside(run), _never_rendered)
@@ -203,23 +202,23 @@ async def answer_once(gateway: Gateway, keyed: KeyedCall | None, run: Run) -> fu
 async def answer_repeatable(
     gateway: Gateway, keyed: KeyedCall, work: RepeatableWork, render: Render
 ) -> func.HttpResponse:
-    """`answer_once` for work that others can follow; `render` makes bodies that are not kept."""
-    given = await answer_keyed(gateway.idempotency, keyed, work)
+    """`answer_once` for work that others can follow. `render` makes bodies that are not stored."""
+    answer = await answer_keyed(gateway.idempotency, keyed, work)
     try:
-        response = await _response(given.answer, given.import_id, render)
+        response = await _response(answer.answer, answer.import_id, render)
     except RefusedError:
         raise
     except Exception as error:
-        # The answer of an import that was accepted cannot be made just now.
-        log.failure("repeat.not_rendered", error, import_id=given.import_id)
-        raise AcceptanceUnknownError(given.import_id) from error
-    if given.is_replayed:
+        # The answer for an accepted import cannot be made now.
+        log.failure("repeat.not_rendered", error, import_id=answer.import_id)
+        raise AcceptanceUnknownError(answer.import_id) from error
+    if answer.is_replayed:
         response.headers[REPLAYED] = "true"
     return response
 
 
 def kept(response: func.HttpResponse, *, is_rendered: bool = False) -> KeptAnswer:
-    """What is kept of an answer; see `KeptAnswer` for `is_rendered`."""
+    """The stored form of an answer; see `KeptAnswer` for `is_rendered`."""
     return KeptAnswer(
         status=response.status_code,
         headers=dict(response.headers.items()),
@@ -230,7 +229,7 @@ def kept(response: func.HttpResponse, *, is_rendered: bool = False) -> KeptAnswe
 
 
 class _Inside:
-    """Work that is done when the call is answered, so that others can only wait for its answer."""
+    """Work that ends with the call, so that other calls can only wait for its answer."""
 
     seconds = math.inf
 
@@ -238,15 +237,15 @@ class _Inside:
         self._run = run
 
     async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:  # noqa: ARG002
-        """Do the work, again where another call began it."""
+        """Do the work, even if another call began it."""
         return kept(await self._run(import_id))
 
     async def find(self, import_id: str) -> ImportRecord | None:  # noqa: ARG002
-        """None: the call that does the work answers it."""
+        """None, since the work is no import that others can follow."""
         return None
 
     async def answer_found(self, record: ImportRecord) -> KeptAnswer:
-        """Never asked for."""
+        """Never called."""
         raise LookupError(f"nothing is found of {record.import_id} before it is answered")
 
 
@@ -266,7 +265,7 @@ async def _response(answer: KeptAnswer, import_id: str, render: Render) -> func.
 
 
 def _bound_to(req: func.HttpRequest) -> list[str]:
-    """Method, address, query, media type and charset, in one spelling."""
+    """The normalised method, address, query, media type and charset of a call."""
     address = req.url.partition("?")[0].partition("://")[2].partition("/")[2]
     media_type, options = parse_options_header(req.headers.get("Content-Type", ""))
     charset = options.get("charset", "").lower()
@@ -281,7 +280,7 @@ def _bound_to(req: func.HttpRequest) -> list[str]:
 
 
 def _fingerprints(parts: Iterable[bytes], secrets: Sequence[bytes]) -> tuple[str, ...]:
-    """One hash for each secret, over the parts with their lengths before them."""
+    """One hash for each secret, over the parts and their lengths."""
     hashes = [hmac.new(secret, digestmod=hashlib.sha256) for secret in secrets]
     for part in parts:
         for each in hashes:

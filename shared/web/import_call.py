@@ -1,7 +1,7 @@
-"""A call that becomes an import of rows: accept, wait, answer; once for each Idempotency-Key.
+"""Calls that import rows: accept, wait, answer, once for each Idempotency-Key.
 
-What every endpoint of that kind shares. What differs stays with the endpoint: how its payload is
-accepted, and how the vendor's answer is rendered.
+All endpoints that import rows share this. An endpoint itself knows how its payload is accepted and
+how the vendor's answer is rendered.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ def _not_yet_in_json(report: ImportReport, _media_type: str) -> func.HttpRespons
 
 @dataclass(frozen=True, slots=True)
 class ImportCall:
-    """What an endpoint says of a call.
+    """The functions and options of an endpoint for one call.
 
-    `accept(import_id)` has the payload accepted under that id, and returns None for a payload
-    without rows, which is no import; it raises refusals, and may be called again with the same id.
-    `render(record, media_type)` is the vendor's answer to an ended import, or to no rows (None);
-    `media_type` is what the caller accepts, or what the first answer to its Idempotency-Key had.
-    `pending(report, media_type)` is the 202. `is_lasting`: `render` says the same whenever it is
-    asked, so that an answer need not be kept to be given again.
+    `accept(import_id)` accepts the payload under that id, or returns None for a payload without
+    rows. It raises refusals, and may be called again with the same id. `render(record, media_type)`
+    makes the vendor's answer for an ended import, or for no rows (None). `media_type` is the one
+    that the caller accepts, or that of the first answer to its Idempotency-Key. `pending(report,
+    media_type)` makes the 202. `is_lasting`: `render` always returns the same, so that the answer
+    need not be stored.
     """
 
     tenant: str
     accept: Callable[[str], Awaitable[ImportRecord | None]]
     render: Callable[[ImportRecord | None, str], Awaitable[func.HttpResponse]]
-    wished: Preferences
+    preferences: Preferences
     media_type: str = JSON
     pending: Callable[[ImportReport, str], func.HttpResponse] = _not_yet_in_json
     is_lasting: bool = True
@@ -52,7 +52,7 @@ class ImportCall:
 async def answer_import(
     gateway: Gateway, call: ImportCall, keyed: KeyedCall | None
 ) -> func.HttpResponse:
-    """The rows' results, or 202 and where to find them."""
+    """Answer with the results of the rows, or with 202 and the address of the import."""
     work = _Work(gateway, call)
     if keyed is None:
         return await work.begin(RandomIds().new())
@@ -65,7 +65,7 @@ class _Work:
     def __init__(self, gateway: Gateway, call: ImportCall) -> None:
         self._gateway = gateway
         self._call = call
-        self.seconds = call.wished.seconds
+        self.seconds = call.preferences.seconds
 
     async def begin(self, import_id: str) -> func.HttpResponse:
         """Accept the payload, wait, answer."""
@@ -73,36 +73,36 @@ class _Work:
             record = await self._call.accept(import_id)
         if record is None:
             return await self._call.render(None, self._call.media_type)
-        return await self._answer(record, self._call.wished)
+        return await self._answer(record, self._call.preferences)
 
     async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:
-        """The same for a call with a key: what was accepted before is not accepted again."""
+        """Answer a call with a key. An import that was accepted before is not accepted again."""
         record = await self.find(import_id) if is_repeat else None
         if record is None:
             return self._kept(await self.begin(import_id))
-        return self._kept(await self._answer(record, self._call.wished))
+        return self._kept(await self._answer(record, self._call.preferences))
 
     async def find(self, import_id: str) -> ImportRecord | None:
-        """The import of that id, where it was accepted."""
+        """The import of that id; None if it was not accepted."""
         return await self._gateway.imports.find(self._call.tenant, import_id)
 
     async def answer_found(self, record: ImportRecord) -> KeptAnswer:
-        """What can be said now of an import that another call has had accepted."""
-        return self._kept(await self._answer(record, replace(self._call.wished, seconds=0)))
+        """The present answer for an import that another call has had accepted."""
+        return self._kept(await self._answer(record, replace(self._call.preferences, seconds=0)))
 
     async def render_again(self, import_id: str, media_type: str) -> func.HttpResponse:
-        """The answer of an ended import. Raises GoneError where its records are not there."""
+        """Render the answer of an ended import. Raises GoneError if its records are missing."""
         record = await self.find(import_id)
         if record is None:
             raise GoneError("The import of this Idempotency-Key has expired: send a new key.")
         return await self._call.render(record, media_type)
 
-    async def _answer(self, record: ImportRecord, wished: Preferences) -> func.HttpResponse:
+    async def _answer(self, record: ImportRecord, preferences: Preferences) -> func.HttpResponse:
         call = self._call
         return await answer_when_ended(
             self._gateway,
             record,
-            wished,
+            preferences,
             render=lambda ended: call.render(ended, call.media_type),
             pending=lambda report: call.pending(report, call.media_type),
         )
@@ -115,7 +115,7 @@ class _Work:
 async def answer_when_ended(
     gateway: Gateway,
     record: ImportRecord,
-    wished: Preferences,
+    preferences: Preferences,
     *,
     render: Callable[[ImportRecord], Awaitable[func.HttpResponse]],
     pending: Callable[[ImportReport], func.HttpResponse] = not_yet,
@@ -123,19 +123,19 @@ async def answer_when_ended(
 ) -> func.HttpResponse:
     """`render(record)` where the import ends within the seconds that are wished, else a 202.
 
-    What was accepted is never answered as refused: where something fails, the answer is a 202, and
-    where storage does not even tell how far the import is, one with that `state` and no counts.
+    An accepted import is never answered with a refusal. If a later step fails, the answer is 202.
+    If the progress cannot be read, the 202 has this `state` and no counts.
     """
     response = None
     try:
-        if not record.is_open or await gateway.waiting.until_ended(record, wished.seconds):
+        if not record.is_open or await gateway.waiting.until_ended(record, preferences.seconds):
             response = await render(record)
     except Exception as error:
         log.failure("call.left_running", error, import_id=record.import_id)
     if response is None:
         response = await answer_pending(gateway, record, pending, state)
-    if wished.applied:
-        response.headers["Preference-Applied"] = wished.applied
+    if preferences.applied:
+        response.headers["Preference-Applied"] = preferences.applied
     return response
 
 
@@ -145,7 +145,7 @@ async def answer_pending(
     pending: Callable[[ImportReport], func.HttpResponse] = not_yet,
     state: ImportState = ImportState.ACCEPTED,
 ) -> func.HttpResponse:
-    """202 with how far the import is; see `answer_when_ended` for `state`."""
+    """The 202 with the progress of the import; see `answer_when_ended` for `state`."""
     try:
         report = await gateway.reporting.report(record)
     except Exception as error:

@@ -14,10 +14,9 @@ import azure.functions as func
 from shared.errors import InvalidRequestError
 from shared.imports import csv_export
 from shared.imports.import_type import ImportType, Rules
-from shared.imports.message_groups import MessageGroup, MessageGroups
 from shared.imports.messages import Message, Severity
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
-from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
+from shared.imports.results import MAX_FULL_ANSWER, MessageGroup, MessageGroups, Outcome, RowResult
 from shared.services.status import FailedRow, FailedRows, ImportReport, ImportState, ResultCursor
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web.requests import CSV, JSON, from_opaque, to_opaque, wrong_continuation
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
 
 
 IMPORTS = "/api/imports"
+# The Retry-After of a 202, in seconds.
 RETRY_AFTER = "2"
-"""Seconds until it is worth asking again how an import stands."""
 
 
 def address(record: ImportRecord) -> str:
-    """Where an import is followed."""
+    """The address of an import."""
     return f"{IMPORTS}/{record.import_id}"
 
 
@@ -82,36 +81,36 @@ def _rounded(value: float | None, digits: int) -> float | int | None:
 
 
 def _links(report: ImportReport) -> dict[str, str]:
-    """Where to go from here: only what there is, and what can be done now."""
+    """The links of an import: only to what exists, and to what can be done now."""
     record = report.record
     kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
     has_queues = kind is not None and kind.has_queues
-    here = address(record)
-    links = {"self": here}
+    own_address = address(record)
+    links = {"self": own_address}
     if not record.results_expired_at:
         links |= {
-            "results": f"{here}/results",
-            "failures": f"{here}/failures",
-            "answer": f"{here}/answer",
+            "results": f"{own_address}/results",
+            "failures": f"{own_address}/failures",
+            "answer": f"{own_address}/answer",
         }
     if report.still_out and not record.payload_expired_at:
-        links["failedRows"] = f"{here}/failed-rows"
+        links["failedRows"] = f"{own_address}/failed-rows"
         if not record.is_open and has_queues and not record.is_broken:
-            links["retry"] = f"{here}/retry"
+            links["retry"] = f"{own_address}/retry"
     if record.is_open and not record.is_cancelled and has_queues:
-        links["cancel"] = f"{here}/cancel"
+        links["cancel"] = f"{own_address}/cancel"
     if record.parent.import_id:
         links["parent"] = f"{IMPORTS}/{record.parent.import_id}"
     return links
 
 
 def just_accepted(record: ImportRecord, state: ImportState = ImportState.ACCEPTED) -> ImportReport:
-    """What can be said of an accepted import without asking storage."""
+    """The status of an import that was accepted just now, without reading storage."""
     return ImportReport(record, Counts(), state)
 
 
 def not_yet(report: ImportReport) -> func.HttpResponse:
-    """202: the import goes on, and here is where to follow it."""
+    """The answer 202 for an open import, with its address."""
     headers = {
         "Location": address(report.record),
         "Retry-After": RETRY_AFTER,
@@ -143,7 +142,7 @@ def message_view(message: Message) -> dict[str, Any]:
 
 
 def imports_wanted(query: Mapping[str, str]) -> Callable[[ImportReport], bool]:
-    """Whether a list is to show an import, by `type` and `state`. Raises InvalidRequestError."""
+    """The filter of a list of imports by `type` and `state`. Raises InvalidRequestError."""
     type_name = query.get("type", "").lower()
     if type_name and type_name not in IMPORT_TYPES:
         raise InvalidRequestError(f"type must be one of {', '.join(IMPORT_TYPES)}.")
@@ -162,7 +161,7 @@ def imports_wanted(query: Mapping[str, str]) -> Callable[[ImportReport], bool]:
 
 
 def outcome_wanted(query: Mapping[str, str]) -> Outcome | None:
-    """The outcome that a list is limited to. Raises InvalidRequestError."""
+    """The outcome that filters a list. Raises InvalidRequestError."""
     text = query.get("outcome")
     if not text:
         return None
@@ -174,7 +173,7 @@ def outcome_wanted(query: Mapping[str, str]) -> Outcome | None:
 
 
 def severity_wanted(query: Mapping[str, str]) -> Severity | None:
-    """The severity that messages are limited to. Raises InvalidRequestError."""
+    """The severity that filters messages. Raises InvalidRequestError."""
     text = query.get("severity", "").lower()
     severities = {severity.value.lower(): severity for severity in Severity}
     if text and text not in severities:
@@ -183,7 +182,7 @@ def severity_wanted(query: Mapping[str, str]) -> Severity | None:
 
 
 def groups_view(groups: MessageGroups) -> dict[str, Any]:
-    """Messages in groups, on one page; `leftOut` counts those that no group tells of."""
+    """Groups of messages on one page. `leftOut` counts the messages that are in no group."""
     return {
         "items": [_group_view(group) for group in groups.sorted()],
         "leftOut": groups.left_out,
@@ -203,13 +202,13 @@ def _group_view(group: MessageGroup) -> dict[str, Any]:
     return {**view, "count": group.count, "firstIndexes": group.indexes}
 
 
-def place_to_text(place: ResultCursor | None) -> str | None:
-    """A continuation for the caller, which need not know what is in it."""
-    return None if place is None else to_opaque(f"{place.chunk}.{place.rows}")
+def place_to_text(cursor: ResultCursor | None) -> str | None:
+    """The continuation for a cursor, which is opaque to the caller."""
+    return None if cursor is None else to_opaque(f"{cursor.chunk}.{cursor.rows}")
 
 
 def place_from_text(query: Mapping[str, str]) -> ResultCursor:
-    """The place that a continuation names. Raises InvalidRequestError."""
+    """The cursor of a continuation. Raises InvalidRequestError."""
     text = query.get("continuation")
     if not text:
         return ResultCursor()
@@ -223,7 +222,7 @@ def number_to_text(number: int | None) -> str | None:
 
 
 def number_from_text(query: Mapping[str, str]) -> int | None:
-    """The inverse of `number_to_text`. Raises InvalidRequestError."""
+    """The import number of a continuation. Raises InvalidRequestError."""
     text = query.get("continuation")
     return _numbers(text, 1)[0] if text else None
 
@@ -239,37 +238,37 @@ def _numbers(continuation: str, count: int) -> list[int]:
 
 
 async def failed_rows_as_json(
-    failed: FailedRows, rules: Rules, record: ImportRecord
+    chunks: FailedRows, rules: Rules, record: ImportRecord
 ) -> func.HttpResponse:
-    """`[{"index", "row", "messages"}…]`, a line each: the body that a retry takes."""
+    """`[{"index", "row", "messages"}…]`, one row a line: the body that a retry takes."""
     parts: list[str] = []
-    used = 0
-    async for rows in failed.chunks(record):
-        lines = await asyncio.to_thread(_json_lines, rules, _bounded(rows, used))
-        used += sum(map(len, lines))
+    byte_counts = 0
+    async for rows in chunks.chunks(record):
+        lines = await asyncio.to_thread(_json_lines, rules, _bounded(rows, byte_counts))
+        byte_counts += sum(map(len, lines))
         parts += lines
     body = await asyncio.to_thread(_array, parts)
     return func.HttpResponse(body, mimetype=JSON, headers=_headers(record))
 
 
 async def failed_rows_as_csv(
-    failed: FailedRows, rules: Rules, record: ImportRecord
+    chunks: FailedRows, rules: Rules, record: ImportRecord
 ) -> func.HttpResponse:
-    """A line each, a column per field that occurs; UTF-8 with a BOM, for spreadsheets.
+    """One row a line, with a column for each field that occurs; UTF-8 with a BOM, for spreadsheets.
 
-    The rows are read twice, so that memory holds a chunk of them and the text of the answer.
+    The rows are read twice, so that only a chunk of them and the answer's text are in memory.
     """
     columns: csv_export.Columns = {name.lower(): name for name in rules.key_fields}
     count = 0
-    async for rows in failed.chunks(record):
+    async for rows in chunks.chunks(record):
         count += len(rows)
         await asyncio.to_thread(_note_columns, columns, rules, rows)
     columns = csv_export.bounded_columns(columns, count)
     parts = [csv_export.header_line(columns)]
-    used = 0
-    async for rows in failed.chunks(record):
-        lines = await asyncio.to_thread(_csv_lines, columns, rules, _bounded(rows, used))
-        used += sum(map(len, lines))
+    byte_counts = 0
+    async for rows in chunks.chunks(record):
+        lines = await asyncio.to_thread(_csv_lines, columns, rules, _bounded(rows, byte_counts))
+        byte_counts += sum(map(len, lines))
         parts += lines
     body = await asyncio.to_thread(lambda: "".join(parts).encode("utf-8-sig"))
     name = f'attachment; filename="failed-rows-{record.import_id}.csv"'
@@ -280,9 +279,9 @@ async def failed_rows_as_csv(
     )
 
 
-def _bounded(rows: Sequence[FailedRow], used: int) -> Sequence[FailedRow]:
-    """The rows; those behind the limit of an answer show only the first of their messages."""
-    if used <= MAX_FULL_ANSWER:
+def _bounded(rows: Sequence[FailedRow], byte_counts: int) -> Sequence[FailedRow]:
+    """The rows. Beyond the limit of an answer, rows have only the first of their messages."""
+    if byte_counts <= MAX_FULL_ANSWER:
         return rows
     return [replace(row, result=row.result.shortened()) for row in rows]
 
@@ -322,7 +321,7 @@ def _csv_lines(columns: csv_export.Columns, rules: Rules, rows: Sequence[FailedR
 
 
 def _said(messages: Sequence[Message]) -> str:
-    """Every message in one cell; fields are named, their values stand in their own cells."""
+    """All messages in one cell, with the names of their fields. Values are in their own cells."""
     return "; ".join(
         f"{message.id} {message.field + ': ' if message.field else ''}{message.text}"
         for message in messages
@@ -330,13 +329,13 @@ def _said(messages: Sequence[Message]) -> str:
 
 
 def _row_as_sent(rules: Rules, row: FailedRow) -> str:
-    """The row as it was sent, or what its type shows of it."""
+    """The row as it was sent, or the part of it that its type shows."""
     if rules.shown is None:
         return row.text
     return json.dumps(rules.shown(json.loads(row.text)), ensure_ascii=False)
 
 
-# What a dry run tells row by row: the neutral results, with what each row would change.
+# The results of a dry run by row, with the changes that each row would make.
 
 
 async def judged_rows(

@@ -1,9 +1,8 @@
-"""What the headers of a form's part say about its bytes (RFC 2045, RFC 7578).
+"""The encodings of a form's parts, from their headers (RFC 2045, RFC 7578).
 
-`Content-Transfer-Encoding` is deprecated in forms, but some clients still encode parts by it, and
-what they mean is the decoded content. So base64 and quoted-printable are decoded strictly, and a
-part that does not decode, or is encoded in any other way, is refused: to store it as it came would
-be to store something that the caller did not mean.
+`Content-Transfer-Encoding` is deprecated in forms, but some clients still use it and mean the
+decoded content. So base64 and quoted-printable are decoded strictly. A part that cannot be decoded,
+or has any other encoding, is refused, because storing the encoded bytes would be wrong.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _NOT_QUOTED_PRINTABLE: Final = re.compile(rb"[^\t\r\n -~]|=(?![0-9A-Fa-f]{2}|[ \
 
 
 def is_plain(headers: Headers) -> bool:
-    """Whether the content of a part is what its bytes are, with nothing to decode or to check."""
+    """Whether a part has nothing to decode or to check."""
     return (
         _word(headers, TRANSFER_ENCODING) in _IDENTITY
         and _word(headers, "Content-Encoding") in ("", "identity")
@@ -39,10 +38,10 @@ def is_plain(headers: Headers) -> bool:
 
 
 def decode_part(headers: Headers, content: bytes) -> bytes:
-    """The content that is meant.
+    """Decode the content of a part.
 
-    Raises InvalidRequestError where it does not decode or does not match its `Content-MD5`, and
-    UnsupportedMediaTypeError for an encoding that is not known.
+    Raises InvalidRequestError if it cannot be decoded or does not match its `Content-MD5`, and
+    UnsupportedMediaTypeError for an unknown encoding.
     """
     if _word(headers, "Content-Encoding") not in ("", "identity"):
         raise UnsupportedMediaTypeError(
@@ -63,32 +62,32 @@ def decode_part(headers: Headers, content: bytes) -> bytes:
     return content
 
 
-def check_md5(sent: str | None, content: bytes, what: str) -> None:
-    """Raises InvalidRequestError where a `Content-MD5` header was sent and does not match."""
-    if sent is None:
+def check_md5(expected: str | None, content: bytes, part_name: str) -> None:
+    """Raises InvalidRequestError if a `Content-MD5` header was sent and does not match."""
+    if expected is None:
         return
     digest = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
-    if sent.strip() != digest:
+    if expected.strip() != digest:
         raise InvalidRequestError(
-            f"{what} does not match its Content-MD5: it was changed on the way; send it again."
+            f"{part_name} does not match its Content-MD5: it was changed on the way; send it again."
         )
 
 
 def part_charset(headers: Headers) -> str:
-    """The charset of a field, by its Content-Type; UTF-8 where it names none.
+    """The charset of a field from its Content-Type, by default UTF-8.
 
-    Raises UnsupportedMediaTypeError for a charset that is not taken.
+    Raises UnsupportedMediaTypeError for an unsupported charset.
     """
     from werkzeug.http import parse_options_header
 
-    sent = parse_options_header(headers.get("Content-Type", ""))[1].get("charset", "utf-8")
+    charset_name = parse_options_header(headers.get("Content-Type", ""))[1].get("charset", "utf-8")
     try:
-        charset = codecs.lookup(sent).name
+        charset = codecs.lookup(charset_name).name
     except (LookupError, ValueError):
         charset = ""
     if charset not in _CHARSETS:
         raise UnsupportedMediaTypeError(
-            "A field of the form has a charset that is not taken: send its text as UTF-8."
+            "A field of the form has a charset that is not supported: send its text as UTF-8."
         )
     return charset
 
@@ -115,11 +114,11 @@ def _from_quoted_printable(content: bytes) -> bytes:
 
 def _undecodable(encoding: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f"A part of the form says that it is {encoding}, and it cannot be decoded as that: send "
-        f"the file as it is, without a {TRANSFER_ENCODING}."
+        f"A part of the form is marked as {encoding} but cannot be decoded as that: send the file "
+        f"unencoded, without a {TRANSFER_ENCODING}."
     )
 
 
 def _word(headers: Headers, name: str) -> str:
-    """A header in lower case; of one that comes more than once, all of them."""
+    """A header in lower case. If it occurs more than once, all its values."""
     return ",".join(headers.getlist(name)).strip().lower()

@@ -1,8 +1,9 @@
-"""Which query parameters each address takes, and what becomes of the others (docs/contracts.md#0).
+"""The query parameters of each address, and the refusal of others (docs/contracts.md#0).
 
-Our own addresses refuse every name that they do not know. The addresses of vendors pass over what
-is far from any known name, since their clients may send anything, and refuse what is one slip away.
-A call that asks for a dry run is refused wherever there is none, so that it never does anything.
+Our own addresses refuse every unknown name. The addresses of vendors ignore names that differ from
+every known one, since their clients may send anything, and refuse names with one typing error. A
+call that asks for a dry run is refused at addresses without dry runs, so that it never writes
+anything.
 """
 
 from __future__ import annotations
@@ -16,47 +17,49 @@ from urllib.parse import parse_qsl
 import azure.functions as func
 
 from shared.errors import InvalidRequestError
-from shared.imports.near_names import folded, is_like_dry_run, is_one_slip_away
-from shared.imports.reference_text import escaped
+from shared.imports.text_checks import escaped, folded, is_like_dry_run, is_one_slip_away
 
 DRY_RUN: Final = "dryRun"
+# The header of every answer to a dry run.
 DRY_RUN_HEADER: Final = "Dry-Run"
-"""Every answer to a dry run carries it."""
+# The folded names of headers by which other systems ask for a dry run.
 _ASKING_HEADERS: Final = ("dryrun", "xdryrun")
-"""What the headers by which other systems are asked for a dry run fold to."""
 _GLUE: Final = re.compile("[?&;#]")
+# The host accepts a function key under this name. The gateway ignores it.
 _KEY_OF_THE_HOST: Final = "code"
-"""The host takes a function key under this name; it is not for us."""
 _MOST_NAMED: Final = 5
 _LONGEST_NAMED: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class QueryNames:
-    """The query parameters of an address; `is_ours` refuses all others."""
+    """The query parameters of an address. If it `is_ours`, all others are refused."""
 
     names: tuple[str, ...] = ()
     is_ours: bool = True
 
     def read(self, req: func.HttpRequest) -> Mapping[str, str]:
-        """The query by lower-cased name. Raises InvalidRequestError for a name that is refused."""
+        """Read the query by lower-cased name. Raises InvalidRequestError for a refused name."""
         query = query_of(req)
-        unknown = [name for name in _sent_names(req) if not self._is_known(name)]
-        refused = unknown if self.is_ours else [name for name in unknown if self._is_slip(name)]
-        refused += _dry_runs_in_values(query)
-        if refused:
-            raise InvalidRequestError(self._explain(refused))
+        unknown = [
+            name
+            for name in list(dict.fromkeys((*req.params, *_names_in_address(req))))
+            if name.lower() not in (_KEY_OF_THE_HOST, *(known.lower() for known in self.names))
+        ]
+        unknown_names = (
+            unknown if self.is_ours else [name for name in unknown if self._is_slip(name)]
+        )
+        unknown_names += _dry_runs_in_values(query)
+        if unknown_names:
+            raise InvalidRequestError(self._explain(unknown_names))
         self._refuse_header(req, query)
         return query
-
-    def _is_known(self, name: str) -> bool:
-        return name.lower() in (_KEY_OF_THE_HOST, *(known.lower() for known in self.names))
 
     def _is_slip(self, name: str) -> bool:
         return is_like_dry_run(name) or any(is_one_slip_away(name, each) for each in self.names)
 
     def _refuse_header(self, req: func.HttpRequest, query: Mapping[str, str]) -> None:
-        """Raises InvalidRequestError for a dry run that is asked for in a header."""
+        """Raises InvalidRequestError for a header that asks for a dry run."""
         if not any(folded(name) in _ASKING_HEADERS for name in req.headers):
             return
         if DRY_RUN not in self.names:
@@ -70,15 +73,19 @@ class QueryNames:
                 f"{DRY_RUN}=true in the query for a dry run."
             )
 
-    def _explain(self, refused: Sequence[str]) -> str:
-        if DRY_RUN not in self.names and any(map(is_like_dry_run, refused)):
-            return f"This call has no dry run, and nothing was done: {self._advice(refused)}"
-        return f"The query has parameters that this call does not take: {self._advice(refused)}"
+    def _explain(self, unknown_names: Sequence[str]) -> str:
+        if DRY_RUN not in self.names and any(map(is_like_dry_run, unknown_names)):
+            return f"This call has no dry run, and nothing was done: {self._advice(unknown_names)}"
+        return (
+            f"The query has parameters that this call does not take: {self._advice(unknown_names)}"
+        )
 
-    def _advice(self, refused: Sequence[str]) -> str:
-        shown = [escaped(name)[:_LONGEST_NAMED] or "one without a name" for name in refused]
-        more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
-        left_out = f"{', '.join(shown[:_MOST_NAMED])}{more}"
+    def _advice(self, unknown_name: Sequence[str]) -> str:
+        shown_name = [
+            escaped(name)[:_LONGEST_NAMED] or "one without a name" for name in unknown_name
+        ]
+        more = f" and {len(shown_name) - _MOST_NAMED} more" if len(shown_name) > _MOST_NAMED else ""
+        left_out = f"{', '.join(shown_name[:_MOST_NAMED])}{more}"
         if not self.names:
             return f"{left_out}. Remove them: this call takes no query parameters."
         return f"{left_out}. Correct or remove them: this call takes {', '.join(self.names)}."
@@ -87,7 +94,7 @@ class QueryNames:
 def query_of(req: func.HttpRequest) -> dict[str, str]:
     """The query by lower-cased name, since names match in any case.
 
-    A parameter without a value is there with an empty one: the host leaves it out of `params`.
+    A parameter without a value has an empty one here, although the host leaves it out of `params`.
     """
     query: dict[str, str] = {}
     for name, value in req.params.items():
@@ -99,12 +106,8 @@ def query_of(req: func.HttpRequest) -> dict[str, str]:
 
 
 def wants_dry_run(req: func.HttpRequest) -> bool:
-    """Whether the call says that it is a dry run."""
+    """Whether the call asks for a dry run."""
     return query_of(req).get(DRY_RUN.lower(), "").lower() == "true"
-
-
-def _sent_names(req: func.HttpRequest) -> list[str]:
-    return list(dict.fromkeys((*req.params, *_names_in_address(req))))
 
 
 def _names_in_address(req: func.HttpRequest) -> list[str]:
@@ -113,10 +116,10 @@ def _names_in_address(req: func.HttpRequest) -> list[str]:
 
 
 def _dry_runs_in_values(query: Mapping[str, str]) -> Iterator[str]:
-    """Dry runs that are glued to the value before them, as in `?code=abc?dryRun=true`."""
+    """Dry runs within the value of another parameter, as in `?code=abc?dryRun=true`."""
     for name, value in query.items():
-        for glued in _GLUE.split(value)[1:]:
-            if folded(glued.partition("=")[0]) == DRY_RUN.lower():
+        for dry_run_suffix in _GLUE.split(value)[1:]:
+            if folded(dry_run_suffix.partition("=")[0]) == DRY_RUN.lower():
                 yield f"{DRY_RUN} within the value of {name}"
 
 

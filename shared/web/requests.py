@@ -1,4 +1,4 @@
-"""What a call says besides its rows: query, media types, size, preferences.
+"""The parts of a call besides its rows: query, media types, size, preferences, forms.
 
 See docs/contracts.md#0.
 """
@@ -26,7 +26,7 @@ from shared.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from shared.imports.reference_text import escaped
+from shared.imports.text_checks import escaped
 from shared.services.background import to_thread_if_large
 from shared.web.accept import preferred_type
 from shared.web.charsets import charset_of, utf8_body
@@ -45,14 +45,14 @@ _WAIT = re.compile(r"""wait\s*=\s*"?([0-9]{1,9})"?""", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """How long the caller wants to wait, in seconds, and what of its `Prefer` was followed."""
+    """The seconds that the caller wants to wait, and the parts of `Prefer` that are applied."""
 
     seconds: float
     applied: str
 
 
 class DryRun(Enum):
-    """Whether a call is a dry run, and how it wants to be answered."""
+    """Whether a call is a dry run, and the form of its answer."""
 
     NO = auto()
     ANSWER = auto()
@@ -70,7 +70,7 @@ def whole_number(query: Mapping[str, str], name: str, default: int, most: int) -
 
 
 def check_size(req: func.HttpRequest, most: int) -> None:
-    """Raises TooLargeError where the body is over `most` bytes."""
+    """Raises TooLargeError if the body has more than `most` bytes."""
     size = len(req.get_body())
     if size > most:
         raise TooLargeError(
@@ -79,41 +79,41 @@ def check_size(req: func.HttpRequest, most: int) -> None:
 
 
 def check_accepts_json(req: func.HttpRequest) -> None:
-    """Raises NotAcceptableError where `Accept` excludes JSON."""
+    """Raises NotAcceptableError if `Accept` excludes JSON."""
     accepted_type(req, JSON)
 
 
-def accepted_type(req: func.HttpRequest, *offered: str) -> str:
-    """The media type that `Accept` prefers among those offered; the first one where it is silent.
+def accepted_type(req: func.HttpRequest, *media_types: str) -> str:
+    """The one of these media types that `Accept` prefers, by default the first one.
 
-    Raises NotAcceptableError where it excludes them all.
+    Raises NotAcceptableError if it excludes them all.
     """
-    best = preferred_type(req.headers.get("Accept", ""), offered)
+    best = preferred_type(req.headers.get("Accept", ""), media_types)
     if best is None:
-        names = " or ".join(offered)
+        names = " or ".join(media_types)
         raise NotAcceptableError(f"This endpoint answers {names}: name one of these in Accept.")
     return best
 
 
 def check_encoding(req: func.HttpRequest) -> None:
-    """Raises UnsupportedMediaTypeError where the body is compressed."""
+    """Raises UnsupportedMediaTypeError if the body is compressed."""
     encoding = req.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         raise UnsupportedMediaTypeError(
-            "The body must come as it is: send it without Content-Encoding."
+            "Compressed bodies are not supported: send the body without Content-Encoding."
         )
 
 
 def is_utf8(options: Mapping[str, str]) -> bool:
-    """Whether the parameters of a content type say UTF-8, or say nothing of an alphabet."""
+    """Whether the parameters of a content type name UTF-8 or no charset."""
     return options.get("charset", "").lower() in _UTF8
 
 
 def check_sends_json(req: func.HttpRequest) -> None:
     """Raises UnsupportedMediaTypeError for an encoding, or a media type other than JSON.
 
-    A missing content type counts as JSON; `text/json` and `+json` are JSON too. An empty body has
-    no type, so that whatever the client sets for it is passed over.
+    A missing content type counts as JSON; `text/json` and `+json` are JSON too. The content type of
+    an empty body is ignored.
     """
     if not req.get_body():
         return
@@ -126,16 +126,16 @@ def check_sends_json(req: func.HttpRequest) -> None:
 
 
 async def text_body(req: func.HttpRequest) -> bytes:
-    """The body in UTF-8, by its bytes and the charset of its Content-Type, whatever that is else.
+    """The body in UTF-8, by its bytes and the charset of its Content-Type of any media type.
 
-    Raises InvalidRequestError where it cannot be decoded.
+    Raises InvalidRequestError if it cannot be decoded.
     """
     body, charset = req.get_body(), charset_of(req.headers.get("Content-Type", ""))
     return await to_thread_if_large(len(body), utf8_body, body, charset)
 
 
 def boolean(query: Mapping[str, str], name: str, *, default: bool) -> bool:
-    """A query value that is true or false, in any case. Raises InvalidRequestError.
+    """Read a query value true or false, in any case. Raises InvalidRequestError.
 
     A name without a value is refused: `?dryRun` must not import.
     """
@@ -144,13 +144,13 @@ def boolean(query: Mapping[str, str], name: str, *, default: bool) -> bool:
         return default
     if text.lower() not in ("true", "false"):
         raise InvalidRequestError(
-            f"{name} in the query must be true or false, and once: nothing was done."
+            f"{name} in the query must be true or false, and sent once: nothing was done."
         )
     return text.lower() == "true"
 
 
 def dry_run(query: Mapping[str, str]) -> DryRun:
-    """What the call says of `dryRun` and `view`. Raises InvalidRequestError."""
+    """Read `dryRun` and `view` of a query. Raises InvalidRequestError."""
     is_dry, view = boolean(query, DRY_RUN, default=False), query.get("view", "").lower()
     if view and not is_dry:
         raise InvalidRequestError("view belongs to a dry run: send dryRun=true with it.")
@@ -163,37 +163,37 @@ def dry_run(query: Mapping[str, str]) -> DryRun:
 
 def preferences(req: func.HttpRequest, longest: float) -> Preferences:
     """`Prefer: wait=N` shortens the wait, `respond-async` alone ends it at once (RFC 7240)."""
-    sent = [part.strip() for part in req.headers.get("Prefer", "").split(",")]
-    waits = [float(match[1]) for part in sent if (match := _WAIT.fullmatch(part))]
-    wants_async = any(part.lower() == "respond-async" for part in sent)
-    applied = ["respond-async"] if wants_async else []
+    header = [part.strip() for part in req.headers.get("Prefer", "").split(",")]
+    waits = [float(match[1]) for part in header if (match := _WAIT.fullmatch(part))]
+    wants_async = any(part.lower() == "respond-async" for part in header)
+    applied_preferences = ["respond-async"] if wants_async else []
     seconds = 0.0 if wants_async else math.inf
     if waits:
         seconds = min(waits[0], longest)
-        applied.append(f"wait={seconds:.0f}")
-    return Preferences(min(seconds, longest), ", ".join(applied))
+        applied_preferences.append(f"wait={seconds:.0f}")
+    return Preferences(min(seconds, longest), ", ".join(applied_preferences))
 
 
-# Reading a form of files, strictly: what is cut off or malformed is refused, not passed over.
+# Forms with files are read strictly: a truncated or malformed form is refused.
 #
-# The library's own shortcut on a request gives an empty form for a truncated body, a missing
-# boundary and even for capitals in the media type (docs/platform.md#multipart), so the parser is
-# called here. Larger files are kept on disk while the form is read.
+# The library's own shortcut on a request returns an empty form for a truncated body, a missing
+# boundary and even for capitals in the media type (docs/platform.md#multipart), so this module
+# calls the parser. Larger files are on disk while the form is read.
 
 MEDIA_TYPE = "multipart/form-data"
+# The name of the part with the document.
 FILE = "file"
-"""The part that holds the document."""
 NO_FILE_NAME = (
     "The part `file` has no file name: send it as a file, with filename= in its "
     "Content-Disposition."
 )
 MAX_PARTS = 50
+# The most bytes of all fields that are not files.
 MAX_FIELD_BYTES = 1_048_576
-"""Bytes of all fields that are no files."""
 _REPLACED = "\ufffd"
 _READ = 64 * 1024
+# The most bytes of a file that is kept in memory.
 _IN_MEMORY = 512 * 1024
-"""Bytes of a file up to which it is not put on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,65 +207,65 @@ class SentFile:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form: texts by lower-cased name, the files, the names that came more than once."""
+    """A form: texts by lower-cased name, the files, and the names that occurred more than once."""
 
     fields: Mapping[str, str]
     files: tuple[SentFile, ...]
     repeated: frozenset[str]
 
     def close(self) -> None:
-        """Give the space of the files back."""
+        """Release the space of the files."""
         for file in self.files:
             file.content.close()
 
     def text(self, name: str) -> str | None:
-        """A field's text, trimmed; None where it is missing or blank.
+        """A field's text, trimmed; None if it is missing or blank.
 
-        The reader of a reference puts it into NFC, once it has seen that the text is short enough.
+        The reader of a reference normalises it to NFC after it has checked the length.
         """
         return self.fields.get(name.lower(), "").strip() or None
 
 
 def check_media_type(content_type: str, encoding: str) -> None:
-    """Raises UnsupportedMediaTypeError for anything but a form that comes as it is."""
+    """Raises UnsupportedMediaTypeError for anything but an uncompressed form."""
     if encoding.strip().lower() not in ("", "identity"):
         raise UnsupportedMediaTypeError(
-            "The body must come as it is: send it without Content-Encoding."
+            "Compressed bodies are not supported: send the body without Content-Encoding."
         )
     if content_type.partition(";")[0].strip().lower() != MEDIA_TYPE:
         raise UnsupportedMediaTypeError(f"Send the document as {MEDIA_TYPE}.")
 
 
 def read_form(content_type: str, body: bytes) -> Form:
-    """The form in a body, to be closed after use. Raises InvalidRequestError."""
+    """Read the form in a body, to be closed after use. Raises InvalidRequestError."""
     if not body:
         raise InvalidRequestError("The body is empty: send a form, with a Content-Length.")
-    made: list[IO[bytes]] = []
+    form: list[IO[bytes]] = []
     try:
-        return _parsed(content_type, body, made)
+        return _parsed(content_type, body, form)
     except BaseException:
-        for content in made:
+        for content in form:
             content.close()
         raise
 
 
-def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
+def _parsed(content_type: str, body: bytes, form: list[IO[bytes]]) -> Form:
     from werkzeug.exceptions import RequestEntityTooLarge
     from werkzeug.http import parse_options_header
 
     _, options = parse_options_header(content_type)
     boundary = options.get("boundary")
     if not boundary:
-        raise InvalidRequestError("Content-Type names no boundary: let the client make it.")
+        raise InvalidRequestError("Content-Type names no boundary: let the HTTP library write it.")
     texts: list[tuple[str, str]] = []
     files: list[SentFile] = []
     try:
-        for place, (part, content) in enumerate(_parts(boundary.encode("ascii"), body, made), 1):
-            name = _field_name(part.name, place)
+        for position, (part, content) in enumerate(_parts(boundary.encode("ascii"), body, form), 1):
+            name = _field_name(part.name, position)
             if isinstance(content, bytes):
                 texts.append((name, _field_text(part.name, part.headers, content)))
             else:
-                files.append(SentFile(name, part.filename, _file_content(part, content, made)))
+                files.append(SentFile(name, part.filename, _file_content(part, content, form)))
     except RequestEntityTooLarge:
         raise InvalidRequestError(
             f"The form has more than {MAX_PARTS} parts, or fields of more than "
@@ -280,9 +280,9 @@ def _parsed(content_type: str, body: bytes, made: list[IO[bytes]]) -> Form:
 
 
 def _parts(
-    boundary: bytes, body: bytes, made: list[IO[bytes]]
+    boundary: bytes, body: bytes, form: list[IO[bytes]]
 ) -> Iterator[tuple[Any, bytes | IO[bytes]]]:
-    """Each part with its content as sent: the bytes of a field, the open file of a file.
+    """Yield each part with its content as sent: the bytes of a field, the open file of a file.
 
     The parser below the library's own is used, because that one hides the headers of fields.
     """
@@ -300,11 +300,11 @@ def _parts(
                 part = event
                 field.clear()
                 if isinstance(event, File):
-                    made.append(SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 (see `Form.close`)
+                    form.append(SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 (see `Form.close`)
             elif isinstance(event, Data) and isinstance(part, File):
-                made[-1].write(event.data)
+                form[-1].write(event.data)
                 if not event.more_data:
-                    yield part, made[-1]
+                    yield part, form[-1]
             elif isinstance(event, Data):
                 fields_bytes += len(event.data)
                 if fields_bytes > MAX_FIELD_BYTES:
@@ -314,43 +314,43 @@ def _parts(
                     yield part, bytes(field)
 
 
-def _unreadable(error: Exception, place: int) -> InvalidRequestError:
-    """What the library has against a form, at the part of that place or behind it."""
+def _unreadable(error: Exception, position: int) -> InvalidRequestError:
+    """The refusal of a form that the library cannot read from this part on."""
     if isinstance(error, UnicodeDecodeError):
-        what = "The file name" if b"filename" in error.object.lower() else "A header"
+        subject = "The file name" if b"filename" in error.object.lower() else "A header"
         return InvalidRequestError(
-            f"{what} of part {place} of the form is not UTF-8: send it in UTF-8, a file name also "
-            "as filename*=UTF-8''…"
+            f"{subject} of part {position} of the form is not UTF-8: send it in UTF-8, a file name "
+            "also as filename*=UTF-8''…"
         )
     if "Content-Disposition" in str(error):
         return InvalidRequestError(
-            f"Part {place} of the form has no Content-Disposition: send one with the name of the "
-            "field."
+            f"Part {position} of the form has no Content-Disposition: send one with the name of "
+            "the field."
         )
     return InvalidRequestError(
-        f"The form cannot be read from part {place} on: it is cut off or malformed; send it again "
-        "whole, as an HTTP library makes it."
+        f"The form cannot be read from part {position} on, since it is cut off or malformed: let "
+        "an HTTP library write it, and send it again."
     )
 
 
-def _field_name(name: str | None, place: int) -> str:
+def _field_name(name: str | None, position: int) -> str:
     """The lower-cased name of a part. Raises InvalidRequestError."""
     if not name:
         raise InvalidRequestError(
-            f"Part {place} of the form has no name: send name= in its Content-Disposition."
+            f"Part {position} of the form has no name: send name= in its Content-Disposition."
         )
     if _REPLACED in name:
         raise InvalidRequestError(
-            f"The name of part {place} of the form has a mark in place of a character: send the "
-            "field's name in UTF-8."
+            f"The name of part {position} of the form has a replacement character (U+FFFD): send "
+            "the field's name in UTF-8."
         )
     return name.lower()
 
 
 def _field_text(name: str, headers: Headers, content: bytes) -> str:
-    """The text of a field. Raises InvalidRequestError for bytes that are no text of its charset.
+    """The text of a field. Raises InvalidRequestError for bytes that are invalid in its charset.
 
-    A replacement mark counts as such a byte: two references must not become the same one.
+    A replacement character counts as invalid, so that two references cannot become the same one.
     """
     charset = part_charset(headers)
     with suppress(ValueError):
@@ -365,29 +365,29 @@ def _field_text(name: str, headers: Headers, content: bytes) -> str:
     )
 
 
-def _file_content(part: Any, content: IO[bytes], made: list[IO[bytes]]) -> IO[bytes]:
-    """The content of a file as it is meant, from its beginning."""
+def _file_content(part: Any, content: IO[bytes], form: list[IO[bytes]]) -> IO[bytes]:
+    """The decoded content of a file."""
     content.seek(0)
     if is_plain(part.headers):
         return content
     decoded = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (see `Form.close`)
-    made.append(decoded)
+    form.append(decoded)
     decoded.write(decode_part(part.headers, content.read()))
     content.close()
     decoded.seek(0)
     return decoded
 
 
-# Continuations of lists: text that the caller gives back and need not understand.
+# Continuations of lists are texts that are opaque to the caller.
 
 
 def to_opaque(text: str) -> str:
-    """The continuation that stands for a place in a list."""
+    """The continuation for a position in a list."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def from_opaque(continuation: str) -> str:
-    """The inverse of `to_opaque`. Raises InvalidRequestError."""
+    """The position of a continuation. Raises InvalidRequestError."""
     try:
         return base64.urlsafe_b64decode(continuation + "=" * (-len(continuation) % 4)).decode()
     except (binascii.Error, ValueError):
@@ -395,7 +395,7 @@ def from_opaque(continuation: str) -> str:
 
 
 def wrong_continuation() -> InvalidRequestError:
-    """The refusal of a continuation that no page gave."""
+    """The refusal of an invalid continuation."""
     return InvalidRequestError(
-        "continuation must be that of the page before: copy it, or leave it out for the first page."
+        "continuation must be the value of the previous page; leave it out for the first page."
     )

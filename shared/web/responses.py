@@ -1,4 +1,4 @@
-"""The one builder of refusals: which status an error has, and its body (docs/contracts.md#0)."""
+"""Answers to all calls: the status and body of each error (docs/contracts.md#0), logging."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from shared.storage_time import CALL_SECONDS, storage_time
 from shared.web.imports import just_accepted, not_yet
 from shared.web.query_names import DRY_RUN_HEADER, wants_dry_run
 
+# The Retry-After of a call that failed because of storage, in seconds.
 RETRY_AFTER = "5"
-"""Seconds until a call that met a storage fault may come again."""
 
 STATUS: dict[type[errors.GatewayError], int] = {
     errors.UnauthenticatedError: 401,
@@ -47,10 +47,10 @@ STATUS: dict[type[errors.GatewayError], int] = {
     errors.TooManyRequestsError: 429,
 }
 
-UNAVAILABLE = "Storage does not answer just now and nothing was accepted: send the call again."
+UNAVAILABLE = "Storage does not answer at the moment and nothing was accepted: send the call again."
 UNKNOWN_KEY = (
-    "Storage does not answer just now: send the call again with the same Idempotency-Key, so that "
-    "its import is accepted only once."
+    "Storage does not answer at the moment: send the call again with the same Idempotency-Key, so "
+    "that its import is accepted only once."
 )
 MAY_BE_ACCEPTED = (
     "Storage stopped answering while the import was accepted: ask for /api/imports/{import_id} "
@@ -65,7 +65,7 @@ MAY_BE_STAGED = (
     "/api/admin/authdata/{file_log_id} before you send them again."
 )
 NO_IDENTITY = (
-    "The token cannot be checked, since Entra does not answer just now: send the call again."
+    "The token cannot be checked, since Entra does not answer at the moment: send the call again."
 )
 STOPPING = (
     "The gateway is being restarted and has not finished this call: look in /api/imports for what "
@@ -73,9 +73,10 @@ STOPPING = (
 )
 UNEXPECTED = "The gateway failed unexpectedly: report the X-Correlation-Id of this answer."
 MISCONFIGURED = (
-    "The gateway's settings are wrong: ask its operator to look into the log, which lists each."
+    "The gateway's settings are wrong: ask its operator to read the log, which lists them."
 )
 
+# The messages of errors that are not the caller's, with their statuses.
 FAULTS = (
     (503, UNAVAILABLE),
     (503, UNKNOWN_KEY),
@@ -87,25 +88,26 @@ FAULTS = (
     (500, MISCONFIGURED),
     (500, UNEXPECTED),
 )
-"""The answers to faults that no caller has made, with their statuses."""
 
 
 def refusal(error: BaseException) -> func.HttpResponse:
-    """The answer to a call that ended in `error`; never a stack trace or a value."""
+    """The answer to a call that failed with `error`; never with a stack trace or a value."""
     if isinstance(error, errors.RefusedError):
         return _answer(STATUS[type(error)], error.message, _headers(error))
     if isinstance(error, errors.AcceptanceUnknownError):
-        said = MAY_BE_ACCEPTED.format(import_id=error.import_id)
-        return _answer(503, said, {"Retry-After": RETRY_AFTER, "X-Import-Id": error.import_id})
+        message = MAY_BE_ACCEPTED.format(import_id=error.import_id)
+        return _answer(503, message, {"Retry-After": RETRY_AFTER, "X-Import-Id": error.import_id})
     if isinstance(error, errors.StagingUnknownError):
-        said = MAY_BE_STAGED.format(file_log_id=error.file_log_id)
-        return _answer(503, said, {"Retry-After": RETRY_AFTER})
+        message = MAY_BE_STAGED.format(file_log_id=error.file_log_id)
+        return _answer(503, message, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.RepeatUnknownError):
         return _answer(503, UNKNOWN_KEY, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.StorageUnavailableError):
         return _answer(503, UNAVAILABLE, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.UnreadableDataError):
-        return _answer(409, UNREADABLE.format(what=f"{error.what[:1].upper()}{error.what[1:]}"))
+        return _answer(
+            409, UNREADABLE.format(what=f"{error.subject[:1].upper()}{error.subject[1:]}")
+        )
     if isinstance(error, errors.IdentityProviderUnavailableError):
         return _answer(503, NO_IDENTITY, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.GatewayStoppingError):
@@ -116,15 +118,15 @@ def refusal(error: BaseException) -> func.HttpResponse:
 
 
 def _headers(error: errors.RefusedError) -> dict[str, str] | None:
-    """When to come again, or how to authenticate (RFC 6750, 3)."""
+    """The headers of a refusal: Retry-After, or how to authenticate (RFC 6750, 3)."""
     if isinstance(error, errors.TooManyRequestsError):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.BearerTokenError):
-        sent = ' error="invalid_token"' if error.is_sent else ""
-        return {"WWW-Authenticate": f"Bearer{sent}"}
+        response_headers = ' error="invalid_token"' if error.is_sent else ""
+        return {"WWW-Authenticate": f"Bearer{response_headers}"}
     if isinstance(error, errors.MissingScopeError):
-        wanted = f'Bearer error="insufficient_scope", scope="{error.scope}"'
-        return {"WWW-Authenticate": wanted}
+        required = f'Bearer error="insufficient_scope", scope="{error.scope}"'
+        return {"WWW-Authenticate": required}
     return None
 
 
@@ -150,12 +152,12 @@ Follow = Callable[[func.HttpRequest, ImportReport], func.HttpResponse]
 
 
 def answered(handler: Handler) -> Handler:
-    """Give the handler's answer a correlation id (the caller's own, if it is a plain one).
+    """Answer a call: run the handler, and add a correlation id (the caller's own, if it is valid).
 
-    What the handler raises becomes a refusal; only the class of an unforeseen error is logged.
-    Where an import was accepted before, it becomes 202 and where to follow the import. Storage may
-    keep the call waiting for `CALL_SECONDS`, all in all. Every answer to a dry run says that it is
-    one: where a call has no dry run, `QueryNames` refuses it.
+    An error of the handler becomes a refusal, and only the class of an unexpected error is logged.
+    If an import was accepted before the error, the answer is 202 with the address of the import.
+    Storage may delay the call by `CALL_SECONDS` in total. Every answer to a dry run has a header
+    that says so; `QueryNames` refuses dry runs at addresses without them.
     """
     return answered_with(lambda _req, error: refusal(error), lambda _req, report: not_yet(report))(
         handler
@@ -163,15 +165,16 @@ def answered(handler: Handler) -> Handler:
 
 
 def answered_with(refuse: Refuse, follow: Follow) -> Callable[[Handler], Handler]:
-    """`answered` for a contract whose refusals and whose 202 have a form of their own."""
+    """Like `answered`, for a contract with its own form of refusals and of the 202."""
     return functools.partial(_answered, refuse, follow)
 
 
 def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def answer(req: func.HttpRequest) -> func.HttpResponse:
-        started = time.perf_counter()
-        correlation_id = _correlation_id(req)
+        started_at = time.perf_counter()
+        header = req.headers.get(CORRELATION_HEADER, "")
+        correlation_id = header if _CORRELATION_ID.fullmatch(header) else RandomIds().new()
         name = getattr(handler, "__name__", "")
         with storage_time(CALL_SECONDS), acceptance_noted() as acceptance:
             try:
@@ -192,7 +195,7 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
             function=name,
             status=response.status_code,
             correlation_id=correlation_id,
-            seconds=round(time.perf_counter() - started, 3),
+            seconds=round(time.perf_counter() - started_at, 3),
         )
         return response
 
@@ -200,7 +203,7 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
 
 
 async def _finish_before_stop(handler: Handler, req: func.HttpRequest) -> func.HttpResponse:
-    """The handler's answer. Raises GatewayStoppingError where the process ends before it."""
+    """The handler's answer. Raises GatewayStoppingError if the process ends before it."""
     limit = asyncio.timeout(None)
     try:
         async with limit:
@@ -210,11 +213,6 @@ async def _finish_before_stop(handler: Handler, req: func.HttpRequest) -> func.H
         if limit.expired():
             raise GatewayStoppingError from None
         raise
-
-
-def _correlation_id(req: func.HttpRequest) -> str:
-    sent = req.headers.get(CORRELATION_HEADER, "")
-    return sent if _CORRELATION_ID.fullmatch(sent) else RandomIds().new()
 
 
 def _tell(error: Exception, correlation_id: str, name: str) -> None:

@@ -1,7 +1,7 @@
-"""Retry and cancel over HTTP: what changes an import that was accepted (docs/contracts.md#5).
+"""Retry and cancel over HTTP (docs/contracts.md#5).
 
-Both wait like a call that sends rows, and answer with the import object: 200 when the import has
-ended, else 202 and where to follow it.
+Both wait like a call that sends rows, and answer with the import object: 200 if the import has
+ended, else 202 with its address.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ async def retry_call(
         assert record is not None, "a retry has rows"
         return await _ended(gateway, record)
 
-    wished = requests.preferences(req, gateway.settings.wait_seconds)
-    call = ImportCall(caller.tenant, accept, render, wished, is_lasting=False)
+    wait_preferences = requests.preferences(req, gateway.settings.wait_seconds)
+    call = ImportCall(caller.tenant, accept, render, wait_preferences, is_lasting=False)
     return await answer_import(gateway, call, keyed)
 
 
@@ -51,11 +51,15 @@ async def cancel_call(
 ) -> func.HttpResponse:
     """POST …/cancel: ask the handlers to stop, wait until they have, answer with the import."""
     requests.check_accepts_json(req)
-    wished = requests.preferences(req, gateway.settings.wait_seconds)
+    wait_preferences = requests.preferences(req, gateway.settings.wait_seconds)
     cancelled = await gateway.cancelling.cancel(record)
-    # From here on the cancel stands, whatever storage does.
+    # From here on the import is cancelled, even if a later request to storage fails.
     return await answer_when_ended(
-        gateway, cancelled, wished, render=partial(_ended, gateway), state=ImportState.PROCESSING
+        gateway,
+        cancelled,
+        wait_preferences,
+        render=partial(_ended, gateway),
+        state=ImportState.PROCESSING,
     )
 
 

@@ -1,4 +1,4 @@
-"""Token requests and their answers as RFC 6749 has them (sections 2.3.1, 4.4 and 5)."""
+"""Token requests and their answers (RFC 6749, 2.3.1, 4.4 and 5)."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ FORM = "application/x-www-form-urlencoded"
 GRANT_TYPE = "client_credentials"
 MOST_BYTES = 16 * 1024
 _MOST_FIELDS = 30
+# The most characters of a client id or a secret.
 _MOST_CHARACTERS = 1_000
-"""Of a client id or a secret; what is longer is neither."""
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, 5.1
 _BASIC = re.compile(r"\s*basic +([A-Za-z0-9+/_=-]*)\s*", re.IGNORECASE)
 _SCHEME = re.compile(r"\s*basic\b", re.IGNORECASE)
 _ENCODED = r"(?:[A-Za-z0-9*._~!'()+-]|%[0-9A-Fa-f]{2})*"
+# Form-encoding leaves no other text; a plus alone is more likely a plus than a blank.
 _FORM_ENCODED = re.compile(rf"(?=[^+]*\Z|[^%]*%){_ENCODED}:{_ENCODED}")
-"""Form-encoding leaves no other text; a plus alone is more likely a plus than a blank."""
 _SCOPES = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
 
 
 def read_token_request(req: func.HttpRequest) -> TokenRequest:
-    """What the client asks for. Raises TokenRefusedError."""
+    """Read a token request. Raises TokenRefusedError."""
     form = _read_form(req)
     grant_type = form.get("grant_type")
     if grant_type is None:
@@ -51,20 +51,20 @@ def read_token_request(req: func.HttpRequest) -> TokenRequest:
         raise TokenRefusedError(
             f"grant_type must be {GRANT_TYPE}.", TokenFault.UNSUPPORTED_GRANT_TYPE
         )
-    first, *others = _read_credentials(req.headers.get("Authorization"), form)
+    first, *other_readings = _read_credentials(req.headers.get("Authorization"), form)
     scopes = _read_scopes(form.get("scope"))
-    return TokenRequest(first.client_id, first.client_secret, scopes, tuple(others))
+    return TokenRequest(first.client_id, first.client_secret, scopes, tuple(other_readings))
 
 
-def token_answer(issued: IssuedToken) -> func.HttpResponse:
+def token_answer(token: IssuedToken) -> func.HttpResponse:
     """The token (RFC 6749, 5.1)."""
     return _answer(
         200,
         {
-            "access_token": issued.access_token,
+            "access_token": token.access_token,
             "token_type": "Bearer",
-            "expires_in": issued.expires_in,
-            "scope": " ".join(issued.scopes),
+            "expires_in": token.expires_in,
+            "scope": " ".join(token.scopes),
         },
     )
 
@@ -74,8 +74,8 @@ def token_refusal(
 ) -> func.HttpResponse:
     """Why there is none (RFC 6749, 5.2)."""
     if isinstance(error, StorageUnavailableError):
-        said = "The gateway cannot look up clients just now: send the request again."
-        content = {"error": "temporarily_unavailable", "error_description": said}
+        message = "The gateway cannot look up clients at the moment: send the request again."
+        content = {"error": "temporarily_unavailable", "error_description": message}
         return _answer(503, content, {"Retry-After": RETRY_AFTER})
     if isinstance(error, TooManyRequestsError):
         content = {
@@ -95,7 +95,7 @@ def token_refusal(
 
 
 def _read_form(req: func.HttpRequest) -> Mapping[str, str]:
-    """The fields of the body; one without a value counts as left out (RFC 6749, 3.2)."""
+    """The fields of the body. A field without a value counts as missing (RFC 6749, 3.2)."""
     media_type, _ = parse_options_header(req.headers.get("Content-Type", ""))
     body = req.get_body()
     if media_type.lower() != FORM:
@@ -119,8 +119,8 @@ def _read_credentials(
 ) -> tuple[Credentials, ...]:
     """Every reading of client id and secret, from the header or from the form, never from both.
 
-    Another scheme than Basic counts only where the form has no secret: browsers and proxies add
-    a header of their own to a request that is complete without it.
+    A scheme other than Basic is ignored if the form has a secret, because browsers and proxies add
+    an Authorization header to complete requests.
     """
     client_id, secret = form.get("client_id"), form.get("client_secret")
     if authorization is not None and secret is not None and _SCHEME.match(authorization):
@@ -152,26 +152,26 @@ def _read_credentials(
 def _read_basic(authorization: str) -> list[Credentials]:
     """Every reading of a Basic header, the most likely one first; at most four.
 
-    RFC 6749, 2.3.1 has id and secret form-encoded in it. The clients of many OAuth libraries send
-    them as they are, in UTF-8 or Latin-1, even where the id contains a colon. The text alone does
-    not tell which was meant, so each different reading is tried.
+    RFC 6749, 2.3.1 requires id and secret to be form-encoded. Many OAuth libraries send them
+    unencoded, in UTF-8 or Latin-1, even if the id contains a colon. The text alone does not show
+    which is meant, so each different reading is tried.
     """
     unreadable = TokenRefusedError(
         "Authorization must be Basic with base64 of client_id:client_secret, both form-encoded or "
         "both as they are.",
         TokenFault.INVALID_CLIENT,
     )
-    found = _BASIC.fullmatch(authorization)
-    if found is None:
+    match = _BASIC.fullmatch(authorization)
+    if match is None:
         raise unreadable
     try:
-        sent = base64.b64decode(found[1], validate=True)
+        credentials = base64.b64decode(match[1], validate=True)
     except (binascii.Error, ValueError):
         raise unreadable from None
     try:
-        text = sent.decode("utf-8")
+        text = credentials.decode("utf-8")
     except UnicodeDecodeError:
-        text = sent.decode("latin-1")
+        text = credentials.decode("latin-1")
     if ":" not in text:
         raise unreadable
     as_sent = [text.split(":", 1), text.rsplit(":", 1)]
@@ -217,22 +217,22 @@ def _answer(
     )
 
 
-# The discovery document: where tokens come from, and how they are checked.
+# The discovery document: the addresses of the token endpoint and of the keys.
 
 
 def discovery_document(settings: Settings) -> dict[str, Any]:
-    """As OpenID Connect Discovery 1.0 and RFC 8414 name things.
+    """The document with the names of OpenID Connect Discovery 1.0 and RFC 8414.
 
-    msal insists on an `authorization_endpoint`; there is nothing at that address, since the gateway
-    knows no users.
+    msal requires an `authorization_endpoint`. Nothing answers at that address, since the gateway
+    has no users.
     """
-    here = settings.base_url
+    base_url = settings.base_url
     is_local = settings.identity_provider == IdentityProvider.LOCAL
     return {
-        "issuer": here,
-        "token_endpoint": f"{here}/connect/token",
-        "jwks_uri": f"{here}/.well-known/jwks.json",
-        "authorization_endpoint": f"{here}/connect/authorize",
+        "issuer": base_url,
+        "token_endpoint": f"{base_url}/connect/token",
+        "jwks_uri": f"{base_url}/.well-known/jwks.json",
+        "authorization_endpoint": f"{base_url}/connect/authorize",
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
         "scopes_supported": [scope.value for scope in Scope],

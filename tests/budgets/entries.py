@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,49 +18,54 @@ import azure.functions as func
 
 from cli.row_files import RowFileError, read_rows
 from cli.tenant_rules import read_values
-from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, refusing_faults
+from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, token_refusals
 from shared.auth.callers import KeyPairAuthenticator
 from shared.auth.clients import ClientLookups
 from shared.auth.integrations import ROW
 from shared.clock import SystemClock
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.hashing import Hasher, HashKey
-from shared.imports.authdata.model import Formats, RecordReader, Stored, read_call
+from shared.imports.authdata.model import Formats, RecordReader, StoredEmployees, read_call
 from shared.imports.authdata.rules import BatchOptions, classify
+from shared.imports.documents.http import content_of, read_upload, row_from_text
 from shared.imports.documents.model import FILE_TYPES, past_moment, read_path, safe_name
 from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import is_same_row, read_corrections, read_payload
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.answer import import_answer
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.http import BodyFormat, BodyReader, accepted_media_type
 from shared.imports.licenses.license_set import LicenseSet
-from shared.imports.licenses.row_groups import units
+from shared.imports.licenses.processor import read_company_lines
+from shared.imports.licenses.row_groups import group_rows
 from shared.imports.licenses.rules import LicenseRules
-from shared.imports.merge_rules import fold, judge_without_key, listed_form, nothing_missing
+from shared.imports.licenses.transactions import build_transactions
+from shared.imports.merge_rules import (
+    evaluate_without_key,
+    listed_form,
+    merge_rows,
+    no_missing_references,
+)
 from shared.imports.messages import Message, MessageId
 from shared.imports.model import normal_reference
+from shared.imports.pay_and_bill.http import rendered_rows
 from shared.imports.planning import plan
 from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.fingerprint_keys import FingerprintKeys
-from shared.services.licenses.processor import read_company_lines
-from shared.services.licenses.transactions import segments
-from shared.services.record_processor import place_in, read_by_rules, read_slices
+from shared.services.record_processor import read_by_rules, read_slices, sort_key_reader
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS
 from shared.storage.ports import Entity
 from shared.web import query_names, requests
 from shared.web.charsets import charset_of, utf8_body
-from shared.web.documents import content_of, read_upload, row_from_text
 from shared.web.idempotency import keyed_call
 from shared.web.imports import place_from_text
-from shared.web.pay_and_bill import rendered_rows
 from shared.web.requests import check_media_type, from_opaque, read_form
 from shared.web.tokens import FORM, read_token_request
-from shared.web.viventium import BodyFormat, BodyReader, accepted_media_type
 from tests.budgets import texts
 from tests.budgets.measuring import Entry
-from tests.counted_storage import CountedTables
+from tests.memory_storage import MemoryTables
 
 MAX_ROWS = 100_000
 _BOUNDARY = "boundary"
@@ -77,7 +81,7 @@ _TINY_ROWS = {
 
 
 def _plan(kind: ImportType, body: bytes, reader: Callable[..., Any]) -> Any:
-    payload = reader(body, place_in(kind, _TENANT), MAX_ROWS)
+    payload = reader(body, sort_key_reader(kind, _TENANT), MAX_ROWS)
     return plan(payload, chunk_rows=1_000, chunk_bytes=4_194_304)
 
 
@@ -90,10 +94,12 @@ def _keyed_rows(kind: ImportType) -> Callable[[bytes], object]:
             for part in read_slices(kind, _TENANT, lines, read_by_rules):
                 for row in part.without_key:
                     results.append(
-                        judge_without_key(kind.record_rules, row, Options(), nothing_missing)
+                        evaluate_without_key(
+                            kind.record_rules, row, Options(), no_missing_references
+                        )
                     )
                 for key in part.keys:
-                    results += fold(kind.record_rules, key.rows, None, Options()).results
+                    results += merge_rows(kind.record_rules, key.rows, None, Options()).results
         return rendered_rows(kind, results)
 
     return read
@@ -111,10 +117,10 @@ def _license_rows(format_: BodyFormat, action: LicenseAction) -> Callable[[bytes
             for company in found.companies:
                 rows = [
                     [(company.read(row), row.employee) for row in unit.rows]
-                    for unit in units(company.rows, {}, action)
+                    for unit in group_rows(company.rows, {}, action)
                 ]
                 work = _license_import(company.name, action)
-                for segment in segments(work, "partition", rows, "now", 99):
+                for segment in build_transactions(work, "partition", rows, "now", 99):
                     results += segment.results
         return import_answer(results, "import")
 
@@ -128,8 +134,8 @@ def _license_import(company: str, action: LicenseAction) -> LicenseRules:
         action=action,
         number=1,
         import_id="import",
-        shelf=LicenseSet(),
-        unforeseen=lambda _error: Message(MessageId.COULD_NOT_BE_PROCESSED),
+        license_set=LicenseSet(),
+        describe_error=lambda _error: Message(MessageId.COULD_NOT_BE_PROCESSED),
     )
 
 
@@ -138,7 +144,7 @@ def _authdata(body: bytes) -> object:
     hasher = Hasher([HashKey("k", b"x" * 32)], _TENANT)
     reader = RecordReader(hasher, _FORMATS.compiled(), allow_no_auth=False)
     records = [reader.read(at, row) for at, row in enumerate(call.rows)]
-    return classify(records, Stored(), BatchOptions())
+    return classify(records, StoredEmployees(), BatchOptions())
 
 
 def _document_form(body: bytes) -> object:
@@ -176,7 +182,7 @@ def _file_of_values(text: str) -> object:
         return {encode(listed_form(value)) for value in read_values(path)}
 
 
-class OneKey:
+class OneKey(MemoryTables):
     """Tables with one function key, whose software key is `K`."""
 
     async def get(self, table: str, partition: str, row: str) -> Entity | None:
@@ -188,7 +194,7 @@ class OneKey:
 
 
 def _key_pair(name: str) -> Callable[[str], object]:
-    authenticator = KeyPairAuthenticator(OneKey(), SystemClock(), 0)  # type: ignore[arg-type]
+    authenticator = KeyPairAuthenticator(OneKey(), SystemClock(), 0)
 
     def read(text: str) -> object:
         headers = {"x-functions-key": "key", "x-software-key": "K", name: text}
@@ -199,12 +205,12 @@ def _key_pair(name: str) -> Callable[[str], object]:
 
 class _AnyKey:
     async def read(self, token: str) -> TokenClaims:
-        with refusing_faults():
+        with token_refusals():
             return TokenClaims(key_id_of(token, "ES256", "at+jwt"), frozenset())
 
 
 def _bearer(text: str) -> object:
-    lookups = ClientLookups(OneKey(), SystemClock(), 0)  # type: ignore[arg-type]
+    lookups = ClientLookups(OneKey(), SystemClock(), 0)
     return asyncio.run(BearerAuthenticator(_AnyKey(), lookups).authenticate(f"Bearer {text}"))
 
 
@@ -251,7 +257,7 @@ def _prefer(text: str) -> object:
 
 def _idempotency_key(text: str) -> object:
     request = _request(headers={"Idempotency-Key": text})
-    keys = FingerprintKeys(CountedTables(Counter()), ())
+    keys = FingerprintKeys(MemoryTables(), ())
     return asyncio.run(keyed_call(request, _TENANT, [b""], keys))
 
 

@@ -27,10 +27,10 @@ REFERENCES = ("System.Net.Http.dll", "System.Runtime.Serialization.dll", "System
 
 
 def _tool(name: str, package: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         pytest.skip(f"{name} is not installed: install {package}")
-    return found
+    return program
 
 
 def _run(*command: str | Path) -> str:
@@ -89,9 +89,9 @@ def test_a_data_contract_client_reads_what_it_is_answered(
     assert (outcomes[1], outcomes[3]) == ("unchanged", "unchanged")
 
 
-def _check_worker(said: str) -> None:
-    assert said.startswith('200 {"results":[{"recordIds":'), said
-    assert '"importStatus":"OK"' in said
+def _check_worker(output: str) -> None:
+    assert output.startswith('200 {"results":[{"recordIds":'), output
+    assert '"importStatus":"OK"' in output
 
 
 @pytest.mark.parametrize("which", ["HttpURLConnection", "HttpClient"])

@@ -10,10 +10,9 @@ import pytest
 
 from shared.auth.integrations import Database
 from shared.bootstrap import open_gateway
-from shared.services.documents.rounds import RoundStatus
+from shared.imports.documents.rounds import RoundStatus
 from tests.builders import a_worker
-from tests.contract.document_calls import CLOSED
-from tests.contract.limits import DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS
+from tests.contract.calls import CLOSED, DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS
 from tests.documents import ROUND, a_ready_sender
 from tests.e2e.gateway_process import GatewayProcess, started
 from tests.emulator import Emulator, settings_for
@@ -62,7 +61,7 @@ def unused_senders(storage: str) -> Iterator[Sender]:
 
 @pytest.fixture
 def sender(unused_senders: Iterator[Sender]) -> Sender:
-    """An integration of a tenant that nobody else has."""
+    """An integration of a tenant of its own."""
     return next(unused_senders)
 
 
@@ -84,7 +83,7 @@ def senders(storage: str) -> Mapping[Kind, Sender]:
 
 @pytest.fixture(name="ready", scope="session")
 def fixture_ready(gateway: GatewayProcess, storage: str) -> Sender:
-    """Whoever may send documents, with workers to send them to."""
+    """An integration that may send documents, with the workers that they belong to."""
     rounds = (ROUND, RoundStatus.OPEN), ("run", RoundStatus.IN_PROGRESS)
     sender = a_ready_sender(storage, *rounds, (CLOSED, RoundStatus.CLOSED))
     people = [

@@ -13,13 +13,17 @@ from pathlib import Path
 import pytest
 
 from shared.auth.clients import Scope
-from tests.contract.authdata_calls import AUTHDATA, STAGE, process, send
-from tests.contract.limits import MAX_ROWS
-from tests.contract.refusals import check_refusal
+from tests.contract.calls import (
+    AUTHDATA,
+    MAX_ROWS,
+    STAGE,
+    check_refusal,
+    process_authdata,
+    send_authdata,
+)
 from tests.e2e.gateway_process import Answer, GatewayProcess
-from tests.integration.authdata_stage import an_employee
-from tests.tenants import Sender
-from tests.tokens import a_token_client
+from tests.integration.harness import an_employee
+from tests.tenants import Sender, a_token_client
 
 pytestmark = pytest.mark.e2e
 SAMPLE = Path(__file__).parents[1] / "golden" / "paperless-authdata-stage.request.json"
@@ -53,12 +57,12 @@ def test_the_documents_sample_is_answered_with_the_documents_shape(
     details = [{"Key": "string", "Value": "New Record"}]
     assert staged.json == {**EMPTY, **new, "employeeDetails": details}
     assert list(staged.json) == list(EMPTY), "in the document's order"
-    done = process(gateway, sender, BATCH)
+    done = process_authdata(gateway, sender, BATCH)
     assert (done.status, done.json) == (200, staged.json)
 
     changed = {**an_employee("string", "string", "string", "new"), "employeeStatus": "Left"}
     second = str(uuid.uuid4())
-    answer = send(gateway, sender, [changed], fileLogId=second)
+    answer = send_authdata(gateway, sender, [changed], fileLogId=second)
     assert answer.json == {
         **EMPTY,
         "fileLogId": second,
@@ -72,28 +76,28 @@ def test_the_documents_sample_is_answered_with_the_documents_shape(
 
 def test_a_batch_is_staged_reviewed_and_processed(gateway: GatewayProcess, sender: Sender) -> None:
     rows = [an_employee("E1"), an_employee("E1"), an_employee("")]
-    staged = send(gateway, sender, rows, STAGE)
+    staged = send_authdata(gateway, sender, rows, STAGE)
     batch = staged.json["fileLogId"]
     here = f"{AUTHDATA}/{batch}"
     assert gateway.get(here, sender).json == staged.json
-    done = process(gateway, sender, batch.upper())
+    done = process_authdata(gateway, sender, batch.upper())
     assert done.json == staged.json
     import_id = done.headers["x-import-id"]
     for address in (here, f"/api/imports/{import_id}/answer"):
         again = gateway.get(address, sender)
         assert (again.status, again.json) == (200, done.json)
-    assert process(gateway, sender, batch).json == done.json
+    assert process_authdata(gateway, sender, batch).json == done.json
     shown = gateway.get(f"/api/imports/{import_id}", sender).json
     assert shown["type"] == "authdata"
     assert shown["rows"]["failed"] == 1
     failed = gateway.get(f"/api/imports/{import_id}/failed-rows", sender).json
     assert [each["row"] for each in failed] == [{}]
-    check_refusal(send(gateway, sender, rows, STAGE, fileLogId=batch), 409)
+    check_refusal(send_authdata(gateway, sender, rows, STAGE, fileLogId=batch), 409)
 
 
 def test_a_retry_needs_the_rows_in_its_body(gateway: GatewayProcess, sender: Sender) -> None:
     rows = [an_employee("E1"), an_employee(""), an_employee("E2", None)]
-    parent = send(gateway, sender, rows).headers["x-import-id"]
+    parent = send_authdata(gateway, sender, rows).headers["x-import-id"]
     address = f"/api/imports/{parent}/retry"
 
     def retry(body: object) -> Answer:
@@ -110,8 +114,8 @@ def test_a_retry_needs_the_rows_in_its_body(gateway: GatewayProcess, sender: Sen
 
 
 def test_a_process_call_need_not_wait(gateway: GatewayProcess, sender: Sender) -> None:
-    batch = send(gateway, sender, [an_employee("E1")], STAGE).json["fileLogId"]
-    answer = process(gateway, sender, batch, Prefer="respond-async")
+    batch = send_authdata(gateway, sender, [an_employee("E1")], STAGE).json["fileLogId"]
+    answer = process_authdata(gateway, sender, batch, Prefer="respond-async")
     assert answer.status == 202
     assert answer.headers["preference-applied"] == "respond-async"
     location = answer.headers["location"]
@@ -124,25 +128,27 @@ def test_the_same_key_is_the_same_call(gateway: GatewayProcess, sender: Sender) 
     headers = {"Idempotency-Key": "once"}
     for address in (STAGE, AUTHDATA):
         key = {"Idempotency-Key": address}
-        first, again = (send(gateway, sender, [an_employee("E1")], address, key) for _ in range(2))
+        first, again = (
+            send_authdata(gateway, sender, [an_employee("E1")], address, key) for _ in range(2)
+        )
         assert again.headers["idempotent-replayed"] == "true"
         assert again.json == first.json
-    batch = send(gateway, sender, [an_employee("E2")], STAGE, headers).json["fileLogId"]
+    batch = send_authdata(gateway, sender, [an_employee("E2")], STAGE, headers).json["fileLogId"]
     assert gateway.get(f"{AUTHDATA}/{batch}", sender).json["totalRecords"] == 1
-    check_refusal(send(gateway, sender, [an_employee("E3")], STAGE, headers), 422)
+    check_refusal(send_authdata(gateway, sender, [an_employee("E3")], STAGE, headers), 422)
 
 
 def test_a_token_of_the_scope_is_as_good_as_a_key_pair(
     gateway: GatewayProcess, storage: str, sender: Sender
 ) -> None:
     good = a_token_client(storage, gateway.url, "", Scope.IMPORT_AUTHDATA)
-    answer = send(gateway, sender, [an_employee("E1")], headers=dict(good.headers))
+    answer = send_authdata(gateway, sender, [an_employee("E1")], headers=dict(good.headers))
     assert answer.json["totalNew"] == 1
     import_id = answer.headers["x-import-id"]
     assert gateway.call("GET", f"/api/imports/{import_id}", None, good.headers).status == 200
     check_refusal(gateway.get(f"/api/imports/{import_id}", sender), 404)
     other = a_token_client(storage, gateway.url, "", Scope.IMPORT_INBOX)
-    refused = send(gateway, sender, [an_employee("E1")], headers=dict(other.headers))
+    refused = send_authdata(gateway, sender, [an_employee("E1")], headers=dict(other.headers))
     check_refusal(refused, 403)
     assert 'scope="import_authdata"' in refused.headers["www-authenticate"]
 
@@ -164,9 +170,7 @@ def test_refusals_come_in_the_order_of_the_contract(
 
 
 @pytest.mark.parametrize("address", [STAGE, AUTHDATA])
-def test_a_body_that_cannot_be_taken_is_refused(
-    gateway: GatewayProcess, sender: Sender, address: str
-) -> None:
+def test_a_wrong_body_is_refused(gateway: GatewayProcess, sender: Sender, address: str) -> None:
     def call(body: bytes, media_type: str = "application/json") -> Answer:
         headers = {**sender.headers, "Content-Type": media_type}
         return gateway.call("POST", address, body, headers)
@@ -181,13 +185,13 @@ def test_a_body_that_cannot_be_taken_is_refused(
 def test_a_dry_run_answers_what_the_call_would_and_leaves_no_trace(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
-    send(gateway, sender, [an_employee("E1", status="on")])
+    send_authdata(gateway, sender, [an_employee("E1", status="on")])
     rows = [an_employee("E1", "E1-one", "other", status="off"), an_employee("E2")]
     imports = gateway.get("/api/imports", sender).json
-    dry = [send(gateway, sender, rows, f"{at}?dryRun=true") for at in (STAGE, AUTHDATA)]
+    dry = [send_authdata(gateway, sender, rows, f"{at}?dryRun=true") for at in (STAGE, AUTHDATA)]
     assert dry[0].json["fileLogId"] == "00000000-0000-0000-0000-000000000000"
     assert all("x-import-id" not in answer.headers for answer in dry)
-    view = send(gateway, sender, rows, f"{AUTHDATA}?dryRun=true&view=rows").json["items"]
+    view = send_authdata(gateway, sender, rows, f"{AUTHDATA}?dryRun=true&view=rows").json["items"]
     assert view[0]["changes"] == [
         {"field": "employeeStatus", "before": "on", "after": "off"},
         {"field": "authValue2", "before": "***", "after": "***"},
@@ -195,21 +199,21 @@ def test_a_dry_run_answers_what_the_call_would_and_leaves_no_trace(
     assert [item["outcome"] for item in view] == ["updated", "new"]
     assert gateway.get("/api/imports", sender).json == imports
 
-    staged = send(gateway, sender, rows, STAGE)
+    staged = send_authdata(gateway, sender, rows, STAGE)
     batch = {"fileLogId": staged.json["fileLogId"]}
     address = f"{AUTHDATA}/{batch['fileLogId']}"
     again = gateway.call("POST", f"{address}?dryRun=true", None, sender.headers)
     assert again.json == staged.json == {**dry[0].json, **batch} == {**dry[1].json, **batch}
-    assert process(gateway, sender, batch["fileLogId"]).json == staged.json
+    assert process_authdata(gateway, sender, batch["fileLogId"]).json == staged.json
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_batch_that_there_is_not_is_404_whoever_has_it(
+def test_an_unknown_batch_is_404_even_if_another_tenant_has_it(
     gateway: GatewayProcess, sender: Sender, unused_senders: Iterator[Sender], method: str
 ) -> None:
-    theirs = send(gateway, next(unused_senders), [an_employee("E1")], STAGE)
+    theirs = send_authdata(gateway, next(unused_senders), [an_employee("E1")], STAGE)
     for batch in (theirs.json["fileLogId"], str(uuid.uuid4()), "0" * 32):
-        found = gateway.call(method, f"{AUTHDATA}/{batch}", None, sender.headers)
-        check_refusal(found, 404)
+        answer = gateway.call(method, f"{AUTHDATA}/{batch}", None, sender.headers)
+        check_refusal(answer, 404)
     no_guid = gateway.call(method, f"{AUTHDATA}/other", None, sender.headers)
     assert (no_guid.status, no_guid.body) == (404, b""), "the host's own answer"

@@ -17,11 +17,10 @@ from openapi_schema_validator import OAS31Validator
 from shared.auth.clients import Scope
 from shared.auth.read_permission import ReadPermission
 from tests.builders import Row, a_worker
-from tests.contract.refusals import check_refusal
+from tests.contract.calls import MAX_ROWS, check_refusal
 from tests.documents import MEDIA_TYPE, Form, a_ready_sender
 from tests.e2e.gateway_process import Answer, GatewayProcess
-from tests.tenants import Sender, a_sender
-from tests.tokens import a_token_client
+from tests.tenants import Sender, a_sender, a_token_client
 
 pytestmark = pytest.mark.e2e
 
@@ -182,7 +181,7 @@ def test_small_pages_come_to_the_same_and_next_says_where(reader: Reader) -> Non
 
 def test_the_feed_waits_for_an_import_that_is_open(reader: Reader) -> None:
     """Rows whose worker may still come wait for the workers import; here they just take longer."""
-    rows = [a_worker(f"P{at:04d}") for at in range(2_000)]
+    rows = [a_worker(f"P{at:04d}") for at in range(MAX_ROWS)]
     sent = reader.gateway.post(reader.sender, rows, Prefer="respond-async")
     assert sent.status == 202
     reader.licenses(a_license("1", employeeNumber="7"))

@@ -1,11 +1,10 @@
-"""Documents by call: every refusal in its order, replacing, what is an import.
-
-See docs/contracts.md#4.
-"""
+"""Documents by call: refusals in their order, replacing, dry runs, repeats, reading back."""
 
 from __future__ import annotations
 
+import base64
 import re
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,9 +12,18 @@ from typing import Any
 
 import pytest
 
-from tests.contract.document_calls import CLOSED, UPLOAD, item_of, send
-from tests.contract.limits import MAX_BODY_BYTES, MAX_DOCUMENT_BYTES
-from tests.contract.refusals import GUID, check_refusal
+from shared.auth.clients import Scope
+from tests.builders import a_worker
+from tests.contract.calls import (
+    CLOSED,
+    GUID,
+    MAX_BODY_BYTES,
+    MAX_DOCUMENT_BYTES,
+    UPLOAD,
+    check_refusal,
+    item_of,
+    send_document,
+)
 from tests.documents import (
     BOUNDARY,
     JPEG,
@@ -28,9 +36,13 @@ from tests.documents import (
     upload_headers,
 )
 from tests.e2e.gateway_process import Answer, GatewayProcess
-from tests.tenants import Sender
+from tests.tenants import Sender, a_token_client
 
 pytestmark = pytest.mark.e2e
+
+
+# Documents by call: every refusal in its order, replacing, what is an import.
+
 GONE_PAST_THE_FORM = (404, 409)
 
 
@@ -130,7 +142,7 @@ def test_a_fault_is_refused_in_its_own_words(
 
 
 @pytest.mark.parametrize("first", FAULTS, ids=lambda fault: fault.name)
-def test_of_two_faults_the_one_that_comes_first_is_refused(
+def test_the_first_of_two_faults_decides_the_refusal(
     gateway: GatewayProcess, ready: Sender, sender: Sender, first: Fault
 ) -> None:
     for one, second in combinations(FAULTS, 2):
@@ -148,7 +160,7 @@ def check(answer: Answer, fault: Fault) -> None:
     check_refusal(Answer(answer.status, headers, answer.body), fault.status, fault.wording)
 
 
-def test_a_refusal_behind_the_form_is_an_import_with_its_message_and_answer(
+def test_a_refusal_after_the_form_is_an_import_with_its_message_and_answer(
     gateway: GatewayProcess, ready: Sender, sender: Sender
 ) -> None:
     answer = faulty(gateway, ready, sender, {"closed round"})
@@ -170,7 +182,9 @@ def test_a_refusal_behind_the_form_is_an_import_with_its_message_and_answer(
     assert "fault" not in row["row"]
 
 
-def test_a_call_refused_before_is_none(gateway: GatewayProcess, ready: Sender) -> None:
+def test_a_call_refused_before_the_form_is_no_import(
+    gateway: GatewayProcess, ready: Sender
+) -> None:
     before = gateway.get("/api/imports?pageSize=1000", ready).json["items"]
     for fault in FAULTS:
         if fault.status in (400, 413):
@@ -181,7 +195,7 @@ def test_a_call_refused_before_is_none(gateway: GatewayProcess, ready: Sender) -
 def test_an_upload_is_an_import_whose_answer_can_be_asked_for_again(
     gateway: GatewayProcess, ready: Sender
 ) -> None:
-    answer = send(gateway, ready, Form(file_name="answer.pdf"))
+    answer = send_document(gateway, ready, Form(file_name="answer.pdf"))
     item = item_of(answer)
     assert GUID.fullmatch(item["documentId"])
     assert re.fullmatch(r"[0-9-]{10}T[0-9:.]{12}Z", item["importTime"])
@@ -196,7 +210,7 @@ def test_the_same_worker_round_and_name_again_replaces(
     gateway: GatewayProcess, ready: Sender
 ) -> None:
     first, other_round, other_name, again = (
-        item_of(send(gateway, ready, Form(file_name=name, round_code=code, worker=worker)))
+        item_of(send_document(gateway, ready, Form(file_name=name, round_code=code, worker=worker)))
         for name, code, worker in (
             ("a.pdf", ROUND, "P1"),
             ("a.pdf", "run", "P1"),
@@ -217,10 +231,10 @@ def test_a_worker_is_found_by_its_external_reference_and_else_by_its_own(
 ) -> None:
     """Whichever way it was named, it is one document."""
     name = f"{personnel}.pdf"
-    found = item_of(send(gateway, ready, Form(worker=f" {reference} ", file_name=name)))
+    item = item_of(send_document(gateway, ready, Form(worker=f" {reference} ", file_name=name)))
     aliases = {"P1": "hr-1", "P3": "P3", "P4": "P4"}
-    again = item_of(send(gateway, ready, Form(worker=aliases[personnel], file_name=name)))
-    assert again["documentId"] == found["documentId"]
+    again = item_of(send_document(gateway, ready, Form(worker=aliases[personnel], file_name=name)))
+    assert again["documentId"] == item["documentId"]
     assert again["overridden"]
 
 
@@ -236,10 +250,10 @@ def test_a_worker_is_found_by_its_external_reference_and_else_by_its_own(
         ("note.txt", "\ufeffnote".encode("utf-16")),
     ],
 )
-def test_every_allowed_type_goes_in_and_comes_back_unchanged(
+def test_every_allowed_file_type_is_stored_and_read_back_unchanged(
     gateway: GatewayProcess, ready: Sender, name: str, content: bytes
 ) -> None:
-    item = item_of(send(gateway, ready, Form(file_name=name, content=content)))
+    item = item_of(send_document(gateway, ready, Form(file_name=name, content=content)))
     answer = gateway.get(f"/api/documents/{item['documentId']}/content", ready)
     assert answer.body == content
     assert answer.headers["content-type"].partition(";")[0] in (
@@ -259,7 +273,7 @@ def test_names_of_fields_match_in_any_case_and_unknown_ones_are_passed_over(
     form = Form(worker=None, round_code=None)
     form.more = [("WorkerExternalID", "P1"), ("COMMUNICATIONROUNDCODE", ROUND), ("other", "x")]
     form.more.append(("isSummary", "False"))
-    assert send(gateway, ready, form).status == 200
+    assert send_document(gateway, ready, form).status == 200
 
 
 def test_uploads_of_one_name_at_once_are_one_document_and_every_answer_is_true(
@@ -269,7 +283,9 @@ def test_uploads_of_one_name_at_once_are_one_document_and_every_answer_is_true(
     with ThreadPoolExecutor(len(contents)) as pool:
         answers = list(
             pool.map(
-                lambda content: send(gateway, ready, Form(file_name="race.pdf", content=content)),
+                lambda content: send_document(
+                    gateway, ready, Form(file_name="race.pdf", content=content)
+                ),
                 contents,
             )
         )
@@ -284,3 +300,149 @@ def test_uploads_of_one_name_at_once_are_one_document_and_every_answer_is_true(
         if answer.import_id == imports[0]["importId"]
     )
     assert document.body == last, "what was accepted last is what stays"
+
+
+# Documents: dry runs, repeated calls, reading back, and who may.
+
+
+def test_a_dry_run_answers_as_the_run_and_leaves_no_trace(
+    gateway: GatewayProcess, ready: Sender
+) -> None:
+    def imports() -> Any:
+        return gateway.get("/api/imports?pageSize=1000", ready).json["items"]
+
+    def tried(form: Form, view: str = "") -> Answer:
+        address = f"{UPLOAD}?dryRun=true{view}"
+        return gateway.call("POST", address, form.body(), upload_headers(ready))
+
+    before = imports()
+    form = Form(file_name="tried.pdf")
+    item = item_of(tried(form))
+    assert (item["documentId"], item["overridden"]) == (str(uuid.UUID(int=0)), False)
+    check_refusal(tried(Form(worker="nobody")), 404, "Worker was not found")
+    assert imports() == before
+    document_id = item_of(send_document(gateway, ready, form))["documentId"]
+    again = item_of(tried(form))
+    assert (again["documentId"], again["overridden"]) == (document_id, True)
+    [row] = tried(Form(file_name="tried.pdf", content=PDF + b" "), "&view=rows").json["items"]
+    assert row["outcome"] == "updated"
+    assert row["changes"] == [{"field": "size", "before": len(PDF), "after": len(PDF) + 1}]
+
+
+def test_an_idempotency_key_belongs_to_one_upload(gateway: GatewayProcess, ready: Sender) -> None:
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    form = Form(file_name="once.pdf")
+    first = send_document(gateway, ready, form, **key)
+    body = form.body().replace(BOUNDARY.encode(), b"another-boundary")
+    headers = upload_headers(ready, **key)
+    headers["Content-Type"] = "multipart/form-data; boundary=another-boundary"
+    again = gateway.call("POST", UPLOAD, body, headers)
+    assert (again.json, again.import_id) == (first.json, first.import_id)
+    assert again.headers["idempotent-replayed"] == "true"
+    other = send_document(gateway, ready, Form(file_name="once.pdf", content=PDF + b" "), **key)
+    assert other.status == 422
+
+
+def test_a_refused_upload_does_not_use_up_its_key(gateway: GatewayProcess, ready: Sender) -> None:
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    form = Form(worker="late", file_name="late.pdf")
+    assert send_document(gateway, ready, form, **key).status == 404
+    gateway.post(ready, [a_worker("late")])
+    assert item_of(send_document(gateway, ready, form, **key))["overridden"] is False
+
+
+ENDPOINTS = [("POST", UPLOAD), ("GET", "/api/documents"), ("GET", "/api/documents/x/content")]
+
+
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+def test_every_endpoint_asks_for_credentials_and_a_token_for_its_scope(
+    gateway: GatewayProcess, storage: str, method: str, path: str
+) -> None:
+    answer = gateway.call(method, path, b"", {})
+    check_refusal(answer, 401)
+    assert answer.headers["www-authenticate"] == "Bearer"
+    client = a_token_client(storage, gateway.url, "", Scope.IMPORT_AUTHDATA)
+    answer = gateway.call(method, path, b"", {"Authorization": f"Bearer {client.token}"})
+    check_refusal(answer, 403, "import_inbox")
+    assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+
+
+def test_a_document_of_another_tenant_is_not_found_like_one_that_does_not_exist(
+    gateway: GatewayProcess, ready: Sender, sender: Sender
+) -> None:
+    theirs = item_of(send_document(gateway, ready, Form(file_name="theirs.pdf")))["documentId"]
+    messages = {
+        check_refusal(gateway.get(f"/api/documents/{document_id}/content", sender), 404)
+        for document_id in (theirs, str(uuid.uuid4()), "no-guid", "a%27b", "x" * 300)
+    }
+    assert len(messages) == 1
+    assert gateway.get("/api/documents?workerexternalId=P1", sender).json["items"] == []
+    assert gateway.get(f"/api/documents/{theirs.upper()}/content", ready).status == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["pageSize=0", "pageSize=1001", "continuation=!", "continuation=MQ"]
+)
+def test_a_list_that_is_asked_for_wrongly_is_refused(
+    gateway: GatewayProcess, ready: Sender, query: str
+) -> None:
+    check_refusal(gateway.get(f"/api/documents?{query}", ready), 400)
+
+
+def test_the_list_is_paged_and_limited_over_http(gateway: GatewayProcess, ready: Sender) -> None:
+    names = {f"page {number}.pdf" for number in range(5)}
+    for name in names:
+        send_document(gateway, ready, Form(worker="P4", file_name=name, round_code="run"))
+    query = "workerexternalId=P4&communicationRoundCode=run&pageSize=2"
+    file_names, continuation = set(), ""
+    while True:
+        page = gateway.get(f"/api/documents?{query}{continuation}", ready).json
+        file_names |= {item["fileName"] for item in page["items"]}
+        if page["continuation"] is None:
+            break
+        continuation = f"&continuation={page['continuation']}"
+    assert file_names == names
+
+
+def test_no_value_of_an_upload_is_logged(gateway: GatewayProcess, ready: Sender) -> None:
+    mark = "zqxjdoc"
+    for form in (
+        Form(worker=mark),
+        Form(round_code=mark),
+        Form(file_name=f"{mark}.pdf"),
+        Form(file_name=f"{mark}.pdf", content=b"MZ"),
+        Form(more=[(mark, mark)], generation_time=mark),
+    ):
+        send_document(gateway, ready, form)
+    gateway.get(f"/api/documents?workerexternalId={mark}", ready)
+    assert mark not in gateway.log()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("Größe £ 5".encode("cp1252"), "text/plain"),
+        ("hello".encode("utf-16"), "text/plain; charset=utf-16"),
+        ("Größe".encode(), "text/plain; charset=utf-8"),
+    ],
+)
+def test_a_text_comes_back_with_the_charset_that_it_has(
+    gateway: GatewayProcess, ready: Sender, content: bytes, expected: str
+) -> None:
+    form = Form(file_name=f"{uuid.uuid4().hex}.txt", content=content)
+    document_id = item_of(send_document(gateway, ready, form))["documentId"]
+    answer = gateway.get(f"/api/documents/{document_id}/content", ready)
+    assert (answer.body, answer.headers["content-type"]) == (content, expected)
+
+
+def test_an_encoded_part_is_stored_decoded_and_a_changed_body_is_refused(
+    gateway: GatewayProcess, ready: Sender
+) -> None:
+    form = Form(file_name="encoded.pdf", content=base64.encodebytes(PDF))
+    marked = b'filename="encoded.pdf"\r\nContent-Transfer-Encoding: base64'
+    body = form.body().replace(b'filename="encoded.pdf"', marked)
+    item = item_of(gateway.call("POST", UPLOAD, body, upload_headers(ready)))
+    answer = gateway.get(f"/api/documents/{item['documentId']}/content", ready)
+    assert answer.body == PDF
+    headers = upload_headers(ready, **{"Content-MD5": base64.b64encode(bytes(16)).decode()})
+    check_refusal(gateway.call("POST", UPLOAD, form.body(), headers), 400, "Content-MD5")

@@ -23,7 +23,7 @@ from cli.row_files import RowFileError
 from shared.imports.registry import MESSAGE_TYPES
 from shared.web.openapi.document import SAMPLES
 from tests.builders import a_worker
-from tests.contract.limits import DRY_RUN_ROWS, MAX_ROWS
+from tests.contract.calls import DRY_RUN_ROWS, MAX_ROWS
 from tests.e2e.gateway_process import GatewayProcess
 from tests.integration.manage import Manage
 from tests.tenants import Sender
@@ -81,8 +81,8 @@ class Client:
         return Ran(ran.exit_code, ran.stdout, ran.stderr)
 
     def document(self, *words: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run(*words, "--json").stdout)
-        return found
+        summary: dict[str, Any] = json.loads(self.run(*words, "--json").stdout)
+        return summary
 
 
 @pytest.fixture(name="client")
@@ -91,8 +91,8 @@ def fixture_client(gateway: GatewayProcess, sender: Sender, tmp_path: Path) -> C
 
 
 def _imports(gateway: GatewayProcess, sender: Sender) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = gateway.get("/api/imports?pageSize=1000", sender).json["items"]
-    return found
+    imports: list[dict[str, Any]] = gateway.get("/api/imports?pageSize=1000", sender).json["items"]
+    return imports
 
 
 def test_a_small_file_shows_every_row_and_a_table_of_what_failed(client: Client) -> None:
@@ -118,15 +118,15 @@ def test_control_characters_of_rows_and_file_names_do_not_reach_the_terminal(
     rows = [a_worker(ref, **{field: 1}), a_worker(ref, Gender="x")]
     words = "workers", client.file("\x1b[31mrows\u202e.json", rows)
     shown = [client.run(*words), client.run(*words, "--dry-run"), client.run(*words, "--json")]
-    found = json.loads(shown[2].stdout)
-    assert ref in json.dumps(found, ensure_ascii=True).encode().decode("unicode_escape")
+    document = json.loads(shown[2].stdout)
+    assert ref in json.dumps(document, ensure_ascii=True).encode().decode("unicode_escape")
     manage = Manage(storage, tmp_path)
     of_tenant = ("--tenant", sender.tenant)
     missing = tmp_path / "\x1b[31mmissing"
     shown += [
         Ran(ran.returncode, ran.stdout, ran.stderr)
         for ran in (
-            manage.run("imports", "show", *of_tenant, found["importIds"][0]),
+            manage.run("imports", "show", *of_tenant, document["importIds"][0]),
             manage.run("imports", "show", *of_tenant, "\x1b[31m\u202eno-import"),
             manage.run("tenant", "show", "\x1b[31m\u202e"),
             manage.run("reference", "load", *of_tenant, "--kind", "x", str(missing)),
@@ -141,7 +141,7 @@ def test_control_characters_of_rows_and_file_names_do_not_reach_the_terminal(
     assert r"\x1b]0;x\x07\u202e1" in shown[3].stdout
 
 
-def test_a_file_over_the_limits_goes_in_several_calls_and_only_once(
+def test_a_file_over_the_limits_is_sent_in_several_calls_and_only_once(
     client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
     count = 2 * MAX_ROWS + 10
@@ -180,7 +180,7 @@ def test_a_terminal_shows_how_far_how_fast_and_how_long(client: Client) -> None:
     assert "rows/s" not in ran.stdout
 
 
-def test_a_dry_run_tells_what_would_change_and_stores_nothing(
+def test_a_dry_run_reports_what_would_change_and_stores_nothing(
     client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
     client.run("workers", client.file("before.json", [a_worker("1", Title="Mr")]))
@@ -196,7 +196,7 @@ def test_a_dry_run_tells_what_would_change_and_stores_nothing(
     assert len(_imports(gateway, sender)) == 1
 
 
-def test_a_long_dry_run_goes_in_calls_of_their_own_limit(client: Client) -> None:
+def test_a_long_dry_run_is_sent_in_calls_of_its_own_limit(client: Client) -> None:
     rows = [a_worker(f"{number:05d}") for number in range(DRY_RUN_ROWS + 1)]
     ran = client.run("workers", client.file("rows.json", rows), "--dry-run")
     assert ran.returncode == 0
@@ -217,13 +217,13 @@ def test_a_column_that_is_no_field_is_named_once_with_the_nearest_field(
     assert "Column Forename1 (line 1) is no field of workers" in ran.stderr
     assert "Did you mean FirstForename?" in ran.stderr
     assert "0 rows with warnings, 150 rows with infos." in ran.stdout
-    found = client.document("workers", name, *words)
-    assert found["unknownColumns"][0] == {
+    summary = client.document("workers", name, *words)
+    assert summary["unknownColumns"][0] == {
         "column": "Forename1",
         "line": 1,
         "nearest": "FirstForename",
     }
-    [group, _] = [each for each in found["messageGroups"] if each["errorID"] == 1007]
+    [group, _] = [each for each in summary["messageGroups"] if each["errorID"] == 1007]
     assert (group["fieldName"], group["count"]) == ("Banked", 150)
     assert group["firstIndexes"] == list(range(10))
 
@@ -283,8 +283,8 @@ def test_csv_keeps_leading_zeros_and_failed_rows_come_back_as_csv(client: Client
         {"EmployerRef": "E1", "PersonnelRef": "008", "Surname": "=Roe", "Gender": 2,
          "WorkerAddress": {"Postcode": "00001"}},
     ]  # fmt: skip
-    told = client.document("workers", client.file("same.json", unchanged))
-    assert told["rows"]["unchanged"] == 1
+    summary = client.document("workers", client.file("same.json", unchanged))
+    assert summary["rows"]["unchanged"] == 1
 
 
 @pytest.mark.parametrize("ending", ["json", "ndjson"])
@@ -301,7 +301,7 @@ def test_failed_rows_are_written_as_they_were_sent(client: Client, ending: str) 
     assert again["rows"]["failed"] == 2
 
 
-def test_a_killed_command_goes_on_where_it_was_and_no_row_is_done_twice(
+def test_a_killed_command_resumes_and_imports_no_row_twice(
     client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
     count, parts = 1_500, 6
@@ -316,12 +316,12 @@ def test_a_killed_command_goes_on_where_it_was_and_no_row_is_done_twice(
     ran = client.run("workers", name)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert f"{count} rows: {count} new, 0 updated, 0 unchanged; 0 failed." in ran.stdout
-    found = _imports(gateway, sender)
-    assert len(found) == parts
-    assert sum(item["rows"]["new"] for item in found) == count
+    imports = _imports(gateway, sender)
+    assert len(imports) == parts
+    assert sum(item["rows"]["new"] for item in imports) == count
 
 
-def test_ctrl_c_ends_it_with_a_word_about_what_goes_on(
+def test_ctrl_c_ends_the_command_and_says_what_continues(
     client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
     rows = [a_worker(f"{number:05d}") for number in range(15_000)]
@@ -348,20 +348,22 @@ def test_a_file_that_cannot_be_read_is_one_sentence_and_no_call(
 @pytest.mark.parametrize("name", [name for name in MESSAGE_TYPES if name != "authdata"])
 def test_every_sample_goes_through_the_command(client: Client, name: str) -> None:
     sample = SAMPLES / f"{name}.json"
-    told = client.document(name, str(sample))
-    assert told["rows"]["total"] == len(json.loads(sample.read_bytes())) == len(told["results"])
+    summary = client.document(name, str(sample))
+    assert (
+        summary["rows"]["total"] == len(json.loads(sample.read_bytes())) == len(summary["results"])
+    )
 
 
-def test_authentication_data_goes_as_one_batch(
+def test_authentication_data_is_sent_as_one_batch(
     client: Client, gateway: GatewayProcess, sender: Sender, tmp_path: Path
 ) -> None:
     sample = str(SAMPLES / "authdata.json")
     dry = client.document("authdata", sample, "--dry-run")
     out = tmp_path / "failed.json"
-    told = client.run("authdata", sample, "--part-rows", "2", "--failed-rows", str(out))
-    assert told.returncode == 1, "one record of the sample is bad"
-    assert re.search(r"^new +3$", told.stdout, re.MULTILINE)
-    assert re.search(r"^4 +\d+ +\(no key\) +1001 +employeeId", told.stdout, re.MULTILINE)
+    ran = client.run("authdata", sample, "--part-rows", "2", "--failed-rows", str(out))
+    assert ran.returncode == 1, "one record of the sample is bad"
+    assert re.search(r"^new +3$", ran.stdout, re.MULTILINE)
+    assert re.search(r"^4 +\d+ +\(no key\) +1001 +employeeId", ran.stdout, re.MULTILINE)
     assert [each["row"]["authValue1"] for each in json.loads(out.read_text())] == ["Nobody"]
     again = client.document("authdata", sample, "--part-rows", "2")
     assert {**again, "fileLogId": "", "importId": ""} == {**dry, "fileLogId": "", "importId": ""}
@@ -371,24 +373,24 @@ def test_authentication_data_goes_as_one_batch(
     assert array["totalNoChange"] == 1
 
 
-def test_what_a_batch_is_asked_for_can_be_said(client: Client) -> None:
+def test_options_of_a_batch_can_be_given(client: Client) -> None:
     rows = [{"employeeId": "1"}]
     assert client.document("authdata", client.file("a.json", rows))["totalErrors"] == 1
-    told = client.document("authdata", client.file("b.json", rows), "--with", "allowNoAuth=true")
-    assert told["totalNew"] == 1
+    summary = client.document("authdata", client.file("b.json", rows), "--with", "allowNoAuth=true")
+    assert summary["totalNew"] == 1
     with pytest.raises(UnknownOptionError):
         client.run("authdata", client.file("c.json", rows), "--with", "commit=false")
 
 
 def test_a_call_can_say_more_in_its_query(client: Client) -> None:
     name = client.file("licenses.json", (SAMPLES / "licenses.json").read_text("utf-8"))
-    told = client.document("licenses", name, "--with", "importAction=Update")
-    assert told["rows"]["failed"] == told["rows"]["total"]
+    summary = client.document("licenses", name, "--with", "importAction=Update")
+    assert summary["rows"]["failed"] == summary["rows"]["total"]
     again = client.document("licenses", name, "--with", "importAction=Merge")
     assert again["rows"]["new"] > 0
 
 
-def test_a_refused_call_is_told_in_the_gateways_words_alone(client: Client) -> None:
+def test_a_refused_call_is_reported_in_the_words_of_the_gateway_alone(client: Client) -> None:
     process = client.started("workers", client.file("r.json", [{}]), "--software-key", "other")
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, "")

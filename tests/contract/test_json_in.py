@@ -1,22 +1,30 @@
-"""JSON as callers send it: what is taken, what is refused, and with which words.
-
-See docs/contracts.md#0.
-"""
+"""JSON as callers send it: what is accepted, what is refused, and all faults of a row."""
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import json
+from typing import Any
 
 import pytest
 
+from shared.bootstrap import open_gateway
+from shared.imports.import_type import OnExisting, ReferenceKind
 from tests.builders import a_worker, body_of
-from tests.contract.limits import MAX_ROWS
-from tests.contract.refusals import check_refusal
-from tests.e2e.gateway_process import WORKERS, GatewayProcess
-from tests.tenants import Sender
+from tests.contract import calls
+from tests.contract.calls import MAX_ROWS, check_refusal
+from tests.contract.test_pay_and_bill import an_assignment
+from tests.documents import Form
+from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess
+from tests.emulator import settings_for
+from tests.tenants import Sender, a_sender
 
 pytestmark = pytest.mark.e2e
+
+
+# JSON as callers send it: what is taken, what is refused, and with which words.
+
 SECRET = "Geheimrat"
 GOOD = body_of([a_worker("P1")])
 
@@ -51,7 +59,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_cannot_be_parsed_is_told_where_and_never_quoted(
+def test_a_syntax_error_is_reported_with_its_place_and_never_quoted(
     gateway: GatewayProcess, sender: Sender, name: str
 ) -> None:
     body, wording = BROKEN[name]
@@ -106,7 +114,7 @@ def test_an_empty_array_is_answered_without_an_import(
     assert gateway.get("/api/imports", sender).json["items"] == []
 
 
-def test_as_many_rows_as_the_limit_go_in(gateway: GatewayProcess, sender: Sender) -> None:
+def test_as_many_rows_as_the_limit_are_imported(gateway: GatewayProcess, sender: Sender) -> None:
     rows = [a_worker(f"P{number}") for number in range(MAX_ROWS)]
     assert len(gateway.post(sender, rows).results) == MAX_ROWS
 
@@ -210,7 +218,7 @@ def test_names_match_in_any_case_and_messages_use_the_contracts_spelling(
     assert [message["fieldName"] for message in result["messages"]] == ["Gender"]
 
 
-def test_case_and_leading_zeros_of_references_are_kept_and_tell_records_apart(
+def test_case_and_leading_zeros_of_references_are_kept_and_distinguish_records(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     rows = [a_worker(name) for name in ("007", "7", "ab", "AB")]
@@ -221,7 +229,7 @@ def test_case_and_leading_zeros_of_references_are_kept_and_tell_records_apart(
     assert shown["rows"]["new"] == 4
 
 
-def test_an_unknown_property_is_told_as_info_1007_and_the_row_goes_in(
+def test_an_unknown_property_is_info_1007_and_the_row_is_imported(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
     [result] = gateway.post(sender, [a_worker("P1", Shoesize="44")]).results
@@ -241,10 +249,10 @@ def test_a_reference_that_looks_like_another_is_warned_of_and_its_ends_are_trimm
     results = gateway.post(sender, rows).results
     assert [each["importStatus"] for each in results] == ["OK", "Warning", "OK", *["Warning"] * 4]
     shown = [
-        (said["errorID"], said["fieldName"], said["fieldValue"])
+        (message["errorID"], message["fieldName"], message["fieldValue"])
         for each in results
-        for said in each["messages"]
-        if said["messageType"] == "Warning"
+        for message in each["messages"]
+        if message["messageType"] == "Warning"
     ]
     odd = [r"A\u200b1", r"A1\u0000", '="007"', "1.23E+12", "'008"]
     assert shown == [(2003, "PersonnelRef", value) for value in odd]
@@ -263,3 +271,105 @@ def test_without_a_version_the_lowest_is_meant_and_a_key_is_bound_to_the_query(
     unknown = gateway.call("POST", "/api/import/workers?Version=2", GOOD, headers)
     check_refusal(unknown, 501, "workers has version 1")
     check_refusal(gateway.call("GET", "/api/import/workers.v2.schema"), 404, "workers.v1.schema")
+
+
+# Over HTTP: one call names all faults of a row, for each import type.
+
+ASSIGNMENTS = "/api/import/assignments?version=1"
+
+
+def post(gateway: GatewayProcess, sender: Sender, path: str, rows: list[Any]) -> Answer:
+    headers = {"Content-Type": "application/json", **sender.headers}
+    return gateway.call("POST", path, body_of(rows), headers)
+
+
+def errors_of(row: dict[str, Any]) -> list[tuple[int, str]]:
+    errors = [each for each in row["messages"] if each["messageType"] == "Error"]
+    assert row["errorCount"] == len(errors)
+    return sorted((each["errorID"], each.get("fieldName", "")) for each in errors)
+
+
+def load_list(storage: str, sender: Sender, kind: ReferenceKind, *values: str) -> None:
+    async def load() -> None:
+        async with open_gateway(settings_for(storage)) as opened:
+            await opened.lists.load(sender.tenant, kind, values)
+
+    asyncio.run(load())
+
+
+@pytest.mark.parametrize("dry_run", ["", "&dryRun=true"])
+def test_missing_and_unreadable_fields_of_a_worker_are_reported_together(
+    gateway: GatewayProcess, storage: str, sender: Sender, dry_run: str
+) -> None:
+    load_list(storage, sender, ReferenceKind.DIVISION, "D1")
+    rows: list[Any] = [
+        {"EmployerRef": "E1", "PersonnelRef": "008", "Gender": "male", "DivisionRef": "D9"},
+        {"EmployerRef": "E1", "Gender": "male", "DivisionRef": "D9"},
+        a_worker("009"),
+    ]
+    results = post(gateway, sender, WORKERS + dry_run, rows).results
+    assert [errors_of(row) for row in results] == [
+        [(1001, "Surname"), (1002, "Gender"), (2001, "DivisionRef")],
+        [(1001, "PersonnelRef"), (1002, "Gender"), (2001, "DivisionRef")],
+        [],
+    ]
+    mended = a_worker("008", Gender=1, DivisionRef="D1")
+    assert post(gateway, sender, WORKERS, [mended]).results[0]["importStatus"] == "OK"
+
+
+def test_an_existing_worker_has_its_other_faults_reported_too(
+    gateway: GatewayProcess, storage: str
+) -> None:
+    sender = a_sender(storage, on_existing=OnExisting.ERROR)
+    post(gateway, sender, WORKERS, [a_worker("P1")])
+    [row] = post(gateway, sender, WORKERS, [a_worker("P1", Gender="male")]).results
+    assert errors_of(row) == [(1002, "Gender"), (10000, "PersonnelRef")]
+
+
+@pytest.mark.parametrize("dry_run", ["", "&dryRun=true"])
+def test_a_missing_worker_of_an_assignment_is_reported_with_its_other_faults(
+    gateway: GatewayProcess, sender: Sender, dry_run: str
+) -> None:
+    rows: list[Any] = [
+        an_assignment("A1", "NOBODY", StartDate="soon", ActualEndDate="2020-01-01"),
+        an_assignment("x" * 61, "NOBODY"),
+        an_assignment("A2", "x" * 61),
+        an_assignment("A3", "NOBODY", EmployerRef=5),
+    ]
+    results = post(gateway, sender, ASSIGNMENTS + dry_run, rows).results
+    assert [errors_of(row) for row in results] == [
+        [(1006, "StartDate"), (2001, "PersonnelRef")],
+        [(1003, "AssignmentRef"), (2001, "PersonnelRef")],
+        [(1003, "PersonnelRef")],
+        [(1002, "EmployerRef")],
+    ]
+
+
+def test_an_existing_license_is_reported_with_its_other_faults(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    calls.send_licenses(gateway, sender, [calls.a_license()])
+    rows = [calls.a_license(issuedDate="soon", reminder={"offset": "x"})]
+    answer = calls.send_licenses(gateway, sender, rows, "importAction=Insert")
+    [error] = answer.json["errors"]
+    named = {detail["propertyName"] for detail in error["details"]}
+    assert named == {"", "IssuedDate", "Reminder.Offset"}
+
+
+def test_values_of_another_employee_are_reported_with_other_faults(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    stored = [{"employeeId": name, "authValue1": name} for name in ("one", "two")]
+    calls.send_authdata(gateway, sender, stored)
+    row = {"employeeId": "one", "authValue1": "two", "employeeStatus": 5}
+    answer = calls.send_authdata(gateway, sender, [row])
+    assert answer.json["totalErrors"] == 1
+    assert len(answer.json["errorDetails"]) == 2
+
+
+def test_all_faults_of_a_form_are_reported(gateway: GatewayProcess, ready: Sender) -> None:
+    form = Form(worker=None, round_code=None, content=b"", more=[("isSummary", "true")])
+    answer = calls.send_document(gateway, ready, form)
+    assert answer.status == 400
+    for name in ("isSummary", "workerexternalId", "communicationRoundCode", "empty"):
+        assert name in answer.json["message"]

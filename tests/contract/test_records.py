@@ -19,10 +19,9 @@ import pytest
 from shared.auth.clients import Scope
 from shared.auth.read_permission import ReadPermission
 from tests.builders import Row, a_worker, body_of
-from tests.contract.refusals import check_refusal
+from tests.contract.calls import check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess
-from tests.tenants import Sender, a_sender
-from tests.tokens import a_token_client
+from tests.tenants import Sender, a_sender, a_token_client
 
 pytestmark = pytest.mark.e2e
 NDJSON, CSV = "application/x-ndjson", "text/csv"

@@ -32,7 +32,7 @@ from tests.builders import Row, a_worker, body_of
 from tests.contract.test_records import an_assignment
 from tests.e2e.gateway_process import GatewayProcess
 from tests.tenants import Sender, a_sender
-from tests.unit.imports.generated_rows import good_rows
+from tests.unit.imports.builders import good_rows
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 FEW = settings(

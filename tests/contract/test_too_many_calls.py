@@ -1,4 +1,4 @@
-"""429 for callers who guess, and for nobody else."""
+"""Only callers who guess credentials get 429."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from shared.auth.clients import Scope
 from shared.bootstrap import open_gateway
 from shared.services.admin.clients import IssuedClient
 from tests.builders import a_worker, body_of
-from tests.contract.authdata_calls import AUTHDATA, STAGE, send
+from tests.contract.calls import AUTHDATA, STAGE, send_authdata
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started
 from tests.emulator import Emulator, settings_for
-from tests.tenants import Sender, a_sender, new_tenant
-from tests.tokens import a_token_client
+from tests.tenants import Sender, a_sender, a_token_client, new_tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 PER_CREDENTIAL, PER_SOURCE, TRIALS = 5, 20, 6
@@ -177,7 +176,7 @@ def test_guessed_tokens_are_slowed_down_and_right_and_expired_ones_are_not(
         assert (answer.status, "expired" in answer.json["message"]) == (401, True)
 
 
-def test_calls_without_a_credential_are_told_what_to_send(gateway: GatewayProcess) -> None:
+def test_a_call_without_a_credential_is_refused_with_what_to_send(gateway: GatewayProcess) -> None:
     assert {answer.status for answer in many(lambda _: gateway.call("POST", WORKERS, b"[]"))} == {
         401
     }
@@ -192,10 +191,10 @@ def test_dry_runs_of_authentication_data_have_a_budget_for_each_caller(
 ) -> None:
     sender, other = a_sender(storage), a_sender(storage)
     rows = [{"employeeId": "E1", "authValue1": "guess"}]
-    answers = [send(gateway, sender, rows, address, **fields) for _ in range(TRIALS + 3)]
+    answers = [send_authdata(gateway, sender, rows, address, **fields) for _ in range(TRIALS + 3)]
     assert [answer.status for answer in answers[:TRIALS]] == [200] * TRIALS
     assert [answer.status for answer in answers[TRIALS:]] == [429] * 3
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
     # What is no dry run, and the dry run of another tenant, go on.
-    assert send(gateway, sender, rows, STAGE).status == 200
-    assert send(gateway, other, rows, address, **fields).status == 200
+    assert send_authdata(gateway, sender, rows, STAGE).status == 200
+    assert send_authdata(gateway, other, rows, address, **fields).status == 200

@@ -22,7 +22,7 @@ from tests.emulator import Emulator
 from tests.tenants import Sender, a_sender
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.quiet, pytest.mark.timeout(240)]
 ROUNDS = 3
 CALLS = 4
 FLOOD = 60

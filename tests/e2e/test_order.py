@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import random
+import threading
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,13 +21,14 @@ from shared.imports.results import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord
-from tests.builders import Row
+from tests.builders import Row, body_of, workers
 from tests.e2e.bookkeeping import Books, check_counts
-from tests.e2e.gateway_process import GatewayProcess, started
+from tests.e2e.gateway_process import Answer, GatewayProcess, started
 from tests.emulator import Emulator
 from tests.tenants import Sender, a_sender
+from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 CALLERS = 4
 IMPORTS_EACH = 6
 WORKERS_AT_ALL = 80
@@ -80,6 +86,7 @@ def _some_row(pick: random.Random, first: int, label: str) -> Row:
     return row
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_what_one_import_after_another_would_have_left(
     emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -150,3 +157,150 @@ def _check_answer(results: dict[int, RowResult], told: list[str]) -> None:
     """The vendor's answer says Error where the stored result is a failure, row by row."""
     failed = [results[index].outcome is Outcome.FAILED for index in range(len(told))]
     assert [status == "Error" for status in told] == failed
+
+
+# Cancel: what is committed stays, the rest ends as 9002, and other imports lose nothing.
+
+
+ROWS = 20_000
+OVERLAPPING = 5_000
+
+
+@pytest.mark.slow
+def test_cancel_in_the_middle(emulator: Emulator, tmp_path: Path) -> None:
+    storage = emulator.account("killed")
+    sender = a_sender(storage)
+    with started(storage, tmp_path) as gateway:
+        import_id = gateway.post(sender, workers(ROWS), Prefer="respond-async").import_id
+        here = f"/api/imports/{import_id}"
+
+        def is_under_way() -> dict[str, Any] | None:
+            shown: dict[str, Any] = gateway.get(here, sender).json
+            return shown if shown["rows"]["done"] else None
+
+        under_way = wait_until(is_under_way, "the first chunk")
+        assert under_way["secondsLeft"] > 0
+        answer = gateway.call("POST", f"{here}/cancel", b"", sender.headers)
+        assert answer.status == 200, answer.body
+        shown = answer.json
+
+    rows = shown["rows"]
+    print(f"{rows['new']} rows were committed, {rows['cancelled']} cancelled")
+    assert shown["state"] == "Cancelled"
+    assert 0 < rows["new"] < ROWS
+    assert rows["new"] + rows["cancelled"] == rows["total"] == ROWS
+    assert rows["failed"] == rows["cancelled"]
+
+    books = Books(storage)
+    [record] = books.imports(sender.tenant)
+    results = books.results(record)
+    check_counts(record, results)
+    committed = {
+        f"r|{result.key[1]}" for result in results.values() if result.outcome is Outcome.NEW
+    }
+    assert {row for _, row in books.workers(sender.tenant)} == committed, "the table agrees"
+    cancelled = [result for result in results.values() if result.outcome is Outcome.FAILED]
+    assert {message.id for result in cancelled for message in result.messages} == {9002}
+
+
+@pytest.mark.slow
+def test_cancel_of_a_later_import_fails_no_row_of_an_earlier_one(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    storage = emulator.account("killed")
+    sender, books = a_sender(storage), Books(storage)
+    rows = workers(OVERLAPPING)
+    with started(storage, tmp_path) as gateway:
+        first = gateway.post(sender, rows, Prefer="respond-async").import_id
+        later = gateway.post(sender, rows[-100:], Prefer="respond-async").import_id
+        answer = gateway.call("POST", f"/api/imports/{later}/cancel", b"", sender.headers)
+        assert answer.status in (200, 202), answer.body
+        assert gateway.ended(sender, later)["state"] == "Cancelled"
+        [record, _] = books.imports(sender.tenant)
+        assert record.is_open, "the later import was to end while the earlier one runs"
+        shown = gateway.ended(sender, first, 120.0)
+    assert shown["state"] == "Completed", shown
+    assert shown["rows"]["new"] == OVERLAPPING
+    for record in books.imports(sender.tenant):
+        check_counts(record, books.results(record))
+
+
+# Calls sent again with their Idempotency-Key: after a crash, and two hundred at once.
+
+
+REPEATED_ROWS = 600
+CALLS = 200
+SETTINGS = {"GATEWAY_SWEEP_AFTER_SECONDS": "2", "GATEWAY_TAKE_OVER_SECONDS": "1"}
+KEY = {"Idempotency-Key": "a file and its part"}
+
+
+@pytest.fixture(name="storage", scope="module")
+def fixture_storage(emulator: Emulator) -> str:
+    return emulator.account("killed")
+
+
+@pytest.mark.quiet
+def test_two_hundred_identical_calls_at_once_are_one_import(storage: str, tmp_path: Path) -> None:
+    sender, books = a_sender(storage), Books(storage)
+    body = body_of(workers(3))
+    at_once = threading.Barrier(CALLS)
+    with started(storage, tmp_path) as one, started(storage, tmp_path) as other:
+
+        def call(number: int) -> Answer:
+            at_once.wait()
+            return (one, other)[number % 2].post(sender, body, **KEY)
+
+        with ThreadPoolExecutor(CALLS) as pool:
+            answers = list(pool.map(call, range(CALLS)))
+    assert Counter(answer.status for answer in answers) == {200: CALLS}
+    assert len({answer.body for answer in answers}) == 1
+    replayed = [answer.headers.get("idempotent-replayed") for answer in answers]
+    assert Counter(replayed) == {None: 1, "true": CALLS - 1}
+    [record] = books.imports(sender.tenant)
+    assert {answer.import_id for answer in answers} == {record.import_id}
+    assert len(books.workers(sender.tenant)) == 3
+
+
+@pytest.mark.parametrize("when", ["key written", "payload written", "record written", "ended"])
+def test_a_call_that_is_killed_and_sent_again_is_one_import(
+    storage: str, tmp_path: Path, emulator: Emulator, when: str
+) -> None:
+    sender, books = a_sender(storage), Books(storage)
+    body = body_of(workers(REPEATED_ROWS))
+    with started(storage, tmp_path, **SETTINGS) as gateway:
+        log = emulator.watch("killed")
+        caller = threading.Thread(target=_post_and_lose, args=(gateway, sender, body))
+        caller.start()
+        if when == "key written":
+            wait_until(lambda: log.has_seen("POST", "/Idempotency"), "the key")
+        elif when == "payload written":
+            wait_until(lambda: log.has_seen("PUT", "/import-payloads/"), "the payload")
+        elif when == "record written":
+            wait_until(lambda: books.open_imports(sender.tenant), "the record")
+        else:
+            wait_until(lambda: _has_ended(books, sender), "the end")
+        gateway.kill()
+        caller.join()
+    [claimed] = books.entities("Idempotency", f"PartitionKey eq '{sender.tenant}'")
+
+    with started(storage, tmp_path, **SETTINGS) as gateway:
+        answers = [gateway.post(sender, body, **KEY) for _ in range(2)]
+    assert {answer.import_id for answer in answers} == {claimed.text("ImportId")}
+    assert {row["importStatus"] for row in answers[0].results} == {"OK"}
+    assert answers[1].body == answers[0].body
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    [record] = books.imports(sender.tenant)
+    results = books.results(record)
+    check_counts(record, results)
+    assert Counter(result.outcome.value for result in results.values()) == {"new": REPEATED_ROWS}
+    assert len(books.workers(sender.tenant)) == REPEATED_ROWS
+
+
+def _post_and_lose(gateway: GatewayProcess, sender: Sender, body: bytes) -> None:
+    """A call whose answer, if there is one, does not matter."""
+    with suppress(OSError, http.client.HTTPException):
+        gateway.post(sender, body, **KEY)
+
+
+def _has_ended(books: Books, sender: Sender) -> bool:
+    return any(not record.is_open for record in books.imports(sender.tenant))

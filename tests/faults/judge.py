@@ -21,8 +21,9 @@ from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.answer import results_of
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.hashing import Hasher
-from shared.imports.authdata.model import AuthRecord, Employee, RecordReader, Stored
+from shared.imports.authdata.model import AuthRecord, Employee, RecordReader, StoredEmployees
 from shared.imports.authdata.rules import BatchOptions, Classification, classify
+from shared.imports.authdata.store import employee_key
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload
 from shared.imports.import_type import Document, ReadRow, Reference
@@ -37,7 +38,6 @@ from shared.imports.messages import Message
 from shared.imports.registry import import_type
 from shared.imports.results import Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
-from shared.services.authdata.store import employee_key
 from shared.settings import read_hash_keys
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord
@@ -566,25 +566,25 @@ class _Reference:
             action=action,
             number=record.number,
             import_id=record.import_id,
-            shelf=self._shelves[company],
-            unforeseen=_unforeseen,
+            license_set=self._shelves[company],
+            describe_error=_unforeseen,
             is_overtaken=replace(record.origins, retries=retries).is_overtaken,
         )
-        for _ in work.steps(rows, lambda row: whose[row.index]):
+        for _ in work.apply(rows, lambda row: whose[row.index]):
             pass
-        for expected in work.pending.take():
+        for expected in work.results.take():
             result = results[expected.index]
             if (result.outcome, result.key) != (expected.outcome, expected.key):
                 said = f"{result.outcome} {result.key}, in order {expected.outcome} {expected.key}"
                 self._wrong(record, result.index, said)
-        self._shelves[company].settle()
+        self._shelves[company].mark_stored()
 
     def _judge_licenses(self) -> None:
         tenant = self._books.tenant
         expected = {
             (partition_of(tenant, company), held.key): held.document or {}
-            for company, shelf in self._shelves.items()
-            for held in shelf.all_held()
+            for company, license_set in self._shelves.items()
+            for held in license_set.all_licenses()
         }
         stored: dict[tuple[str, str], Document] = {}
         for partition, licenses in self._books.licenses.items():
@@ -615,25 +615,25 @@ class _Reference:
             for employee in self._employees.values()
             if (triple := employee.triple) is not None
         }
-        stored = Stored(dict(self._employees), holders, len(self._employees))
+        stored = StoredEmployees(dict(self._employees), holders, len(self._employees))
         classified = classify(records, stored, BatchOptions())
         results = {row.index: row for row in book.results}
         effects: list[Classification] = []
-        pairs = zip(results_of(classified), classified.verdicts, strict=True)
-        for expected, verdict in pairs:
+        pairs = zip(results_of(classified), classified.classifications, strict=True)
+        for expected, classification in pairs:
             result = results[expected.index]
             if _codes(result) & {FAILED_TOO_OFTEN, CANCELLED}:
                 continue
             if result.outcome is not expected.outcome or _codes(result) != _codes(expected):
                 said = f"{result.outcome}, in order {expected.outcome}"
                 self._wrong(record, expected.index, said)
-            effects.append(verdict)
-        for verdict in effects:
-            if verdict.employee is not None:
-                self._employees.pop(verdict.renamed_from, None)
-        for verdict in effects:
-            if verdict.employee is not None:
-                self._employees[verdict.employee.employee_id] = verdict.employee
+            effects.append(classification)
+        for classification in effects:
+            if classification.employee is not None:
+                self._employees.pop(classification.renamed_from, None)
+        for classification in effects:
+            if classification.employee is not None:
+                self._employees[classification.employee.employee_id] = classification.employee
 
     def _judge_employees(self) -> None:
         tenant = self._books.tenant

@@ -17,16 +17,17 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import TableServiceClient
 from azure.storage.blob import BlobServiceClient
 
+from shared.imports.authdata import batch_records
+from shared.imports.authdata.batch_records import BatchState, PartData
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.import_type import Document
 from shared.imports.json_rows import read_lines
 from shared.imports.licenses.attachments import blobs_of
+from shared.imports.licenses.store import license_from_entity, owner_from_entity
 from shared.imports.results import RowResult
-from shared.storage import authdata_records, business_records, import_records, result_records
-from shared.storage.authdata_records import BatchState, PartData
+from shared.storage import business_records, import_records, result_records
 from shared.storage.entities import expand_json
 from shared.storage.import_records import ImportRecord
-from shared.storage.license_records import held_from_entity, owner_of
 from shared.storage.names import (
     AUTH_BATCHES,
     AUTH_STAGING,
@@ -231,17 +232,17 @@ class _Reader:
         for entity in self._of_tenant(AUTH_STAGING):
             found[entity.partition][entity.row] = entity
         for partition, entities in found.items():
-            stored = entities.get(authdata_records.BATCH_ROW)
+            stored = entities.get(batch_records.BATCH_ROW)
             if stored is None:
                 continue
             batch_id = partition.removeprefix(f"{self._books.tenant}|")
-            batch = authdata_records.from_entity(self._books.tenant, batch_id, stored)
+            batch = batch_records.from_entity(self._books.tenant, batch_id, stored)
             if batch.state not in (BatchState.STAGED, BatchState.PROCESSING):
                 continue
             rows: list[Row] = []
             for part in batch.parts:
-                if added := entities.get(authdata_records.part_row(part)):
-                    rows += self._staged_rows(authdata_records.part_from_entity(added, part))
+                if added := entities.get(batch_records.part_row(part)):
+                    rows += self._staged_rows(batch_records.part_from_entity(added, part))
             self._books.batches[batch_id] = BatchBook(
                 rows, is_closed=batch.state is BatchState.PROCESSING
             )
@@ -295,12 +296,12 @@ class _Reader:
         licenses: dict[str, list[License]] = defaultdict(list)
         for entity in self._of_tenant("Licenses"):
             if entity.row.startswith("r|"):
-                held = held_from_entity(entity)
+                held = license_from_entity(entity)
                 if held.document is not None:
                     files = tuple(sorted(blobs_of(held.document.get("documents", []))))
                     licenses[entity.partition].append(License(held.key, held.document, files))
             elif entity.row.startswith("k|"):
-                owner = owner_of(entity)
+                owner = owner_from_entity(entity)
                 if not owner.is_gone:
                     key = entity.row.removeprefix("k|")
                     self._books.owners[entity.partition, key] = owner.fields

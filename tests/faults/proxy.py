@@ -512,9 +512,12 @@ class _Handling:
         await asyncio.sleep(seconds)
         backend = _Backend()
         # Where the emulator is away by then, the request has come too late for good.
-        with suppress(OSError, EOFError):
-            await backend.send(self.proxy.address_of(self.request.service), self.request)
-        backend.close()
+        try:
+            with suppress(OSError, EOFError):
+                await backend.send(self.proxy.address_of(self.request.service), self.request)
+        finally:
+            # The proxy may end while the request is on its way.
+            backend.close()
 
     async def _write(self, data: bytes) -> None:
         # Before the client can go on and look.

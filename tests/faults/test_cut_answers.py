@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from shared.errors import StorageUnavailableError
+from shared.imports.documents.blobs import POISON_QUEUE
 from shared.storage.account import Account
-from shared.storage.document_blobs import POISON_QUEUE
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Replace, Upsert
 from shared.storage_account import StorageAccount
@@ -210,10 +210,10 @@ async def drop_file(account: Account, name: str) -> None:
     await account.blobs.put(DOCUMENT_DROP, name, [b"0123456789"])
 
 
-async def keep_drop(account: Account, name: str) -> bytes:
+async def copy_drop(account: Account, name: str) -> bytes:
     drop = await account.documents.find_drop(name)
     assert drop is not None
-    return (await account.documents.keep_drop(drop, f"{name}/file", 4)).head
+    return (await account.documents.copy_drop(drop, f"{name}/file", 4)).head
 
 
 async def reject_drop(account: Account, name: str) -> None:
@@ -267,11 +267,13 @@ CASES: dict[str, Case] = {
     "keep a document": Case(keep_file, nothing, stored=read_file, left=b"0123456789"),
     "read a document": Case(read_file, keep_file, lambda _: b"0123456789"),
     "keep a drop": Case(
-        keep_drop, drop_file, lambda _: b"0123", stored=read_file, left=b"0123456789"
+        copy_drop, drop_file, lambda _: b"0123", stored=read_file, left=b"0123456789"
     ),
     "reject a drop": Case(reject_drop, drop_file, stored=rejected, left=(b"0123456789", None)),
     "send a message": Case(lambda account, name: account.queues.send(name, "text"), a_queue),
-    "note on a queue": Case(lambda account, name: account.queues.note(name, {"a": "b"}), a_queue),
+    "note on a queue": Case(
+        lambda account, name: account.queues.set_metadata(name, {"a": "b"}), a_queue
+    ),
 }
 """The operations that name what they work on in the request, so that a rule can choose theirs."""
 
@@ -382,10 +384,10 @@ def test_messages_are_taken_and_deleted_under_cut_answers(storage: str) -> None:
                     rule = Rule(CutAnswer(cut), path=POISON_QUEUE, method=method, times=1)
                     bench.proxy.rules = [rule]
                     try:
-                        for message in await bench.account.poison.take():
-                            await bench.account.poison.give_back(message)
-                        for message in await bench.account.poison.take():
-                            await bench.account.poison.remove(message)
+                        for message in await bench.account.poison.receive():
+                            await bench.account.poison.release(message)
+                        for message in await bench.account.poison.receive():
+                            await bench.account.poison.delete(message)
                     except StorageUnavailableError:
                         pass
                     except Exception as error:

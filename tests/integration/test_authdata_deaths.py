@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Callable
+
 import pytest
 
+from shared.bootstrap import open_gateway
+from shared.errors import StagingUnknownError, StorageUnavailableError
+from shared.imports.authdata.model import BatchCall
+from shared.imports.authdata.processor import AuthdataProcessor, records_of
 from shared.imports.results import Outcome, RowResult
-from shared.services.authdata.processor import AuthdataProcessor, records_of
 from shared.services.chunk_messages import messages_for
 from shared.services.row_processor import BeforeCommit, SupersededError
 from shared.services.status import ImportState
-from shared.storage.import_records import ImportRecord, acceptance, record_row
+from shared.storage.import_records import ImportRecord, acceptance_operations, record_row
 from shared.storage.ports import Delete, Entity, Merge
 from shared.storage.result_records import result_row
-from tests.integration.authdata_stage import AuthdataStage, an_employee, play
+from shared.web.responses import refusal
+from tests.emulator import settings_for
+from tests.faults.proxy import Act, CutConnection, FaultProxy, Rule, Service, running_proxy
+from tests.integration.harness import AuthdataHarness, an_employee, play_authdata
+from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.integration
 CHUNK = 40
@@ -35,7 +46,7 @@ def dying_after(commits: int) -> BeforeCommit:
     return before_commit
 
 
-async def ready(stage: AuthdataStage) -> ImportRecord:
+async def ready(stage: AuthdataHarness) -> ImportRecord:
     """An import of 110 rows in chunks of 40: 40 updates, 30 renames, 40 new; no message is out."""
     old = [an_employee(f"A{at:02d}", status="on") for at in range(40)]
     await stage.imported(old + [an_employee(f"O{at:02d}") for at in range(30)])
@@ -48,27 +59,27 @@ async def ready(stage: AuthdataStage) -> ImportRecord:
     return record
 
 
-def work_of(stage: AuthdataStage, record: ImportRecord) -> AuthdataProcessor:
+def work_of(stage: AuthdataHarness, record: ImportRecord) -> AuthdataProcessor:
     work = stage.gateway.chunks._processors.for_import(record)
     assert isinstance(work, AuthdataProcessor)
     return work
 
 
-async def lines_of(stage: AuthdataStage, record: ImportRecord, chunk: int) -> bytes:
+async def lines_of(stage: AuthdataHarness, record: ImportRecord, chunk: int) -> bytes:
     return await stage.gateway.chunks._payloads.lines(record, chunk)
 
 
-async def deliver(stage: AuthdataStage, record: ImportRecord, *chunks: int) -> None:
+async def deliver(stage: AuthdataHarness, record: ImportRecord, *chunks: int) -> None:
     for message in messages_for(record, [], chunks or range(len(record.chunks))):
         await stage.gateway.chunks.process(message)
 
 
-async def results(stage: AuthdataStage, record: ImportRecord) -> dict[int, RowResult]:
+async def results(stage: AuthdataHarness, record: ImportRecord) -> dict[int, RowResult]:
     found = [row async for row in stage.gateway.reporting.all_results(record)]
     return {row.index: row for row in found}
 
 
-async def forget_results(stage: AuthdataStage, record: ImportRecord) -> None:
+async def forget_results(stage: AuthdataHarness, record: ImportRecord) -> None:
     """As if the handlers had died before they wrote their results."""
     tables = stage.gateway.account.tables
     for chunk in record.chunks:
@@ -77,14 +88,14 @@ async def forget_results(stage: AuthdataStage, record: ImportRecord) -> None:
         )
     row = record_row(record.number)
     await tables.write("Imports", Merge(Entity(record.tenant, row, {"EndedAt": ""})))
-    await tables.write("Imports", acceptance(record)[2])
+    await tables.write("Imports", acceptance_operations(record)[2])
 
 
 @pytest.mark.parametrize("commits", [0, 1])
 def test_a_handler_that_died_in_the_middle_is_taken_up_and_decides_nothing_anew(
     delivered: str, commits: int
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         work = work_of(stage, record)
         for chunk in range(len(record.chunks)):
@@ -99,11 +110,11 @@ def test_a_handler_that_died_in_the_middle_is_taken_up_and_decides_nothing_anew(
         assert answer["totalEmpIdUpdate"] == 30
         assert len(await stage.employees()) == 110
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_message_delivered_again_tells_what_was_done_the_first_time(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         await deliver(stage, record)
         answer, stored = await stage.answer(record), await stage.stored()
@@ -115,14 +126,14 @@ def test_a_message_delivered_again_tells_what_was_done_the_first_time(delivered:
         assert await stage.stored() == stored
         assert await stage.answer(record) == answer
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 @pytest.mark.parametrize("is_planned", [True, False])
 def test_a_poisoned_chunk_ends_and_no_straggler_commits_its_rows(
     delivered: str, is_planned: bool
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         chunks, work = stage.gateway.chunks, work_of(stage, record)
         if is_planned:
@@ -146,14 +157,14 @@ def test_a_poisoned_chunk_ends_and_no_straggler_commits_its_rows(
         assert again["totalErrors"] == 0
         assert {"Z00", "N29"} <= set(await stage.employees())
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
 def test_a_chunk_that_is_poisoned_before_the_plan_ends_no_other_chunk(
     delivered: str, first: int
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         [message] = messages_for(record, [], [first])
         await stage.gateway.chunks.end_as_failed(message)
@@ -168,11 +179,11 @@ def test_a_chunk_that_is_poisoned_before_the_plan_ends_no_other_chunk(
         again = await stage.imported([an_employee("Z39"), an_employee("A00", "A00-one", "newer")])
         assert again["totalErrors"] == 0
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_rows_of_one_employee_and_faulty_rows_end_with_their_chunk(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         rows = [an_employee("A1", f"value {at}", status=None if at else "on") for at in range(30)]
         rows += [an_employee("x" * 600), an_employee(f"A{2:02d}"), {"employeeId": "A3"}]
         rows += [an_employee(f"B{at:02d}") for at in range(110)]
@@ -188,11 +199,11 @@ def test_rows_of_one_employee_and_faulty_rows_end_with_their_chunk(delivered: st
         assert not stored.keys() & {"A1", "A02", "A3"}
         assert {f"B{at:02d}" for at in range(50, 110)} <= stored.keys()
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_cancelled_import_keeps_what_is_committed(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         await deliver(stage, record, 0)
         current = await stage.again(record)
@@ -207,11 +218,11 @@ def test_a_cancelled_import_keeps_what_is_committed(delivered: str) -> None:
         assert await stage.answer(repeated) == answer
         await stage.employees()
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_an_import_cancelled_before_its_turn_changes_nothing(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         before = await stage.entities()
         assert await stage.gateway.imports.cancel(record_read := await stage.again(record), "x")
@@ -222,11 +233,11 @@ def test_an_import_cancelled_before_its_turn_changes_nothing(delivered: str) -> 
         assert {row.messages[-1].id for row in late} == {9002}
         assert await stage.entities() == before, "not even a mark"
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_straggler_of_an_earlier_import_gives_way(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         await deliver(stage, record)
         told = await results(stage, record)
@@ -240,11 +251,11 @@ def test_a_straggler_of_an_earlier_import_gives_way(delivered: str) -> None:
         assert await stage.stored() == stored
         assert await results(stage, record) == told
 
-    play(delivered, scenario, chunk_rows=CHUNK)
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
 
 
 def test_a_lost_payload_ends_the_import(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         rows = [an_employee(f"E{at:03d}") for at in range(200)]
         record = await stage.begin((await stage.stage(rows)).file_log_id)
         await stage.gateway.account.blobs.delete("import-payloads", record.blob_name)
@@ -254,4 +265,61 @@ def test_a_lost_payload_ends_the_import(delivered: str) -> None:
         assert (answer["totalErrors"], answer["totalRecords"]) == (200, 200)
         assert await stage.employees() == {}
 
-    play(delivered, scenario, chunk_rows=100)
+    play_authdata(delivered, scenario, chunk_rows=100)
+
+
+# A stage call whose append got no answer never says that nothing was accepted.
+
+
+BATCH = "5f2b8f5e-0000-4000-8000-00000000000a"
+
+
+def stage(storage: str, fault: Callable[[FaultProxy], Rule]) -> tuple[Exception, int]:
+    """Stage a record into a new batch under this fault; the error, and how many records are in."""
+
+    async def play() -> tuple[Exception, int]:
+        with running_proxy(storage) as proxy:
+            async with open_gateway(settings_for(proxy.connection_string)) as gateway:
+                tenant = await new_tenant(gateway)
+                rows = [{"employeeid": "e1", "authvalue1": "a"}]
+                call = BatchCall(BATCH, validate=True, allow_no_auth=False, commit=True, rows=rows)
+                proxy.add(fault(proxy))
+                with pytest.raises(StorageUnavailableError) as caught:
+                    await gateway.authdata.staging.stage(tenant, call, BATCH)
+            async with open_gateway(settings_for(storage)) as gateway:
+                batch = await gateway.authdata.staging._batches.read(tenant, BATCH)
+            return caught.value, batch.rows if batch else 0
+
+    return asyncio.run(play())
+
+
+def then_storage_is_away(proxy: FaultProxy, *, is_applied: bool) -> Rule:
+    """The append is applied or not; from then on no table answers any more."""
+
+    def go_away() -> None:
+        proxy.rules = [Rule(CutConnection(), Service.TABLE)]
+
+    return Rule(Act(go_away, is_applied), Service.TABLE, "POST", r"\$batch", "AuthStaging")
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+def test_an_append_without_an_answer_names_the_batch_to_ask_for(
+    delivered: str, is_applied: bool
+) -> None:
+    error, rows = stage(delivered, lambda proxy: then_storage_is_away(proxy, is_applied=is_applied))
+    assert rows == int(is_applied)
+    assert isinstance(error, StagingUnknownError)
+    answer = refusal(error)
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    message = json.loads(answer.get_body())["message"]
+    assert f"/api/admin/authdata/{BATCH}" in message
+    assert "nothing was accepted" not in message
+
+
+def test_storage_that_is_away_before_the_append_has_taken_nothing(delivered: str) -> None:
+    error, rows = stage(
+        delivered, lambda _: Rule(CutConnection(), Service.TABLE, path="AuthStaging")
+    )
+    assert rows == 0
+    assert not isinstance(error, StagingUnknownError)

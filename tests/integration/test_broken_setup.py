@@ -10,18 +10,22 @@ import pytest
 from shared.auth.signing_keys import KeyStore
 from shared.clock import RandomIds, SystemClock
 from shared.errors import ForbiddenError, UnreadableDataError
+from shared.imports.documents.rounds import RoundStatus
 from shared.imports.json_rows import line_of
 from shared.imports.results import Outcome
-from shared.services.documents.rounds import RoundStatus
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.entities import encode
 from shared.storage.import_records import record_row
 from tests.documents import ROUND
-from tests.integration.authdata_stage import AuthdataStage, an_employee
-from tests.integration.authdata_stage import play as play_authdata
-from tests.integration.broken import set_columns
-from tests.integration.stage import Harness, play
-from tests.integration.test_document_crashes import Desk, at_desk
+from tests.integration.harness import (
+    AuthdataHarness,
+    Harness,
+    an_employee,
+    play,
+    play_authdata,
+    set_columns,
+)
+from tests.integration.test_documents import Desk, at_desk
 from tests.tenants import new_sender
 
 pytestmark = pytest.mark.integration
@@ -130,7 +134,7 @@ def test_a_broken_integration_is_refused_listed_and_mended(
 def test_rules_that_cannot_be_read_refuse_the_call_until_they_are_set(
     delivered: str, columns: Mapping[str, Any]
 ) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         await set_columns(delivered, "Tenants", "tenants", stage.tenant, columns)
         with pytest.raises(UnreadableDataError):
             await stage.stage([an_employee("E1")])

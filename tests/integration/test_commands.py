@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import re
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.core.exceptions import ResourceExistsError
@@ -17,9 +21,23 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from cli.app import app
+from cli.row_files import UnreadableFileError
+from shared.bootstrap import open_gateway
+from shared.errors import InvalidRequestError, NotFoundError
 from shared.imports.import_type import OnExisting
-from tests.emulator import Emulator
+from shared.imports.workers.definition import WORKERS
+from shared.services.chunk_messages import messages_for
+from shared.storage.import_records import ImportRecord
+from tests.builders import a_worker, body_of
+from tests.emulator import Emulator, settings_for
+from tests.integration.harness import (
+    AuthdataHarness,
+    accept_without_messages,
+    an_employee,
+    play_authdata,
+)
 from tests.integration.manage import Manage
+from tests.tenants import Sender, a_sender
 
 pytestmark = pytest.mark.integration
 SOFTWARE_KEY = "PAY ROLL Łódź"
@@ -296,3 +314,183 @@ def test_every_command_that_adds_or_sets_is_in_that_table() -> None:
     assert named - {(words[0], words[1]) for words, _, _ in SAID} == {
         ("tenant", name) for name in ("create", "rename", "enable", "disable")
     }
+
+
+# `manage.py client` and `manage.py signing-key`, as people and programs call them.
+
+
+def test_clients_are_added_listed_and_revoked(manage: Manage, tenant: str) -> None:
+    where = ("client", "add", "--tenant", tenant, "--scope", "import_inbox")
+    name = f"Büro {uuid.uuid4()}"
+    added = manage.document(*where, "--name", name, "--scope", "import_authdata")
+    assert (added["clientId"], added["tenant"]) == (name, tenant)
+    assert added["scopes"] == ["import_authdata", "import_inbox"]
+    assert added.pop("clientSecret").startswith("pigs_")
+
+    guid = str(uuid.uuid4())
+    registered = manage.document(*where, "--client-id", guid.upper(), "--name", "HR")
+    assert (registered["clientId"], registered["name"]) == (guid, "HR")
+    assert (registered["identityProvider"], "clientSecret" in registered) == ("entra", False)
+
+    listed = manage.document("client", "list", "--tenant", tenant)["clients"]
+    assert listed == sorted([added, registered], key=lambda client: str(client["clientId"]))
+    assert manage.document("client", "revoke", name) == added
+    again = manage.run("client", "revoke", name)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr.startswith("There is no client of this id")
+
+
+def test_a_secret_is_shown_once(manage: Manage, tenant: str) -> None:
+    ran = manage.run("client", "add", "--tenant", tenant, "--scope", "import_inbox")
+    assert f"Client id      {tenant}-" in ran.stdout
+    assert "Client secret  pigs_" in ran.stdout
+    assert "shown only here" in ran.stdout
+
+
+def test_signing_keys_are_rotated_with_overlap_or_at_once(manage: Manage) -> None:
+    rotated = manage.document("signing-key", "rotate")["keys"]
+    assert (rotated[0]["endsAt"], bool(rotated[1]["endsAt"])) == (None, True)
+    assert "PRIVATE" not in str(rotated)
+    [left] = manage.document("signing-key", "rotate", "--at-once")["keys"]
+    assert left["kid"] not in [key["kid"] for key in rotated]
+
+
+# `manage.py imports retry|cancel` and `purge`, where no gateway works on the rows.
+
+
+Run = Callable[..., str]
+
+
+@pytest.fixture(name="run")
+def fixture_run(delivered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in this process; its output."""
+    monkeypatch.setenv("AzureWebJobsStorage", delivered)
+    monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
+
+    def run(*words: str) -> str:
+        ran = CliRunner().invoke(app, [*words], catch_exceptions=False)
+        assert ran.exit_code == 0, ran.output
+        return ran.stdout
+
+    return run
+
+
+def _imported(storage: str, sender: Sender, rows: list[Any]) -> ImportRecord:
+    """An import that has ended."""
+
+    async def made() -> ImportRecord:
+        async with open_gateway(settings_for(storage)) as gateway:
+            record = await accept_without_messages(gateway, sender.caller, body_of(rows))
+            for message in messages_for(record, [], [0]):
+                await gateway.chunks.process(message)
+            return record
+
+    return asyncio.run(made())
+
+
+def test_failed_rows_are_retried_with_a_corrected_file(
+    delivered: str, run: Run, tmp_path: Path
+) -> None:
+    sender = a_sender(delivered)
+    bad = a_worker("P2", Gender="x")
+    record = _imported(delivered, sender, [a_worker("P1"), bad])
+    file = tmp_path / "corrected.json"
+    file.write_text(json.dumps([{"index": 1, "row": {**bad, "Gender": 1}, "messages": []}]))
+    here = ("--tenant", sender.tenant)
+    retry = ("imports", "retry", *here, record.import_id, "--rows", str(file), "--wait", "0")
+    child = json.loads(run(*retry, "--json"))
+    assert (child["parentId"], child["rows"]["total"]) == (record.import_id, 1)
+    assert child["type"] == WORKERS.name
+    shown = run("imports", "show", *here, record.import_id)
+    assert re.search(r"Error +\d+ +Gender +1 +1 ", shown), shown
+    assert re.search(r"^index 1 ", shown, re.MULTILINE), shown
+    assert "0 rows with warnings, 0 rows with infos" in shown
+    document = json.loads(run("imports", "show", *here, record.import_id, "--json"))
+    assert [group["firstIndexes"] for group in document["messageGroups"]] == [[1]]
+    assert f"Retry     {child['importId']}" in shown
+    cancelled = run("imports", "cancel", *here, child["importId"], "--wait", "0")
+    assert f"Retry of  {record.import_id}" in cancelled
+    assert "It has not ended yet" in cancelled
+
+
+def test_an_empty_file_neither_retries_the_failed_rows_nor_empties_a_list(
+    delivered: str, run: Run, tmp_path: Path
+) -> None:
+    sender = a_sender(delivered)
+    record = _imported(delivered, sender, [a_worker("P1", Gender="x")])
+    here = ("--tenant", sender.tenant)
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\ufeff\n \n", "utf-8")
+    with pytest.raises(UnreadableFileError, match=r"empty\.txt is empty, so nothing was sent"):
+        run("imports", "retry", *here, record.import_id, "--rows", str(empty), "--wait", "0")
+    assert len(json.loads(run("imports", "list", *here, "--json"))["imports"]) == 1
+    with pytest.raises(UnreadableFileError, match=r"empty\.txt has no values"):
+        run("reference", "load", *here, "--kind", "division", str(empty))
+
+
+def test_purge_lets_go_what_has_ended(delivered: str, run: Run) -> None:
+    sender = a_sender(delivered)
+    rows = [a_worker("P1", Gender="x")]
+    _, newest = (_imported(delivered, sender, rows) for _ in range(2))
+    here = ("--tenant", sender.tenant)
+    went = json.loads(run("purge", *here, "--days", "0", "--yes", "--json"))["expired"]
+    assert (went["payloads"], went["results"]) == (2, 2)
+    assert newest.import_id in run("imports", "show", *here, newest.import_id)
+    assert "strayPayloads" in went, "names are those of JSON"
+    assert "results" in run("purge", *here, "--yes")
+
+
+# `manage.py threshold` and `format`: what is set is shown, kept, and in force.
+
+
+def test_thresholds_are_set_one_by_one_and_removed(manage: Manage, tenant: str) -> None:
+    where = ("--tenant", tenant)
+    first = manage.document("threshold", "set", *where, "--added", "2.50", "--errors", "10%")
+    assert first == {
+        "tenant": tenant,
+        "thresholds": {"added": "2.5", "updated": None, "errors": "10"},
+    }
+    second = manage.document("threshold", "set", *where, "--added", "none", "--updated", "0")
+    assert second["thresholds"] == {"added": None, "updated": "0", "errors": "10"}
+    assert manage.document("threshold", "show", *where) == second
+    assert "errors   10 %" in manage.run("threshold", "show", *where).stdout
+
+
+def test_formats_are_set_one_by_one_and_removed(manage: Manage, tenant: str) -> None:
+    where = ("--tenant", tenant)
+    pattern = r"\d{4}[A-Z]?"
+    manage.document("format", "set", *where, "--auth-value1", pattern, "--employee-id", "E.*")
+    left = manage.document("format", "set", *where, "--employee-id", "none")
+    assert left == {"tenant": tenant, "formats": {"authValue1": pattern}}
+    assert manage.document("format", "show", *where) == left
+
+
+@pytest.mark.parametrize(
+    "changes", [{"added": "-1"}, {"updated": "1001"}, {"errors": "1e2"}, {"errors": "ten"}]
+)
+def test_a_threshold_that_is_no_percentage_is_refused(
+    delivered: str, changes: dict[str, str | None]
+) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
+        with pytest.raises(InvalidRequestError, match="percentage"):
+            await stage.gateway.authdata.rules.set_thresholds(stage.tenant, changes)
+
+    play_authdata(delivered, scenario)
+
+
+def test_a_format_is_in_force_and_a_bad_one_is_refused(delivered: str) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
+        rules = stage.gateway.authdata.rules
+        await rules.set_formats(stage.tenant, {"authValue1": r"\d+"})
+        rows = [an_employee("E1", "12"), an_employee("E2", "x12")]
+        told = await stage.stage(rows, commit=False)
+        assert (told.answer["totalNew"], told.answer["totalErrors"]) == (1, 1)
+        free = await stage.stage(rows, commit=False, validate=False)
+        assert free.answer["totalNew"] == 2
+        for bad in ({"authValue1": "("}, {"other": "x"}, {"authValue1": "x" * 201}):
+            with pytest.raises(InvalidRequestError):
+                await rules.set_formats(stage.tenant, bad)
+        with pytest.raises(NotFoundError):
+            await rules.set_formats("nobody", {"authValue1": "x"})
+
+    play_authdata(delivered, scenario)

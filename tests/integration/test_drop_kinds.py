@@ -18,16 +18,16 @@ import pytest
 from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlobTier
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.imports.documents.blobs import Drop
+from shared.imports.documents.drops import select_drops
 from shared.imports.documents.model import derived_id
 from shared.imports.messages import MessageId
-from shared.services.documents.drops import drops_of_turn
-from shared.storage.document_blobs import Drop
 from shared.storage.import_records import index_row, record_row
 from shared.storage.names import DOCUMENT_DROP, IMPORTS
 from shared.storage.ports import Entity, Insert
 from tests.documents import PDF, ROUND, make_ready
 from tests.faults.proxy import Answer, ReplaceBody, Rule, Service, running_proxy, throttled
-from tests.integration.test_drops import Drops, drops
+from tests.integration.test_documents import Drops, drops
 from tests.tenants import new_sender
 
 pytestmark = [
@@ -207,7 +207,7 @@ def test_a_drop_that_is_written_over_while_it_is_read_ends_as_its_last_version(
         drop = await files.find_drop(name)
         assert drop is not None
         await put(play, PDF)
-        for copy in (files.keep_drop(drop, "x", 1), files.reject(drop, f"{name}/x", {})):
+        for copy in (files.copy_drop(drop, "x", 1), files.reject(drop, f"{name}/x", {})):
             with pytest.raises(PreconditionFailedError):
                 await copy
         assert await play.names(play.rejected) == []
@@ -306,10 +306,10 @@ def test_the_drops_of_a_turn_are_of_every_tenant() -> None:
 
     many = [a_drop(f"many/{number}") for number in range(2_000)]
     few = [a_drop(f"few/{number}") for number in range(3)]
-    turns = [drops_of_turn([*many, *few], turn) for turn in range(9)]
+    turns = [select_drops([*many, *few], turn) for turn in range(9)]
     assert all(len(turn) == 500 and all(drop in turn[:6] for drop in few) for turn in turns)
     assert {drop.name for turn in turns for drop in turn} == {each.name for each in [*many, *few]}
-    assert drops_of_turn([], 1) == []
+    assert select_drops([], 1) == []
 
 
 def test_a_list_that_fails_as_a_whole_is_read_by_tenant(delivered: str) -> None:

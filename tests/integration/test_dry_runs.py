@@ -17,16 +17,16 @@ from shared.errors import TooLargeError
 from shared.gateway import Gateway
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import OnExisting, ReferenceKind
+from shared.imports.licenses.http import licenses_call
+from shared.imports.pay_and_bill.http import import_call
 from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.dry_run import DryRuns
 from shared.services.row_processor import BeforeCommit, Processors
 from shared.storage.import_records import ImportRecord
-from shared.web.pay_and_bill import import_call
-from shared.web.viventium import licenses_call
 from tests.builders import Row, a_worker, body_of
-from tests.integration.stage import Harness, play
-from tests.snapshot import snapshot
+from tests.emulator import snapshot
+from tests.integration.harness import Harness, play
 from tests.tenants import Sender, new_sender
 
 pytestmark = pytest.mark.integration

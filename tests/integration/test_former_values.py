@@ -12,25 +12,27 @@ from shared.clock import SystemClock, to_iso
 from shared.imports.former_values import FormerRecord, FormerState
 from shared.imports.import_type import Document
 from shared.imports.licenses.license_set import StoredLicense
+from shared.imports.licenses.store import license_from_entity
 from shared.services.retention import ExpiringImports
 from shared.storage.business_records import StoredRecord, partition_of, row_of
 from shared.storage.former_columns import former_values
 from shared.storage.import_records import ImportRecord, record_row
-from shared.storage.license_records import held_from_entity
 from shared.storage.names import IMPORT_RESULT_BLOBS
 from shared.storage.ports import Entity, Merge
 from tests.builders import a_worker
-from tests.integration.authdata_stage import AuthdataStage, an_employee
-from tests.integration.authdata_stage import play as play_authdata
-from tests.integration.broken import set_columns
-from tests.integration.license_stage import (
+from tests.integration.harness import (
     MERGE,
     OVERRIDE,
     REPLACE,
-    LicenseStage,
+    AuthdataHarness,
+    Harness,
+    LicenseHarness,
     a_row,
+    an_employee,
+    play,
+    play_authdata,
+    set_columns,
 )
-from tests.integration.stage import Harness, play
 from tests.unit.imports.test_former_values import random_text
 
 pytestmark = pytest.mark.integration
@@ -181,12 +183,12 @@ def test_former_values_go_with_the_results_of_their_own_import(delivered: str) -
 
 def test_a_license_keeps_what_it_was_however_often_its_import_writes_it(delivered: str) -> None:
     async def scenario(stage: Harness) -> None:
-        work, tables = LicenseStage(stage), stage.gateway.account.tables
+        work, tables = LicenseHarness(stage), stage.gateway.account.tables
         place = partition_of(stage.sender.tenant, "C1")
 
         async def stored() -> dict[str, StoredLicense]:
             found = await tables.query("Licenses", place, "r|", "r|~")
-            return {entity.row: held_from_entity(entity) for entity in found}
+            return {entity.row: license_from_entity(entity) for entity in found}
 
         rows = [a_row(str(at), employee="7", notes="first") for at in range(3)]
         first = await work.done(MERGE, rows)
@@ -216,7 +218,7 @@ def test_a_license_keeps_what_it_was_however_often_its_import_writes_it(delivere
 
 
 def test_an_employee_with_a_new_id_keeps_what_was_under_the_old_one(delivered: str) -> None:
-    async def scenario(stage: AuthdataStage) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
         await stage.imported([an_employee("OLD", "one", "two", None, status="a")])
         before = (await stage.stored())["r|OLD"]
         await stage.imported([an_employee("NEW", "one", "two", None, status="b")])

@@ -7,17 +7,18 @@ import pytest
 from shared.imports.licenses.attachments import blobs_of
 from shared.services.row_processor import HandlerTimeUpError
 from shared.storage.names import LICENSE_DOCUMENTS
-from tests.integration.license_stage import (
+from tests.integration.harness import (
     MERGE,
     OVERRIDE,
     REPLACE,
     DyingTables,
-    LicenseStage,
+    Harness,
+    LicenseHarness,
     a_row,
     of_employees,
     of_one,
+    play,
 )
-from tests.integration.stage import Harness, play
 from tests.unit.imports.licenses.company import KEYS
 
 pytestmark = pytest.mark.integration
@@ -33,7 +34,7 @@ def test_a_redelivered_chunk_goes_on_behind_what_is_committed(
     delivered: str, is_answered: bool
 ) -> None:
     async def scenario(stage: Harness) -> None:
-        play = LicenseStage(stage)
+        play = LicenseHarness(stage)
         record = await play.accept(
             OVERRIDE, [*of_employees(100), *of_one(range(3), documents=[DOCUMENT])]
         )
@@ -57,7 +58,7 @@ def test_what_is_committed_stays_and_the_rest_ends(delivered: str, is_cancelled:
     """By a cancel in the middle, or because the chunk failed too often."""
 
     async def scenario(stage: Harness) -> None:
-        play, chunks = LicenseStage(stage), stage.gateway.chunks
+        play, chunks = LicenseHarness(stage), stage.gateway.chunks
         record = await play.accept(OVERRIDE, of_employees(120))
         assert await play.killed(record, 1)
         committed = await play.licenses()
@@ -82,7 +83,7 @@ def test_what_is_committed_stays_and_the_rest_ends(delivered: str, is_cancelled:
 
 def test_a_handler_whose_time_is_up_goes_on_from_its_log(delivered: str) -> None:
     async def scenario(stage: Harness) -> None:
-        play = LicenseStage(stage)
+        play = LicenseHarness(stage)
         record = await play.accept(OVERRIDE, of_employees(120))
         turns = 0
         for _ in range(20):
@@ -109,7 +110,7 @@ def test_rows_that_are_overwritten_say_so_whatever_lies_between(delivered: str) 
     """Two rows of a license, in different transactions, of two handlers."""
 
     async def scenario(stage: Harness) -> None:
-        play = LicenseStage(stage)
+        play = LicenseHarness(stage)
         rows = [*of_one(range(60), notes="a"), *of_one(range(60), notes="b")]
         record = await play.accept(MERGE, rows)
         assert await play.killed(record, 1)
@@ -125,7 +126,7 @@ def _replacing() -> list[dict[str, object]]:
     return [*of_one(range(110, 240)), a_row("L000", "8")]
 
 
-async def _with_many(play: LicenseStage) -> None:
+async def _with_many(play: LicenseHarness) -> None:
     await play.done(OVERRIDE, of_one(range(130)))
 
 
@@ -137,7 +138,7 @@ def test_a_large_replace_is_completed_once_it_has_begun(
     delivered: str, transactions: int, is_ended: bool
 ) -> None:
     async def scenario(stage: Harness) -> None:
-        play, chunks = LicenseStage(stage), stage.gateway.chunks
+        play, chunks = LicenseHarness(stage), stage.gateway.chunks
         await _with_many(play)
         record = await play.accept(REPLACE, _replacing())
         assert await play.killed(record, transactions, is_answered=False)
@@ -156,7 +157,7 @@ def test_a_large_replace_is_completed_once_it_has_begun(
 
 def test_a_large_replace_that_has_not_begun_ends_without_a_trace(delivered: str) -> None:
     async def scenario(stage: Harness) -> None:
-        play = LicenseStage(stage)
+        play = LicenseHarness(stage)
         await _with_many(play)
         before = await play.licenses()
         record = await play.accept(REPLACE, _replacing())
@@ -173,7 +174,7 @@ def test_the_largest_licenses_keep_to_the_limits_of_storage(delivered: str) -> N
     """Each transaction is measured; the emulator would take any."""
 
     async def scenario(stage: Harness) -> None:
-        play = LicenseStage(stage)
+        play = LicenseHarness(stage)
         tables = DyingTables(stage.gateway.account.tables)
         long = "\U0001f4c4" * 60_000 + "\u4e2d" * 150_000
         for action in (OVERRIDE, REPLACE):
@@ -190,7 +191,7 @@ def test_thousands_of_rows_of_a_company_can_end(delivered: str) -> None:
     """Their results are more than one entity holds."""
 
     async def scenario(stage: Harness) -> None:
-        play = LicenseStage(stage)
+        play = LicenseHarness(stage)
         rows = [a_row(f"{at:x}" * 9, f"E{at}", divisionCode=f"D{at}" * 5) for at in range(4_100)]
         record = await play.accept(OVERRIDE, rows)
         await stage.gateway.chunks.end_as_failed(play.message(record))
@@ -205,7 +206,7 @@ def test_a_license_that_two_rows_move_does_not_meet_another_of_its_natural_key(
     """Neither row names the employee whose license it would be in the end."""
 
     async def scenario(stage: Harness) -> None:
-        play = LicenseStage(stage)
+        play = LicenseHarness(stage)
         await play.done(
             OVERRIDE,
             [

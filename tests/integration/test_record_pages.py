@@ -19,7 +19,7 @@ from shared.storage.entities import encode
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Upsert, Value
 from tests.builders import a_worker
 from tests.emulator import Emulator, Watch, settings_for
-from tests.integration.stage import Harness, play
+from tests.integration.harness import Harness, play
 from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]

@@ -32,7 +32,7 @@ from shared.storage.import_records import (
 from shared.storage.names import DOCUMENT_REJECTED, IMPORT_PAYLOADS
 from shared.storage.ports import Entity, Merge
 from tests.builders import a_worker
-from tests.integration.stage import Harness, play
+from tests.integration.harness import Harness, play
 
 pytestmark = pytest.mark.integration
 LONG = "x" * 300
@@ -53,7 +53,7 @@ async def _after(stage: Harness, days: float) -> Mapping[str, int]:
     retention = retention_of(stage.gateway, LaterClock(days))
     purged = await retention.purge([stage.sender.tenant], None)
     assert purged.failed == ()
-    return purged.went
+    return purged.expired
 
 
 async def _failed(stage: Harness, record: ImportRecord) -> Sequence[FailedRow]:
@@ -239,7 +239,7 @@ def test_the_file_of_a_replaced_document_goes_and_the_current_one_stays(delivere
         assert (await _after(stage, 2))["replaced documents"] == 0, "now they are noticed"
         assert (await _after(stage, 29))["replaced documents"] == 0
         assert (await _after(stage, 31))["replaced documents"] == 2
-        files = await stage.gateway.account.documents.kept_of(tenant)
+        files = await stage.gateway.account.documents.list_files(tenant)
         assert [(file.name, file.is_marked) for file in files] == [(f"{tenant}/second", False)]
 
     play(delivered, scenario)
@@ -281,7 +281,7 @@ def test_payloads_that_belong_to_no_import_go_after_a_day(delivered: str) -> Non
         known = await stage.accept([a_worker(f"L{at}", PersonnelNotes=LONG) for at in range(90)])
         await stage.drain()
         retention = retention_of(stage.gateway, SystemClock())
-        went = (await retention.purge([tenant], timedelta(days=0))).went
+        went = (await retention.purge([tenant], timedelta(days=0))).expired
         assert (went["stray payloads"], went["payloads"]) == (0, 1), "a call may still be at it"
         await blobs.put(IMPORT_PAYLOADS, known.blob_name, [b"0\t{}\n"])
         assert (await _after(stage, 2))["stray payloads"] == 1

@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import string
 import uuid
+from collections.abc import Awaitable, Callable
 
 import pytest
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.bootstrap import open_gateway
-from shared.imports.results import Outcome
+from shared.errors import PreconditionFailedError
+from shared.gateway import Gateway
+from shared.imports.messages import Message
+from shared.imports.results import Outcome, RowResult, failed
+from shared.imports.row_reader import MAX_UNKNOWN
+from shared.imports.workers.definition import WORKERS as KIND
+from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage, messages_for
+from shared.services.results import Results
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.entities import entity_bytes
-from shared.storage.ports import MAX_ENTITY_BYTES, MAX_OPERATIONS, MAX_TRANSACTION_BYTES
+from shared.storage.names import IMPORT_RESULT_BLOBS
+from shared.storage.ports import (
+    MAX_ENTITY_BYTES,
+    MAX_OPERATIONS,
+    MAX_TRANSACTION_BYTES,
+    Delete,
+    Entity,
+    Insert,
+    Merge,
+    Operation,
+    Replace,
+    Tables,
+    Upsert,
+    Value,
+)
+from shared.storage.result_records import ChunkResult
 from tests.builders import Row, a_worker, body_of
 from tests.emulator import settings_for
 from tests.faults.proxy import Request, running_proxy
-from tests.imports import accept_without_messages
-from tests.integration.pump import Pump
-from tests.integration.stage import Harness, play
+from tests.integration.harness import Harness, Pump, accept_without_messages, play
 from tests.tenants import new_sender
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning"),
-]
 ODD = "/\\#?%'\"`|=+&<>:;,!*()[]{}~^$@ _-.\t\n\x01\x7f\x85\xa0äßŁé語\u200b\u202e\ufeff😀"
 OPERATION = b"Content-Transfer-Encoding: binary"
 MOST_KEY = 512
@@ -37,6 +56,8 @@ def _placed(reference: str) -> str:
     return f"a{reference}z"
 
 
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_every_odd_character_may_stand_in_a_reference(delivered: str) -> None:
     rows = [
         a_worker(_placed(mark), EmployerRef=_placed(mark), ExternalWorkerRef=f"x{_placed(mark)}")
@@ -55,6 +76,8 @@ def test_every_odd_character_may_stand_in_a_reference(delivered: str) -> None:
     play(delivered, scenario)
 
 
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_references_of_60_emoji_have_keys_of_their_own_within_the_limit(delivered: str) -> None:
     long = "😀" * 59
     rows = [
@@ -79,6 +102,8 @@ def test_references_of_60_emoji_have_keys_of_their_own_within_the_limit(delivere
     play(delivered, scenario)
 
 
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @pytest.mark.parametrize("text", ["x" * 32_001, "é" * 70_000, "😀" * 33_000, "a😀" * 25_000])
 def test_a_long_document_comes_back_as_it_was_sent(delivered: str, text: str) -> None:
     row = a_worker("P1", PersonnelNotes=text)
@@ -93,6 +118,8 @@ def test_a_long_document_comes_back_as_it_was_sent(delivered: str, text: str) ->
     play(delivered, scenario)
 
 
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_a_record_over_the_limit_is_that_rows_error_and_its_neighbours_go_in(
     delivered: str,
 ) -> None:
@@ -120,6 +147,8 @@ def test_a_record_over_the_limit_is_that_rows_error_and_its_neighbours_go_in(
     play(delivered, scenario)
 
 
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @pytest.mark.parametrize(
     ("rows", "at_least"),
     [
@@ -165,6 +194,8 @@ async def _transactions_of(storage: str, rows: list[Row]) -> list[bytes]:
     return bodies
 
 
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_a_message_comes_back_from_the_queue_as_it_was_sent(delivered: str) -> None:
     async def run() -> None:
         async with (
@@ -176,3 +207,195 @@ def test_a_message_comes_back_from_the_queue_as_it_was_sent(delivered: str) -> N
             assert message in await Pump(service).take()
 
     asyncio.run(run())
+
+
+# Transactions with our own body: all or nothing, refused with the right error, values unharmed.
+
+
+WORKERS = KIND.table
+Work = Callable[[Tables, str], Awaitable[None]]
+
+
+def _on_tables(connection_string: str, work: Work) -> None:
+    async def run() -> None:
+        async with open_gateway(settings_for(connection_string)) as gateway:
+            await work(gateway.account.tables, f"partition|{uuid.uuid4().hex}")
+
+    asyncio.run(run())
+
+
+def test_every_kind_of_value_comes_back_as_it_went_in(connection_string: str) -> None:
+    values: dict[str, Value] = {
+        "Text": 'quotes " backslash \\ line\nbreak \u0000 tab\t',
+        "Scripts": "Łódź 東京 🏦 é",
+        "Multipart": "--batch_x\r\nHTTP/1.1 409 Conflict\r\n\r\n",
+        "Small": 7,
+        "Large": 2**40,
+        "Negative": -(2**31) - 1,
+        "Flag": True,
+        "Bytes": bytes(range(256)),
+    }
+
+    async def work(tables: Tables, partition: str) -> None:
+        rows = ("a|=20b", "c._-=C3=A9")
+        await tables.transact(WORKERS, [Insert(Entity(partition, row, values)) for row in rows])
+        for row in rows:
+            stored = await tables.get(WORKERS, partition, row)
+            assert stored is not None
+            assert dict(stored.values) == values
+
+    _on_tables(connection_string, work)
+
+
+def test_all_kinds_of_operations_in_one_transaction(connection_string: str) -> None:
+    async def work(tables: Tables, partition: str) -> None:
+        rows = ["replaced", "merged", "deleted"]
+        await tables.transact(
+            WORKERS, [Insert(Entity(partition, row, {"A": 1, "B": 1})) for row in rows]
+        )
+        etag = {row: (await _read(tables, partition, row)).etag for row in rows}
+        await tables.transact(
+            WORKERS,
+            [
+                Replace(Entity(partition, "replaced", {"A": 2}, etag["replaced"])),
+                Merge(Entity(partition, "merged", {"A": 2}, etag["merged"])),
+                Delete(Entity(partition, "deleted", {}, etag["deleted"])),
+                Upsert(Entity(partition, "upserted", {"A": 2})),
+            ],
+        )
+        assert dict((await _read(tables, partition, "replaced")).values) == {"A": 2}
+        assert dict((await _read(tables, partition, "merged")).values) == {"A": 2, "B": 1}
+        assert dict((await _read(tables, partition, "upserted")).values) == {"A": 2}
+        assert await tables.get(WORKERS, partition, "deleted") is None
+
+    _on_tables(connection_string, work)
+
+
+STALE = "W/\"datetime'2020-01-01T00%3A00%3A00.0000000Z'\""
+REFUSED = {
+    "an insert over an entity": Insert(Entity("", "there", {})),
+    "a replace with a stale ETag": Replace(Entity("", "there", {}, STALE)),
+    "a merge with a stale ETag": Merge(Entity("", "there", {}, STALE)),
+    "a merge of nothing": Merge(Entity("", "missing", {})),
+    "a delete with a stale ETag": Delete(Entity("", "there", {}, STALE)),
+    "a delete of nothing": Delete(Entity("", "missing", {})),
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED.keys())
+def test_a_refused_operation_leaves_nothing_of_its_transaction(
+    connection_string: str, refused: Operation
+) -> None:
+    async def work(tables: Tables, partition: str) -> None:
+        await tables.write(WORKERS, Insert(Entity(partition, "there", {"A": 1})))
+        last = refused.entity
+        bad = type(refused)(Entity(partition, last.row, {"A": 9}, last.etag))
+        others: list[Operation] = [
+            Insert(Entity(partition, f"new{number}", {})) for number in range(MAX_OPERATIONS - 1)
+        ]
+        with pytest.raises(PreconditionFailedError):
+            await tables.transact(WORKERS, [*others, bad])
+        left = await tables.query(WORKERS, partition)
+        assert [(entity.row, dict(entity.values)) for entity in left] == [("there", {"A": 1})]
+
+    _on_tables(connection_string, work)
+
+
+async def _read(tables: Tables, partition: str, row: str) -> Entity:
+    entity = await tables.get(WORKERS, partition, row)
+    assert entity is not None
+    return entity
+
+
+# Results in storage: read in plan order, spilled where they are large, written once.
+
+
+WHEN = "2026-01-31T09:05:00.000Z"
+
+
+def _results(gateway: Gateway) -> Results:
+    return Results(gateway.account.tables, gateway.account.blobs, to_thread_if_large)
+
+
+def _noisy(rows: int) -> tuple[RowResult, ...]:
+    """Results that hardly compress: two texts of 200 random characters in each."""
+    pick = random.Random(1)
+    letters = string.ascii_letters + string.digits + "äöüß€語"
+    return tuple(
+        failed(
+            index,
+            ("E1", f"P{index}"),
+            *(Message(1002, "Title", "".join(pick.choices(letters, k=200))) for _ in range(12)),
+        )
+        for index in range(rows)
+    )
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+def test_results_over_an_entity_go_to_a_blob_and_come_back(delivered: str) -> None:
+    async def scenario(stage: Harness) -> None:
+        results = _results(stage.gateway)
+        name = stage.sender.tenant
+        sent = ChunkResult(name, 0, _noisy(1_000), WHEN)
+        assert await results.add(sent)
+        [stored] = [chunk async for chunk in results.chunks(name)]
+        assert stored.spilled
+        assert stored.counts is not None
+        assert stored.counts.failed == 1_000
+        assert await stage.gateway.account.blobs.read(IMPORT_RESULT_BLOBS, stored.spilled)
+        assert tuple(await results.rows(stored)) == sent.results
+
+    play(delivered, scenario)
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+def test_a_second_handler_does_not_write_over_the_rows_of_the_first(delivered: str) -> None:
+    async def scenario(stage: Harness) -> None:
+        results = _results(stage.gateway)
+        name = stage.sender.tenant
+        first = ChunkResult(name, 0, _noisy(1_000), WHEN)
+        assert await results.add(first)
+        assert not await results.add(ChunkResult(name, 0, _noisy(1_001), WHEN))
+        [stored] = [chunk async for chunk in results.chunks(name)]
+        assert tuple(await results.rows(stored)) == first.results
+
+    play(delivered, scenario)
+
+
+@pytest.mark.integration
+def test_the_first_result_of_a_chunk_stands(delivered: str) -> None:
+    async def scenario(stage: Harness) -> None:
+        results = _results(stage.gateway)
+        name = stage.sender.tenant
+        for rows, is_first in ((1, True), (2, False)):
+            assert await results.add(ChunkResult(name, 0, _noisy(rows), WHEN)) is is_first
+        [stored] = [chunk async for chunk in results.chunks(name)]
+        assert len(await results.rows(stored)) == 1
+
+    play(delivered, scenario)
+
+
+@pytest.mark.integration
+def test_more_chunks_than_are_read_at_once_come_in_order(delivered: str) -> None:
+    async def scenario(stage: Harness) -> None:
+        results = _results(stage.gateway)
+        name = stage.sender.tenant
+        for number in reversed(range(45)):
+            await results.add(ChunkResult(name, number, _noisy(1), WHEN))
+        assert [chunk.chunk async for chunk in results.chunks(name)] == list(range(45))
+        assert [chunk.chunk async for chunk in results.chunks(name, 41)] == [41, 42, 43, 44]
+
+    play(delivered, scenario)
+
+
+@pytest.mark.integration
+def test_of_many_unknown_fields_some_are_named_and_the_rest_are_counted(delivered: str) -> None:
+    async def scenario(stage: Harness) -> None:
+        unknown = {f"Unknown{number}": number for number in range(120)}
+        record = await stage.accept([a_worker("P1", **unknown)])
+        await stage.drain()
+        assert await stage.codes(record) == [[1007] * MAX_UNKNOWN]
+
+    play(delivered, scenario)

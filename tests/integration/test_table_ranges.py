@@ -13,7 +13,7 @@ from shared.storage.account import Account
 from shared.storage.entities import encode
 from shared.storage.ports import Entity, EntityRange, RangeTables, Upsert
 from shared.storage_account import StorageAccount
-from tests.model.memory_storage import MemoryTables, Turnstile
+from tests.memory_storage import MemoryTables
 
 pytestmark = pytest.mark.integration
 TABLE = "Workers"
@@ -50,7 +50,7 @@ async def _walk(
 def test_a_range_over_partitions_is_read_whole_and_in_order(connection_string: str) -> None:
     tenant = f"t{uuid.uuid4().hex}"
     entities = _entities(tenant)
-    memory = MemoryTables(Turnstile())
+    memory = MemoryTables()
     memory.tables[TABLE] = {(each.partition, each.row): each for each in entities}
     dice = random.Random(7)
 

@@ -13,7 +13,6 @@ import pytest
 from azure.data.tables import TableServiceClient as PlainTables
 
 from shared.auth.callers import Callers, KeyPairAuthenticator, TokenCaller
-from shared.auth.failure_throttle import FailureThrottle
 from shared.auth.integrations import (
     Database,
     FunctionKey,
@@ -23,6 +22,7 @@ from shared.auth.integrations import (
 )
 from shared.auth.lookups import MOST_MISSING
 from shared.auth.tenant_lookups import TenantLookups
+from shared.budgets import FailureThrottle
 from shared.clock import SystemClock
 from shared.errors import (
     BearerTokenError,
@@ -33,14 +33,14 @@ from shared.errors import (
     RefusedError,
     UnauthenticatedError,
 )
+from shared.imports.documents.rounds import Feature, Features
 from shared.imports.import_type import OnExisting
 from shared.services.admin.tenants import IssuedKey, Tenant, TenantService
-from shared.services.documents.rounds import Feature, Features
 from shared.storage.account import Account
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
 from shared.storage.ports import Delete, Insert
 from shared.storage_account import StorageAccount
-from tests.integration.counted_tables import CountedTables
+from tests.integration.harness import CountedTables
 
 pytestmark = pytest.mark.integration
 CACHE_SECONDS = 3.0

@@ -12,16 +12,16 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = Path(__file__).parent / "apps" / "sample"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -81,24 +81,13 @@ class RunningHost:
     def wait_for(self, key: str, value: object = None, count: int = 1) -> list[dict[str, Any]]:
         """What was noted, once it is there so many times."""
         return wait_until(
-            lambda: found if len(found := self.seen(key, value)) >= count else None,
+            lambda: lines if len(lines := self.seen(key, value)) >= count else None,
             f"{count} x {key} {value}",
         )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(90)
-
-
-def wait_until(condition: Callable[[], _T | None], what: str, seconds: float = 60.0) -> _T:
-    """The first value of `condition` that is not None (nor False), before the deadline."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found is not None and found is not False:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 def host_environment(connection_string: str, **settings: str) -> dict[str, str]:

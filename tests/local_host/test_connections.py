@@ -1,30 +1,45 @@
-"""Limits and time-outs of connections, as Kestrel has them.
-
-Kestrel's times are long, so a server of the host's own classes with shorter ones runs in this
-process; the sizes are tried on the running host.
-"""
+"""Connections: limits and time-outs as Kestrel has them, TLS, clients that offer HTTP/2."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
+from local_host.certificate import make_certificate
 from local_host.host_json import HttpOptions
 from local_host.http_connection import ConnectionLimits
 from local_host.http_trigger import HttpFrontEnd
 from local_host.indexing import AppFunction, load_functions
 from local_host.invoking import Invoker
 from local_host.serving import HttpServer, bind
-from tests.local_host.running_host import RunningHost, host_environment
+from tests.local_host.running_host import (
+    ROOT,
+    SAMPLE,
+    RunningHost,
+    command,
+    host_environment,
+    started,
+)
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
+
+
+# Limits and time-outs of connections, as Kestrel has them.
+
 _LINE = 8_192
 _HEADERS = 32_768
 
@@ -93,7 +108,7 @@ def test_endless_header_is_refused_before_it_ends(host: RunningHost) -> None:
     assert _status(answer) == 431
 
 
-def test_refused_head_behind_a_running_request_does_not_disturb_its_answer(
+def test_refused_head_after_a_running_request_does_not_disturb_its_answer(
     host: RunningHost,
 ) -> None:
     with socket.create_connection(("127.0.0.1", host.port), timeout=30) as connection:
@@ -219,3 +234,89 @@ def test_slow_body_is_refused_and_the_connection_closed(sample: list[AppFunction
             assert b"connection: close" in answer
         quick = _all_that_comes(port, head.replace(b"Host", CLOSE + b"\r\nHost") + bytes(1000))
         assert _status(quick) == 200
+
+
+# The local host over TLS, as Core Tools are with `--useHttps`.
+
+NAME = "SAMPLE_ADDRESS"
+
+
+def test_over_tls_the_app_sees_https_and_its_address(
+    connection_string: str, tmp_path: Path
+) -> None:
+    certificate = make_certificate(tmp_path)
+    tls = ("--tls-cert", str(certificate), "--tls-key", str(tmp_path / "key.pem"))
+    environment = host_environment(connection_string)
+    with started(environment, tmp_path, SAMPLE, *tls, "--address-setting", NAME) as host:
+        trust = ssl.create_default_context(cafile=certificate)
+        for name in ("127.0.0.1", "localhost"):
+            address = f"https://{name}:{host.port}/echo?setting={NAME}"
+            with urlopen(address, context=trust, timeout=10) as answer:
+                document = json.load(answer)
+                assert document["url"] == address
+                assert document["setting"] == f"https://127.0.0.1:{host.port}"
+
+
+def test_over_https_answers_ask_for_https(connection_string: str, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    tls = ("--tls-cert", str(certificate), "--tls-key", str(tmp_path / "key.pem"))
+    environment = host_environment(connection_string)
+    with started(environment, tmp_path, SAMPLE, *tls) as host:
+        trust = ssl.create_default_context(cafile=certificate)
+        for name, path, expected in (
+            ("127.0.0.1", "/echo", "max-age=864000; preload"),
+            ("127.0.0.1", "/nowhere", "max-age=864000; preload"),
+            ("localhost", "/echo", None),
+        ):
+            try:
+                answer = urlopen(f"https://{name}:{host.port}{path}", context=trust, timeout=10)
+            except HTTPError as error:
+                answer = error
+            with answer:
+                assert answer.headers["strict-transport-security"] == expected
+    (tmp_path / "http").mkdir()
+    with started(environment, tmp_path / "http", SAMPLE) as host:
+        assert host.call("GET", "/echo").header("strict-transport-security") is None
+
+
+def test_tls_files_that_cannot_be_used_are_refused(connection_string: str, tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("no certificate")
+    words = ("--tls-cert", str(tmp_path / "cert.pem"))
+    environment = host_environment(connection_string)
+    for more, status, message in (
+        (("--tls-key", str(tmp_path / "none")), 1, "refused: TLS with"),
+        ((), 2, "go together"),
+    ):
+        ended = subprocess.run(
+            command(SAMPLE, *words, *more), cwd=ROOT, env=environment, capture_output=True,
+            text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (ended.returncode, ended.stdout) == (status, "")
+        assert message in ended.stderr
+
+
+# Clients that offer HTTP/2 with a POST: Java's own, and curl.
+
+_CLIENT = Path(__file__).parent / "Client.java"
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="no java on this machine")
+def test_java_http_client_gets_its_body_through(host: RunningHost) -> None:
+    """HTTP/2 is what java.net.http.HttpClient prefers unless it is told otherwise."""
+    command = ["java", str(_CLIENT), f"http://127.0.0.1:{host.port}/echo", "a row of text"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["text"] for answer in answers] == ["a row of text"] * 2
+    assert answers[0]["headers"]["upgrade"] == "h2c"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+def test_curl_with_http2_gets_its_body_through(host: RunningHost) -> None:
+    curl = ["curl", "-sS", "--max-time", "60", "--http2", "--noproxy", "*", "-d", "a row of text"]
+    address = f"http://127.0.0.1:{host.port}/echo"
+    done = subprocess.run([*curl, address], capture_output=True, check=False, timeout=90)
+    if b"HTTP2" in done.stderr and b"support" in done.stderr:
+        pytest.skip("this curl has no HTTP/2")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["text"] == "a row of text"

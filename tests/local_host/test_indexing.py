@@ -228,7 +228,7 @@ def test_unsupported_bindings_are_refused_by_type(options: HostOptions) -> None:
     assert "function answer: the local host does not run bindings of type queue" in reason
 
 
-def test_every_problem_of_every_function_is_told(options: HostOptions) -> None:
+def test_every_problem_of_every_function_is_reported(options: HostOptions) -> None:
     app = func.FunctionApp()
     app.route("admin/x")(samples.answer)
     app.route("y")(samples.no_answer)

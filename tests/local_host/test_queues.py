@@ -21,8 +21,8 @@ from tests.local_host.running_host import (
     encode,
     host_environment,
     started,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 _QUEUES = "AzureFunctionsJobHost__extensions__queues__"
@@ -218,7 +218,9 @@ def test_host_that_stood_still_does_not_run_its_own_message_twice(
         assert len(host.seen("job", "stalled")) == 1
 
 
-def test_message_of_a_killed_process_comes_back(connection_string: str, tmp_path: Path) -> None:
+def test_message_of_a_killed_process_is_delivered_again(
+    connection_string: str, tmp_path: Path
+) -> None:
     environment = host_environment(connection_string, **_SHORT_LEASE)
     with QueueClient.from_connection_string(connection_string, environment["JOBS_QUEUE"]) as jobs:
         jobs.create_queue()
@@ -305,7 +307,9 @@ def test_handler_that_does_not_end_is_stopped_and_its_message_given_back(
         assert again.dequeue_count == 2
 
 
-def test_storage_fault_is_told_once_and_outlived(connection_string: str, tmp_path: Path) -> None:
+def test_storage_fault_is_logged_once_and_does_not_stop_the_listener(
+    connection_string: str, tmp_path: Path
+) -> None:
     refused = re.sub("(QueueEndpoint=)[^;]+", r"\1http://127.0.0.1:9/nobody", connection_string)
     with started(host_environment(refused), tmp_path) as host:
         wait_until(lambda: "cannot receive" in host.log() or None, "it is logged", 30)

@@ -18,13 +18,17 @@ import pytest
 
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.model import employee_of
+from shared.imports.licenses.store import (
+    key_row,
+    license_from_entity,
+    license_row,
+    owner_from_entity,
+)
 from shared.imports.registry import IMPORT_TYPES
 from shared.services.changes import Change, ChangeKind, ChangePlace
 from shared.storage.business_records import from_entity, partition_of, row_of
-from shared.storage.license_records import held_from_entity, key_row, license_row, owner_of
-from tests.model.license_simulation import LicenseSimulation
-from tests.model.processes import TENANT, Process
-from tests.model.simulation import Run, Simulation
+from tests.model.harness import TENANT, Process
+from tests.model.simulation import LicenseSimulation, Run, Simulation
 
 RUNS = int(os.environ.get("ORDER_MODEL_RUNS", "600"))
 FIRST = int(os.environ.get("ORDER_MODEL_FIRST", "0"))
@@ -143,16 +147,16 @@ class FollowedLicenses(FollowedSimulation, LicenseSimulation):
         company, key = change.key.values()
         partition = partition_of(TENANT, company)
         owner = await self.tables.get(LICENSES.table, partition, key_row(key))
-        if owner is None or owner_of(owner).is_gone:
+        if owner is None or owner_from_entity(owner).is_gone:
             return None
-        row = license_row(employee_of(owner_of(owner).fields), key)
+        row = license_row(employee_of(owner_from_entity(owner).fields), key)
         entity = await self.tables.get(LICENSES.table, partition, row)
-        return None if entity is None else held_from_entity(entity).document
+        return None if entity is None else license_from_entity(entity).document
 
     def stored(self) -> dict[Key, Any]:
         """See `FollowedSimulation.stored`."""
         licenses = [
-            held_from_entity(entity)
+            license_from_entity(entity)
             for (_, row), entity in self.tables.tables[LICENSES.table].items()
             if row.startswith("r|")
         ]

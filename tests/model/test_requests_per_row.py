@@ -24,8 +24,8 @@ from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from tests.builders import workers
-from tests.counted_storage import CountedBlobs, CountedQueues, CountedTables
-from tests.model.processes import TENANT, CountedIds, ModelClock, a_process
+from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryQueues, MemoryTables
+from tests.model.harness import TENANT, CountedIds, ModelClock, make_process
 
 Rows = list[dict[str, Any]]
 Cost = Counter[str]
@@ -37,12 +37,13 @@ class CountedGateway:
     """One process; `cost` is what the last import asked of storage."""
 
     def __init__(self) -> None:
-        self.requests: Counter[str] = Counter()
-        self.tables = CountedTables(self.requests)
-        self.queues = CountedQueues(self.requests)
-        self.process = a_process(
+        requests = CountedRequests()
+        self.requests = requests.counts
+        self.tables = MemoryTables(requests)
+        self.queues = MemoryQueues(requests)
+        self.process = make_process(
             self.tables,
-            CountedBlobs(self.requests),
+            MemoryBlobs(requests),
             self.queues,
             ModelClock(),
             CountedIds(),
@@ -63,7 +64,8 @@ class CountedGateway:
         else:
             await self.process.intake.accept(kind, CALLER, body)
         while self.queues.messages:
-            await self.process.chunks.process(ChunkMessage.from_text(self.queues.messages.pop(0)))
+            message = ChunkMessage.from_text(self.queues.messages.pop(0).text)
+            await self.process.chunks.process(message)
         assert not await self.process.imports.open_of(TENANT)
         return Cost(self.requests), self.tables.written[kind.table] - written
 
@@ -100,9 +102,9 @@ def licenses() -> Rows:
             workers(ROWS),
             {"Title": "Dr"},
             [
-                (Cost(blob=5, get=9, query=25, queue=12, transaction=30, write=5), 2_011),
-                (Cost(blob=5, get=8, query=22, queue=12, transaction=2, write=4), 0),
-                (Cost(blob=5, get=8, query=22, queue=12, transaction=14, write=4), ROWS),
+                (Cost(blob=4, get=9, put=1, query=25, queue=12, transaction=30, write=5), 2_011),
+                (Cost(blob=4, get=8, put=1, query=22, queue=12, transaction=2, write=4), 0),
+                (Cost(blob=4, get=8, put=1, query=22, queue=12, transaction=14, write=4), ROWS),
             ],
         ),
         (
@@ -110,9 +112,9 @@ def licenses() -> Rows:
             assignments(),
             {"JobTitle": "Cook"},
             [
-                (Cost(blob=5, get=12, query=18, queue=12, transaction=14, write=5), 1_001),
-                (Cost(blob=5, get=12, query=18, queue=12, transaction=2, write=4), 0),
-                (Cost(blob=5, get=12, query=18, queue=12, transaction=14, write=4), ROWS),
+                (Cost(blob=4, get=12, put=1, query=18, queue=12, transaction=14, write=5), 1_001),
+                (Cost(blob=4, get=12, put=1, query=18, queue=12, transaction=2, write=4), 0),
+                (Cost(blob=4, get=12, put=1, query=18, queue=12, transaction=14, write=4), ROWS),
             ],
         ),
         (
@@ -120,9 +122,9 @@ def licenses() -> Rows:
             licenses(),
             {"notes": "n"},
             [
-                (Cost(blob=2, get=2, query=9, queue=3, transaction=502, write=2), 2_501),
-                (Cost(blob=2, get=2, query=8, queue=3, transaction=2, write=1), 0),
-                (Cost(blob=2, get=2, query=8, queue=3, transaction=338, write=1), 1_336),
+                (Cost(blob=1, get=2, put=1, query=9, queue=3, transaction=502, write=2), 2_501),
+                (Cost(blob=1, get=2, put=1, query=8, queue=3, transaction=2, write=1), 0),
+                (Cost(blob=1, get=2, put=1, query=8, queue=3, transaction=338, write=1), 1_336),
             ],
         ),
     ],

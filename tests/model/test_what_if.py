@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from shared.errors import PreconditionFailedError
 from shared.services.dry_run import WhatIfBlobs, WhatIfTables
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Replace, Tables, Upsert
-from tests.model.memory_storage import MemoryBlobs, MemoryTables, Turnstile
+from tests.memory_storage import MemoryBlobs, MemoryTables
 
-_T = TypeVar("_T")
 ROWS = [f"r|{number:02d}" for number in range(30)]
 STEPS = 60
 
 
-class OpenTurnstile(Turnstile):
-    """Lets every request pass."""
-
-    async def passed(self, work: Callable[[], _T]) -> _T:
-        return work()
-
-
 def _tables(pick: random.Random) -> tuple[MemoryTables, MemoryTables]:
     """The same entities twice."""
-    both = MemoryTables(OpenTurnstile()), MemoryTables(OpenTurnstile())
+    both = MemoryTables(), MemoryTables()
     for row in pick.sample(ROWS, 12):
         for tables in both:
             asyncio.run(tables.write("T", Insert(Entity("p", row, {"A": row, "B": 0}))))
@@ -92,7 +83,7 @@ async def _operation(tables: Tables, row: str, pick: random.Random) -> Operation
 
 def test_what_if_blobs_keep_what_is_written_to_themselves() -> None:
     async def play() -> None:
-        base = MemoryBlobs(OpenTurnstile())
+        base = MemoryBlobs()
         await base.put("c", "old", [b"abcdef"])
         blobs = WhatIfBlobs(base)
         await blobs.put("c", "new", [b"12", b"34"])

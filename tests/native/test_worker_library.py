@@ -1,13 +1,15 @@
-"""Azure's own worker library indexes every function of the app and runs it.
-
-`dev.py test` makes an environment with the library where there is a Python 3.13.
-"""
+"""Azure's own worker library indexes every function of the app and runs it (Python 3.13)."""
 
 from __future__ import annotations
 
 import base64
+import json
 import os
+import subprocess
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +21,64 @@ from shared.imports.registry import MESSAGE_TYPES
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from tests.builders import a_worker
-from tests.emulator import Emulator
-from tests.native.worker_library import Invocation, WorkerLibrary
+from tests.emulator import AUTHDATA_KEYS, Emulator
 from tests.tenants import Sender, a_sender
 
-pytestmark = [pytest.mark.worker, pytest.mark.integration]
+# The app on the vendor's own worker library, as a child process (Python 3.13).
 
+ROOT = Path(__file__).resolve().parents[2]
+HOST = Path(__file__).parent / "vendor" / "native_host.py"
+Invocation = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class WorkerLibrary:
+    """An interpreter that has the library, and the storage to run the app on."""
+
+    python: str
+    storage: str
+
+    def list_functions(self) -> dict[str, Any]:
+        """What the library says when it indexes the app; fails where it warns of something."""
+        listed = self._run("list", "--strict")
+        assert listed.returncode == 0, listed.stdout + listed.stderr
+        functions: dict[str, Any] = json.loads(listed.stdout)
+        return functions
+
+    def invoke(self, invocations: Sequence[Invocation]) -> list[dict[str, Any]]:
+        """Run functions one after another in one process; one answer each."""
+        lines = "\n".join(json.dumps(invocation) for invocation in invocations)
+        ran = self._run("--compact", "batch", "-", text=lines)
+        answers: list[dict[str, Any]] = [json.loads(line) for line in ran.stdout.splitlines()]
+        assert len(answers) == len(invocations), ran.stdout + ran.stderr
+        return answers
+
+    def _run(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("GATEWAY_", "AzureWebJobs", "PYTHON", "VIRTUAL_ENV"))
+        }
+        own = {
+            "AzureWebJobsStorage": self.storage,
+            "GATEWAY_AUTHDATA_KEYS": AUTHDATA_KEYS,
+            "PYTHONUTF8": "1",
+        }
+        options = [word for word in words if word == "--compact"]
+        command = [word for word in words if word != "--compact"]
+        return subprocess.run(
+            [self.python, str(HOST), "--settings", "none", *options, str(ROOT), *command],
+            input=text,
+            capture_output=True,
+            check=False,
+            cwd=ROOT,
+            env={**kept, **own},
+            text=True,
+            timeout=100,
+        )
+
+
+# Azure's own worker library indexes every function of the app and runs it.
 
 OPENID = (".well-known/openid-configuration", ".well-known/jwks.json")
 
@@ -50,14 +104,18 @@ def _get(sender: Sender, url: str) -> Invocation:
     return {"method": "GET", "url": url, "headers": dict(sender.headers)}
 
 
+@pytest.mark.worker
+@pytest.mark.integration
 def test_the_library_indexes_every_function_without_a_warning(library: WorkerLibrary) -> None:
-    found = library.list_functions()
-    assert found["warnings"] == []
-    names = {function["name"] for function in found["functions"]}
+    functions = library.list_functions()
+    assert functions["warnings"] == []
+    names = {function["name"] for function in functions["functions"]}
     assert {"import_workers", "workers_rows_bulk_poison", "sweep", "health"} <= names
 
 
-def test_workers_go_in_through_the_library(library: WorkerLibrary) -> None:
+@pytest.mark.worker
+@pytest.mark.integration
+def test_workers_are_imported_through_the_library(library: WorkerLibrary) -> None:
     sender = a_sender(library.storage)
     rows = [a_worker("P1"), a_worker("P2", Gender="x"), a_worker("P1", Title="Dr")]
     [accepted] = library.invoke([_import_call(sender, rows, Prefer="respond-async")])
@@ -90,10 +148,12 @@ def _taken(storage: str) -> Invocation:
         return {"message": message.content, "encoding": "base64", "id": message.id}
 
 
+@pytest.mark.worker
+@pytest.mark.integration
 def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
     sender = a_sender(library.storage)
-    nobody = ChunkMessage("nobody", 1, str(uuid.uuid4()), 0).to_text()
-    message = {"message": base64.b64encode(nobody.encode()).decode(), "encoding": "base64"}
+    unknown_tenant = ChunkMessage("nobody", 1, str(uuid.uuid4()), 0).to_text()
+    message = {"message": base64.b64encode(unknown_tenant.encode()).decode(), "encoding": "base64"}
     invocations: list[Invocation] = []
     for name in MESSAGE_TYPES:
         url = MESSAGE_TYPES[name].address

@@ -55,7 +55,7 @@ def test_a_folder_of_an_earlier_version_is_closed(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_of_a_folder_with_other_things_only_what_is_ours_is_closed(tmp_path: Path) -> None:
+def test_only_the_files_of_the_gateway_are_closed_in_a_shared_folder(tmp_path: Path) -> None:
     folder = tmp_path / "home"
     fill(folder, *OURS, "letter.txt", "music/song")
     (folder / "logs" / "link").symlink_to(folder / "letter.txt")
@@ -79,12 +79,12 @@ def test_the_umask_is_as_it_was_after_a_run(tmp_path: Path) -> None:
 GATEWAY = RunningGateway("http://127.0.0.1:7071", "AccountName=a;AccountKey=b", 42)
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_a_written_description_is_read_again(tmp_path: Path) -> None:
     write_gateway(tmp_path, GATEWAY)
     assert read_gateway(tmp_path) == GATEWAY
 
 
-def test_it_holds_the_three_fields_of_the_contract(tmp_path: Path) -> None:
+def test_the_description_has_the_three_fields_of_the_contract(tmp_path: Path) -> None:
     write_gateway(tmp_path, GATEWAY)
     fields = json.loads((tmp_path / "gateway.json").read_text())
     assert fields == {"url": GATEWAY.url, "storage": GATEWAY.storage, "pid": 42}
@@ -101,7 +101,7 @@ def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     assert (tmp_path / "gateway.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_after_removal_there_is_none(tmp_path: Path) -> None:
+def test_a_removed_description_cannot_be_read(tmp_path: Path) -> None:
     write_gateway(tmp_path, GATEWAY)
     remove_gateway(tmp_path)
     remove_gateway(tmp_path)
@@ -109,6 +109,6 @@ def test_after_removal_there_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"url": "u", "storage": "s", "pid": "x"}'])
-def test_an_unreadable_one_counts_as_none(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_description_counts_as_missing(tmp_path: Path, text: str) -> None:
     (tmp_path / "gateway.json").write_text(text)
     assert read_gateway(tmp_path) is None

@@ -156,7 +156,7 @@ def deployed_files() -> list[str]:
 
 def packages_of(path: Path) -> set[str]:
     """The packages that bring the modules that a file imports, at its head or later."""
-    found: set[str] = set()
+    packages: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -164,8 +164,8 @@ def packages_of(path: Path) -> set[str]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        found.update(package for name in names if (package := package_of(name)))
-    return found
+        packages.update(package for name in names if (package := package_of(name)))
+    return packages
 
 
 @cache
@@ -193,14 +193,14 @@ def owners_of_modules() -> Mapping[str, list[str]]:
 def modules_in_namespaces() -> dict[str, set[str]]:
     """Dotted name of a package inside a shared namespace -> the distribution that has it."""
     shared = {top for top, owners in owners_of_modules().items() if len(set(owners)) > 1}
-    found: dict[str, set[str]] = {}
+    modules: dict[str, set[str]] = {}
     for owner in {owner for top in shared for owner in owners_of_modules()[top]}:
         for file in metadata.files(owner) or ():
             if file.parts[0] in shared and file.name.endswith(".py"):
                 parts = file.with_suffix("").parts
                 name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-                found.setdefault(name, set()).add(owner)
-    return found
+                modules.setdefault(name, set()).add(owner)
+    return modules
 
 
 def link_package(name: str, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The emulator as a child: free ports, accounts of its own, data that outlives a sudden end."""
+"""The emulator as a child process: its output, ports, accounts, and data after a sudden end."""
 
 from __future__ import annotations
 
@@ -12,8 +12,60 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import TableServiceClient
 
 from local_host.setup import azurite, processes
+from local_host.setup.azurite import Programs, command, read_endpoints
 from local_host.setup.data_folder import DataFolder
 from local_host.setup.messages import SetupError
+
+# What is read from the emulator's output, and how it is called.
+
+OUTPUT = """\
+Azurite Blob service is starting at http://127.0.0.1:0
+Azurite Blob service is successfully listening at http://127.0.0.1:45203
+Azurite Queue service is starting at http://127.0.0.1:0
+Azurite Queue service is successfully listening at http://127.0.0.1:40151
+Azurite Table service is starting at http://127.0.0.1:0
+Azurite Table service is successfully listening at http://127.0.0.1:39287
+"""
+EXAMPLE_PROGRAMS = Programs(Path("/n/node"), Path("/a/azurite.js"))
+
+
+def test_the_ports_are_those_it_listens_at() -> None:
+    assert read_endpoints(OUTPUT) == {
+        "Blob": "http://127.0.0.1:45203",
+        "Queue": "http://127.0.0.1:40151",
+        "Table": "http://127.0.0.1:39287",
+    }
+
+
+def test_a_line_that_is_still_being_written_is_not_read() -> None:
+    assert read_endpoints(OUTPUT[: OUTPUT.index("45203") + 2].rstrip("\n")) == {}
+
+
+def test_only_what_has_been_announced_is_there() -> None:
+    assert list(read_endpoints("\n".join(OUTPUT.splitlines()[:3]) + "\n")) == ["Blob"]
+
+
+def test_the_emulator_is_started_with_free_ports_and_without_telemetry() -> None:
+    words = command(EXAMPLE_PROGRAMS, None)
+    assert words[0] == "/n/node"
+    assert words[words.index("/a/azurite.js") + 1] == "--inMemoryPersistence"
+    for service in ("--blobPort", "--queuePort", "--tablePort"):
+        assert words[words.index(service) + 1] == "0"
+    assert {"--disableTelemetry", "--skipApiVersionCheck"} <= set(words)
+
+
+def test_a_location_is_never_combined_with_memory() -> None:
+    words = command(EXAMPLE_PROGRAMS, Path("/data"))
+    assert words[words.index("--location") + 1] == "/data"
+    assert "--inMemoryPersistence" not in words
+
+
+def test_the_programs_named_by_variables_are_used() -> None:
+    environ = {"AZURITE_NODE": "/x/node", "AZURITE_SCRIPT": "/x/azurite.js"}
+    assert Programs.from_environ(environ) == Programs(Path("/x/node"), Path("/x/azurite.js"))
+
+
+# The emulator as a child: free ports, accounts of its own, data that outlives a sudden end.
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = azurite.Programs.from_environ()
@@ -32,12 +84,9 @@ with azurite.running(azurite.Programs.from_environ(), location=data.storage) as 
     sys.stdin.read()
 """
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(not PROGRAMS.script.exists(), reason="the emulator is not installed"),
-]
 
-
+@pytest.mark.integration
+@pytest.mark.skipif(not PROGRAMS.script.exists(), reason="the emulator is not installed")
 def test_each_account_has_its_own_tables() -> None:
     with azurite.running(PROGRAMS, accounts=["one", "other"]) as emulator:
         put(emulator.connection_string_of("one"), "a")
@@ -45,6 +94,8 @@ def test_each_account_has_its_own_tables() -> None:
         assert rows(emulator.connection_string_of("other")) == []
 
 
+@pytest.mark.integration
+@pytest.mark.skipif(not PROGRAMS.script.exists(), reason="the emulator is not installed")
 def test_data_on_disk_outlives_the_emulator(tmp_path: Path) -> None:
     with azurite.running(PROGRAMS, location=tmp_path) as emulator:
         put(emulator.connection_string, "a")
@@ -52,6 +103,8 @@ def test_data_on_disk_outlives_the_emulator(tmp_path: Path) -> None:
         assert rows(emulator.connection_string) == ["a"]
 
 
+@pytest.mark.integration
+@pytest.mark.skipif(not PROGRAMS.script.exists(), reason="the emulator is not installed")
 def test_asking_twice_to_end_loses_nothing(tmp_path: Path) -> None:
     with azurite.running(PROGRAMS, location=tmp_path) as emulator:
         put(emulator.connection_string, "a")
@@ -62,7 +115,9 @@ def test_asking_twice_to_end_loses_nothing(tmp_path: Path) -> None:
         assert rows(emulator.connection_string) == ["a"]
 
 
-def test_it_can_be_ended_while_it_starts(tmp_path: Path) -> None:
+@pytest.mark.integration
+@pytest.mark.skipif(not PROGRAMS.script.exists(), reason="the emulator is not installed")
+def test_the_emulator_can_be_ended_while_it_starts(tmp_path: Path) -> None:
     with subprocess.Popen(
         azurite.command(PROGRAMS, tmp_path), stdout=subprocess.DEVNULL
     ) as starting:
@@ -70,6 +125,8 @@ def test_it_can_be_ended_while_it_starts(tmp_path: Path) -> None:
             starting.terminate()
 
 
+@pytest.mark.integration
+@pytest.mark.skipif(not PROGRAMS.script.exists(), reason="the emulator is not installed")
 @pytest.mark.skipif(not processes.HAS_PARENT_DEATH_SIGNAL, reason="Linux only")
 def test_data_on_disk_outlives_the_sudden_end_of_a_starter_with_threads(tmp_path: Path) -> None:
     keeper = subprocess.Popen(
@@ -88,6 +145,8 @@ def test_data_on_disk_outlives_the_sudden_end_of_a_starter_with_threads(tmp_path
         assert rows(emulator.connection_string) == ["a"]
 
 
+@pytest.mark.integration
+@pytest.mark.skipif(not PROGRAMS.script.exists(), reason="the emulator is not installed")
 def test_an_emulator_that_does_not_start_says_why(tmp_path: Path) -> None:
     script = tmp_path / "broken.js"
     script.write_text("console.error('no such thing'); process.exit(3)")

@@ -40,19 +40,19 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
 
 def test_a_child_is_asked_to_end() -> None:
     child = processes.start(SLEEP, death_signal=signal.SIGKILL)
-    assert processes.stop(child, patience=10)
+    assert processes.stop(child, seconds=10)
     assert child.returncode == -signal.SIGTERM
 
 
-def test_a_process_of_somebody_else_is_left_alone() -> None:
+def test_a_process_of_another_program_is_not_ended() -> None:
     child = processes.start(SLEEP, death_signal=signal.SIGKILL)
     _wait_until_it_is("child-of-this-test", child.pid)
     assert processes.end_leftover(child.pid, ["azurite"], [(signal.SIGKILL, 5.0)])
     assert child.poll() is None
-    processes.stop(child, patience=10)
+    processes.stop(child, seconds=10)
 
 
-def test_a_stray_of_ours_is_ended() -> None:
+def test_a_leftover_process_of_the_gateway_is_ended() -> None:
     child = processes.start(SLEEP, death_signal=signal.SIGKILL)
     _wait_until_it_is("child-of-this-test", child.pid)
     tries = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)]
@@ -77,7 +77,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from local_host.setup.processes import file_lock
-with file_lock(Path(sys.argv[1]), patience=0, on_wait=print, refusal="taken"):
+with file_lock(Path(sys.argv[1]), seconds=0, on_wait=print, refusal="taken"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -102,7 +102,7 @@ def test_a_second_holder_is_refused_after_its_patience(tmp_path: Path) -> None:
         _hold(tmp_path / "lock") as holder,
         pytest.raises(SetupError, match="taken"),
         file_lock(
-            tmp_path / "lock", patience=0.3, on_wait=lambda: waits.append("w"), refusal="taken"
+            tmp_path / "lock", seconds=0.3, on_wait=lambda: waits.append("w"), refusal="taken"
         ),
     ):
         pass
@@ -114,7 +114,7 @@ def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
     with _hold(tmp_path / "lock") as holder:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        with file_lock(tmp_path / "lock", patience=0, on_wait=lambda: None, refusal="taken"):
+        with file_lock(tmp_path / "lock", seconds=0, on_wait=lambda: None, refusal="taken"):
             pass
 
 
@@ -122,6 +122,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(SetupError, match="Cannot write to"),
-        file_lock(tmp_path / "file" / "lock", patience=0, on_wait=lambda: None, refusal=""),
+        file_lock(tmp_path / "file" / "lock", seconds=0, on_wait=lambda: None, refusal=""),
     ):
         pass

@@ -1,10 +1,12 @@
-"""`dev.py run` as a person meets it: the whole gateway, started and ended in every way."""
+"""`dev.py run`: its arguments, its help before set-up, and the whole gateway started and ended."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import ssl
@@ -19,16 +21,153 @@ import pytest
 
 from local_host.setup import processes
 from local_host.setup.environment import is_prepared
+from local_host.setup.gateway import (
+    find_storage_account,
+    gateway_environ,
+    read_local_settings,
+    read_run_options,
+)
+from local_host.setup.messages import SetupError
+from local_host.setup.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout"),
-]
+# The arguments of `dev.py run` and the variables that it hands on.
 
 
-def test_the_demo_goes_as_expected_and_every_row_is_shown(tmp_path: Path) -> None:
+def test_the_defaults_are_those_of_the_contract() -> None:
+    options = read_run_options([], {})
+    assert (options.port, options.data) == (7071, ROOT / ".local")
+    assert (options.fresh, options.demo, options.exit) == (False, True, False)
+    assert not options.tls
+
+
+def test_a_variable_names_another_data_folder() -> None:
+    assert read_run_options([], {"GATEWAY_DATA": "/data"}).data == Path("/data")
+
+
+def test_every_argument_is_read() -> None:
+    words = ["--port", "0", "--data", "d", "--fresh", "--no-demo", "--exit", "--tls"]
+    options = read_run_options(words, {})
+    assert (options.port, options.data) == (0, Path("d"))
+    assert (options.fresh, options.demo, options.exit) == (True, False, True)
+    assert options.tls
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_a_number_that_is_not_a_port_is_refused(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        read_run_options([f"--port={port}"], {})
+    assert "--port" in capsys.readouterr().err
+
+
+def test_the_settings_file_wins_over_the_example_and_a_variable_over_both(tmp_path: Path) -> None:
+    (tmp_path / "local.settings.example.json").write_text('{"Values": {"A": "0", "B": "0"}}')
+    (tmp_path / "local.settings.json").write_text('\ufeff{"Values": {"A": "1", "C": "1"}}')
+    settings = read_local_settings(tmp_path)
+    environ = gateway_environ({"C": "2"}, settings)
+    assert (environ["A"], environ["C"]) == ("1", "2")
+    assert "B" not in environ
+
+
+def test_without_any_settings_file_there_are_no_defaults(tmp_path: Path) -> None:
+    assert read_local_settings(tmp_path) == {}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"Values": []}'])
+def test_a_broken_settings_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "local.settings.json").write_text(text)
+    with pytest.raises(SetupError, match=r"local\.settings\.json"):
+        read_local_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", ""),
+        ("UseDevelopmentStorage=true", ""),
+        (" UseDevelopmentStorage=true; ", ""),
+        ("AccountName=mine;AccountKey=k", "AccountName=mine;AccountKey=k"),
+    ],
+)
+def test_only_a_real_account_replaces_the_emulator(value: str, expected: str) -> None:
+    assert find_storage_account({"AzureWebJobsStorage": value}) == expected
+
+
+# The help of dev.py is shown at once, on a machine where nothing is set up yet.
+
+COMMANDS = ("run", "test", "check", "lock")
+
+
+@pytest.fixture(scope="module")
+def bare_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What dev.py needs, without an environment."""
+    folder = tmp_path_factory.mktemp("bare")
+    shutil.copy(ROOT / "dev.py", folder)
+    shutil.copytree(ROOT / "local_host" / "setup", folder / "local_host" / "setup")
+    for module in (ROOT / "local_host").glob("*.py"):
+        shutil.copy(module, folder / "local_host")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_a_command_shows_its_help_instead_of_starting(
+    bare_checkout: Path, command: str, option: str
+) -> None:
+    before = sorted(bare_checkout.iterdir())
+    done = subprocess.run(
+        [sys.executable, "-B", "dev.py", command, option],
+        cwd=bare_checkout, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage:")
+    assert command in done.stdout.splitlines()[0]
+    assert sorted(bare_checkout.iterdir()) == before
+
+
+def test_the_overview_names_every_command(bare_checkout: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-B", "dev.py", "--help"],
+        cwd=bare_checkout, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0
+    for command in (*COMMANDS, "bench", "manage"):
+        assert f"\n  {command} " in done.stdout
+
+
+# A Python that is too old gets one clear sentence from dev.py.
+DEV = Path(__file__).resolve().parents[2] / "dev.py"
+
+
+def _old_pythons() -> list[str]:
+    on_path = [shutil.which(f"python3.{minor}") for minor in (8, 9, 10)]
+    installed = (Path.home() / ".pyenv" / "versions").glob("3.[89].*/bin/python3")
+    return [python for python in (*on_path, *map(str, sorted(installed))) if python]
+
+
+def test_dev_py_parses_on_python_3_8() -> None:
+    ast.parse(DEV.read_text(), feature_version=(3, 8))
+
+
+def test_an_old_python_is_refused_with_the_needed_version() -> None:
+    for python in _old_pythons():
+        done = subprocess.run([python, DEV, "run"], capture_output=True, text=True, check=False)
+        if "pyenv:" in done.stderr:
+            continue  # a shim of a version that is not switched on
+        assert done.returncode == 2
+        assert done.stderr.startswith("dev.py needs Python 3.11 or newer, but this is 3.")
+        assert len(done.stderr.splitlines()) == 1
+        return
+    pytest.skip("no Python older than 3.11 found")
+
+
+# `dev.py run` as a person meets it: the whole gateway, started and ended in every way.
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
+def test_the_demo_runs_as_expected_and_shows_every_row(tmp_path: Path) -> None:
     done = finished("--exit", "--data", str(tmp_path))
     assert done.returncode == 0, done.stderr
     for row in json.loads((ROOT / "samples" / "workers.json").read_text()):
@@ -42,6 +181,8 @@ def test_the_demo_goes_as_expected_and_every_row_is_shown(tmp_path: Path) -> Non
     assert not (tmp_path / "gateway.json").exists()
 
 
+@pytest.mark.e2e
+@pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
 def test_over_tls_callers_find_the_certificate_and_the_issuer_is_the_address(
     tmp_path: Path,
 ) -> None:
@@ -55,12 +196,16 @@ def test_over_tls_callers_find_the_certificate_and_the_issuer_is_the_address(
             assert json.load(answer)["issuer"] == url
 
 
+@pytest.mark.e2e
+@pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
 def test_a_second_start_takes_under_five_seconds_of_work(tmp_path: Path) -> None:
     """Counted is the work of its processes, demo included, which other programs do not lengthen."""
     finished("--exit", "--data", str(tmp_path))
     assert min(seconds_of_work(tmp_path), seconds_of_work(tmp_path)) < 5
 
 
+@pytest.mark.e2e
+@pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
 def test_while_it_runs_it_is_announced_and_ctrl_c_ends_it_in_order(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "gateway.log").touch(0o644)
@@ -78,6 +223,8 @@ def test_while_it_runs_it_is_announced_and_ctrl_c_ends_it_in_order(tmp_path: Pat
     assert processes.command_line(gateway_file["pid"]) == ""
 
 
+@pytest.mark.e2e
+@pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
 def test_a_gateway_that_dies_by_itself_is_a_failure(tmp_path: Path) -> None:
     with started("--no-demo", "--data", str(tmp_path)) as (gateway, _url):
         os.kill(json.loads((tmp_path / "gateway.json").read_text())["pid"], signal.SIGKILL)
@@ -86,8 +233,12 @@ def test_a_gateway_that_dies_by_itself_is_a_failure(tmp_path: Path) -> None:
         assert "ended by itself (SIGKILL)" in gateway.stderr.read()
 
 
+@pytest.mark.e2e
+@pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
 @pytest.mark.skipif(not processes.HAS_PARENT_DEATH_SIGNAL, reason="Linux only")
-def test_after_a_sudden_end_the_next_start_finds_the_data_and_no_strays(tmp_path: Path) -> None:
+def test_after_a_sudden_end_the_next_start_has_the_data_and_no_leftover_process(
+    tmp_path: Path,
+) -> None:
     with started("--data", str(tmp_path)) as (gateway, _url):
         gateway_file = json.loads((tmp_path / "gateway.json").read_text())
         gateway.kill()
@@ -97,7 +248,9 @@ def test_after_a_sudden_end_the_next_start_finds_the_data_and_no_strays(tmp_path
         assert "demo" in manage(tmp_path, "tenant", "list").stdout
 
 
-def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path) -> None:
+@pytest.mark.e2e
+@pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
+def test_a_port_in_use_is_reported_with_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = finished("--exit", "--data", str(tmp_path), port=port)

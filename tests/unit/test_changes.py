@@ -1,7 +1,4 @@
-"""The feed of changes: what the rows of an import did to records, and how far a reader comes.
-
-Storage is that of the order model, whose requests are released at once.
-"""
+"""The feed of changes: what the rows of an import did to records, and how far a reader comes."""
 
 from __future__ import annotations
 
@@ -22,11 +19,11 @@ from shared.services.import_log import ImportLog
 from shared.services.results import Results
 from shared.storage import import_records, result_records
 from shared.storage.import_records import Counts, ImportRecord
-from shared.storage.ports import Entity, Insert, Merge
+from shared.storage.ports import Delete, Entity, Insert, Merge
 from shared.storage.result_records import ChunkResult
 from shared.web.changes import place_from_text, render
-from tests.model.memory_storage import ACTOR, MemoryBlobs, MemoryTables, Turnstile
-from tests.model.processes import at_once
+from tests.memory_storage import MemoryBlobs, MemoryTables
+from tests.model.harness import run_here
 
 TENANT = "t1"
 NEW, UPDATED, UNCHANGED, FAILED = Outcome
@@ -35,22 +32,15 @@ TYPES = changed_types()
 WORKERS, LICENSES, EMPLOYEES = TYPES["workers"], TYPES["licenses"], TYPES["authdata"]
 
 
-class OpenTurnstile(Turnstile):
-    """Requests do not wait."""
-
-    async def passed(self, work: Any) -> Any:
-        return work()
-
-
 @dataclass
 class World:
     """A tenant's imports in memory, and its feed."""
 
-    tables: MemoryTables = field(default_factory=lambda: MemoryTables(OpenTurnstile()))
+    tables: MemoryTables = field(default_factory=MemoryTables)
     number: int = 0
 
     def __post_init__(self) -> None:
-        self.results = Results(self.tables, MemoryBlobs(OpenTurnstile()), at_once)
+        self.results = Results(self.tables, MemoryBlobs(), run_here)
         self.feed = ChangeFeed(ImportLog(self.tables), self.results, lambda: TYPES)
 
     async def add(
@@ -69,14 +59,14 @@ class World:
             options=Options(),
             accepted_at="2026-01-01T00:00:00Z",
         )
-        await self.tables.transact("Imports", import_records.acceptance(record))
+        await self.tables.transact("Imports", import_records.acceptance_operations(record))
         counts = Counts()
         for at, rows in enumerate(chunks[:-1] if is_open else chunks):
             result = ChunkResult(import_id, at, tuple(rows), f"at-{self.number}")
             counts = counts.plus(result.counts)
             await self.results.add(result)
         if not is_open:
-            closing = import_records.closing(record, counts, "2026-01-01T00:00:01Z")
+            closing = import_records.close_operations(record, counts, "2026-01-01T00:00:01Z")
             await self.tables.transact("Imports", closing)
         return self.number
 
@@ -84,8 +74,17 @@ class World:
         entity = Entity(TENANT, import_records.record_row(number), values)
         await self.tables.write("Imports", Merge(entity))
 
-    def remove(self, number: int) -> None:
-        del self.tables.tables["Imports"][TENANT, import_records.record_row(number)]
+    async def remove(self, number: int) -> None:
+        entity = Entity(TENANT, import_records.record_row(number), {})
+        await self.tables.write("Imports", Delete(entity))
+
+    async def remove_result(self, number: int) -> Entity:
+        """That of the first chunk; returns it."""
+        place = f"import-{number}", result_records.result_row(0)
+        entity = await self.tables.get("ImportResults", *place)
+        assert entity is not None
+        await self.tables.write("ImportResults", Delete(entity))
+        return entity
 
     async def page(self, after: str = "0", size: int = 100, *names: str) -> ChangePage:
         wanted = names or tuple(kind.name for kind in TYPES.values())
@@ -93,11 +92,7 @@ class World:
 
 
 def run(work: Any) -> Any:
-    async def played() -> Any:
-        ACTOR.set(0)
-        return await work
-
-    return asyncio.run(played())
+    return asyncio.run(work)
 
 
 def a_row(index: int, name: str, outcome: Outcome = NEW, *removed: str) -> RowResult:
@@ -197,7 +192,7 @@ def test_imports_without_an_effect_are_passed_over_unless_they_removed_something
         await world.add([a_row(0, "P1", UNCHANGED), a_row(1, "P2", FAILED)])
         row = a_license(0, "k1", UNCHANGED, "k2")
         await world.add([row], type_name="licenses")
-        world.tables.tables["ImportResults"].pop(("import-1", result_records.result_row(0)))
+        await world.remove_result(1)
         page = await world.page()
         [change] = page.changes
         assert (change.change, change.key["licenseKey"]) == (DELETED, "k2")
@@ -293,7 +288,8 @@ def test_a_place_that_the_feed_has_not_reached_is_refused(after: str) -> None:
         await world.add([a_row(0, "P1", FAILED)])
         await world.add([a_row(0, "P1"), a_row(1, "P2")])
         if after == "0.000001":
-            world.tables.tables["Imports"].clear()
+            for number in (1, 2):
+                await world.remove(number)
         with pytest.raises(InvalidRequestError, match="is not a place"):
             await world.page(after)
 
@@ -325,7 +321,7 @@ def test_removed_imports_are_410_too() -> None:
         for at in range(1, 500):
             await world.add([a_row(0, f"P{at}")])
         for number in (*range(1, 400), 450):
-            world.remove(number)
+            await world.remove(number)
         for after in ("0", "10", "449"):
             with pytest.raises(GoneError, match=r"after=450,"):
                 await world.page(after)
@@ -369,8 +365,7 @@ def test_results_that_do_not_tell_of_every_row_are_410(broken: Any) -> None:
         await world.add([a_row(0, "P1")])
         await world.add([a_row(0, "P2"), a_row(1, "P3")])
         await world.add([a_row(0, "P4")])
-        place = "import-2", result_records.result_row(0)
-        result = world.tables.tables["ImportResults"].pop(place)
+        result = await world.remove_result(2)
         if broken is not None:
             await world.tables.write("ImportResults", Insert(broken(result)))
         assert (await world.page()).following == ChangePlace(1)

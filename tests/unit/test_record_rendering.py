@@ -10,7 +10,7 @@ import pytest
 
 from cli.csv_files import known_paths, path_of
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
-from shared.imports.field_diff import looks_masked, masked_value
+from shared.imports.merge_rules import looks_masked, masked_value
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.workers.rules import RULES as WORKERS
 from shared.services.records.rendering import RecordRenderer, number_names, sensitive_names

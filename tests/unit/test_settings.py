@@ -12,7 +12,17 @@ import pytest
 from cli.reference_pages import SETTINGS_PAGE, render_settings_page
 from shared.errors import SettingsError
 from shared.imports.documents.model import FILE_TYPES
-from shared.settings import SETTINGS, Setting, Settings, read_settings, settings_in_force
+from shared.settings import (
+    SETTINGS,
+    Setting,
+    Settings,
+    own_address,
+    read_address,
+    read_guid,
+    read_names,
+    read_settings,
+    settings_in_force,
+)
 from shared.storage_account import StorageAccount, emulator_connection_string
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +101,7 @@ def test_all_problems_are_reported_together() -> None:
 
 
 @pytest.mark.parametrize("declared", NUMBERS, ids=lambda declared: declared.name)
-def test_a_number_is_taken_up_to_its_limits_and_no_further(declared: Setting) -> None:
+def test_a_number_is_accepted_up_to_its_limits(declared: Setting) -> None:
     for number in (declared.least, declared.most):
         read_settings({**DEVELOPMENT, declared.name: str(number)})
     for wrong in (declared.least - 1, declared.most + 1, "1.5", "ten", "٣", "9" * 5_000):
@@ -118,7 +128,7 @@ def test_the_types_of_documents_are_those_that_the_gateway_knows() -> None:
         ("gateway_cache_seconds", "GATEWAY_CACHE_SECONDS"),
     ],
 )
-def test_a_misspelt_name_is_told_what_was_meant(name: str, meant: str) -> None:
+def test_a_misspelt_setting_is_reported_with_the_correct_name(name: str, meant: str) -> None:
     assert problems_of({**DEVELOPMENT, name: "1"}) == [
         f"{name} is no setting of the gateway; did you mean {meant}?"
     ]
@@ -167,7 +177,7 @@ def test_a_connection_string_wins_over_an_identity() -> None:
         ({"accountName": "a", "clientId": "b"}, ["clientId"]),
     ],
 )
-def test_a_half_told_identity_is_refused(environ: dict[str, str], parts_wrong: list[str]) -> None:
+def test_an_incomplete_identity_is_refused(environ: dict[str, str], parts_wrong: list[str]) -> None:
     problems = problems_of({f"AzureWebJobsStorage__{name}": environ[name] for name in environ})
     assert [problem.split()[0] for problem in problems] == [
         f"AzureWebJobsStorage__{name}" for name in parts_wrong
@@ -182,7 +192,7 @@ def test_a_half_told_identity_is_refused(environ: dict[str, str], parts_wrong: l
         f"@Microsoft.KeyVault(SecretUri=https://vault.example/secrets/{ACCOUNT_KEY})",
     ],
 )
-def test_what_is_no_connection_string_is_refused_without_quoting_it(text: str) -> None:
+def test_a_wrong_connection_string_is_refused_without_quoting_it(text: str) -> None:
     (problem,) = problems_of({"AzureWebJobsStorage": text})
     assert problem.startswith("AzureWebJobsStorage is ")
     assert ACCOUNT_KEY not in problem
@@ -269,3 +279,102 @@ def test_the_settings_page_is_the_one_that_the_table_renders() -> None:
     assert SETTINGS_PAGE.read_text(encoding="utf-8") == render_settings_page(), (
         "run: python -m cli.reference_pages"
     )
+
+
+# Settings that are texts: addresses, GUIDs, names, and where the gateway is reached by default.
+
+GUID = "72F988BF-0000-4000-8000-2D7CD011DB47"
+ENTRA = {
+    **DEVELOPMENT,
+    "GATEWAY_IDENTITY_PROVIDER": "Entra",
+    "GATEWAY_ENTRA_TENANT": GUID,
+    "GATEWAY_AUDIENCE": "api://payroll, 11111111-2222-4333-8444-555555555555",
+}
+
+
+def settings_with_problems(environ: dict[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(environ)
+    return [problem.split()[0] for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("https://gateway.example", "https://gateway.example"),
+        ("https://gateway.example/payroll/", "https://gateway.example/payroll"),
+        ("http://127.0.0.1:7071", "http://127.0.0.1:7071"),
+        ("http://[::1]:7071/", "http://[::1]:7071"),
+    ],
+)
+def test_a_slash_at_the_end_of_an_address_is_removed(text: str, read: str) -> None:
+    assert read_address(text) == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gateway.example", "ftp://a.example", "https://", "https://a.example?x=1", "https://[",
+        "https://a.example#x", "https://user:pass@a.example", "https://a example", "javascript:x",
+    ],
+)  # fmt: skip
+def test_a_text_that_is_not_an_address_is_refused(text: str) -> None:
+    assert read_address(text) is None
+
+
+def test_names_and_guids() -> None:
+    assert read_names("one, api://two") == ("one", "api://two")
+    assert [read_names(text) for text in ("", "one,", "o ne", ",")] == [None] * 4
+    assert read_guid(GUID) == GUID.lower()
+    assert read_guid("contoso.example") is None
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("", "http://localhost:7071"),
+        ("payroll.azurewebsites.net", "https://payroll.azurewebsites.net"),
+        ("localhost:7072", "http://localhost:7072"),
+        ("127.0.0.1:80", "http://127.0.0.1:80"),
+        ("localhost.example", "https://localhost.example"),
+        ("a b", "http://localhost:7071"),
+    ],
+)
+def test_the_address_of_the_gateway_comes_from_the_platform(host: str, address: str) -> None:
+    assert own_address({"WEBSITE_HOSTNAME": host}) == address
+    assert read_settings({**DEVELOPMENT, "WEBSITE_HOSTNAME": host}).base_url == address
+
+
+def test_a_set_address_wins_over_the_platforms() -> None:
+    environ = {
+        **DEVELOPMENT,
+        "WEBSITE_HOSTNAME": "a.example",
+        "GATEWAY_BASE_URL": "https://b.example",
+    }
+    assert read_settings(environ).base_url == "https://b.example"
+
+
+def test_entra_settings_name_the_directory_and_the_audiences() -> None:
+    settings: Settings = read_settings(ENTRA)
+    assert settings.identity_provider == "entra"
+    assert settings.entra_tenant == GUID.lower()
+    assert settings.audiences == ("api://payroll", "11111111-2222-4333-8444-555555555555")
+
+
+def test_entra_without_them_is_a_problem_each() -> None:
+    environ = {**DEVELOPMENT, "GATEWAY_IDENTITY_PROVIDER": "entra"}
+    assert settings_with_problems(environ) == ["GATEWAY_ENTRA_TENANT", "GATEWAY_AUDIENCE"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GATEWAY_IDENTITY_PROVIDER", "okta"),
+        ("GATEWAY_ENTRA_TENANT", "contoso.example"),
+        ("GATEWAY_ENTRA_AUTHORITY", "http://login.example"),
+        ("GATEWAY_AUDIENCE", "one two"),
+        ("GATEWAY_BASE_URL", "gateway.example"),
+    ],
+)
+def test_a_wrong_text_is_named(name: str, value: str) -> None:
+    assert settings_with_problems({**ENTRA, name: value}) == [name]

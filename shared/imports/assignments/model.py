@@ -1,11 +1,11 @@
 """Assignments v1, every field (docs/contracts.md#1; the vendor's "Assignments v1" page).
 
-In every row, and not null: the keys, what the assignment refers to, and StartDate. In every row,
-but null where it is open: ExpectedEndDate and ActualEndDate. Everything else is optional, and null
-or blank clears it.
+The keys, the references and StartDate are required in every row and must not be null.
+ExpectedEndDate and ActualEndDate are required too, but null where they are open. All other fields
+are optional, and null or blank clears them.
 
-A rate has the fields of both types, since a field of the other type is kept with a Warning
-(`plausibility`). Of its fields and of a split's those without a default are required.
+A rate has the fields of both types, because a field of the other type is stored with a Warning.
+The fields of a rate and of a split that have no default are required.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ConsultantCode = Annotated[Text, StringConstraints(pattern=r"^([^(*?a-z)]{1,10})
 
 
 class OnlineSettings(Record):
-    """How the assignment shows in the online portal; its properties merge one by one."""
+    """The settings of the online portal; its properties merge separately."""
 
     merge_kind = MergeKind.PER_PROPERTY
 
@@ -51,7 +51,7 @@ class OnlineSettings(Record):
 
 
 class CustomerFields(Record):
-    """Fields that the customer gives a meaning; they merge one by one."""
+    """Fields whose meaning the customer defines; they merge separately."""
 
     merge_kind = MergeKind.PER_PROPERTY
 
@@ -73,7 +73,7 @@ class ConsultantSplit(Record):
 
 
 class Rate(Record):
-    """What is paid and billed for one kind of work or expense."""
+    """The pay and the bill for one kind of work or expense."""
 
     RateType: Text | None = None
     RateCode: Text
@@ -96,7 +96,7 @@ class Rate(Record):
 
 
 class Assignment(Record):
-    """One row of an assignments import, and the assignment that is stored."""
+    """One row of an assignments import, and the stored assignment."""
 
     EmployerRef: Reference
     AssignmentRef: Reference

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.pay_and_bill_module import pay_and_bill_module
+from shared.imports.pay_and_bill.module import pay_and_bill_module
 
 if TYPE_CHECKING:
     from shared.services.records.sources import RecordSource

@@ -1,12 +1,11 @@
-"""What a row of an assignments import does to the assignment it speaks of (docs/contracts.md#1)."""
+"""The rules of the assignments import (docs/contracts.md#1)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
-from shared.imports.assignments.meanings import MEANINGS
 from shared.imports.assignments.model import Assignment
 from shared.imports.import_type import Document, ListedValue, Reference
 from shared.imports.merge_rules import listed_values, merging_rules
@@ -15,12 +14,139 @@ from shared.imports.model import MAX_PERCENTAGE
 from shared.imports.row_reader import as_sent
 from shared.imports.workers.definition import WORKERS
 
-# Values of an assignment that are taken, but look wrong: Warnings 2002 and 2003
-# (docs/contracts.md#1).
+# What the fields of assignments mean, for the published schema: by model class and field.
 #
-# Lists are judged when a row sends them. Of a rate: a type that is neither of the two, fields
-# that only the other type has, and an expiry before it takes effect. A rate without a type is not
-# judged by type: the contract does not ask for one.
+# Where the vendor's page says nothing of a field's values, the text says so.
+
+_OPEN: Final = "The vendor publishes no list of values; any text is taken."
+_CODE: Final = "A number of the vendor's; what each one stands for is not published."
+_DAY: Final = "A calendar day; a time of day is ignored."
+_MONEY: Final = (
+    "In the currency of the worker's pay; less than 0 or more than 1,000,000 gets a Warning."
+)
+_WEEKS: Final = "In weeks; less than 0 or more than 520 gets a Warning."
+_CUSTOM: Final = "Its meaning is the customer's."
+
+
+def _reference(what: str) -> str:
+    return f"Code of the {what}; checked against the tenant's list, where one is loaded."
+
+
+MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Assignment": {
+        "EmployerRef": "Reference of the employer; with AssignmentRef it is the key.",
+        "AssignmentRef": "Reference of the assignment, unique within the employer.",
+        "ClientRef": _reference("client for whom the worker works"),
+        "PersonnelRef": "Reference of the worker, who must be stored with the same employer.",
+        "DivisionRef": _reference("division"),
+        "DepartmentRef": _reference("department"),
+        "JobTitle": "What the worker is called in this assignment.",
+        "WorkLocation": "Where the work is done.",
+        "StartDate": f"First day of the assignment. {_DAY}",
+        "ExpectedEndDate": f"Day on which it is meant to end; null where that is open. {_DAY}",
+        "ActualEndDate": f"Day on which it has ended; null while it goes on. {_DAY}",
+        "PurchaseOrderNumber": "The client's purchase order. Its form is not checked.",
+        "BookedBy": "Name of the person who booked the assignment.",
+        "BookedById": "Id of that person. Its form is not published; any text is taken.",
+        "RateFrequency": f"For which unit of time the rates are, such as an hour. {_OPEN}",
+        "InvoiceAddressNumber": f"Which address of the client gets the invoice. {_CODE}",
+        "DeliveryAddressNumber": f"Which address of the client is the place of delivery. {_CODE}",
+        "IsIncludedOnMarginReport": "Whether the assignment appears in the report of margins.",
+        "JobCategoryRef": _reference("job category"),
+        "CostCentre": "Cost centre that the assignment is booked to. It is not checked.",
+        "ReportToClientRef": _reference("client to whom the worker reports"),
+        "InvoiceToClientRef": _reference("client who gets the invoice"),
+        "ReportsToId": "Id of the person to whom the worker reports. Its form is not published.",
+        "ContactName": "Name of the contact at the client.",
+        "Notes": "Notes on the assignment; more than 10,000 characters get a Warning.",
+        "SalesTaxArea": f"Area whose sales tax applies. {_OPEN}",
+        "ComparatorTitle": "Job of the comparable employee of the client under the UK's Agency "
+        "Workers Regulations.",
+        "HolOverrideWeeks": f"Holiday in place of the usual one. {_WEEKS}",
+        "HolOverrideHourPerc": "Holiday for each hour in place of the usual one, in percent; less "
+        "than 0 or more than 100 gets a Warning.",
+        "PrevAWRWeeks": "Weeks that count as worked before under the Agency Workers Regulations. "
+        f"{_WEEKS}",
+        "AWRQualificationWeeks": "Weeks after which the Agency Workers Regulations apply in full. "
+        f"{_WEEKS}",
+        "ComparatorRef": _reference("comparable employee"),
+        "IsCancelled": "Whether the assignment has been cancelled.",
+        "EndReason": f"Why the assignment ended. {_OPEN}",
+        "AssignmentType": f"Kind of assignment. {_OPEN}",
+        "TimesheetFrequency": f"How often a timesheet is due. {_OPEN}",
+        "ContractRefPrimaryContract": _reference("first contract"),
+        "ExternalNotes": "Notes that others may see; more than 10,000 characters get a Warning.",
+        "IsManualInterpretation": "Whether timesheets are interpreted by hand; its exact meaning "
+        "is not published.",
+        "SupplierContact": "Name of the contact at the supplier.",
+        "SecondaryContract": "The second contract. Its form is not published; any text is taken.",
+        "IsEIRDirectClient": "Whether the client is the direct one in reports of employment "
+        "intermediaries to the UK's tax authority.",
+        "IsOPWIPSApplicable": "Whether the UK's rules for off-payroll work in the private sector "
+        "apply.",
+        "OnlineOptions": "How the assignment shows in the online portal; its fields merge one by "
+        "one.",
+        "ConsultantSplits": "The consultants' shares. A list that is sent replaces the stored "
+        "one; a sum other than 100 gets a Warning.",
+        "CustomerDefinedFields": "Fields to which the customer gives a meaning; they merge one by "
+        "one.",
+        "Rates": "What is paid and billed. A list that is sent replaces the stored one.",
+    },
+    "OnlineSettings": {
+        "WorkflowDescription": f"Name of the workflow of timesheets. {_OPEN}",
+        "GroupCode": f"Group that the assignment is in. {_OPEN}",
+        "ConsultantSTiUserLogon": "Logon name of the consultant in the vendor's product STi.",
+        "TimesheetAuthoriserUserRef": "User who approves the timesheets. Its form is not "
+        "published.",
+        "STiTimesheetType": _CODE,
+        "EscalationTypeOverride": f"What happens to timesheets that nobody approves. {_OPEN}",
+        "IsOnlineExpenseAllowed": "Whether expenses may be entered in the portal.",
+    },
+    "CustomerFields": {
+        **{
+            f"CustomerDefinedField{number}": f"Text of the customer's. {_CUSTOM}"
+            for number in (1, 2, 5, 6, 7, 8)
+        },
+        **{
+            f"CustomerDefinedField{number}": f"Number of the customer's, in any unit. {_CUSTOM}"
+            for number in (3, 4)
+        },
+    },
+    "ConsultantSplit": {
+        "ConsultantRef": "Code of the consultant: 1 to 10 characters without lower-case letters, "
+        "brackets, question marks and asterisks.",
+        "Split": "The consultant's share in percent, from 0 to 100.",
+    },
+    "Rate": {
+        "RateType": "PayAndBill for work, Adhoc for single amounts; another type gets a "
+        "Warning and is kept.",
+        "RateCode": f"Code of the rate. {_OPEN}",
+        "SequenceNumber": "The rate's place among those of the assignment; where it begins is not "
+        "published.",
+        "BillingTaxCode": f"Tax code of the bill. {_OPEN}",
+        "IsDefaultRate": "Whether this is the rate that is taken where no other is named.",
+        "RateDescription": "The rate in words.",
+        "IsAWRable": "Whether the rate counts under the UK's Agency Workers Regulations.",
+        "IsPensionable": "Whether the rate counts for the pension.",
+        "PayRate": f"What the worker gets for a unit of time (PayAndBill). {_MONEY}",
+        "BillRate": f"What the client pays for a unit of time (PayAndBill). {_MONEY}",
+        "RateFrequency": f"For which unit of time the rate is (PayAndBill). {_OPEN}",
+        "BillingGroup": f"Group of the bill (PayAndBill). {_OPEN}",
+        "RateEffectiveDate": f"First day of the rate (PayAndBill). {_DAY}",
+        "RateExpiryDate": f"Last day of the rate (PayAndBill). {_DAY}",
+        "ReceiptOption": f"Whether a receipt is needed (Adhoc). {_OPEN}",
+        "PayAmount": f"What the worker gets (Adhoc). {_MONEY}",
+        "BillAmount": f"What the client pays (Adhoc). {_MONEY}",
+        "PayrollTaxCode": f"Tax code in payroll (Adhoc). {_OPEN}",
+    },
+}
+
+
+# Implausible values of an assignment: Warnings 2002 and 2003 (docs/contracts.md#1).
+#
+# Lists are checked when a row sends them. A rate gets a Warning for a type that is neither of the
+# two, for fields of the other type, and for an expiry before its effective date. A rate without a
+# type is not checked by type, because the contract does not require one.
 
 
 PAY_AND_BILL_FIELDS: Final = (
@@ -32,35 +158,37 @@ PAY_AND_BILL_FIELDS: Final = (
     "RateExpiryDate",
 )
 ADHOC_FIELDS: Final = ("ReceiptOption", "PayAmount", "BillAmount", "PayrollTaxCode")
+# By rate type, the fields that only rates of the other type have.
 FOREIGN_FIELDS: Final = {"PayAndBill": ADHOC_FIELDS, "Adhoc": PAY_AND_BILL_FIELDS}
-"""By rate type, the fields that only rates of the other type have."""
 
 
-def implausible(sent: Document) -> Iterator[Message]:
-    """A Warning for each thing of the row that looks wrong."""
+def find_implausible(values: Document) -> Iterator[Message]:
+    """A Warning for each implausible value of the row."""
     for name in ("ExpectedEndDate", "ActualEndDate"):
-        yield from _order(sent, "StartDate", name)
-    yield from _splits(sent.get("ConsultantSplits") or ())
-    for place, rate in enumerate(sent.get("Rates") or ()):
-        yield from _rate(rate, f"Rates[{place}].")
+        yield from _check_order(values, "StartDate", name)
+    yield from _check_splits(values.get("ConsultantSplits") or ())
+    for index, rate in enumerate(values.get("Rates") or ()):
+        yield from _check_rate(rate, f"Rates[{index}].")
 
 
-def _order(values: Document, first: str, last: str, path: str = "") -> Iterator[Message]:
-    begin, end = values.get(first), values.get(last)
+def _check_order(
+    values: Document, start_name: str, end_name: str, path: str = ""
+) -> Iterator[Message]:
+    begin, end = values.get(start_name), values.get(end_name)
     if begin is not None and end is not None and end < begin:
-        detail = f"it is before {first}; check both"
-        yield Message(MessageId.VALUES_DISAGREE, path + last, as_sent(end), detail)
+        detail = f"it is before {start_name}; check both"
+        yield Message(MessageId.VALUES_DISAGREE, path + end_name, as_sent(end), detail)
 
 
-def _splits(splits: Sequence[dict[str, Any]]) -> Iterator[Message]:
+def _check_splits(splits: Sequence[dict[str, Any]]) -> Iterator[Message]:
     if any("Split" not in split for split in splits):
-        return  # a part of the sum could not be read
+        return  # a split is unreadable, so there is no sum
     if splits and sum(Fraction(split["Split"]) for split in splits) != MAX_PERCENTAGE:
         detail = f"they do not add up to {MAX_PERCENTAGE}; correct the shares"
         yield Message(MessageId.VALUES_DISAGREE, "ConsultantSplits", detail=detail)
 
 
-def _rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
+def _check_rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
     kind = rate.get("RateType")
     if kind is not None and kind not in FOREIGN_FIELDS:
         detail = f"{' or '.join(FOREIGN_FIELDS)} is expected"
@@ -69,12 +197,13 @@ def _rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
         if name in rate:
             detail = f"rates of the type {kind} do not have this field; leave it out"
             yield Message(MessageId.IMPLAUSIBLE_VALUE, path + name, as_sent(rate[name]), detail)
-    yield from _order(rate, "RateEffectiveDate", "RateExpiryDate", path)
+    yield from _check_order(rate, "RateEffectiveDate", "RateExpiryDate", path)
 
 
+# Columns for searching.
 COLUMNS: Final = ("EmployerRef", "AssignmentRef", "PersonnelRef", "ClientRef", "JobTitle")
-"""What people search by."""
-LISTED: Final = (
+# Fields whose values must be in the tenant's reference lists, besides consultants of splits.
+LISTED_FIELDS: Final = (
     "ClientRef",
     "DivisionRef",
     "DepartmentRef",
@@ -84,15 +213,14 @@ LISTED: Final = (
     "ComparatorRef",
     "ContractRefPrimaryContract",
 )
-"""What a tenant's reference lists are asked for; the consultants of the splits too."""
 
 
 def _review(sent: Document, _merged: Document) -> Iterable[Message]:
-    return implausible(sent)
+    return find_implausible(sent)
 
 
 def references(document: Document) -> tuple[Reference, ...]:
-    """The worker, who must be stored with the same employer."""
+    """The worker, which must be stored with the same employer."""
     employer, worker = document.get("EmployerRef"), document.get("PersonnelRef")
     if employer is None or worker is None:
         return ()
@@ -100,10 +228,10 @@ def references(document: Document) -> tuple[Reference, ...]:
 
 
 def listed(document: Document) -> tuple[ListedValue, ...]:
-    """The values that are looked up in the tenant's reference lists."""
-    values = [*listed_values(document, LISTED)]
-    for place, split in enumerate(document.get("ConsultantSplits", ())):
-        values += listed_values(split, ("ConsultantRef",), f"ConsultantSplits[{place}].")
+    """The values that must be in the tenant's reference lists."""
+    values = [*listed_values(document, LISTED_FIELDS)]
+    for index, split in enumerate(document.get("ConsultantSplits", ())):
+        values += listed_values(split, ("ConsultantRef",), f"ConsultantSplits[{index}].")
     return tuple(values)
 
 

@@ -1,8 +1,8 @@
-"""What is told of a batch: a result for each record, and the vendor's answer made of results.
+"""The results of a batch's records, and the vendor's answer made from them.
 
-The answer to a stage call, to a review and to Process, and the one of an ended import, all come
-from `RowResult`s and so cannot tell different stories. A result says by its messages what class its
-record is of (docs/contracts.md#3, employeeDetails).
+The answers to stage, review and Process calls and to ended imports are all made from `RowResult`s,
+so they agree. The messages of a result tell the class of its record (docs/contracts.md#3,
+employeeDetails).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS
-from shared.imports.authdata.rules import Change, Classification, Classified, RecordClass
+from shared.imports.authdata.rules import BatchClassification, Change, Classification, RecordClass
 from shared.imports.messages import Message, MessageId
 from shared.imports.results import Outcome, RowResult
 
@@ -23,8 +23,8 @@ CHANGES: Final = {
 }
 
 _SENT_WITH: Final = "sent with "
+# Replaces an authentication value that was sent.
 HIDDEN: Final = "***"
-"""Stands for an authentication value that was sent."""
 
 _OUTCOMES: Final = {
     RecordClass.EMPTY: Outcome.UNCHANGED,
@@ -36,44 +36,49 @@ _OUTCOMES: Final = {
 }
 
 
-def results_of(classified: Classified) -> list[RowResult]:
+def results_of(classified: BatchClassification) -> list[RowResult]:
     """The result of every record; all fail where a threshold stops the batch."""
-    results = [_result(verdict) for verdict in classified.verdicts]
+    results = [_result(classification) for classification in classified.classifications]
     if not classified.exceeded:
         return results
-    stopped = Message(MessageId.STOPPED_BY_THRESHOLD)
+    message = Message(MessageId.STOPPED_BY_THRESHOLD)
     return [
-        RowResult(each.index, each.key, Outcome.FAILED, (*each.messages, stopped))
-        for each in results
+        RowResult(result.index, result.key, Outcome.FAILED, (*result.messages, message))
+        for result in results
     ]
 
 
-def _result(verdict: Classification) -> RowResult:
-    record = verdict.record
-    marks = [*verdict.messages, *(Message(CHANGES[change]) for change in verdict.changes)]
-    match verdict.standing:
+def _result(classification: Classification) -> RowResult:
+    record = classification.record
+    messages = [
+        *classification.messages,
+        *(Message(CHANGES[change]) for change in classification.changes),
+    ]
+    match classification.record_class:
         case RecordClass.DUPLICATE:
-            marks.append(Message(MessageId.DUPLICATE_RECORD, detail=_names(record.prints.present)))
+            messages.append(
+                Message(MessageId.DUPLICATE_RECORD, detail=_names(record.fingerprints.present))
+            )
         case RecordClass.EMPTY:
-            marks.append(Message(MessageId.EMPTY_RECORD))
+            messages.append(Message(MessageId.EMPTY_RECORD))
         case RecordClass.NO_CHANGE:
-            marks.append(Message(MessageId.NOTHING_TO_CHANGE))
+            messages.append(Message(MessageId.NOTHING_TO_CHANGE))
         case _:
             pass
-    outcome = _OUTCOMES[verdict.standing]
-    removed = (verdict.renamed_from,) if verdict.renamed_from else ()
-    return RowResult(record.position, (record.employee_id,), outcome, tuple(marks), removed)
+    outcome = _OUTCOMES[classification.record_class]
+    removed = (classification.renamed_from,) if classification.renamed_from else ()
+    return RowResult(record.position, (record.employee_id,), outcome, tuple(messages), removed)
 
 
 def _names(present: Sequence[bool]) -> str:
-    """Which values a duplicate had; the answer shows them, and nobody may keep the values."""
-    names = [name for name, is_there in zip(VALUE_FIELDS, present, strict=True) if is_there]
+    """The names of a duplicate's values for the answer; the values are not stored."""
+    names = [name for name, is_present in zip(VALUE_FIELDS, present, strict=True) if is_present]
     return f"{_SENT_WITH}{', '.join(names)}" if names else "sent without values"
 
 
 @dataclass(slots=True)
-class _Tally:
-    """The lists and counts of an answer while they grow."""
+class _AnswerBuilder:
+    """Collects the lists and counts of an answer."""
 
     counts: dict[str, int]
     empty: int = 0
@@ -82,25 +87,29 @@ class _Tally:
     details: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, result: RowResult, line: int) -> None:
-        """Count one result; `line` is what its errors are told under."""
+        """Add one result; `line` is the line number of its errors."""
         errors = [
-            each
-            for each in result.messages
-            if each.is_error and each.id != MessageId.STOPPED_BY_THRESHOLD
+            message
+            for message in result.messages
+            if message.is_error and message.id != MessageId.STOPPED_BY_THRESHOLD
         ]
-        said = {message.id: message for message in result.messages}
+        message_by_id = {message.id: message for message in result.messages}
         if errors:
             self._count("totalErrors", result, "Error")
-            self.errors += [{"line": line, "value": _sentence(message)} for message in errors]
-        elif MessageId.EMPTY_RECORD in said:
+            for message in errors:
+                prefix = "" if message.field is None else f"{message.field}: "
+                self.errors.append({"line": line, "value": f"{prefix}{message.text}"})
+        elif MessageId.EMPTY_RECORD in message_by_id:
             self.empty += 1
-        elif MessageId.DUPLICATE_RECORD in said:
+        elif MessageId.DUPLICATE_RECORD in message_by_id:
             self.counts["totalDuplicates"] += 1
-            self.duplicates.append(_duplicate(result, said[MessageId.DUPLICATE_RECORD]))
-        elif MessageId.NOTHING_TO_CHANGE in said:
+            self.duplicates.append(_duplicate(result, message_by_id[MessageId.DUPLICATE_RECORD]))
+        elif MessageId.NOTHING_TO_CHANGE in message_by_id:
             self._count("totalNoChange", result, "No Change")
         else:
-            self._add_write(result, [change for change in Change if CHANGES[change] in said])
+            self._add_write(
+                result, [change for change in Change if CHANGES[change] in message_by_id]
+            )
 
     def _add_write(self, result: RowResult, changes: Sequence[Change]) -> None:
         if not changes:
@@ -108,20 +117,26 @@ class _Tally:
             return
         self._count("totalUpdates", result, changes[0].value)
         for change in changes:
-            self.counts[_SIDE_COUNTS[change]] += 1
+            self.counts[_CHANGE_COUNTS[change]] += 1
 
     def _count(self, name: str, result: RowResult, value: str) -> None:
         self.counts[name] += 1
         self.details.append({"Key": result.key[0] or "", "Value": value})
 
 
-_SIDE_COUNTS: Final = {
+_CHANGE_COUNTS: Final = {
     Change.AUTH_VALUE: "totalAuthValueChange",
     Change.EMPLOYEE_ID: "totalEmpIdUpdate",
     Change.STATUS: "totalStatusChange",
 }
-_PARTS: Final = ("totalNew", "totalUpdates", "totalErrors", "totalNoChange", "totalDuplicates")
-_COUNTS: Final = (*_PARTS, *_SIDE_COUNTS.values())
+_CLASS_COUNTS: Final = (
+    "totalNew",
+    "totalUpdates",
+    "totalErrors",
+    "totalNoChange",
+    "totalDuplicates",
+)
+_COUNTS: Final = (*_CLASS_COUNTS, *_CHANGE_COUNTS.values())
 
 
 def vendor_answer(
@@ -129,14 +144,14 @@ def vendor_answer(
 ) -> dict[str, Any]:
     """The answer to these results, in their order.
 
-    `before` records were appended by earlier calls: lines count from there.
+    Line numbers count after the `before` records of earlier calls.
     """
-    tally = _Tally(dict.fromkeys(_COUNTS, 0))
+    builder = _AnswerBuilder(dict.fromkeys(_COUNTS, 0))
     submitted = 0
     for submitted, result in enumerate(results, start=1):  # noqa: B007 (counts what there is)
-        tally.add(result, result.index - before + 1)
-    counts, records = tally.counts, submitted - tally.empty
-    assert sum(counts[name] for name in _PARTS) == records, "every record is in one class"
+        builder.add(result, result.index - before + 1)
+    counts, records = builder.counts, submitted - builder.empty
+    assert sum(counts[name] for name in _CLASS_COUNTS) == records, "every record is in one class"
     return {
         "fileLogId": file_log_id,
         "totalNew": counts["totalNew"],
@@ -148,10 +163,10 @@ def vendor_answer(
         "totalAuthValueChange": counts["totalAuthValueChange"],
         "totalStatusChange": counts["totalStatusChange"],
         "totalDuplicates": counts["totalDuplicates"],
-        "duplicateAuthValues": tally.duplicates,
+        "duplicateAuthValues": builder.duplicates,
         "thresholdExceptions": list(exceeded),
-        "errorDetails": tally.errors,
-        "employeeDetails": tally.details,
+        "errorDetails": builder.errors,
+        "employeeDetails": builder.details,
     }
 
 
@@ -159,7 +174,3 @@ def _duplicate(result: RowResult, message: Message) -> dict[str, Any]:
     sent = (message.detail or "").removeprefix(_SENT_WITH).split(", ")
     values = {name: HIDDEN if name in sent else None for name in VALUE_FIELDS}
     return {EMPLOYEE_ID: result.key[0] or "", **values}
-
-
-def _sentence(message: Message) -> str:
-    return message.text if message.field is None else f"{message.field}: {message.text}"

@@ -1,4 +1,4 @@
-"""What the import of authentication data is: read whenever the app is indexed."""
+"""The import type of authentication data; read when the app is indexed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from shared.imports.import_type import ImportType, Rules
 
 
 def _load_rules() -> Rules:
-    """The rules, imported when they are needed."""
-    from shared.imports.authdata.schema import RULES
+    from shared.imports.authdata.rules import RULES
 
     return RULES
 

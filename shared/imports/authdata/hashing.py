@@ -1,11 +1,10 @@
-"""Authentication values as the gateway knows them: keyed hashes, never the values.
+"""Keyed hashes of authentication values; the gateway never stores the values.
 
 See docs/contracts.md#3.
 
-A value is HMAC-SHA-256(key, tenant, value). Keys are rotated by configuring a new one in front of
-the old: an incoming value is hashed under every configured key, a stored one keeps the id of the
-key it was hashed under, and the two are compared under that key. Equality is all that hashes know,
-and all that the rules ask of them.
+A hash is HMAC-SHA-256(key, tenant, value). An operator rotates keys by configuring a new one before
+the old one. An incoming value is hashed under every configured key, a stored one has the id of its
+key, and both are compared under that key. The rules need only equality, which hashes can tell.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+# A hash or None for each of the three values of an employee.
 Triple = tuple[str | None, str | None, str | None]
-"""One hash, or nothing, for each of the three values of an employee."""
 
 NO_VALUES: Final[Triple] = (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class HashKey:
-    """A key by its id; the secret shows up nowhere."""
+    """A hash key; its `repr` does not show the secret."""
 
     id: str
     secret: bytes = field(repr=False)
@@ -40,23 +39,23 @@ class Fingerprints:
 
     @property
     def has_values(self) -> bool:
-        """Whether any of the three values is there."""
+        """Whether any of the three values is present."""
         return bool(self.by_key)
 
     @property
     def present(self) -> tuple[bool, bool, bool]:
-        """Which of the three values are there."""
+        """Which of the three values are present."""
         first, second, third = self.by_key[0][1] if self.by_key else NO_VALUES
         return first is not None, second is not None, third is not None
 
-    def under(self, key: str) -> Triple | None:
+    def hashes_for(self, key: str) -> Triple | None:
         """The hashes under one key; None where the record was not hashed under it."""
         return next((triple for name, triple in self.by_key if name == key), None)
 
     @cached_property
     def triples(self) -> tuple[str, ...]:
-        """A name of the whole triple under each key; records with a common one are equal."""
-        return tuple(name_of(key, triple) for key, triple in self.by_key)
+        """The name of the triple under each key; triples with a common name are equal."""
+        return tuple(triple_name(key, triple) for key, triple in self.by_key)
 
     def pack(self) -> list[Any]:
         """As a small JSON list: [key, first, second, third], … in one row."""
@@ -67,8 +66,8 @@ class Fingerprints:
         """The inverse of `pack`."""
         return cls(
             tuple(
-                (packed[at], (packed[at + 1], packed[at + 2], packed[at + 3]))
-                for at in range(0, len(packed), 4)
+                (packed[offset], (packed[offset + 1], packed[offset + 2], packed[offset + 3]))
+                for offset in range(0, len(packed), 4)
             )
         )
 
@@ -76,8 +75,8 @@ class Fingerprints:
 NO_FINGERPRINTS: Final = Fingerprints()
 
 
-def name_of(key: str, triple: Triple) -> str:
-    """A name that equal triples under one key have in common; letters, digits and `._-` only."""
+def triple_name(key: str, triple: Triple) -> str:
+    """The name of a triple under a key, the same for equal ones; letters, digits and `._-` only."""
     digest = hashlib.sha256("\n".join(part or "" for part in triple).encode()).digest()
     return f"{key}.{_text(digest)}"
 
@@ -93,22 +92,20 @@ class Hasher:
         """The hashes of three values in the clear."""
         if not any(values):
             return NO_FINGERPRINTS
-        return Fingerprints(
-            tuple((key, self._triple(started, values)) for key, started in self._keys)
-        )
+        return Fingerprints(tuple((key, self._triple(mac, values)) for key, mac in self._keys))
 
-    def _triple(self, started: hmac.HMAC, values: Sequence[str | None]) -> Triple:
-        first, second, third = (
-            None if value is None else _finished(started, value) for value in values
-        )
+    def _triple(self, tenant_mac: hmac.HMAC, values: Sequence[str | None]) -> Triple:
+        hashes: list[str | None] = []
+        for value in values:
+            if value is None:
+                hashes.append(None)
+                continue
+            # `tenant_mac` has hashed the tenant already; each value continues from a copy of it.
+            mac = tenant_mac.copy()
+            mac.update(value.encode())
+            hashes.append(_text(mac.digest()))
+        first, second, third = hashes
         return first, second, third
-
-
-def _finished(started: hmac.HMAC, value: str) -> str:
-    """The tenant is hashed once; each value goes on from there."""
-    mac = started.copy()
-    mac.update(value.encode())
-    return _text(mac.digest())
 
 
 def _text(digest: bytes) -> str:

@@ -1,9 +1,10 @@
-"""The records of a batch and the stored employees, as the rules see them: without any value."""
+"""The records of a batch and the stored employees, without authentication values."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,14 +16,110 @@ from shared.imports.authdata.hashing import (
     Fingerprints,
     Hasher,
     Triple,
-    name_of,
+    triple_name,
 )
-from shared.imports.authdata.patterns import Matches, PatternError, compile_pattern
 from shared.imports.import_type import Document
 from shared.imports.json_rows import json_kind, read_document
 from shared.imports.messages import Message, MessageId
-from shared.imports.near_names import is_like_dry_run, is_one_slip_away
-from shared.imports.reference_text import escaped, trimmed, warn_of_reference
+from shared.imports.text_checks import (
+    escaped,
+    is_like_dry_run,
+    is_one_slip_away,
+    trimmed,
+    warn_of_reference,
+)
+
+# Regular expressions of administrators, which must not run for long.
+#
+# They run on Rust's `regex` engine, which is part of pydantic. It never backtracks, so the time is
+# linear in the length of the value for every pattern. It supports neither look-around nor
+# back-references. A pattern must match the whole value; character classes are ASCII.
+
+# Characters of a pattern.
+MAX_PATTERN: Final = 200
+# Parts of a pattern after expanding its counts; each part costs time for each character.
+MAX_EXPANDED: Final = 500
+
+# Python's escapes with ASCII classes, in Rust's syntax.
+_ASCII: Final = {
+    "d": "[0-9]",
+    "D": "[^0-9]",
+    "w": "[A-Za-z0-9_]",
+    "W": "[^A-Za-z0-9_]",
+    "s": r"[ \t\n\r\f\v]",
+    "S": r"[^ \t\n\r\f\v]",
+    "b": r"(?-u:\b)",
+    "B": r"(?-u:\B)",
+    "Z": r"\z",
+}
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ATOM = re.compile(
+    r"(?P<open>\((?:\?(?:P?<\w+>|[a-zA-Z-]*:?))?)|(?P<close>\))"
+    r"|(?P<one>\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\()])",
+    re.DOTALL,
+)
+_COUNT = re.compile(r"\{([0-9]+)(?:(,)([0-9]*))?\}")
+
+Matches = Callable[[str], bool]
+
+
+class PatternError(ValueError):
+    """The engine cannot run the pattern; the argument completes "The format of X …"."""
+
+
+def compile_pattern(pattern: str) -> Matches:
+    """A function that says whether a text matches the whole pattern. Raises PatternError."""
+    # Imported late, because most gateways have no pattern.
+    from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+    if len(pattern) > MAX_PATTERN:
+        raise PatternError(f"has over {MAX_PATTERN} characters")
+    if _expanded_size(pattern) > MAX_EXPANDED:
+        raise PatternError(
+            f"repeats too much: written out, its counts come to over {MAX_EXPANDED} parts"
+        )
+    text = _ESCAPE.sub(lambda match: _ASCII.get(match[1], match[0]), pattern)
+    try:
+        # First without parentheses, inside of which `a)|(b` would be valid.
+        SchemaValidator(core_schema.str_schema(pattern=text))
+        validator = SchemaValidator(core_schema.str_schema(pattern=f"^(?:{text})$", strict=True))
+    except SchemaError as error:
+        reason = str(error).strip().splitlines()[-1].strip().removeprefix("error: ")
+        raise PatternError(
+            f"cannot be run ({reason.rstrip('.')}): write it without look-around and "
+            "back-references, in the syntax of Rust's regex"
+        ) from None
+    return validator.isinstance_python
+
+
+def _expanded_size(pattern: str) -> int:
+    """An upper bound of the parts of the pattern after expanding its counts."""
+    sizes = [0]
+    last_size = 0
+    position = 0
+    while position < len(pattern):
+        count = _COUNT.match(pattern, position)
+        if count is not None:
+            times = int((count[3] if count[2] and count[3] else count[1])[:9])
+            sizes[-1] += last_size * max(times - 1, 0)
+            last_size *= max(times, 1)
+            position = count.end()
+            continue
+        atom = _ATOM.match(pattern, position)
+        if atom is None:
+            position += 1
+            continue
+        position = atom.end()
+        if atom["open"]:
+            sizes.append(0)
+        elif atom["close"]:
+            last_size = sizes.pop() if len(sizes) > 1 else 0
+            sizes[-1] += last_size
+        else:
+            last_size = 1
+            sizes[-1] += 1
+    return sum(sizes)
+
 
 NO_FILE_LOG_ID: Final = ZERO_GUID
 EMPLOYEE_ID: Final = "employeeId"
@@ -33,45 +130,45 @@ FIELDS: Final = (EMPLOYEE_ID, EMPLOYEE_STATUS, *VALUE_FIELDS)
 
 @dataclass(frozen=True, slots=True)
 class AuthRecord:
-    """One submitted record after scrub: blanks are None, values are hashes.
+    """A submitted record; blanks are None, values are hashes.
 
     `position` counts from 0 over all calls of its batch, in the order in which they were appended.
-    `messages` is what reading found; a record with an Error takes part in nothing.
+    `messages` are those of reading; a record with an Error is not compared with others.
     """
 
     position: int
     employee_id: str | None = None
     status: str | None = None
-    prints: Fingerprints = NO_FINGERPRINTS
+    fingerprints: Fingerprints = NO_FINGERPRINTS
     messages: tuple[Message, ...] = ()
 
     @property
-    def is_faulty(self) -> bool:
-        """Whether the record is an error by itself, whatever is stored."""
+    def has_error(self) -> bool:
+        """Whether the record has an error of its own."""
         return any(message.is_error for message in self.messages)
 
     @property
     def is_empty(self) -> bool:
-        """Whether it holds no data at all: scrub drops it."""
+        """Whether it has no data at all, so that it is ignored."""
         return (
             self.employee_id is None
             and self.status is None
-            and not self.prints.has_values
-            and not self.is_faulty
+            and not self.fingerprints.has_values
+            and not self.has_error
         )
 
     @property
-    def filled(self) -> int:
-        """How many of its five fields say something."""
-        named = (self.employee_id is not None) + (self.status is not None)
-        return named + sum(self.prints.present)
+    def filled_count(self) -> int:
+        """The number of its five fields that have a value."""
+        count = (self.employee_id is not None) + (self.status is not None)
+        return count + sum(self.fingerprints.present)
 
     def pack(self) -> dict[str, Any]:
-        """As a small JSON object without its position, for staging and payload."""
+        """The record as a JSON object without its position, for staging and payload."""
         packed = {
             EMPLOYEE_ID: self.employee_id,
             EMPLOYEE_STATUS: self.status,
-            "prints": self.prints.pack(),
+            "prints": self.fingerprints.pack(),
             "messages": [message.pack() for message in self.messages],
         }
         return {name: value for name, value in packed.items() if value}
@@ -79,19 +176,19 @@ class AuthRecord:
     @classmethod
     def unpack(cls, position: int, packed: Mapping[str, Any]) -> AuthRecord:
         """The inverse of `pack`."""
-        prints = packed.get("prints")
+        fingerprints = packed.get("prints")
         return cls(
             position,
             packed.get(EMPLOYEE_ID),
             packed.get(EMPLOYEE_STATUS),
-            Fingerprints.unpack(prints) if prints else NO_FINGERPRINTS,
+            Fingerprints.unpack(fingerprints) if fingerprints else NO_FINGERPRINTS,
             tuple(Message.unpack(message) for message in packed.get("messages", ())),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Employee:
-    """What is stored of an employee: all present hashes are under one key, `key`."""
+    """A stored employee; all its hashes are under one key, `key`."""
 
     employee_id: str
     status: str | None = None
@@ -106,17 +203,17 @@ class Employee:
     @property
     def triple(self) -> str | None:
         """The name of its triple; None without values."""
-        return name_of(self.key, self.values) if self.has_values else None
+        return triple_name(self.key, self.values) if self.has_values else None
 
     def document(self) -> Document:
-        """As it is stored; what there is not is left out."""
-        named = {EMPLOYEE_ID: self.employee_id, EMPLOYEE_STATUS: self.status}
+        """The stored document, without empty fields."""
+        document = {EMPLOYEE_ID: self.employee_id, EMPLOYEE_STATUS: self.status}
         if self.has_values:
-            named |= {"hashKey": self.key, **dict(zip(VALUE_FIELDS, self.values, strict=True))}
-        return {name: value for name, value in named.items() if value is not None}
+            document |= {"hashKey": self.key, **dict(zip(VALUE_FIELDS, self.values, strict=True))}
+        return {name: value for name, value in document.items() if value is not None}
 
     @classmethod
-    def of(cls, document: Document) -> Employee:
+    def from_document(cls, document: Document) -> Employee:
         """The inverse of `document`. Raises what another document makes it raise."""
         if not isinstance(document[EMPLOYEE_ID], str):
             raise ValueError("no employee")
@@ -130,11 +227,11 @@ class Employee:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What a batch needs to know of the employees that are stored.
+class StoredEmployees:
+    """The stored employees that a batch concerns.
 
-    `employees` by id, `holders` the id of the employee that has a triple, by the triple's name;
-    both need only hold what the batch asks for. `count` is how many employees there are.
+    `employees` are by id; `holders` are the ids of the employees that have a triple, by the
+    triple's name. Both need only those of the batch. `count` is the number of all employees.
     `unreadable` are the ids of employees whose stored record is broken; holders may name them.
     """
 
@@ -144,14 +241,13 @@ class Stored:
     unreadable: frozenset[str] = frozenset()
 
 
-# A submitted record: scrubbed, checked, and hashed, so that no value leaves this module.
+# This module trims, checks and hashes a submitted record, so that no value leaves it.
 #
-# Scrub (docs/contracts.md#3): text is trimmed, blanks and missing fields are the same. Formats are
-# checked here because nothing later knows the values. Whatever JSON object comes, it ends with
-# messages.
+# Blanks and missing fields are the same (docs/contracts.md#3). Formats are checked here because no
+# later step has the values. Reading returns messages for every JSON object and never raises.
 
 
-MOST_CHARACTERS: Final[Mapping[str, int]] = {
+MAX_LENGTHS: Final[Mapping[str, int]] = {
     EMPLOYEE_ID: 60,
     EMPLOYEE_STATUS: 60,
     **dict.fromkeys(VALUE_FIELDS, 200),
@@ -159,18 +255,18 @@ MOST_CHARACTERS: Final[Mapping[str, int]] = {
 OTHER_FORMAT: Final = "it does not have the format that the tenant asks of this field; correct it"
 _MAX_UNKNOWN: Final = 20
 _MAX_SHOWN: Final = 100
-_LONGEST_IN_NFC: Final = 4
-"""NFC shrinks text to a quarter at most; normalising a longer one would only cost time."""
+# NFC shrinks text to a quarter at most, so normalising a longer text is a waste of time.
+_NFC_SHRINKS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Formats:
-    """The tenant's regular expressions by field name; a value has to match as a whole."""
+    """The tenant's regular expressions by field name; each must match the whole value."""
 
     patterns: Mapping[str, str] = field(default_factory=dict)
 
     def compiled(self) -> Mapping[str, Matches]:
-        """Ready to match. Raises ConflictError for a pattern that cannot be run any more."""
+        """The compiled patterns. Raises ConflictError for a pattern that can no longer be run."""
         compiled: dict[str, Matches] = {}
         for name, text in self.patterns.items():
             try:
@@ -196,23 +292,25 @@ class RecordReader:
     def read(self, position: int, row: Mapping[str, Any]) -> AuthRecord:
         """The record of a row whose names are in lower case."""
         faults: list[Message] = []
-        values = {name: self._text(name, row.get(name.lower()), faults) for name in FIELDS}
+        values = {name: self._read_text(name, row.get(name.lower()), faults) for name in FIELDS}
         employee_id = values[EMPLOYEE_ID]
-        odd = None if employee_id is None else warn_of_reference(EMPLOYEE_ID, employee_id)
+        reference_warning = (
+            None if employee_id is None else warn_of_reference(EMPLOYEE_ID, employee_id)
+        )
         has_data = bool(faults) or any(values.values())
         if has_data:
-            self._check_whole(values, faults)
-        prints = self._hasher.fingerprints([values[name] for name in VALUE_FIELDS])
+            self._check_record(values, faults)
+        fingerprints = self._hasher.fingerprints([values[name] for name in VALUE_FIELDS])
         return AuthRecord(
             position,
             values[EMPLOYEE_ID],
             values[EMPLOYEE_STATUS],
-            prints,
-            (*faults, *((odd,) if odd else ()), *_unknown_fields(row)),
+            fingerprints,
+            (*faults, *((reference_warning,) if reference_warning else ()), *_unknown_fields(row)),
         )
 
-    def _text(self, name: str, value: Any, faults: list[Message]) -> str | None:
-        """A field after scrub; None where it is blank, or has a fault that is told."""
+    def _read_text(self, name: str, value: Any, faults: list[Message]) -> str | None:
+        """The trimmed text of a field; None where it is blank or has a fault (see `faults`)."""
         if value is None:
             return None
         if type(value) is not str:
@@ -225,13 +323,15 @@ class RecordReader:
             )
             return None
         text = trimmed(value) if name == EMPLOYEE_ID else value.strip()
-        most = MOST_CHARACTERS[name]
-        if len(text) <= most * _LONGEST_IN_NFC:
+        max_length = MAX_LENGTHS[name]
+        if len(text) <= max_length * _NFC_SHRINKS:
             text = unicodedata.normalize("NFC", text)
-        if len(text) > most:
+        if len(text) > max_length:
             faults.append(
                 Message(
-                    MessageId.WRONG_LENGTH, name, detail=f"at most {most} characters are allowed"
+                    MessageId.WRONG_LENGTH,
+                    name,
+                    detail=f"at most {max_length} characters are allowed",
                 )
             )
             return None
@@ -240,11 +340,11 @@ class RecordReader:
             faults.append(Message(MessageId.WRONG_FORM, name, detail=OTHER_FORMAT))
         return text or None
 
-    def _check_whole(self, values: Mapping[str, str | None], faults: list[Message]) -> None:
-        named = {message.field for message in faults}
-        if values[EMPLOYEE_ID] is None and EMPLOYEE_ID not in named:
+    def _check_record(self, values: Mapping[str, str | None], faults: list[Message]) -> None:
+        faulty_fields = {message.field for message in faults}
+        if values[EMPLOYEE_ID] is None and EMPLOYEE_ID not in faulty_fields:
             faults.append(Message(MessageId.REQUIRED_FIELD_MISSING, EMPLOYEE_ID))
-        has_value = any(values[name] is not None or name in named for name in VALUE_FIELDS)
+        has_value = any(values[name] is not None or name in faulty_fields for name in VALUE_FIELDS)
         if not has_value and not self._allow_no_auth:
             faults.append(Message(MessageId.NO_AUTHENTICATION_VALUE))
 
@@ -260,16 +360,16 @@ def _unknown_fields(row: Mapping[str, Any]) -> list[Message]:
 _FOLDED: Final = frozenset(name.lower() for name in FIELDS)
 
 
-# The body of a call: what it asks for, and its records, not yet looked into (docs/contracts.md#3).
+# The body of a call: its options and its records, not read yet (docs/contracts.md#3).
 
 _NAMES = ("fileLogId", "validate", "allowNoAuth", "commit", "employee")
 
 
 @dataclass(frozen=True, slots=True)
 class BatchCall:
-    """`file_log_id` is in lower case with dashes, None where a new batch is wanted.
+    """A call's options and rows; `file_log_id` is None for a new batch.
 
-    The rows have their names in lower case; they hold values in the clear.
+    The rows have their names in lower case and contain authentication values in the clear.
     """
 
     file_log_id: str | None
@@ -280,7 +380,7 @@ class BatchCall:
 
 
 def read_call(body: bytes, max_rows: int) -> BatchCall:
-    """The call in a body. Raises InvalidRequestError, TooLargeError; neither quotes the body."""
+    """Read a call. Raises InvalidRequestError and TooLargeError, which never quote the body."""
     document = read_document(body)
     if not isinstance(document, dict):
         raise InvalidRequestError("The body must be a JSON object with an array `employee`.")
@@ -307,11 +407,11 @@ def read_call(body: bytes, max_rows: int) -> BatchCall:
 
 
 def _check_names(document: Mapping[str, Any]) -> None:
-    """Raises InvalidRequestError for a misspelt name: a trial (`commit`) must not be staged."""
+    """Raises InvalidRequestError for a misspelt name, since `commit=false` must not be missed."""
     known = {name.lower() for name in _NAMES}
     for name in document:
-        slips = [each for each in _NAMES if is_one_slip_away(name, each)]
-        if name not in known and (slips or is_like_dry_run(name)):
+        is_misspelled = [expected for expected in _NAMES if is_one_slip_away(name, expected)]
+        if name not in known and (is_misspelled or is_like_dry_run(name)):
             raise InvalidRequestError(
                 f"The body has a property that the call does not take: {escaped(name)}. Correct it "
                 f"or leave it out: the call takes {', '.join(_NAMES)}, and dryRun=true in the "

@@ -1,40 +1,38 @@
-"""What the import of authentication data hands over to the gateway.
+"""The hooks of the import of authentication data.
 
-Its rows are worked on and retried by services of its own (`shared.app`), which batches need too.
+Its own services (`shared.imports.authdata.services`), which batches need too, process and retry its
+rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.import_type_module import (
-    ImportTypeModule,
-    OpenApiArea,
-    StoredRecords,
-    when_ended,
-)
+from shared.imports.import_type_module import ImportTypeModule, StoredRecords, when_ended
 
 if TYPE_CHECKING:
     import azure.functions as func
 
     from shared.gateway import Gateway
     from shared.imports.import_type import Document
-    from shared.services.record_repair import StoredShape
+    from shared.services.record_repair import BrokenEntry, RepairContext, StoredShape
     from shared.services.records.sources import RecordSource
     from shared.storage.import_records import ImportRecord
+    from shared.web.openapi.operations import Limits, Operation
 
 
 async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
-    from shared.web.authdata import authdata_answer
+    from shared.imports.authdata.http import authdata_answer
 
     return await authdata_answer(gateway, record)
 
 
-def _openapi_area() -> OpenApiArea:
-    from shared.web.openapi import authdata
+def _describe_calls(limits: Limits, _names: Sequence[str]) -> Sequence[Operation]:
+    from shared.imports.authdata import openapi
 
-    return OpenApiArea(lambda limits, _names: authdata.operations(limits.rows), authdata.shapes)
+    return openapi.operations(limits.rows)
 
 
 def _stored_shape() -> StoredShape:
@@ -42,18 +40,24 @@ def _stored_shape() -> StoredShape:
     from shared.services.record_repair import StoredShape
 
     def lookups(document: Document) -> tuple[str, ...]:
-        triple = Employee.of(document).triple
+        triple = Employee.from_document(document).triple
         return () if triple is None else (triple,)
 
     def columns(document: Document) -> dict[str, str]:
-        employee = Employee.of(document)
+        employee = Employee.from_document(document)
         return {"EmployeeId": employee.employee_id, "EmployeeStatus": employee.status or ""}
 
-    return StoredShape(Employee.of, lookups, columns)
+    return StoredShape(Employee.from_document, lookups, columns)
+
+
+def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
+    from shared.imports.authdata.store import find_broken_batches
+
+    return find_broken_batches(context, tenant)
 
 
 def _records() -> RecordSource:
-    from shared.services.authdata.records import EmployeeRecords
+    from shared.imports.authdata.records import EmployeeRecords
 
     return EmployeeRecords()
 
@@ -61,7 +65,9 @@ def _records() -> RecordSource:
 MODULE = ImportTypeModule(
     definition=AUTHDATA,
     answer=when_ended(_answer),
-    openapi_area=_openapi_area,
+    describe_calls=_describe_calls,
     stored_shape=_stored_shape,
     records=StoredRecords("employees", _records, are_renamed=True),
+    is_sent_in_batches=True,
+    find_broken={"batches": _find_broken},
 )

@@ -1,0 +1,1 @@
+"""Documents: uploads, drops, reading back, and what a tenant sets for them (docs/documents.md)."""

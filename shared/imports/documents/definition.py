@@ -1,26 +1,18 @@
-"""What the documents import is: one document per call or drop, without queues and JSON schema.
+"""The import type of documents: one document per call or drop, without queues and JSON schema.
 
-Its work is done inside the call or the blob trigger; where that dies, the sweep does it.
+The call or the blob trigger processes it; where that dies, the sweep does.
 """
 
 from __future__ import annotations
 
 from shared.imports.import_type import ImportType, Rules
 
-KEY_FIELDS = ("workerexternalId", "communicationRoundCode", "fileName", "documentId")
-_SENT = (*KEY_FIELDS[:3], "generationTime", "size")
-"""What failed-rows shows; the rest of a row is what the gateway found out about it."""
-
 
 def _load_rules() -> Rules:
-    return Rules(
-        key_fields=KEY_FIELDS,
-        record_id_fields=KEY_FIELDS,
-        identify=lambda _row: None,
-        json_schema=dict,
-        is_sensitive=lambda _path: False,
-        shown=lambda row: {name: row[name] for name in _SENT if row.get(name)},
-    )
+    """The rules, imported when they are needed."""
+    from shared.imports.documents.rules import RULES
+
+    return RULES
 
 
 DOCUMENTS = ImportType(

@@ -1,7 +1,7 @@
-"""One document on its way in: what was sent, what was found out about it, its row in the import.
+"""An uploaded document: the sent values, the gateway's findings, and its row in the import.
 
-Everything is decided before the import is accepted and written into its row, so that whoever works
-on it, the call, the blob trigger or the sweep after a crash, comes to the same end.
+Everything is decided before the import is accepted and is written into its row. So the call, the
+blob trigger, and the sweep after a crash all get the same result.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 from shared.imports.json_rows import line_of, read_lines
 from shared.imports.messages import FIELD_OF, Message
-from shared.imports.reference_text import escaped, warn_of_reference
 from shared.imports.results import Outcome, RowResult
+from shared.imports.text_checks import escaped, warn_of_reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +63,22 @@ class Upload:
     def document_id(self, tenant: str) -> str:
         """The id of the document: the same for every upload of this worker, round and name.
 
-        Derived, so that two uploads at once meet in one record.
+        It is derived, so that two concurrent uploads write one record.
         """
         assert self.worker is not None, "only a document whose worker is known has an id"
         worker = self.worker
         parts = [tenant, self.round_code, worker.employer, worker.personnel, self.file_name]
         return derived_id("document", *parts)
 
-    def result(self, outcome: Outcome, document_id: str | None, *said: Message) -> RowResult:
-        """What became of it, as the one row of its import."""
+    def result(self, outcome: Outcome, document_id: str | None, *messages: Message) -> RowResult:
+        """The result of the one row of its import."""
         key = (self.worker_ref, self.round_code, self.file_name, document_id)
-        odd = (
+        reference_warnings = (
             warn_of_reference("workerexternalId", self.worker_ref),
             warn_of_reference("communicationRoundCode", self.round_code),
         )
-        warnings = (warning for warning in odd if warning is not None)
-        return RowResult(0, tuple(part or None for part in key), outcome, (*said, *warnings))
+        warnings = (warning for warning in reference_warnings if warning is not None)
+        return RowResult(0, tuple(part or None for part in key), outcome, (*messages, *warnings))
 
     def to_line(self) -> bytes:
         """Its line in the payload of the import, as `payload.read_lines` reads it."""
@@ -107,6 +107,7 @@ class Upload:
         )
 
 
+# Contract names in the row, so that failed rows can be shown as they are.
 _NAMES = {
     "worker_ref": "workerexternalId",
     "round_code": "communicationRoundCode",
@@ -114,49 +115,51 @@ _NAMES = {
     "generation_time": "generationTime",
     "file_type": "fileType",
 }
-"""Contract names in the row, so that failed rows can be shown as they are."""
 _FIELDS = tuple(Upload.__dataclass_fields__)
 
 
 def derived_id(*parts: str) -> str:
-    """A GUID (version 8) that equal parts, and only they, lead to."""
+    """A GUID (version 8) that is derived from these parts."""
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     variant = "89ab"[int(digest[16], 16) % 4]
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
-# Names of files: what may be stored and handed back as the name of a download.
+# Names of files that the gateway may store and return as the name of a download.
 #
-# A name is kept as it was sent, trimmed and in NFC; one that is a path, or means something to a
-# file system or a terminal, is refused rather than mended, since a mended name would replace the
+# A name is stored as sent, trimmed and in NFC. A name that is a path, or has a meaning for a file
+# system or a terminal, is refused rather than corrected, because a corrected name could replace the
 # wrong document (docs/contracts.md#4: file name missing or unsafe).
 
-MOST_CHARACTERS = 200
-_MOST_BYTES = 255
-"""What the usual file systems take."""
-_REPLACED = "\ufffd"
-"""What stands for bytes that could not be decoded."""
-_FORBIDDEN = frozenset(f'/\\:*?"<>|{_REPLACED}')
+MAX_NAME_LENGTH = 200
+# The limit of common file systems.
+_MAX_NAME_BYTES = 255
+# Replaces bytes that could not be decoded.
+_REPLACEMENT_CHARACTER = "\ufffd"
+_FORBIDDEN = frozenset(f'/\\:*?"<>|{_REPLACEMENT_CHARACTER}')
 _DEVICES = frozenset(
     ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)))
 )
 
 
 def safe_name(sent: str) -> str | None:
-    """The name to keep; None where it is missing or unsafe."""
+    """The name to store; None where it is missing or unsafe."""
     return None if name_fault(sent) else unicodedata.normalize("NFC", sent.strip())
 
 
 def name_fault(sent: str) -> str:
-    """What makes a name unsafe, and what to do about it; "" for a safe one."""
-    trimmed = sent.strip()
-    if not trimmed:
+    """The reason why a name is unsafe, and what to do; "" for a safe one."""
+    stripped = sent.strip()
+    if not stripped:
         return "it is missing; send one"
     # Normalising a long run of combining marks takes quadratic time.
-    is_far_too_long = len(trimmed) > MOST_CHARACTERS * 4
-    name = "" if is_far_too_long else unicodedata.normalize("NFC", trimmed)
-    if is_far_too_long or len(name) > MOST_CHARACTERS or len(_bytes(name)) > _MOST_BYTES:
-        return f"it has more than {MOST_CHARACTERS} characters or {_MOST_BYTES} bytes; shorten it"
+    is_far_too_long = len(stripped) > MAX_NAME_LENGTH * 4
+    name = "" if is_far_too_long else unicodedata.normalize("NFC", stripped)
+    size = len(name.encode("utf-8", "surrogatepass"))
+    if is_far_too_long or len(name) > MAX_NAME_LENGTH or size > _MAX_NAME_BYTES:
+        return (
+            f"it has more than {MAX_NAME_LENGTH} characters or {_MAX_NAME_BYTES} bytes; shorten it"
+        )
     if name.startswith("."):
         return "it begins with a dot; leave the dot out"
     if name.endswith("."):
@@ -164,51 +167,47 @@ def name_fault(sent: str) -> str:
     stem = name.partition(".")[0].strip().lower()
     if stem in _DEVICES:
         return f"{stem} is the name of a device; choose another one"
-    for place, mark in enumerate(name, 1):
-        if _is_unsafe(mark):
-            if mark == _REPLACED:
-                return f"its character {place} is not UTF-8; send the name in UTF-8"
-            return f"it has {_described(mark)} at character {place}; leave it out"
+    for position, character in enumerate(name, 1):
+        if _is_unsafe(character):
+            if character == _REPLACEMENT_CHARACTER:
+                return f"its character {position} is not UTF-8; send the name in UTF-8"
+            return f"it has {_describe_character(character)} at character {position}; leave it out"
     return ""
 
 
-def _described(mark: str) -> str:
-    """A mark in words that can be shown anywhere."""
-    if mark.isprintable():
-        return f"the character {mark}"
-    called = unicodedata.name(mark, "")
-    return f"the character U+{ord(mark):04X}" + (f" ({called})" if called else "")
+def _describe_character(character: str) -> str:
+    """A character in words that are safe to show."""
+    if character.isprintable():
+        return f"the character {character}"
+    name = unicodedata.name(character, "")
+    return f"the character U+{ord(character):04X}" + (f" ({name})" if name else "")
 
 
 def extension_of(name: str) -> str:
-    """What follows the last dot, in lower case; "" where there is none."""
+    """The extension in lower case; "" without one."""
     stem, dot, extension = name.rpartition(".")
     return extension.lower() if dot and stem else ""
 
 
-def _is_unsafe(mark: str) -> bool:
-    """Path marks, controls, separators of lines, marks that turn the direction, no characters."""
-    is_character = ord(mark) & 0xFFFE != 0xFFFE and not 0xFDD0 <= ord(mark) <= 0xFDEF
-    is_hidden = unicodedata.category(mark) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return mark in _FORBIDDEN or is_hidden or not is_character
+def _is_unsafe(character: str) -> bool:
+    """Whether it is a path, control, line separator, direction or non-character code point."""
+    is_character = ord(character) & 0xFFFE != 0xFFFE and not 0xFDD0 <= ord(character) <= 0xFDEF
+    is_hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return character in _FORBIDDEN or is_hidden or not is_character
 
 
-def _bytes(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")
-
-
-# Which files are taken: by the extension of the name and by the first bytes of the content.
+# The allowed types of files, by the extension of the name and by the first bytes of the content.
 #
-# Both must agree. A text has no signature, so it must look like one: no bytes that only binary
-# files have (UTF-16 with its mark is a text). Office files are ZIP archives, which is all that
-# their first bytes tell.
+# Both must agree. A text has no signature, so it must not contain bytes that only binary files have
+# (UTF-16 with a byte order mark is a text). Office files are ZIP archives; their first bytes tell
+# no more.
 
+# The number of first bytes that are checked.
 HEAD_BYTES = 4_096
-"""How many of the first bytes are looked at."""
 _ZIP = (b"PK\x03\x04",)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CHARSET_MARKS = (
-    # The mark of UTF-32 begins like that of UTF-16, so it is looked for first.
+    # The mark of UTF-32 begins like that of UTF-16, so it comes first.
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -228,17 +227,17 @@ class FileType:
     signatures: tuple[bytes, ...] = ()
 
     def fits(self, head: bytes) -> bool:
-        """Whether content that begins like this can be of the type."""
+        """Whether content with these first bytes can be of the type."""
         if self.signatures:
             return head.startswith(self.signatures)
         return head.startswith(_UTF16) or len(head.translate(None, _BINARY)) == len(head)
 
     def content_type(self, content: bytes) -> str:
-        """The media type of a file with this content; of a text with its charset where it is known.
+        """The media type of a file with this content; for a text with its charset if known.
 
-        What is neither marked as UTF-16 or UTF-32 nor valid UTF-8 can be any of the older charsets.
-        So can a text with escape characters, by which ISO 2022 switches. It gets no charset, so
-        that its reader does not take it for UTF-8.
+        A text that is neither marked as UTF-16 or UTF-32 nor valid UTF-8 can have any older
+        charset. So can a text with escape characters, which ISO 2022 uses to switch. It gets no
+        charset, so that its reader does not read it as UTF-8.
         """
         if self.signatures:
             return self.media_type
@@ -253,6 +252,7 @@ class FileType:
 
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
+# Every type that the gateway knows, by its extension; the settings may allow fewer.
 FILE_TYPES = {
     kind.name: kind
     for kind in (
@@ -265,12 +265,11 @@ FILE_TYPES = {
         FileType("txt", "text/plain"),
     )
 }
-"""Every type that the gateway knows, by its extension; the settings may allow fewer."""
 _ALIASES = {"jpeg": "jpg"}
 
 
 def type_fault(name: str, allowed: AbstractSet[str]) -> str:
-    """Why a file of this name has no type, and what to do about it."""
+    """The reason why a file of this name is not allowed, and what to do."""
     extension = extension_of(name)
     kind = FILE_TYPES.get(_ALIASES.get(extension, extension))
     if kind is None or kind.name not in allowed:
@@ -293,7 +292,7 @@ def file_type_of(name: str, head: bytes, allowed: AbstractSet[str]) -> FileType 
     return kind
 
 
-# When a document was made: `generationTime`, a time in the past (docs/contracts.md#4).
+# `generationTime`, when a document was generated, is a time in the past (docs/contracts.md#4).
 
 _FORM = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -302,17 +301,17 @@ _FORM = re.compile(
 
 
 def past_moment(text: str, now: datetime) -> datetime | None:
-    """The moment that the text names, in UTC; None where it is none, or after `now`.
+    """The time in the text, in UTC; None where it is invalid or after `now`.
 
-    No offset means UTC, a date alone 00:00.
+    Without an offset it is UTC; a date alone means 00:00.
     """
     stripped = text.strip()
     if not _FORM.fullmatch(stripped):
         return None
     try:
         moment = datetime.fromisoformat(stripped.upper())
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        in_utc = aware.astimezone(UTC)
+        with_zone = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        in_utc = with_zone.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
     return in_utc if in_utc <= now else None
@@ -324,18 +323,18 @@ def past_moment(text: str, now: datetime) -> datetime | None:
 _PARTS = ("tenant", "round", "worker", "file name")
 _SEGMENTS = len(_PARTS)
 _TENANT = re.compile(r"[a-z0-9-]{3,40}")
+# Controls, and characters that XML 1.0 does not have; the list of a container is XML.
 _UNLISTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Controls, and what XML 1.0 does not know: the list of a container is XML."""
-_MOST_SEGMENTS = 200
-"""Of a rejected blob's path; a name may have 254 in all."""
-_LONGEST_PATH = 980
-"""Characters of a rejected blob's path, so that the import id fits behind it (1,024 in all)."""
+# Segments of a rejected blob's path; a name may have 254 in all.
+_MAX_SEGMENTS = 200
+# Characters of a rejected blob's path before the import id; a name may have 1,024 in all.
+_MAX_PATH_LENGTH = 980
 _ENCODED = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*")
 
 
 @dataclass(frozen=True, slots=True)
 class DropPath:
-    """Where a dropped file is meant to go."""
+    """The destination of a dropped file."""
 
     tenant: str
     round_code: str
@@ -343,41 +342,44 @@ class DropPath:
     file_name: str
 
 
-def names_a_tenant(name: str) -> bool:
-    """Whether a blob's name has as many parts as a path, so that its first one is a tenant."""
+def has_all_parts(name: str) -> bool:
+    """Whether a blob's name has all parts of a path, so that the first is a tenant."""
     return name.count("/") == _SEGMENTS - 1
 
 
 def plain_name(name: str) -> str:
-    """A blob's name for a log line or a terminal: blanks and what cannot be seen are escaped."""
-    return "".join(mark if mark.isprintable() and mark != " " else _escape(mark) for mark in name)
+    """A blob's name for a log line or a terminal; blanks and invisible characters are escaped."""
+    return "".join(
+        character if character.isprintable() and character != " " else _escape(character)
+        for character in name
+    )
 
 
-def _escape(mark: str) -> str:
-    code = ord(mark)
+def _escape(character: str) -> str:
+    code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def rejected_path(name: str, import_id: str) -> str:
-    """Where a rejected blob of this name goes: behind the same path, by the id of its import.
+    """The name of a rejected blob: the same path, then the id of its import.
 
-    A name that would be too long, or have too many segments, with the id behind it is shortened.
-    Marks that break the listing of a container are percent-encoded.
+    A path that would be too long, or have too many segments, is shortened. Characters that break
+    the listing of a container are percent-encoded.
     """
-    path = _UNLISTABLE.sub(lambda found: quote(found[0], errors="surrogatepass"), name)
-    *segments, rest = path.split("/", _MOST_SEGMENTS)
-    path = "/".join([*segments, rest.replace("/", "%2F")])
-    return f"{path[:_LONGEST_PATH]}/{import_id}"
+    path = _UNLISTABLE.sub(lambda match: quote(match[0], errors="surrogatepass"), name)
+    *segments, remainder = path.split("/", _MAX_SEGMENTS)
+    path = "/".join([*segments, remainder.replace("/", "%2F")])
+    return f"{path[:_MAX_PATH_LENGTH]}/{import_id}"
 
 
 def tenant_of(name: str) -> str | None:
-    """The tenant that a blob's name begins with; None where it cannot be one."""
+    """The tenant at the start of a blob's name; None where it cannot be one."""
     tenant = name.partition("/")[0]
     return tenant if _TENANT.fullmatch(tenant) else None
 
 
 def read_path(name: str) -> DropPath | None:
-    """The path that a blob's name is; None where it is none."""
+    """The path in a blob's name; None where it is not a path."""
     if path_fault(name):
         return None
     tenant, *encoded = name.split("/")
@@ -386,7 +388,7 @@ def read_path(name: str) -> DropPath | None:
 
 
 def path_fault(name: str) -> str:
-    """Why a blob's name is no path, and what to do about it; "" for one that is."""
+    """The reason why a blob's name is not a path, and what to do; "" for a valid one."""
     segments = name.split("/")
     if len(segments) != _SEGMENTS:
         return (
@@ -404,7 +406,7 @@ def path_fault(name: str) -> str:
 
 
 def _decoded(segment: str) -> str | None:
-    """Percent-encoding undone; None where it is broken or not UTF-8."""
+    """The segment without percent-encoding; None where it is invalid or not UTF-8."""
     if not _ENCODED.fullmatch(segment):
         return None
     try:

@@ -1,64 +1,73 @@
-"""What the documents import hands over to the gateway.
+"""The hooks of the documents import.
 
-Its rows are worked on by services of its own (`shared.app`), which retries and dry runs of rows do
-not know.
+Its own services (`shared.imports.documents.services`) process its rows; retries and dry runs of
+rows do not apply to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.import_type_module import ImportTypeModule, OpenApiArea, when_ended
+from shared.imports.import_type_module import ImportTypeModule, when_ended
 
 if TYPE_CHECKING:
     import azure.functions as func
 
     from shared.clock import Clock
     from shared.gateway import Gateway
-    from shared.services.record_repair import StoredShape
+    from shared.services.record_repair import BrokenEntry, RepairContext, StoredShape
     from shared.services.retention import RetentionStep
     from shared.storage.import_records import ImportRecord
+    from shared.web.openapi.operations import Limits, Operation
 
 
 async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
-    from shared.web.documents import document_answer
+    from shared.imports.documents.http import document_answer
 
     return await document_answer(gateway, record)
 
 
-def _openapi_area() -> OpenApiArea:
-    from shared.web.openapi import documents
+def _describe_calls(_limits: Limits, _names: Sequence[str]) -> Sequence[Operation]:
+    from shared.imports.documents import openapi
 
-    return OpenApiArea(lambda _limits, _names: documents.operations(), documents.shapes)
+    return openapi.OPERATIONS
 
 
 def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
-    from shared.services.retention import ExpiringFiles, ExpiringRejections, RetentionStep
+    from shared.imports.documents.processor import ExpiringFiles, ExpiringRejections
+    from shared.services.retention import RetentionStep
 
     account = gateway.account
     files = ExpiringFiles(account.tables, account.documents, gateway.imports, clock)
-    kept = timedelta(days=gateway.settings.keep_replaced_days)
-    yield RetentionStep("replaced documents", kept, files.files)
-    # A rejected drop is what the payload of another import is: the rows that failed, as sent.
+    replaced = timedelta(days=gateway.settings.keep_replaced_days)
+    yield RetentionStep("replaced documents", replaced, files.files)
+    # A rejected drop is like the payload of another import: it has the failed row as sent.
     rejected = timedelta(days=gateway.settings.keep_payload_days)
     yield RetentionStep("rejected drops", rejected, ExpiringRejections(account.blobs).files)
 
 
 def _stored_shape() -> StoredShape:
-    from shared.services.documents.processor import lookups_of
-    from shared.services.documents.reading import readable_document
+    from shared.imports.documents.processor import lookups_of
+    from shared.imports.documents.store import check_document
     from shared.services.record_repair import StoredShape
 
-    return StoredShape(readable_document, lookups_of, lambda _document: {})
+    return StoredShape(check_document, lookups_of, lambda _document: {})
+
+
+def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
+    from shared.imports.documents.rounds import find_broken_rounds
+
+    return find_broken_rounds(context, tenant)
 
 
 MODULE = ImportTypeModule(
     definition=DOCUMENTS,
     answer=when_ended(_answer),
-    openapi_area=_openapi_area,
+    describe_calls=_describe_calls,
     retention=_retention,
     stored_shape=_stored_shape,
+    find_broken={"setup": _find_broken},
 )

@@ -1,1 +1,1 @@
-"""Licenses of Viventium (docs/contracts.md#2)."""
+"""Licenses of Viventium (docs/contracts.md#2, docs/licenses.md)."""

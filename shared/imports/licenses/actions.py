@@ -1,4 +1,4 @@
-"""What an import of licenses does with its rows: the vendor's importAction, and DELETE."""
+"""The actions of a licenses import: the vendor's importAction, and DELETE."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.errors import InvalidRequestError
 
 
 class LicenseAction(StrEnum):
-    """The five import actions of the vendor, and deletion, which is a call of its own."""
+    """The five import actions of the vendor, and deletion, which is a separate call."""
 
     INSERT = "Insert"
     UPDATE = "Update"
@@ -22,13 +22,13 @@ class LicenseAction(StrEnum):
 
     @property
     def keeps_what_is_absent(self) -> bool:
-        """Whether a missing property keeps its stored value; else the record is replaced whole."""
+        """Whether a missing property keeps its stored value; else the whole record is replaced."""
         return self in (LicenseAction.UPDATE, LicenseAction.MERGE)
 
 
 @dataclass(frozen=True, slots=True)
 class ActionMeaning:
-    """What an action does: to a license that is stored, to one that is not, to what is absent."""
+    """The effect of an action on a stored license, a new license, and an absent property."""
 
     stored: str
     missing: str
@@ -37,6 +37,7 @@ class ActionMeaning:
 
 _CLEARED: Final = "clears the field"
 _KEPT: Final = "keeps the stored value; an empty text clears it"
+# The meaning of each importAction, for the OpenAPI document and the docs.
 ACTION_MEANINGS: Final[Mapping[LicenseAction, ActionMeaning]] = {
     LicenseAction.INSERT: ActionMeaning("fails with 3004", "is made", "stays empty"),
     LicenseAction.UPDATE: ActionMeaning("is changed", "fails with 3005", _KEPT),
@@ -48,7 +49,6 @@ ACTION_MEANINGS: Final[Mapping[LicenseAction, ActionMeaning]] = {
         _CLEARED,
     ),
 }
-"""What each importAction does, for the documents."""
 IMPORT_ACTIONS = tuple(action for action in LicenseAction if action is not LicenseAction.DELETE)
 
 

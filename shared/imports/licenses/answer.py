@@ -1,7 +1,7 @@
 """The vendor's answer to an import of licenses, as its JSON object (docs/contracts.md#2).
 
-What is unchanged counts as updated, so newRecords + updatedRecords + errors = rows. Only Errors
-are told; the other messages are in the results of the import.
+Unchanged licenses count as updated, so newRecords + updatedRecords + errors = rows. The answer has
+only Errors; the other messages are in the results of the import.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from shared.imports.messages import Message
 from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
 
 _INDEX = re.compile(r"\[([0-9]+)\]")
+# The index of the license key in `RowResult.key`.
 LICENSE_KEY: Final = -1
-"""Where the key of a license is among the values of `RowResult.key`: it is the last of them."""
 
 
 def import_answer(
-    results: Iterable[RowResult], import_key: str | None, room: int = MAX_FULL_ANSWER
+    results: Iterable[RowResult], import_key: str | None, remaining: int = MAX_FULL_ANSWER
 ) -> dict[str, Any]:
-    """The answer to rows with these results, in their order; once `room` characters of errors are
-    used, only the first error of each row.
+    """The answer for these results, in their order.
 
-    `import_key` is the import's id; None where there is no import, as in a dry run.
+    After `remaining` characters of errors it has only the first error of each row. `import_key` is
+    the import's id; None where there is no import, as in a dry run.
     """
     errors: list[dict[str, Any]] = []
     new: list[dict[str, Any]] = []
@@ -46,8 +46,10 @@ def import_answer(
     for result in results:
         match result.outcome:
             case Outcome.FAILED:
-                details = _details(result if room > 0 else result.shortened())
-                room -= sum(len(text) for each in details for text in each["errorMessages"])
+                details = _details(result if remaining > 0 else result.shortened())
+                remaining -= sum(
+                    len(text) for detail in details for text in detail["errorMessages"]
+                )
                 errors.append({"index": result.index, "details": details})
             case Outcome.NEW:
                 new.append(_record(result))
@@ -68,33 +70,33 @@ def _record(result: RowResult) -> dict[str, Any]:
 
 
 def _details(result: RowResult) -> list[dict[str, Any]]:
-    """One detail for each property, with all its errors; inside a list, for each element's."""
+    """The errors by property, and inside of lists by element."""
     details: dict[tuple[str, int | None], list[str]] = {}
     for message in result.messages:
         if message.is_error:
             details.setdefault(_property(message), []).append(message.text)
     return [
         {"propertyName": name}
-        | ({} if place is None else {"arrayIndex": place})
+        | ({} if index is None else {"arrayIndex": index})
         | {"errorMessages": texts}
-        for (name, place), texts in details.items()
+        for (name, index), texts in details.items()
     ]
 
 
 def _property(message: Message) -> tuple[str, int | None]:
-    """`documents[1].content` as `Documents.Content` and 1; a row's own error as nothing."""
+    """`documents[1].content` as `Documents.Content` and 1; "" for an error of the whole row."""
     path = message.field or ""
-    index = _INDEX.search(path)
+    match = _INDEX.search(path)
     names = _INDEX.sub("", path).split(".")
-    return ".".join(map(pascal, names)), None if index is None else int(index[1])
+    return ".".join(map(pascal, names)), None if match is None else int(match[1])
 
 
 # The vendor's answer as DataContract XML: its element names, order and namespaces
 # (docs/contracts.md#2).
 #
-# Elements stand in the order of their names, an empty list is an empty element, and there is no
-# XML declaration, all as in the vendor's sample. A refusal has the form that the vendor's
-# framework gives its errors, in no namespace.
+# As in the vendor's sample, elements are sorted by name, an empty list is an empty element, and
+# there is no XML declaration. A refusal has the form of errors of the vendor's framework, without a
+# namespace.
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _EMPTY: Final = f'<ImportResultDTO xmlns:i="{INSTANCE}" xmlns="{OUTPUT}"/>'
@@ -102,7 +104,7 @@ _STRING: Final = f"{{{STRINGS}}}string"
 
 
 def answer_xml(answer: Mapping[str, Any]) -> bytes:
-    """An answer (`answering.import_answer`) as an ImportResultDTO."""
+    """An answer of `import_answer` as an ImportResultDTO."""
     root = etree.fromstring(_EMPTY)
     errors = _add(root, "Errors")
     for error in answer["errors"]:
@@ -118,12 +120,12 @@ def answer_xml(answer: Mapping[str, Any]) -> bytes:
 def refusal_xml(message: str) -> bytes:
     """The body of a refusal: `<Error><Message>…</Message></Error>`."""
     root = etree.Element("Error")
-    etree.SubElement(root, "Message").text = _writable(message)
+    etree.SubElement(root, "Message").text = _xml_text(message)
     return etree.tostring(root, encoding="utf-8")
 
 
 def import_xml(view: Mapping[str, Any]) -> bytes:
-    """An import that is still running: its object as elements, for a caller that reads only XML."""
+    """The state of a running import as XML, for a caller that accepts only XML."""
     root = etree.Element("Import")
     _add_view(root, view)
     return etree.tostring(root, encoding="utf-8")
@@ -135,13 +137,13 @@ def _add_view(parent: etree._Element, view: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping):
             _add_view(element, value)
         elif value is not None:
-            element.text = _writable(str(value))
+            element.text = _xml_text(str(value))
 
 
 def _add(parent: etree._Element, name: str, value: Any = None) -> etree._Element:
     element = etree.SubElement(parent, f"{{{OUTPUT}}}{name}")
     if value is not None:
-        element.text = _writable(str(value))
+        element.text = _xml_text(str(value))
     return element
 
 
@@ -158,7 +160,7 @@ def _add_detail(element: etree._Element, detail: Mapping[str, Any]) -> None:
         _add(element, "ArrayIndex", detail["arrayIndex"])
     texts = etree.SubElement(element, f"{{{OUTPUT}}}ErrorMessages", nsmap={"d6p1": STRINGS})
     for text in detail["errorMessages"]:
-        etree.SubElement(texts, _STRING).text = _writable(text)
+        etree.SubElement(texts, _STRING).text = _xml_text(text)
     _add(element, "PropertyName", detail["propertyName"])
 
 
@@ -177,6 +179,6 @@ def _add_import_key(root: etree._Element, key: str) -> None:
     etree.SubElement(wrapped, VALUE).text = key if has_value else ZERO_GUID
 
 
-def _writable(text: str) -> str:
-    """The text with a mark for each character that XML cannot hold."""
+def _xml_text(text: str) -> str:
+    """The text with a replacement for each character that XML does not have."""
     return _NOT_IN_XML.sub("\ufffd", text)

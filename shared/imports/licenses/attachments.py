@@ -1,15 +1,13 @@
-"""The documents of a license: from what a row sends to what is stored of them.
+"""The documents of a license, from the row to storage (docs/contracts.md#2).
 
-See docs/contracts.md#2.
-
-A document's identity in its license is (name, documentTypeCode); of equal ones the last counts.
-What is stored of a document is everything but its bytes, which lie in a blob:
+A document's identity in its license is (name, documentTypeCode); of equal ones the last is used.
+The license stores everything of a document but its bytes, which are in a blob:
 
     {"name", "sourcePath", "mimeType", "documentTypeCode", "sha256", "length", "blob"}
 
-A blob belongs to one document and one import: the same bytes brought again keep the blob that is
-there, other bytes (or a media type, which the blob's metadata tell) get a new one, so that removing
-an old blob can never hit one that is in use again.
+A blob belongs to one document and one import. The same bytes sent again keep their blob; other
+bytes (or another media type, which is in the blob's metadata) get a new one. So removing an old
+blob can never remove one that is in use again.
 """
 
 from __future__ import annotations
@@ -24,21 +22,21 @@ from urllib.parse import quote
 
 from shared.imports.import_type import Document
 
-DESCRIBED: Final = ("name", "sourcePath", "mimeType", "documentTypeCode")
-TOLD_BY_BLOB: Final = ("name", "documentTypeCode", "mimeType")
-"""What a blob's metadata say of the document whose bytes it holds."""
-_MOST_METADATA: Final = 2_000
-"""Characters of one value: a blob has room for 8 KiB of metadata in all."""
-_BYTES: Final = ("sha256", "length", "blob")
+DESCRIPTION_FIELDS: Final = ("name", "sourcePath", "mimeType", "documentTypeCode")
+# Fields of a document that are in its blob's metadata.
+BLOB_METADATA_FIELDS: Final = ("name", "documentTypeCode", "mimeType")
+# Characters of one value; a blob has room for 8 KiB of metadata.
+_MAX_METADATA_LENGTH: Final = 2_000
+_CONTENT_FIELDS: Final = ("sha256", "length", "blob")
+# Identifies the stored content in a row that has no content.
 DIGEST: Final = "sha256"
-"""What tells in a row which stored bytes it means, where it has no content."""
-EXPORTED: Final = (*DESCRIBED, DIGEST)
-"""What is shown of a stored document: what a row may say of it but for the bytes."""
+# What is returned of a stored document: what a row may contain of it except the content.
+EXPORTED_FIELDS: Final = (*DESCRIPTION_FIELDS, DIGEST)
 
 
 @dataclass(frozen=True, slots=True)
-class Filed:
-    """What a license has after a row: its documents, and the bytes that are new, by blob name."""
+class MergedAttachments:
+    """The documents of a license after a row, and the new bytes by blob name."""
 
     documents: list[Document]
     contents: dict[str, bytes]
@@ -46,61 +44,67 @@ class Filed:
 
 def merge_attachments(
     sent: Iterable[Document], stored: Sequence[Document], *, keeps: bool, blob: Callable[[str], str]
-) -> Filed:
-    """Put the sent documents in place of the stored ones, or (`keeps`) among them.
+) -> MergedAttachments:
+    """Replace the stored documents by the sent ones, or (`keeps`) merge them.
 
-    A sent document without content keeps that of the stored one of its identity, if `keeps`, or if
-    it has the digest of these bytes: so what was read back can be sent again as it is.
-    `blob` gives the name of a blob by a digest of the document.
+    A sent document without content keeps the stored content of its identity with `keeps`, or if it
+    has the digest of that content, so what was read back can be sent again unchanged. `blob`
+    returns the name of a blob for a digest of the document.
     """
     by_identity = {_identity(document): document for document in stored}
     result = dict(by_identity) if keeps else {}
     contents: dict[str, bytes] = {}
     for document in sent:
         identity = _identity(document)
-        before = by_identity.get(identity, {})
-        described: Document = {name: document[name] for name in DESCRIBED if name in document}
+        stored_document = by_identity.get(identity, {})
+        description: Document = {
+            name: document[name] for name in DESCRIPTION_FIELDS if name in document
+        }
         if "content" in document:
             data = binascii.a2b_base64(document["content"])
-            found = _bytes_of(data, described, before, blob)
-            contents[found["blob"]] = data
+            content_fields = _bytes_of(data, description, stored_document, blob)
+            contents[content_fields["blob"]] = data
         else:
-            keeps_bytes = keeps or document.get(DIGEST, "") == before.get(DIGEST)
-            found = {name: before[name] for name in _BYTES if keeps_bytes and name in before}
-        result[identity] = described | found
+            keeps_content = keeps or document.get(DIGEST, "") == stored_document.get(DIGEST)
+            content_fields = {
+                name: stored_document[name]
+                for name in _CONTENT_FIELDS
+                if keeps_content and name in stored_document
+            }
+        result[identity] = description | content_fields
     in_use = blobs_of(result.values()) - blobs_of(stored)
-    return Filed(list(result.values()), {name: contents[name] for name in in_use})
+    return MergedAttachments(list(result.values()), {name: contents[name] for name in in_use})
 
 
 def blob_metadata(document: Document, license_key: str) -> dict[str, str]:
-    """What the blob of a stored document says of itself, percent-encoded: metadata are ASCII.
+    """The metadata of a document's blob, percent-encoded because metadata are ASCII.
 
-    As it was when the bytes came; the license itself tells how it is now.
+    They do not change with the license later.
     """
-    told = {name.lower(): document[name] for name in TOLD_BY_BLOB if name in document}
-    return {name: _encoded(text) for name, text in told.items()} | {"licensekey": license_key}
+    fields = {name.lower(): document[name] for name in BLOB_METADATA_FIELDS if name in document}
+    return {name: _encoded(text) for name, text in fields.items()} | {"licensekey": license_key}
 
 
 def _encoded(text: str) -> str:
-    """As much of the text as there is room for; never a part of a character."""
+    """The percent-encoded text, cut to the limit between characters."""
     encoded: list[str] = []
-    room = _MOST_METADATA
-    for character in text[:_MOST_METADATA]:
-        item = quote(character, safe="")
-        room -= len(item)
-        if room < 0:
+    remaining = _MAX_METADATA_LENGTH
+    for character in text[:_MAX_METADATA_LENGTH]:
+        quoted = quote(character, safe="")
+        remaining -= len(quoted)
+        if remaining < 0:
             break
-        encoded.append(item)
+        encoded.append(quoted)
     return "".join(encoded)
 
 
 def blobs_of(documents: Iterable[Document]) -> set[str]:
-    """The names of their blobs."""
+    """The names of the documents' blobs."""
     return {document["blob"] for document in documents if "blob" in document}
 
 
 def without_blobs(license_: Document | None) -> Document | None:
-    """The license as people are shown it: where its bytes lie is no matter of theirs."""
+    """The license without the names of its blobs, which callers do not see."""
     if license_ is None or "documents" not in license_:
         return license_
     documents = [
@@ -111,18 +115,20 @@ def without_blobs(license_: Document | None) -> Document | None:
 
 
 def exported_documents(documents: Iterable[Document]) -> list[Document]:
-    """Stored documents as a row may send them: without their bytes."""
+    """Stored documents as a row may send them, without their content."""
     return [
-        {name: document[name] for name in EXPORTED if name in document} for document in documents
+        {name: document[name] for name in EXPORTED_FIELDS if name in document}
+        for document in documents
     ]
 
 
 def content_bytes(documents: object) -> int:
-    """About the bytes of the largest document among what a row sends, whatever that is."""
+    """About the size of the largest document in a row's value, which may be anything."""
     if not isinstance(documents, list):
         return 0
+    # Blanks and padding of base64 are not digits; four digits are three bytes.
     lengths = [
-        _decoded_length(value)
+        (len(value) - sum(map(value.count, (*" \t\r\n", "=")))) * 3 // 4
         for document in documents
         if isinstance(document, dict)
         for name, value in document.items()
@@ -131,20 +137,16 @@ def content_bytes(documents: object) -> int:
     return max(lengths, default=0)
 
 
-def _decoded_length(content: str) -> int:
-    """The bytes that base64 stands for, whatever blanks are in it; about, where it is none."""
-    digits = len(content) - sum(map(content.count, (*" \t\r\n", "=")))
-    return digits * 3 // 4
-
-
 def _bytes_of(
-    data: bytes, described: Document, before: Document, blob: Callable[[str], str]
+    data: bytes, description: Document, stored_document: Document, blob: Callable[[str], str]
 ) -> Document:
     digest = hashlib.sha256(data).hexdigest()
-    if before.get("sha256") == digest and before.get("mimeType") == described.get("mimeType"):
-        return {name: before[name] for name in _BYTES}
-    own = json.dumps([described.get(name) for name in TOLD_BY_BLOB] + [digest])
-    name = blob(hashlib.sha256(own.encode()).hexdigest())
+    if stored_document.get("sha256") == digest and stored_document.get(
+        "mimeType"
+    ) == description.get("mimeType"):
+        return {name: stored_document[name] for name in _CONTENT_FIELDS}
+    identity_text = json.dumps([description.get(name) for name in BLOB_METADATA_FIELDS] + [digest])
+    name = blob(hashlib.sha256(identity_text.encode()).hexdigest())
     return {"sha256": digest, "length": len(data), "blob": name}
 
 

@@ -11,6 +11,7 @@ def _load_rules() -> Rules:
     return RULES
 
 
+# Professional licenses of employees (docs/contracts.md#2).
 LICENSES = ImportType(
     name="licenses",
     version=1,
@@ -18,4 +19,3 @@ LICENSES = ImportType(
     load_rules=_load_rules,
     route="/v1/imports/licenses",
 )
-"""Professional licenses of employees (docs/contracts.md#2)."""

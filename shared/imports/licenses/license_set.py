@@ -1,7 +1,7 @@
 """The licenses of some employees while the rows of an import are applied to them.
 
-A shelf is filled from storage, changed row by row, and says in the end what has changed. It keeps
-the two promises of the contract: a key is unique within the company, and no two licenses have one
+A license set is loaded from storage, changed row by row, and then lists its changes. It guarantees
+the two rules of the contract: a key is unique within the company, and no two licenses have the same
 natural key (docs/contracts.md#2, matching).
 """
 
@@ -27,16 +27,16 @@ from shared.imports.licenses.model import (
     natural_key,
 )
 
-REMAINS: Final[tuple[str, ...]] = (*EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber")
+TOMBSTONE_FIELDS: Final[tuple[str, ...]] = (*EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredLicense:
-    """A license in its place; `number` is the import that changed it last.
+    """A license of an employee, or its tombstone; `number` is the import that changed it last.
 
-    `document` is None where the license is gone from this place; `remains` then is what it was
-    found by. `created_at` is ISO text, "" for a new one. `former` is what was in this place, or the
-    license in the place that it came from, before the import.
+    A tombstone has no `document`, but `tombstone_fields`, which identified the license.
+    `created_at` is ISO text, "" for a new license. `former` is the license before the import; for
+    one that the import moved, as it was under its former employee.
     """
 
     key: str
@@ -44,7 +44,7 @@ class StoredLicense:
     document: Document | None
     number: int
     created_at: str = ""
-    remains: Document | None = None
+    tombstone_fields: Document | None = None
     import_id: str = field(default="", compare=False)
     created_import_id: str = field(default="", compare=False)
     updated_at: str = field(default="", compare=False)
@@ -52,11 +52,11 @@ class StoredLicense:
 
     @property
     def created(self) -> Created:
-        """As former values have it; licenses do not keep the number of the import."""
+        """The creation for former values; licenses do not keep the number of the import."""
         return 0, self.created_import_id, self.created_at
 
     def before_import(self, number: int) -> Former:
-        """What import `number` found before it changed something here."""
+        """The license before import `number` changed it."""
         if self.number == number:
             return former_of_own(self.former, self.document, self.created)
         if self.document is None:
@@ -68,9 +68,9 @@ class StoredLicense:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a license; None where there was, or is, none.
+    """A license before and after; None where it does not exist.
 
-    `is_reused`: there was one of that key before, which is gone.
+    `is_reused` says that a deleted license had the key before.
     """
 
     key: str
@@ -82,74 +82,71 @@ class Change:
 class LicenseSet:
     """The licenses, by key and by natural key.
 
-    `taken` are keys of the company's other licenses, `gone` those of licenses that it had, as far
-    as they are known. All licenses of `employees` are there; None: of everybody.
+    `used_keys` are known keys of the company's other licenses, `deleted_keys` those of its deleted
+    licenses. The set has all licenses of `employees`; None means of all employees.
     """
 
     def __init__(
         self,
-        held: Iterable[StoredLicense] = (),
-        taken: Iterable[str] = (),
-        gone: Iterable[str] = (),
+        stored: Iterable[StoredLicense] = (),
+        used_keys: Iterable[str] = (),
+        deleted_keys: Iterable[str] = (),
         employees: Set[Employee] | None = None,
     ) -> None:
         self._employees = employees
-        self._held: dict[str, StoredLicense] = {}
-        self._natural: dict[NaturalKey, str] = {}
-        self._of_employee: dict[Employee, dict[str, None]] = {}
-        self._graves: dict[str | NaturalKey, StoredLicense] = {}
-        self._graves_at: dict[tuple[str, Employee], set[str | NaturalKey]] = {}
-        self._left: dict[tuple[str, Employee], StoredLicense] = {}
+        self._licenses: dict[str, StoredLicense] = {}
+        self._key_by_natural_key: dict[NaturalKey, str] = {}
+        self._keys_by_employee: dict[Employee, dict[str, None]] = {}
+        self._tombstones: dict[str | NaturalKey, StoredLicense] = {}
+        self._tombstone_names: dict[tuple[str, Employee], set[str | NaturalKey]] = {}
+        # The last tombstone of a key and employee, also after the employee got the license back.
+        self._last_tombstones: dict[tuple[str, Employee], StoredLicense] = {}
         self._undo: list[Callable[[], object]] | None = None
-        self._taken = set(taken)
-        self._gone = set(gone)
+        self._used_keys = set(used_keys)
+        self._deleted_keys = set(deleted_keys)
         self._before: dict[str, StoredLicense | None] = {}
-        for each in held:
-            self.fill(each)
+        for license_ in stored:
+            self.add_stored(license_)
 
-    def fill(self, held: StoredLicense) -> None:
-        """Put a license there as it is stored."""
-        if held.document is None:
-            self._add_tombstone(held)
+    def add_stored(self, stored: StoredLicense) -> None:
+        """Add a license or a tombstone from storage."""
+        if stored.document is None:
+            self._add_tombstone(stored)
         else:
-            self._enter(held)
+            self._insert(stored)
 
-    def by_key(self, key: str) -> StoredLicense | None:
-        """The license of that key."""
-        return self._held.get(key)
+    def find_by_key(self, key: str) -> StoredLicense | None:
+        return self._licenses.get(key)
 
-    def by_natural(self, natural: NaturalKey) -> StoredLicense | None:
-        """The license of that natural key."""
-        key = self._natural.get(natural)
-        return None if key is None else self._held[key]
+    def find_by_natural_key(self, natural: NaturalKey) -> StoredLicense | None:
+        key = self._key_by_natural_key.get(natural)
+        return None if key is None else self._licenses[key]
 
     def tombstone(self, key: str, natural: NaturalKey | None) -> StoredLicense | None:
-        """What is kept of a license that is gone, by its key or by its natural key."""
-        found = self._graves.get(key)
-        return found if found is not None or natural is None else self._graves.get(natural)
+        """The tombstone of a deleted license, by its key or by its natural key."""
+        found = self._tombstones.get(key)
+        return found if found is not None or natural is None else self._tombstones.get(natural)
 
-    def is_taken(self, key: str) -> bool:
-        """Whether some license of the company has the key."""
-        return key in self._held or key in self._taken
+    def is_key_used(self, key: str) -> bool:
+        """Whether a license of the company has the key."""
+        return key in self._licenses or key in self._used_keys
 
-    def knows(self, employee: Employee) -> bool:
-        """Whether all licenses of the employee are there."""
+    def has_employee(self, employee: Employee) -> bool:
+        """Whether the set has all licenses of the employee."""
         return self._employees is None or employee in self._employees
 
-    def all_held(self) -> list[StoredLicense]:
-        """Every license."""
-        return list(self._held.values())
+    def all_licenses(self) -> list[StoredLicense]:
+        return list(self._licenses.values())
 
-    def held_by(self, employee: Employee) -> list[StoredLicense]:
-        """An employee's licenses."""
-        return [self._held[key] for key in self._of_employee.get(employee, ())]
+    def find_by_employee(self, employee: Employee) -> list[StoredLicense]:
+        return [self._licenses[key] for key in self._keys_by_employee.get(employee, ())]
 
     def put(self, key: str, document: Document, number: int) -> None:
-        """Make this the license of that key."""
-        self._remember(key)
+        """Create or replace the license of that key."""
+        self._record_before(key)
         employee = employee_of(document)
-        before = self._held.get(key)
-        held = StoredLicense(
+        before = self._licenses.get(key)
+        stored = StoredLicense(
             key,
             employee,
             document,
@@ -158,183 +155,189 @@ class LicenseSet:
             created_import_id="" if before is None else before.created_import_id,
             former=self._former(key, employee, number),
         )
-        self._leave(key)
-        self._drop_tombstone(key, held.employee)
-        was = self._before[key]
-        if was is not None and was.employee != held.employee:
-            self._add_tombstone(as_tombstone(was, number))
-        self._enter(held)
+        self._delete(key)
+        # The employee gets the license back, so its tombstones go.
+        for name in list(self._tombstone_names.get((key, employee), ())):
+            self._delete_tombstone(name)
+            self._add_key(self._deleted_keys, key)
+        original = self._before[key]
+        if original is not None and original.employee != employee:
+            self._add_tombstone(as_tombstone(original, number))
+        self._insert(stored)
 
     def remove(self, key: str, number: int) -> None:
-        """Take a license off the shelf, by import `number`."""
-        self._remember(key)
-        held = self._held[key]
-        self._leave(key)
-        self._add_tombstone(as_tombstone(held, number))
-        self._discard(self._taken, key)
-        self._add(self._gone, key)
+        """Remove a license for import `number`."""
+        self._record_before(key)
+        stored = self._licenses[key]
+        self._delete(key)
+        self._add_tombstone(as_tombstone(stored, number))
+        if key in self._used_keys:
+            self._used_keys.discard(key)
+            self.on_rollback(lambda: self._used_keys.add(key))
+        self._add_key(self._deleted_keys, key)
 
     def changes(self) -> Iterator[Change]:
-        """What has changed since the shelf was filled, or since `settle`.
+        """The changes since the set was loaded, or since `mark_stored`.
 
         Also a license that rows changed and changed back: it is to carry the import's number.
         """
         for key, before in self._before.items():
-            after = self._held.get(key)
+            after = self._licenses.get(key)
             if before != after:
-                is_reused = key in self._graves or key in self._gone
+                is_reused = key in self._tombstones or key in self._deleted_keys
                 yield Change(key, before, after, is_reused)
 
     @property
-    def touched(self) -> int:
-        """How many licenses may have changed."""
+    def changed_count(self) -> int:
+        """The number of licenses that may have changed."""
         return len(self._before)
 
-    def settle(self) -> None:
-        """From now on the shelf as it is counts as stored."""
+    def mark_stored(self) -> None:
+        """Treat the changes so far as stored."""
         self._before.clear()
 
-    def newest(self) -> int:
-        """The number of the last import that changed something here."""
-        numbers = [held.number for held in (*self._held.values(), *self._graves.values())]
+    def newest_number(self) -> int:
+        """The number of the last import that changed one of the licenses."""
+        numbers = [
+            stored.number for stored in (*self._licenses.values(), *self._tombstones.values())
+        ]
         return max(numbers, default=0)
 
-    def mark(self) -> int:
-        """A place to come back to with `go_back`, until `keep`."""
+    def savepoint(self) -> int:
+        """A savepoint for `roll_back`, valid until `release_savepoints`."""
         if self._undo is None:
             self._undo = []
         return len(self._undo)
 
-    def keep(self) -> None:
-        """All changes so far stay."""
+    def release_savepoints(self) -> None:
+        """Give up the savepoints, so that the changes so far cannot be undone."""
         self._undo = None
 
-    def go_back(self, mark: int) -> None:
-        """Undo the changes since then; takes as long as they took, however full the shelf is."""
+    def roll_back(self, savepoint: int) -> None:
+        """Undo the changes since the savepoint; the time does not depend on the size of the set."""
         changes, self._undo = self._undo or [], None
-        while len(changes) > mark:
+        while len(changes) > savepoint:
             changes.pop()()
         self._undo = changes or None
 
     def _former(self, key: str, employee: Employee, number: int) -> Former:
-        """What the license was before the import, where it is now or where it comes to."""
-        for found in (self._held.get(key), self._left.get((key, employee))):
+        """The license before the import, of its present employee or of the one who gets it."""
+        for found in (self._licenses.get(key), self._last_tombstones.get((key, employee))):
             former = NOTHING_FORMER if found is None else found.before_import(number)
             if former != NOTHING_FORMER:
                 return former
         return NOTHING_FORMER
 
-    def _drop_tombstone(self, key: str, employee: Employee) -> None:
-        """A license is back in a place that it was taken from."""
-        for name in list(self._graves_at.get((key, employee), ())):
-            self._take_grave(name)
-            self._add(self._gone, key)
-
     def _add_tombstone(self, tombstone: StoredLicense) -> None:
-        self._leave_behind(tombstone)
-        natural = natural_key(tombstone.remains or {})
+        self._keep_last_tombstone(tombstone)
+        natural = natural_key(tombstone.tombstone_fields or {})
         for name in (tombstone.key, natural) if natural is not None else (tombstone.key,):
-            known = self._graves.get(name)
-            if known is None or known.number <= tombstone.number:
-                if known is not None:
-                    self._take_grave(name)
-                self._put_grave(name, tombstone)
+            existing = self._tombstones.get(name)
+            if existing is None or existing.number <= tombstone.number:
+                if existing is not None:
+                    self._delete_tombstone(name)
+                self._put_tombstone(name, tombstone)
 
-    def _leave_behind(self, tombstone: StoredLicense) -> None:
+    def _keep_last_tombstone(self, tombstone: StoredLicense) -> None:
         place = (tombstone.key, tombstone.employee)
-        before = self._left.get(place)
-        self._left[place] = tombstone
-        self.on_go_back(
-            lambda: self._left.pop(place) if before is None else self._left.update({place: before})
+        before = self._last_tombstones.get(place)
+        self._last_tombstones[place] = tombstone
+        self.on_rollback(
+            lambda: (
+                self._last_tombstones.pop(place)
+                if before is None
+                else self._last_tombstones.update({place: before})
+            )
         )
 
-    def _put_grave(self, name: str | NaturalKey, tombstone: StoredLicense) -> None:
-        self._graves[name] = tombstone
-        self._graves_at.setdefault((tombstone.key, tombstone.employee), set()).add(name)
-        self.on_go_back(lambda: self._drop_grave(name))
+    def _put_tombstone(self, name: str | NaturalKey, tombstone: StoredLicense) -> None:
+        self._tombstones[name] = tombstone
+        self._tombstone_names.setdefault((tombstone.key, tombstone.employee), set()).add(name)
+        self.on_rollback(lambda: self._pop_tombstone(name))
 
-    def _take_grave(self, name: str | NaturalKey) -> None:
-        tombstone = self._drop_grave(name)
-        self.on_go_back(lambda: self._put_grave(name, tombstone))
+    def _delete_tombstone(self, name: str | NaturalKey) -> None:
+        tombstone = self._pop_tombstone(name)
+        self.on_rollback(lambda: self._put_tombstone(name, tombstone))
 
-    def _drop_grave(self, name: str | NaturalKey) -> StoredLicense:
-        tombstone = self._graves.pop(name)
-        names = self._graves_at[tombstone.key, tombstone.employee]
+    def _pop_tombstone(self, name: str | NaturalKey) -> StoredLicense:
+        tombstone = self._tombstones.pop(name)
+        names = self._tombstone_names[tombstone.key, tombstone.employee]
         names.discard(name)
         if not names:
-            del self._graves_at[tombstone.key, tombstone.employee]
+            del self._tombstone_names[tombstone.key, tombstone.employee]
         return tombstone
 
-    def _remember(self, key: str) -> None:
+    def _record_before(self, key: str) -> None:
         if key not in self._before:
-            self._before[key] = self._held.get(key)
-            self.on_go_back(lambda: self._before.pop(key))
+            self._before[key] = self._licenses.get(key)
+            self.on_rollback(lambda: self._before.pop(key))
 
-    def _enter(self, held: StoredLicense) -> None:
-        known = self._held.get(held.key)
-        if known is not None:
-            self._drop(known)
-        self._held[held.key] = held
-        self._of_employee.setdefault(held.employee, {})[held.key] = None
-        self.on_go_back(lambda: self._drop(held))
-        natural = natural_key(held.document or {})
+    def _insert(self, stored: StoredLicense) -> None:
+        existing = self._licenses.get(stored.key)
+        if existing is not None:
+            self._remove_from_index(existing)
+        self._add_to_index(stored)
+        self.on_rollback(lambda: self._remove_from_index(stored))
+        natural = natural_key(stored.document or {})
         if natural is not None:
-            self._set_natural(natural, held.key)
+            self._change_natural_key(natural, stored.key)
 
-    def _leave(self, key: str) -> None:
-        held = self._held.get(key)
-        if held is None:
+    def _delete(self, key: str) -> None:
+        stored = self._licenses.get(key)
+        if stored is None:
             return
-        self._drop(held)
-        self.on_go_back(lambda: self._restore(held))
-        natural = natural_key(held.document or {})
-        if natural is not None and self._natural.get(natural) == key:
-            self._set_natural(natural, None)
+        self._remove_from_index(stored)
+        self.on_rollback(lambda: self._add_to_index(stored))
+        natural = natural_key(stored.document or {})
+        if natural is not None and self._key_by_natural_key.get(natural) == key:
+            self._change_natural_key(natural, None)
 
-    def _drop(self, held: StoredLicense) -> None:
-        del self._held[held.key]
-        keys = self._of_employee[held.employee]
-        del keys[held.key]
+    def _remove_from_index(self, stored: StoredLicense) -> None:
+        del self._licenses[stored.key]
+        keys = self._keys_by_employee[stored.employee]
+        del keys[stored.key]
         if not keys:
-            del self._of_employee[held.employee]
+            del self._keys_by_employee[stored.employee]
 
-    def _restore(self, held: StoredLicense) -> None:
-        self._held[held.key] = held
-        self._of_employee.setdefault(held.employee, {})[held.key] = None
+    def _add_to_index(self, stored: StoredLicense) -> None:
+        self._licenses[stored.key] = stored
+        self._keys_by_employee.setdefault(stored.employee, {})[stored.key] = None
 
-    def _set_natural(self, natural: NaturalKey, key: str | None) -> None:
-        before = self._natural.get(natural)
-        self.on_go_back(lambda: self._put_natural(natural, before))
-        self._put_natural(natural, key)
+    def _change_natural_key(self, natural: NaturalKey, key: str | None) -> None:
+        before = self._key_by_natural_key.get(natural)
+        self.on_rollback(lambda: self._set_natural_key(natural, before))
+        self._set_natural_key(natural, key)
 
-    def _put_natural(self, natural: NaturalKey, key: str | None) -> None:
+    def _set_natural_key(self, natural: NaturalKey, key: str | None) -> None:
         if key is None:
-            self._natural.pop(natural, None)
+            self._key_by_natural_key.pop(natural, None)
         else:
-            self._natural[natural] = key
+            self._key_by_natural_key[natural] = key
 
-    def _add(self, keys: set[str], key: str) -> None:
+    def _add_key(self, keys: set[str], key: str) -> None:
         if key not in keys:
             keys.add(key)
-            self.on_go_back(lambda: keys.discard(key))
+            self.on_rollback(lambda: keys.discard(key))
 
-    def _discard(self, keys: set[str], key: str) -> None:
-        if key in keys:
-            keys.discard(key)
-            self.on_go_back(lambda: keys.add(key))
-
-    def on_go_back(self, undo: Callable[[], object]) -> None:
-        """What is to be called, the last one first, where changes are undone."""
+    def on_rollback(self, undo: Callable[[], object]) -> None:
+        """Call `undo` on a rollback; the last registered function is called first."""
         if self._undo is not None:
             self._undo.append(undo)
 
 
-def as_tombstone(held: StoredLicense, number: int) -> StoredLicense:
-    """What is kept of a license in a place that import `number` took it from."""
-    document = held.document or {}
-    remains = {name: document[name] for name in REMAINS if name in document}
-    former = held.before_import(number)
-    if isinstance(former, FormerRecord) and employee_of(former.document) != held.employee:
-        # The import itself had brought the license here.
+def as_tombstone(stored: StoredLicense, number: int) -> StoredLicense:
+    """The tombstone of a license that import `number` removes from its employee."""
+    document = stored.document or {}
+    tombstone_fields = {name: document[name] for name in TOMBSTONE_FIELDS if name in document}
+    former = stored.before_import(number)
+    if isinstance(former, FormerRecord) and employee_of(former.document) != stored.employee:
+        # The import itself moved the license to this employee.
         former = NOTHING_FORMER
-    return StoredLicense(held.key, held.employee, None, number, remains=remains, former=former)
+    return StoredLicense(
+        stored.key,
+        stored.employee,
+        None,
+        number,
+        tombstone_fields=tombstone_fields,
+        former=former,
+    )

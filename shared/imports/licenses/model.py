@@ -1,12 +1,14 @@
 """Licenses, every field (docs/contracts.md#2; the vendor's "Import Licenses" page).
 
 Names are the contract's in its JSON spelling; in XML and in `propertyName` the first letter is a
-capital. Only companyCode is in every row. What a row is matched by (the codes and numbers of
-`LicenseIdentity`) is trimmed and in NFC like every reference, everything else is kept as sent.
+capital. Only companyCode is required in every row. The codes and numbers of `LicenseIdentity`,
+which match a row to its license, are trimmed and in NFC like every reference; all other values are
+stored as sent.
 """
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from pydantic_core import PydanticKnownError
 
 from shared.guids import GUID_FORM, ZERO_GUID, parse_guid
 from shared.imports.import_type import Document, ReadRow
+from shared.imports.licenses.actions import LicenseAction
 from shared.imports.model import (
     MAX_LICENSE_REFERENCE,
     Base64,
@@ -33,22 +36,24 @@ from shared.imports.model import (
     Mark,
     MergeKind,
     Record,
+    Shape,
     UsualLength,
     WholeNumber,
     XmlText,
     has_xml_fault,
+    shape_of,
 )
-from shared.imports.reference_text import is_blank
 from shared.imports.row_reader import usable_reference
+from shared.imports.text_checks import is_blank
 
 # ruff: noqa: N815  (the names are the contract's)
 
 
+# The maximum number of documents of one license.
 MAX_DOCUMENTS: Final = 100
-"""Documents of one license."""
 
+# How the vendor writes a missing key.
 NO_KEY_TEXT: Final = "<empty>"
-"""How the vendor writes a key that is none."""
 
 _DIRECTIONS = {"after": "After", "before": "Before"}
 
@@ -56,7 +61,7 @@ _DIRECTIONS = {"after": "After", "before": "Before"}
 def guid_text(text: str) -> str | None:
     """A guid with or without dashes, braces or parentheses, in lower case with dashes.
 
-    None for a key that is none: `<empty>` or all zeros. Raises ValueError.
+    None for a missing key: `<empty>` or all zeros. Raises ValueError.
     """
     compact = text.strip().lower()
     if compact == NO_KEY_TEXT:
@@ -78,6 +83,7 @@ def _direction(value: Any) -> Any:
     return _DIRECTIONS.get(value.lower(), value) if isinstance(value, str) else value
 
 
+# A license's guid; reading converts the text of a missing key to None.
 LicenseKey = Annotated[
     str,
     Strict(),
@@ -85,17 +91,16 @@ LicenseKey = Annotated[
     Mark.CONVERTED,
     WithJsonSchema({"type": "string", "format": "uuid"}),
 ]
-"""A license's guid; None after reading where the text says that there is no key."""
 
+# The SHA-256 of content, as it is read back.
 Digest = Annotated[str, Strict(), StringConstraints(pattern="^[0-9a-f]{64}$")]
-"""The SHA-256 of bytes, as it is read back."""
 
+# Accepted in any case, stored in the contract's.
 OffsetDirection = Annotated[Literal["After", "Before"], BeforeValidator(_direction), Mark.CONVERTED]
-"""Taken in any case, kept in the contract's."""
 
 
 class LicenseReminder(Record):
-    """When and where the employee is reminded; its properties merge one by one."""
+    """When and where the employee is reminded; its properties merge separately."""
 
     merge_kind = MergeKind.PER_PROPERTY
 
@@ -107,7 +112,7 @@ class LicenseReminder(Record):
 
 
 class LicenseDocument(Record):
-    """A file of a license; what it is called and its type tell it from the license's others."""
+    """A file of a license; its name and type identify it within the license."""
 
     merge_kind = MergeKind.WHOLE
 
@@ -120,7 +125,7 @@ class LicenseDocument(Record):
 
 
 class LicenseIdentity(Record):
-    """What finds a license: a row of a DELETE, and the part of every other row that matches."""
+    """The fields that identify a license; a row of a DELETE has no others."""
 
     companyCode: LicenseReference
     divisionCode: LicenseReference | None = None
@@ -133,7 +138,7 @@ class LicenseIdentity(Record):
 
 
 class License(LicenseIdentity):
-    """One row of a licenses import, and the license that is stored."""
+    """One row of a licenses import, and the stored license."""
 
     licenseCertificateCode: XmlText | None = None
     issuedDate: CalendarDate | None = None
@@ -144,12 +149,14 @@ class License(LicenseIdentity):
     documents: Annotated[list[LicenseDocument], Field(max_length=MAX_DOCUMENTS)] | None = None
 
 
-# What finds a license: its key, else whose it is and what it is (docs/contracts.md#2, matching).
+# A license is identified by its key, or else by its employee, type and number (docs/contracts.md#2,
+# matching).
 #
 # An employee is (divisionCode, employeeNumber), or (divisionCode, employeePersonalId) where there
-# is no number; all of one company, whose code is the group of the rows.
+# is no number, within one company.
 
 KEY_FIELDS: Final = ("licenseKey", "serializableLicenseKey")
+# The fields of `RowResult.key`; the license's key is the last.
 IDENTITY_FIELDS: Final = (
     "companyCode",
     "divisionCode",
@@ -157,21 +164,20 @@ IDENTITY_FIELDS: Final = (
     "employeePersonalId",
     "licenseKey",
 )
-"""What a result shows of a row, the license's key last."""
 PERSONAL_ID: Final = "employeePersonalId"
+# Fields that name an employee; a division alone does not.
 NAMING_FIELDS: Final = ("employeeNumber", PERSONAL_ID)
-"""What names somebody; a division alone does not."""
 EMPLOYEE_FIELDS: Final = ("divisionCode", *NAMING_FIELDS)
 NATURAL_KEY_FIELDS: Final = (*EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber")
 NEEDED_TO_FIND: Final = "send licenseKey, employeeNumber or employeePersonalId"
 
+# The UUID namespace of generated keys; a random constant.
 _NAMESPACE: Final = uuid.UUID("0a0d1c8e-5f0d-4b43-9a3e-6a5a3f6f9d51")
-"""Of the keys that the gateway makes; drawn once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Employee:
-    """Whose license it is; without a number or an id it is nobody's."""
+    """The employee of a license; without a number or an id the license has no employee."""
 
     division: str | None = None
     number: str | None = None
@@ -179,16 +185,16 @@ class Employee:
 
     @property
     def is_named(self) -> bool:
-        """Whether there is somebody at all."""
+        """Whether it names an employee."""
         return self.number is not None or self.personal_id is not None
 
 
-NOBODY: Final = Employee()
+NO_EMPLOYEE: Final = Employee()
 
 
 @dataclass(frozen=True, slots=True)
 class NaturalKey:
-    """A license without its key: within a company no two licenses are the same here."""
+    """Identifies a license without its key; it is unique within a company."""
 
     employee: Employee
     type_code: str | None
@@ -196,22 +202,22 @@ class NaturalKey:
 
 
 def employee_of(values: Mapping[str, Any]) -> Employee:
-    """Whose license these values (by contract name) describe."""
+    """The employee in these values (by contract name)."""
     number, personal_id = values.get("employeeNumber"), values.get("employeePersonalId")
     if number is not None:
         return Employee(values.get("divisionCode"), number)
     if personal_id is not None:
         return Employee(values.get("divisionCode"), None, personal_id)
-    return NOBODY
+    return NO_EMPLOYEE
 
 
-def kept_of_employee(
+def keep_employee_fields(
     stored: Mapping[str, Any], sent: Mapping[str, Any], *, keeps: bool
 ) -> Document:
-    """What a license keeps of whose it is, where a row is silent; `keeps`: as of everything else.
+    """The stored employee fields that a row leaves unchanged.
 
-    A row that names nobody leaves a license with its employee, whatever the action: it speaks of
-    the license of its key. A field that is null is not silent.
+    `keeps` says that the action keeps absent fields. A row without an employee keeps the employee
+    under every action. A field that is null counts as present.
     """
     if not keeps and any(name in sent for name in NAMING_FIELDS):
         return {}
@@ -226,42 +232,42 @@ def natural_key(values: Mapping[str, Any]) -> NaturalKey | None:
     return NaturalKey(employee, values.get("licenseTypeCode"), values.get("licenseNumber"))
 
 
-def given_key(values: Mapping[str, Any]) -> str | None:
-    """The key that a row gives, under either of its names."""
+def explicit_key(values: Mapping[str, Any]) -> str | None:
+    """The license key that a row sends, under either of its names."""
     return values.get("licenseKey") or values.get("serializableLicenseKey")
 
 
 def keys_differ(values: Mapping[str, Any]) -> bool:
-    """Whether a row gives two keys that are not the same."""
+    """Whether a row sends two different keys."""
     first, second = (values.get(name) for name in KEY_FIELDS)
     return first is not None and second is not None and first != second
 
 
 def is_unidentified(row: ReadRow) -> bool:
-    """Whether a row gives neither a key nor an employee (and none that cannot be read)."""
+    """Whether a row sends neither a key nor an employee, readable or not."""
     return (
-        given_key(row.values) is None
+        explicit_key(row.values) is None
         and not employee_of(row.values).is_named
         and row.unreadable.isdisjoint((*KEY_FIELDS, *NAMING_FIELDS))
     )
 
 
 def can_be_found(row: ReadRow) -> bool:
-    """Whether the fields that find the license of a row can be read, and say which one it is."""
+    """Whether the fields that identify the license of a row are readable and sufficient."""
     values, unreadable = row.values, row.unreadable
     if keys_differ(values) or not unreadable.isdisjoint(KEY_FIELDS):
         return False
-    if given_key(values) is not None:
+    if explicit_key(values) is not None:
         return True
     return employee_of(values).is_named and unreadable.isdisjoint(NATURAL_KEY_FIELDS)
 
 
-def made_keys(tenant: str, company: str, natural: NaturalKey, spare: str) -> Iterator[str]:
+def generate_keys(tenant: str, company: str, natural: NaturalKey, spare: str) -> Iterator[str]:
     """The keys that a new license may get, best first.
 
-    The first follows from tenant and natural key alone, so that a repeat finds it; the others are
-    for the case that a license has it already that has become another since. They follow from
-    `spare`, the id of the import, too.
+    The first is derived from tenant and natural key alone, so that a repeated row finds its
+    license. The others are needed where a license that has changed since has that key; they are
+    also derived from `spare`, the id of the import.
     """
     employee = natural.employee
     text = "\x1f".join(
@@ -284,10 +290,10 @@ def made_keys(tenant: str, company: str, natural: NaturalKey, spare: str) -> Ite
 
 
 def sent_identity(folded: Mapping[str, Any]) -> Document:
-    """What a row (names in lower case) says of its identity, as far as it is usable.
+    """The usable identity fields of a row whose names are in lower case.
 
-    Agrees with reading the row, and also works where the row has faults elsewhere: the rows of an
-    employee stand together whatever is wrong with one of them.
+    It agrees with reading the row, and also works for a row with faults in other fields, so that
+    the rows of an employee stay together.
     """
     values: Document = {}
     for name in ("companyCode", *EMPLOYEE_FIELDS, "licenseTypeCode", "licenseNumber"):
@@ -297,23 +303,23 @@ def sent_identity(folded: Mapping[str, Any]) -> Document:
         if usable is not None:
             values[name] = usable
     for name in KEY_FIELDS:
-        key = _key_without_mark(folded.get(name.lower()))
+        key = _parse_key(folded.get(name.lower()))
         if key is not None:
             values.setdefault("licenseKey", key)
     return values
 
 
 def usable_license_reference(value: Any) -> str | None:
-    """A reference of a license as it is stored, from whatever a row sends; None: unusable."""
+    """The stored form of a license reference from any value; None where it is unusable."""
     if type(value) is str and has_xml_fault(value):
         return None
     return usable_reference(value, MAX_LICENSE_REFERENCE)
 
 
 def sent_employee(folded: Mapping[str, Any], identity: Document) -> Document:
-    """What a row of this identity says of whose the license is; None where it clears.
+    """The employee fields of a row of this identity; None where the row clears one.
 
-    Properties that say nothing (`without_silent_values`) are not among the folded ones.
+    `folded` must not contain silent values (`without_silent_values`).
     """
     return {
         name: identity.get(name)
@@ -322,8 +328,8 @@ def sent_employee(folded: Mapping[str, Any], identity: Document) -> Document:
     }
 
 
-def shown_key(values: Mapping[str, Any], license_key: str | None) -> tuple[str | None, ...]:
-    """The key of a row's result: its identity as text, with the key of its license."""
+def result_key(values: Mapping[str, Any], license_key: str | None) -> tuple[str | None, ...]:
+    """The key of a row's result: its identity as text, then the key of its license."""
     shown = [values.get(name) for name in IDENTITY_FIELDS[:-1]]
     return (*(None if value is None else str(value) for value in shown), license_key)
 
@@ -333,12 +339,49 @@ def _is_empty(value: Any) -> bool:
 
 
 def _personal_id(value: Any) -> int | None:
-    """The id; None for 0, which is what a client sends that has not set it."""
+    """The id; None for 0, which clients send for an unset id."""
     return value or None if type(value) is int else None
 
 
-def _key_without_mark(value: Any) -> str | None:
+def _parse_key(value: Any) -> str | None:
     try:
         return guid_text(value) if type(value) is str else None
     except ValueError:
         return None
+
+
+# Removes values that clients send for unset properties (docs/licenses.md).
+#
+# A .NET object cannot omit a property. For an unset one it sends 0 (the personal id of an
+# employee), a date of zeros, or null (`i:nil`). 0 and the date count as absent under every
+# action, null only under Update and Merge, where an empty text clears.
+
+_ZERO_DATE = re.compile(r"\s*(?:0{1,4}/0{1,2}/0{1,4}|0{1,4}-0{1,2}-0{1,2}(?:T[0:.]{1,20}Z?)?)\s*")
+_NUMBER: Final = "employeePersonalId"
+_DATES: Final = frozenset(("issuedDate", "expirationDate"))
+_LICENSE: Final = shape_of(License)
+
+
+def without_silent_values(row: Mapping[str, Any], action: LicenseAction) -> Document:
+    """The row without known properties that count as absent; names may be in any case."""
+    return _without_silent(row, _LICENSE, is_null_silent=action.keeps_what_is_absent)
+
+
+def _without_silent(row: Mapping[str, Any], shape: Shape, *, is_null_silent: bool) -> Document:
+    result: Document = {}
+    for name, value in row.items():
+        field = shape.fields.get(name) or shape.folded.get(name.lower())
+        if field is not None:
+            if (value is None and is_null_silent) or _is_unset(field.name, value):
+                continue
+            if field.nested is not None and field.name in shape.merging and isinstance(value, dict):
+                result[name] = _without_silent(value, field.nested, is_null_silent=is_null_silent)
+                continue
+        result[name] = value
+    return result
+
+
+def _is_unset(name: str, value: Any) -> bool:
+    if name == _NUMBER:
+        return type(value) is int and value == 0
+    return name in _DATES and type(value) is str and bool(_ZERO_DATE.fullmatch(value))

@@ -1,42 +1,45 @@
-"""What the licenses import hands over to the gateway."""
+"""The hooks of the licenses import."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from shared.imports.import_type_module import ImportTypeModule, OpenApiArea, StoredRecords
+from shared.imports.import_type_module import ImportTypeModule, StoredRecords
 from shared.imports.licenses.definition import LICENSES
 
 if TYPE_CHECKING:
     import azure.functions as func
 
     from shared.gateway import Gateway
+    from shared.services.record_repair import BrokenEntry, RepairContext
     from shared.services.records.sources import RecordSource
     from shared.services.retention import LogRange
     from shared.services.row_processor import ProcessorContext, RowProcessor
     from shared.services.status import ImportReport
+    from shared.web.openapi.operations import Limits, Operation
 
 
 async def _answer(
     gateway: Gateway, req: func.HttpRequest, report: ImportReport
 ) -> func.HttpResponse:
-    from shared.web import viventium
+    from shared.imports.licenses import http
 
     record = report.record
-    media_type = viventium.accepted_media_type(req, viventium.offered_first(record.media_type))
+    media_type = http.accepted_media_type(req, http.offered_types(record.media_type))
     if record.is_open:
-        return viventium.licenses_not_yet(report, media_type)
-    return await viventium.licenses_answer(gateway, record, media_type)
+        return http.licenses_pending(report, media_type)
+    return await http.licenses_answer(gateway, record, media_type)
 
 
-def _openapi_area() -> OpenApiArea:
-    from shared.web.openapi import viventium
+def _describe_calls(limits: Limits, _names: Sequence[str]) -> Sequence[Operation]:
+    from shared.imports.licenses import openapi
 
-    return OpenApiArea(lambda limits, _names: viventium.operations(limits.rows), viventium.shapes)
+    return openapi.operations(limits.rows)
 
 
 def _make_processor(context: ProcessorContext) -> RowProcessor:
-    from shared.services.licenses.processor import LicenseProcessor
+    from shared.imports.licenses.processor import LicenseProcessor
 
     return LicenseProcessor(
         tables=context.tables,
@@ -48,13 +51,19 @@ def _make_processor(context: ProcessorContext) -> RowProcessor:
 
 
 def _log_range() -> LogRange:
-    from shared.storage.license_records import log_up_to
+    from shared.imports.licenses.store import log_up_to
 
     return log_up_to
 
 
+def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
+    from shared.imports.licenses.store import find_broken_licenses
+
+    return find_broken_licenses(context, tenant)
+
+
 def _records() -> RecordSource:
-    from shared.services.licenses.records import LicenseRecords
+    from shared.imports.licenses.records import LicenseRecords
 
     return LicenseRecords()
 
@@ -62,8 +71,9 @@ def _records() -> RecordSource:
 MODULE = ImportTypeModule(
     definition=LICENSES,
     answer=_answer,
-    openapi_area=_openapi_area,
+    describe_calls=_describe_calls,
     make_processor=_make_processor,
     log_range=_log_range,
+    find_broken={LICENSES.name: _find_broken},
     records=StoredRecords("licenses", _records),
 )

@@ -1,8 +1,8 @@
-"""Which rows of a company have to do with each other, before anything else is known of them.
+"""Groups the rows of a company that can affect each other, before the rows are fully read.
 
-Rows of one employee, and rows that give or would make one license's key, are a unit: its rows are
-applied in the order they were sent. Units touch different licenses, so their order is free, and
-they go by employee, since that is how licenses lie in storage.
+Rows of one employee, and rows that send or would generate the same license key, form a group; its
+rows are applied in the order they were sent. Groups change different licenses, so their order is
+free. They are sorted by employee, like the licenses in storage.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.model import (
     Employee,
     employee_of,
-    given_key,
-    kept_of_employee,
-    made_keys,
+    explicit_key,
+    generate_keys,
+    keep_employee_fields,
     natural_key,
     sent_employee,
     sent_identity,
@@ -28,9 +28,9 @@ from shared.imports.licenses.model import (
 
 @dataclass(frozen=True, slots=True)
 class RowOutline:
-    """What is known of a row before it is read: whose license it is about, and of what key.
+    """The employee and license key of a row that is not fully read.
 
-    `start` and `end` are the offsets of its line, `sent` what it says of the employee.
+    `start` and `end` are the offsets of its line, `sent` the row's employee fields.
     """
 
     index: int
@@ -39,87 +39,89 @@ class RowOutline:
     sent: Document
     employee: Employee
     key: str | None
-    made_key: str | None
+    generated_key: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """Rows in the order they were sent, and the employees whose licenses they may touch."""
+    """Rows in the order they were sent, and the employees whose licenses they may change."""
 
     rows: tuple[RowOutline, ...]
     employees: frozenset[Employee]
 
 
 def outline_row(tenant: str, index: int, start: int, end: int, folded: Document) -> RowOutline:
-    """The sketch of a row that names a company; its names are in lower case."""
+    """The outline of a row that names a company; its names are in lower case."""
     identity = sent_identity(folded)
     natural = natural_key(identity)
-    key = given_key(identity)
-    made = None
+    key = explicit_key(identity)
+    generated = None
     if key is None and natural is not None:
-        (made,) = islice(made_keys(tenant, identity["companyCode"], natural, ""), 1)
+        (generated,) = islice(generate_keys(tenant, identity["companyCode"], natural, ""), 1)
     sent = {} if key is None else sent_employee(folded, identity)
-    return RowOutline(index, start, end, sent, employee_of(identity), key, made)
+    return RowOutline(index, start, end, sent, employee_of(identity), key, generated)
 
 
+# The employee fields of stored licenses, by license key.
 Owners = Mapping[str, Document]
-"""By given key: what its license says of whose it is."""
 
 
-def units(
-    sketches: Sequence[RowOutline],
+def group_rows(
+    outlines: Sequence[RowOutline],
     owners: Owners,
     action: LicenseAction,
-    also: Mapping[int, Set[Employee]] = MappingProxyType({}),
+    extra_employees: Mapping[int, Set[Employee]] = MappingProxyType({}),
 ) -> list[RowGroup]:
-    """The units of a company's rows.
+    """Group the rows of a company.
 
-    `also` has further employees that rows (by index) are known to have to do with: what becomes of
-    a license that several rows move from one employee to another is seen only when it is done.
+    `extra_employees` are more employees of rows, by index, which an earlier attempt found: where
+    several rows move a license from one employee to another, only applying them shows it.
     """
-    joined: _Joined = _Joined()
+    groups_of_rows: _DisjointSets = _DisjointSets()
     employees: dict[int, frozenset[Employee]] = {}
-    for each in sketches:
-        employees[each.index] = _employees(each, owners, action) | also.get(each.index, set())
-        keys = [key for key in (each.key, each.made_key) if key is not None]
-        joined.join(each.index, [*employees[each.index], *keys])
+    for outline in outlines:
+        employees[outline.index] = _employees(outline, owners, action) | extra_employees.get(
+            outline.index, set()
+        )
+        keys = [key for key in (outline.key, outline.generated_key) if key is not None]
+        groups_of_rows.union(outline.index, [*employees[outline.index], *keys])
     members: dict[object, list[RowOutline]] = {}
-    for each in sorted(sketches, key=lambda item: item.index):
-        members.setdefault(joined.root(each.index), []).append(each)
+    for outline in sorted(outlines, key=lambda item: item.index):
+        members.setdefault(groups_of_rows.find(outline.index), []).append(outline)
     return [
         RowGroup(tuple(rows), frozenset().union(*(employees[row.index] for row in rows)))
         for rows in members.values()
     ]
 
 
-def _employees(each: RowOutline, owners: Owners, action: LicenseAction) -> frozenset[Employee]:
-    """Whom the row names, whose the license of its key is, and whose the row would make it."""
-    found = {each.employee}
-    owner = None if each.key is None else owners.get(each.key)
+def _employees(outline: RowOutline, owners: Owners, action: LicenseAction) -> frozenset[Employee]:
+    """The employees of the row, of its stored license, and of the resulting license."""
+    employees = {outline.employee}
+    owner = None if outline.key is None else owners.get(outline.key)
     if owner is not None:
-        kept = kept_of_employee(owner, each.sent, keeps=action.keeps_what_is_absent)
-        found |= {employee_of(owner), employee_of(kept | each.sent)}
-    return frozenset(employee for employee in found if employee.is_named)
+        fields = keep_employee_fields(owner, outline.sent, keeps=action.keeps_what_is_absent)
+        employees |= {employee_of(owner), employee_of(fields | outline.sent)}
+    return frozenset(employee for employee in employees if employee.is_named)
 
 
-class _Joined:
-    """Sets of things that belong together, merged as they are found to."""
+class _DisjointSets:
+    """Disjoint sets of items (union-find)."""
 
     def __init__(self) -> None:
         self._parent: dict[object, object] = {}
 
-    def root(self, item: object) -> object:
-        """What stands for the set of the item."""
+    def find(self, item: object) -> object:
+        """The item that represents the set of `item`."""
         parent = self._parent
-        at = parent.setdefault(item, item)
-        while at != parent[at]:
-            parent[at] = parent[parent[at]]
-            at = parent[at]
-        parent[item] = at
-        return at
+        node = parent.setdefault(item, item)
+        while node != parent[node]:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        parent[item] = node
+        return node
 
-    def join(self, item: object, others: Iterable[object]) -> None:
-        """Put the item into one set with the others."""
-        root = self.root(item)
-        for other in others:
-            self._parent[self.root(other)] = root
+    def union(self, item: object, members: Iterable[object]) -> None:
+        """Merge the sets of `item` and of `members`."""
+        find = self.find(item)
+        for member in members:
+            self._parent[self.find(member)] = find

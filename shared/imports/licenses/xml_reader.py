@@ -1,7 +1,7 @@
 """Licenses as DataContract XML: from the body of a call to its rows (docs/contracts.md#2).
 
-The parser is fed in pieces and a row's elements are dropped as soon as they are read, so memory
-holds the body and one row's tree, whatever the body is made of.
+The reader feeds the parser in chunks and drops a row's elements as soon as it has read them, so
+memory holds the body and one row's tree.
 """
 
 from __future__ import annotations
@@ -21,25 +21,113 @@ from shared.errors import InvalidRequestError, TooLargeError, UnsupportedPayload
 from shared.imports.import_type import Document
 from shared.imports.json_rows import MAX_DEPTH
 from shared.imports.licenses.model import License
-from shared.imports.licenses.xml_characters import escape_characters, unescape_characters
-from shared.imports.model import FieldShape, Shape, shape_of
+from shared.imports.model import XML_ESCAPE, FieldShape, Shape, shape_of, xml_fault
 from shared.imports.row_reader import MAX_SHOWN
 
-# What is looked at before a body is given to the XML parser: its encoding and its limits.
+# Escapes characters that XML 1.0 does not have, because the parser refuses them.
+#
+# .NET writes and reads them as references (`&#x1;`), and such a character is a fault of its row,
+# not of the body. So before parsing, each is replaced by two characters that XML allows in texts
+# but not in names. In the texts of the row it becomes a mark that reading reports as a fault of
+# its field (`xml_fault`). The parser refuses the body for NUL and half a surrogate pair, which no
+# version of XML has. The escape character itself is escaped the same way and restored as sent.
+
+# The maximum number of escaped characters of a body; each takes six bytes.
+MAX_ESCAPED: Final = 1_000_000
+
+# After the escape comes the character at this offset plus its number in `_ESCAPED`.
+_OFFSET: Final = 0xE000
+_ESCAPED: Final = "".join(map(chr, range(1, 0x20))) + "\ufffe\uffff" + XML_ESCAPE
+_ALLOWED_CONTROLS: Final = "\t\n\r"
+_NUMBERS: Final = {
+    ord(character): number
+    for number, character in enumerate(_ESCAPED)
+    if character not in _ALLOWED_CONTROLS
+}
+_RAW = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]|\xef\xb7\x90")
+_SUSPECT = re.compile(
+    rb"&#(?:[xX]0{0,20}(?:1?[0-9a-f]|[fF]{3}[ef]|fdd0)"
+    rb"|0{0,20}(?:[12]?[0-9]|3[01]|6[0-9]{4}));",
+    re.IGNORECASE,
+)
+_REFERENCE: Final = rb"&#(?:x0{0,20}([0-9a-fA-F]{1,6})|0{0,20}([0-9]{1,7}));"
+# A section without references, or a reference.
+_SEGMENT = re.compile(
+    rb"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|" + _REFERENCE, re.DOTALL
+)
+_IN_TEXT = re.compile(f"{XML_ESCAPE}(.)", re.DOTALL)
+
+
+def escape_characters(xml: bytes) -> tuple[bytes, bool]:
+    """The XML (in UTF-8) with such characters escaped, and whether there were any.
+
+    Raises InvalidRequestError where there are more than MAX_ESCAPED.
+    """
+    xml, count = _RAW.subn(lambda match: _escaped(ord(match[0].decode())), xml, MAX_ESCAPED + 1)
+    if count > MAX_ESCAPED:
+        raise _too_many_error()
+    if _SUSPECT.search(xml) is None:
+        return xml, count > 0
+
+    def replace(match: re.Match[bytes]) -> bytes:
+        nonlocal count
+        if match[1] is None and match[2] is None:
+            return match[0]
+        point = int(match[1], 16) if match[1] is not None else int(match[2])
+        if point not in _NUMBERS:
+            return match[0]
+        count += 1
+        if count > MAX_ESCAPED:
+            raise _too_many_error()
+        return _escaped(point)
+
+    return _SEGMENT.sub(replace, xml), count > 0
+
+
+def unescape_characters(value: Any) -> Any:
+    """A row, or a value of it, with a mark for each escaped character, also in names."""
+    if isinstance(value, str):
+        if XML_ESCAPE not in value:
+            return value
+        return _IN_TEXT.sub(lambda match: _unescaped(_ESCAPED[ord(match[1]) - _OFFSET]), value)
+    if isinstance(value, list):
+        return [unescape_characters(item) for item in value]
+    if isinstance(value, dict):
+        return {unescape_characters(key): unescape_characters(item) for key, item in value.items()}
+    return value
+
+
+def _unescaped(character: str) -> str:
+    return character if character == XML_ESCAPE else xml_fault(character)
+
+
+def _escaped(point: int) -> bytes:
+    return f"{XML_ESCAPE}{chr(_OFFSET + _NUMBERS[point])}".encode()
+
+
+def _too_many_error() -> InvalidRequestError:
+    return InvalidRequestError(
+        f"The body has more than {MAX_ESCAPED} characters that XML 1.0 does not have: remove the "
+        "control characters from its texts."
+    )
+
+
+# Checks of encoding and limits before the XML parser gets a body.
 #
 # The parser's own limit of ten million characters for one text is too small for a document, and it
-# comes only together with the others (docs/platform.md#xml). So the parser runs without, and what
-# made them necessary is refused here, on the bytes, before a tree grows: any document type (with it
-# every entity but XML's own five), thousands of attributes, millions of elements.
+# can be disabled only together with the parser's other limits (docs/platform.md#xml). So the parser
+# runs without limits. This code refuses the dangerous bodies by their bytes, before a tree is
+# built: a document type (and so every entity but XML's own five), thousands of attributes, millions
+# of elements.
 
+# Attributes of one element.
 MAX_ATTRIBUTES: Final = 100
-"""Attributes of one element."""
+# Bytes of one attribute. A namespace is one, and is part of the name of each of its elements.
 MAX_ATTRIBUTE: Final = 1_000
-"""Bytes of one attribute. A namespace is one, and is a part of the name of each element in it."""
+# Opening and closing tags of a body: 100,000 licenses of 50 elements.
 MAX_TAGS: Final = 10_000_000
-"""Opening and closing tags of a body: 100,000 licenses of 50 elements."""
+# Comments and instructions before the root.
 MAX_PROLOG: Final = 1000
-"""Comments and instructions before the root."""
 
 _DECLARATION = re.compile(rb"<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
 _BLANK = re.compile(rb"[ \t\r\n]*")
@@ -56,14 +144,14 @@ _ENCODINGS: Final = {
     codecs.BOM_UTF16_LE: ("utf-16-le", (b"utf-16", b"utf-16le")),
     codecs.BOM_UTF16_BE: ("utf-16-be", (b"utf-16", b"utf-16be")),
 }
-_WITHOUT_MARK: Final = (b"utf-8", b"us-ascii", b"ascii")
+_ENCODINGS_WITHOUT_MARK: Final = (b"utf-8", b"us-ascii", b"ascii")
 
 
 @dataclass(frozen=True, slots=True)
 class ScreenedXml:
     """A body in UTF-8 without byte order mark, and the offset of its root element.
 
-    `is_escaped`: it had characters that XML does not have (`xml_characters`).
+    `is_escaped` says that it had characters that XML does not have (`escape_characters`).
     """
 
     data: bytes
@@ -72,15 +160,15 @@ class ScreenedXml:
 
 
 def screened_xml(body: bytes) -> ScreenedXml:
-    """The body as the parser takes it.
+    """The body for the parser.
 
     Raises InvalidRequestError for another encoding than UTF-8 or UTF-16 with its mark, for a
-    document type, and for more or longer attributes or more tags than any license has.
-    Well-formedness is the parser's matter.
+    document type, and for more or longer attributes or more tags than any license has. The parser
+    itself checks that it is well-formed.
     """
     if not body:
         raise InvalidRequestError("The body is empty: send an ArrayOfEmployeeLicenseImportDTO.")
-    xml, is_escaped = escape_characters(_in_utf8(body))
+    xml, is_escaped = escape_characters(_to_utf8(body))
     if xml.count(b"<") > MAX_TAGS:
         raise InvalidRequestError(
             f"The body has more than {MAX_TAGS} tags: send it in several calls."
@@ -99,34 +187,34 @@ def screened_xml(body: bytes) -> ScreenedXml:
 
 
 def not_well_formed(line: int, column: int) -> InvalidRequestError:
-    """The refusal of a body that is no XML; the parser's own words would quote the body."""
-    place = f" (line {line}, column {column})" if line > 0 else ""
+    """The error for a body that is not XML; the parser's own message would quote the body."""
+    location = f" (line {line}, column {column})" if line > 0 else ""
     return InvalidRequestError(
-        f"The body is not well-formed XML{place}: correct it there and send it again."
+        f"The body is not well-formed XML{location}: correct it there and send it again."
     )
 
 
-def _in_utf8(body: bytes) -> bytes:
+def _to_utf8(body: bytes) -> bytes:
     for mark, (encoding, names) in _ENCODINGS.items():
         if body.startswith(mark):
-            return _checked(_decoded(body[len(mark) :], encoding), names)
-    return _checked(body, _WITHOUT_MARK)
+            return _check_declaration(_transcode(body[len(mark) :], encoding), names)
+    return _check_declaration(body, _ENCODINGS_WITHOUT_MARK)
 
 
-def _decoded(body: bytes, encoding: str) -> bytes:
+def _transcode(body: bytes, encoding: str) -> bytes:
     if encoding == "utf-8":
         return body
     try:
         return body.decode(encoding).encode()
     except UnicodeDecodeError:
         raise InvalidRequestError(
-            "The body has a UTF-16 mark and is not UTF-16: send UTF-8, or UTF-16 whole."
+            "The body has a UTF-16 mark but is not UTF-16: send UTF-8 or valid UTF-16."
         ) from None
 
 
-def _checked(xml: bytes, names: tuple[bytes, ...]) -> bytes:
-    declared = _DECLARATION.match(xml)
-    if declared is not None and declared[1].lower() not in names:
+def _check_declaration(xml: bytes, names: tuple[bytes, ...]) -> bytes:
+    declaration = _DECLARATION.match(xml)
+    if declaration is not None and declaration[1].lower() not in names:
         raise InvalidRequestError(
             "The XML declaration names another encoding than the body has: send UTF-8 or UTF-16, "
             "and name it or leave the declaration out."
@@ -135,7 +223,7 @@ def _checked(xml: bytes, names: tuple[bytes, ...]) -> bytes:
 
 
 def _root_offset(xml: bytes) -> int:
-    """Where the root element starts: behind declaration, comments and instructions."""
+    """The offset of the root element, after declaration, comments and instructions."""
     position = _skip_blank(xml, 0)
     for _ in range(MAX_PROLOG):
         if not xml.startswith((b"<?", b"<!"), position):
@@ -145,12 +233,12 @@ def _root_offset(xml: bytes) -> int:
         elif xml.startswith(b"<?", position):
             end = xml.find(b"?>", position + 2) + 2
         else:
-            raise InvalidRequestError("The body has a document type: send XML without DOCTYPE.")
+            raise InvalidRequestError("The body has a DOCTYPE: send XML without one.")
         if end < position:
-            raise not_well_formed(*_place(xml, position))
+            raise not_well_formed(*_line_and_column(xml, position))
         position = _skip_blank(xml, end)
     if not xml.startswith(b"<", position) or xml.startswith((b"<?", b"<!"), position):
-        raise not_well_formed(*_place(xml, position))
+        raise not_well_formed(*_line_and_column(xml, position))
     return position
 
 
@@ -159,14 +247,14 @@ def _skip_blank(xml: bytes, position: int) -> int:
     return position if match is None else match.end()
 
 
-def _place(xml: bytes, position: int) -> tuple[int, int]:
+def _line_and_column(xml: bytes, position: int) -> tuple[int, int]:
     return xml.count(b"\n", 0, position) + 1, position - xml.rfind(b"\n", 0, position)
 
 
-# The namespaces of the vendor's .NET DataContract XML (docs/contracts.md#2), as lxml writes names.
+# The namespaces of the vendor's .NET DataContract XML (docs/contracts.md#2), in lxml's notation.
 #
-# Names are `{namespace}Local`: prefixes mean nothing, and the namespace of what comes in is
-# another one than that of what goes out.
+# Names are `{namespace}Local`; prefixes have no meaning. Requests and answers have different
+# namespaces.
 
 _CONTRACTS = "http://schemas.datacontract.org/2004/07/"
 
@@ -192,113 +280,113 @@ def pascal(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-# Text of XML and forms, where every value is text, as the type of its field (docs/contracts.md#2).
+# XML and forms have only text, which is converted to the type of its field (docs/contracts.md#2).
 #
-# What is no such value stays text, so that reading reports it as a fault of its row.
+# A text that cannot be converted stays text, so that reading reports it as a fault of its row.
 
-_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 
 
-def typed(text: str, kind: type) -> Any:
-    """The text as a `bool` (true, false, 1, 0 in any case), an `int`, or as it is."""
+def convert_text(text: str, kind: type) -> Any:
+    """The text as a `bool` (true, false, 1, 0 in any case), an `int`, or unchanged."""
     if kind is bool:
-        return _TRUTHS.get(text.strip().lower(), text)
+        return _BOOLEANS.get(text.strip().lower(), text)
     if kind is int:
         trimmed = text.strip()
         return int(trimmed) if _INTEGER.fullmatch(trimmed) else text
     return text
 
 
-# From the element of a row to the row: what each element means, by the model's shape.
+# Reads the element of a row by the model's shape.
 #
-# Elements stand in any order; a name is known by its namespace and, as in JSON, in any case. An
-# unknown element becomes a property that reading reports: under its name where its namespace is
-# the vendor's, else under `{namespace}name`. An element in the wrong place or of the wrong kind
-# becomes a value of the wrong type, which is that row's fault alone.
+# Elements may have any order; names match by their namespace and, as in JSON, in any case. An
+# unknown element becomes a property that reading reports, under its name where its namespace is the
+# vendor's, else under `{namespace}name`. An element in the wrong place or of the wrong kind becomes
+# a value of the wrong type, which is a fault of that row only.
 
+# Reads an element at some depth.
 Reader = Callable[[etree._Element, int], Any]
-"""What an element at some depth says."""
 
 ROW_DEPTH: Final = 2
 _INPUT_PREFIX: Final = f"{{{INPUT}}}"
 _TRUE: Final = ("true", "1")
 _FALSE: Final = ("false", "0")
-_DIGITS: Final = 16
-_TWICE: Final = "has an element twice where one is expected: send it once"
-_TEXT_BETWEEN: Final = "has text between its elements: leave the text out"
+_DIGEST_LENGTH: Final = 16
+_REPEATED_ELEMENT: Final = "has an element twice where one is expected: send it once"
+_MIXED_TEXT: Final = "has text between its elements: leave the text out"
 
 
 class UnreadableRowError(Exception):
-    """A row that refuses the body, like malformed XML; "The row of index 5" precedes the text."""
+    """A row that refuses the whole body; the text continues "The row of index 5"."""
 
 
 def read_row_element(element: etree._Element) -> Document:
     """The row by contract names. Raises UnreadableRowError."""
     row = _READ_LICENSE(element, ROW_DEPTH)
     if not isinstance(row, dict):
-        raise UnreadableRowError(_TEXT_BETWEEN)
+        raise UnreadableRowError(_MIXED_TEXT)
     return row
 
 
 def is_nil(element: etree._Element) -> bool:
-    """Whether the element says that it is null."""
+    """Whether the element is null (`i:nil`)."""
     return element.get(NIL) in _TRUE
 
 
 def is_blank(text: str | None) -> bool:
-    """Whether there is nothing, or only white space, between two elements."""
+    """Whether a text between two elements is empty or white space."""
     return not text or text.isspace()
 
 
-def _reader(field: FieldShape) -> Reader | None:
-    """How the field's element is read; None for one that holds plain text."""
+def _make_reader(field: FieldShape) -> Reader | None:
+    """The reader of the field's element; None for plain text."""
     if field.nested is not None:
-        of_object = _ObjectReader(field.nested)
-        return _list_reader(of_object) if field.is_list else of_object
+        read_object = _ObjectReader(field.nested)
+        return _make_list_reader(read_object) if field.is_list else read_object
     if field.name in ("issuedDate", "expirationDate"):
         return _read_date
     if field.name == "licenseKey":
         return _read_key
-    return None if field.kind is str else _typed_reader(field.kind)
+    return None if field.kind is str else _make_typed_reader(field.kind)
 
 
-def _typed_reader(kind: type) -> Reader:
+def _make_typed_reader(kind: type) -> Reader:
     def read(element: etree._Element, depth: int) -> Any:
         if len(element):
             return _read_anything(element, depth)
-        return typed(element.text or "", kind)
+        return convert_text(element.text or "", kind)
 
     return read
 
 
 class _ObjectReader:
-    """Reads the element of an object of that shape."""
+    """Reads the element of an object of a shape."""
 
     def __init__(self, shape: Shape) -> None:
-        self._known = {
-            _INPUT_PREFIX + pascal(name): (name, _reader(field))
+        self._by_tag = {
+            _INPUT_PREFIX + pascal(name): (name, _make_reader(field))
             for name, field in shape.fields.items()
         }
-        self._folded = {tag.lower(): known for tag, known in self._known.items()}
+        self._folded = {tag.lower(): known for tag, known in self._by_tag.items()}
 
     def __call__(self, element: etree._Element, depth: int) -> Any:
-        """Its properties; text where it has no elements but text."""
+        """The object's properties, or the text of an element without children."""
         text = element.text
         if is_blank(text):
-            return self._members(element, depth)
+            return self._read_members(element, depth)
         if len(element):
-            raise UnreadableRowError(_TEXT_BETWEEN)
+            raise UnreadableRowError(_MIXED_TEXT)
         return text
 
-    def _members(self, element: etree._Element, depth: int) -> Document:
-        known = self._known
+    def _read_members(self, element: etree._Element, depth: int) -> Document:
+        by_tag = self._by_tag
         values: Document = {}
         for child in element:
             tag = child.tag
-            name, read = known.get(tag) or self._find(tag)
+            name, read = by_tag.get(tag) or self._find_folded(tag)
             if name in values:
-                raise UnreadableRowError(_TWICE)
+                raise UnreadableRowError(_REPEATED_ELEMENT)
             if child.get(NIL) in _TRUE:
                 values[name] = None
             elif read is None and not len(child):
@@ -307,30 +395,30 @@ class _ObjectReader:
                 values[name] = (read or _read_anything)(child, depth + 1)
             tail = child.tail
             if tail and not tail.isspace():
-                raise UnreadableRowError(_TEXT_BETWEEN)
+                raise UnreadableRowError(_MIXED_TEXT)
         return values
 
-    def _find(self, tag: str) -> tuple[str, Reader | None]:
-        """An element in another case than the contract's, or one that it does not have."""
+    def _find_folded(self, tag: str) -> tuple[str, Reader | None]:
+        """The name and reader of an element in another case, or of an unknown one."""
         if not tag.startswith(_INPUT_PREFIX):
             return _unknown_name(tag), None
         return self._folded.get(tag.lower(), (_unknown_name(tag), None))
 
 
 def _unknown_name(tag: str) -> str:
-    """The name of an element that the contract does not have; a long one by its beginning.
+    """The name of an unknown element; a long name is shortened and gets a hash.
 
-    The hash keeps names apart that begin alike. Without a bound a namespace that is sent once would
-    be kept with each of its elements.
+    The hash distinguishes names with the same beginning. Without a limit, memory would hold the
+    namespace once for each of its elements.
     """
     name = tag.removeprefix(_INPUT_PREFIX)
     if len(name) <= MAX_SHOWN:
         return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]
-    return f"{name[: MAX_SHOWN - _DIGITS - 1]}\u2026{digest}"
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_LENGTH]
+    return f"{name[: MAX_SHOWN - _DIGEST_LENGTH - 1]}\u2026{digest}"
 
 
-def _list_reader(read_item: Reader) -> Reader:
+def _make_list_reader(read_item: Reader) -> Reader:
     def read(element: etree._Element, depth: int) -> Any:
         if not len(element):
             return [] if is_blank(element.text) else element.text
@@ -342,13 +430,13 @@ def _list_reader(read_item: Reader) -> Reader:
 
 
 def _read_date(element: etree._Element, depth: int) -> Any:
-    """Year, month and day as ISO text; what is none becomes text that is no date.
+    """Year, month and day as ISO text; other content becomes text that is not a date.
 
-    .NET sends a date that is not set as three zeros.
+    .NET sends an unset date as three zeros.
     """
     if not len(element):
         return element.text or ""
-    parts = _texts(element)
+    parts = _child_texts(element)
     if not parts.keys() & {YEAR, MONTH, DAY}:
         return _read_anything(element, depth)
     year, month, day = (parts.get(name, "").strip() for name in (YEAR, MONTH, DAY))
@@ -356,29 +444,29 @@ def _read_date(element: etree._Element, depth: int) -> Any:
 
 
 def _read_key(element: etree._Element, depth: int) -> Any:
-    """The guid in the vendor's wrapper, or as plain text; None where it says it has no value."""
+    """The guid in the vendor's wrapper, or as plain text; None where `_hasValue` is false."""
     if not len(element):
         return element.text or ""
-    wrapped = element.find(ENTITY_KEY)
-    if wrapped is None:
+    wrapper = element.find(ENTITY_KEY)
+    if wrapper is None:
         return _read_anything(element, depth)
-    parts = _texts(wrapped)
+    parts = _child_texts(wrapper)
     if parts.get(HAS_VALUE, "").strip().lower() in _FALSE:
         return None
     return parts.get(VALUE)
 
 
-def _texts(element: etree._Element) -> dict[str, str]:
+def _child_texts(element: etree._Element) -> dict[str, str]:
     parts: dict[str, str] = {}
     for child in element:
         if child.tag in parts:
-            raise UnreadableRowError(_TWICE)
+            raise UnreadableRowError(_REPEATED_ELEMENT)
         parts[child.tag] = child.text or ""
     return parts
 
 
 def _read_anything(element: etree._Element, depth: int) -> Any:
-    """What no field says how to read: its text, or an object whose repeated names are lists."""
+    """An element without a reader: its text, or an object whose repeated names are lists."""
     if depth > MAX_DEPTH:
         raise UnreadableRowError(
             f"is nested more than {MAX_DEPTH} levels deep: send the elements of the contract only"
@@ -395,12 +483,12 @@ def _read_anything(element: etree._Element, depth: int) -> Any:
 _READ_LICENSE: Final = _ObjectReader(shape_of(License))
 
 
+# Tags of one row, counted by chunk; a license with 100 documents has about 1,300.
 MAX_ROW_TAGS: Final = 4_000
-"""Tags of one row, give or take a piece: a license with 100 documents has about 1,300."""
-PIECE: Final = 32 * 1024
-"""Bytes that the parser is given at a time."""
-ROOT_TAG: Final = 64 * 1024
-"""Bytes that the root's own start tag may take."""
+# Bytes that the parser gets at a time.
+CHUNK_BYTES: Final = 32 * 1024
+# Bytes that the root's own start tag may take.
+MAX_ROOT_TAG_BYTES: Final = 64 * 1024
 
 _SETTINGS: Final[dict[str, Any]] = {
     "encoding": "utf-8",
@@ -416,17 +504,17 @@ _SETTINGS: Final[dict[str, Any]] = {
 def read_license_xml(body: bytes, max_rows: int) -> Iterator[Document]:
     """The rows of an ArrayOfEmployeeLicenseImportDTO, by contract names, in their order.
 
-    Text is converted to its field's type; what cannot be converted stays text. Rows come while
-    the body is read, so it is accepted only when the last one has come without an error. Raises
-    InvalidRequestError for what is no such XML, UnsupportedPayloadError for a row that is nil,
-    TooLargeError for too many rows; never quoting the body.
+    Text is converted to its field's type if possible. Rows are yielded while the body is read, so
+    the body is valid only after the last one. Raises InvalidRequestError for other XML,
+    UnsupportedPayloadError for a row that is nil, TooLargeError for too many rows; the messages
+    never quote the body.
     """
     xml = screened_xml(body)
     _check_root(xml.data, xml.start)
     count = 0
     for element in _row_elements(xml.data):
         if count < max_rows:
-            row = _row(element, count)
+            row = _read_row(element, count)
             yield unescape_characters(row) if xml.is_escaped else row
         count += 1
     if count > max_rows:
@@ -435,7 +523,7 @@ def read_license_xml(body: bytes, max_rows: int) -> Iterator[Document]:
         )
 
 
-def _row(element: etree._Element, index: int) -> Document:
+def _read_row(element: etree._Element, index: int) -> Document:
     if is_nil(element):
         raise UnsupportedPayloadError(
             f"The row of index {index} is nil: send an element for each row."
@@ -447,23 +535,23 @@ def _row(element: etree._Element, index: int) -> Document:
 
 
 def _check_root(xml: bytes, start: int) -> None:
-    """Look at the first start tag alone, before a tree of something else is built."""
+    """Check the first start tag, before a tree of another document is built."""
     parser = etree.XMLPullParser(events=("start",), **_SETTINGS)
     with suppress(etree.XMLSyntaxError):
-        parser.feed(xml[start : start + ROOT_TAG])
+        parser.feed(xml[start : start + MAX_ROOT_TAG_BYTES])
     if not any(element.tag == ROOT for element in islice(_events(parser), 1)):
         raise _wrong_content()
 
 
 def _row_elements(xml: bytes) -> Iterator[etree._Element]:
-    """Each row's element while it is there; the one before is gone by then."""
+    """Each row's element, which is valid until the next one is yielded."""
     parser = etree.XMLPullParser(events=("end",), tag=ROW, **_SETTINGS)
     previous: etree._Element | None = None
     tags = 0
-    for start in range(0, len(xml), PIECE):
-        piece = xml[start : start + PIECE]
-        tags += piece.count(b"<")
-        for element in _fed(parser, piece):
+    for start in range(0, len(xml), CHUNK_BYTES):
+        chunk = xml[start : start + CHUNK_BYTES]
+        tags += chunk.count(b"<")
+        for element in _feed(parser, chunk):
             _drop_previous(element, previous)
             yield element
             del element[:]
@@ -476,26 +564,22 @@ def _row_elements(xml: bytes) -> Iterator[etree._Element]:
     _check_end(parser, previous)
 
 
-def _fed(parser: etree.XMLPullParser, piece: bytes) -> list[etree._Element]:
-    """The rows that the piece completes; an element of a row's name inside a row is none."""
+def _feed(parser: etree.XMLPullParser, chunk: bytes) -> list[etree._Element]:
+    """The rows that the chunk completes, without elements of the same name inside a row."""
     try:
-        parser.feed(piece)
-        ended = list(_events(parser))
+        parser.feed(chunk)
+        elements = list(_events(parser))
     except etree.XMLSyntaxError as error:
         raise not_well_formed(*error.position) from None
-    return [element for element in ended if _depth(element) == 1]
+    return [element for element in elements if sum(1 for _ in element.iterancestors()) == 1]
 
 
 def _events(parser: etree.XMLPullParser) -> Iterator[etree._Element]:
     return (cast("etree._Element", element) for _, element in parser.read_events())
 
 
-def _depth(element: etree._Element) -> int:
-    return sum(1 for _ in element.iterancestors())
-
-
 def _drop_previous(element: etree._Element, previous: etree._Element | None) -> None:
-    """Free the row before. (Never the newest node: the parser may still be adding to it.)"""
+    """Free the previous row; never the newest node, which the parser may still be changing."""
     parent = element.getparent()
     before = element.getprevious()
     if before is not previous or parent is None:
@@ -511,8 +595,8 @@ def _check_end(parser: etree.XMLPullParser, last: etree._Element | None) -> None
         root = parser.close()
     except etree.XMLSyntaxError as error:
         raise not_well_formed(*error.position) from None
-    left = [] if last is None else [last]
-    if list(root) != left or root.getroottree().docinfo.internalDTD is not None:
+    expected = [] if last is None else [last]
+    if list(root) != expected or root.getroottree().docinfo.internalDTD is not None:
         raise _wrong_content()
     if not is_blank(root.text if last is None else last.tail):
         raise _wrong_content()

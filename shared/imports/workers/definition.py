@@ -19,5 +19,5 @@ WORKERS = ImportType(
     load_rules=_load_rules,
 )
 EXTERNAL = "external"
+# Kinds of names that a worker is found by.
 PERSONNEL = "personnel"
-"""Kinds of names that a worker is found by."""

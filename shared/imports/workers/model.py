@@ -1,8 +1,8 @@
 """Workers v1, every field (docs/contracts.md#1; the vendor's "Workers v1" page).
 
-Names are the contract's, also where they look odd (`eP45PrintMethod`, `STITemplate`). In every
-row: EmployerRef and PersonnelRef. Surname may be missing in a row that changes a worker, but
-never in the worker. Everything else is optional, and null or blank clears it.
+Names are the contract's, also unusual ones (`eP45PrintMethod`, `STITemplate`). EmployerRef and
+PersonnelRef are required in every row. Surname may be missing in a row that changes a worker, but
+not in the stored worker. All other fields are optional, and null or blank clears them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ AccountName = Annotated[Text, StringConstraints(max_length=30)]
 
 
 class Address(Record):
-    """A postal address; one value, replaced whole."""
+    """A postal address; it is replaced as a whole."""
 
     merge_kind = MergeKind.WHOLE
 
@@ -44,7 +44,7 @@ class Address(Record):
 
 
 class BankDetails(Record):
-    """A bank account; one value, replaced whole, and all of it secret."""
+    """A bank account; it is replaced as a whole, and all of it is secret."""
 
     merge_kind = MergeKind.WHOLE
     is_sensitive = True
@@ -61,7 +61,7 @@ class BankDetails(Record):
 
 
 class UKPayroll(Record):
-    """What UK payroll needs to know; its properties merge one by one."""
+    """The data for UK payroll; its properties merge separately."""
 
     merge_kind = MergeKind.PER_PROPERTY
 
@@ -86,7 +86,7 @@ class UKPayroll(Record):
 
 
 class Worker(Record):
-    """One row of a workers import, and the worker that is stored."""
+    """One row of a workers import, and the stored worker."""
 
     EmployerRef: Reference
     PersonnelRef: Reference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.imports.pay_and_bill_module import pay_and_bill_module
+from shared.imports.pay_and_bill.module import pay_and_bill_module
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
-"""What a row of a workers import does to the worker it speaks of (docs/contracts.md#1)."""
+"""The rules of the workers import (docs/contracts.md#1)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from shared.imports.import_type import Document, FoundBy, ListedValue
@@ -11,13 +11,150 @@ from shared.imports.merge_rules import listed_values, merging_rules
 from shared.imports.messages import Message, MessageId
 from shared.imports.row_reader import as_sent
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL
-from shared.imports.workers.meanings import MEANINGS
 from shared.imports.workers.model import Worker
 
-# Values of a worker that are taken, but look wrong: Warning 2003 (docs/contracts.md#1).
+# What the fields of workers mean, for the published schema: by model class and field.
 #
-# Judged on what a row sends, not on what is stored. The pay authorities' own rules are wider than
-# any shape, so nothing here fails a row. Secret and identity values are never repeated.
+# Where the vendor's page says nothing of a field's values, the text says so.
+
+_OPEN: Final = "The vendor publishes no list of values; any text is taken."
+_CODE: Final = "A number of the vendor's; what each one stands for is not published."
+_DAY: Final = "A calendar day; a time of day is ignored."
+_METHOD: Final = (
+    "BACS means a payment into the bank account, whose sort code is then checked against the "
+    "tenant's list, where there is one; other values are not published."
+)
+_PRINT: Final = "The vendor's example is Electronic; other values are not published."
+_ACCOUNT: Final = "One value, replaced whole; no message and no log shows it."
+
+
+def _reference(what: str) -> str:
+    return f"Code of the {what}; checked against the tenant's list, where one is loaded."
+
+
+MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Worker": {
+        "EmployerRef": "Reference of the employer; with PersonnelRef it is the worker's key.",
+        "PersonnelRef": "Reference of the worker, unique within the employer.",
+        "Surname": "Family name. A stored worker always has one.",
+        "FirstForename": "First given name.",
+        "SecondForename": "Second given name.",
+        "ThirdForename": "Third given name.",
+        "Title": f"Form of address, such as Mr. {_OPEN}",
+        "KnownAs": "The name that the worker goes by.",
+        "PreviousSurname": "Family name before a change of it.",
+        "ExternalWorkerRef": "The worker's reference in another system. A document names its "
+        "worker by it, or else by PersonnelRef.",
+        "UserIndex": "A code for searching. Its use is not published; any text is taken.",
+        "WorkerAddress": "Where the worker lives; one value, replaced whole.",
+        "TelephoneNumber": "Telephone at home. Its form is not checked.",
+        "Gender": _CODE,
+        "DateOfBirth": f"{_DAY} One before 1900 or in the future gets a Warning.",
+        "MaritalStatus": _OPEN,
+        "Nationality": f"Nationality in words, such as British. {_OPEN}",
+        "Citizenship": f"Country of citizenship. {_OPEN}",
+        "PassportHeld": f"Which kind of passport the worker has, such as Full. {_OPEN}",
+        "PassportNumber": "Number of the passport; no message and no log shows it.",
+        "NextOfKin": "Name of the next of kin.",
+        "NextOfKinRelation": f"How the next of kin is related to the worker. {_OPEN}",
+        "NextOfKinAddress": "Where the next of kin lives; one value, replaced whole.",
+        "NextOfKinTelephone": "Telephone of the next of kin. Its form is not checked.",
+        "EmergencyContact": "Name of the person to tell in an emergency.",
+        "EmergencyContactTelephone": "Telephone of that person. Its form is not checked.",
+        "LastAddress": "The address before the present one; one value, replaced whole.",
+        "WorkTelephone": "Telephone at work. Its form is not checked.",
+        "WorkFax": "Fax at work. Its form is not checked.",
+        "MobileTelephone": "Mobile telephone. Its form is not checked.",
+        "PrimaryEmailAddress": "First e-mail address; one without an @ gets a Warning.",
+        "SecondaryEmailAddress": "Second e-mail address; one without an @ gets a Warning.",
+        "StartDate": f"First day of the employment. {_DAY}",
+        "LeavingDate": f"Last day of the employment; before StartDate it gets a Warning. {_DAY}",
+        "LeavingCode": f"Why the worker left. {_OPEN}",
+        "DivisionRef": _reference("division"),
+        "DepartmentRef": _reference("department"),
+        "JobCategoryRef": _reference("job category"),
+        "EmploymentType": f"Kind of employment, such as PAYE. {_OPEN}",
+        "CurrencyRef": _reference("currency of the pay, such as GBP"),
+        "ConsultantRef": _reference("consultant who looks after the worker"),
+        "AnalysisCode": f"First analysis code of the customer. {_OPEN}",
+        "AnalysisCode3": f"Third analysis code of the customer. {_OPEN}",
+        "AnalysisCode4": f"Fourth analysis code of the customer. {_OPEN}",
+        "AnalysisCode5": f"Fifth analysis code of the customer. {_OPEN}",
+        "PersonnelNotes": "Notes of the personnel department; more than 10,000 characters "
+        "get a Warning.",
+        "PayrollNotes": "Notes of the payroll department; more than 10,000 characters get a "
+        "Warning.",
+        "EIREngagementStatus": "Status in reports of employment intermediaries to the UK's tax "
+        f"authority, such as PAYE. {_OPEN}",
+        "PrimaryPayMethod": f"How the first part of the pay goes out. {_METHOD}",
+        "SecondaryPayMethod": f"How the second part of the pay goes out. {_METHOD}",
+        "PrimaryBankDetails": f"Account of the first part of the pay. {_ACCOUNT}",
+        "SecondaryBankDetails": f"Account of the second part of the pay. {_ACCOUNT}",
+        "PayslipPrintMethod": f"How the worker gets payslips. {_PRINT}",
+        "eP45PrintMethod": f"How the worker gets the P45 of a leaver. {_PRINT}",
+        "STITemplate": "A template of the vendor's product STi. Its values are not published; any "
+        "text is taken.",
+        "STIUserRef": "The worker's user in the vendor's product STi. Its form is not published.",
+        "IsStudent": "Whether the worker is a student.",
+        "IsWorkerAlertedBySMS": "Whether the worker is told of news by text message.",
+        "IsWorkerAlertedByEmail": "Whether the worker is told of news by e-mail.",
+        "IsExpat": "Whether the worker works abroad for the employer.",
+        "IsApprentice": "Whether the worker is an apprentice.",
+        "IsExcludedFromWTR": "Whether the UK's Working Time Regulations do not apply.",
+        "HasOnlineAccess": "Whether the worker may use the online portal.",
+        "UKPayrollDetails": "What UK payroll needs to know; its fields merge one by one.",
+    },
+    "Address": {
+        **{
+            f"AddressLine{line}": f"Line {line} of the address, as it is written on an envelope."
+            for line in range(1, 6)
+        },
+        "Postcode": "Postcode. In the UK one of another form gets a Warning.",
+        "Country": "Name or code of the country; none means the UK. More than 100 characters, a "
+        "question mark or an asterisk gets a Warning.",
+    },
+    "BankDetails": {
+        "BankAccountType": _CODE,
+        "BankRef": "Reference of the bank. Its form is not published; any text is taken.",
+        "BuildingSocietyName": "Name of the building society, where the account is with one.",
+        "BuildingSocietyNumber": "Roll number at the building society. Its form is not checked.",
+        "BankSortCode": "Sort code: six digits without hyphens.",
+        "BankAccountNumber": "Account number: 8 to 10 digits.",
+        "BankAccountName": "Name of the account holder: at most 30 characters.",
+        "IBAN": "International account number; wrong check digits get a Warning.",
+        "BIC": "International code of the bank; other than 8 or 11 characters get a Warning.",
+    },
+    "UKPayroll": {
+        "NINumber": "National Insurance number: two letters, six digits and a letter. Another "
+        "form gets a Warning; no message and no log shows it.",
+        "NITableLetter": "Category letter of National Insurance. The letters are those of the "
+        "UK's tax authority and are not checked.",
+        "IsContractedOut": "Whether the worker is contracted out of the state pension.",
+        "PAYECode": "Tax code, such as 1257L. It is not checked.",
+        "PAYEMethod": f"How tax is computed, cumulatively or for the period alone. {_CODE}",
+        "TaxRegime": f"Which country's rates of income tax apply. {_OPEN}",
+        "IsExcludedFromRegPension": "Whether the worker is left out of the registered pension.",
+        "StartingDecCategory": "Which statement of the starter declaration holds. The UK's tax "
+        "authority has A, B and C; the vendor publishes no list, and any text is taken.",
+        "HasStudentLoan": "Whether the worker repays a student loan.",
+        "StartingDecByEmployee": "Whether the worker made the starter declaration in person.",
+        "OptIn": "A choice of the worker; what it is about is not published.",
+        "StudentLoanPlanType": f"Plan of the student loan. {_OPEN}",
+        "IsStudentFinishedStudies": "Whether the studies behind the student loan have ended.",
+        "IsStudentLoanPaidExternally": "Whether the student loan is repaid outside of payroll.",
+        "HasPostgradLoan": "Whether the worker repays a postgraduate loan.",
+        "PostgradLoanPlanType": f"Plan of the postgraduate loan. {_OPEN}",
+        "IsPostgradFinishedStudies": "Whether the studies behind the postgraduate loan have ended.",
+        "IsPostgradLoanPaidExternally": "Whether the postgraduate loan is repaid outside of "
+        "payroll.",
+    },
+}
+
+
+# Implausible values of a worker: Warning 2003 (docs/contracts.md#1).
+#
+# Only the values that a row sends are checked. The pay authorities allow more than any pattern, so
+# nothing here fails a row. Messages never show secret and identity values.
 
 MAX_COUNTRY: Final = 100
 
@@ -46,10 +183,10 @@ _BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
-def implausible(sent: Document) -> Iterator[Message]:
-    """A Warning for each value of the row that looks wrong."""
+def find_implausible(values: Document) -> Iterator[Message]:
+    """A Warning for each implausible value of the row."""
     for name in EMAILS:
-        email = sent.get(name)
+        email = values.get(name)
         if email is not None and not _EMAIL.fullmatch(email):
             yield Message(
                 MessageId.IMPLAUSIBLE_VALUE,
@@ -58,20 +195,20 @@ def implausible(sent: Document) -> Iterator[Message]:
                 "an e-mail address has one @ between two parts",
             )
     for name in ADDRESSES:
-        yield from _address(name, sent.get(name) or {})
+        yield from _check_address(name, values.get(name) or {})
     for name in BANK_DETAILS:
-        yield from _bank_details(name, sent.get(name) or {})
-    payroll = sent.get("UKPayrollDetails") or {}
-    yield from _ni_number("UKPayrollDetails.NINumber", payroll.get("NINumber"))
+        yield from _check_bank_details(name, values.get(name) or {})
+    payroll = values.get("UKPayrollDetails") or {}
+    yield from _check_ni_number("UKPayrollDetails.NINumber", payroll.get("NINumber"))
 
 
-def _address(name: str, address: dict[str, Any]) -> Iterator[Message]:
+def _check_address(name: str, address: dict[str, Any]) -> Iterator[Message]:
     country, postcode = address.get("Country"), address.get("Postcode")
     if country is not None:
         if len(country) > MAX_COUNTRY:
-            yield _country(name, country, f"at most {MAX_COUNTRY} characters are usual")
+            yield _country_warning(name, country, f"at most {MAX_COUNTRY} characters are usual")
         if "?" in country or "*" in country:
-            yield _country(
+            yield _country_warning(
                 name, country, "names of countries have no question mark and no asterisk"
             )
     if postcode is not None and is_british(country) and not is_postcode(postcode):
@@ -81,11 +218,11 @@ def _address(name: str, address: dict[str, Any]) -> Iterator[Message]:
         yield Message(MessageId.IMPLAUSIBLE_VALUE, f"{name}.Postcode", as_sent(postcode), detail)
 
 
-def _country(name: str, country: str, detail: str) -> Message:
+def _country_warning(name: str, country: str, detail: str) -> Message:
     return Message(MessageId.IMPLAUSIBLE_VALUE, f"{name}.Country", as_sent(country), detail)
 
 
-def _bank_details(name: str, details: dict[str, Any]) -> Iterator[Message]:
+def _check_bank_details(name: str, details: dict[str, Any]) -> Iterator[Message]:
     iban, bic = details.get("IBAN"), details.get("BIC")
     if iban is not None and not is_iban(iban):
         yield Message(
@@ -101,7 +238,7 @@ def _bank_details(name: str, details: dict[str, Any]) -> Iterator[Message]:
         )
 
 
-def _ni_number(path: str, number: str | None) -> Iterator[Message]:
+def _check_ni_number(path: str, number: str | None) -> Iterator[Message]:
     compact = _compact(number or "")
     if not compact:
         return
@@ -121,7 +258,7 @@ def _ni_number(path: str, number: str | None) -> Iterator[Message]:
 
 
 def is_british(country: str | None) -> bool:
-    """Whether an address without a country, or with this one, is taken to be in the UK."""
+    """Whether an address with this country, or without one, counts as being in the UK."""
     return country is None or country.strip().lower().replace(".", "") in _UK
 
 
@@ -131,7 +268,7 @@ def is_postcode(text: str) -> bool:
 
 
 def is_iban(text: str) -> bool:
-    """Whether form and check digits are right (ISO 13616: the remainder by 97 is 1)."""
+    """Whether form and check digits are valid (ISO 13616: the remainder by 97 is 1)."""
     compact = _compact(text)
     if not _IBAN.fullmatch(compact):
         return False
@@ -143,6 +280,7 @@ def _compact(text: str) -> str:
     return text.replace(" ", "").upper()
 
 
+# Columns for searching, and for finding the worker of a document.
 COLUMNS: Final = (
     "EmployerRef",
     "PersonnelRef",
@@ -150,9 +288,14 @@ COLUMNS: Final = (
     "FirstForename",
     "ExternalWorkerRef",
 )
-"""What people search by, and a document finds its worker by."""
-LISTED: Final = ("DivisionRef", "DepartmentRef", "JobCategoryRef", "CurrencyRef", "ConsultantRef")
-"""What a tenant's reference lists are asked for; sort codes too, under a condition."""
+# Fields whose values must be in the tenant's reference lists; see `listed` for sort codes.
+LISTED_FIELDS: Final = (
+    "DivisionRef",
+    "DepartmentRef",
+    "JobCategoryRef",
+    "CurrencyRef",
+    "ConsultantRef",
+)
 ACCOUNTS: Final = {
     "PrimaryPayMethod": "PrimaryBankDetails",
     "SecondaryPayMethod": "SecondaryBankDetails",
@@ -165,28 +308,29 @@ def _review(sent: Document, merged: Document) -> Iterator[Message]:
         if start is not None and leaving is not None and leaving < start:
             detail = "it is before StartDate; check both"
             yield Message(MessageId.VALUES_DISAGREE, "LeavingDate", as_sent(leaving), detail)
-    yield from implausible(sent)
+    yield from find_implausible(sent)
 
 
 def lookups(document: Document) -> tuple[str, ...]:
-    """The external reference, where it is another than the worker's own."""
+    """The external reference, where it differs from the worker's own."""
     external = document.get("ExternalWorkerRef")
     return () if external is None or external == document["PersonnelRef"] else (external,)
 
 
 def found_by(document: Document) -> tuple[FoundBy, ...]:
-    """What a document may call the worker by (docs/contracts.md#4)."""
+    """The names by which a document may refer to the worker (docs/contracts.md#4)."""
     external = document.get("ExternalWorkerRef")
-    own = FoundBy(PERSONNEL, document["PersonnelRef"])
-    return (own,) if external is None else (own, FoundBy(EXTERNAL, external))
+    by_personnel = FoundBy(PERSONNEL, document["PersonnelRef"])
+    return (by_personnel,) if external is None else (by_personnel, FoundBy(EXTERNAL, external))
 
 
 def listed(document: Document) -> tuple[ListedValue, ...]:
-    """The values that are looked up in the tenant's reference lists.
+    """The values that must be in the tenant's reference lists.
 
-    A sort code only where its account is paid by BACS [the vendor's rule]; it is never shown.
+    A sort code is one of them where its account is paid by BACS [the vendor's rule]; no message
+    shows it.
     """
-    values = [*listed_values(document, LISTED)]
+    values = [*listed_values(document, LISTED_FIELDS)]
     for method, account in ACCOUNTS.items():
         if document.get(method, "").strip().upper() == "BACS":
             details = document.get(account, {})

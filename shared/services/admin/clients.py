@@ -1,6 +1,6 @@
-"""OAuth clients: what an administrator does to them (`manage.py client`).
+"""OAuth clients, for the administrator's commands (`manage.py client`).
 
-A change is in force in a running gateway once its look-ups have expired.
+A running gateway sees a change when its look-ups have expired.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from shared.storage.ports import Delete, Entity, Insert, Tables
 
 @dataclass(frozen=True, slots=True)
 class IssuedClient:
-    """A new client with its secret in the clear, to be shown once; "" for a client of Entra."""
+    """A new client with its secret in the clear, which is shown once; "" for a client of Entra."""
 
     client: Client
     client_secret: str = field(repr=False)
 
 
 class ClientService:
-    """The use cases; refusals are of the tree in `shared.errors`."""
+    """The administration of clients."""
 
     def __init__(self, tables: Tables, tenants: TenantService, clock: Clock, ids: Ids) -> None:
         self._tables = tables
@@ -51,23 +51,23 @@ class ClientService:
         self._ids = ids
 
     async def add(self, tenant: str, name: str, scopes: Iterable[Scope]) -> IssuedClient:
-        """A new client of a tenant, whose name is its id (made up where `name` is empty).
+        """Add a client of a tenant. Its name is its id; an empty `name` is generated.
 
-        Raises InvalidRequestError, NotFoundError, and ConflictError where the name is taken.
+        Raises InvalidRequestError, NotFoundError, and ConflictError if the name is taken.
         """
         owner = (await self._tenants.find(tenant)).id
-        client_id = _checked_id(name or f"{owner}-{self._ids.new()[:8]}")
+        client_id = _clean_client_id(name or f"{owner}-{self._ids.new()[:8]}")
         secret = new_client_secret()
         secret_hash = await asyncio.to_thread(hash_client_secret, secret)
-        client = self._new(client_id, owner, client_id, scopes, secret_hash)
+        client = self._make_client(client_id, owner, client_id, scopes, secret_hash)
         return IssuedClient(await self._insert(client), secret)
 
     async def register(
         self, tenant: str, client_id: str, name: str, scopes: Iterable[Scope]
     ) -> IssuedClient:
-        """Make an application of Entra, by its id, a client of a tenant; Entra keeps its secret.
+        """Register an application of Entra as a client of a tenant. Entra keeps its secret.
 
-        Raises InvalidRequestError, NotFoundError, and ConflictError where it is one already.
+        Raises InvalidRequestError, NotFoundError, and ConflictError if it is a client already.
         """
         application = normal_client_id(client_id)
         if not is_application_id(application):
@@ -76,48 +76,48 @@ class ClientService:
                 "gateway's own leave it out."
             )
         owner = (await self._tenants.find(tenant)).id
-        title = _checked_id(name or application)
-        client = self._new(application, owner, title, scopes, "")
+        title = _clean_client_id(name or application)
+        client = self._make_client(application, owner, title, scopes, "")
         return IssuedClient(await self._insert(client), "")
 
     async def list_clients(self, tenant: str = "") -> list[Client]:
         """The clients of a tenant, or of all, in order of id. Raises NotFoundError."""
         owner = (await self._tenants.find(tenant)).id if tenant else ""
-        found = map(client_from_entity, await self._tables.query(CLIENTS, PARTITION))
-        wanted = [client for client in found if owner in ("", client.tenant)]
-        return sorted(wanted, key=lambda client: client.client_id)
+        clients = map(client_from_entity, await self._tables.query(CLIENTS, PARTITION))
+        matching = [client for client in clients if owner in ("", client.tenant)]
+        return sorted(matching, key=lambda client: client.client_id)
 
     async def revoke(self, client_id: str, tenant: str = "") -> Client:
-        """Take a client away: it gets no token, and those it has count no more.
+        """Delete a client. It gets no token, and its tokens are not valid any more.
 
-        Raises NotFoundError, also where it is another tenant's than the one that is named.
+        Raises NotFoundError, also if the client belongs to another tenant than the named one.
         """
         owner = (await self._tenants.find(tenant)).id if tenant else ""
-        stored = await self._tables.get(CLIENTS, PARTITION, client_row(client_id))
+        entity = await self._tables.get(CLIENTS, PARTITION, client_row(client_id))
         missing = NotFoundError("There is no client of this id; `client list` shows them.")
-        if stored is None:
+        if entity is None:
             raise missing
-        client = client_from_entity(stored)
+        client = client_from_entity(entity)
         if owner not in ("", client.tenant):
             raise missing
         try:
-            await self._tables.write(CLIENTS, Delete(Entity(stored.partition, stored.row, {})))
+            await self._tables.write(CLIENTS, Delete(Entity(entity.partition, entity.row, {})))
         except PreconditionFailedError:
             raise missing from None
         return client
 
-    def _new(
-        self, client_id: str, tenant: str, name: str, scopes: Iterable[Scope], secret_hash: str
+    def _make_client(
+        self, client_id: str, tenant: str, name: str, scope_names: Iterable[Scope], secret_hash: str
     ) -> Client:
-        wanted = frozenset(scopes)
-        if not wanted:
+        scopes = frozenset(scope_names)
+        if not scopes:
             names = ", ".join(Scope)
             raise InvalidRequestError(f"A client needs at least one scope of {names}.")
         return Client(
             client_id=client_id,
             tenant=tenant,
             name=name,
-            scopes=wanted,
+            scopes=scopes,
             registration=self._ids.new(),
             created_at=self._clock.now().isoformat(timespec="seconds"),
             secret_hash=secret_hash,
@@ -134,7 +134,7 @@ class ClientService:
         return client
 
 
-def _checked_id(text: str) -> str:
+def _clean_client_id(text: str) -> str:
     client_id = normal_client_id(text)
     if not 1 <= len(client_id) <= MOST_CLIENT_ID or not client_id.isprintable():
         raise InvalidRequestError(

@@ -1,9 +1,8 @@
-"""`/connect/token` with Entra: the client's credentials are passed on with msal.
+"""`/connect/token` with Entra: msal passes the client's credentials on.
 
-msal keeps tokens by client and scope, not by secret: an application object that two requests shared
-would give the second one a token for any secret. So each request has one of its own, which nobody
-keeps. Only clients that are registered here are passed on, a few at a time, so that the gateway is
-of no use for trying out secrets.
+msal caches tokens by client and scope, not by secret. If two requests shared an application object,
+the second one would get a token for any secret. So each request has its own object. Only registered
+clients are passed on, a few at a time, so that the gateway cannot be used for guessing secrets.
 """
 
 from __future__ import annotations
@@ -19,10 +18,11 @@ from shared import log
 from shared.auth.clients import Client, Scope
 from shared.auth.entra import EntraAuthority
 from shared.errors import TokenFault, TokenRefusedError
-from shared.services.admin.tokens import Claim, IssuedToken
+from shared.services.admin.tokens import ClientClaim, IssuedToken
 
 _AT_ONCE = 4
 _WRONG_CLIENT = ("invalid_client", "unauthorized_client")
+# The errors of msal if Entra does not answer, or answers incorrectly.
 _FAULTS = (
     msal.exceptions.MsalError,
     requests.RequestException,
@@ -30,24 +30,23 @@ _FAULTS = (
     KeyError,
     RuntimeError,
 )
-"""What msal raises where Entra does not answer, or not as it should."""
-UNAVAILABLE = "Entra does not answer just now: send the request again."
+UNAVAILABLE = "Entra does not answer at the moment: send the request again."
 MISCONFIGURED = (
-    "Entra refuses the gateway's audience or directory: its GATEWAY_AUDIENCE, "
-    "GATEWAY_ENTRA_TENANT and the roles of the application must be looked at."
+    "Entra refuses the gateway's audience or directory: its operator must check GATEWAY_AUDIENCE, "
+    "GATEWAY_ENTRA_TENANT and the roles of the application."
 )
 
 
 class EntraTokenSource:
-    """Entra as identity provider, as the token endpoint sees it."""
+    """The `TokenSource` for Entra."""
 
     def __init__(self, authority: EntraAuthority, audience: str) -> None:
         self._authority = authority
         self._scope = f"{audience}/.default"
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
-    def choose(self, claims: Sequence[Claim]) -> tuple[Client, str] | None:
-        """See `TokenSource`. Entra is asked once for a request: about its most likely reading."""
+    def choose(self, claims: Sequence[ClientClaim]) -> tuple[Client, str] | None:
+        """See `TokenSource`. Entra is called once for a request, with its most likely reading."""
         return next(((client, secret) for client, secret in claims if client is not None), None)
 
     async def exchange(
@@ -56,13 +55,13 @@ class EntraTokenSource:
         secret: str,
         scopes: frozenset[Scope],  # noqa: ARG002 (Entra's tokens cannot be narrowed)
     ) -> IssuedToken | None:
-        """See `TokenSource`. Entra's token has all roles of the application, whatever was asked.
+        """See `TokenSource`. Entra's token has all roles of the application, not only `scopes`.
 
-        Raises TokenRefusedError where Entra does not answer, or refuses what is not the client's
-        to mend.
+        Raises TokenRefusedError if Entra does not answer, or refuses for a reason that the client
+        cannot correct.
         """
         async with self._slots:
-            answer = await asyncio.to_thread(self._ask, client.client_id, secret)
+            answer = await asyncio.to_thread(self._request_token, client.client_id, secret)
         if "access_token" in answer:
             return IssuedToken(
                 str(answer["access_token"]), int(answer["expires_in"]), tuple(sorted(client.scopes))
@@ -70,7 +69,7 @@ class EntraTokenSource:
         _check_refusal(str(answer.get("error", "")))
         return None
 
-    def _ask(self, client_id: str, secret: str) -> dict[str, Any]:
+    def _request_token(self, client_id: str, secret: str) -> dict[str, Any]:
         try:
             with self._authority.session() as session:
                 application = msal.ConfidentialClientApplication(
@@ -80,15 +79,15 @@ class EntraTokenSource:
                     instance_discovery=False,
                     http_client=session,
                 )
-                found: dict[str, Any] = application.acquire_token_for_client([self._scope])
-                return found
+                answer: dict[str, Any] = application.acquire_token_for_client([self._scope])
+                return answer
         except _FAULTS as error:
             log.failure("entra.token_missing", error)
             raise TokenRefusedError(UNAVAILABLE, TokenFault.TEMPORARILY_UNAVAILABLE) from None
 
 
 def _check_refusal(error: str) -> None:
-    """Nothing for credentials that do not fit; raises TokenRefusedError for anything else."""
+    """Raises TokenRefusedError for any error other than wrong credentials."""
     if error in _WRONG_CLIENT:
         return
     log.warning("entra.token_refused", reason=error)

@@ -1,9 +1,10 @@
-"""Tenants, their integrations and function keys: what an administrator does to them.
+"""Tenants, their integrations and function keys, for the administrator's commands.
 
-Every write is conditional. The integration records which key is current, so adding and rotating
-are each decided by one write: the new key's entity goes in before it and the old one's goes out
-after it, and either left behind by a crash opens nothing. A change is in force in a running gateway
-once its look-ups have expired (`GATEWAY_CACHE_SECONDS`).
+Every write is conditional. The integration records which key is current, so one write decides about
+adding or rotating a key. The new key's entity is inserted before that write, and the old one's is
+deleted after it. A crash may leave either entity behind, but it is not valid without the
+integration. A running gateway sees a change when its look-ups have expired
+(`GATEWAY_CACHE_SECONDS`).
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ _PLAIN = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d",
 
 
 def slug_of(name: str) -> str:
-    """The slug of a name in any script; `tenant` is put before what would be too short."""
-    parted = unicodedata.normalize("NFKD", name.casefold().translate(_PLAIN))
-    plain = "".join(mark for mark in parted if not unicodedata.combining(mark))
+    """The slug of a name in any script. A slug that is too short gets the prefix `tenant`."""
+    decomposed = unicodedata.normalize("NFKD", name.casefold().translate(_PLAIN))
+    plain = "".join(mark for mark in decomposed if not unicodedata.combining(mark))
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     if not slug:
         return _FALLBACK
@@ -60,12 +61,12 @@ def slug_of(name: str) -> str:
 
 
 def numbered_slug(slug: str, number: int) -> str:
-    """`slug` itself for number 1, else with the number after it, kept to 40 characters.
+    """`slug` for number 1, else with the number appended, at most 40 characters.
 
-    Raises InvalidRequestError where `slug` is none.
+    Raises InvalidRequestError if `slug` is not valid.
     """
     if not _SLUG.fullmatch(slug):
-        raise InvalidRequestError("A tenant's id must be 3 to 40 of the characters a-z, 0-9 and -.")
+        raise InvalidRequestError("A tenant's id must have 3 to 40 characters of a-z, 0-9 and -.")
     if number == 1:
         return slug
     tail = f"-{number}"
@@ -79,9 +80,9 @@ _MOST_CLASHES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant: its slug, the name people know it by, when it was made (ISO text, UTC).
+    """A tenant: its slug, its name, and its time of creation (ISO text, UTC).
 
-    Calls of a tenant that is not enabled are refused; its imports that were accepted before end.
+    Calls of a disabled tenant are refused. Imports that were accepted before are still processed.
     """
 
     id: str
@@ -92,14 +93,14 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """An integration with its new function key in the clear: to be shown once and forgotten."""
+    """An integration with its new function key in the clear, which is shown once."""
 
     integration: Integration
     function_key: str = field(repr=False)
 
 
 class TenantService:
-    """The use cases of administration. Refusals are of the tree in `shared.errors`."""
+    """The administration of tenants, integrations and function keys."""
 
     def __init__(self, tables: Tables, clock: Clock) -> None:
         self._tables = tables
@@ -117,13 +118,16 @@ class TenantService:
         base = slug or slug_of(title)
         created_at = self._clock.now().isoformat(timespec="seconds")
         for number in range(1, _MOST_CLASHES):
-            # Looked at again after each clash: two calls with one name want the same id, so the
-            # slower one finds the tenant of the faster one.
+            # Checked again after each clash: of two calls with the same name, which compute the
+            # same id, the slower one then finds the tenant of the faster one.
             if not allows_same_name:
                 await self._refuse_same_name(title, "Nothing was created")
             tenant = Tenant(numbered_slug(base, number), title, created_at)
             with suppress(PreconditionFailedError):
-                await self._tables.write(TENANTS, Insert(_tenant_to_entity(tenant)))
+                values = {"name": tenant.name, "createdAt": tenant.created_at}
+                await self._tables.write(
+                    TENANTS, Insert(Entity(PARTITION, encode(tenant.id), values))
+                )
                 return tenant
             if slug is not None:
                 raise ConflictError(f"There is a tenant {slug} already; choose another id.")
@@ -141,7 +145,7 @@ class TenantService:
         if title == tenant.name:
             return tenant, False
         if not allows_same_name:
-            await self._refuse_same_name(title, "Nothing was renamed", besides=tenant.id)
+            await self._refuse_same_name(title, "Nothing was renamed", except_id=tenant.id)
         await self._merge(tenant.id, {"name": title})
         return replace(tenant, name=title), True
 
@@ -156,16 +160,16 @@ class TenantService:
         await self._merge(tenant.id, {DISABLED: not is_enabled})
         return replace(tenant, is_enabled=is_enabled), True
 
-    async def _refuse_same_name(self, title: str, outcome: str, besides: str = "") -> None:
-        same = [
+    async def _refuse_same_name(self, title: str, outcome: str, except_id: str = "") -> None:
+        namesakes = [
             f"{tenant.id} (created {tenant.created_at})"
             for tenant in await self.list_tenants()
-            if tenant.id != besides and _same_name(tenant.name) == _same_name(title)
+            if tenant.id != except_id and _comparable_name(tenant.name) == _comparable_name(title)
         ]
-        if same:
+        if namesakes:
             raise ConflictError(
-                f"The name {title!r} is taken already, by tenant {', '.join(same)}. {outcome}: use "
-                "that tenant, choose another name, or add --allow-same-name."
+                f"The name {title!r} is taken already, by tenant {', '.join(namesakes)}. "
+                f"{outcome}: use that tenant, choose another name, or add --allow-same-name."
             )
 
     async def _merge(self, tenant: str, values: Mapping[str, Value]) -> None:
@@ -193,11 +197,11 @@ class TenantService:
         if entity is not None:
             return _tenant_from_entity(entity)
         name = unicodedata.normalize("NFC", reference.strip())
-        named = [tenant for tenant in await self.list_tenants() if tenant.name == name]
-        if len(named) == 1:
-            return named[0]
-        if named:
-            ids = ", ".join(tenant.id for tenant in named)
+        matching = [tenant for tenant in await self.list_tenants() if tenant.name == name]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            ids = ", ".join(tenant.id for tenant in matching)
             raise ConflictError(f"Several tenants have this name; use the id: {ids}.")
         raise NotFoundError(f"There is no tenant {reference!r}; `tenant list` shows them all.")
 
@@ -208,27 +212,27 @@ class TenantService:
         taken in this tenant.
         """
         tenant = await self.find(integration.tenant)
-        wanted = _checked(replace(integration, tenant=tenant.id))
-        taken = ConflictError(
+        cleaned = _clean_integration(replace(integration, tenant=tenant.id))
+        conflict = ConflictError(
             f"Tenant {tenant.id} has an integration with this software key already; change it "
             "with `integration set`, or make a new key with `key rotate`."
         )
-        if await self._read(wanted.tenant, wanted.software_key) is not None:
-            raise taken
-        issued = await self._issue(wanted)
+        if await self._read(cleaned.tenant, cleaned.software_key) is not None:
+            raise conflict
+        issued_key = await self._issue(cleaned)
         try:
             await self._tables.write(
-                INTEGRATIONS, Insert(integration_to_entity(issued.integration))
+                INTEGRATIONS, Insert(integration_to_entity(issued_key.integration))
             )
         except PreconditionFailedError:
-            await self._forget_key(issued.integration.key_hash)
-            raise taken from None
-        return issued
+            await self._forget_key(issued_key.integration.key_hash)
+            raise conflict from None
+        return issued_key
 
     async def list_integrations(self, tenant: str) -> list[Integration]:
         """The integrations of a tenant, in order of software key. Raises NotFoundError."""
-        found = await self.find(tenant)
-        entities = await self._tables.query(INTEGRATIONS, encode(found.id))
+        owner = await self.find(tenant)
+        entities = await self._tables.query(INTEGRATIONS, encode(owner.id))
         return sorted(
             (integration_from_any_entity(entity) for entity in entities),
             key=lambda integration: integration.software_key,
@@ -240,34 +244,34 @@ class TenantService:
     async def change_integration(
         self, tenant: str, software_key: str, change: Callable[[Integration], Integration]
     ) -> Integration:
-        """Replace an integration by `change` of it, again if somebody else was faster.
+        """Replace an integration by `change` of it; retried if another command was faster.
 
         Raises NotFoundError, InvalidRequestError, ConflictError.
         """
-        found = await self.find(tenant)
-        stored = await self._stored(found.id, software_key)
-        changed = _checked(change(integration_from_any_entity(stored)))
-        entity = integration_to_entity(changed, stored.etag)
+        owner = await self.find(tenant)
+        current = await self._find_integration(owner.id, software_key)
+        integration = _clean_integration(change(integration_from_any_entity(current)))
+        entity = integration_to_entity(integration, current.etag)
         await self._tables.write(INTEGRATIONS, Replace(entity))
-        return changed
+        return integration
 
     async def rotate_key(self, tenant: str, software_key: str) -> IssuedKey:
-        """A new function key for an integration; the old one stops when look-ups expire.
+        """Issue a new function key for an integration. The old one stops when look-ups expire.
 
-        Raises NotFoundError, and ConflictError where another rotation came in between.
+        Raises NotFoundError, and ConflictError if another rotation was faster.
         """
-        found = await self.find(tenant)
-        stored = await self._stored(found.id, software_key)
-        old = integration_from_any_entity(stored)
-        issued = await self._issue(old)
+        owner = await self.find(tenant)
+        current = await self._find_integration(owner.id, software_key)
+        integration = integration_from_any_entity(current)
+        issued_key = await self._issue(integration)
         try:
-            entity = integration_to_entity(issued.integration, stored.etag)
+            entity = integration_to_entity(issued_key.integration, current.etag)
             await self._tables.write(INTEGRATIONS, Replace(entity))
         except PreconditionFailedError:
-            await self._forget_key(issued.integration.key_hash)
+            await self._forget_key(issued_key.integration.key_hash)
             raise ConflictError("The integration was changed meanwhile; try again.") from None
-        await self._forget_key(old.key_hash)
-        return issued
+        await self._forget_key(integration.key_hash)
+        return issued_key
 
     async def _issue(self, integration: Integration) -> IssuedKey:
         clear = new_function_key()
@@ -276,7 +280,7 @@ class TenantService:
         return IssuedKey(replace(integration, key_hash=key.key_hash), clear)
 
     async def _forget_key(self, key_hash: str) -> None:
-        """Tidy up; what stays behind opens nothing, so a fault here is none of the caller's."""
+        """Delete a key's entity. Errors are ignored, because the key is not valid anyway."""
         with suppress(PreconditionFailedError, StorageUnavailableError):
             await self._tables.write(
                 FUNCTION_KEYS, Delete(key_to_entity(FunctionKey(key_hash, "", "")))
@@ -286,18 +290,18 @@ class TenantService:
         name = unicodedata.normalize("NFC", software_key.strip())
         return await self._tables.get(INTEGRATIONS, *integration_keys(tenant, name))
 
-    async def _stored(self, tenant: str, software_key: str) -> Entity:
-        stored = await self._read(tenant, software_key)
-        if stored is None:
+    async def _find_integration(self, tenant: str, software_key: str) -> Entity:
+        entity = await self._read(tenant, software_key)
+        if entity is None:
             raise NotFoundError(
                 f"Tenant {tenant} has no integration with this software key; "
                 "`integration list` shows them."
             )
-        return stored
+        return entity
 
 
-def _checked(integration: Integration) -> Integration:
-    """With its texts trimmed and in NFC. Raises InvalidRequestError."""
+def _clean_integration(integration: Integration) -> Integration:
+    """Check an integration, and trim its texts in NFC. Raises InvalidRequestError."""
     software_key = _clean(integration.software_key, "software key", MOST_SOFTWARE_KEY)
     name = _clean(integration.name or software_key, "name of the integration", MOST_NAME)
     if not 0 <= integration.database.version <= 2**31 - 1:
@@ -305,23 +309,18 @@ def _checked(integration: Integration) -> Integration:
     return replace(integration, software_key=software_key, name=name)
 
 
-def _clean(text: str, what: str, most: int) -> str:
-    cleaned = unicodedata.normalize("NFC", text.strip())
-    if not cleaned or len(cleaned) > most:
-        raise InvalidRequestError(f"The {what} must have 1 to {most} characters.")
-    if not cleaned.isprintable():
-        raise InvalidRequestError(f"The {what} must not hold control characters.")
-    return cleaned
+def _clean(raw: str, subject: str, most: int) -> str:
+    text = unicodedata.normalize("NFC", raw.strip())
+    if not text or len(text) > most:
+        raise InvalidRequestError(f"The {subject} must have 1 to {most} characters.")
+    if not text.isprintable():
+        raise InvalidRequestError(f"The {subject} must not hold control characters.")
+    return text
 
 
-def _same_name(name: str) -> str:
-    """What two names have in common that people would take for one: case and blanks aside."""
+def _comparable_name(name: str) -> str:
+    """A form of a name in which names that differ only in case and blanks are equal."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-
-
-def _tenant_to_entity(tenant: Tenant) -> Entity:
-    values = {"name": tenant.name, "createdAt": tenant.created_at}
-    return Entity(PARTITION, encode(tenant.id), values)
 
 
 def _tenant_from_entity(entity: Entity) -> Tenant:

@@ -1,4 +1,4 @@
-"""The token endpoint behind HTTP: who asks, for which scopes, and the token (RFC 6749, 4.4)."""
+"""Token requests with client credentials (RFC 6749, 4.4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from shared import log
 from shared.auth.client_secrets import SecretChecker, may_match
 from shared.auth.clients import Client, ClientLookups, Scope
-from shared.auth.tenant_lookups import TenantLookups, refusal_of
+from shared.auth.tenant_lookups import TenantLookups, disabled_message
 from shared.errors import TokenFault, TokenRefusedError
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What a client sent; `scopes` is None where it asked for whatever it may have.
+    """A token request. `scopes` is None if the client asked for all scopes that it has.
 
-    A header does not say whether its client encodes what it puts in. Where that makes a difference,
+    A header does not show whether its client encodes id and secret. If that makes a difference,
     `other_readings` are the less likely readings of the same header.
     """
 
@@ -48,31 +48,31 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """An access token, the seconds that it lives, and its scopes."""
+    """An access token, its lifetime in seconds, and its scopes."""
 
     access_token: str = field(repr=False)
     expires_in: int
     scopes: tuple[str, ...]
 
 
-Claim = tuple[Client | None, str]
-"""A client, None for an id that no client has, and the secret that came with that id."""
+# A client, or None for an unknown id, and the secret that was sent with that id.
+ClientClaim = tuple[Client | None, str]
 
 
 class TokenSource(Protocol):
-    """An identity provider, as the token endpoint sees it."""
+    """The part of an identity provider that issues tokens."""
 
-    def choose(self, claims: Sequence[Claim]) -> tuple[Client, str] | None:
-        """The one claim that is worth asking for a token; None where no claim can be right.
+    def choose(self, claims: Sequence[ClientClaim]) -> tuple[Client, str] | None:
+        """The claim to request a token for; None if no claim can be right.
 
-        Of the gateway's own clients, an unknown one costs as much work as a known one, so that the
-        time of a refusal does not say which ids are in use. Entra's application ids are no secret.
+        An unknown client of the gateway's own takes as much time as a known one, so that the time
+        of a refusal does not show which ids are in use. Entra's application ids are no secret.
         """
 
     async def exchange(
         self, client: Client, secret: str, scopes: frozenset[Scope]
     ) -> IssuedToken | None:
-        """A token for the right secret, None for a wrong one."""
+        """Issue a token for the right secret; None for a wrong one."""
 
 
 class LocalTokenSource:
@@ -82,14 +82,14 @@ class LocalTokenSource:
         self._tokens = tokens
         self._secrets = secrets
 
-    def choose(self, claims: Sequence[Claim]) -> tuple[Client, str] | None:
+    def choose(self, claims: Sequence[ClientClaim]) -> tuple[Client, str] | None:
         """See `TokenSource`. The quick hash chooses, so at most one slow hash is computed."""
-        chosen = None
+        choice = None
         for client, secret in claims:
             is_likely = may_match(client.secret_hash if client else "", secret)
-            if is_likely and client is not None and chosen is None:
-                chosen = client, secret
-        return chosen
+            if is_likely and client is not None and choice is None:
+                choice = client, secret
+        return choice
 
     async def exchange(
         self, client: Client, secret: str, scopes: frozenset[Scope]
@@ -102,7 +102,7 @@ class LocalTokenSource:
 
 
 class TokenRequests:
-    """Answers token requests; every refusal is a TokenRefusedError."""
+    """Answers token requests. Every refusal is a TokenRefusedError."""
 
     def __init__(self, clients: ClientLookups, source: TokenSource, tenants: TenantLookups) -> None:
         self._clients = clients
@@ -110,37 +110,37 @@ class TokenRequests:
         self._tenants = tenants
 
     async def grant(self, request: TokenRequest) -> IssuedToken:
-        """The token. Raises TokenRefusedError, StorageUnavailableError.
+        """Issue a token. Raises TokenRefusedError, StorageUnavailableError.
 
-        Who does not prove to be the client is not told which scopes it has, or that its tenant is
+        Callers without the right secret do not learn the scopes of a client, or that its tenant is
         disabled.
         """
         readings = request.readings
         clients = await asyncio.gather(*(self._clients.read(each.client_id) for each in readings))
         secrets = [each.client_secret for each in readings]
-        chosen = self._source.choose(list(zip(clients, secrets, strict=True)))
-        if chosen is None:
+        choice = self._source.choose(list(zip(clients, secrets, strict=True)))
+        if choice is None:
             raise TokenRefusedError(NO_SUCH_CLIENT, TokenFault.INVALID_CLIENT)
-        client, secret = chosen
-        scopes = _granted(client, request.scopes)
-        issued = await self._source.exchange(client, secret, scopes or client.scopes)
-        if issued is None:
+        client, secret = choice
+        scopes = _scopes_to_grant(client, request.scopes)
+        token = await self._source.exchange(client, secret, scopes or client.scopes)
+        if token is None:
             raise TokenRefusedError(NO_SUCH_CLIENT, TokenFault.INVALID_CLIENT)
         if await self._tenants.is_disabled(client.tenant):
-            raise TokenRefusedError(refusal_of(client.tenant), TokenFault.UNAUTHORIZED_CLIENT)
+            raise TokenRefusedError(disabled_message(client.tenant), TokenFault.UNAUTHORIZED_CLIENT)
         if scopes is None:
             names = " ".join(sorted(client.scopes))
             raise TokenRefusedError(
                 f"The client may ask for these scopes only: {names}.", TokenFault.INVALID_SCOPE
             )
         log.event("token.issued", tenant=client.tenant)
-        return issued
+        return token
 
 
-def _granted(client: Client, wanted: Iterable[str] | None) -> frozenset[Scope] | None:
-    """The scopes to grant; None where the client asked for one that it does not have."""
-    if wanted is None:
+def _scopes_to_grant(client: Client, requested: Iterable[str] | None) -> frozenset[Scope] | None:
+    """The scopes to grant; None if the client asked for one that it does not have."""
+    if requested is None:
         return client.scopes
-    names = set(wanted)
-    granted = frozenset(scope for scope in client.scopes if scope.value in names)
-    return granted if len(granted) == len(names) and granted else None
+    names = set(requested)
+    scopes = frozenset(scope for scope in client.scopes if scope.value in names)
+    return scopes if len(scopes) == len(names) and scopes else None

@@ -23,8 +23,8 @@ from shared.storage.former_columns import former_fields
 from shared.storage.ports import Entity, RangeTables
 
 _READ_AT_ONCE: Final = 1_000
+# Slices that one page reads: those with few records that are wanted end the page early.
 _MOST_READS: Final = 25
-"""Slices that one page reads: those with few records that are wanted end the page early."""
 _BYTES_PER_RECORD: Final = 2_000
 _MOST_PARTS: Final = 4
 WRONG_CONTINUATION: Final = (

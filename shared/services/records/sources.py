@@ -30,10 +30,10 @@ from shared.storage.partition_index import GROUPS, group_of
 from shared.storage.ports import Entity, EntityRange, RangeTables
 
 RECORD_ROWS: Final = ("r|", "r|~")
+# Groups of a tenant in which a record is looked for one by one.
 MOST_GROUPS: Final = 1_000
-"""Groups of a tenant in which a record is looked for one by one."""
+# Records of one name that are looked through.
 MOST_NAMED: Final = 10_000
-"""Records of one name that are looked through."""
 
 _NAMES_AT_ONCE: Final = 1_000
 

@@ -1,143 +1,137 @@
-"""What the gateway tells of itself, as operations: open to everybody."""
+"""What the gateway publishes about itself, as operations that need no credential."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Literal
 
-from shared.imports.import_type import ImportType
+from pydantic import ConfigDict, Field
+
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.web.openapi.operations import (
-    COUNT,
     JSON,
     TEXT,
-    Access,
     Answer,
+    Limits,
     Operation,
     Parameter,
-    closed,
     headers,
-    limit_names,
-    listed,
-    nullable,
-    reference,
 )
 from shared.web.openapi.row_schemas import component_name
+from shared.web.openapi.schemas import AnswerModel, Catalogue, Content, Count
 
 TAG = "The gateway"
-ANY_OBJECT = {"type": "object"}
 _CACHED = headers("Cache-Control")
+_CACHED_BY_TAG = headers("Cache-Control", "ETag")
 
 
-def operations() -> tuple[Operation, ...]:
-    """Health, schemas, capabilities, errors, this document and its page."""
-    return (
-        _health(),
-        *(_schema(kind) for kind in TYPE_CATALOGUE.all if kind.has_schema),
-        _told(
-            "capabilities", "/api/capabilities", "What can be sent and asked for", "Capabilities"
-        ),
-        _told("errors", "/api/errors", "Every message a row can have", "Catalogue"),
-        _told("openapi", "/api/openapi.json", "This document", ""),
-        _page(),
-        _file(),
+class Health(AnswerModel):
+    status: Literal["ok"] = Field(description="`ok`: tables, queues and blobs answer.")
+
+
+class ImportCall(AnswerModel):
+    method: str = Field(description="The HTTP method.")
+    path: str = Field(description="The address.")
+    sends: list[str] = Field(description="The media types that the call takes.")
+    answers: list[str] = Field(description="The media types that the call answers with.")
+
+
+class MessageType(AnswerModel):
+    model_config = ConfigDict(validate_by_name=True)
+
+    type: str = Field(description="The import type.")
+    version: Count = Field(description="A version of the import type.")
+    row_schema: str | None = Field(
+        alias="schema",
+        description="The address of the schema of a row; null where the type has none.",
     )
-
-
-def shapes() -> dict[str, dict[str, Any]]:
-    """The answers of this area."""
-    call = closed({"method": TEXT, "path": TEXT, "sends": listed(TEXT), "answers": listed(TEXT)})
-    message_type = closed(
-        {
-            "type": TEXT,
-            "version": COUNT,
-            "schema": nullable(TEXT),
-            "keyFields": listed(TEXT),
-            "waitsFor": listed(TEXT),
-            "calls": listed(call),
-        }
+    keyFields: list[str] = Field(description="The fields that name a record.")
+    waitsFor: list[str] = Field(
+        description="The types whose earlier imports an import of this type waits for."
     )
-    limits = closed(dict.fromkeys(limit_names(), COUNT))
-    return {
-        "MessageType": message_type,
-        "Capabilities": closed(
-            {
-                "version": TEXT,
-                "messageTypes": listed(reference("MessageType")),
-                "limits": limits,
-                "links": {"type": "object", "additionalProperties": TEXT},
-            }
-        ),
-    }
+    calls: list[ImportCall] = Field(description="The calls that take rows of this type.")
 
 
-def _health() -> Operation:
+class Capabilities(AnswerModel):
+    version: str = Field(description="The version of the gateway.")
+    messageTypes: list[MessageType] = Field(description="The import types that the gateway takes.")
+    limits: Limits = Field(
+        description="The limits in force. What is over one is refused before any row runs."
+    )
+    links: dict[str, str] = Field(description="The addresses that can be used now, by name.")
+
+
+def _public(function: str, path: str, summary: str, content: Content) -> Operation:
     return Operation(
+        function=function,
+        method="GET",
+        path=path,
+        summary=summary,
+        tag=TAG,
+        answers={200: Answer(f"{summary}.", {JSON: content}, _CACHED)},
+    )
+
+
+OPERATIONS: Final = (
+    Operation(
         function="health",
         method="GET",
         path="/api/health",
-        summary="Whether tables, queues and blobs answer",
+        summary="Check whether tables, queues and blobs answer",
         tag=TAG,
-        answers={200: Answer("They do.", {JSON: closed({"status": {"const": "ok"}})})},
-    )
-
-
-def _schema(kind: ImportType) -> Operation:
-    return Operation(
-        function="import_schema",
-        name=f"{component_name(kind).replace('.', '_')}_schema",
-        method="GET",
-        path=f"/api/import/{kind.schema_name}",
-        summary=f"The JSON Schema of a row of {kind.name}",
-        tag=TAG,
-        answers={200: Answer("The schema, in the dialect of 2020-12.", {JSON: ANY_OBJECT})},
-    )
-
-
-def _told(function: str, path: str, summary: str, shape: str) -> Operation:
-    media = {JSON: reference(shape) if shape else ANY_OBJECT}
-    answer = Answer(f"{summary}.", media, _CACHED)
-    return Operation(
-        function=function, method="GET", path=path, summary=summary, tag=TAG, answers={200: answer}
-    )
-
-
-def _page() -> Operation:
-    answer = Answer(
-        "The page; it asks no other address.",
-        {"text/html": TEXT},
-        headers("Cache-Control", "Content-Security-Policy"),
-    )
-    return Operation(
+        answers={200: Answer("They answer.", {JSON: Health})},
+    ),
+    *(
+        Operation(
+            function="import_schema",
+            name=f"{component_name(kind).replace('.', '_')}_schema",
+            method="GET",
+            path=f"/api/import/{kind.schema_name}",
+            summary=f"The JSON Schema of a row of {kind.name}",
+            tag=TAG,
+            answers={200: Answer("The schema, in the dialect 2020-12.", {JSON: dict[str, Any]})},
+        )
+        for kind in TYPE_CATALOGUE.all
+        if kind.has_schema
+    ),
+    _public("capabilities", "/api/capabilities", "What can be sent and asked for", Capabilities),
+    _public("errors", "/api/errors", "Every message a row can have", Catalogue),
+    _public("openapi", "/api/openapi.json", "This document", dict[str, Any]),
+    Operation(
         function="docs",
         method="GET",
         path="/api/docs",
         summary="This document as a page to read and try",
         tag=TAG,
-        answers={200: answer},
-    )
-
-
-def _file() -> Operation:
-    name = Parameter(
-        "file",
-        "path",
-        "Its name.",
-        {"type": "string", "enum": ["start.js", "swagger-ui-bundle.js", "swagger-ui.css"]},
-        True,
-    )
-    known = Parameter("If-None-Match", "header", "The ETag of the copy that the browser has.", TEXT)
-    media = {"text/javascript": TEXT, "text/css": TEXT}
-    return Operation(
+        answers={
+            200: Answer(
+                "The page. It loads nothing from other addresses.",
+                {"text/html": str},
+                headers("Cache-Control", "Content-Security-Policy"),
+            )
+        },
+    ),
+    Operation(
         function="docs_file",
         method="GET",
         path="/api/docs/{file}",
         summary="A file of that page",
         tag=TAG,
-        access=Access.OPEN,
-        parameters=(name, known),
+        parameters=(
+            Parameter(
+                "file",
+                "path",
+                "Its name.",
+                {"type": "string", "enum": ["start.js", "swagger-ui-bundle.js", "swagger-ui.css"]},
+                True,
+            ),
+            Parameter(
+                "If-None-Match", "header", "The ETag of the copy that the browser has.", TEXT
+            ),
+        ),
         answers={
-            200: Answer("The file.", media, headers("Cache-Control", "ETag")),
-            304: Answer("The browser has it already.", {}, headers("Cache-Control", "ETag")),
+            200: Answer("The file.", {"text/javascript": str, "text/css": str}, _CACHED_BY_TAG),
+            304: Answer("The copy that the browser has is current.", {}, _CACHED_BY_TAG),
         },
         refusals=(404,),
-    )
+    ),
+)

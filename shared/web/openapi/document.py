@@ -1,60 +1,61 @@
 """The OpenAPI 3.1 document, put together from the descriptions of the areas and the models.
 
-    document_text(limits)  -> the JSON text, made once per process and kept
+    document_text(limits)  -> the JSON text, made at the first call and kept by the process
 
-Every operation may also end in 400 (a query parameter that it does not know), 500 and 503, and one
-that asks for a credential in 429. That is said here and not by each of them, and so is the header
-of dry runs. 501 is an answer of the contract: an unknown message type or version, a payload of
-another kind.
+Each operation may also answer 400 (an unknown query parameter), 500 and 503, and each one that asks
+for a credential 429. This module adds those answers to all of them, and the header of dry runs. 501
+is an answer of the contract: an unknown message type or version, or a payload of another kind.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.auth.clients import Scope
 from shared.imports.import_type import ImportType
-from shared.imports.import_type_module import OpenApiArea
 from shared.imports.messages import CATALOGUE
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import TYPE_CATALOGUE
-from shared.web.openapi import (
-    about,
-    changes,
-    following,
-    records,
-    tokens,
-)
-from shared.web.openapi.meanings import with_meanings
+from shared.web.openapi import about, changes, following, records, tokens
 from shared.web.openapi.operations import (
     CORRELATION_ID,
     DRY_RUN,
     HEADERS,
     JSON,
     OWN_CORRELATION_ID,
-    TEXT,
     Answer,
+    Body,
     Limits,
     Operation,
     Parameter,
     headers,
-    reference,
-    shared_shapes,
 )
 from shared.web.openapi.row_schemas import row_schemas
+from shared.web.openapi.schemas import (
+    Catalogue,
+    CatalogueEntry,
+    Content,
+    Refusal,
+    Schema,
+    make_schemas,
+)
 from shared.web.query_names import DRY_RUN_HEADER
 
+if TYPE_CHECKING:
+    from shared.imports.import_type_module import DescribeCalls
+
+# The version of the gateway; a test compares it with `pyproject.toml`.
 VERSION: Final = "0.1.0"
-"""The gateway's; a test holds it to `pyproject.toml`."""
 SAMPLES: Final = Path(__file__).resolve().parents[3] / "samples"
 ABOUT: Final = (
-    "Takes HR and payroll data in the vendors' own contracts, works on every row by itself, and "
-    "answers for each row what became of it and why. The examples are the samples of the "
-    "repository: they can be sent as they stand, and some of their rows are bad on purpose.\n\n"
+    "The gateway takes HR and payroll data in the vendors' own contracts. It imports each row "
+    "separately, and answers what became of each row and why. The examples are the samples of the "
+    "repository. They can be sent as they are; some of their rows are wrong on purpose.\n\n"
     "### Which key goes where\n\n"
     "| calls | send | how to get it |\n"
     "| --- | --- | --- |\n"
@@ -74,48 +75,43 @@ ABOUT: Final = (
     "dev.py manage client add` make both."
 )
 REASONS: Final = {
-    400: "The call cannot be read, or has a wrong value.",
+    400: "The call is malformed or has a wrong value.",
     401: "No credential, or one that the gateway does not know.",
     403: "The caller is known, but may not do this.",
     404: "Not found in this tenant.",
     406: "`Accept` names no media type that the call answers with.",
-    409: "The present state of the import, batch or record does not allow the call.",
-    410: "It has expired, or cannot be read any more.",
-    413: "The call is over a limit; the message names it.",
+    409: "The current state of the import, batch or record does not allow the call.",
+    410: "What the call asks for has expired, or can no longer be read.",
+    413: "The call exceeds a limit; the message names it.",
     415: "The call does not take this media type or encoding.",
-    422: "The Idempotency-Key was sent with another call before.",
-    429: "Too many calls with wrong credentials or dry runs of authentication data, too many open "
-    "imports of the tenant, or too many of its calls at a time: send "
-    "the call again after Retry-After.",
+    422: "The Idempotency-Key was sent with a different call before.",
+    429: "Too many calls with wrong credentials, dry runs of authentication data, open imports of "
+    "the tenant, or calls of the tenant at a time. Send the call again after `Retry-After`.",
     500: "The gateway failed unexpectedly.",
-    501: "No such message type or version, or a payload of another kind.",
-    503: "Storage does not answer just now: send the call again.",
+    501: "The message type or version does not exist, or the payload is of another kind.",
+    503: "Storage does not answer at the moment. Send the call again.",
 }
 
 
 def operations(limits: Limits) -> tuple[Operation, ...]:
     """Every operation of the gateway, area by area."""
+    # Types that share a contract also share the function that describes its calls.
+    names_by_area: dict[DescribeCalls, list[str]] = {}
+    for name, module in IMPORT_MODULES.items():
+        names_by_area.setdefault(module.describe_calls, []).append(name)
     calls = [
         operation
-        for area, names in _areas().items()
-        for operation in area().operations(limits, names)
+        for describe_calls, names in names_by_area.items()
+        for operation in describe_calls(limits, names)
     ]
     return (
         *calls,
         *following.operations(calls),
-        *records.operations(),
-        *changes.operations(),
-        *tokens.operations(),
-        *about.operations(),
+        *records.OPERATIONS,
+        *changes.OPERATIONS,
+        *tokens.OPERATIONS,
+        *about.OPERATIONS,
     )
-
-
-def _areas() -> dict[Callable[[], OpenApiArea], list[str]]:
-    """The area of every import type, and the names of the types that share it."""
-    areas: dict[Callable[[], OpenApiArea], list[str]] = {}
-    for name, module in IMPORT_MODULES.items():
-        areas.setdefault(module.openapi_area, []).append(name)
-    return areas
 
 
 @cache
@@ -126,32 +122,34 @@ def document_text(limits: Limits) -> str:
 
 def document(limits: Limits) -> dict[str, Any]:
     """The document."""
-    found = operations(limits)
+    described = operations(limits)
+    contents = [
+        content
+        for operation in described
+        for part in (*all_answers(operation).values(), operation.body)
+        if part is not None
+        for content in part.media.values()
+        if not isinstance(content, Mapping)
+    ]
+    schemas, components = make_schemas(contents)
     paths: dict[str, dict[str, Any]] = {}
-    for operation in found:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    for operation in described:
+        methods = paths.setdefault(operation.path, {})
+        methods[operation.method.lower()] = _operation(operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Payroll Import Gateway", "version": VERSION, "description": ABOUT},
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in dict.fromkeys(item.tag for item in found)],
-        "paths": with_meanings(paths),
-        "components": _components(),
+        "tags": [{"name": name} for name in dict.fromkeys(item.tag for item in described)],
+        "paths": paths,
+        "components": _components(components),
     }
 
 
-def _components() -> dict[str, Any]:
-    answers = {
-        **shared_shapes(),
-        **{name: shape for area in _areas() for name, shape in area().shapes().items()},
-        **records.shapes(),
-        **changes.shapes(),
-        **about.shapes(),
-        **tokens.shapes(),
-    }
+def _components(answers: Mapping[str, Schema]) -> dict[str, Any]:
     return {
         "schemas": {
-            **{name: with_meanings(shape, name) for name, shape in answers.items()},
+            **answers,
             **row_schemas(kind for kind in TYPE_CATALOGUE.all if kind.has_schema),
         },
         "parameters": {CORRELATION_ID: _parameter(OWN_CORRELATION_ID)},
@@ -188,8 +186,8 @@ _TOKENS: Final = {
 }
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
-    told: dict[str, Any] = {
+def _operation(operation: Operation, schemas: Mapping[Content, Schema]) -> dict[str, Any]:
+    described: dict[str, Any] = {
         "operationId": operation.name or operation.function,
         "summary": operation.summary,
         "tags": [operation.tag],
@@ -198,13 +196,16 @@ def _operation(operation: Operation) -> dict[str, Any]:
             *(_parameter(item) for item in operation.parameters),
             {"$ref": f"#/components/parameters/{CORRELATION_ID}"},
         ],
-        "responses": _responses(operation),
+        "responses": {
+            str(status): _response(answer, schemas)
+            for status, answer in sorted(all_answers(operation).items())
+        },
     }
     if operation.text:
-        told["description"] = operation.text
+        described["description"] = operation.text
     if operation.body is not None:
-        told["requestBody"] = _body(operation)
-    return told
+        described["requestBody"] = _body(operation.body, schemas)
+    return described
 
 
 def _credential(name: str, operation: Operation) -> dict[str, list[str]]:
@@ -223,50 +224,61 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     }
 
 
-def _body(operation: Operation) -> dict[str, Any]:
-    assert operation.body is not None
-    sample = operation.body.sample
-    content: dict[str, Any] = {
-        media: {"schema": dict(schema)} for media, schema in operation.body.media.items()
-    }
-    if sample:
-        value = json.loads((SAMPLES / sample).read_text("utf-8"))
-        content[JSON]["examples"] = {"sample": {"summary": f"samples/{sample}", "value": value}}
-    return {"required": operation.body.is_required, "content": content}
+def _body(body: Body, schemas: Mapping[Content, Schema]) -> dict[str, Any]:
+    content = _content(body.media, schemas)
+    if body.sample:
+        value = json.loads((SAMPLES / body.sample).read_text("utf-8"))
+        sample = {"summary": f"samples/{body.sample}", "value": value}
+        content[JSON]["examples"] = {"sample": sample}
+    return {"required": body.is_required, "content": content}
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
+def all_answers(operation: Operation) -> dict[int, Answer]:
+    """The answers of the operation by status, with those that every operation has."""
     slowed = (429,) if 401 in operation.refusals else ()
+    refusals = (*operation.refusals, 400, *slowed, 500, 503)
     answers = {
-        **{
-            status: _refusal(status, operation)
-            for status in (*operation.refusals, 400, *slowed, 500, 503)
-        },
+        **{status: _refusal(status, operation) for status in refusals},
         **operation.answers,
     }
-    of_all = headers(DRY_RUN_HEADER) if DRY_RUN in operation.parameters else {}
-    return {str(status): _response(answers[status], of_all) for status in sorted(answers)}
+    if DRY_RUN not in operation.parameters:
+        return answers
+    of_dry_runs = headers(DRY_RUN_HEADER)
+    return {
+        status: replace(answer, headers={**answer.headers, **of_dry_runs})
+        for status, answer in answers.items()
+    }
 
 
 def _refusal(status: int, operation: Operation) -> Answer:
     names = ["Retry-After"] if status in (429, 503) else []
     if status in (401, 403) and "bearer" in operation.access.value:
         names.append("WWW-Authenticate")
-    media = {JSON: reference("Refusal"), **dict.fromkeys(operation.refusal_media, TEXT)}
+    media = {JSON: Refusal, **dict.fromkeys(operation.refusal_media, str)}
     return Answer(REASONS[status], media, headers(*names))
 
 
-def _response(answer: Answer, of_all: Mapping[str, str]) -> dict[str, Any]:
-    names = (CORRELATION_ID, *answer.headers, *of_all)
-    told: dict[str, Any] = {
+def _response(answer: Answer, schemas: Mapping[Content, Schema]) -> dict[str, Any]:
+    described: dict[str, Any] = {
         "description": answer.text,
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+        "headers": {
+            name: {"$ref": f"#/components/headers/{name}"}
+            for name in (CORRELATION_ID, *answer.headers)
+        },
     }
     if answer.media:
-        told["content"] = {
-            media: {"schema": dict(schema)} for media, schema in answer.media.items()
-        }
-    return told
+        described["content"] = _content(answer.media, schemas)
+    return described
+
+
+def _content(
+    media: Mapping[str, Content], schemas: Mapping[Content, Schema]
+) -> dict[str, dict[str, Any]]:
+    """Content by media type; a content that is a JSON Schema already is its own schema."""
+    return {
+        media_type: {"schema": content if isinstance(content, Mapping) else schemas[content]}
+        for media_type, content in media.items()
+    }
 
 
 # What `/api/capabilities` and `/api/errors` tell: drawn from the catalogues, nothing by hand.
@@ -282,46 +294,46 @@ LINKS = {
 
 def capabilities(limits: Limits) -> dict[str, Any]:
     """The message types with the calls that take them, the limits, and where to read on."""
-    found = operations(limits)
-    return {
-        "version": VERSION,
-        "messageTypes": [_message_type(kind, found) for kind in TYPE_CATALOGUE.all],
-        "limits": limits.view(),
-        "links": LINKS,
-    }
+    described = operations(limits)
+    return about.Capabilities(
+        version=VERSION,
+        messageTypes=[_message_type(kind, described) for kind in TYPE_CATALOGUE.all],
+        limits=limits,
+        links=LINKS,
+    ).model_dump(mode="json", by_alias=True)
 
 
 def catalogue_view() -> dict[str, Any]:
     """Every message of the catalogue, in order of its id."""
-    return {
-        "errors": [
-            {
-                "errorID": entry.id,
-                "messageType": entry.severity.value,
-                "message": entry.text,
-                "advice": entry.advice,
-            }
+    return Catalogue(
+        errors=[
+            CatalogueEntry(
+                errorID=entry.id,
+                messageType=entry.severity,
+                message=entry.text,
+                advice=entry.advice,
+            )
             for _, entry in sorted(CATALOGUE.items())
         ]
-    }
+    ).model_dump(mode="json")
 
 
-def _message_type(kind: ImportType, found: tuple[Operation, ...]) -> dict[str, Any]:
-    return {
-        "type": kind.name,
-        "version": kind.version,
-        "schema": f"/api/import/{kind.schema_name}" if kind.has_schema else None,
-        "keyFields": [*kind.rules.key_fields],
-        "waitsFor": [*kind.waits_for],
-        "calls": [_call(item) for item in found if item.message_type == kind.name],
-    }
+def _message_type(kind: ImportType, described: Iterable[Operation]) -> about.MessageType:
+    return about.MessageType(
+        type=kind.name,
+        version=kind.version,
+        row_schema=f"/api/import/{kind.schema_name}" if kind.has_schema else None,
+        keyFields=[*kind.rules.key_fields],
+        waitsFor=[*kind.waits_for],
+        calls=[_call(item) for item in described if item.message_type == kind.name],
+    )
 
 
-def _call(operation: Operation) -> dict[str, Any]:
+def _call(operation: Operation) -> about.ImportCall:
     answer = operation.answers.get(200)
-    return {
-        "method": operation.method,
-        "path": operation.path,
-        "sends": [*operation.body.media] if operation.body else [],
-        "answers": [*answer.media] if answer else [],
-    }
+    return about.ImportCall(
+        method=operation.method,
+        path=operation.path,
+        sends=[*operation.body.media] if operation.body else [],
+        answers=[*answer.media] if answer else [],
+    )

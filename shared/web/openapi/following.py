@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from types import UnionType
+from typing import Any, Final, get_args
 
 from shared.imports.messages import Severity
 from shared.imports.registry import IMPORT_TYPES
@@ -21,31 +22,33 @@ from shared.web.openapi.operations import (
     Body,
     Operation,
     Parameter,
-    Schema,
     headers,
-    listed,
-    reference,
+    still_running,
+)
+from shared.web.openapi.schemas import (
+    Content,
+    CorrectedRow,
+    FailedRow,
+    Import,
+    ImportPage,
+    JudgedPage,
+    MessageGroups,
+    ResultPage,
 )
 
 TAG = "Imports"
-OF_DRY_RUNS = reference("JudgedPage")
-"""A shape that only a call itself answers with."""
-
-
-def operations(calls: Iterable[Operation]) -> tuple[Operation, ...]:
-    """Everything that follows an import, and what changes it; `calls` make imports."""
-    return (
-        *(_list(), _show(), _results(), _failures(), _answer(calls)),
-        *(_failed_rows(), _retry(), _cancel()),
-    )
 
 
 def _choice(name: str, text: str, values: Any) -> Parameter:
     return Parameter(name, "query", text, {"type": "string", "enum": [*values]})
 
 
-def _list() -> Operation:
-    return Operation(
+def _severity(text: str) -> Parameter:
+    return _choice("severity", text, (severity.value.lower() for severity in Severity))
+
+
+_READING: Final = (
+    Operation(
         function="imports_list",
         method="GET",
         path="/api/imports",
@@ -58,13 +61,10 @@ def _list() -> Operation:
             PAGE_SIZE,
             CONTINUATION,
         ),
-        answers={200: Answer("A page of imports.", {JSON: reference("ImportPage")})},
+        answers={200: Answer("A page of imports.", {JSON: ImportPage})},
         refusals=(400, 401, 403),
-    )
-
-
-def _show() -> Operation:
-    return Operation(
+    ),
+    Operation(
         function="imports_show",
         method="GET",
         path="/api/imports/{importId}",
@@ -72,19 +72,16 @@ def _show() -> Operation:
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID,),
-        answers={200: Answer("The import in its present state.", {JSON: reference("Import")})},
+        answers={200: Answer("The import in its present state.", {JSON: Import})},
         refusals=(401, 403, 404),
-    )
-
-
-def _results() -> Operation:
-    return Operation(
+    ),
+    Operation(
         function="imports_results",
         method="GET",
         path="/api/imports/{importId}/results",
         summary="What became of each row",
-        text="In the order of processing: rows of one key follow each other, and each result has "
-        "its `index`.",
+        text="In the order of processing, in which rows with the same key follow each other. "
+        "`index` is the place of the row in the payload.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(
@@ -94,29 +91,95 @@ def _results() -> Operation:
             PAGE_SIZE,
             CONTINUATION,
         ),
-        answers={200: Answer("A page of results.", {JSON: reference("ResultPage")})},
+        answers={200: Answer("A page of results.", {JSON: ResultPage})},
         refusals=(400, 401, 403, 404, 410),
-    )
-
-
-def _severity(text: str) -> Parameter:
-    return _choice("severity", text, (severity.value.lower() for severity in Severity))
-
-
-def _failures() -> Operation:
-    return Operation(
+    ),
+    Operation(
         function="imports_failures",
         method="GET",
         path="/api/imports/{importId}/failures",
         summary="The messages of the rows, in groups",
-        text="A group has all messages with one id about one field. Errors come first, then "
-        "warnings, then infos; within each, the largest groups first.",
+        text="A group has all messages with the same id about the same field. Errors come first, "
+        "then warnings, then infos; within each, the largest groups first.",
         tag=TAG,
         access=Access.EITHER,
         parameters=(IMPORT_ID, _severity("Only messages of this severity.")),
-        answers={200: Answer("The groups, all on one page.", {JSON: reference("MessageGroups")})},
+        answers={200: Answer("The groups, all on one page.", {JSON: MessageGroups})},
         refusals=(400, 401, 403, 404, 410),
-    )
+    ),
+)
+
+_FAILURES_AND_CHANGES: Final = (
+    Operation(
+        function="imports_failed_rows",
+        method="GET",
+        path="/api/imports/{importId}/failed-rows",
+        summary="The failed rows that no retry has imported yet, as they were sent, with messages",
+        text="As JSON, to be corrected and sent to `retry`, or as CSV for people. In the CSV, a "
+        "text that a spreadsheet would evaluate as a formula starts with an apostrophe.",
+        tag=TAG,
+        access=Access.EITHER,
+        parameters=(IMPORT_ID,),
+        answers={
+            200: Answer(
+                "The rows, in the order of processing.",
+                {JSON: list[FailedRow], "text/csv": str},
+                headers("X-Import-Id"),
+            )
+        },
+        refusals=(401, 403, 404, 406, 410),
+    ),
+    Operation(
+        function="imports_retry",
+        method="POST",
+        path="/api/imports/{importId}/retry",
+        summary="Send the failed rows again, as they were or corrected",
+        text="Creates a child import, with its own place in the order. The body is optional: it "
+        "has corrected rows by index, in the form of `failed-rows`. An uncorrected row fails with "
+        "1101 if a later import has changed its record; a corrected row does not. Retries of the "
+        "import that the row comes from do not count as later imports. Rows that an earlier retry "
+        "has imported are not sent again: the answer is 400 if the body has one of them, and 409 "
+        "if no other failed row is left. The rows that the child imports are counted in "
+        "`rows.repaired` of its parent, and of the imports above that.",
+        tag=TAG,
+        access=Access.EITHER,
+        parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY),
+        body=Body({JSON: list[CorrectedRow]}, is_required=False),
+        answers={
+            200: Answer(
+                "The child import, ended.",
+                {JSON: Import},
+                headers("X-Import-Id", "Location", "Preference-Applied", "Idempotent-Replayed"),
+            ),
+            202: still_running("Preference-Applied", "Idempotent-Replayed"),
+        },
+        refusals=(400, 401, 403, 404, 406, 409, 410, 413, 415, 422, 501),
+    ),
+    Operation(
+        function="imports_cancel",
+        method="POST",
+        path="/api/imports/{importId}/cancel",
+        summary="Stop an import",
+        text="Rows that are committed stay. All other rows fail with 9002.",
+        tag=TAG,
+        access=Access.EITHER,
+        parameters=(IMPORT_ID, PREFER),
+        answers={
+            200: Answer(
+                "The import, ended.",
+                {JSON: Import},
+                headers("X-Import-Id", "Location", "Preference-Applied"),
+            ),
+            202: still_running("Preference-Applied"),
+        },
+        refusals=(401, 403, 404, 406, 409),
+    ),
+)
+
+
+def operations(calls: Iterable[Operation]) -> tuple[Operation, ...]:
+    """Everything that follows an import, and what changes it; `calls` make imports."""
+    return (*_READING, _answer(calls), *_FAILURES_AND_CHANGES)
 
 
 def _answer(calls: Iterable[Operation]) -> Operation:
@@ -141,97 +204,14 @@ def _answer(calls: Iterable[Operation]) -> Operation:
     )
 
 
-def _all_media(calls: Iterable[Operation], status: int) -> dict[str, Schema]:
-    """Every media type that the calls answer with, and every shape that it may have."""
-    found: dict[str, list[Schema]] = {}
+def _all_media(calls: Iterable[Operation], status: int) -> dict[str, Content]:
+    """Every media type that the calls answer with, and every content that it may have."""
+    found: dict[str, Content] = {}
     for call in calls:
         answer = call.answers.get(status)
-        for media, schema in answer.media.items() if answer else ():
-            shapes = found.setdefault(media, [])
-            shapes += [one for one in schema.get("oneOf", [schema]) if one not in shapes]
-    for shapes in found.values():
-        if OF_DRY_RUNS in shapes:
-            shapes.remove(OF_DRY_RUNS)
-    return {media: {"anyOf": shapes} for media, shapes in found.items()}
-
-
-def _failed_rows() -> Operation:
-    return Operation(
-        function="imports_failed_rows",
-        method="GET",
-        path="/api/imports/{importId}/failed-rows",
-        summary="The failed rows that no retry has imported yet, as they were sent, with messages",
-        text="As JSON, to be corrected and sent to `retry`, or as CSV for people. In the CSV, "
-        "text that a spreadsheet would run as a formula has an apostrophe in front.",
-        tag=TAG,
-        access=Access.EITHER,
-        parameters=(IMPORT_ID,),
-        answers={
-            200: Answer(
-                "The rows, in the order of processing.",
-                {JSON: listed(reference("FailedRow")), "text/csv": {"type": "string"}},
-                headers("X-Import-Id"),
-            )
-        },
-        refusals=(401, 403, 404, 406, 410),
-    )
-
-
-def _retry() -> Operation:
-    return Operation(
-        function="imports_retry",
-        method="POST",
-        path="/api/imports/{importId}/retry",
-        summary="Send the failed rows again, as they were or corrected",
-        text="Makes a child import, at its own place in the order. The body is optional: corrected "
-        "rows by index, the way `failed-rows` gives them. A row as it was sent fails with 1101 "
-        "where a later import has changed its record; a corrected row does not. Retries of the "
-        "import that the row comes from do not count as later imports. Rows that an earlier retry "
-        "has imported are not sent again: 400 where the body has one, 409 where no other failed "
-        "row is left. The rows that the child imports are counted in `rows.repaired` of its "
-        "parent, and of the imports above that.",
-        tag=TAG,
-        access=Access.EITHER,
-        parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY),
-        body=Body({JSON: listed(reference("CorrectedRow"))}, is_required=False),
-        answers={
-            200: Answer(
-                "The child import, ended.",
-                {JSON: reference("Import")},
-                headers("X-Import-Id", "Location", "Preference-Applied", "Idempotent-Replayed"),
-            ),
-            202: still_running("Preference-Applied", "Idempotent-Replayed"),
-        },
-        refusals=(400, 401, 403, 404, 406, 409, 410, 413, 415, 422, 501),
-    )
-
-
-def _cancel() -> Operation:
-    return Operation(
-        function="imports_cancel",
-        method="POST",
-        path="/api/imports/{importId}/cancel",
-        summary="Stop an import",
-        text="Rows that are committed stay; the others end as failed with 9002.",
-        tag=TAG,
-        access=Access.EITHER,
-        parameters=(IMPORT_ID, PREFER),
-        answers={
-            200: Answer(
-                "The import, ended.",
-                {JSON: reference("Import")},
-                headers("X-Import-Id", "Location", "Preference-Applied"),
-            ),
-            202: still_running("Preference-Applied"),
-        },
-        refusals=(401, 403, 404, 406, 409),
-    )
-
-
-def still_running(*more: str) -> Answer:
-    """202: the import goes on; `more` headers by their names."""
-    return Answer(
-        "The import has not ended yet: follow it at `Location`.",
-        {JSON: reference("Import")},
-        headers("Location", "Retry-After", "X-Import-Id", *more),
-    )
+        for media, content in answer.media.items() if answer else ():
+            for one in get_args(content) if isinstance(content, UnionType) else (content,):
+                # A dry run is answered by the call itself, never later.
+                if one is not JudgedPage:
+                    found[media] = found[media] | one if media in found else one
+    return found

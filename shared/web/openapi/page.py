@@ -1,9 +1,9 @@
-"""The page of `/api/docs`: Swagger UI from its npm package, served from here and asking only here.
+"""The page of `/api/docs`: Swagger UI from its npm package, served by the gateway.
 
-The two files are kept as the package has them (`shared/web/swagger_ui`), so the page works without
-any outside address, and the policy says so to the browser: scripts, styles and calls only from the
-gateway itself, nothing inline, no frames. Styles that React sets one by one are no inline styles to
-a browser, so the policy needs no exception for them.
+Its two files are kept as the package has them (`shared/web/swagger_ui`), so the page works without
+any other address. The policy tells the browser so: scripts, styles and calls come from the gateway
+itself, nothing is inline, and there are no frames. Styles that React sets one by one do not count
+as inline styles, so the policy needs no exception for them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from pydantic import AwareDatetime, Field
 
 from shared.auth.clients import Scope
 from shared.imports.import_type_module import StoredRecords
@@ -11,19 +13,13 @@ from shared.web.openapi.operations import (
     CONTINUATION,
     GUID,
     JSON,
-    MOMENT,
-    TEXT,
     Access,
     Answer,
     Operation,
     Parameter,
-    closed,
     headers,
-    listed,
-    nullable,
-    page_of,
-    reference,
 )
+from shared.web.openapi.schemas import AnswerModel, Guid, Page
 from shared.web.records import (
     DELETED,
     IMPORT_ID,
@@ -37,17 +33,16 @@ from shared.web.requests import CSV
 
 TAG: Final = "Records"
 _TEXT: Final = (
-    "Only what the caller may read: without permission for sensitive values these are masked. Each "
-    "filter finds its records without a look at all of them. The records come in order of their "
-    "group and key. As `application/x-ndjson` they come one in a line, as `text/csv` in the "
-    f"columns of failed rows; both take a `pageSize` of up to {LARGEST_EXPORT} and name the next "
-    "page in `Link`."
+    "Sensitive values are masked for a caller that has no permission to read them. Each filter "
+    "finds its records without reading all of them. The records are in the order of their group "
+    "and key. `application/x-ndjson` has one record in each line, `text/csv` the columns of failed "
+    f"rows; both take a `pageSize` of up to {LARGEST_EXPORT} and name the next page in `Link`."
 )
 _BY_IMPORT: Final = Parameter(IMPORT_ID, "query", "Only records that this import wrote last.", GUID)
 _DELETED: Final = Parameter(
     DELETED,
     "query",
-    "`true`: what is left of deleted records, in place of those that are there.",
+    "`true`: what is left of deleted records, instead of the records that are stored.",
     {"type": "boolean", "default": False},
 )
 _SIZE: Final = Parameter(
@@ -59,16 +54,46 @@ _SIZE: Final = Parameter(
 _FILTER: Final = {"type": "string", "pattern": r"\S", "maxLength": 200}
 
 
-def operations() -> tuple[Operation, ...]:
-    """The records of each type that has some."""
-    return tuple(
-        _list(module.records) for module in IMPORT_MODULES.values() if module.records is not None
+class StoredRecord(AnswerModel):
+    record: dict[str, Any] | None = Field(
+        description="The record as it is stored, by the names of the contract; null where there is "
+        "none to show."
     )
+    key: dict[str, Any] = Field(
+        default={}, description="The key of the record; only where `record` is null."
+    )
+    type: str = Field(description="The name of these records.")
+    createdAt: AwareDatetime | None = Field(
+        description="When the record was created, in UTC; null where it is not known."
+    )
+    createdBy: Guid | None = Field(
+        description="The id of the import that created the record; null where it is not known."
+    )
+    changedAt: AwareDatetime | None = Field(
+        description="When the record was last changed, in UTC; null where it is not known."
+    )
+    changedBy: Guid | None = Field(
+        description="The id of the import that last changed the record; null where it is not known."
+    )
+    previous: dict[str, Any] = Field(
+        default={},
+        description="Each field that the last import changed, with its former value: null where "
+        "the field had none.",
+    )
+    masked: list[str] = Field(default=[], description="The paths of the values that are masked.")
+    authValues: list[str] = Field(
+        default=[], description="Which authentication values are stored; only of employees."
+    )
+    deleted: Literal[True] = Field(default=True, description="The record has been deleted.")
+    unreadable: Literal[True] = Field(default=True, description="The stored record cannot be read.")
 
 
-def shapes() -> dict[str, dict[str, Any]]:
-    """A record as it is read back."""
-    return {"StoredRecord": _record(), "StoredRecordPage": page_of("StoredRecord")}
+class StoredRecordPage(Page[StoredRecord]):
+    pass
+
+
+def _filter(name: str) -> Parameter:
+    return Parameter(name, "query", f"Only records of this {name}.", _FILTER)
 
 
 def _list(stored: StoredRecords) -> Operation:
@@ -89,7 +114,7 @@ def _list(stored: StoredRecords) -> Operation:
         answers={
             200: Answer(
                 "A page of records.",
-                {JSON: reference("StoredRecordPage"), NDJSON: TEXT, CSV: TEXT},
+                {JSON: StoredRecordPage, NDJSON: str, CSV: str},
                 headers("Link"),
             )
         },
@@ -97,35 +122,6 @@ def _list(stored: StoredRecords) -> Operation:
     )
 
 
-def _filter(name: str) -> Parameter:
-    return Parameter(name, "query", f"Only records of this {name}.", _FILTER)
-
-
-def _record() -> dict[str, Any]:
-    return closed(
-        {
-            "record": {
-                "type": ["object", "null"],
-                "description": "The record by the names of the contract, as it is stored.",
-            },
-            "key": {"type": "object", "description": "The key, where there is no record to show."},
-            "type": TEXT,
-            "createdAt": nullable(MOMENT),
-            "createdBy": nullable(GUID),
-            "changedAt": nullable(MOMENT),
-            "changedBy": nullable(GUID),
-            "previous": {
-                "type": "object",
-                "description": "Each field that the last import changed with its former value, "
-                "null where it had none.",
-            },
-            "masked": {**listed(TEXT), "description": "The paths of the values that are masked."},
-            "authValues": {
-                **listed(TEXT),
-                "description": "Which authentication values are stored, of an employee.",
-            },
-            "deleted": {"const": True, "description": "The record is gone."},
-            "unreadable": {"const": True, "description": "What is stored cannot be read."},
-        },
-        optional=("key", "previous", "masked", "authValues", "deleted", "unreadable"),
-    )
+OPERATIONS: Final = tuple(
+    _list(module.records) for module in IMPORT_MODULES.values() if module.records is not None
+)

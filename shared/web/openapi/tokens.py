@@ -1,25 +1,14 @@
-"""Tokens as operations: `/connect/token` and the documents that tell of it.
-
-See docs/contracts.md#4.
-"""
+"""`/connect/token` and the documents about it as operations (docs/contracts.md#4)."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from pydantic import Field
 
 from shared.auth.clients import Scope
-from shared.web.openapi.operations import (
-    COUNT,
-    JSON,
-    TEXT,
-    Answer,
-    Body,
-    Operation,
-    closed,
-    headers,
-    listed,
-    reference,
-)
+from shared.web.openapi.operations import JSON, TEXT, Answer, Body, Operation, headers
+from shared.web.openapi.schemas import AnswerModel, Content, Count
 
 TAG: Final = "Tokens"
 FORM: Final = "application/x-www-form-urlencoded"
@@ -27,91 +16,105 @@ _SCOPES: Final = " or ".join(f"`{scope}`" for scope in Scope)
 _CACHED: Final = headers("Cache-Control")
 
 
-def operations() -> tuple[Operation, ...]:
-    """The token call, and both documents under both of their addresses."""
-    return (
-        _token(),
-        _document("openid_configuration", "", "openid-configuration", "Where tokens come from"),
-        _document("openid_keys", "", "jwks.json", "The keys that tokens are checked with"),
-        _document(
-            "openid_configuration_connect", "/connect", "openid-configuration",
-            "Where tokens come from, for clients that need an address with a path",
-        ),
-        _document(
-            "openid_keys_connect", "/connect", "jwks.json",
-            "The keys that tokens are checked with, under the same address",
-        ),
-    )  # fmt: skip
-
-
-def shapes() -> dict[str, dict[str, Any]]:
-    """The answers of this area."""
-    return {
-        "Token": closed(
-            {
-                "access_token": TEXT,
-                "token_type": {"const": "Bearer"},
-                "expires_in": COUNT,
-                "scope": TEXT,
-            }
-        ),
-        "TokenRefusal": closed({"error": TEXT, "error_description": TEXT}),
-        "KeySet": closed({"keys": listed({"type": "object"})}),
-    }
-
-
-def _token() -> Operation:
-    refusal = {JSON: reference("TokenRefusal")}
-    return Operation(
-        function="connect_token",
-        method="POST",
-        path="/connect/token",
-        summary="A bearer token for a client's credentials",
-        text="As in RFC 6749, section 4.4. The credentials come in the form, or as `Authorization: "
-        "Basic` with both parts form-encoded, or both as they are.",
-        tag=TAG,
-        body=Body({FORM: _form()}),
-        answers={
-            200: Answer("The token.", {JSON: reference("Token")}, _CACHED),
-            400: Answer("Not a token request, or a scope that the client lacks.", refusal, _CACHED),
-            401: Answer(
-                "The credentials are not those of a client.", refusal, headers("Cache-Control")
-            ),
-            403: Answer("The tenant of the client is disabled.", refusal, headers("Cache-Control")),
-            429: Answer(
-                "Too many wrong credentials for this client, or from this source; right ones pass.",
-                refusal,
-                headers("Cache-Control", "Retry-After"),
-            ),
-            503: Answer(
-                "Storage or Entra does not answer just now: send the request again.",
-                refusal,
-                headers("Cache-Control", "Retry-After"),
-            ),
-        },
+class Token(AnswerModel):
+    access_token: str = Field(description="The token: send it as `Authorization: Bearer`.")
+    token_type: Literal["Bearer"] = Field(description="Always `Bearer`.")
+    expires_in: Count = Field(description="Seconds until the token expires.")
+    scope: str = Field(
+        description="The scopes that the token is good for, with spaces between them."
     )
 
 
-def _form() -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {
-            "grant_type": {"const": "client_credentials"},
-            "client_id": TEXT,
-            "client_secret": TEXT,
-            "scope": {"type": "string", "description": f"{_SCOPES}, or both with a blank."},
+class TokenRefusal(AnswerModel):
+    error: str = Field(description="The code of the fault by RFC 6749.")
+    error_description: str = Field(description="What is wrong, and what to do.")
+
+
+class KeySet(AnswerModel):
+    keys: list[dict[str, Any]] = Field(description="The public keys that tokens are signed with.")
+
+
+_REFUSAL: Final = {JSON: TokenRefusal}
+_REFUSED_FOR_NOW: Final = headers("Cache-Control", "Retry-After")
+_FORM_FIELDS: Final = {
+    "type": "object",
+    "properties": {
+        "grant_type": {
+            "const": "client_credentials",
+            "description": "Always `client_credentials`.",
         },
-        "required": ["grant_type"],
-    }
+        "client_id": {**TEXT, "description": "The id of the client."},
+        "client_secret": {
+            **TEXT,
+            "description": "The secret of the client, shown once when it is made.",
+        },
+        "scope": {**TEXT, "description": f"{_SCOPES}, or both with a blank."},
+    },
+    "required": ["grant_type"],
+}
+_TOKEN: Final = Operation(
+    function="connect_token",
+    method="POST",
+    path="/connect/token",
+    summary="A bearer token for a client's credentials",
+    text="The client credentials grant of RFC 6749, section 4.4. Send the credentials in the form, "
+    "or as `Authorization: Basic` with both parts form-encoded or both as they are.",
+    tag=TAG,
+    body=Body({FORM: _FORM_FIELDS}),
+    answers={
+        200: Answer("The token.", {JSON: Token}, _CACHED),
+        400: Answer(
+            "The request is malformed, or asks for a scope that the client lacks.",
+            _REFUSAL,
+            _CACHED,
+        ),
+        401: Answer("The credentials are not those of a client.", _REFUSAL, _CACHED),
+        403: Answer("The tenant of the client is disabled.", _REFUSAL, _CACHED),
+        429: Answer(
+            "Too many wrong credentials for this client or from this source. Correct ones still "
+            "work.",
+            _REFUSAL,
+            _REFUSED_FOR_NOW,
+        ),
+        503: Answer(
+            "Storage or Entra does not answer at the moment. Send the request again.",
+            _REFUSAL,
+            _REFUSED_FOR_NOW,
+        ),
+    },
+)
 
 
-def _document(function: str, start: str, name: str, summary: str) -> Operation:
-    shape = reference("KeySet") if name == "jwks.json" else {"type": "object"}
+def _public(function: str, path: str, content: Content, summary: str) -> Operation:
     return Operation(
         function=function,
         method="GET",
-        path=f"{start}/.well-known/{name}",
+        path=path,
         summary=summary,
         tag=TAG,
-        answers={200: Answer(f"{summary}.", {JSON: shape}, _CACHED)},
+        answers={200: Answer(f"{summary}.", {JSON: content}, _CACHED)},
     )
+
+
+OPERATIONS: Final = (
+    _TOKEN,
+    _public(
+        "openid_configuration",
+        "/.well-known/openid-configuration",
+        dict[str, Any],
+        "Where to get tokens",
+    ),
+    _public("openid_keys", "/.well-known/jwks.json", KeySet, "The public keys for checking tokens"),
+    _public(
+        "openid_configuration_connect",
+        "/connect/.well-known/openid-configuration",
+        dict[str, Any],
+        "Where to get tokens, for clients that need an address with a path",
+    ),
+    _public(
+        "openid_keys_connect",
+        "/connect/.well-known/jwks.json",
+        KeySet,
+        "The public keys for checking tokens, under the same address",
+    ),
+)

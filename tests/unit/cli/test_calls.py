@@ -1,7 +1,8 @@
-"""What a call to a gateway sends, where it goes, and what it makes of an answer."""
+"""What a command sends to a gateway, where it sends it, and what it makes of an answer."""
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
 import threading
@@ -11,9 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli.calls import CallFailedError, ImpossibleCallError, KeyPair, call, post_document
+from cli.environment import (
+    LocalGateway,
+    commands_settings,
+    data_folder,
+    local_gateway,
+    trusted_certificate,
+)
+from cli.import_client import ChunkLimits, RowTooLargeError, cut_into_chunks
 from local_host.certificate import make_certificate
+from shared.errors import SettingsError
+
+# What a call to a gateway sends, where it goes, and what it makes of an answer.
 
 
 class Recorder(BaseHTTPRequestHandler):
@@ -59,14 +73,14 @@ def _address(server: HTTPServer, path: str = "") -> str:
 @pytest.fixture
 def certificate(server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The certificate of the server, which speaks TLS from here on; nothing trusts it yet."""
-    made = make_certificate(tmp_path / "tls")
+    files = make_certificate(tmp_path / "tls")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(made, made.with_name("key.pem"))
+    context.load_cert_chain(files, files.with_name("key.pem"))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
     for name in ("GATEWAY_CA_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    return made
+    return files
 
 
 @pytest.mark.parametrize("name", ["GATEWAY_CA_FILE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
@@ -152,7 +166,7 @@ def test_a_call_without_a_body_says_that_it_has_none(server: HTTPServer) -> None
     assert [headers["content-length"] for _, _, headers, _ in Recorder.requests] == ["0", "0"]
 
 
-def test_where_nothing_listens_the_call_fails_with_the_address(server: HTTPServer) -> None:
+def test_a_call_to_a_closed_port_fails_with_the_address(server: HTTPServer) -> None:
     with pytest.raises(CallFailedError, match=r"No answer from http://127\.0\.0\.1:9/x: is the"):
         call("GET", "http://127.0.0.1:9/x", {})
 
@@ -184,3 +198,129 @@ def test_a_file_is_sent_as_a_form_with_its_length_and_its_progress(
     ]
     assert progress == sorted(progress)
     assert progress[0] < len(content) == progress[-1]
+
+
+# A file cut into calls: nothing over the limits, nothing lost, the same keys each time.
+
+ROWS = st.lists(
+    st.text(max_size=20).map(json.dumps).map(lambda text: f'{{"A":{text}}}'), max_size=40
+)
+
+
+@given(rows=ROWS, most=st.integers(1, 7), size=st.integers(200, 400))
+def test_parts_keep_to_the_limits_and_together_are_the_file(
+    rows: list[str], most: int, size: int
+) -> None:
+    parts = cut_into_chunks(rows, ChunkLimits(most, size), "workers", "pig_x")
+    assert [row for part in parts for row in part.rows] == rows
+    assert [part.first for part in parts] == [
+        sum(len(earlier.rows) for earlier in parts[:place]) for place in range(len(parts))
+    ]
+    for part in parts:
+        assert 1 <= len(part.rows) <= most
+        assert len(part.body()) <= size
+        assert json.loads(part.body()) == [json.loads(row) for row in part.rows]
+    assert len({part.key for part in parts}) == len(parts)
+    assert cut_into_chunks(rows, ChunkLimits(most, size), "workers", "pig_x") == parts
+
+
+def test_a_key_says_which_rows_of_which_file_are_asked_for_how() -> None:
+    limits = ChunkLimits(1, 1_000)
+    keys = {
+        part.key
+        for rows in (['{"A":1}', '{"A":1}'], ['{"A":1}', '{"A":2}'])
+        for query in ("workers", "workers again")
+        for part in cut_into_chunks(rows, limits, query, "pig_x")
+    }
+    assert len(keys) == 8
+    assert all(len(key) <= 255 for key in keys)
+
+
+def test_a_row_that_no_call_carries_is_named() -> None:
+    with pytest.raises(RowTooLargeError, match=r"index 1 \(line 6\) has 40 bytes"):
+        cut_into_chunks(["{}", "x" * 40], ChunkLimits(10, 42), "", "pig_x", [2, 6])
+
+
+def test_a_key_of_a_call_cannot_be_made_without_the_secret() -> None:
+    limits = ChunkLimits(10, 1_000)
+    keys = [
+        cut_into_chunks(["{}"], limits, "authdata", secret)[0].key
+        for secret in ("pig_x", "pig_y", "")
+    ]
+    assert len(set(keys)) == 3
+
+
+# Which storage a command works on, and how a key pair travels.
+
+LOCAL = "DefaultEndpointsProtocol=http;AccountName=local;AccountKey=bG9jYWw=;"
+GIVEN = "DefaultEndpointsProtocol=http;AccountName=given;AccountKey=Z2l2ZW4=;"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """An environment whose data folder says that a local gateway runs."""
+    document = {"url": "http://127.0.0.1:7071", "storage": LOCAL, "pid": 1}
+    (tmp_path / "gateway.json").write_text(json.dumps(document))
+    return {"GATEWAY_DATA": str(tmp_path)}
+
+
+def test_the_running_gateways_storage_is_the_default(environ: dict[str, str]) -> None:
+    assert commands_settings(environ).storage.connection_string == LOCAL
+
+
+def test_the_storage_of_the_environment_takes_precedence(environ: dict[str, str]) -> None:
+    settings = commands_settings({**environ, "AzureWebJobsStorage": GIVEN})
+    assert settings.storage.connection_string == GIVEN
+    by_identity = commands_settings({**environ, "AzureWebJobsStorage__accountName": "acct"})
+    assert by_identity.storage.uses_identity
+
+
+def test_other_settings_of_the_environment_count(environ: dict[str, str]) -> None:
+    assert commands_settings({**environ, "GATEWAY_MAX_ROWS": "5"}).max_rows == 5
+    with pytest.raises(SettingsError, match="GATEWAY_MAX_ROWS"):
+        commands_settings({**environ, "GATEWAY_MAX_ROW": "5"})
+
+
+def test_the_file_of_a_gateway_is_read_without_showing_its_storage(environ: dict[str, str]) -> None:
+    gateway = local_gateway(environ)
+    assert gateway == LocalGateway("http://127.0.0.1:7071", LOCAL)
+    assert "bG9jYWw=" not in repr(gateway)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"url": "http://127.0.0.1"}'])
+def test_a_broken_file_of_a_gateway_is_reported(environ: dict[str, str], text: str) -> None:
+    (data_folder(environ) / "gateway.json").write_text(text)
+    with pytest.raises(SettingsError, match=r"gateway\.json"):
+        commands_settings(environ)
+
+
+def test_the_certificate_of_the_running_gateway_is_trusted_at_its_own_address_only(
+    environ: dict[str, str],
+) -> None:
+    url = "https://127.0.0.1:7071"
+    assert trusted_certificate(url, environ) is None
+    document = {"url": url, "storage": LOCAL, "pid": 1, "certificate": "/data/tls/cert.pem"}
+    (data_folder(environ) / "gateway.json").write_text(json.dumps(document))
+    assert trusted_certificate(f"{url}/api/imports", environ) == Path("/data/tls/cert.pem")
+    for other in ("https://127.0.0.1:70712", "https://127.0.0.1.example", "https://a.example"):
+        assert trusted_certificate(other, environ) is None
+
+
+def test_a_named_certificate_file_takes_precedence_and_must_exist(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("")
+    named = {"GATEWAY_CA_FILE": str(file)}
+    assert trusted_certificate("https://gateway.example", named) == file
+    with pytest.raises(SettingsError, match="GATEWAY_CA_FILE"):
+        trusted_certificate("https://gateway.example", {"GATEWAY_CA_FILE": str(tmp_path / "no")})
+
+
+def test_without_a_running_gateway_there_is_no_address(tmp_path: Path) -> None:
+    assert local_gateway({"GATEWAY_DATA": str(tmp_path)}) is None
+
+
+def test_a_software_key_travels_as_utf_8() -> None:
+    sent = KeyPair("Zażółć", " pig_made-up\n").headers()
+    assert sent["X-Software-Key"].encode("latin-1") == "Zażółć".encode()
+    assert sent["X-Functions-Key"] == "pig_made-up"
+    assert "made-up" not in repr(KeyPair("A", "pig_made-up"))

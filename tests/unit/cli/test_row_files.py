@@ -1,8 +1,9 @@
-"""Files of rows, in every format: the text of each row as it will be sent."""
+"""Files of rows, in every format and charset: the text of each row as it will be sent."""
 
 from __future__ import annotations
 
 import bz2
+import codecs
 import csv
 import gzip
 import json
@@ -21,18 +22,28 @@ from hypothesis import strategies as st
 
 from cli.csv_files import read_csv
 from cli.result_tables import write_failed_rows
-from cli.row_files import Format, RowFileError, format_of, read_rows
+from cli.row_files import (
+    Format,
+    RowFileError,
+    UnreadableFileError,
+    format_of,
+    read_rows,
+    read_text_file,
+)
+from cli.tenant_rules import read_values
 from shared.imports import csv_export
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
 from shared.imports.workers.rules import RULES as WORKERS
 
+# Files of rows, in every format: the text of each row as it will be sent.
+
 SCHEMA = WORKERS.json_schema()
 
 
-def _read(folder: Path, name: str, text: str | bytes, **wished: bool) -> Sequence[str]:
+def _read(folder: Path, name: str, text: str | bytes, **options: bool) -> Sequence[str]:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_rows(path, SCHEMA, **wished).rows
+    return read_rows(path, SCHEMA, **options).rows
 
 
 @pytest.mark.parametrize(
@@ -52,12 +63,12 @@ def test_a_format_is_that_of_the_ending_else_of_the_first_character(
     assert format_of(Path(name), text) is expected
 
 
-def test_json_rows_stay_as_they_stand(tmp_path: Path) -> None:
+def test_json_rows_keep_their_text(tmp_path: Path) -> None:
     text = '\ufeff[ {"A" : 10.50},\n {"B":"007"} ]\n'
     assert _read(tmp_path, "rows.json", text) == ['{"A" : 10.50}', '{"B":"007"}']
 
 
-def test_ndjson_rows_stay_as_they_stand(tmp_path: Path) -> None:
+def test_ndjson_rows_keep_their_text(tmp_path: Path) -> None:
     text = '\n{"A":1.0}\r\n\n  {"A":[2]}\n'
     assert [row.strip() for row in _read(tmp_path, "rows.ndjson", text)] == [
         '{"A":1.0}',
@@ -75,7 +86,7 @@ def test_failed_rows_are_written_for_this_user_only_over_a_file_that_others_coul
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_failed_rows_may_go_into_a_pipe_which_keeps_its_mode(tmp_path: Path) -> None:
+def test_failed_rows_can_be_written_to_a_pipe_which_keeps_its_mode(tmp_path: Path) -> None:
     """So does /dev/null, which root would otherwise close to every other user."""
     pipe = tmp_path / "pipe.json"
     os.mkfifo(pipe, 0o644)
@@ -95,7 +106,7 @@ def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "problem"),
     [
         ("a.json", b"[{}", "line 1, column 4"),
         ("a.json", b'{"A":1}', "array of objects"),
@@ -135,10 +146,10 @@ def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> Non
         ("a.txt", b"A,B\n1,2,3\n", r"read as CSV, since .* line 2"),
     ],
 )
-def test_what_cannot_be_read_is_said_with_its_place(
-    tmp_path: Path, name: str, text: bytes, said: str
+def test_an_unreadable_file_is_reported_with_the_place(
+    tmp_path: Path, name: str, text: bytes, problem: str
 ) -> None:
-    with pytest.raises(RowFileError, match=said) as raised:
+    with pytest.raises(RowFileError, match=problem) as raised:
         _read(tmp_path, name, text)
     assert str(raised.value).startswith(name)
 
@@ -170,7 +181,7 @@ def test_a_file_of_records_and_rows_is_left_as_it_is(tmp_path: Path) -> None:
     assert _read(tmp_path, "a.ndjson", f'{A_RECORD}\n{{"A":1}}') == [A_RECORD, '{"A":1}']
 
 
-def test_csv_cells_take_the_types_of_the_schema_and_text_stays_text(tmp_path: Path) -> None:
+def test_csv_cells_get_the_types_of_the_schema_and_text_stays_text(tmp_path: Path) -> None:
     text = (
         "EmployerRef,personnelref,Gender,IsExpat,WorkerAddress.Postcode,Odd\n"
         "007,0012,1,TRUE,01234,5\n"
@@ -201,7 +212,7 @@ def test_numbers_keep_their_digits_and_lists_their_order() -> None:
     ]
 
 
-def test_an_empty_cell_leaves_the_field_or_clears_it_where_that_is_wanted(tmp_path: Path) -> None:
+def test_an_empty_cell_omits_the_field_or_clears_it_with_the_option(tmp_path: Path) -> None:
     text = "PersonnelRef\tTitle\n1\t\n\t\n"
     assert _read(tmp_path, "a.csv", text) == ['{"PersonnelRef":"1"}']
     assert _read(tmp_path, "a.csv", text, blank_clears=True) == [
@@ -240,9 +251,9 @@ def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
     few = csv_export.bounded_columns(dict(list(columns.items())[:most]), len(rows))
     lines = [csv_export.row_line(few, at, "=bad", text) for at, text in enumerate(texts)]
     table = list(csv.reader(StringIO(csv_export.header_line(few) + "".join(lines), newline="")))
-    left = [place for place, name in enumerate(table[0]) if name in kept or name not in HELPERS]
+    places = [place for place, name in enumerate(table[0]) if name in kept or name not in HELPERS]
     written = StringIO()
-    csv.writer(written).writerows([cells[place] for place in left] for cells in table)
+    csv.writer(written).writerows([cells[place] for place in places] for cells in table)
     back = read_csv(written.getvalue(), SCHEMA).rows
     assert [json.loads(row) for row in back] == rows
 
@@ -263,15 +274,13 @@ def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
         ("1.23E+12", "1.23E+12"),
     ],
 )
-def test_an_apostrophe_is_taken_for_a_guard_only_before_what_needs_one(
-    cell: str, text: str
-) -> None:
+def test_an_apostrophe_is_removed_only_before_a_text_that_needs_it(cell: str, text: str) -> None:
     [row] = read_csv(f"EmployerRef,PersonnelRef\nC1,{cell}\n", SCHEMA).rows
     assert json.loads(row) == {"EmployerRef": "C1", "PersonnelRef": text}
 
 
 @pytest.mark.parametrize("more", ["[]", "5", '{"a": 1}', "{", '"x"'])
-def test_a_column_of_further_fields_that_is_none_of_ours_is_refused(more: str) -> None:
+def test_a_column_of_further_fields_that_failed_rows_do_not_have_is_refused(more: str) -> None:
     cell = more.replace('"', '""')
     with pytest.raises(ValueError, match="_more must hold"):
         read_csv(f'EmployerRef,_more\nC1,"{cell}"\n', SCHEMA)
@@ -301,7 +310,7 @@ def test_blanks_that_clear_make_no_elements_of_a_list(line: str, expected: dict[
         (",,", {"WorkerAddress": None}),
     ],
 )
-def test_blanks_that_clear_do_not_contradict_what_stands_above_or_below_them(
+def test_clearing_blanks_do_not_contradict_the_object_above_or_the_fields_below(
     line: str, expected: dict[str, Any]
 ) -> None:
     header = "WorkerAddress,WorkerAddress.Postcode,WorkerAddress.Country,Surname"
@@ -328,7 +337,7 @@ def test_a_header_means_its_field_whatever_cannot_be_seen_in_it(
     }
 
 
-def test_a_header_that_is_no_field_stays_as_it_is_and_one_that_comes_twice_is_shown(
+def test_an_unknown_header_is_kept_and_a_repeated_one_is_reported(
     tmp_path: Path,
 ) -> None:
     [row] = _read(tmp_path, "a.csv", "Od\u200bd\n1\n")
@@ -447,7 +456,7 @@ def test_a_spreadsheet_is_named_as_such_whatever_its_ending(tmp_path: Path, name
         _read(tmp_path, name, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100))
 
 
-def test_another_archive_is_to_be_unpacked_and_text_with_the_ending_of_a_spreadsheet_is_read(
+def test_another_archive_must_be_unpacked_and_text_named_as_a_spreadsheet_is_read(
     tmp_path: Path,
 ) -> None:
     content = BytesIO()
@@ -462,7 +471,7 @@ def test_another_archive_is_to_be_unpacked_and_text_with_the_ending_of_a_spreads
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "problem"),
     [
         (b"PK\x05\x06" + bytes(18), "is compressed: unpack it"),
         (bz2.compress(b"Surname\nA\n"), "is compressed: unpack it"),
@@ -474,10 +483,12 @@ def test_another_archive_is_to_be_unpacked_and_text_with_the_ending_of_a_spreads
     ],
     ids=["empty zip", "bzip2", "xz", "7-Zip", "Zstandard", "PDF", "PDF of ASCII"],
 )
-def test_a_file_of_another_kind_is_named_as_such(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_of_another_kind_is_named_as_such(
+    tmp_path: Path, content: bytes, problem: str
+) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(content)
-    with pytest.raises(RowFileError, match=said):
+    with pytest.raises(RowFileError, match=problem):
         read_rows(path, {})
 
 
@@ -491,11 +502,11 @@ def test_failed_rows_are_written_with_index_and_line_and_are_read_again(
     write_failed_rows(out, ["{}", row], failed)
     text = out.read_text("utf-8-sig")
     if ending == "csv":
-        [found] = csv.DictReader(StringIO(text, newline=""))
-        assert (found["_index"], found["_line"]) == ("1", "6")
+        [row_read] = csv.DictReader(StringIO(text, newline=""))
+        assert (row_read["_index"], row_read["_line"]) == ("1", "6")
     else:
-        found = json.loads(text)[0] if ending == "json" else json.loads(text)
-        assert (found["index"], found["line"]) == (1, 6)
+        row_read = json.loads(text)[0] if ending == "json" else json.loads(text)
+        assert (row_read["index"], row_read["line"]) == (1, 6)
     again = read_rows(out, SCHEMA)
     assert list(again.rows) == [row]
     assert not again.unknown_columns
@@ -510,6 +521,72 @@ def test_xml_and_html_are_named_as_such(tmp_path: Path, name: str, text: str) ->
         _read(tmp_path, name, text)
 
 
-def test_a_column_that_comes_twice_is_named_as_it_is_written(tmp_path: Path) -> None:
+def test_a_repeated_column_is_reported_as_it_is_written(tmp_path: Path) -> None:
     with pytest.raises(RowFileError, match="of the same name: Surname; leave one"):
         _read(tmp_path, "a.csv", "Surname,SURNAME\n1,2\n")
+
+
+# Files as senders save them: charsets, byte order marks, Ctrl-Z.
+
+TEXT = "EmployerRef,Surname\r\nC1,Müller\r\n"
+
+
+def _file(folder: Path, content: bytes) -> Path:
+    path = folder / "rows.csv"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TEXT.encode(),
+        codecs.BOM_UTF8 + TEXT.encode(),
+        codecs.BOM_UTF8 * 2 + TEXT.encode(),
+        TEXT.encode("utf-16"),
+        codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"),
+        TEXT.encode("utf-16-le"),
+        TEXT.encode("utf-16-be"),
+        TEXT.encode("utf-32"),
+        codecs.BOM_UTF32_BE + TEXT.encode("utf-32-be"),
+    ],
+)
+def test_a_file_of_unicode_is_read_in_each_of_its_encodings(tmp_path: Path, content: bytes) -> None:
+    assert read_text_file(_file(tmp_path, content)) == TEXT
+
+
+@pytest.mark.parametrize("end", ["\x1a", "\r\n\x1a", "\x1a\x1a\x1a", "\x1a\r\n", "\n\x1a\x00\x00"])
+def test_a_closing_ctrl_z_is_no_text(tmp_path: Path, end: str) -> None:
+    assert read_text_file(_file(tmp_path, f"A\nb{end}".encode())) == "A\nb"
+
+
+def test_a_ctrl_z_within_the_text_stays(tmp_path: Path) -> None:
+    assert read_text_file(_file(tmp_path, b"A\nb\x1ac\n \n")) == "A\nb\x1ac\n \n"
+
+
+@pytest.mark.parametrize("charset", ["cp1252", "latin-1", "cp850", "mac-roman"])
+def test_an_older_charset_is_refused_with_the_place_and_advice(
+    tmp_path: Path, charset: str
+) -> None:
+    with pytest.raises(UnreadableFileError) as raised:
+        read_text_file(_file(tmp_path, TEXT.encode(charset)))
+    message = str(raised.value)
+    assert message.startswith("rows.csv is not UTF-8")
+    assert "offset 25 (line 2, byte 5 of it)" in message
+    assert "save it as UTF-8" in message
+
+
+def test_half_a_character_of_utf16_is_refused_as_cut_off(tmp_path: Path) -> None:
+    content = TEXT.encode("utf-16")[:-1]
+    with pytest.raises(UnreadableFileError, match=rf"not UTF-16: .*{len(content) - 1}.*cut off"):
+        read_text_file(_file(tmp_path, content))
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFileError, match="cannot be read: Is a directory"):
+        read_text_file(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"a\nb\n \n\x1a", "a\r\nb".encode("utf-16"), b"a\rb\r"])
+def test_a_reference_list_is_read_as_files_of_rows_are(tmp_path: Path, content: bytes) -> None:
+    assert read_values(_file(tmp_path, content)) == ["a", "b"]

@@ -16,5 +16,5 @@ def functions() -> Mapping[str, AppFunction]:
     """Every function by name."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AzureWebJobsStorage", "UseDevelopmentStorage=true")
-        found = index(load_functions(ROOT), read_host_json(ROOT / "host.json"))
-    return {function.name: function for function in found}
+        indexed = index(load_functions(ROOT), read_host_json(ROOT / "host.json"))
+    return {function.name: function for function in indexed}

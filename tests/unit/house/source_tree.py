@@ -43,15 +43,15 @@ class Module:
         At import time only: without functions and without `if TYPE_CHECKING`.
         """
         nodes = _run_at_import(self.tree) if at_import_time else ast.walk(self.tree)
-        found: set[str] = set()
+        imported_names: set[str] = set()
         for node in nodes:
             if isinstance(node, ast.Import):
-                found.update(alias.name for alias in node.names)
+                imported_names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{self.name}: a relative import"
-                found.add(node.module or "")
-                found.update(f"{node.module}.{alias.name}" for alias in node.names)
-        return found
+                imported_names.add(node.module or "")
+                imported_names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        return imported_names
 
     def imports(self, package: str, *, at_import_time: bool = False) -> bool:
         """Whether it imports the package or something in it."""
@@ -61,12 +61,12 @@ class Module:
 
 def modules(*places: str) -> list[Module]:
     """Every module at these places of the repository, in order of path."""
-    found: set[Path] = set()
+    paths: set[Path] = set()
     for place in places:
         path = ROOT / place
-        found.update([path] if path.is_file() else path.rglob("*.py"))
-    kept = [path for path in sorted(found) if "node_modules" not in path.parts]
-    return [Module(path) for path in kept if path.name != "native_host.py"]
+        paths.update([path] if path.is_file() else path.rglob("*.py"))
+    kept = [path for path in sorted(paths) if "node_modules" not in path.parts]
+    return [Module(path) for path in kept if "vendor" not in path.parts]
 
 
 def _run_at_import(tree: ast.AST) -> Iterator[ast.AST]:

@@ -5,14 +5,43 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pytest
 
 from tests.unit.house.source_tree import OUTSIDE, PRODUCT, ROOT, Module, modules
 
+LAYERS = ("rules", "storage", "services", "web", "hooks")
+"""From the lowest to the highest. A module imports modules of its own layer and of lower ones."""
+LAYER_OF_ROOM = {
+    "shared.imports": "rules",
+    "shared.storage": "storage",
+    "shared.services": "services",
+    "shared.web": "web",
+}
+LAYER_OF_FILE = {
+    "batch_records": "storage",
+    "blobs": "storage",
+    "drops": "services",
+    "processing": "services",
+    "processor": "services",
+    "records": "services",
+    "rounds": "services",
+    "services": "services",
+    "staging": "services",
+    "store": "services",
+    "transactions": "services",
+    "uploads": "services",
+    "http": "web",
+    "openapi": "web",
+    "module": "hooks",
+}
+"""In the folder of an import type a module's file name is its layer; all other names are rules."""
+HOOKS = {"shared.imports.modules", "shared.imports.import_type_module"}
+"""Other modules of `shared/imports` whose hooks call services and `shared.web` by late imports."""
+
 FORBIDDEN = {
-    "shared/imports": (
+    "rules": (
         "azure",
         "functions",
         "shared.auth",
@@ -25,7 +54,7 @@ FORBIDDEN = {
         "shared.storage_account",
         "shared.web",
     ),
-    "shared/storage": (
+    "storage": (
         "functions",
         "shared.app",
         "shared.bootstrap",
@@ -33,7 +62,7 @@ FORBIDDEN = {
         "shared.services",
         "shared.web",
     ),
-    "shared/services": (
+    "services": (
         "azure",
         "functions",
         "shared.app",
@@ -41,7 +70,7 @@ FORBIDDEN = {
         "shared.gateway",
         "shared.web",
     ),
-    "shared/auth": (
+    "shared.auth": (
         "azure",
         "functions",
         "shared.app",
@@ -50,7 +79,7 @@ FORBIDDEN = {
         "shared.services",
         "shared.web",
     ),
-    "shared/web": (
+    "web": (
         "functions",
         "shared.app",
         "shared.bootstrap",
@@ -59,16 +88,16 @@ FORBIDDEN = {
         "azure.storage",
         "azure.identity",
     ),
-    "shared/app.py": ("azure", "functions", "shared.bootstrap", "shared.web"),
-    "shared/gateway.py": ("azure", "functions", "shared.app", "shared.bootstrap", "shared.web"),
+    "hooks": ("functions", "shared.app", "shared.bootstrap"),
+    "shared.app": ("azure", "functions", "shared.bootstrap", "shared.web"),
+    "shared.dependencies": ("azure", "functions", "shared.app", "shared.bootstrap", "shared.web"),
+    "shared.gateway": ("azure", "functions", "shared.app", "shared.bootstrap", "shared.web"),
     "functions": ("azure.core", "azure.data", "azure.storage", "azure.identity", "shared.storage"),
-    "shared/errors.py": ("azure", "shared", "functions"),
-    "shared/clock.py": ("azure", "shared", "functions"),
-    "shared/log.py": ("azure", "shared", "functions"),
+    "shared.errors": ("azure", "shared", "functions"),
+    "shared.clock": ("azure", "shared", "functions"),
+    "shared.log": ("azure", "shared", "functions"),
 }
-"""Place → packages that nothing there imports, not even late."""
-HOOKS = ("module", "modules", "import_type_module", "pay_and_bill_module")
-"""Modules of `shared/imports` whose hooks call services and `shared.web` by late imports."""
+"""Layer or room → packages that nothing there imports, not even late."""
 
 PURE = {"pydantic", "pydantic_core", "annotated_types", "lxml"}
 """Libraries that compute and know no file, network or clock of ours."""
@@ -88,36 +117,89 @@ READS_ENVIRONMENT = {"shared.settings", "shared.bootstrap"}
 """The reader, and the root that hands the environment to it."""
 
 
-@pytest.mark.parametrize("place", FORBIDDEN)
-def test_a_room_does_not_look_into_those_it_must_not_know(place: str) -> None:
-    looks = [
-        f"{module.name} imports {package}"
-        for module in modules(place)
-        for package in FORBIDDEN[place]
-        if module.imports(package)
-        and not _is_own_table(module, package)
-        and not (place == "shared/imports" and module.path.stem in HOOKS)
-    ]
-    assert looks == []
+def test_no_module_looks_into_a_room_or_a_layer_that_it_must_not_know() -> None:
+    arrows = [each for module in modules(*PRODUCT) for each in _wrong_arrows(module)]
+    assert arrows == []
 
 
-def _is_own_table(module: Module, package: str) -> bool:
-    """`functions` may name a table or a queue, as an import type does."""
-    return package == "shared.storage" and not module.imports("shared.storage.ports")
+def _layer(name: str) -> str | None:
+    """The layer of a module of the house, by its room, and in a type's folder by its file name."""
+    if name in HOOKS:
+        return "hooks"
+    room = ".".join(name.split(".")[:2])
+    if room == "shared.imports" and name.count(".") == 3:
+        return LAYER_OF_FILE.get(name.rpartition(".")[2], "rules")
+    return LAYER_OF_ROOM.get(room)
 
 
-def test_hooks_of_types_import_services_late_and_never_the_composition_root() -> None:
-    hooks = [each for each in modules("shared/imports") if each.path.stem in HOOKS]
-    for module in hooks:
-        at_once = {"shared." + name for name in ("services", "web", "storage", "auth", "gateway")}
-        assert not any(module.imports(name, at_import_time=True) for name in at_once), module.name
-        for name in ("functions", "shared.app", "shared.bootstrap"):
-            assert not module.imports(name), module.name
+def _wrong_arrows(module: Module) -> list[str]:
+    return _wrong_arrows_of(module.name, module.imported())
+
+
+def _wrong_arrows_of(name: str, imported: Collection[str]) -> list[str]:
+    layer = _layer(name)
+    places = [layer, name, ".".join(name.split(".")[:2]), name.partition(".")[0]]
+    forbidden = {each for place in places for each in FORBIDDEN.get(place or "", ())}
+    if name.startswith("functions.") and "shared.storage.ports" not in imported:
+        # `functions` may name a table or a queue, as an import type does.
+        forbidden -= {"shared.storage"}
+    return sorted(
+        f"{name} imports {each}"
+        for each in imported
+        if (layer and _is_above(each, layer))
+        or any(each == package or each.startswith(f"{package}.") for package in forbidden)
+    )
+
+
+def _is_above(imported: str, layer: str) -> bool:
+    # The catalogue of hooks loads nothing, so a service asks it for what a type does.
+    other = "services" if imported in HOOKS else _layer(imported)
+    return other is not None and LAYERS.index(other) > LAYERS.index(layer)
+
+
+@pytest.mark.parametrize(
+    ("name", "imported"),
+    [
+        ("shared.imports.workers.rules", "shared.storage.ports"),
+        ("shared.imports.workers.rules", "shared.imports.licenses.processor"),
+        ("shared.imports.licenses.answer", "azure.functions"),
+        ("shared.imports.licenses.processor", "shared.web.responses"),
+        ("shared.imports.licenses.processor", "shared.imports.licenses.http"),
+        ("shared.imports.documents.blobs", "shared.services.references"),
+        ("shared.imports.documents.blobs", "shared.imports.documents.processor"),
+        ("shared.imports.documents.store", "azure.storage.blob"),
+        ("shared.imports.documents.http", "azure.storage.blob"),
+        ("shared.imports.documents.http", "shared.imports.documents.module"),
+        ("shared.imports.documents.rules", "shared.imports.modules"),
+        ("shared.imports.documents.module", "shared.bootstrap"),
+        ("shared.services.status", "shared.imports.pay_and_bill.http"),
+        ("shared.storage.ports", "shared.imports.licenses.store"),
+        ("shared.app", "shared.web.responses"),
+        ("shared.errors", "shared.log"),
+        ("functions.workers", "azure.storage.blob"),
+    ],
+)
+def test_a_wrong_arrow_is_found(name: str, imported: str) -> None:
+    assert _wrong_arrows_of(name, {imported})
+
+
+def test_every_file_name_with_a_layer_is_in_use() -> None:
+    folders = (ROOT / "shared/imports").glob("*/*.py")
+    assert LAYER_OF_FILE.keys() <= {path.stem for path in folders}
+
+
+def test_hooks_of_types_import_services_late() -> None:
+    late = {"shared." + name for name in ("services", "web", "storage", "auth", "gateway")}
+    for module in modules("shared/imports"):
+        if _layer(module.name) == "hooks":
+            names = module.imported(at_import_time=True)
+            assert not any(module.imports(name, at_import_time=True) for name in late), module.name
+            assert {_layer(name) for name in names} <= {None, "rules", "hooks"}, module.name
 
 
 def test_the_rules_use_the_standard_library_and_pure_libraries_only() -> None:
     for module in modules("shared/imports"):
-        if module.path.stem in HOOKS:
+        if _layer(module.name) != "rules":
             continue
         tops = {name.partition(".")[0] for name in module.imported()}
         assert tops - sys.stdlib_module_names - PURE <= {"shared"}, module.name
@@ -138,12 +220,10 @@ def test_no_modules_import_in_a_circle() -> None:
 
 
 def _imports_of(module: Module, known: Mapping[str, Module]) -> set[str]:
-    found = {name for name in module.imported() if name in known} - {module.name}
-    is_package = {name for name in found if known[name].path.name == "__init__.py"}
-    own_rules = {
-        f"{module.name.removesuffix('.definition')}.{name}" for name in ("rules", "schema")
-    }
-    return found - is_package - (own_rules if module.name.endswith(".definition") else set())
+    own = {name for name in module.imported() if name in known} - {module.name}
+    is_package = {name for name in own if known[name].path.name == "__init__.py"}
+    own_rules = {f"{module.name.removesuffix('.definition')}.{name}" for name in ("rules",)}
+    return own - is_package - (own_rules if module.name.endswith(".definition") else set())
 
 
 def test_the_deployed_app_imports_nothing_that_is_not_deployed() -> None:
@@ -168,7 +248,8 @@ def _reads_environment(module: Module) -> bool:
 
 
 def test_only_the_clock_asks_for_the_time_or_for_chance() -> None:
-    """Exceptions measure a call for its log line, and make a license's key from its content."""
+    """Exceptions measure a call for its log line, make a license's key from its content, and name
+    the type of an id."""
     askers = {
         module.name
         for module in modules("shared", "functions")
@@ -181,17 +262,18 @@ def test_only_the_clock_asks_for_the_time_or_for_chance() -> None:
         "shared.imports.licenses.model",
         "shared.services.fingerprint_keys",
         "shared.storage.table_batches",
+        "shared.web.openapi.schemas",
         "shared.web.responses",
     }
 
 
 def test_importing_the_function_app_loads_nothing_slow() -> None:
     """Cold starts count: storage, HTTP clients and models come with the first call."""
-    asked = (
+    program = (
         "import sys, function_app; "
         f"print(*[name for name in sys.modules if name.startswith({SLOW!r})])"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, check=True, text=True
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, text=True
     )
     assert ran.stdout.split() == []

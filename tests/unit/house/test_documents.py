@@ -1,7 +1,4 @@
-"""The documents agree with the code: calls, commands, modules that they name, and what they link.
-
-Docstrings and comments cite rules as `docs/contracts.md#3`; each citation has to open.
-"""
+"""The documents agree with the code: calls, commands, messages, values, and what they link."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import pytest
 import typer
@@ -16,10 +14,27 @@ from typer._click import Command
 from typer.core import TyperGroup
 
 from cli.app import app
+from cli.reference_pages import (
+    MESSAGES_PAGE,
+    VALUES_PAGE,
+    Refusal,
+    examples,
+    refusals,
+    render_messages_page,
+    render_values_page,
+)
+from shared.imports.import_type import ON_EXISTING_MEANINGS, OnExisting
+from shared.imports.licenses.actions import ACTION_MEANINGS, IMPORT_ACTIONS
+from shared.imports.messages import CATALOGUE, Message, Severity
+from shared.imports.results import OUTCOME_MEANINGS, Outcome
+from shared.services.status import STATE_MEANINGS, ImportState
 from shared.web.openapi.document import operations
 from shared.web.openapi.operations import Limits
+from shared.web.responses import FAULTS
 from tests.emulator import settings_for
 from tests.unit.house.source_tree import OUTSIDE, PRODUCT, ROOT, modules
+
+# The documents agree with the code: calls, commands, modules that they name, and what they link.
 
 EXAMPLE = "placements"
 """The type that `docs/adding-an-import-type.md` adds."""
@@ -32,8 +47,8 @@ def anchors(page: Path) -> frozenset[str]:
     text = page.read_text("utf-8")
     explicit = re.findall(r'<a id="([^"]+)">', text)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    made = [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings]
-    return frozenset((*explicit, *made))
+    slugs = [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings]
+    return frozenset((*explicit, *slugs))
 
 
 def opens(page: Path, anchor: str) -> bool:
@@ -100,3 +115,135 @@ def commands_of(command: Command, path: tuple[str, ...]) -> Iterator[str]:
             yield from commands_of(each, (*path, name))
     else:
         yield " ".join(path)
+
+
+# The page of messages is the catalogue, and every message and refusal says what to do.
+
+VERBATIM: Final = (
+    "Integration missing for Software Key or disabled",
+    "Invalid DB Version",
+    "Key name does not match Software Key",
+    "Message Type not found/implemented",
+    "Pay and Bill Database not active",
+    "Required field missing or empty",
+    "Worker already exists in the system",
+)
+"""The vendor's sentences, to which nothing is added."""
+WHAT_TO_DO: Final = re.compile(
+    r"\b(accept|allowed|ask|begin|check|choose|compare|correct|drop|enable|encode|expected|get|give|"
+    r"import|leave|let|look|make|must|name|needed|needs|nothing|process|remove|report|retry|rotate|"
+    r"send|set|shows them|stage|take|try|use|usual|wait|percent-encode|the pattern is|it begins)\b"
+)
+"""Words by which a sentence says what to do, or what is expected in place of what was sent."""
+COMPOSED: Final = ("Payload data not supported: ….",)
+"""Templates whose advice is in the part that is made at the call, which has tests of its own."""
+OF_A_WHOLE_ROW: Final = {
+    1101, 1102, 1103, 3003, 3004, 3007, 3008, 4001, 4002, 4003, 4013, 4018,
+    *range(5001, 5007), *range(5101, 5106), 9001, 9002,
+}  # fmt: skip
+"""Messages that are about the row, or the record, and not about one field of it."""
+
+
+def test_the_page_of_messages_is_the_one_that_the_catalogue_renders() -> None:
+    assert MESSAGES_PAGE.read_text(encoding="utf-8") == render_messages_page(), (
+        "run: python -m cli.reference_pages"
+    )
+
+
+@pytest.mark.parametrize("message", examples().values(), ids=lambda message: str(message.id))
+def test_a_message_of_a_row_names_its_place_and_what_to_do(message: Message) -> None:
+    assert (message.field is None) == (message.id in OF_A_WHOLE_ROW)
+    text = message.text
+    assert text.isprintable()
+    if message.severity is not Severity.INFO and text not in VERBATIM:
+        assert WHAT_TO_DO.search(text.removeprefix(CATALOGUE[message.id].text)), text
+
+
+def test_a_message_of_a_field_shows_its_value_but_no_secret_one() -> None:
+    without = {id_ for id_, each in examples().items() if each.field and each.value is None}
+    assert without == {
+        1001,  # nothing was sent
+        1004,  # a sort code
+        1007,  # the field is not known, so neither is whether its value is secret
+        3002,  # the bytes of a file
+        4005, 4006, 4014, 4015, 4016, 4017,  # a file
+        4007,  # what was sent is no time, and may be anything
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("refused", refusals(), ids=lambda each: each.text[:60])
+def test_a_refusal_says_what_to_do(refused: Refusal) -> None:
+    text = refused.text
+    if text.startswith(VERBATIM) or text in COMPOSED:
+        return
+    assert text.endswith((".", "…")), refused
+    assert WHAT_TO_DO.search(text[:1].lower() + text[1:]) or text.count("…") >= 2, refused
+    assert len(text) < 320, refused
+
+
+@pytest.mark.parametrize(("status", "text"), FAULTS)
+def test_the_answer_to_a_fault_says_what_to_do(status: int, text: str) -> None:
+    assert status in (409, 500, 503)
+    assert WHAT_TO_DO.search(text)
+
+
+def test_refusals_are_found_in_the_source() -> None:
+    texts_by_status = {(each.status, each.text) for each in refusals()}
+    assert len(texts_by_status) > 150
+    assert (403, "Integration missing for Software Key or disabled") in texts_by_status
+    assert (
+        413,
+        "The payload has … rows and the limit is …: send it in several calls.",
+    ) in texts_by_status
+    assert (401, "Send your function key in the header X-Functions-Key.") in texts_by_status
+
+
+# The page of states, actions and options is what the code says, and leaves none of them out.
+
+
+def test_the_page_of_values_is_the_one_that_the_code_renders() -> None:
+    assert VALUES_PAGE.read_text(encoding="utf-8") == render_values_page(), (
+        "run: python -m cli.reference_pages"
+    )
+
+
+def test_every_value_has_its_meaning() -> None:
+    assert tuple(STATE_MEANINGS) == tuple(ImportState)
+    assert tuple(OUTCOME_MEANINGS) == tuple(Outcome)
+    assert tuple(ACTION_MEANINGS) == IMPORT_ACTIONS
+    assert tuple(ON_EXISTING_MEANINGS) == tuple(OnExisting)
+
+
+# PARITY.md names a test for everything that it calls mirrored.
+
+
+def parity_rows() -> list[tuple[str, str, str]]:
+    lines = (ROOT / "local_host" / "PARITY.md").read_text("utf-8").splitlines()
+    cells = [re.split(r"(?<!\\) ?\| ?", line)[1:-1] for line in lines if line.startswith("| ")]
+    return [(row[0], row[1], row[2]) for row in cells if row[1].strip() and row[1] != "here"]
+
+
+def local_host_test_names() -> set[str]:
+    sources = (
+        path.read_text("utf-8") for path in (ROOT / "tests" / "local_host").glob("test_*.py")
+    )
+    pattern = re.compile(r"^def (test_\w+)\(", re.MULTILINE)
+    return {name for source in sources for name in pattern.findall(source)}
+
+
+def test_every_row_has_one_of_three_states() -> None:
+    assert {state for _, state, _ in parity_rows()} == {"mirrored", "simplified", "absent"}
+
+
+def test_every_mirrored_row_names_a_test() -> None:
+    assert [
+        what
+        for what, state, proof in parity_rows()
+        if state == "mirrored" and "`test_" not in proof
+    ] == []
+
+
+def test_every_named_test_exists() -> None:
+    named = {name for *_, proof in parity_rows() for name in re.findall(r"`(test_\w+)`", proof)}
+    assert len(named) > 40
+    assert named - local_host_test_names() == set()

@@ -62,17 +62,17 @@ STATUSES = {
 
 def _classes(module: ModuleType) -> dict[str, type[BaseException]]:
     return {
-        name: found
-        for name, found in vars(module).items()
-        if inspect.isclass(found) and issubclass(found, Exception)
+        name: member
+        for name, member in vars(module).items()
+        if inspect.isclass(member) and issubclass(member, Exception)
     }
 
 
 FOREIGN = {
-    name: found
+    name: error
     for module in (azure.core.exceptions, azure.data.tables)
-    for name, found in _classes(module).items()
-    if found.__module__.startswith("azure.")
+    for name, error in _classes(module).items()
+    if error.__module__.startswith("azure.")
 }
 
 
@@ -82,11 +82,11 @@ def test_the_table_of_meanings_is_complete() -> None:
 
 @pytest.mark.parametrize("name", MEANINGS)
 def test_an_error_of_the_storage_libraries_becomes_ours(name: str) -> None:
-    found = FOREIGN[name]
-    error = found.__new__(found)
-    if issubclass(found, HttpResponseError):
+    foreign = FOREIGN[name]
+    error = foreign.__new__(foreign)
+    if issubclass(foreign, HttpResponseError):
         HttpResponseError.__init__(error, "x")  # type: ignore[arg-type]
-    elif issubclass(found, AzureError):
+    elif issubclass(foreign, AzureError):
         AzureError.__init__(error, "x")  # type: ignore[arg-type]
     ours, meaning = translate(error), MEANINGS[name]
     assert (None if ours is None else type(ours)) is meaning
@@ -119,7 +119,7 @@ def test_an_error_of_the_sdk_while_it_handles_a_cut_answer_is_unavailable() -> N
         asyncio.run(call())
 
 
-def test_an_error_of_ours_stays_what_it_is() -> None:
+def test_an_error_of_the_gateway_is_not_translated() -> None:
     async def call() -> None:
         async with storage_call():
             raise AttributeError("ours")
@@ -128,8 +128,8 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
         asyncio.run(call())
 
 
-OURS = {name: found for name, found in _classes(errors).items() if issubclass(found, GatewayError)}
-REFUSED = [found for found in OURS.values() if errors.RefusedError in found.__mro__[1:]]
+OURS = {name: error for name, error in _classes(errors).items() if issubclass(error, GatewayError)}
+REFUSED = [error for error in OURS.values() if errors.RefusedError in error.__mro__[1:]]
 
 
 def test_every_error_is_shown_in_the_tree_of_the_module() -> None:
@@ -137,10 +137,10 @@ def test_every_error_is_shown_in_the_tree_of_the_module() -> None:
     assert [name for name in OURS if name not in errors.__doc__] == []
 
 
-@pytest.mark.parametrize("found", REFUSED, ids=lambda found: found.__name__)
-def test_every_refusal_has_a_status_and_one_shape(found: type[errors.RefusedError]) -> None:
-    answer = refusal(found("Do this."))
-    assert answer.status_code == STATUS[found]
+@pytest.mark.parametrize("error", REFUSED, ids=lambda error: error.__name__)
+def test_every_refusal_has_a_status_and_one_shape(error: type[errors.RefusedError]) -> None:
+    answer = refusal(error("Do this."))
+    assert answer.status_code == STATUS[error]
     assert 400 <= answer.status_code < 600
     assert json.loads(answer.get_body()) == {"message": "Do this."}
 
@@ -154,7 +154,7 @@ def test_every_refusal_has_a_status_and_one_shape(found: type[errors.RefusedErro
         (RuntimeError("secret"), 500),
     ],
 )
-def test_any_other_error_is_told_without_its_words(error: Exception, status: int) -> None:
+def test_any_other_error_is_reported_without_its_text(error: Exception, status: int) -> None:
     answer = refusal(error)
     assert answer.status_code == status
     assert list(json.loads(answer.get_body())) == ["message"]

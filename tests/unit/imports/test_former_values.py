@@ -31,9 +31,15 @@ from shared.imports.former_values import (
 from shared.imports.import_type import Document, Options, RecordRules
 from shared.imports.licenses import model as license_model
 from shared.imports.licenses.license_set import LicenseSet, StoredLicense
+from shared.imports.licenses.store import (
+    LicenseWriter,
+    license_from_entity,
+    license_row,
+    operations_of,
+)
 from shared.imports.workers.rules import RULES as WORKER_RULES
 from shared.services.stamps import stamped_record
-from shared.storage import business_records, license_records
+from shared.storage import business_records
 from shared.storage.business_records import (
     RecordKey,
     RecordTooLargeError,
@@ -43,11 +49,9 @@ from shared.storage.business_records import (
     writing,
 )
 from shared.storage.former_columns import Spilled, former_values, keep_spilled
-from shared.storage.license_records import LicenseWriter, held_from_entity
 from shared.storage.names import IMPORT_RESULT_BLOBS
 from shared.storage.ports import MAX_ENTITY_BYTES, Delete, Entity
-from tests.unit.imports.builders import a_worker
-from tests.unit.imports.generated_rows import good_rows
+from tests.unit.imports.builders import a_worker, good_rows
 
 KEY = RecordKey("T|E1", "r|P1")
 CREATED = (1, "import-1", "t1")
@@ -97,7 +101,7 @@ def a_former(document: Document, number: int = 1) -> FormerRecord:
 
 def written(number: int, document: Document | None, before: StoredRecord | None) -> StoredRecord:
     """What is read back of a record that an import has written."""
-    stamp = Stamp.of(number, 0, [], f"import-{number}")
+    stamp = Stamp.from_results(number, 0, [], f"import-{number}")
     if document is None:
         assert before is not None
         former = before.before_import(number)
@@ -174,7 +178,7 @@ employees = st.builds(Employee, ids, st.none() | any_text, st.just("key"), tripl
 def test_former_values_restore_an_employee_who_has_another_id(old: Employee, new: Employee) -> None:
     holder = written(3, old.document(), None)
     renamed = stamped_record(
-        KEY, new.document(), Stamp.of(4, 0, [], "import-4"), None, "t4", renamed=holder
+        KEY, new.document(), Stamp.from_results(4, 0, [], "import-4"), None, "t4", renamed=holder
     )
     [operation] = writing(renamed, None)
     stored = from_entity(operation.entity)
@@ -208,7 +212,7 @@ def test_a_license_keeps_what_it_was_before_an_import_of_several_transactions(
         for key, document, then in changes:
             if document is not None:
                 company.put(key, document, number)
-            elif company.by_key(key) is not None:
+            elif company.find_by_key(key) is not None:
                 company.remove(key, number)
             if then != "go on":
                 _commit(company, number, stored)
@@ -221,23 +225,23 @@ def test_a_license_keeps_what_it_was_before_an_import_of_several_transactions(
 
 
 def _company(stored: dict[str, Entity]) -> LicenseSet:
-    held = [held_from_entity(entity) for row, entity in stored.items() if row.startswith("r|")]
+    held = [license_from_entity(entity) for row, entity in stored.items() if row.startswith("r|")]
     return LicenseSet(held)
 
 
 def _commit(company: LicenseSet, number: int, stored: dict[str, Entity]) -> None:
     writer = LicenseWriter(number, f"import-{number}", f"t{number}")
     for change in company.changes():
-        for operation in license_records.operations_of("T|C1", change, writer):
+        for operation in operations_of("T|C1", change, writer):
             stored[operation.entity.row] = operation.entity
-    company.settle()
+    company.mark_stored()
 
 
 def _check_license(entity: Entity, before: dict[str, Entity], stored: dict[str, Entity]) -> None:
     """`before` are the entities before the import: those of the license, in any place."""
-    found = held_from_entity(entity)
+    found = license_from_entity(entity)
     own = [
-        held_from_entity(each)
+        license_from_entity(each)
         for row, each in before.items()
         if row.endswith(found.key) and row.startswith("r|")
     ]
@@ -245,7 +249,7 @@ def _check_license(entity: Entity, before: dict[str, Entity], stored: dict[str, 
     assert isinstance(found.former, FormerValues)
     if found.former.state is FormerState.NONE:
         if was is not None and found.document is not None:
-            left = held_from_entity(stored[license_records.license_row(was.employee, was.key)])
+            left = license_from_entity(stored[license_row(was.employee, was.key)])
             assert (left.document, left.number) == (None, found.number), "it was removed before"
         return
     assert was is not None
@@ -257,7 +261,7 @@ def test_a_license_that_an_import_removes_and_brings_back_keeps_what_it_was() ->
     first = {"employeeNumber": "7", "notes": "first"}
     company = LicenseSet([StoredLicense("k1", EMPLOYEE, first, 1, import_id="import-1")])
     company.remove("k1", 2)
-    company.settle()
+    company.mark_stored()
     company.put("k1", first | {"notes": "second"}, 2)
     [change] = company.changes()
     assert change.after is not None
@@ -287,7 +291,9 @@ def test_former_values_that_are_too_long_lie_in_a_blob() -> None:
     async def scenario() -> None:
         long = {"Notes": random_text(40_000), "Other": "x"}
         before = written(1, long, None)
-        record = stamped_record(KEY, {"Other": "y"}, Stamp.of(2, 0, [], "i2"), before, "t2")
+        record = stamped_record(
+            KEY, {"Other": "y"}, Stamp.from_results(2, 0, [], "i2"), before, "t2"
+        )
         spilled: Spilled = {}
         operations = writing(record, before, spilled)
         assert from_entity(operations[0].entity).former == FormerValues(FormerState.LOST, 1)

@@ -1,18 +1,25 @@
-"""Merging and deciding: what is kept, cleared, replaced, and what counts as no change."""
+"""Merging a row into a record: what is kept, cleared or replaced, and which fields changed."""
 
 from __future__ import annotations
 
 import copy
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.imports.import_type import Decision, Document, OnExisting, Options
-from shared.imports.merge_rules import decide_merge, merge
+from shared.imports.merge_rules import FieldChange, changed_fields, decide_merge, merge
 from shared.imports.messages import Message
+from shared.imports.model import shape_of
 from shared.imports.results import Outcome
+from shared.imports.row_reader import is_sensitive
 from tests.unit.imports.builders import KEY_FIELDS, Item, read_item
+
+# Merging and deciding: what is kept, cleared, replaced, and what counts as no change.
 
 STORED: Document = {
     "GroupRef": "G1",
@@ -94,7 +101,7 @@ def test_a_row_changes_what_it_sends_and_nothing_else(
         {"unknown": 5},
     ],
 )
-def test_what_says_the_same_is_unchanged(sent: dict[str, Any]) -> None:
+def test_a_row_with_equal_values_is_unchanged(sent: dict[str, Any]) -> None:
     row = read_item(**({"Due": "2021-01-01"} | sent))
     assert merge(STORED, row.values, Item) == STORED
 
@@ -112,7 +119,7 @@ def test_a_record_without_a_field_that_all_have_is_refused() -> None:
     assert decision.messages == (Message(1001, "Name"),)
 
 
-def test_an_existing_record_is_an_error_where_the_integration_says_so() -> None:
+def test_an_existing_record_is_an_error_if_the_integration_refuses_it() -> None:
     decision = decide(STORED, OnExisting.ERROR)
     assert (decision.outcome, decision.document) == (Outcome.FAILED, None)
     assert decision.messages == (Message(10000, "ItemRef"),)
@@ -122,3 +129,61 @@ def test_an_existing_record_is_an_error_where_the_integration_says_so() -> None:
 def test_warnings_of_the_review_come_with_the_decision() -> None:
     assert decide(None, Name="lamp", Count=1).messages == (Message(2002),)
     assert decide(None, Count=1).messages == (Message(1001, "Name"), Message(2002))
+
+
+# What a row changes, field by field; secret values are masked.
+
+changes = partial(changed_fields, is_sensitive=lambda path: is_sensitive(path, shape_of(Item)))
+values = st.recursive(
+    st.none() | st.integers() | st.sampled_from(["a", "b"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["Name", "Note", "Spot"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+documents = st.none() | st.dictionaries(st.sampled_from(["Name", "Note", "Spot"]), values)
+
+
+def test_a_new_record_has_every_value_from_nothing() -> None:
+    after: Document = {"Name": "n", "Spot": {"Row": "1"}, "Prices": [{"Code": "A", "Value": "1.0"}]}
+    assert changes(None, after) == (
+        FieldChange("Name", None, "n"),
+        FieldChange("Spot.Row", None, "1"),
+        FieldChange("Prices[0].Code", None, "A"),
+        FieldChange("Prices[0].Value", None, "1.0"),
+    )
+
+
+def test_only_fields_that_differ_are_reported() -> None:
+    before: Document = {"Name": "n", "Spot": {"Row": "1", "Shelf": 2}, "Prices": [{"Code": "A"}]}
+    after: Document = {"Name": "n", "Spot": {"Row": "1", "Shelf": 3}}
+    assert changes(before, after) == (
+        FieldChange("Spot.Shelf", 2, 3),
+        FieldChange("Prices[0].Code", "A", None),
+    )
+
+
+def test_a_secret_value_is_masked_and_a_missing_one_is_not() -> None:
+    before: Document = {"Settings": {"Pin": "1234", "Colour": "red"}}
+    after: Document = {"Settings": {"Pin": "4321", "Colour": "blue"}, "Secret": {"Number": "7"}}
+    assert changes(before, after) == (
+        FieldChange("Settings.Pin", "***", "***"),
+        FieldChange("Settings.Colour", "red", "blue"),
+        FieldChange("Secret.Number", None, "***"),
+    )
+
+
+def test_a_value_that_the_model_does_not_know_is_masked() -> None:
+    assert changes({}, {"Other": 1}) == (FieldChange("Other", None, "***"),)
+
+
+@given(documents, documents)
+def test_equal_documents_and_no_others_have_no_changes(
+    before: Document | None, after: Document | None
+) -> None:
+    listed_changes = changes(before, after)
+    assert all(change.before != change.after for change in listed_changes if change.before != "***")
+    assert changes(before, before) == ()
+    back = {change.field for change in changes(after, before)}
+    assert back == {change.field for change in listed_changes}

@@ -1,15 +1,34 @@
-"""Plans: rows of one record together, spans that say exactly which places a few rows touch."""
+"""Rows of an import: how they are planned and packed, and what the import object counts."""
 
 from __future__ import annotations
 
 import json
+import zlib
+from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.errors import UnreadableDataError
+from shared.imports.import_type import Options
 from shared.imports.json_rows import Payload, read_lines, read_payload
 from shared.imports.planning import SMALL_IMPORT, Plan, Span, plan, rows_per_chunk
+from shared.imports.results import (
+    pack_rows,
+    positions_in,
+    row_set,
+    rows_in,
+    select_rows,
+    unite,
+    unpack_rows,
+)
+from shared.services.status import ImportReport, ImportState, Throughput
+from shared.storage.import_records import Counts, ImportRecord, Parent
+from shared.web.imports import import_view
+
+# Plans: rows of one record together, spans that say exactly which places a few rows touch.
 
 KEYS = st.lists(st.one_of(st.none(), st.integers(0, 20)), max_size=300)
 
@@ -20,16 +39,16 @@ def _payload(keys: list[int | None]) -> Payload:
     return read_payload(body, lambda row: None if row["k"] is None else f"{row['k']:02d}", 10_000)
 
 
-def _indexes(made: Plan) -> list[list[int]]:
-    return [[index for index, _ in read_lines(data)] for data in made.lines()]
+def _indexes(chunk_plan: Plan) -> list[list[int]]:
+    return [[index for index, _ in read_lines(data)] for data in chunk_plan.lines()]
 
 
 @given(KEYS, st.integers(1, 50))
 def test_a_plan_has_every_row_once_and_keeps_the_rows_of_a_key_together(
     keys: list[int | None], chunk_rows: int
 ) -> None:
-    made = plan(_payload(keys), chunk_rows=chunk_rows, chunk_bytes=100_000)
-    chunks = _indexes(made)
+    chunk_plan = plan(_payload(keys), chunk_rows=chunk_rows, chunk_bytes=100_000)
+    chunks = _indexes(chunk_plan)
     assert sorted(index for chunk in chunks for index in chunk) == list(range(len(keys)))
     homes: dict[int, int] = {}
     for number, chunk in enumerate(chunks):
@@ -46,12 +65,12 @@ def test_a_plan_has_every_row_once_and_keeps_the_rows_of_a_key_together(
 def test_the_ranges_of_the_chunks_are_those_of_the_lines(
     keys: list[int | None], chunk_rows: int
 ) -> None:
-    made = plan(_payload(keys), chunk_rows=chunk_rows, chunk_bytes=100_000)
-    parts = list(made.lines())
-    assert [chunk.end - chunk.start for chunk in made.chunks] == [len(part) for part in parts]
-    assert all(before.end == after.start for before, after in pairwise(made.chunks))
-    assert made.size == sum(len(part) for part in parts)
-    assert [chunk.rows for chunk in made.chunks] == [len(part.splitlines()) for part in parts]
+    chunk_plan = plan(_payload(keys), chunk_rows=chunk_rows, chunk_bytes=100_000)
+    parts = list(chunk_plan.lines())
+    assert [chunk.end - chunk.start for chunk in chunk_plan.chunks] == [len(part) for part in parts]
+    assert all(before.end == after.start for before, after in pairwise(chunk_plan.chunks))
+    assert chunk_plan.size == sum(len(part) for part in parts)
+    assert [chunk.rows for chunk in chunk_plan.chunks] == [len(part.splitlines()) for part in parts]
 
 
 def test_chunks_are_small_for_small_imports_and_four_at_least_for_larger_ones() -> None:
@@ -75,3 +94,103 @@ def test_a_few_rows_meet_only_what_touches_the_same_records() -> None:
     assert few.overlaps(wide)
     assert wide.overlaps(many)
     assert not Span("a", "b").overlaps(Span("c", "d"))
+
+
+# Sets of rows as bits: they keep the order of the rows and pack small.
+
+INDEXES = st.frozensets(st.integers(0, 500))
+
+
+@given(INDEXES, INDEXES)
+def test_a_set_has_the_rows_that_were_put_in(some: frozenset[int], others: frozenset[int]) -> None:
+    assert list(rows_in(row_set(some))) == sorted(some)
+    assert unpack_rows(pack_rows(row_set(some))) == row_set(some)
+    assert unite([row_set(some), row_set(others)]) == row_set(some | others)
+    assert row_set(some).bit_count() == len(some)
+
+
+@given(INDEXES, st.data())
+def test_rows_are_selected_by_their_places_and_found_again(
+    rows: frozenset[int], data: st.DataObject
+) -> None:
+    places = data.draw(st.frozensets(st.integers(0, max(0, len(rows) - 1)), max_size=len(rows)))
+    chosen = [row for place, row in enumerate(sorted(rows)) if place in places]
+    selected = select_rows(row_set(rows), row_set(places))
+    assert list(rows_in(selected)) == chosen
+    if rows:
+        assert positions_in(selected, all_rows=row_set(rows)) == row_set(places)
+
+
+def test_a_hundred_thousand_rows_pack_into_one_property() -> None:
+    every_third = row_set(range(0, 100_000, 3))
+    assert len(pack_rows(every_third)) < 16_000
+    assert len(list(rows_in(every_third))) == 33_334
+
+
+def test_a_text_that_is_not_a_row_set_is_refused() -> None:
+    assert unpack_rows(b"") == 0
+    some = pack_rows(row_set([1, 5, 900]))
+    too_many = zlib.compress(b"\xff" * 125_001)
+    for data in (b"no set", some[:-1], some[:3], some[:-1] + b"\0", too_many):
+        with pytest.raises(UnreadableDataError):
+            unpack_rows(data)
+    assert unpack_rows(pack_rows(row_set([999_999]))).bit_count() == 1
+
+
+# The import object: what it counts, how fast it is, where one can go from it.
+
+RUNNING = ImportRecord(
+    tenant="tenant",
+    number=7,
+    import_id="i7",
+    type_name="workers",
+    rows=10,
+    chunks=(),
+    options=Options(),
+    accepted_at="2026-01-01T00:00:00.000Z",
+)
+ENDED = replace(RUNNING, ended_at="2026-01-01T00:00:01.000Z")
+SOME_FAILED = Counts(new=3, failed=1)
+
+
+def _links(record: ImportRecord, counts: Counts = SOME_FAILED) -> set[str]:
+    links: dict[str, str] = import_view(ImportReport(record, counts, ImportState.PROCESSING))[
+        "links"
+    ]
+    return set(links)
+
+
+def test_links_name_what_can_be_done_now() -> None:
+    always = {"self", "results", "failures", "answer"}
+    assert _links(RUNNING, Counts()) == {*always, "cancel"}
+    assert _links(RUNNING) == {*always, "failedRows", "cancel"}
+    assert _links(replace(RUNNING, cancelled_at="2026")) == {*always, "failedRows"}
+    assert _links(ENDED) == {*always, "failedRows", "retry"}
+    assert _links(ENDED, Counts(new=10)) == always
+    assert _links(replace(ENDED, parent=Parent("i1", 1)), Counts()) == {*always, "parent"}
+    assert _links(replace(ENDED, payload_expired_at="2026")) == always
+    expired = replace(ENDED, payload_expired_at="2026", results_expired_at="2026")
+    assert _links(expired) == {"self"}
+
+
+def test_a_document_is_neither_retried_nor_cancelled() -> None:
+    ended = replace(ENDED, type_name="documents")
+    assert _links(ended) == {"self", "results", "failures", "answer", "failedRows"}
+    assert "cancel" not in _links(replace(RUNNING, type_name="documents"))
+
+
+def test_the_pace_is_rounded_and_unknown_before_the_first_rows() -> None:
+    def shown_pace(pace: Throughput) -> tuple[object, object]:
+        view = import_view(ImportReport(RUNNING, Counts(), ImportState.PROCESSING, pace))
+        return view["rowsPerSecond"], view["secondsLeft"]
+
+    assert shown_pace(Throughput()) == (None, None)
+    assert shown_pace(Throughput(1234.56, 7.6)) == (1234.6, 8)
+
+
+def test_only_a_cancelled_import_counts_what_the_cancel_ended() -> None:
+    counts = Counts(new=3, failed=7, cancelled=6)
+    cancelled = replace(ENDED, cancelled_at="2026")
+    report = ImportReport(cancelled, counts, ImportState.CANCELLED)
+    assert import_view(report)["rows"]["cancelled"] == 6
+    assert "cancelled" not in import_view(replace(report, record=ENDED))["rows"]

@@ -8,8 +8,14 @@ from typing import Any
 
 from shared.imports.authdata.answer import results_of, vendor_answer
 from shared.imports.authdata.hashing import Hasher, HashKey
-from shared.imports.authdata.model import AuthRecord, Employee, Formats, RecordReader, Stored
-from shared.imports.authdata.rules import BatchOptions, Classified, Thresholds, classify
+from shared.imports.authdata.model import (
+    AuthRecord,
+    Employee,
+    Formats,
+    RecordReader,
+    StoredEmployees,
+)
+from shared.imports.authdata.rules import BatchClassification, BatchOptions, Thresholds, classify
 from tests.unit.imports.authdata.reference_model import Person, Raw
 
 OLD, CURRENT = HashKey("k1", b"o" * 32), HashKey("k2", b"c" * 32)
@@ -35,12 +41,12 @@ def read_all(
     return [reader.read(before + at, row) for at, row in enumerate(folded)]
 
 
-def stored_of(people: Mapping[str, Person], key: HashKey = CURRENT) -> Stored:
+def stored_of(people: Mapping[str, Person], key: HashKey = CURRENT) -> StoredEmployees:
     """These people as they are stored, hashed under one key."""
     return all_stored(an_employee(name, person, key) for name, person in people.items())
 
 
-def all_stored(employees: Iterable[Employee]) -> Stored:
+def all_stored(employees: Iterable[Employee]) -> StoredEmployees:
     """Where these are all employees there are."""
     by_id = {employee.employee_id: employee for employee in employees}
     holders = {
@@ -48,15 +54,15 @@ def all_stored(employees: Iterable[Employee]) -> Stored:
         for employee in by_id.values()
         if (triple := employee.triple) is not None
     }
-    return Stored(by_id, holders, len(by_id))
+    return StoredEmployees(by_id, holders, len(by_id))
 
 
 def an_employee(name: str, person: Person, key: HashKey = CURRENT) -> Employee:
     status, *values = person
-    prints = Hasher((key,), TENANT).fingerprints(values)
-    if not prints.has_values:
+    fingerprints = Hasher((key,), TENANT).fingerprints(values)
+    if not fingerprints.has_values:
         return Employee(name, status)
-    [(key_id, triple)] = prints.by_key
+    [(key_id, triple)] = fingerprints.by_key
     return Employee(name, status, key_id, triple)
 
 
@@ -64,7 +70,7 @@ def an_employee(name: str, person: Person, key: HashKey = CURRENT) -> Employee:
 class Judged:
     """What the code made of a batch."""
 
-    classified: Classified
+    classified: BatchClassification
     answer: dict[str, Any]
 
     def details(self) -> list[tuple[str, str]]:
@@ -72,7 +78,7 @@ class Judged:
 
 
 def judge(
-    records: Sequence[AuthRecord], stored: Stored, thresholds: Thresholds | None = None
+    records: Sequence[AuthRecord], stored: StoredEmployees, thresholds: Thresholds | None = None
 ) -> Judged:
     classified = classify(records, stored, BatchOptions(thresholds or Thresholds()))
     answer = vendor_answer("id", results_of(classified), classified.exceeded)
@@ -89,14 +95,18 @@ def judge_plain(
     return judge(read_all(employees, **reading), stored_of(people or {}), thresholds)
 
 
-def applied(classified: Classified, stored: Stored) -> Stored:
+def applied(classified: BatchClassification, stored: StoredEmployees) -> StoredEmployees:
     """What is stored when the batch has been processed."""
     if classified.exceeded:
         return stored
-    writes = [verdict for verdict in classified.verdicts if verdict.employee is not None]
-    gone = {verdict.renamed_from for verdict in writes}
-    left = {name: kept for name, kept in stored.employees.items() if name not in gone}
-    for verdict in writes:
-        assert verdict.employee is not None
-        left[verdict.employee.employee_id] = verdict.employee
-    return all_stored(left.values())
+    writes = [
+        classification
+        for classification in classified.classifications
+        if classification.employee is not None
+    ]
+    gone = {classification.renamed_from for classification in writes}
+    kept_employees = {name: kept for name, kept in stored.employees.items() if name not in gone}
+    for classification in writes:
+        assert classification.employee is not None
+        kept_employees[classification.employee.employee_id] = classification.employee
+    return all_stored(kept_employees.values())

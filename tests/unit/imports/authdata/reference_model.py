@@ -96,23 +96,25 @@ def _have_one_triple(one: Sent, other: Sent) -> bool:
 
 def _compare(records: list[Sent], stored: Mapping[str, Person]) -> None:
     """Each record that is left against what was stored before the batch."""
-    left = [record for record in records if not record.fate]
-    ids = {record.id for record in left}
-    taken: set[tuple[str | None, ...]] = set()
-    for record in left:
+    remainder = [record for record in records if not record.fate]
+    ids = {record.id for record in remainder}
+    make_employee: set[tuple[str | None, ...]] = set()
+    for record in remainder:
         assert record.id is not None
         if record.id in stored:
-            _compare_known(record, stored, taken)
+            _compare_known(record, stored, make_employee)
             continue
         holders = [
             name
             for name, person in stored.items()
             if any(record.values) and person[1:] == record.values
         ]
-        if (holders and holders[0] in ids) or (any(record.values) and record.values in taken):
+        if (holders and holders[0] in ids) or (
+            any(record.values) and record.values in make_employee
+        ):
             record.fate = "Error"
             continue
-        taken.add(record.values)
+        make_employee.add(record.values)
         old = stored[holders[0]] if holders else (None,)
         person: Any = (record.status or old[0], *record.values)
         record.after = {record.id: person}
@@ -125,7 +127,7 @@ def _compare(records: list[Sent], stored: Mapping[str, Person]) -> None:
 
 
 def _compare_known(
-    record: Sent, stored: Mapping[str, Person], taken: set[tuple[str | None, ...]]
+    record: Sent, stored: Mapping[str, Person], make_employee: set[tuple[str | None, ...]]
 ) -> None:
     assert record.id is not None
     old = stored[record.id]
@@ -134,10 +136,10 @@ def _compare_known(
     )
     if new[1:] != old[1:]:
         others = [person[1:] for name, person in stored.items() if name != record.id]
-        if new[1:] in others or new[1:] in taken:
+        if new[1:] in others or new[1:] in make_employee:
             record.fate = "Error"
             return
-        taken.add(new[1:])
+        make_employee.add(new[1:])
         record.changes.append("Auth Value Updated")
     if new[0] != old[0]:
         record.changes.append("Status Updated")

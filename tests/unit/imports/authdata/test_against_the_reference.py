@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shared.imports.authdata.hashing import Hasher
-from shared.imports.authdata.model import Stored
+from shared.imports.authdata.model import StoredEmployees
 from shared.imports.authdata.rules import Thresholds
 from tests.unit.imports.authdata.plain_batches import (
     CURRENT,
@@ -77,15 +77,15 @@ def check(batch: Batch) -> None:
     check_store(applied(judged.classified, stored), after)
 
 
-def check_store(left: Stored, after: dict[str, Person]) -> None:
-    assert set(left.employees) == set(after)
+def check_store(store: StoredEmployees, after: dict[str, Person]) -> None:
+    assert set(store.employees) == set(after)
     with_values = [person for person in after.values() if any(person[1:])]
-    assert len(left.holders) == len(with_values), "no two employees have one triple"
-    for name, employee in left.employees.items():
+    assert len(store.holders) == len(with_values), "no two employees have one triple"
+    for name, employee in store.employees.items():
         status, *values = after[name]
         assert employee.status == status
         expected = Hasher((CURRENT, OLD), TENANT).fingerprints(values)
-        assert employee.values == (expected.under(employee.key) or (None, None, None))
+        assert employee.values == (expected.hashes_for(employee.key) or (None, None, None))
 
 
 def test_two_thousand_generated_batches_agree_with_the_reference_model() -> None:
@@ -139,8 +139,8 @@ def test_a_batch_without_errors_sent_again_brings_nothing_new(batch: Batch) -> N
     stored = stored_of(batch.people)
     first = judge(read_all(batch.employees, allow_no_auth=True), stored)
     assume(not first.answer["totalErrors"])
-    left = applied(first.classified, stored)
-    again = judge(read_all(batch.employees, allow_no_auth=True), left)
+    store = applied(first.classified, stored)
+    again = judge(read_all(batch.employees, allow_no_auth=True), store)
     assert again.answer["totalNew"] == 0
     assert again.answer["totalUpdates"] == 0
-    assert not any(verdict.employee for verdict in again.classified.verdicts)
+    assert not any(classification.employee for classification in again.classified.classifications)

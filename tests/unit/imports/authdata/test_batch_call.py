@@ -1,17 +1,29 @@
-"""The body of an authdata call: what is taken, what is refused, and that nothing is quoted."""
+"""The body of an authdata call, and patterns of administrators that run without backtracking."""
 
 from __future__ import annotations
 
 import json
+import re
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import InvalidRequestError, RefusedError, TooLargeError
-from shared.imports.authdata.model import NO_FILE_LOG_ID, AuthRecord, BatchCall, read_call
+from shared.errors import ConflictError, InvalidRequestError, RefusedError, TooLargeError
+from shared.imports.authdata.model import (
+    NO_FILE_LOG_ID,
+    AuthRecord,
+    BatchCall,
+    Formats,
+    PatternError,
+    compile_pattern,
+    read_call,
+)
 from tests.unit.imports.authdata.plain_batches import read_all
+
+# The body of an authdata call: what is taken, what is refused, and that nothing is quoted.
 
 GUID = "8375fb13-cce4-4cf1-8280-7bad9e6cb16f"
 SECRET = "s3cr3t"
@@ -35,7 +47,7 @@ def test_the_documents_sample_is_read() -> None:
     assert len(read.rows) == 1
 
 
-def test_what_is_absent_or_null_has_its_default_and_names_match_in_any_case() -> None:
+def test_an_absent_or_null_option_has_its_default_and_names_match_in_any_case() -> None:
     assert call({"EMPLOYEE": [], "commit": None}) == BatchCall(None, True, False, True, [])
     read = call({"Employee": [], "Validate": False, "allownoauth": True, "COMMIT": False})
     assert read == BatchCall(None, False, True, False, [])
@@ -71,7 +83,7 @@ def test_a_guid_in_any_usual_form_is_one_id(text: str) -> None:
         {"allowNoAuth": [], "employee": []},
     ],
 )
-def test_another_shape_is_refused_without_quoting(document: Any) -> None:
+def test_a_value_of_another_type_is_refused_without_quoting_it(document: Any) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         call(document)
     assert SECRET not in caught.value.message
@@ -94,7 +106,7 @@ def test_another_shape_is_refused_without_quoting(document: Any) -> None:
         b'{"employee":["\xff"]}',
     ],
 )
-def test_what_is_no_json_object_is_refused_without_quoting(body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused_without_quoting_it(body: bytes) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         read_call(body, 100)
     assert SECRET not in caught.value.message
@@ -125,3 +137,80 @@ def test_any_record_is_read_and_travels(row: dict[str, Any]) -> None:
     [record] = read_all(list(read.rows))
     packed = json.loads(json.dumps(record.pack()))
     assert AuthRecord.unpack(record.position, packed) == record
+
+
+# Patterns of administrators run without backtracking, or are refused with the reason.
+
+PLAIN = [
+    r"\d+",
+    r"[\d-]{3,}",
+    r"\w+\s?\w*",
+    r"[A-Z]{2}\d{6}",
+    r"a|ab",
+    r"[^\d]+",
+    r"\S\W\D",
+    r"(?P<first>x+)y?",
+    r"\$\.\\",
+    r"\bx\b",
+    r"x\Z",
+    r"",
+]
+VALUES = [
+    "12",
+    "1-2",
+    "ab",
+    "a",
+    "QQ123456",
+    "\u0661\u0662",
+    "xxy",
+    "x",
+    "$.\\",
+    "12\n",
+    "",
+    "a b",
+    "\u00e4!x",
+]
+
+
+@pytest.mark.parametrize("pattern", PLAIN)
+def test_a_pattern_matches_what_it_matches_in_python_with_ascii_classes(pattern: str) -> None:
+    matches = compile_pattern(pattern)
+    expected = [bool(re.compile(pattern, re.ASCII).fullmatch(value)) for value in VALUES]
+    assert [matches(value) for value in VALUES] == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("(?=a)b", "look-around"),
+        ("(?<!a)b", "look-around"),
+        (r"(a)\1", "backreferences"),
+        ("(", "unclosed group"),
+        ("a)|(b", "unopened group"),
+        ("(?>a+)b", "unrecognized flag"),
+        ("x" * 201, "over 200 characters"),
+        ("(?:a{1,30}){1,30}", "over 500 parts"),
+        ("(?:x{1000}){1000}", "over 500 parts"),
+        (r"\p{nonsense}", "property"),
+    ],
+)
+def test_a_pattern_that_the_engine_cannot_run_is_refused_with_the_reason(
+    pattern: str, reason: str
+) -> None:
+    with pytest.raises(PatternError, match=reason):
+        compile_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+b", "(a|aa)+b", "(.*a){20}", "(x*x*x*)*y", "(?:a?){100}a{100}"]
+)
+def test_nested_repetition_takes_no_time(pattern: str) -> None:
+    matches = compile_pattern(pattern)
+    started = time.process_time()
+    assert not matches("a" * 199 + "!")
+    assert time.process_time() - started < 1
+
+
+def test_a_stored_pattern_that_cannot_be_run_is_refused_when_it_is_used() -> None:
+    with pytest.raises(ConflictError, match=r"format of authValue1 .* look-around"):
+        Formats({"authValue1": r"(?!000)\d+"}).compiled()

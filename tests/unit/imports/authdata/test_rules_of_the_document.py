@@ -64,9 +64,9 @@ def test_scrub_removes_records_without_data_and_blanks_count_as_missing() -> Non
     assert (answer["totalRecords"], answer["totalNoChange"]) == (1, 1)
 
 
-def test_names_match_in_any_case_and_unknown_ones_are_told_in_the_results() -> None:
+def test_names_match_in_any_case_and_unknown_ones_are_reported_in_the_results() -> None:
     [record] = read_all([{"EMPLOYEEID": "E1", "AuthValue1": "one", "Shoe": "44"}])
-    assert (record.employee_id, record.prints.present) == ("E1", (True, False, False))
+    assert (record.employee_id, record.fingerprints.present) == ("E1", (True, False, False))
     assert [(message.id, message.field) for message in record.messages] == [(1007, "shoe")]
 
 
@@ -99,7 +99,7 @@ def test_values_compare_in_order_and_with_their_case() -> None:
     assert judge_plain(rows).answer["totalNew"] == 3
 
 
-def test_an_error_takes_no_part_in_the_contest_of_duplicates() -> None:
+def test_a_record_with_an_error_is_not_compared_with_duplicates() -> None:
     rows = [a_record("E1", "one"), a_record("E1", "one", 5, "three")]
     assert judge_plain(rows).details() == [("E1", "New Record"), ("E1", "Error")]
 
@@ -126,21 +126,21 @@ def test_every_error_is_returned_by_the_line_of_the_submitted_array(
     row: dict[str, Any], value: str
 ) -> None:
     answer = judge_plain([{}, a_record("other"), row]).answer
-    [told] = answer["errorDetails"]
-    assert told["line"] == 3
-    assert told["value"].startswith(value)
+    [detail] = answer["errorDetails"]
+    assert detail["line"] == 3
+    assert detail["value"].startswith(value)
     assert answer["totalErrors"] == 1
 
 
-def test_the_longest_values_are_taken_and_unicode_forms_are_one() -> None:
+def test_the_longest_values_are_accepted_and_unicode_forms_are_equal() -> None:
     longest = a_record("e\u0301" * 60, "x" * MOST, "e\u0301" * MOST)
     people = {"\u00e9" * 60: (None, "x" * MOST, "\u00e9" * MOST, None)}
     assert judge_plain([longest], people).answer["totalNoChange"] == 1
 
 
-def test_a_record_has_all_its_errors_told() -> None:
+def test_all_errors_of_a_record_are_reported() -> None:
     answer = judge_plain([{"employeeStatus": 1, "authValue2": {}}]).answer
-    fields = [told["value"].partition(":")[0] for told in answer["errorDetails"]]
+    fields = [detail["value"].partition(":")[0] for detail in answer["errorDetails"]]
     assert fields == ["employeeStatus", "authValue2", "employeeId"]
     assert answer["employeeDetails"] == [{"Key": "", "Value": "Error"}]
 
@@ -150,10 +150,10 @@ def test_formats_are_checked_on_the_whole_value_and_only_where_there_are_any() -
     rows = [a_record("E1", "1234"), a_record("E2", "12345"), a_record("X3", "1234\n")]
     rows.append(a_record("E4", "\u0661\u0662\u0663\u0664"))
     judged = judge_plain(rows, formats=formats)
-    told = [
+    errors = [
         (each["line"], each["value"].partition(":")[0]) for each in judged.answer["errorDetails"]
     ]
-    assert told == [(2, "authValue1"), (3, "employeeId"), (4, "authValue1")]
+    assert errors == [(2, "authValue1"), (3, "employeeId"), (4, "authValue1")]
     assert judge_plain(rows).answer["totalErrors"] == 0
 
 
@@ -167,9 +167,9 @@ def test_a_blank_field_keeps_what_is_stored() -> None:
     people = {"E1": ("on", "one", "two", None)}
     judged = judge_plain([a_record("E1", None, "TWO")], people)
     assert judged.details() == [("E1", "Auth Value Updated")]
-    left = applied(judged.classified, stored_of(people)).employees["E1"]
+    employee = applied(judged.classified, stored_of(people)).employees["E1"]
     expected = stored_of({"E1": ("on", "one", "TWO", None)}).employees["E1"]
-    assert left == expected
+    assert employee == expected
 
 
 def test_the_same_values_under_a_new_id_rename_the_employee() -> None:
@@ -179,8 +179,10 @@ def test_the_same_values_under_a_new_id_rename_the_employee() -> None:
     assert judged.details() == [("NEW", "Employee Id Updated")]
     assert (answer["totalUpdates"], answer["totalNew"]) == (1, 0)
     assert (answer["totalEmpIdUpdate"], answer["totalStatusChange"]) == (1, 1)
-    left = applied(judged.classified, stored_of(people)).employees
-    assert [(name, employee.status) for name, employee in left.items()] == [("NEW", "off")]
+    employees_after = applied(judged.classified, stored_of(people)).employees
+    assert [(name, employee.status) for name, employee in employees_after.items()] == [
+        ("NEW", "off")
+    ]
 
 
 def test_a_status_alone_is_an_update() -> None:
@@ -205,15 +207,15 @@ def test_no_batch_leaves_two_employees_with_one_triple(rows: list[dict[str, Any]
     stored = stored_of(people)
     judged = judge_plain(rows, people, allow_no_auth=True)
     assert judged.answer["totalErrors"] + judged.answer["totalDuplicates"] == 1
-    left = applied(judged.classified, stored)
-    with_values = [each for each in left.employees.values() if each.has_values]
-    assert len(left.holders) == len(with_values)
+    after = applied(judged.classified, stored)
+    with_values = [each for each in after.employees.values() if each.has_values]
+    assert len(after.holders) == len(with_values)
 
 
 def test_lines_of_a_call_count_from_its_own_first_record() -> None:
     records = [*read_all([a_record("E1")]), *read_all([{}, a_record(None)], before=1)]
     whole = judge(records, stored_of({})).answer
-    assert [told["line"] for told in whole["errorDetails"]] == [3]
+    assert [detail["line"] for detail in whole["errorDetails"]] == [3]
 
 
 def test_rotation_finds_values_under_the_older_key_and_brings_them_under_the_current_one() -> None:
@@ -222,9 +224,13 @@ def test_rotation_finds_values_under_the_older_key_and_brings_them_under_the_cur
     rows = [a_record("E1"), a_record("E2", "x"), a_record("E3", "x", "z")]
     judged = judge(read_all(rows), stored)
     assert [value for _, value in judged.details()] == ["No Change", "No Change", "New Record"]
-    left = applied(judged.classified, stored).employees
-    assert [left[name].key for name in ("E1", "E2", "E3")] == [CURRENT.id, OLD.id, CURRENT.id]
-    assert left["E1"] == stored_of(people).employees["E1"]
+    employees_after = applied(judged.classified, stored).employees
+    assert [employees_after[name].key for name in ("E1", "E2", "E3")] == [
+        CURRENT.id,
+        OLD.id,
+        CURRENT.id,
+    ]
+    assert employees_after["E1"] == stored_of(people).employees["E1"]
 
 
 def test_values_under_a_key_that_is_gone_are_replaced_but_never_completed() -> None:
@@ -236,12 +242,12 @@ def test_values_under_a_key_that_is_gone_are_replaced_but_never_completed() -> N
 
 
 def test_hashes_differ_by_key_tenant_and_value_and_show_no_value() -> None:
-    prints = a_hasher().fingerprints(["secret", None, "secret"])
-    (_, first), (_, second) = prints.by_key
+    fingerprints = a_hasher().fingerprints(["secret", None, "secret"])
+    (_, first), (_, second) = fingerprints.by_key
     assert first[0] == first[2]
     assert first[1] is None
     assert first[0] != second[0]
-    assert "secret" not in repr((prints, prints.triples, CURRENT))
+    assert "secret" not in repr((fingerprints, fingerprints.triples, CURRENT))
 
 
 @pytest.mark.parametrize("name", ["added", "updated", "errors"])
@@ -251,7 +257,7 @@ def test_a_threshold_is_exceeded_by_strictly_more(name: str, count: int, is_over
     assert bool(exceeded(Thresholds(**{name: Decimal("2.5")}), **counts)) is is_over
 
 
-def test_an_exceeded_threshold_is_told_in_the_vendors_words() -> None:
+def test_an_exceeded_threshold_is_reported_in_the_vendors_words() -> None:
     limits = Thresholds(Decimal("1.50"), Decimal(0), Decimal(10))
     assert exceeded(limits, added=9, updated=9, errors=9, records=10, stored=10) == (
         "Number of added employees exceeds threshold: 1.5%. Processing has stopped.",
@@ -260,7 +266,7 @@ def test_an_exceeded_threshold_is_told_in_the_vendors_words() -> None:
     )
 
 
-def test_added_and_updated_are_not_applied_where_nobody_is_stored() -> None:
+def test_added_and_updated_thresholds_do_not_apply_to_an_empty_store() -> None:
     limits = Thresholds(Decimal(0), Decimal(0), Decimal(0))
     assert exceeded(limits, added=5, updated=0, errors=0, records=5, stored=0) == ()
     assert exceeded(limits, added=0, updated=0, errors=0, records=0, stored=0) == ()
@@ -303,18 +309,18 @@ def test_a_record_with_a_faulty_field_is_compared_with_what_is_stored_too(
     row: dict[str, Any], others: list[dict[str, Any]], fault: int
 ) -> None:
     faulty = row | {"employeeStatus": 5}
-    for record, told in ((row, [fault]), (faulty, [1002, fault])):
+    for record, ids in ((row, [fault]), (faulty, [1002, fault])):
         judged = judge_plain([*others, record], STORED_PEOPLE)
-        messages = judged.classified.verdicts[-1].messages
-        assert [message.id for message in messages] == told
+        messages = judged.classified.classifications[-1].messages
+        assert [message.id for message in messages] == ids
         assert judged.answer["totalErrors"] == 1
-        assert len(judged.answer["errorDetails"]) == len(told)
+        assert len(judged.answer["errorDetails"]) == len(ids)
 
 
 def test_a_record_whose_values_cannot_be_read_is_not_compared() -> None:
     for row in (a_record("E1", "two", 5), a_record(5, "two"), a_record("x" * 61, "two")):
-        [verdict] = judge_plain([row], STORED_PEOPLE).classified.verdicts
-        assert len(verdict.messages) == 1
+        [classification] = judge_plain([row], STORED_PEOPLE).classified.classifications
+        assert len(classification.messages) == 1
 
 
 def test_a_faulty_record_claims_nothing() -> None:

@@ -33,7 +33,7 @@ def of_employee(number: str = "L1", employee: str | None = "7", **fields: Any) -
 
 
 def of_key(key: str, **fields: Any) -> dict[str, Any]:
-    """A row that gives a key and names nobody."""
+    """A row with a key and without an employee."""
     return {"companyCode": "C1", "licenseKey": key} | fields
 
 
@@ -43,17 +43,17 @@ def never_unforeseen(error: Exception) -> Message:
 
 
 def import_on(
-    shelf: LicenseSet, action: LicenseAction, number: int = 1, tenant: str = TENANT
+    license_set: LicenseSet, action: LicenseAction, number: int = 1, tenant: str = TENANT
 ) -> LicenseRules:
-    """An import at work on that shelf."""
+    """An import that is applied to a license set."""
     return LicenseRules(
         tenant=tenant,
         company="C1",
         action=action,
         number=number,
         import_id=f"import-{number}",
-        shelf=shelf,
-        unforeseen=never_unforeseen,
+        license_set=license_set,
+        describe_error=never_unforeseen,
     )
 
 
@@ -66,7 +66,7 @@ def employee_in(row: dict[str, Any]) -> Employee:
 class Company:
     """The licenses, and the documents' bytes that imports have brought."""
 
-    shelf: LicenseSet = field(default_factory=LicenseSet)
+    license_set: LicenseSet = field(default_factory=LicenseSet)
     number: int = 0
     contents: dict[str, bytes] = field(default_factory=dict)
     tenant: str = TENANT
@@ -74,13 +74,13 @@ class Company:
     def send(self, action: LicenseAction, *rows: dict[str, Any]) -> list[RowResult]:
         """The results of an import of these rows, in the order they were sent."""
         self.number += 1
-        work = import_on(self.shelf, action, self.number, self.tenant)
+        work = import_on(self.license_set, action, self.number, self.tenant)
         read = [read_license(index, row, action) for index, row in enumerate(rows)]
-        for _ in work.steps(read, lambda row: employee_in(rows[row.index])):
+        for _ in work.apply(read, lambda row: employee_in(rows[row.index])):
             pass
         self.contents |= work.contents
-        self.shelf.settle()
-        return sorted(work.pending.take(), key=lambda result: result.index)
+        self.license_set.mark_stored()
+        return sorted(work.results.take(), key=lambda result: result.index)
 
     def holding(self, *rows: dict[str, Any]) -> Company:
         """With these licenses in it."""
@@ -90,9 +90,9 @@ class Company:
 
     def licenses(self) -> list[Document]:
         """What is stored, by number, without keys that the gateway made."""
-        held = self.shelf.all_held()
+        stored = self.license_set.all_licenses()
         return sorted(
-            (each.document or {} for each in held),
+            (each.document or {} for each in stored),
             key=lambda document: (
                 document.get("employeeNumber", ""),
                 document.get("licenseNumber", ""),
@@ -106,6 +106,6 @@ class Company:
         return license_
 
 
-def told(results: list[RowResult]) -> list[tuple[Outcome, list[int]]]:
+def outcomes_of(results: list[RowResult]) -> list[tuple[Outcome, list[int]]]:
     """Outcome and message ids of each row."""
-    return [(result.outcome, [said.id for said in result.messages]) for result in results]
+    return [(result.outcome, [message.id for message in result.messages]) for result in results]

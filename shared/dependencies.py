@@ -1,0 +1,92 @@
+"""What services are made of: the storage, the clock, and the services that most others need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.clock import Clock, Ids, RandomIds
+from shared.process_stop import ProcessStop
+from shared.services.accept import ImportAcceptor, PlanLimits
+from shared.services.admin.reference_lists import ReferenceLists
+from shared.services.background import Offload, to_thread_if_large
+from shared.services.chunk_processor import HoldBack
+from shared.services.completions import Completions
+from shared.services.import_log import ImportLog
+from shared.services.results import Payloads, Results
+from shared.services.status import Reporting
+from shared.settings import Settings
+from shared.storage.ports import ListedBlobs, Queues, Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What services are made of, one of each in a gateway: its storage, its clock, and the services
+    that most others need.
+    """
+
+    settings: Settings
+    tables: Tables
+    blobs: ListedBlobs
+    queues: Queues
+    clock: Clock
+    ids: Ids
+    stop: ProcessStop
+    offload: Offload
+    completions: Completions
+    imports: ImportLog
+    hold_back: HoldBack
+    results: Results
+    payloads: Payloads
+    lists: ReferenceLists
+    limits: PlanLimits
+    intake: ImportAcceptor
+    reporting: Reporting
+
+    @classmethod
+    def from_storage(
+        cls,
+        settings: Settings,
+        tables: Tables,
+        blobs: ListedBlobs,
+        queues: Queues,
+        clock: Clock,
+        stop: ProcessStop,
+        *,
+        ids: Ids | None = None,
+        offload: Offload = to_thread_if_large,
+    ) -> Dependencies:
+        """The dependencies on that storage, which nothing here connects to yet."""
+        ids = ids or RandomIds()
+        imports = ImportLog(tables)
+        hold_back = HoldBack(imports, queues, settings.imports_at_once)
+        results = Results(tables, blobs, offload)
+        limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
+        intake = ImportAcceptor(
+            imports=imports,
+            blobs=blobs,
+            queues=queues,
+            hold_back=hold_back,
+            clock=clock,
+            ids=ids,
+            offload=offload,
+            limits=limits,
+        )
+        return cls(
+            settings=settings,
+            tables=tables,
+            blobs=blobs,
+            queues=queues,
+            clock=clock,
+            ids=ids,
+            stop=stop,
+            offload=offload,
+            completions=Completions(),
+            imports=imports,
+            hold_back=hold_back,
+            results=results,
+            payloads=Payloads(blobs),
+            lists=ReferenceLists(tables, clock, ids, settings.cache_seconds),
+            limits=limits,
+            intake=intake,
+            reporting=Reporting(imports, results, clock),
+        )

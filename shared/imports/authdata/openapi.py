@@ -1,0 +1,202 @@
+"""Authentication data as operations: stage, review, process (docs/contracts.md#3)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from shared.auth.clients import Scope
+from shared.imports.authdata.definition import AUTHDATA
+from shared.web.openapi.operations import (
+    DRY_RUN,
+    GUID,
+    IDEMPOTENCY_KEY,
+    JSON,
+    PREFER,
+    VIEW,
+    Access,
+    Answer,
+    Body,
+    Operation,
+    Parameter,
+    headers,
+    import_answers,
+    reference,
+    still_running,
+)
+from shared.web.openapi.schemas import AnswerModel, Count, Guid, JudgedPage
+
+TAG: Final = "Authentication data"
+HERE: Final = "/api/admin/authdata"
+BATCH: Final = f"{HERE}/{{fileLogId}}"
+FILE_LOG_ID: Final = "The id of the batch; left out of a call, the gateway makes one."
+_ID: Final = Parameter("fileLogId", "path", "The id of the batch.", GUID, True)
+_Hidden = Annotated[
+    Literal["***", None], Field(description="Hidden where there is a value, else null.")
+]
+
+
+class DuplicateValues(AnswerModel):
+    employeeId: str = Field(description="The employee's id.")
+    authValue1: _Hidden
+    authValue2: _Hidden
+    authValue3: _Hidden
+
+
+class RecordFault(AnswerModel):
+    line: Count = Field(description="The record's place among those that were sent, from 1.")
+    value: str = Field(description="What is wrong with the record.")
+
+
+class EmployeeOutcome(AnswerModel):
+    Key: str = Field(description="The employee's id.")
+    Value: Literal[
+        "New Record",
+        "Auth Value Updated",
+        "Employee Id Updated",
+        "Status Updated",
+        "No Change",
+        "Error",
+    ] = Field(description="What became of the employee.")
+
+
+class AuthdataAnswer(AnswerModel):
+    fileLogId: Guid = Field(description=FILE_LOG_ID)
+    totalNew: Count = Field(description="Employees that were not stored before.")
+    totalRecords: Count = Field(description="Records that were sent.")
+    totalUpdates: Count = Field(description="Employees that were changed.")
+    totalErrors: Count = Field(description="Records that failed.")
+    totalNoChange: Count = Field(description="Employees that already have what was sent.")
+    totalEmpIdUpdate: Count = Field(description="Employees that got another id.")
+    totalAuthValueChange: Count = Field(
+        description="Employees whose authentication values changed."
+    )
+    totalStatusChange: Count = Field(description="Employees whose status changed.")
+    totalDuplicates: Count = Field(
+        description="Records that were left out as duplicates of another record of the batch."
+    )
+    duplicateAuthValues: list[DuplicateValues] = Field(
+        description="Employees whose authentication values another employee has too."
+    )
+    thresholdExceptions: list[str] = Field(
+        description="The thresholds of the tenant that the batch exceeds, as sentences."
+    )
+    errorDetails: list[RecordFault] = Field(description="The records that failed.")
+    employeeDetails: list[EmployeeOutcome] = Field(description="What became of each employee.")
+
+
+def operations(max_rows: int) -> tuple[Operation, ...]:
+    """The four calls."""
+    body = Body(dict.fromkeys((JSON, "text/json"), _call(max_rows)), "authdata.json")
+    processed = import_answers("What the batch has done.", AuthdataAnswer)
+    refusals = (400, 401, 403, 406, 409, 413)
+    return (
+        Operation(
+            function="authdata_stage",
+            method="POST",
+            path=f"{HERE}/stage",
+            summary="Stage records for review",
+            text="Stages the records in a new batch, or in the batch of `fileLogId`. No employee "
+            "changes before the batch is processed. The gateway hashes authentication values at "
+            "once and never shows them again.",
+            tag=TAG,
+            access=Access.EITHER,
+            scope=Scope.IMPORT_AUTHDATA,
+            parameters=(IDEMPOTENCY_KEY, DRY_RUN, VIEW),
+            body=body,
+            answers={
+                200: Answer(
+                    "What the records of this call would do.",
+                    {JSON: AuthdataAnswer | JudgedPage},
+                    headers("Idempotent-Replayed"),
+                )
+            },
+            refusals=(*refusals, 410, 415, 422),
+        ),
+        Operation(
+            function="authdata_review",
+            method="GET",
+            path=BATCH,
+            summary="Review a batch",
+            tag=TAG,
+            access=Access.EITHER,
+            scope=Scope.IMPORT_AUTHDATA,
+            parameters=(_ID,),
+            answers={
+                200: Answer(
+                    "What processing the batch would do now, or what it did.",
+                    {JSON: AuthdataAnswer},
+                    headers("X-Import-Id"),
+                ),
+                202: still_running(),
+            },
+            refusals=(400, 401, 403, 404, 406, 409, 410),
+        ),
+        Operation(
+            function="authdata_process",
+            method="POST",
+            path=BATCH,
+            summary="Process a staged batch",
+            text="Compares the records with what is stored now, and applies them. A batch is "
+            "processed once; a repeated call returns the first answer. If the batch exceeds a "
+            "threshold of the tenant, nothing changes.",
+            tag=TAG,
+            access=Access.EITHER,
+            scope=Scope.IMPORT_AUTHDATA,
+            parameters=(_ID, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
+            answers=processed,
+            refusals=(*refusals, 404, 410, 422),
+        ),
+        Operation(
+            function="authdata_stage_and_process",
+            method="POST",
+            path=HERE,
+            summary="Stage and process in one call",
+            tag=TAG,
+            access=Access.EITHER,
+            scope=Scope.IMPORT_AUTHDATA,
+            parameters=(PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
+            body=body,
+            answers=processed,
+            refusals=(*refusals, 410, 415, 422),
+            message_type=AUTHDATA.name,
+        ),
+    )
+
+
+def _call(max_rows: int) -> dict[str, Any]:
+    """The body; names match in any case, unknown ones are read over."""
+    flag = {"type": ["boolean", "null"]}
+    return {
+        "type": "object",
+        "properties": {
+            "fileLogId": {
+                "type": ["string", "null"],
+                "format": "uuid",
+                "description": FILE_LOG_ID,
+            },
+            "validate": {
+                **flag,
+                "default": True,
+                "description": "Whether the tenant's formats are checked.",
+            },
+            "allowNoAuth": {
+                **flag,
+                "default": False,
+                "description": "Whether a record may have no authentication value.",
+            },
+            "commit": {
+                **flag,
+                "default": True,
+                "description": "false: the records are judged, and nothing is stored.",
+            },
+            "employee": {
+                "type": "array",
+                "items": reference(AUTHDATA.name),
+                "maxItems": max_rows,
+                "description": "The records of the batch, each an employee.",
+            },
+        },
+        "required": ["employee"],
+    }

@@ -1,0 +1,73 @@
+"""Composes the services of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from shared.auth.tenant_lookups import TenantLookups
+from shared.dependencies import Dependencies
+from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
+from shared.imports.documents.processor import DocumentProcessor
+from shared.imports.documents.rounds import Features, Rounds
+from shared.imports.documents.store import DocumentList, WorkerSearch
+from shared.imports.documents.uploads import DocumentDryRuns, Documents
+from shared.services.admin.tenants import TenantService
+from shared.services.chunk_messages import ChunkMessage
+from shared.services.chunk_processor import ChunkProcessor
+from shared.services.name_index import NameIndex
+from shared.services.row_processor import RowProcessor
+from shared.storage.account import Account
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentServices:
+    features: Features
+    rounds: Rounds
+    intake: Documents
+    reading: DocumentList
+    dry_runs: DocumentDryRuns
+    drops: Drops
+    drop_sweep: DropSweep
+    poisoned: PoisonedDrops
+
+
+def compose_documents(
+    dependencies: Dependencies,
+    account: Account,
+    chunks: ChunkProcessor,
+    tenants: TenantService,
+    tenant_lookups: TenantLookups,
+) -> DocumentServices:
+    """The services for triggers and commands; `chunks` processes the rows."""
+    features, rounds = Features(account.tables), Rounds(account.tables)
+    workers = WorkerSearch(account.tables, NameIndex(account.tables))
+    files = account.documents
+    intake = Documents(dependencies, chunks, features, rounds, workers, files)
+    drops = Drops(dependencies, files, intake, features, tenant_lookups)
+    reading = DocumentList(account.tables, files, workers)
+    quiet_seconds = dependencies.settings.document_sweep_seconds
+    return DocumentServices(
+        features=features,
+        rounds=rounds,
+        intake=intake,
+        reading=reading,
+        dry_runs=DocumentDryRuns(intake, reading),
+        drops=drops,
+        drop_sweep=DropSweep(files, drops, dependencies.clock, quiet_seconds, tenants.list_ids),
+        poisoned=PoisonedDrops(account.poison, drops),
+    )
+
+
+def document_processors(
+    dependencies: Dependencies, run_earlier: Callable[[ChunkMessage], Awaitable[None]]
+) -> Mapping[str, RowProcessor]:
+    """The row processor of documents, by the name of the type.
+
+    `run_earlier` processes an earlier import, which may have to end first.
+    """
+    processor = DocumentProcessor(
+        dependencies.tables, dependencies.imports, dependencies.clock, run_earlier
+    )
+    return {DOCUMENTS.name: processor}

@@ -1,0 +1,306 @@
+"""The contract of Licenses: Viventium (docs/contracts.md#2).
+
+From a request in JSON, XML or as a form to an accepted import, and from the results to the vendor's
+answer in JSON or XML.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import azure.functions as func
+from werkzeug.http import parse_options_header
+
+from shared.errors import (
+    NotAcceptableError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from shared.gateway import Gateway
+from shared.imports.json_rows import MAX_ROW_BYTES, Payload, payload_from_rows, read_payload
+from shared.imports.licenses.actions import LicenseAction, import_action
+from shared.imports.licenses.attachments import content_bytes
+from shared.imports.licenses.definition import LICENSES
+from shared.imports.messages import Message, MessageId
+from shared.imports.planning import Plan
+from shared.imports.results import RowResult, failed
+from shared.services.status import ImportReport
+from shared.storage.import_records import ImportRecord
+from shared.web import query_names, requests
+from shared.web.charsets import charset_of, marked_utf16
+from shared.web.idempotency import keyed_call
+from shared.web.import_call import ImportCall, answer_import
+from shared.web.imports import import_view, judged_rows, not_yet
+from shared.web.requests import DryRun
+from shared.web.responses import refusal
+
+# The bodies of licenses calls in their three formats, as payloads (docs/contracts.md#2).
+
+# Documents of the maximum size, in base64, that fit into a JSON row besides its fields.
+_DOCUMENTS_PER_ROW = 2
+
+SortKey = Callable[[Mapping[str, Any]], str | None]
+
+
+class BodyFormat(StrEnum):
+    """The format of a call's rows."""
+
+    JSON = "JSON"
+    XML = "XML"
+    FORM = "form"
+
+
+@dataclass(frozen=True, slots=True)
+class BodyReader:
+    """Reads bodies of one format and refuses documents over the limit."""
+
+    format: BodyFormat
+    max_document_bytes: int
+
+    def __call__(self, body: bytes, sort_key: SortKey, max_rows: int) -> Payload:
+        """The payload. Raises InvalidRequestError, UnsupportedPayloadError, TooLargeError."""
+        checked_sort_key = self._check_documents(sort_key)
+        match self.format:
+            case BodyFormat.JSON:
+                max_row_bytes = (
+                    MAX_ROW_BYTES + _DOCUMENTS_PER_ROW * self.max_document_bytes * 4 // 3
+                )
+                return read_payload(body, checked_sort_key, max_rows, max_row_bytes)
+            case BodyFormat.XML:
+                # lxml is slow to import, and most callers send JSON.
+                from shared.imports.licenses.xml_reader import read_license_xml
+
+                return payload_from_rows(read_license_xml(body, max_rows), checked_sort_key)
+            case BodyFormat.FORM:
+                from shared.imports.licenses.form_reader import read_license_form
+
+                return payload_from_rows(read_license_form(body, max_rows), checked_sort_key)
+
+    def _check_documents(self, sort_key: SortKey) -> SortKey:
+        def check(row: Mapping[str, Any]) -> str | None:
+            size = content_bytes(row.get("documents"))
+            if size > self.max_document_bytes:
+                raise TooLargeError(
+                    f"A document has about {size} bytes and the limit is "
+                    f"{self.max_document_bytes}: leave it out, or send a smaller one."
+                )
+            return sort_key(row)
+
+        return check
+
+
+_FORMATS: Mapping[str, BodyFormat] = {
+    requests.JSON: BodyFormat.JSON,
+    "text/json": BodyFormat.JSON,
+    "text/xml": BodyFormat.XML,
+    "application/xml": BodyFormat.XML,
+    "application/x-www-form-urlencoded": BodyFormat.FORM,
+}
+_CHARSETS = frozenset(("", "utf-8", "utf8", "us-ascii", "utf-16", "utf-16le", "utf-16be"))
+_JSON_TYPES = (requests.JSON, "text/json")
+_XML_TYPES = ("application/xml", "text/xml")
+
+
+async def licenses_call(
+    gateway: Gateway, req: func.HttpRequest, *, deletes: bool = False
+) -> func.HttpResponse:
+    """An import or a deletion: check in the order of docs/contracts.md#0, accept, wait, answer."""
+    caller = await gateway.callers.authenticate(req.headers)
+    query = (query_names.LICENSE_DELETION if deletes else query_names.LICENSES).read(req)
+    action = LicenseAction.DELETE
+    if not deletes:
+        action = import_action(query.get("importaction") or LicenseAction.OVERRIDE.value)
+    allow_same = deletes or requests.boolean(query, "allowSameFile", default=True)
+    requests.check_size(req, gateway.settings.max_body_bytes)
+    dry_run = requests.dry_run(query)
+    is_by_row = dry_run is DryRun.ROWS
+    media_type = accepted_media_type(
+        req, _JSON_TYPES if is_by_row else offered_types(_media_type(req))
+    )
+    format_ = _body_format(req)
+    reader = BodyReader(format_, gateway.settings.max_document_bytes)
+    body = req.get_body()
+    options = replace(caller.options, action=action.value)
+    if dry_run is not DryRun.NO:
+        async with gateway.shares.acceptance.place(caller.tenant):
+            text = await _text_body(req, format_)
+            planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
+        gateway.dry_runs.check_rows(planned)
+        if not allow_same:
+            hashes = await gateway.fingerprint_keys.body_hashes(body)
+            await gateway.files.check(caller.tenant, hashes)
+        draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options)
+        return await _answer_dry_run(gateway, draft, planned, dry_run, media_type)
+    keyed = await keyed_call(req, caller.tenant, [body], gateway.fingerprint_keys)
+
+    async def accept(import_id: str) -> ImportRecord | None:
+        text = await _text_body(req, format_)
+        planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
+        if not planned.rows:
+            return None
+        draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id)
+        draft = replace(draft, media_type=media_type)
+        hashes: tuple[str, ...] = ()
+        if not deletes:
+            hashes = await gateway.fingerprint_keys.body_hashes(body)
+            draft = replace(draft, body_hash=hashes[0])
+        if allow_same:
+            return await gateway.intake.accept_planned(LICENSES, draft, planned)
+        check = partial(gateway.files.check, caller.tenant, hashes, import_id)
+        await check()  # before the payload is written, and once more with the record
+        return await gateway.intake.accept_planned(LICENSES, draft, planned, check)
+
+    async def render(record: ImportRecord | None, media_type: str) -> func.HttpResponse:
+        if record is None:
+            return _response((), None, media_type)
+        return await licenses_answer(gateway, record, media_type)
+
+    preferences = requests.preferences(req, gateway.settings.wait_seconds)
+    call = ImportCall(caller.tenant, accept, render, preferences, media_type, licenses_pending)
+    return await answer_import(gateway, call, keyed)
+
+
+async def _answer_dry_run(
+    gateway: Gateway, draft: ImportRecord, planned: Plan, mode: DryRun, media_type: str
+) -> func.HttpResponse:
+    """The answer that the call would get, without an import key."""
+    is_by_row = mode is DryRun.ROWS
+    result = await gateway.dry_runs.judge(LICENSES, draft, planned, with_changes=is_by_row)
+    if is_by_row:
+        return await judged_rows(LICENSES, result, media_type)
+    return await asyncio.to_thread(_response, result.in_order_sent(), None, media_type)
+
+
+async def licenses_answer(
+    gateway: Gateway, record: ImportRecord, media_type: str
+) -> func.HttpResponse:
+    """200 with the vendor's answer to an ended import.
+
+    A row without a result (its payload was lost) gets 9001.
+    """
+    result_by_index = {
+        result.index: result async for result in gateway.reporting.all_results(record)
+    }
+    no_key = (None,) * len(LICENSES.rules.key_fields)
+    missing = Message(MessageId.COULD_NOT_BE_PROCESSED)
+    results = [
+        result_by_index.get(index) or failed(index, no_key, missing) for index in range(record.rows)
+    ]
+    return await asyncio.to_thread(_response, results, record.import_id, media_type)
+
+
+def accepted_media_type(
+    req: func.HttpRequest, offered: Sequence[str] = (*_JSON_TYPES, *_XML_TYPES)
+) -> str:
+    """The media type that the caller prefers; the first one offered where it prefers none.
+
+    Raises NotAcceptableError.
+    """
+    return requests.accepted_type(req, *offered)
+
+
+def offered_types(media_type: str) -> list[str]:
+    """The media types of answers; `media_type` first, if it is one of them."""
+    offered = (
+        (*_XML_TYPES, *_JSON_TYPES) if media_type in _XML_TYPES else (*_JSON_TYPES, *_XML_TYPES)
+    )
+    return sorted(offered, key=lambda offer: offer != media_type)
+
+
+def licenses_refusal(req: func.HttpRequest, error: BaseException) -> func.HttpResponse:
+    """A refusal as JSON, or as XML for a caller that accepts only XML."""
+    response = refusal(error)
+    if _accepts(req, _JSON_TYPES) or not _accepts(req, _XML_TYPES):
+        return response
+    return _refusal_in_xml(response, accepted_media_type(req))
+
+
+def licenses_accepted(req: func.HttpRequest, report: ImportReport) -> func.HttpResponse:
+    """202 for a call whose import was accepted before the call failed."""
+    return licenses_pending(report, accepted_media_type(req))
+
+
+def _accepts(req: func.HttpRequest, media_types: Sequence[str]) -> bool:
+    try:
+        requests.accepted_type(req, *media_types)
+    except NotAcceptableError:
+        return False
+    return True
+
+
+def _refusal_in_xml(response: func.HttpResponse, media_type: str) -> func.HttpResponse:
+    from shared.imports.licenses.answer import refusal_xml
+
+    message = json.loads(response.get_body())["message"]
+    return func.HttpResponse(
+        refusal_xml(message),
+        status_code=response.status_code,
+        headers=dict(response.headers),
+        mimetype=media_type,
+    )
+
+
+def licenses_pending(report: ImportReport, media_type: str) -> func.HttpResponse:
+    """202 with the address of the import."""
+    response = not_yet(report)
+    if _is_json(media_type):
+        return response
+    from shared.imports.licenses.answer import import_xml
+
+    return func.HttpResponse(
+        import_xml(import_view(report)),
+        status_code=response.status_code,
+        headers=dict(response.headers),
+        mimetype=media_type,
+    )
+
+
+def _response(
+    results: Sequence[RowResult], import_id: str | None, media_type: str
+) -> func.HttpResponse:
+    # Imported late, because the models are slow to import and indexing does not need them.
+    from shared.imports.licenses.answer import import_answer
+
+    answer = import_answer(results, import_id)
+    headers = {} if import_id is None else {"X-Import-Id": import_id}
+    if _is_json(media_type):
+        body: str | bytes = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    else:
+        from shared.imports.licenses.answer import answer_xml
+
+        body = answer_xml(answer)
+    return func.HttpResponse(body, headers=headers, mimetype=media_type)
+
+
+def _is_json(media_type: str) -> bool:
+    return media_type.endswith("json")
+
+
+def _body_format(req: func.HttpRequest) -> BodyFormat:
+    """The format of the body. Raises UnsupportedMediaTypeError."""
+    requests.check_encoding(req)
+    media_type = _media_type(req)
+    body_format = _FORMATS.get(media_type or requests.JSON)
+    if body_format is None and media_type.endswith("+json"):
+        body_format = BodyFormat.JSON
+    charset = charset_of(req.headers.get("Content-Type", "")).lower()
+    if body_format is None or charset not in _CHARSETS:
+        raise UnsupportedMediaTypeError(f"Send {', '.join(_FORMATS)}, in UTF-8 or UTF-16.")
+    return body_format
+
+
+def _media_type(req: func.HttpRequest) -> str:
+    return parse_options_header(req.headers.get("Content-Type", ""))[0].lower()
+
+
+async def _text_body(req: func.HttpRequest, format_: BodyFormat) -> bytes:
+    """The body in UTF-8; an XML body keeps its encoding, which its mark or declaration names."""
+    if format_ is BodyFormat.XML:
+        return marked_utf16(req.get_body(), charset_of(req.headers.get("Content-Type", "")))
+    return await requests.text_body(req)

@@ -1,0 +1,190 @@
+"""The stored licenses as records that are read back (docs/contracts.md#7)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from shared.errors import InvalidRequestError
+from shared.imports.import_type import Document, ImportType
+from shared.imports.licenses.attachments import exported_documents
+from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.model import PERSONAL_ID, employee_of, guid_text
+from shared.imports.licenses.store import key_row, license_row, owner_from_entity
+from shared.imports.merge_rules import text_columns
+from shared.imports.model import MAX_LICENSE_REFERENCE
+from shared.imports.results import RowResult
+from shared.services.records.rendering import RecordShape
+from shared.services.records.search import KeySearch, RangeSearch
+from shared.services.records.sources import (
+    RECORD_ROWS,
+    Findings,
+    Predicate,
+    Query,
+    need,
+    of_tenant,
+    partitions_of,
+    reference_filter,
+)
+from shared.storage.business_records import RecordKey, partition_of
+from shared.storage.entities import decode, join_text
+from shared.storage.ports import Entity, EntityRange, RangeTables, reading
+
+_COMPANY: Final = "companyCode"
+_KEY: Final = "licenseKey"
+_NUMBER: Final = "employeeNumber"
+_KEY_ROWS: Final = ("k|", "k|~")
+
+
+@dataclass(frozen=True)
+class LicenseRecords:
+    """`RecordSource` of licenses.
+
+    What is left of a deleted license is the entity of its key: a license that went to another
+    employee leaves a tombstone in its old place too, but is not gone.
+    """
+
+    @property
+    def kind(self) -> ImportType:
+        """See `RecordSource.kind`."""
+        return LICENSES
+
+    @property
+    def filters(self) -> Sequence[str]:
+        """See `RecordSource.filters`."""
+        return (_COMPANY, _KEY, _NUMBER, PERSONAL_ID)
+
+    @property
+    def key_fields(self) -> Sequence[str]:
+        """See `RecordSource.key_fields`."""
+        return (_COMPANY, _KEY)
+
+    @cached_property
+    def shape(self) -> RecordShape:
+        """See `RecordSource.shape`."""
+        return RecordShape(
+            record_text=_record_text,
+            key_of=_key_of,
+            is_sensitive=lambda _path: False,
+            never_shown=frozenset(("content", "serializableLicenseKey")),
+            former_fields=_without_bytes,
+        )
+
+    def read_filter(self, name: str, text: str) -> str:
+        """See `RecordSource.read_filter`."""
+        if name == _KEY:
+            try:
+                key = guid_text(text)
+            except ValueError:
+                key = None
+            if key is None:
+                raise InvalidRequestError(f"{name} must be a guid that is not all zeros.")
+            return key
+        if name == PERSONAL_ID:
+            if not text.isascii() or not text.isdigit() or len(text) > len(str(2**31)):
+                raise InvalidRequestError(f"{name} must be a whole number.")
+            return str(int(text))
+        return reference_filter(name, text, MAX_LICENSE_REFERENCE)
+
+    async def find(self, tables: RangeTables, query: Query) -> Findings:
+        """See `RecordSource.find`."""
+        company = query.filters.get(_COMPANY)
+        if query.is_deleted:
+            if not query.only(_COMPANY):
+                raise InvalidRequestError(
+                    f"Deleted licenses are found by {_COMPANY}, or all of them: leave the other "
+                    "filters out."
+                )
+            return Findings(_range(tables, query.tenant, company, _KEY_ROWS, ("Deleted", True)))
+        if _KEY in query.filters:
+            keys = await _places_of_key(tables, query.tenant, company, query.filters[_KEY])
+            return Findings(KeySearch(tables, LICENSES.table, keys), self.has_all(query.filters))
+        if company is None and query.filters:
+            raise need(next(iter(query.filters)), _COMPANY)
+        if query.only(_COMPANY):
+            return Findings(_range(tables, query.tenant, company, RECORD_ROWS, None))
+        equal = None
+        if _NUMBER in query.filters:
+            column = text_columns(dict(query.filters), [_NUMBER])[_NUMBER]
+            equal = (f"{_NUMBER[0].upper()}{_NUMBER[1:]}", column)
+        # A personal id is no column, so the licenses of the company are looked through for it.
+        search = _range(tables, query.tenant, company, RECORD_ROWS, equal)
+        return Findings(search, self.has_all(query.filters))
+
+    def place_of(self, tenant: str, result: RowResult) -> RecordKey | None:
+        """See `RecordSource.place_of`."""
+        company, division, number, personal_id, key = result.key
+        if company is None or key is None:
+            return None
+        named = {"divisionCode": division, _NUMBER: number}
+        employee = employee_of({**named, PERSONAL_ID: int(personal_id) if personal_id else None})
+        return RecordKey(partition_of(tenant, company), license_row(employee, key))
+
+    def has_all(self, filters: Mapping[str, str]) -> Predicate:
+        """See `RecordSource.has_all`."""
+        return lambda document: all(
+            str(document.get(name)) == text if name in document else False
+            for name, text in filters.items()
+        )
+
+
+async def _places_of_key(
+    tables: RangeTables, tenant: str, company: str | None, key: str
+) -> list[RecordKey]:
+    """Where the license of a key lies, in this company or in each."""
+    advice = f"The tenant has too many companies to look for {_KEY} in each: send {_COMPANY}."
+    partitions = (
+        await partitions_of(tables, LICENSES.table, tenant, advice)
+        if company is None
+        else [partition_of(tenant, company)]
+    )
+    owners = KeySearch(
+        tables, LICENSES.table, [RecordKey(each, key_row(key)) for each in partitions]
+    )
+    found = (await owners.read(None, len(partitions))).found
+    return [
+        RecordKey(each.entity.partition, license_row(employee_of(owner.fields), key))
+        for each in found
+        if not (owner := owner_from_entity(each.entity)).is_gone
+    ]
+
+
+def _range(
+    tables: RangeTables,
+    tenant: str,
+    company: str | None,
+    rows: tuple[str, str],
+    equal: tuple[str, str | bool] | None,
+) -> RangeSearch:
+    if company is None:
+        first, last = of_tenant(tenant)
+    else:
+        first = last = partition_of(tenant, company)
+    return RangeSearch(tables, LICENSES.table, EntityRange(first, last, *rows, equal))
+
+
+def _record_text(entity: Entity) -> str:
+    """The license with its documents as they are sent, without content."""
+    text = join_text("Document", entity.values)
+    if '"documents":' not in text:
+        return text
+    return json.dumps(_without_bytes(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
+
+
+def _without_bytes(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(fields.get("documents"), list):
+        return fields
+    return {**fields, "documents": exported_documents(fields["documents"])}
+
+
+def _key_of(entity: Entity) -> Document:
+    """The key, and whose license it was where that is known."""
+    company = decode(entity.partition.partition("|")[2])
+    whose: Mapping[str, Any] = {}
+    if entity.row.startswith("k|"):
+        with reading("the owner of a license key"):
+            whose = owner_from_entity(entity).fields
+    return {_COMPANY: company, **whose, _KEY: entity.row.rpartition("|")[2]}

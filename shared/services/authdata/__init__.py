@@ -1,1 +1,0 @@
-"""Authentication data: staging, review, processing, and the work on its imports."""

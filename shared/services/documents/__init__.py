@@ -1,1 +1,0 @@
-"""Documents: uploads, drops, reading back, and what a tenant sets for them (docs/documents.md)."""

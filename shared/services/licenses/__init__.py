@@ -1,1 +1,0 @@
-"""Licenses: the work on their rows, company by company (docs/licenses.md)."""

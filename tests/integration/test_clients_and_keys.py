@@ -1,0 +1,295 @@
+"""OAuth clients on real tables: unique ids, tenants of their own, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.auth.client_secrets import SecretChecker, matches
+from shared.auth.clients import ClientLookups, Scope
+from shared.auth.signing_keys import (
+    LEAD_SECONDS,
+    MOST_KEYS,
+    OVERLAP_SECONDS,
+    PARTITION,
+    ROW,
+    KeyStore,
+    ring_from_entity,
+)
+from shared.auth.tenant_lookups import TenantLookups
+from shared.bootstrap import open_gateway
+from shared.clock import RandomIds, SystemClock
+from shared.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionFailedError,
+    RefusedError,
+    TokenRefusedError,
+)
+from shared.gateway import Gateway
+from shared.services.admin.tokens import LocalTokenSource, TokenRequest, TokenRequests
+from shared.storage.account import Account
+from shared.storage.names import SIGNING_KEYS
+from shared.storage.ports import Delete, Entity
+from tests.emulator import Emulator, settings_for
+from tests.integration.harness import CountedTables
+from tests.tenants import new_tenant
+
+pytestmark = pytest.mark.integration
+INBOX = [Scope.IMPORT_INBOX]
+
+GatewayScenario = Callable[[Gateway], Awaitable[None]]
+
+
+@pytest.fixture
+def run_on_gateway(connection_string: str) -> Callable[[GatewayScenario], None]:
+    """Run a story on the emulator."""
+
+    async def told(story: GatewayScenario) -> None:
+        async with open_gateway(settings_for(connection_string)) as gateway:
+            await story(gateway)
+
+    return lambda story: asyncio.run(told(story))
+
+
+RunOnGateway = Callable[[GatewayScenario], None]
+
+
+def test_an_id_is_unique_in_the_whole_gateway_until_it_is_revoked(
+    run_on_gateway: RunOnGateway,
+) -> None:
+    async def story(gateway: Gateway) -> None:
+        one, other = [await new_tenant(gateway) for _ in range(2)]
+        name = f"Söhne {uuid.uuid4()}"
+        ended = await asyncio.gather(
+            *(gateway.clients.add(tenant, name, INBOX) for tenant in (one, other)),
+            return_exceptions=True,
+        )
+        [issued] = [each for each in ended if not isinstance(each, BaseException)]
+        assert [type(each) for each in ended if each is not issued] == [ConflictError]
+        with pytest.raises(ConflictError):
+            await gateway.clients.add(one, f" {name} ", INBOX)
+        await gateway.clients.revoke(name)
+        again = await gateway.clients.add(other, name, INBOX)
+        assert again.client.registration != issued.client.registration
+        assert again.client_secret != issued.client_secret
+
+    run_on_gateway(story)
+
+
+def test_a_secret_is_stored_as_a_slow_hash_and_shows_nowhere(run_on_gateway: RunOnGateway) -> None:
+    async def story(gateway: Gateway) -> None:
+        issued = await gateway.clients.add(await new_tenant(gateway), "", INBOX)
+        [stored] = await gateway.clients.list_clients(issued.client.tenant)
+        assert stored == issued.client
+        assert matches(stored.secret_hash, issued.client_secret)
+        assert issued.client_secret not in repr(issued)
+        assert stored.secret_hash not in repr(stored)
+
+    run_on_gateway(story)
+
+
+def test_a_tenant_sees_and_revokes_its_own_clients_only(run_on_gateway: RunOnGateway) -> None:
+    async def story(gateway: Gateway) -> None:
+        one, other = [await new_tenant(gateway) for _ in range(2)]
+        client_id = str(uuid.uuid4())
+        issued = await gateway.clients.register(one, client_id.upper(), "HR", INBOX)
+        assert (issued.client.client_id, issued.client_secret) == (client_id, "")
+        assert issued.client.is_entra_client
+        assert await gateway.clients.list_clients(other) == []
+        assert issued.client in await gateway.clients.list_clients()
+        with pytest.raises(NotFoundError):
+            await gateway.clients.revoke(client_id, other)
+        assert await gateway.clients.revoke(client_id.upper(), one) == issued.client
+
+    run_on_gateway(story)
+
+
+def test_what_cannot_be_done_is_refused(run_on_gateway: RunOnGateway) -> None:
+    async def story(gateway: Gateway) -> None:
+        tenant, clients = await new_tenant(gateway), gateway.clients
+        refused: list[tuple[Awaitable[object], type[RefusedError]]] = [
+            (clients.add("nobody", "", INBOX), NotFoundError),
+            (clients.add(tenant, " ", INBOX), InvalidRequestError),
+            (clients.add(tenant, "two\nlines", INBOX), InvalidRequestError),
+            (clients.add(tenant, "x" * 201, INBOX), InvalidRequestError),
+            (clients.add(tenant, "", []), InvalidRequestError),
+            (clients.register(tenant, "no-guid", "", INBOX), InvalidRequestError),
+            (clients.revoke("nobody"), NotFoundError),
+            (clients.list_clients("nobody"), NotFoundError),
+        ]
+        for asked, error in refused:
+            with pytest.raises(error):
+                await asked
+
+    run_on_gateway(story)
+
+
+def test_a_wrong_secret_costs_the_same_whether_the_client_is_known_or_not(
+    run_on_gateway: RunOnGateway,
+) -> None:
+    """No refusal is answered from memory: only ids that somebody uses would be there."""
+
+    async def story(gateway: Gateway) -> None:
+        issued = await gateway.clients.add(await new_tenant(gateway), "", INBOX)
+        known = issued.client.client_id
+        tables = CountedTables(gateway.account.tables)
+        checker = SecretChecker()
+        source = LocalTokenSource(gateway.identity.local_tokens, checker)
+        tenants = TenantLookups(tables, SystemClock(), 60)
+        requests = TokenRequests(ClientLookups(tables, SystemClock(), 60), source, tenants)
+        for client_id in (known, "nobody", known, "nobody"):
+            before = tables.reads, tables.queries
+            with pytest.raises(TokenRefusedError):
+                await requests.grant(TokenRequest(client_id, "pigs_wrong", None))
+            assert (tables.reads - before[0], tables.queries - before[1]) == (0, 1), client_id
+        assert checker.computed == 0
+        await requests.grant(TokenRequest(known, issued.client_secret, None))
+        assert checker.computed == 1
+
+    run_on_gateway(story)
+
+
+# The ring of signing keys on real tables: made once, rotated with overlap, or at once.
+
+
+class HandClock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_800_000_000.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def elapsed(self) -> float:
+        return self.seconds
+
+
+class House:
+    """Two gateway processes and an administrator on the same storage, under one clock."""
+
+    def __init__(self, account: Account) -> None:
+        self.tables = account.tables
+        self.clock = HandClock()
+        self.one, self.other = (KeyStore(self.tables, self.clock, RandomIds(), 3) for _ in range(2))
+        self.admin = KeyStore(self.tables, self.clock, RandomIds(), 0)
+
+    async def kids(self, store: KeyStore) -> list[str]:
+        return [key.kid for key in await store.published()]
+
+
+KeysScenario = Callable[[House], Awaitable[None]]
+RunWithKeys = Callable[[KeysScenario], None]
+
+
+@pytest.fixture
+def run_with_keys(emulator: Emulator) -> RunWithKeys:
+    """Run a story on an account of its own, without keys at first."""
+
+    storage = settings_for(emulator.account("keys")).storage
+
+    async def told(story: KeysScenario) -> None:
+        account = Account(storage)
+        try:
+            with suppress(PreconditionFailedError):
+                await account.tables.write(SIGNING_KEYS, Delete(Entity(PARTITION, ROW, {})))
+            await story(House(account))
+        finally:
+            await account.close()
+
+    return lambda story: asyncio.run(told(story))
+
+
+def test_processes_that_start_at_once_agree_on_the_first_key(run_with_keys: RunWithKeys) -> None:
+    async def story(house: House) -> None:
+        stores = [KeyStore(house.tables, house.clock, RandomIds(), 3) for _ in range(8)]
+        keys = await asyncio.gather(*(store.signing() for store in stores))
+        assert len({key.kid for key in keys}) == 1
+        assert await house.kids(house.one) == [keys[0].kid]
+
+    run_with_keys(story)
+
+
+def test_a_new_key_is_published_before_it_signs_and_the_old_one_goes_on(
+    run_with_keys: RunWithKeys,
+) -> None:
+    async def story(house: House) -> None:
+        old = await house.one.signing()
+        ring = await house.admin.rotate(at_once=False)
+        new = ring.keys[0].kid
+        house.clock.seconds += 3
+        assert await house.kids(house.one) == [new, old.kid]
+        assert (await house.one.signing()).kid == old.kid
+        house.clock.seconds += LEAD_SECONDS
+        assert (await house.one.signing()).kid == new
+        assert await house.other.find(old.kid) is not None
+        house.clock.seconds += OVERLAP_SECONDS
+        assert await house.kids(house.one) == [new]
+        assert await house.one.find(old.kid) is None
+
+    run_with_keys(story)
+
+
+def test_a_key_that_another_process_has_just_made_is_found_at_once(
+    run_with_keys: RunWithKeys,
+) -> None:
+    async def story(house: House) -> None:
+        await house.one.signing()
+        new = (await house.admin.rotate(at_once=False)).keys[0].kid
+        assert await house.one.find(new) is not None
+        assert await house.one.find("made-up") is None
+
+    run_with_keys(story)
+
+
+def test_rotation_at_once_forgets_every_older_key(run_with_keys: RunWithKeys) -> None:
+    async def story(house: House) -> None:
+        old = await house.one.signing()
+        new = (await house.admin.rotate(at_once=True)).keys[0]
+        assert (await house.other.signing()).kid == new.kid
+        house.clock.seconds += 3
+        assert await house.one.find(old.kid) is None
+        assert (await house.one.signing()).kid == new.kid
+
+    run_with_keys(story)
+
+
+def test_rotations_at_the_same_time_are_all_kept(run_with_keys: RunWithKeys) -> None:
+    async def story(house: House) -> None:
+        await asyncio.gather(house.one.rotate(at_once=False), house.other.rotate(at_once=False))
+        assert len(await house.kids(house.admin)) == 3
+
+    run_with_keys(story)
+
+
+def test_the_ring_does_not_grow_without_end(run_with_keys: RunWithKeys) -> None:
+    async def story(house: House) -> None:
+        for _ in range(MOST_KEYS - 1):
+            await house.admin.rotate(at_once=False)
+        with pytest.raises(ConflictError, match="--at-once"):
+            await house.admin.rotate(at_once=False)
+        house.clock.seconds += LEAD_SECONDS + OVERLAP_SECONDS + 1
+        await house.admin.rotate(at_once=False)
+        assert len(await house.kids(house.admin)) == 2
+
+    run_with_keys(story)
+
+
+def test_no_private_key_shows_in_a_repr_or_in_what_is_published(run_with_keys: RunWithKeys) -> None:
+    async def story(house: House) -> None:
+        key = await house.one.signing()
+        entity = await house.tables.get(SIGNING_KEYS, PARTITION, ROW)
+        assert entity is not None
+        assert "PRIVATE KEY" in entity.text("keys")
+        assert "private" not in repr(key).lower()
+        assert "private" not in repr(ring_from_entity(entity)).lower()
+        assert set(key.jwk) == {"kty", "use", "alg", "kid", "crv", "x", "y"}
+
+    run_with_keys(story)

@@ -1,0 +1,199 @@
+"""Tenant ids, function keys and client secrets: what is stored of them and what is compared."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.auth.callers import Caller, check_database, check_database_version
+from shared.auth.client_secrets import (
+    SecretChecker,
+    hash_client_secret,
+    may_match,
+    new_client_secret,
+)
+from shared.auth.integrations import (
+    Database,
+    FunctionKey,
+    Integration,
+    hash_function_key,
+    integration_from_entity,
+    integration_to_entity,
+    key_from_entity,
+    key_to_entity,
+    new_function_key,
+)
+from shared.errors import ForbiddenError, InvalidRequestError
+from shared.imports.import_type import OnExisting, Options
+from shared.services.admin.tenants import numbered_slug, slug_of
+
+# The id of a tenant is a slug, whatever the name is written in.
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Demo Payroll", "demo-payroll"),
+        ("Łódź Straße & Søn", "lodz-strasse-son"),
+        ("Müller -- Crédit 24", "muller-credit-24"),
+        ("AB", "tenant-ab"),
+        ("株式会社", "tenant"),
+        ("x" * 39 + " y", "x" * 39),
+    ],
+)
+def test_a_name_becomes_a_slug(name: str, slug: str) -> None:
+    assert slug_of(name) == slug
+
+
+@given(st.text(), st.integers(1, 10_000))
+def test_every_name_and_number_give_a_valid_slug(name: str, number: int) -> None:
+    assert re.fullmatch(r"[a-z0-9-]{3,40}", numbered_slug(slug_of(name), number))
+
+
+@given(st.text())
+def test_numbers_keep_slugs_apart(name: str) -> None:
+    slug = slug_of(name)
+    assert len({numbered_slug(slug, number) for number in range(1, 200)}) == 199
+
+
+@pytest.mark.parametrize("slug", ["ab", "a" * 41, "Demo", "a_b", "", "démo"])
+def test_a_text_that_is_not_a_slug_is_refused(slug: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        numbered_slug(slug, 1)
+
+
+# Function keys and callers: what is stored, what shows, what the vendor's checks say.
+
+
+def an_integration(**changes: object) -> Integration:
+    fields: dict[str, object] = {"tenant": "demo", "software_key": "PAY ROLL", "name": "Pay"}
+    return Integration(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def a_caller(integration: Integration) -> Caller:
+    return Caller("demo", integration.software_key, integration.software_key, integration)
+
+
+def test_keys_are_long_random_and_safe_to_paste() -> None:
+    keys = {new_function_key() for _ in range(100)}
+    assert len(keys) == 100
+    assert all(len(key) >= 43 and key.replace("-", "a").isidentifier() for key in keys)
+
+
+def test_a_hash_is_sha_256_of_the_utf_8_text_and_any_text_has_one() -> None:
+    assert hash_function_key("clé") == hashlib.sha256("clé".encode()).hexdigest()
+    assert len(hash_function_key("\udcff")) == 64
+
+
+def test_a_stored_key_comes_back_and_does_not_show_its_hash() -> None:
+    key = FunctionKey(hash_function_key("k"), "demo", "PAY ROLL")
+    assert key_from_entity(key_to_entity(key)) == key
+    assert key.key_hash not in repr(key)
+
+
+def test_a_stored_integration_comes_back_and_does_not_show_its_hash() -> None:
+    integration = an_integration(
+        enabled=False,
+        on_existing=OnExisting.ERROR,
+        database=Database(active=False, version=0),
+        key_hash=hash_function_key("k"),
+    )
+    assert integration_from_entity(integration_to_entity(integration)) == integration
+    assert integration.key_hash not in repr(a_caller(integration))
+
+
+def test_the_options_of_a_caller_are_its_integrations() -> None:
+    assert a_caller(an_integration()).options == Options(OnExisting.UPDATE)
+    refusing = an_integration(on_existing=OnExisting.ERROR)
+    assert a_caller(refusing).options == Options(OnExisting.ERROR)
+
+
+def test_an_inactive_database_is_refused_in_the_vendors_words() -> None:
+    check_database(a_caller(an_integration()))
+    with pytest.raises(ForbiddenError, match=r"^Pay and Bill Database not active$"):
+        check_database(a_caller(an_integration(database=Database(active=False))))
+
+
+def test_an_older_database_is_refused_in_the_vendors_words() -> None:
+    check_database_version(a_caller(an_integration()), 1)
+    with pytest.raises(InvalidRequestError, match=r"^Invalid DB Version$"):
+        check_database_version(a_caller(an_integration()), 2)
+
+
+# Client secrets: what is stored, and that only who has the secret costs us the slow hash.
+
+SECRET = new_client_secret()
+STORED = hash_client_secret(SECRET)
+
+
+def test_secrets_are_long_random_and_safe_in_a_form() -> None:
+    secrets = {new_client_secret() for _ in range(100)}
+    assert len(secrets) == 100
+    assert all(len(one) >= 48 and one.replace("-", "a").isidentifier() for one in secrets)
+
+
+def test_a_hash_is_salted_slow_and_does_not_hold_the_secret() -> None:
+    started = time.perf_counter()
+    assert hash_client_secret(SECRET) != STORED
+    assert time.perf_counter() - started > 0.05
+    assert SECRET not in STORED
+    assert STORED.startswith("scrypt$14$8$5$")
+
+
+def test_only_the_secret_itself_is_right_and_a_flood_of_guesses_computes_nothing() -> None:
+    async def story() -> None:
+        checker = SecretChecker()
+        guesses = [f"{SECRET}x", SECRET[:-1], SECRET.lower(), "", "\udcff", "$", "x" * 10_000]
+        guesses += [new_client_secret() for _ in range(2_000)]
+        assert not any([await checker.is_right(STORED, guess) for guess in guesses])
+        assert checker.computed == 0
+        assert await checker.is_right(STORED, SECRET)
+        assert checker.computed == 1
+
+    asyncio.run(story())
+
+
+def test_a_correct_secret_is_cached_and_a_burst_computes_at_most_two_hashes() -> None:
+    async def story() -> None:
+        checker = SecretChecker()
+        burst = [checker.is_right(STORED, SECRET) for _ in range(50)]
+        assert all(await asyncio.gather(*burst))
+        assert checker.computed <= 2
+        other = hash_client_secret(SECRET)
+        assert await checker.is_right(other, SECRET)
+        assert not await checker.is_right(STORED, f"{SECRET} ")
+
+    asyncio.run(story())
+
+
+def test_the_event_loop_is_not_blocked_while_a_hash_is_computed() -> None:
+    async def story() -> int:
+        checking = asyncio.create_task(SecretChecker().is_right(STORED, SECRET))
+        turns = 0
+        while not checking.done():
+            await asyncio.sleep(0.001)
+            turns += 1
+        return turns
+
+    assert asyncio.run(story()) > 10
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["x", "scrypt$14$8$5$00", "scrypt$14$8$5$zz$zz$zz", "$" * 6, "scrypt$14$8$5$00$000000$00$00"],
+)
+def test_nothing_matches_a_stored_hash_that_cannot_be_read(broken: str) -> None:
+    assert not may_match(broken, SECRET)
+    assert not asyncio.run(SecretChecker().is_right(broken, SECRET))
+    assert not may_match(STORED[:-1], SECRET)
+
+
+def test_a_client_without_a_secret_has_no_right_one() -> None:
+    assert not may_match("", "")
+    assert not asyncio.run(SecretChecker().is_right("", ""))
