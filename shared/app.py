@@ -30,10 +30,8 @@ from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.dry_run import DryRuns, NothingOpen
-from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
-from shared.services.idempotency import IdempotencyKeys, IdempotencyStore
-from shared.services.name_index import NameIndex
+from shared.services.idempotency import FingerprintKeys, IdempotencyKeys, IdempotencyStore
 from shared.services.record_processor import RecordProcessor
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.results import Results
@@ -52,6 +50,7 @@ from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantS
 from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
 from shared.storage.ports import Blobs, Tables
+from shared.storage.record_indexes import NameIndex
 
 if TYPE_CHECKING:
     from shared.services.record_repair import RecordRepair

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from shared.services.admin.tenants import TenantService
     from shared.services.chunk_processor import ChunkProcessor
     from shared.services.dry_run import DryRuns
-    from shared.services.fingerprint_keys import FingerprintKeys
     from shared.services.health import Health
-    from shared.services.idempotency import IdempotencyKeys
+    from shared.services.idempotency import FingerprintKeys, IdempotencyKeys
     from shared.services.import_log import ImportLog
     from shared.services.retry_cancel import Cancelling, Retrying
     from shared.services.status import FailedRows, Reporting, Waiting

@@ -24,9 +24,8 @@ from shared import log
 from shared.auth.lookups import CachedLookups
 from shared.clock import Clock, Ids
 from shared.errors import ConflictError, PreconditionFailedError, UnreadableDataError
-from shared.storage.conflicts import retry_on_conflict
 from shared.storage.names import SIGNING_KEYS
-from shared.storage.ports import Entity, Insert, Replace, Tables, reading
+from shared.storage.ports import Entity, Insert, Replace, Tables, reading, retry_on_conflict
 
 PARTITION, ROW = "signing", "ring"
 ALGORITHM = "ES256"

@@ -52,7 +52,7 @@ from shared.imports.pay_and_bill.http import rendered_rows
 from shared.imports.planning import plan
 from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
-from shared.services.fingerprint_keys import FingerprintKeys
+from shared.services.idempotency import FingerprintKeys
 from shared.services.record_processor import read_by_rules, read_slices, sort_key_reader
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS

@@ -57,10 +57,9 @@ from shared.imports.authdata.rules import (
 )
 from shared.imports.authdata.store import BatchStore, Employees
 from shared.services.background import KeyedLocks
-from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode
 from shared.storage.names import TENANTS
-from shared.storage.ports import Entity, Merge, Tables, reading
+from shared.storage.ports import Entity, Merge, Tables, reading, retry_on_conflict
 
 if TYPE_CHECKING:
     # It loads pydantic, and this module is read while the app is indexed.

@@ -16,9 +16,9 @@ from shared.imports.documents.uploads import DocumentDryRuns, Documents
 from shared.services.admin.tenants import TenantService
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
-from shared.services.name_index import NameIndex
 from shared.services.row_processor import RowProcessor
 from shared.storage.account import Account
+from shared.storage.record_indexes import NameIndex
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ from shared.imports.licenses.row_groups import RowGroup
 from shared.imports.merge_rules import text_columns
 from shared.imports.results import RowResult, pack_result, unpack_result
 from shared.services.import_log import ImportLog
-from shared.services.record_ranges import load_records
 from shared.services.record_repair import (
     NO_IMPORT,
     BrokenEntry,
@@ -37,6 +36,7 @@ from shared.services.record_repair import (
     readable_json,
     shown_key,
 )
+from shared.storage.business_records import load_records
 from shared.storage.entities import (
     compress_json,
     encode,
@@ -46,8 +46,8 @@ from shared.storage.entities import (
     split_text,
     unpack_json,
 )
-from shared.storage.partition_index import record_partitions
 from shared.storage.ports import Delete, Entity, Insert, Operation, Tables, Upsert, Value, reading
+from shared.storage.record_indexes import record_partitions
 
 # Columns for searching.
 COLUMNS = (

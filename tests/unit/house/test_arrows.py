@@ -259,8 +259,8 @@ def test_only_the_clock_asks_for_the_time_or_for_chance() -> None:
         "shared.auth.client_secrets",
         "shared.auth.integrations",
         "shared.imports.licenses.model",
-        "shared.services.fingerprint_keys",
-        "shared.storage.table_batches",
+        "shared.services.idempotency",
+        "shared.storage.azure_tables",
         "shared.web.openapi.schemas",
         "shared.web.responses",
     }
