@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from shared.auth.callers import Callers, KeyPairAuthenticator
-from shared.auth.tenant_lookups import TenantLookups
+from shared.auth.lookups import TenantLookups
 from shared.budgets import DryRunBudget, FailureThrottle
 from shared.clock import Clock, SystemClock
 from shared.dependencies import Dependencies

@@ -18,8 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from shared import log
-from shared.auth.lookups import CachedLookups
-from shared.auth.tenant_lookups import PARTITION
+from shared.auth.lookups import PARTITION, CachedLookups
 from shared.clock import Clock, age_of, to_iso
 from shared.errors import (
     ConflictError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from shared.auth.tenant_lookups import TenantLookups
+from shared.auth.lookups import TenantLookups
 from shared.dependencies import Dependencies
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops

@@ -25,7 +25,7 @@ from shared.auth.integrations import (
     key_to_entity,
     new_function_key,
 )
-from shared.auth.tenant_lookups import DISABLED, PARTITION
+from shared.auth.lookups import DISABLED, PARTITION
 from shared.clock import Clock
 from shared.errors import (
     ConflictError,
