@@ -1,4 +1,4 @@
-"""An OAuth client: a program of a tenant that requests tokens (docs/contracts.md#4).
+"""OAuth clients, the programs of a tenant that request tokens, and secrets (docs/contracts.md#4).
 
 Client ids are unique in the whole gateway, since a token request names no tenant. A client of
 Entra is identified by its application id, and the gateway stores no secret for it. Revoking a

@@ -1,4 +1,4 @@
-"""The metadata that Entra ID publishes for a directory: its issuers and its signing keys.
+"""Tokens that Entra ID issued (identity provider `entra`), and the metadata to check them with.
 
 The gateway reads the metadata of both token versions, since an application's registration decides
 which version it gets (docs/platform.md#entra). The issuer of the older version is on another host,

@@ -1,4 +1,5 @@
-"""The gateway's own tokens, which it signs and checks itself (identity provider `local`).
+"""The gateway's own tokens, which it signs and checks itself (identity provider `local`);
+the ring of keys that sign them.
 
 The algorithm is fixed, and every claim is required and strictly checked. RFC 9068 defines the
 names of the claims; `tenant` and `reg` (the client's registration) are our own.

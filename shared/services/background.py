@@ -1,4 +1,6 @@
-"""Threads for work that would block the event loop over 50 ms (docs/design.md#1.1); keyed locks."""
+"""Work beside calls within one process: threads for work that would block the event loop over 50 ms
+(docs/design.md#1.1), keyed locks, events of ended imports, errors of upkeep.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Result records: written once per chunk, read by chunk or as a whole import."""
+"""Results of imports, written once per chunk, and the failed rows that retries have imported."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The ports of the services to storage: tables, blobs and queues.
 
-`Tables`, `Blobs` and `Queues` are protocols, which `azure_tables`, `azure_blobs` and `azure_queues`
+`Tables`, `Blobs` and `Queues` are protocols, which `azure_tables`, `azure_blobs` and `account`
 implement. The model tests run the same services on an in-memory implementation under random
 interleavings, so the services never use a type of the SDKs.
 

@@ -1,4 +1,6 @@
-"""The index of a tenant's groups (employers, companies): one entity each in its own partition.
+"""The indexes of records: of a tenant's groups (employers, companies), and of names.
+
+Each group has one entity in the index's own partition.
 
 Records are partitioned by group. A search for a record of an unknown group (a document names only
 its worker) reads this index first. A group is added before its first record is written, so that a

@@ -1,4 +1,4 @@
-"""Converts bodies in any charset to UTF-8 for the readers of bodies.
+"""Media types and charsets of a call: `Accept`, the body, and the parts of a form.
 
 The bytes take precedence over the Content-Type: a byte order mark, or the zero byte of UTF-16 in
 the first character, decides the charset. Without them the charset of the Content-Type decides.

@@ -1,4 +1,4 @@
-"""Reads stored documents: lists, and the file of a document (docs/contracts.md#4)."""
+"""Reads stored documents (lists, files), and finds their workers (docs/contracts.md#4)."""
 
 from __future__ import annotations
 
