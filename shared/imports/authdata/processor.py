@@ -367,7 +367,7 @@ class _RecordResolver:
     ) -> None:
         self._record = record
         self._rows = {row.position: row for row in rows}
-        self._unpack_decisions = decisions
+        self._decisions = decisions
         self._holders = holders
         self._now = to_iso(now)
 
@@ -377,10 +377,10 @@ class _RecordResolver:
         before = recorded_results(self._record, keyed, stored_record)
         if before is not None:
             return RecordOutcome(before)
-        row, decision = self._rows[read.index], self._unpack_decisions[read.index]
+        row, decision = self._rows[read.index], self._decisions[read.index]
         holder = self._find_holder(decision)
         employee = _resulting_employee(row, stored_record, holder)
-        new_record = self._store_decisions(keyed, decision, stored_record, holder, employee)
+        new_record = self._new_record(keyed, decision, stored_record, holder, employee)
         operations = business_records.writing(new_record, stored_record)
         if holder is not None:
             # The tombstone under the old id prevents stragglers from restoring the employee.
@@ -407,7 +407,7 @@ class _RecordResolver:
             raise RuntimeError("the employee of a rename is not there")
         return holder
 
-    def _store_decisions(
+    def _new_record(
         self,
         keyed: KeyRows,
         decision: Decision,
