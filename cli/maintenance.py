@@ -19,7 +19,7 @@ from shared.services.record_repair import BrokenEntry, Repair, repair_areas
 from shared.services.retention import Purged
 
 if TYPE_CHECKING:
-    from shared.auth.signing_keys import SigningKey
+    from shared.auth.local_tokens import SigningKey
 
 AREAS = repair_areas(BROKEN_FINDERS)
 

@@ -22,9 +22,9 @@ from cli.maintenance import record_commands
 from cli.output import AsJson, columns, row_progress, show
 from cli.tenants import TenantOption
 from cli.terminal import complain
+from shared.clock import parse_guid
 from shared.errors import ConflictError, InvalidRequestError, NotFoundError
 from shared.gateway import Gateway
-from shared.guids import parse_guid
 from shared.imports import csv_export
 from shared.imports.modules import IMPORT_MODULES
 from shared.services.records.reading import WRONG_CONTINUATION, RecordPage, RecordRequest

@@ -17,8 +17,7 @@ import sys
 from pathlib import Path
 from socket import socket
 
-from local_host.app_settings import load_settings_file
-from local_host.errors import AppRefusedError
+from local_host.app_settings import AppRefusedError, load_settings_file
 from local_host.host_json import HostOptions, read_host_json
 from local_host.indexing import AppFunction, index, load_functions
 from local_host.log_lines import FORMAT, PrintableFormatter, printable_lines

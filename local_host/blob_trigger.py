@@ -26,11 +26,10 @@ from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 from azure.storage.queue.aio import QueueClient
 
-from local_host.errors import InvocationFailedError
+from local_host.app_settings import InvocationFailedError, write_blob
 from local_host.host_json import BlobOptions
 from local_host.indexing import AppFunction, path_pattern
 from local_host.invoking import Invoker, decode_trigger
-from local_host.storage import write_blob
 
 _log = logging.getLogger(__name__)
 

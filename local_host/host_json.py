@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from local_host.errors import AppRefusedError
+from local_host.app_settings import AppRefusedError
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -21,8 +21,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from azure.functions.meta import Datum
 
-from local_host.app_settings import is_set, read_number
-from local_host.errors import InvocationFailedError
+from local_host.app_settings import InvocationFailedError, is_set, read_number
 from local_host.host_json import HttpOptions
 from local_host.http_connection import ConnectionLimits
 from local_host.indexing import AppFunction, find_converter

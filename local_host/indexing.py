@@ -24,8 +24,12 @@ from typing import Any
 
 import azure.functions as func
 
-from local_host.app_settings import expand_settings, is_disabled, resolve_connection
-from local_host.errors import AppRefusedError
+from local_host.app_settings import (
+    AppRefusedError,
+    expand_settings,
+    is_disabled,
+    resolve_connection,
+)
 from local_host.host_json import HostOptions
 from local_host.ncrontab import Schedule
 from local_host.routes import (

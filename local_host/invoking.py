@@ -20,7 +20,7 @@ from typing import Any
 import azure.functions as func
 from azure.functions.meta import Datum
 
-from local_host.errors import InvocationFailedError
+from local_host.app_settings import InvocationFailedError
 from local_host.indexing import AppFunction, find_converter, wants_context, wants_raw
 
 _log = logging.getLogger(__name__)

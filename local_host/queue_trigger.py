@@ -31,7 +31,7 @@ from azure.functions.meta import Datum
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
-from local_host.errors import InvocationFailedError
+from local_host.app_settings import InvocationFailedError
 from local_host.host_json import QueueOptions
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker, decode_trigger

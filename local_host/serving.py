@@ -24,16 +24,14 @@ from typing import Protocol
 
 import uvicorn
 
-from local_host.app_settings import read_number, resolve_connection
+from local_host.app_settings import AppRefusedError, StorageClients, read_number, resolve_connection
 from local_host.blob_trigger import POISON_QUEUE, BlobListener
-from local_host.errors import AppRefusedError
 from local_host.host_json import HostOptions
 from local_host.http_connection import ConnectionLimits, HttpConnection
 from local_host.http_trigger import HttpFrontEnd
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker
 from local_host.queue_trigger import QueueListener, poison_name
-from local_host.storage import StorageClients
 from local_host.timer_trigger import TimerListener
 
 _log = logging.getLogger(__name__)

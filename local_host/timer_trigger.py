@@ -15,11 +15,10 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.functions.meta import Datum
 from azure.storage.blob.aio import ContainerClient
 
-from local_host.errors import InvocationFailedError
+from local_host.app_settings import InvocationFailedError, write_blob
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker, decode_trigger
 from local_host.ncrontab import Schedule
-from local_host.storage import write_blob
 
 _log = logging.getLogger(__name__)
 

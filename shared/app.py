@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from shared.auth.callers import Callers, KeyPairAuthenticator
-from shared.auth.tenant_lookups import TenantLookups
+from shared.auth.lookups import TenantLookups
 from shared.budgets import DryRunBudget, FailureThrottle
 from shared.clock import Clock, SystemClock
 from shared.dependencies import Dependencies
@@ -31,10 +31,8 @@ from shared.services.changes import ChangedType, ChangeFeed
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.dry_run import DryRuns, NothingOpen
-from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
-from shared.services.idempotency import IdempotencyKeys, IdempotencyStore
-from shared.services.name_index import NameIndex
+from shared.services.idempotency import FingerprintKeys, IdempotencyKeys, IdempotencyStore
 from shared.services.record_processor import RecordProcessor
 from shared.services.records.reading import RecordReader
 from shared.services.references import EarlierImports, ReferenceReader
@@ -54,6 +52,7 @@ from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantS
 from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
 from shared.storage.ports import Blobs, Tables
+from shared.storage.record_indexes import NameIndex
 
 if TYPE_CHECKING:
     from shared.services.record_repair import RecordRepair

@@ -1,4 +1,4 @@
-"""Rate limits per key (token buckets), in bounded memory.
+"""Rate limits per key (token buckets) in bounded memory: failed credentials, dry runs of authdata.
 
 The budgets are in the memory of a process, so each process of the gateway has its own.
 """

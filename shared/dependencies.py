@@ -8,9 +8,8 @@ from shared.clock import Clock, Ids, RandomIds
 from shared.process_stop import ProcessStop
 from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.admin.reference_lists import ReferenceLists
-from shared.services.background import Offload, to_thread_if_large
+from shared.services.background import Completions, Offload, to_thread_if_large
 from shared.services.chunk_processor import HoldBack
-from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
 from shared.services.results import Payloads, Results
 from shared.services.status import Reporting

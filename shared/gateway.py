@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from shared.services.changes import ChangeFeed
     from shared.services.chunk_processor import ChunkProcessor
     from shared.services.dry_run import DryRuns
-    from shared.services.fingerprint_keys import FingerprintKeys
     from shared.services.health import Health
-    from shared.services.idempotency import IdempotencyKeys
+    from shared.services.idempotency import FingerprintKeys, IdempotencyKeys
     from shared.services.import_log import ImportLog
     from shared.services.records.reading import RecordReader
     from shared.services.retry_cancel import Cancelling, Retrying

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from shared.auth.bearer import BearerAuthenticator, TokenReader
     from shared.auth.callers import TokenCaller
     from shared.auth.clients import ClientLookups
-    from shared.auth.local_tokens import LocalTokens
-    from shared.auth.signing_keys import KeyStore
-    from shared.auth.tenant_lookups import TenantLookups
+    from shared.auth.local_tokens import KeyStore, LocalTokens
+    from shared.auth.lookups import TenantLookups
     from shared.clock import Clock, Ids
     from shared.services.admin.tokens import IssuedToken, TokenRequest, TokenRequests, TokenSource
     from shared.settings import Settings
@@ -68,7 +67,7 @@ class Identity:
 
     @cached_property
     def key_store(self) -> KeyStore:
-        from shared.auth.signing_keys import KeyStore
+        from shared.auth.local_tokens import KeyStore
 
         return KeyStore(self._tables, self._clock, self._ids, self._settings.cache_seconds)
 
@@ -108,7 +107,7 @@ class Identity:
         return ClientLookups(self._tables, self._clock, self._settings.cache_seconds)
 
     def _local(self) -> _Provider:
-        from shared.auth.client_secrets import SecretChecker
+        from shared.auth.clients import SecretChecker
         from shared.services.admin.tokens import LocalTokenSource
 
         async def public_keys() -> list[Jwk]:
@@ -120,8 +119,7 @@ class Identity:
     def _entra(self) -> _Provider:
         import requests
 
-        from shared.auth.entra import EntraAuthority
-        from shared.auth.entra_tokens import EntraKeys, EntraTokens
+        from shared.auth.entra import EntraAuthority, EntraKeys, EntraTokens
         from shared.services.admin.entra_token_requests import EntraTokenSource
 
         directory, audiences = self._settings.entra_tenant, self._settings.audiences

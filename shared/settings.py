@@ -18,8 +18,8 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared.clock import is_guid
 from shared.errors import SettingsError
-from shared.guids import is_guid
 from shared.imports.authdata.hashing import HashKey
 from shared.storage_account import (
     CONNECTION,

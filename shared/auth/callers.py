@@ -38,9 +38,8 @@ from shared.auth.integrations import (
     integration_keys,
     key_from_entity,
 )
-from shared.auth.lookups import CachedLookups
+from shared.auth.lookups import CachedLookups, TenantLookups
 from shared.auth.read_permission import ReadPermission
-from shared.auth.tenant_lookups import TenantLookups
 from shared.budgets import FailureThrottle
 from shared.clock import Clock
 from shared.errors import (

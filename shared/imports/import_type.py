@@ -198,7 +198,7 @@ class ListedValue:
 class FoundBy:
     """A name that finds a record without its group; `kind` is one lower-case word.
 
-    See `shared.services.name_index`.
+    See `shared.storage.record_indexes`.
     """
 
     kind: str

@@ -1,4 +1,5 @@
-"""The shared rules of the import types whose rows each merge into one record.
+"""The shared rules of the import types whose rows each merge into one record: what changes, and
+which values are implausible (Warning 2003).
 
 A type (workers, assignments) adds its model, its key, its own review of a row, and the fields that
 become columns.

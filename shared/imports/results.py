@@ -1,4 +1,4 @@
-"""The result of a row: its outcome and messages, and their form in storage."""
+"""The results of rows: outcomes, messages by group, sets of rows, and their form in storage."""
 
 from __future__ import annotations
 

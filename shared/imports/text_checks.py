@@ -1,4 +1,4 @@
-"""The text of references: how it is trimmed, and when it gets a warning (2003).
+"""Checks of texts: references (their ends, Warning 2003), and names that are misspelled.
 
 The gateway stores a reference as the caller sent it. So a reference with an invisible character, or
 one that a spreadsheet has turned into a formula or a rounded number, makes a second record beside

@@ -1,12 +1,18 @@
-"""Threads for work that would block the event loop over 50 ms (docs/design.md#1.1); keyed locks."""
+"""Work beside calls within one process: threads for work that would block the event loop over 50 ms
+(docs/design.md#1.1), keyed locks, events of ended imports, errors of upkeep.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Literal, ParamSpec, Protocol, TypeVar
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Literal, ParamSpec, Protocol, TypeVar, Unpack
 from weakref import WeakValueDictionary
+
+from shared import log
+from shared.errors import StorageUnavailableError
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -89,3 +95,60 @@ class _Queue:
     def _give_up(self, acquiring: asyncio.Future[Literal[True]]) -> None:
         if not acquiring.cancel():
             self.lock.release()
+
+
+# Events within one process for the end of an import, as a shortcut for a waiting call.
+#
+# On some plans HTTP and queue functions run in different processes, so nothing depends on the
+# events.
+
+
+class Completions:
+    """The events of the calls that wait, by import id."""
+
+    def __init__(self) -> None:
+        self._waiting: defaultdict[str, list[asyncio.Event]] = defaultdict(list)
+
+    @contextmanager
+    def listening(self, import_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when the import ends in this process."""
+        event = asyncio.Event()
+        self._waiting[import_id].append(event)
+        try:
+            yield event
+        finally:
+            self._waiting[import_id].remove(event)
+            if not self._waiting[import_id]:
+                del self._waiting[import_id]
+
+    def announce(self, import_id: str) -> None:
+        """Set the events of the calls that wait for the import."""
+        for event in self._waiting.get(import_id, ()):
+            event.set()
+
+
+# Error handling of upkeep: a failing tenant, import or batch does not block the others.
+
+# So many storage errors in a row mean that storage is down for everything.
+_MOST_IN_A_ROW = 5
+
+
+class UpkeepFaults:
+    """Logs the errors of one run under the name `action`."""
+
+    def __init__(self, action: str) -> None:
+        self._action = action
+        self._in_a_row = 0
+
+    def note(self, error: Exception, **ids: Unpack[log.Fields]) -> None:
+        """Log an error with the ids of what failed. Raises it again if storage is down."""
+        log.failure(self._action, error, **ids)
+        if not isinstance(error, StorageUnavailableError):
+            return
+        self._in_a_row += 1
+        if self._in_a_row >= _MOST_IN_A_ROW:
+            raise error
+
+    def note_success(self) -> None:
+        """Note that storage answers, so that earlier errors do not count as an outage."""
+        self._in_a_row = 0

@@ -24,9 +24,8 @@ from shared.imports.planning import Span
 from shared.imports.registry import IMPORT_TYPES, import_type
 from shared.imports.results import RowResult, cap_messages, failed
 from shared.process_stop import ProcessStop
-from shared.services.background import to_thread_if_large
+from shared.services.background import Completions, to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage, has_queues, is_small, queue_for
-from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
 from shared.services.results import Payloads, Results
 from shared.services.row_processor import (

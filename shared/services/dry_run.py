@@ -22,9 +22,9 @@ from shared.imports.merge_rules import ChangeListener, changed_fields, changes_t
 from shared.imports.planning import Plan
 from shared.imports.results import RowResult, cap_messages
 from shared.services.chunk_messages import is_small
-from shared.services.record_ranges import load_records
 from shared.services.row_processor import Processors
 from shared.services.tenant_shares import TenantPlaces
+from shared.storage.business_records import load_records
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.ports import Blobs, Delete, Entity, Insert, Merge, Operation, Tables, Upsert
 

@@ -6,8 +6,9 @@ The order is that of insertion into the tenant's partition, not of a clock (docs
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from shared import log
@@ -19,14 +20,12 @@ from shared.errors import (
     UnreadableDataError,
 )
 from shared.imports.registry import IMPORT_TYPES
-from shared.services.acceptance import note_accepted
 from shared.services.background import KeyedLocks
-from shared.services.repairs import Repairs
+from shared.services.results import Repairs
 from shared.storage import import_records as expiry
 from shared.storage import import_records as records
 from shared.storage import result_records as results
 from shared.storage import waiting_chunks as waiting
-from shared.storage.conflicts import retry_on_conflict
 from shared.storage.import_records import (
     Counts,
     ImportOutline,
@@ -35,8 +34,42 @@ from shared.storage.import_records import (
     OpenImport,
 )
 from shared.storage.names import IMPORT_RESULTS, IMPORTS
-from shared.storage.ports import Delete, Entity, Tables
+from shared.storage.ports import Delete, Entity, Tables, retry_on_conflict
 from shared.storage.waiting_chunks import WaitingChunk
+
+# The import that a call has had accepted, so that its answer names it whatever fails later.
+#
+# The log of imports sets it, and the builder of answers reads it. Handlers of messages, timers and
+# commands have no caller to answer, so nothing is set there.
+
+
+@dataclass(slots=True)
+class Acceptance:
+    """The import of a call; None until it is accepted."""
+
+    record: ImportRecord | None = None
+
+
+_CURRENT: ContextVar[Acceptance | None] = ContextVar("acceptance", default=None)
+
+
+@contextmanager
+def acceptance_noted() -> Iterator[Acceptance]:
+    """Collect the import that the block accepts."""
+    acceptance = Acceptance()
+    token = _CURRENT.set(acceptance)
+    try:
+        yield acceptance
+    finally:
+        _CURRENT.reset(token)
+
+
+def note_accepted(record: ImportRecord) -> None:
+    """Note that the record of an import is inserted, so that the import will complete."""
+    acceptance = _CURRENT.get()
+    if acceptance is not None:
+        acceptance.record = record
+
 
 _MOST_TRIES = 200
 _MOST_LOST_ANSWERS = 2

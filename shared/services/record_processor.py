@@ -35,8 +35,6 @@ from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageI
 from shared.imports.registry import import_type
 from shared.imports.results import RowResult, failed
 from shared.services.background import Offload
-from shared.services.name_index import NamedRecord, NameIndex
-from shared.services.record_ranges import WORTH_IT, load_records
 from shared.services.record_rules import results_without_key, rules_resolver
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.services.row_processor import (
@@ -50,16 +48,18 @@ from shared.services.row_processor import (
 from shared.services.stamps import closed_through, ending
 from shared.storage import business_records as records
 from shared.storage.business_records import (
+    WORTH_IT,
     RecordKey,
     StoredRecord,
+    load_records,
     partition_of,
     row_of,
     sort_key_of,
 )
 from shared.storage.former_columns import Spilled, keep_spilled
 from shared.storage.import_records import ImportRecord
-from shared.storage.partition_index import PartitionIndex
 from shared.storage.ports import MAX_OPERATIONS, Blobs, Delete, Operation, Tables
+from shared.storage.record_indexes import NamedRecord, NameIndex, PartitionIndex
 
 # Committing the records of a chunk: load, resolve, commit (docs/design.md#1.5).
 #

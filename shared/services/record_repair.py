@@ -29,8 +29,8 @@ from shared.storage.business_records import RecordKey, Stamp, StoredRecord
 from shared.storage.entities import decode, encode, join_text
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import IDEMPOTENCY, INTEGRATIONS
-from shared.storage.partition_index import record_partitions
 from shared.storage.ports import Delete, Entity, Operation, Tables, query_pages, reading
+from shared.storage.record_indexes import record_partitions
 
 _PAGE = 500
 NO_IMPORT = "it was written by an import that does not exist"

@@ -21,7 +21,6 @@ from shared.imports.merge_rules import (
 )
 from shared.imports.messages import TOO_LARGE_RECORD, Message, MessageId
 from shared.imports.results import RowResult, failed
-from shared.services.name_index import names_of
 from shared.services.references import References
 from shared.services.row_processor import WAITING, KeyRows, RecordOutcome, Resolver
 from shared.services.stamps import recorded_results, stamped_record
@@ -29,6 +28,7 @@ from shared.storage import business_records as records
 from shared.storage.business_records import RecordTooLargeError, Stamp, StoredRecord
 from shared.storage.former_columns import Spilled
 from shared.storage.import_records import ImportRecord
+from shared.storage.record_indexes import names_of
 
 
 def rules_resolver(

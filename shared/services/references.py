@@ -33,8 +33,7 @@ from shared.imports.messages import UNREADABLE_LIST, Message, MessageId
 from shared.imports.registry import types_of_table
 from shared.imports.row_reader import as_sent
 from shared.services.admin.reference_lists import NO_LISTS, ReferenceLists, TenantLists
-from shared.services.record_ranges import load_records
-from shared.storage.business_records import partition_of, row_of
+from shared.storage.business_records import load_records, partition_of, row_of
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity, Tables
 

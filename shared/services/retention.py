@@ -21,8 +21,8 @@ from itertools import groupby
 from shared import log
 from shared.clock import Clock, age_of, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
+from shared.services.background import UpkeepFaults
 from shared.services.import_log import ImportLog
-from shared.services.upkeep import UpkeepFaults
 from shared.storage import former_columns
 from shared.storage import import_records as expiry
 from shared.storage import import_records as records
@@ -35,7 +35,6 @@ from shared.storage.names import (
     IMPORT_RESULTS,
     IMPORTS,
 )
-from shared.storage.partition_index import record_partitions
 from shared.storage.ports import (
     MAX_OPERATIONS,
     Delete,
@@ -49,6 +48,7 @@ from shared.storage.ports import (
     Tables,
     Upsert,
 )
+from shared.storage.record_indexes import record_partitions
 from shared.storage.result_records import blobs_of
 
 # expire(tenant, before) deletes data that expired before that time, and yields the number of

@@ -4,7 +4,7 @@ The child's rows are the failed rows of its parent that no retry has imported, i
 parent's payload. Corrected rows replace those that failed. The child has the options of its parent.
 Otherwise it is an import like any other, and can be followed, cancelled and retried itself. Its
 record knows which of its rows are unchanged, for 1101 (`shared.imports.results`). At its end it
-records which rows it has imported (`shared.services.repairs`).
+records which rows it has imported (`shared.services.results`).
 """
 
 from __future__ import annotations

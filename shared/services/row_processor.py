@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shared.imports.import_type import ReadRow
 from shared.imports.messages import MessageId
 from shared.imports.results import RowResult
-from shared.services.name_index import NamedRecord
 from shared.storage.business_records import RecordKey, StoredRecord
 from shared.storage.former_columns import Spilled
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Operation
+from shared.storage.record_indexes import NamedRecord
 
 if TYPE_CHECKING:
     from shared.clock import Clock

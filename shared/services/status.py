@@ -26,7 +26,7 @@ from shared.imports.messages import LOST_ROW, Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.results import MessageGroups, Outcome, RowResult, failed, rows_in, unite
 from shared.process_stop import ProcessStop
-from shared.services.completions import Completions
+from shared.services.background import Completions
 from shared.services.import_log import ImportLog
 from shared.services.results import Payloads, Results
 from shared.storage.import_records import Counts, ImportRecord, RetryLink

@@ -15,11 +15,10 @@ from shared.clock import Clock, age_of, to_iso
 from shared.errors import StorageUnavailableError
 from shared.imports.import_type import ImportType
 from shared.imports.registry import import_type
+from shared.services.background import Completions, UpkeepFaults
 from shared.services.chunk_messages import ChunkMessage, has_queues, messages_for, queue_for
 from shared.services.chunk_processor import HoldBack
-from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
-from shared.services.upkeep import UpkeepFaults
 from shared.storage.import_records import ImportRecord, OpenImport
 from shared.storage.ports import Queues
 

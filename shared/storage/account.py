@@ -19,19 +19,60 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.utils import parse_connection_string
 from azure.data.tables.aio import TableServiceClient
 from azure.storage.blob.aio import BlobServiceClient
+from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.errors import PreconditionFailedError
 from shared.imports.documents.blobs import DocumentBlobs, PoisonQueue
 from shared.storage.azure_blobs import AzureBlobs
-from shared.storage.azure_queues import AzureQueues
-from shared.storage.azure_tables import AzureTables
+from shared.storage.azure_tables import AzureTables, SharedKeyLitePolicy, TableBatches, token_policy
 from shared.storage.failures import check_answer, note_answer, remember_response, storage_call
 from shared.storage.names import CONTAINERS, IMPORT_PAYLOADS, IMPORTS
 from shared.storage.ports import Entity, Upsert
-from shared.storage.table_batches import SharedKeyLitePolicy, TableBatches, token_policy
 from shared.storage_account import StorageAccount
 from shared.storage_time import retried, storage_time_now
+
+# `Queues` on Azure Queue storage, through the SDK.
+
+
+class AzureQueues:
+    """`Queues` on Azure Queue storage."""
+
+    def __init__(self, service: QueueServiceClient) -> None:
+        self._service = service
+
+    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
+        """See `Queues.send`."""
+        client = self._service.get_queue_client(
+            queue, message_encode_policy=TextBase64EncodePolicy()
+        )
+
+        async def attempt() -> None:
+            async with storage_call(storage_time_now().longest_try):
+                await client.send_message(text, visibility_timeout=delay, time_to_live=-1)
+
+        await retried(attempt)
+
+    async def set_metadata(self, queue: str, metadata: Mapping[str, str]) -> None:
+        """Write metadata of a queue. Raises StorageUnavailableError."""
+        client = self._service.get_queue_client(queue)
+
+        async def attempt() -> None:
+            async with storage_call(storage_time_now().longest_try):
+                await client.set_queue_metadata(dict(metadata))
+
+        await retried(attempt)
+
+    async def get_metadata(self, queue: str) -> dict[str, str]:
+        """The metadata of a queue. Raises StorageUnavailableError."""
+        client = self._service.get_queue_client(queue)
+
+        async def attempt() -> dict[str, str]:
+            async with storage_call(storage_time_now().longest_try):
+                return dict((await client.get_queue_properties()).metadata or {})
+
+        return await retried(attempt)
+
 
 _BLOB_RETRIES = 2
 # The size of one request of an upload or a download. A slow link transfers it within the limit for

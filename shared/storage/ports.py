@@ -1,6 +1,6 @@
 """The ports of the services to storage: tables, blobs and queues.
 
-`Tables`, `Blobs` and `Queues` are protocols, which `azure_tables`, `azure_blobs` and `azure_queues`
+`Tables`, `Blobs` and `Queues` are protocols, which `azure_tables`, `azure_blobs` and `account`
 implement. The model tests run the same services on an in-memory implementation under random
 interleavings, so the services never use a type of the SDKs.
 
@@ -11,13 +11,23 @@ and an `Upsert` has the same effect when it is repeated.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from functools import wraps
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from shared.errors import GatewayError, UnreadableDataError
+from shared.errors import GatewayError, PreconditionFailedError, UnreadableDataError
 
 # The types of an entity's properties. Times are ISO text, since Table storage starts in 1601.
 Value = str | int | bool | bytes
@@ -281,3 +291,41 @@ class Queues(Protocol):
 
         Raises StorageUnavailableError if storage does not answer.
         """
+
+
+# Retries of conditional writes that conflict with other writers.
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def retry_on_conflict(
+    attempts: int, make_error: Callable[[], GatewayError]
+) -> Callable[
+    [Callable[Parameters, Awaitable[Result]]],
+    Callable[Parameters, Coroutine[Any, Any, Result]],
+]:
+    """Decorate a function that reads, decides, and writes on condition that nothing has changed.
+
+    If the function raises PreconditionFailedError, another writer was faster. It is then called
+    again, so it must read again what it decides by. After `attempts` conflicts the decorated
+    function raises the error of `make_error`.
+    """
+
+    def decorate(
+        attempt: Callable[Parameters, Awaitable[Result]],
+    ) -> Callable[Parameters, Coroutine[Any, Any, Result]]:
+        @wraps(attempt)
+        async def attempt_until_no_conflict(
+            *args: Parameters.args, **kwargs: Parameters.kwargs
+        ) -> Result:
+            for _ in range(attempts):
+                try:
+                    return await attempt(*args, **kwargs)
+                except PreconditionFailedError:
+                    continue
+            raise make_error()
+
+        return attempt_until_no_conflict
+
+    return decorate

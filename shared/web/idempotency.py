@@ -38,8 +38,7 @@ from shared.errors import (
 )
 from shared.gateway import Gateway
 from shared.services.background import to_thread_if_large
-from shared.services.fingerprint_keys import FingerprintKeys
-from shared.services.idempotency import IdempotencyKeys, KeyClaim, KeyedCall
+from shared.services.idempotency import FingerprintKeys, IdempotencyKeys, KeyClaim, KeyedCall
 from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
 from shared.web.query_names import query_of

@@ -12,8 +12,8 @@ import azure.functions as func
 from shared.auth.callers import Caller
 from shared.auth.clients import Scope
 from shared.auth.read_permission import ReadPermission
+from shared.clock import parse_guid
 from shared.errors import ForbiddenError, InvalidRequestError
-from shared.guids import parse_guid
 from shared.imports import csv_export
 from shared.services.records.reading import WRONG_CONTINUATION, RecordPage, RecordRequest
 from shared.web.query_names import QueryNames

@@ -28,9 +28,14 @@ from shared.errors import (
 )
 from shared.imports.text_checks import escaped
 from shared.services.background import to_thread_if_large
-from shared.web.accept import preferred_type
-from shared.web.charsets import charset_of, utf8_body
-from shared.web.part_encodings import decode_part, is_plain, part_charset
+from shared.web.media_types import (
+    charset_of,
+    decode_part,
+    is_plain,
+    part_charset,
+    preferred_type,
+    utf8_body,
+)
 from shared.web.query_names import DRY_RUN
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from shared.clock import RandomIds
 from shared.errors import GatewayStoppingError, RefusedError, SettingsError
 from shared.printable import printable
 from shared.process_stop import PROCESS_STOP
-from shared.services.acceptance import acceptance_noted
+from shared.services.import_log import acceptance_noted
 from shared.services.status import ImportReport
 from shared.storage_time import CALL_SECONDS, storage_time
 from shared.web.imports import just_accepted, not_yet

@@ -52,15 +52,15 @@ from shared.imports.pay_and_bill.http import rendered_rows
 from shared.imports.planning import plan
 from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
-from shared.services.fingerprint_keys import FingerprintKeys
+from shared.services.idempotency import FingerprintKeys
 from shared.services.record_processor import read_by_rules, read_slices, sort_key_reader
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS
 from shared.storage.ports import Entity
 from shared.web import query_names, requests
-from shared.web.charsets import charset_of, utf8_body
 from shared.web.idempotency import keyed_call
 from shared.web.imports import place_from_text
+from shared.web.media_types import charset_of, utf8_body
 from shared.web.requests import check_media_type, from_opaque, read_form
 from shared.web.tokens import FORM, read_token_request
 from tests.budgets import texts

@@ -21,8 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from shared.auth.clients import Scope
-from shared.auth.local_tokens import CLAIMS
-from shared.auth.signing_keys import SigningKey
+from shared.auth.local_tokens import CLAIMS, SigningKey
 from shared.bootstrap import open_gateway
 from shared.services.admin.clients import IssuedClient
 from shared.web.openapi.document import operations

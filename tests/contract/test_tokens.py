@@ -17,8 +17,7 @@ from authlib.integrations.requests_client import (  # type: ignore[import-untype
 from oauthlib.oauth2 import BackendApplicationClient  # type: ignore[import-untyped]
 from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
 
-from shared.auth.client_secrets import hash_client_secret
-from shared.auth.clients import Client, Scope, client_to_entity
+from shared.auth.clients import Client, Scope, client_to_entity, hash_client_secret
 from shared.auth.local_tokens import CLAIMS
 from shared.bootstrap import open_gateway
 from shared.services.admin.clients import IssuedClient

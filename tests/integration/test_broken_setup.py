@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.auth.signing_keys import KeyStore
+from shared.auth.local_tokens import KeyStore
 from shared.clock import RandomIds, SystemClock
 from shared.errors import ForbiddenError, UnreadableDataError
 from shared.imports.documents.rounds import RoundStatus

@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.auth.client_secrets import SecretChecker, matches
-from shared.auth.clients import ClientLookups, Scope
-from shared.auth.signing_keys import (
+from shared.auth.clients import ClientLookups, Scope, SecretChecker, matches
+from shared.auth.local_tokens import (
     LEAD_SECONDS,
     MOST_KEYS,
     OVERLAP_SECONDS,
@@ -21,7 +20,7 @@ from shared.auth.signing_keys import (
     KeyStore,
     ring_from_entity,
 )
-from shared.auth.tenant_lookups import TenantLookups
+from shared.auth.lookups import TenantLookups
 from shared.bootstrap import open_gateway
 from shared.clock import RandomIds, SystemClock
 from shared.errors import (

@@ -24,12 +24,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from shared.auth.bearer import TokenClaims
 from shared.auth.clients import Scope
-from shared.auth.entra import EntraAuthority
-from shared.auth.entra_tokens import (
+from shared.auth.entra import (
     CLAIMS,
     MOST_AGE_SECONDS,
     PAUSE_SECONDS,
     REFRESH_SECONDS,
+    EntraAuthority,
     EntraKeys,
     EntraTokens,
 )

@@ -20,7 +20,7 @@ from shared.gateway import Gateway
 from shared.imports.authdata.hashing import HashKey
 from shared.imports.pay_and_bill.http import import_call
 from shared.imports.workers.definition import WORKERS
-from shared.services.fingerprint_keys import PARTITION, ROW, FingerprintKeys
+from shared.services.idempotency import PARTITION, ROW, FingerprintKeys
 from shared.services.retention import ExpiringImports
 from shared.storage.names import IDEMPOTENT_ANSWERS, SIGNING_KEYS
 from shared.storage.ports import Entity, Upsert

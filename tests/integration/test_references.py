@@ -33,12 +33,12 @@ from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import messages_for
 from shared.services.dry_run import NothingOpen, WhatIfTables
-from shared.services.name_index import NamedRecord, NameIndex
 from shared.services.record_processor import RecordProcessor
 from shared.services.references import EarlierImports, ReferenceReader
 from shared.storage.entities import encode
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.ports import Delete, Entity, Tables
+from shared.storage.record_indexes import NamedRecord, NameIndex
 from tests.builders import Row, a_worker, body_of
 from tests.integration.harness import CountedTables, Harness, play, set_columns
 from tests.memory_storage import ForwardingTables

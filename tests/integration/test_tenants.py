@@ -20,8 +20,7 @@ from shared.auth.integrations import (
     hash_function_key,
     key_to_entity,
 )
-from shared.auth.lookups import MOST_MISSING
-from shared.auth.tenant_lookups import TenantLookups
+from shared.auth.lookups import MOST_MISSING, TenantLookups
 from shared.budgets import FailureThrottle
 from shared.clock import SystemClock
 from shared.errors import (

@@ -13,8 +13,12 @@ from typing import Any
 
 import pytest
 
-from local_host.app_settings import Connection, load_settings_file, resolve_connection
-from local_host.errors import AppRefusedError
+from local_host.app_settings import (
+    AppRefusedError,
+    Connection,
+    load_settings_file,
+    resolve_connection,
+)
 from local_host.host_json import HostOptions, parse_time_span, read_host_json
 from tests.local_host.running_host import (
     ROOT,

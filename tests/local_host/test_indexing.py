@@ -12,7 +12,7 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from local_host.errors import AppRefusedError
+from local_host.app_settings import AppRefusedError
 from local_host.host_json import HostOptions, read_host_json
 from local_host.indexing import AppFunction, index, load_functions
 from tests.local_host import signature_samples as samples

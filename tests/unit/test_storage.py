@@ -18,6 +18,7 @@ from shared.services import stamps
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.services.row_processor import KeyRows, RecordOutcome, SupersededError
 from shared.storage import business_records
+from shared.storage.azure_tables import _check_answers
 from shared.storage.business_records import (
     MOST_ENDED,
     RecordKey,
@@ -26,10 +27,8 @@ from shared.storage.business_records import (
     from_entity,
     writing,
 )
-from shared.storage.conflicts import retry_on_conflict
 from shared.storage.import_records import ImportRecord
-from shared.storage.ports import MAX_TEXT, Entity, Insert, Merge
-from shared.storage.table_batches import _check_answers
+from shared.storage.ports import MAX_TEXT, Entity, Insert, Merge, retry_on_conflict
 from shared.storage_time import limited_wait, retried, storage_time, storage_time_now
 from tests.model.harness import run_at_once
 

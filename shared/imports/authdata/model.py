@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from shared.clock import GUID_FORM, ZERO_GUID, parse_guid
 from shared.errors import ConflictError, InvalidRequestError, TooLargeError
-from shared.guids import GUID_FORM, ZERO_GUID, parse_guid
 from shared.imports.authdata.hashing import (
     NO_FINGERPRINTS,
     NO_VALUES,

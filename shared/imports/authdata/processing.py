@@ -39,11 +39,11 @@ from shared.imports.messages import Message, MessageId
 from shared.imports.planning import Plan, Span, plan
 from shared.imports.results import Origins, Outcome, RowResult, failed
 from shared.services.accept import PlanLimits
-from shared.services.upkeep import UpkeepFaults
+from shared.services.background import UpkeepFaults
 from shared.storage.business_records import sort_key_of
-from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode
 from shared.storage.import_records import ImportRecord
+from shared.storage.ports import retry_on_conflict
 
 _BYTES_PER_RECORD = 500
 

@@ -37,7 +37,6 @@ from shared.imports.json_rows import drop_broken_lines, read_lines, read_row_tex
 from shared.imports.messages import Message, MessageId
 from shared.imports.results import RowResult, failed, pack_result, unpack_result
 from shared.services.record_processor import RecordCommitter
-from shared.services.record_ranges import SMALL
 from shared.services.row_processor import BeforeCommit, KeyRows, RecordOutcome, Resolver
 from shared.services.stamps import (
     closed_through,
@@ -47,7 +46,7 @@ from shared.services.stamps import (
     stamped_record,
 )
 from shared.storage import business_records
-from shared.storage.business_records import Stamp, StoredRecord
+from shared.storage.business_records import SMALL, Stamp, StoredRecord
 from shared.storage.entities import compress_json, expand_json
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import AUTH_BATCHES, AUTH_STAGING

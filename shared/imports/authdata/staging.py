@@ -18,8 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from shared import log
-from shared.auth.lookups import CachedLookups
-from shared.auth.tenant_lookups import PARTITION
+from shared.auth.lookups import PARTITION, CachedLookups
 from shared.clock import Clock, age_of, to_iso
 from shared.errors import (
     ConflictError,
@@ -57,10 +56,9 @@ from shared.imports.authdata.rules import (
 )
 from shared.imports.authdata.store import BatchStore, Employees
 from shared.services.background import KeyedLocks
-from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode
 from shared.storage.names import TENANTS
-from shared.storage.ports import Entity, Merge, Tables, reading
+from shared.storage.ports import Entity, Merge, Tables, reading, retry_on_conflict
 
 if TYPE_CHECKING:
     # It loads pydantic, and this module is read while the app is indexed.

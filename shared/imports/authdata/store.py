@@ -14,10 +14,16 @@ from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.model import AuthRecord, Employee, StoredEmployees
 from shared.imports.authdata.rules import required_ids, required_triples
 from shared.services.background import Offload
-from shared.services.record_ranges import SMALL, load_lookups, load_records
 from shared.services.record_repair import BrokenEntry, Repair, RepairContext
 from shared.storage import business_records
-from shared.storage.business_records import RecordKey, StoredRecord, row_of
+from shared.storage.business_records import (
+    SMALL,
+    RecordKey,
+    StoredRecord,
+    load_lookups,
+    load_records,
+    row_of,
+)
 from shared.storage.entities import compress_json, encode, expand_json
 from shared.storage.names import AUTH_BATCHES, AUTH_STAGING
 from shared.storage.ports import Blobs, Delete, Entity, Tables, Upsert, reading

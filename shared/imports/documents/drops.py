@@ -22,7 +22,7 @@ from typing import Final
 from urllib.parse import quote
 
 from shared import log
-from shared.auth.tenant_lookups import TenantLookups
+from shared.auth.lookups import TenantLookups
 from shared.clock import Clock, to_iso
 from shared.dependencies import Dependencies
 from shared.errors import (

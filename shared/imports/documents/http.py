@@ -56,7 +56,7 @@ from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.idempotency import HEADER, answer_once, keyed_call
 from shared.web.imports import json_answer, judged_rows, just_accepted, not_yet
-from shared.web.part_encodings import check_md5
+from shared.web.media_types import check_md5
 from shared.web.requests import (
     FILE,
     MAX_FIELD_BYTES,

@@ -1,4 +1,5 @@
-"""The row processor of documents: it stores the one document of an import.
+"""The row processor of documents: it stores the one document of an import;
+the retention of files.
 
 Everything was decided before the import was accepted and is in its row. The document has the number
 of the import that wrote it last, so a repeated run recognises its own write, and of several uploads
@@ -199,7 +200,7 @@ async def _never_abort() -> None:
     """Ending a row needs no check before its commit."""
 
 
-# Files that no document refers to go after their time (see `retention`; docs/contracts.md#4).
+# Files that no document refers to go after their time (docs/retention.md; docs/contracts.md#4).
 #
 # Each upload has its own file, so a replaced document and a failed upload leave a file behind. The
 # time of the replacement is not stored. Retention marks a file when it first finds it without a

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared import log
-from shared.auth.tenant_lookups import PARTITION
+from shared.auth.lookups import PARTITION
 from shared.errors import (
     ConflictError,
     InvalidRequestError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from shared.auth.tenant_lookups import TenantLookups
+from shared.auth.lookups import TenantLookups
 from shared.dependencies import Dependencies
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
@@ -16,9 +16,9 @@ from shared.imports.documents.uploads import DocumentDryRuns, Documents
 from shared.services.admin.tenants import TenantService
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
-from shared.services.name_index import NameIndex
 from shared.services.row_processor import RowProcessor
 from shared.storage.account import Account
+from shared.storage.record_indexes import NameIndex
 
 
 @dataclass(frozen=True, slots=True)

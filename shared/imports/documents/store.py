@@ -1,4 +1,4 @@
-"""Reads stored documents: lists, and the file of a document (docs/contracts.md#4)."""
+"""Reads stored documents (lists, files), and finds their workers (docs/contracts.md#4)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from shared.imports.documents.processor import blob_of, key_of, lookup_of_round,
 from shared.imports.import_type import Document, FoundBy
 from shared.imports.model import normal_reference
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
-from shared.services.name_index import NameIndex
 from shared.storage.business_records import (
     from_any_entity,
     from_entity,
@@ -24,12 +23,12 @@ from shared.storage.business_records import (
     row_of,
 )
 from shared.storage.entities import encode
-from shared.storage.partition_index import GROUPS, group_of
 from shared.storage.ports import Entity, Tables, query_pages, reading
+from shared.storage.record_indexes import GROUPS, NameIndex, group_of
 
 # Finds a worker without the employer: by ExternalWorkerRef, else by PersonnelRef.
 #
-# Workers are partitioned by employer. The tenant's name index (`shared.services.name_index`) has
+# Workers are partitioned by employer. The tenant's name index (`shared.storage.record_indexes`) has
 # the candidates, which are then read. Where the index is not complete yet, the search queries
 # each employer.
 

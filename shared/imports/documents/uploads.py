@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from shared import log
-from shared.clock import to_iso
+from shared.clock import ZERO_GUID, to_iso
 from shared.dependencies import Dependencies
 from shared.errors import ForbiddenError, NotFoundError
-from shared.guids import ZERO_GUID
 from shared.imports.documents.blobs import DocumentBlobs
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload, type_fault

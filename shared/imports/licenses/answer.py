@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from lxml import etree
 
-from shared.guids import ZERO_GUID
+from shared.clock import ZERO_GUID
 from shared.imports.licenses.model import NO_KEY_TEXT
 from shared.imports.licenses.xml_reader import (
     ENTITY_KEY,

@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
-from shared.guids import GUID_FORM, ZERO_GUID, parse_guid
+from shared.clock import GUID_FORM, ZERO_GUID, parse_guid
 from shared.imports.import_type import Document, ReadRow
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.model import (

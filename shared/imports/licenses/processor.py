@@ -62,12 +62,11 @@ from shared.imports.results import RowResult, failed
 from shared.services.background import Offload
 from shared.services.row_processor import BeforeCommit, SupersededError
 from shared.storage.business_records import partition_of
-from shared.storage.conflicts import retry_on_conflict
 from shared.storage.former_columns import keep_spilled
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
-from shared.storage.partition_index import PartitionIndex
-from shared.storage.ports import MAX_OPERATIONS, Blobs, Operation, Tables
+from shared.storage.ports import MAX_OPERATIONS, Blobs, Operation, Tables, retry_on_conflict
+from shared.storage.record_indexes import PartitionIndex
 
 # A chunk has all rows of its companies, and their documents may be large. So the lines are first
 # read only for an outline of each row, and a row is fully read just before it is applied.

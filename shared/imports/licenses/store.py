@@ -31,7 +31,6 @@ from shared.imports.licenses.row_groups import RowGroup
 from shared.imports.merge_rules import text_columns
 from shared.imports.results import RowResult, pack_result, unpack_result
 from shared.services.import_log import ImportLog
-from shared.services.record_ranges import load_records
 from shared.services.record_repair import (
     NO_IMPORT,
     BrokenEntry,
@@ -42,6 +41,7 @@ from shared.services.record_repair import (
     shown_key,
 )
 from shared.storage import former_columns
+from shared.storage.business_records import load_records
 from shared.storage.entities import (
     compress_json,
     encode,
@@ -52,8 +52,8 @@ from shared.storage.entities import (
     unpack_json,
 )
 from shared.storage.former_columns import Spilled
-from shared.storage.partition_index import record_partitions
 from shared.storage.ports import Delete, Entity, Insert, Operation, Tables, Upsert, Value, reading
+from shared.storage.record_indexes import record_partitions
 
 # Columns for searching.
 COLUMNS = (

@@ -22,8 +22,7 @@ from shared.web.openapi.operations import (
     import_answers,
     reference,
 )
-from shared.web.openapi.row_schemas import component_name
-from shared.web.openapi.schemas import AnswerModel, Count, Messages
+from shared.web.openapi.schemas import AnswerModel, Count, Messages, component_name
 
 TAG = "Pay & Bill"
 

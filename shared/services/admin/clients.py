@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from shared.auth.client_secrets import hash_client_secret, new_client_secret
 from shared.auth.clients import (
     MOST_CLIENT_ID,
     PARTITION,
@@ -18,7 +17,9 @@ from shared.auth.clients import (
     client_from_entity,
     client_row,
     client_to_entity,
+    hash_client_secret,
     is_application_id,
+    new_client_secret,
     normal_client_id,
 )
 from shared.clock import Clock, Ids

@@ -25,7 +25,7 @@ from shared.auth.integrations import (
     key_to_entity,
     new_function_key,
 )
-from shared.auth.tenant_lookups import DISABLED, PARTITION
+from shared.auth.lookups import DISABLED, PARTITION
 from shared.clock import Clock
 from shared.errors import (
     ConflictError,
@@ -34,10 +34,18 @@ from shared.errors import (
     PreconditionFailedError,
     StorageUnavailableError,
 )
-from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
-from shared.storage.ports import Delete, Entity, Insert, Merge, Replace, Tables, Value
+from shared.storage.ports import (
+    Delete,
+    Entity,
+    Insert,
+    Merge,
+    Replace,
+    Tables,
+    Value,
+    retry_on_conflict,
+)
 
 # A tenant's id: a slug `[a-z0-9-]{3,40}` made from its name (docs/contracts.md#4, blob drop).
 

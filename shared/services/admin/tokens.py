@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from shared import log
-from shared.auth.client_secrets import SecretChecker, may_match
-from shared.auth.clients import Client, ClientLookups, Scope
-from shared.auth.tenant_lookups import TenantLookups, disabled_message
+from shared.auth.clients import Client, ClientLookups, Scope, SecretChecker, may_match
+from shared.auth.lookups import TenantLookups, disabled_message
 from shared.errors import TokenFault, TokenRefusedError
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from shared.imports.results import RowResult
-from shared.services.record_ranges import load_records
 from shared.services.status import Reporting
-from shared.storage.business_records import RecordKey
+from shared.storage.business_records import RecordKey, load_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity, EntityRange, RangeTables, Tables
 

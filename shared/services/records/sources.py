@@ -16,7 +16,6 @@ from shared.imports.import_type import Document, FoundBy, ImportType
 from shared.imports.merge_rules import text_columns
 from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.imports.results import RowResult
-from shared.services.name_index import NameIndex
 from shared.services.records.rendering import (
     RecordShape,
     always_there,
@@ -26,8 +25,8 @@ from shared.services.records.rendering import (
 from shared.services.records.search import KeySearch, RangeSearch, RecordSearch
 from shared.storage.business_records import RecordKey, lookup_range, partition_of, row_of
 from shared.storage.entities import decode, encode
-from shared.storage.partition_index import GROUPS, group_of
 from shared.storage.ports import Entity, EntityRange, RangeTables
+from shared.storage.record_indexes import GROUPS, NameIndex, group_of
 
 RECORD_ROWS: Final = ("r|", "r|~")
 # Groups of a tenant in which a record is looked for one by one.

@@ -18,8 +18,7 @@ from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, toke
 from shared.auth.callers import AnyCaller, Caller, Callers, KeyPairAuthenticator, TokenCaller
 from shared.auth.clients import ClientLookups, Scope
 from shared.auth.integrations import Integration
-from shared.auth.lookups import MOST_FOUND, MOST_MISSING, CachedLookups
-from shared.auth.tenant_lookups import TenantLookups
+from shared.auth.lookups import MOST_FOUND, MOST_MISSING, CachedLookups, TenantLookups
 from shared.budgets import FailureThrottle
 from shared.clock import SystemClock
 from shared.errors import (

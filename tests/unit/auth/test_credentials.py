@@ -12,12 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.auth.callers import Caller, check_database, check_database_version
-from shared.auth.client_secrets import (
-    SecretChecker,
-    hash_client_secret,
-    may_match,
-    new_client_secret,
-)
+from shared.auth.clients import SecretChecker, hash_client_secret, may_match, new_client_secret
 from shared.auth.integrations import (
     Database,
     FunctionKey,

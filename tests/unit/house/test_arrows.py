@@ -257,11 +257,11 @@ def test_only_the_clock_asks_for_the_time_or_for_chance() -> None:
     }
     assert askers <= {
         "shared.clock",
-        "shared.auth.client_secrets",
+        "shared.auth.clients",
         "shared.auth.integrations",
         "shared.imports.licenses.model",
-        "shared.services.fingerprint_keys",
-        "shared.storage.table_batches",
+        "shared.services.idempotency",
+        "shared.storage.azure_tables",
         "shared.web.openapi.schemas",
         "shared.web.responses",
     }

@@ -21,7 +21,7 @@ from shared.imports.workers import rules as of_workers
 from shared.imports.workers.definition import WORKERS
 from shared.imports.workers.rules import MEANINGS, RULES
 from shared.storage.import_records import ImportRecord, acceptance_operations, from_entity
-from shared.web.openapi.row_schemas import row_schemas
+from shared.web.openapi.schemas import row_schemas
 from tests.unit.imports.builders import Item
 
 # The JSON Schema of an import type, from its model.

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError, TooLargeError, UnsupportedMediaTypeError
 from shared.imports.documents.http import check_form_size, read_upload
-from shared.web.charsets import charset_of, utf8_body
+from shared.web.media_types import charset_of, utf8_body
 from shared.web.requests import MAX_FIELD_BYTES, MAX_PARTS, SentFile, check_media_type, read_form
 from shared.web.requests import Form as ReadForm
 from tests.documents import BOUNDARY, MEDIA_TYPE, PDF, Form, a_part
 
-# A body in the charset that its bytes or its Content-Type say (shared/web/charsets.py).
+# A body in the charset that its bytes or its Content-Type say (shared/web/media_types.py).
 
 TEXT = '[{"Surname":"Bär Łódź 山"}]'
 

@@ -15,9 +15,9 @@ from shared.imports.messages import Message
 from shared.imports.pay_and_bill.http import rendered_rows
 from shared.imports.results import MAX_CHUNK_MESSAGES, Outcome, RowResult, cap_messages, failed
 from shared.imports.row_reader import read_row
-from shared.web.accept import preferred_type
+from shared.web.media_types import preferred_type
 
-# `Accept` as real clients send it (shared/web/accept.py).
+# `Accept` as real clients send it (shared/web/media_types.py).
 
 JSON, XML = "application/json", "application/xml"
 JAVA = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"

@@ -1,18 +1,10 @@
-"""The index of a tenant's records by name, for searches without their group.
+"""The indexes of records: of a tenant's groups (employers, companies), and of names.
 
-A document names only its worker, and a tenant may have hundreds of employers. So the tenant's own
-partition of the table has an entity for each name of each record:
+Each group has one entity in the index's own partition.
 
-    w|<kind>|<name>|<hash of group and reference>      Group, Reference
-
-Record and entity are in different partitions and cannot be written in one transaction. The entity
-is written first, and counts only if the record, read afterwards, has the name. So a crash between
-the two leaves an entity that is ignored, an old name of a record does no harm, and no record lacks
-its entities.
-
-The housekeeping timer calls `fill`, which adds records from before the index existed. The entity
-`indexed` marks that all of a tenant's records are in the index. A new tenant gets it with its first
-record.
+Records are partitioned by group. A search for a record of an unknown group (a document names only
+its worker) reads this index first. A group is added before its first record is written, so that a
+crash cannot leave a record that no search finds.
 """
 
 from __future__ import annotations
@@ -24,9 +16,68 @@ from dataclasses import dataclass
 
 from shared.imports.import_type import Document, FoundBy, ImportType
 from shared.storage.business_records import from_any_entity, partition_of
-from shared.storage.entities import encode
-from shared.storage.partition_index import GROUPS, group_of
+from shared.storage.entities import decode, encode
 from shared.storage.ports import MAX_OPERATIONS, Entity, Tables, Upsert, query_pages
+
+_MOST_KNOWN = 10_000
+# First and last row key of a tenant's groups.
+GROUPS = ("g|", "g|~")
+
+
+class PartitionIndex:
+    """Adds groups to the index. Caches in this process which ones it has added."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._known: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+    async def note(self, table: str, tenant: str, groups: Iterable[str]) -> None:
+        """Make sure that these groups of the tenant are in the index of that table."""
+        new = [group for group in sorted(set(groups)) if (table, tenant, group) not in self._known]
+        for at in range(0, len(new), MAX_OPERATIONS):
+            batch = new[at : at + MAX_OPERATIONS]
+            await self._tables.transact(
+                table,
+                [
+                    Upsert(Entity(encode(tenant), f"g|{encode(group)}", {"Group": group}))
+                    for group in batch
+                ],
+            )
+            noted = ((table, tenant, group) for group in batch)
+            self._known.update(dict.fromkeys(noted))
+            while len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+
+
+def group_of(entity: Entity) -> str:
+    """The group of an entity of the index, from its key if the column is wrong."""
+    group = entity.text("Group")
+    if entity.row == f"g|{encode(group)}":
+        return group
+    return decode(entity.row.removeprefix("g|"))
+
+
+async def record_partitions(tables: Tables, table: str, tenant: str) -> list[str]:
+    """The keys of the partitions that may contain records of a tenant, its own partition first."""
+    groups = await tables.query(table, encode(tenant), *GROUPS, select=["Group"])
+    return [encode(tenant), *(partition_of(tenant, group_of(group)) for group in groups)]
+
+
+# The index of a tenant's records by name, for searches without their group.
+#
+# A document names only its worker, and a tenant may have hundreds of employers. So the tenant's
+# own partition of the table has an entity for each name of each record:
+#
+#     w|<kind>|<name>|<hash of group and reference>      Group, Reference
+#
+# Record and entity are in different partitions and cannot be written in one transaction. The
+# entity is written first, and counts only if the record, read afterwards, has the name. So a
+# crash between the two leaves an entity that is ignored, an old name of a record does no harm,
+# and no record lacks its entities.
+#
+# The housekeeping timer calls `fill`, which adds records from before the index existed. The
+# entity `indexed` marks that all of a tenant's records are in the index. A new tenant gets it
+# with its first record.
 
 _INDEXED = "indexed"
 _MOST_CACHED = 10_000
