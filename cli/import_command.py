@@ -53,6 +53,7 @@ from shared.imports.import_type import ImportType
 from shared.imports.messages import MessageId
 from shared.imports.reference_text import escaped
 from shared.imports.registry import MESSAGE_TYPES
+from shared.imports.sender import source_name
 
 # Unknown columns and fields that have a line of their own.
 MOST_NAMED: Final = 20
@@ -343,7 +344,8 @@ def import_command(
         dry_run=dry_run,
         secret=function_key,
     )
-    client = ImportClient(url or local_url(), KeyPair(software_key, function_key))
+    keys = KeyPair(software_key, function_key)
+    client = ImportClient(url or local_url(), keys, source=source_name(file.name))
     report = import_file(job, client)
     if failed_rows is not None:
         write_failed_rows(failed_rows, report.rows, report.failed)

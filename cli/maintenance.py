@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +18,8 @@ from shared.clock import to_iso
 from shared.errors import ConflictError, InvalidRequestError
 from shared.gateway import Gateway
 from shared.imports.documents.model import plain_name
-from shared.services.record_repair import AREAS, BrokenThing, Repair
+from shared.services.admin.audit import Action
+from shared.services.record_repair import AREAS, BrokenThing, RecordRepair, Repair
 from shared.services.retention import Purged
 
 if TYPE_CHECKING:
@@ -59,7 +63,11 @@ def purge(
                 f"tenant {named_tenants[0]}" if named_tenants else f"all {len(tenants)} tenants",
                 days,
             )
-        return await retention_of(gateway).purge(tenants, keep)
+        target = {"days": days}
+        async with AsyncExitStack() as acts:
+            for each in tenants:
+                await acts.enter_async_context(gateway.audit.act(each, Action.PURGE, target))
+            return await retention_of(gateway).purge(tenants, keep)
 
     purged = on_gateway(run)
     lines = [f"{count:>8}  {name}" for name, count in purged.went.items()]
@@ -159,12 +167,26 @@ async def _check_or_repair(
     records = record_repair_of(gateway)
     for tenant_id in named_tenants or await gateway.tenants.list_ids():
         things = [thing async for thing in records.find(tenant_id, types or AREAS)]
-        for thing in things:
-            outcome = thing.repair.value
-            if repairs and await records.repair(thing):
-                outcome = _REPAIR_DONE[thing.repair]
-            broken.append((tenant_id, thing, outcome))
+        if not repairs:
+            broken += [(tenant_id, thing, thing.repair.value) for thing in things]
+        elif things:
+            broken += await _repair(gateway, records, tenant_id, things)
     return broken
+
+
+async def _repair(
+    gateway: Gateway, records: RecordRepair, tenant: str, things: Sequence[BrokenThing]
+) -> list[BrokenRecord]:
+    """Repair the broken things of a tenant, which is one act."""
+    done: list[BrokenRecord] = []
+    target = {"broken": dict(Counter(thing.area for thing in things))}
+    async with gateway.audit.act(tenant, Action.RECORDS_REPAIR, target) as act:
+        for thing in things:
+            is_repaired = await records.repair(thing)
+            outcome = _REPAIR_DONE[thing.repair] if is_repaired else thing.repair.value
+            done.append((tenant, thing, outcome))
+        act.after = dict(Counter(outcome for _, _, outcome in done))
+    return done
 
 
 def _show_broken(broken: list[BrokenRecord], as_json: bool, head: str) -> None:
@@ -199,7 +221,15 @@ def list_failed_drops(as_json: AsJson = False) -> None:
 @command(poison_commands, "requeue", example="poison requeue")
 def requeue_failed_drops(as_json: AsJson = False) -> None:
     """Import every failed drop once more. Exit status 1 where one fails again."""
-    drops = on_gateway(lambda gateway: gateway.documents.poisoned.requeue())
+
+    async def requeue(gateway: Gateway) -> Sequence[RequeuedDrop]:
+        async with gateway.audit.act("", Action.POISON_REQUEUE, {}) as act:
+            drops = await gateway.documents.poisoned.requeue()
+            settled = sum(each.is_settled for each in drops)
+            act.after = {"settled": settled, "failedAgain": len(drops) - settled}
+            return drops
+
+    drops = on_gateway(requeue)
     rows = [
         (plain_name(each.name), "settled" if each.is_settled else "failed again") for each in drops
     ]
@@ -233,7 +263,11 @@ def rotate_signing_key(at_once: AtOnce = False, as_json: AsJson = False) -> None
     """
 
     async def rotate(gateway: Gateway) -> tuple[SigningKey, ...]:
-        return (await gateway.identity.key_store.rotate(at_once=at_once)).keys
+        target = {"atOnce": at_once}
+        async with gateway.audit.act("", Action.SIGNING_KEY_ROTATE, target) as act:
+            keys = (await gateway.identity.key_store.rotate(at_once=at_once)).keys
+            act.after = {"kid": keys[0].kid}
+        return keys
 
     keys = on_gateway(rotate)
     lines = [f"Key {keys[0].kid} signs from {_iso_time(keys[0].signs_from)} on."]

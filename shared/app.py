@@ -20,9 +20,11 @@ from shared.imports.import_type import RecordRules
 from shared.imports.merge_rules import ChangeListener
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import IMPORT_TYPES
+from shared.imports.sender import NamedCaller
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
 from shared.services.accept import ImportAcceptor, PlanLimits
+from shared.services.admin.audit import AuditLog, AuditReader
 from shared.services.admin.clients import ClientService
 from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.admin.tenants import TenantService
@@ -95,6 +97,7 @@ class Dependencies:
     limits: PlanLimits
     intake: ImportAcceptor
     reporting: Reporting
+    audit: AuditLog
 
     @classmethod
     def from_storage(
@@ -105,9 +108,11 @@ class Dependencies:
         queues: Queues,
         clock: Clock,
         stop: ProcessStop,
+        caller: NamedCaller | None = None,
     ) -> Dependencies:
         """The dependencies on that storage, which nothing here connects to yet."""
         ids, offload = RandomIds(), to_thread_if_large
+        audit = AuditLog(tables, clock, ids, caller)
         imports = ImportLog(tables)
         hold_back = HoldBack(imports, queues, settings.imports_at_once)
         results = Results(tables, blobs, offload)
@@ -136,17 +141,24 @@ class Dependencies:
             hold_back=hold_back,
             results=results,
             payloads=Payloads(blobs),
-            lists=ReferenceLists(tables, clock, ids, settings.cache_seconds),
+            lists=ReferenceLists(tables, clock, ids, settings.cache_seconds, audit),
             limits=limits,
             intake=intake,
             reporting=Reporting(imports, results, clock),
+            audit=audit,
         )
 
 
 def compose(
-    settings: Settings, clock: Clock | None = None, stop: ProcessStop | None = None
+    settings: Settings,
+    clock: Clock | None = None,
+    stop: ProcessStop | None = None,
+    caller: NamedCaller | None = None,
 ) -> Gateway:
-    """Every service, with what it needs; nothing connects yet. By default the machine's clock."""
+    """Every service, with what it needs; nothing connects yet. By default the machine's clock.
+
+    `caller` is who administers this gateway, for the audit log.
+    """
     account = Account(settings.storage)
     dependencies = Dependencies.from_storage(
         settings,
@@ -155,11 +167,14 @@ def compose(
         account.queues,
         clock or SystemClock(),
         stop or ProcessStop(),
+        caller,
     )
+    audit = dependencies.audit
     clock, ids, imports = dependencies.clock, dependencies.ids, dependencies.imports
-    tenants = TenantService(account.tables, clock)
+    tenants = TenantService(account.tables, clock, audit)
     tenant_lookups = TenantLookups(account.tables, clock, settings.cache_seconds)
     identity = Identity(settings, account.tables, clock, ids, tenant_lookups)
+    fingerprint_keys = FingerprintKeys(account.tables, settings.authdata_keys)
     failed_rows = FailedRows(dependencies.reporting, dependencies.payloads)
     authdata = compose_authdata(dependencies)
     chunks = compose_chunks(dependencies, authdata)
@@ -177,10 +192,12 @@ def compose(
         failures=failures,
         identity=identity,
         tenants=tenants,
-        clients=ClientService(account.tables, tenants, clock, ids),
+        clients=ClientService(account.tables, tenants, clock, ids, audit),
+        audit=audit,
+        audit_reader=AuditReader(account.tables),
         lists=dependencies.lists,
         files=ImportedFiles(imports),
-        fingerprint_keys=FingerprintKeys(account.tables, settings.authdata_keys),
+        fingerprint_keys=fingerprint_keys,
         imports=imports,
         intake=dependencies.intake,
         waiting=Waiting(imports, dependencies.completions, clock, dependencies.stop),
@@ -199,7 +216,9 @@ def compose(
         dry_runs=_dry_runs(dependencies),
         shares=_shares(dependencies),
         idempotency=_idempotency(dependencies),
-        documents=_documents(dependencies, account, chunks, tenants, tenant_lookups),
+        documents=_documents(
+            dependencies, account, chunks, tenants, tenant_lookups, fingerprint_keys
+        ),
         authdata=authdata,
         trials=AuthdataTrials(clock, settings.trial_calls, settings.trial_records),
         sweep=_sweep(dependencies, tenants, chunks),
@@ -213,7 +232,7 @@ def compose_authdata(dependencies: Dependencies) -> AuthdataServices:
     clock, offload, limits = dependencies.clock, dependencies.offload, dependencies.limits
     settings, imports = dependencies.settings, dependencies.imports
     employees = Employees(tables, offload)
-    rules = TenantRuleBook(tables, clock, settings.cache_seconds)
+    rules = TenantRuleBook(tables, clock, settings.cache_seconds, dependencies.audit)
     plans = Plans(
         tables=tables,
         blobs=blobs,
@@ -266,9 +285,11 @@ def _documents(
     chunks: ChunkProcessor,
     tenants: TenantService,
     tenant_lookups: TenantLookups,
+    fingerprint_keys: FingerprintKeys,
 ) -> DocumentServices:
     settings, clock = dependencies.settings, dependencies.clock
-    features, rounds = Features(account.tables), Rounds(account.tables)
+    audit = dependencies.audit
+    features, rounds = Features(account.tables, audit), Rounds(account.tables, audit)
     workers = WorkerSearch(account.tables, NameIndex(account.tables))
     intake = Documents(
         imports=dependencies.imports,
@@ -286,6 +307,7 @@ def _documents(
         documents=intake,
         features=features,
         tenants=tenant_lookups,
+        fingerprint_keys=fingerprint_keys,
         clock=clock,
         max_bytes=settings.max_document_bytes,
         types=settings.document_types,

@@ -19,15 +19,21 @@ from shared.storage_time import CALL_SECONDS, limited_wait, storage_time
 
 if TYPE_CHECKING:
     from shared.gateway import Gateway
+    from shared.imports.sender import NamedCaller
     from shared.settings import Settings
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """A gateway of one's own, with its tables and queues in place; closed at the end."""
+async def open_gateway(
+    settings: Settings, caller: NamedCaller | None = None
+) -> AsyncIterator[Gateway]:
+    """A gateway of one's own, with its tables and queues in place; closed at the end.
+
+    `caller` is who administers it, for the audit log.
+    """
     from shared.app import compose
 
-    gateway = compose(settings)
+    gateway = compose(settings, caller=caller)
     try:
         await _ensure(gateway)
         yield gateway

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shared.auth.failure_throttle import FailureThrottle
     from shared.identity import Identity
     from shared.services.accept import ImportAcceptor
+    from shared.services.admin.audit import AuditLog, AuditReader
     from shared.services.admin.clients import ClientService
     from shared.services.admin.reference_lists import ReferenceLists
     from shared.services.admin.tenants import TenantService
@@ -79,6 +80,8 @@ class Gateway:
     identity: Identity
     tenants: TenantService
     clients: ClientService
+    audit: AuditLog
+    audit_reader: AuditReader
     lists: ReferenceLists
     files: ImportedFiles
     fingerprint_keys: FingerprintKeys

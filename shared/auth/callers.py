@@ -53,6 +53,7 @@ from shared.errors import (
     WrongSoftwareKeyError,
 )
 from shared.imports.import_type import Options
+from shared.imports.sender import CallerKind, NamedCaller, named_caller
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS
 from shared.storage.ports import Tables
 
@@ -75,6 +76,11 @@ class Caller:
     def name(self) -> str:
         """What tells it from the other callers of its tenant."""
         return f"integration {self.software_key}"
+
+    @property
+    def named(self) -> NamedCaller:
+        """As imports and the audit log keep it."""
+        return named_caller(CallerKind.INTEGRATION, self.software_key)
 
     @property
     def options(self) -> Options:
@@ -103,6 +109,11 @@ class TokenCaller:
     def name(self) -> str:
         """What tells it from the other callers of its tenant."""
         return f"client {self.client_id}"
+
+    @property
+    def named(self) -> NamedCaller:
+        """As imports and the audit log keep it."""
+        return named_caller(CallerKind.CLIENT, self.client_id)
 
     @property
     def options(self) -> Options:

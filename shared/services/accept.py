@@ -20,6 +20,7 @@ from shared.imports.json_rows import Payload, read_payload
 from shared.imports.planning import Plan, plan
 from shared.imports.results import Origins
 from shared.imports.row_sets import row_set
+from shared.imports.sender import NO_SENDER, Sender
 from shared.services.background import Offload
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_processor import HoldBack, OpenImportsBefore
@@ -74,7 +75,12 @@ class ImportAcceptor:
         self._limits = limits
 
     async def accept(
-        self, kind: ImportType, caller: AnyCaller, body: bytes, import_id: str = ""
+        self,
+        kind: ImportType,
+        caller: AnyCaller,
+        body: bytes,
+        import_id: str = "",
+        sender: Sender = NO_SENDER,
     ) -> ImportRecord | None:
         """Read a payload in JSON and accept it; None for one without rows, which is no import.
 
@@ -87,7 +93,7 @@ class ImportAcceptor:
         planned = await self.read(kind, caller.tenant, body)
         if not planned.rows:
             return None
-        draft = self.draft(kind, caller.tenant, planned, caller.options, import_id)
+        draft = self.draft(kind, caller.tenant, planned, caller.options, import_id, sender)
         return await self.accept_planned(kind, draft, planned)
 
     async def read(
@@ -100,7 +106,13 @@ class ImportAcceptor:
         return await self._offload(len(body), self._plan, kind, tenant, body, reader)
 
     def draft(
-        self, kind: ImportType, tenant: str, planned: Plan, options: Options, import_id: str = ""
+        self,
+        kind: ImportType,
+        tenant: str,
+        planned: Plan,
+        options: Options,
+        import_id: str = "",
+        sender: Sender = NO_SENDER,
     ) -> ImportRecord:
         """The record of an import of this plan before it is accepted."""
         return ImportRecord(
@@ -113,6 +125,7 @@ class ImportAcceptor:
             chunks=planned.chunks,
             options=options,
             accepted_at=to_iso(self._clock.now()),
+            sender=sender,
         )
 
     async def draft_retry(
@@ -123,13 +136,14 @@ class ImportAcceptor:
         origins: Origins,
         planned: Plan,
         import_id: str,
+        sender: Sender = NO_SENDER,
     ) -> ImportRecord:
         """The record of a retry of these rows of an import, under its options.
 
         Raises ConflictError for a retry of a retry, too many times over.
         """
         return replace(
-            self.draft(kind, parent.tenant, planned, parent.options, import_id),
+            self.draft(kind, parent.tenant, planned, parent.options, import_id, sender),
             parent=Parent(parent.import_id, parent.number),
             lineage=await self._imports.repairs.lineage(parent, row_set(rows)),
             origins=origins,

@@ -46,6 +46,16 @@ class FingerprintKeys:
             self._own = await self._read_or_make()
         return (*self._configured, self._own, b"")
 
+    async def body_hash(self, body: bytes) -> str:
+        """The hash of a body to keep. Two imports with the same one had the same body."""
+        return await self.keyed(await to_thread_if_large(len(body), _sha256, body))
+
+    async def keyed(self, digest: bytes) -> str:
+        """The hash to keep of a content with this SHA-256."""
+        if not self._configured and not self._own:
+            self._own = await self._read_or_make()
+        return hmac.digest((*self._configured, self._own)[0], digest, "sha256").hex()
+
     async def body_hashes(self, body: bytes) -> tuple[str, ...]:
         """What a whole body is found by: the hash to keep, then the others to look for."""
         keys = await self.secrets()

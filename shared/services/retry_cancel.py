@@ -19,6 +19,7 @@ from shared.errors import ConflictError, GoneError, NotBuiltError, StorageUnavai
 from shared.imports.json_rows import check_indexes, is_same_row, name_indexes, read_corrections
 from shared.imports.registry import import_type
 from shared.imports.results import Origins
+from shared.imports.sender import NO_SENDER, Sender
 from shared.services.accept import ImportAcceptor
 from shared.services.background import Offload
 from shared.services.chunk_messages import messages_for, queue_for
@@ -38,7 +39,9 @@ ALL_ARE_IN = (
 class Retrier(Protocol):
     """How the rows of a type are retried whose payload does not hold them as they were sent."""
 
-    async def retry(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
+    async def retry(
+        self, parent: ImportRecord, body: bytes, import_id: str, sender: Sender
+    ) -> ImportRecord:
         """The child import under that id, accepted; called again with the same id, the same one.
 
         `parent` has ended with failed rows, and neither its results nor its payload have expired.
@@ -63,9 +66,16 @@ class Retrying:
         self._max_rows = max_rows
         self._special = special
 
-    async def retry(self, parent: ImportRecord, body: bytes, import_id: str = "") -> ImportRecord:
+    async def retry(
+        self,
+        parent: ImportRecord,
+        body: bytes,
+        import_id: str = "",
+        sender: Sender = NO_SENDER,
+    ) -> ImportRecord:
         """The child import, accepted under `import_id` (a new one by default).
 
+        `sender` is who asks for the retry.
         `body` holds corrected rows as `read_corrections` reads them, or nothing. Raises
         ConflictError for an open parent and where no failed row is still out, GoneError where rows
         or results have expired, and what is wrong with the body.
@@ -74,7 +84,7 @@ class Retrying:
         repaired = await self._failed_rows.repaired_rows(parent)
         if repaired.bit_count() >= parent.counts.failed:
             raise ConflictError(ALL_ARE_IN)
-        child = await self._child(parent, body, import_id, repaired)
+        child = await self._child(parent, body, import_id, repaired, sender)
         log.event(
             "import.retried",
             import_id=child.import_id,
@@ -85,12 +95,12 @@ class Retrying:
         return child
 
     async def _child(
-        self, parent: ImportRecord, body: bytes, import_id: str, repaired: int
+        self, parent: ImportRecord, body: bytes, import_id: str, repaired: int, sender: Sender
     ) -> ImportRecord:
         kind = import_type(parent.type_name, parent.type_version)
         special = self._special.get(kind.name)
         if special is not None:
-            return await special.retry(parent, body, import_id)
+            return await special.retry(parent, body, import_id, sender)
         if not kind.keeps_rows:
             raise NotBuiltError(f"{kind.name} cannot be retried: send them again in a new call.")
         corrections = await self._offload(len(body), read_corrections, body, self._max_rows)
@@ -99,7 +109,9 @@ class Retrying:
         size = sum(map(len, failed.values())) + len(body)
         payload, origins = await self._offload(size, _put_together, parent, failed, corrections)
         planned = await self._intake.read(kind, parent.tenant, payload)
-        draft = await self._intake.draft_retry(kind, parent, failed, origins, planned, import_id)
+        draft = await self._intake.draft_retry(
+            kind, parent, failed, origins, planned, import_id, sender
+        )
         draft = replace(draft, media_type=parent.media_type)
         return await self._intake.accept_planned(kind, draft, planned)
 

@@ -69,10 +69,11 @@ class KeptFile:
 
 @dataclass(frozen=True, slots=True)
 class CopiedDrop:
-    """What the copy of a drop has shown: its first bytes, and the MD5 of all of them."""
+    """What the copy of a drop has shown: its first bytes, and two digests of all of them."""
 
     head: bytes
     md5: bytes
+    sha256: bytes
 
 
 class DocumentBlobs:
@@ -81,9 +82,9 @@ class DocumentBlobs:
     def __init__(self, service: BlobServiceClient) -> None:
         self._service = service
 
-    async def keep(self, name: str, parts: Iterable[bytes], size: int) -> None:
-        """Write the file of an upload, `size` bytes in `parts`."""
-        await self._write(name, _each(parts), size, 0)
+    async def keep(self, name: str, parts: Iterable[bytes], size: int) -> bytes:
+        """Write the file of an upload, `size` bytes in `parts`; the SHA-256 of them."""
+        return (await self._write(name, _each(parts), size, 0)).sha256
 
     async def read(self, name: str) -> bytes | None:
         """The file of an upload; None where it is not there any more."""
@@ -211,13 +212,14 @@ class DocumentBlobs:
     ) -> CopiedDrop:
         """Write the file of an upload, and check that storage has all of it."""
         head = bytearray()
-        digest = hashlib.md5(usedforsecurity=False)
+        digest, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
 
         async def counted() -> AsyncIterator[bytes]:
             written = 0
             async for block in blocks:
                 head.extend(block[: head_bytes - len(head)])
                 digest.update(block)
+                sha256.update(block)
                 written += len(block)
                 yield block
             if written != size:
@@ -232,7 +234,7 @@ class DocumentBlobs:
         md5 = kept.content_settings.content_md5
         if kept.size != size or (md5 is not None and bytes(md5) != digest.digest()):
             raise StorageUnavailableError("storage has another content than was sent")
-        return CopiedDrop(bytes(head), digest.digest())
+        return CopiedDrop(bytes(head), digest.digest(), sha256.digest())
 
     def _kept(self, name: str) -> Any:
         return self._service.get_blob_client(DOCUMENT_BLOBS, name)

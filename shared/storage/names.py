@@ -13,6 +13,7 @@ REFERENCES = "References"
 COMMUNICATION_ROUNDS = "CommunicationRounds"
 IDEMPOTENCY = "Idempotency"
 AUTH_STAGING = "AuthStaging"
+AUDIT = "Audit"
 
 IMPORT_PAYLOADS = "import-payloads"
 IMPORT_RESULT_BLOBS = "import-results"
@@ -35,6 +36,7 @@ TABLES = (
     IMPORT_RESULTS,
     IDEMPOTENCY,
     AUTH_STAGING,
+    AUDIT,
 )
 """The tables that are there whatever import types there are; each type names its own."""
 CONTAINERS = (

@@ -52,6 +52,7 @@ from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.imports.near_names import is_like_dry_run
 from shared.imports.reference_text import escaped
 from shared.imports.results import Outcome, RowResult
+from shared.imports.sender import Sender, source_name
 from shared.services.documents.uploads import ImportedDocument
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
@@ -279,8 +280,13 @@ async def _take(
     intake, tenant = gateway.documents.intake, caller.tenant
     async with gateway.shares.acceptance.place(tenant):
         placed = await intake.place(tenant, upload)
-        await intake.keep(tenant, import_id, _parts(the_file(form).content), upload.size)
-        record = await intake.accept(tenant, import_id, placed, caller.options)
+        digest = await intake.keep(tenant, import_id, _parts(the_file(form).content), upload.size)
+        sender = Sender(
+            caller.named,
+            source_name(upload.file_name),
+            await gateway.fingerprint_keys.keyed(digest),
+        )
+        record = await intake.accept(tenant, import_id, placed, caller.options, sender)
         try:
             taken = await intake.finish(record)
         except Exception as error:

@@ -39,6 +39,7 @@ from shared.web.import_call import ImportCall, answer_import
 from shared.web.imports import import_view, judged_rows, not_yet
 from shared.web.requests import DryRun
 from shared.web.responses import refusal
+from shared.web.sender import sender_of
 
 # The bodies of licenses calls in their three formats, as payloads (docs/contracts.md#2).
 
@@ -140,7 +141,8 @@ async def licenses_call(
         planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
         if not planned.rows:
             return None
-        draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id)
+        sender = await sender_of(gateway, caller, req)
+        draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id, sender)
         draft = replace(draft, media_type=media_type)
         hashes: tuple[str, ...] = ()
         if not deletes:

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from shared.auth.integrations import (
     FunctionKey,
@@ -33,6 +34,7 @@ from shared.errors import (
     PreconditionFailedError,
     StorageUnavailableError,
 )
+from shared.services.admin.audit import Action, AuditLog
 from shared.storage.conflicts import retry_on_conflict
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
@@ -101,9 +103,10 @@ class IssuedKey:
 class TenantService:
     """The use cases of administration. Refusals are of the tree in `shared.errors`."""
 
-    def __init__(self, tables: Tables, clock: Clock) -> None:
+    def __init__(self, tables: Tables, clock: Clock, audit: AuditLog | None = None) -> None:
         self._tables = tables
         self._clock = clock
+        self._audit = audit or AuditLog(tables, clock)
 
     async def create(
         self, name: str, slug: str | None = None, *, allows_same_name: bool = False
@@ -123,7 +126,10 @@ class TenantService:
                 await self._refuse_same_name(title, "Nothing was created")
             tenant = Tenant(numbered_slug(base, number), title, created_at)
             with suppress(PreconditionFailedError):
-                await self._tables.write(TENANTS, Insert(_tenant_to_entity(tenant)))
+                # In the log of the gateway: where the id is taken, this one is another tenant's.
+                target, after = {"tenant": tenant.id}, {"name": tenant.name}
+                async with self._audit.act("", Action.TENANT_CREATE, target, after=after):
+                    await self._tables.write(TENANTS, Insert(_tenant_to_entity(tenant)))
                 return tenant
             if slug is not None:
                 raise ConflictError(f"There is a tenant {slug} already; choose another id.")
@@ -142,7 +148,9 @@ class TenantService:
             return tenant, False
         if not allows_same_name:
             await self._refuse_same_name(title, "Nothing was renamed", besides=tenant.id)
-        await self._merge(tenant.id, {"name": title})
+        before, after = {"name": tenant.name}, {"name": title}
+        async with self._audit.act(tenant.id, Action.TENANT_RENAME, {}, before=before, after=after):
+            await self._merge(tenant.id, {"name": title})
         return replace(tenant, name=title), True
 
     async def switch(self, reference: str, *, is_enabled: bool) -> tuple[Tenant, bool]:
@@ -153,7 +161,10 @@ class TenantService:
         tenant = await self.find(reference)
         if tenant.is_enabled is is_enabled:
             return tenant, False
-        await self._merge(tenant.id, {DISABLED: not is_enabled})
+        action = Action.TENANT_ENABLE if is_enabled else Action.TENANT_DISABLE
+        before, after = {"enabled": not is_enabled}, {"enabled": is_enabled}
+        async with self._audit.act(tenant.id, action, {}, before=before, after=after):
+            await self._merge(tenant.id, {DISABLED: not is_enabled})
         return replace(tenant, is_enabled=is_enabled), True
 
     async def _refuse_same_name(self, title: str, outcome: str, besides: str = "") -> None:
@@ -215,14 +226,16 @@ class TenantService:
         )
         if await self._read(wanted.tenant, wanted.software_key) is not None:
             raise taken
-        issued = await self._issue(wanted)
-        try:
-            await self._tables.write(
-                INTEGRATIONS, Insert(integration_to_entity(issued.integration))
-            )
-        except PreconditionFailedError:
-            await self._forget_key(issued.integration.key_hash)
-            raise taken from None
+        target, after = {"softwareKey": wanted.software_key}, integration_settings(wanted)
+        async with self._audit.act(tenant.id, Action.INTEGRATION_ADD, target, after=after):
+            issued = await self._issue(wanted)
+            try:
+                await self._tables.write(
+                    INTEGRATIONS, Insert(integration_to_entity(issued.integration))
+                )
+            except PreconditionFailedError:
+                await self._forget_key(issued.integration.key_hash)
+                raise taken from None
         return issued
 
     async def list_integrations(self, tenant: str) -> list[Integration]:
@@ -246,9 +259,16 @@ class TenantService:
         """
         found = await self.find(tenant)
         stored = await self._stored(found.id, software_key)
-        changed = _checked(change(integration_from_any_entity(stored)))
-        entity = integration_to_entity(changed, stored.etag)
-        await self._tables.write(INTEGRATIONS, Replace(entity))
+        known = integration_from_any_entity(stored)
+        changed = _checked(change(known))
+        before, after = integration_settings(known), integration_settings(changed)
+        action = Action.INTEGRATION_SET
+        if before | {"enabled": changed.enabled} == after != before:
+            action = Action.INTEGRATION_ENABLE if changed.enabled else Action.INTEGRATION_DISABLE
+        target = {"softwareKey": changed.software_key}
+        async with self._audit.act(found.id, action, target, before=before, after=after):
+            entity = integration_to_entity(changed, stored.etag)
+            await self._tables.write(INTEGRATIONS, Replace(entity))
         return changed
 
     async def rotate_key(self, tenant: str, software_key: str) -> IssuedKey:
@@ -259,13 +279,15 @@ class TenantService:
         found = await self.find(tenant)
         stored = await self._stored(found.id, software_key)
         old = integration_from_any_entity(stored)
-        issued = await self._issue(old)
-        try:
-            entity = integration_to_entity(issued.integration, stored.etag)
-            await self._tables.write(INTEGRATIONS, Replace(entity))
-        except PreconditionFailedError:
-            await self._forget_key(issued.integration.key_hash)
-            raise ConflictError("The integration was changed meanwhile; try again.") from None
+        target = {"softwareKey": old.software_key}
+        async with self._audit.act(found.id, Action.KEY_ROTATE, target):
+            issued = await self._issue(old)
+            try:
+                entity = integration_to_entity(issued.integration, stored.etag)
+                await self._tables.write(INTEGRATIONS, Replace(entity))
+            except PreconditionFailedError:
+                await self._forget_key(issued.integration.key_hash)
+                raise ConflictError("The integration was changed meanwhile; try again.") from None
         await self._forget_key(old.key_hash)
         return issued
 
@@ -294,6 +316,20 @@ class TenantService:
                 "`integration list` shows them."
             )
         return stored
+
+
+def integration_settings(integration: Integration) -> dict[str, Any]:
+    """The settings of an integration for programs; nothing of its key."""
+    return {
+        "name": integration.name,
+        "enabled": integration.enabled,
+        "onExisting": integration.on_existing.value,
+        "database": {
+            "active": integration.database.active,
+            "version": integration.database.version,
+        },
+        "read": integration.read.value,
+    }
 
 
 def _checked(integration: Integration) -> Integration:

@@ -33,6 +33,7 @@ from shared.imports.json_rows import Payload, RawRow, check_indexes, fold_names,
 from shared.imports.messages import Message, MessageId
 from shared.imports.planning import Plan, Span, plan
 from shared.imports.results import Origins, Outcome, RowResult, failed
+from shared.imports.sender import NO_SENDER, Sender
 from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.authdata.processor import Plans
 from shared.services.authdata.staging import EXPIRED, RECORDS_LOST, Staging
@@ -81,15 +82,18 @@ class Processing:
         self._orphaned = timedelta(seconds=orphan_seconds)
 
     @retry_on_conflict(50, lambda: StorageUnavailableError("the batch keeps changing"))
-    async def begin(self, tenant: str, file_log_id: str) -> ImportRecord | None:
+    async def begin(
+        self, tenant: str, file_log_id: str, sender: Sender = NO_SENDER
+    ) -> ImportRecord | None:
         """The import of a batch, accepted by now; None for a batch without any record.
 
+        `sender` is who asks for it; of several calls the one that closes the batch counts.
         Raises NotFoundError, ConflictError for a batch that was cancelled or has expired before
         it was processed, GoneError where its records are lost, StorageUnavailableError.
         """
         batch = await self._staging.find(tenant, file_log_id)
         if batch.state is BatchState.STAGED:
-            batch = await self._closed(batch)
+            batch = await self._closed(batch, sender)
         return await self.import_of(batch)
 
     async def import_of(self, batch: Batch) -> ImportRecord | None:
@@ -201,7 +205,7 @@ class Processing:
         """Forget batches that were done with before then; how many those were."""
         return await self._batches.forget_before(tenant, before, self._clock.now())
 
-    async def _closed(self, batch: Batch) -> Batch:
+    async def _closed(self, batch: Batch, sender: Sender = NO_SENDER) -> Batch:
         """The batch closed to records, with the id of the import that it becomes."""
         now = to_iso(self._clock.now())
         if not batch.rows:
@@ -210,7 +214,13 @@ class Processing:
             )
         import_id = self._ids.new()
         return await self._batches.change(
-            replace(batch, state=BatchState.PROCESSING, import_id=import_id, changed_at=now)
+            replace(
+                batch,
+                state=BatchState.PROCESSING,
+                import_id=import_id,
+                changed_at=now,
+                sender=sender,
+            )
         )
 
     async def _accept(self, batch: Batch) -> ImportRecord:
@@ -232,6 +242,7 @@ class Processing:
             options=Options(),
             accepted_at=to_iso(self._clock.now()),
             batch=batch.file_log_id,
+            sender=batch.sender,
         )
         return await self._intake.accept_planned(AUTHDATA, draft, planned)
 
@@ -294,7 +305,9 @@ class AuthdataRetrier:
         self._offload = offload
         self._limits = limits
 
-    async def retry(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
+    async def retry(
+        self, parent: ImportRecord, body: bytes, import_id: str, sender: Sender
+    ) -> ImportRecord:
         """See `Retrier`. Raises InvalidRequestError without rows, or for one that did not fail."""
         rows = await self._offload(len(body), read_corrections, body, self._limits.max_rows)
         if not rows:
@@ -308,7 +321,7 @@ class AuthdataRetrier:
         records = await self._records(parent.tenant, rows)
         planned = await self._offload(len(body), plan_of, parent.tenant, records, self._limits)
         draft = await self._intake.draft_retry(
-            AUTHDATA, parent, rows, Origins((0,) * len(records)), planned, import_id
+            AUTHDATA, parent, rows, Origins((0,) * len(records)), planned, import_id, sender
         )
         draft = replace(draft, batch=parent.batch)
         return await self._intake.accept_planned(AUTHDATA, draft, planned)

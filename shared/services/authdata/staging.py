@@ -52,6 +52,7 @@ from shared.imports.authdata.rules import (
     classify,
     percent_text,
 )
+from shared.services.admin.audit import Action, AuditLog
 from shared.services.authdata.store import BatchStore, Employees
 from shared.services.background import KeyedLocks, Offload
 from shared.storage.authdata_records import Batch, BatchState, PartData
@@ -81,8 +82,15 @@ class TenantRules:
 class TenantRuleBook:
     """Reads and changes the rules; a change is in force within `cache_seconds`."""
 
-    def __init__(self, tables: Tables, clock: Clock, cache_seconds: float) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        clock: Clock,
+        cache_seconds: float,
+        audit: AuditLog | None = None,
+    ) -> None:
         self._tables = tables
+        self._audit = audit or AuditLog(tables, clock)
         self._lookups: CachedLookups[TenantRules] = CachedLookups(self._read, clock, cache_seconds)
 
     async def of(self, tenant: str) -> TenantRules:
@@ -98,7 +106,11 @@ class TenantRuleBook:
             _property(name): "" if text is None else percent_text(_percent(name, text))
             for name, text in changes.items()
         }
-        await self._merge(tenant, values)
+        known = (await self._now(tenant)).thresholds
+        before = {name: _percent_or_none(getattr(known, name)) for name in changes}
+        after = {name: values[_property(name)] or None for name in changes}
+        async with self._audit.act(tenant, Action.THRESHOLD_SET, {}, before=before, after=after):
+            await self._merge(tenant, values)
         return (await self._now(tenant)).thresholds
 
     async def set_formats(self, tenant: str, changes: Mapping[str, str | None]) -> Formats:
@@ -106,13 +118,17 @@ class TenantRuleBook:
 
         Raises InvalidRequestError, NotFoundError.
         """
-        patterns = dict((await self._now(tenant)).formats.patterns)
+        known = (await self._now(tenant)).formats.patterns
+        patterns = dict(known)
         for name, pattern in changes.items():
             if pattern is None:
                 patterns.pop(name, None)
             else:
                 patterns[name] = _checked_pattern(name, pattern)
-        await self._merge(tenant, {"authdataFormats": json.dumps(patterns)})
+        before = {name: known.get(name) for name in changes}
+        after = {name: patterns.get(name) for name in changes}
+        async with self._audit.act(tenant, Action.FORMAT_SET, {}, before=before, after=after):
+            await self._merge(tenant, {"authdataFormats": json.dumps(patterns)})
         return Formats(patterns)
 
     async def _merge(self, tenant: str, values: Mapping[str, str]) -> None:
@@ -151,6 +167,10 @@ def _rules(entity: Entity) -> TenantRules:
 
 def _property(name: str) -> str:
     return f"threshold{name.capitalize()}"
+
+
+def _percent_or_none(percent: Decimal | None) -> str | None:
+    return None if percent is None else percent_text(percent)
 
 
 def _percent(name: str, text: str) -> Decimal:

@@ -50,9 +50,11 @@ from shared.imports.documents.model import (
 from shared.imports.import_type import Options
 from shared.imports.messages import CATALOGUE, Message, MessageId
 from shared.imports.model import MAX_REFERENCE, normal_reference
+from shared.imports.sender import CallerKind, Sender, named_caller, source_name
 from shared.services.documents.processor import blob_of
 from shared.services.documents.rounds import Feature, Features
 from shared.services.documents.uploads import Documents
+from shared.services.fingerprint_keys import FingerprintKeys
 from shared.storage.document_blobs import DocumentBlobs, Drop, PoisonedBlob, PoisonQueue
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import DOCUMENT_DROP
@@ -72,6 +74,7 @@ class Drops:
         documents: Documents,
         features: Features,
         tenants: TenantLookups,
+        fingerprint_keys: FingerprintKeys,
         clock: Clock,
         max_bytes: int,
         types: AbstractSet[str],
@@ -80,6 +83,7 @@ class Drops:
         self._documents = documents
         self._features = features
         self._tenants = tenants
+        self._fingerprint_keys = fingerprint_keys
         self._clock = clock
         self._max_bytes = max_bytes
         self._types = types
@@ -123,8 +127,10 @@ class Drops:
         self, drop: Drop, tenant: str, import_id: str, upload: Upload
     ) -> ImportRecord:
         """The import of a drop; the one that there is where another call was quicker."""
+        sender = Sender(named_caller(CallerKind.DROP, drop.name), source_name(drop.name))
         try:
-            placed = await self._prepare(drop, tenant, import_id, upload)
+            placed, body_hash = await self._prepare(drop, tenant, import_id, upload)
+            sender = replace(sender, body_hash=body_hash)
         except (StorageUnavailableError, PreconditionFailedError, GatewayStoppingError):
             raise
         except Exception as error:
@@ -132,17 +138,24 @@ class Drops:
             # drop's outcome (9001).
             log.failure("drop.failed", error, import_id=import_id, drop=plain_name(drop.name))
             placed = upload.refused(MessageId.COULD_NOT_BE_PROCESSED)
-        return await self._documents.accept(tenant, import_id, placed, Options())
+        return await self._documents.accept(tenant, import_id, placed, Options(), sender)
 
-    async def _prepare(self, drop: Drop, tenant: str, import_id: str, upload: Upload) -> Upload:
-        """The upload with its file copied and its worker found, or with what is wrong with it."""
+    async def _prepare(
+        self, drop: Drop, tenant: str, import_id: str, upload: Upload
+    ) -> tuple[Upload, str]:
+        """The upload with its file copied and its worker found, or with what is wrong with it.
+
+        With the keyed hash of the file, "" where it was not copied.
+        """
+        body_hash = ""
         if upload.fault is None:
             copied = await self._files.keep_drop(drop, blob_of(tenant, import_id), HEAD_BYTES)
+            body_hash = await self._fingerprint_keys.keyed(copied.sha256)
             kind = file_type_of(upload.file_name, copied.head, self._types)
             upload = replace(upload, file_type=kind.name if kind else "")
             if drop.md5 not in (None, copied.md5):
                 upload = upload.refused(MessageId.FILE_DAMAGED)
-        return await self._documents.place(tenant, upload)
+        return await self._documents.place(tenant, upload), body_hash
 
     async def _finish(self, drop: Drop, record: ImportRecord) -> None:
         taken = await self._documents.finish(record)

@@ -18,6 +18,7 @@ from shared.errors import (
     PreconditionFailedError,
 )
 from shared.imports.model import MAX_REFERENCE, normal_reference
+from shared.services.admin.audit import Action, AuditLog
 from shared.storage.entities import decode, encode
 from shared.storage.names import COMMUNICATION_ROUNDS, TENANTS
 from shared.storage.ports import Entity, Insert, Merge, Tables
@@ -47,8 +48,9 @@ class Round:
 class Rounds:
     """The rounds of all tenants."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, audit: AuditLog | None = None) -> None:
         self._tables = tables
+        self._audit = audit or AuditLog(tables)
 
     async def find(self, tenant: str, code: str) -> Round | None:
         """The round of exactly this code."""
@@ -63,23 +65,30 @@ class Rounds:
     async def add(self, tenant: str, code: str, status: RoundStatus) -> Round:
         """A new round. Raises InvalidRequestError, ConflictError."""
         made = Round(_checked(code), status)
-        try:
-            await self._tables.write(COMMUNICATION_ROUNDS, Insert(_entity(tenant, made)))
-        except PreconditionFailedError:
-            raise ConflictError(
-                f"Tenant {tenant} has this round already; change it with `round set`."
-            ) from None
+        target, after = {"code": made.code}, {"status": status.value}
+        async with self._audit.act(tenant, Action.ROUND_ADD, target, after=after):
+            try:
+                await self._tables.write(COMMUNICATION_ROUNDS, Insert(_entity(tenant, made)))
+            except PreconditionFailedError:
+                raise ConflictError(
+                    f"Tenant {tenant} has this round already; change it with `round set`."
+                ) from None
         return made
 
     async def change(self, tenant: str, code: str, status: RoundStatus) -> Round:
         """Another status for a round. Raises InvalidRequestError, NotFoundError."""
         changed = Round(_checked(code), status)
-        try:
-            await self._tables.write(COMMUNICATION_ROUNDS, Merge(_entity(tenant, changed)))
-        except PreconditionFailedError:
-            raise NotFoundError(
-                f"Tenant {tenant} has no round of this code; `round list` shows them."
-            ) from None
+        known = await self.find(tenant, changed.code)
+        target = {"code": changed.code}
+        before = {"status": known.status.value} if known else None
+        after = {"status": status.value}
+        async with self._audit.act(tenant, Action.ROUND_SET, target, before=before, after=after):
+            try:
+                await self._tables.write(COMMUNICATION_ROUNDS, Merge(_entity(tenant, changed)))
+            except PreconditionFailedError:
+                raise NotFoundError(
+                    f"Tenant {tenant} has no round of this code; `round list` shows them."
+                ) from None
         return changed
 
 
@@ -119,8 +128,9 @@ class Feature(StrEnum):
 class Features:
     """A property of the tenant's record for each feature, read at every call."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, audit: AuditLog | None = None) -> None:
         self._tables = tables
+        self._audit = audit or AuditLog(tables)
 
     async def is_enabled(self, tenant: str, feature: Feature) -> bool:
         """Whether the tenant has the feature; False too where there is no such tenant."""
@@ -136,12 +146,14 @@ class Features:
     async def switch(self, tenant: str, feature: Feature, is_on: bool) -> None:
         """Enable or disable a feature. Raises NotFoundError."""
         change = Entity(PARTITION, encode(tenant), {_column(feature): is_on})
-        try:
+        known = await self.of(tenant)
+        if known is None:
+            raise NotFoundError(f"There is no tenant {tenant}; `tenant list` shows them all.")
+        action = Action.FEATURE_ENABLE if is_on else Action.FEATURE_DISABLE
+        before, after = {"enabled": feature in known}, {"enabled": is_on}
+        target = {"feature": feature.value}
+        async with self._audit.act(tenant, action, target, before=before, after=after):
             await self._tables.write(TENANTS, Merge(change))
-        except PreconditionFailedError:
-            raise NotFoundError(
-                f"There is no tenant {tenant}; `tenant list` shows them all."
-            ) from None
 
 
 def _column(feature: Feature) -> str:

@@ -22,6 +22,7 @@ from shared.imports.import_type import Document, Options
 from shared.imports.messages import MessageId
 from shared.imports.planning import Chunk, Span
 from shared.imports.results import Outcome, RowResult
+from shared.imports.sender import NO_SENDER, Sender
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.documents.processor import blob_of, described, key_of
@@ -110,12 +111,17 @@ class Documents:
             )
         return replace(upload, worker=workers[0])
 
-    async def keep(self, tenant: str, import_id: str, parts: Iterable[bytes], size: int) -> None:
-        """Write the file of an upload: before it is accepted."""
-        await self._files.keep(blob_of(tenant, import_id), parts, size)
+    async def keep(self, tenant: str, import_id: str, parts: Iterable[bytes], size: int) -> bytes:
+        """Write the file of an upload, before it is accepted; the SHA-256 of it."""
+        return await self._files.keep(blob_of(tenant, import_id), parts, size)
 
     async def accept(
-        self, tenant: str, import_id: str, upload: Upload, options: Options
+        self,
+        tenant: str,
+        import_id: str,
+        upload: Upload,
+        options: Options,
+        sender: Sender = NO_SENDER,
     ) -> ImportRecord:
         """The accepted import of a placed upload whose file is written.
 
@@ -137,6 +143,7 @@ class Documents:
                 options=options,
                 accepted_at=to_iso(self._clock.now()),
                 inline=line.decode(),
+                sender=sender,
             )
         )
         log.event(

@@ -36,6 +36,10 @@ MEANINGS: Final[Mapping[str, str]] = {
     "secondsLeft": "An estimate in seconds; null while it is not known.",
     "acceptedAt": "When the gateway accepted the import, in UTC.",
     "endedAt": "When the last row was done, in UTC; null while the import is open.",
+    "caller": "Who had the import made; null where it is not known.",
+    "source": "The name of the file that was sent; null where the call names none.",
+    "bodySha256": "A keyed hash of the body. Imports with the same one had the same body; what was "
+    "in the body cannot be guessed from it. Null where there was no body.",
     "parentId": "The import that this one is a retry of; null where it is no retry.",
     "links": "The addresses that can be used now, by name.",
     "createdAt": "When the record was made, in UTC; null where it is not known.",

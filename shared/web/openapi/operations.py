@@ -15,6 +15,7 @@ from typing import Any, Final
 from shared.imports.json_rows import MAX_NAME, MAX_NAMES, MAX_ROW_BYTES, MAX_VALUES
 from shared.imports.messages import Severity
 from shared.imports.results import MAX_MESSAGES, Outcome
+from shared.imports.sender import CALLER_MEANINGS
 from shared.services.status import ImportState
 from shared.settings import Settings
 from shared.web.query_names import DRY_RUN_HEADER
@@ -252,11 +253,27 @@ def _import() -> dict[str, Any]:
             "secondsLeft": nullable(COUNT),
             "acceptedAt": MOMENT,
             "endedAt": nullable(MOMENT),
+            "caller": _caller(),
+            "source": nullable(TEXT),
+            "bodySha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
             "parentId": nullable(GUID),
             "childIds": {**listed(GUID), "description": "Its retries, in order."},
             "links": {"type": "object", "additionalProperties": TEXT},
         }
     )
+
+
+def _caller() -> dict[str, Any]:
+    """One name under what the caller is; null for an import of an earlier version."""
+    return {
+        "type": ["object", "null"],
+        "properties": {
+            kind.value: {"type": "string", "description": meaning}
+            for kind, meaning in CALLER_MEANINGS.items()
+        },
+        "additionalProperties": False,
+        "maxProperties": 1,
+    }
 
 
 # The parameters and headers that several operations share.
