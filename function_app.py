@@ -6,6 +6,7 @@ import azure.functions as func
 
 from functions import (
     assignments,
+    audit,
     authdata,
     contract,
     documents,
@@ -26,6 +27,7 @@ app.register_functions(documents.blueprint)
 app.register_functions(authdata.blueprint)
 app.register_functions(imports.blueprint)
 app.register_functions(records.blueprint)
+app.register_functions(audit.blueprint)
 app.register_functions(tokens.blueprint)
 app.register_functions(contract.blueprint)
 app.register_functions(housekeeping.blueprint)

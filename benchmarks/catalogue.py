@@ -39,6 +39,12 @@ def _authdata(options: Options) -> Outcome:
     return authdata_import.run(options)
 
 
+def _export(options: Options) -> Outcome:
+    from benchmarks import export
+
+    return export.run(options)
+
+
 def _faults(options: Options) -> Outcome:
     from benchmarks import faults
 
@@ -49,5 +55,6 @@ BENCHES: Mapping[str, Callable[[Options], Outcome]] = {
     "import": _import,
     "types": _types,
     "authdata": _authdata,
+    "export": _export,
     "faults": _faults,
 }

@@ -12,7 +12,16 @@ from pathlib import Path
 import typer
 from typer._click.exceptions import ClickException
 
-from cli import documents, import_command, imports, maintenance, tenant_rules, tenants
+from cli import (
+    audit,
+    documents,
+    import_command,
+    imports,
+    maintenance,
+    records,
+    tenant_rules,
+    tenants,
+)
 from cli.commands import EMERGENCIES, EVERY_DAY, SET_UP, Overview, command
 from cli.environment import ROOT
 from cli.output import AsJson
@@ -30,6 +39,7 @@ Examples:
                manage.py integration add --tenant acme --software-key HR1
   Every day    manage.py import workers workers.csv --dry-run
                manage.py imports list --tenant acme
+               manage.py records show workers E1 007 --tenant acme
   Emergencies  manage.py key rotate --tenant acme --software-key HR1
                manage.py records check
 
@@ -62,14 +72,20 @@ for _heading, _groups in (
             "format": tenant_rules.formats,
         },
     ),
-    (EVERY_DAY, {"imports": imports.import_commands, "document": documents.document_commands}),
+    (
+        EVERY_DAY,
+        {
+            "imports": imports.import_commands,
+            "records": records.commands,
+            "document": documents.document_commands,
+        },
+    ),
     (
         EMERGENCIES,
         {
             "key": tenants.key_commands,
             "signing-key": maintenance.signing_key_commands,
             "poison": maintenance.poison_commands,
-            "records": maintenance.record_commands,
         },
     ),
 ):
@@ -83,6 +99,11 @@ command(
     no_args_is_help=True,
 )(import_command.import_command)
 command(app, "purge", example="purge --tenant acme --days 30", panel=EMERGENCIES)(maintenance.purge)
+
+
+command(app, "audit", example="audit --tenant acme --since 2026-01-31", panel=EMERGENCIES)(
+    audit.audit
+)
 
 
 @app.callback()

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from cli.caller import command_caller
 from cli.calls import Answer, KeyPair, call, post_document, send_import
@@ -249,6 +249,7 @@ def find_batch_fault(staged: Answer, processed: Answer) -> str:
 TENANT = "demo"
 TENANT_NAME = "Demo Payroll"
 SOFTWARE_KEY = "DEMO-SOFTWARE"
+_FIELDS_SHOWN = 5
 TRY_IT = '[{"EmployerRef":"DEMO","PersonnelRef":"CURL-1","Surname":"Sample"}]'
 
 
@@ -293,6 +294,7 @@ def main() -> int:
         keys = read_keys(_key_file()) or KeyPair(SOFTWARE_KEY, "")
         faults.append(show_batch(url, keys))
         faults.append(show_documents(url, keys, TENANT))
+        faults.append(show_worker(url, keys))
         say(render_credentials(url, keys).split("\n"))
         if not any(faults):
             say(closing_lines(url))
@@ -357,6 +359,34 @@ def find_fault(sample: Sample, answer: Answer) -> str:
         return f"of the {sample.type_name}, exactly these should fail: {expected}."
     has_no_message = any(not result["messages"] for result in failed)
     return "a failed row has no message." if has_no_message else ""
+
+
+def show_worker(url: str, keys: KeyPair) -> str:
+    """Read a worker of the sample back and print it; what was not as designed, or ""."""
+    [_, sent, *_] = json.loads(SAMPLES[0].body)
+    key = {name: sent[name] for name in ("EmployerRef", "PersonnelRef")}
+    path = f"/api/records/workers?{urlencode(key)}"
+    answer = call("GET", f"{url}{path}", keys.headers())
+    if answer.status != 200:
+        return answer.refusal
+    say(["", f"GET {path}"])
+    items = answer.document["items"]
+    if len(items) != 1:
+        return "the imported worker cannot be read back."
+    say(_record_lines(items[0]))
+    stored = items[0]["record"]
+    names = ("EmployerRef", "PersonnelRef", "Surname", "ExternalWorkerRef")
+    is_same = all(stored.get(name) == sent[name] for name in names)
+    return "" if is_same else "the worker that is read back is not the one that was imported."
+
+
+def _record_lines(item: dict[str, Any]) -> Iterator[str]:
+    """The first fields of a record, what is masked, and who wrote it."""
+    record, masked = item["record"], item.get("masked", [])
+    shown = [name for name, value in record.items() if isinstance(value, str)][:_FIELDS_SHOWN]
+    yield "  " + ", ".join(f"{name} {record[name]}" for name in shown) + ", …"
+    yield f"  {len(record)} fields; masked for this integration: {', '.join(masked) or 'nothing'}"
+    yield f"  last changed by import {item['changedBy']}"
 
 
 async def issue_key() -> str:

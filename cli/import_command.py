@@ -49,10 +49,12 @@ from cli.result_tables import (
 from cli.row_files import FAR_MORE_THAN_ANY, RowFileError, read_rows
 from cli.terminal import complain
 from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.field_diff import MASK, leaves, looks_masked
 from shared.imports.import_type import ImportType
 from shared.imports.messages import MessageId
 from shared.imports.reference_text import escaped
 from shared.imports.registry import MESSAGE_TYPES
+from shared.imports.row_reader import dotted
 from shared.imports.sender import source_name
 
 # Unknown columns and fields that have a line of their own.
@@ -146,6 +148,7 @@ def _check_rows(job: ImportJob, file: RowFile) -> None:
         raise RowFileError(
             f"{job.file.name} has no rows, so nothing was sent: check that it is the right file."
         )
+    _check_masked(job, file)
     columns = file.unknown_columns
     complain(
         f"Column {escaped(each.name)} (line {each.line}) is no field of {job.kind.name}: what "
@@ -154,6 +157,23 @@ def _check_rows(job: ImportJob, file: RowFile) -> None:
     )
     if len(columns) > MOST_NAMED:
         complain([f"{len(columns) - MOST_NAMED} more columns are no fields either."])
+
+
+def _check_masked(job: ImportJob, file: RowFile) -> None:
+    """Raises RowFileError for a masked value, as records are read back with: it must not be stored
+    in place of the value.
+    """
+    is_sensitive = job.kind.rules.is_sensitive
+    for index, row in enumerate(file.rows):
+        if f'"{MASK}' not in row:
+            continue
+        for path, value in leaves((), json.loads(row)):
+            if looks_masked(value) and is_sensitive(path):
+                raise RowFileError(
+                    f"{job.file.name}: {dotted(path)} of index {index} (line {file.lines[index]}) "
+                    "is a masked value, so nothing was sent: export the records with --read full, "
+                    "or leave the field out."
+                )
 
 
 def _advice(nearest: str | None) -> str:

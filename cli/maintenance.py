@@ -19,6 +19,7 @@ from shared.errors import ConflictError, InvalidRequestError
 from shared.gateway import Gateway
 from shared.imports.documents.model import plain_name
 from shared.services.admin.audit import Action
+from shared.services.documents.drops import Requeued
 from shared.services.record_repair import AREAS, BrokenThing, RecordRepair, Repair
 from shared.services.retention import Purged
 
@@ -104,7 +105,9 @@ def _as_member(name: str) -> str:
 # `manage.py records`: what is stored and cannot be read; mending and removing it.
 
 record_commands = typer.Typer(
-    cls=Overview, no_args_is_help=True, help="Stored records: find and repair what is broken."
+    cls=Overview,
+    no_args_is_help=True,
+    help="Stored records: list, show and export them; find and repair what is broken.",
 )
 
 RecordsTenant = Annotated[
@@ -222,7 +225,7 @@ def list_failed_drops(as_json: AsJson = False) -> None:
 def requeue_failed_drops(as_json: AsJson = False) -> None:
     """Import every failed drop once more. Exit status 1 where one fails again."""
 
-    async def requeue(gateway: Gateway) -> Sequence[RequeuedDrop]:
+    async def requeue(gateway: Gateway) -> Sequence[Requeued]:
         async with gateway.audit.act("", Action.POISON_REQUEUE, {}) as act:
             drops = await gateway.documents.poisoned.requeue()
             settled = sum(each.is_settled for each in drops)

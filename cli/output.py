@@ -79,8 +79,11 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
-def row_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar for the time of the block; the function is called with how many rows are done."""
+def row_progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar for the time of the block; the function is called with how many rows are done.
+
+    `total` is None where it is not known how many there are.
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

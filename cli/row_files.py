@@ -3,7 +3,8 @@
 The format is that of the file's ending (`.json`; `.ndjson`, `.jsonl`; `.csv`, `.tsv`), else what
 the first character says. Rows stay as they stand in the file, digits and all: only what CSV cannot
 say is translated (`cli.csv_files`). Failed rows as the gateway gives them out (`{"index", "row",
-"messages"}`, with `line` where a command wrote them) are read too: their `row` is the row.
+"messages"}`, with `line` where a command wrote them) are read too: their `row` is the row. So are
+records as the gateway gives them out (`{"record", "type", "createdAt", …}`).
 """
 
 from __future__ import annotations
@@ -161,6 +162,8 @@ _ENDINGS = {
     ".tsv": Format.CSV,
 }
 _FAILED_ROW = frozenset({"index", "line", "row", "messages"})
+# Names of rows are in lower case by then.
+_RECORD = frozenset({"record", "type", "createdat", "createdby", "changedat", "changedby"})
 
 
 def format_of(path: Path, text: str = "") -> Format:
@@ -206,20 +209,45 @@ def _format_note(path: Path, text: str) -> str:
     return f" (read as {format_of(path, text).value.upper()}, since its ending names no format)"
 
 
+class _Wrapping:
+    """What the rows of a file stand in, where all stand in the same: failed rows, or records."""
+
+    def __init__(self) -> None:
+        self._members = {"row", "record"}
+        self._count = 0
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Look at the next row. Raises ValueError for a record without anything to import."""
+        index = self._count
+        self._count += 1
+        if not (_FAILED_ROW.issuperset(row) and isinstance(row.get("row"), dict)):
+            self._members.discard("row")
+        if not _RECORD.issubset(row):
+            self._members.discard("record")
+        elif row["record"] is None:
+            state = "is deleted" if row.get("deleted") else "could not be read"
+            raise ValueError(f"the record of index {index} {state}; leave it out of the file.")
+
+    def unwrap(self, rows: Sequence[str]) -> Sequence[str]:
+        """The rows alone."""
+        if len(self._members) != 1:
+            return rows
+        [member] = self._members
+        return [member_text(row, 0, member) for row in rows]
+
+
 def read_array(text: str) -> RowFile:
-    """The rows of a JSON array, read as strictly as the gateway reads it. Raises RefusedError."""
-    are_failed_rows = True
+    """The rows of a JSON array, read as strictly as the gateway reads it.
 
-    def check_row(row: Mapping[str, Any]) -> None:
-        nonlocal are_failed_rows
-        are_failed_rows &= _is_failed_row(row)
-
+    Raises RefusedError, ValueError.
+    """
     if not text.strip():
         return RowFile((), ())
-    payload = read_payload(text.encode(), check_row, FAR_MORE_THAN_ANY)
+    wrapping = _Wrapping()
+    payload = read_payload(text.encode(), wrapping.note, FAR_MORE_THAN_ANY)
     rows = [payload.text[row.start : row.end] for row in payload.rows]
     lines = _lines_of(payload.text, [row.start for row in payload.rows])
-    return RowFile(_without_messages(rows) if are_failed_rows else rows, lines)
+    return RowFile(wrapping.unwrap(rows), lines)
 
 
 def _lines_of(text: str, starts: Iterable[int]) -> list[int]:
@@ -237,22 +265,14 @@ def _lines_of(text: str, starts: Iterable[int]) -> list[int]:
 
 def _read_ndjson(text: str) -> RowFile:
     """The row of each line, read as strictly; blank lines are passed over."""
-    are_failed_rows = True
+    wrapping = _Wrapping()
     rows: list[str] = []
     numbers: list[int] = []
     # A JSON text has no line break within a string, so a carriage return ends a line too.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for number, line in enumerate(lines, 1):
         if line.strip():
-            are_failed_rows &= _is_failed_row(read_row_of_line(line, len(rows), number))
+            wrapping.note(read_row_of_line(line, len(rows), number))
             rows.append(line.strip())
             numbers.append(number)
-    return RowFile(_without_messages(rows) if are_failed_rows else rows, numbers)
-
-
-def _is_failed_row(row: Mapping[str, Any]) -> bool:
-    return _FAILED_ROW.issuperset(row) and isinstance(row.get("row"), dict)
-
-
-def _without_messages(rows: Sequence[str]) -> list[str]:
-    return [member_text(row, 0, "row") for row in rows]
+    return RowFile(wrapping.unwrap(rows), numbers)

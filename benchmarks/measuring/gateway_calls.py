@@ -91,6 +91,20 @@ class Connection:
         """One call that goes to storage: connections that were cut meanwhile are made anew."""
         self._get("/api/health")
 
+    def read_pages(self, path: str, media_type: str) -> list[bytes]:
+        """The bodies of a list and of the pages behind it, which `Link` names."""
+        pages: list[bytes] = []
+        address = path
+        while address:
+            self._http.request("GET", address, headers={**self._headers, "Accept": media_type})
+            response = self._http.getresponse()
+            pages.append(response.read())
+            if response.status != 200:
+                raise BenchError(f"GET {address}: {response.status} {pages[-1][:300]!r}")
+            link = response.headers.get("Link", "")
+            address = link[1 : link.index(">")] if link else ""
+        return pages
+
     def _get(self, path: str) -> Any:
         self._http.request("GET", path, headers=self._headers)
         response = self._http.getresponse()

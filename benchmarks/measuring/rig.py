@@ -32,6 +32,7 @@ from local_host.setup.azurite import Azurite, Programs, running
 from local_host.setup.host_process import HostProcess
 from local_host.setup.paths import ROOT
 from shared.auth.integrations import Integration
+from shared.auth.read_permission import ReadPermission
 from shared.bootstrap import open_gateway
 from shared.imports.registry import MESSAGE_TYPES
 from shared.settings import Settings
@@ -184,7 +185,7 @@ async def _make_sender(connection: str) -> Sender:
     settings = Settings(storage=StorageAccount(connection_string=connection))
     async with open_gateway(settings) as gateway:
         tenant = await gateway.tenants.create(f"bench {uuid.uuid4().hex}")
-        wanted = Integration(tenant.id, _SOFTWARE_KEY, "")
+        wanted = Integration(tenant.id, _SOFTWARE_KEY, "", read=ReadPermission.FULL)
         issued = await gateway.tenants.add_integration(wanted)
     headers = {"X-Software-Key": _SOFTWARE_KEY, "X-Functions-Key": issued.function_key}
     return Sender(tenant.id, headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.imports.import_type import ImportType
@@ -23,16 +24,25 @@ if TYPE_CHECKING:
 
 
 def pay_and_bill_module(
-    definition: ImportType, source: Callable[[], RecordSource]
+    definition: ImportType, source: Callable[[], RecordSource] | None = None
 ) -> ImportTypeModule:
-    """The module of a type of this contract; `source` finds its records."""
+    """The module of a type of this contract.
+
+    `source` finds its records where they are found by more than their key.
+    """
     return ImportTypeModule(
         definition=definition,
         answer=when_ended(_answer),
         openapi_area=_openapi_area,
-        records=StoredRecords(definition.name, source),
+        records=StoredRecords(definition.name, source or partial(_records, definition)),
         names_database=True,
     )
+
+
+def _records(definition: ImportType) -> RecordSource:
+    from shared.services.records.sources import BusinessRecords
+
+    return BusinessRecords(definition)
 
 
 async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:

@@ -26,7 +26,7 @@ class CallerKind(StrEnum):
 CALLER_MEANINGS: Final[Mapping[CallerKind, str]] = {
     CallerKind.INTEGRATION: "The software key of the integration that sent it.",
     CallerKind.CLIENT: "The id of the client whose token was sent.",
-    CallerKind.COMMAND: "`user@host` of a command of manage.py, as the command says it.",
+    CallerKind.COMMAND: "`user@host` of an administrator's command, as the command says it.",
     CallerKind.DROP: "The path of the dropped file.",
 }
 """What each kind of caller names, for the documents."""

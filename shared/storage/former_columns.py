@@ -14,13 +14,14 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from shared.errors import UnreadableDataError
 from shared.imports.former_values import (
     LOST_FORMER,
     NOTHING_FORMER,
     Created,
+    Former,
     FormerRecord,
     FormerState,
     FormerValues,
@@ -160,15 +161,34 @@ def _with_blob(operation: Operation, former: FormerValues) -> Operation:
     return replace(operation, entity=replace(entity, values=values))
 
 
-async def read_former(
-    blobs: Blobs, former: FormerValues, present: Document | None, created: Created
-) -> tuple[FormerState, FormerRecord | None]:
-    """What is known of the former state of a stored record; the former record where it is kept.
+class KeepsFormer(Protocol):
+    """A stored record of any type, a tombstone too."""
 
-    `present` and `created` are what the record says. Reads a blob where they are in one, else
-    nothing. Former values that cannot be read are lost; a blob that is gone went with the results
-    of its import. Raises StorageUnavailableError.
+    @property
+    def document(self) -> Document | None:
+        """What it says; None on a tombstone."""
+
+    @property
+    def created(self) -> Created:
+        """Who created it."""
+
+    @property
+    def former(self) -> Former:
+        """What it keeps, as it was read."""
+
+
+async def former_values(
+    blobs: Blobs, stored: KeepsFormer
+) -> tuple[FormerState, FormerRecord | None]:
+    """What is known of a stored record before the import of its stamp; the former record where it
+    is kept. For one that was renamed or moved, that is the record in its former place.
+
+    Reads a blob where the values are in one, else nothing. Values that cannot be read are lost; a
+    blob that is gone went with the results of the import. Raises StorageUnavailableError.
     """
+    former = stored.former
+    if isinstance(former, FormerRecord):
+        return FormerState.KEPT, former
     if former.state is not FormerState.KEPT:
         return former.state, None
     data = b""
@@ -178,7 +198,7 @@ async def read_former(
             return FormerState.EXPIRED, None
         data = found
     try:
-        return former.state, unpack_former(former, data, present, created)
+        return former.state, unpack_former(former, data, stored.document, stored.created)
     except UnreadableDataError:
         return FormerState.LOST, None
 

@@ -52,6 +52,16 @@ def test_the_bench_of_authdata_runs_and_tells_its_figures(
     assert set(document["requestsPerRow"]) == IMPORTS
 
 
+def test_the_bench_of_the_export_runs_and_tells_its_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", "--quick", "--rows", str(ROWS), "--json"]
+    assert main(words, tmp_path) == 0, capsys.readouterr().err
+    document = json.loads(capsys.readouterr().out)["export"]
+    assert set(document["speed"]) == {"ndjson/sdk", "csv/sdk", "json/sdk"}
+    assert all(value > 0 for value in document["speed"].values())
+
+
 def _check_case(case: dict[str, Any]) -> None:
     assert (case["rows"], case["employers"], case["lookupsPerRow"]) == (ROWS, 10, 1)
     assert case["entities"] >= 2 * ROWS, "a worker and a look-up for each row"

@@ -9,12 +9,12 @@ import pytest
 
 from shared.app import record_repair_of, retention_of
 from shared.clock import SystemClock, to_iso
-from shared.imports.former_values import FormerRecord, FormerState, FormerValues
+from shared.imports.former_values import FormerRecord, FormerState
 from shared.imports.import_type import Document
 from shared.imports.licenses.license_set import StoredLicense
 from shared.services.retention import ExpiringImports
 from shared.storage.business_records import StoredRecord, partition_of, row_of
-from shared.storage.former_columns import read_former
+from shared.storage.former_columns import former_values
 from shared.storage.import_records import ImportRecord, record_row
 from shared.storage.license_records import held_from_entity
 from shared.storage.names import IMPORT_RESULT_BLOBS
@@ -48,9 +48,7 @@ class LaterClock(SystemClock):
 async def former(stage: Harness, stored: Stored | None) -> tuple[FormerState, FormerRecord | None]:
     """What the record was before the import that wrote it last."""
     assert stored is not None
-    assert isinstance(stored.former, FormerValues)
-    blobs = stage.gateway.account.blobs
-    return await read_former(blobs, stored.former, stored.document, stored.created)
+    return await former_values(stage.gateway.account.blobs, stored)
 
 
 async def former_document(stage: Harness, stored: Stored | None) -> Document:
@@ -225,9 +223,7 @@ def test_an_employee_with_a_new_id_keeps_what_was_under_the_old_one(delivered: s
         after = await stage.stored()
         for row in ("r|OLD", "r|NEW"):
             stored = after[row]
-            assert isinstance(stored.former, FormerValues)
-            blobs = stage.gateway.account.blobs
-            state, record = await read_former(blobs, stored.former, stored.document, stored.created)
+            state, record = await former_values(stage.gateway.account.blobs, stored)
             assert state is FormerState.KEPT
             assert record is not None
             assert record.document == before.document

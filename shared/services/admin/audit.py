@@ -143,7 +143,7 @@ class AuditLog:
             await self._tables.write(AUDIT, ending(entry, etag, state, after))
         except Exception as error:
             # The act stands, and what it has issued must be shown; the entry goes on saying begun.
-            log.failure("audit.not_ended", error, act=entry.action)
+            log.failure("audit.not_ended", error, tenant=entry.tenant, step=entry.action)
 
 
 def _differing(content: Content | None, other: Content | None) -> Content | None:

@@ -64,6 +64,7 @@ class EmployeeRecords:
             record_text=_record_text,
             key_of=_key_of,
             is_sensitive=lambda _path: False,
+            never_shown=frozenset(VALUE_FIELDS),
             former_fields=_shown,
             notes=_auth_values,
         )

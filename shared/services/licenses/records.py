@@ -69,6 +69,7 @@ class LicenseRecords:
             record_text=_record_text,
             key_of=_key_of,
             is_sensitive=lambda _path: False,
+            never_shown=frozenset(("content", "serializableLicenseKey")),
             former_fields=_without_bytes,
         )
 

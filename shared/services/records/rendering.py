@@ -11,19 +11,16 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from shared.errors import UnreadableDataError
-from shared.imports.field_diff import MASK
+from shared.imports.field_diff import masked_value
 from shared.imports.import_type import Document
 from shared.imports.row_reader import dotted
 from shared.storage.entities import join_text
 from shared.storage.ports import Entity, reading
 
 Path = tuple[str | int, ...]
-_MASKED_ALL: Final = 8
-"""Characters below which nothing of a value is shown."""
-_SHOWN: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +31,9 @@ class RecordShape:
     key_of(entity)        the key fields of a record that is gone, or cannot be read
     is_sensitive(path)    whether a value at a path of the record is sensitive
     sensitive_names       the fields of the record that are sensitive, or have such values in them
+    always_there          fields of every row that may be null, so that the record can be sent again
     number_names          the fields, at any depth, that are stored as text and are numbers
+    never_shown           names of fields that a row may have and no record shows
     former_fields(fields) former values under the names of the contract, as they are shown
     notes(entity)         what an item has besides
     """
@@ -43,7 +42,9 @@ class RecordShape:
     key_of: Callable[[Entity], Document]
     is_sensitive: Callable[[Sequence[str | int]], bool]
     sensitive_names: frozenset[str] = frozenset()
+    always_there: tuple[str, ...] = ()
     number_names: frozenset[str] = frozenset()
+    never_shown: frozenset[str] = frozenset()
     former_fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda fields: fields
     notes: Callable[[Entity], Mapping[str, Any]] = lambda _entity: {}
 
@@ -101,8 +102,12 @@ class RecordRenderer:
             raise ValueError("no record")
         masked: list[str] = []
         if self._masks and any(mark in text for mark in self._sensitive):
-            document = self._masked_document(document, masked)
-            text = _compact(document)
+            shown = self._masked_document(document, masked)
+            text = _compact(shown) if masked else text
+        absent = [name for name in self._shape.always_there if name not in document]
+        if absent:
+            nulls = ",".join(f'"{name}":null' for name in absent)
+            text = f"{text.rstrip()[:-1]}{',' if document else ''}{nulls}}}"
         if self._numbers is not None:
             text = self._numbers.sub(r"\1\2", text)
         return text, masked
@@ -156,13 +161,6 @@ class RecordRenderer:
         return masked_value(value)
 
 
-def masked_value(value: Any) -> str:
-    """What is shown of a sensitive value: of eight or more characters the last four."""
-    if isinstance(value, str) and len(value) >= _MASKED_ALL:
-        return f"{MASK}{value[-_SHOWN:]}"
-    return MASK
-
-
 def number_names(schema: Mapping[str, Any]) -> frozenset[str]:
     """The fields of a row, at any depth, that are numbers and no whole ones.
 
@@ -178,6 +176,14 @@ def number_names(schema: Mapping[str, Any]) -> frozenset[str]:
     if ambiguous:
         raise ValueError(f"numbers at one place and not at another: {ambiguous}")
     return frozenset(name for name, known in kinds.items() if True in known)
+
+
+def always_there(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that every row must have and that may be null: a record does not keep null."""
+    properties = schema.get("properties", {})
+    return tuple(
+        name for name in schema.get("required", ()) if "null" in properties[name].get("type", ())
+    )
 
 
 def sensitive_names(

@@ -17,7 +17,12 @@ from shared.imports.merge_rules import text_columns
 from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.imports.results import RowResult
 from shared.services.name_index import NameIndex
-from shared.services.records.rendering import RecordShape, number_names, sensitive_names
+from shared.services.records.rendering import (
+    RecordShape,
+    always_there,
+    number_names,
+    sensitive_names,
+)
 from shared.services.records.search import KeySearch, RangeSearch, RecordSearch
 from shared.storage.business_records import RecordKey, lookup_range, partition_of, row_of
 from shared.storage.entities import decode, encode
@@ -154,6 +159,7 @@ class BusinessRecords:
             key_of=self._key_of,
             is_sensitive=rules.is_sensitive,
             sensitive_names=sensitive_names(schema, rules.is_sensitive),
+            always_there=always_there(schema),
             number_names=number_names(schema),
         )
 

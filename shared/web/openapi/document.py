@@ -24,6 +24,7 @@ from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.web.openapi import (
     about,
+    audit,
     following,
     records,
     tokens,
@@ -103,6 +104,7 @@ def operations(limits: Limits) -> tuple[Operation, ...]:
         *calls,
         *following.operations(calls),
         *records.operations(),
+        *audit.operations(),
         *tokens.operations(),
         *about.operations(),
     )
@@ -143,6 +145,7 @@ def _components() -> dict[str, Any]:
         **shared_shapes(),
         **{name: shape for area in _areas() for name, shape in area().shapes().items()},
         **records.shapes(),
+        **audit.shapes(),
         **about.shapes(),
         **tokens.shapes(),
     }

@@ -36,6 +36,13 @@ MEANINGS: Final[Mapping[str, str]] = {
     "secondsLeft": "An estimate in seconds; null while it is not known.",
     "acceptedAt": "When the gateway accepted the import, in UTC.",
     "endedAt": "When the last row was done, in UTC; null while the import is open.",
+    "at": "When the act was begun, in UTC.",
+    "action": "What was done.",
+    "AuditEntry.state": "How the act ended: `begun`, `done` or `refused`.",
+    "AuditEntry.caller": "Who did it; null where it is not known.",
+    "target": "What it was done to, by names and ids.",
+    "before": "What the act changed, as it was; null where there was nothing.",
+    "after": "The same as it is since; null where there is nothing.",
     "caller": "Who had the import made; null where it is not known.",
     "source": "The name of the file that was sent; null where the call names none.",
     "bodySha256": "A keyed hash of the body. Imports with the same one had the same body; what was "

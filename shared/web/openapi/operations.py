@@ -253,7 +253,7 @@ def _import() -> dict[str, Any]:
             "secondsLeft": nullable(COUNT),
             "acceptedAt": MOMENT,
             "endedAt": nullable(MOMENT),
-            "caller": _caller(),
+            "caller": caller_schema(),
             "source": nullable(TEXT),
             "bodySha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
             "parentId": nullable(GUID),
@@ -263,7 +263,7 @@ def _import() -> dict[str, Any]:
     )
 
 
-def _caller() -> dict[str, Any]:
+def caller_schema() -> dict[str, Any]:
     """One name under what the caller is; null for an import of an earlier version."""
     return {
         "type": ["object", "null"],

@@ -143,6 +143,33 @@ def test_what_cannot_be_read_is_said_with_its_place(
     assert str(raised.value).startswith(name)
 
 
+A_RECORD = (
+    '{"record":{"A": 10.50},"type":"workers","createdAt":null,"createdBy":null,"changedAt":null,'
+    '"changedBy":null,"previous":{"A":1}}'
+)
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.ndjson", A_RECORD), ("a.json", f"[{A_RECORD}]")])
+def test_the_row_of_an_exported_record_is_the_record(tmp_path: Path, name: str, text: str) -> None:
+    assert _read(tmp_path, name, text) == ['{"A": 10.50}']
+
+
+@pytest.mark.parametrize(
+    ("more", "wording"),
+    [('"deleted":true', "is deleted"), ('"unreadable":true', "could not be read")],
+)
+def test_what_is_exported_without_a_record_cannot_be_imported(
+    tmp_path: Path, more: str, wording: str
+) -> None:
+    gone = A_RECORD.replace('{"A": 10.50}', "null").replace('"previous":{"A":1}', more)
+    with pytest.raises(RowFileError, match=f"the record of index 1 {wording}"):
+        _read(tmp_path, "a.ndjson", f"{A_RECORD}\n{gone}\n")
+
+
+def test_a_file_of_records_and_rows_is_left_as_it_is(tmp_path: Path) -> None:
+    assert _read(tmp_path, "a.ndjson", f'{A_RECORD}\n{{"A":1}}') == [A_RECORD, '{"A":1}']
+
+
 def test_csv_cells_take_the_types_of_the_schema_and_text_stays_text(tmp_path: Path) -> None:
     text = (
         "EmployerRef,personnelref,Gender,IsExpat,WorkerAddress.Postcode,Odd\n"

@@ -42,7 +42,7 @@ from shared.storage.business_records import (
     from_entity,
     writing,
 )
-from shared.storage.former_columns import Spilled, keep_spilled, read_former
+from shared.storage.former_columns import Spilled, former_values, keep_spilled
 from shared.storage.license_records import LicenseWriter, held_from_entity
 from shared.storage.names import IMPORT_RESULT_BLOBS
 from shared.storage.ports import MAX_ENTITY_BYTES, Delete, Entity
@@ -300,7 +300,7 @@ def test_former_values_that_are_too_long_lie_in_a_blob() -> None:
         [(container, name)] = blobs.kept
         assert (container, name.startswith("i2/former-")) == (IMPORT_RESULT_BLOBS, True)
         assert isinstance(stored.former, FormerValues)
-        state, former = await read_former(blobs, stored.former, stored.document, stored.created)
+        state, former = await former_values(blobs, stored)
         assert state is FormerState.KEPT
         assert former is not None
         assert text(former.document) == text(long)
@@ -314,8 +314,7 @@ def test_former_values_that_are_too_long_lie_in_a_blob() -> None:
         assert len(blobs.kept) == 2
 
         await blobs.delete(container, name)
-        gone = await read_former(blobs, stored.former, stored.document, stored.created)
-        assert gone == (FormerState.EXPIRED, None)
+        assert await former_values(blobs, stored) == (FormerState.EXPIRED, None)
 
     asyncio.run(scenario())
 
@@ -373,8 +372,7 @@ def test_former_values_that_cannot_be_read_are_lost_and_the_record_is_not(
         stored = from_entity(replace(entity, values={**kept, **columns}))
         assert stored.document == {"Notes": "b"}
         assert isinstance(stored.former, FormerValues)
-        found = await read_former(KeptBlobs(), stored.former, stored.document, stored.created)
-        assert found == (FormerState.LOST, None)
+        assert await former_values(KeptBlobs(), stored) == (FormerState.LOST, None)
         if stored.former.state is FormerState.KEPT:
             with pytest.raises(UnreadableDataError):
                 unpack_former(stored.former, b"", stored.document, stored.created)
