@@ -16,6 +16,7 @@ from azure.data.tables.aio import TableServiceClient
 
 from benchmarks.catalogue import Outcome
 from benchmarks.measuring.figures import in_rounds, middle, rounded
+from benchmarks.measuring.gateway_calls import WORKERS as IMPORT
 from benchmarks.measuring.gateway_calls import Connection
 from benchmarks.measuring.rig import Rig, running_rig
 from benchmarks.measuring.tables import Line, number, render
@@ -43,7 +44,7 @@ def run(options: Options) -> Outcome:
         note(f"storing {rows:,} workers")
         sender = rig.new_sender()
         with rig.connect(sender) as connection:
-            connection.send_workers(body_of(Case(rows, _EMPLOYERS)), rows)
+            connection.send_batch(IMPORT, body_of(Case(rows, _EMPLOYERS)))
             for form in _FORMS:
                 _export(connection, form, rows)
             for count in range(1, options.rounds + 1):

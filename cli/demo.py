@@ -373,19 +373,20 @@ def show_worker(url: str, keys: KeyPair) -> str:
     items = answer.document["items"]
     if len(items) != 1:
         return "the imported worker cannot be read back."
-    say(_record_lines(items[0]))
+    say(record_lines(items[0]))
     stored = items[0]["record"]
     names = ("EmployerRef", "PersonnelRef", "Surname", "ExternalWorkerRef")
     is_same = all(stored.get(name) == sent[name] for name in names)
     return "" if is_same else "the worker that is read back is not the one that was imported."
 
 
-def _record_lines(item: dict[str, Any]) -> Iterator[str]:
+def record_lines(item: dict[str, Any]) -> Iterator[str]:
     """The first fields of a record, what is masked, and who wrote it."""
     record, masked = item["record"], item.get("masked", [])
     shown = [name for name, value in record.items() if isinstance(value, str)][:_FIELDS_SHOWN]
     yield "  " + ", ".join(f"{name} {record[name]}" for name in shown) + ", …"
-    yield f"  {len(record)} fields; masked for this integration: {', '.join(masked) or 'nothing'}"
+    within = ", ".join(dict.fromkeys(path.partition(".")[0] for path in masked))
+    yield f"  {len(record)} fields; masked for this integration: values of {within or 'none'}"
     yield f"  last changed by import {item['changedBy']}"
 
 

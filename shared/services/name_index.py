@@ -85,12 +85,12 @@ class NameIndex:
             await self._tables.transact(kind.table, some)
 
     async def candidates(
-        self, kind: ImportType, tenant: str, found_by: FoundBy
+        self, kind: ImportType, tenant: str, found_by: FoundBy, at_once: int = _PAGE
     ) -> AsyncIterator[list[tuple[str, str]]]:
-        """Group and reference of the records that have the name or had it, some at a time."""
+        """Group and reference of the records that have the name or had it, `at_once` at a time."""
         prefix = _prefix(found_by)
         async for page in query_pages(
-            self._tables, kind.table, encode(tenant), prefix, f"{prefix}~", most=_PAGE
+            self._tables, kind.table, encode(tenant), prefix, f"{prefix}~", most=at_once
         ):
             yield [(entity.text("Group"), entity.text("Reference")) for entity in page]
 

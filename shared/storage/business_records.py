@@ -279,8 +279,8 @@ def writing(
     most = MAX_ENTITY_BYTES - _ENDED_BYTES
     if entity_bytes(entity) > most:
         entity = former_columns.without_values(entity)
-    if entity_bytes(entity) > most:
-        raise RecordTooLargeError(record.key.row)
+        if entity_bytes(entity) > most:
+            raise RecordTooLargeError(record.key.row)
     write: Operation
     if before is None:
         write = Insert(entity)

@@ -318,6 +318,12 @@ def test_former_values_are_masked_too(gateway: GatewayProcess, storage: str) -> 
     assert shown["previous"] == {"PrimaryBankDetails": BANK, "PassportNumber": "P4554321"}
     assert masked["previous"]["PassportNumber"] == "***4321"
     assert not any(secret in json.dumps(masked) for secret in SECRETS)
+    headers = {"Content-Type": "application/json", **readers.senders[MASKED].headers}
+    for view in ("", "&view=rows"):
+        address = f"/api/import/workers?dryRun=true{view}"
+        tried = gateway.call("POST", address, body_of([{**rows[0], "KnownAs": "N"}]), headers)
+        assert tried.status == 200
+        assert not any(secret in tried.body.decode() for secret in SECRETS)
 
 
 def test_the_records_that_an_import_wrote_last(gateway: GatewayProcess, storage: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cli.csv_files import known_paths, path_of
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
 from shared.imports.field_diff import looks_masked, masked_value
 from shared.imports.modules import IMPORT_MODULES
@@ -96,6 +97,31 @@ def test_at_most_the_last_four_of_eight_characters_are_shown(value: Any, shown: 
 @pytest.mark.parametrize("value", ["***1", "*** ", "**", "***12345", 3, None, "x***1234"])
 def test_what_is_no_mask_does_not_look_like_one(value: Any) -> None:
     assert not looks_masked(value)
+
+
+def test_no_marked_value_of_a_worker_is_shown_wherever_it_stands() -> None:
+    document: dict[Any, Any] = {}
+    secrets: list[str] = []
+    for place, name in enumerate(known_paths(WORKERS.json_schema())):
+        *outer, last = path_of(name)
+        holder = document
+        for step in outer:
+            holder = holder.setdefault(step, {})
+        is_secret = WORKERS.is_sensitive(path_of(name))
+        holder[last] = f"{'secret' if is_secret else 'open'}-{place}-value{place:04d}"
+        secrets += [holder[last]] if is_secret else []
+    assert len(secrets) > 15
+    text = json.dumps(document)
+    records = IMPORT_MODULES["workers"].records
+    assert records is not None
+    entity = Entity("t|E1", "r|P1", split_text("Document", text))
+    shape = records.source().shape
+    for masks in (True, False):
+        renderer = RecordRenderer("workers", shape, lambda _entity: document, masks=masks)
+        shown = renderer.item(entity) + renderer.row(entity)
+        assert [secret in shown for secret in secrets] == [not masks] * len(secrets)
+        assert ("secret" in shown) is not masks
+        assert shown.count("open-") == 3 * (len(known_paths(WORKERS.json_schema())) - len(secrets))
 
 
 def test_other_fields_beside_sensitive_ones_are_shown() -> None:

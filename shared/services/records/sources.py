@@ -35,6 +35,8 @@ MOST_GROUPS: Final = 1_000
 MOST_NAMED: Final = 10_000
 """Records of one name that are looked through."""
 
+_NAMES_AT_ONCE: Final = 1_000
+
 Predicate = Callable[[Document], bool]
 
 
@@ -96,6 +98,12 @@ def need(name: str, *others: str) -> InvalidRequestError:
     named = " and ".join(others)
     return InvalidRequestError(
         f"Records cannot be found by {name} without a look at all of them: send {named} too."
+    )
+
+
+def _too_many(field: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"More than {MOST_NAMED} records may have this name: send {field} too."
     )
 
 
@@ -220,15 +228,13 @@ class BusinessRecords:
 
     async def _named(self, names: NameIndex, tenant: str, found_by: FoundBy) -> list[RecordKey]:
         keys: list[RecordKey] = []
-        async for candidates in names.candidates(self.kind, tenant, found_by):
+        pages = names.candidates(self.kind, tenant, found_by, _NAMES_AT_ONCE)
+        async for candidates in pages:
             keys += [
                 RecordKey(partition_of(tenant, group), row_of(ref)) for group, ref in candidates
             ]
             if len(keys) > MOST_NAMED:
-                raise InvalidRequestError(
-                    f"More than {MOST_NAMED} records may have this name: send "
-                    f"{self.key_fields[0]} too."
-                )
+                raise _too_many(self.key_fields[0])
         return keys
 
     async def _pointed_at(self, tables: RangeTables, partition: str, name: str) -> list[RecordKey]:
@@ -238,8 +244,10 @@ class BusinessRecords:
         """
         first, last = lookup_range(name)
         pointers = await tables.query(
-            self.kind.table, partition, first, last, select=[], most=MOST_NAMED
+            self.kind.table, partition, first, last, select=[], most=MOST_NAMED + 1
         )
+        if len(pointers) > MOST_NAMED:
+            raise _too_many(self.key_fields[1])
         rows = [f"r|{pointer.row.removeprefix(first)}" for pointer in pointers]
         return [RecordKey(partition, row) for row in (row_of(name), *rows)]
 

@@ -20,6 +20,7 @@ from cli.demo import (
     closing_lines,
     find_fault,
     read_keys,
+    record_lines,
     render_credentials,
     row_lines,
     save_keys,
@@ -143,3 +144,13 @@ def test_starting_the_demo_loads_no_storage_client() -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert ran.stdout.strip() == "[]"
+
+
+def test_a_record_is_shown_with_what_is_masked_and_who_wrote_it() -> None:
+    record = {"EmployerRef": "E", "PersonnelRef": "P", "Bank": {"Code": "***"}, "Pin": "***"}
+    item = {"record": record, "masked": ["Bank.Code", "Bank.Name", "Pin"], "changedBy": "i"}
+    assert [*record_lines(item)] == [
+        "  EmployerRef E, PersonnelRef P, Pin ***, …",
+        "  4 fields; masked for this integration: values of Bank, Pin",
+        "  last changed by import i",
+    ]
