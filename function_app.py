@@ -8,6 +8,7 @@ from functions import (
     assignments,
     audit,
     authdata,
+    changes,
     contract,
     documents,
     housekeeping,
@@ -28,6 +29,7 @@ app.register_functions(authdata.blueprint)
 app.register_functions(imports.blueprint)
 app.register_functions(records.blueprint)
 app.register_functions(audit.blueprint)
+app.register_functions(changes.blueprint)
 app.register_functions(tokens.blueprint)
 app.register_functions(contract.blueprint)
 app.register_functions(housekeeping.blueprint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -34,6 +34,7 @@ from shared.services.authdata.staging import Staging, TenantRuleBook
 from shared.services.authdata.store import BatchStore, Employees
 from shared.services.authdata.trials import AuthdataTrials
 from shared.services.background import Offload, to_thread_if_large
+from shared.services.changes import ChangedType, ChangeFeed
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor, HoldBack
 from shared.services.completions import Completions
@@ -205,6 +206,7 @@ def compose(
         reporting=dependencies.reporting,
         failed_rows=failed_rows,
         records=_records(dependencies, account),
+        changes=ChangeFeed(imports, dependencies.results, changed_types),
         retrying=Retrying(
             failed_rows,
             dependencies.intake,
@@ -341,6 +343,21 @@ def _records(dependencies: Dependencies, account: Account) -> RecordReader:
         },
         kept=timedelta(days=dependencies.settings.keep_result_days),
     )
+
+
+def changed_types() -> Mapping[str, ChangedType]:
+    """How the records of each import type are called in the feed of changes."""
+    types: dict[str, ChangedType] = {}
+    for name, module in IMPORT_MODULES.items():
+        kind, records = module.definition, module.records
+        if records is None:
+            fields: Sequence[str] = kind.rules.key_fields
+            types[name] = ChangedType.of(kind, name, fields, are_renamed=False)
+        else:
+            fields = records.source().key_fields
+            renamed = records.are_renamed
+            types[name] = ChangedType.of(kind, records.name, fields, are_renamed=renamed)
+    return types
 
 
 def _shares(dependencies: Dependencies) -> TenantShares:

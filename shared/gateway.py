@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shared.services.authdata.processor import AuthdataProcessor
     from shared.services.authdata.staging import Staging, TenantRuleBook
     from shared.services.authdata.trials import AuthdataTrials
+    from shared.services.changes import ChangeFeed
     from shared.services.chunk_processor import ChunkProcessor
     from shared.services.documents.drops import Drops, DropSweep, PoisonedDrops
     from shared.services.documents.reading import DocumentList
@@ -92,6 +93,7 @@ class Gateway:
     reporting: Reporting
     failed_rows: FailedRows
     records: RecordReader
+    changes: ChangeFeed
     retrying: Retrying
     cancelling: Cancelling
     dry_runs: DryRuns

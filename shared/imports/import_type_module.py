@@ -43,10 +43,14 @@ class OpenApiArea:
 
 @dataclass(frozen=True, slots=True)
 class StoredRecords:
-    """The records of a type that can be read back: under which name, and their source."""
+    """The records of a type that can be read back: under which name, and their source.
+
+    `are_renamed`: what a row removed is its own record under the key that it had before.
+    """
 
     name: str
     source: Callable[[], RecordSource]
+    are_renamed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,10 @@ MAX_MESSAGES = 200
 MAX_CHUNK_MESSAGES = 20_000
 """Messages kept in full for the rows of one chunk, and so for an import a multiple of that."""
 
+MAX_REMOVED = 5_000
+"""Removed records that the result of one row names. An entry in the log of licenses has to stay
+below the 1 MiB of an entity, and one row of Replace may remove any number of licenses."""
+
 MAX_FULL_ANSWER = 32 * 1024 * 1024
 """Characters of an answer from which on a row shows only its first message. A call of 300 KB can
 bring 900,000 messages; all of them are in the results of the import."""
@@ -50,12 +54,15 @@ class RowResult:
     """One row's answer: its 0-based place in the payload, its key as sent, what became of it.
 
     `key` has one value per key field of the import type, None where the row had none to read.
+    `removed` are the records of the row's group that the row removed, each by the last value of its
+    key: licenses that Replace or Delete took away, the old id of an employee.
     """
 
     index: int
     key: tuple[str | None, ...]
     outcome: Outcome
     messages: tuple[Message, ...] = ()
+    removed: tuple[str, ...] = ()
 
     def with_message(self, message: Message) -> RowResult:
         """The same result with one more message."""
@@ -99,13 +106,20 @@ def cap_messages(results: Iterable[RowResult]) -> list[RowResult]:
 
 
 def pack_result(result: RowResult) -> list[Any]:
-    """A result as a small JSON list: [index, outcome, [key…], [message…]]."""
-    return [
+    """A result as a small JSON list: [index, outcome, [key…], [message…]].
+
+    A fifth element has what the row removed, where there is something; with one key more than
+    MAX_REMOVED it is not complete.
+    """
+    packed: list[Any] = [
         result.index,
         result.outcome.value[:2],
         list(result.key),
         [message.pack() for message in result.messages[:MAX_MESSAGES]],
     ]
+    if result.removed:
+        packed.append(list(result.removed[: MAX_REMOVED + 1]))
+    return packed
 
 
 _BY_CODE = {outcome.value[:2]: outcome for outcome in Outcome}
@@ -113,11 +127,16 @@ _BY_CODE = {outcome.value[:2]: outcome for outcome in Outcome}
 
 def unpack_result(packed: list[Any]) -> RowResult:
     """The inverse of `pack_result`. Raises what a list of another shape makes it raise."""
-    index, code, key, messages = packed
+    index, code, key, messages, *rest = packed
     if not isinstance(index, int) or not isinstance(key, list):
         raise ValueError("no result of a row")
+    [removed] = rest or [()]
     return RowResult(
-        index, tuple(key), _BY_CODE[code], tuple(Message.unpack(item) for item in messages)
+        index,
+        tuple(key),
+        _BY_CODE[code],
+        tuple(Message.unpack(item) for item in messages),
+        tuple(map(str, removed)),
     )
 
 

@@ -27,7 +27,13 @@ from shared.storage import import_records as records
 from shared.storage import result_records as results
 from shared.storage import waiting_chunks as waiting
 from shared.storage.conflicts import retry_on_conflict
-from shared.storage.import_records import Counts, ImportRecord, ImportSummary, OpenImport
+from shared.storage.import_records import (
+    Counts,
+    ImportOutline,
+    ImportRecord,
+    ImportSummary,
+    OpenImport,
+)
 from shared.storage.names import IMPORT_RESULTS, IMPORTS
 from shared.storage.ports import Delete, Entity, Tables
 from shared.storage.waiting_chunks import WaitingChunk
@@ -234,6 +240,18 @@ class ImportLog:
             IMPORTS, tenant, first, last, select=expiry.SUMMARY_COLUMNS
         )
         return [expiry.summary_from_entity(entity) for entity in found]
+
+    async def outlines(self, tenant: str, after: int, through: int) -> list[ImportOutline]:
+        """The imports with numbers above `after`, up to `through`, in order of acceptance.
+
+        An import that is accepted meanwhile may be missing, but then all later ones are too: the
+        range is read from the highest number down.
+        """
+        first, last = records.outline_range(after, through)
+        found = await self._tables.query(
+            IMPORTS, tenant, first, last, select=records.OUTLINE_COLUMNS
+        )
+        return [records.outline_from_entity(entity) for entity in reversed(found)]
 
     async def open_before(
         self, record: ImportRecord, type_name: str | None = None

@@ -48,6 +48,15 @@ class Results:
             for entity in page:
                 yield records.from_entity(entity)
 
+    async def row_counts(self, import_id: str) -> list[tuple[int, int]]:
+        """The number of each chunk that is done, and how many rows it has; 0 where unknown."""
+        found = await self._tables.query(IMPORT_RESULTS, import_id, select=records.PROGRESS_COLUMNS)
+        chunks: list[tuple[int, int]] = []
+        for entity in found:
+            counts = records.from_entity(entity).counts
+            chunks.append((records.chunk_of(entity.row), 0 if counts is None else counts.done))
+        return chunks
+
     async def rows(self, stored: StoredResult) -> Sequence[RowResult]:
         """The rows of a chunk's result, in plan order. Raises UnreadableDataError."""
         data = stored.data

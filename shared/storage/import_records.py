@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from shared import log
 from shared.errors import UnreadableDataError
@@ -58,7 +58,8 @@ class Counts:
     """How many rows ended how; the sum of the first four is the number of rows that ended.
 
     `cancelled` are those of the failed ones that a cancel ended before they were stored. `warnings`
-    and `infos` are rows, whatever their outcome, that have a message of that kind.
+    and `infos` are rows, whatever their outcome, that have a message of that kind, `removing` those
+    that removed a record.
     """
 
     new: int = 0
@@ -68,6 +69,7 @@ class Counts:
     cancelled: int = 0
     warnings: int = 0
     infos: int = 0
+    removing: int = 0
 
     @property
     def done(self) -> int:
@@ -84,6 +86,7 @@ class Counts:
             self.cancelled + other.cancelled,
             self.warnings + other.warnings,
             self.infos + other.infos,
+            self.removing + other.removing,
         )
 
 
@@ -371,6 +374,10 @@ def closing(
         "Warnings": counts.warnings,
         "Infos": counts.infos,
     }
+    if counts.removing:
+        values["Removing"] = counts.removing
+    if record.is_broken:
+        values["IsBroken"] = True
     return [
         Merge(Entity(record.tenant, record_row(record.number), values)),
         Delete(Entity(record.tenant, open_row(record.type_name, record.number), {})),
@@ -500,6 +507,7 @@ def counts_of(entity: Entity) -> Counts:
         entity.number("Cancelled"),
         entity.number("Warnings"),
         entity.number("Infos"),
+        entity.number("Removing"),
     )
 
 
@@ -646,6 +654,58 @@ def _first_origin(entity: Entity) -> int:
         return entity.number("FirstOrigin")
     except UnreadableDataError:
         return 1
+
+
+# What the feed of changes reads of imports.
+
+OUTLINE_COLUMNS: Final = (
+    *("ImportId", "Type", "Rows", "EndedAt", "ResultsExpiredAt"),
+    *("New", "Updated", "Removing", "IsBroken"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOutline:
+    """An import as the feed of changes sees it. `ended_at` is ISO text, "" while it is open.
+
+    `may_have_changed` is False where it is known that no row took effect. `is_complete` is False
+    where not all results can be there: it was closed because its record could not be read.
+    """
+
+    number: int
+    import_id: str
+    type_name: str
+    rows: int
+    ended_at: str
+    has_results: bool
+    may_have_changed: bool
+    is_complete: bool
+
+
+def outline_from_entity(entity: Entity) -> ImportOutline:
+    """The outline that these columns of a record make."""
+    is_complete = not entity.flag("IsBroken") and bool(entity.text("ImportId"))
+    rows = 0
+    try:
+        rows = entity.number("Rows")
+        changed = sum(entity.number(name) for name in ("New", "Updated", "Removing")) > 0
+    except UnreadableDataError:
+        is_complete = changed = False
+    return ImportOutline(
+        number=number_of(entity.row),
+        import_id=entity.text("ImportId"),
+        type_name=entity.text("Type"),
+        rows=rows,
+        ended_at=entity.text("EndedAt"),
+        has_results=not entity.text("ResultsExpiredAt"),
+        may_have_changed=changed or not is_complete,
+        is_complete=is_complete,
+    )
+
+
+def outline_range(after: int, through: int) -> tuple[str, str]:
+    """First and last row key of the records with numbers above `after`, up to `through`."""
+    return record_row(through), record_row(after + 1)
 
 
 def without_payload(entity: Entity, now: str) -> Operation:

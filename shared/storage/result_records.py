@@ -23,7 +23,8 @@ from shared.storage.ports import Entity, Value, reading
 _MAX_INLINE = 700_000
 WENT_IN_COLUMNS = tuple(f"WentIn{part}" for part in range(8))
 PROGRESS_COLUMNS = (
-    *("New", "Updated", "Unchanged", "Failed", "Cancelled", "Warnings", "Infos", "DoneAt"),
+    *("New", "Updated", "Unchanged", "Failed", "Cancelled", "Warnings", "Infos", "Removing"),
+    "DoneAt",
 )
 
 
@@ -54,6 +55,7 @@ class ChunkResult:
             sum(1 for result in self.results if _is_cancelled(result)),
             sum(1 for result in self.results if result.count(Severity.WARNING)),
             sum(1 for result in self.results if result.count(Severity.INFO)),
+            sum(1 for result in self.results if result.removed),
         )
 
 
@@ -68,7 +70,7 @@ class StoredResult:
     """A chunk's record as it was read: `spilled` names the blob where its rows went, or is "".
 
     `counts` is None where they cannot be read. `has_message_counts` is False for a result that an
-    earlier version has written, which did not count warnings and infos.
+    earlier version has written, which did not count warnings and infos. `done_at` is ISO text.
     """
 
     import_id: str
@@ -77,6 +79,7 @@ class StoredResult:
     data: bytes
     spilled: str
     has_message_counts: bool = True
+    done_at: str = ""
 
 
 def blobs_of(import_id: str) -> str:
@@ -108,6 +111,8 @@ def to_entity(result: ChunkResult) -> tuple[Entity, bytes]:
         "Warnings": counts.warnings,
         "Infos": counts.infos,
     }
+    if counts.removing:
+        values["Removing"] = counts.removing
     if result.is_of_retry:
         went_in = [row.index for row in result.results if row.outcome is not Outcome.FAILED]
         values |= split_bytes("WentIn", pack_rows(row_set(went_in)))
@@ -136,6 +141,7 @@ def from_entity(entity: Entity) -> StoredResult:
         data=join_bytes("Data", entity.values),
         spilled=entity.text("Spilled"),
         has_message_counts="Infos" in entity.values,
+        done_at=entity.text("DoneAt"),
     )
 
 

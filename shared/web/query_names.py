@@ -128,6 +128,7 @@ IMPORTS_LIST: Final = QueryNames(("type", "state", *_PAGE))
 IMPORTS_RESULTS: Final = QueryNames(("outcome", "severity", *_PAGE))
 IMPORTS_FAILURES: Final = QueryNames(("severity",))
 AUDIT: Final = QueryNames(("action", "since", "until", *_PAGE))
+CHANGES: Final = QueryNames(("after", "type", "pageSize"))
 DOCUMENTS_LIST: Final = QueryNames(("workerexternalId", "communicationRoundCode", *_PAGE))
 
 VENDORS_NONE: Final = QueryNames(is_ours=False)

@@ -49,7 +49,7 @@ MAY_NOT_READ: Final = (
 async def records_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
     """Refuse in the order of docs/contracts.md#0, read a page, render it as `Accept` asks."""
     caller = await gateway.callers.authenticate_for(req.headers, Scope.READ_RECORDS)
-    _check_permission(caller)
+    check_read_permission(caller)
     name = req.route_params["type"].lower()
     source = gateway.records.source(name)
     query = query_names(source).read(req)
@@ -116,7 +116,7 @@ def first_columns(source: RecordSource) -> csv_export.Columns:
     return {name.lower(): name for name in source.key_fields}
 
 
-def _check_permission(caller: AnyCaller) -> None:
+def check_read_permission(caller: AnyCaller) -> None:
     """Raises ForbiddenError; a client without the scope was refused before."""
     if isinstance(caller, Caller) and caller.read is ReadPermission.NONE:
         raise ForbiddenError(MAY_NOT_READ)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shared.app import changed_types
 from shared.imports.licenses.definition import LICENSES
 from shared.process_stop import ProcessStop
 from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.admin.reference_lists import ReferenceLists
+from shared.services.changes import ChangeFeed
 from shared.services.chunk_processor import ChunkProcessor, HoldBack
 from shared.services.completions import Completions
 from shared.services.import_log import ImportLog
@@ -69,6 +71,7 @@ class Process:
     cancelling: Cancelling
     failed_rows: FailedRows
     retrying: Retrying
+    changes: ChangeFeed
 
 
 def a_process(
@@ -140,6 +143,7 @@ def a_process(
         Cancelling(imports, queues, clock),
         failed_rows,
         Retrying(failed_rows, intake, at_once, 1000, {}),
+        ChangeFeed(imports, results, changed_types),
     )
 
 

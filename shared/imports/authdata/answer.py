@@ -61,7 +61,8 @@ def _result(verdict: Classification) -> RowResult:
         case _:
             pass
     outcome = _OUTCOMES[verdict.standing]
-    return RowResult(record.position, (record.employee_id,), outcome, tuple(marks))
+    removed = (verdict.renamed_from,) if verdict.renamed_from else ()
+    return RowResult(record.position, (record.employee_id,), outcome, tuple(marks), removed)
 
 
 def _names(present: Sequence[bool]) -> str:

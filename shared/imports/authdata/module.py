@@ -63,5 +63,5 @@ MODULE = ImportTypeModule(
     answer=when_ended(_answer),
     openapi_area=_openapi_area,
     stored_shape=_stored_shape,
-    records=StoredRecords("employees", _records),
+    records=StoredRecords("employees", _records, are_renamed=True),
 )

@@ -50,7 +50,7 @@ from shared.imports.licenses.xml_reader import DATES, DOCUMENT, INPUT, KEYS
 from shared.imports.merge_rules import ChangeListener, merge
 from shared.imports.messages import TOO_LARGE_RECORD, Message, MessageId
 from shared.imports.model import DATE_FORM, schema_of, shape_of
-from shared.imports.results import Outcome, RowResult, failed
+from shared.imports.results import MAX_REMOVED, Outcome, RowResult, failed
 from shared.imports.row_reader import is_sensitive, read_row
 from shared.imports.usual_values import unusual_values
 
@@ -134,7 +134,8 @@ def done_before(results: Mapping[int, RowResult]) -> Done:
 
 def result_weight(result: RowResult) -> int:
     """About the characters that a result takes in storage."""
-    shown = sum(len(part or "") + _MARKS for part in result.key)
+    parts = (*result.key, *result.removed[:MAX_REMOVED])
+    shown = sum(len(part or "") + _MARKS for part in parts)
     said = sum(
         _MARKS + len(message.field or "") + len(message.value or "") + len(message.detail or "")
         for message in result.messages
@@ -223,7 +224,7 @@ class LicenseRules:
         """All of an employee's rows or none; what it has beyond them goes."""
         mark = self.shelf.mark()
         results = Results()
-        self._replaced = _Replaced(employee, {key for row in rows if (key := row.key[-1])})
+        self._replaced = _Replaced(employee, {key for row in rows if (key := row.key[-1])}, [])
         for row in rows:
             result = self._result(row, results)
             results.add(result)
@@ -236,11 +237,27 @@ class LicenseRules:
             named = {result.key[-1] for result in results.in_order()}
             for held in self.shelf.held_by(employee):
                 if held.key not in named:
-                    self.shelf.remove(held.key, self.number)
+                    self._remove_replaced(held)
         self.shelf.keep()
-        self.pending.add(*results.in_order())
+        self.pending.add(*self._with_removed(results.in_order()))
         for index in results.elsewhere:
             self.pending.overwritten(index)
+
+    def _remove_replaced(self, held: StoredLicense) -> None:
+        assert self._replaced is not None, "only Replace removes what no row names"
+        self.shelf.remove(held.key, self.number)
+        self._replaced.removed.append(held.key)
+
+    def _with_removed(self, results: list[RowResult]) -> list[RowResult]:
+        """The results of an employee's rows; the first one tells what Replace removed.
+
+        Rows behind it, of other employees, may make a license of such a key anew.
+        """
+        replaced = self._replaced
+        if replaced is None or results[0].outcome is Outcome.FAILED:
+            return results
+        gone = tuple(key for key in replaced.removed if self.shelf.by_key(key) is None)
+        return [replace(results[0], removed=gone), *results[1:]]
 
     def _applied(self, row: ReadRow, results: Results) -> RowResult:
         """Raises RowFailedError, with all that is wrong beside the row's own messages.
@@ -256,7 +273,8 @@ class LicenseRules:
                 raise RowFailedError(*faults)
             self.shelf.remove(held.key, self.number)
             self._notice(row, held, None)
-            return self._took_effect(row, held.key, held.document or {}, Outcome.UPDATED, results)
+            told = self._took_effect(row, held.key, held.document or {}, Outcome.UPDATED, results)
+            return replace(told, removed=(held.key,))
         is_taken = held is not None and self.action is LicenseAction.INSERT
         document, contents = self._document(row, None if is_taken else held, key)
         text = json.dumps(document, ensure_ascii=False)
@@ -377,7 +395,7 @@ class LicenseRules:
             return []
         if self._replaced is None or not self._replaced.would_remove(other):
             return [Message(MessageId.LICENSE_NUMBER_TAKEN)]
-        self.shelf.remove(other.key, self.number)
+        self._remove_replaced(other)
         return []
 
     def _take_contents(self, contents: dict[str, bytes]) -> None:
@@ -405,10 +423,14 @@ def _kept(stored: Document | None, sent: Document, keeps: bool) -> Document | No
 
 @dataclass(frozen=True, slots=True)
 class _Replaced:
-    """The employee who is being replaced, and the keys that its rows speak of."""
+    """The employee who is being replaced, and the keys that its rows speak of.
+
+    `removed` are the licenses that went.
+    """
 
     employee: Employee
     keys: set[str]
+    removed: list[str]
 
     def would_remove(self, held: StoredLicense) -> bool:
         """Whether the license goes in the end, and so cannot be in anybody's way."""

@@ -25,6 +25,7 @@ from shared.imports.registry import TYPE_CATALOGUE
 from shared.web.openapi import (
     about,
     audit,
+    changes,
     following,
     records,
     tokens,
@@ -105,6 +106,7 @@ def operations(limits: Limits) -> tuple[Operation, ...]:
         *following.operations(calls),
         *records.operations(),
         *audit.operations(),
+        *changes.operations(),
         *tokens.operations(),
         *about.operations(),
     )
@@ -146,6 +148,7 @@ def _components() -> dict[str, Any]:
         **{name: shape for area in _areas() for name, shape in area().shapes().items()},
         **records.shapes(),
         **audit.shapes(),
+        **changes.shapes(),
         **about.shapes(),
         **tokens.shapes(),
     }

@@ -1,0 +1,200 @@
+"""A reader of the feed of changes ends with a copy of what is stored, whatever goes wrong.
+
+It polls at random moments, from either process, while imports, retries and cancels run, handlers
+die and stragglers go on. A poll may die or fail too; then the reader takes it up again from the
+place that it kept. See docs/contracts.md#7-changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.model import employee_of
+from shared.imports.registry import IMPORT_TYPES
+from shared.services.changes import Change, ChangeKind, ChangePlace
+from shared.storage.business_records import from_entity, partition_of, row_of
+from shared.storage.license_records import held_from_entity, key_row, license_row, owner_of
+from tests.model.license_simulation import LicenseSimulation
+from tests.model.processes import TENANT, Process
+from tests.model.simulation import Run, Simulation
+
+RUNS = int(os.environ.get("ORDER_MODEL_RUNS", "600"))
+FIRST = int(os.environ.get("ORDER_MODEL_FIRST", "0"))
+pytestmark = pytest.mark.timeout(120 + RUNS)
+Key = tuple[str, ...]
+"""Name of the records, and the values of the key."""
+
+
+def _all(_name: str) -> bool:
+    return True
+
+
+@dataclass
+class FollowedSimulation(Simulation):
+    """The model with a reader of the feed.
+
+    `copy` is what it has stored, `place` how far it has come, `told` which keys there are by what
+    the feed said alone.
+    """
+
+    copy: dict[Key, Any] = field(default_factory=dict)
+    place: ChangePlace = field(default_factory=lambda: ChangePlace(0))
+    told: set[Key] = field(default_factory=set)
+    poll: Run | None = None
+
+    async def _turn(self) -> None:
+        if self.random.random() < 0.06:
+            self._start_poll()
+        await super()._turn()
+
+    def _start_poll(self) -> None:
+        if self.poll is None or self.poll not in self.runs:
+            self._start(self._read, None)
+            self.poll = self.runs[-1]
+
+    async def _read(self, process: Process) -> None:
+        """One page: what is named is read anew, and the place is kept last."""
+        before = self.place
+        page = await process.changes.page(TENANT, before, self.random.randint(1, 4), _all)
+        assert page.following >= before
+        for change in page.changes:
+            key = change.type_name, *change.key.values()
+            document = None
+            if change.change is not ChangeKind.DELETED:
+                document = await self._find(change)
+            if document is None:
+                self.copy.pop(key, None)
+            else:
+                self.copy[key] = document
+        self._check(page.changes, before, page.following)
+        self.place = page.following
+        self.seen["page"] += bool(page.changes)
+        self.seen["place inside an import"] += bool(page.following.rows)
+
+    def _check(self, changes: Any, before: ChangePlace, after: ChangePlace) -> None:
+        """What is said of a key fits to what was said before, and it is named once per import."""
+        named: set[tuple[int, Key]] = set()
+        for change in changes:
+            key = change.type_name, *change.key.values()
+            assert (change.number, key) not in named, "a key twice in one import"
+            assert before.number < change.number <= after.number + (after.rows > 0)
+            named.add((change.number, key))
+            is_known = key in self.told
+            self.seen[change.change.value] += 1
+            match change.change:
+                case ChangeKind.CREATED:
+                    assert not is_known, f"import {change.number} created {key} once more"
+                    self.told.add(key)
+                case ChangeKind.UPDATED:
+                    assert is_known, f"import {change.number} updated {key}, which was not there"
+                case ChangeKind.DELETED:
+                    # An import may remove what it created.
+                    self.told.discard(key)
+
+    async def _find(self, change: Change) -> Mapping[str, Any] | None:
+        kind = IMPORT_TYPES[change.type_name]
+        group, reference = change.key.values()
+        entity = await self.tables.get(kind.table, partition_of(TENANT, group), row_of(reference))
+        return None if entity is None else from_entity(entity).document
+
+    def stored(self) -> dict[Key, Any]:
+        """What a reader should have."""
+        found: dict[Key, Any] = {}
+        for kind in (each for each in IMPORT_TYPES.values() if each.name != LICENSES.name):
+            for (_, row), entity in self.tables.tables[kind.table].items():
+                document = from_entity(entity).document if row.startswith("r|") else None
+                if document is not None:
+                    key = tuple(str(document[name]) for name in kind.rules.key_fields)
+                    found[kind.name, *key] = document
+        return found
+
+    async def catch_up(self) -> None:
+        """The reader polls until nothing new comes; nothing disturbs it any more."""
+        self.odds.faults = 0
+        self.runs.clear()
+        self.turnstile.waiting.clear()
+        before = None
+        while before != self.place:
+            before = self.place
+            self._start_poll()
+            while self.runs:
+                if self.turnstile.waiting:
+                    self._release()
+                await asyncio.sleep(0)
+                self._reap()
+        assert self.copy == self.stored(), "the reader's copy differs from what is stored"
+        assert {key for key in self.told if key in self.copy} == self.told
+        assert self.copy.keys() == self.told, "what the feed said differs from what is stored"
+
+
+@dataclass
+class FollowedLicenses(FollowedSimulation, LicenseSimulation):
+    """The same with imports of licenses."""
+
+    async def _find(self, change: Change) -> Mapping[str, Any] | None:
+        company, key = change.key.values()
+        partition = partition_of(TENANT, company)
+        owner = await self.tables.get(LICENSES.table, partition, key_row(key))
+        if owner is None or owner_of(owner).is_gone:
+            return None
+        row = license_row(employee_of(owner_of(owner).fields), key)
+        entity = await self.tables.get(LICENSES.table, partition, row)
+        return None if entity is None else held_from_entity(entity).document
+
+    def stored(self) -> dict[Key, Any]:
+        """See `FollowedSimulation.stored`."""
+        licenses = [
+            held_from_entity(entity)
+            for (_, row), entity in self.tables.tables[LICENSES.table].items()
+            if row.startswith("r|")
+        ]
+        return {
+            (LICENSES.name, "C1", each.key): each.document
+            for each in licenses
+            if each.document is not None
+        }
+
+
+def play(kind: type[FollowedSimulation], seed: int) -> Counter[str]:
+    """Raises AssertionError with the seed."""
+    world = kind(seed)
+
+    async def played() -> None:
+        await world.play()
+        await world.catch_up()
+
+    try:
+        asyncio.run(played())
+    except AssertionError as error:
+        raise AssertionError(f"seed {seed}: {error}") from error
+    return world.seen
+
+
+def play_all(kind: type[FollowedSimulation], runs: int) -> Counter[str]:
+    """All seeds."""
+    seen: Counter[str] = Counter()
+    for seed in range(FIRST, FIRST + runs):
+        seen += play(kind, seed)
+    return seen
+
+
+DISTURBANCES = {"crash", "straggler", "fault", "cancel", "retry"}
+
+
+def test_a_reader_of_workers_and_assignments_has_a_copy() -> None:
+    seen = play_all(FollowedSimulation, RUNS // 2)
+    assert {*DISTURBANCES, "page", "created", "updated", "place inside an import"} <= set(seen)
+
+
+def test_a_reader_of_licenses_has_a_copy() -> None:
+    seen = play_all(FollowedLicenses, RUNS // 2)
+    assert {*DISTURBANCES, "page", "created", "updated", "deleted"} <= set(seen)
+    assert "place inside an import" in seen
