@@ -27,6 +27,7 @@ from shared.bootstrap import open_gateway
 from shared.errors import ConflictError, StorageUnavailableError
 from shared.gateway import Gateway
 from shared.services.admin.audit import Action
+from shared.services.documents.rounds import RoundStatus
 from shared.storage.audit_records import audit_partition
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.names import AUDIT
@@ -254,7 +255,7 @@ def test_the_log_comes_page_by_page_of_one_action_and_of_a_time(
 
     async def acted(opened: Gateway) -> None:
         for at in range(5):
-            await opened.documents.rounds.add(sender.tenant, f"R{at}", "Open")  # type: ignore[arg-type]
+            await opened.documents.rounds.add(sender.tenant, f"R{at}", RoundStatus.OPEN)
             await opened.tenants.rename(sender.tenant, f"{sender.tenant} {at}")
 
     begin = datetime.now(UTC)

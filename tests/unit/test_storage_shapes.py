@@ -7,11 +7,16 @@ import json
 import pytest
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.imports.import_type import Options
 from shared.imports.messages import Message
+from shared.imports.planning import Chunk
 from shared.imports.results import Outcome, RowResult
+from shared.imports.sender import NO_SENDER, CallerKind, NamedCaller, Sender
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.storage.business_records import RecordKey, Stamp, StoredRecord, from_entity, writing
-from shared.storage.ports import Insert
+from shared.storage.import_records import ImportRecord, acceptance, removal
+from shared.storage.import_records import from_entity as import_from_entity
+from shared.storage.ports import Delete, Entity, Insert
 from shared.storage.table_batches import _check_answers
 
 
@@ -88,3 +93,44 @@ def test_a_message_of_another_shape_is_unreadable(changes: dict[str, object]) ->
 def test_what_is_no_message_is_unreadable(text: str) -> None:
     with pytest.raises(UnreadableMessageError):
         ChunkMessage.from_text(text)
+
+
+SENDER = Sender(NamedCaller(CallerKind.CLIENT, "c1"), "rows.csv", "ab" * 32)
+OF_SENDER = {"CallerKind", "Caller", "Source", "BodyHash"}
+
+
+def _an_import(sender: Sender, body_hash: str = "") -> ImportRecord:
+    return ImportRecord(
+        tenant="tenant",
+        number=7,
+        import_id="i7",
+        type_name="workers",
+        rows=1,
+        chunks=(Chunk(0, 0, 2, 1, None),),
+        options=Options(),
+        accepted_at="2026-01-01T00:00:00.000Z",
+        body_hash=body_hash,
+        sender=sender,
+    )
+
+
+def test_who_had_an_import_made_rides_in_its_record_and_costs_no_entity() -> None:
+    record, bare = _an_import(SENDER), _an_import(NO_SENDER)
+    accepted = acceptance(record)
+    assert [each.entity.row for each in accepted] == [each.entity.row for each in acceptance(bare)]
+    assert import_from_entity(accepted[0].entity).sender == SENDER
+    gone = removal(record)
+    assert all(isinstance(each, Delete) for each in gone)
+    assert {each.entity.row for each in gone} < {each.entity.row for each in accepted}
+
+
+def test_an_import_of_an_earlier_version_has_no_caller_and_the_hash_that_it_was_found_by() -> None:
+    found_by = "cd" * 32
+    [first, *_] = acceptance(_an_import(SENDER, found_by))
+    values = {name: each for name, each in first.entity.values.items() if name not in OF_SENDER}
+    old = import_from_entity(Entity(first.entity.partition, first.entity.row, values))
+    assert old.sender == Sender(None, "", found_by)
+    broken = {**first.entity.values, "CallerKind": "somebody", "Source": 7}
+    read = import_from_entity(Entity(first.entity.partition, first.entity.row, broken))
+    assert read.sender.caller is None
+    assert not read.is_broken
