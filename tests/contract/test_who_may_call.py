@@ -34,6 +34,7 @@ SCOPES = {
     "/api/import/documents": Scope.IMPORT_INBOX,
     "/api/documents": Scope.IMPORT_INBOX,
     "/api/records": Scope.READ_RECORDS,
+    "/api/changes": Scope.READ_RECORDS,
 }
 SCOPED = [each for each in TAKING_TOKENS if each.path.startswith(tuple(SCOPES))]
 

@@ -69,6 +69,8 @@ ABOUT: Final = (
     "of its scopes. |\n"
     "| reading records | either of them | The administrator decides what an integration may read; "
     "a client needs the scope `read_records`. |\n"
+    "| the log of administrative acts | `X-Functions-Key` and `X-Software-Key` | As for workers. "
+    "|\n"
     "| schemas, capabilities, messages, health | nothing | |\n\n"
     "**Authorize** on this page takes the key pair or the client's id and secret. On the local "
     "gateway you are the administrator: `python3 dev.py manage integration add` and `python3 "
@@ -177,8 +179,8 @@ def _components() -> dict[str, Any]:
             },
             "token": {
                 "type": "oauth2",
-                "description": "For documents and authentication data: the id and the secret of "
-                "a client.",
+                "description": "For documents, authentication data and stored records: the id and "
+                "the secret of a client.",
                 "flows": {"clientCredentials": _TOKENS},
             },
         },

@@ -99,7 +99,10 @@ def _form() -> dict[str, Any]:
             "grant_type": {"const": "client_credentials"},
             "client_id": TEXT,
             "client_secret": TEXT,
-            "scope": {"type": "string", "description": f"{_SCOPES}, or both with a blank."},
+            "scope": {
+                "type": "string",
+                "description": f"{_SCOPES}, or several with a blank between them.",
+            },
         },
         "required": ["grant_type"],
     }
