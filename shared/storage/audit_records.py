@@ -80,7 +80,8 @@ def audit_range(since: datetime | None, until: datetime | None) -> tuple[str, st
 
 
 def _inverted(moment: datetime) -> int:
-    return max(0, _LAST - (moment - _EPOCH) // timedelta(microseconds=1))
+    """16 digits for any time: those before 1970 and after 2286 count as the first and the last."""
+    return min(_LAST - 1, max(0, _LAST - (moment - _EPOCH) // timedelta(microseconds=1)))
 
 
 def beginning(entry: AuditEntry) -> Operation:
