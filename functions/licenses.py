@@ -1,4 +1,4 @@
-"""Licenses v1: the import, the deletion under both its routes, and the triggers for the rows."""
+"""Licenses v1: the import, the deletion, the export, and the triggers for the rows."""
 
 from __future__ import annotations
 
@@ -38,3 +38,32 @@ async def licenses_delete(req: func.HttpRequest) -> func.HttpResponse:
 async def licenses_delete_by_post(req: func.HttpRequest) -> func.HttpResponse:
     """The same for clients that cannot send a body with DELETE."""
     return await licenses_call(await gateway(), req, deletes=True)
+
+
+_OF_DIVISION = "v1/export/companies/{companyCode}/divisions/{divisionCode}"
+
+
+@blueprint.function_name("licenses_export_division")
+@blueprint.route(
+    f"{_OF_DIVISION}/employee-licenses", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered_with(licenses_refusal, licenses_accepted)
+async def licenses_export_division(req: func.HttpRequest) -> func.HttpResponse:
+    """The licenses of all employees of a division."""
+    from shared.web.license_export import export_call
+
+    return await export_call(await gateway(), req)
+
+
+@blueprint.function_name("licenses_export_employee")
+@blueprint.route(
+    f"{_OF_DIVISION}/employees/{{employeeNumber}}/licenses",
+    methods=["GET"],
+    auth_level=func.AuthLevel.ANONYMOUS,
+)
+@answered_with(licenses_refusal, licenses_accepted)
+async def licenses_export_employee(req: func.HttpRequest) -> func.HttpResponse:
+    """The licenses of an employee."""
+    from shared.web.license_export import export_call
+
+    return await export_call(await gateway(), req)

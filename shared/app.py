@@ -49,6 +49,7 @@ from shared.services.fingerprint_keys import FingerprintKeys
 from shared.services.health import Health
 from shared.services.idempotency import IdempotencyKeys, IdempotencyStore
 from shared.services.import_log import ImportLog
+from shared.services.licenses.export import LicenseExport
 from shared.services.licenses.same_file import ImportedFiles
 from shared.services.name_index import NameIndex
 from shared.services.record_processor import RecordProcessor
@@ -206,6 +207,7 @@ def compose(
         reporting=dependencies.reporting,
         failed_rows=failed_rows,
         records=_records(dependencies, account),
+        license_export=LicenseExport(account.tables, dependencies.offload, settings.max_rows),
         changes=ChangeFeed(imports, dependencies.results, changed_types),
         retrying=Retrying(
             failed_rows,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shared.services.health import Health
     from shared.services.idempotency import IdempotencyKeys
     from shared.services.import_log import ImportLog
+    from shared.services.licenses.export import LicenseExport
     from shared.services.licenses.same_file import ImportedFiles
     from shared.services.records.reading import RecordReader
     from shared.services.retry_cancel import Cancelling, Retrier, Retrying
@@ -94,6 +95,7 @@ class Gateway:
     failed_rows: FailedRows
     records: RecordReader
     changes: ChangeFeed
+    license_export: LicenseExport
     retrying: Retrying
     cancelling: Cancelling
     dry_runs: DryRuns

@@ -20,6 +20,7 @@ ACCOUNTS = (
     "clients",
     "keys",
     "tls",
+    "changes",
     "killed",
     "counted",
     "ordered",

@@ -74,7 +74,12 @@ def employee_rows(employee: Employee) -> str:
         who = f"p{employee.personal_id}"
     else:
         who = "-"
-    return f"r|{encode(employee.division or '')}|{who}|"
+    return f"{division_rows(employee.division)}{who}|"
+
+
+def division_rows(division: str | None) -> str:
+    """What the row keys of the licenses of a division's employees begin with."""
+    return f"r|{encode(division or '')}|"
 
 
 def license_row(employee: Employee, key: str) -> str:

@@ -28,6 +28,12 @@ from shared.web.openapi.operations import (
 
 TAG: Final = "Viventium"
 PATH: Final = LICENSES.address
+OF_DIVISION: Final = "/v1/export/companies/{companyCode}/divisions/{divisionCode}/employee-licenses"
+OF_EMPLOYEE: Final = (
+    "/v1/export/companies/{companyCode}/divisions/{divisionCode}"
+    "/employees/{employeeNumber}/licenses"
+)
+_OF_ADDRESS: Final = ("companyCode", "divisionCode", "employeeNumber")
 FORM: Final = "application/x-www-form-urlencoded"
 _REFUSALS = (400, 401, 403, 406, 409, 410, 413, 415, 422, 501)
 _SHARED = (PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW)
@@ -41,6 +47,8 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
         _import(max_rows),
         _deletion(max_rows, "licenses_delete", "DELETE", PATH),
         _deletion(max_rows, "licenses_delete_by_post", "POST", f"{PATH}/delete"),
+        _export("licenses_export_division", OF_DIVISION, "The licenses of a division"),
+        _export("licenses_export_employee", OF_EMPLOYEE, "The licenses of an employee"),
     )
 
 
@@ -99,6 +107,35 @@ def _import(max_rows: int) -> Operation:
         refusals=_REFUSALS,
         refusal_media=_XMLS,
         message_type=LICENSES.name,
+    )
+
+
+def _export(function: str, path: str, summary: str) -> Operation:
+    names = [name for name in _OF_ADDRESS if f"{{{name}}}" in path]
+    return Operation(
+        function=function,
+        method="GET",
+        path=path,
+        summary=summary,
+        text="Licenses in the shape in which they are imported, as JSON or XML by `Accept`; a "
+        "field that a license does not have is left out. Documents come without content, with the "
+        "SHA-256 of it. More than one answer holds is 413: read `/api/records/licenses` in pages.",
+        tag=TAG,
+        access=Access.KEY_PAIR,
+        parameters=tuple(
+            Parameter(name, "path", f"The {name} of the licenses.", TEXT, True) for name in names
+        ),
+        answers={
+            200: Answer(
+                "The licenses, in order of employee and key.",
+                {
+                    **dict.fromkeys(_JSONS, listed({"type": "object"})),
+                    **dict.fromkeys(_XMLS, TEXT),
+                },
+            )
+        },
+        refusals=(400, 401, 403, 406, 413),
+        refusal_media=_XMLS,
     )
 
 
