@@ -256,8 +256,8 @@ class LicenseRules:
         replaced = self._replaced
         if replaced is None or results[0].outcome is Outcome.FAILED:
             return results
-        gone = tuple(key for key in replaced.removed if self.shelf.by_key(key) is None)
-        return [replace(results[0], removed=gone), *results[1:]]
+        gone = sorted(key for key in replaced.removed if self.shelf.by_key(key) is None)
+        return [replace(results[0], removed=tuple(gone)), *results[1:]]
 
     def _applied(self, row: ReadRow, results: Results) -> RowResult:
         """Raises RowFailedError, with all that is wrong beside the row's own messages.
