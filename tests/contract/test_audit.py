@@ -47,6 +47,7 @@ READING = {
     *("tenant list", "tenant show", "integration list", "client list", "round list"),
     *("threshold show", "format show", "imports list", "imports show", "records check"),
     *("poison list", "signing-key list", "audit", "records list", "records show"),
+    "records changes",
 }
 """Commands that change nothing; of those that read records, only masked ones are meant."""
 OF_IMPORTS = {"import", "imports retry", "imports cancel", "document upload"}
