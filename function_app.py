@@ -6,6 +6,7 @@ import azure.functions as func
 
 from functions import (
     assignments,
+    audit,
     authdata,
     changes,
     chunks,
@@ -29,6 +30,7 @@ app.register_functions(authdata.blueprint)
 app.register_functions(chunks.blueprint)
 app.register_functions(imports.blueprint)
 app.register_functions(records.blueprint)
+app.register_functions(audit.blueprint)
 app.register_functions(changes.blueprint)
 app.register_functions(tokens.blueprint)
 app.register_functions(contract.blueprint)

@@ -12,7 +12,16 @@ from pathlib import Path
 import typer
 from typer._click.exceptions import ClickException
 
-from cli import documents, import_command, imports, maintenance, records, tenant_rules, tenants
+from cli import (
+    audit,
+    documents,
+    import_command,
+    imports,
+    maintenance,
+    records,
+    tenant_rules,
+    tenants,
+)
 from cli.commands import EMERGENCIES, EVERY_DAY, SET_UP, Overview, command
 from cli.environment import ROOT
 from cli.output import AsJson
@@ -91,6 +100,11 @@ command(
     no_args_is_help=True,
 )(import_command.import_command)
 command(app, "purge", example="purge --tenant acme --days 30", panel=EMERGENCIES)(maintenance.purge)
+
+
+command(app, "audit", example="audit --tenant acme --since 2026-01-31", panel=EMERGENCIES)(
+    audit.audit
+)
 
 
 @app.callback()

@@ -15,6 +15,7 @@ import typer
 from typer._click import Context, HelpFormatter, Parameter
 from typer.core import TyperCommand, TyperGroup
 
+from cli.caller import command_caller
 from cli.environment import commands_settings
 from shared.bootstrap import open_gateway
 from shared.gateway import Gateway
@@ -105,7 +106,7 @@ def on_gateway(action: Callable[[Gateway], Awaitable[Result]]) -> Result:
     """Run `action` on the gateway. Raises its errors, and SettingsError."""
 
     async def used() -> Result:
-        async with open_gateway(commands_settings()) as gateway:
+        async with open_gateway(commands_settings(), command_caller()) as gateway:
             return await action(gateway)
 
     return asyncio.run(used())

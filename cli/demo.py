@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from cli.caller import command_caller
 from cli.calls import Answer, KeyPair, call, post_document, send_import
 from cli.environment import ROOT, commands_settings, data_folder, trusted_certificate
 from cli.terminal import complain, say
@@ -99,7 +100,7 @@ async def _prepare_tenant(tenant: str) -> None:
     from shared.errors import ConflictError
     from shared.imports.documents.rounds import Feature, RoundStatus
 
-    async with open_gateway(commands_settings()) as gateway:
+    async with open_gateway(commands_settings(), command_caller()) as gateway:
         documents = gateway.documents
         await documents.features.switch(tenant, Feature.DOCUMENTS, True)
         try:
@@ -387,7 +388,7 @@ async def issue_key() -> str:
     from shared.auth.integrations import Integration
     from shared.bootstrap import open_gateway
 
-    async with open_gateway(commands_settings()) as gateway:
+    async with open_gateway(commands_settings(), command_caller()) as gateway:
         tenants = gateway.tenants
         try:
             await tenants.find(TENANT)

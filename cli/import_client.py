@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from cli.calls import Answer, CallFailedError, ImpossibleCallError, KeyPair, address_of, call
 from shared.errors import GatewayError
@@ -111,11 +111,12 @@ class AcceptedCall:
 
 @dataclass(frozen=True, slots=True)
 class ImportClient:
-    """One gateway, as one caller."""
+    """One gateway, as one caller; `source` is the name of the file that is imported."""
 
     url: str
     keys: KeyPair
     pause: Callable[[float], None] = field(default=time.sleep)
+    source: str = ""
 
     def capabilities(self) -> Document:
         """What the gateway takes."""
@@ -124,6 +125,9 @@ class ImportClient:
     def send(self, path: str, query: Mapping[str, str], body: bytes, key: str) -> AcceptedCall:
         """Make a call that is done once however often it is sent, and do not wait for its rows."""
         headers = {"Prefer": "respond-async", "Idempotency-Key": key}
+        if self.source:
+            name = quote(self.source, safe="")
+            headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
         answer = self._answer("POST", _with_query(path, query), headers, body)
         is_replayed = answer.headers.get("idempotent-replayed", "").lower() == "true"
         return AcceptedCall(answer.headers.get("x-import-id", ""), is_replayed, answer.document)

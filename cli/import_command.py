@@ -54,6 +54,7 @@ from shared.imports.messages import MessageId
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import MESSAGE_TYPES
 from shared.imports.row_reader import dotted
+from shared.imports.sender import source_name
 from shared.imports.text_checks import escaped
 
 # Unknown columns and fields that have a line of their own.
@@ -365,7 +366,8 @@ def import_command(
         dry_run=dry_run,
         secret=function_key,
     )
-    client = ImportClient(url or local_url(), KeyPair(software_key, function_key))
+    keys = KeyPair(software_key, function_key)
+    client = ImportClient(url or local_url(), keys, source=source_name(file.name))
     report = import_file(job, client)
     if failed_rows is not None:
         write_failed_rows(failed_rows, report.rows, report.failed)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli.caller import command_caller
 from cli.commands import Overview, command, on_gateway
 from cli.output import AsJson, columns, show
 from cli.result_tables import group_table
@@ -14,6 +15,7 @@ from cli.row_files import UnreadableFileError, read_text_file
 from cli.tenants import TenantOption
 from shared.gateway import Gateway
 from shared.imports.results import MessageGroups, Outcome, RowResult
+from shared.imports.sender import Sender, source_name
 from shared.services.status import ImportReport, ResultCursor, RowFilter
 from shared.web.imports import groups_view, import_view
 
@@ -61,7 +63,7 @@ def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) 
     reports = on_gateway(read)
     head = (
         *("IMPORT", "TYPE", "STATE", "ROWS", "DONE", "FAILED", "REPAIRED", "WARNINGS", "INFOS"),
-        "ACCEPTED",
+        *("ACCEPTED", "CALLER", "SOURCE"),
     )
     cells = [
         (
@@ -75,6 +77,8 @@ def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) 
             str(report.counts.warnings),
             str(report.counts.infos),
             report.record.accepted_at,
+            _caller(report),
+            report.record.sender.source,
         )
         for report in reports
     ]
@@ -134,7 +138,9 @@ def retry_one(
     async def retry(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
         tenant_record = await gateway.tenants.find(tenant)
         parent = (await gateway.reporting.find(tenant_record.id, import_id)).record
-        child = await gateway.retrying.retry(parent, body)
+        body_hash = await gateway.fingerprint_keys.body_hash(body) if body else ""
+        sender = Sender(command_caller(), source_name(rows.name) if rows else "", body_hash)
+        child = await gateway.retrying.retry(parent, body, sender=sender)
         await gateway.waiting.until_ended(child, wait)
         report = await gateway.reporting.find(tenant_record.id, child.import_id)
         return report, await _failed_of(gateway, report)
@@ -190,6 +196,9 @@ def _lines(report: ImportReport) -> list[str]:
         f"State     {report.state.value}",
         *([f"Retry of  {record.parent.import_id}"] if record.parent.number else []),
         *(f"Retry     {child}" for child in report.children),
+        *([f"Caller    {_caller(report)}"] if record.sender.caller else []),
+        *([f"Source    {record.sender.source}"] if record.sender.source else []),
+        *([f"Body      {record.sender.body_hash}"] if record.sender.body_hash else []),
         f"Accepted  {record.accepted_at}",
         f"Ended     {record.ended_at or 'not yet'}",
         f"Rows      {counts.done} of {record.rows}: {counts.new} new, {counts.updated} updated, "
@@ -198,6 +207,11 @@ def _lines(report: ImportReport) -> list[str]:
         f"Messages  {counts.warnings} rows with warnings, {counts.infos} rows with infos",
         *_throughput_lines(report),
     ]
+
+
+def _caller(report: ImportReport) -> str:
+    caller = report.record.sender.caller
+    return f"{caller.kind} {caller.name}" if caller else ""
 
 
 def _throughput_lines(report: ImportReport) -> list[str]:

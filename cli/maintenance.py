@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +17,10 @@ from shared.app import BROKEN_FINDERS, record_repair_of, retention_of
 from shared.clock import to_iso
 from shared.errors import ConflictError, InvalidRequestError
 from shared.gateway import Gateway
+from shared.imports.documents.drops import RequeueResult
 from shared.imports.documents.model import plain_name
-from shared.services.record_repair import BrokenEntry, Repair, repair_areas
+from shared.services.admin.audit import Action
+from shared.services.record_repair import BrokenEntry, RecordRepair, Repair, repair_areas
 from shared.services.retention import Purged
 
 if TYPE_CHECKING:
@@ -71,7 +76,11 @@ def purge(
                 raise ConflictError(
                     "Nothing was deleted: answer y, or add --yes to delete without asking."
                 )
-        return await retention_of(gateway).purge(tenants, keep)
+        target = {"days": days}
+        async with AsyncExitStack() as acts:
+            for each in tenants:
+                await acts.enter_async_context(gateway.audit.act(each, Action.PURGE, target))
+            return await retention_of(gateway).purge(tenants, keep)
 
     purged = on_gateway(run)
     lines = [f"{count:>8}  {name}" for name, count in purged.expired.items()]
@@ -164,12 +173,26 @@ async def _check_or_repair(
     broken_records: list[BrokenRecord] = []
     records = record_repair_of(gateway)
     for tenant_id in named_tenants or await gateway.tenants.list_ids():
-        things = [record async for record in records.find(tenant_id, types or AREAS)]
-        for record in things:
-            outcome = record.repair.value
-            if repairs and await records.repair(record):
-                outcome = _REPAIR_DONE[record.repair]
-            broken_records.append((tenant_id, record, outcome))
+        found = [record async for record in records.find(tenant_id, types or AREAS)]
+        if not repairs:
+            broken_records += [(tenant_id, record, record.repair.value) for record in found]
+        elif found:
+            broken_records += await _repair(gateway, records, tenant_id, found)
+    return broken_records
+
+
+async def _repair(
+    gateway: Gateway, records: RecordRepair, tenant: str, found: Sequence[BrokenEntry]
+) -> list[BrokenRecord]:
+    """Repair the broken records of a tenant, as one act of the audit log."""
+    broken_records: list[BrokenRecord] = []
+    target = {"broken": dict(Counter(record.area for record in found))}
+    async with gateway.audit.act(tenant, Action.RECORDS_REPAIR, target) as act:
+        for record in found:
+            is_repaired = await records.repair(record)
+            outcome = _REPAIR_DONE[record.repair] if is_repaired else record.repair.value
+            broken_records.append((tenant, record, outcome))
+        act.after = dict(Counter(outcome for _, _, outcome in broken_records))
     return broken_records
 
 
@@ -206,7 +229,15 @@ def list_failed_drops(as_json: AsJson = False) -> None:
 @command(poison_commands, "requeue", example="poison requeue")
 def requeue_failed_drops(as_json: AsJson = False) -> None:
     """Import every failed drop once more. Exit status 1 if one fails again."""
-    drops = on_gateway(lambda gateway: gateway.documents.poisoned.requeue())
+
+    async def requeue(gateway: Gateway) -> Sequence[RequeueResult]:
+        async with gateway.audit.act("", Action.POISON_REQUEUE, {}) as act:
+            drops = await gateway.documents.poisoned.requeue()
+            settled = sum(each.is_settled for each in drops)
+            act.after = {"settled": settled, "failedAgain": len(drops) - settled}
+            return drops
+
+    drops = on_gateway(requeue)
     rows = [
         (plain_name(each.name), "settled" if each.is_settled else "failed again") for each in drops
     ]
@@ -240,7 +271,11 @@ def rotate_signing_key(at_once: AtOnce = False, as_json: AsJson = False) -> None
     """
 
     async def rotate(gateway: Gateway) -> tuple[SigningKey, ...]:
-        return (await gateway.identity.key_store.rotate(at_once=at_once)).keys
+        target = {"atOnce": at_once}
+        async with gateway.audit.act("", Action.SIGNING_KEY_ROTATE, target) as act:
+            keys = (await gateway.identity.key_store.rotate(at_once=at_once)).keys
+            act.after = {"kid": keys[0].kid}
+        return keys
 
     keys = on_gateway(rotate)
     lines = [f"Key {keys[0].kid} signs from {_iso_time(keys[0].signs_from)} on."]

@@ -27,9 +27,12 @@ from shared.errors import ConflictError, InvalidRequestError, NotFoundError
 from shared.gateway import Gateway
 from shared.imports import csv_export
 from shared.imports.modules import IMPORT_MODULES
+from shared.services.admin.audit import Action
+from shared.services.changes import ChangePage
 from shared.services.records.reading import WRONG_CONTINUATION, RecordPage, RecordRequest
 from shared.services.records.sources import RecordSource
-from shared.web.records import DELETED, IMPORT_ID, csv_lines, read_filters
+from shared.web.changes import change_view, names_asked, place_from_text
+from shared.web.records import DELETED, IMPORT_ID, csv_lines, export_target, read_filters
 from shared.web.requests import from_opaque, to_opaque
 
 _NAMES: Final = [each.records.name for each in IMPORT_MODULES.values() if each.records is not None]
@@ -134,6 +137,47 @@ def list_records(
     show(as_json, {"items": items, "continuation": following}, lines)
 
 
+@command(record_commands, "changes", example="records changes --tenant acme --after 40")
+def list_changes(
+    tenant: TenantOption,
+    after: Annotated[
+        str, typer.Option("--after", metavar="NUMBER", help="Where the last call stopped.")
+    ] = "0",
+    type_name: Annotated[
+        str, typer.Option("--type", metavar="TYPE", help="Only records of this type.")
+    ] = "",
+    most: Annotated[
+        int, typer.Option("--most", metavar="N", min=1, max=1000, help="About how many to list.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List what imports created, changed and removed, in the order of acceptance."""
+
+    async def run(gateway: Gateway) -> ChangePage:
+        found = await gateway.tenants.find(tenant)
+        query = {"type": type_name} if type_name else {}
+        names = names_asked(query, gateway.changes.names)
+        place = place_from_text(after)
+        return await gateway.changes.page(found.id, place, most, names.__contains__)
+
+    page = on_gateway(run)
+    views = [change_view(each) for each in page.changes]
+    cells = [
+        [
+            *map(_cell, (each.number, each.type_name, " ".join(each.key.values()))),
+            each.change,
+            each.at,
+        ]
+        for each in page.changes
+    ]
+    lines = columns(["IMPORT", "TYPE", "KEY", "CHANGE", "AT"], cells)
+    if str(page.following) == str(place_from_text(after)):
+        lines.append("There is nothing new yet.")
+    else:
+        lines.append(f"Go on with --after {page.following}")
+    show(as_json, {"items": views, "next": json.loads(str(page.following))}, lines)
+
+
 @command(record_commands, "show", example="records show workers E1 007 --tenant acme")
 def show_record(
     type_name: RecordType,
@@ -227,8 +271,13 @@ class _Asked:
         deleted = values.get(DELETED, "false").lower()
         if deleted not in ("true", "false"):
             raise InvalidRequestError(f"{DELETED} must be true or false.")
+        tenant = (await gateway.tenants.find(self.tenant)).id
+        if self.read is Shown.FULL and source.shape.sensitive_names:
+            # One entry for each run of the command, before it reads.
+            target = export_target(self.type_name, values, None)
+            await gateway.audit.note(tenant, Action.RECORDS_EXPORT, target)
         return source, RecordRequest(
-            tenant=(await gateway.tenants.find(self.tenant)).id,
+            tenant=tenant,
             filters=read_filters(source, values),
             is_deleted=deleted == "true",
             import_id=guid,

@@ -17,7 +17,7 @@ from shared.auth.read_permission import ReadPermission
 from shared.gateway import Gateway
 from shared.imports.import_type import OnExisting
 from shared.services.admin.clients import IssuedClient
-from shared.services.admin.tenants import IssuedKey, Tenant
+from shared.services.admin.tenants import IssuedKey, Tenant, integration_settings
 
 # `manage.py tenant`: create, rename, disable and enable, list, show.
 
@@ -348,14 +348,7 @@ def _integration_document(integration: Integration) -> dict[str, Any]:
     return {
         "tenant": integration.tenant,
         "softwareKey": integration.software_key,
-        "name": integration.name,
-        "enabled": integration.enabled,
-        "onExisting": integration.on_existing.value,
-        "database": {
-            "active": integration.database.active,
-            "version": integration.database.version,
-        },
-        "read": integration.read.value,
+        **integration_settings(integration),
     }
 
 

@@ -18,12 +18,15 @@ from shared.identity import Identity
 from shared.imports.authdata.services import AuthdataServices, compose_authdata
 from shared.imports.documents.services import compose_documents, document_processors
 from shared.imports.import_type import RecordRules
+from shared.imports.licenses.export import LicenseExport
 from shared.imports.licenses.store import ImportedFiles
 from shared.imports.merge_rules import ChangeListener
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import IMPORT_TYPES
+from shared.imports.sender import NamedCaller
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
+from shared.services.admin.audit import AuditReader
 from shared.services.admin.clients import ClientService
 from shared.services.admin.tenants import TenantService
 from shared.services.background import to_thread_if_large
@@ -59,9 +62,15 @@ if TYPE_CHECKING:
 
 
 def compose(
-    settings: Settings, clock: Clock | None = None, stop: ProcessStop | None = None
+    settings: Settings,
+    clock: Clock | None = None,
+    stop: ProcessStop | None = None,
+    caller: NamedCaller | None = None,
 ) -> Gateway:
-    """Every service, with what it needs; nothing connects yet. By default the machine's clock."""
+    """Every service, with what it needs; nothing connects yet. By default the machine's clock.
+
+    `caller` is who administers this gateway, for the audit log.
+    """
     account = Account(settings.storage)
     dependencies = Dependencies.from_storage(
         settings,
@@ -70,11 +79,14 @@ def compose(
         account.queues,
         clock or SystemClock(),
         stop or ProcessStop(),
+        caller=caller,
     )
+    audit = dependencies.audit
     clock, ids, imports = dependencies.clock, dependencies.ids, dependencies.imports
-    tenants = TenantService(account.tables, clock)
+    tenants = TenantService(account.tables, clock, audit)
     tenant_lookups = TenantLookups(account.tables, clock, settings.cache_seconds)
     identity = Identity(settings, account.tables, clock, ids, tenant_lookups)
+    fingerprint_keys = FingerprintKeys(account.tables, settings.authdata_keys)
     failed_rows = FailedRows(dependencies.reporting, dependencies.payloads)
     authdata = compose_authdata(dependencies)
     chunks = compose_chunks(dependencies, authdata)
@@ -92,10 +104,12 @@ def compose(
         failures=failures,
         identity=identity,
         tenants=tenants,
-        clients=ClientService(account.tables, tenants, clock, ids),
+        clients=ClientService(account.tables, tenants, clock, ids, audit),
+        audit=audit,
+        audit_reader=AuditReader(account.tables),
         lists=dependencies.lists,
         files=ImportedFiles(imports),
-        fingerprint_keys=FingerprintKeys(account.tables, settings.authdata_keys),
+        fingerprint_keys=fingerprint_keys,
         imports=imports,
         intake=dependencies.intake,
         waiting=Waiting(imports, dependencies.completions, clock, dependencies.stop),
@@ -103,13 +117,16 @@ def compose(
         reporting=dependencies.reporting,
         failed_rows=failed_rows,
         records=_records(dependencies, account),
+        license_export=LicenseExport(account.tables, dependencies.offload, settings.max_rows),
         changes=ChangeFeed(imports, dependencies.results, changed_types),
         retrying=compose_retrying(dependencies, failed_rows, authdata),
         cancelling=Cancelling(imports, account.queues, clock),
         dry_runs=_dry_runs(dependencies),
         shares=_shares(dependencies),
         idempotency=_idempotency(dependencies),
-        documents=compose_documents(dependencies, account, chunks, tenants, tenant_lookups),
+        documents=compose_documents(
+            dependencies, account, chunks, tenants, tenant_lookups, fingerprint_keys
+        ),
         authdata=authdata,
         dry_run_budget=DryRunBudget(clock, settings.trial_calls, settings.trial_records),
         sweep=compose_sweep(dependencies, tenants.list_ids, chunks),

@@ -19,15 +19,21 @@ from shared.storage_time import CALL_SECONDS, limited_wait, storage_time
 
 if TYPE_CHECKING:
     from shared.gateway import Gateway
+    from shared.imports.sender import NamedCaller
     from shared.settings import Settings
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """Open a separate gateway, with its tables and queues created, and close it at the end."""
+async def open_gateway(
+    settings: Settings, caller: NamedCaller | None = None
+) -> AsyncIterator[Gateway]:
+    """Open a separate gateway, with its tables and queues created, and close it at the end.
+
+    `caller` is who administers it, for the audit log.
+    """
     from shared.app import compose
 
-    gateway = compose(settings)
+    gateway = compose(settings, caller=caller)
     try:
         await _create_tables_and_queues(gateway)
         yield gateway

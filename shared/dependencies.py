@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.clock import Clock, Ids, RandomIds
+from shared.imports.sender import NamedCaller
 from shared.process_stop import ProcessStop
 from shared.services.accept import ImportAcceptor, PlanLimits
+from shared.services.admin.audit import AuditLog
 from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.background import Completions, Offload, to_thread_if_large
 from shared.services.chunk_processor import HoldBack
@@ -40,6 +42,7 @@ class Dependencies:
     limits: PlanLimits
     intake: ImportAcceptor
     reporting: Reporting
+    audit: AuditLog
 
     @classmethod
     def from_storage(
@@ -53,9 +56,14 @@ class Dependencies:
         *,
         ids: Ids | None = None,
         offload: Offload = to_thread_if_large,
+        caller: NamedCaller | None = None,
     ) -> Dependencies:
-        """The dependencies on that storage, which nothing here connects to yet."""
+        """The dependencies on that storage, which nothing here connects to yet.
+
+        `caller` is who administers the gateway, for the audit log.
+        """
         ids = ids or RandomIds()
+        audit = AuditLog(tables, clock, ids, caller)
         imports = ImportLog(tables)
         hold_back = HoldBack(imports, queues, settings.imports_at_once)
         results = Results(tables, blobs, offload)
@@ -84,8 +92,9 @@ class Dependencies:
             hold_back=hold_back,
             results=results,
             payloads=Payloads(blobs),
-            lists=ReferenceLists(tables, clock, ids, settings.cache_seconds),
+            lists=ReferenceLists(tables, clock, ids, settings.cache_seconds, audit),
             limits=limits,
             intake=intake,
             reporting=Reporting(imports, results, clock),
+            audit=audit,
         )

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from shared.identity import Identity
     from shared.imports.authdata.services import AuthdataServices
     from shared.imports.documents.services import DocumentServices
+    from shared.imports.licenses.export import LicenseExport
     from shared.imports.licenses.store import ImportedFiles
     from shared.services.accept import ImportAcceptor
+    from shared.services.admin.audit import AuditLog, AuditReader
     from shared.services.admin.clients import ClientService
     from shared.services.admin.reference_lists import ReferenceLists
     from shared.services.admin.tenants import TenantService
@@ -46,6 +48,8 @@ class Gateway:
     identity: Identity
     tenants: TenantService
     clients: ClientService
+    audit: AuditLog
+    audit_reader: AuditReader
     lists: ReferenceLists
     files: ImportedFiles
     fingerprint_keys: FingerprintKeys
@@ -57,6 +61,7 @@ class Gateway:
     failed_rows: FailedRows
     records: RecordReader
     changes: ChangeFeed
+    license_export: LicenseExport
     retrying: Retrying
     cancelling: Cancelling
     dry_runs: DryRuns

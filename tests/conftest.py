@@ -27,6 +27,7 @@ ACCOUNTS = (
     "clients",
     "keys",
     "tls",
+    "changes",
     "killed",
     "counted",
     "ordered",

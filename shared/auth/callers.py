@@ -53,6 +53,7 @@ from shared.errors import (
     WrongSoftwareKeyError,
 )
 from shared.imports.import_type import Options
+from shared.imports.sender import CallerKind, NamedCaller, named_caller
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS
 from shared.storage.ports import Tables
 
@@ -73,6 +74,11 @@ class Caller:
     def name(self) -> str:
         """A name that is unique among the callers of the tenant."""
         return f"integration {self.software_key}"
+
+    @property
+    def named(self) -> NamedCaller:
+        """The caller as imports and the audit log store it."""
+        return named_caller(CallerKind.INTEGRATION, self.software_key)
 
     @property
     def options(self) -> Options:
@@ -101,6 +107,11 @@ class TokenCaller:
     def name(self) -> str:
         """A name that is unique among the callers of the tenant."""
         return f"client {self.client_id}"
+
+    @property
+    def named(self) -> NamedCaller:
+        """The caller as imports and the audit log store it."""
+        return named_caller(CallerKind.CLIENT, self.client_id)
 
     @property
     def options(self) -> Options:

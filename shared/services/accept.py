@@ -20,6 +20,7 @@ from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import Payload, read_payload
 from shared.imports.planning import Plan, plan
 from shared.imports.results import Origins, row_set
+from shared.imports.sender import NO_SENDER, Sender
 from shared.services.background import Offload
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_processor import HoldBack, OpenImportsBefore
@@ -74,7 +75,12 @@ class ImportAcceptor:
         self._limits = limits
 
     async def accept(
-        self, kind: ImportType, caller: AnyCaller, body: bytes, import_id: str = ""
+        self,
+        kind: ImportType,
+        caller: AnyCaller,
+        body: bytes,
+        import_id: str = "",
+        sender: Sender = NO_SENDER,
     ) -> ImportRecord | None:
         """Read a payload in JSON and accept it. Returns None for a payload without rows.
 
@@ -87,7 +93,7 @@ class ImportAcceptor:
         plan = await self.read(kind, caller.tenant, body)
         if not plan.rows:
             return None
-        draft = self.draft(kind, caller.tenant, plan, caller.options, import_id)
+        draft = self.draft(kind, caller.tenant, plan, caller.options, import_id, sender)
         return await self.accept_planned(kind, draft, plan)
 
     async def read(
@@ -100,7 +106,13 @@ class ImportAcceptor:
         return await self._offload(len(body), self._read_plan, kind, tenant, body, reader)
 
     def draft(
-        self, kind: ImportType, tenant: str, plan: Plan, options: Options, import_id: str = ""
+        self,
+        kind: ImportType,
+        tenant: str,
+        plan: Plan,
+        options: Options,
+        import_id: str = "",
+        sender: Sender = NO_SENDER,
     ) -> ImportRecord:
         """Make the record of an import of this plan, before it is accepted."""
         return ImportRecord(
@@ -113,6 +125,7 @@ class ImportAcceptor:
             chunks=plan.chunks,
             options=options,
             accepted_at=to_iso(self._clock.now()),
+            sender=sender,
         )
 
     async def draft_retry(
@@ -123,13 +136,14 @@ class ImportAcceptor:
         origins: Origins,
         plan: Plan,
         import_id: str,
+        sender: Sender = NO_SENDER,
     ) -> ImportRecord:
         """Make the record of a retry of these rows of an import, with the options of the import.
 
         Raises ConflictError if the retry has too many ancestors.
         """
         return replace(
-            self.draft(kind, parent.tenant, plan, parent.options, import_id),
+            self.draft(kind, parent.tenant, plan, parent.options, import_id, sender),
             parent=Parent(parent.import_id, parent.number),
             lineage=await self._imports.repairs.lineage(parent, row_set(rows)),
             origins=origins,

@@ -445,6 +445,16 @@ class FingerprintKeys:
             self._own_secret = await self._read_or_make()
         return (*self._configured, self._own_secret, b"")
 
+    async def body_hash(self, body: bytes) -> str:
+        """The hash of a body, to store. Imports of the same body have the same hash."""
+        return await self.keyed(await to_thread_if_large(len(body), _sha256, body))
+
+    async def keyed(self, digest: bytes) -> str:
+        """The hash to store, of a content with this SHA-256."""
+        if not self._configured and not self._own_secret:
+            self._own_secret = await self._read_or_make()
+        return hmac.digest((*self._configured, self._own_secret)[0], digest, "sha256").hex()
+
     async def body_hashes(self, body: bytes) -> tuple[str, ...]:
         """The hashes of a whole body: the one to store, then the others to search for."""
         keys = await self.secrets()

@@ -19,6 +19,7 @@ from shared.errors import ConflictError, GoneError, NotBuiltError, StorageUnavai
 from shared.imports.json_rows import check_indexes, is_same_row, name_indexes, read_corrections
 from shared.imports.registry import import_type
 from shared.imports.results import Origins
+from shared.imports.sender import NO_SENDER, Sender
 from shared.services.accept import ImportAcceptor
 from shared.services.background import Offload
 from shared.services.chunk_messages import messages_for, queue_for
@@ -38,7 +39,9 @@ ALL_ARE_IN = (
 class Retrier(Protocol):
     """Retries the rows of a type whose payload does not contain them as they were sent."""
 
-    async def retry(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
+    async def retry(
+        self, parent: ImportRecord, body: bytes, import_id: str, sender: Sender
+    ) -> ImportRecord:
         """Accept the child import under that id. Called again with the same id, it is the same one.
 
         `parent` has ended with failed rows, and neither its results nor its payload have expired.
@@ -63,12 +66,18 @@ class Retrying:
         self._max_rows = max_rows
         self._special = special
 
-    async def retry(self, parent: ImportRecord, body: bytes, import_id: str = "") -> ImportRecord:
+    async def retry(
+        self,
+        parent: ImportRecord,
+        body: bytes,
+        import_id: str = "",
+        sender: Sender = NO_SENDER,
+    ) -> ImportRecord:
         """Accept the child import under `import_id`, by default a new one.
 
-        `body` contains corrected rows for `read_corrections`, or nothing. Raises ConflictError if
-        the parent is open or no failed row is left, GoneError if rows or results have expired, and
-        the errors of `read_corrections`.
+        `body` contains corrected rows for `read_corrections`, or nothing. `sender` asks for the
+        retry. Raises ConflictError if the parent is open or no failed row is left, GoneError if
+        rows or results have expired, and the errors of `read_corrections`.
         """
         if parent.is_open:
             raise ConflictError(STILL_OPEN)
@@ -79,7 +88,7 @@ class Retrying:
         repaired = await self._failed_rows.repaired_rows(parent)
         if repaired.bit_count() >= parent.counts.failed:
             raise ConflictError(ALL_ARE_IN)
-        child = await self._accept_child(parent, body, import_id, repaired)
+        child = await self._accept_child(parent, body, import_id, repaired, sender)
         log.event(
             "import.retried",
             import_id=child.import_id,
@@ -90,12 +99,12 @@ class Retrying:
         return child
 
     async def _accept_child(
-        self, parent: ImportRecord, body: bytes, import_id: str, repaired: int
+        self, parent: ImportRecord, body: bytes, import_id: str, repaired: int, sender: Sender
     ) -> ImportRecord:
         kind = import_type(parent.type_name, parent.type_version)
         special = self._special.get(kind.name)
         if special is not None:
-            return await special.retry(parent, body, import_id)
+            return await special.retry(parent, body, import_id, sender)
         if not kind.keeps_rows:
             raise NotBuiltError(f"{kind.name} cannot be retried: send them again in a new call.")
         corrections = await self._offload(len(body), read_corrections, body, self._max_rows)
@@ -106,7 +115,9 @@ class Retrying:
             size, _build_payload, parent, failed_rows, corrections
         )
         plan = await self._intake.read(kind, parent.tenant, payload)
-        draft = await self._intake.draft_retry(kind, parent, failed_rows, origins, plan, import_id)
+        draft = await self._intake.draft_retry(
+            kind, parent, failed_rows, origins, plan, import_id, sender
+        )
         draft = replace(draft, media_type=parent.media_type)
         return await self._intake.accept_planned(kind, draft, plan)
 

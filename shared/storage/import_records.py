@@ -30,6 +30,7 @@ from shared.imports.import_type import OnExisting, Options
 from shared.imports.planning import Chunk, Span
 from shared.imports.registry import import_type
 from shared.imports.results import NO_ORIGINS, Origins, pack_rows, unpack_origins, unpack_rows
+from shared.imports.sender import NO_SENDER, Sender
 from shared.storage.entities import (
     encode,
     join_bytes,
@@ -40,6 +41,7 @@ from shared.storage.entities import (
     unpack_json,
 )
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Value, reading
+from shared.storage.senders import sender_from_entity, sender_values
 
 _Part = TypeVar("_Part")
 # Above the number of every import.
@@ -129,9 +131,10 @@ class ImportRecord:
     `number` is its place in the tenant's order of acceptance. `inline` has the lines of a small
     payload; a larger one is in the blob `blob_name`. `parent`, `origins` and `lineage` (its parent
     first, then the parent's parent, and so on) are set for a retry. `batch` is the batch of
-    authentication data that it processes, `body_hash` the keyed hash of the body, or "" if that is
-    not stored. `is_broken`: the stored record is not sufficient to process the rows, so the import
-    can only be closed. `has_counts` is False if its counts cannot be read.
+    authentication data that it processes, `body_hash` the keyed hash by which the import is found,
+    or "" if it is not found by its body. `sender` says who made the import, and of what content.
+    `is_broken`: the stored record is not sufficient to process the rows, so the import can only be
+    closed. `has_counts` is False if its counts cannot be read.
     """
 
     tenant: str
@@ -152,6 +155,7 @@ class ImportRecord:
     lineage: tuple[Ancestor, ...] = ()
     batch: str = ""
     body_hash: str = ""
+    sender: Sender = NO_SENDER
     payload_expired_at: str = ""
     results_expired_at: str = ""
     is_broken: bool = False
@@ -446,12 +450,19 @@ def from_entity(entity: Entity) -> ImportRecord:
         lineage=lineage,
         batch=entity.text("Batch"),
         body_hash=entity.text("BodySha256"),
+        sender=_sender(entity),
         payload_expired_at=entity.text("PayloadExpiredAt"),
         results_expired_at=entity.text("ResultsExpiredAt"),
         is_broken=is_broken,
         has_counts=counts is not None,
         etag=entity.etag,
     )
+
+
+def _sender(entity: Entity) -> Sender:
+    sender = sender_from_entity(entity)
+    # An import of an earlier version has the hash by which it is found alone.
+    return replace(sender, body_hash=sender.body_hash or entity.text("BodySha256"))
 
 
 def _lineage(entity: Entity) -> tuple[Ancestor, ...]:
@@ -537,6 +548,7 @@ def _to_entity(record: ImportRecord) -> Entity:
         values["Batch"] = record.batch
     if record.body_hash:
         values["BodySha256"] = record.body_hash
+    values |= sender_values(record.sender)
     if record.parent.number:
         values |= {"ParentId": record.parent.import_id, "Parent": record.parent.number}
         values["FirstOrigin"] = record.origins.lowest

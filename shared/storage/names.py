@@ -13,6 +13,7 @@ REFERENCES = "References"
 COMMUNICATION_ROUNDS = "CommunicationRounds"
 IDEMPOTENCY = "Idempotency"
 AUTH_STAGING = "AuthStaging"
+AUDIT = "Audit"
 
 IMPORT_PAYLOADS = "import-payloads"
 IMPORT_RESULT_BLOBS = "import-results"
@@ -36,6 +37,7 @@ TABLES = (
     IMPORT_RESULTS,
     IDEMPOTENCY,
     AUTH_STAGING,
+    AUDIT,
 )
 CONTAINERS = (
     IMPORT_PAYLOADS,

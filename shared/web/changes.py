@@ -38,7 +38,7 @@ async def changes_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResp
     check_read_permission(caller)
     query = query_names.CHANGES.read(req)
     after = _place_asked(query)
-    names = _names_asked(query, seen_by(caller, gateway.changes.names))
+    names = names_asked(query, seen_by(caller, gateway.changes.names))
     size = whole_number(query, "pageSize", PAGE, LARGEST_PAGE)
     async with gateway.shares.exports.place(caller.tenant):
         page = await gateway.changes.page(caller.tenant, after, size, names.__contains__)
@@ -88,7 +88,8 @@ def _place_asked(query: Mapping[str, str]) -> ChangePlace:
     return ChangePlace(0) if text is None else place_from_text(text.strip())
 
 
-def _names_asked(query: Mapping[str, str], names: Sequence[str]) -> frozenset[str]:
+def names_asked(query: Mapping[str, str], names: Sequence[str]) -> frozenset[str]:
+    """Those of these names that `type` asks for. Raises InvalidRequestError."""
     text = query.get("type")
     if text is None:
         return frozenset(names)

@@ -45,7 +45,7 @@ def json_answer(
 
 def import_view(report: ImportReport) -> dict[str, Any]:
     """The import object. A cancelled import also counts the rows that the cancel ended."""
-    record, counts = report.record, report.counts
+    record, counts, sender = report.record, report.counts, report.record.sender
     rows = {
         "total": record.rows,
         "done": counts.done,
@@ -68,6 +68,9 @@ def import_view(report: ImportReport) -> dict[str, Any]:
         "secondsLeft": _rounded(report.pace.seconds_left, 0),
         "acceptedAt": record.accepted_at,
         "endedAt": record.ended_at or None,
+        "caller": sender.caller.to_document() if sender.caller else None,
+        "source": sender.source or None,
+        "bodySha256": sender.body_hash or None,
         "parentId": record.parent.import_id or None,
         "childIds": list(report.children),
         "links": _links(report),

@@ -130,6 +130,7 @@ NONE: Final = QueryNames()
 IMPORTS_LIST: Final = QueryNames(("type", "state", *_PAGE))
 IMPORTS_RESULTS: Final = QueryNames(("outcome", "severity", *_PAGE))
 IMPORTS_FAILURES: Final = QueryNames(("severity",))
+AUDIT: Final = QueryNames(("action", "since", "until", *_PAGE))
 CHANGES: Final = QueryNames(("after", "type", "pageSize"))
 DOCUMENTS_LIST: Final = QueryNames(("workerexternalId", "communicationRoundCode", *_PAGE))
 

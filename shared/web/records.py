@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 import azure.functions as func
@@ -15,6 +15,7 @@ from shared.auth.read_permission import ReadPermission
 from shared.clock import parse_guid
 from shared.errors import ForbiddenError, InvalidRequestError
 from shared.imports import csv_export
+from shared.services.admin.audit import Action
 from shared.services.records.reading import WRONG_CONTINUATION, RecordPage, RecordRequest
 from shared.web.query_names import QueryNames
 from shared.web.requests import (
@@ -67,11 +68,21 @@ async def records_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResp
     async with gateway.shares.exports.place(caller.tenant):
         page = await gateway.records.page(name, request, size)
         body = await asyncio.to_thread(_RENDERERS[media_type], page, source)
+    if page.texts and not request.masks and source.shape.sensitive_names:
+        target = export_target(name, query, len(page.texts))
+        await gateway.audit.note(caller.tenant, Action.RECORDS_EXPORT, target, caller.named)
     headers = {}
     if page.continuation:
         following = {**_asked(source, query), "continuation": to_opaque(page.continuation)}
         headers["Link"] = f'<{RECORDS}/{name}?{urlencode(following)}>; rel="next"'
     return func.HttpResponse(body, headers=headers, mimetype=media_type)
+
+
+def export_target(name: str, filters: Iterable[str], records: int | None) -> dict[str, Any]:
+    """What the audit log stores about an export of sensitive values, without values of filters."""
+    named = sorted(each for each in filters if each not in ("pagesize", "continuation"))
+    target: dict[str, Any] = {"records": name, "filters": named}
+    return target if records is None else {**target, "count": records}
 
 
 def query_names(source: RecordSource) -> QueryNames:

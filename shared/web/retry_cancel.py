@@ -19,6 +19,7 @@ from shared.web import requests
 from shared.web.idempotency import keyed_call
 from shared.web.import_call import ImportCall, answer_import, answer_when_ended
 from shared.web.imports import address, import_view, json_answer
+from shared.web.sender import sender_of
 
 
 async def retry_call(
@@ -35,7 +36,8 @@ async def retry_call(
     keyed = await keyed_call(req, caller.tenant, [body], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
-        return await gateway.retrying.retry(parent, body, import_id)
+        sender = await sender_of(gateway, caller, req)
+        return await gateway.retrying.retry(parent, body, import_id, sender)
 
     async def render(record: ImportRecord | None, _media_type: str) -> func.HttpResponse:
         assert record is not None, "a retry has rows"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,6 +21,7 @@ from tests.builders import Row, a_worker
 from tests.contract.calls import MAX_ROWS, check_refusal
 from tests.documents import MEDIA_TYPE, Form, a_ready_sender
 from tests.e2e.gateway_process import Answer, GatewayProcess
+from tests.integration.manage import Manage
 from tests.tenants import Sender, a_sender, a_token_client
 
 pytestmark = pytest.mark.e2e
@@ -264,3 +266,22 @@ def test_a_tenant_sees_its_own_changes_only(
 def test_names_of_the_query_match_in_any_case(reader: Reader) -> None:
     reader.workers(a_worker("P1"))
     assert len(reader.page(AFTER="0", PageSize="1", TYPE=" WORKERS ")["items"]) == 1
+
+
+def test_the_command_lists_what_the_call_gives(
+    reader: Reader, storage: str, tmp_path: Path
+) -> None:
+    reader.workers(a_worker("P1"), a_worker("P2"))
+    reader.licenses(a_license("1", employeeNumber="7"))
+    manage = Manage(storage, tmp_path)
+    words = ("records", "changes", "--tenant", reader.sender.tenant)
+    assert manage.document(*words) == reader.page()
+    assert manage.document(*words, "--most", "1", "--type", "Workers") == reader.page(
+        pageSize=1, type="workers"
+    )
+    listed = manage.run(*words, "--after", "0.000001").stdout
+    assert "Go on with --after 2" in listed
+    assert "E1 P2" in listed
+    assert "nothing new" in manage.run(*words, "--after", "2").stdout
+    refused = manage.run(*words, "--after", "x")
+    assert (refused.returncode != 0, "after must be the number" in refused.stderr) == (True, True)

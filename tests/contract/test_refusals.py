@@ -190,6 +190,7 @@ OPERATIONS = operations(Limits.of(settings_for("")))
 OF_VENDORS = {
     *("import_workers", "import_assignments", "import_documents", "import_zz_unknown_type"),
     *("licenses_import", "licenses_delete", "licenses_delete_by_post", "import_schema"),
+    *("licenses_export_division", "licenses_export_employee"),
     *("authdata_stage", "authdata_review", "authdata_process", "authdata_stage_and_process"),
     *("connect_token", "openid_configuration", "openid_keys"),
     *("openid_configuration_connect", "openid_keys_connect"),

@@ -23,9 +23,10 @@ from shared.bootstrap import open_gateway
 from shared.services.admin.clients import IssuedClient
 from shared.storage.names import CLIENTS
 from shared.storage.ports import Upsert
+from tests.builders import a_worker
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import settings_for
-from tests.tenants import a_token_client, new_tenant
+from tests.tenants import a_sender, a_token_client, new_tenant
 
 pytestmark = pytest.mark.e2e
 
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.e2e
 # `POST /connect/token`, the discovery document and the published keys.
 
 FORM = "application/x-www-form-urlencoded"
+ALL_SCOPES = " ".join(sorted(Scope))
 NAME = "Büro & Söhne: 100% +Lohn"
 
 
@@ -119,7 +121,7 @@ def test_credentials_may_come_in_the_header_percent_encoded(
     header = basic(issued.client.client_id, issued.client_secret)
     header["Authorization"] = header["Authorization"].replace("Basic", scheme)
     answer = ask(gateway, {"grant_type": "client_credentials"}, header)
-    assert answer.json["scope"] == "import_authdata import_inbox"
+    assert answer.json["scope"] == ALL_SCOPES
     also_in_form = {"grant_type": "client_credentials", "client_id": issued.client.client_id}
     assert ask(gateway, also_in_form, header).status == 200
 
@@ -130,7 +132,9 @@ def test_credentials_may_come_in_the_header_percent_encoded(
         ("import_authdata", "import_authdata"),
         ("import_inbox import_authdata", "import_authdata import_inbox"),
         ("import_inbox import_inbox", "import_inbox"),
-        ("", "import_authdata import_inbox"),
+        ("read_sensitive read_records", "read_records read_sensitive"),
+        ("read_records", "read_records"),
+        ("", ALL_SCOPES),
     ],
 )
 def test_the_scopes_that_were_asked_for_are_granted(
@@ -139,6 +143,31 @@ def test_the_scopes_that_were_asked_for_are_granted(
     answer = ask(gateway, form(issued, scope=scope))
     assert answer.json["scope"] == granted
     assert claims_of(gateway, answer.json["access_token"])["scope"] == granted
+
+
+def test_a_token_reads_as_much_as_it_was_asked_for(gateway: GatewayProcess, storage: str) -> None:
+    sender = a_sender(storage)
+    secret = "12345678"
+    bank = {"BankSortCode": "123456", "BankAccountNumber": secret, "BankAccountName": "A"}
+    gateway.post(sender, [a_worker("P1", PrimaryBankDetails=bank)])
+
+    async def made() -> IssuedClient:
+        async with open_gateway(settings_for(storage)) as opened:
+            scopes = (Scope.READ_RECORDS, Scope.READ_SENSITIVE)
+            return await opened.clients.add(sender.tenant, f"reader of {sender.tenant}", scopes)
+
+    reader = asyncio.run(made())
+    for scope, is_shown in (("read_records", False), ("", True), ("read_sensitive", None)):
+        token = ask(gateway, form(reader, scope=scope)).json["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = gateway.call("GET", "/api/records/workers", None, headers)
+        assert answer.status == (403 if is_shown is None else 200), answer.body
+        if is_shown is not None:
+            assert ("P1" in answer.body.decode(), secret in answer.body.decode()) == (
+                True,
+                is_shown,
+            )
+    check_refused(ask(gateway, form(reader, scope="import_inbox")), "invalid_scope")
 
 
 @pytest.mark.parametrize("scope", ["admin", "import_inbox admin", "IMPORT_INBOX", "a  b", "ä", " "])

@@ -389,7 +389,11 @@ def _follow_licenses(
     ]
     for expected in work.results.take():
         told = results[expected.index]
-        assert (told.outcome, told.key) == (expected.outcome, expected.key), (
+        assert (told.outcome, told.key, told.removed) == (
+            expected.outcome,
+            expected.key,
+            expected.removed,
+        ), (
             f"I4: import {record.number} ({action}) row {told.index} says {told}, "
             f"in order {expected}"
         )

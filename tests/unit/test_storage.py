@@ -12,7 +12,9 @@ import pytest
 from shared.errors import ConflictError, PreconditionFailedError, StorageUnavailableError
 from shared.imports.import_type import Options, ReadRow
 from shared.imports.messages import Message
+from shared.imports.planning import Chunk
 from shared.imports.results import Outcome, RowResult
+from shared.imports.sender import NO_SENDER, CallerKind, NamedCaller, Sender
 from shared.imports.workers.definition import WORKERS
 from shared.services import stamps
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
@@ -27,8 +29,9 @@ from shared.storage.business_records import (
     from_entity,
     writing,
 )
-from shared.storage.import_records import ImportRecord
-from shared.storage.ports import MAX_TEXT, Entity, Insert, Merge, retry_on_conflict
+from shared.storage.import_records import ImportRecord, acceptance_operations, removal_operations
+from shared.storage.import_records import from_entity as import_from_entity
+from shared.storage.ports import MAX_TEXT, Delete, Entity, Insert, Merge, retry_on_conflict
 from shared.storage_time import limited_wait, retried, storage_time, storage_time_now
 from tests.model.harness import run_at_once
 
@@ -108,6 +111,51 @@ def test_a_message_of_another_shape_is_unreadable(changes: dict[str, object]) ->
 def test_a_text_that_is_not_a_message_is_unreadable(text: str) -> None:
     with pytest.raises(UnreadableMessageError):
         ChunkMessage.from_text(text)
+
+
+# Who had an import made, in its record.
+
+SENDER = Sender(NamedCaller(CallerKind.CLIENT, "c1"), "rows.csv", "ab" * 32)
+OF_SENDER = {"CallerKind", "Caller", "Source", "BodyHash"}
+
+
+def _a_sent_import(sender: Sender, body_hash: str = "") -> ImportRecord:
+    return ImportRecord(
+        tenant="tenant",
+        number=7,
+        import_id="i7",
+        type_name="workers",
+        rows=1,
+        chunks=(Chunk(0, 0, 2, 1, None),),
+        options=Options(),
+        accepted_at="2026-01-01T00:00:00.000Z",
+        body_hash=body_hash,
+        sender=sender,
+    )
+
+
+def test_who_had_an_import_made_rides_in_its_record_and_costs_no_entity() -> None:
+    record, bare = _a_sent_import(SENDER), _a_sent_import(NO_SENDER)
+    accepted = acceptance_operations(record)
+    assert [each.entity.row for each in accepted] == [
+        each.entity.row for each in acceptance_operations(bare)
+    ]
+    assert import_from_entity(accepted[0].entity).sender == SENDER
+    gone = removal_operations(record)
+    assert all(isinstance(each, Delete) for each in gone)
+    assert {each.entity.row for each in gone} < {each.entity.row for each in accepted}
+
+
+def test_an_import_of_an_earlier_version_has_no_caller_and_the_hash_that_it_was_found_by() -> None:
+    found_by = "cd" * 32
+    [first, *_] = acceptance_operations(_a_sent_import(SENDER, found_by))
+    values = {name: each for name, each in first.entity.values.items() if name not in OF_SENDER}
+    old = import_from_entity(Entity(first.entity.partition, first.entity.row, values))
+    assert old.sender == Sender(None, "", found_by)
+    broken = {**first.entity.values, "CallerKind": "somebody", "Source": 7}
+    read = import_from_entity(Entity(first.entity.partition, first.entity.row, broken))
+    assert read.sender.caller is None
+    assert not read.is_broken
 
 
 # How long storage may keep a call waiting: what runs down, and what an answer gives back.

@@ -18,8 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.imports.sender import NO_SENDER, Sender
 from shared.storage.entities import encode, join, join_bytes, pack_json, split_bytes, unpack_json
 from shared.storage.ports import Entity, Insert, Operation, Replace, Value, reading
+from shared.storage.senders import sender_from_entity, sender_values
 
 # Bytes of a call's records that sit in its entity; more go to a blob.
 MAX_INLINE = 24 * 1024
@@ -52,6 +54,7 @@ class Batch:
     `changed_at` is the time of the last append or of the Process call. `import_id` is "" before
     that call. `exceeded` are the sentences of the thresholds that cancelled the staged batch, in
     the call `closed_by`. `is_lost` says that it was cancelled because its records are unreadable.
+    `sender` made the Process call.
     """
 
     tenant: str
@@ -64,6 +67,7 @@ class Batch:
     exceeded: tuple[str, ...] = ()
     closed_by: str = ""
     is_lost: bool = False
+    sender: Sender = NO_SENDER
     etag: str = ""
 
     @property
@@ -176,6 +180,7 @@ def from_entity(tenant: str, file_log_id: str, entity: Entity) -> Batch:
         exceeded=tuple(json.loads(entity.text("Exceeded", "[]"))),
         closed_by=entity.text("ClosedBy"),
         is_lost=entity.flag("IsLost"),
+        sender=sender_from_entity(entity),
         etag=entity.etag,
     )
 
@@ -190,6 +195,7 @@ def _to_entity(batch: Batch) -> Entity:
         "Exceeded": json.dumps(batch.exceeded),
         "ClosedBy": batch.closed_by,
         "IsLost": batch.is_lost,
+        **sender_values(batch.sender),
         **pack_json("Parts", [[part.id, part.rows] for part in batch.parts]),
     }
     partition = partition_of(batch.tenant, batch.file_log_id)

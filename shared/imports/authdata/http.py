@@ -37,6 +37,7 @@ from shared.web import query_names, requests
 from shared.web.idempotency import answer_once, keyed_call
 from shared.web.import_call import answer_pending, answer_when_ended
 from shared.web.requests import JSON, DryRun, Preferences
+from shared.web.sender import sender_of
 
 # Dry runs of authentication data are evaluated like a call or a batch, without writing (I5).
 
@@ -142,8 +143,11 @@ async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> fun
             staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
             if not staged.is_staged:
                 return await json_response(staged.answer)
+            sender = await sender_of(gateway, caller, req)
             try:
-                record = await gateway.authdata.processing.begin(caller.tenant, staged.file_log_id)
+                record = await gateway.authdata.processing.begin(
+                    caller.tenant, staged.file_log_id, sender
+                )
             except AcceptanceUnknownError:
                 raise
             except StorageUnavailableError as error:
@@ -171,7 +175,8 @@ async def process_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResp
             # A batch that is already an import is answered however many imports are open.
             if batch.state is BatchState.STAGED:
                 await stack.enter_async_context(gateway.shares.accepting(caller.tenant))
-            record = await gateway.authdata.processing.begin(caller.tenant, file_log_id)
+            sender = await sender_of(gateway, caller, req)
+            record = await gateway.authdata.processing.begin(caller.tenant, file_log_id, sender)
         return await _processed(gateway, record, file_log_id, preferences)
 
     keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)

@@ -38,6 +38,7 @@ from shared.imports.json_rows import Payload, RawRow, check_indexes, fold_names,
 from shared.imports.messages import Message, MessageId
 from shared.imports.planning import Plan, Span, plan
 from shared.imports.results import Origins, Outcome, RowResult, failed
+from shared.imports.sender import NO_SENDER, Sender
 from shared.services.accept import PlanLimits
 from shared.services.background import UpkeepFaults
 from shared.storage.business_records import sort_key_of
@@ -71,15 +72,18 @@ class BatchProcessing:
         self._orphan_age = timedelta(seconds=dependencies.settings.sweep_after_seconds)
 
     @retry_on_conflict(50, lambda: StorageUnavailableError("the batch keeps changing"))
-    async def begin(self, tenant: str, file_log_id: str) -> ImportRecord | None:
+    async def begin(
+        self, tenant: str, file_log_id: str, sender: Sender = NO_SENDER
+    ) -> ImportRecord | None:
         """Process a batch and return its accepted import; None for a batch without records.
 
+        `sender` makes the call. Of several calls, that of the one that closes the batch is stored.
         Raises NotFoundError, ConflictError for a batch that was cancelled or expired before it was
         processed, GoneError where its records are lost, StorageUnavailableError.
         """
         batch = await self._staging.find(tenant, file_log_id)
         if batch.state is BatchState.STAGED:
-            batch = await self._close(batch)
+            batch = await self._close(batch, sender)
         return await self.get_import(batch)
 
     async def get_import(self, batch: Batch) -> ImportRecord | None:
@@ -193,7 +197,7 @@ class BatchProcessing:
         """Delete batches that were tidied up before then; returns their number."""
         return await self._batches.forget_before(tenant, before, self._clock.now())
 
-    async def _close(self, batch: Batch) -> Batch:
+    async def _close(self, batch: Batch, sender: Sender = NO_SENDER) -> Batch:
         """Close the batch and give it the id of its future import."""
         now = to_iso(self._clock.now())
         if not batch.rows:
@@ -202,7 +206,13 @@ class BatchProcessing:
             )
         import_id = self._ids.new()
         return await self._batches.change(
-            replace(batch, state=BatchState.PROCESSING, import_id=import_id, changed_at=now)
+            replace(
+                batch,
+                state=BatchState.PROCESSING,
+                import_id=import_id,
+                changed_at=now,
+                sender=sender,
+            )
         )
 
     async def _accept(self, batch: Batch) -> ImportRecord:
@@ -224,6 +234,7 @@ class BatchProcessing:
             options=Options(),
             accepted_at=to_iso(self._clock.now()),
             batch=batch.file_log_id,
+            sender=batch.sender,
         )
         return await self._intake.accept_planned(AUTHDATA, draft, planned)
 
@@ -283,7 +294,9 @@ class AuthdataRetrier:
         self._offload = dependencies.offload
         self._limits = dependencies.limits
 
-    async def retry(self, parent: ImportRecord, body: bytes, import_id: str) -> ImportRecord:
+    async def retry(
+        self, parent: ImportRecord, body: bytes, import_id: str, sender: Sender
+    ) -> ImportRecord:
         """Raises InvalidRequestError without rows, or for a row that did not fail."""
         rows = await self._offload(len(body), read_corrections, body, self._limits.max_rows)
         if not rows:
@@ -297,7 +310,7 @@ class AuthdataRetrier:
         records = await self._read_corrections(parent.tenant, rows)
         planned = await self._offload(len(body), plan_records, parent.tenant, records, self._limits)
         draft = await self._intake.draft_retry(
-            AUTHDATA, parent, rows, Origins((0,) * len(records)), planned, import_id
+            AUTHDATA, parent, rows, Origins((0,) * len(records)), planned, import_id, sender
         )
         draft = replace(draft, batch=parent.batch)
         return await self._intake.accept_planned(AUTHDATA, draft, planned)

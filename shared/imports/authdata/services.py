@@ -28,7 +28,9 @@ def compose_authdata(dependencies: Dependencies) -> AuthdataServices:
     """The services for triggers and commands, and the row processor."""
     tables, offload = dependencies.tables, dependencies.offload
     employees = Employees(tables, offload)
-    rules = TenantRuleBook(tables, dependencies.clock, dependencies.settings.cache_seconds)
+    rules = TenantRuleBook(
+        tables, dependencies.clock, dependencies.settings.cache_seconds, dependencies.audit
+    )
     batches = BatchStore(tables, dependencies.blobs, offload)
     staging = Staging(dependencies, batches, employees, rules)
     plans = Plans(dependencies, employees, rules)

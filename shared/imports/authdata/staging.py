@@ -55,6 +55,7 @@ from shared.imports.authdata.rules import (
     percent_text,
 )
 from shared.imports.authdata.store import BatchStore, Employees
+from shared.services.admin.audit import Action, AuditLog
 from shared.services.background import KeyedLocks
 from shared.storage.entities import encode
 from shared.storage.names import TENANTS
@@ -84,8 +85,15 @@ class TenantRules:
 class TenantRuleBook:
     """Reads and changes the rules; a change takes effect within `cache_seconds`."""
 
-    def __init__(self, tables: Tables, clock: Clock, cache_seconds: float) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        clock: Clock,
+        cache_seconds: float,
+        audit: AuditLog | None = None,
+    ) -> None:
         self._tables = tables
+        self._audit = audit or AuditLog(tables, clock)
         self._lookups: CachedLookups[TenantRules] = CachedLookups(self._read, clock, cache_seconds)
 
     async def for_tenant(self, tenant: str) -> TenantRules:
@@ -101,7 +109,11 @@ class TenantRuleBook:
             _property(name): "" if text is None else percent_text(_parse_percent(name, text))
             for name, text in changes.items()
         }
-        await self._merge(tenant, values)
+        stored = (await self._read_stored(tenant)).thresholds
+        before = {name: _percent_or_none(getattr(stored, name)) for name in changes}
+        after = {name: values[_property(name)] or None for name in changes}
+        async with self._audit.act(tenant, Action.THRESHOLD_SET, {}, before=before, after=after):
+            await self._merge(tenant, values)
         return (await self._read_stored(tenant)).thresholds
 
     async def set_formats(self, tenant: str, changes: Mapping[str, str | None]) -> Formats:
@@ -109,13 +121,17 @@ class TenantRuleBook:
 
         Raises InvalidRequestError, NotFoundError.
         """
-        patterns = dict((await self._read_stored(tenant)).formats.patterns)
+        stored = (await self._read_stored(tenant)).formats.patterns
+        patterns = dict(stored)
         for name, pattern in changes.items():
             if pattern is None:
                 patterns.pop(name, None)
             else:
                 patterns[name] = _check_pattern(name, pattern)
-        await self._merge(tenant, {"authdataFormats": json.dumps(patterns)})
+        before = {name: stored.get(name) for name in changes}
+        after = {name: patterns.get(name) for name in changes}
+        async with self._audit.act(tenant, Action.FORMAT_SET, {}, before=before, after=after):
+            await self._merge(tenant, {"authdataFormats": json.dumps(patterns)})
         return Formats(patterns)
 
     async def _merge(self, tenant: str, values: Mapping[str, str]) -> None:
@@ -154,6 +170,10 @@ def _rules(entity: Entity) -> TenantRules:
 
 def _property(name: str) -> str:
     return f"threshold{name.capitalize()}"
+
+
+def _percent_or_none(percent: Decimal | None) -> str | None:
+    return None if percent is None else percent_text(percent)
 
 
 def _parse_percent(name: str, text: str) -> Decimal:

@@ -69,10 +69,11 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True)
 class DropCopy:
-    """The first bytes of a copied drop, and the MD5 of its content."""
+    """The first bytes of a copied drop, and the MD5 and the SHA-256 of its content."""
 
     head: bytes
     md5: bytes
+    sha256: bytes
 
 
 class DocumentBlobs:
@@ -81,9 +82,9 @@ class DocumentBlobs:
     def __init__(self, service: BlobServiceClient) -> None:
         self._service = service
 
-    async def keep(self, name: str, parts: Iterable[bytes], size: int) -> None:
-        """Write the file of an upload, `size` bytes in `parts`."""
-        await self._write(name, _iterate(parts), size, 0)
+    async def keep(self, name: str, parts: Iterable[bytes], size: int) -> bytes:
+        """Write the file of an upload, `size` bytes in `parts`. Returns its SHA-256."""
+        return (await self._write(name, _iterate(parts), size, 0)).sha256
 
     async def read(self, name: str) -> bytes | None:
         """The file of an upload; None where it was deleted."""
@@ -215,13 +216,14 @@ class DocumentBlobs:
     ) -> DropCopy:
         """Write the file of an upload, and check that storage has all of it."""
         head = bytearray()
-        digest = hashlib.md5(usedforsecurity=False)
+        md5_digest, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
 
         async def checked_blocks() -> AsyncIterator[bytes]:
             written = 0
             async for block in blocks:
                 head.extend(block[: head_bytes - len(head)])
-                digest.update(block)
+                md5_digest.update(block)
+                sha256.update(block)
                 written += len(block)
                 yield block
             if written != size:
@@ -234,9 +236,9 @@ class DocumentBlobs:
             properties = await target.get_blob_properties()
         # Storage computes no MD5 for a file of several blocks.
         md5 = properties.content_settings.content_md5
-        if properties.size != size or (md5 is not None and bytes(md5) != digest.digest()):
+        if properties.size != size or (md5 is not None and bytes(md5) != md5_digest.digest()):
             raise StorageUnavailableError("storage has another content than was sent")
-        return DropCopy(bytes(head), digest.digest())
+        return DropCopy(bytes(head), md5_digest.digest(), sha256.digest())
 
     def _file_client(self, name: str) -> Any:
         return self._service.get_blob_client(DOCUMENT_BLOBS, name)

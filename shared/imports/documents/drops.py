@@ -53,6 +53,8 @@ from shared.imports.documents.uploads import Documents
 from shared.imports.import_type import Options
 from shared.imports.messages import CATALOGUE, Message, MessageId
 from shared.imports.model import MAX_REFERENCE, normal_reference
+from shared.imports.sender import CallerKind, Sender, named_caller, source_name
+from shared.services.idempotency import FingerprintKeys
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import DOCUMENT_DROP
 
@@ -71,11 +73,13 @@ class Drops:
         documents: Documents,
         features: Features,
         tenants: TenantLookups,
+        fingerprint_keys: FingerprintKeys,
     ) -> None:
         self._files = files
         self._documents = documents
         self._features = features
         self._tenants = tenants
+        self._fingerprint_keys = fingerprint_keys
         self._clock = dependencies.clock
         self._max_bytes = dependencies.settings.max_document_bytes
         self._types = dependencies.settings.document_types
@@ -119,8 +123,10 @@ class Drops:
         self, drop: Drop, tenant: str, import_id: str, upload: Upload
     ) -> ImportRecord:
         """Accept the import of a drop, or return the import that another call has accepted."""
+        sender = Sender(named_caller(CallerKind.DROP, drop.name), source_name(drop.name))
         try:
-            resolved = await self._prepare(drop, tenant, import_id, upload)
+            resolved, body_hash = await self._prepare(drop, tenant, import_id, upload)
+            sender = replace(sender, body_hash=body_hash)
         except (StorageUnavailableError, PreconditionFailedError, GatewayStoppingError):
             raise
         except Exception as error:
@@ -128,17 +134,24 @@ class Drops:
             # drop's outcome (9001).
             log.failure("drop.failed", error, import_id=import_id, drop=plain_name(drop.name))
             resolved = upload.refused(MessageId.COULD_NOT_BE_PROCESSED)
-        return await self._documents.accept(tenant, import_id, resolved, Options())
+        return await self._documents.accept(tenant, import_id, resolved, Options(), sender)
 
-    async def _prepare(self, drop: Drop, tenant: str, import_id: str, upload: Upload) -> Upload:
-        """Copy the drop's file and find its worker; returns the upload, or one with its fault."""
+    async def _prepare(
+        self, drop: Drop, tenant: str, import_id: str, upload: Upload
+    ) -> tuple[Upload, str]:
+        """Copy the drop's file and find its worker; returns the upload, or one with its fault.
+
+        Returns also the keyed hash of the file, "" if the file was not copied.
+        """
+        body_hash = ""
         if upload.fault is None:
             copy = await self._files.copy_drop(drop, blob_of(tenant, import_id), HEAD_BYTES)
+            body_hash = await self._fingerprint_keys.keyed(copy.sha256)
             kind = file_type_of(upload.file_name, copy.head, self._types)
             upload = replace(upload, file_type=kind.name if kind else "")
             if drop.md5 not in (None, copy.md5):
                 upload = upload.refused(MessageId.FILE_DAMAGED)
-        return await self._documents.resolve(tenant, upload)
+        return await self._documents.resolve(tenant, upload), body_hash
 
     async def _finish(self, drop: Drop, record: ImportRecord) -> None:
         imported = await self._documents.finish(record)

@@ -51,6 +51,7 @@ from shared.imports.import_type import Document
 from shared.imports.messages import CATALOGUE, MessageId
 from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.imports.results import Outcome, RowResult
+from shared.imports.sender import Sender, source_name
 from shared.imports.text_checks import escaped, is_like_dry_run
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
@@ -276,8 +277,10 @@ async def _import_upload(
     intake, tenant = gateway.documents.intake, caller.tenant
     async with gateway.shares.acceptance.place(tenant):
         resolved = await intake.resolve(tenant, upload)
-        await intake.keep(tenant, import_id, _blocks(the_file(form).content), upload.size)
-        record = await intake.accept(tenant, import_id, resolved, caller.options)
+        digest = await intake.keep(tenant, import_id, _blocks(the_file(form).content), upload.size)
+        body_hash = await gateway.fingerprint_keys.keyed(digest)
+        sender = Sender(caller.named, source_name(upload.file_name), body_hash)
+        record = await intake.accept(tenant, import_id, resolved, caller.options, sender)
         try:
             imported = await intake.finish(record)
         except Exception as error:

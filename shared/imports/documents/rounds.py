@@ -19,6 +19,7 @@ from shared.errors import (
     PreconditionFailedError,
 )
 from shared.imports.model import MAX_REFERENCE, normal_reference
+from shared.services.admin.audit import Action, AuditLog
 from shared.services.record_repair import SETUP, BrokenEntry, Repair, RepairContext
 from shared.storage.entities import decode, encode
 from shared.storage.names import COMMUNICATION_ROUNDS, TENANTS
@@ -49,8 +50,9 @@ class Round:
 class Rounds:
     """The rounds of all tenants."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, audit: AuditLog | None = None) -> None:
         self._tables = tables
+        self._audit = audit or AuditLog(tables)
 
     async def find(self, tenant: str, code: str) -> Round | None:
         entity = await self._tables.get(COMMUNICATION_ROUNDS, encode(tenant), encode(code))
@@ -66,23 +68,30 @@ class Rounds:
     async def add(self, tenant: str, code: str, status: RoundStatus) -> Round:
         """Add a round. Raises InvalidRequestError, ConflictError."""
         new_round = Round(_check_code(code), status)
-        try:
-            await self._tables.write(COMMUNICATION_ROUNDS, Insert(_entity(tenant, new_round)))
-        except PreconditionFailedError:
-            raise ConflictError(
-                f"Tenant {tenant} has this round already; change it with `round set`."
-            ) from None
+        target, after = {"code": new_round.code}, {"status": status.value}
+        async with self._audit.act(tenant, Action.ROUND_ADD, target, after=after):
+            try:
+                await self._tables.write(COMMUNICATION_ROUNDS, Insert(_entity(tenant, new_round)))
+            except PreconditionFailedError:
+                raise ConflictError(
+                    f"Tenant {tenant} has this round already; change it with `round set`."
+                ) from None
         return new_round
 
     async def change(self, tenant: str, code: str, status: RoundStatus) -> Round:
         """Change the status of a round. Raises InvalidRequestError, NotFoundError."""
         changed = Round(_check_code(code), status)
-        try:
-            await self._tables.write(COMMUNICATION_ROUNDS, Merge(_entity(tenant, changed)))
-        except PreconditionFailedError:
-            raise NotFoundError(
-                f"Tenant {tenant} has no round of this code; `round list` shows them."
-            ) from None
+        stored = await self.find(tenant, changed.code)
+        target = {"code": changed.code}
+        before = {"status": stored.status.value} if stored else None
+        after = {"status": status.value}
+        async with self._audit.act(tenant, Action.ROUND_SET, target, before=before, after=after):
+            try:
+                await self._tables.write(COMMUNICATION_ROUNDS, Merge(_entity(tenant, changed)))
+            except PreconditionFailedError:
+                raise NotFoundError(
+                    f"Tenant {tenant} has no round of this code; `round list` shows them."
+                ) from None
         return changed
 
 
@@ -122,8 +131,9 @@ class Feature(StrEnum):
 class Features:
     """A property of the tenant's record for each feature, read at every call."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, audit: AuditLog | None = None) -> None:
         self._tables = tables
+        self._audit = audit or AuditLog(tables)
 
     async def is_enabled(self, tenant: str, feature: Feature) -> bool:
         """Whether the tenant has the feature; False too where there is no such tenant."""
@@ -139,12 +149,14 @@ class Features:
     async def switch(self, tenant: str, feature: Feature, is_on: bool) -> None:
         """Enable or disable a feature. Raises NotFoundError."""
         change = Entity(PARTITION, encode(tenant), {_column(feature): is_on})
-        try:
+        enabled = await self.find(tenant)
+        if enabled is None:
+            raise NotFoundError(f"There is no tenant {tenant}; `tenant list` shows them all.")
+        action = Action.FEATURE_ENABLE if is_on else Action.FEATURE_DISABLE
+        before, after = {"enabled": feature in enabled}, {"enabled": is_on}
+        target = {"feature": feature.value}
+        async with self._audit.act(tenant, action, target, before=before, after=after):
             await self._tables.write(TENANTS, Merge(change))
-        except PreconditionFailedError:
-            raise NotFoundError(
-                f"There is no tenant {tenant}; `tenant list` shows them all."
-            ) from None
 
 
 def _column(feature: Feature) -> str:

@@ -16,6 +16,7 @@ from shared.imports.documents.uploads import DocumentDryRuns, Documents
 from shared.services.admin.tenants import TenantService
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
+from shared.services.idempotency import FingerprintKeys
 from shared.services.row_processor import RowProcessor
 from shared.storage.account import Account
 from shared.storage.record_indexes import NameIndex
@@ -39,13 +40,15 @@ def compose_documents(
     chunks: ChunkProcessor,
     tenants: TenantService,
     tenant_lookups: TenantLookups,
+    fingerprint_keys: FingerprintKeys,
 ) -> DocumentServices:
     """The services for triggers and commands; `chunks` processes the rows."""
-    features, rounds = Features(account.tables), Rounds(account.tables)
+    audit = dependencies.audit
+    features, rounds = Features(account.tables, audit), Rounds(account.tables, audit)
     workers = WorkerSearch(account.tables, NameIndex(account.tables))
     files = account.documents
     intake = Documents(dependencies, chunks, features, rounds, workers, files)
-    drops = Drops(dependencies, files, intake, features, tenant_lookups)
+    drops = Drops(dependencies, files, intake, features, tenant_lookups, fingerprint_keys)
     reading = DocumentList(account.tables, files, workers)
     quiet_seconds = dependencies.settings.document_sweep_seconds
     return DocumentServices(

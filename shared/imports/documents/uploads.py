@@ -25,6 +25,7 @@ from shared.imports.merge_rules import changed_fields, changes_text
 from shared.imports.messages import MessageId
 from shared.imports.planning import Chunk, Span
 from shared.imports.results import Outcome, RowResult
+from shared.imports.sender import NO_SENDER, Sender
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.dry_run import DryRunResult
@@ -102,12 +103,17 @@ class Documents:
             )
         return replace(upload, worker=workers[0])
 
-    async def keep(self, tenant: str, import_id: str, parts: Iterable[bytes], size: int) -> None:
-        """Write the file of an upload, before `accept`."""
-        await self._files.keep(blob_of(tenant, import_id), parts, size)
+    async def keep(self, tenant: str, import_id: str, parts: Iterable[bytes], size: int) -> bytes:
+        """Write the file of an upload, before `accept`. Returns its SHA-256."""
+        return await self._files.keep(blob_of(tenant, import_id), parts, size)
 
     async def accept(
-        self, tenant: str, import_id: str, upload: Upload, options: Options
+        self,
+        tenant: str,
+        import_id: str,
+        upload: Upload,
+        options: Options,
+        sender: Sender = NO_SENDER,
     ) -> ImportRecord:
         """Accept the import of a resolved upload whose file is written.
 
@@ -129,6 +135,7 @@ class Documents:
                 options=options,
                 accepted_at=to_iso(self._clock.now()),
                 inline=line.decode(),
+                sender=sender,
             )
         )
         log.event(

@@ -15,13 +15,20 @@ from lxml import etree
 from shared.clock import ZERO_GUID
 from shared.imports.licenses.model import NO_KEY_TEXT
 from shared.imports.licenses.xml_reader import (
+    DATES,
+    DAY,
+    DOCUMENT,
     ENTITY_KEY,
     HAS_VALUE,
+    INPUT,
     INSTANCE,
     KEYS,
+    MONTH,
     OUTPUT,
+    ROW,
     STRINGS,
     VALUE,
+    YEAR,
     pascal,
 )
 from shared.imports.messages import Message
@@ -177,6 +184,63 @@ def _add_import_key(root: etree._Element, key: str) -> None:
     wrapped = etree.SubElement(element, ENTITY_KEY)
     etree.SubElement(wrapped, HAS_VALUE).text = "true" if has_value else "false"
     etree.SubElement(wrapped, VALUE).text = key if has_value else ZERO_GUID
+
+
+# Stored licenses as DataContract XML, in the form of the import.
+
+_LICENSES: Final = f'<ArrayOfEmployeeLicenseImportDTO xmlns:i="{INSTANCE}" xmlns="{INPUT}"/>'
+_IN_LICENSE: Final = (
+    *("companyCode", "divisionCode", "employeeNumber", "employeePersonalId"),
+    *("documents", "expirationDate", "issuedDate", "licenseCertificateCode", "licenseKey"),
+    *("licenseNumber", "licenseTypeCode", "notes", "reminder", "serializableLicenseKey"),
+    "stateCode",
+)
+"""The order of the vendor's sample. What a license does not have is left out."""
+_IN_DOCUMENT: Final = ("documentTypeCode", "mimeType", "name", "sha256", "sourcePath")
+_IN_REMINDER: Final = (
+    *("isShowingOnDashboard", "isShowingOnESS", "isShowingOnPayStub", "offset", "offsetDirection"),
+)
+
+
+def licenses_xml(licenses: Iterable[Mapping[str, Any]]) -> bytes:
+    """Licenses as an ArrayOfEmployeeLicenseImportDTO."""
+    root = etree.fromstring(_LICENSES)
+    for license_ in licenses:
+        element = etree.SubElement(root, ROW)
+        for name in _IN_LICENSE:
+            if license_.get(name) is not None:
+                _add_field(element, name, license_[name])
+    return etree.tostring(root, encoding="utf-8")
+
+
+def _add_field(parent: etree._Element, name: str, value: Any) -> None:
+    tag = f"{{{INPUT}}}{pascal(name)}"
+    match name:
+        case "documents":
+            documents = etree.SubElement(parent, tag)
+            for document in value:
+                _add_fields(etree.SubElement(documents, DOCUMENT), document, _IN_DOCUMENT)
+        case "reminder":
+            _add_fields(etree.SubElement(parent, tag), value, _IN_REMINDER)
+        case "expirationDate" | "issuedDate":
+            date = etree.SubElement(parent, tag, nsmap={"d3p1": DATES})
+            for part, digits in zip((YEAR, MONTH, DAY), value.split("-"), strict=True):
+                etree.SubElement(date, part).text = str(int(digits))
+        case "licenseKey":
+            element = etree.SubElement(parent, tag, nsmap={"d3p1": KEYS})
+            wrapped = etree.SubElement(element, ENTITY_KEY)
+            etree.SubElement(wrapped, HAS_VALUE).text = "true"
+            etree.SubElement(wrapped, VALUE).text = value
+        case _:
+            _add_fields(parent, {name: value}, (name,))
+
+
+def _add_fields(parent: etree._Element, values: Mapping[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        value = values.get(name)
+        if value is not None:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            etree.SubElement(parent, f"{{{INPUT}}}{pascal(name)}").text = _xml_text(text)
 
 
 def _xml_text(text: str) -> str:

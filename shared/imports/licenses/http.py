@@ -23,6 +23,7 @@ from shared.errors import (
     UnsupportedMediaTypeError,
 )
 from shared.gateway import Gateway
+from shared.imports.import_type import Document
 from shared.imports.json_rows import MAX_ROW_BYTES, Payload, payload_from_rows, read_payload
 from shared.imports.licenses.actions import LicenseAction, import_action
 from shared.imports.licenses.attachments import content_bytes
@@ -39,6 +40,7 @@ from shared.web.imports import import_view, judged_rows, not_yet
 from shared.web.media_types import charset_of, marked_utf16
 from shared.web.requests import DryRun
 from shared.web.responses import refusal
+from shared.web.sender import sender_of
 
 # The bodies of licenses calls in their three formats, as payloads (docs/contracts.md#2).
 
@@ -144,7 +146,8 @@ async def licenses_call(
         planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
         if not planned.rows:
             return None
-        draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id)
+        sender = await sender_of(gateway, caller, req)
+        draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id, sender)
         draft = replace(draft, media_type=media_type)
         hashes: tuple[str, ...] = ()
         if not deletes:
@@ -193,6 +196,44 @@ async def licenses_answer(
         result_by_index.get(index) or failed(index, no_key, missing) for index in range(record.rows)
     ]
     return await asyncio.to_thread(_response, results, record.import_id, media_type)
+
+
+async def licenses_export_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    """The licenses of the division or the employee in the address, in the accepted format."""
+    # Imported late, because the models are slow to import and indexing does not need them.
+    from shared.imports.licenses.export import Holder
+    from shared.web.records import check_read_permission
+
+    caller = await gateway.callers.authenticate(req.headers)
+    check_read_permission(caller)
+    query_names.VENDORS_NONE.read(req)
+    media_type = accepted_media_type(req)
+    has_employee = "employeeNumber" in req.route_params
+    holder = Holder(
+        _reference(req, "companyCode"),
+        _reference(req, "divisionCode"),
+        _reference(req, "employeeNumber") if has_employee else None,
+    )
+    async with gateway.shares.exports.place(caller.tenant):
+        licenses = await gateway.license_export.licenses(caller.tenant, holder)
+        body = await asyncio.to_thread(_export_body, licenses, media_type)
+    return func.HttpResponse(body, mimetype=media_type)
+
+
+def _reference(req: func.HttpRequest, name: str) -> str:
+    from shared.imports.model import MAX_LICENSE_REFERENCE
+    from shared.services.records.sources import reference_filter
+
+    return reference_filter(name, req.route_params[name], MAX_LICENSE_REFERENCE)
+
+
+def _export_body(licenses: Sequence[Document], media_type: str) -> bytes:
+    if _is_json(media_type):
+        return json.dumps(licenses, ensure_ascii=False, separators=(",", ":")).encode()
+    # lxml is slow to import, and most callers read JSON.
+    from shared.imports.licenses.answer import licenses_xml
+
+    return licenses_xml(licenses)
 
 
 def accepted_media_type(

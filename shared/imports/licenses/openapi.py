@@ -1,9 +1,9 @@
-"""The import and the deletion of licenses as operations (docs/contracts.md#2)."""
+"""The import, the deletion and the export of licenses as operations (docs/contracts.md#2)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from shared.web.openapi.operations import (
     IDEMPOTENCY_KEY,
     JSON,
     PREFER,
+    TEXT,
     VIEW,
     Access,
     Answer,
@@ -27,6 +28,12 @@ from shared.web.openapi.schemas import AnswerModel, Count, Index
 
 TAG: Final = "Viventium"
 PATH: Final = LICENSES.address
+OF_DIVISION: Final = "/v1/export/companies/{companyCode}/divisions/{divisionCode}/employee-licenses"
+OF_EMPLOYEE: Final = (
+    "/v1/export/companies/{companyCode}/divisions/{divisionCode}"
+    "/employees/{employeeNumber}/licenses"
+)
+_OF_ADDRESS: Final = ("companyCode", "divisionCode", "employeeNumber")
 FORM: Final = "application/x-www-form-urlencoded"
 _REFUSALS = (400, 401, 403, 406, 409, 410, 413, 415, 422, 501)
 _SHARED = (PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW)
@@ -68,11 +75,13 @@ class LicensesAnswer(AnswerModel):
 
 
 def operations(max_rows: int) -> tuple[Operation, ...]:
-    """The import, and the deletion under both its addresses."""
+    """The import, the deletion under both its addresses, and the exports."""
     return (
         _import(max_rows),
         _deletion(max_rows, "licenses_delete", "DELETE", PATH),
         _deletion(max_rows, "licenses_delete_by_post", "POST", f"{PATH}/delete"),
+        _export("licenses_export_division", OF_DIVISION, "The licenses of a division"),
+        _export("licenses_export_employee", OF_EMPLOYEE, "The licenses of an employee"),
     )
 
 
@@ -111,6 +120,33 @@ def _import(max_rows: int) -> Operation:
         refusals=_REFUSALS,
         refusal_media=_XMLS,
         message_type=LICENSES.name,
+    )
+
+
+def _export(function: str, path: str, summary: str) -> Operation:
+    names = [name for name in _OF_ADDRESS if f"{{{name}}}" in path]
+    return Operation(
+        function=function,
+        method="GET",
+        path=path,
+        summary=summary,
+        text="The licenses in the shape of the import, as JSON or XML by `Accept`. A field that a "
+        "license does not have is left out. Documents have the SHA-256 of their content instead of "
+        "the content. 413: there are more licenses than one answer holds; read "
+        "`/api/records/licenses` in pages.",
+        tag=TAG,
+        access=Access.KEY_PAIR,
+        parameters=tuple(
+            Parameter(name, "path", f"The {name} of the licenses.", TEXT, True) for name in names
+        ),
+        answers={
+            200: Answer(
+                "The licenses, in order of employee and key.",
+                {**dict.fromkeys(_JSONS, list[dict[str, Any]]), **dict.fromkeys(_XMLS, str)},
+            )
+        },
+        refusals=(400, 401, 403, 406, 413),
+        refusal_media=_XMLS,
     )
 
 

@@ -306,10 +306,10 @@ class LicenseRules:
         replacement = self._replacement
         if replacement is None or results[0].outcome is Outcome.FAILED:
             return results
-        removed = tuple(
+        removed = sorted(
             key for key in replacement.removed if self.license_set.find_by_key(key) is None
         )
-        return [replace(results[0], removed=removed), *results[1:]]
+        return [replace(results[0], removed=tuple(removed)), *results[1:]]
 
     def _decide_row(self, row: ReadRow, results: Results) -> RowResult:
         """Raises RowFailedError with all faults besides the row's own messages.

@@ -91,7 +91,12 @@ def employee_rows(employee: Employee) -> str:
         name = f"p{employee.personal_id}"
     else:
         name = "-"
-    return f"r|{encode(employee.division or '')}|{name}|"
+    return f"{division_rows(employee.division)}{name}|"
+
+
+def division_rows(division: str | None) -> str:
+    """The prefix of the row keys of the licenses of a division's employees."""
+    return f"r|{encode(division or '')}|"
 
 
 def license_row(employee: Employee, key: str) -> str:

@@ -26,6 +26,7 @@ from shared.web.idempotency import keyed_call
 from shared.web.import_call import ImportCall, answer_import
 from shared.web.imports import judged_rows, message_view
 from shared.web.requests import DryRun
+from shared.web.sender import sender_of
 
 # `version=N` selects the version of a message type; without it the lowest version is used.
 
@@ -82,7 +83,8 @@ async def import_call(
 
     async def accept(import_id: str) -> ImportRecord | None:
         body = await requests.text_body(req)
-        return await gateway.intake.accept(kind, caller, body, import_id)
+        sender = await sender_of(gateway, caller, req)
+        return await gateway.intake.accept(kind, caller, body, import_id, sender)
 
     async def render(record: ImportRecord | None, _media_type: str) -> func.HttpResponse:
         if record is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.auth.clients import (
     MOST_CLIENT_ID,
@@ -29,6 +30,7 @@ from shared.errors import (
     NotFoundError,
     PreconditionFailedError,
 )
+from shared.services.admin.audit import Action, AuditLog
 from shared.services.admin.tenants import TenantService
 from shared.storage.names import CLIENTS
 from shared.storage.ports import Delete, Entity, Insert, Tables
@@ -45,11 +47,19 @@ class IssuedClient:
 class ClientService:
     """The administration of clients."""
 
-    def __init__(self, tables: Tables, tenants: TenantService, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        tenants: TenantService,
+        clock: Clock,
+        ids: Ids,
+        audit: AuditLog | None = None,
+    ) -> None:
         self._tables = tables
         self._tenants = tenants
         self._clock = clock
         self._ids = ids
+        self._audit = audit or AuditLog(tables, clock, ids)
 
     async def add(self, tenant: str, name: str, scopes: Iterable[Scope]) -> IssuedClient:
         """Add a client of a tenant. Its name is its id; an empty `name` is generated.
@@ -101,10 +111,12 @@ class ClientService:
         client = client_from_entity(entity)
         if owner not in ("", client.tenant):
             raise missing
-        try:
-            await self._tables.write(CLIENTS, Delete(Entity(entity.partition, entity.row, {})))
-        except PreconditionFailedError:
-            raise missing from None
+        target, before = {"clientId": client.client_id}, _settings(client)
+        async with self._audit.act(client.tenant, Action.CLIENT_REVOKE, target, before=before):
+            try:
+                await self._tables.write(CLIENTS, Delete(Entity(entity.partition, entity.row, {})))
+            except PreconditionFailedError:
+                raise missing from None
         return client
 
     def _make_client(
@@ -125,14 +137,25 @@ class ClientService:
         )
 
     async def _insert(self, client: Client) -> Client:
-        try:
-            await self._tables.write(CLIENTS, Insert(client_to_entity(client)))
-        except PreconditionFailedError:
-            raise ConflictError(
-                "A client of this id exists already, maybe in another tenant: choose another name, "
-                "or revoke that one first."
-            ) from None
+        target, after = {"clientId": client.client_id}, _settings(client)
+        async with self._audit.act(client.tenant, Action.CLIENT_ADD, target, after=after):
+            try:
+                await self._tables.write(CLIENTS, Insert(client_to_entity(client)))
+            except PreconditionFailedError:
+                raise ConflictError(
+                    "A client of this id exists already, maybe in another tenant: choose another "
+                    "name, or revoke that one first."
+                ) from None
         return client
+
+
+def _settings(client: Client) -> dict[str, Any]:
+    """What the audit log stores about a client; nothing about its secret."""
+    return {
+        "name": client.name,
+        "scopes": sorted(client.scopes),
+        "identityProvider": "entra" if client.is_entra_client else "local",
+    }
 
 
 def _clean_client_id(text: str) -> str:

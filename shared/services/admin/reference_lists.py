@@ -14,7 +14,7 @@ In the table `References`, partition tenant:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from shared.clock import Clock, Ids
 from shared.errors import PreconditionFailedError, StorageUnavailableError, UnreadableDataError
 from shared.imports.import_type import ReferenceKind
 from shared.imports.merge_rules import listed_form
+from shared.services.admin.audit import Action, AuditLog
 from shared.storage.entities import encode
 from shared.storage.names import REFERENCES
 from shared.storage.ports import MAX_OPERATIONS, Delete, Entity, Tables, Upsert
@@ -76,11 +77,19 @@ class _CachedLists:
 class ReferenceLists:
     """Reads and replaces lists. Caches a tenant's lists for `cache_seconds`."""
 
-    def __init__(self, tables: Tables, clock: Clock, ids: Ids, cache_seconds: float) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        clock: Clock,
+        ids: Ids,
+        cache_seconds: float,
+        audit: AuditLog | None = None,
+    ) -> None:
         self._tables = tables
         self._clock = clock
         self._ids = ids
         self._cache_seconds = cache_seconds
+        self._audit = audit or AuditLog(tables, clock, ids)
         self._cache: OrderedDict[str, _CachedLists] = OrderedDict()
 
     async def for_tenant(self, tenant: str) -> TenantLists:
@@ -109,8 +118,13 @@ class ReferenceLists:
 
         After two concurrent loads, the list is that of one of them, complete.
         """
-        partition, generation = encode(tenant), self._ids.new()
         rows = sorted({encode(listed_form(value)) for value in values})
+        target, after = {"kind": kind.value}, {"values": len(rows)}
+        async with self._audit.act(tenant, Action.REFERENCE_LOAD, target, after=after):
+            return await self._load(tenant, kind, rows)
+
+    async def _load(self, tenant: str, kind: ReferenceKind, rows: Sequence[str]) -> int:
+        partition, generation = encode(tenant), self._ids.new()
         prefix = f"v|{kind.value}|{generation}"
         head = Entity(partition, _head_row(kind), {"Generation": generation, "Values": len(rows)})
         for _ in range(_MOST_TRIES):

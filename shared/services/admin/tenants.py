@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from shared.auth.integrations import (
     FunctionKey,
@@ -34,6 +35,7 @@ from shared.errors import (
     PreconditionFailedError,
     StorageUnavailableError,
 )
+from shared.services.admin.audit import Action, AuditLog
 from shared.storage.entities import encode
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS, TENANTS
 from shared.storage.ports import (
@@ -110,9 +112,10 @@ class IssuedKey:
 class TenantService:
     """The administration of tenants, integrations and function keys."""
 
-    def __init__(self, tables: Tables, clock: Clock) -> None:
+    def __init__(self, tables: Tables, clock: Clock, audit: AuditLog | None = None) -> None:
         self._tables = tables
         self._clock = clock
+        self._audit = audit or AuditLog(tables, clock)
 
     async def create(
         self, name: str, slug: str | None = None, *, allows_same_name: bool = False
@@ -132,10 +135,13 @@ class TenantService:
                 await self._refuse_same_name(title, "Nothing was created")
             tenant = Tenant(numbered_slug(base, number), title, created_at)
             with suppress(PreconditionFailedError):
-                values = {"name": tenant.name, "createdAt": tenant.created_at}
-                await self._tables.write(
-                    TENANTS, Insert(Entity(PARTITION, encode(tenant.id), values))
-                )
+                # In the gateway's log: if the id is taken, the tenant of this id is another one.
+                target, after = {"tenant": tenant.id}, {"name": tenant.name}
+                async with self._audit.act("", Action.TENANT_CREATE, target, after=after):
+                    values = {"name": tenant.name, "createdAt": tenant.created_at}
+                    await self._tables.write(
+                        TENANTS, Insert(Entity(PARTITION, encode(tenant.id), values))
+                    )
                 return tenant
             if slug is not None:
                 raise ConflictError(f"There is a tenant {slug} already; choose another id.")
@@ -154,7 +160,9 @@ class TenantService:
             return tenant, False
         if not allows_same_name:
             await self._refuse_same_name(title, "Nothing was renamed", except_id=tenant.id)
-        await self._merge(tenant.id, {"name": title})
+        before, after = {"name": tenant.name}, {"name": title}
+        async with self._audit.act(tenant.id, Action.TENANT_RENAME, {}, before=before, after=after):
+            await self._merge(tenant.id, {"name": title})
         return replace(tenant, name=title), True
 
     async def switch(self, reference: str, *, is_enabled: bool) -> tuple[Tenant, bool]:
@@ -165,7 +173,10 @@ class TenantService:
         tenant = await self.find(reference)
         if tenant.is_enabled is is_enabled:
             return tenant, False
-        await self._merge(tenant.id, {DISABLED: not is_enabled})
+        action = Action.TENANT_ENABLE if is_enabled else Action.TENANT_DISABLE
+        before, after = {"enabled": not is_enabled}, {"enabled": is_enabled}
+        async with self._audit.act(tenant.id, action, {}, before=before, after=after):
+            await self._merge(tenant.id, {DISABLED: not is_enabled})
         return replace(tenant, is_enabled=is_enabled), True
 
     async def _refuse_same_name(self, title: str, outcome: str, except_id: str = "") -> None:
@@ -227,14 +238,16 @@ class TenantService:
         )
         if await self._read(cleaned.tenant, cleaned.software_key) is not None:
             raise conflict
-        issued_key = await self._issue(cleaned)
-        try:
-            await self._tables.write(
-                INTEGRATIONS, Insert(integration_to_entity(issued_key.integration))
-            )
-        except PreconditionFailedError:
-            await self._forget_key(issued_key.integration.key_hash)
-            raise conflict from None
+        target, after = {"softwareKey": cleaned.software_key}, integration_settings(cleaned)
+        async with self._audit.act(tenant.id, Action.INTEGRATION_ADD, target, after=after):
+            issued_key = await self._issue(cleaned)
+            try:
+                await self._tables.write(
+                    INTEGRATIONS, Insert(integration_to_entity(issued_key.integration))
+                )
+            except PreconditionFailedError:
+                await self._forget_key(issued_key.integration.key_hash)
+                raise conflict from None
         return issued_key
 
     async def list_integrations(self, tenant: str) -> list[Integration]:
@@ -258,9 +271,17 @@ class TenantService:
         """
         owner = await self.find(tenant)
         current = await self._find_integration(owner.id, software_key)
-        integration = _clean_integration(change(integration_from_any_entity(current)))
-        entity = integration_to_entity(integration, current.etag)
-        await self._tables.write(INTEGRATIONS, Replace(entity))
+        stored = integration_from_any_entity(current)
+        integration = _clean_integration(change(stored))
+        before, after = integration_settings(stored), integration_settings(integration)
+        action = Action.INTEGRATION_SET
+        if before | {"enabled": integration.enabled} == after != before:
+            is_enabled = integration.enabled
+            action = Action.INTEGRATION_ENABLE if is_enabled else Action.INTEGRATION_DISABLE
+        target = {"softwareKey": integration.software_key}
+        async with self._audit.act(owner.id, action, target, before=before, after=after):
+            entity = integration_to_entity(integration, current.etag)
+            await self._tables.write(INTEGRATIONS, Replace(entity))
         return integration
 
     async def rotate_key(self, tenant: str, software_key: str) -> IssuedKey:
@@ -271,13 +292,15 @@ class TenantService:
         owner = await self.find(tenant)
         current = await self._find_integration(owner.id, software_key)
         integration = integration_from_any_entity(current)
-        issued_key = await self._issue(integration)
-        try:
-            entity = integration_to_entity(issued_key.integration, current.etag)
-            await self._tables.write(INTEGRATIONS, Replace(entity))
-        except PreconditionFailedError:
-            await self._forget_key(issued_key.integration.key_hash)
-            raise ConflictError("The integration was changed meanwhile; try again.") from None
+        target = {"softwareKey": integration.software_key}
+        async with self._audit.act(owner.id, Action.KEY_ROTATE, target):
+            issued_key = await self._issue(integration)
+            try:
+                entity = integration_to_entity(issued_key.integration, current.etag)
+                await self._tables.write(INTEGRATIONS, Replace(entity))
+            except PreconditionFailedError:
+                await self._forget_key(issued_key.integration.key_hash)
+                raise ConflictError("The integration was changed meanwhile; try again.") from None
         await self._forget_key(integration.key_hash)
         return issued_key
 
@@ -306,6 +329,20 @@ class TenantService:
                 "`integration list` shows them."
             )
         return entity
+
+
+def integration_settings(integration: Integration) -> dict[str, Any]:
+    """The settings of an integration as a document; nothing about its key."""
+    return {
+        "name": integration.name,
+        "enabled": integration.enabled,
+        "onExisting": integration.on_existing.value,
+        "database": {
+            "active": integration.database.active,
+            "version": integration.database.version,
+        },
+        "read": integration.read.value,
+    }
 
 
 def _clean_integration(integration: Integration) -> Integration:

@@ -23,7 +23,7 @@ from shared.imports.import_type import ImportType
 from shared.imports.messages import CATALOGUE
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import TYPE_CATALOGUE
-from shared.web.openapi import changes, following, records, tokens
+from shared.web.openapi import audit, changes, following, records, tokens
 from shared.web.openapi.operations import (
     CORRELATION_ID,
     DRY_RUN,
@@ -196,6 +196,8 @@ ABOUT: Final = (
     "of its scopes. |\n"
     "| reading records | either of them | The administrator decides what an integration may read; "
     "a client needs the scope `read_records`. |\n"
+    "| the log of administrative acts | `X-Functions-Key` and `X-Software-Key` | As for workers. "
+    "|\n"
     "| schemas, capabilities, messages, health | nothing | |\n\n"
     "**Authorize** on this page takes the key pair or the client's id and secret. On the local "
     "gateway you are the administrator: `python3 dev.py manage integration add` and `python3 "
@@ -235,6 +237,7 @@ def operations(limits: Limits) -> tuple[Operation, ...]:
         *calls,
         *following.operations(calls),
         *records.OPERATIONS,
+        *audit.OPERATIONS,
         *changes.OPERATIONS,
         *tokens.OPERATIONS,
         *OPERATIONS,
@@ -299,8 +302,8 @@ def _components(answers: Mapping[str, Schema]) -> dict[str, Any]:
             },
             "token": {
                 "type": "oauth2",
-                "description": "For documents and authentication data: the id and the secret of "
-                "a client.",
+                "description": "For documents, authentication data and stored records: the id and "
+                "the secret of a client.",
                 "flows": {"clientCredentials": _TOKENS},
             },
         },

@@ -18,6 +18,7 @@ from pydantic_core import core_schema
 from shared.imports.import_type import ImportType
 from shared.imports.messages import Severity
 from shared.imports.results import Outcome
+from shared.imports.sender import CALLER_MEANINGS, CallerKind
 from shared.services.status import ImportState
 
 # What a media type carries: a type that pydantic makes a schema of, such as `list[FailedRow]`, or a
@@ -40,8 +41,10 @@ class _AnswerSchemas(GenerateJsonSchema):
         return False
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        """Null among the types of the value, which is shorter than `anyOf`."""
+        """Null among the types of the value, which is shorter than `anyOf`, but for a reference."""
         inner = self.generate_inner(schema["schema"])
+        if "type" not in inner:
+            return super().nullable_schema(schema)
         return {**inner, "type": [inner["type"], "null"]}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
@@ -206,6 +209,17 @@ class RowCounts(AnswerModel):
     )
 
 
+class Caller(AnswerModel):
+    """One name: the property says what the caller is."""
+
+    model_config = ConfigDict(json_schema_extra={"maxProperties": 1})
+
+    integration: str = Field(default="", description=CALLER_MEANINGS[CallerKind.INTEGRATION])
+    client: str = Field(default="", description=CALLER_MEANINGS[CallerKind.CLIENT])
+    command: str = Field(default="", description=CALLER_MEANINGS[CallerKind.COMMAND])
+    drop: str = Field(default="", description=CALLER_MEANINGS[CallerKind.DROP])
+
+
 class Import(AnswerModel):
     importId: ImportId
     type: str = Field(description="The import type.")
@@ -223,6 +237,16 @@ class Import(AnswerModel):
     acceptedAt: AwareDatetime = Field(description="When the gateway accepted the import, in UTC.")
     endedAt: AwareDatetime | None = Field(
         description="When the last row was done, in UTC; null while the import is open."
+    )
+    caller: Caller | None = Field(
+        description="Who had the import made; null where it is not known."
+    )
+    source: str | None = Field(
+        description="The name of the file that was sent; null where the call names none."
+    )
+    bodySha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        description="A keyed hash of the body. Imports with the same hash had the same body; "
+        "nobody can guess the content of the body from it. Null where there was no body."
     )
     parentId: Guid | None = Field(
         description="The import that this one is a retry of; null where it is no retry."

@@ -48,7 +48,10 @@ _FORM_FIELDS: Final = {
             **TEXT,
             "description": "The secret of the client, shown once when it is made.",
         },
-        "scope": {**TEXT, "description": f"{_SCOPES}, or both with a blank."},
+        "scope": {
+            **TEXT,
+            "description": f"{_SCOPES}, or several with a blank between them.",
+        },
     },
     "required": ["grant_type"],
 }

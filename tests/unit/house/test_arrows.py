@@ -23,6 +23,7 @@ LAYER_OF_FILE = {
     "batch_records": "storage",
     "blobs": "storage",
     "drops": "services",
+    "export": "services",
     "processing": "services",
     "processor": "services",
     "records": "services",
