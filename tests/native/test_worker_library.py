@@ -154,6 +154,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
     sender = a_sender(library.storage)
     unknown_tenant = ChunkMessage("nobody", 1, str(uuid.uuid4()), 0).to_text()
     message = {"message": base64.b64encode(unknown_tenant.encode()).decode(), "encoding": "base64"}
+    division = "/v1/export/companies/C1/divisions/D1"
     invocations: list[Invocation] = []
     for name in MESSAGE_TYPES:
         url = MESSAGE_TYPES[name].address
@@ -192,6 +193,11 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         {**_get(sender, "/api/import/documents"), "method": "POST", "body": ""},
         _get(sender, "/api/documents"),
         _get(sender, "/api/documents/x/content"),
+        _get(sender, "/api/records/workers"),
+        _get(sender, "/api/changes"),
+        _get(sender, "/api/audit"),
+        _get(sender, f"{division}/employee-licenses"),
+        _get(sender, f"{division}/employees/7/licenses"),
         {"function": "documents_drop", "name": "document-drop/a/b/c/d.pdf", "data": "%PDF-"},
         {"function": "sweep", "past_due": False},
         {"function": "retention", "past_due": False},
@@ -221,6 +227,8 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         "import_documents": 403,
         "documents_list": 200,
         "documents_content": 404,
+        **dict.fromkeys(("records_list", "changes_list", "audit_list"), 200),
+        **dict.fromkeys(("licenses_export_division", "licenses_export_employee"), 200),
         "import_zz_unknown_type": 501,
         "connect_token": 400,
         "openid_configuration": 200,
