@@ -174,7 +174,7 @@ class _LostChangesError(Exception):
 
 
 # Whether the changes of records of that name are wanted.
-Wanted = Callable[[str], bool]
+TypeFilter = Callable[[str], bool]
 
 
 class ChangeFeed:
@@ -204,7 +204,9 @@ class ChangeFeed:
         self._loaded = self._loaded or self._load_types()
         return self._loaded
 
-    async def page(self, tenant: str, after: ChangePlace, size: int, wanted: Wanted) -> ChangePage:
+    async def page(
+        self, tenant: str, after: ChangePlace, size: int, includes: TypeFilter
+    ) -> ChangePage:
         """About `size` changes after a place; there may be few or none before the end.
 
         A row that removed several records is not cut in two, so there may be more.
@@ -213,14 +215,14 @@ class ChangeFeed:
         """
         page = _Page(after, size)
         try:
-            await self._fill(tenant, page, wanted)
+            await self._fill(tenant, page, includes)
         except _LostChangesError as lost:
             # What comes before it is given first; the next call is told.
             if page.place == after:
-                raise await self._gone(tenant, after, lost.number, wanted) from None
+                raise await self._gone(tenant, after, lost.number, includes) from None
         return ChangePage(page.changes, page.place)
 
-    async def _fill(self, tenant: str, page: _Page, wanted: Wanted) -> None:
+    async def _fill(self, tenant: str, page: _Page, includes: TypeFilter) -> None:
         reads = 0
         for _ in range(_MOST_SLICES):
             after = page.place.number
@@ -229,16 +231,16 @@ class ChangeFeed:
             if not outlines:
                 await self._check_end(tenant, page.place)
             for at in range(0, len(outlines), _AT_ONCE):
-                some = outlines[at : at + _AT_ONCE]
-                loaded = await self._load_small(some, page.place, wanted)
-                for outline in some:
+                page_outlines = outlines[at : at + _AT_ONCE]
+                loaded = await self._load_small(page_outlines, page.place, includes)
+                for outline in page_outlines:
                     if outline.number > page.place.number + 1:
                         raise _LostChangesError(outline.number - 1)
                     if not outline.ended_at:
                         if page.place.rows:
                             raise _wrong_place(page.place)
                         return
-                    kind = self._kind(outline, wanted)
+                    kind = self._kind(outline, includes)
                     if kind is not None:
                         await self._take(page, kind, outline, loaded.get(outline.number))
                         if page.is_full:
@@ -250,7 +252,7 @@ class ChangeFeed:
             if len(outlines) < _SLICE:
                 return
 
-    def _kind(self, outline: ImportOutline, wanted: Wanted) -> ChangedType | None:
+    def _kind(self, outline: ImportOutline, includes: TypeFilter) -> ChangedType | None:
         """The type of an import whose results are to be read; None where none of it is wanted.
 
         Raises _LostChangesError where the results are not there.
@@ -258,7 +260,7 @@ class ChangeFeed:
         if not outline.may_have_changed:
             return None
         kind = self._types.get(outline.type_name)
-        if kind is not None and not wanted(kind.name):
+        if kind is not None and not includes(kind.name):
             return None
         if kind is None or not outline.has_results or not outline.is_complete:
             raise _LostChangesError(outline.number)
@@ -276,7 +278,7 @@ class ChangeFeed:
             raise _wrong_place(place)
 
     async def _load_small(
-        self, outlines: Sequence[ImportOutline], place: ChangePlace, wanted: Wanted
+        self, outlines: Sequence[ImportOutline], place: ChangePlace, includes: TypeFilter
     ) -> Mapping[int, Sequence[StoredResult]]:
         """The results of small imports by number, read at once."""
 
@@ -289,7 +291,7 @@ class ChangeFeed:
                 and bool(outline.ended_at)
                 and outline.number > place.number + (1 if place.rows else 0)
                 and kind is not None
-                and wanted(kind.name)
+                and includes(kind.name)
             )
 
         needed = [outline for outline in outlines if is_needed(outline)]
@@ -352,15 +354,17 @@ class ChangeFeed:
             raise _LostChangesError(outline.number)
         raise _wrong_place(place)
 
-    async def _gone(self, tenant: str, after: ChangePlace, lost: int, wanted: Wanted) -> GoneError:
+    async def _gone(
+        self, tenant: str, after: ChangePlace, lost: int, includes: TypeFilter
+    ) -> GoneError:
         """The refusal of a place from which the feed cannot go on, with the oldest that it can."""
-        oldest = max(lost, await self._newest_lost(tenant, wanted))
+        oldest = max(lost, await self._newest_lost(tenant, includes))
         return GoneError(
             f"What was changed after {after} is not kept any more: export the records first, then "
             f"go on with after={oldest}, the oldest number from which changes can be given."
         )
 
-    async def _newest_lost(self, tenant: str, wanted: Wanted) -> int:
+    async def _newest_lost(self, tenant: str, includes: TypeFilter) -> int:
         """The highest number of an import whose changes are not kept; 0 where there is none."""
         through = await self._imports.newest_number(tenant)
         for _ in range(_MOST_LONG_SLICES):
@@ -370,7 +374,7 @@ class ChangeFeed:
                     return through
                 if outline.ended_at:
                     try:
-                        self._kind(outline, wanted)
+                        self._kind(outline, includes)
                     except _LostChangesError as lost:
                         return lost.number
                 through -= 1

@@ -18,20 +18,19 @@ from shared.imports.merge_rules import text_columns
 from shared.imports.model import MAX_LICENSE_REFERENCE
 from shared.imports.results import RowResult
 from shared.services.records.rendering import RecordShape
-from shared.services.records.search import KeySearch, RangeSearch
+from shared.services.records.search import KeySearch
 from shared.services.records.sources import (
-    RECORD_ROWS,
     Findings,
     Predicate,
     Query,
     need,
-    of_tenant,
     partitions_of,
     reference_filter,
+    search_groups,
 )
 from shared.storage.business_records import RecordKey, partition_of
 from shared.storage.entities import decode, join_text
-from shared.storage.ports import Entity, EntityRange, RangeTables, reading
+from shared.storage.ports import Entity, RangeTables, reading
 
 _COMPANY: Final = "companyCode"
 _KEY: Final = "licenseKey"
@@ -98,20 +97,24 @@ class LicenseRecords:
                     f"Deleted licenses are found by {_COMPANY}, or all of them: leave the other "
                     "filters out."
                 )
-            return Findings(_range(tables, query.tenant, company, _KEY_ROWS, ("Deleted", True)))
+            return Findings(
+                search_groups(
+                    tables, LICENSES.table, query.tenant, company, ("Deleted", True), _KEY_ROWS
+                )
+            )
         if _KEY in query.filters:
             keys = await _places_of_key(tables, query.tenant, company, query.filters[_KEY])
             return Findings(KeySearch(tables, LICENSES.table, keys), self.has_all(query.filters))
         if company is None and query.filters:
             raise need(next(iter(query.filters)), _COMPANY)
         if query.only(_COMPANY):
-            return Findings(_range(tables, query.tenant, company, RECORD_ROWS, None))
+            return Findings(search_groups(tables, LICENSES.table, query.tenant, company))
         equal = None
         if _NUMBER in query.filters:
             column = text_columns(dict(query.filters), [_NUMBER])[_NUMBER]
             equal = (f"{_NUMBER[0].upper()}{_NUMBER[1:]}", column)
         # A personal id is no column, so the licenses of the company are looked through for it.
-        search = _range(tables, query.tenant, company, RECORD_ROWS, equal)
+        search = search_groups(tables, LICENSES.table, query.tenant, company, equal)
         return Findings(search, self.has_all(query.filters))
 
     def place_of(self, tenant: str, result: RowResult) -> RecordKey | None:
@@ -150,20 +153,6 @@ async def _places_of_key(
         for each in found
         if not (owner := owner_from_entity(each.entity)).is_gone
     ]
-
-
-def _range(
-    tables: RangeTables,
-    tenant: str,
-    company: str | None,
-    rows: tuple[str, str],
-    equal: tuple[str, str | bool] | None,
-) -> RangeSearch:
-    if company is None:
-        first, last = of_tenant(tenant)
-    else:
-        first = last = partition_of(tenant, company)
-    return RangeSearch(tables, LICENSES.table, EntityRange(first, last, *rows, equal))
 
 
 def _record_text(entity: Entity) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -100,14 +100,8 @@ class AuditLog:
         contain secrets. Raises StorageUnavailableError if the entry cannot be written; the block
         does not run then.
         """
-        now = self._clock.now()
-        entry = AuditEntry(
-            tenant=tenant,
-            row=audit_row(now, self._ids.new()),
-            at=to_iso(now),
-            action=action.value,
-            caller=self._caller,
-            target=target,
+        entry = replace(
+            self._entry(tenant, action, target),
             before=_differing(before, after),
             after=_differing(after, before),
         )
@@ -124,17 +118,20 @@ class AuditLog:
         self, tenant: str, action: Action, target: Content, caller: NamedCaller | None = None
     ) -> None:
         """Write the entry of an act that changes nothing, before its result is shown."""
+        entry = self._entry(tenant, action, target)
+        entry = replace(entry, caller=caller or self._caller, state=AuditState.DONE)
+        await self._tables.write(AUDIT, beginning(entry))
+
+    def _entry(self, tenant: str, action: Action, target: Content) -> AuditEntry:
         now = self._clock.now()
-        entry = AuditEntry(
+        return AuditEntry(
             tenant=tenant,
             row=audit_row(now, self._ids.new()),
             at=to_iso(now),
             action=action.value,
-            caller=caller or self._caller,
+            caller=self._caller,
             target=target,
-            state=AuditState.DONE,
         )
-        await self._tables.write(AUDIT, beginning(entry))
 
     async def _end(
         self, entry: AuditEntry, etag: str, state: AuditState, after: Content | None

@@ -11,6 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final, Protocol
 
 from shared.imports.results import RowResult
@@ -146,10 +147,10 @@ class ImportSearch:
         return self._place_of(row) if row.outcome.took_effect else None
 
     async def _load(self, chunk: int, keys: Sequence[tuple[str, str]]) -> list[Found]:
-        """Those of the entities that the import wrote last, by ranges of each partition."""
+        """Those of the entities that the import wrote last, by ranges; `keys` are sorted."""
         found: list[Found] = []
-        for partition in sorted({partition for partition, _ in keys}):
-            rows = [row for each, row in keys if each == partition]
+        for partition, group in groupby(keys, key=lambda key: key[0]):
+            rows = [row for _, row in group]
             entities = await load_records(self._tables, self._table, partition, rows)
             found += [
                 Found(entities[row], (str(chunk), partition, row))

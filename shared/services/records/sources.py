@@ -114,9 +114,20 @@ def reference_filter(name: str, text: str, most: int) -> str:
     return value
 
 
-def of_tenant(tenant: str) -> tuple[str, str]:
-    """First and last key of the partitions with the records of a tenant's groups."""
-    return f"{encode(tenant)}|", f"{encode(tenant)}|~"
+def search_groups(
+    tables: RangeTables,
+    table: str,
+    tenant: str,
+    group: str | None,
+    equal: tuple[str, str | bool] | None = None,
+    rows: tuple[str, str] = RECORD_ROWS,
+) -> RangeSearch:
+    """The walk over a group of a tenant, or over all of them; `equal` limits a column."""
+    if group is None:
+        first, last = f"{encode(tenant)}|", f"{encode(tenant)}|~"
+    else:
+        first = last = partition_of(tenant, group)
+    return RangeSearch(tables, table, EntityRange(first, last, *rows, equal))
 
 
 async def partitions_of(tables: RangeTables, table: str, tenant: str, advice: str) -> list[str]:
@@ -184,11 +195,13 @@ class BusinessRecords:
                     f"Deleted records are found by {group_field}, or all of them: leave the other "
                     "filters out."
                 )
-            return Findings(self._range(tables, query.tenant, group, ("Deleted", True)))
+            return Findings(
+                search_groups(tables, self.kind.table, query.tenant, group, ("Deleted", True))
+            )
         if group is None and query.filters:
             return await self._in_all_groups(tables, query)
         if group is None or query.only(group_field):
-            return Findings(self._range(tables, query.tenant, group, None))
+            return Findings(search_groups(tables, self.kind.table, query.tenant, group))
         partition = partition_of(query.tenant, group)
         has = self.has_all(query.filters)
         if reference_field in query.filters:
@@ -199,7 +212,9 @@ class BusinessRecords:
             return Findings(KeySearch(tables, self.kind.table, keys), has)
         [column, *_] = [name for name in self.columns if name in query.filters]
         value = text_columns(dict(query.filters), [column])[column]
-        return Findings(self._range(tables, query.tenant, group, (column, value)), has)
+        return Findings(
+            search_groups(tables, self.kind.table, query.tenant, group, (column, value)), has
+        )
 
     async def _in_all_groups(self, tables: RangeTables, query: Query) -> Findings:
         """By the tenant's index of names, or group by group."""
@@ -249,19 +264,6 @@ class BusinessRecords:
             raise _too_many(self.key_fields[1])
         rows = [f"r|{pointer.row.removeprefix(first)}" for pointer in pointers]
         return [RecordKey(partition, row) for row in (row_of(name), *rows)]
-
-    def _range(
-        self,
-        tables: RangeTables,
-        tenant: str,
-        group: str | None,
-        equal: tuple[str, str | bool] | None,
-    ) -> RangeSearch:
-        if group is None:
-            first, last = of_tenant(tenant)
-        else:
-            first = last = partition_of(tenant, group)
-        return RangeSearch(tables, self.kind.table, EntityRange(first, last, *RECORD_ROWS, equal))
 
     def place_of(self, tenant: str, result: RowResult) -> RecordKey | None:
         """See `RecordSource.place_of`."""
