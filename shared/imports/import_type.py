@@ -12,7 +12,7 @@ An import type is a folder of this package with the same few files:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -167,6 +167,42 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferenceField:
+    """A field whose value is the reference of a record of another import type.
+
+    `field` is its path; `[]` marks a list (`Members[].MemberRef`). That record is in the group that
+    `group_field` of the record names, or in the record's own group where it names none.
+    """
+
+    field: str
+    type: ImportType
+    group_field: str = ""
+
+    def find(self, document: Document, own_group_field: str) -> Iterator[Reference]:
+        """The references of a record, of which any field may be missing."""
+        group = document.get(self.group_field) or document.get(own_group_field)
+        if group is not None:
+            for field, reference in _values_at(document, self.field):
+                yield Reference(field, self.type.table, group, reference)
+
+
+def _values_at(value: Document, path: str, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The place and the value of each text at a path of `ReferenceField`."""
+    step, _, rest = path.partition(".")
+    name = step.removesuffix("[]")
+    found = value.get(name)
+    if not found:
+        return
+    if not rest:
+        yield prefix + name, found
+    elif name == step:
+        yield from _values_at(found, rest, f"{prefix}{name}.")
+    else:
+        for index, item in enumerate(found):
+            yield from _values_at(item, rest, f"{prefix}{name}[{index}].")
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """A reference of a record to `reference` in `group` of another import type's table.
 
@@ -247,11 +283,10 @@ class RecordRules(Rules):
     lookups(document)            row keys of the look-up entities that point at the record
     found_by(document)           the names that the record is found by in all groups of its tenant;
                                  `has_names` where a type has such names at all
-    references(document)         the records that must be there for the record to be stored
     listed(document)             the values that must be in the tenant's reference lists, if any
 
-    References and listed values are those of the record that would result from a row, also from a
-    row with faults, so any field may be missing.
+    Listed values are those of the record that would result from a row, also from a row with faults,
+    so any field may be missing.
     """
 
     read: Callable[[int, Mapping[str, Any]], ReadRow]
@@ -259,7 +294,6 @@ class RecordRules(Rules):
     columns: Callable[[Document], Mapping[str, str]]
     lookups: Callable[[Document], Sequence[str]]
     found_by: Callable[[Document], Sequence[FoundBy]] = none_of
-    references: Callable[[Document], Sequence[Reference]] = none_of
     listed: Callable[[Document], Sequence[ListedValue]] = none_of
 
     @property
@@ -276,8 +310,9 @@ class ImportType:
     version: int
     table: str
     load_rules: Callable[[], Rules]
-    # Types whose open imports its rows may have to wait for.
-    waits_for: tuple[str, ...] = ()
+    # Its fields that name records of other types. A row whose record names one that is not stored
+    # waits while an earlier import of that type is open, and fails with 2001 otherwise.
+    references: tuple[ReferenceField, ...] = ()
     # Whether its rows are processed from queues; else the call or the sweep processes them.
     has_queues: bool = True
     # Whether its payload has the rows as sent, so that failed ones can be retried.
@@ -304,6 +339,26 @@ class ImportType:
         if not isinstance(rules, RecordRules):
             raise TypeError(f"{self.name} has a processor of its own")
         return rules
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """The names of the types whose open imports its rows may have to wait for."""
+        return tuple(dict.fromkeys(field.type.name for field in self.references))
+
+    def references_of(self, document: Document) -> list[Reference]:
+        """The records that must be there for the record to be stored.
+
+        It is the one that would result from a row, also from a row with faults, so any field may be
+        missing.
+        """
+        if not self.references:
+            return []
+        own_group_field = self.rules.key_fields[0]
+        return [
+            reference
+            for field in self.references
+            for reference in field.find(document, own_group_field)
+        ]
 
     @property
     def address(self) -> str:

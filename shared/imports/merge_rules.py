@@ -24,7 +24,6 @@ from shared.imports.import_type import (
     Options,
     ReadRow,
     RecordRules,
-    Reference,
     RowKey,
     none_of,
 )
@@ -325,7 +324,6 @@ def merging_rules(
     meanings: Mapping[str, Mapping[str, str]] = UNDESCRIBED,
     lookups: Callable[[Document], Sequence[str]] = none_of,
     found_by: Callable[[Document], Sequence[FoundBy]] = none_of,
-    references: Callable[[Document], Sequence[Reference]] = none_of,
     listed: Callable[[Document], Sequence[ListedValue]] = none_of,
 ) -> RecordRules:
     """Rules for rows of `model`.
@@ -363,7 +361,6 @@ def merging_rules(
         lookups=lookups,
         found_by=found_by,
         json_schema=lambda: schema_of(model, title, meanings),
-        references=references,
         listed=listed,
         is_sensitive=lambda path: is_sensitive(path, shape_of(model)),
     )

@@ -19,14 +19,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Protocol
 
-from shared import log
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import (
     Document,
     ImportType,
     ListedValue,
     ReadRow,
-    RecordRules,
     Reference,
 )
 from shared.imports.messages import UNREADABLE_LIST, Message, MessageId
@@ -52,7 +50,7 @@ class References:
     `writable_tables` are the tables that an earlier open import may still write to.
     """
 
-    rules: RecordRules
+    kind: ImportType
     tenant: str
     read: frozenset[_Place] = frozenset()
     stored: frozenset[_Place] = frozenset()
@@ -63,11 +61,11 @@ class References:
         self, row: ReadRow, document: Document, before: Document | None
     ) -> list[Reference]:
         """The references that must exist for the row to be stored."""
-        stored_references = () if before is None else self.rules.references(before)
+        stored_references = () if before is None else self.kind.references_of(before)
         stored_places = {_place(self.tenant, reference) for reference in stored_references}
         return [
             reference
-            for reference in self.rules.references(document)
+            for reference in self.kind.references_of(document)
             if _place(self.tenant, reference) not in stored_places
             or _sends_field(row.values, reference.field)
         ]
@@ -80,7 +78,8 @@ class References:
         A listed value that the stored record has already is not checked again, because a list that
         is loaded later must not fail rows that do not send the value.
         """
-        stored_values = () if before is None else self.rules.listed(before)
+        rules = self.kind.record_rules
+        stored_values = () if before is None else rules.listed(before)
         missing_records = [
             Message(MessageId.REFERENCE_NOT_FOUND, reference.field, reference.reference, _NO_RECORD)
             for reference in wanted_references
@@ -88,7 +87,7 @@ class References:
         ]
         unlisted_values = [
             self._unlisted_message(value)
-            for value in self.rules.listed(document)
+            for value in rules.listed(document)
             if value not in stored_values and not self.lists.allows(value.kind, value.value)
         ]
         return (*missing_records, *unlisted_values)
@@ -132,10 +131,10 @@ class ReferenceReader:
     async def read(
         self, kind: ImportType, record: ImportRecord, rows: Sequence[ReadRow]
     ) -> References:
-        """Read the records that the rows refer to."""
+        """Read the records that the rows refer to; their stored records may refer to more."""
         lists = await self._lists.for_tenant(record.tenant)
-        references = References(kind.record_rules, record.tenant, lists=lists)
-        names = {reference for row in rows for reference in _references_of_row(kind, row)}
+        references = References(kind, record.tenant, lists=lists)
+        names = {reference for row in rows for reference in kind.references_of(row.values)}
         return await self.read_more(record, references, names)
 
     async def read_more(
@@ -181,19 +180,6 @@ class ReferenceReader:
                 if not entity.flag("Deleted") and _created_number(entity) < record.number
             )
         return frozenset(stored)
-
-
-def _references_of_row(kind: ImportType, row: ReadRow) -> Sequence[Reference]:
-    """The references of the row itself. Its stored record may have more.
-
-    An error of a type's rules must not fail the whole chunk here. It occurs again when the rules
-    process the row, and becomes that row's result.
-    """
-    try:
-        return kind.record_rules.references(row.values)
-    except Exception as error:
-        log.failure("references.unreadable", error, type=kind.name)
-        return ()
 
 
 def _sends_field(values: Document, path: str) -> bool:

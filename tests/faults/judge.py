@@ -457,7 +457,8 @@ class _Reference:
 
     def _follow_records(self, book: ImportBook) -> None:
         record = book.record
-        rules = import_type(record.type_name).record_rules
+        kind = import_type(record.type_name, record.type_version)
+        rules = kind.record_rules
         before = dict(self._writers)
         last_effect: dict[tuple[str, str, str], int] = {}
         results = {row.index: row for row in book.results}
@@ -480,7 +481,7 @@ class _Reference:
             if read.is_readable:
                 decision = rules.decide(read, self._documents.get(key), record.options)
                 expected, document = decision.outcome, decision.document
-                if expected.took_effect and not self._are_known(rules.references(read.values)):
+                if expected.took_effect and not self._are_known(kind.references_of(read.values)):
                     expected = Outcome.FAILED
                     if 2001 not in codes:
                         self._wrong(record, index, "a missing worker was not missed")

@@ -17,11 +17,10 @@ from shared.clock import RandomIds, SystemClock
 from shared.imports.documents.model import WorkerKey
 from shared.imports.documents.store import WorkerSearch
 from shared.imports.import_type import (
-    Document,
     FoundBy,
     ImportType,
     Options,
-    Reference,
+    ReferenceField,
     ReferenceKind,
 )
 from shared.imports.merge_rules import merging_rules
@@ -74,20 +73,6 @@ class Team(Record):
     Members: list[Member] | None = None
 
 
-def _references(team: Document) -> list[Reference]:
-    employer = team["EmployerRef"]
-    named = [
-        ("LeaderRef", employer, team.get("LeaderRef")),
-        ("GuestRef", team.get("GuestEmployerRef") or employer, team.get("GuestRef")),
-        ("Office.KeeperRef", employer, (team.get("Office") or {}).get("KeeperRef")),
-        *(
-            (f"Members[{at}].MemberRef", employer, member["MemberRef"])
-            for at, member in enumerate(team.get("Members") or ())
-        ),
-    ]
-    return [Reference(field, WORKERS.table, group, name) for field, group, name in named if name]
-
-
 TEAMS = ImportType(
     name="teams",
     version=1,
@@ -100,9 +85,13 @@ TEAMS = ImportType(
         exists=10001,
         review=lambda _sent, _merged: (),
         columns=(),
-        references=_references,
     ),
-    waits_for=("workers",),
+    references=(
+        ReferenceField("LeaderRef", WORKERS),
+        ReferenceField("GuestRef", WORKERS, "GuestEmployerRef"),
+        ReferenceField("Office.KeeperRef", WORKERS),
+        ReferenceField("Members[].MemberRef", WORKERS),
+    ),
 )
 
 

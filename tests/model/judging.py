@@ -209,7 +209,8 @@ def judge_ends(world: Simulation, record: ImportRecord) -> None:
 
 def _follow(record: ImportRecord, results: dict[int, RowResult], course: Course) -> None:
     """I3, I4: each row does to the record what it reports."""
-    rules = import_type(record.type_name).record_rules
+    kind = import_type(record.type_name, record.type_version)
+    rules = kind.record_rules
     documents, before = course.documents, dict(course.writers)
     last_effect: dict[Key, int] = {}
     for index, row in _rows(record):
@@ -231,7 +232,7 @@ def _follow(record: ImportRecord, results: dict[int, RowResult], course: Course)
             continue
         decision = rules.decide(read, documents.get(key), record.options)
         expected = decision.outcome
-        if expected.took_effect and not _is_known(rules.references(read.values), documents):
+        if expected.took_effect and not _is_known(kind.references_of(read.values), documents):
             assert 2001 in codes, "I4: a missing worker was not missed"
             expected = Outcome.FAILED
         assert result.outcome is expected, (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shared.imports.import_type import ImportType, Rules
+from shared.imports.import_type import ImportType, ReferenceField, Rules
+from shared.imports.workers.definition import WORKERS
 
 
 def _load_rules() -> Rules:
@@ -17,5 +18,5 @@ ASSIGNMENTS = ImportType(
     version=1,
     table="Assignments",
     load_rules=_load_rules,
-    waits_for=("workers",),
+    references=(ReferenceField("PersonnelRef", WORKERS),),
 )

@@ -7,12 +7,11 @@ from fractions import Fraction
 from typing import Any, Final
 
 from shared.imports.assignments.model import Assignment
-from shared.imports.import_type import Document, ListedValue, Reference
+from shared.imports.import_type import Document, ListedValue
 from shared.imports.merge_rules import listed_values, merging_rules
 from shared.imports.messages import Message, MessageId
 from shared.imports.model import MAX_PERCENTAGE
 from shared.imports.row_reader import as_sent
-from shared.imports.workers.definition import WORKERS
 
 # What the fields of assignments mean, for the published schema: by model class and field.
 #
@@ -219,14 +218,6 @@ def _review(sent: Document, _merged: Document) -> Iterable[Message]:
     return find_implausible(sent)
 
 
-def references(document: Document) -> tuple[Reference, ...]:
-    """The worker, which must be stored with the same employer."""
-    employer, worker = document.get("EmployerRef"), document.get("PersonnelRef")
-    if employer is None or worker is None:
-        return ()
-    return (Reference("PersonnelRef", WORKERS.table, employer, worker),)
-
-
 def listed(document: Document) -> tuple[ListedValue, ...]:
     """The values that must be in the tenant's reference lists."""
     values = [*listed_values(document, LISTED_FIELDS)]
@@ -244,6 +235,5 @@ RULES = merging_rules(
     review=_review,
     meanings=MEANINGS,
     columns=COLUMNS,
-    references=references,
     listed=listed,
 )

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.assignments.model import Assignment
-from shared.imports.assignments.rules import RULES as ASSIGNMENTS
-from shared.imports.import_type import Document, OnExisting, Options, ReadRow, RecordRules
+from shared.imports.import_type import Document, ImportType, OnExisting, Options, ReadRow
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.merge_rules import evaluate_without_key, merge_rows
 from shared.imports.messages import Message
 from shared.imports.model import Record, shape_of
 from shared.imports.results import Outcome, RowResult
+from shared.imports.workers.definition import WORKERS
 from shared.imports.workers.model import Worker
-from shared.imports.workers.rules import RULES as WORKERS
 from tests.unit.imports.builders import a_worker, an_assignment, objects_of, without
 from tests.unit.imports.licenses.company import FAILED, KEYS, Company, of_employee, of_key
 
@@ -42,31 +42,32 @@ class Fault:
 
 
 def missing_by(
-    rules: RecordRules, _row: ReadRow, document: Document, _before: Document | None
+    kind: ImportType, _row: ReadRow, document: Document, _before: Document | None
 ) -> tuple[Message, ...]:
     """Only worker P1 is stored, and each list lacks some values."""
     return (
         *(
             Message(2001, reference.field)
-            for reference in rules.references(document)
+            for reference in kind.references_of(document)
             if reference.reference != "P1"
         ),
         *(
             Message(2001, value.field)
-            for value in rules.listed(document)
+            for value in kind.record_rules.listed(document)
             if value.value in UNLISTED
         ),
     )
 
 
 def result_of(
-    rules: RecordRules,
+    kind: ImportType,
     row: Row,
     stored: Document | None = None,
     on_existing: OnExisting = OnExisting.UPDATE,
 ) -> RowResult:
+    rules = kind.record_rules
     read = rules.read(0, row)
-    missing = partial(missing_by, rules)
+    missing = partial(missing_by, kind)
     if rules.identify({name.lower(): value for name, value in row.items()}) is None:
         return evaluate_without_key(rules, read, Options(), missing)
     return merge_rows(rules, [read], stored, Options(on_existing), missing).results[0]
@@ -129,7 +130,7 @@ def broken(row: Row, faults: Iterable[Fault]) -> Row:
 
 
 TYPES = pytest.mark.parametrize(
-    ("rules", "good", "faults"),
+    ("kind", "good", "faults"),
     [
         pytest.param(WORKERS, a_worker(), WORKER_FAULTS, id="workers"),
         pytest.param(ASSIGNMENTS, an_assignment(), ASSIGNMENT_FAULTS, id="assignments"),
@@ -139,29 +140,29 @@ TYPES = pytest.mark.parametrize(
 
 @TYPES
 def test_every_fault_is_reported_alone_and_together_with_all_others(
-    rules: RecordRules, good: Row, faults: tuple[Fault, ...]
+    kind: ImportType, good: Row, faults: tuple[Fault, ...]
 ) -> None:
     for fault in faults:
-        assert errors_of(result_of(rules, broken(good, [fault]))) == {fault.message}
-    assert errors_of(result_of(rules, broken(good, faults))) == {fault.message for fault in faults}
+        assert errors_of(result_of(kind, broken(good, [fault]))) == {fault.message}
+    assert errors_of(result_of(kind, broken(good, faults))) == {fault.message for fault in faults}
 
 
 @TYPES
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_any_faults_are_reported_at_once_and_the_corrected_row_is_accepted(
-    rules: RecordRules, good: Row, faults: tuple[Fault, ...], data: st.DataObject
+    kind: ImportType, good: Row, faults: tuple[Fault, ...], data: st.DataObject
 ) -> None:
     chosen = data.draw(st.lists(st.sampled_from(faults), unique_by=id, min_size=1))
-    result = result_of(rules, broken(good, chosen))
+    result = result_of(kind, broken(good, chosen))
     assert result.outcome is Outcome.FAILED
     assert errors_of(result) == {fault.message for fault in chosen}
     mended = data.draw(st.sampled_from(chosen))
     remaining = [fault for fault in chosen if fault is not mended]
-    assert errors_of(result_of(rules, broken(good, remaining))) == {
+    assert errors_of(result_of(kind, broken(good, remaining))) == {
         fault.message for fault in remaining
     }
-    assert result_of(rules, good).outcome is Outcome.NEW
+    assert result_of(kind, good).outcome is Outcome.NEW
 
 
 def test_a_field_that_cannot_be_read_is_not_also_missing() -> None:
@@ -235,18 +236,18 @@ def test_a_row_without_a_usable_key_has_its_other_faults_reported_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "model", "good"),
+    ("kind", "model", "good"),
     [(WORKERS, Worker, a_worker()), (ASSIGNMENTS, Assignment, an_assignment())],
     ids=["workers", "assignments"],
 )
 @settings(deadline=None, max_examples=100)
 @given(data=st.data())
 def test_no_rule_stumbles_over_a_row_of_which_only_a_part_is_readable(
-    rules: RecordRules, model: type[Record], good: Row, data: st.DataObject
+    kind: ImportType, model: type[Record], good: Row, data: st.DataObject
 ) -> None:
     row = good | data.draw(objects_of(shape_of(model)))
-    read = rules.read(0, row)
-    result = result_of(rules, row, data.draw(st.sampled_from([None, good])))
+    read = kind.record_rules.read(0, row)
+    result = result_of(kind, row, data.draw(st.sampled_from([None, good])))
     if not read.is_readable:
         assert result.outcome is Outcome.FAILED
         assert set(read.messages) <= set(result.messages)

@@ -9,7 +9,7 @@ import pytest
 
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.assignments.model import MAX_RATES, MAX_SPLITS, Assignment, Rate
-from shared.imports.assignments.rules import RULES, listed, references
+from shared.imports.assignments.rules import RULES, listed
 from shared.imports.import_type import Decision, Document, Reference
 from shared.imports.merge_rules import MAX_REVIEW_MESSAGES
 from shared.imports.model import MergeKind, shape_of
@@ -365,7 +365,10 @@ def test_columns_are_what_people_search_by() -> None:
 
 def test_an_assignment_refers_to_the_worker_of_its_employer() -> None:
     document = stored_after(an_assignment(PersonnelRef=" 007 "))
-    assert references(document) == (Reference("PersonnelRef", "Workers", "ER1", "007"),)
+    assert ASSIGNMENTS.references_of(document) == [
+        Reference("PersonnelRef", "Workers", "ER1", "007")
+    ]
+    assert ASSIGNMENTS.waits_for == ("workers",)
 
 
 def test_values_of_reference_lists_are_looked_up_in_their_normal_form() -> None:

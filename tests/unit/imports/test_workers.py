@@ -10,6 +10,7 @@ import pytest
 from shared.imports.import_type import Decision, Document
 from shared.imports.messages import Severity
 from shared.imports.model import MergeKind, shape_of
+from shared.imports.registry import import_type
 from shared.imports.results import Outcome
 from shared.imports.workers.model import Worker
 from shared.imports.workers.rules import RULES, listed, lookups
@@ -164,7 +165,7 @@ def test_a_worker_refers_to_no_record_and_to_what_may_be_listed() -> None:
         )
     ).document
     assert document is not None
-    assert RULES.references(document) == ()
+    assert import_type("workers").references_of(document) == []
     assert [(item.field, item.kind, item.value) for item in listed(document)] == [
         ("DivisionRef", "division", "D"),
         ("DepartmentRef", "department", "DP"),
