@@ -49,13 +49,13 @@ from cli.result_tables import (
 from cli.row_files import FAR_MORE_THAN_ANY, RowFileError, read_rows
 from cli.terminal import complain
 from shared.imports.import_type import ImportType
-from shared.imports.merge_rules import MASK, leaves, looks_masked
+from shared.imports.merge_rules import leaves
 from shared.imports.messages import MessageId
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import MESSAGE_TYPES
 from shared.imports.row_reader import dotted
 from shared.imports.sender import source_name
-from shared.imports.text_checks import escaped
+from shared.imports.text_checks import MASK, escaped, looks_masked
 
 # Unknown columns and fields that have a line of their own.
 MOST_NAMED: Final = 20

@@ -40,6 +40,7 @@ from shared.imports.model import (
 )
 from shared.imports.results import MAX_MESSAGES, Outcome, RowResult, failed
 from shared.imports.row_reader import as_sent, dotted, is_sensitive, read_key, read_row
+from shared.imports.text_checks import MASK
 
 # Values that the rules allow but that are implausible: Warning 2003.
 #
@@ -393,12 +394,6 @@ def listed_values(
 
 # The changes of a row to a record, field by field (docs/contracts.md#0, dryRun).
 
-# Replaces a sensitive value.
-MASK: Final = "***"
-# The least characters of a sensitive value of which the last ones are shown, and how many.
-_LEAST_SHOWN_LENGTH: Final = 8
-_SHOWN_LENGTH: Final = 4
-
 Path = tuple[str | int, ...]
 IsSensitive = Callable[[Sequence[str | int]], bool]
 
@@ -440,19 +435,6 @@ def leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
             yield from leaves((*path, index), item)
     elif value is not None:
         yield path, value
-
-
-def masked_value(value: Any) -> str:
-    """A sensitive value of a record as it is shown: the last four of eight or more characters."""
-    if isinstance(value, str) and len(value) >= _LEAST_SHOWN_LENGTH:
-        return f"{MASK}{value[-_SHOWN_LENGTH:]}"
-    return MASK
-
-
-def looks_masked(value: Any) -> bool:
-    """Whether a value may be the result of `masked_value`."""
-    is_text = isinstance(value, str) and value.startswith(MASK)
-    return is_text and len(value) in (len(MASK), len(MASK) + _SHOWN_LENGTH)
 
 
 def _shown(path: Path, before: Any, after: Any, is_sensitive: IsSensitive) -> tuple[Any, Any]:

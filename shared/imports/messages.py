@@ -203,7 +203,8 @@ def _field_entries() -> tuple[CatalogueEntry, ...]:
             MessageId.WRONG_FORM,
             error,
             "Value does not have the required form",
-            "Match the whole value to the pattern of the schema, with ASCII digits.",
+            "Match the whole value to the pattern of the schema, with ASCII digits. Where the "
+            "value is a mask (`***6789`), send the value itself, or leave the field out.",
             "docs/contracts.md#1",
         ),
         CatalogueEntry(

@@ -390,7 +390,8 @@ class Shape:
     """The fields of one model class, by contract name and by lower-cased name.
 
     `converted` names the fields whose stored value may differ from the sent one; `merging` has the
-    nested objects that merge property by property; `references` are the fields that name records.
+    nested objects that merge property by property; `references` are the fields that name records;
+    `sensitive` are those whose value may be secret, or has such values in it.
     """
 
     model: type[Record]
@@ -401,7 +402,7 @@ class Shape:
     converted: frozenset[str]
     references: tuple[str, ...]
     required_in_record: tuple[str, ...]
-    is_sensitive: bool
+    sensitive: tuple[str, ...]
     merge_kind: MergeKind
     usual: UsualFields
 
@@ -427,7 +428,7 @@ def shape_of(model: type[Record]) -> Shape:
         | {name for name, shape in nested.items() if shape.converted},
         references=tuple(name for name in fields if name in references),
         required_in_record=tuple(name for name in fields if name in in_record),
-        is_sensitive=any(field.is_sensitive for field in fields.values()),
+        sensitive=tuple(name for name, field in fields.items() if field.is_sensitive),
         merge_kind=model.merge_kind,
         usual=UsualFields(
             lengths=_of_kind(fields, UsualLength),
@@ -457,7 +458,7 @@ def _field(name: str, info: FieldInfo, owner: type[Record]) -> FieldShape:
         is_list=is_list,
         max_items=_max_length((*info.metadata, *bare.metadata)) if is_list else None,
         is_sensitive=owner.is_sensitive
-        or (nested is not None and nested.is_sensitive)
+        or (nested is not None and bool(nested.sensitive))
         or name in _marked(owner, Mark.SENSITIVE),
         nested=nested,
         # The outermost declaration applies; it is the last in the metadata.

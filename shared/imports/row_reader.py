@@ -11,7 +11,7 @@ errors and the unknown names become messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
@@ -43,7 +43,14 @@ from shared.imports.model import (
     shape_of,
 )
 from shared.imports.results import MAX_MESSAGES
-from shared.imports.text_checks import escaped, is_blank, trimmed, warn_of_reference
+from shared.imports.text_checks import (
+    MASK_SENT,
+    escaped,
+    is_blank,
+    looks_masked,
+    trimmed,
+    warn_of_reference,
+)
 
 # Characters of a value, or of an unknown name, that a message repeats.
 MAX_SHOWN: Final = 200
@@ -182,18 +189,24 @@ def read_row(
     shape = shape_of(model)
     unknown = _UnknownFields()
     sent = _rename_fields(row, shape, "", unknown)
+    masked = [*_masked_values(sent, shape, ())] if shape.sensitive else []
+    details: Sequence[Mapping[str, Any]] = ()
+    record: Record | None = None
     try:
         record = model.model_validate(sent)
     except ValidationError as error:
         details = error.errors(include_url=False)
+    if record is None or masked:
         shown_key = _shown_key(sent, key_fields)
-        messages = without_repeats([message_from_error(item, shape) for item in details])
-        messages += _warn_of_references(sent, shape)
-        for detail in details:
-            _remove_value(sent, detail["loc"])
+        faults = [message_from_error(each, shape) for each in details if each["loc"] not in masked]
+        faults += [Message(MessageId.WRONG_FORM, dotted(path), None, MASK_SENT) for path in masked]
+        messages = without_repeats(faults) + _warn_of_references(sent, shape)
+        unreadable_paths = [*(detail["loc"] for detail in details), *masked]
+        for path in unreadable_paths:
+            _remove_value(sent, path)
         _convert_values(sent, shape)
         _reduce_nested(sent, shape)
-        unreadable = frozenset(dotted(detail["loc"]) for detail in details)
+        unreadable = frozenset(map(dotted, unreadable_paths))
         limited = _limit_messages(messages, unknown)
         return ReadRow(index, shown_key, sent, limited, unreadable)
     _convert(sent, record, shape)
@@ -203,6 +216,26 @@ def read_row(
     return ReadRow(
         index, key, sent, _limit_messages(warnings, unknown) if warnings or unknown.count else ()
     )
+
+
+def _masked_values(
+    values: Mapping[str, Any], shape: Shape, path: tuple[str | int, ...]
+) -> Iterator[tuple[str | int, ...]]:
+    """The paths of sensitive values that are the mask of a value; stored, they would destroy it."""
+    for name in shape.sensitive:
+        value = values.get(name)
+        nested = shape.fields[name].nested
+        if value is None:
+            continue
+        if nested is None:
+            if looks_masked(value):
+                yield (*path, name)
+        elif type(value) is dict:
+            yield from _masked_values(value, nested, (*path, name))
+        elif type(value) is list:
+            for position, item in enumerate(value):
+                if type(item) is dict:
+                    yield from _masked_values(item, nested, (*path, name, position))
 
 
 @dataclass(slots=True)

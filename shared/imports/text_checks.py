@@ -1,4 +1,4 @@
-"""Checks of texts: references (their ends, Warning 2003), and names that are misspelled.
+"""Checks of texts: references (their ends, Warning 2003), masks, and names that are misspelled.
 
 The gateway stores a reference as the caller sent it. So a reference with an invisible character, or
 one that a spreadsheet has turned into a formula or a rounded number, makes a second record beside
@@ -11,7 +11,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from shared.imports.messages import Message, MessageId
 
@@ -82,6 +82,35 @@ def _is_hidden(char: str) -> bool:
 def _escape(char: str) -> str:
     code = ord(char)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+# Masks: what a caller is shown in place of a sensitive value, and sends back by mistake.
+
+# Replaces a sensitive value.
+MASK: Final = "***"
+# The least characters of a sensitive value of which the last ones are shown, and how many.
+_LEAST_SHOWN_LENGTH: Final = 8
+_SHOWN_LENGTH: Final = 4
+MASK_SENT: Final = (
+    "this is the mask that records are shown with; send the value itself, or leave the field out"
+)
+
+
+def masked_value(value: Any) -> str:
+    """A sensitive value of a record as it is shown: the last four of eight or more characters."""
+    if isinstance(value, str) and len(value) >= _LEAST_SHOWN_LENGTH:
+        return f"{MASK}{value[-_SHOWN_LENGTH:]}"
+    return MASK
+
+
+def looks_masked(value: Any) -> bool:
+    """Whether a value may be the result of `masked_value`, also one that has lost some characters
+    or got blanks at its ends.
+    """
+    if not isinstance(value, str) or MASK not in value:
+        return False
+    text = trimmed(value)
+    return text.startswith(MASK) and len(text) <= len(MASK) + _SHOWN_LENGTH
 
 
 # Misspelled names: how near two names are, and which known name the sender most likely meant.

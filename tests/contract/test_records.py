@@ -304,6 +304,33 @@ def test_what_is_masked_is_named_and_short_values_show_nothing(readers: Readers)
     assert "masked" not in plain
 
 
+def test_a_mask_that_is_sent_back_changes_nothing(gateway: GatewayProcess, storage: str) -> None:
+    full = a_sender(storage, read=FULL)
+    readers = Readers(gateway, {FULL: full, MASKED: a_sender(storage, full.tenant)})
+    readers.send("/api/import/workers", PEOPLE[:2])
+    before = readers.items("workers")
+    rows = [
+        {name: value for name, value in each["record"].items() if name != "Surname"}
+        for each in readers.items("workers", MASKED)
+    ]
+    answer = readers.send("/api/import/workers?dryRun=true", rows)
+    assert [each["importStatus"] for each in answer.results] == ["Error", "Error"]
+    answer = readers.send("/api/import/workers", [a_worker("P1", PassportNumber=5), *rows])
+    masked = [
+        (message["errorID"], message["fieldName"], message.get("fieldValue"))
+        for result in answer.results[1:]
+        for message in result["messages"]
+    ]
+    assert masked == [
+        (1004, f"PrimaryBankDetails.{name}", None)
+        for name in ("BankSortCode", "BankAccountNumber", "BankAccountName")
+    ] + [(1004, "UKPayrollDetails.NINumber", None), (1004, "PassportNumber", None)]
+    # A corrected row of a retry is read like any row.
+    corrected = [{"index": 0, "row": rows[0]}]
+    readers.send(f"/api/imports/{answer.headers['x-import-id']}/retry", corrected)
+    assert readers.items("workers") == before
+
+
 def test_former_values_are_masked_too(gateway: GatewayProcess, storage: str) -> None:
     full = a_sender(storage, read=FULL)
     readers = Readers(gateway, {FULL: full, MASKED: a_sender(storage, full.tenant)})

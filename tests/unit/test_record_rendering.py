@@ -10,8 +10,8 @@ import pytest
 
 from cli.csv_files import known_paths, path_of
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
-from shared.imports.merge_rules import looks_masked, masked_value
 from shared.imports.modules import IMPORT_MODULES
+from shared.imports.text_checks import looks_masked, masked_value
 from shared.imports.workers.rules import RULES as WORKERS
 from shared.services.records.rendering import RecordRenderer, number_names, sensitive_names
 from shared.storage.entities import split_text
@@ -94,7 +94,12 @@ def test_at_most_the_last_four_of_eight_characters_are_shown(value: Any, shown: 
     assert looks_masked(shown)
 
 
-@pytest.mark.parametrize("value", ["***1", "*** ", "**", "***12345", 3, None, "x***1234"])
+@pytest.mark.parametrize("value", [" ***5678", "***\u00a0", "***1", "*** 567"])
+def test_a_mask_that_was_edited_still_looks_like_one(value: str) -> None:
+    assert looks_masked(value)
+
+
+@pytest.mark.parametrize("value", ["**", "***12345", 3, None, "x***1234", "12***", ""])
 def test_what_is_no_mask_does_not_look_like_one(value: Any) -> None:
     assert not looks_masked(value)
 

@@ -22,9 +22,11 @@ from shared.imports.import_type import Document
 from shared.imports.json_rows import json_kind, read_document
 from shared.imports.messages import Message, MessageId
 from shared.imports.text_checks import (
+    MASK_SENT,
     escaped,
     is_like_dry_run,
     is_one_slip_away,
+    looks_masked,
     trimmed,
     warn_of_reference,
 )
@@ -334,6 +336,9 @@ class RecordReader:
                     detail=f"at most {max_length} characters are allowed",
                 )
             )
+            return None
+        if name in VALUE_FIELDS and looks_masked(text):
+            faults.append(Message(MessageId.WRONG_FORM, name, detail=MASK_SENT))
             return None
         matches = self._formats.get(name)
         if text and matches is not None and not matches(text):

@@ -15,8 +15,8 @@ from typing import Any
 
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import Document
-from shared.imports.merge_rules import masked_value
 from shared.imports.row_reader import dotted
+from shared.imports.text_checks import masked_value
 from shared.storage.entities import join_text
 from shared.storage.ports import Entity, reading
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli.csv_files import known_paths, path_of
 from shared.imports.import_type import OnExisting, Options, RowKey
 from shared.imports.model import shape_of
 from shared.imports.registry import import_type
@@ -46,6 +47,39 @@ def test_a_model_has_the_fields_of_the_contract_and_no_other(fields: ModelFields
 def test_only_required_fields_may_not_be_null(fields: ModelFields) -> None:
     shape = shape_of(fields.model).fields
     assert {name for name, field in shape.items() if not field.is_nullable} == fields.not_null
+
+
+@every_type
+@pytest.mark.parametrize("mask", ["***", "***567C", " ***567C"])
+def test_a_mask_is_refused_by_every_field_that_is_shown_masked(kind: RowType, mask: str) -> None:
+    sensitive = [
+        path
+        for path in known_paths(kind.rules.json_schema())
+        if kind.rules.is_sensitive(path_of(path))
+    ]
+    assert bool(sensitive) is bool(shape_of(kind.model).sensitive)
+    for path in sensitive:
+        read = kind.rules.read(0, kind.row_with(path, mask))
+        assert [(each.id, each.field, each.value) for each in read.messages] == [(1004, path, None)]
+
+
+def test_a_mask_is_refused_beside_the_other_faults_of_a_row() -> None:
+    row = WORKERS.make_row(
+        Gender="x",
+        Surname="***",
+        PrimaryBankDetails={"BankSortCode": "***", "BankRef": "***", "IBAN": 5},
+        SecondaryBankDetails="***",
+    )
+    read = WORKERS.rules.read(0, row)
+    assert sorted((each.id, each.field) for each in read.messages) == [
+        (1002, "Gender"),
+        (1002, "PrimaryBankDetails.IBAN"),
+        (1002, "SecondaryBankDetails"),
+        (1004, "PrimaryBankDetails.BankRef"),
+        (1004, "PrimaryBankDetails.BankSortCode"),
+    ]
+    assert read.values["PrimaryBankDetails"] is None
+    assert read.values["Surname"] == "***"
 
 
 @pytest.mark.parametrize(

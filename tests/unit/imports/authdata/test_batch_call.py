@@ -214,3 +214,10 @@ def test_nested_repetition_takes_no_time(pattern: str) -> None:
 def test_a_stored_pattern_that_cannot_be_run_is_refused_when_it_is_used() -> None:
     with pytest.raises(ConflictError, match=r"format of authValue1 .* look-around"):
         Formats({"authValue1": r"(?!000)\d+"}).compiled()
+
+
+@pytest.mark.parametrize("field", ["authValue1", "authValue2", "authValue3"])
+def test_the_mask_of_a_value_is_not_taken_for_a_value(field: str) -> None:
+    [record] = read_all([{"employeeId": "***", "employeeStatus": "***", field: " *** "}])
+    assert [(each.id, each.field, each.value) for each in record.messages] == [(1004, field, None)]
+    assert not record.fingerprints.has_values
