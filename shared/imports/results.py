@@ -19,8 +19,8 @@ MAX_MESSAGES = 200
 # Messages of the rows of one chunk; rows after that are shortened.
 MAX_CHUNK_MESSAGES = 20_000
 
-# Removed records in the result of one row. An entry in the log of licenses has to stay below the
-# 1 MiB of an entity, and one row of Replace may remove any number of licenses.
+# Removed records in the result of one row, and restored ones. An entry in the log of licenses has to
+# stay below the 1 MiB of an entity, and one row of Replace may remove any number of licenses.
 MAX_REMOVED = 5_000
 
 # Characters of an answer; rows after that show only their first message. A call of 300 KB can cause
@@ -59,7 +59,8 @@ class RowResult:
 
     `key` has one value per key field of the import type, None where the row has no readable one.
     `removed` are the records of the row's group that the row removed, each by the last value of its
-    key: licenses that Replace or Delete removed, the old id of an employee.
+    key: licenses that Replace or Delete removed, the old id of an employee. `restored` are those
+    besides its own that a row of an undo brought back.
     """
 
     index: int
@@ -67,6 +68,7 @@ class RowResult:
     outcome: Outcome
     messages: tuple[Message, ...] = ()
     removed: tuple[str, ...] = ()
+    restored: tuple[str, ...] = ()
 
     def with_message(self, message: Message) -> RowResult:
         """The same result with one more message."""
@@ -113,8 +115,8 @@ def cap_messages(results: Iterable[RowResult]) -> list[RowResult]:
 def pack_result(result: RowResult) -> list[Any]:
     """A result as a small JSON list: [index, outcome, [key…], [message…]].
 
-    A fifth element has what the row removed, where there is something; with one key more than
-    MAX_REMOVED it is not complete.
+    A fifth element has what the row removed, where there is something, and a sixth what it
+    restored; with one key more than MAX_REMOVED they are not complete.
     """
     packed: list[Any] = [
         result.index,
@@ -122,8 +124,10 @@ def pack_result(result: RowResult) -> list[Any]:
         list(result.key),
         [message.pack() for message in result.messages[:MAX_MESSAGES]],
     ]
-    if result.removed:
+    if result.removed or result.restored:
         packed.append(list(result.removed[: MAX_REMOVED + 1]))
+    if result.restored:
+        packed.append(list(result.restored[: MAX_REMOVED + 1]))
     return packed
 
 
@@ -135,13 +139,14 @@ def unpack_result(packed: list[Any]) -> RowResult:
     index, code, key, messages, *rest = packed
     if not isinstance(index, int) or not isinstance(key, list):
         raise ValueError("no result of a row")
-    [removed] = rest or [()]
+    removed, restored = (*rest, (), ())[:2]
     return RowResult(
         index,
         tuple(key),
         _BY_CODE[code],
         tuple(Message.unpack(item) for item in messages),
         tuple(map(str, removed)),
+        tuple(map(str, restored)),
     )
 
 

@@ -145,12 +145,16 @@ def fold_chunk(
             fold = folds.setdefault(_key(kind, row), _Fold(position, not is_new, is_there=True))
             fold.is_there = True
             fold.was_created = fold.was_created or is_new
-        if len(row.removed) > MAX_REMOVED:
+        if max(len(row.removed), len(row.restored)) > MAX_REMOVED:
             raise UnreadableDataError("the list of removed records")
         for name in row.removed:
             key = (*_key(kind, row)[:-1], name)
             fold = folds.setdefault(key, _Fold(position, existed=True, is_there=False))
             fold.is_there, fold.was_removed = False, True
+        for name in row.restored:
+            key = (*_key(kind, row)[:-1], name)
+            fold = folds.setdefault(key, _Fold(position, existed=False, is_there=True))
+            fold.is_there = fold.was_created = True
     ordered = [(fold.position, key, fold.change) for key, fold in folds.items()]
     return sorted(ordered, key=lambda each: each[0])
 

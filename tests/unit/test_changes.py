@@ -151,6 +151,19 @@ def test_an_employee_under_a_new_id_is_created_and_the_old_id_deleted() -> None:
     assert folded(EMPLOYEES, *rows) == [(1, "new", CREATED), (1, "old", DELETED), (2, "e", CHANGED)]
 
 
+def test_a_record_that_an_undo_brings_back_beside_its_own_is_created() -> None:
+    rows = [
+        RowResult(0, ("C1", None, "7", None, "k1"), UPDATED, removed=("k1",), restored=("k2",)),
+        RowResult(1, ("C1", None, "7", None, "k3"), UPDATED, restored=("k4",)),
+    ]
+    read = [unpack_result(pack_result(row)) for row in rows]
+    assert read == rows
+    expected = [(1, "k1", DELETED), (1, "k2", CREATED), (2, "k3", CHANGED), (2, "k4", CREATED)]
+    assert folded(LICENSES, *read) == expected
+    renamed_back = RowResult(0, ("new",), UPDATED, removed=("new",), restored=("old",))
+    assert folded(EMPLOYEES, renamed_back) == [(1, "new", DELETED), (1, "old", CREATED)]
+
+
 def test_more_removed_records_than_a_result_can_name_are_noticed() -> None:
     keys = [f"k{at}" for at in range(MAX_REMOVED + 7)]
     for count in (MAX_REMOVED, MAX_REMOVED + 1, MAX_REMOVED + 7):
