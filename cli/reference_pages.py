@@ -19,11 +19,14 @@ from typing import Any, Final
 from shared import errors
 from shared.errors import RefusedError
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
+from shared.imports.documents.messages import DocumentMessageId
 from shared.imports.documents.model import FILE_TYPES, Upload, name_fault, type_fault
 from shared.imports.import_type import ON_EXISTING_MEANINGS, OnExisting, Options, RecordRules
 from shared.imports.licenses.actions import ACTION_MEANINGS, LicenseAction
+from shared.imports.licenses.messages import LicenseMessageId
 from shared.imports.licenses.rules import read_license
-from shared.imports.messages import CATALOGUE, SEND_AGAIN, Message, MessageId
+from shared.imports.messages import SEND_AGAIN, Message, MessageId
+from shared.imports.registry import MESSAGE_CATALOGUE
 from shared.imports.results import OUTCOME_MEANINGS
 from shared.imports.workers.rules import RULES as WORKERS
 from shared.services.status import STATE_MEANINGS
@@ -49,11 +52,11 @@ _KEY: Final = "12345678-1234-1234-1234-12345678901{}"
 
 
 def examples() -> dict[int, Message]:
-    """A message of each id, in the order of the catalogue."""
+    """A message of each id, in the order of the ids."""
     by_id: dict[int, Message] = {}
     for message in (*_from_bad_rows(), *_from_storage()):
         by_id.setdefault(message.id, message)
-    return {id_: by_id.get(id_) or Message(id_) for id_ in CATALOGUE}
+    return {id_: by_id.get(id_) or Message(id_) for id_ in sorted(MESSAGE_CATALOGUE)}
 
 
 def _from_bad_rows() -> Iterator[Message]:
@@ -98,17 +101,19 @@ def _from_storage() -> Iterator[Message]:
         "W9",
         "no record of this name is stored with the employer of the row",
     )
-    yield Message(MessageId.NO_LICENSE_TO_UPDATE, "licenseKey", _KEY.format(1))
-    yield Message(MessageId.NO_LICENSE_TO_DELETE, "licenseKey", _KEY.format(1))
+    yield Message(LicenseMessageId.NO_LICENSE_TO_UPDATE, "licenseKey", _KEY.format(1))
+    yield Message(LicenseMessageId.NO_LICENSE_TO_DELETE, "licenseKey", _KEY.format(1))
     names: dict[int, str] = {
-        MessageId.UNSAFE_FILE_NAME: "../payslip.pdf",
-        MessageId.WRONG_FILE_TYPE: "payslip.exe",
+        DocumentMessageId.UNSAFE_FILE_NAME: "../payslip.pdf",
+        DocumentMessageId.WRONG_FILE_TYPE: "payslip.exe",
     }
     details: dict[int, str | None] = {
-        MessageId.UNSAFE_FILE_NAME: name_fault(names[MessageId.UNSAFE_FILE_NAME]),
-        MessageId.WRONG_FILE_TYPE: type_fault(names[MessageId.WRONG_FILE_TYPE], FILE_TYPES.keys()),
+        DocumentMessageId.UNSAFE_FILE_NAME: name_fault(names[DocumentMessageId.UNSAFE_FILE_NAME]),
+        DocumentMessageId.WRONG_FILE_TYPE: type_fault(
+            names[DocumentMessageId.WRONG_FILE_TYPE], FILE_TYPES.keys()
+        ),
     }
-    for id_ in CATALOGUE:
+    for id_ in sorted(MESSAGE_CATALOGUE):
         if 4000 < id_ < 5000:
             upload = Upload("W1", "2026-01", names.get(id_, "payslip.pdf"), _DAY, 10)
             fault = upload.refused(id_, details.get(id_)).fault
@@ -292,7 +297,9 @@ def render_messages_page() -> str:
     """The whole page, in Markdown."""
     rows = [
         (str(id_), entry.severity.value, entry.text, entry.advice, _example_text(example))
-        for (id_, entry), example in zip(CATALOGUE.items(), examples().values(), strict=True)
+        for (id_, entry), example in zip(
+            sorted(MESSAGE_CATALOGUE.items()), examples().values(), strict=True
+        )
     ]
     head = ("Id", "Kind", "Message", "What to do", "Example")
     # Those that the source raises, and the answers to faults of storage and of the gateway.

@@ -17,7 +17,8 @@ from typing import Any, Final
 from cli.output import columns
 from cli.row_files import Format, format_of
 from shared.imports import csv_export
-from shared.imports.messages import CATALOGUE, MessageId, Severity
+from shared.imports.messages import MessageId, Severity
+from shared.imports.registry import MESSAGE_CATALOGUE
 from shared.imports.results import MAX_GROUPS, MAX_INDEXES
 from shared.imports.text_checks import escaped
 
@@ -242,7 +243,7 @@ class GroupTally:
 
 def _catalogue_text(message: Mapping[str, Any]) -> str:
     """The catalogue's text of a message, without the detail of one row."""
-    entry = CATALOGUE.get(message["errorID"])
+    entry = MESSAGE_CATALOGUE.get(message["errorID"])
     return entry.text if entry else str(message["message"])
 
 

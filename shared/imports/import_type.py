@@ -18,7 +18,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
 
-from shared.imports.messages import Message
+from shared.imports.messages import CatalogueEntry, Message
 from shared.imports.results import Outcome
 
 # The kinds of reference lists that a tenant may load.
@@ -102,7 +102,7 @@ class OnExisting(StrEnum):
 # The meaning of each value, for the OpenAPI document and the docs.
 ON_EXISTING_MEANINGS: Final[Mapping[OnExisting, str]] = {
     OnExisting.UPDATE: "A row changes the record that is stored under its key.",
-    OnExisting.ERROR: "A row whose key is stored already fails (10000, 10001).",
+    OnExisting.ERROR: "A row whose key is stored already fails.",
 }
 
 
@@ -310,6 +310,8 @@ class ImportType:
     version: int
     table: str
     load_rules: Callable[[], Rules]
+    # The messages that only this type has, as `declare_messages` gives them.
+    messages: tuple[CatalogueEntry, ...] = ()
     # Its fields that name records of other types. A row whose record names one that is not stored
     # waits while an earlier import of that type is open, and fails with 2001 otherwise.
     references: tuple[ReferenceField, ...] = ()

@@ -11,6 +11,7 @@ from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.import_type import ImportType
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.messages import CATALOGUE, CatalogueEntry
 from shared.imports.workers.definition import WORKERS
 
 
@@ -53,6 +54,9 @@ class Catalogue:
 
 
 TYPE_CATALOGUE: Final = Catalogue((WORKERS, ASSIGNMENTS, LICENSES, DOCUMENTS, AUTHDATA))
+
+# Every message: those of all types, and those that belong to none.
+MESSAGE_CATALOGUE: Final[Mapping[int, CatalogueEntry]] = MappingProxyType(CATALOGUE)
 
 # The lowest version of each type by name, for what the versions of a type share.
 IMPORT_TYPES: Final = TYPE_CATALOGUE.lowest

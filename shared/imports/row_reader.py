@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.imports.import_type import Document, ReadRow, RowKey
 from shared.imports.json_rows import json_kind
+from shared.imports.licenses.messages import LicenseMessageId
 from shared.imports.messages import Message, MessageId, bounded, without_repeats
 from shared.imports.model import (
     AMOUNT_RANGE,
@@ -82,7 +83,7 @@ FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
     ),
     "literal_error": (MessageId.VALUE_NOT_ALLOWED, "one of {expected} is expected"),
     NOT_A_DATE: (MessageId.NOT_A_DATE, "{advice}"),
-    NOT_BASE64: (MessageId.CONTENT_NOT_BASE64, None),
+    NOT_BASE64: (LicenseMessageId.CONTENT_NOT_BASE64, None),
     "greater_than_equal": (MessageId.OUT_OF_RANGE, "at least {ge} is expected"),
     "less_than_equal": (MessageId.OUT_OF_RANGE, "at most {le} is expected"),
     AMOUNT_RANGE: (

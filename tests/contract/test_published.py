@@ -21,7 +21,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi import checks
 
-from shared.imports.messages import CATALOGUE
+from shared.imports.registry import MESSAGE_CATALOGUE as CATALOGUE
 from shared.web.openapi.document import SAMPLES, all_answers, document, operations
 from shared.web.openapi.operations import JSON, Limits, Operation
 from tests.contract.calls import (

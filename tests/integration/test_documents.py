@@ -13,10 +13,11 @@ import pytest
 from azure.storage.blob import BlobClient
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
+from shared.imports.documents.messages import DocumentMessageId
 from shared.imports.documents.model import Upload
 from shared.imports.documents.rounds import Feature, RoundStatus
 from shared.imports.import_type import Options
-from shared.imports.messages import CATALOGUE, MessageId
+from shared.imports.messages import CATALOGUE
 from shared.imports.results import Outcome
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.status import ImportState
@@ -84,26 +85,31 @@ def drops(storage: str, scenario: Callable[[Drops], Awaitable[None]], **settings
 
 
 BAD: list[tuple[str, bytes, dict[str, str], int]] = [
-    (f"{ROUND}/nobody/a.pdf", PDF, {}, MessageId.WORKER_NOT_FOUND),
-    (f"{ROUND}/P2/a.pdf", PDF, {}, MessageId.AMBIGUOUS_WORKER),
-    (f"{ROUND}/P1/a.pdf", JPEG, {}, MessageId.WRONG_FILE_TYPE),
-    (f"{ROUND}/P1/a.exe", PDF, {}, MessageId.WRONG_FILE_TYPE),
-    (f"{ROUND}/P1/a.pdf", b"", {}, MessageId.EMPTY_FILE),
-    (f"{ROUND}/P1/a.pdf", b"%PDF-" + bytes(LIMIT - 4), {}, MessageId.FILE_TOO_LARGE),
-    (f"{ROUND}/P1/a%2Fb.pdf", PDF, {}, MessageId.UNSAFE_FILE_NAME),
-    (f"{ROUND}/P1/a.pdf", PDF, {"generationtime": "2999-01-01"}, MessageId.WRONG_GENERATION_TIME),
-    (f"{ROUND}/P1/a.pdf", PDF, {"GenerationTime": "soon"}, MessageId.WRONG_GENERATION_TIME),
-    (f"{ROUND}/{'x' * 61}/a.pdf", PDF, {}, MessageId.WRONG_REFERENCE_LENGTH),
-    (f"{ROUND}/P1/more/a.pdf", PDF, {}, MessageId.WRONG_DROP_PATH),
-    (f"{ROUND}/%zz/a.pdf", PDF, {}, MessageId.WRONG_DROP_PATH),
-    ("1999/P1/a.pdf", PDF, {}, MessageId.ROUND_NOT_FOUND),
-    ("closed/P1/a.pdf", PDF, {}, MessageId.ROUND_NOT_OPEN),
+    (f"{ROUND}/nobody/a.pdf", PDF, {}, DocumentMessageId.WORKER_NOT_FOUND),
+    (f"{ROUND}/P2/a.pdf", PDF, {}, DocumentMessageId.AMBIGUOUS_WORKER),
+    (f"{ROUND}/P1/a.pdf", JPEG, {}, DocumentMessageId.WRONG_FILE_TYPE),
+    (f"{ROUND}/P1/a.exe", PDF, {}, DocumentMessageId.WRONG_FILE_TYPE),
+    (f"{ROUND}/P1/a.pdf", b"", {}, DocumentMessageId.EMPTY_FILE),
+    (f"{ROUND}/P1/a.pdf", b"%PDF-" + bytes(LIMIT - 4), {}, DocumentMessageId.FILE_TOO_LARGE),
+    (f"{ROUND}/P1/a%2Fb.pdf", PDF, {}, DocumentMessageId.UNSAFE_FILE_NAME),
+    (
+        f"{ROUND}/P1/a.pdf",
+        PDF,
+        {"generationtime": "2999-01-01"},
+        DocumentMessageId.WRONG_GENERATION_TIME,
+    ),
+    (f"{ROUND}/P1/a.pdf", PDF, {"GenerationTime": "soon"}, DocumentMessageId.WRONG_GENERATION_TIME),
+    (f"{ROUND}/{'x' * 61}/a.pdf", PDF, {}, DocumentMessageId.WRONG_REFERENCE_LENGTH),
+    (f"{ROUND}/P1/more/a.pdf", PDF, {}, DocumentMessageId.WRONG_DROP_PATH),
+    (f"{ROUND}/%zz/a.pdf", PDF, {}, DocumentMessageId.WRONG_DROP_PATH),
+    ("1999/P1/a.pdf", PDF, {}, DocumentMessageId.ROUND_NOT_FOUND),
+    ("closed/P1/a.pdf", PDF, {}, DocumentMessageId.ROUND_NOT_OPEN),
 ]
 DETAILS: dict[int, str] = {
-    MessageId.WRONG_FILE_TYPE: "; send ",
-    MessageId.FILE_TOO_LARGE: f"it has {LIMIT + 1} bytes and the limit is {LIMIT}",
-    MessageId.UNSAFE_FILE_NAME: "it has the character / at character 2",
-    MessageId.WRONG_REFERENCE_LENGTH: "the worker, the third part of the path",
+    DocumentMessageId.WRONG_FILE_TYPE: "; send ",
+    DocumentMessageId.FILE_TOO_LARGE: f"it has {LIMIT + 1} bytes and the limit is {LIMIT}",
+    DocumentMessageId.UNSAFE_FILE_NAME: "it has the character / at character 2",
+    DocumentMessageId.WRONG_REFERENCE_LENGTH: "the worker, the third part of the path",
 }
 
 
@@ -146,7 +152,7 @@ def test_a_time_that_is_none_at_all_does_not_keep_the_file_in_the_container(
         assert await play.names(play.box) == []
         [moved] = await play.names(play.rejected)
         said = (await play.rejected.get_blob_client(moved).get_blob_properties()).metadata
-        assert said["errorid"] == str(MessageId.WRONG_GENERATION_TIME)
+        assert said["errorid"] == str(DocumentMessageId.WRONG_GENERATION_TIME)
         assert said["generationtime"] in ("fr%FCh", "x" * 100)
 
     drops(delivered, scenario)
@@ -179,7 +185,9 @@ def test_a_drop_of_a_tenant_that_is_none_is_rejected_without_an_import(delivered
         await play.box.upload_blob(name, PDF)
         await play.import_drop(name)
         moved = [blob async for blob in play.rejected.list_blobs(f"{name}/", include=["metadata"])]
-        assert [blob.metadata["errorid"] for blob in moved] == [str(MessageId.UNKNOWN_TENANT)]
+        assert [blob.metadata["errorid"] for blob in moved] == [
+            str(DocumentMessageId.UNKNOWN_TENANT)
+        ]
         assert await play.results() == []
 
     drops(delivered, scenario)
@@ -191,7 +199,9 @@ def test_a_drop_without_the_feature_is_rejected(delivered: str) -> None:
         await play.gateway.documents.features.switch(play.tenant, Feature.DOCUMENTS, False)
         await play.import_drop(await play.drop(f"{ROUND}/P1/a.pdf"))
         [result] = await play.results()
-        assert [message.id for message in result.messages] == [MessageId.DOCUMENTS_NOT_ENABLED]
+        assert [message.id for message in result.messages] == [
+            DocumentMessageId.DOCUMENTS_NOT_ENABLED
+        ]
 
     drops(delivered, scenario)
 
@@ -203,7 +213,7 @@ def test_a_drop_of_a_disabled_tenant_is_rejected_and_open_imports_end(delivered:
         await play.gateway.tenants.switch(play.tenant, is_enabled=False)
         await play.import_drop(await play.drop(f"{ROUND}/P1/a.pdf"))
         [result] = await play.results()
-        assert [message.id for message in result.messages] == [MessageId.TENANT_DISABLED]
+        assert [message.id for message in result.messages] == [DocumentMessageId.TENANT_DISABLED]
         assert await play.names(play.box) == []
         assert len(await play.names(play.rejected)) == 1
         await play.stage.drain()

@@ -20,6 +20,7 @@ from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlo
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.imports.documents.blobs import Drop
 from shared.imports.documents.drops import select_drops
+from shared.imports.documents.messages import DocumentMessageId
 from shared.imports.documents.model import derived_id
 from shared.imports.messages import MessageId
 from shared.storage.import_records import index_row, record_row
@@ -84,7 +85,7 @@ def test_an_encoded_drop_is_rejected_with_the_bytes_that_it_has(
         kept, said, properties = await the_rejected(play)
         assert kept == content
         assert not properties.content_settings.content_encoding
-        fault = MessageId.FILE_ENCODED if content else MessageId.EMPTY_FILE
+        fault = DocumentMessageId.FILE_ENCODED if content else DocumentMessageId.EMPTY_FILE
         assert said["errorid"] == str(fault)
         assert await play.documents() == []
 
@@ -125,7 +126,7 @@ def test_a_drop_that_does_not_have_its_md5_is_rejected(delivered: str, is_right:
             assert await the_stored(play) == PDF
         else:
             content, said, _ = await the_rejected(play)
-            assert (content, said["errorid"]) == (PDF, str(MessageId.FILE_DAMAGED))
+            assert (content, said["errorid"]) == (PDF, str(DocumentMessageId.FILE_DAMAGED))
 
     drops(delivered, scenario)
 
@@ -138,7 +139,7 @@ def test_an_append_blob_goes_in_and_a_page_blob_is_rejected(delivered: str) -> N
         await play.import_drop(await put(play, page, blob_type=BlobType.PAGEBLOB))
         assert await play.names(play.box) == []
         content, said, _ = await the_rejected(play)
-        assert (content, said["errorid"]) == (page, str(MessageId.FILE_IS_PAGE_BLOB))
+        assert (content, said["errorid"]) == (page, str(DocumentMessageId.FILE_IS_PAGE_BLOB))
 
     drops(delivered, scenario)
 
@@ -149,7 +150,7 @@ def test_an_archived_drop_is_rejected_and_readable_again(delivered: str) -> None
         await play.gateway.documents.drop_sweep.run()
         assert await play.names(play.box) == []
         content, said, _ = await the_rejected(play)
-        assert (content, said["errorid"]) == (PDF, str(MessageId.FILE_ARCHIVED))
+        assert (content, said["errorid"]) == (PDF, str(DocumentMessageId.FILE_ARCHIVED))
 
     drops(delivered, scenario, document_sweep_seconds=0)
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from shared.imports.import_type import ImportType, ReferenceField, Rules
+from shared.imports.messages import declare_messages, existing_record_message
 from shared.imports.workers.definition import WORKERS
+
+ASSIGNMENT_EXISTS: Final = 10001
 
 
 def _load_rules() -> Rules:
@@ -18,5 +23,8 @@ ASSIGNMENTS = ImportType(
     version=1,
     table="Assignments",
     load_rules=_load_rules,
+    messages=declare_messages(
+        existing_record_message(ASSIGNMENT_EXISTS, "Assignment", "docs/contracts.md#6")
+    ),
     references=(ReferenceField("PersonnelRef", WORKERS),),
 )

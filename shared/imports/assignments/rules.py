@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
+from shared.imports.assignments.definition import ASSIGNMENT_EXISTS
 from shared.imports.assignments.model import Assignment
 from shared.imports.import_type import Document, ListedValue
 from shared.imports.merge_rules import listed_values, merging_rules
@@ -231,7 +232,7 @@ RULES = merging_rules(
     title="Assignments v1",
     key_fields=("EmployerRef", "AssignmentRef"),
     record_id_fields=("AssignmentRef",),
-    exists=MessageId.ASSIGNMENT_EXISTS,
+    exists=ASSIGNMENT_EXISTS,
     review=_review,
     meanings=MEANINGS,
     columns=COLUMNS,

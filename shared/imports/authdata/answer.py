@@ -11,15 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from shared.imports.authdata.messages import AuthdataMessageId
 from shared.imports.authdata.model import EMPLOYEE_ID, VALUE_FIELDS
 from shared.imports.authdata.rules import BatchClassification, Change, Classification, RecordClass
 from shared.imports.messages import Message, MessageId
 from shared.imports.results import Outcome, RowResult
 
 CHANGES: Final = {
-    Change.AUTH_VALUE: MessageId.VALUES_CHANGED,
-    Change.EMPLOYEE_ID: MessageId.EMPLOYEE_ID_CHANGED,
-    Change.STATUS: MessageId.STATUS_CHANGED,
+    Change.AUTH_VALUE: AuthdataMessageId.VALUES_CHANGED,
+    Change.EMPLOYEE_ID: AuthdataMessageId.EMPLOYEE_ID_CHANGED,
+    Change.STATUS: AuthdataMessageId.STATUS_CHANGED,
 }
 
 _SENT_WITH: Final = "sent with "
@@ -41,7 +42,7 @@ def results_of(classified: BatchClassification) -> list[RowResult]:
     results = [_result(classification) for classification in classified.classifications]
     if not classified.exceeded:
         return results
-    message = Message(MessageId.STOPPED_BY_THRESHOLD)
+    message = Message(AuthdataMessageId.STOPPED_BY_THRESHOLD)
     return [
         RowResult(result.index, result.key, Outcome.FAILED, (*result.messages, message))
         for result in results
@@ -57,10 +58,12 @@ def _result(classification: Classification) -> RowResult:
     match classification.record_class:
         case RecordClass.DUPLICATE:
             messages.append(
-                Message(MessageId.DUPLICATE_RECORD, detail=_names(record.fingerprints.present))
+                Message(
+                    AuthdataMessageId.DUPLICATE_RECORD, detail=_names(record.fingerprints.present)
+                )
             )
         case RecordClass.EMPTY:
-            messages.append(Message(MessageId.EMPTY_RECORD))
+            messages.append(Message(AuthdataMessageId.EMPTY_RECORD))
         case RecordClass.NO_CHANGE:
             messages.append(Message(MessageId.NOTHING_TO_CHANGE))
         case _:
@@ -91,7 +94,7 @@ class _AnswerBuilder:
         errors = [
             message
             for message in result.messages
-            if message.is_error and message.id != MessageId.STOPPED_BY_THRESHOLD
+            if message.is_error and message.id != AuthdataMessageId.STOPPED_BY_THRESHOLD
         ]
         message_by_id = {message.id: message for message in result.messages}
         if errors:
@@ -99,11 +102,13 @@ class _AnswerBuilder:
             for message in errors:
                 prefix = "" if message.field is None else f"{message.field}: "
                 self.errors.append({"line": line, "value": f"{prefix}{message.text}"})
-        elif MessageId.EMPTY_RECORD in message_by_id:
+        elif AuthdataMessageId.EMPTY_RECORD in message_by_id:
             self.empty += 1
-        elif MessageId.DUPLICATE_RECORD in message_by_id:
+        elif AuthdataMessageId.DUPLICATE_RECORD in message_by_id:
             self.counts["totalDuplicates"] += 1
-            self.duplicates.append(_duplicate(result, message_by_id[MessageId.DUPLICATE_RECORD]))
+            self.duplicates.append(
+                _duplicate(result, message_by_id[AuthdataMessageId.DUPLICATE_RECORD])
+            )
         elif MessageId.NOTHING_TO_CHANGE in message_by_id:
             self._count("totalNoChange", result, "No Change")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.imports.authdata.messages import AUTHDATA_MESSAGES
 from shared.imports.import_type import ImportType, Rules
 
 
@@ -16,6 +17,7 @@ AUTHDATA = ImportType(
     version=1,
     table="AuthData",
     load_rules=_load_rules,
+    messages=AUTHDATA_MESSAGES,
     keeps_rows=False,
     route="/api/admin/authdata",
     scope="import_authdata",

@@ -18,6 +18,7 @@ from shared.imports.authdata.hashing import (
     Triple,
     triple_name,
 )
+from shared.imports.authdata.messages import AuthdataMessageId
 from shared.imports.import_type import Document
 from shared.imports.json_rows import json_kind, read_document
 from shared.imports.messages import Message, MessageId
@@ -351,7 +352,7 @@ class RecordReader:
             faults.append(Message(MessageId.REQUIRED_FIELD_MISSING, EMPLOYEE_ID))
         has_value = any(values[name] is not None or name in faulty_fields for name in VALUE_FIELDS)
         if not has_value and not self._allow_no_auth:
-            faults.append(Message(MessageId.NO_AUTHENTICATION_VALUE))
+            faults.append(Message(AuthdataMessageId.NO_AUTHENTICATION_VALUE))
 
 
 def _unknown_fields(row: Mapping[str, Any]) -> list[Message]:

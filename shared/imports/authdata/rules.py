@@ -29,6 +29,7 @@ from decimal import Decimal
 from enum import Enum, StrEnum, auto
 from typing import Any, Final
 
+from shared.imports.authdata.messages import AuthdataMessageId
 from shared.imports.authdata.model import (
     EMPLOYEE_ID,
     EMPLOYEE_STATUS,
@@ -341,7 +342,9 @@ class _ClaimedEmployees:
         if holder is not None:
             return self._classify_renamed(record, stored.employees[holder], claims)
         if self._is_triple_used(record.fingerprints.triples, claims):
-            return Classification(record, RecordClass.ERROR, error=MessageId.VALUES_LEFT_TWICE)
+            return Classification(
+                record, RecordClass.ERROR, error=AuthdataMessageId.VALUES_LEFT_TWICE
+            )
         return Classification(record, RecordClass.NEW, employee=make_employee(record))
 
     def _classify_known(
@@ -349,7 +352,9 @@ class _ClaimedEmployees:
     ) -> Classification:
         merged = merge(known, record)
         if merged is None:
-            return Classification(record, RecordClass.ERROR, error=MessageId.VALUES_NOT_COMPLETABLE)
+            return Classification(
+                record, RecordClass.ERROR, error=AuthdataMessageId.VALUES_NOT_COMPLETABLE
+            )
         if merged.has_new_values:
             holders = {stored.holders.get(name, known.employee_id) for name in merged.triples}
             if holders & stored.unreadable:
@@ -358,10 +363,12 @@ class _ClaimedEmployees:
                 )
             if holders != {known.employee_id}:
                 return Classification(
-                    record, RecordClass.ERROR, error=MessageId.VALUES_OF_OTHER_EMPLOYEE
+                    record, RecordClass.ERROR, error=AuthdataMessageId.VALUES_OF_OTHER_EMPLOYEE
                 )
             if self._is_triple_used(merged.triples, claims):
-                return Classification(record, RecordClass.ERROR, error=MessageId.VALUES_LEFT_TWICE)
+                return Classification(
+                    record, RecordClass.ERROR, error=AuthdataMessageId.VALUES_LEFT_TWICE
+                )
         employee = merged.employee
         changes = [Change.AUTH_VALUE] if merged.has_new_values else []
         if employee.status != known.status:
@@ -376,9 +383,13 @@ class _ClaimedEmployees:
         self, record: AuthRecord, holder: Employee, claims: bool
     ) -> Classification:
         if holder.employee_id in self._ids:
-            return Classification(record, RecordClass.ERROR, error=MessageId.VALUES_CLAIMED_TWICE)
+            return Classification(
+                record, RecordClass.ERROR, error=AuthdataMessageId.VALUES_CLAIMED_TWICE
+            )
         if self._is_triple_used(record.fingerprints.triples, claims):
-            return Classification(record, RecordClass.ERROR, error=MessageId.VALUES_LEFT_TWICE)
+            return Classification(
+                record, RecordClass.ERROR, error=AuthdataMessageId.VALUES_LEFT_TWICE
+            )
         employee = make_employee(record, holder.status)
         changes = [Change.EMPLOYEE_ID]
         if employee.status != holder.status:

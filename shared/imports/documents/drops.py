@@ -32,6 +32,7 @@ from shared.errors import (
     StorageUnavailableError,
 )
 from shared.imports.documents.blobs import DocumentBlobs, Drop, PoisonedBlob, PoisonQueue
+from shared.imports.documents.messages import DocumentMessageId
 from shared.imports.documents.model import (
     HEAD_BYTES,
     Upload,
@@ -103,9 +104,9 @@ class Drops:
         tenant = tenant_of(drop.name)
         features = None if tenant is None else await self._features.find(tenant)
         if tenant is None or features is None:
-            fault = Message(MessageId.UNKNOWN_TENANT)
+            fault = Message(DocumentMessageId.UNKNOWN_TENANT)
             if not has_all_parts(drop.name):
-                fault = Message(MessageId.WRONG_DROP_PATH, detail=path_fault(drop.name))
+                fault = Message(DocumentMessageId.WRONG_DROP_PATH, detail=path_fault(drop.name))
             await self._reject(drop, import_id, fault)
             return
         # A drop that was imported but could not be deleted because of a lease is not copied again.
@@ -113,9 +114,9 @@ class Drops:
         if record is None:
             upload = self._read_upload(drop, tenant)
             if Feature.DOCUMENTS not in features:
-                upload = upload.refused(MessageId.DOCUMENTS_NOT_ENABLED)
+                upload = upload.refused(DocumentMessageId.DOCUMENTS_NOT_ENABLED)
             if await self._tenants.is_disabled(tenant):
-                upload = upload.refused(MessageId.TENANT_DISABLED)
+                upload = upload.refused(DocumentMessageId.TENANT_DISABLED)
             record = await self._accept(drop, tenant, import_id, upload)
         await self._finish(drop, record)
 
@@ -150,7 +151,7 @@ class Drops:
             kind = file_type_of(upload.file_name, copy.head, self._types)
             upload = replace(upload, file_type=kind.name if kind else "")
             if drop.md5 not in (None, copy.md5):
-                upload = upload.refused(MessageId.FILE_DAMAGED)
+                upload = upload.refused(DocumentMessageId.FILE_DAMAGED)
         return await self._documents.resolve(tenant, upload), body_hash
 
     async def _finish(self, drop: Drop, record: ImportRecord) -> None:
@@ -167,7 +168,7 @@ class Drops:
         path = read_path(drop.name)
         if path is None:
             blank = Upload("", "", drop.name.rpartition("/")[2], to_iso(drop.created_at), drop.size)
-            return blank.refused(MessageId.WRONG_DROP_PATH, path_fault(drop.name))
+            return blank.refused(DocumentMessageId.WRONG_DROP_PATH, path_fault(drop.name))
         assert path.tenant == tenant
         worker, round_code = normal_reference(path.worker_ref), normal_reference(path.round_code)
         name = safe_name(path.file_name)
@@ -186,14 +187,18 @@ class Drops:
         reference = f"the {segment} part of the path, must have 1 to {MAX_REFERENCE} characters"
         size = f"it has {drop.size} bytes and the limit is {self._max_bytes}; send a smaller file"
         faults = (
-            (worker is None or round_code is None, MessageId.WRONG_REFERENCE_LENGTH, reference),
-            (name is None, MessageId.UNSAFE_FILE_NAME, name_fault(path.file_name)),
-            (drop.size == 0, MessageId.EMPTY_FILE, None),
-            (drop.size > self._max_bytes, MessageId.FILE_TOO_LARGE, size),
-            (bool(drop.encoding), MessageId.FILE_ENCODED, None),
-            (drop.is_page_blob, MessageId.FILE_IS_PAGE_BLOB, None),
-            (drop.is_archived, MessageId.FILE_ARCHIVED, None),
-            (generated_at is None, MessageId.WRONG_GENERATION_TIME, None),
+            (
+                worker is None or round_code is None,
+                DocumentMessageId.WRONG_REFERENCE_LENGTH,
+                reference,
+            ),
+            (name is None, DocumentMessageId.UNSAFE_FILE_NAME, name_fault(path.file_name)),
+            (drop.size == 0, DocumentMessageId.EMPTY_FILE, None),
+            (drop.size > self._max_bytes, DocumentMessageId.FILE_TOO_LARGE, size),
+            (bool(drop.encoding), DocumentMessageId.FILE_ENCODED, None),
+            (drop.is_page_blob, DocumentMessageId.FILE_IS_PAGE_BLOB, None),
+            (drop.is_archived, DocumentMessageId.FILE_ARCHIVED, None),
+            (generated_at is None, DocumentMessageId.WRONG_GENERATION_TIME, None),
         )
         for applies, id_, detail in faults:
             if applies:

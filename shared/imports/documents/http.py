@@ -36,6 +36,7 @@ from shared.errors import (
 )
 from shared.gateway import Gateway
 from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.documents.messages import DocumentMessageId
 from shared.imports.documents.model import (
     FILE_TYPES,
     HEAD_BYTES,
@@ -212,11 +213,11 @@ _BLOCK_SIZE = 4 * 1024 * 1024
 _ROW = re.compile(r"[rx]\|[A-Za-z0-9._=|-]{1,500}")
 # The error for a document that was not imported, by the message of its row.
 _ERRORS: Mapping[int, type[RefusedError]] = {
-    MessageId.ROUND_NOT_FOUND: NotFoundError,
-    MessageId.ROUND_NOT_OPEN: ConflictError,
-    MessageId.WORKER_NOT_FOUND: NotFoundError,
-    MessageId.AMBIGUOUS_WORKER: ConflictError,
-    MessageId.WRONG_FILE_TYPE: UnsupportedMediaTypeError,
+    DocumentMessageId.ROUND_NOT_FOUND: NotFoundError,
+    DocumentMessageId.ROUND_NOT_OPEN: ConflictError,
+    DocumentMessageId.WORKER_NOT_FOUND: NotFoundError,
+    DocumentMessageId.AMBIGUOUS_WORKER: ConflictError,
+    DocumentMessageId.WRONG_FILE_TYPE: UnsupportedMediaTypeError,
     MessageId.CANCELLED: ConflictError,
 }
 

@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from shared.imports.documents.messages import FIELD_OF
 from shared.imports.json_rows import line_of, read_lines
-from shared.imports.messages import FIELD_OF, Message
+from shared.imports.messages import Message
 from shared.imports.results import Outcome, RowResult
 from shared.imports.text_checks import escaped, warn_of_reference
 

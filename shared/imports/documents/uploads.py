@@ -16,13 +16,13 @@ from shared.dependencies import Dependencies
 from shared.errors import ForbiddenError, NotFoundError
 from shared.imports.documents.blobs import DocumentBlobs
 from shared.imports.documents.definition import DOCUMENTS
+from shared.imports.documents.messages import DocumentMessageId
 from shared.imports.documents.model import Upload, type_fault
 from shared.imports.documents.processor import blob_of, document_fields, key_of
 from shared.imports.documents.rounds import Feature, Features, Rounds
 from shared.imports.documents.store import DocumentList, WorkerSearch
 from shared.imports.import_type import Document, Options
 from shared.imports.merge_rules import changed_fields, changes_text
-from shared.imports.messages import MessageId
 from shared.imports.planning import Chunk, Span
 from shared.imports.results import Outcome, RowResult
 from shared.imports.sender import NO_SENDER, Sender
@@ -90,16 +90,16 @@ class Documents:
             self._workers.find(tenant, upload.worker_ref),
         )
         if round_ is None:
-            return upload.refused(MessageId.ROUND_NOT_FOUND)
+            return upload.refused(DocumentMessageId.ROUND_NOT_FOUND)
         if not round_.status.takes_documents:
-            return upload.refused(MessageId.ROUND_NOT_OPEN)
+            return upload.refused(DocumentMessageId.ROUND_NOT_OPEN)
         if not workers:
-            return upload.refused(MessageId.WORKER_NOT_FOUND)
+            return upload.refused(DocumentMessageId.WORKER_NOT_FOUND)
         if len(workers) > 1:
-            return upload.refused(MessageId.AMBIGUOUS_WORKER)
+            return upload.refused(DocumentMessageId.AMBIGUOUS_WORKER)
         if not upload.file_type:
             return upload.refused(
-                MessageId.WRONG_FILE_TYPE, type_fault(upload.file_name, self._types)
+                DocumentMessageId.WRONG_FILE_TYPE, type_fault(upload.file_name, self._types)
             )
         return replace(upload, worker=workers[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.imports.import_type import ImportType, Rules
+from shared.imports.licenses.messages import LICENSE_MESSAGES
 
 
 def _load_rules() -> Rules:
@@ -17,5 +18,6 @@ LICENSES = ImportType(
     version=1,
     table="Licenses",
     load_rules=_load_rules,
+    messages=LICENSE_MESSAGES,
     route="/v1/imports/licenses",
 )

@@ -25,6 +25,7 @@ from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.attachments import merge_attachments, without_blobs
 from shared.imports.licenses.license_set import LicenseSet, StoredLicense
+from shared.imports.licenses.messages import LicenseMessageId
 from shared.imports.licenses.model import (
     IDENTITY_FIELDS,
     NATURAL_KEY_FIELDS,
@@ -281,7 +282,7 @@ class LicenseRules:
             self._replacement.keys.add(result.key[-1] or "")
         if any(result.outcome is Outcome.FAILED for result in results.in_order()):
             self.license_set.roll_back(savepoint)
-            results.fail_others(Message(MessageId.OTHER_LICENSE_FAILED))
+            results.fail_others(Message(LicenseMessageId.OTHER_LICENSE_FAILED))
             results.overwritten_before.clear()
         elif employee.is_named:
             kept_keys = {result.key[-1] for result in results.in_order()}
@@ -386,14 +387,14 @@ class LicenseRules:
             stored_license = self.license_set.find_by_key(readable_key)
             if stored_license is None and self.action is LicenseAction.UPDATE:
                 raise RowFailedError(
-                    Message(MessageId.NO_LICENSE_TO_UPDATE, "licenseKey", readable_key)
+                    Message(LicenseMessageId.NO_LICENSE_TO_UPDATE, "licenseKey", readable_key)
                 )
             return stored_license, readable_key
         natural = natural_key(row.values)
         assert natural is not None, "can_be_found has checked it"
         stored_license = self.license_set.find_by_natural_key(natural)
         if stored_license is None and self.action is LicenseAction.UPDATE:
-            raise RowFailedError(Message(MessageId.NO_LICENSE_TO_UPDATE))
+            raise RowFailedError(Message(LicenseMessageId.NO_LICENSE_TO_UPDATE))
         if stored_license is not None:
             return stored_license, stored_license.key
         generated = generate_keys(self.tenant, self.company, natural, self.import_id)
@@ -406,10 +407,12 @@ class LicenseRules:
         faults: list[Message] = []
         if stored_license is None and self.action is LicenseAction.DELETE:
             faults.append(
-                Message(MessageId.NO_LICENSE_TO_DELETE, "licenseKey", explicit_key(row.values))
+                Message(
+                    LicenseMessageId.NO_LICENSE_TO_DELETE, "licenseKey", explicit_key(row.values)
+                )
             )
         if stored_license is not None and self.action is LicenseAction.INSERT:
-            faults.append(Message(MessageId.LICENSE_EXISTS))
+            faults.append(Message(LicenseMessageId.LICENSE_EXISTS))
         # An uncorrected row of a retry must not undo the change of a later import.
         natural = natural_key(row.values) if explicit_key(row.values) is None else None
         last_change = stored_license or self.license_set.tombstone(key, natural)
@@ -462,7 +465,7 @@ class LicenseRules:
         if other is None or other.key == key:
             return []
         if self._replacement is None or not self._replacement.would_remove(other):
-            return [Message(MessageId.LICENSE_NUMBER_TAKEN)]
+            return [Message(LicenseMessageId.LICENSE_NUMBER_TAKEN)]
         self._remove_replaced(other)
         return []
 
@@ -556,9 +559,11 @@ def read_license(index: int, row: Mapping[str, Any], action: LicenseAction) -> R
     )
     messages = [_with_xml_form(message) for message in parsed.messages]
     if keys_differ(values):
-        messages.append(Message(MessageId.LICENSE_KEYS_DIFFER, "licenseKey", values["licenseKey"]))
+        messages.append(
+            Message(LicenseMessageId.LICENSE_KEYS_DIFFER, "licenseKey", values["licenseKey"])
+        )
     if is_unidentified(parsed):
-        messages.append(Message(MessageId.LICENSE_NOT_IDENTIFIED, detail=NEEDED_TO_FIND))
+        messages.append(Message(LicenseMessageId.LICENSE_NOT_IDENTIFIED, detail=NEEDED_TO_FIND))
     messages += [*unusual_values(values, shape_of(model)), *_order_of_dates(values)]
     return replace(parsed, key=key, values=values, messages=tuple(messages))
 

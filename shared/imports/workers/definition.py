@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from shared.imports.import_type import ImportType, Rules
+from shared.imports.messages import declare_messages, existing_record_message
+
+WORKER_EXISTS: Final = 10000
 
 
 def _load_rules() -> Rules:
@@ -17,6 +22,7 @@ WORKERS = ImportType(
     version=1,
     table="Workers",
     load_rules=_load_rules,
+    messages=declare_messages(existing_record_message(WORKER_EXISTS, "Worker", "vendor")),
 )
 EXTERNAL = "external"
 # Kinds of names that a worker is found by.

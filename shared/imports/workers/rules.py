@@ -10,7 +10,7 @@ from shared.imports.import_type import Document, FoundBy, ListedValue
 from shared.imports.merge_rules import listed_values, merging_rules
 from shared.imports.messages import Message, MessageId
 from shared.imports.row_reader import as_sent
-from shared.imports.workers.definition import EXTERNAL, PERSONNEL
+from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKER_EXISTS
 from shared.imports.workers.model import Worker
 
 # What the fields of workers mean, for the published schema: by model class and field.
@@ -343,7 +343,7 @@ RULES = merging_rules(
     title="Workers v1",
     key_fields=("EmployerRef", "PersonnelRef"),
     record_id_fields=("EmployerRef", "PersonnelRef"),
-    exists=MessageId.WORKER_EXISTS,
+    exists=WORKER_EXISTS,
     review=_review,
     meanings=MEANINGS,
     columns=COLUMNS,

@@ -20,9 +20,8 @@ from pydantic import ConfigDict, Field
 
 from shared.auth.clients import Scope
 from shared.imports.import_type import ImportType
-from shared.imports.messages import CATALOGUE
 from shared.imports.modules import IMPORT_MODULES
-from shared.imports.registry import TYPE_CATALOGUE
+from shared.imports.registry import MESSAGE_CATALOGUE, TYPE_CATALOGUE
 from shared.web.openapi import audit, changes, following, records, tokens
 from shared.web.openapi.operations import (
     CORRELATION_ID,
@@ -443,7 +442,7 @@ def catalogue_view() -> dict[str, Any]:
                 message=entry.text,
                 advice=entry.advice,
             )
-            for _, entry in sorted(CATALOGUE.items())
+            for _, entry in sorted(MESSAGE_CATALOGUE.items())
         ]
     ).model_dump(mode="json")
 

@@ -15,8 +15,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local_host.indexing import AppFunction
 from local_host.routes import find_route
-from shared.imports.messages import CATALOGUE
 from shared.imports.registry import IMPORT_TYPES
+from shared.imports.registry import MESSAGE_CATALOGUE as CATALOGUE
 from shared.web.openapi.document import (
     SAMPLES,
     VERSION,
