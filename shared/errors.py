@@ -26,8 +26,10 @@
     │   ├── RepeatUnknownError       the record of an Idempotency-Key cannot be read now
     │   └── AcceptanceUnknownError   the import may be accepted, or not
     ├── UnreadableDataError          stored data is broken; a retry does not help
+    │   ├── SealedDataError          a sealed value that does not open
     │   └── UnreadablePayloadError   rows of an import are lost or cannot be read
     │       └── PayloadGoneError     the payload of an open import is missing
+    ├── DataKeysNotSetError          GATEWAY_DATA_KEYS is missing, or has not the right key
     ├── IdentityProviderUnavailableError  Entra does not answer; safe to repeat
     ├── GatewayStoppingError         the process ends before the call is done; safe to repeat
     ├── PreconditionFailedError      the entity of a conditional write has another state
@@ -194,12 +196,23 @@ class UnreadableDataError(GatewayError):
         self.subject = subject
 
 
+class SealedDataError(UnreadableDataError):
+    """A sealed value does not open: its data key is not there, or it was sealed somewhere else."""
+
+
 class UnreadablePayloadError(UnreadableDataError):
     """Some rows in the payload of an import are lost or cannot be read."""
 
 
 class PayloadGoneError(UnreadablePayloadError):
     """The payload of an open import is missing."""
+
+
+class DataKeysNotSetError(GatewayError):
+    """Sensitive data cannot be sealed: GATEWAY_DATA_KEYS is missing, or lacks the right key.
+
+    The text is for the log.
+    """
 
 
 class IdentityProviderUnavailableError(GatewayError):

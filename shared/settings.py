@@ -184,7 +184,7 @@ def _read_key(part: str) -> HashKey | None:
 
 LOCAL_HOST = "LOCAL_HOST"
 EXAMPLE_KEY_PROBLEM = (
-    "GATEWAY_AUTHDATA_KEYS has the key of local.settings.example.json, which is public and is "
+    "{setting} has the key of local.settings.example.json, which is public and is "
     'accepted under the local host only. Make a key with `python3 -c "import base64, secrets; '
     'print(base64.b64encode(secrets.token_bytes(32)).decode())"` and set a name for it, a colon, '
     "and the key."
@@ -365,6 +365,21 @@ class Settings:
             )
         },
     )
+    data_keys: tuple[HashKey, ...] = field(
+        default=(),
+        repr=False,
+        metadata={
+            "setting": Setting(
+                "GATEWAY_DATA_KEYS",
+                Kind.HASH_KEYS,
+                "",
+                "The secret keys under which the data keys of tenants are sealed, the current one "
+                "first: `id:base64` of at least 32 random bytes, with commas between. In Azure a "
+                "Key Vault reference. Imports of types with sensitive fields are refused without "
+                "it; what is sealed under a key that is lost cannot be read again.",
+            )
+        },
+    )
     batch_seconds: int = number(
         "GATEWAY_BATCH_SECONDS", Kind.SECONDS, 604_800, 60, 31_536_000,
         "How long a staged batch of authentication data waits for its Process call after the last "
@@ -454,9 +469,10 @@ def read_settings(environ: Mapping[str, str], *, takes_example_key: bool = True)
     values.setdefault("base_url", own_address(environ))
     problems.extend(_find_contradictions(values))
     problems.extend(_find_unknown_names(environ))
-    hash_keys: tuple[HashKey, ...] = values.get("authdata_keys", ())
-    if not takes_example_key and any(key.secret == EXAMPLE_SECRET for key in hash_keys):
-        problems.append(EXAMPLE_KEY_PROBLEM)
+    for name in ("authdata_keys", "data_keys"):
+        keys: tuple[HashKey, ...] = values.get(name, ())
+        if not takes_example_key and any(key.secret == EXAMPLE_SECRET for key in keys):
+            problems.append(EXAMPLE_KEY_PROBLEM.format(setting=_BY_FIELD[name].name))
     if problems:
         raise SettingsError(problems)
     return Settings(**values)

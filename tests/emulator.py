@@ -87,11 +87,17 @@ AUTHDATA_KEYS = "tests:dGhlIHRlc3RzJyBrZXksIHdoaWNoIG5vYm9keSBlbHNlIGhhcw=="
 """Under which the tests hash authentication values."""
 
 
+DATA_KEYS = "tests:dGhlIHRlc3RzJyBvdGhlciBrZXksIHVuZGVyIHdoaWNoIGRhdGEga2V5cyBsaWU="
+"""Under which the tests seal data keys."""
+
+
 def settings_for(connection_string: str, **changes: Any) -> Settings:
-    """The default settings on that storage, with hash keys; `changes` by names of `Settings`."""
+    """The default settings on that storage, with keys; `changes` by names of `Settings`."""
     account = StorageAccount(connection_string=connection_string)
     keys = read_hash_keys("tests", AUTHDATA_KEYS, [])
-    return replace(Settings(storage=account, authdata_keys=keys), **changes)
+    data_keys = read_hash_keys("tests", DATA_KEYS, [])
+    settings = Settings(storage=account, authdata_keys=keys, data_keys=data_keys)
+    return replace(settings, **changes)
 
 
 async def _make_ready(connection_string: str) -> None:

@@ -157,6 +157,7 @@ def _running_host(connection: str, folder: Path) -> Iterator[HostProcess]:
                 **_plain_environ(),
                 CONNECTION: connection,
                 "GATEWAY_AUTHDATA_KEYS": _HASH_KEYS,
+                "GATEWAY_DATA_KEYS": _HASH_KEYS,
                 "PYTHONUNBUFFERED": "1",
             },
             folder=ROOT,

@@ -14,6 +14,7 @@ COMMUNICATION_ROUNDS = "CommunicationRounds"
 IDEMPOTENCY = "Idempotency"
 AUTH_STAGING = "AuthStaging"
 AUDIT = "Audit"
+DATA_KEYS = "DataKeys"
 
 IMPORT_PAYLOADS = "import-payloads"
 IMPORT_RESULT_BLOBS = "import-results"
@@ -38,6 +39,7 @@ TABLES = (
     IDEMPOTENCY,
     AUTH_STAGING,
     AUDIT,
+    DATA_KEYS,
 )
 CONTAINERS = (
     IMPORT_PAYLOADS,

@@ -17,7 +17,7 @@ from typing import Any
 
 from local_host.setup import processes
 from tests.builders import body_of
-from tests.emulator import AUTHDATA_KEYS
+from tests.emulator import AUTHDATA_KEYS, DATA_KEYS
 from tests.tenants import Sender
 from tests.waiting import wait_until
 
@@ -170,6 +170,7 @@ def _running(
         "AzureWebJobsStorage": storage,
         "LOCAL_HOST_LEASE_SECONDS": "2",
         "GATEWAY_AUTHDATA_KEYS": AUTHDATA_KEYS,
+        "GATEWAY_DATA_KEYS": DATA_KEYS,
         **settings,
     }
     kept = {

@@ -21,7 +21,7 @@ from shared.imports.registry import MESSAGE_TYPES
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from tests.builders import a_worker
-from tests.emulator import AUTHDATA_KEYS, Emulator
+from tests.emulator import AUTHDATA_KEYS, DATA_KEYS, Emulator
 from tests.tenants import Sender, a_sender
 
 # The app on the vendor's own worker library, as a child process (Python 3.13).
@@ -62,6 +62,7 @@ class WorkerLibrary:
         own = {
             "AzureWebJobsStorage": self.storage,
             "GATEWAY_AUTHDATA_KEYS": AUTHDATA_KEYS,
+            "GATEWAY_DATA_KEYS": DATA_KEYS,
             "PYTHONUTF8": "1",
         }
         options = [word for word in words if word == "--compact"]

@@ -59,6 +59,7 @@ def test_every_default_is_the_documented_one() -> None:
         idempotency_seconds=86_400,
         take_over_seconds=60,
         authdata_keys=(),
+        data_keys=(),
         batch_seconds=604_800,
         identity_provider="local",
         base_url="http://localhost:7071",
@@ -205,10 +206,12 @@ def test_no_connection_string_shows_in_a_repr() -> None:
     assert ACCOUNT_KEY not in repr(settings)
 
 
-def test_hash_keys_are_read_in_order_and_show_nowhere() -> None:
+def test_keys_are_read_in_order_and_show_nowhere() -> None:
     text = f"2027:{SECRET}, 2026:{SECRET}"
-    settings = read_settings({**DEVELOPMENT, "GATEWAY_AUTHDATA_KEYS": text})
-    assert [(key.id, key.secret) for key in settings.authdata_keys] == [
+    keys = dict.fromkeys(("GATEWAY_AUTHDATA_KEYS", "GATEWAY_DATA_KEYS"), text)
+    settings = read_settings({**DEVELOPMENT, **keys})
+    assert settings.authdata_keys == settings.data_keys
+    assert [(key.id, key.secret) for key in settings.data_keys] == [
         ("2027", b"s" * 32),
         ("2026", b"s" * 32),
     ]
@@ -250,15 +253,19 @@ def test_the_example_file_has_exactly_the_declared_settings_with_their_defaults(
     assert values == expected
 
 
-@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize(
+    ("at", "setting"),
+    [(0, "GATEWAY_AUTHDATA_KEYS"), (1, "GATEWAY_AUTHDATA_KEYS"), (0, "GATEWAY_DATA_KEYS")],
+)
 @pytest.mark.parametrize("marker", [None, "", "1", "true"])
 def test_the_key_of_the_example_is_refused_but_under_the_local_host(
-    monkeypatch: pytest.MonkeyPatch, marker: str | None, at: int
+    monkeypatch: pytest.MonkeyPatch, marker: str | None, at: int, setting: str
 ) -> None:
     values = json.loads((ROOT / "local.settings.example.json").read_text())["Values"]
     keys = [f"2027:{SECRET}"]
     keys.insert(at, values["GATEWAY_AUTHDATA_KEYS"].replace("local:", "renamed:"))
-    changed = {"GATEWAY_AUTHDATA_KEYS": ",".join(keys), "GATEWAY_MAX_ROWS": "none"}
+    own_keys = dict.fromkeys(("GATEWAY_AUTHDATA_KEYS", "GATEWAY_DATA_KEYS"), f"2027:{SECRET}")
+    changed = {**own_keys, setting: ",".join(keys), "GATEWAY_MAX_ROWS": "none"}
     for name, value in {**values, **changed}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("LOCAL_HOST", raising=False)
@@ -267,12 +274,13 @@ def test_the_key_of_the_example_is_refused_but_under_the_local_host(
     with pytest.raises(SettingsError) as caught:
         settings_in_force()
     _, problem = caught.value.problems
-    assert "GATEWAY_AUTHDATA_KEYS" in problem
+    assert setting in problem
     assert "secrets.token_bytes(32)" in problem
     assert keys[at].partition(":")[2] not in problem
     monkeypatch.setenv("LOCAL_HOST", str(os.getpid()))
     monkeypatch.delenv("GATEWAY_MAX_ROWS")
-    assert len(settings_in_force().authdata_keys) == 2
+    settings = settings_in_force()
+    assert len(settings.authdata_keys) + len(settings.data_keys) == 3
 
 
 def test_the_settings_page_is_the_one_that_the_table_renders() -> None:

@@ -1,0 +1,291 @@
+"""Sealing of sensitive data at rest with AES-256-GCM, and the data keys (docs/sealing.md).
+
+A sealed value is a header, a nonce of 12 random bytes, the ciphertext and its tag of 16 bytes. The
+header has the format and the number of the data key. The additional data binds the value to its
+place: the tenant, the table or container, and the keys of the entity or the name of the blob.
+
+Data keys lie in the table `DataKeys`:
+
+PartitionKey   tenant, or `-` for the gateway itself      RowKey   `k|` and the number of the key
+Wrapped        the key of 32 random bytes, sealed under a key of GATEWAY_DATA_KEYS
+Under          the id of that key
+CreatedAt      when it was made, and so when the key before it was retired
+
+The key with the highest number is the current one, so a rotation is one Insert.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from shared.clock import Clock, to_iso
+from shared.errors import (
+    ConflictError,
+    DataKeysNotSetError,
+    PreconditionFailedError,
+    SealedDataError,
+)
+from shared.imports.authdata.hashing import HashKey
+from shared.storage.entities import encode
+from shared.storage.names import DATA_KEYS
+from shared.storage.ports import Entity, Insert, Replace, Tables, Value
+
+# The gateway's own partition: its signing keys are no tenant's.
+GATEWAY: Final = "-"
+# No text and no compressed data begins with this byte.
+_FORMAT: Final = 1
+_HEADER: Final = struct.Struct(">BI")
+_NONCE_BYTES: Final = 12
+_KEY_BYTES: Final = 32
+# By how much a sealed value is longer than its content.
+OVERHEAD: Final = _HEADER.size + _NONCE_BYTES + 16
+_MOST_TENANTS: Final = 1_000
+_TRIES: Final = 5
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether these bytes are a sealed value."""
+    return len(data) >= OVERHEAD and data[0] == _FORMAT
+
+
+def key_number(sealed: bytes) -> int:
+    """The number of the data key that a value was sealed under."""
+    number: int = _HEADER.unpack_from(sealed)[1]
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """Seals and opens values of one tenant. `current` is the number of the key that seals."""
+
+    tenant: str
+    current: int
+    keys: Mapping[int, Any] = field(repr=False)
+
+    def seal(self, data: bytes, *place: str) -> bytes:
+        """The sealed value, which opens at this place only."""
+        header = _HEADER.pack(_FORMAT, self.current)
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed: bytes = self.keys[self.current].encrypt(nonce, data, self._bound(place))
+        return header + nonce + sealed
+
+    def open(self, sealed: bytes, *place: str) -> bytes:
+        """The content of a sealed value.
+
+        Raises SealedDataError where its key is not there, or where it was sealed at another place.
+        """
+        if not is_sealed(sealed):
+            raise SealedDataError("a sealed value")
+        key = self.keys.get(key_number(sealed))
+        if key is None:
+            raise SealedDataError("a sealed value whose data key is not there")
+        start = _HEADER.size + _NONCE_BYTES
+        try:
+            data: bytes = key.decrypt(
+                sealed[_HEADER.size : start], sealed[start:], self._bound(place)
+            )
+        except Exception as error:  # InvalidTag, whose class is not imported for this
+            raise SealedDataError("a sealed value") from error
+        return data
+
+    def _bound(self, place: Sequence[str]) -> bytes:
+        # No part of a place contains a line break.
+        return "\n".join((self.tenant, *place)).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDataKey:
+    """A data key as it is stored. `under` is the id of the key of the setting that wraps it."""
+
+    tenant: str
+    number: int
+    under: str
+    created_at: str
+    wrapped: bytes = field(repr=False)
+    etag: str = ""
+
+    def to_entity(self) -> Entity:
+        """Its entity."""
+        values: dict[str, Value] = {
+            "Wrapped": self.wrapped,
+            "Under": self.under,
+            "CreatedAt": self.created_at,
+        }
+        return Entity(encode(self.tenant), f"k|{self.number:010}", values, self.etag)
+
+    @classmethod
+    def from_entity(cls, tenant: str, entity: Entity) -> StoredDataKey:
+        """The data key of an entity; one that cannot be read has no wrapped key."""
+        wrapped = entity.values.get("Wrapped", b"")
+        return cls(
+            tenant=tenant,
+            number=int(entity.row.removeprefix("k|")),
+            under=entity.text("Under"),
+            created_at=entity.text("CreatedAt"),
+            wrapped=wrapped if isinstance(wrapped, bytes) else b"",
+            etag=entity.etag,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _CachedSealer:
+    sealer: Sealer
+    read_at: float
+
+
+class DataKeys:
+    """The data keys of all tenants. The current key of a tenant is made when it is first needed.
+
+    `master_keys` are those of GATEWAY_DATA_KEYS, the current one first.
+    """
+
+    def __init__(
+        self, tables: Tables, master_keys: Sequence[HashKey], clock: Clock, cache_seconds: float
+    ) -> None:
+        self._tables = tables
+        self._master_keys = tuple(master_keys)
+        self._clock = clock
+        self._cache_seconds = cache_seconds
+        self._sealers: dict[str, _CachedSealer] = {}
+        self._ciphers: dict[str, Any] = {}
+
+    @property
+    def are_set(self) -> bool:
+        """Whether GATEWAY_DATA_KEYS is set."""
+        return bool(self._master_keys)
+
+    @property
+    def master_id(self) -> str:
+        """The id of the first key of the setting."""
+        return self._master_keys[0].id if self._master_keys else ""
+
+    async def sealer(self, tenant: str) -> Sealer:
+        """The sealer of a tenant, whose current key can seal.
+
+        Raises DataKeysNotSetError where the setting is missing, or where it has no key that opens
+        the tenant's current data key. Raises StorageUnavailableError.
+        """
+        sealer = await self.opener(tenant)
+        if sealer.current not in sealer.keys:
+            if sealer.current:
+                raise DataKeysNotSetError(
+                    f"GATEWAY_DATA_KEYS has no key that opens the data key of {tenant}"
+                )
+            await self._add(tenant, 1)
+            sealer = await self._read(tenant)
+        return sealer
+
+    async def opener(self, tenant: str) -> Sealer:
+        """The sealer of a tenant, with the keys that can be read; it may have none.
+
+        Raises DataKeysNotSetError where the setting is missing, and StorageUnavailableError.
+        """
+        if not self._master_keys:
+            raise DataKeysNotSetError("GATEWAY_DATA_KEYS is not set")
+        cached = self._sealers.get(tenant)
+        now = self._clock.elapsed()
+        if cached is not None and now - cached.read_at < self._cache_seconds:
+            return cached.sealer
+        return await self._read(tenant)
+
+    async def stored(self, tenant: str) -> list[StoredDataKey]:
+        """The data keys of a tenant, the current one last. Raises StorageUnavailableError."""
+        entities = await self._tables.query(DATA_KEYS, encode(tenant), "k|", "k|~")
+        return [StoredDataKey.from_entity(tenant, entity) for entity in entities]
+
+    async def rotate(self, tenant: str) -> int:
+        """Make a new current data key; its number. The others still open what they have sealed.
+
+        Raises DataKeysNotSetError, ConflictError, StorageUnavailableError.
+        """
+        if not self._master_keys:
+            raise DataKeysNotSetError("GATEWAY_DATA_KEYS is not set")
+        keys = await self.stored(tenant)
+        number = (keys[-1].number if keys else 0) + 1
+        if not await self._add(tenant, number):
+            raise ConflictError(f"Another process is rotating the data key of {tenant}; try again.")
+        self._sealers.pop(tenant, None)
+        return number
+
+    async def rewrap(self, tenant: str) -> int:
+        """Wrap the data keys of a tenant under the first key of the setting; how many were not.
+
+        A key that no key of the setting opens stays as it is. Raises StorageUnavailableError.
+        """
+        count = 0
+        for stored in await self.stored(tenant):
+            data = None if stored.under == self.master_id else self.unwrapped(stored)
+            if data is None:
+                continue
+            wrapped = self._wrap(tenant, stored.number, data)
+            entity = replace(stored, wrapped=wrapped, under=self.master_id).to_entity()
+            with suppress(PreconditionFailedError):  # another process has done it
+                await self._tables.write(DATA_KEYS, Replace(entity))
+                count += 1
+        return count
+
+    def unwrapped(self, stored: StoredDataKey) -> bytes | None:
+        """The key itself; None where no key of the setting opens it."""
+        for master in self._master_keys:
+            if master.id == stored.under:
+                wrapping = Sealer(stored.tenant, 0, {0: self._cipher(master)})
+                with suppress(SealedDataError):
+                    return wrapping.open(stored.wrapped, *_place(stored.number))
+        return None
+
+    def forget(self, tenant: str) -> None:
+        """Forget the keys of a tenant that this process remembers."""
+        self._sealers.pop(tenant, None)
+
+    async def _read(self, tenant: str) -> Sealer:
+        read_at = self._clock.elapsed()
+        stored = await self.stored(tenant)
+        data = {each.number: self.unwrapped(each) for each in stored}
+        keys = {number: _aes_gcm(key) for number, key in data.items() if key is not None}
+        sealer = Sealer(tenant, stored[-1].number if stored else 0, keys)
+        # The oldest entry goes; a tenant that is in use comes back with its next reading.
+        self._sealers.pop(tenant, None)
+        self._sealers[tenant] = _CachedSealer(sealer, read_at)
+        while len(self._sealers) > _MOST_TENANTS:
+            del self._sealers[next(iter(self._sealers))]
+        return sealer
+
+    async def _add(self, tenant: str, number: int) -> bool:
+        """Insert a new data key; False if another process was faster."""
+        now = to_iso(self._clock.now())
+        wrapped = self._wrap(tenant, number, os.urandom(_KEY_BYTES))
+        key = StoredDataKey(tenant, number, self.master_id, now, wrapped)
+        try:
+            await self._tables.write(DATA_KEYS, Insert(key.to_entity()))
+        except PreconditionFailedError:
+            return False
+        return True
+
+    def _wrap(self, tenant: str, number: int, data: bytes) -> bytes:
+        wrapping = Sealer(tenant, 0, {0: self._cipher(self._master_keys[0])})
+        return wrapping.seal(data, *_place(number))
+
+    def _cipher(self, master: HashKey) -> Any:
+        if master.id not in self._ciphers:
+            # A key of the setting may be longer than 32 bytes, or also hash authentication data.
+            key = hmac.digest(master.secret, b"payroll-import-gateway data keys", hashlib.sha256)
+            self._ciphers[master.id] = _aes_gcm(key)
+        return self._ciphers[master.id]
+
+
+def _place(number: int) -> tuple[str, str]:
+    return DATA_KEYS, str(number)
+
+
+def _aes_gcm(key: bytes) -> Any:
+    # Imported here, since it takes some time that a cold start does not have.
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(key)

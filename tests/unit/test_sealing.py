@@ -1,0 +1,134 @@
+"""Sealed values and data keys: where a value opens, what a rotation and a lost key leave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from shared.clock import SystemClock
+from shared.errors import DataKeysNotSetError, SealedDataError
+from shared.imports.authdata.hashing import HashKey
+from shared.storage.names import DATA_KEYS
+from shared.storage.sealing import OVERHEAD, DataKeys, is_sealed, key_number
+from tests.memory_storage import MemoryTables
+
+OLD = HashKey("2026", b"o" * 32)
+NEW = HashKey("2027", b"n" * 40)
+PLACE = ("Workers", "acme|1", "r|7")
+
+
+def data_keys(tables: MemoryTables, keys: Sequence[HashKey] = (OLD,)) -> DataKeys:
+    return DataKeys(tables, keys, SystemClock(), cache_seconds=3)
+
+
+def test_a_value_opens_only_where_it_was_sealed() -> None:
+    async def run() -> None:
+        tables = MemoryTables()
+        keys = data_keys(tables)
+        sealer = await keys.sealer("acme")
+        sealed = sealer.seal(b"12345678", *PLACE)
+        assert is_sealed(sealed)
+        assert b"12345678" not in sealed
+        assert len(sealed) == 8 + OVERHEAD
+        assert sealer.seal(b"12345678", *PLACE) != sealed
+        assert sealer.open(sealed, *PLACE) == b"12345678"
+        other_process = await data_keys(tables).opener("acme")
+        assert other_process.open(sealed, *PLACE) == b"12345678"
+        for other in (("Workers", "acme|1", "r|8"), ("Workers", "acme|2", "r|7"), PLACE[:2], ()):
+            with pytest.raises(SealedDataError):
+                sealer.open(sealed, *other)
+        with pytest.raises(SealedDataError):
+            (await keys.sealer("other")).open(sealed, *PLACE)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("at", [0, 4, 10, 30, -1])
+def test_a_changed_or_cut_value_does_not_open(at: int) -> None:
+    async def run() -> None:
+        sealer = await data_keys(MemoryTables()).sealer("acme")
+        sealed = bytearray(sealer.seal(b"12345678", *PLACE))
+        sealed[at] ^= 1
+        for broken in (bytes(sealed), bytes(sealed)[:at], b""):
+            with pytest.raises(SealedDataError):
+                sealer.open(broken, *PLACE)
+
+    asyncio.run(run())
+
+
+def test_two_processes_make_one_data_key() -> None:
+    async def run() -> None:
+        tables = MemoryTables()
+        one, other = await asyncio.gather(
+            data_keys(tables).sealer("acme"), data_keys(tables).sealer("acme")
+        )
+        assert other.open(one.seal(b"x", *PLACE), *PLACE) == b"x"
+        assert len(tables.tables[DATA_KEYS]) == 1
+
+    asyncio.run(run())
+
+
+def test_after_a_rotation_old_values_open_and_new_ones_have_the_new_key() -> None:
+    async def run() -> None:
+        keys = data_keys(MemoryTables())
+        sealed = (await keys.sealer("acme")).seal(b"x", *PLACE)
+        assert await keys.rotate("acme") == 2
+        sealer = await keys.sealer("acme")
+        assert sealer.open(sealed, *PLACE) == b"x"
+        assert key_number(sealed) == 1
+        assert key_number(sealer.seal(b"x", *PLACE)) == 2
+        assert await keys.rotate("another") == 1
+
+    asyncio.run(run())
+
+
+def test_data_keys_are_wrapped_anew_under_the_first_key_of_the_setting() -> None:
+    async def run() -> None:
+        tables = MemoryTables()
+        sealed = (await data_keys(tables).sealer("acme")).seal(b"x", *PLACE)
+        both = data_keys(tables, (NEW, OLD))
+        assert (await both.sealer("acme")).open(sealed, *PLACE) == b"x"
+        assert await both.rewrap("acme") == 1
+        assert await both.rewrap("acme") == 0
+        assert (await data_keys(tables, (NEW,)).sealer("acme")).open(sealed, *PLACE) == b"x"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("wrong", [NEW, HashKey(OLD.id, NEW.secret)])
+def test_with_a_wrong_key_nothing_opens_and_nothing_is_sealed(wrong: HashKey) -> None:
+    async def run() -> None:
+        tables = MemoryTables()
+        sealed = (await data_keys(tables).sealer("acme")).seal(b"x", *PLACE)
+        before = dict(tables.tables[DATA_KEYS])
+        keys = data_keys(tables, (wrong,))
+        with pytest.raises(DataKeysNotSetError, match="GATEWAY_DATA_KEYS has no key"):
+            await keys.sealer("acme")
+        with pytest.raises(SealedDataError):
+            (await keys.opener("acme")).open(sealed, *PLACE)
+        assert await keys.rewrap("acme") == 0
+        assert tables.tables[DATA_KEYS] == before
+        # A rotation gives up what cannot be opened, and the tenant can be imported again.
+        assert await keys.rotate("acme") == 2
+        sealer = await keys.sealer("acme")
+        assert sealer.open(sealer.seal(b"y", *PLACE), *PLACE) == b"y"
+        # With the right key beside it all of it opens again.
+        sealer = await data_keys(tables, (OLD, wrong) if wrong.id != OLD.id else (OLD,)).opener(
+            "acme"
+        )
+        assert sealer.open(sealed, *PLACE) == b"x"
+
+    asyncio.run(run())
+
+
+def test_without_the_setting_nothing_is_sealed() -> None:
+    async def run() -> None:
+        keys = data_keys(MemoryTables(), ())
+        assert not keys.are_set
+        for call in (keys.sealer, keys.opener, keys.rotate):
+            with pytest.raises(DataKeysNotSetError, match="GATEWAY_DATA_KEYS is not set"):
+                await call("acme")
+
+    asyncio.run(run())
