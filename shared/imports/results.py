@@ -19,8 +19,8 @@ MAX_MESSAGES = 200
 # Messages of the rows of one chunk; rows after that are shortened.
 MAX_CHUNK_MESSAGES = 20_000
 
-# Removed records in the result of one row, and restored ones. An entry in the log of licenses has to
-# stay below the 1 MiB of an entity, and one row of Replace may remove any number of licenses.
+# Removed records in the result of one row, and restored ones. An entry in the log of licenses has
+# to stay below the 1 MiB of an entity, and one row of Replace may remove any number of licenses.
 MAX_REMOVED = 5_000
 
 # Characters of an answer; rows after that show only their first message. A call of 300 KB can cause

@@ -44,6 +44,7 @@ from shared.storage.ports import (
     Merge,
     Operation,
     RangeTables,
+    RecordFiles,
     SearchableTables,
     Tables,
     Upsert,
@@ -511,3 +512,51 @@ def _last_number(tombstone: Entity) -> int:
         return max([tombstone.number("Number"), *ended_imports(tombstone).codes])
     except UnreadableDataError:
         return LAST_NUMBER
+
+
+# The expiry of files that no record names any more (docs/retention.md).
+#
+# A file is written before the record that names it, and stays when the record names another one.
+# The time of that is not stored. Retention marks a file when it first finds it without a record,
+# and removes it when the mark is old enough. An undo may bring back a record that names the file;
+# then the mark goes. A handler that has read former values just before they expired has ended long
+# before the mark is old enough.
+
+# After this time a file belongs to a record or is unused.
+_MOST_OF_A_CALL = timedelta(days=1)
+
+
+class ExpiringFiles:
+    """The step for the files of one container.
+
+    `named_files` returns the names of the files of a tenant that records may still name. It raises
+    UnreadableDataError where a record is unreadable, because any file may be its own.
+    """
+
+    def __init__(
+        self,
+        files: RecordFiles,
+        named_files: Callable[[str], Awaitable[Set[str]]],
+        clock: Clock,
+    ) -> None:
+        self._files = files
+        self._named_files = named_files
+        self._clock = clock
+
+    async def files(self, tenant: str, before: datetime) -> AsyncIterator[int]:
+        """Remove files that were marked before then."""
+        files = await self._files.list_files(tenant)
+        if not files:
+            return
+        # Read after the list, so that a file of a new record is not taken for one without.
+        named = await self._named_files(tenant)
+        newest = self._clock.now() - _MOST_OF_A_CALL
+        for file in files:
+            if file.name in named:
+                if file.is_marked:
+                    await self._files.unmark(file)
+            elif file.is_marked and file.changed_at < before:
+                await self._files.remove(file)
+                yield 1
+            elif not file.is_marked and file.changed_at < newest:
+                await self._files.mark(file)

@@ -24,10 +24,16 @@ from azure.storage.queue.aio import QueueServiceClient
 
 from shared.errors import PreconditionFailedError
 from shared.imports.documents.blobs import DocumentBlobs, PoisonQueue
-from shared.storage.azure_blobs import AzureBlobs
+from shared.storage.azure_blobs import AzureBlobs, AzureRecordFiles
 from shared.storage.azure_tables import AzureTables, SharedKeyLitePolicy, TableBatches, token_policy
 from shared.storage.failures import check_answer, note_answer, remember_response, storage_call
-from shared.storage.names import CONTAINERS, IMPORT_PAYLOADS, IMPORTS
+from shared.storage.names import (
+    CONTAINERS,
+    DOCUMENT_BLOBS,
+    IMPORT_PAYLOADS,
+    IMPORTS,
+    LICENSE_DOCUMENTS,
+)
 from shared.storage.ports import Entity, Upsert
 from shared.storage_account import StorageAccount
 from shared.storage_time import retried, storage_time_now
@@ -137,6 +143,8 @@ class Account:
         self.queues = AzureQueues(self._queue_service)
         self.blobs = AzureBlobs(self._blob_service)
         self.documents = DocumentBlobs(self._blob_service)
+        self.document_files = AzureRecordFiles(self._blob_service, DOCUMENT_BLOBS)
+        self.license_files = AzureRecordFiles(self._blob_service, LICENSE_DOCUMENTS)
         self.poison = PoisonQueue(self._queue_service)
 
     @property

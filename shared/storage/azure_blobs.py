@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.storage.failures import storage_call
+from shared.storage.ports import RecordFile
 
 # The status of a read whose range begins behind the end of the blob.
 _NOT_SATISFIABLE = 416
@@ -76,6 +79,56 @@ class AzureBlobs:
                 await self._service.get_blob_client(container, name).delete_blob()
         except PreconditionFailedError:
             return
+
+
+# Metadata of a file that no record names.
+_UNREFERENCED = "unreferenced"
+
+
+class AzureRecordFiles:
+    """`RecordFiles` in one container of Azure Blob storage."""
+
+    def __init__(self, service: BlobServiceClient, container: str) -> None:
+        self._container = service.get_container_client(container)
+
+    async def list_files(self, tenant: str) -> list[RecordFile]:
+        """See `RecordFiles.list_files`."""
+        async with storage_call():
+            return [
+                _record_file(blob)
+                async for blob in self._container.list_blobs(f"{tenant}/", include=["metadata"])
+            ]
+
+    async def mark(self, file: RecordFile) -> None:
+        """See `RecordFiles.mark`."""
+        await self._set_metadata(file, {**file.metadata, _UNREFERENCED: "true"})
+
+    async def unmark(self, file: RecordFile) -> None:
+        """See `RecordFiles.unmark`."""
+        await self._set_metadata(file, file.metadata)
+
+    async def remove(self, file: RecordFile) -> None:
+        """See `RecordFiles.remove`."""
+        with suppress(PreconditionFailedError):
+            async with storage_call():
+                await self._container.get_blob_client(file.name).delete_blob(**_unchanged(file))
+
+    async def _set_metadata(self, file: RecordFile, metadata: Mapping[str, str]) -> None:
+        with suppress(PreconditionFailedError):
+            async with storage_call():
+                await self._container.get_blob_client(file.name).set_blob_metadata(
+                    dict(metadata), **_unchanged(file)
+                )
+
+
+def _record_file(blob: Any) -> RecordFile:
+    metadata = {name.lower(): value for name, value in (blob.metadata or {}).items()}
+    is_marked = metadata.pop(_UNREFERENCED, None) is not None
+    return RecordFile(blob.name, blob.etag.strip('"'), blob.last_modified, metadata, is_marked)
+
+
+def _unchanged(file: RecordFile) -> dict[str, Any]:
+    return {"etag": file.etag, "match_condition": MatchConditions.IfNotModified}
 
 
 async def read_all(download: Any) -> bytes:

@@ -276,6 +276,36 @@ class ListedBlobs(Blobs, Protocol):
         """The names of the blobs that begin with `prefix` and were last written before `time`."""
 
 
+@dataclass(frozen=True, slots=True)
+class RecordFile:
+    """A file that a record may name; `is_marked` says that none did when it last changed."""
+
+    name: str
+    etag: str
+    changed_at: datetime
+    metadata: Mapping[str, str]
+    is_marked: bool
+
+
+class RecordFiles(Protocol):
+    """The container of files that records name, for retention.
+
+    Every method raises StorageUnavailableError. A write does nothing where the file has changed.
+    """
+
+    async def list_files(self, tenant: str) -> list[RecordFile]:
+        """The files of a tenant."""
+
+    async def mark(self, file: RecordFile) -> None:
+        """Mark a file that no record names."""
+
+    async def unmark(self, file: RecordFile) -> None:
+        """Remove the mark of a file that a record names again."""
+
+    async def remove(self, file: RecordFile) -> None:
+        """Delete a file."""
+
+
 # Only the queue triggers receive messages. Messages are base64, as `host.json` says, and never
 # expire. The sweep replaces lost messages, and a message of a closed import is dropped.
 

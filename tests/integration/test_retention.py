@@ -29,7 +29,7 @@ from shared.storage.import_records import (
     payload_blob,
     record_row,
 )
-from shared.storage.names import DOCUMENT_REJECTED, IMPORT_PAYLOADS
+from shared.storage.names import DOCUMENT_REJECTED, IMPORT_PAYLOADS, LICENSE_DOCUMENTS
 from shared.storage.ports import Entity, Merge
 from tests.builders import a_worker
 from tests.integration.harness import Harness, play
@@ -196,18 +196,50 @@ def test_a_retry_keeps_the_tombstones_since_the_import_that_brought_its_rows(
     play(delivered, scenario)
 
 
+async def _import_license(stage: Harness, action: str, row: Mapping[str, object]) -> None:
+    tenant = stage.sender.tenant
+    body = json.dumps([row]).encode()
+    planned = await stage.gateway.intake.read(LICENSES, tenant, body)
+    options = replace(stage.sender.caller.options, action=action)
+    draft = stage.gateway.intake.draft(LICENSES, tenant, planned, options)
+    record = await stage.gateway.intake.accept_planned(LICENSES, draft, planned)
+    for message in messages_for(record, [], [0]):
+        await stage.gateway.chunks.process(message)
+
+
+def test_the_file_of_a_license_stays_as_long_as_an_undo_may_bring_it_back(delivered: str) -> None:
+    async def scenario(stage: Harness) -> None:
+        account, tenant = stage.gateway.account, stage.sender.tenant
+        row = {"companyCode": "C1", "employeeNumber": "7", "licenseNumber": "L1"}
+
+        async def files() -> list[bytes]:
+            found = await account.license_files.list_files(tenant)
+            return sorted(
+                [await account.blobs.read(LICENSE_DOCUMENTS, file.name) or b"" for file in found]
+            )
+
+        for text in ("QQ==", "Qg=="):
+            documents = [{"name": "a", "content": text}]
+            await _import_license(stage, "Override", {**row, "documents": documents})
+        await account.blobs.put(LICENSE_DOCUMENTS, f"{tenant}/of-a-dead-handler", [b"C"])
+        assert (await _after(stage, 0.5))["files of licenses"] == 0
+        assert await files() == [b"A", b"B", b"C"]
+        await _after(stage, 89)
+        assert (await _after(stage, 89))["files of licenses"] == 1
+        assert await files() == [b"A", b"B"]
+        assert (await _after(stage, 91))["files of licenses"] == 0, "now it is noticed"
+        assert (await _after(stage, 91))["files of licenses"] == 1
+        assert await files() == [b"B"]
+
+    play(delivered, scenario)
+
+
 def test_licenses_lose_the_logs_of_their_imports_and_their_tombstones(delivered: str) -> None:
     async def scenario(stage: Harness) -> None:
-        caller, tenant = stage.sender.caller, stage.sender.tenant
+        tenant = stage.sender.tenant
         row = {"companyCode": "C1", "employeeNumber": "7", "licenseTypeCode": "RN"}
         for number, action in (("L1", "Override"), ("L2", "Override"), ("L1", "Delete")):
-            body = json.dumps([{**row, "licenseNumber": number}]).encode()
-            planned = await stage.gateway.intake.read(LICENSES, tenant, body)
-            options = replace(caller.options, action=action)
-            draft = stage.gateway.intake.draft(LICENSES, tenant, planned, options)
-            record = await stage.gateway.intake.accept_planned(LICENSES, draft, planned)
-            for message in messages_for(record, [], [0]):
-                await stage.gateway.chunks.process(message)
+            await _import_license(stage, action, {**row, "licenseNumber": number})
 
         async def kinds() -> list[str]:
             found = await stage.gateway.account.tables.query("Licenses", f"{tenant}|C1")
@@ -239,7 +271,7 @@ def test_the_file_of_a_replaced_document_goes_and_the_current_one_stays(delivere
         assert (await _after(stage, 2))["replaced documents"] == 0, "now they are noticed"
         assert (await _after(stage, 29))["replaced documents"] == 0
         assert (await _after(stage, 31))["replaced documents"] == 2
-        files = await stage.gateway.account.documents.list_files(tenant)
+        files = await stage.gateway.account.document_files.list_files(tenant)
         assert [(file.name, file.is_marked) for file in files] == [(f"{tenant}/second", False)]
 
     play(delivered, scenario)

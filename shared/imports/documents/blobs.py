@@ -12,7 +12,6 @@ import binascii
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,8 +26,6 @@ from shared.storage.azure_blobs import read_all
 from shared.storage.failures import storage_call
 from shared.storage.names import DOCUMENT_BLOBS, DOCUMENT_DROP, DOCUMENT_REJECTED
 
-# Metadata of a file that no document refers to.
-_UNREFERENCED = "unreferenced"
 _BYTES = "application/octet-stream"
 
 
@@ -58,16 +55,6 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
-class UploadedFile:
-    """The file of an upload; `is_marked` says that it had no document when it last changed."""
-
-    name: str
-    etag: str
-    changed_at: datetime
-    is_marked: bool
-
-
-@dataclass(frozen=True, slots=True)
 class DropCopy:
     """The first bytes of a copied drop, and the MD5 and the SHA-256 of its content."""
 
@@ -94,34 +81,6 @@ class DocumentBlobs:
                 return await read_all(download)
         except PreconditionFailedError:
             return None
-
-    async def list_files(self, tenant: str) -> list[UploadedFile]:
-        """The files of a tenant's uploads."""
-        container = self._service.get_container_client(DOCUMENT_BLOBS)
-        async with storage_call():
-            return [
-                UploadedFile(
-                    blob.name,
-                    blob.etag.strip('"'),
-                    blob.last_modified,
-                    _UNREFERENCED in (blob.metadata or {}),
-                )
-                async for blob in container.list_blobs(f"{tenant}/", include=["metadata"])
-            ]
-
-    async def mark(self, file: UploadedFile) -> None:
-        """Mark a file that no document refers to; does nothing where it has changed."""
-        with suppress(PreconditionFailedError):
-            async with storage_call():
-                await self._file_client(file.name).set_blob_metadata(
-                    {_UNREFERENCED: "true"}, **_unchanged(file)
-                )
-
-    async def remove(self, file: UploadedFile) -> None:
-        """Delete a file; does nothing where it has changed."""
-        with suppress(PreconditionFailedError):
-            async with storage_call():
-                await self._file_client(file.name).delete_blob(**_unchanged(file))
 
     async def find_drop(self, name: str) -> Drop | None:
         """The current version of a dropped blob; None where there is none."""
@@ -247,7 +206,7 @@ class DocumentBlobs:
         return self._service.get_blob_client(DOCUMENT_DROP, name)
 
 
-def _unchanged(drop: Drop | UploadedFile) -> dict[str, Any]:
+def _unchanged(drop: Drop) -> dict[str, Any]:
     return {"etag": drop.etag, "match_condition": MatchConditions.IfNotModified}
 
 

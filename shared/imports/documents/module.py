@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.imports.documents.definition import DOCUMENTS
@@ -37,11 +38,12 @@ def _describe_calls(_limits: Limits, _names: Sequence[str]) -> Sequence[Operatio
 
 
 def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
-    from shared.imports.documents.processor import ExpiringFiles, ExpiringRejections
-    from shared.services.retention import RetentionStep
+    from shared.imports.documents.processor import ExpiringRejections, named_files
+    from shared.services.retention import ExpiringFiles, RetentionStep
 
     account = gateway.account
-    files = ExpiringFiles(account.tables, account.documents, gateway.imports, clock)
+    find_named = partial(named_files, account.tables, gateway.imports)
+    files = ExpiringFiles(account.document_files, find_named, clock)
     replaced = timedelta(days=gateway.settings.keep_replaced_days)
     yield RetentionStep("replaced documents", replaced, files.files)
     # A rejected drop is like the payload of another import: it has the failed row as sent.

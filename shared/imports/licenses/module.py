@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.imports.import_type_module import ImportTypeModule, StoredRecords
@@ -11,10 +13,11 @@ from shared.imports.licenses.definition import LICENSES
 if TYPE_CHECKING:
     import azure.functions as func
 
+    from shared.clock import Clock
     from shared.gateway import Gateway
     from shared.services.record_repair import BrokenEntry, RepairContext
     from shared.services.records.sources import RecordSource
-    from shared.services.retention import LogRange
+    from shared.services.retention import LogRange, RetentionStep
     from shared.services.row_processor import ProcessorContext, RowProcessor
     from shared.services.status import ImportReport
     from shared.web.openapi.operations import Limits, Operation
@@ -56,6 +59,17 @@ def _log_range() -> LogRange:
     return log_up_to
 
 
+def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
+    from shared.imports.licenses.store import named_files
+    from shared.services.retention import ExpiringFiles, RetentionStep
+
+    account = gateway.account
+    find_named = partial(named_files, account.tables, account.blobs)
+    files = ExpiringFiles(account.license_files, find_named, clock)
+    a_day = timedelta(days=1)
+    yield RetentionStep("files of licenses", a_day, files.files, least=a_day)
+
+
 def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
     from shared.imports.licenses.store import find_broken_licenses
 
@@ -73,6 +87,7 @@ MODULE = ImportTypeModule(
     answer=_answer,
     describe_calls=_describe_calls,
     make_processor=_make_processor,
+    retention=_retention,
     log_range=_log_range,
     find_broken={LICENSES.name: _find_broken},
     records=StoredRecords("licenses", _records),

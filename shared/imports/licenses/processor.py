@@ -191,7 +191,6 @@ class CompanyProcessor:
                 continue
             except _MoreEmployeesError:
                 continue
-            await self._remove_obsolete()
             return list(self.results.values())
         raise StorageUnavailableError(_TOO_MANY_WRITERS)
 
@@ -202,7 +201,6 @@ class CompanyProcessor:
         results = await self.offload(len(self.company.data), self._end_results, message)
         for start in range(0, len(results), _RESULTS_PER_ENTRY):
             await self._append(LicenseTransaction(results[start : start + _RESULTS_PER_ENTRY]))
-        await self._remove_obsolete()
         return list(self.results.values())
 
     def _end_results(self, message: Message) -> list[RowResult]:
@@ -345,13 +343,11 @@ class CompanyProcessor:
             )
         slices = transaction.split(self.max_writes)
         if len(slices) > 1:
-            await self._append_in_slices(transaction, slices)
+            await self._append_in_slices(slices)
         else:
             await self._append(transaction)
 
-    async def _append_in_slices(
-        self, transaction: LicenseTransaction, slices: Sequence[TransactionSlice]
-    ) -> None:
+    async def _append_in_slices(self, slices: Sequence[TransactionSlice]) -> None:
         """Write all transactions to a blob, then commit them; they cannot be rolled back."""
         if not self.knows_generated_keys:
             self.knows_generated_keys = True
@@ -360,7 +356,7 @@ class CompanyProcessor:
         contents = [(item.results, item.operations) for item in slices]
         data = await self.offload(_BYTES_PER_SLICE * len(slices), records.pack_parts, contents)
         await self.blobs.put(IMPORT_PAYLOADS, self._slices_blob(begin), [data])
-        entry = replace(_entry(transaction), results=tuple(slices[0].results), parts=len(slices))
+        entry = LogEntry(tuple(slices[0].results), parts=len(slices))
         await self._insert(entry, slices[0].operations)
         await self._commit_slices(begin, 1)
 
@@ -384,7 +380,7 @@ class CompanyProcessor:
         return f"{self.record.tenant}/{self.record.import_id}.{company}.parts-{begin}"
 
     async def _append(self, transaction: LicenseTransaction) -> None:
-        await self._insert(_entry(transaction), transaction.operations)
+        await self._insert(LogEntry(tuple(transaction.results)), transaction.operations)
         self.results |= {result.index: result for result in transaction.results}
 
     async def _insert(self, entry: LogEntry, operations: Sequence[Operation]) -> None:
@@ -394,15 +390,6 @@ class CompanyProcessor:
         )
         await self.tables.transact(LICENSES.table, [insert, *operations])
         self.log.append(entry)
-
-    async def _remove_obsolete(self) -> None:
-        for name in sorted(records.blobs_to_remove(self.log)):
-            await self.blobs.delete(LICENSE_DOCUMENTS, f"{self.record.tenant}/{name}")
-
-
-def _entry(transaction: LicenseTransaction) -> LogEntry:
-    written = frozenset(blob.name for blob in transaction.blobs)
-    return LogEntry(tuple(transaction.results), transaction.obsolete, written)
 
 
 def _keys_without_license(

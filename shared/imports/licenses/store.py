@@ -52,7 +52,19 @@ from shared.storage.entities import (
     unpack_json,
 )
 from shared.storage.former_columns import Spilled
-from shared.storage.ports import Delete, Entity, Insert, Operation, Tables, Upsert, Value, reading
+from shared.storage.ports import (
+    Blobs,
+    Delete,
+    Entity,
+    EntityRange,
+    Insert,
+    Operation,
+    RangeTables,
+    Tables,
+    Upsert,
+    Value,
+    reading,
+)
 from shared.storage.record_indexes import record_partitions
 
 # Columns for searching.
@@ -73,13 +85,10 @@ class LogEntry:
     """What one transaction of an import did in a company.
 
     `parts` is the number of transactions that belong together; each has an entry, and those after
-    the first have 0. Once the first is committed, the next handler commits the others. `obsolete`
-    are names of blobs that are no longer in use, `written` those that are now in use.
+    the first have 0. Once the first is committed, the next handler commits the others.
     """
 
     results: tuple[RowResult, ...]
-    obsolete: frozenset[str] = frozenset()
-    written: frozenset[str] = frozenset()
     parts: int = 1
 
 
@@ -202,14 +211,6 @@ def count_operations(change: Change) -> int:
     return 1 + moved + (_owner_fields(before) != _owner_fields(after))
 
 
-def obsolete_blobs(changes: Iterable[Change]) -> frozenset[str]:
-    """The blobs that no license refers to after the changes."""
-    names: set[str] = set()
-    for change in changes:
-        names |= _blob_names(change.before) - _blob_names(change.after)
-    return frozenset(names)
-
-
 def insert_log_entry(
     partition: str, number: int, sequence: int, entry: LogEntry, now: str
 ) -> Operation:
@@ -220,8 +221,6 @@ def insert_log_entry(
     }
     if entry.parts != 1:
         values["Parts"] = entry.parts
-    if entry.obsolete or entry.written:
-        values |= pack_json("Blobs", [sorted(entry.obsolete), sorted(entry.written)])
     first, _ = log_rows(number)
     return Insert(Entity(partition, f"{first}{sequence:06d}", values))
 
@@ -229,22 +228,10 @@ def insert_log_entry(
 @reading("what an import has logged of the licenses of a company")
 def log_from_entity(entity: Entity) -> LogEntry:
     """The log entry in an entity. Raises UnreadableDataError."""
-    obsolete, written = unpack_json("Blobs", entity.values) or ((), ())
     return LogEntry(
         results=tuple(unpack_result(item) for item in unpack_json("Results", entity.values)),
-        obsolete=frozenset(obsolete),
-        written=frozenset(written),
         parts=entity.number("Parts", 1),
     )
-
-
-def blobs_to_remove(entries: Sequence[LogEntry]) -> frozenset[str]:
-    """The blobs that are obsolete after all entries, applied in order."""
-    names: set[str] = set()
-    for entry in entries:
-        names |= entry.obsolete
-        names -= entry.written
-    return frozenset(names)
 
 
 def find_unfinished(entries: Sequence[LogEntry]) -> tuple[int, int] | None:
@@ -375,9 +362,30 @@ def _identity_values(stored_license: StoredLicense) -> dict[str, Value]:
     return {"LicenseKey": stored_license.key, "Employee": json.dumps(parts, ensure_ascii=False)}
 
 
-def _blob_names(stored_license: StoredLicense | None) -> set[str]:
-    document = stored_license.document if stored_license else None
-    return blobs_of((document or {}).get("documents", []))
+# Licenses that retention reads at once.
+_LICENSES_PER_SLICE = 1_000
+
+
+async def named_files(tables: RangeTables, blobs: Blobs, tenant: str) -> set[str]:
+    """The files of the tenant's licenses, and those that an undo may bring back.
+
+    Raises UnreadableDataError where a license is unreadable.
+    """
+    names: set[str] = set()
+    own = encode(tenant)
+    licenses = EntityRange(f"{own}|", f"{own}|~", "r|", "r|~")
+    after: tuple[str, str] | None = None
+    is_last = False
+    while not is_last:
+        found = await tables.query_range(LICENSES.table, licenses, after, _LICENSES_PER_SLICE)
+        for entity in found.entities:
+            stored = license_from_entity(entity)
+            _, former = await former_columns.former_values(blobs, stored)
+            for document in (stored.document, None if former is None else former.document):
+                names |= blobs_of((document or {}).get("documents", []))
+            after = entity.partition, entity.row
+        is_last = found.is_last
+    return {f"{tenant}/{name}" for name in names}
 
 
 # Range queries for the licenses of many employees: the limit of one query is the assumed number of

@@ -21,7 +21,6 @@ from shared.imports.licenses.store import (
     MAX_OPERATIONS_PER_CHANGE,
     LicenseWriter,
     count_operations,
-    obsolete_blobs,
     operations_of,
 )
 from shared.imports.results import RowResult
@@ -65,7 +64,6 @@ class LicenseTransaction:
     results: list[RowResult]
     operations: list[Operation] = field(default_factory=list)
     blobs: list[NewBlob] = field(default_factory=list)
-    obsolete: frozenset[str] = frozenset()
     spilled: Spilled = field(default_factory=dict)
 
     def split(self, max_writes: int) -> list[TransactionSlice]:
@@ -154,7 +152,6 @@ def _take_transaction(rules: LicenseRules, partition: str, now: str) -> LicenseT
             for operation in operations_of(partition, change, writer)
         ],
         blobs=_new_blobs(changes, rules.contents),
-        obsolete=obsolete_blobs(changes),
         spilled=writer.spilled or {},
     )
     rules.license_set.mark_stored()
