@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ import typer
 
 from cli.commands import Overview, command, on_gateway
 from cli.output import AsJson, columns, show
+from shared.app import tenant_erasure_of
 from shared.auth.clients import Client, Scope
 from shared.auth.integrations import DEFAULT_DATABASE_VERSION, Database, Integration
 from shared.auth.read_permission import ReadPermission
@@ -19,10 +20,12 @@ from shared.imports.import_type import OnExisting
 from shared.services.admin.clients import IssuedClient
 from shared.services.admin.tenants import IssuedKey, Tenant, integration_settings
 
-# `manage.py tenant`: create, rename, disable and enable, list, show.
+# `manage.py tenant`: create, rename, disable and enable, list, show, erase.
 
 tenant_commands = typer.Typer(
-    cls=Overview, no_args_is_help=True, help="Tenants: create, rename, disable and enable them."
+    cls=Overview,
+    no_args_is_help=True,
+    help="Tenants: create, rename, disable, enable and erase them.",
 )
 
 TenantName = Annotated[
@@ -30,6 +33,14 @@ TenantName = Annotated[
 ]
 TenantReference = Annotated[
     str, typer.Argument(metavar="TENANT", help="The tenant's id, or its exact name.")
+]
+EraseConfirmation = Annotated[
+    str,
+    typer.Option(
+        "--confirm",
+        metavar="TENANT",
+        help="The id of the tenant once more, since nothing brings its data back.",
+    ),
 ]
 AllowSameName = Annotated[
     bool,
@@ -102,6 +113,26 @@ def show_tenant(tenant: TenantReference, as_json: AsJson = False) -> None:
         f"Created  {record.created_at}",
     ]
     show(as_json, tenant_document(record), lines)
+
+
+@command(tenant_commands, "erase", example="tenant erase acme --confirm acme")
+def erase_tenant(
+    tenant: TenantReference, confirm: EraseConfirmation, as_json: AsJson = False
+) -> None:
+    """Delete everything of a tenant for good, its keys and its imports too.
+
+    Its audit log stays, and its id is never given to another tenant. A command that was interrupted
+    is completed by the same command. It takes some seconds longer than the deletions, because it
+    waits until no gateway takes a call of the tenant any more.
+    """
+
+    async def erase(gateway: Gateway) -> Mapping[str, int]:
+        return await tenant_erasure_of(gateway).erase(tenant, confirm)
+
+    deleted = on_gateway(erase)
+    lines = [f"{count:>8}  {name}" for name, count in sorted(deleted.items())]
+    head = f"Erased tenant {confirm}; deleted:" if deleted else "Nothing is stored of this tenant."
+    show(as_json, {"tenant": confirm, "deleted": deleted}, [head, *lines])
 
 
 def _switch_tenant(reference: str, as_json: bool, *, is_enabled: bool) -> None:

@@ -54,10 +54,12 @@ from shared.services.sweep import Sweep
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
 from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
+from shared.storage.names import CONTAINERS, DATA_KEYS, TABLES
 from shared.storage.ports import Blobs, Tables
 from shared.storage.record_indexes import NameIndex
 
 if TYPE_CHECKING:
+    from shared.services.admin.tenant_erasure import TenantErasure
     from shared.services.record_repair import RecordRepair
 
 
@@ -381,3 +383,23 @@ def record_repair_of(gateway: Gateway) -> RecordRepair:
     }
     context = RepairContext(account.tables, gateway.imports, SystemClock())
     return RecordRepair(context, results, shapes, BROKEN_FINDERS)
+
+
+def tenant_erasure_of(gateway: Gateway) -> TenantErasure:
+    """The erasure of tenants, for the command: a running gateway needs none."""
+    from shared.imports.documents.blobs import HostRecords
+    from shared.services.admin.tenant_erasure import TenantErasure
+
+    return TenantErasure(
+        tables=gateway.account.tables,
+        blobs=gateway.account.blobs,
+        imports=gateway.imports,
+        tenants=gateway.tenants,
+        audit=gateway.audit,
+        clock=SystemClock(),
+        cache_seconds=gateway.settings.cache_seconds,
+        first_tables=(DATA_KEYS,),
+        table_names=(*TABLES, *(kind.table for kind in IMPORT_TYPES.values())),
+        containers=CONTAINERS,
+        forget_drops=HostRecords(gateway.account.blobs, gateway.account.poison).delete,
+    )

@@ -24,6 +24,8 @@ LICENSE_DOCUMENTS = "license-documents"
 DOCUMENT_BLOBS = "documents"
 DOCUMENT_DROP = "document-drop"
 DOCUMENT_REJECTED = "document-rejected"
+# The host's own container. For each dropped blob it has a receipt that is never deleted.
+HOST_CONTAINER = "azure-webjobs-hosts"
 
 # The tables besides those of the import types, which each type names in its definition.
 TABLES = (

@@ -11,7 +11,8 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +25,13 @@ from azure.storage.queue.aio import QueueServiceClient
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.storage.azure_blobs import read_all
 from shared.storage.failures import storage_call
-from shared.storage.names import DOCUMENT_BLOBS, DOCUMENT_DROP, DOCUMENT_REJECTED
+from shared.storage.names import (
+    DOCUMENT_BLOBS,
+    DOCUMENT_DROP,
+    DOCUMENT_REJECTED,
+    HOST_CONTAINER,
+)
+from shared.storage.ports import ListedBlobs
 
 _BYTES = "application/octet-stream"
 
@@ -257,6 +264,7 @@ async def _iterate(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 POISON_QUEUE = "webjobs-blobtrigger-poison"
 MAX_MESSAGES = 32
+_RECEIPTS = "blobreceipts/"
 _HIDDEN_SECONDS = 300
 
 
@@ -312,6 +320,40 @@ class PoisonQueue:
                 await self._queue.update_message(blob.handle, visibility_timeout=0)
         except PreconditionFailedError:
             return
+
+
+class HostRecords:
+    """What the host keeps of dropped blobs under their names: receipts, and poison messages."""
+
+    def __init__(self, blobs: ListedBlobs, poison: PoisonQueue) -> None:
+        self._blobs = blobs
+        self._poison = poison
+
+    async def delete(self, is_gone: Callable[[str, str], bool], before: datetime) -> int:
+        """Delete what is kept of blobs of which `is_gone(container, name)` is true.
+
+        Returns the number of deletions. The host has no list by name, so all receipts are listed.
+        """
+        receipts: list[str] = []
+        with suppress(PreconditionFailedError):  # no host has run on this account
+            receipts = await self._blobs.names_before(HOST_CONTAINER, _RECEIPTS, before)
+        deleted = 0
+        for name in receipts:
+            # blobreceipts/<host>/<function>/<etag>/<container>/<name of the blob>
+            _, _, rest = name.removeprefix(_RECEIPTS).partition("/")
+            _, _, rest = rest.partition("/")
+            _, _, rest = rest.partition("/")
+            container, _, blob = rest.partition("/")
+            if is_gone(container, blob):
+                await self._blobs.delete(HOST_CONTAINER, name)
+                deleted += 1
+        for message in await self._poison.receive():
+            if is_gone(message.container, message.name):
+                await self._poison.delete(message)
+                deleted += 1
+            else:
+                await self._poison.release(message)
+        return deleted
 
 
 def _blob_from_message(message: Any, handle: Any) -> PoisonedBlob:

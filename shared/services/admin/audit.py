@@ -41,6 +41,7 @@ class Action(StrEnum):
     TENANT_RENAME = "tenant.rename"
     TENANT_ENABLE = "tenant.enable"
     TENANT_DISABLE = "tenant.disable"
+    TENANT_ERASE = "tenant.erase"
     INTEGRATION_ADD = "integration.add"
     INTEGRATION_SET = "integration.set"
     INTEGRATION_ENABLE = "integration.enable"

@@ -83,6 +83,8 @@ def numbered_slug(slug: str, number: int) -> str:
     return slug[: MOST - len(tail)].rstrip("-") + tail
 
 
+# The partition with the ids of erased tenants, which no other tenant ever gets.
+ERASED_PARTITION = "erased"
 MOST_NAME = 200
 MOST_SOFTWARE_KEY = 100
 _MOST_CLASHES = 1_000
@@ -134,7 +136,10 @@ class TenantService:
             if not allows_same_name:
                 await self._refuse_same_name(title, "Nothing was created")
             tenant = Tenant(numbered_slug(base, number), title, created_at)
+            was_erased = await self._tables.get(TENANTS, ERASED_PARTITION, encode(tenant.id))
             with suppress(PreconditionFailedError):
+                if was_erased is not None:
+                    raise PreconditionFailedError
                 # In the gateway's log: if the id is taken, the tenant of this id is another one.
                 target, after = {"tenant": tenant.id}, {"name": tenant.name}
                 async with self._audit.act("", Action.TENANT_CREATE, target, after=after):
@@ -144,7 +149,7 @@ class TenantService:
                     )
                 return tenant
             if slug is not None:
-                raise ConflictError(f"There is a tenant {slug} already; choose another id.")
+                raise ConflictError(f"There is, or was, a tenant {slug}: choose another id.")
         raise ConflictError("Too many tenants have this name; choose another.")
 
     async def rename(
