@@ -22,6 +22,7 @@ from cli.calls import Answer, KeyPair, call, post_document, send_import
 from cli.environment import ROOT, commands_settings, data_folder, trusted_certificate
 from cli.terminal import complain, say
 from shared.errors import ConflictError, GatewayError, NotFoundError
+from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import import_type
 
 # The demo's documents: one is sent by a call, one dropped into the container.
@@ -263,10 +264,10 @@ class Sample:
         return (ROOT / "samples" / f"{self.type_name}.json").read_bytes()
 
 
-SAMPLES = (
-    Sample("workers", frozenset({"00420"})),
-    Sample("assignments", frozenset({"A-2204", "SG-0009"})),
-    Sample("licenses", frozenset({"D-5521", "00990"})),
+SAMPLES = tuple(
+    Sample(name, module.sample_failures)
+    for name, module in IMPORT_MODULES.items()
+    if module.sample_failures is not None
 )
 
 
@@ -355,7 +356,7 @@ def find_fault(sample: Sample, answer: Answer) -> str:
 
 def show_worker(url: str, keys: KeyPair) -> str:
     """Read a worker of the sample back and print it; what was not as designed, or ""."""
-    [_, sent, *_] = json.loads(SAMPLES[0].body)
+    [_, sent, *_] = json.loads(Sample("workers", frozenset()).body)
     key = {name: sent[name] for name in ("EmployerRef", "PersonnelRef")}
     path = f"/api/records/workers?{urlencode(key)}"
     answer = call("GET", f"{url}{path}", keys.headers())

@@ -52,7 +52,7 @@ from shared.errors import (
     UnreadableDataError,
     WrongSoftwareKeyError,
 )
-from shared.imports.import_type import Options
+from shared.imports.import_type import Contract, Options
 from shared.imports.sender import CallerKind, NamedCaller, named_caller
 from shared.storage.names import FUNCTION_KEYS, INTEGRATIONS
 from shared.storage.ports import Tables
@@ -134,21 +134,23 @@ class TokenCaller:
 AnyCaller = Caller | TokenCaller
 
 
-def check_database(caller: Caller) -> None:
-    """For Pay & Bill types only: the integration's database must be active (docs/contracts.md#1).
+def check_database(caller: AnyCaller, contract: Contract) -> None:
+    """The integration's database must be active, where the contract asks for one.
 
-    Raises ForbiddenError with the vendor's words.
+    See docs/contracts.md#1. Raises ForbiddenError with the vendor's words.
     """
+    if not contract.needed_database_version or isinstance(caller, TokenCaller):
+        return
     if not caller.integration.database.active:
         raise ForbiddenError("Pay and Bill Database not active")
 
 
-def check_database_version(caller: Caller, least_version: int) -> None:
-    """For Pay & Bill types only: the integration's database must not be older than `least_version`.
+def check_database_version(caller: Caller, contract: Contract) -> None:
+    """The integration's database must not be older than the contract asks for.
 
     Raises InvalidRequestError with the vendor's words.
     """
-    if caller.integration.database.version < least_version:
+    if caller.integration.database.version < contract.needed_database_version:
         raise InvalidRequestError("Invalid DB Version")
 
 

@@ -302,6 +302,18 @@ class RecordRules(Rules):
         return self.found_by is not none_of
 
 
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The contract of a vendor, which several types may share.
+
+    `needed_database_version`: the integrations of its callers name a database of the vendor, which
+    must be active and have this version at least; 0 where they name none.
+    """
+
+    name: str
+    needed_database_version: int = 0
+
+
 @dataclass(frozen=True)
 class ImportType:
     """One message type of the contract."""
@@ -310,6 +322,7 @@ class ImportType:
     version: int
     table: str
     load_rules: Callable[[], Rules]
+    contract: Contract
     # The messages that only this type has, as `declare_messages` gives them.
     messages: tuple[CatalogueEntry, ...] = ()
     # Its fields that name records of other types. A row whose record names one that is not stored

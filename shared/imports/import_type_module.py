@@ -59,7 +59,9 @@ class ImportTypeModule:
                                        by area; one under the type's name replaces the check by
                                        `stored_shape`
     records                            how its stored records are read back
-    names_database                     whether its callers name their database
+    sample_failures                    the last record id of each row of `samples/<type>.json` that
+                                       is made to fail; None where the demo shows the type in
+                                       another way than by sending that file
     is_sent_in_batches                 whether `manage.py import` stages the rows of a file as a
                                        batch and processes it, instead of sending them as imports
     """
@@ -73,7 +75,7 @@ class ImportTypeModule:
     stored_shape: Callable[[], StoredShape] | None = None
     find_broken: Mapping[str, BrokenFinder] = field(default_factory=dict)
     records: StoredRecords | None = None
-    names_database: bool = False
+    sample_failures: frozenset[str] | None = None
     is_sent_in_batches: bool = False
 
 

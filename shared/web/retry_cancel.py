@@ -10,9 +10,9 @@ from functools import partial
 
 import azure.functions as func
 
-from shared.auth.callers import AnyCaller, Caller, check_database
+from shared.auth.callers import AnyCaller, check_database
 from shared.gateway import Gateway
-from shared.imports.modules import IMPORT_MODULES
+from shared.imports.registry import IMPORT_TYPES
 from shared.services.status import ImportState
 from shared.storage.import_records import ImportRecord
 from shared.web import requests
@@ -26,9 +26,9 @@ async def retry_call(
     gateway: Gateway, caller: AnyCaller, parent: ImportRecord, req: func.HttpRequest
 ) -> func.HttpResponse:
     """POST …/retry: accept the child import, wait, answer with it."""
-    module = IMPORT_MODULES.get(parent.type_name)
-    if isinstance(caller, Caller) and module is not None and module.names_database:
-        check_database(caller)
+    kind = IMPORT_TYPES.get(parent.type_name)
+    if kind is not None:
+        check_database(caller, kind.contract)
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_accepts_json(req)
     requests.check_sends_json(req)

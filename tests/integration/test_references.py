@@ -26,6 +26,7 @@ from shared.imports.import_type import (
 from shared.imports.merge_rules import merging_rules
 from shared.imports.model import Mark, MergeKind, Record, Text
 from shared.imports.model import Reference as ReferenceText
+from shared.imports.pay_and_bill.contract import PAY_AND_BILL
 from shared.imports.results import Origins, Outcome, RowResult
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKERS
 from shared.services.admin.reference_lists import ReferenceLists
@@ -77,6 +78,7 @@ TEAMS = ImportType(
     name="teams",
     version=1,
     table="Assignments",
+    contract=PAY_AND_BILL,
     load_rules=lambda: merging_rules(
         model=Team,
         title="Teams",

@@ -6,6 +6,7 @@ from typing import Final
 
 from shared.imports.import_type import ImportType, ReferenceField, Rules
 from shared.imports.messages import declare_messages, existing_record_message
+from shared.imports.pay_and_bill.contract import PAY_AND_BILL
 from shared.imports.workers.definition import WORKERS
 
 ASSIGNMENT_EXISTS: Final = 10001
@@ -23,6 +24,7 @@ ASSIGNMENTS = ImportType(
     version=1,
     table="Assignments",
     load_rules=_load_rules,
+    contract=PAY_AND_BILL,
     messages=declare_messages(
         existing_record_message(ASSIGNMENT_EXISTS, "Assignment", "docs/contracts.md#6")
     ),

@@ -17,4 +17,4 @@ def _records() -> RecordSource:
     return BusinessRecords(ASSIGNMENTS, columns=("PersonnelRef",))
 
 
-MODULE = pay_and_bill_module(ASSIGNMENTS, _records)
+MODULE = pay_and_bill_module(ASSIGNMENTS, _records, sample_failures=("A-2204", "SG-0009"))

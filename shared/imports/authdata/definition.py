@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.imports.authdata.messages import AUTHDATA_MESSAGES
-from shared.imports.import_type import ImportType, Rules
+from shared.imports.import_type import Contract, ImportType, Rules
 
 
 def _load_rules() -> Rules:
@@ -17,6 +17,7 @@ AUTHDATA = ImportType(
     version=1,
     table="AuthData",
     load_rules=_load_rules,
+    contract=Contract("Paperless Employee"),
     messages=AUTHDATA_MESSAGES,
     keeps_rows=False,
     route="/api/admin/authdata",

@@ -6,7 +6,7 @@ The call or the blob trigger processes it; where that dies, the sweep does.
 from __future__ import annotations
 
 from shared.imports.documents.messages import DOCUMENT_MESSAGES
-from shared.imports.import_type import ImportType, Rules
+from shared.imports.import_type import Contract, ImportType, Rules
 
 
 def _load_rules() -> Rules:
@@ -21,6 +21,7 @@ DOCUMENTS = ImportType(
     version=1,
     table="Documents",
     load_rules=_load_rules,
+    contract=Contract("Pay Suite"),
     messages=DOCUMENT_MESSAGES,
     has_queues=False,
     keeps_rows=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.imports.import_type import ImportType, Rules
+from shared.imports.import_type import Contract, ImportType, Rules
 from shared.imports.licenses.messages import LICENSE_MESSAGES
 
 
@@ -18,6 +18,7 @@ LICENSES = ImportType(
     version=1,
     table="Licenses",
     load_rules=_load_rules,
+    contract=Contract("Viventium"),
     messages=LICENSE_MESSAGES,
     route="/v1/imports/licenses",
 )

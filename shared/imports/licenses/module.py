@@ -86,6 +86,7 @@ MODULE = ImportTypeModule(
     definition=LICENSES,
     answer=_answer,
     describe_calls=_describe_calls,
+    sample_failures=frozenset({"D-5521", "00990"}),
     make_processor=_make_processor,
     retention=_retention,
     log_range=_log_range,

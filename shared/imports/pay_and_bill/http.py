@@ -58,9 +58,6 @@ def _listed(numbers: list[str]) -> str:
     return f"{', '.join(numbers[:-1])} and {numbers[-1]}"
 
 
-NEEDED_DATABASE_VERSION = 1
-
-
 async def import_call(
     gateway: Gateway, lowest: ImportType, req: func.HttpRequest
 ) -> func.HttpResponse:
@@ -69,10 +66,10 @@ async def import_call(
     The query has the version of the type.
     """
     caller = await gateway.callers.authenticate(req.headers)
-    check_database(caller)
+    check_database(caller, lowest.contract)
     query = query_names.PAY_AND_BILL.read(req)
     kind = version_in_query(TYPE_CATALOGUE, lowest.name, query)
-    check_database_version(caller, NEEDED_DATABASE_VERSION)
+    check_database_version(caller, kind.contract)
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_encoding(req)
     dry_run = requests.dry_run(query)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,18 +20,22 @@ if TYPE_CHECKING:
 
 
 def pay_and_bill_module(
-    definition: ImportType, source: Callable[[], RecordSource] | None = None
+    definition: ImportType,
+    source: Callable[[], RecordSource] | None = None,
+    *,
+    sample_failures: Iterable[str] = (),
 ) -> ImportTypeModule:
     """The module of a type of this contract.
 
-    `source` finds its records where they are found by more than their key.
+    `source` finds its records where they are found by more than their key. `sample_failures` are
+    the references of the rows of its sample that are made to fail.
     """
     return ImportTypeModule(
         definition=definition,
         answer=when_ended(_answer),
         describe_calls=_describe_calls,
+        sample_failures=frozenset(sample_failures),
         records=StoredRecords(definition.name, source or partial(_records, definition)),
-        names_database=True,
     )
 
 

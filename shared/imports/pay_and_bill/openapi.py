@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from shared.imports.import_type import ImportType
+from shared.imports.pay_and_bill.contract import PAY_AND_BILL
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.web.openapi.operations import (
     DRY_RUN,
@@ -24,7 +25,7 @@ from shared.web.openapi.operations import (
 )
 from shared.web.openapi.schemas import AnswerModel, Count, Messages, component_name
 
-TAG = "Pay & Bill"
+TAG = PAY_AND_BILL.name
 
 
 class RecordId(AnswerModel):

@@ -6,6 +6,7 @@ from typing import Final
 
 from shared.imports.import_type import ImportType, Rules
 from shared.imports.messages import declare_messages, existing_record_message
+from shared.imports.pay_and_bill.contract import PAY_AND_BILL
 
 WORKER_EXISTS: Final = 10000
 
@@ -22,6 +23,7 @@ WORKERS = ImportType(
     version=1,
     table="Workers",
     load_rules=_load_rules,
+    contract=PAY_AND_BILL,
     messages=declare_messages(existing_record_message(WORKER_EXISTS, "Worker", "vendor")),
 )
 EXTERNAL = "external"

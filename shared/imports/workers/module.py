@@ -18,4 +18,4 @@ def _records() -> RecordSource:
     return BusinessRecords(WORKERS, names, lookup="ExternalWorkerRef")
 
 
-MODULE = pay_and_bill_module(WORKERS, _records)
+MODULE = pay_and_bill_module(WORKERS, _records, sample_failures=("00420",))

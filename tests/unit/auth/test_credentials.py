@@ -25,7 +25,8 @@ from shared.auth.integrations import (
     new_function_key,
 )
 from shared.errors import ForbiddenError, InvalidRequestError
-from shared.imports.import_type import OnExisting, Options
+from shared.imports.import_type import Contract, OnExisting, Options
+from shared.imports.pay_and_bill.contract import PAY_AND_BILL
 from shared.services.admin.tenants import numbered_slug, slug_of
 
 # The id of a tenant is a slug, whatever the name is written in.
@@ -110,15 +111,15 @@ def test_the_options_of_a_caller_are_its_integrations() -> None:
 
 
 def test_an_inactive_database_is_refused_in_the_vendors_words() -> None:
-    check_database(a_caller(an_integration()))
+    check_database(a_caller(an_integration()), PAY_AND_BILL)
     with pytest.raises(ForbiddenError, match=r"^Pay and Bill Database not active$"):
-        check_database(a_caller(an_integration(database=Database(active=False))))
+        check_database(a_caller(an_integration(database=Database(active=False))), PAY_AND_BILL)
 
 
 def test_an_older_database_is_refused_in_the_vendors_words() -> None:
-    check_database_version(a_caller(an_integration()), 1)
+    check_database_version(a_caller(an_integration()), Contract("", 1))
     with pytest.raises(InvalidRequestError, match=r"^Invalid DB Version$"):
-        check_database_version(a_caller(an_integration()), 2)
+        check_database_version(a_caller(an_integration()), Contract("", 2))
 
 
 # Client secrets: what is stored, and that only who has the secret costs us the slow hash.

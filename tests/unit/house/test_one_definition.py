@@ -116,8 +116,8 @@ def test_every_type_of_the_catalogue_has_its_module_in_its_folder() -> None:
             assert (ROOT / "shared/imports" / folder / name).exists(), f"{folder} has no {name}"
 
 
-# These modules may list types: the two catalogues, and the demo, which has a sample file of some.
-LISTS_TYPES = {"shared.imports.registry", "shared.imports.modules", "cli.demo"}
+# These modules may list types: the two catalogues.
+LISTS_TYPES = {"shared.imports.registry", "shared.imports.modules"}
 
 
 def test_no_module_outside_the_folder_of_a_type_lists_or_compares_types() -> None:
