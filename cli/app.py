@@ -116,7 +116,7 @@ def main() -> None:
     """Run the command line. Exit status 1 for a refusal or an error, 2 for wrong usage."""
     try:
         _check_words(sys.argv[1:])
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(standalone_mode=False, prog_name=app.info.name))
     except ClickException as error:
         # The message repeats what was typed, which may be the name of a file.
         usage = io.StringIO()

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +24,11 @@ from shared.web.openapi.document import SAMPLES
 from tests.builders import a_worker
 from tests.contract.calls import DRY_RUN_ROWS, MAX_ROWS
 from tests.e2e.gateway_process import GatewayProcess
-from tests.integration.manage import Manage
+from tests.integration.manage import Manage, Ran
 from tests.tenants import Sender
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command ended, and what it printed."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 class Client:
@@ -124,14 +114,11 @@ def test_control_characters_of_rows_and_file_names_do_not_reach_the_terminal(
     of_tenant = ("--tenant", sender.tenant)
     missing = tmp_path / "\x1b[31mmissing"
     shown += [
-        Ran(ran.returncode, ran.stdout, ran.stderr)
-        for ran in (
-            manage.run("imports", "show", *of_tenant, document["importIds"][0]),
-            manage.run("imports", "show", *of_tenant, "\x1b[31m\u202eno-import"),
-            manage.run("tenant", "show", "\x1b[31m\u202e"),
-            manage.run("reference", "load", *of_tenant, "--kind", "x", str(missing)),
-            manage.run("\x1b[31mno-command"),
-        )
+        manage.run("imports", "show", *of_tenant, document["importIds"][0]),
+        manage.run("imports", "show", *of_tenant, "\x1b[31m\u202eno-import"),
+        manage.run("tenant", "show", "\x1b[31m\u202e"),
+        manage.run("reference", "load", *of_tenant, "--kind", "x", str(missing)),
+        manage.run("\x1b[31mno-command"),
     ]
     for ran in shown:
         text = ran.stdout + ran.stderr

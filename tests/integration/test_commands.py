@@ -141,6 +141,18 @@ def test_faults_go_to_standard_error_with_their_status(
     assert status == 2 or len(ran.stderr.splitlines()) == 1
 
 
+def test_a_process_of_its_own_prints_and_ends_as_a_command_in_this_process(
+    manage: Manage, tenant: str
+) -> None:
+    """The other tests run commands in their own process."""
+    for answer, *words in (
+        ("", "--json", "tenant", "show", tenant),
+        ("", "purge", "--days", "-1"),
+        ("n\n", "purge", "--tenant", tenant, "--days", "0"),
+    ):
+        assert manage.run_process(*words, answer=answer) == manage.run(*words, answer=answer)
+
+
 def test_settings_that_are_wrong_are_all_named(manage: Manage) -> None:
     ran = manage.run("tenant", "list", AzureWebJobsStorage="none", GATEWAY_MAX_ROWS="0")
     assert ran.returncode == 1
@@ -289,7 +301,6 @@ SAID = (
 def test_every_command_that_adds_or_sets_says_whether_it_changed_something(
     connection_string: str, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In this process, since starting Python for each of the calls takes a minute."""
     monkeypatch.setenv("AzureWebJobsStorage", connection_string)
     monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
     values = tmp_path / "values.txt"
