@@ -52,6 +52,8 @@ from shared.services.row_processor import ProcessorContext, Processors, RowProce
 from shared.services.status import FailedRows, Waiting
 from shared.services.sweep import Sweep
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
+from shared.services.undo_processor import RecordUndoProcessor
+from shared.services.undoing import Undoing
 from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
 from shared.storage.names import CONTAINERS, DATA_KEYS, TABLES
@@ -92,6 +94,7 @@ def compose(
     failed_rows = FailedRows(dependencies.reporting, dependencies.payloads)
     authdata = compose_authdata(dependencies)
     chunks = compose_chunks(dependencies, authdata)
+    dry_runs = compose_dry_runs(dependencies)
     key_pairs = KeyPairAuthenticator(account.tables, clock, settings.cache_seconds)
     failures = FailureThrottle(
         clock,
@@ -123,7 +126,8 @@ def compose(
         changes=ChangeFeed(imports, dependencies.results, changed_types),
         retrying=compose_retrying(dependencies, failed_rows, authdata),
         cancelling=Cancelling(imports, account.queues, clock),
-        dry_runs=_dry_runs(dependencies),
+        undoing=compose_undoing(dependencies, chunks, dry_runs),
+        dry_runs=dry_runs,
         shares=_shares(dependencies),
         idempotency=_idempotency(dependencies),
         documents=compose_documents(
@@ -206,6 +210,21 @@ def compose_retrying(
     )
 
 
+def compose_undoing(
+    dependencies: Dependencies, chunks: ChunkProcessor, dry_runs: DryRuns
+) -> Undoing:
+    """Undoes imports of the types that have a processor for it."""
+    return Undoing(
+        imports=dependencies.imports,
+        results=dependencies.results,
+        intake=dependencies.intake,
+        dry_runs=dry_runs,
+        offload=dependencies.offload,
+        run_directly=chunks.process_directly,
+        types=[name for name, module in IMPORT_MODULES.items() if module.can_be_undone],
+    )
+
+
 def compose_sweep(
     dependencies: Dependencies,
     list_tenants: Callable[[], Awaitable[list[str]]],
@@ -261,7 +280,7 @@ def compose_chunks(
     return chunks
 
 
-def _dry_runs(dependencies: Dependencies) -> DryRuns:
+def compose_dry_runs(dependencies: Dependencies) -> DryRuns:
     """Judges payloads by the processors of a run."""
     return DryRuns(
         tables=dependencies.tables,
@@ -304,7 +323,12 @@ def _processors(
         offload=context.offload,
         on_change=on_change,
     )
-    return Processors(records, special)
+    special_undo = {
+        name: module.make_undo_processor(context)
+        for name, module in IMPORT_MODULES.items()
+        if module.make_undo_processor is not None
+    }
+    return Processors(records, special, RecordUndoProcessor(context), special_undo)
 
 
 # What goes after its time: the list of retention's steps (a part of the composition root).

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shared.services.status import FailedRows, Reporting, Waiting
     from shared.services.sweep import Sweep
     from shared.services.tenant_shares import TenantShares
+    from shared.services.undoing import Undoing
     from shared.settings import Settings
     from shared.storage.account import Account
 
@@ -64,6 +65,7 @@ class Gateway:
     license_export: LicenseExport
     retrying: Retrying
     cancelling: Cancelling
+    undoing: Undoing
     dry_runs: DryRuns
     shares: TenantShares
     idempotency: IdempotencyKeys

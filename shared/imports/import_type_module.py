@@ -51,6 +51,8 @@ class ImportTypeModule:
     describe_calls(limits, names)      its calls in the OpenAPI document; types that share a
                                        contract share the function, which gets their names
     make_processor(context)            the row processor, where a row does not name one record
+    make_undo_processor(context)       the row processor of an undo, where a row does not name one
+                                       record; without one, imports of such a type cannot be undone
     retention(gateway, clock)          its retention steps besides payloads and results
     log_range()                        the rows of its import logs in its records' table
     stored_shape()                     how to check and repair a stored record, where a row does not
@@ -70,6 +72,7 @@ class ImportTypeModule:
     answer: Answer
     describe_calls: DescribeCalls
     make_processor: Callable[[ProcessorContext], RowProcessor] | None = None
+    make_undo_processor: Callable[[ProcessorContext], RowProcessor] | None = None
     retention: Callable[[Gateway, Clock], Iterable[RetentionStep]] = lambda _gateway, _clock: ()
     log_range: Callable[[], LogRange] | None = None
     stored_shape: Callable[[], StoredShape] | None = None
@@ -77,6 +80,12 @@ class ImportTypeModule:
     records: StoredRecords | None = None
     sample_failures: frozenset[str] | None = None
     is_sent_in_batches: bool = False
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether imports of the type can be undone."""
+        is_by_record = self.make_processor is None and self.definition.keeps_rows
+        return is_by_record or self.make_undo_processor is not None
 
 
 def when_ended(render: EndedAnswer) -> Answer:

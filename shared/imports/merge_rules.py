@@ -304,10 +304,12 @@ MAX_COLUMN: Final = 255
 
 def text_columns(document: Document, names: Iterable[str]) -> dict[str, str]:
     """The record's texts of these names, if any; control characters become blanks."""
-    return {name: _searchable(document[name][:MAX_COLUMN]) for name in names if name in document}
+    return {name: column_text(document[name]) for name in names if name in document}
 
 
-def _searchable(text: str) -> str:
+def column_text(text: str) -> str:
+    """A text as a column has it."""
+    text = text[:MAX_COLUMN]
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else " " for character in text)

@@ -36,6 +36,9 @@ class MessageId(IntEnum):
     CHANGED_BY_LATER_IMPORT = 1101
     OVERWRITTEN_BY_LATER_ROW = 1102
     NOTHING_TO_CHANGE = 1103
+    CHANGED_SINCE_UNDONE_IMPORT = 1104
+    STILL_REFERRED_TO = 1105
+    FORMER_VALUES_NOT_KEPT = 1106
     REFERENCE_NOT_FOUND = 2001
     VALUES_DISAGREE = 2002
     IMPLAUSIBLE_VALUE = 2003
@@ -190,6 +193,27 @@ def _record_entries() -> tuple[CatalogueEntry, ...]:
             "Nothing to change",
             "Nothing has to be done; the stored record already says what the row says.",
             "docs/contracts.md#0",
+        ),
+        CatalogueEntry(
+            MessageId.CHANGED_SINCE_UNDONE_IMPORT,
+            error,
+            "A later import has changed this record, so the undo kept it",
+            "Undo the later import first, or send the wanted values in a new import.",
+            "docs/contracts.md#9",
+        ),
+        CatalogueEntry(
+            MessageId.STILL_REFERRED_TO,
+            error,
+            "Another record refers to this record, so the undo kept it",
+            "Undo the import of the record that refers to it, then retry the undo.",
+            "docs/contracts.md#9",
+        ),
+        CatalogueEntry(
+            MessageId.FORMER_VALUES_NOT_KEPT,
+            error,
+            "The values before the import are not kept, so the undo kept the record",
+            "Send the wanted values in a new import.",
+            "docs/contracts.md#9",
         ),
         CatalogueEntry(
             MessageId.REFERENCE_NOT_FOUND,

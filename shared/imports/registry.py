@@ -67,6 +67,16 @@ MESSAGE_TYPES: Mapping[str, ImportType] = MappingProxyType(
 )
 
 
+def types_referring_to(name: str) -> list[str]:
+    """The names of the import types whose records refer to records of that type."""
+    return [kind.name for kind in IMPORT_TYPES.values() if name in _referred_types(kind)]
+
+
+def _referred_types(lowest: ImportType) -> set[str]:
+    """The names of the types that records of any version of a type refer to."""
+    return {name for kind in TYPE_CATALOGUE.versions(lowest.name) for name in kind.waits_for}
+
+
 def types_of_table(table: str) -> list[ImportType]:
     """The import types that write records of that table."""
     return [kind for kind in IMPORT_TYPES.values() if kind.table == table]

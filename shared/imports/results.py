@@ -37,11 +37,12 @@ class Outcome(StrEnum):
     UPDATED = "updated"
     UNCHANGED = "unchanged"
     FAILED = "failed"
+    REVERSED = "reversed"
 
     @property
     def took_effect(self) -> bool:
         """Whether the row changed what is stored."""
-        return self in (Outcome.NEW, Outcome.UPDATED)
+        return self in (Outcome.NEW, Outcome.UPDATED, Outcome.REVERSED)
 
 
 # The meaning of each outcome, for the OpenAPI document and the docs.
@@ -50,6 +51,7 @@ OUTCOME_MEANINGS: Final[Mapping[Outcome, str]] = {
     Outcome.UPDATED: "The row changed a stored record.",
     Outcome.UNCHANGED: "The stored record already said what the row says.",
     Outcome.FAILED: "The row has an Error and changed nothing.",
+    Outcome.REVERSED: "The undo put the record back to what it was before the row.",
 }
 
 

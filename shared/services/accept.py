@@ -19,7 +19,7 @@ from shared.clock import Clock, Ids, to_iso
 from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import Payload, read_payload
 from shared.imports.planning import Plan, plan
-from shared.imports.results import Origins, row_set
+from shared.imports.results import Origins, row_set, select_rows
 from shared.imports.sender import NO_SENDER, Sender
 from shared.services.background import Offload
 from shared.services.chunk_messages import ChunkMessage, queue_for
@@ -105,6 +105,10 @@ class ImportAcceptor:
         """
         return await self._offload(len(body), self._read_plan, kind, tenant, body, reader)
 
+    async def plan_payload(self, size: int, make_payload: Callable[[], Payload]) -> Plan:
+        """Plan rows that the gateway makes itself; `size` is about that of their text."""
+        return await self._offload(size, lambda: self._plan(make_payload()))
+
     def draft(
         self,
         kind: ImportType,
@@ -142,8 +146,11 @@ class ImportAcceptor:
 
         Raises ConflictError if the retry has too many ancestors.
         """
+        draft = self.draft(kind, parent.tenant, plan, parent.options, import_id, sender)
         return replace(
-            self.draft(kind, parent.tenant, plan, parent.options, import_id, sender),
+            draft,
+            undoes=parent.undoes,
+            undone_rows=select_rows(parent.undone_rows, row_set(rows)) if parent.is_undo else 0,
             parent=Parent(parent.import_id, parent.number),
             lineage=await self._imports.repairs.lineage(parent, row_set(rows)),
             origins=origins,
@@ -156,10 +163,11 @@ class ImportAcceptor:
         plan: Plan,
         check: AcceptanceCheck | None = None,
     ) -> ImportRecord:
-        """Accept the import of a plan. `draft` has no number yet, and no lines of a small payload.
+        """Accept the import of a plan, and send its messages if its type has queues.
 
-        `check` is that of `ImportLog.accept`. If it is accepted twice under one import id, it is
-        one import. Raises StorageUnavailableError.
+        `draft` has no number yet, and no lines of a small payload. `check` is that of
+        `ImportLog.accept`. If it is accepted twice under one import id, it is one import. Raises
+        StorageUnavailableError.
         """
         record = await self._write_payload_and_record(draft, plan, check)
         log.event(
@@ -171,6 +179,8 @@ class ImportAcceptor:
             rows=record.rows,
             chunks=len(record.chunks),
         )
+        if not kind.has_queues:
+            return record
         try:
             # Send a message for each chunk that may start; the others wait for an earlier import.
             earlier = self._hold_back.earlier(record)
@@ -191,7 +201,9 @@ class ImportAcceptor:
         return record
 
     def _read_plan(self, kind: ImportType, tenant: str, body: bytes, reader: Reader) -> Plan:
-        payload = reader(body, sort_key_reader(kind, tenant), self._limits.max_rows)
+        return self._plan(reader(body, sort_key_reader(kind, tenant), self._limits.max_rows))
+
+    def _plan(self, payload: Payload) -> Plan:
         return plan(
             payload,
             chunk_rows=self._limits.chunk_rows,

@@ -77,18 +77,26 @@ class ChunkMessage:
 
 
 def messages_for(
-    record: ImportRecord, earlier: Sequence[OpenImport], chunks: Sequence[int]
+    record: ImportRecord,
+    earlier: Sequence[OpenImport],
+    chunks: Sequence[int],
+    *,
+    looks_back: bool = False,
 ) -> list[ChunkMessage]:
-    """Make a message for each chunk. It looks back if it may overlap an earlier import."""
+    """Make a message for each chunk. It looks back if it may overlap an earlier import, or if
+    `looks_back` is true.
+    """
     messages: list[ChunkMessage] = []
     for number in chunks:
         span = record.chunks[number].span
-        looks_back = span is not None and any(
+        may_overlap = span is not None and any(
             open_import.span is not None and open_import.span.overlaps(span)
             for open_import in earlier
         )
         messages.append(
-            ChunkMessage(record.tenant, record.number, record.import_id, number, looks_back)
+            ChunkMessage(
+                record.tenant, record.number, record.import_id, number, looks_back or may_overlap
+            )
         )
     return messages
 

@@ -21,7 +21,7 @@ from shared.errors import (
 from shared.imports.json_rows import ChunkLines, drop_broken_lines, is_whole
 from shared.imports.messages import UNREADABLE_ROW, Message, MessageId
 from shared.imports.planning import Span
-from shared.imports.registry import IMPORT_TYPES, import_type
+from shared.imports.registry import IMPORT_TYPES, import_type, types_referring_to
 from shared.imports.results import RowResult, cap_messages, failed
 from shared.process_stop import ProcessStop
 from shared.services.background import Completions, to_thread_if_large
@@ -59,7 +59,9 @@ from shared.storage.waiting_chunks import WaitingChunk
 # 4. All tenants use the same queues, and each has a share: a number of its imports of one type and
 #    size are processed at a time, and a number of chunks of one import. The others wait in the same
 #    way, for the end of an earlier import or for an earlier chunk of their own.
-# 5. If no message can be repeated (the sweep itself crashed after it closed an import), the sweep
+# 5. An undo may remove or restore records that others refer to. So it waits for the end of every
+#    earlier import of a type that refers to its own, and their later imports wait for its end.
+# 6. If no message can be repeated (the sweep itself crashed after it closed an import), the sweep
 #    finds an import without a new result that has nothing to wait for.
 
 _CONCURRENT_SENDS = 8
@@ -77,11 +79,13 @@ class OpenImportsBefore:
 
     def __init__(self, imports: ImportLog, record: ImportRecord) -> None:
         self._imports = imports
+        self._record = record
         self._pages = imports.open_nearest_first(record)
         self._open_imports: list[OpenImport] = []
         self._reading = asyncio.Lock()
         self._fault: Exception | None = None
         self._ended: set[int] = set()
+        self._of_other_types: dict[str, Sequence[OpenImport]] = {}
         self._unfinished: dict[int, tuple[ImportRecord, frozenset[int]] | None] = {}
 
     async def overlapping(self, span: Span) -> AsyncIterator[OpenImport]:
@@ -113,6 +117,28 @@ class OpenImportsBefore:
             if counted == share:
                 return open_import
         return None
+
+    async def across_references(self) -> Sequence[OpenImport]:
+        """The imports of other types that decide what the import finds under its references.
+
+        These are undos of the types that it refers to and, if it is an undo, all imports of the
+        types that refer to its own; the nearest of each type first.
+        """
+        kind = import_type(self._record.type_name, self._record.type_version)
+        found: list[OpenImport] = []
+        for name in kind.waits_for:
+            found += [each for each in await self._open_of_type(name) if each.is_undo]
+        if self._record.is_undo:
+            for name in types_referring_to(kind.name):
+                found += await self._open_of_type(name)
+        return found
+
+    async def _open_of_type(self, name: str) -> Sequence[OpenImport]:
+        async with self._reading:
+            if name not in self._of_other_types:
+                pages = self._imports.open_nearest_first(self._record, name)
+                self._of_other_types[name] = [each async for page in pages for each in page]
+        return self._of_other_types[name]
 
     def note_end(self, open_import: OpenImport) -> None:
         """Note that an import has ended since it was read."""
@@ -195,6 +221,10 @@ class HoldBack:
         earlier = [each for each in all_open if each.number < open_import.number]
         if any(each.type_name in kind.waits_for for each in earlier):
             return True
+        if open_import.is_undo:
+            referring = types_referring_to(kind.name)
+            if any(each.type_name in referring for each in earlier):
+                return True
         same_type = [each for each in earlier if each.type_name == open_import.type_name]
         same_size = [
             each for each in same_type if is_small(each.rows) is is_small(open_import.rows)
@@ -212,6 +242,7 @@ class HoldBack:
         return (
             await self._waits_for_share(record, chunk, earlier)
             or await self._waits_for_records(record, chunk, earlier)
+            or await self._waits_across_references(record, chunk, earlier)
             or await self._waits_for_own_chunk(record, chunk)
         )
 
@@ -243,6 +274,14 @@ class HoldBack:
             for awaited_chunk in await earlier.unfinished_chunks(open_import, span):
                 if await self._add_wait(record, chunk, open_import, awaited_chunk):
                     return True
+        return False
+
+    async def _waits_across_references(
+        self, record: ImportRecord, chunk: int, earlier: OpenImportsBefore
+    ) -> bool:
+        for open_import in await earlier.across_references():
+            if await self._add_wait(record, chunk, open_import, None):
+                return True
         return False
 
     async def waits_for_references(self, record: ImportRecord, chunk: int) -> bool:

@@ -77,6 +77,8 @@ _HEAD_BYTES = 1_024
 
 # Adds names to the index.
 AddNames = Callable[[Iterable[NamedRecord]], Awaitable[None]]
+# Reads what the resolver needs to know about stored records, before it decides about them.
+Prepare = Callable[[Sequence[StoredRecord]], Awaitable[None]]
 
 
 class RecordCommitter:
@@ -85,7 +87,8 @@ class RecordCommitter:
     `before_commit` is awaited before each transaction and may raise an error to stop there.
     `number` is the number of the import, to recognise its own stamps on records that cannot be
     read. `blobs` takes former values that are too long for a record, under the import's id,
-    `correlation_id`. `one_in` is that of `load_records`.
+    `correlation_id`. `one_in` is that of `load_records`. `prepare` is awaited with records as they
+    were read, before the resolver gets them.
     """
 
     def __init__(
@@ -100,7 +103,9 @@ class RecordCommitter:
         number: int,
         one_in: int = WORTH_IT,
         add_names: AddNames | None = None,
+        prepare: Prepare | None = None,
     ) -> None:
+        self._prepare = prepare
         self._number = number
         self._tables = tables
         self._blobs = blobs
@@ -130,6 +135,8 @@ class RecordCommitter:
                 one_in=self._one_in,
             )
             stored = {row: records.from_any_entity(entity) for row, entity in entities.items()}
+            if self._prepare is not None:
+                await self._prepare(list(stored.values()))
             await self._commit_partition(in_partition, stored)
         return self._results
 
@@ -211,6 +218,8 @@ class RecordCommitter:
             await self._before_commit()
             entity = await self._tables.get(self._table, rows.key.partition, rows.key.row)
             stored = None if entity is None else records.from_any_entity(entity)
+            if self._prepare is not None and stored is not None:
+                await self._prepare([stored])
             outcome = await self._resolve_rows(rows, stored)
             operations = [each for each in outcome.operations if each.entity.row not in missing]
             try:
@@ -444,7 +453,7 @@ class RecordProcessor:
         results: list[RowResult] = []
         async for part in self._parts(record, lines, read_key_only):
             committed = await self._commit_records(record, kind, part.keys, resolve, _no_limit)
-            results += _in_order(part, [*fail_all_rows(part.without_key, message), *committed])
+            results += in_plan_order(part, [*fail_all_rows(part.without_key, message), *committed])
         return results
 
     def _type(self, record: ImportRecord) -> ImportType:
@@ -481,7 +490,7 @@ class RecordProcessor:
             references = await self._references.read_more(record, references, unread_references)
             done_rows = {result.index for result in results}
             keys = [key for key in keys if key.rows[0].index not in done_rows]
-        return _in_order(part, results)
+        return in_plan_order(part, results)
 
     async def _commit_records(
         self,
@@ -490,6 +499,7 @@ class RecordProcessor:
         keys: Sequence[KeyRows],
         resolve: Resolver,
         before_commit: BeforeCommit,
+        prepare: Prepare | None = None,
     ) -> list[RowResult]:
         committer = RecordCommitter(
             self._tables,
@@ -501,6 +511,7 @@ class RecordProcessor:
             self._offload,
             record.number,
             add_names=partial(self._names.note, kind, record.tenant),
+            prepare=prepare,
         )
         return await committer.commit(keys)
 
@@ -513,7 +524,8 @@ class RecordProcessor:
             yield part
 
 
-def _in_order(part: ChunkRows, results: Sequence[RowResult]) -> list[RowResult]:
+def in_plan_order(part: ChunkRows, results: Sequence[RowResult]) -> list[RowResult]:
+    """The results of the rows of a slice in the order of the plan, without waiting rows."""
     by_index = {result.index: result for result in results}
     return [by_index[index] for index in part.order if index in by_index]
 

@@ -61,13 +61,21 @@ class References:
         self, row: ReadRow, document: Document, before: Document | None
     ) -> list[Reference]:
         """The references that must exist for the row to be stored."""
+        new = self.find_new(document, before)
+        return [
+            reference
+            for reference in self.kind.references_of(document)
+            if reference in new or _sends_field(row.values, reference.field)
+        ]
+
+    def find_new(self, document: Document, before: Document | None) -> list[Reference]:
+        """The references of a record to records that it did not refer to before."""
         stored_references = () if before is None else self.kind.references_of(before)
         stored_places = {_place(self.tenant, reference) for reference in stored_references}
         return [
             reference
             for reference in self.kind.references_of(document)
             if _place(self.tenant, reference) not in stored_places
-            or _sends_field(row.values, reference.field)
         ]
 
     def find_missing(
@@ -80,17 +88,20 @@ class References:
         """
         rules = self.kind.record_rules
         stored_values = () if before is None else rules.listed(before)
-        missing_records = [
-            Message(MessageId.REFERENCE_NOT_FOUND, reference.field, reference.reference, _NO_RECORD)
-            for reference in wanted_references
-            if not self._is_there(reference)
-        ]
         unlisted_values = [
             self._unlisted_message(value)
             for value in rules.listed(document)
             if value not in stored_values and not self.lists.allows(value.kind, value.value)
         ]
-        return (*missing_records, *unlisted_values)
+        return (*self.missing_records(wanted_references), *unlisted_values)
+
+    def missing_records(self, wanted_references: Sequence[Reference]) -> list[Message]:
+        """The message 2001 for each of these references whose record does not exist."""
+        return [
+            Message(MessageId.REFERENCE_NOT_FOUND, reference.field, reference.reference, _NO_RECORD)
+            for reference in wanted_references
+            if not self._is_there(reference)
+        ]
 
     def _unlisted_message(self, value: ListedValue) -> Message:
         shown_value = None if value.is_sensitive else as_sent(value.value)

@@ -15,7 +15,13 @@ from typing import Protocol
 
 from shared import log
 from shared.clock import Clock, to_iso
-from shared.errors import ConflictError, GoneError, NotBuiltError, StorageUnavailableError
+from shared.errors import (
+    ConflictError,
+    GoneError,
+    InvalidRequestError,
+    NotBuiltError,
+    StorageUnavailableError,
+)
 from shared.imports.json_rows import check_indexes, is_same_row, name_indexes, read_corrections
 from shared.imports.registry import import_type
 from shared.imports.results import Origins
@@ -30,6 +36,10 @@ from shared.storage.ports import Queues
 
 STILL_OPEN = "This import is still running: retry it when it has ended, or cancel it first."
 NOTHING_FAILED = "No row of this import failed: there is nothing to retry."
+UNDO_HAS_NO_CORRECTIONS = (
+    "This import is an undo, whose rows cannot be corrected: send an empty body to retry it, or "
+    "the wanted rows in a new import."
+)
 ALL_ARE_IN = (
     "Retries have imported all failed rows of this import: there is nothing to retry. To change "
     "one of the records again, send its row in a new import."
@@ -102,12 +112,17 @@ class Retrying:
         self, parent: ImportRecord, body: bytes, import_id: str, repaired: int, sender: Sender
     ) -> ImportRecord:
         kind = import_type(parent.type_name, parent.type_version)
-        special = self._special.get(kind.name)
-        if special is not None:
-            return await special.retry(parent, body, import_id, sender)
-        if not kind.keeps_rows:
-            raise NotBuiltError(f"{kind.name} cannot be retried: send them again in a new call.")
+        if not parent.is_undo:
+            special = self._special.get(kind.name)
+            if special is not None:
+                return await special.retry(parent, body, import_id, sender)
+            if not kind.keeps_rows:
+                raise NotBuiltError(
+                    f"{kind.name} cannot be retried: send them again in a new call."
+                )
         corrections = await self._offload(len(body), read_corrections, body, self._max_rows)
+        if corrections and parent.is_undo:
+            raise InvalidRequestError(UNDO_HAS_NO_CORRECTIONS)
         failed_rows = await self._read_failed_rows(parent, corrections)
         check_indexes(corrections, failed_rows, repaired)
         size = sum(map(len, failed_rows.values())) + len(body)

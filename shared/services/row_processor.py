@@ -119,18 +119,33 @@ class ProcessorContext:
 
 
 class Processors:
-    """The row processors of all types. `special` maps the name of a type to its processor."""
+    """The row processors of all types. `special` maps the name of a type to its processor.
 
-    def __init__(self, default: RowProcessor, special: Mapping[str, RowProcessor]) -> None:
+    `undo` and `special_undo` are the processors of undos.
+    """
+
+    def __init__(
+        self,
+        default: RowProcessor,
+        special: Mapping[str, RowProcessor],
+        undo: RowProcessor,
+        special_undo: Mapping[str, RowProcessor],
+    ) -> None:
         self._default = default
         self._special = special
+        self._undo = undo
+        self._special_undo = special_undo
 
     def with_more(self, special: Mapping[str, RowProcessor]) -> Processors:
         """Add the processors of these types."""
-        return Processors(self._default, {**self._special, **special})
+        return Processors(
+            self._default, {**self._special, **special}, self._undo, self._special_undo
+        )
 
     def for_import(self, record: ImportRecord) -> RowProcessor:
-        """The processor of the type of an import."""
+        """The processor of the rows of an import."""
+        if record.is_undo:
+            return self._special_undo.get(record.type_name, self._undo)
         return self._special.get(record.type_name, self._default)
 
 

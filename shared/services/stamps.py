@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from shared.errors import StorageUnavailableError, UnreadableDataError
-from shared.imports.former_values import NOTHING_FORMER
+from shared.imports.former_values import NOTHING_FORMER, FormerRecord
 from shared.imports.import_type import Document, ImportType
 from shared.imports.merge_rules import fail_all_rows
 from shared.imports.messages import Message
@@ -105,6 +105,31 @@ def stamped_record(
         columns=columns,
         created_import_id=stamp.import_id if before is None else before.created_import_id,
         former=NOTHING_FORMER if found is None else found.before_import(stamp.number),
+    )
+
+
+def undone_record(
+    former: FormerRecord | None, stamp: Stamp, stored: StoredRecord, now: str
+) -> StoredRecord:
+    """The record that an undo writes over `stored`: what it was before, or its tombstone.
+
+    Its creator and time of creation come back too. What the undo replaces becomes the former
+    record, so that the undo can be undone.
+    """
+    created = stored.created
+    if former is not None:
+        created = former.created_by, former.created_import_id, former.created_at
+    created_by, created_import_id, created_at = created
+    return StoredRecord(
+        key=stored.key,
+        document=None if former is None else former.document,
+        stamp=stamp,
+        ended=stored.ended,
+        created_by=created_by,
+        created_at=created_at,
+        updated_at=now,
+        created_import_id=created_import_id,
+        former=stored.before_import(stamp.number),
     )
 
 

@@ -140,7 +140,9 @@ class Sweep:
             if open_import.type_name == record.type_name and open_import.number < record.number
         ]
         queue = queue_for(record, kind.queue, kind.bulk_queue)
-        for message in messages_for(record, earlier, missing):
+        # What it finds under its references depends on imports of other types.
+        looks_back = record.is_undo or bool(kind.references)
+        for message in messages_for(record, earlier, missing, looks_back=looks_back):
             await self._queues.send(queue, message.to_text())
         log.warning(
             "sweep.sent_again",

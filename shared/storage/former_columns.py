@@ -31,7 +31,7 @@ from shared.imports.former_values import (
 from shared.imports.import_type import Document
 from shared.storage.entities import join_text
 from shared.storage.names import IMPORT_RESULT_BLOBS
-from shared.storage.ports import Blobs, Entity, Merge, Operation, Value, reading
+from shared.storage.ports import BlobReader, Blobs, Entity, Merge, Operation, Value, reading
 from shared.storage.result_records import blobs_of
 
 _EXPIRED = -1
@@ -178,7 +178,7 @@ class KeepsFormer(Protocol):
 
 
 async def former_values(
-    blobs: Blobs, stored: KeepsFormer
+    blobs: BlobReader, stored: KeepsFormer
 ) -> tuple[FormerState, FormerRecord | None]:
     """What is known of a stored record before the import of its stamp; the former record where it
     is kept. For one that was renamed or moved, that is the record in its former place.

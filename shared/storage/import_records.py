@@ -1,6 +1,6 @@
 """Imports in storage: the record, its index entity and its open-import entity.
 
-They are in the tenant's partition of `Imports`. One transaction writes the first five:
+They are in the tenant's partition of `Imports`. One transaction writes the first six:
 
     n|<inverted number>     the record; a query lists the newest first
     id|<import id>          the number of an import id
@@ -9,10 +9,12 @@ They are in the tenant's partition of `Imports`. One transaction writes the firs
                             retry: the rows that it retries, and after its end those that it
                             imported
     file|<type>|<SHA-256>|<inverted number>    finds the import by its body, newest first
+    undone|<number>         the undo of that import; a second undo cannot be inserted
     wait|<number>|…         a chunk that waits for that import (`waiting_chunks`)
 
 The fourth exists for retries only, one for each ancestor. The fifth exists if the hash of the body
-is stored. The last exists while a chunk waits.
+is stored. The acceptance of an undo inserts the sixth and names the undo in the record of the
+import that it undoes. The last exists while a chunk waits.
 """
 
 from __future__ import annotations
@@ -90,7 +92,9 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The import whose failed rows are retried; `number` is 0 if the import is not a retry."""
+    """The import whose failed rows an import retries, or whose rows it undoes; `number` is 0 if
+    there is none.
+    """
 
     import_id: str = ""
     number: int = 0
@@ -133,6 +137,9 @@ class ImportRecord:
     first, then the parent's parent, and so on) are set for a retry. `batch` is the batch of
     authentication data that it processes, `body_hash` the keyed hash by which the import is found,
     or "" if it is not found by its body. `sender` says who made the import, and of what content.
+    `undoes` is set for an undo and for a retry of one: the import whose rows it undoes.
+    `undone_rows` is the set of that import's rows, in the order of its own. `undone_by` is the id
+    of the undo of this import, or "".
     `is_broken`: the stored record is not sufficient to process the rows, so the import can only be
     closed. `has_counts` is False if its counts cannot be read.
     """
@@ -167,6 +174,14 @@ class ImportRecord:
     trusts_later_stamps: bool = True
     # The media type of its call's answer, if its type has more than one form of answer.
     media_type: str = ""
+    undoes: Parent = Parent()
+    undone_rows: int = 0
+    undone_by: str = ""
+
+    @property
+    def is_undo(self) -> bool:
+        """Whether it undoes rows of another import, in place of importing rows."""
+        return self.undoes.number > 0
 
     @property
     def blob_name(self) -> str:
@@ -200,6 +215,7 @@ class OpenImport:
     type_name: str
     span: Span | None
     rows: int = 0
+    is_undo: bool = False
 
 
 def payload_blob(tenant: str, import_id: str) -> str:
@@ -288,6 +304,10 @@ def file_range(type_name: str, body_hash: str) -> tuple[str, str]:
     return file_row(type_name, body_hash, LAST_NUMBER), file_row(type_name, body_hash, 0)
 
 
+def undone_row(number: int) -> str:
+    return f"undone|{number:012d}"
+
+
 def number_of_file(row: str) -> int:
     return LAST_NUMBER - int(row.rpartition("|")[2])
 
@@ -310,6 +330,12 @@ def acceptance_operations(record: ImportRecord) -> list[Operation]:
     if record.body_hash:
         row = file_row(record.type_name, record.body_hash, record.number)
         operations.append(Insert(Entity(record.tenant, row, id_values)))
+    if record.is_undo and not record.parent.number:
+        undone = record_row(record.undoes.number)
+        operations += [
+            Insert(Entity(record.tenant, undone_row(record.undoes.number), id_values)),
+            Merge(Entity(record.tenant, undone, {"UndoneBy": record.import_id})),
+        ]
     return operations
 
 
@@ -322,6 +348,8 @@ def _open_entity(record: ImportRecord) -> Entity:
         "Last": span.last if span else "",
         **_places(span),
     }
+    if record.is_undo:
+        values["IsUndo"] = True
     values["Sum"] = _checksum(values)
     return Entity(record.tenant, open_row(record.type_name, record.number), values)
 
@@ -423,7 +451,9 @@ def from_entity(entity: Entity) -> ImportRecord:
     type_name = read(
         lambda: import_type(entity.text("Type"), type_version).name, entity.text("Type")
     )
+    undoes = read(lambda: Parent(entity.text("UndoesId"), entity.number("Undoes")), Parent())
     is_broken = bool(faults)
+    undone_rows = read(lambda: unpack_rows(join_bytes("UndoneRows", entity.values)), 0)
     rows = read(lambda: entity.number("Rows", -1), -1)
     counts = read(lambda: counts_of(entity), None)
     parent = read(lambda: Parent(entity.text("ParentId"), entity.number("Parent")), Parent())
@@ -456,6 +486,9 @@ def from_entity(entity: Entity) -> ImportRecord:
         is_broken=is_broken,
         has_counts=counts is not None,
         etag=entity.etag,
+        undoes=undoes,
+        undone_rows=undone_rows,
+        undone_by=entity.text("UndoneBy"),
     )
 
 
@@ -499,12 +532,15 @@ def counts_of(entity: Entity) -> Counts:
 
 
 def open_from_entity(entity: Entity) -> OpenImport:
-    """The open import of an entity. If its range cannot be read, it may touch any record."""
+    """The open import of an entity. If its range cannot be read, it may touch any record, and it
+    may be an undo.
+    """
     _, type_name, number = entity.row.split("|")
     span: Span | None = Span("", "\U0010ffff")
-    import_id, rows = "", 0
+    import_id, rows, is_undo = "", 0, True
     with suppress(UnreadableDataError):
         span, rows = _open_span(entity), entity.number("Rows")
+        is_undo = entity.flag("IsUndo")
         import_id = entity.text("ImportId")
     return OpenImport(
         tenant=entity.partition,
@@ -513,6 +549,7 @@ def open_from_entity(entity: Entity) -> OpenImport:
         type_name=type_name,
         span=span,
         rows=rows,
+        is_undo=is_undo,
     )
 
 
@@ -554,6 +591,9 @@ def _to_entity(record: ImportRecord) -> Entity:
         values["FirstOrigin"] = record.origins.lowest
         values["Ancestors"] = ",".join(str(ancestor.number) for ancestor in record.lineage)
         values |= pack_json("Origins", record.origins.pack())
+    if record.is_undo:
+        values |= {"UndoesId": record.undoes.import_id, "Undoes": record.undoes.number}
+        values |= split_bytes("UndoneRows", pack_rows(record.undone_rows))
     return Entity(record.tenant, record_row(record.number), values)
 
 
@@ -722,4 +762,6 @@ def removal_operations(record: ImportRecord) -> list[Operation]:
     rows += [child_row(ancestor.number, record.number) for ancestor in record.lineage]
     if record.body_hash:
         rows.append(file_row(record.type_name, record.body_hash, record.number))
+    if record.undone_by:
+        rows.append(undone_row(record.number))
     return [Delete(Entity(record.tenant, row, {})) for row in rows]

@@ -245,7 +245,16 @@ class RangeTables(Tables, Protocol):
         """
 
 
-class Blobs(Protocol):
+class BlobReader(Protocol):
+    """Blob storage that is only read."""
+
+    async def read(
+        self, container: str, name: str, start: int = 0, length: int | None = None
+    ) -> bytes | None:
+        """Read a range of a blob's bytes; None if there is no such blob."""
+
+
+class Blobs(BlobReader, Protocol):
     """Blob storage, for payloads and for results that exceed an entity."""
 
     async def put(
@@ -259,11 +268,6 @@ class Blobs(Protocol):
 
         `metadata` is up to 8 KiB of ASCII; the names consist of letters.
         """
-
-    async def read(
-        self, container: str, name: str, start: int = 0, length: int | None = None
-    ) -> bytes | None:
-        """Read a range of a blob's bytes; None if there is no such blob."""
 
     async def delete(self, container: str, name: str) -> None:
         """Delete a blob, if it exists."""

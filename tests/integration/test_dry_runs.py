@@ -73,7 +73,7 @@ def test_a_reference_that_may_still_come_is_an_error_at_once(delivered: str) -> 
 
 def test_a_dry_run_that_takes_too_long_is_stopped(delivered: str) -> None:
     async def scenario(stage: Harness) -> None:
-        account, works = stage.gateway.account, Processors(Endless(), {})
+        account, works = stage.gateway.account, Processors(Endless(), {}, Endless(), {})
         runs = DryRuns(
             tables=account.tables,
             blobs=account.blobs,
