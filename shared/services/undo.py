@@ -1,4 +1,4 @@
-"""The rules of an undo, for every type (docs/contracts.md#9, docs/design.md#1.9).
+"""The rules of an undo, for every type (docs/contracts.md#9, docs/design.md#1.11).
 
 An undo is a child import. Each of its rows names one row of the import that it undoes by index and
 key. A record can be put back only while its stamp is that of the undone import: then what it was

@@ -1,4 +1,4 @@
-"""Accepting and judging the undo of an import (docs/contracts.md#9, docs/design.md#1.9).
+"""Accepting and judging the undo of an import (docs/contracts.md#9, docs/design.md#1.11).
 
 The rows of an undo come from the results of the undone import, since its payload may have expired.
 The undo has the type and the options of that import. It is processed by the rules of `undo`.
@@ -184,7 +184,10 @@ class Undoing:
         if parent.is_broken:
             raise GoneError(UNREADABLE)
         if not self.can_undo(parent.type_name):
-            raise NotBuiltError(f"Imports of {parent.type_name} cannot be undone.")
+            raise NotBuiltError(
+                f"Imports of {parent.type_name} cannot be undone: send the wanted values in a new "
+                "import."
+            )
         if parent.is_open:
             raise ConflictError(STILL_OPEN)
         check_results(parent)

@@ -43,6 +43,7 @@ SEVERITIES = {
     Severity.ERROR: {
         *range(1001, 1007),
         *(1008, 1101, 2001),
+        *range(1104, 1107),
         *range(3001, 3009),
         *range(4001, 4019),
         *range(5001, 5007),

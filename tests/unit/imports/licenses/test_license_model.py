@@ -216,7 +216,7 @@ def test_the_vendors_request_on_an_empty_store_is_one_new_and_one_updated() -> N
 
 
 def test_unchanged_ones_count_as_updated_so_that_the_counts_add_up() -> None:
-    results = [result(index, outcome) for index, outcome in enumerate([*Outcome] * 3)]
+    results = [result(index, outcome) for index, outcome in enumerate([*Outcome][:4] * 3)]
     answer = import_answer(results, IMPORT)
     counts = answer["newRecords"], answer["updatedRecords"], len(answer["errors"])
     assert (counts, sum(counts)) == ((3, 6, 3), len(results))
