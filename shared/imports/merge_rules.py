@@ -75,16 +75,21 @@ def unusual_values(
         value = sent.get(name)
         if value is None:
             continue
-        if value < FIRST_DAY:
+        day = value[: len(FIRST_DAY)]
+        if day < FIRST_DAY:
             details[name] = f"it is before {FIRST_DAY}"
-        elif days.is_past and accepted_on and value > accepted_on:
+        elif days.is_past and accepted_on and day > accepted_on:
             details[name] = "it is in the future"
-        elif value > LAST_DAY and value != OPEN_END:
+        elif day > LAST_DAY and day != OPEN_END:
             details[name] = f"it is after {LAST_DAY}"
     for name, numbers in usual.numbers.items():
         value = sent.get(name)
         if value is not None and not numbers.least <= Decimal(value) <= numbers.most:
             details[name] = f"{numbers.least} to {numbers.most} is usual"
+    for name, listed in usual.items.items():
+        values = [item[listed.unique] for item in sent.get(name) or () if listed.unique in item]
+        if len(set(values)) < len(values):
+            details[name] = f"two elements have the same {listed.unique}"
     for name, detail in details.items():
         shown = None if shape.fields[name].is_sensitive else as_sent(sent[name])
         yield Message(MessageId.IMPLAUSIBLE_VALUE, path + name, shown, f"{detail}; check it")

@@ -5,15 +5,14 @@ Only these values are converted: references are trimmed and put into NFC, dates 
 the day as written, amounts become the text of the number (docs/contracts.md#0).
 
 Numbers must be `int` or `Decimal`; a `float` has lost digits and is refused with 1002.
-`shared.imports.row_reader` translates the errors that this module raises to message ids.
+`FAULTS` says which message each fault of a field type becomes.
 """
 
 from __future__ import annotations
 
-import binascii
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -22,7 +21,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Final, TypeVar, Union, get_args, get_origin
 
-from annotated_types import MaxLen
+from annotated_types import GroupedMetadata, MaxLen, MinLen
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -35,6 +34,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from shared.imports.messages import MessageId
 from shared.imports.text_checks import trimmed
 
 
@@ -77,8 +77,15 @@ class UsualDays:
     is_past: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class UsualItems:
+    """The field is a list whose elements each have another value of the field `unique`."""
+
+    unique: str
+
+
 # A value outside of the usual range is accepted with Warning 2003.
-Usual = UsualLength | UsualNumbers | UsualDays
+Usual = UsualLength | UsualNumbers | UsualDays | UsualItems
 
 MAX_REFERENCE: Final = 60
 # The vendor states no maximum length for licenses.
@@ -87,13 +94,61 @@ MAX_LICENSE_REFERENCE: Final = 200
 MAX_TEXT: Final = 1024 * 1024
 INT32: Final = 2**31
 
-REFERENCE_LENGTH: Final = "reference_length"
-NOT_UNICODE: Final = "not_unicode"
-NOT_IN_XML: Final = "not_in_xml"
-NOT_BASE64: Final = "not_base64"
-NOT_A_DATE: Final = "not_a_date"
-NOT_A_NUMBER: Final = "not_a_number"
-AMOUNT_RANGE: Final = "amount_range"
+# Text that must not be null must not be blank either, because both clear the field.
+NOT_BLANK: Final = r"\S"
+
+# The faults of the field types: pydantic's error type → catalogue id, and the detail, which may
+# quote limits but no value. Only this table knows pydantic's error names; a test checks all of
+# them. `declare_fault` adds those of our own types.
+_NO_TEXT = "the text is not valid Unicode"
+FAULTS: Final[dict[str, tuple[int, str | None]]] = {
+    "missing": (MessageId.REQUIRED_FIELD_MISSING, None),
+    "string_type": (MessageId.WRONG_TYPE, "a string is expected"),
+    "int_type": (MessageId.WRONG_TYPE, "a whole number is expected"),
+    "bool_type": (MessageId.WRONG_TYPE, "true or false is expected"),
+    "model_type": (MessageId.WRONG_TYPE, "an object is expected"),
+    "list_type": (MessageId.WRONG_TYPE, "a list is expected"),
+    "string_too_long": (MessageId.WRONG_LENGTH, "at most {max_length} characters are allowed"),
+    "string_too_short": (MessageId.WRONG_LENGTH, "at least {min_length} characters are needed"),
+    "too_long": (MessageId.WRONG_LENGTH, "at most {max_length} elements are allowed"),
+    "too_short": (MessageId.WRONG_LENGTH, "at least {min_length} elements are needed"),
+    "string_pattern_mismatch": (MessageId.WRONG_FORM, "the pattern is {pattern}"),
+    "string_unicode": (MessageId.WRONG_FORM, _NO_TEXT),
+    "literal_error": (MessageId.VALUE_NOT_ALLOWED, "one of {expected} is expected"),
+    "greater_than_equal": (MessageId.OUT_OF_RANGE, "at least {ge} is expected"),
+    "less_than_equal": (MessageId.OUT_OF_RANGE, "at most {le} is expected"),
+}
+
+
+def declare_fault(error_type: str, message_id: int, detail: str | None = None) -> str:
+    """Add a fault that a field type raises as `PydanticCustomError`. Returns its error type."""
+    if error_type in FAULTS:
+        raise ValueError(f"the fault {error_type} is declared twice")
+    FAULTS[error_type] = message_id, detail
+    return error_type
+
+
+REFERENCE_LENGTH: Final = declare_fault(
+    "reference_length", MessageId.WRONG_LENGTH, "1 to {most} characters are allowed"
+)
+NOT_UNICODE: Final = declare_fault("not_unicode", MessageId.WRONG_FORM, _NO_TEXT)
+NOT_IN_XML: Final = declare_fault(
+    "not_in_xml",
+    MessageId.WRONG_FORM,
+    "the text has a control character that XML does not have; remove it",
+)
+NOT_A_DATE: Final = declare_fault("not_a_date", MessageId.NOT_A_DATE, "{advice}")
+NOT_A_NUMBER: Final = declare_fault("not_a_number", MessageId.WRONG_TYPE, "a number is expected")
+AMOUNT_RANGE: Final = declare_fault(
+    "amount_range",
+    MessageId.OUT_OF_RANGE,
+    "28 digits at most, before and after the decimal point together",
+)
+TOO_MANY_PLACES: Final = declare_fault(
+    "too_many_places",
+    MessageId.OUT_OF_RANGE,
+    "at most {places} digits after the decimal point are allowed",
+)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # A noncharacter of Unicode; XML allows it in texts but not in names.
@@ -169,6 +224,11 @@ def _calendar_date(text: str) -> str:
     raise PydanticCustomError(NOT_A_DATE, "no calendar date", {"advice": _date_advice(text)})
 
 
+def _moment(text: str) -> str:
+    day = _calendar_date(text)
+    return text if text[len(day) :] else day + _MIDNIGHT
+
+
 def _date_advice(text: str) -> str:
     """Advice for a text that is not a date, by what it most likely is."""
     if _DATE.fullmatch(text):
@@ -181,18 +241,6 @@ def _date_advice(text: str) -> str:
 
 
 MAX_PERCENTAGE: Final = 100
-_BLANKS = re.compile(r"[ \t\r\n]+")
-
-
-def _base64(text: str) -> str:
-    """The text without blanks and line breaks, which senders insert and decoders ignore."""
-    compact = _BLANKS.sub("", text)
-    try:
-        binascii.a2b_base64(compact, strict_mode=True)
-    except ValueError:
-        raise PydanticCustomError(NOT_BASE64, "no base64") from None
-    return compact
-
 
 _MAX_COEFFICIENT = 2**96
 _MAX_SCALE = 28
@@ -231,14 +279,78 @@ def _exact_text(number: Decimal) -> str | None:
     return format(Decimal((sign, tuple(significant), shift)), "f")
 
 
-def _percentage(value: Any) -> str:
-    text = _amount(value)
-    number = Decimal(text)
-    if number < 0:
-        raise PydanticKnownError("greater_than_equal", {"ge": 0})
-    if number > MAX_PERCENTAGE:
-        raise PydanticKnownError("less_than_equal", {"le": MAX_PERCENTAGE})
-    return text
+@dataclass(frozen=True, slots=True)
+class FieldType(GroupedMetadata):
+    """What `Annotated[str, reference(10)]` says of a field: checks, marks and schema in one."""
+
+    parts: tuple[Any, ...]
+
+    def __iter__(self) -> Iterator[object]:
+        """The parts, as pydantic and `shape_of` read them."""
+        return iter(self.parts)
+
+
+def reference(most: int = MAX_REFERENCE) -> FieldType:
+    """The name of a record: trimmed, NFC, 1 to `most` characters, case and zeros as sent."""
+    return FieldType(
+        (
+            Strict(),
+            AfterValidator(_reference_of(most)),
+            Mark.CONVERTED,
+            Mark.REFERENCE,
+            WithJsonSchema({"type": "string", "pattern": NOT_BLANK, "maxLength": most}),
+        )
+    )
+
+
+def decimal(
+    *, least: int | None = None, most: int | None = None, places: int | None = None
+) -> FieldType:
+    """An exact decimal number, kept as its text; 10.0 and 10.00 are both kept as "10".
+
+    It is from `least` to `most`, both included, with at most `places` digits after the point.
+    """
+
+    def bounded(value: Any) -> str:
+        text = _amount(value)
+        number = Decimal(text)
+        if least is not None and number < least:
+            raise PydanticKnownError("greater_than_equal", {"ge": least})
+        if most is not None and number > most:
+            raise PydanticKnownError("less_than_equal", {"le": most})
+        if places is not None and len(text.partition(".")[2]) > places:
+            raise PydanticCustomError(TOO_MANY_PLACES, "decimal places", {"places": places})
+        return text
+
+    is_free = least is None and most is None and places is None
+    limits = {"minimum": least, "maximum": most}
+    schema: dict[str, Any] = {"type": "number"}
+    schema |= {name: limit for name, limit in limits.items() if limit is not None}
+    if places is not None:
+        schema["multipleOf"] = 10**-places
+    validator = PlainValidator(_amount if is_free else bounded)
+    return FieldType((validator, Mark.CONVERTED, WithJsonSchema(schema)))
+
+
+def items(most: int, *, least: int = 0, unique: str = "") -> FieldType:
+    """The number of a list's elements; where two have the same value of the field `unique`, the
+    list gets a Warning.
+    """
+    lengths = (MaxLen(most), *((MinLen(least),) if least else ()))
+    return FieldType((*lengths, *((UsualItems(unique),) if unique else ())))
+
+
+def moment() -> FieldType:
+    """A day with its time of day, kept as sent; a day alone is its midnight."""
+    return FieldType(
+        (
+            Strict(),
+            AfterValidator(_moment),
+            Mark.CONVERTED,
+            UsualDays(),
+            WithJsonSchema({"type": "string", "pattern": f"^{_DATE.pattern}$"}),
+        )
+    )
 
 
 # Any text, as sent. The bound also makes pydantic refuse lone surrogates.
@@ -250,26 +362,11 @@ LongText = Annotated[Text, UsualLength(10_000)]
 # Text of a record that may come as XML; it has no character that XML does not allow.
 XmlText = Annotated[Text, AfterValidator(_xml_text)]
 
-# The name of a record: trimmed, NFC, 1 to 60 characters, case and zeros as sent.
-Reference = Annotated[
-    str,
-    Strict(),
-    AfterValidator(_reference_of(MAX_REFERENCE)),
-    Mark.CONVERTED,
-    Mark.REFERENCE,
-    WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": MAX_REFERENCE}),
-]
+# The name of a record, 1 to 60 characters; with `reference(N)` another number of them.
+Reference = Annotated[str, reference()]
 
 # The name of a license: 1 to 200 characters.
-LicenseReference = Annotated[
-    str,
-    Strict(),
-    AfterValidator(_xml_text),
-    AfterValidator(_reference_of(MAX_LICENSE_REFERENCE)),
-    Mark.CONVERTED,
-    Mark.REFERENCE,
-    WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": MAX_LICENSE_REFERENCE}),
-]
+LicenseReference = Annotated[str, AfterValidator(_xml_text), reference(MAX_LICENSE_REFERENCE)]
 
 # A 32-bit integer written as one: 5.0, true and "5" are 1002.
 WholeNumber = Annotated[int, Strict(), Field(ge=-INT32, le=INT32 - 1)]
@@ -290,30 +387,14 @@ CalendarDate = Annotated[
 # A day that is not in the future.
 BirthDate = Annotated[CalendarDate, UsualDays(is_past=True)]
 
-# An exact decimal number, kept as its text; 10.0 and 10.00 are both kept as "10".
-Amount = Annotated[
-    str,
-    PlainValidator(_amount),
-    Mark.CONVERTED,
-    WithJsonSchema({"type": "number"}),
-]
+# A day with its time of day.
+Moment = Annotated[str, moment()]
+
+# An exact decimal number; with `decimal(…)` one with bounds.
+Amount = Annotated[str, decimal()]
 
 # An amount from 0 to 100, both included.
-Percentage = Annotated[
-    str,
-    PlainValidator(_percentage),
-    Mark.CONVERTED,
-    WithJsonSchema({"type": "number", "minimum": 0, "maximum": MAX_PERCENTAGE}),
-]
-
-# The bytes of a file as padded base64 of the standard alphabet; the caller checks the size.
-Base64 = Annotated[
-    str,
-    Strict(),
-    AfterValidator(_base64),
-    Mark.CONVERTED,
-    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
-]
+Percentage = Annotated[str, decimal(least=0, most=MAX_PERCENTAGE)]
 
 # An amount of money, in the currency of its record.
 Money = Annotated[Amount, UsualNumbers(0, 1_000_000)]
@@ -336,7 +417,7 @@ AccountNumber = Annotated[str, Strict(), StringConstraints(pattern="^[0-9]{8}[0-
 # Reading uses these shapes instead of pydantic's aliases, because names match in any case at every
 # level and an unknown property must be reported with its path (docs/contracts.md#0).
 
-Declared = TypeVar("Declared", UsualLength, UsualDays, UsualNumbers)
+Declared = TypeVar("Declared", UsualLength, UsualDays, UsualNumbers, UsualItems)
 
 
 class MergeKind(Enum):
@@ -383,6 +464,7 @@ class UsualFields:
     lengths: Mapping[str, UsualLength]
     days: Mapping[str, UsualDays]
     numbers: Mapping[str, UsualNumbers]
+    items: Mapping[str, UsualItems]
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +516,7 @@ def shape_of(model: type[Record]) -> Shape:
             lengths=_of_kind(fields, UsualLength),
             days=_of_kind(fields, UsualDays),
             numbers=_of_kind(fields, UsualNumbers),
+            items=_of_kind(fields, UsualItems),
         ),
     )
 
@@ -442,7 +525,7 @@ def _marked(model: type[Record], mark: Mark) -> frozenset[str]:
     return frozenset(
         name
         for name, info in model.model_fields.items()
-        if mark in info.metadata or mark in _unwrap(info.annotation).metadata
+        if mark in (*_parts(info.metadata), *_unwrap(info.annotation).metadata)
     )
 
 
@@ -456,7 +539,7 @@ def _field(name: str, info: FieldInfo, owner: type[Record]) -> FieldShape:
         kind=list if is_list else bare.type if isinstance(bare.type, type) else str,
         is_nullable=bare.is_nullable,
         is_list=is_list,
-        max_items=_max_length((*info.metadata, *bare.metadata)) if is_list else None,
+        max_items=_max_length((*_parts(info.metadata), *bare.metadata)) if is_list else None,
         is_sensitive=owner.is_sensitive
         or (nested is not None and bool(nested.sensitive))
         or name in _marked(owner, Mark.SENSITIVE),
@@ -465,7 +548,7 @@ def _field(name: str, info: FieldInfo, owner: type[Record]) -> FieldShape:
         usual=next(
             (
                 item
-                for item in (*info.metadata[::-1], *bare.metadata[::-1])
+                for item in (*reversed(_parts(info.metadata)), *bare.metadata[::-1])
                 if isinstance(item, Usual)
             ),
             None,
@@ -493,11 +576,21 @@ class _Bare:
     is_nullable: bool
 
 
+def _parts(metadata: Iterable[Any]) -> tuple[Any, ...]:
+    """The metadata of a field, with the parts of its field types in place of these."""
+    return tuple(
+        part
+        for item in metadata
+        for part in (item.parts if isinstance(item, FieldType) else (item,))
+    )
+
+
 def _unwrap(annotation: Any) -> _Bare:
     """The bare type of an annotation, its metadata, and whether None is allowed."""
     if get_origin(annotation) is Annotated:
         bare = _unwrap(annotation.__origin__)
-        return _Bare(bare.type, (*annotation.__metadata__, *bare.metadata), bare.is_nullable)
+        metadata = _parts(annotation.__metadata__)
+        return _Bare(bare.type, (*metadata, *bare.metadata), bare.is_nullable)
     if get_origin(annotation) in (Union, UnionType):
         (item,) = (item for item in get_args(annotation) if item is not NoneType)
         bare = _unwrap(item)
@@ -513,8 +606,6 @@ def _unwrap(annotation: Any) -> _Bare:
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 UNDESCRIBED: Final[Mapping[str, Mapping[str, str]]] = {}
-# Text that must not be null must not be blank either, because both clear the field.
-NOT_BLANK: Final = r"\S"
 
 
 def schema_of(

@@ -21,19 +21,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.imports.import_type import Document, ReadRow, RowKey
 from shared.imports.json_rows import json_kind
-from shared.imports.licenses.messages import LicenseMessageId
 from shared.imports.messages import Message, MessageId, bounded, without_repeats
 from shared.imports.model import (
-    AMOUNT_RANGE,
     DATE_FORM,
+    FAULTS,
     MAX_LICENSE_REFERENCE,
     MAX_REFERENCE,
-    NOT_A_DATE,
-    NOT_A_NUMBER,
-    NOT_BASE64,
-    NOT_IN_XML,
-    NOT_UNICODE,
-    REFERENCE_LENGTH,
     FieldShape,
     MergeKind,
     Record,
@@ -55,42 +48,6 @@ from shared.imports.text_checks import (
 
 # Characters of a value, or of an unknown name, that a message repeats.
 MAX_SHOWN: Final = 200
-
-
-_NO_TEXT = "the text is not valid Unicode"
-
-# pydantic's error type → catalogue id, and the detail, which may quote limits but no value. Only
-# this table knows pydantic's error names; a test checks all of them.
-FAULTS: Final[Mapping[str, tuple[int, str | None]]] = {
-    "missing": (MessageId.REQUIRED_FIELD_MISSING, None),
-    "string_type": (MessageId.WRONG_TYPE, "a string is expected"),
-    "int_type": (MessageId.WRONG_TYPE, "a whole number is expected"),
-    "bool_type": (MessageId.WRONG_TYPE, "true or false is expected"),
-    "model_type": (MessageId.WRONG_TYPE, "an object is expected"),
-    "list_type": (MessageId.WRONG_TYPE, "a list is expected"),
-    NOT_A_NUMBER: (MessageId.WRONG_TYPE, "a number is expected"),
-    REFERENCE_LENGTH: (MessageId.WRONG_LENGTH, "1 to {most} characters are allowed"),
-    "string_too_long": (MessageId.WRONG_LENGTH, "at most {max_length} characters are allowed"),
-    "string_too_short": (MessageId.WRONG_LENGTH, "at least {min_length} characters are needed"),
-    "too_long": (MessageId.WRONG_LENGTH, "at most {max_length} elements are allowed"),
-    "too_short": (MessageId.WRONG_LENGTH, "at least {min_length} elements are needed"),
-    "string_pattern_mismatch": (MessageId.WRONG_FORM, "the pattern is {pattern}"),
-    "string_unicode": (MessageId.WRONG_FORM, _NO_TEXT),
-    NOT_UNICODE: (MessageId.WRONG_FORM, _NO_TEXT),
-    NOT_IN_XML: (
-        MessageId.WRONG_FORM,
-        "the text has a control character that XML does not have; remove it",
-    ),
-    "literal_error": (MessageId.VALUE_NOT_ALLOWED, "one of {expected} is expected"),
-    NOT_A_DATE: (MessageId.NOT_A_DATE, "{advice}"),
-    NOT_BASE64: (LicenseMessageId.CONTENT_NOT_BASE64, None),
-    "greater_than_equal": (MessageId.OUT_OF_RANGE, "at least {ge} is expected"),
-    "less_than_equal": (MessageId.OUT_OF_RANGE, "at most {le} is expected"),
-    AMOUNT_RANGE: (
-        MessageId.OUT_OF_RANGE,
-        "28 digits at most, before and after the decimal point together",
-    ),
-}
 
 
 def message_from_error(error: Mapping[str, Any], shape: Shape) -> Message:

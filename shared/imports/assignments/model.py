@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 
 from shared.imports.model import (
     Amount,
@@ -28,6 +28,7 @@ from shared.imports.model import (
     UsualNumbers,
     Weeks,
     WholeNumber,
+    items,
 )
 
 MAX_SPLITS: Final = 100
@@ -142,6 +143,6 @@ class Assignment(Record):
     IsEIRDirectClient: Flag | None = None
     IsOPWIPSApplicable: Flag | None = None
     OnlineOptions: OnlineSettings | None = None
-    ConsultantSplits: Annotated[list[ConsultantSplit], Field(max_length=MAX_SPLITS)] | None = None
+    ConsultantSplits: Annotated[list[ConsultantSplit], items(MAX_SPLITS)] | None = None
     CustomerDefinedFields: CustomerFields | None = None
-    Rates: Annotated[list[Rate], Field(max_length=MAX_RATES)] | None = None
+    Rates: Annotated[list[Rate], items(MAX_RATES)] | None = None

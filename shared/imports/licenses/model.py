@@ -8,6 +8,7 @@ stored as sent.
 
 from __future__ import annotations
 
+import binascii
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -22,14 +23,14 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
 )
-from pydantic_core import PydanticKnownError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from shared.clock import GUID_FORM, ZERO_GUID, parse_guid
 from shared.imports.import_type import Document, ReadRow
 from shared.imports.licenses.actions import LicenseAction
+from shared.imports.licenses.messages import LicenseMessageId
 from shared.imports.model import (
     MAX_LICENSE_REFERENCE,
-    Base64,
     CalendarDate,
     Flag,
     LicenseReference,
@@ -40,6 +41,7 @@ from shared.imports.model import (
     UsualLength,
     WholeNumber,
     XmlText,
+    declare_fault,
     has_xml_fault,
     shape_of,
 )
@@ -97,6 +99,31 @@ Digest = Annotated[str, Strict(), StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 # Accepted in any case, stored in the contract's.
 OffsetDirection = Annotated[Literal["After", "Before"], BeforeValidator(_direction), Mark.CONVERTED]
+
+
+NOT_BASE64: Final = declare_fault("not_base64", LicenseMessageId.CONTENT_NOT_BASE64)
+
+_BLANKS = re.compile(r"[ \t\r\n]+")
+
+
+def _base64(text: str) -> str:
+    """The text without blanks and line breaks, which senders insert and decoders ignore."""
+    compact = _BLANKS.sub("", text)
+    try:
+        binascii.a2b_base64(compact, strict_mode=True)
+    except ValueError:
+        raise PydanticCustomError(NOT_BASE64, "no base64") from None
+    return compact
+
+
+# The bytes of a file as padded base64 of the standard alphabet; the caller checks the size.
+Base64 = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_base64),
+    Mark.CONVERTED,
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
 
 
 class LicenseReminder(Record):

@@ -18,11 +18,15 @@ from shared.imports.model import (
     Flag,
     Mark,
     MergeKind,
+    Moment,
     Record,
     Reference,
     Shape,
     Text,
     WholeNumber,
+    decimal,
+    items,
+    reference,
 )
 from shared.imports.row_reader import read_row
 
@@ -85,6 +89,10 @@ class Item(Record):
     Settings: Preferences | None = None
     Secret: Vault | None = None
     Prices: Annotated[list[Price], Field(min_length=0, max_length=3)] | None = None
+    Fee: Annotated[str, decimal(least=0, most=10, places=2)] | None = None
+    At: Moment | None = None
+    ShortRef: Annotated[str, reference(3)] | None = None
+    Offers: Annotated[list[Price], items(3, least=1, unique="Code")] | None = None
 
 
 def an_item(**fields: Any) -> dict[str, Any]:

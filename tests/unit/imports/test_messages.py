@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from shared.imports.licenses.model import NOT_BASE64
 from shared.imports.messages import (
     DETAILED,
     CatalogueEntry,
@@ -23,7 +24,7 @@ from shared.imports.messages import (
     declare_messages,
     existing_record_message,
 )
-from shared.imports.model import shape_of
+from shared.imports.model import FAULTS, declare_fault, shape_of
 from shared.imports.registry import MESSAGE_CATALOGUE as CATALOGUE
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.results import (
@@ -34,7 +35,7 @@ from shared.imports.results import (
     RowResult,
     cap_messages,
 )
-from shared.imports.row_reader import FAULTS, as_sent, dotted, message_from_error
+from shared.imports.row_reader import as_sent, dotted, message_from_error
 from tests.unit.imports.builders import Item, an_item, without
 
 # The message catalogue (docs/contracts.md#6) and how messages travel.
@@ -169,8 +170,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "greater_than_equal": an_item(Count=-(2**40)),
     "less_than_equal": an_item(Count=2**40),
     "amount_range": an_item(Weight=10**40),
+    "too_many_places": an_item(Fee=Decimal("1.005")),
+    "too_short": an_item(Offers=[]),
 }
-TRIED_ELSEWHERE = {"string_pattern_mismatch", "too_short", "not_base64", "not_in_xml"}
+TRIED_ELSEWHERE = {"string_pattern_mismatch", NOT_BASE64, "not_in_xml"}
 
 
 def test_every_line_of_the_table_has_an_example() -> None:
@@ -187,6 +190,11 @@ def test_pydantic_still_calls_it_so(error_type: str) -> None:
     assert message.id == FAULTS[error_type][0]
     assert message.id in CATALOGUE
     assert "{" not in message.text
+
+
+def test_a_fault_is_declared_once() -> None:
+    with pytest.raises(ValueError, match="declared twice"):
+        declare_fault(NOT_BASE64, 1002)
 
 
 def test_an_error_that_the_table_does_not_know_is_a_wrong_type() -> None:

@@ -240,6 +240,12 @@ DECIMAL_MAX = 79228162514264337593543950335
         ("Weight", Decimal("0E-999999"), "0"),
         ("Kind", "B", "B"),
         ("Code", "abcd", "abcd"),
+        ("Fee", Decimal("1.500"), "1.5"),
+        ("Fee", 10, "10"),
+        ("At", "2026-01-02", "2026-01-02T00:00:00"),
+        ("At", "2026-01-02T00:00:00", "2026-01-02T00:00:00"),
+        ("At", "2026-01-02T13:30:00.5+01:00", "2026-01-02T13:30:00.5+01:00"),
+        ("ShortRef", " abc ", "abc"),
     ],
 )
 def test_a_good_value_is_kept(field: str, sent: Any, kept: Any) -> None:
@@ -306,6 +312,11 @@ def test_a_good_value_is_kept(field: str, sent: Any, kept: Any) -> None:
         ("Kind", "b", 1005),
         ("Code", "abcde", 1003),
         ("Code", "a", 1003),
+        *cases("Fee", 1008, Decimal("1.005"), Decimal("-0.01"), Decimal("10.01"), 11),
+        ("Fee", "1", 1002),
+        *cases("At", 1006, "2026-02-30", "2026-01-02T24:00:00", "2026-01-02 13:30:00", "now"),
+        ("ShortRef", "abcd", 1003),
+        *cases("Offers", 1003, [], [{"Code": "A"}] * 4),
     ],
 )
 def test_a_bad_value_is_one_fault(field: str, sent: Any, fault: int) -> None:

@@ -36,7 +36,7 @@ from shared.imports.workers.model import Worker
 from shared.imports.workers.rules import LISTED_FIELDS as WORKER_FIELDS
 from shared.imports.workers.rules import RULES as WORKERS
 from tests.builders import a_worker
-from tests.unit.imports.builders import an_assignment
+from tests.unit.imports.builders import Item, an_assignment
 
 # Values that are taken and look wrong: Warning 2003 by the marks of the models.
 
@@ -178,6 +178,16 @@ def test_every_date_and_every_text_of_a_model_has_something_usual(model: type[Re
     with_form = {"licenseKey", "serializableLicenseKey"}
     declared = {*shape.usual.lengths, *shape.usual.days, *shape.usual.numbers}
     assert plain - with_form <= declared
+
+
+def test_a_moment_is_compared_by_its_day_and_a_list_by_its_distinct_values() -> None:
+    twice = [{"Code": "A"}, {"Code": "B"}, {"Code": "A"}]
+    sent = {"At": "9999-12-31T00:00:00", "Offers": twice[:2]}
+    assert [*unusual_values(sent, shape_of(Item))] == []
+    sent = {"At": "2200-01-01T00:00:00", "Offers": twice}
+    warnings = [*unusual_values(sent, shape_of(Item))]
+    assert [(each.id, each.field) for each in warnings] == [(2003, "At"), (2003, "Offers")]
+    assert "two elements have the same Code" in warnings[1].text
 
 
 def test_a_list_of_unusual_values_has_a_bounded_number_of_messages() -> None:
