@@ -1,4 +1,4 @@
-"""`manage.py imports`: list and show imports, retry and cancel them."""
+"""`manage.py imports`: list and show imports, retry, undo and cancel them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from shared.gateway import Gateway
 from shared.imports.results import MessageGroups, Outcome, RowResult
 from shared.imports.sender import Sender, source_name
 from shared.services.status import ImportReport, ResultCursor, RowFilter
-from shared.web.imports import groups_view, import_view
+from shared.services.undoing import UndoJudgement
+from shared.web.imports import groups_view, import_view, judged_undo_view
 
 import_commands = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
-    help="Imports: see progress and why rows failed; retry or cancel one.",
+    help="Imports: see progress and why rows failed; retry, undo or cancel one.",
 )
 
 # The most failed rows that `show` prints. All of them are at the import's `results` address.
@@ -44,6 +45,12 @@ Rows = Annotated[
         help="A file with corrected rows: the JSON of failed-rows, edited.",
     ),
 ]  # fmt: skip
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show what the undo would do, and do nothing.")
+]
+OnlyIfAll = Annotated[
+    bool, typer.Option("--only-if-all", help="Undo nothing unless every row can be undone.")
+]
 Wait = Annotated[
     int,
     typer.Option(
@@ -151,6 +158,48 @@ def retry_one(
 
 @command(
     import_commands,
+    "undo",
+    example="imports undo --tenant acme 7ca8184f-54bc-5718-85ec-12e29c651076 --dry-run",
+)
+def undo_one(
+    tenant: TenantOption,
+    import_id: ImportId,
+    dry_run: DryRunOption = False,
+    only_if_all: OnlyIfAll = False,
+    wait: Wait = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Put back what an import did: records are again what they were before it.
+
+    A record that a later import has changed, or that another record refers to, is kept, and its row
+    fails. A running gateway processes the rows. An undo can be undone.
+    """
+    if dry_run and only_if_all:
+        raise typer.BadParameter("leave out one of --dry-run and --only-if-all")
+
+    async def judge(gateway: Gateway) -> UndoJudgement:
+        tenant_record = await gateway.tenants.find(tenant)
+        parent = (await gateway.reporting.find(tenant_record.id, import_id)).record
+        return await gateway.undoing.judge(parent, with_changes=False)
+
+    async def undo(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
+        tenant_record = await gateway.tenants.find(tenant)
+        parent = (await gateway.reporting.find(tenant_record.id, import_id)).record
+        sender = Sender(command_caller())
+        child = await gateway.undoing.undo(parent, sender=sender, only_if_all=only_if_all)
+        await gateway.waiting.until_ended(child, wait)
+        report = await gateway.reporting.find(tenant_record.id, child.import_id)
+        return report, await _failed_of(gateway, report)
+
+    if dry_run:
+        _show_judgement(on_gateway(judge), as_json)
+        return
+    report, has_failed_rows = on_gateway(undo)
+    _show_changed(report, as_json, has_failed_rows)
+
+
+@command(
+    import_commands,
     "cancel",
     example="imports cancel --tenant acme 7ca8184f-54bc-5718-85ec-12e29c651076",
 )
@@ -179,6 +228,22 @@ async def _failed_of(gateway: Gateway, report: ImportReport) -> tuple[RowResult,
     return page.results
 
 
+def _show_judgement(judgement: UndoJudgement, as_json: bool) -> None:
+    """Show what an undo would do. Exit status 1 if it would keep a record."""
+    view = judged_undo_view(judgement)
+    counts = view["rows"]
+    failed = [row for row in judgement.shown.results if row.outcome is Outcome.FAILED]
+    lines = [
+        f"Undo of   {view['undoes']} ({view['type']}); this is a dry run, nothing was done",
+        f"Rows      {counts['total']}: {counts['reversed']} would be reversed, "
+        f"{counts['unchanged']} unchanged, {counts['failed']} would fail",
+        *_failed_lines(tuple(failed[:MOST_FAILED])),
+    ]
+    show(as_json, view, lines)
+    if failed:
+        raise typer.Exit(1)
+
+
 def _show_changed(report: ImportReport, as_json: bool, failed: tuple[RowResult, ...] = ()) -> None:
     """Show the import. Exit status 1 if rows failed for another reason than a cancel."""
     lines = [*_lines(report), *_failed_lines(failed)]
@@ -196,17 +261,26 @@ def _lines(report: ImportReport) -> list[str]:
         f"State     {report.state.value}",
         *([f"Retry of  {record.parent.import_id}"] if record.parent.number else []),
         *(f"Retry     {child}" for child in report.children),
+        *([f"Undo of   {record.undoes.import_id}"] if record.is_undo else []),
+        *([f"Undone by {record.undone_by}"] if record.undone_by else []),
         *([f"Caller    {_caller(report)}"] if record.sender.caller else []),
         *([f"Source    {record.sender.source}"] if record.sender.source else []),
         *([f"Body      {record.sender.body_hash}"] if record.sender.body_hash else []),
         f"Accepted  {record.accepted_at}",
         f"Ended     {record.ended_at or 'not yet'}",
-        f"Rows      {counts.done} of {record.rows}: {counts.new} new, {counts.updated} updated, "
+        f"Rows      {counts.done} of {record.rows}: {_effects(report)}, "
         f"{counts.unchanged} unchanged, {counts.failed} failed"
         + (f", {report.repaired} of them repaired by retries" if report.repaired else ""),
         f"Messages  {counts.warnings} rows with warnings, {counts.infos} rows with infos",
         *_throughput_lines(report),
     ]
+
+
+def _effects(report: ImportReport) -> str:
+    counts = report.counts
+    if report.record.is_undo:
+        return f"{counts.new + counts.updated} reversed"
+    return f"{counts.new} new, {counts.updated} updated"
 
 
 def _caller(report: ImportReport) -> str:

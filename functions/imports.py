@@ -1,6 +1,8 @@
-"""Following, retrying and cancelling imports: `/api/imports…` (docs/contracts.md#5)."""
+"""Following, retrying, undoing and cancelling imports: `/api/imports…` (docs/contracts.md#5)."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import azure.functions as func
 
@@ -19,7 +21,7 @@ from shared.web.imports import failed_rows_as_csv, failed_rows_as_json
 from shared.web.query_names import QueryNames, query_of
 from shared.web.requests import CSV, JSON, accepted_type, whole_number
 from shared.web.responses import answered
-from shared.web.retry_cancel import cancel_call, retry_call
+from shared.web.retry_cancel import cancel_call, ended_import, retry_call, undo_call
 
 blueprint = func.Blueprint()
 
@@ -92,6 +94,10 @@ async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
     app = await gateway()
     report = await _report(app, req)
     module = IMPORT_MODULES[_type_of(report.record).name]
+    if report.record.is_undo:
+        # The call of an undo answers with the import object.
+        is_open = report.record.is_open
+        return views.not_yet(report) if is_open else await ended_import(app, report.record)
     async with app.shares.exports.place(report.record.tenant):
         return await module.answer(app, req, report)
 
@@ -121,6 +127,9 @@ async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
     app = await gateway()
     record = (await _report(app, req)).record
     rules = _type_of(record).rules
+    if record.is_undo:
+        # Its rows are not those of the type.
+        rules = replace(rules, shown=None)
     is_csv = accepted_type(req, JSON, CSV) == CSV
     async with app.shares.exports.place(record.tenant):
         if is_csv:
@@ -138,6 +147,18 @@ async def imports_retry(req: func.HttpRequest) -> func.HttpResponse:
     app = await gateway()
     caller, report = await _seen(app, req)
     return await retry_call(app, caller, report.record, req)
+
+
+@blueprint.function_name("imports_undo")
+@blueprint.route(
+    "api/imports/{importId}/undo", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def imports_undo(req: func.HttpRequest) -> func.HttpResponse:
+    """Undo an import by a child import, or judge that in a dry run."""
+    app = await gateway()
+    caller, report = await _seen(app, req, query_names.IMPORTS_UNDO)
+    return await undo_call(app, caller, report.record, req)
 
 
 @blueprint.function_name("imports_cancel")

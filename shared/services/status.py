@@ -29,6 +29,7 @@ from shared.process_stop import ProcessStop
 from shared.services.background import Completions
 from shared.services.import_log import ImportLog
 from shared.services.results import Payloads, Results
+from shared.services.undo import shown_results
 from shared.storage.import_records import Counts, ImportRecord, RetryLink
 from shared.storage.result_records import StoredResult
 from shared.storage_time import storage_time_now
@@ -124,8 +125,15 @@ class RowFilter:
         counts = stored.counts
         if counts is None:
             return True
-        if self.outcome is not None and not getattr(counts, self.outcome.value):
-            return False
+        match self.outcome:
+            case None:
+                pass
+            case Outcome.REVERSED:
+                if not counts.new + counts.updated:
+                    return False
+            case _:
+                if not getattr(counts, self.outcome.value):
+                    return False
         match self.severity:
             case Severity.WARNING:
                 return counts.warnings > 0 or not stored.has_message_counts
@@ -248,7 +256,8 @@ class Reporting:
         room = _MOST_MESSAGES
         async for chunk, rows in self.chunks(record, start.chunk, row_filter):
             skipped = start.rows if chunk == start.chunk else 0
-            for position, row in enumerate(rows[skipped:], skipped):
+            shown = list(shown_results(record, rows))
+            for position, row in enumerate(shown[skipped:], skipped):
                 if not row_filter.takes(row):
                     continue
                 if len(results) == size or room <= 0:
@@ -343,7 +352,7 @@ class Reporting:
         check_results(record)
         groups = MessageGroups()
         async for _, rows in self.chunks(record, row_filter=RowFilter(severity=severity)):
-            await asyncio.to_thread(groups.add, rows, severity)
+            await asyncio.to_thread(groups.add, list(shown_results(record, rows)), severity)
         return groups
 
     async def all_results(self, record: ImportRecord) -> AsyncIterator[RowResult]:

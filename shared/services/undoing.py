@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -69,18 +69,14 @@ class UndoJudgement:
     draft: ImportRecord
     result: DryRunResult
 
-    def count(self, outcome: Outcome) -> int:
-        """The number of rows with an outcome, as they are shown."""
-        return sum(1 for row in self.shown_rows() if row.outcome is outcome)
-
-    def shown_rows(self) -> Sequence[RowResult]:
-        """The results with the indexes of the import that is undone."""
-        return list(undo.shown_results(self.draft, self.result.results))
-
-    def shown_changes(self) -> Mapping[int, str]:
-        """The changes by the indexes of the import that is undone."""
+    @property
+    def shown(self) -> DryRunResult:
+        """The results and the changes with the indexes of the import that is undone."""
         indexes = undo.shown_indexes(self.draft)
-        return {indexes[index]: text for index, text in self.result.changes.items()}
+        return DryRunResult(
+            tuple(undo.shown_results(self.draft, self.result.results)),
+            {indexes[index]: text for index, text in self.result.changes.items()},
+        )
 
 
 class Undoing:

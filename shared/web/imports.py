@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,13 @@ from shared.imports.messages import Message, Severity
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.results import MAX_FULL_ANSWER, MessageGroup, MessageGroups, Outcome, RowResult
 from shared.services.status import FailedRow, FailedRows, ImportReport, ImportState, ResultCursor
+from shared.services.undo import shown_results
 from shared.storage.import_records import Counts, ImportRecord
 from shared.web.requests import CSV, JSON, from_opaque, to_opaque, wrong_continuation
 
 if TYPE_CHECKING:
     from shared.services.dry_run import DryRunResult
+    from shared.services.undoing import UndoJudgement
 
 
 IMPORTS = "/api/imports"
@@ -49,14 +52,16 @@ def import_view(report: ImportReport) -> dict[str, Any]:
     rows = {
         "total": record.rows,
         "done": counts.done,
-        "new": counts.new,
-        "updated": counts.updated,
+        "new": 0 if record.is_undo else counts.new,
+        "updated": 0 if record.is_undo else counts.updated,
         "unchanged": counts.unchanged,
         "failed": counts.failed,
         "repaired": report.repaired,
         "warnings": counts.warnings,
         "infos": counts.infos,
     }
+    if record.is_undo:
+        rows["reversed"] = counts.new + counts.updated
     if record.is_cancelled:
         rows["cancelled"] = counts.cancelled
     return {
@@ -73,6 +78,8 @@ def import_view(report: ImportReport) -> dict[str, Any]:
         "bodySha256": sender.body_hash or None,
         "parentId": record.parent.import_id or None,
         "childIds": list(report.children),
+        "undoes": record.undoes.import_id or None,
+        "undoneBy": record.undone_by or None,
         "links": _links(report),
     }
 
@@ -102,9 +109,45 @@ def _links(report: ImportReport) -> dict[str, str]:
             links["retry"] = f"{own_address}/retry"
     if record.is_open and not record.is_cancelled and has_queues:
         links["cancel"] = f"{own_address}/cancel"
+    if _can_be_undone(report):
+        links["undo"] = f"{own_address}/undo"
+    if record.undoes.import_id:
+        links["undoes"] = f"{IMPORTS}/{record.undoes.import_id}"
+    if record.undone_by:
+        links["undoneBy"] = f"{IMPORTS}/{record.undone_by}"
     if record.parent.import_id:
         links["parent"] = f"{IMPORTS}/{record.parent.import_id}"
     return links
+
+
+def _can_be_undone(report: ImportReport) -> bool:
+    record = report.record
+    took_effect = report.counts.new + report.counts.updated + report.counts.removing
+    return (
+        took_effect > 0
+        and not (record.is_open or record.is_broken)
+        and not (record.undone_by or record.results_expired_at)
+    )
+
+
+def judged_undo_view(judgement: UndoJudgement) -> dict[str, Any]:
+    """The answer of a dry run of an undo: how many rows it would put back, keep, and fail."""
+    results = judgement.shown.results
+    outcomes = Counter(row.outcome for row in results)
+    groups = MessageGroups()
+    groups.add(results)
+    return {
+        "dryRun": True,
+        "undoes": judgement.draft.undoes.import_id,
+        "type": judgement.kind.name,
+        "rows": {
+            "total": len(results),
+            "reversed": outcomes[Outcome.REVERSED],
+            "unchanged": outcomes[Outcome.UNCHANGED],
+            "failed": outcomes[Outcome.FAILED],
+        },
+        "failures": groups_view(groups)["items"],
+    }
 
 
 def just_accepted(record: ImportRecord, state: ImportState = ImportState.ACCEPTED) -> ImportReport:
@@ -247,7 +290,8 @@ async def failed_rows_as_json(
     parts: list[str] = []
     byte_counts = 0
     async for rows in chunks.chunks(record):
-        lines = await asyncio.to_thread(_json_lines, rules, _bounded(rows, byte_counts))
+        shown = _shown_rows(record, _bounded(rows, byte_counts))
+        lines = await asyncio.to_thread(_json_lines, rules, shown)
         byte_counts += sum(map(len, lines))
         parts += lines
     body = await asyncio.to_thread(_array, parts)
@@ -270,7 +314,8 @@ async def failed_rows_as_csv(
     parts = [csv_export.header_line(columns)]
     byte_counts = 0
     async for rows in chunks.chunks(record):
-        lines = await asyncio.to_thread(_csv_lines, columns, rules, _bounded(rows, byte_counts))
+        shown = _shown_rows(record, _bounded(rows, byte_counts))
+        lines = await asyncio.to_thread(_csv_lines, columns, rules, shown)
         byte_counts += sum(map(len, lines))
         parts += lines
     body = await asyncio.to_thread(lambda: "".join(parts).encode("utf-8-sig"))
@@ -287,6 +332,12 @@ def _bounded(rows: Sequence[FailedRow], byte_counts: int) -> Sequence[FailedRow]
     if byte_counts <= MAX_FULL_ANSWER:
         return rows
     return [replace(row, result=row.result.shortened()) for row in rows]
+
+
+def _shown_rows(record: ImportRecord, rows: Sequence[FailedRow]) -> Sequence[FailedRow]:
+    """The rows with the indexes that are shown."""
+    results = shown_results(record, (row.result for row in rows))
+    return [replace(row, result=shown) for row, shown in zip(rows, results, strict=True)]
 
 
 def _array(parts: Sequence[str]) -> bytes:

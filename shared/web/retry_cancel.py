@@ -1,34 +1,50 @@
-"""Retry and cancel over HTTP (docs/contracts.md#5).
+"""Retry, undo and cancel over HTTP (docs/contracts.md#5, docs/contracts.md#9).
 
-Both wait like a call that sends rows, and answer with the import object: 200 if the import has
+All wait like a call that sends rows, and answer with the import object: 200 if the import has
 ended, else 202 with its address.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 import azure.functions as func
 
 from shared.auth.callers import AnyCaller, check_database
+from shared.errors import InvalidRequestError
 from shared.gateway import Gateway
 from shared.imports.registry import IMPORT_TYPES
+from shared.services.idempotency import KeyedCall
 from shared.services.status import ImportState
 from shared.storage.import_records import ImportRecord
-from shared.web import requests
+from shared.web import query_names, requests
 from shared.web.idempotency import keyed_call
 from shared.web.import_call import ImportCall, answer_import, answer_when_ended
-from shared.web.imports import address, import_view, json_answer
+from shared.web.imports import (
+    address,
+    import_view,
+    json_answer,
+    judged_rows,
+    judged_undo_view,
+)
+from shared.web.requests import DryRun
 from shared.web.sender import sender_of
+
+UNDO_HAS_NO_BODY: Final = (
+    "An undo takes no body, and nothing was done: send an empty one to undo the whole import."
+)
+DRY_RUN_OR_ALL: Final = (
+    "onlyIfAll belongs to an undo that is no dry run: leave one of the two out of the query."
+)
 
 
 async def retry_call(
     gateway: Gateway, caller: AnyCaller, parent: ImportRecord, req: func.HttpRequest
 ) -> func.HttpResponse:
     """POST …/retry: accept the child import, wait, answer with it."""
-    kind = IMPORT_TYPES.get(parent.type_name)
-    if kind is not None:
-        check_database(caller, kind.contract)
+    _check_database(caller, parent)
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_accepts_json(req)
     requests.check_sends_json(req)
@@ -39,9 +55,53 @@ async def retry_call(
         sender = await sender_of(gateway, caller, req)
         return await gateway.retrying.retry(parent, body, import_id, sender)
 
+    return await _answer_child(gateway, caller, req, accept, keyed)
+
+
+async def undo_call(
+    gateway: Gateway, caller: AnyCaller, parent: ImportRecord, req: func.HttpRequest
+) -> func.HttpResponse:
+    """POST …/undo: accept the child import, wait, answer with it; or answer a dry run."""
+    _check_database(caller, parent)
+    query = query_names.query_of(req)
+    requests.check_size(req, gateway.settings.max_body_bytes)
+    requests.check_accepts_json(req)
+    if req.get_body().strip() not in (b"", b"{}", b"[]"):
+        raise InvalidRequestError(UNDO_HAS_NO_BODY)
+    dry_run = requests.dry_run(query)
+    only_if_all = requests.boolean(query, "onlyIfAll", default=False)
+    if dry_run is not DryRun.NO:
+        if only_if_all:
+            raise InvalidRequestError(DRY_RUN_OR_ALL)
+        judgement = await gateway.undoing.judge(parent, with_changes=dry_run is DryRun.ROWS)
+        if dry_run is DryRun.ROWS:
+            return await judged_rows(judgement.kind, judgement.shown)
+        return json_answer(judged_undo_view(judgement))
+    keyed = await keyed_call(req, caller.tenant, [], gateway.fingerprint_keys)
+
+    async def accept(import_id: str) -> ImportRecord | None:
+        sender = await sender_of(gateway, caller, req)
+        return await gateway.undoing.undo(parent, import_id, sender, only_if_all=only_if_all)
+
+    return await _answer_child(gateway, caller, req, accept, keyed)
+
+
+def _check_database(caller: AnyCaller, parent: ImportRecord) -> None:
+    kind = IMPORT_TYPES.get(parent.type_name)
+    if kind is not None:
+        check_database(caller, kind.contract)
+
+
+async def _answer_child(
+    gateway: Gateway,
+    caller: AnyCaller,
+    req: func.HttpRequest,
+    accept: Callable[[str], Awaitable[ImportRecord | None]],
+    keyed: KeyedCall | None,
+) -> func.HttpResponse:
     async def render(record: ImportRecord | None, _media_type: str) -> func.HttpResponse:
-        assert record is not None, "a retry has rows"
-        return await _ended(gateway, record)
+        assert record is not None, "a child import has rows"
+        return await ended_import(gateway, record)
 
     wait_preferences = requests.preferences(req, gateway.settings.wait_seconds)
     call = ImportCall(caller.tenant, accept, render, wait_preferences, is_lasting=False)
@@ -60,12 +120,13 @@ async def cancel_call(
         gateway,
         cancelled,
         wait_preferences,
-        render=partial(_ended, gateway),
+        render=partial(ended_import, gateway),
         state=ImportState.PROCESSING,
     )
 
 
-async def _ended(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
+async def ended_import(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:
+    """200 with the import object of an import that has ended."""
     report = await gateway.reporting.find(record.tenant, record.import_id)
     headers = {"X-Import-Id": record.import_id, "Location": address(record)}
     return json_answer(import_view(report), 200, headers)

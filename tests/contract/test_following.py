@@ -60,6 +60,7 @@ def test_an_ended_import_shows_its_counts(
         "answer": f"{here}/answer",
         "failedRows": f"{here}/failed-rows",
         "retry": f"{here}/retry",
+        "undo": f"{here}/undo",
     }
     for name in ("self", "results", "answer", "failedRows"):
         assert gateway.get(shown["links"][name], sender).status == 200

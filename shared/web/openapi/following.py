@@ -12,11 +12,13 @@ from shared.imports.results import Outcome
 from shared.services.status import ImportState
 from shared.web.openapi.operations import (
     CONTINUATION,
+    DRY_RUN,
     IDEMPOTENCY_KEY,
     IMPORT_ID,
     JSON,
     PAGE_SIZE,
     PREFER,
+    VIEW,
     Access,
     Answer,
     Body,
@@ -32,6 +34,7 @@ from shared.web.openapi.schemas import (
     Import,
     ImportPage,
     JudgedPage,
+    JudgedUndo,
     MessageGroups,
     ResultPage,
 )
@@ -47,6 +50,13 @@ def _severity(text: str) -> Parameter:
     return _choice("severity", text, (severity.value.lower() for severity in Severity))
 
 
+_ONLY_IF_ALL: Final = Parameter(
+    "onlyIfAll",
+    "query",
+    "`true`: the gateway judges all rows first, and answers 409 and undoes nothing unless each row "
+    "can be reversed.",
+    {"type": "boolean", "default": False},
+)
 _READING: Final = (
     Operation(
         function="imports_list",
@@ -154,6 +164,31 @@ _FAILURES_AND_CHANGES: Final = (
             202: still_running("Preference-Applied", "Idempotent-Replayed"),
         },
         refusals=(400, 401, 403, 404, 406, 409, 410, 413, 415, 422, 501),
+    ),
+    Operation(
+        function="imports_undo",
+        method="POST",
+        path="/api/imports/{importId}/undo",
+        summary="Undo an import",
+        text="Creates a child import, with its own place in the order. It has a row for each row "
+        "of the import that took effect. A record that the import created is deleted, one that it "
+        "changed gets its former values, and one that it deleted is there again. A row fails, and "
+        "its record stays as it is, if a later import has changed the record (1104), if a stored "
+        "record refers to it (1105), or if its former values are not kept (1106). The answer is "
+        "409 if the import is open, if no row of it took effect, or if it has been undone already. "
+        "An undo can be undone.",
+        tag=TAG,
+        access=Access.EITHER,
+        parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW, _ONLY_IF_ALL),
+        answers={
+            200: Answer(
+                "The child import, ended; or what a dry run says.",
+                {JSON: Import | JudgedUndo | JudgedPage},
+                headers("X-Import-Id", "Location", "Preference-Applied", "Idempotent-Replayed"),
+            ),
+            202: still_running("Preference-Applied", "Idempotent-Replayed"),
+        },
+        refusals=(400, 401, 403, 404, 406, 409, 410, 413, 422, 501),
     ),
     Operation(
         function="imports_cancel",

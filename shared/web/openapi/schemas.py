@@ -145,7 +145,8 @@ class Result(AnswerModel):
         description="The fields that name the row's record, as far as the row has them."
     )
     outcome: Outcome = Field(
-        description="What became of the row: `new`, `updated`, `unchanged` or `failed`."
+        description="What became of the row: `new`, `updated`, `unchanged` or `failed`; of an undo "
+        "`reversed`, `unchanged` or `failed`."
     )
     messages: Messages
 
@@ -169,6 +170,23 @@ class JudgedRow(Result):
 
 class JudgedPage(Page[JudgedRow]):
     dryRun: Literal[True] = Field(description="Always true: nothing was imported.")
+
+
+class JudgedUndoCounts(AnswerModel):
+    total: Count = Field(description="Rows of the import that took effect.")
+    reversed: Count = Field(description="Rows whose record would be what it was before.")
+    unchanged: Count = Field(description="Rows whose record was put back already.")
+    failed: Count = Field(description="Rows whose record would be kept as it is.")
+
+
+class JudgedUndo(AnswerModel):
+    dryRun: Literal[True] = Field(description="Always true: nothing was undone.")
+    undoes: Guid = Field(description="The import that would be undone.")
+    type: str = Field(description="Its type.")
+    rows: JudgedUndoCounts = Field(description="What would become of the rows.")
+    failures: list[MessageGroup] = Field(
+        description="The messages of the rows in groups, the largest first."
+    )
 
 
 SentRow = Annotated[dict[str, Any], Field(description="A row as it is sent to its endpoint.")]
@@ -204,6 +222,11 @@ class RowCounts(AnswerModel):
     )
     warnings: Count = Field(description="Rows that have a Warning.")
     infos: Count = Field(description="Rows that have an Info.")
+    reversed: Count = Field(
+        default=0,
+        description="Rows whose record is what it was before the import that was undone; only of "
+        "an undo, in place of new and updated.",
+    )
     cancelled: Count = Field(
         default=0, description="Failed rows that a cancel ended; only of a cancelled import."
     )
@@ -252,6 +275,12 @@ class Import(AnswerModel):
         description="The import that this one is a retry of; null where it is no retry."
     )
     childIds: list[Guid] = Field(description="Its retries, in order.")
+    undoes: Guid | None = Field(
+        description="The import that this one undoes; null where it is no undo."
+    )
+    undoneBy: Guid | None = Field(
+        description="The import that has undone this one, or is doing so; null where there is none."
+    )
     links: dict[str, str] = Field(description="The addresses that can be used now, by name.")
 
 
